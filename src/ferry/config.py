@@ -1,0 +1,356 @@
+"""The configuration: one typed object, read once. `ferry.configfile` fills it; nothing below `gateway.py` looks in it.
+
+Every field's description is what `docs/reference/configuration.md` prints, so it is written for operators.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from . import limits
+from .names import Endpoint, parse_hostname
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
+_BYTES = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        if not (match := _DURATION.fullmatch(value.strip())):
+            raise ValueError(f"{value!r} is not a duration: write 15s, 10m, 2h or 30d")
+        return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        if not (match := _SIZE.fullmatch(value.strip())):
+            raise ValueError(f"{value!r} is not a size: write 16KiB or 1MiB")
+        return int(match[1]) * _BYTES[match[2]]
+    return value
+
+
+def parse_listen(text: str) -> Endpoint:
+    """`127.0.0.1:2222` or `[::1]:2222`; `*:2222` and `:2222` mean every address. Raises ValueError with the fix."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is not an address: write 127.0.0.1:2222, [::1]:2222 or *:2222")
+    host = host.strip("[]")
+    if host in ("", "*"):
+        return Endpoint("::", int(port))
+    try:
+        return Endpoint(str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), int(port))
+    except ValueError:
+        raise ValueError(
+            f"{host!r} is not a numeric address: write 127.0.0.1:{port}, [::1]:{port} or *:{port}"
+        ) from None
+
+
+def _listen(value: object) -> object:
+    if isinstance(value, str):
+        value = [part for part in re.split(r"[\s,]+", value) if part]
+    if isinstance(value, list):
+        return [parse_listen(item) if isinstance(item, str) else item for item in value]
+    return value
+
+
+def _words(value: object) -> object:
+    return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Listen = Annotated[list[Endpoint], BeforeValidator(_listen)]
+Paths = Annotated[list[Path], BeforeValidator(_words)]
+Words = Annotated[list[str], BeforeValidator(_words)]
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are errors; values never change after start (a reload makes a new object)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Ssh(Section):
+    listen: Listen = Field([Endpoint("127.0.0.1", 2222), Endpoint("::1", 2222)], description="Where SSH is served.")
+    advertised_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The port to print in commands, where a firewall maps another one to `listen`.",
+    )
+    banner: bool = Field(
+        True, description="Tell clients their public address in the login banner, so that `ssh -N` users learn it."
+    )
+    keepalive_interval: Seconds = Field(
+        limits.KEEPALIVE_INTERVAL_SECONDS, description="Ask a quiet client whether it is alive this often."
+    )
+    keepalive_count: int = Field(
+        limits.KEEPALIVE_COUNT, ge=1, description="Unanswered questions before a client counts as gone."
+    )
+    key_grace: Seconds = Field(
+        limits.KEY_GRACE_SECONDS, description="Time until a client has offered an acceptable key."
+    )
+    login_grace: Seconds = Field(
+        limits.LOGIN_GRACE_SECONDS, description="Time for the whole login (a passphrase, a touch on a token)."
+    )
+    auth_tries: int = Field(limits.AUTH_TRIES, ge=1, description="Keys a client may try on one connection.")
+    handshakes: int = Field(limits.HANDSHAKES, ge=1, description="Connections that are still logging in, in all.")
+    handshakes_per_network: int = Field(
+        limits.HANDSHAKES_PER_NETWORK,
+        ge=1,
+        description="The same of one IPv4 /24 or IPv6 /64 (loopback: the limit in all).",
+    )
+
+
+class Http(Section):
+    listen: Listen = Field(
+        [Endpoint("127.0.0.1", 8080), Endpoint("::1", 8080)],
+        description="Where plain HTTP is served. `[]` turns it off.",
+    )
+    advertised_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The port to print in URLs, where a firewall or proxy maps another one to `listen`.",
+    )
+    head_timeout: Seconds = Field(
+        limits.HEAD_SECONDS, description="Time for a request head, from its first byte to its end."
+    )
+    keepalive_timeout: Seconds = Field(
+        limits.KEEPALIVE_SECONDS, description="How long an idle visitor connection is kept between two requests."
+    )
+    head_bytes: Size = Field(limits.HEAD_BYTES, description="Largest request head; past it 431.")
+    head_fields: int = Field(limits.HEAD_FIELDS, ge=1, description="Most fields in a request head; past it 431.")
+
+
+class Https(Section):
+    listen: Listen = Field(
+        [Endpoint("127.0.0.1", 8443), Endpoint("::1", 8443)],
+        description="Where HTTPS is served, and SSH too (see `ssh`). `[]` turns it off.",
+    )
+    advertised_port: int | None = Field(
+        None, ge=1, le=65535, description="The port to print in URLs, where a firewall maps another one to `listen`."
+    )
+    ssh: bool = Field(True, description="Serve SSH on this port too: for networks that let only 443 out.")
+    certificates: Path | None = Field(
+        None,
+        description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without any, a local CA signs a certificate per name.",
+    )
+
+
+class Access(Section):
+    mode: Literal["anyone", "keys"] = Field(
+        "anyone",
+        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). Listening beyond loopback needs this to be written out.",
+    )
+    keys: Paths = Field(
+        default_factory=list,
+        description="Files of public keys (authorized_keys lines) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; equal names are one identity.",
+    )
+
+
+class Names(Section):
+    keep: Seconds = Field(
+        limits.NAMES_KEEP_SECONDS, description="How long a name, port or alias stays reserved after its last use."
+    )
+    rest: Seconds = Field(
+        limits.NAMES_REST_SECONDS,
+        description="How long a name whose reservation ran out is kept from everybody but its last owner.",
+    )
+    per_identity: int = Field(
+        limits.NAMES_PER_IDENTITY, ge=0, description="Names, ports and aliases one identity may have reserved."
+    )
+    reserve_after: Seconds = Field(
+        limits.NAMES_RESERVE_AFTER_SECONDS,
+        description="On a gateway that listens beyond loopback with `access.mode = anyone`: use of a name before it is reserved. Elsewhere names are reserved at first use.",
+    )
+    per_network_per_day: int = Field(
+        limits.NAMES_PER_NETWORK_PER_DAY,
+        ge=0,
+        description="On such a gateway: new reservations a day from one IPv4 /24 or IPv6 /64.",
+    )
+    reserved: Words = Field(
+        [
+            "admin", "administrator", "api-docs", "autoconfig", "autodiscover", "console", "dashboard", "dns", "ferry", "ftp",
+            "gateway", "host", "imap", "localhost", "login", "mail", "mx", "ns", "ns1", "ns2", "oauth", "pop", "postmaster",
+            "root", "security", "signin", "smtp", "ssh", "ssl", "sso", "status", "support", "webmail", "wpad", "www",
+        ],
+        description="Names nobody may ask for.",
+    )  # fmt: skip
+
+
+class PortRange(Section):
+    """A span of TCP ports with a purpose."""
+
+    first: int = Field(ge=1, le=65535, description="First port.")
+    last: int = Field(ge=1, le=65535, description="Last port.")
+    listen: Literal["loopback", "public"] = Field(
+        description="`loopback`: on this host only (127.0.0.1 and ::1). `public`: on `tcp.public_addresses`."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PortRange:
+        if self.first > self.last:
+            raise ValueError(f"the range's first port {self.first} is above its last {self.last}: swap them")
+        return self
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+class Tcp(Section):
+    ranges: list[PortRange] = Field(
+        [PortRange(first=21000, last=22999, listen="loopback"), PortRange(first=30000, last=39999, listen="public")],
+        description="The ports that clients may ask for. Outside every range a port is refused.",
+    )
+    allocate_from: int = Field(1, ge=0, description="The range that `-R 0:…` is allocated from, counted from 0.")
+    public_addresses: Words = Field(
+        ["127.0.0.1", "::1"],
+        description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network.",
+    )
+    allow_open_proxy: bool = Field(
+        False,
+        description="Let a public port speak SOCKS. Off: such a port is closed, because `-R 30042` publishes an open proxy.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Tcp:
+        if self.ranges and self.allocate_from >= len(self.ranges):
+            raise ValueError(
+                f"tcp.allocate_from = {self.allocate_from}: there are {len(self.ranges)} ranges, counted from 0"
+            )
+        spans = sorted((r.first, r.last) for r in self.ranges)
+        for (_, last), (first, _) in itertools.pairwise(spans):
+            if first <= last:
+                raise ValueError(f"two port ranges share port {first}: make them apart")
+        for address in self.public_addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(
+                    f"tcp.public_addresses: {address!r} is not a numeric address: write 0.0.0.0 or ::"
+                ) from None
+        return self
+
+
+class Limits(Section):
+    forwards_per_connection: int = Field(
+        limits.FORWARDS_PER_CONNECTION, ge=1, description="Forwards one connection may hold."
+    )
+    forwards_per_identity: int = Field(
+        limits.FORWARDS_PER_IDENTITY, ge=1, description="Forwards one identity may hold, over all its connections."
+    )
+    connections_per_identity: int = Field(
+        limits.CONNECTIONS_PER_IDENTITY, ge=1, description="Connections one identity may hold."
+    )
+    channels_per_connection: int = Field(
+        limits.CHANNELS_PER_CONNECTION, ge=1, description="Streams open at once through one connection."
+    )
+    global_requests_per_second: int = Field(
+        limits.GLOBAL_REQUESTS_PER_SECOND,
+        ge=1,
+        description="Forward requests and the like per second and connection; more are refused.",
+    )
+
+
+class Session(Section):
+    request_log: bool = Field(True, description="Print a line per request in the owner's terminal.")
+
+
+class Admin(Section):
+    listen: Listen = Field(
+        [Endpoint("127.0.0.1", 9380)], description="Where `/metrics` and `/health` are served. Loopback addresses only."
+    )
+
+
+class Log(Section):
+    format: Literal["auto", "human", "json"] = Field("auto", description="`auto`: human on a terminal, JSON otherwise.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe event that is logged."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a numeric address is reachable from this host only."""
+    return ipaddress.ip_address(host).is_loopback
+
+
+class Config(Section):
+    """Everything `ferry serve` can be told."""
+
+    domain: str = Field(
+        "localhost", description="Names are given below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
+    )
+    state: Path = Field(
+        Path("ferry-data"),
+        description="Folder for everything that must survive: database, host keys, local CA, control socket. Relative to where `ferry serve` starts.",
+    )
+    drain: Seconds = Field(
+        limits.DRAIN_SECONDS, description="How long requests in flight may take to finish after SIGTERM."
+    )
+    ssh: Ssh = Field(default_factory=Ssh, description="The SSH front.")
+    http: Http = Field(default_factory=Http, description="Plain HTTP.")
+    https: Https = Field(default_factory=Https, description="HTTPS, and SSH on the same port.")
+    access: Access = Field(default_factory=Access, description="Who may connect.")
+    names: Names = Field(default_factory=Names, description="Names and how long they last.")
+    tcp: Tcp = Field(default_factory=Tcp, description="TCP ports.")
+    limits: Limits = Field(default_factory=Limits, description="Bounds per connection and identity.")
+    session: Session = Field(default_factory=Session, description="What clients see.")
+    admin: Admin = Field(default_factory=Admin, description="The admin address.")
+    log: Log = Field(default_factory=Log, description="Logging.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        object.__setattr__(self, "domain", parse_hostname(self.domain))
+        if self.listens_beyond_loopback and "mode" not in self.access.model_fields_set:
+            raise ValueError(
+                "this gateway listens beyond loopback and access.mode is not written: anybody could connect. Write\n"
+                '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
+                'or, if everybody is meant to have tunnels, mode = "anyone"'
+            )
+        if self.access.mode == "keys" and not self.access.keys:
+            raise ValueError(
+                'access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
+            )
+        for endpoint in self.admin.listen:
+            if not is_loopback(endpoint.host):
+                raise ValueError(
+                    f"admin.listen = {endpoint} is not a loopback address: write 127.0.0.1:{endpoint.port}"
+                )
+        return self
+
+    @property
+    def listens_beyond_loopback(self) -> bool:
+        """Whether SSH can be reached from another host."""
+        ssh_on = self.ssh.listen + (self.https.listen if self.https.ssh else [])
+        return any(not is_loopback(endpoint.host) for endpoint in ssh_on)
+
+    @property
+    def ssh_port(self) -> int:
+        """The port to print in commands."""
+        return self.ssh.advertised_port or (self.ssh.listen or self.https.listen or [Endpoint("", 22)])[0].port
+
+    @property
+    def http_port(self) -> int | None:
+        """The port to print in http:// URLs; None where HTTP is off."""
+        return self.http.advertised_port or (self.http.listen[0].port if self.http.listen else None)
+
+    @property
+    def https_port(self) -> int | None:
+        """The port to print in https:// URLs; None where HTTPS is off."""
+        return self.https.advertised_port or (self.https.listen[0].port if self.https.listen else None)
+
+    def url(self, hostname: str, *, secure: bool) -> str:
+        """`https://name.example.com`, with the port where it is not the scheme's own."""
+        port = self.https_port if secure else self.http_port
+        default = 443 if secure else 80
+        return f"http{'s' if secure else ''}://{hostname}" + ("" if port in (default, None) else f":{port}")

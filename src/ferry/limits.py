@@ -1,0 +1,78 @@
+"""Every bound, with its unit. What an operator may change is a field of `ferry.config`, whose default is named here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- HTTP/1.1, visitors (RFC 9112 §3 leaves these to the server; Caddy and Envoy use the same order of size)
+REQUEST_LINE_BYTES: Final = 8 * KIB  # past it 414
+HEAD_BYTES: Final = 16 * KIB  # request line and fields together, past it 431
+HEAD_FIELDS: Final = 100  # past it 431
+RESPONSE_HEAD_BYTES: Final = 64 * KIB  # origins send large cookies and policies
+RESPONSE_HEAD_FIELDS: Final = 200
+INTERIM_RESPONSES: Final = 16  # 1xx answers to one request; more is a flood
+CHUNK_LINE_BYTES: Final = 256  # chunk size with its extensions
+TRAILER_BYTES: Final = 8 * KIB  # read and dropped
+HEAD_SECONDS: Final = 10.0  # from the first byte of a head (or the accept) to its end, in all
+KEEPALIVE_SECONDS: Final = 75.0  # an idle visitor connection between two requests
+PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
+
+# --- the byte path
+HIGH_WATER_BYTES: Final = 256 * KIB  # one direction of one stream; past it the writer is paused
+LOW_WATER_BYTES: Final = 64 * KIB
+CHANNEL_WINDOW_BYTES: Final = 1 * MIB  # what a client may send ahead on one channel (RFC 4254 §5.2)
+CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
+STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
+POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
+POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet connection
+LINGER_SECONDS: Final = 2.0  # how long a refused visitor is read from before the close (RFC 9112 §9.6)
+
+# --- SSH
+HANDSHAKES: Final = 200  # connections that have not authenticated, in all
+HANDSHAKES_PER_NETWORK: Final = 30  # of one IPv4 /24 or IPv6 /64
+HANDSHAKES_LOOPBACK: Final = 200  # a reverse proxy or tests: one network, many people
+KEY_GRACE_SECONDS: Final = 20.0  # until a key is acceptable
+LOGIN_GRACE_SECONDS: Final = 120.0  # until somebody has typed a passphrase or touched a token
+AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
+KEEPALIVE_INTERVAL_SECONDS: Final = 15.0
+KEEPALIVE_COUNT: Final = 3
+FORWARDS_PER_CONNECTION: Final = 16
+FORWARDS_PER_IDENTITY: Final = 32
+CHANNELS_PER_CONNECTION: Final = 1024
+SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
+CONNECTIONS_PER_IDENTITY: Final = 64
+GLOBAL_REQUESTS_PER_SECOND: Final = 50
+HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
+ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
+FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this
+FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays
+FLAP_SECONDS: Final = 60.0
+HOST_BYTES: Final = 512  # longest host or path that a forward request may name
+REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
+REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
+SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
+
+# --- names
+NAMES_PER_IDENTITY: Final = 20
+NAMES_KEEP_SECONDS: Final = 30 * 86400.0
+NAMES_REST_SECONDS: Final = 7 * 86400.0
+NAMES_RESERVE_AFTER_SECONDS: Final = 600.0
+NAMES_PER_NETWORK_PER_DAY: Final = 10
+
+# --- TLS
+TLS_HANDSHAKE_SECONDS: Final = 10.0
+FIRST_BYTES_SECONDS: Final = 2.0  # silence on the HTTPS port that means "SSH client waiting for our banner"
+LEAF_CACHE: Final = 1024  # certificates of live names made by the local CA
+
+# --- process
+ACCEPT_BACKLOG: Final = 4096
+DRAIN_SECONDS: Final = 30.0
+EVENT_RING: Final = 1000  # last events kept for `ferry events`
+EVENT_SUBSCRIBERS: Final = 32
+EVENT_QUEUE: Final = 1000  # per subscriber; a slow one loses the oldest and is told how many
+LOG_QUEUE: Final = 10_000  # lines waiting for the log writer; past it lines are dropped and counted
+IDENTITY_CACHE: Final = 65_536
+STORE_QUEUE: Final = 10_000  # session rows waiting to be written

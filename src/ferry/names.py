@@ -1,0 +1,137 @@
+"""The types that stand for names, so that no raw string is passed around inside. Parsed once, at the border."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from .errors import InvalidInput
+
+IdentityId = NewType("IdentityId", str)
+WorkerId = NewType("WorkerId", str)
+TunnelId = NewType("TunnelId", str)
+SessionId = NewType("SessionId", str)
+Fingerprint = NewType("Fingerprint", str)  # "SHA256:…", as ssh-keygen -l prints it
+
+LABEL_MAX = 63  # octets, RFC 1035 §2.3.4
+HOSTNAME_MAX = 253
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+class Kind(enum.StrEnum):
+    """What a tunnel is."""
+
+    HTTP = "http"
+    TLS = "tls"
+    TCP = "tcp"
+    ALIAS = "alias"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a tunnel is reached by: a hostname (`http`, `tls`), a port (`tcp`), or an alias with a port (`alias`).
+
+    `name` is lower-case; it is empty for `tcp`. `port` is 0 for `http` and `tls`.
+    """
+
+    kind: Kind
+    name: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        """The address as people write it: `blog.example.com`, `port 30042`, `laptop:22`."""
+        match self.kind:
+            case Kind.HTTP | Kind.TLS:
+                return self.name
+            case Kind.TCP:
+                return f"port {self.port}"
+            case Kind.ALIAS:
+                return f"{self.name}:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """The address as one word, unique over all kinds, for tables and logs: `http:blog.example.com`."""
+        return f"{self.kind}:{self.name}:{self.port}" if self.port else f"{self.kind}:{self.name}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Address:
+        """The inverse of `key`. Raises ValueError on anything `key` did not make."""
+        kind, _, rest = key.partition(":")
+        name, _, port = rest.partition(":")
+        return cls(Kind(kind), name, int(port) if port else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who authenticated: one person or machine with one or more keys, or somebody without any (anonymous)."""
+
+    id: IdentityId
+    name: str | None
+    """The name the operator gave (`name=web-1`), or None."""
+    fingerprint: Fingerprint | None
+    """The key that signed this time; None for anonymous."""
+    anonymous: bool = False
+
+    def __str__(self) -> str:
+        """For people: `web-1 (SHA256:…)`, `SHA256:…`, or `anonymous`."""
+        if self.anonymous:
+            return "anonymous"
+        if self.name:
+            return f"{self.name} ({self.fingerprint})"
+        return str(self.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A numeric host and port: where somebody comes from."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_label(text: str, what: str = "name") -> str:
+    """A DNS label in lower case (RFC 1035 §2.3.1, digits allowed first by RFC 1123 §2.1).
+
+    Raises InvalidInput naming the first character that is wrong and what is allowed. Punycode (`xn--`) is refused:
+    it lets one name pass for another.
+    """
+    label = text.lower()
+    if not label:
+        raise InvalidInput(f"the {what} is empty: use letters, digits and hyphens")
+    if len(label) > LABEL_MAX:
+        raise InvalidInput(f"the {what} has {len(label)} characters: {LABEL_MAX} are allowed")
+    if label.startswith("xn--"):
+        raise InvalidInput(f"{what} {printable(text)!r} is punycode, which can imitate another name: use plain letters")
+    if not _LABEL.fullmatch(label):
+        bad = next((c for c in label if not (c.isascii() and (c.isalnum() or c == "-"))), "-")
+        where = "at its start or end" if bad == "-" else "in it"
+        raise InvalidInput(
+            f"{what} {printable(text)!r} has {printable(bad)!r} {where}: "
+            "use letters, digits and hyphens, with a letter or digit first and last"
+        )
+    return label
+
+
+def parse_hostname(text: str) -> str:
+    """A dotted hostname in lower case, without a final dot. Raises InvalidInput as `parse_label` does."""
+    host = text.lower().removesuffix(".")
+    if len(host) > HOSTNAME_MAX:
+        raise InvalidInput(f"the hostname has {len(host)} characters: {HOSTNAME_MAX} are allowed")
+    for label in host.split("."):
+        parse_label(label, "hostname label")
+    return host
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` made safe for a terminal or a log: control, invisible and non-ASCII characters escaped, cut at `limit`.
+
+    Everything that came from the network passes through here before anybody sees it: an escape sequence in a
+    request path must not move the operator's cursor (uvicorn PYSEC-2020-150 was that).
+    """
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if " " <= c <= "~" or c == "…" else c.encode("unicode_escape").decode("ascii") for c in cut)

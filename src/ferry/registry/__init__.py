@@ -1,0 +1,1 @@
+"""Who owns which address: reservations that last, leases with a generation, and the worker's own route table."""

@@ -1,0 +1,116 @@
+"""The worker's own route table: from an address to the tunnel that serves it. Owned by the event loop, no locks.
+
+One look-up in a dict is all that routing costs. Whatever is not in here may still be reserved (`Registry`): the edge
+asks for that only when it has to explain a miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ferry.names import Address, Endpoint, Identity, SessionId, TunnelId
+from ferry.policy.grants import Grant
+from ferry.streams import Sink, Stream, Tap
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went through, counted by whoever relays. `up` is from visitors to the tunnel, in bytes of payload."""
+
+    up: int = 0
+    down: int = 0
+    visits: int = 0
+    """HTTP requests, or connections for the other kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
+
+    Texts are as they came from the network: whoever shows them escapes them (`names.printable`).
+    """
+
+    visitor: Endpoint
+    method: str
+    """Empty for TCP."""
+    target: str
+    status: int
+    """0 for TCP, or when the visitor left before an answer."""
+    seconds: float
+    up: int
+    down: int
+    note: str = ""
+    """What went wrong, if something did: `nothing answers at your local target`."""
+
+
+class Tunnel(Protocol):
+    """One accepted remote forward, held by one client connection."""
+
+    id: TunnelId
+    session: SessionId
+    address: Address
+    identity: Identity
+    generation: int
+    created: float
+    tls_upstream: bool
+    """The local service speaks TLS (`-R 443:…`). Not verified: it is the owner's own machine."""
+    traffic: Traffic
+    tap: Tap | None
+    visitor_grant: Grant
+    """The public's grant for this address, made once; for an alias it never leaves `ssh`."""
+    edge_state: object | None
+    """Whatever the edge that serves this tunnel keeps per tunnel (its pool of idle streams)."""
+
+    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
+        """Open a stream to the local target. Returns at once; see `ferry.streams` for what follows.
+
+        `originator` is what the client is told (RFC 4254 §7.2). Visitors are held here until the owner's words have
+        been heard. Raises LocalProtocolError if `grant` is for something else.
+        """
+        ...
+
+    def visited(self, visit: Visit) -> None:
+        """Tell the owner and the log about a finished visit. Never blocks."""
+        ...
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when the tunnel closes (at once if it has)."""
+        ...
+
+
+@dataclass(slots=True)
+class Routes:
+    """address → tunnel. `add` returns the tunnel that was replaced, `remove` ignores one that no longer is current."""
+
+    by_address: dict[Address, Tunnel] = field(default_factory=dict)
+    by_host: dict[str, Tunnel] = field(default_factory=dict)
+    """`http` tunnels by lower-case hostname: the hot path's one look-up."""
+
+    def add(self, tunnel: Tunnel) -> Tunnel | None:
+        """Make `tunnel` the one that answers at its address."""
+        previous = self.by_address.get(tunnel.address)
+        self.by_address[tunnel.address] = tunnel
+        if tunnel.address.kind == "http":
+            self.by_host[tunnel.address.name] = tunnel
+        return previous
+
+    def remove(self, tunnel: Tunnel) -> bool:
+        """Forget `tunnel`, unless a newer one has its address already. True if it was current."""
+        if self.by_address.get(tunnel.address) is not tunnel:
+            return False
+        del self.by_address[tunnel.address]
+        if tunnel.address.kind == "http":
+            del self.by_host[tunnel.address.name]
+        return True
+
+    def get(self, address: Address) -> Tunnel | None:
+        """The tunnel that serves `address` on this worker."""
+        return self.by_address.get(address)
+
+    def __iter__(self) -> Iterator[Tunnel]:
+        return iter(list(self.by_address.values()))
+
+    def __len__(self) -> int:
+        return len(self.by_address)

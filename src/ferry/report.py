@@ -1,0 +1,36 @@
+"""How every room tells what happened: one call with an event's name and its fields.
+
+`ferry.observe` turns a report into a log line, a count and an entry for `ferry events`. A reporter never blocks and
+never raises, so it may be called from the hot path. The vocabulary (fields are plain values; texts from the network
+are escaped by the observer, not by the caller):
+
+    gateway.started, gateway.draining, gateway.stopped, config.reloaded, config.rejected (error)
+    handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|limit)
+    connection.opened (session, identity, peer, client_version)
+    connection.closed (session, reason, seconds, up, down)
+    tunnel.opened (tunnel, session, address, kind, url), tunnel.closed (tunnel, session, address, kind, reason)
+    tunnel.refused (session, identity, asked, code, detail)
+    tunnel.takeover (address, session, previous)
+    channel.opened (tunnel), channel.failed (tunnel, failure)
+    visit (tunnel, address, kind, peer, method, target, status, seconds, up, down, note)
+    edge.refused (edge: http|https|tcp, status, peer, reason)
+    tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
+    store.failed (error), store.recovered, name.reserved (address, identity), name.freed (address, identity)
+    loop.lag (seconds)
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Report(Protocol):
+    """The one function that rooms are given to report with."""
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Tell that `event` happened."""
+        ...
+
+
+def nothing(_event: str, /, **_fields: object) -> None:
+    """A reporter that tells nobody: for tests of a single part."""

@@ -1,0 +1,112 @@
+"""The two halves of every byte path: a `Stream` we write to, and a `Sink` that is called with what comes back.
+
+`dial(grant, originator, sink) -> Stream` is the one primitive that all edges use. It returns at once, before the far
+side has answered; nothing on this path is a task or a future, because opening one of each per visitor was half of the
+cost. The order of calls on a sink is
+
+    stream_opened (data_received | pause_writing | resume_writing)* eof_received? stream_lost
+    stream_refused
+
+and after `stream_lost`, `stream_refused`, or the owner's own `abort()`, no further call is made.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+
+class OpenFailure(enum.Enum):
+    """Why a stream was never opened."""
+
+    REFUSED = "refused"
+    """The client answered that nothing listens at its local target (RFC 4254 §5.1 SSH_OPEN_CONNECT_FAILED)."""
+    GONE = "gone"
+    """The tunnel closed before the stream opened."""
+    LIMIT = "limit"
+    """The tunnel has as many streams as it may have."""
+    TIMEOUT = "timeout"
+    """The client did not answer in time."""
+
+
+class Stream(Protocol):
+    """One open, or opening, two-way byte stream into a tunnel."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`. Allowed while opening: it is kept until the far side has confirmed. Never blocks; when the
+        buffer passes its bound the sink's `pause_writing` is called and the writer must stop."""
+        ...
+
+    def write_eof(self) -> None:
+        """Half-close: no more data will be written. Reading goes on."""
+        ...
+
+    def close(self) -> None:
+        """Send what is buffered, then close both directions. `stream_lost(None)` follows."""
+        ...
+
+    def abort(self) -> None:
+        """Close both directions now, dropping what is buffered. The sink is not called again."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Ask for no more `data_received`. At most one receive window is still held for us."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`. What was held is delivered, possibly before this returns."""
+        ...
+
+
+class Sink(Protocol):
+    """Who gets what comes out of a stream."""
+
+    def stream_opened(self) -> None:
+        """The far side has confirmed."""
+        ...
+
+    def stream_refused(self, failure: OpenFailure) -> None:
+        """The stream was never opened."""
+        ...
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived, in order. Never empty."""
+        ...
+
+    def eof_received(self) -> None:
+        """The far side will send no more; writing to it may go on."""
+        ...
+
+    def stream_lost(self, error: Exception | None) -> None:
+        """The stream is gone. `error` is None when the far side closed it in good order."""
+        ...
+
+    def pause_writing(self) -> None:
+        """The stream's buffer is over its high-water mark: stop writing."""
+        ...
+
+    def resume_writing(self) -> None:
+        """The buffer has drained: writing may go on."""
+        ...
+
+
+class Direction(enum.Enum):
+    """Which way bytes went, seen from the visitor."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Tap(Protocol):
+    """The one seam for somebody who wants to watch a relay (an inspector). None attached costs one comparison.
+
+    A tap is called on the hot path, must not block, must not raise, and must bound what it keeps.
+    """
+
+    def seen(self, direction: Direction, data: bytes) -> None:
+        """`data` is about to be relayed."""
+        ...
+
+    def ended(self, error: Exception | None) -> None:
+        """The relay is over."""
+        ...
