@@ -1,0 +1,121 @@
+"""Finding the running gateway from any directory: which state folder has a control socket that answers.
+
+A folder that somebody named (`--state`, `--config`, `$FERRY_STATE`) is the only one looked at: asking another gateway
+than the one that was meant would be worse than an error. Without a name the usual places are tried in order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ferry.errors import FerryError, InvalidInput
+
+CONTROL_SOCKET: Final = "control.sock"
+SYSTEM_CONFIG: Final = Path("/etc/ferry/ferry.toml")
+SYSTEM_STATE: Final = Path("/var/lib/ferry")
+LOCAL_STATE: Final = "ferry-data"
+CONNECT_SECONDS: Final = 2.0  # a Unix socket answers at once, unless the gateway's accept queue is full
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state folder to look in, and who says so."""
+
+    state: Path
+    because: str
+
+
+def places(
+    explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
+) -> list[Place]:
+    """Where to look, best first. One place only where it was named."""
+    here = cwd or Path.cwd()
+    if explicit is not None:
+        return [Place(here / explicit, "--state")]
+    if config is not None:
+        return [Place(state_of_file(here / config), f"--config {config}")]
+    if named := environ.get("FERRY_STATE"):
+        return [Place(here / named, "$FERRY_STATE")]
+    found = [Place(here / LOCAL_STATE, "this folder")]
+    if clone := environ.get("FERRY_CLONE"):
+        found.append(Place(Path(clone) / LOCAL_STATE, "the clone"))
+    try:
+        found.append(Place(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG)))
+    except FerryError:
+        pass  # not installed, or broken: `ferry check-config` is who explains that
+    found.append(Place(SYSTEM_STATE, "the system's gateway"))
+    return list({place.state: place for place in reversed(found)}.values())[::-1]
+
+
+def find_state(
+    explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
+) -> Path:
+    """The state folder of the running gateway. Raises FerryError listing where it looked and how to say it."""
+    looked: list[str] = []
+    for place in places(explicit, environ, config=config, cwd=cwd):
+        try:
+            connect_control(place.state).close()
+        except OSError as error:
+            looked.append(f"  {place.state} ({place.because}): {_why(error)}")
+        else:
+            return place.state
+    raise FerryError(
+        "no running gateway found. Looked in\n"
+        + "\n".join(looked)
+        + "\nStart one with `ferry serve`, or name its folder: `--state FOLDER` or FERRY_STATE=FOLDER"
+    )
+
+
+def connect_control(state: Path) -> socket.socket:
+    """A blocking connection to the gateway's control socket. Raises OSError.
+
+    Goes through the folder's descriptor, because a Unix socket's path ends at 107 bytes and a folder's does not.
+    """
+    folder = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(CONNECT_SECONDS)
+    try:
+        client.connect(f"/proc/self/fd/{folder}/{CONTROL_SOCKET}")
+    except OSError:
+        client.close()
+        raise
+    finally:
+        os.close(folder)
+    client.settimeout(None)
+    return client
+
+
+def state_of_file(path: Path) -> Path:
+    """The state folder that a configuration file names; beside the file where it names none, as `ferry serve` does.
+
+    Reads that one key without the whole model, so that asking a running gateway stays quick.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    state = table.get("state", LOCAL_STATE)
+    if not isinstance(state, str):
+        raise InvalidInput(f'{path}: state must be a folder: write state = "{SYSTEM_STATE}"')
+    return path.absolute().parent / state
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return f"no {CONTROL_SOCKET} there"
+        case errno.ECONNREFUSED:
+            return "a gateway was here, and runs no more"
+        case errno.EACCES | errno.EPERM:
+            return "not yours to open: try with sudo"
+        case _:
+            return error.strerror or str(error)
