@@ -6,6 +6,7 @@ than the one that was meant would be worse than an error. Without a name the usu
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -46,12 +47,13 @@ def places(
     found = [Place(here / LOCAL_STATE, "this folder")]
     if clone := environ.get("FERRY_CLONE"):
         found.append(Place(Path(clone) / LOCAL_STATE, "the clone"))
-    try:
+    with contextlib.suppress(FerryError):  # not installed, or broken: `ferry check-config` is who explains that
         found.append(Place(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG)))
-    except FerryError:
-        pass  # not installed, or broken: `ferry check-config` is who explains that
     found.append(Place(SYSTEM_STATE, "the system's gateway"))
-    return list({place.state: place for place in reversed(found)}.values())[::-1]
+    first_reason: dict[Path, Place] = {}
+    for place in found:
+        first_reason.setdefault(place.state, place)
+    return list(first_reason.values())
 
 
 def find_state(
