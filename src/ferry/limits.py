@@ -66,6 +66,23 @@ NAMES_PER_NETWORK_PER_DAY: Final = 10
 TLS_HANDSHAKE_SECONDS: Final = 10.0
 FIRST_BYTES_SECONDS: Final = 2.0  # silence on the HTTPS port that means "SSH client waiting for our banner"
 LEAF_CACHE: Final = 1024  # certificates of live names made by the local CA
+IDENTIFY_SECONDS: Final = 10.0  # from the accept to enough bytes to tell SSH, TLS and HTTP apart
+UNIDENTIFIED: Final = 2048  # connections whose protocol or TLS handshake is not settled; past it the oldest goes
+CERTIFICATE_POLL_SECONDS: Final = 3.0  # how often the folder of certificates is looked at
+CERTIFICATE_PAIRS: Final = 4096  # pairs read from it
+CERTIFICATE_BYTES: Final = 1 * MIB  # one file of a pair
+LOCAL_CA_DAYS: Final = 3650
+LEAF_DAYS: Final = 397  # the most that browsers take (CA/Browser Forum ballot SC31: 398)
+LEAF_RENEW_DAYS: Final = 30  # a leaf this close to its end is made anew
+BACKDATE_SECONDS: Final = 86400.0  # visitors' clocks may be behind ours
+
+# --- accepting
+ACCEPT_BURST: Final = 64  # connections taken per wake-up of a listener, so that one port cannot starve the loop
+ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
+ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
+VISITORS_PER_TUNNEL: Final = 1024  # open TCP connections to one port
+VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this
+VISITOR_KEEPALIVE_PROBES: Final = 4
 
 # --- process
 ACCEPT_BACKLOG: Final = 4096
@@ -74,5 +91,11 @@ EVENT_RING: Final = 1000  # last events kept for `ferry events`
 EVENT_SUBSCRIBERS: Final = 32
 EVENT_QUEUE: Final = 1000  # per subscriber; a slow one loses the oldest and is told how many
 LOG_QUEUE: Final = 10_000  # lines waiting for the log writer; past it lines are dropped and counted
+LOG_FIELD_CHARS: Final = 500  # one field of one line, once escaped by `names.printable`
+LOG_TRACEBACK_LINES: Final = 60  # the last lines of a traceback are kept: they name the error
+LOG_CLOSE_SECONDS: Final = 2.0  # at the end, for lines that still wait for a slow reader
+LAG_SAMPLE_SECONDS: Final = 0.5  # how often the event loop's lag is measured
+LAG_REPORT_SECONDS: Final = 0.25  # a lag past this is an event (`loop.lag`)
+CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
 IDENTITY_CACHE: Final = 65_536
 STORE_QUEUE: Final = 10_000  # session rows waiting to be written

@@ -15,6 +15,7 @@ are escaped by the observer, not by the caller):
     visit (tunnel, address, kind, peer, method, target, status, seconds, up, down, note)
     edge.refused (edge: http|https|tcp, status, peer, reason)
     tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
+    listener.skipped (address, reason), accept.paused (address, error, seconds)
     store.failed (error), store.recovered, name.reserved (address, identity), name.freed (address, identity)
     loop.lag (seconds)
 """
