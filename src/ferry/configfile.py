@@ -1,0 +1,192 @@
+"""Fills `ferry.config.Config`: the TOML file, then `FERRY_SECTION__KEY` from the environment, then flags.
+
+Each later one wins over the earlier, key by key. All paths come out absolute: one that is written in the file is taken
+from the file's folder, one from the environment or a flag from the working directory. The default `state` lies beside
+the file where there is one, so that the same file finds the same state from any directory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from .config import Config
+from .configwords import FIELDS, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
+from .errors import InvalidInput
+
+ENV_PREFIX: Final = "FERRY_"
+NOT_CONFIGURATION: Final = frozenset({"FERRY_CLONE", "FERRY_DEBUG"})  # read by the launcher and the commands
+PATH_KEYS: Final = ("state", "https.certificates", "access.keys")
+_TOML_PLACE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
+_TOML_END = re.compile(r"^(?P<what>.*) \(at end of document\)$", re.DOTALL)
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """The configuration of these three sources. `overrides` has dotted keys (`ssh.listen`); None values are no flags.
+
+    Raises InvalidInput with one sentence per mistake: where it is, what is wrong, what to write instead.
+    """
+    return ConfigSource(path, environ, overrides).load()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where the configuration comes from, remembered so that it can be loaded again (SIGHUP)."""
+
+    path: Path | None
+    environ: Mapping[str, str]
+    overrides: Mapping[str, object]
+    cwd: Path = field(default_factory=Path.cwd)
+
+    def load(self) -> Config:
+        """Read all sources anew. Raises InvalidInput as `load` does."""
+        origins = Origins(str(self.path) if self.path else "configuration")
+        values = self._from_file(origins)
+        for key, name, text in _from_environment(self.environ):
+            _put(values, key, _absolute(key, text, self.cwd))
+            origins.of[key] = name
+        for key, value in self.overrides.items():
+            if value is None:
+                continue
+            _put(values, key, _absolute(key, value, self.cwd))
+            origins.of[key] = "--" + re.sub(r"[._]", "-", key)
+        values.setdefault("state", (self._folder / "ferry-data"))
+        try:
+            return Config.model_validate(values)
+        except ValidationError as error:
+            raise InvalidInput("\n".join(sentences(error, origins))) from None
+        except InvalidInput as error:  # `domain` is parsed by ferry.names, which has its own words
+            raise InvalidInput(f"{origins.where('domain')}: {error}") from None
+
+    @property
+    def _folder(self) -> Path:
+        return (self.cwd / self.path).parent if self.path else self.cwd
+
+    def _from_file(self, origins: Origins) -> dict[str, object]:
+        if self.path is None:
+            return {}
+        table = read_toml(self.cwd / self.path)
+        mistakes = [unknown_key(key, origins) for key in _keys(table) if not _known(key)]
+        if mistakes:
+            raise InvalidInput("\n".join(mistakes))
+        for key in PATH_KEYS:
+            section, _, name = key.rpartition(".")
+            holder = table.get(section) if section else table
+            if isinstance(holder, dict) and name in holder:
+                holder[name] = _absolute(key, holder[name], self._folder)
+        return table
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The file as a table. Raises InvalidInput with line and column where it is not TOML."""
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        text = str(error)
+        if match := _TOML_PLACE.match(text):
+            raise InvalidInput(f"{path}, line {match['line']}, column {match['column']}: {match['what']}") from None
+        if match := _TOML_END.match(text):
+            raise InvalidInput(f"{path}, at its end: {match['what']}") from None
+        raise InvalidInput(f"{path}: {text}") from None
+
+
+def _keys(table: Mapping[str, object]) -> Iterator[str]:
+    """The dotted keys of a file, two levels deep: what the model calls sections and fields."""
+    for name, value in table.items():
+        if isinstance(value, dict) and name in SECTIONS:
+            yield from (f"{name}.{key}" for key in value)
+        else:
+            yield name
+
+
+def _known(key: str) -> bool:
+    return key in FIELDS or key in SECTIONS
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
+    """(dotted key, variable, value) of each `FERRY_` variable that is meant for the configuration.
+
+    A variable with `__` is always meant so. One without is, when it is a top-level key, or so near to one that it must
+    be a slip; anything else (`FERRY_PORT`, which Kubernetes sets for a service called ferry) is left alone.
+    """
+    mistakes = []
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENV_PREFIX) or name in NOT_CONFIGURATION:
+            continue
+        key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+        if key in FIELDS:
+            yield key, name, _value(key, text)
+        elif meant := _slip(key):
+            mistakes.append(f"{name}: unknown setting: did you mean {env_name(meant)}?")
+        elif key in SECTIONS:
+            mistakes.append(f"{name}: {key} is a section: write its key too, as in {env_name(_first_of(key))}")
+        elif "." in key:
+            mistakes.append(f"{name}: unknown setting: see `ferry docs configuration`")
+    if mistakes:
+        raise InvalidInput("\n".join(mistakes))
+
+
+def env_name(key: str) -> str:
+    """`ssh.listen` → `FERRY_SSH__LISTEN`."""
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+def _slip(key: str) -> str | None:
+    """The setting that a variable's name was meant for: `ssh_listen` → `ssh.listen`, `domian` → `domain`."""
+    for known in FIELDS:
+        if "." in known and key == known.replace(".", "_"):
+            return known
+    if "." in key:
+        return nearest(key)
+    return nearest(key, among=[known for known in FIELDS if "." not in known], cutoff=0.75)
+
+
+def _first_of(section: str) -> str:
+    return next(key for key in FIELDS if key.startswith(f"{section}."))
+
+
+def _value(key: str, text: str) -> object:
+    """A variable's text, as JSON where the field is a list and the text is JSON; empty is None where that is allowed."""
+    if not text and is_optional(key):
+        return None
+    if is_list(key) and text.lstrip().startswith("["):
+        try:
+            value: object = json.loads(text)
+        except ValueError:
+            return text  # an IPv6 address in brackets, or a mistake that the model explains
+        return value
+    return text
+
+
+def _absolute(key: str, value: object, folder: Path) -> object:
+    """`value` with its relative paths taken from `folder`. What is no path is left for the model to explain."""
+    if key not in PATH_KEYS:
+        return value
+    if isinstance(value, str) and is_list(key):
+        value = [part for part in re.split(r"[\s,]+", value) if part]
+    if isinstance(value, (str, Path)):
+        return folder / Path(value).expanduser() if str(value) else value
+    if isinstance(value, list):
+        return [folder / Path(item).expanduser() if isinstance(item, (str, Path)) else item for item in value]
+    return value
+
+
+def _put(values: dict[str, object], key: str, value: object) -> None:
+    section, _, name = key.rpartition(".")
+    if not section:
+        values[name] = value
+        return
+    table = values.setdefault(section, {})
+    if isinstance(table, dict):  # otherwise the file has `ssh = 3`, which the model explains
+        table[name] = value

@@ -1,0 +1,134 @@
+"""The configuration's keys as people write them, and pydantic's complaints turned into sentences for operators."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from .config import Config, PortRange, Section
+from .names import printable
+
+SECTIONS: Final[Mapping[str, type[Section]]] = {
+    name: info.annotation
+    for name, info in Config.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+}
+FIELDS: Final[Mapping[str, FieldInfo]] = {
+    **{name: info for name, info in Config.model_fields.items() if name not in SECTIONS},
+    **{f"{name}.{key}": info for name, model in SECTIONS.items() for key, info in model.model_fields.items()},
+}
+RANGES_EXAMPLE: Final = '[{ first = 21000, last = 22999, listen = "loopback" }]'
+PROBLEMS: Final = {  # pydantic's error types, in words
+    "bool_parsing": "is neither true nor false",
+    "bool_type": "is neither true nor false",
+    "dict_type": "is not a table: write its keys below a [section] header",
+    "float_parsing": "is not a number",
+    "float_type": "is not a number",
+    "greater_than_equal": "is too small: the least is {ge}",
+    "int_from_float": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_type": "is not a whole number",
+    "is_instance_of": 'is not an address: write "127.0.0.1:2222"',
+    "less_than_equal": "is too large: the most is {le}",
+    "list_type": 'is not a list: write ["…", "…"]',
+    "literal_error": "is not one of {expected}",
+    "model_type": "is not a table: write its keys below a [section] header",
+    "path_type": "is not a path: write it in quotes",
+    "string_type": "is not text: put it in quotes",
+}
+
+
+@dataclass(slots=True)
+class Origins:
+    """Which file, variable or flag each key came from, so that a mistake is named where it was written."""
+
+    default: str
+    of: dict[str, str] = field(default_factory=dict)
+
+    def where(self, key: str) -> str:
+        """`FERRY_SSH__LISTEN`, `--ssh-listen`, or `/etc/ferry/ferry.toml: ssh.listen`."""
+        for prefix in (key, ".".join(key.split(".")[:2]), key.split(".", 1)[0]):
+            if prefix in self.of:
+                return self.of[prefix]
+        return f"{self.default}: {key}"
+
+
+def is_list(key: str) -> bool:
+    """Whether the field takes several values."""
+    return typing.get_origin(FIELDS[key].annotation) is list
+
+
+def is_optional(key: str) -> bool:
+    """Whether the field may be left without a value."""
+    annotation = FIELDS[key].annotation
+    return isinstance(annotation, types.UnionType) and type(None) in annotation.__args__
+
+
+def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6) -> str | None:
+    """The known key that `key` was probably meant to be: in its own section first, then by its last word anywhere."""
+    known = list(FIELDS if among is None else among)
+    section, _, last = key.rpartition(".")
+    siblings = [name for name in known if name.rpartition(".")[0] == section]
+    by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
+    if section in SECTIONS or not section:
+        found = difflib.get_close_matches(key, siblings, 1, cutoff + 0.1)
+        if found:
+            return found[0]
+    if among is None and last in by_last:
+        return by_last[last]
+    return next(iter(difflib.get_close_matches(key, known, 1, cutoff)), None)
+
+
+def unknown_key(key: str, origins: Origins) -> str:
+    """The sentence for a key of the file that no setting has."""
+    if "." in key:
+        meant = nearest(key)
+    else:
+        top = [*SECTIONS, *(name for name in FIELDS if "." not in name)]
+        meant = next(iter(difflib.get_close_matches(key, top, 1, 0.65)), None) or nearest(key)
+    hint = f"did you mean {meant}?" if meant else "see `ferry docs configuration` for all keys"
+    return f"{origins.default}: unknown key {printable(key)}: {hint}"
+
+
+def sentences(error: ValidationError, origins: Origins) -> list[str]:
+    """One sentence per mistake: where it is written, what is wrong, and what to write instead."""
+    return list(dict.fromkeys(_sentence(detail, origins) for detail in error.errors(include_url=False)))
+
+
+def _sentence(detail: ErrorDetails, origins: Origins) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if not key:
+        return f"{origins.default}: {_problem(detail)}"
+    if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
+        allowed = ", ".join(PortRange.model_fields)
+        return f"{origins.where(key)}: unknown key: a range has {allowed}"
+    problem = _problem(detail)
+    if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself
+        return f"{origins.where(key).removesuffix(key)}{problem}"
+    return f"{origins.where(key)}: {problem}"
+
+
+def _problem(detail: ErrorDetails) -> str:
+    given = printable(_shown(detail["input"]))
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    if detail["type"] == "value_error":
+        return str(context["error"])
+    if detail["type"] == "missing":
+        return "is missing: write it"
+    if detail["type"] == "list_type" and detail["loc"][-1] == "ranges":
+        return f"{given} is not a list of ranges: write {RANGES_EXAMPLE} (as JSON in a variable)"
+    text = PROBLEMS.get(detail["type"])
+    return f"{given} {text.format_map(context)}" if text else f"{given}: {detail['msg']}"
+
+
+def _shown(value: object) -> str:
+    return repr(str(value)) if isinstance(value, (str, Path)) else str(value)
