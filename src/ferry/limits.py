@@ -61,6 +61,7 @@ NAMES_KEEP_SECONDS: Final = 30 * 86400.0
 NAMES_REST_SECONDS: Final = 7 * 86400.0
 NAMES_RESERVE_AFTER_SECONDS: Final = 600.0
 NAMES_PER_NETWORK_PER_DAY: Final = 10
+NAMES_NETWORK_SECONDS: Final = 86400.0  # the day over which reservations per network are counted
 
 # --- TLS
 TLS_HANDSHAKE_SECONDS: Final = 10.0
@@ -99,3 +100,8 @@ LAG_REPORT_SECONDS: Final = 0.25  # a lag past this is an event (`loop.lag`)
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
 IDENTITY_CACHE: Final = 65_536
 STORE_QUEUE: Final = 10_000  # session rows waiting to be written
+STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it new ones fail at once
+STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work
+STORE_BUSY_SECONDS: Final = 5.0  # how long another process may hold the database before a write fails
+STORE_WAL_BYTES: Final = 64 * MIB  # what is left of SQLite's write-ahead log after a checkpoint
+SESSIONS_KEEP_SECONDS: Final = 90 * 86400.0  # how long rows about ended sessions are kept

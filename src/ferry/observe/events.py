@@ -1,0 +1,144 @@
+"""The last events, and those who follow them.
+
+Belongs to the event loop: `add` and `subscribe` are called there and need no lock. Frequent events (visits, failed
+logins of scanners) are kept apart from the rare ones, so that a busy minute does not push the takeover of an hour ago
+out of the ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from ferry import limits
+from ferry.errors import Refused
+
+from .levels import level_name
+from .texts import safe_fields
+
+FREQUENT: Final = frozenset({"visit", "handshake.ended", "edge.refused", "channel.failed", "tunnel.refused"})
+
+
+class Event(NamedTuple):
+    """One report. Texts in `fields` are as they came; `document` is what may be shown."""
+
+    seq: int
+    """Grows by one with each event of this process; 0 for a notice made for one reader."""
+    time: float
+    """Seconds since the epoch."""
+    level: int
+    name: str
+    fields: Mapping[str, object]
+
+    def document(self) -> dict[str, object]:
+        """The event as one JSON object, with every text escaped."""
+        head = {
+            "seq": self.seq,
+            "time": timestamp(self.time),
+            "level": level_name(self.level),
+            "event": self.name,
+        }
+        return head | safe_fields(self.fields) | head  # first in order, and never overwritten by a field
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds: `2026-01-31T12:00:00.000Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Subscription:
+    """One follower: iterate over it. It keeps at most `size` events; the oldest is dropped, and counted."""
+
+    def __init__(self, size: int) -> None:
+        self._waiting: deque[Event] = deque(maxlen=size)
+        self._wake = asyncio.Event()
+        self._dropped = 0
+        self._ended = False
+
+    def put(self, event: Event) -> bool:
+        """Hand over `event`. False when another one was dropped for it."""
+        full = len(self._waiting) == self._waiting.maxlen
+        self._dropped += full
+        self._waiting.append(event)
+        self._wake.set()
+        return not full
+
+    def end(self) -> None:
+        """Let the iteration stop once what waits has been read."""
+        self._ended = True
+        self._wake.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            while self._waiting:
+                if self._dropped:
+                    lost, self._dropped = self._dropped, 0
+                    yield Event(0, self._waiting[0].time, logging.WARNING, "events.dropped", {"count": lost})
+                    continue  # the queue may have moved on while the reader had the notice
+                yield self._waiting.popleft()
+            if self._ended:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+class EventRing:
+    """The last `size` frequent and the last `size` rare events, and the followers."""
+
+    def __init__(
+        self,
+        size: int = limits.EVENT_RING,
+        *,
+        queue: int = limits.EVENT_QUEUE,
+        subscribers: int = limits.EVENT_SUBSCRIBERS,
+    ) -> None:
+        self._rare: deque[Event] = deque(maxlen=size)
+        self._frequent: deque[Event] = deque(maxlen=size)
+        self._queue = queue
+        self._most = subscribers
+        self._subscribers: list[Subscription] = []
+        self._seq = 0
+        self._closed = False
+        self.dropped = 0
+        """Events that slow followers did not get, in all."""
+
+    def add(self, time: float, level: int, name: str, fields: Mapping[str, object]) -> Event:
+        """Record an event and hand it to every follower."""
+        self._seq += 1
+        event = Event(self._seq, time, level, name, fields)
+        (self._frequent if name in FREQUENT else self._rare).append(event)
+        for subscriber in self._subscribers:
+            if not subscriber.put(event):
+                self.dropped += 1
+        return event
+
+    def last(self, count: int | None = None) -> list[Event]:
+        """The newest `count` events that are kept (all, by default), oldest first."""
+        events = list(heapq.merge(self._rare, self._frequent))
+        return events if count is None else events[max(0, len(events) - count) :]
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Follow from now on. Raises Refused (`too_many_followers`) when enough people do already."""
+        if len(self._subscribers) >= self._most:
+            raise Refused(f"{self._most} readers follow the events already: end one of them", code="too_many_followers")
+        subscription = Subscription(self._queue)
+        if self._closed:
+            subscription.end()
+        self._subscribers.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscribers.remove(subscription)
+
+    def close(self) -> None:
+        """End every follower, now and later: the process is stopping. Recording goes on."""
+        self._closed = True
+        for subscriber in self._subscribers:
+            subscriber.end()

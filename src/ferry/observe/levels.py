@@ -1,0 +1,67 @@
+"""How severe each event is: the one table that decides what `log.level` shows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+LEVELS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "gateway.started": logging.INFO,
+        "gateway.draining": logging.INFO,
+        "gateway.stopped": logging.INFO,
+        "config.reloaded": logging.INFO,
+        "config.rejected": logging.ERROR,
+        "handshake.started": logging.DEBUG,
+        "connection.opened": logging.INFO,
+        "connection.closed": logging.INFO,
+        "tunnel.opened": logging.INFO,
+        "tunnel.closed": logging.INFO,
+        "tunnel.refused": logging.INFO,
+        "tunnel.takeover": logging.INFO,
+        "channel.opened": logging.DEBUG,
+        "channel.failed": logging.INFO,
+        "visit": logging.INFO,
+        "edge.refused": logging.INFO,
+        # Scanners fail TLS by the thousand: a line each would bury the rest.
+        "tls.failed": logging.DEBUG,
+        "certificate.loaded": logging.INFO,
+        "certificate.rejected": logging.ERROR,
+        "store.failed": logging.ERROR,
+        "store.recovered": logging.INFO,
+        "name.reserved": logging.INFO,
+        "name.freed": logging.INFO,
+        "loop.lag": logging.WARNING,
+        "log.dropped": logging.WARNING,
+        "events.dropped": logging.WARNING,
+        "report.failed": logging.ERROR,
+    }
+)
+
+HANDSHAKE_LEVELS: Final[Mapping[object, int]] = MappingProxyType(
+    {"ok": logging.DEBUG, "failed": logging.INFO, "timeout": logging.INFO, "limit": logging.WARNING}
+)
+"""`handshake.ended` by its outcome. A good one is followed by `connection.opened`, which says more."""
+
+NAMES: Final[Mapping[int, str]] = MappingProxyType(
+    {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}
+)
+
+
+def level_of(event: str, fields: Mapping[str, object]) -> int:
+    """The severity (as in `logging`) of `event`; an unknown event is worth a line."""
+    if event == "handshake.ended":
+        return HANDSHAKE_LEVELS.get(fields.get("outcome"), logging.INFO)
+    return LEVELS.get(event, logging.INFO)
+
+
+def level_name(level: int) -> str:
+    """`info` for 20: the greatest named level that is not above `level`."""
+    return NAMES.get(level) or max((pair for pair in NAMES.items() if pair[0] <= level), default=(0, "debug"))[1]
+
+
+def parse_level(name: str) -> int:
+    """The inverse of `level_name`, for `log.level`. Raises KeyError on a name that the configuration does not allow."""
+    return {text: level for level, text in NAMES.items()}[name]

@@ -1,0 +1,176 @@
+"""What Prometheus is told. One object per worker with a registry of its own; fed by reports alone.
+
+Label values come from our own small vocabularies (kinds, codes, outcomes, status classes), never from the network:
+a stranger must not be able to make series.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
+
+from ferry.names import Kind
+
+from .tally import Asked, Level, Tally
+
+Fields = Mapping[str, object]
+KINDS: Final = tuple((kind.value,) for kind in Kind)
+CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "none")
+HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+
+
+class Metrics:
+    """All counts of one worker. `handlers` maps an event's name to what counts it; events without one count nothing."""
+
+    def __init__(self, *, version: str, started: float) -> None:
+        """`started` is in seconds since the epoch."""
+        r = self.registry = CollectorRegistry()
+        Info("ferry_build", "Version of Ferry and of Python.", registry=r).info(
+            {"version": version, "python": platform.python_version()}
+        )
+        Gauge("ferry_start_time_seconds", "When the gateway started, since the epoch.", registry=r).set(started)
+        self.draining = Level(r, "ferry_draining", "1 while the gateway finishes and takes nothing new.")
+        self._tunnels(r)
+        self._visits(r)
+        self._connections(r)
+        self._process(r)
+        self.handlers: dict[str, Callable[[Fields], None]] = {
+            "gateway.draining": lambda _: self.draining.set(1),
+            "config.reloaded": lambda _: self.reloads.add("ok"),
+            "config.rejected": lambda _: self.reloads.add("rejected"),
+            "handshake.started": lambda _: self.handshaking.move(by=1),
+            "handshake.ended": self._handshake_ended,
+            "connection.opened": self._connection_opened,
+            "connection.closed": lambda _: self.connections.move(by=-1),
+            "tunnel.opened": self._tunnel_opened,
+            "tunnel.closed": lambda f: self.tunnels.move(str(f["kind"]), by=-1),
+            "tunnel.refused": lambda f: self.refusals.add(str(f["code"])),
+            "tunnel.takeover": lambda _: self.takeovers.add(),
+            "channel.opened": lambda _: self.channels.add(),
+            "channel.failed": lambda f: self.channel_failures.add(str(f["failure"])),
+            "visit": self._visit,
+            "edge.refused": lambda f: self.edge_refusals.add(str(f["edge"]), str(f["status"])),
+            "tls.failed": lambda _: self.tls_failures.add(),
+            "store.failed": self._store_failed,
+            "store.recovered": lambda _: self.store_up.set(1),
+            "loop.lag": lambda _: self.stalls.add(),
+            "report.failed": lambda _: self.report_failures.add(),
+        }
+
+    def _tunnels(self, r: CollectorRegistry) -> None:
+        self.tunnels = Level(r, "ferry_tunnels", "Tunnels that are open.", ("kind",), KINDS)
+        self.tunnels_opened = Tally(r, "ferry_tunnels_opened_total", "Tunnels that were opened.", ("kind",), KINDS)
+        self.takeovers = Tally(
+            r, "ferry_takeovers_total", "Tunnels that a newer connection of the same identity took over."
+        )
+        self.refusals = Tally(
+            r, "ferry_refusals_total", "Forward requests that were refused, by the reason's code.", ("reason",)
+        )
+
+    def _visits(self, r: CollectorRegistry) -> None:
+        known = [(kind, status) for (kind,) in KINDS for status in (CLASSES if kind == Kind.HTTP else ("none",))]
+        self.requests = Tally(
+            r,
+            "ferry_requests_total",
+            "HTTP requests by class of status, and connections of the other kinds (class `none`, as for a visitor who left before an answer). Counted when they end.",
+            ("kind", "class"),
+            known,
+        )
+        self.bytes = Tally(
+            r,
+            "ferry_bytes_total",
+            "Payload of visits, `up` from visitors to tunnels. Counted when a visit ends.",
+            ("direction",),
+            [("up",), ("down",)],
+        )
+        self.channels = Tally(r, "ferry_channels_opened_total", "Streams opened through tunnels.")
+        self.channel_failures = Tally(
+            r,
+            "ferry_channel_failures_total",
+            "Streams that could not be opened: `refused` is a local service that does not answer.",
+            ("failure",),
+            [("refused",), ("gone",), ("limit",), ("timeout",)],
+        )
+        self.edge_refusals = Tally(
+            r,
+            "ferry_edge_refusals_total",
+            "Visitors answered by the gateway itself, by status (0 for TCP).",
+            ("edge", "status"),
+        )
+        self.tls_failures = Tally(r, "ferry_tls_failures_total", "TLS handshakes of visitors that failed.")
+
+    def _connections(self, r: CollectorRegistry) -> None:
+        self.connections = Level(r, "ferry_connections", "SSH connections that are logged in.")
+        self.connects = Tally(r, "ferry_connects_total", "SSH connections that logged in.")
+        self.handshaking = Level(r, "ferry_handshakes_in_progress", "SSH connections that are logging in.")
+        self.handshakes = Tally(
+            r,
+            "ferry_handshakes_total",
+            "SSH logins by outcome; `limit` was turned away before it began.",
+            ("outcome",),
+            [("ok",), ("failed",), ("timeout",), ("limit",)],
+        )
+        self.handshake_seconds = Histogram(
+            "ferry_handshake_seconds",
+            "Time from accept to the end of the login, of those that succeeded.",
+            buckets=HANDSHAKE_BUCKETS,
+            registry=r,
+        )
+
+    def _process(self, r: CollectorRegistry) -> None:
+        self.store_up = Level(r, "ferry_store_up", "1 while the database can be written, else 0.")
+        self.store_up.set(1)
+        self.store_failures = Tally(r, "ferry_store_failures_total", "Times the database could not be used.")
+        self.reloads = Tally(
+            r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
+        )
+        self.lag = Level(r, "ferry_event_loop_lag_seconds", "How late the event loop ran its last timer.")
+        self.stalls = Tally(r, "ferry_event_loop_stalls_total", "Times the event loop was more than 0.25 s late.")
+        self.log_dropped = Asked(r, "ferry_log_dropped_total", "Log lines lost to a slow reader or a full disk.")
+        self.events_dropped = Asked(
+            r, "ferry_events_dropped_total", "Events that slow followers of `ferry events` did not get."
+        )
+        self.report_failures = Tally(r, "ferry_report_failures_total", "Reports that could not be counted: a bug.")
+        ProcessCollector(registry=r)
+
+    def _handshake_ended(self, fields: Fields) -> None:
+        outcome = str(fields["outcome"])
+        self.handshakes.add(outcome)
+        if outcome != "limit":  # turned away before `handshake.started`
+            self.handshaking.move(by=-1)
+        if outcome == "ok":
+            self.handshake_seconds.observe(_number(fields["seconds"]))
+
+    def _connection_opened(self, _fields: Fields) -> None:
+        self.connections.move(by=1)
+        self.connects.add()
+
+    def _tunnel_opened(self, fields: Fields) -> None:
+        kind = str(fields["kind"])
+        self.tunnels.move(kind, by=1)
+        self.tunnels_opened.add(kind)
+
+    def _visit(self, fields: Fields) -> None:
+        status = fields["status"]
+        key = (str(fields["kind"]), _class(status) if status else "none")
+        requests, count = self.requests.values, self.bytes.values
+        requests[key] = requests.get(key, 0) + 1
+        count["up",] += _number(fields["up"])
+        count["down",] += _number(fields["down"])
+
+    def _store_failed(self, _fields: Fields) -> None:
+        self.store_up.set(0)
+        self.store_failures.add()
+
+
+def _class(status: object) -> str:
+    return f"{status // 100}xx" if isinstance(status, int) and 100 <= status < 600 else "none"
+
+
+def _number(value: object) -> float:
+    if isinstance(value, int | float):
+        return value
+    raise TypeError(f"{value!r} is not a number")

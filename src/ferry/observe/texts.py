@@ -1,0 +1,44 @@
+"""The one place where texts from the network are made safe to show, for log lines and events alike."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final
+
+from ferry import limits
+from ferry.names import printable
+
+TRACEBACK: Final = "traceback"
+"""The one field that may hold several lines."""
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def safe_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    """`fields` as plain JSON values with every text escaped and cut at `limits.LOG_FIELD_CHARS`."""
+    return {key: _lines(value) if key == TRACEBACK else safe_value(value) for key, value in fields.items()}
+
+
+def safe_value(value: object) -> object:
+    """A number, a flag, None, an escaped text, or a list or table of these; anything else by its `str`."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [safe_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {printable(str(key)): safe_value(item) for key, item in value.items()}
+    return printable(str(value), limits.LOG_FIELD_CHARS)
+
+
+def describe_exception(error: ExcInfo) -> str:
+    """A traceback's text, not yet escaped: an exception's message may carry what a stranger sent."""
+    return "".join(traceback.format_exception(*error))
+
+
+def _lines(value: object) -> str:
+    lines = [printable(line, limits.LOG_FIELD_CHARS) for line in str(value).splitlines()]
+    return "\n".join(lines[-limits.LOG_TRACEBACK_LINES :])
