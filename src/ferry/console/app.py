@@ -1,0 +1,160 @@
+"""The HTTP API: a thin skin over `ConsoleState`. Its OpenAPI document is at `/api/v1/openapi.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Response
+from fastapi.responses import StreamingResponse
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+
+from ferry import __version__, limits
+from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.observe.events import Event, EventRing, Subscription
+
+from .models import Closed, Health, NameInfo, Problem, SessionInfo, Status, TunnelInfo
+from .problems import install_problems
+from .state import ConsoleState
+from .targets import NotFound, find_name, find_session, find_tunnel
+
+NDJSON = "application/x-ndjson"
+CLOSED_BY_OPERATOR = "closed by the operator"
+ALL_EVENTS = 2 * limits.EVENT_RING  # the ring keeps frequent and rare ones apart
+Follow = Annotated[bool, Query(description="Go on with what happens, until the reader leaves.")]
+Last = Annotated[int, Query(ge=0, le=ALL_EVENTS, description="How many past events to begin with.")]
+
+
+def create_app(state: ConsoleState) -> FastAPI:
+    """The whole API, for the control socket. No pages of its own: FastAPI's would load scripts from a CDN."""
+    app = FastAPI(
+        title="Ferry",
+        version=__version__,
+        description="The API of a running Ferry gateway. Errors are objects with `error` and `fix`.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+    )
+    install_problems(app)
+    app.include_router(_reading(state), prefix="/api/v1")
+    app.include_router(_closing(state), prefix="/api/v1")
+    app.include_router(_watching(state))
+    return app
+
+
+def create_admin_app(state: ConsoleState) -> FastAPI:
+    """`/metrics` and `/health` alone, for loopback addresses that every local user reaches."""
+    app = FastAPI(title="Ferry", openapi_url=None, docs_url=None, redoc_url=None)
+    install_problems(app)
+    app.include_router(_watching(state))
+    return app
+
+
+def _reading(state: ConsoleState) -> APIRouter:
+    api = APIRouter()
+
+    @api.get("/status")
+    async def status() -> Status:
+        """The gateway as a whole."""
+        return state.status()
+
+    @api.get("/tunnels")
+    async def tunnels() -> list[TunnelInfo]:
+        """Every open tunnel."""
+        return state.tunnels()
+
+    @api.get("/sessions")
+    async def sessions() -> list[SessionInfo]:
+        """Every SSH connection that is logged in."""
+        return state.sessions()
+
+    @api.get("/names")
+    async def names(identity: str | None = None) -> list[NameInfo]:
+        """Reservations of one identity (by its id), or all."""
+        return await state.names(None if identity is None else IdentityId(identity))
+
+    async def follower(follow: Follow = False) -> AsyncIterator[Subscription | None]:
+        """Registered before the answer begins (a refusal needs a status), gone once its last byte is sent."""
+        if not follow:
+            yield None
+            return
+        with state.events.subscribe() as subscription:
+            yield subscription
+
+    @api.get("/events", response_class=StreamingResponse)
+    async def events(
+        subscription: Annotated[Subscription | None, Depends(follower)], last: Last = ALL_EVENTS
+    ) -> StreamingResponse:
+        """Events, oldest first, one JSON object a line."""
+        return StreamingResponse(_lines(state.events, subscription, last), media_type=NDJSON)
+
+    return api
+
+
+async def _lines(ring: EventRing, subscription: Subscription | None, last: int) -> AsyncIterator[str]:
+    past = ring.last(last)
+    yield "".join(_line(event) for event in past)
+    if subscription is not None:
+        newest = past[-1].seq if past else 0
+        async for event in subscription:
+            if event.seq > newest or not event.seq:  # what came between the subscription and `last` is told already
+                yield _line(event)
+
+
+def _line(event: Event) -> str:
+    return json.dumps(event.document()) + "\n"
+
+
+def _closing(state: ConsoleState) -> APIRouter:
+    api = APIRouter()
+
+    @api.delete("/tunnels/{target:path}")
+    async def close_tunnel(target: str) -> Closed:
+        """Close a tunnel by id, address, name, port or URL. Its owner is told."""
+        tunnel = find_tunnel(target, state.tunnels())
+        if not await state.close_tunnel(TunnelId(tunnel.id), CLOSED_BY_OPERATOR):
+            raise NotFound(f"{tunnel.address} closed by itself a moment ago", "")
+        return Closed(what="tunnel", id=tunnel.id, address=tunnel.address, identity=tunnel.identity)
+
+    @api.delete("/sessions/{target}")
+    async def close_session(target: str) -> Closed:
+        """Close an SSH connection by the session's id, with all its tunnels. Its owner is told."""
+        session = find_session(target, state.sessions())
+        if not await state.close_session(SessionId(session.id), CLOSED_BY_OPERATOR):
+            raise NotFound(f"session {session.id} ended by itself a moment ago", "")
+        return Closed(what="session", id=session.id, address=session.peer, identity=session.identity)
+
+    @api.delete("/names/{target:path}")
+    async def free(target: str) -> Closed:
+        """Drop a reservation at once, without a rest: anybody may claim the name next."""
+        name = find_name(target, await state.names(None))
+        if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
+            raise NotFound(f"{name.address} was freed a moment ago", "")
+        return Closed(what="name", id=name.key, address=name.address, identity=name.owner_name)
+
+    return api
+
+
+def _watching(state: ConsoleState) -> APIRouter:
+    api = APIRouter()
+
+    @api.get("/health", responses={503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        """200 while visitors are served (`degraded`: without the database), 503 while draining."""
+        status = state.status()
+        if status.draining:
+            response.status_code = 503
+        word = "draining" if status.draining else "ok" if status.store.ok else "degraded"
+        return Health(
+            status=word, store="ok" if status.store.ok else "failed", tunnels=sum(status.counts.tunnels.values())
+        )
+
+    @api.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(state.metrics), headers={"content-type": content_type})
+
+    return api

@@ -1,0 +1,133 @@
+"""What the API answers with. Times are RFC 3339 in UTC (built from seconds since the epoch), sizes bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+
+def _moment(value: object) -> object:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(
+        lambda at: at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), return_type=str
+    ),
+]
+
+
+class Answer(BaseModel):
+    """Base of all answers: values never change, and an unknown field is a bug of ours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(Answer):
+    """Every answer that is not 2xx."""
+
+    error: str = Field(description="What went wrong.")
+    fix: str = Field(description="What to do about it; empty where nothing helps.")
+
+
+class Listeners(Answer):
+    """Addresses that are listened on, as `host:port`."""
+
+    ssh: list[str]
+    http: list[str]
+    https: list[str]
+    admin: list[str]
+
+
+class Counts(Answer):
+    """How many of each there are now."""
+
+    sessions: int = Field(description="SSH connections that are logged in.")
+    tunnels: dict[str, int] = Field(description="Open tunnels by kind.")
+
+
+class Store(Answer):
+    """Whether the database can be used."""
+
+    ok: bool
+    error: str = Field("", description="Why not. Running tunnels go on; new names are refused.")
+
+
+class Status(Answer):
+    """The gateway as a whole."""
+
+    version: str
+    pid: int
+    domain: str
+    state: str = Field(description="The state folder.")
+    started: Moment
+    uptime: float = Field(description="Seconds.")
+    draining: bool
+    listeners: Listeners
+    counts: Counts
+    store: Store
+    host_keys: list[str] = Field(description="`ED25519 SHA256:…`, as ssh-keygen -l prints them.")
+
+
+class TunnelInfo(Answer):
+    """One open tunnel."""
+
+    id: str
+    address: str = Field(description="As people write it: `blog.example.com`, `port 30042`, `laptop:22`.")
+    kind: Literal["http", "tls", "tcp", "alias"]
+    url: str | None = Field(description="Where visitors go; None for an alias.")
+    identity: str
+    session: str = Field(description="The session's id.")
+    peer: str = Field(description="The client's address.")
+    since: Moment
+    up: int = Field(description="Bytes from visitors.")
+    down: int = Field(description="Bytes to visitors.")
+    visits: int
+
+
+class SessionInfo(Answer):
+    """One SSH connection."""
+
+    id: str
+    identity: str
+    peer: str
+    client_version: str
+    since: Moment
+    tunnels: list[str] = Field(description="Addresses of its tunnels.")
+    up: int = Field(description="Bytes from visitors to its tunnels.")
+    down: int = Field(description="Bytes from its tunnels to visitors.")
+
+
+class NameInfo(Answer):
+    """One reservation."""
+
+    key: str = Field(description="`http:blog.example.com`: what DELETE /api/v1/names/… takes.")
+    address: str
+    kind: Literal["http", "tls", "tcp", "alias"]
+    owner: str = Field(description="The owning identity's id.")
+    owner_name: str
+    derived: bool = Field(description="Given by the gateway, not asked for.")
+    created: Moment
+    last_used: Moment
+    live: bool = Field(description="A tunnel serves it now.")
+
+
+class Closed(Answer):
+    """What a DELETE has closed or freed."""
+
+    what: Literal["tunnel", "session", "name"]
+    id: str
+    address: str = Field(description="Of a tunnel or name; the peer's of a session.")
+    identity: str
+
+
+class Health(Answer):
+    """`/health`: 200, or 503 while draining."""
+
+    status: Literal["ok", "degraded", "draining"]
+    store: Literal["ok", "failed"]
+    tunnels: int

@@ -1,0 +1,62 @@
+"""Every error as `{"error": …, "fix": …}` with the status that fits."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from ferry.errors import InvalidInput, Refused
+from ferry.registry.contract import StoreUnavailable
+
+from .models import Problem
+from .targets import Ambiguous, NotFound
+
+DOCUMENT: Final = "the paths and their parameters are in /api/v1/openapi.json"
+_log = logging.getLogger(__name__)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Register the handlers on `app`."""
+
+    @app.exception_handler(NotFound)
+    async def not_found(_request: Request, error: NotFound) -> JSONResponse:
+        return problem(409 if isinstance(error, Ambiguous) else 404, str(error), error.fix)
+
+    @app.exception_handler(Refused)
+    async def refused(_request: Request, error: Refused) -> JSONResponse:
+        return problem(403, error.public)
+
+    @app.exception_handler(InvalidInput)
+    async def invalid(_request: Request, error: InvalidInput) -> JSONResponse:
+        return problem(400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def unfit(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return problem(422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", DOCUMENT)
+
+    @app.exception_handler(StoreUnavailable)
+    async def no_store(_request: Request, _error: StoreUnavailable) -> JSONResponse:
+        return problem(503, "the database cannot be used at the moment", "`ferry status` says why; tunnels go on")
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(error.status_code, str(error.detail), DOCUMENT if error.status_code in (404, 405) else "")
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        # Starlette raises it again, and uvicorn logs the traceback.
+        return problem(500, "the gateway made a mistake answering this", "its log has the details")
+
+
+def problem(status: int, error: str, fix: str = "") -> JSONResponse:
+    """An answer that is not 2xx."""
+    return JSONResponse(Problem(error=error, fix=fix).model_dump(), status_code=status)

@@ -1,0 +1,54 @@
+"""What the API needs to know of the gateway. The composition root implements it; tests have a small one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.observe.events import EventRing
+
+from .models import NameInfo, SessionInfo, Status, TunnelInfo
+
+
+class ConsoleState(Protocol):
+    """A running gateway. Called on its event loop. Texts may be raw: the command line escapes what it prints."""
+
+    @property
+    def events(self) -> EventRing:
+        """The events that `/api/v1/events` serves."""
+        ...
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """The registry that `/metrics` serves."""
+        ...
+
+    def status(self) -> Status:
+        """The gateway as a whole. Never touches the database."""
+        ...
+
+    def tunnels(self) -> list[TunnelInfo]:
+        """Every open tunnel."""
+        ...
+
+    def sessions(self) -> list[SessionInfo]:
+        """Every SSH connection that is logged in."""
+        ...
+
+    async def names(self, identity: IdentityId | None) -> list[NameInfo]:
+        """Reservations of one identity, or all. Raises StoreUnavailable."""
+        ...
+
+    async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
+        """Close one tunnel and tell its owner `reason`; its connection ends if it has no other. False if it is gone."""
+        ...
+
+    async def close_session(self, session: SessionId, reason: str) -> bool:
+        """Close one SSH connection with all its tunnels and tell its owner `reason`. False if it is gone."""
+        ...
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        """Drop `owner`'s reservation at once. False if it is not theirs (any more). Raises StoreUnavailable."""
+        ...

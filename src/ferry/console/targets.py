@@ -1,0 +1,104 @@
+"""What people write to mean a tunnel, a session or a name: `blog`, `blog.example.com`, a URL, `30042`, `laptop:22`, an id."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from ferry.errors import FerryError
+from ferry.names import printable
+
+from .models import NameInfo, SessionInfo, TunnelInfo
+
+T = TypeVar("T")
+NEAREST: Final = 3  # suggestions in an answer
+_SCHEME: Final = re.compile(r"[a-z]+://")
+
+
+class NotFound(FerryError):
+    """Nothing is called that. `fix` names the nearest."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+class Ambiguous(NotFound):
+    """Several are called that. `fix` lists them."""
+
+
+def find_tunnel(target: str, tunnels: Sequence[TunnelInfo]) -> TunnelInfo:
+    """The one tunnel that `target` means. Raises NotFound or Ambiguous."""
+    return _find(target, tunnels, _tunnel_words, what="tunnel", none="no tunnel is open: `ferry ls` lists them")
+
+
+def find_session(target: str, sessions: Sequence[SessionInfo]) -> SessionInfo:
+    """The session with this id. Raises NotFound."""
+    return _find(
+        target, sessions, lambda s: [s.id], what="session", none="nobody is connected: `ferry ls --sessions` lists them"
+    )
+
+
+def find_name(target: str, names: Sequence[NameInfo]) -> NameInfo:
+    """The one reservation that `target` means. Raises NotFound or Ambiguous."""
+    return _find(target, names, _name_words, what="name", none="no name is reserved")
+
+
+def _find(target: str, things: Sequence[T], words: Callable[[T], list[str]], *, what: str, none: str) -> T:
+    wanted = _plain(target)
+    for rank in range(max((len(words(thing)) for thing in things), default=0)):
+        # The first word of each is exact (its id), then the full address, then shorter forms.
+        found = [thing for thing in things if wanted in words(thing)[rank : rank + 1]]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            full = ", ".join(words(thing)[0] for thing in found)
+            raise Ambiguous(f"{printable(target)!r} means {len(found)} {what}s", f"write which: {full}")
+    if not things:
+        fix = none
+    elif near := _nearest(wanted, (word for thing in things for word in words(thing))):
+        fix = f"did you mean {' or '.join(near)}?"
+    else:
+        fix = f"there are: {_some(things, words)}"
+    raise NotFound(f"no {what} is called {printable(target)!r}", fix)
+
+
+def _tunnel_words(tunnel: TunnelInfo) -> list[str]:
+    return [tunnel.id, *_address_words(tunnel.kind, tunnel.address)]
+
+
+def _name_words(name: NameInfo) -> list[str]:
+    return [name.key, *_address_words(name.kind, name.address)]
+
+
+def _address_words(kind: str, address: str) -> list[str]:
+    """From exact to short: `blog.example.com`, `blog`; `port 30042`, `30042`; `laptop:22`, `laptop`."""
+    match kind:
+        case "tcp":
+            return [address, address.removeprefix("port ")]
+        case "alias":
+            return [address, address.partition(":")[0]]
+        case _:
+            return [address, address.partition(".")[0]]
+
+
+def _plain(target: str) -> str:
+    text = target.strip().lower()
+    if scheme := _SCHEME.match(text):
+        authority = text[scheme.end() :].partition("/")[0]
+        host, colon, port = authority.rpartition(":")
+        if scheme[0] == "tcp://":
+            return port
+        return host if colon and port.isdecimal() else authority
+    return text.removeprefix(":")
+
+
+def _nearest(wanted: str, words: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(wanted, sorted(set(words)), n=NEAREST, cutoff=0.6)
+
+
+def _some(things: Sequence[T], words: Callable[[T], list[str]]) -> str:
+    shown = [words(thing)[-1] for thing in things[:NEAREST]]
+    return ", ".join(shown) + (", …" if len(things) > NEAREST else "")
