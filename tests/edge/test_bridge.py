@@ -1,0 +1,263 @@
+"""The bridge's decisions, as traces: events in, calls out. The same over real sockets is in test_tcp.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.edge.bridge import Bridge, Phase
+from ferry.registry.routes import Traffic
+from ferry.streams import Direction, OpenFailure, Sink
+
+LOST = ConnectionResetError("reset")
+
+
+class Trace:
+    """Both ends of one bridge, written down: `>` is what the bridge asked of the stream, `<` of the visitor."""
+
+    def __init__(self, *, half_close: bool = True, tap: bool = False) -> None:
+        self.calls: list[str] = []
+        self.half_close = half_close
+        self.closing = False
+        self.buffered = 0
+        self.bridge = Bridge(traffic=Traffic(), on_end=self._ended, tap=self if tap else None)
+
+    def join(self) -> Trace:
+        self.bridge.join(Visitor(self), self._dial)
+        return self
+
+    def _dial(self, sink: Sink) -> Tunnelled:
+        assert sink is self.bridge
+        return Tunnelled(self)
+
+    def _ended(self, bridge: Bridge) -> None:
+        assert bridge is self.bridge
+        self.calls.append("end")
+
+    def seen(self, direction: Direction, data: bytes) -> None:
+        self.calls.append(f"tap {direction.value} {data.decode()}")
+
+    def ended(self, error: Exception | None) -> None:
+        self.calls.append(f"tap ended {error}")
+
+    def play(self, *events: str) -> str:
+        """Play events and return the calls they caused, as one line."""
+        self.calls.clear()
+        actions = self.actions()
+        for event in events:
+            actions[event]()
+        return ", ".join(self.calls)
+
+    def actions(self) -> dict[str, Callable[[], Any]]:
+        bridge, visitor = self.bridge, self.bridge.visitor
+        return {
+            "v:data": lambda: visitor.data_received(b"up"),
+            "v:eof": lambda: self.calls.append("keep" if visitor.eof_received() else "shut"),
+            "v:lost": lambda: visitor.connection_lost(None),
+            "v:reset": lambda: visitor.connection_lost(LOST),
+            "v:full": visitor.pause_writing,
+            "v:drained": visitor.resume_writing,
+            "s:opened": bridge.stream_opened,
+            "s:refused": lambda: bridge.stream_refused(OpenFailure.REFUSED),
+            "s:data": lambda: bridge.data_received(b"down"),
+            "s:eof": bridge.eof_received,
+            "s:lost": lambda: bridge.stream_lost(None),
+            "s:error": lambda: bridge.stream_lost(LOST),
+            "s:full": bridge.pause_writing,
+            "s:drained": bridge.resume_writing,
+            "cut": bridge.cut,
+        }
+
+
+class Tunnelled:
+    """The stream's end of a trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def _say(self, call: str) -> None:
+        self._trace.calls.append(f"> {call}")
+
+    def write(self, data: bytes) -> None:
+        self._say(data.decode())
+
+    def write_eof(self) -> None:
+        self._say("eof")
+
+    def close(self) -> None:
+        self._say("close")
+
+    def abort(self) -> None:
+        self._say("abort")
+
+    def pause_reading(self) -> None:
+        self._say("pause")
+
+    def resume_reading(self) -> None:
+        self._say("resume")
+
+
+class Visitor(asyncio.Transport):
+    """The visitor's end of a trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def _say(self, call: str) -> None:
+        self._trace.calls.append(f"< {call}")
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._say(bytes(data).decode())
+
+    def write_eof(self) -> None:
+        self._say("eof")
+
+    def can_write_eof(self) -> bool:
+        return self._trace.half_close
+
+    def is_closing(self) -> bool:
+        return self._trace.closing
+
+    def close(self) -> None:
+        self._say("close")
+
+    def abort(self) -> None:
+        self._say("abort")
+
+    def pause_reading(self) -> None:
+        self._say("pause")
+
+    def resume_reading(self) -> None:
+        self._say("resume")
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return self._trace.buffered
+
+
+@pytest.mark.parametrize(
+    ("events", "calls"),
+    [
+        # a conversation that the visitor ends first, then the tunnel
+        ("v:data s:opened s:data v:eof", "> up, < down, > eof, keep"),
+        ("v:eof s:data s:eof v:lost", "> eof, keep, < down, > close, < close, end"),
+        # … and the other way round
+        ("s:eof v:data v:eof v:lost", "< eof, > up, > eof, > close, shut, end"),
+        # back-pressure
+        ("v:full v:drained", "> pause, > resume"),
+        ("s:full s:drained", "< pause, < resume"),
+        # the visitor goes: without EOF, after its EOF, by reset after its EOF, while the stream opens
+        ("v:data v:lost", "> up, > abort, end"),
+        ("v:eof v:lost", "> eof, keep, > close, end"),
+        ("v:eof v:reset", "> eof, keep, > abort, end"),
+        ("v:reset", "> abort, end"),
+        # the stream goes: refused, broken, in order
+        ("v:data s:refused v:lost", "> up, < abort, end"),
+        ("s:data s:error v:lost", "< down, < abort, end"),
+        ("s:eof s:error v:lost", "< eof, < abort, end"),
+        ("v:eof s:lost v:lost", "> eof, keep, < close, end"),
+        # whatever comes after the bridge's own decision is ignored
+        ("s:error v:data v:eof s:data s:eof s:lost v:full s:full", "< abort, shut"),
+        ("s:refused v:lost v:lost v:reset s:lost s:error s:data", "< abort, end"),
+        ("cut s:data s:lost v:lost", "> abort, < abort, end"),
+        ("v:lost cut", "> abort, end"),
+    ],
+)
+async def test_orders_of_events(events: str, calls: str) -> None:
+    assert Trace().join().play(*events.split()) == calls
+
+
+@pytest.mark.parametrize(
+    ("events", "calls"),
+    [
+        ("s:data s:eof v:lost", "< down, > close, < close, end"),
+        ("v:eof v:lost", "> eof, shut, > close, end"),
+        ("s:lost v:lost", "< close, end"),
+    ],
+)
+async def test_a_visitor_that_cannot_half_close(events: str, calls: str) -> None:
+    assert Trace(half_close=False).join().play(*events.split()) == calls
+
+
+async def test_a_visitor_still_sending_is_read_from_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferry.limits.LINGER_SECONDS", 0.01)
+    trace = Trace().join()
+    assert trace.play("s:data", "s:lost", "v:data", "v:full") == "< down, < eof, < resume"
+    trace.calls.clear()
+    async with asyncio.timeout(5):
+        while not trace.calls:
+            await asyncio.sleep(0)
+    assert trace.calls == ["< close"]
+    assert trace.play("v:lost") == "end"
+
+
+async def test_the_end_of_a_lingering_visitor_stops_the_clock() -> None:
+    trace = Trace().join()
+    assert trace.play("s:eof", "s:lost", "v:eof", "v:lost") == "< eof, < resume, shut, end"
+    assert trace.bridge.phase is Phase.ENDED
+
+
+async def test_what_is_counted_and_tapped() -> None:
+    trace = Trace(tap=True).join()
+    assert trace.play("v:data", "s:data", "s:error", "v:data", "v:lost") == (
+        "tap up up, > up, tap down down, < down, < abort, tap ended reset, end"
+    )
+    assert (trace.bridge.up, trace.bridge.down, trace.bridge.error) == (2, 4, LOST)
+
+
+async def test_refused_before_dial_returns() -> None:
+    trace = Trace()
+
+    def dial(sink: Sink) -> Tunnelled:
+        sink.stream_refused(OpenFailure.LIMIT)
+        return Tunnelled(trace)
+
+    trace.bridge.join(Visitor(trace), dial)
+    assert trace.calls == ["< abort"]
+    assert trace.play("v:lost") == "end"
+    assert trace.bridge.failure is OpenFailure.LIMIT
+
+
+async def test_a_buffer_left_full_by_the_former_protocol_pauses_the_stream() -> None:
+    trace = Trace()
+    trace.buffered = 1 << 20
+    assert trace.join().calls == ["> pause"]
+
+
+EVENTS = st.lists(st.sampled_from([name for name in Trace().actions() if name not in ("v:lost", "v:reset")]))
+
+
+@given(EVENTS, st.sampled_from(["v:lost", "v:reset"]), st.booleans())
+async def test_no_order_breaks_an_end(events: list[str], last: str, half_close: bool) -> None:
+    """Whatever happens in whatever order: one end, each side closed at most once, nothing written after its close."""
+    calls = []
+    trace = Trace(half_close=half_close).join()
+    # What a stream or a transport never does is left out: data after its own EOF, a second EOF.
+    over: set[str] = set()
+    for event in events:
+        side = event[0]
+        if side in over and event in ("v:data", "v:eof", "s:data", "s:eof"):
+            continue
+        if event in ("v:eof", "s:eof"):
+            over.add(side)
+        calls += trace.play(event).split(", ")
+    calls += trace.play(last, last).split(", ")
+    assert calls.count("end") == 1
+    for end in "><":
+        own = [call for call in calls if call.startswith(end)]
+        closed = [at for at, call in enumerate(own) if call[2:] in ("close", "abort")]
+        if closed:
+            # a cut may follow a close: it drops what is still on its way to the visitor
+            assert all(call == f"{end} abort" for call in own[closed[0] + 1 :])
+        assert own.count(f"{end} eof") <= 1
+        if f"{end} eof" in own:
+            assert f"{end} down" not in own[own.index(f"{end} eof") :]
+    assert trace.bridge.phase is Phase.ENDED
