@@ -30,6 +30,7 @@ RANGES_EXAMPLE: Final = '[{ first = 21000, last = 22999, listen = "loopback" }]'
 PROBLEMS: Final = {  # pydantic's error types, in words
     "bool_parsing": "is neither true nor false",
     "bool_type": "is neither true nor false",
+    "dataclass_type": 'is not an address: write "127.0.0.1:2222"',
     "dict_type": "is not a table: write its keys below a [section] header",
     "float_parsing": "is not a number",
     "float_type": "is not a number",

@@ -1,0 +1,110 @@
+"""Whether visitors who look a name up arrive at this host."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from .findings import Finding, Level
+
+Resolver = Callable[[str], list[str]]
+# Documentation addresses (RFC 5737, RFC 3849): a UDP socket "connected" to one sends nothing, and shows the address
+# that this host would send from.
+FAR_AWAY: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def resolve(name: str) -> list[str]:
+    """The numeric addresses of `name` as this host's resolver gives them; empty if there are none."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def own_addresses() -> list[str]:
+    """The addresses this host sends from: at most one of IPv4 and one of IPv6."""
+    found = []
+    for family, far in FAR_AWAY:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((far, 9))
+                address = str(probe.getsockname()[0])
+        except OSError:
+            continue
+        if not ipaddress.ip_address(address).is_loopback:
+            found.append(address)
+    return found
+
+
+def is_local(address: str) -> bool:
+    """Whether this host has `address` on one of its interfaces: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """This host as DNS checks see it."""
+
+    own: list[str]
+    is_local: Callable[[str], bool]
+    resolve: Resolver
+
+    @property
+    def behind_nat(self) -> bool:
+        """Whether its addresses are private, so that the public one is somewhere before it."""
+        return bool(self.own) and not any(ipaddress.ip_address(address).is_global for address in self.own)
+
+
+def this_host() -> Host:
+    """The real one."""
+    return Host(own_addresses(), is_local, resolve)
+
+
+def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> list[Finding]:
+    """Resolve `domain` and `label.domain`, a name that nobody can have set by hand, and compare with this host."""
+    if domain == "localhost" or domain.endswith(".localhost"):
+        return [_check_localhost(domain, label, host, port=port)]
+    return [_check_name(name, shown, host) for name, shown in ((domain, domain), (f"{label}.{domain}", f"*.{domain}"))]
+
+
+def _check_localhost(domain: str, label: str, host: Host, *, port: int | None) -> Finding:
+    name = f"{label}.{domain}"
+    if host.resolve(name):
+        return Finding(Level.OK, "dns", f"name.{domain} resolves here")
+    example = f"curl --resolve name.{domain}:{port}:127.0.0.1 http://name.{domain}:{port}/" if port else ""
+    return Finding(
+        Level.NOTE,
+        "dns",
+        f"name.{domain} does not resolve with this host's resolver. Browsers and curl look it up by themselves; "
+        + (f"for other programs as in\n{example}" if example else "other programs need an entry in /etc/hosts"),
+    )
+
+
+def _check_name(name: str, shown: str, host: Host) -> Finding:
+    found = host.resolve(name)
+    if not found:
+        return Finding(Level.FIX, "dns", f"{shown} does not resolve: make\n{records(shown, host)}")
+    elsewhere = [address for address in found if not host.is_local(address)]
+    if not elsewhere:
+        return Finding(Level.OK, "dns", f"{shown} is this host ({', '.join(found)})")
+    text = f"{shown} is {', '.join(elsewhere)}, and this host is {', '.join(host.own) or 'without a network address'}"
+    if host.behind_nat and len(elsewhere) == len(found):
+        return Finding(Level.NOTE, "dns", f"{text}: right if that address is mapped to this host")
+    return Finding(Level.FIX, "dns", f"{text}: make\n{records(shown, host)}")
+
+
+def records(name: str, host: Host) -> str:
+    """The DNS records to make, one a line, as a zone file has them."""
+    if host.behind_nat or not host.own:
+        return f"{name}. A THE-PUBLIC-ADDRESS-OF-THIS-HOST"
+    return "\n".join(f"{name}. {'AAAA' if ':' in address else 'A'} {address}" for address in host.own)

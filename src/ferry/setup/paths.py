@@ -1,0 +1,63 @@
+"""Whether another user can read a path: asked before a service runs as that user, not after it failed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user by numbers. `uid` -1 stands for one that does not exist yet: only what everybody may read is its."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+    @property
+    def exists(self) -> bool:
+        """Whether the system has it."""
+        return self.uid >= 0
+
+
+def account(name: str) -> Account:
+    """The system's user `name`."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name, -1, frozenset())
+    return Account(name, entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))
+
+
+def unreadable(path: Path, who: Account) -> str | None:
+    """Why `who` cannot read `path` (a file, or a folder and what is in it), naming the part that is in the way.
+
+    Looks at permission bits, not at access control lists. None if it can.
+    """
+    if not path.exists():
+        return f"{path} does not exist"
+    wanted = {path.absolute(), path.resolve()}  # a symbolic link's own folders must be open too
+    for target in sorted(wanted):
+        for folder in reversed(target.parents):
+            if not _may(folder, who, stat.S_IXOTH):
+                return f"{path}: user {who.name} cannot enter {folder}"
+    if path.is_dir():
+        if not _may(path, who, stat.S_IXOTH | stat.S_IROTH):
+            return f"{path}: user {who.name} cannot list it"
+        inner = (unreadable(entry, who) for entry in sorted(path.iterdir()) if not entry.name.startswith("."))
+        return next((reason for reason in inner if reason), None)
+    if not _may(path, who, stat.S_IROTH):
+        return f"{path}: user {who.name} cannot read it"
+    return None
+
+
+def _may(path: Path, who: Account, bits: int) -> bool:
+    """`bits` are those of others (S_IROTH …), shifted to the class that `who` is in, as the kernel decides it."""
+    if who.uid == 0:
+        return True
+    status = path.stat()
+    shift = 6 if status.st_uid == who.uid else 3 if status.st_gid in who.groups else 0
+    return (status.st_mode >> shift) & bits == bits
