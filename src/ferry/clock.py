@@ -32,3 +32,8 @@ class SystemClock:
 def random_token(nbytes: int = 8) -> str:
     """An unguessable lower-case hexadecimal word of `2 * nbytes` characters."""
     return secrets.token_hex(nbytes)
+
+
+def random_number(below: int) -> int:
+    """A number from 0 to `below - 1`, all equally likely: for spreading things in time."""
+    return secrets.randbelow(below)

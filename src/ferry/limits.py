@@ -28,6 +28,10 @@ CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation t
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
 POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet connection
+HALF_CLOSED_SECONDS: Final = 30.0  # a visitor that has sent end-of-file gets its answer if bytes flow this often
+CLOSE_SECONDS: Final = 75.0  # to read the last buffered bytes of an answer after which we close
+RETRY_AFTER_SECONDS: Final = 5  # what a 503 asks for
+EDGE_TICK_SECONDS: Final = 1.0  # how often deadlines of visitors and idle streams are looked at
 LINGER_SECONDS: Final = 2.0  # how long a refused visitor is read from before the close (RFC 9112 §9.6)
 
 # --- SSH
@@ -51,6 +55,7 @@ FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser 
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays
 FLAP_SECONDS: Final = 60.0
 LOSER_DRAIN_SECONDS: Final = 5.0  # visitors of a tunnel that was taken over may finish in this time
+LEAVE_SECONDS: Final = 2.0  # a client whose session has ended is disconnected after this, if it has not gone
 HOST_BYTES: Final = 512  # longest host or path that a forward request may name
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
@@ -99,6 +104,7 @@ LOG_CLOSE_SECONDS: Final = 2.0  # at the end, for lines that still wait for a sl
 LAG_SAMPLE_SECONDS: Final = 0.5  # how often the event loop's lag is measured
 LAG_REPORT_SECONDS: Final = 0.25  # a lag past this is an event (`loop.lag`)
 CONSOLE_PROBE_SECONDS: Final = 1.0  # for an older gateway to answer on the control socket before it counts as there
+CONTROL_ANSWER_SECONDS: Final = 10.0  # how long `ferry status` and its like wait for the gateway
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
 IDENTITY_CACHE: Final = 65_536
 STORE_QUEUE: Final = 10_000  # session rows waiting to be written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import NewType
@@ -135,3 +136,17 @@ def printable(text: str, limit: int = 200) -> str:
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if " " <= c <= "~" or c == "…" else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+def network_of(host: str) -> str:
+    """The network that limits are counted for: IPv4 /24 or IPv6 /64, as `203.0.113.0/24`. Empty if not numeric.
+
+    An IPv4 address inside IPv6 (`::ffff:203.0.113.7`) counts as IPv4.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))

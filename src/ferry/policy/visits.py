@@ -30,3 +30,8 @@ def alias_visit(address: Address, visitor: Identity, owner: IdentityId) -> Grant
             detail=f"{visitor} asked for {address}, which belongs to identity {owner}",
         )
     return grant_visit(address, visitor.id)
+
+
+def owner_visit(address: Address, owner: Identity) -> Grant:
+    """The owner's own grant for its alias: for what the gateway itself does there on its behalf."""
+    return grant_visit(address, owner.id)

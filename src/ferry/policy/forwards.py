@@ -1,0 +1,142 @@
+"""May this identity publish this? And under which addresses, in which order of preference?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ferry.errors import Refused
+from ferry.names import Address, Identity, Kind
+from ferry.protocol.forward_spec import Wanted
+
+from .derived import derived_labels, derived_ports
+from .grants import Grant, grant_listen
+
+_NO_LABEL = re.compile(r"[^a-z0-9-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of TCP ports with one purpose."""
+
+    first: int
+    last: int
+    loopback: bool
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardRules:
+    """The operator's rules, as values."""
+
+    domain: str
+    reserved_names: frozenset[str]
+    spans: tuple[Span, ...]
+    allocate_from: Span | None
+    """Where `-R 0:…` is allocated; None turns it off."""
+    keep: float
+    rest: float
+    reserve_after: float
+    """Seconds of use before a name is reserved; 0 reserves at first use."""
+    reservations_per_identity: int
+    reservations_per_network: int | None
+    """New reservations a day from one network; None: no limit."""
+    forwards_per_connection: int
+    forwards_per_identity: int
+
+    def span_of(self, port: int) -> Span | None:
+        """The range that `port` is in."""
+        return next((span for span in self.spans if port in span), None)
+
+
+def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int) -> None:
+    """Raise Refused when the connection or the identity holds as many forwards as it may."""
+    if on_connection >= rules.forwards_per_connection:
+        raise Refused(
+            f"this connection holds {on_connection} forwards, which is the limit: open another connection",
+            code="connection_limit",
+        )
+    if of_identity >= rules.forwards_per_identity:
+        raise Refused(
+            f"you hold {of_identity} forwards, which is the limit: close one (`ssh gw ls` lists them)",
+            code="identity_limit",
+        )
+
+
+def requested(wanted: Wanted, rules: ForwardRules, identity: Identity) -> Address | None:
+    """The one address that was asked for by name or number; None when the choice is ours. Raises Refused."""
+    match wanted.kind:
+        case Kind.HTTP:
+            if wanted.name is None:
+                return None
+            _check_label(wanted.name, rules)
+            return Address(Kind.HTTP, f"{wanted.name}.{rules.domain}")
+        case Kind.ALIAS:
+            assert wanted.name is not None
+            if identity.anonymous:
+                raise Refused("a private alias needs a key: only its owner can reach it", code="needs_key")
+            _check_label(wanted.name, rules)
+            return Address(Kind.ALIAS, wanted.name, wanted.port)
+        case _:
+            return _requested_port(wanted.port, rules)
+
+
+def _check_label(label: str, rules: ForwardRules) -> None:
+    if label in rules.reserved_names:
+        raise Refused(f"the name {label!r} is reserved by the operator: ask for another", code="reserved_name")
+
+
+def _requested_port(port: int, rules: ForwardRules) -> Address | None:
+    if port == 0:
+        if rules.allocate_from is None:
+            raise Refused("this gateway allocates no ports: ask for a name with -R NAME:80:…", code="no_ports")
+        return None
+    if rules.span_of(port) is None:
+        spans = " and ".join(f"{span.first} to {span.last}" for span in rules.spans) or "none"
+        hint = "-R NAME:22:… for a private alias" if port == 22 else "-R NAME:80:… for a web address"
+        raise Refused(
+            f"port {port} is outside the ports that may be forwarded ({spans}): ask for one of those, "
+            f"-R 0:… for any, or {hint}",
+            code="port_outside",
+        )
+    return Address(Kind.TCP, "", port)
+
+
+def ours_to_choose(
+    wanted: Wanted, rules: ForwardRules, identity: Identity, secret: bytes, had: Sequence[Address]
+) -> Iterator[Address]:
+    """Addresses to try, in order, when the choice is ours: what this identity was given before, then new ones."""
+    seen = set()
+    for address in had:
+        span = rules.span_of(address.port) if address.kind is Kind.TCP else None
+        fits = address.kind is wanted.kind and (address.kind is not Kind.TCP or span == rules.allocate_from)
+        if fits:
+            seen.add(address)
+            yield address
+    if wanted.kind is Kind.HTTP:
+        fresh = (Address(Kind.HTTP, f"{label}.{rules.domain}") for label in derived_labels(secret, identity.id))
+    else:
+        assert rules.allocate_from is not None
+        span = rules.allocate_from
+        ports = derived_ports(secret, identity.id, span.first, span.last)
+        fresh = (Address(Kind.TCP, "", port) for port in ports)
+    for address in fresh:
+        if address not in seen:
+            seen.add(address)
+            yield address
+
+
+def login_name_address(user: str, rules: ForwardRules) -> Address | None:
+    """The web address that a login name would stand for, if it can be one."""
+    label = user.lower()
+    if not label or len(label) > 63 or _NO_LABEL.search(label) or label in rules.reserved_names:
+        return None
+    return Address(Kind.HTTP, f"{label}.{rules.domain}")
+
+
+def listen_grant(address: Address, identity: Identity) -> Grant:
+    """The proof that `identity` may publish `address`: made once the registry has given it the address."""
+    return grant_listen(address, identity.id)

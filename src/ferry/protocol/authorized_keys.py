@@ -1,0 +1,96 @@
+"""Public key files: `authorized_keys` lines without options (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+
+    ssh-ed25519 AAAA… alice@laptop name=alice
+
+`name=` inside the comment names the identity. A line with options is refused: an option that is not enforced
+would let a key do what its owner believes is forbidden.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+from ferry.errors import InvalidInput
+from ferry.names import Fingerprint, parse_label, printable
+
+ALGORITHMS = frozenset(
+    {
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedKey:
+    """One key of a file."""
+
+    algorithm: str
+    fingerprint: Fingerprint
+    name: str | None
+    """From `name=` in the comment."""
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was refused: its number from 1, and why with what to write instead."""
+
+    number: int
+    why: str
+
+
+def fingerprint_of(blob: bytes) -> Fingerprint:
+    """`SHA256:…` of a public key's wire form, as `ssh-keygen -l` prints it."""
+    return Fingerprint("SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("="))
+
+
+def parse_file(text: str) -> tuple[list[AuthorizedKey], list[BadLine]]:
+    """All keys of a file, and every line that is refused. Empty lines and `#` comments are skipped."""
+    keys: list[AuthorizedKey] = []
+    bad: list[BadLine] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        try:
+            keys.append(parse_line(line))
+        except InvalidInput as error:
+            bad.append(BadLine(number, str(error)))
+    return keys, bad
+
+
+def parse_line(line: str) -> AuthorizedKey:
+    """One `algorithm base64 [comment]` line. Raises InvalidInput."""
+    algorithm, _, rest = line.partition(" ")
+    if algorithm not in ALGORITHMS:
+        if any(f" {known} " in f" {line} " for known in ALGORITHMS):
+            raise InvalidInput(
+                f"the line begins with options ({printable(algorithm, 60)}), which this version does not enforce: "
+                "remove them, or the key"
+            )
+        raise InvalidInput(f"{printable(algorithm, 60)!r} is not a key type: a line is `ssh-ed25519 AAAA… comment`")
+    encoded, _, comment = rest.strip().partition(" ")
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInput("the key is not base64: copy the whole .pub line again") from None
+    size = int.from_bytes(blob[:4], "big")
+    if blob[4 : 4 + size] != algorithm.encode():
+        raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
+    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), comment.strip())
+
+
+def _name_in(comment: str) -> str | None:
+    names = [word[5:] for word in comment.split() if word.startswith("name=")]
+    if len(names) > 1:
+        raise InvalidInput("the comment has two name=: keep one")
+    return parse_label(names[0], "identity name") if names else None

@@ -1,0 +1,112 @@
+"""What a `tcpip-forward` request means here (RFC 4254 §7.1, and what people type after `ssh -R`).
+
+    -R 80:…            http, a name of our choice       ('localhost', 80) on the wire
+    -R blog:80:…       http, that name                  ('blog', 80)
+    -R 443:…           http, the local service speaks TLS
+    -R 8080:…          the same as 80, where 8080 is the gateway's own HTTP port
+    -R 0:…             a TCP port of our choice
+    -R 30042:…         that TCP port
+    -R laptop:22:…     a private alias with a port
+
+A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is never a name: stock `ssh` sends
+`localhost` when nothing was typed. Whether a name, port or alias may be *had* is the policy's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.names import Kind, parse_label, printable
+
+_ANY = frozenset({"", "*", "0.0.0.0", "::"})
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The ports and the domain that make a forward an `http` one."""
+
+    domain: str
+    http_ports: frozenset[int]
+    """80 and the gateway's own plain HTTP ports."""
+    https_ports: frozenset[int]
+    """443 and the gateway's own HTTPS ports: the local service speaks TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One forward as asked for."""
+
+    kind: Kind
+    name: str | None
+    """The label asked for (`http`, `alias`); None when the choice is ours."""
+    port: int
+    """The TCP port (0: of our choice) or the alias's port; 0 for `http`."""
+    tls_upstream: bool = False
+    wide: bool = False
+    """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
+
+
+def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
+    """Read one request. Raises InvalidInput with what to write instead."""
+    if len(host) > limits.HOST_BYTES:
+        raise InvalidInput(f"the name before the port has {len(host)} bytes: {limits.HOST_BYTES} are allowed")
+    try:
+        text = host.decode("ascii").lower()
+    except UnicodeDecodeError:
+        shown = printable(host.decode("utf-8", "backslashreplace"), 80)
+        raise InvalidInput(f"name '{shown}' is not plain ASCII: use letters, digits and hyphens") from None
+    if not 0 <= port <= 65535:
+        raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
+    web_port = port in web.http_ports or port in web.https_ports
+    if text in _ANY or text in _LOCAL or _is_numeric(text):
+        if web_port:
+            return Wanted(Kind.HTTP, None, 0, tls_upstream=port in web.https_ports)
+        return Wanted(Kind.TCP, None, port, wide=not _is_loopback(text))
+    label = _label(text, port, web)
+    if web_port:
+        return Wanted(Kind.HTTP, label, 0, tls_upstream=port in web.https_ports)
+    if port == 0:
+        raise InvalidInput(
+            f"a name with port 0 means nothing: write -R {label}:80:… for a web address, "
+            f"-R {label}:22:… for a private alias, or -R 0:… for a port"
+        )
+    return Wanted(Kind.ALIAS, label, port)
+
+
+def _label(text: str, port: int, web: Web) -> str:
+    """The one label that is left of the host, or InvalidInput with the nearest form that works."""
+    if "@" in text:
+        name = text.rpartition("@")[2]
+        raise InvalidInput(f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:…")
+    if "/" in text:
+        name = text.partition("/")[0]
+        raise InvalidInput(f"a name has no path: write -R {printable(name) or 'NAME'}:{port}:…")
+    if text.startswith("*."):
+        raise InvalidInput(f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:…")
+    bare = text.removesuffix(".")
+    if bare == web.domain:
+        raise InvalidInput(f"{web.domain} is the gateway itself: write -R NAME:{port}:… for NAME.{web.domain}")
+    bare = bare.removesuffix("." + web.domain)
+    if "." in bare:
+        first = bare.partition(".")[0]
+        raise InvalidInput(
+            f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:… "
+            f"for {printable(first) or 'NAME'}.{web.domain}"
+        )
+    return parse_label(bare)
+
+
+def _is_numeric(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(text: str) -> bool:
+    return text in _LOCAL or (_is_numeric(text) and ipaddress.ip_address(text.strip("[]")).is_loopback)

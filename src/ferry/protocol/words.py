@@ -1,0 +1,69 @@
+"""What follows the host on the command line: `ssh gw ls`, `ssh -R 80:… gw -- --output json`.
+
+The client joins the words with spaces, so quotes are lost on the way (measured with OpenSSH 9.2).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from ferry.errors import InvalidInput
+from ferry.names import printable
+
+COMMANDS = {
+    "help": "this page",
+    "ls": "your tunnels that are up",
+    "names": "the names, ports and aliases that are yours",
+    "release": "give a name back: release NAME",
+    "whoami": "how the gateway knows you",
+}
+OPTIONS = ("--output",)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words, understood. `command` is None where a forward's session is meant."""
+
+    command: str | None = None
+    argument: str | None = None
+    json: bool = False
+
+
+def parse_words(text: str) -> Words:
+    """Read the command line. Raises InvalidInput naming the unknown word and the nearest known one.
+
+    A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel.
+    """
+    json = False
+    rest: list[str] = []
+    words = iter(text.split())
+    for word in words:
+        if word == "--":
+            continue
+        if word == "--output" or word.startswith("--output="):
+            value = word.partition("=")[2] or next(words, "")
+            if value not in ("json", "text"):
+                raise InvalidInput(f"--output {printable(value)!r} is unknown: write --output json or --output text")
+            json = value == "json"
+        else:
+            rest.append(word)
+    if not rest:
+        return Words(json=json)
+    command, *arguments = rest
+    if command not in COMMANDS:
+        raise InvalidInput(unknown_word(command))
+    if command == "release":
+        if len(arguments) != 1:
+            raise InvalidInput("release takes one name: write release NAME (`names` lists yours)")
+        return Words(command, arguments[0], json)
+    if arguments:
+        raise InvalidInput(f"{command} takes no argument, but {printable(arguments[0])!r} follows it: leave it out")
+    return Words(command, None, json)
+
+
+def unknown_word(word: str) -> str:
+    """The sentence for a word that Ferry does not know."""
+    near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1)
+    hint = f"did you mean {near[0]}?" if near else "`ssh gw help` lists what is known; there is no shell here"
+    return f"unknown word {printable(word, 60)!r}: {hint}"

@@ -1,0 +1,163 @@
+"""Private aliases: `ssh -J gw laptop`, `ssh -W laptop:22 gw`, `ssh -L 8022:laptop:22 gw`.
+
+A `direct-tcpip` open (RFC 4254 §7.2) names an alias; nothing else can be reached through the gateway, least of all
+the gateway itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from asyncssh.constants import OPEN_CONNECT_FAILED
+from asyncssh.misc import ChannelOpenError
+
+from ferry import limits
+from ferry.errors import InvalidInput, Refused
+from ferry.names import Address, Endpoint, Kind, parse_label
+from ferry.policy.visits import alias_visit
+from ferry.registry.routes import Visit
+from ferry.streams import Direction, OpenFailure, Stream
+
+from .channel import TunnelChannel
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .tunnel import SshTunnel
+
+_WHY: Final = {
+    OpenFailure.REFUSED: "nothing answers at the alias's local target",
+    OpenFailure.GONE: "the alias has just gone",
+    OpenFailure.LIMIT: "the alias has as many connections as it may have",
+    OpenFailure.TIMEOUT: "the machine behind the alias does not answer",
+}
+
+
+def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
+    """The channel that answers a `direct-tcpip` open: confirmed once the alias has. Raises Refused."""
+    services = client.services
+    try:
+        name = (
+            host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".").removesuffix(f".{services.web.domain}")
+        )
+        label = parse_label(name, "alias")
+    except (UnicodeDecodeError, InvalidInput):
+        raise Refused("only your private aliases can be reached through this gateway", code="not_an_alias") from None
+    address = Address(Kind.ALIAS, label, port)
+    tunnel = services.routes.get(address)
+    if tunnel is None:
+        raise Refused(
+            f"no alias {address} here for you: `ssh gw ls` lists yours",
+            code="no_such_alias",
+            detail=f"{client.identity} asked for {address}, which nobody serves",
+        )
+    grant = alias_visit(address, client.identity, tunnel.identity.id)
+    channel = TunnelChannel(client.connection, None)
+    splice = _Splice(client, tunnel, channel)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
+    splice.dialled(tunnel.dial(grant, client.peer, splice))
+    return channel
+
+
+class _Splice:
+    """Joins the visitor's channel with the stream into the alias. It is the sink of the stream; `_Back` of the channel."""
+
+    def __init__(self, client: Client, tunnel: SshTunnel, channel: TunnelChannel) -> None:
+        self._client = client
+        self._tunnel = tunnel
+        self.channel = channel
+        self.stream: Stream | None = None
+        self._back = _Back(self)
+        self._began = client.services.clock.monotonic()
+        self.up = self._down = 0
+        self._ended = False
+        channel.watch_opening(self._back)
+
+    def dialled(self, stream: Stream) -> None:
+        self.stream = stream
+        if self._ended:
+            stream.abort()
+
+    def stream_opened(self) -> None:
+        self.channel.accept(self._back)
+
+    def stream_refused(self, failure: OpenFailure) -> None:
+        self.channel.reject(ChannelOpenError(OPEN_CONNECT_FAILED, _WHY[failure]))
+        self.end(_WHY[failure])
+
+    def data_received(self, data: bytes) -> None:
+        self._down += len(data)
+        if self._tunnel.tap is not None:
+            self._tunnel.tap.seen(Direction.DOWN, data)
+        self.channel.write(data)
+
+    def eof_received(self) -> None:
+        self.channel.write_eof()
+
+    def stream_lost(self, error: Exception | None) -> None:
+        self.channel.close() if error is None else self.channel.abort()
+        self.end("" if error is None else "broken")
+
+    def pause_writing(self) -> None:
+        self.channel.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.channel.resume_reading()
+
+    def end(self, note: str) -> None:
+        """Count the visit, once."""
+        if self._ended:
+            return
+        self._ended = True
+        traffic = self._tunnel.traffic
+        traffic.up += self.up
+        traffic.down += self._down
+        traffic.visits += 1
+        seconds = self._client.services.clock.monotonic() - self._began
+        peer = Endpoint(self._client.peer.host, self._client.peer.port)
+        self._tunnel.visited(Visit(peer, "", str(self._tunnel.address), 0, seconds, self.up, self._down, note))
+        if self._tunnel.tap is not None:
+            self._tunnel.tap.ended(None)
+
+    def seen_up(self, data: bytes) -> None:
+        """Count what the visitor sends."""
+        self.up += len(data)
+        if self._tunnel.tap is not None:
+            self._tunnel.tap.seen(Direction.UP, data)
+
+
+class _Back:
+    """The sink of the visitor's channel: everything goes to the stream."""
+
+    def __init__(self, splice: _Splice) -> None:
+        self._splice = splice
+
+    def stream_opened(self) -> None:
+        """The visitor's channel is opened by `accept`; nothing to do."""
+
+    def stream_refused(self, _failure: OpenFailure) -> None:
+        """The visitor left while the alias was being reached."""
+        if self._splice.stream is not None:
+            self._splice.stream.abort()
+        self._splice.end("the visitor left before the alias answered")
+
+    def data_received(self, data: bytes) -> None:
+        self._splice.seen_up(data)
+        assert self._splice.stream is not None
+        self._splice.stream.write(data)
+
+    def eof_received(self) -> None:
+        assert self._splice.stream is not None
+        self._splice.stream.write_eof()
+
+    def stream_lost(self, error: Exception | None) -> None:
+        stream = self._splice.stream
+        assert stream is not None
+        stream.close() if error is None else stream.abort()
+        self._splice.end("")
+
+    def pause_writing(self) -> None:
+        assert self._splice.stream is not None
+        self._splice.stream.pause_reading()
+
+    def resume_writing(self) -> None:
+        assert self._splice.stream is not None
+        self._splice.stream.resume_reading()

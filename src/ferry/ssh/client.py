@@ -1,0 +1,324 @@
+"""One SSH connection and what Ferry knows about it: who it is, what it holds, and the screens that show it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
+from asyncssh.misc import ChannelOpenError
+
+from ferry import limits, tasks
+from ferry.clock import random_token
+from ferry.errors import InvalidInput, Refused
+from ferry.names import Endpoint, Identity, IdentityId, SessionId, network_of, printable
+from ferry.registry.routes import Visit
+
+from . import aliases, forwards
+from .services import ClientLimits, Services
+from .tunnel import SshTunnel
+
+if TYPE_CHECKING:
+    from ferry.protocol.words import Words
+    from ferry.report import Report
+
+    from .channel import TunnelChannel
+    from .hardening import HardenedConnection
+    from .sessions import Screen
+
+_JOURNAL: Final = 100  # outcomes of forwards kept for a screen that opens later
+_TARGET_NOTE_SECONDS: Final = 5.0  # between two notes that the local target refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A forward that was refused, as its owner is told."""
+
+    asked: str
+    why: str
+    code: str
+    at: float
+    """Seconds since the epoch."""
+
+
+class Client:
+    """What belongs to one connection. Fields are grouped by who sets them, and when."""
+
+    def __init__(
+        self, connection: HardenedConnection, services: Services, remember: Callable[[Client, Refusal], None]
+    ) -> None:
+        # set once
+        self.id = SessionId(random_token())
+        self.connection = connection
+        self.services = services
+        self._remember = remember
+        self.began = services.clock.now()
+        # by the transport
+        self.peer = Endpoint("", 0)
+        # by the login, in this order
+        self.key_acceptable = False
+        self.tries = 0
+        self.user = ""
+        self.identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
+        self.client_version = ""
+        self.logged_in = False
+        # by forwards and screens, for as long as it lasts
+        self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
+        self.pending: set[tuple[bytes, int]] = set()
+        self.screens: list[Screen] = []
+        self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=_JOURNAL)
+        self.asked = 0
+        self.up = self.down = 0
+        self.end_reason = ""
+        self._settled: list[Callable[[], None]] = []
+        self._pinged: set[SshTunnel] = set()
+        self._target_noted = 0.0
+        self._closing = False
+
+    @property
+    def network(self) -> str:
+        """The IPv4 /24 or IPv6 /64 it comes from."""
+        return network_of(self.peer.host)
+
+    @property
+    def limits(self) -> ClientLimits:
+        return self.services.limits
+
+    @property
+    def report(self) -> Report:
+        return self.services.report
+
+    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        """Run `callback` in the loop's next turn."""
+        asyncio.get_running_loop().call_soon(callback, *args)
+
+    # --- log-in (called by the connection)
+
+    async def key_proven(self, user: str, key_data: bytes) -> bool:
+        """A key has signed: bind its identity. False when this identity may not come in now."""
+        from .login import bind_identity
+
+        return await bind_identity(self, user, key_data)
+
+    def known_as(self, identity: Identity, user: str) -> None:
+        """The identity is certain."""
+        self.identity = identity
+        self.user = user
+
+    # --- forwards (called by the connection)
+
+    def forward_requested(self, host: bytes, port: int, answer: Callable[[bool, int | None], None]) -> None:
+        """A `tcpip-forward` request. `answer(allowed, allocated port or None)` is called once."""
+        self.asked += 1
+        tasks.spawn(f"forward {self.id}", self._forward(host, port, answer))
+
+    async def _forward(self, host: bytes, port: int, answer: Callable[[bool, int | None], None]) -> None:
+        key = (host, port)
+        self.pending.add(key)
+        try:
+            tunnel = await forwards.open_forward(self, host, port)
+        except (Refused, InvalidInput) as error:
+            code = error.code if isinstance(error, Refused) else "invalid"
+            detail = error.detail if isinstance(error, Refused) else str(error)
+            asked = shown_request(host, port)
+            self._note_refusal(Refusal(asked, str(error), code, self.services.clock.now()), detail)
+            answer(False, None)
+        else:
+            answer(True, tunnel.bind[1] if port == 0 else None)
+            self._hold(tunnel)
+            self.journal.append(tunnel)
+            for screen in self.screens:
+                screen.forward_opened(tunnel)
+        finally:
+            self.pending.discard(key)
+            if not self.pending:
+                settled, self._settled = self._settled, []
+                for callback in settled:
+                    callback()
+
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once no forward request is waiting for its decision."""
+        if self.pending:
+            self._settled.append(callback)
+        else:
+            callback()
+
+    def forward_cancelled(self, host: bytes, port: int) -> bool:
+        """A `cancel-tcpip-forward`. False if there is no such forward."""
+        tunnel = self.forwards.get((host, port))
+        if tunnel is None:
+            return False
+        forwards.close_forward(tunnel, "cancelled by the client")
+        self.tell(f"No longer forwarding {tunnel.address}")
+        return True
+
+    def refused_form(self, asked: bytes, why: str) -> None:
+        """Something was asked for that Ferry does not do."""
+        self.asked += 1
+        text = printable(asked.decode("utf-8", "backslashreplace"), 80)
+        self._note_refusal(Refusal(text, why, "unknown_form", self.services.clock.now()), why)
+
+    def _note_refusal(self, refusal: Refusal, detail: str) -> None:
+        self.report(
+            "tunnel.refused",
+            session=self.id,
+            identity=str(self.identity),
+            asked=refusal.asked,
+            code=refusal.code,
+            detail=detail,
+        )
+        self._remember(self, refusal)
+        self.journal.append(refusal)
+        for screen in self.screens:
+            screen.forward_refused(refusal)
+        self.connection.send_debug(f"refused {refusal.asked}: {refusal.why}")  # shown by ssh -v, also under -N
+
+    def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
+        """A `direct-tcpip` open: only to an alias, by its own identity. Raises ChannelOpenError."""
+        try:
+            return aliases.open_alias(self, host, port)
+        except Refused as error:
+            self.report(
+                "tunnel.refused",
+                session=self.id,
+                identity=str(self.identity),
+                asked=shown_request(host, port),
+                code=error.code,
+                detail=error.detail,
+            )
+            raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, error.public) from None
+
+    # --- holding visitors until the owner's words are known
+
+    def _hold(self, tunnel: SshTunnel) -> None:
+        """Stock ssh sends its session-open before it answers this keepalive: then it is known whether words come."""
+        self.connection.ping().add_done_callback(lambda _: self._answered(tunnel))
+        asyncio.get_running_loop().call_later(limits.HOLD_SECONDS, tunnel.let_through)
+
+    def _answered(self, tunnel: SshTunnel) -> None:
+        self._pinged.add(tunnel)
+        self.words_heard()
+
+    def words_heard(self) -> None:
+        """A screen has said what it wants (or there is none): let visitors through."""
+        if any(screen.words is None for screen in self.screens):
+            return
+        pinged, self._pinged = self._pinged, set()
+        for tunnel in pinged:
+            tunnel.let_through()
+
+    def words_refused(self, why: str) -> None:
+        """The words after the host are not understood: nothing that was asked with them may stay open."""
+        for tunnel in list(self.forwards.values()):
+            forwards.close_forward(tunnel, why)
+
+    # --- what the owner is told
+
+    def tell(self, line: str, **fields: object) -> None:
+        """One line in every screen."""
+        for screen in self.screens:
+            screen.say(line, **fields)
+
+    def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
+        self.up += visit.up
+        self.down += visit.down
+        self.report(
+            "visit",
+            tunnel=tunnel.id,
+            address=str(tunnel.address),
+            kind=tunnel.address.kind.value,
+            peer=str(visit.visitor),
+            method=visit.method,
+            target=visit.target,
+            status=visit.status,
+            seconds=visit.seconds,
+            up=visit.up,
+            down=visit.down,
+            note=visit.note,
+        )
+        if self.screens and self.services.request_log:
+            for screen in self.screens:
+                screen.visited(tunnel, visit)
+
+    def target_refused(self, tunnel: SshTunnel) -> None:
+        """The client could not reach its local target: its owner should know, but not once per visitor."""
+        now = self.services.clock.monotonic()
+        if now - self._target_noted >= _TARGET_NOTE_SECONDS:
+            self._target_noted = now
+            self.tell(f"{tunnel.address}: nothing answers at your local target", event="target_refused")
+
+    def run_command(self, screen: Screen, words: Words) -> None:
+        """Answer a command that a screen was started with."""
+        self.connection.front.run_command(self, screen, words)
+
+    # --- the end
+
+    def leave(self, reason: str) -> None:
+        """Its owner ends it from the terminal: close the forwards, and the connection if ssh does not go by itself."""
+        self.end_reason = reason
+        for tunnel in list(self.forwards.values()):
+            forwards.close_forward(tunnel, reason)
+            tunnel.cut()
+        asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
+
+    async def alive(self, seconds: float) -> bool:
+        """Whether this connection answers a keepalive in that time."""
+        return await self.connection.answers_within(seconds)
+
+    def lose(self, tunnel: SshTunnel, winner: Client) -> None:
+        """`tunnel` was taken over by another connection of the same identity."""
+        reason = f"{tunnel.address} was taken over by your connection from {winner.peer}"
+        forwards.close_forward(tunnel, reason)
+        self.report("tunnel.takeover", address=str(tunnel.address), session=winner.id, previous=self.id)
+        self.tell(reason, event="takeover")
+        tasks.spawn(f"settle {self.id}", self._settle(tunnel, reason))
+
+    async def _settle(self, tunnel: SshTunnel, reason: str) -> None:
+        """After a takeover: find out whether the loser was alive, let its visitors finish, and end it if it holds none."""
+        services = self.services
+        if await self.alive(limits.FLAP_ALIVE_SECONDS):
+            services.flaps.counted(tunnel.address, services.clock.monotonic())
+            await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
+        tunnel.cut()
+        if not self.forwards and not self.pending:
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Disconnect, telling the client why."""
+        self.end_reason = self.end_reason or reason
+        self.connection.end(reason)
+
+    def closed(self, error: Exception | None) -> None:
+        """The connection is gone: give everything back."""
+        if self._closing:
+            return
+        self._closing = True
+        reason = self.end_reason or (str(error) if error else "the client disconnected")
+        for tunnel in list(self.forwards.values()):
+            forwards.close_forward(tunnel, reason)
+        for screen in list(self.screens):
+            screen.gone()
+        if self.logged_in:
+            now = self.services.clock.now()
+            self.services.sessions.session_ended(self.id, printable(reason), self.up, self.down, now)
+            self.report(
+                "connection.closed",
+                session=self.id,
+                reason=printable(reason),
+                seconds=now - self.began,
+                up=self.up,
+                down=self.down,
+            )
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closing
+
+
+def shown_request(host: bytes, port: int) -> str:
+    """A forward request as its owner typed it, as far as that can be told: `blog:80`, `80`."""
+    text = printable(host.decode("utf-8", "backslashreplace"), 80)
+    return str(port) if text in ("", "localhost") else f"{text}:{port}"

@@ -1,0 +1,228 @@
+"""The life of a forward: parse → decide → claim → listen → tell, and back again in the reverse order.
+
+A name belongs to an identity. Its newest claim of a *requested* name wins at once, and the older connection loses
+that one tunnel; a name of our choice is taken over only from a connection that does not answer any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ferry import limits, tasks
+from ferry.clock import random_token
+from ferry.errors import Refused
+from ferry.names import Address, Kind, TunnelId
+from ferry.policy.forwards import check_counts, login_name_address, ours_to_choose, requested
+from ferry.policy.visits import owner_visit, public_visit
+from ferry.protocol.forward_spec import Wanted, parse_forward
+from ferry.registry.contract import Claimed, StoreUnavailable, Taken, TakenBy, Terms
+
+from .tunnel import SshTunnel
+
+if TYPE_CHECKING:
+    from .client import Client
+
+STORE_DOWN = (
+    "the gateway cannot reach its database: tunnels that are up stay up, new ones must wait; try again in a minute"
+)
+
+
+async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
+    """Grant one `tcpip-forward` request, or raise Refused or InvalidInput."""
+    services = client.services
+    wanted = parse_forward(host, port, services.web)
+    check_counts(
+        services.rules,
+        on_connection=len(client.forwards) + len(client.pending) - 1,
+        of_identity=services.held_by(client.identity.id),
+    )
+    if port and (host, port) in client.forwards:
+        raise Refused(_duplicate(wanted, port), code="duplicate")
+    try:
+        async with services.locks(client.identity.id):
+            address = requested(wanted, services.rules, client.identity)
+            if address is None and wanted.kind is Kind.HTTP:
+                address = await _owned_login_name(client)
+            if address is not None:
+                return await _open_requested(client, wanted, address, (host, port))
+            return await _open_chosen(client, wanted, (host, port))
+    except StoreUnavailable as error:
+        raise Refused(STORE_DOWN, code="store", detail=str(error)) from error
+
+
+def _duplicate(wanted: Wanted, port: int) -> str:
+    """Stock ssh finds the local target by what it asked for, so two equal requests both reach the first target."""
+    better = {
+        Kind.HTTP: f"-R one:{port}:… -R two:{port}:…",
+        Kind.ALIAS: f"-R {wanted.name}:{port}:… once",
+    }.get(wanted.kind, "-R 0:… -R 0:…")
+    return f"ssh would send both -R {port} to the first target: write {better}"
+
+
+async def _owned_login_name(client: Client) -> Address | None:
+    """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
+    services = client.services
+    address = login_name_address(client.user, services.rules)
+    if address is None or client.identity.anonymous:
+        return None
+    reservation = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
+    return address if reservation is not None and reservation.owner == client.identity.id else None
+
+
+async def _open_requested(client: Client, wanted: Wanted, address: Address, bind: tuple[bytes, int]) -> SshTunnel:
+    services = client.services
+    holder = services.routes.get(address)
+    if isinstance(holder, SshTunnel) and holder.identity.id == client.identity.id:
+        if holder.client is client:
+            raise Refused(f"this connection holds {address} already: ask for another", code="duplicate")
+        wait = services.flaps.wait(address, services.clock.monotonic())
+        if wait > 0:
+            raise Refused(
+                f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; it "
+                f"stays with the one from {holder.client.peer}: stop one of them, or ask again in {wait:.0f} s",
+                code="flapping",
+            )
+    outcome = await _claim(client, address, derived=False)
+    if isinstance(outcome, Taken):
+        raise _refusal(address, outcome, services.rules.reservations_per_identity)
+    return await _serve(client, wanted, outcome, bind, chosen_by_us=False)
+
+
+async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel:
+    """Give this identity its own name or port: what it had before, else the next derived one."""
+    services = client.services
+    had = [] if client.identity.anonymous else await services.registry.reservations(client.identity.id)
+    given = [reservation.address for reservation in had if reservation.derived]
+    last: Refused | None = None
+    for address in ours_to_choose(wanted, services.rules, client.identity, services.secret, given):
+        holder = services.routes.get(address)
+        if isinstance(holder, SshTunnel) and (
+            holder.identity.id != client.identity.id
+            or holder.client is client
+            or await holder.client.alive(limits.ALIVE_SECONDS)
+        ):
+            continue
+        outcome = await _claim(client, address, derived=True)
+        if isinstance(outcome, Taken):
+            last = _refusal(address, outcome, services.rules.reservations_per_identity)
+            if outcome.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT):
+                raise last
+            continue
+        try:
+            return await _serve(client, wanted, outcome, bind, chosen_by_us=True)
+        except Refused as error:
+            if error.code != "port_in_use":
+                raise
+            last = error
+    raise last or Refused("every address that could be given is in use: ask for one by name", code="exhausted")
+
+
+async def _claim(client: Client, address: Address, *, derived: bool) -> Claimed | Taken:
+    services, rules = client.services, client.services.rules
+    terms = Terms(
+        keep=rules.keep,
+        rest=rules.rest,
+        reserve=not client.identity.anonymous and rules.reserve_after == 0,
+        derived=derived,
+        max_reservations=rules.reservations_per_identity,
+        network=client.network,
+        max_per_network_day=rules.reservations_per_network,
+    )
+    return await services.registry.claim(
+        address, client.identity, services.worker, now=services.clock.now(), terms=terms
+    )
+
+
+def _refusal(address: Address, taken: Taken, limit: int) -> Refused:
+    """What the asker is told; whose it is goes to the log only."""
+    detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
+    match taken.reason:
+        case TakenBy.OVER_LIMIT:
+            public = f"you have {limit} names and ports, which is the limit: give one back with `ssh gw release NAME`"
+        case TakenBy.NETWORK_LIMIT:
+            public = "your network has reserved as many names today as it may: come back tomorrow"
+        case TakenBy.RESTING:
+            public = f"{address} was given up a short while ago and is kept for its last owner: ask for another"
+        case _:
+            public = f"{address} belongs to somebody else: ask for another"
+    return Refused(public, code=f"name_{taken.reason.value}", detail=detail)
+
+
+async def _serve(
+    client: Client, wanted: Wanted, claimed: Claimed, bind: tuple[bytes, int], *, chosen_by_us: bool
+) -> SshTunnel:
+    """Put a claimed address into service. Whatever fails on the way gives the claim back."""
+    services, lease = client.services, claimed.lease
+    address = lease.address
+    tunnel = SshTunnel(
+        client,
+        TunnelId(random_token(4)),
+        address,
+        lease.generation,
+        (bind[0], address.port if bind[1] == 0 else bind[1]),
+        owner_visit(address, client.identity) if address.kind is Kind.ALIAS else public_visit(address),
+        created=services.clock.now(),
+        tls_upstream=wanted.tls_upstream,
+        requested=not chosen_by_us,
+        asked_wide=wanted.wide,
+    )
+    if not claimed.reserved and not client.identity.anonymous and services.rules.reserve_after:
+        tunnel.trial_until = services.clock.monotonic() + services.rules.reserve_after
+    try:
+        older = services.routes.get(address)
+        if isinstance(older, SshTunnel):
+            older.client.lose(older, client)
+            if older.listener is not None:
+                await older.listener.close()
+        if address.kind is Kind.TCP:
+            span = services.rules.span_of(address.port)
+            tunnel.listener = await services.ports.listen(tunnel, address.port, loopback=span is None or span.loopback)
+        if client.is_closed:
+            raise Refused("the connection closed meanwhile", code="gone")
+    except BaseException:
+        if tunnel.listener is not None:
+            await tunnel.listener.close()
+        await services.registry.release(address, lease.generation, now=services.clock.now())
+        raise
+    services.routes.add(tunnel)
+    client.forwards[tunnel.bind] = tunnel
+    services.report(
+        "tunnel.opened",
+        tunnel=tunnel.id,
+        session=client.id,
+        address=str(address),
+        kind=address.kind.value,
+        url=services.urls.http(address.name) if address.kind is Kind.HTTP else None,
+    )
+    if claimed.reserved:
+        services.report("name.reserved", address=str(address), identity=str(client.identity))
+    return tunnel
+
+
+def close_forward(tunnel: SshTunnel, reason: str) -> None:
+    """Take a tunnel out of service. Visitors that are being served go on; its address is given back."""
+    client, services = tunnel.client, tunnel.client.services
+    if tunnel.closed:
+        return
+    client.forwards.pop(tunnel.bind, None)
+    services.routes.remove(tunnel)
+    tunnel.close()
+    services.report(
+        "tunnel.closed",
+        tunnel=tunnel.id,
+        session=client.id,
+        address=str(tunnel.address),
+        kind=tunnel.address.kind.value,
+        reason=reason,
+    )
+    tasks.spawn(f"release {tunnel.address}", _give_back(tunnel))
+
+
+async def _give_back(tunnel: SshTunnel) -> None:
+    services = tunnel.client.services
+    if tunnel.listener is not None:
+        await tunnel.listener.close()
+    try:
+        await services.registry.release(tunnel.address, tunnel.generation, now=services.clock.now())
+    except StoreUnavailable as error:
+        services.report("store.failed", error=str(error))

@@ -1,0 +1,247 @@
+"""The SSH front of a worker: admits connections, keeps the table of clients, and drains them at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import asyncssh
+
+from ferry import __version__, limits, tasks
+from ferry.clock import random_number
+from ferry.names import Identity, IdentityId, SessionId
+from ferry.policy.handshakes import HandshakeGate
+from ferry.protocol.words import Words
+from ferry.registry.contract import StoreUnavailable, Terms
+
+from .client import Client, Refusal
+from .commands import Commands
+from .forwards import close_forward
+from .hardening import CIPHERS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
+from .locks import KeyedLocks
+from .login import Login, screen_channel
+from .services import Services
+from .sessions import Screen
+from .tunnel import SshTunnel
+
+
+class SshFront:
+    """All SSH connections of one worker. `services` may be replaced on reload: new connections get the new one."""
+
+    def __init__(self, services: Services, gate: HandshakeGate, options: asyncssh.SSHServerConnectionOptions) -> None:
+        self.locks = KeyedLocks()
+        self.gate = gate
+        self._options = options
+        self._services = services
+        self.use(services)
+        self._clients: dict[SessionId, Client] = {}
+        self._of_identity: dict[IdentityId, set[Client]] = {}
+        self.handshakes: set[HardenedConnection] = set()
+        """Connections that are logging in."""
+        self._refusals: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
+        self._draining = False
+
+    @property
+    def services(self) -> Services:
+        return self._services
+
+    def use(self, services: Services) -> None:
+        """From now on new connections get these."""
+        self._services = replace(services, held_by=self.held_by, connections_of=self.connections_of, locks=self.locks)
+
+    # --- connections
+
+    def protocol(self) -> HardenedConnection:
+        """A new server connection, for `loop.create_server` and for sockets of the shared port."""
+        connection = HardenedConnection(asyncio.get_running_loop(), self._options, None, None, None)
+        connection._protocol_factory = lambda: Login(self)
+        connection.client = Client(connection, self._services, self._remember)
+        connection.front = self
+        return connection
+
+    def admit(self, host: str) -> str | None:
+        """None when a connection from `host` may begin (then `handshake_over` follows), else what it is told."""
+        if self._draining:
+            return f"the gateway is stopping; retry-after={self._retry_after()}"
+        if not self.gate.admit(host):
+            self._services.report("handshake.ended", peer=host, seconds=0.0, outcome="limit")
+            return f"too many connections are logging in; retry-after={self._retry_after()}"
+        return None
+
+    def handshake_over(self, host: str, seconds: float, outcome: str) -> None:
+        """An admitted connection has logged in (`ok`), or is gone before (`failed`, `timeout`)."""
+        self.gate.done(host)
+        self._services.report("handshake.ended", peer=host, seconds=seconds, outcome=outcome)
+
+    def client_opened(self, client: Client) -> None:
+        """A client has logged in."""
+        client.logged_in = True
+        client.connection.logged_in()
+        self._clients[client.id] = client
+        self._of_identity.setdefault(client.identity.id, set()).add(client)
+        services = client.services
+        services.sessions.session_started(
+            client.id, client.identity, str(client.peer), client.client_version, services.clock.now()
+        )
+        services.report(
+            "connection.opened",
+            session=client.id,
+            identity=str(client.identity),
+            peer=str(client.peer),
+            client_version=client.client_version,
+        )
+
+    def client_closed(self, client: Client, error: Exception | None) -> None:
+        """A connection is gone, logged in or not."""
+        client.closed(error)
+        self._clients.pop(client.id, None)
+        if (same := self._of_identity.get(client.identity.id)) is not None:
+            same.discard(client)
+            if not same:
+                del self._of_identity[client.identity.id]
+
+    def screen_for(self, client: Client) -> Any:
+        """A session channel was asked for."""
+        if len(client.screens) >= limits.SESSIONS_PER_CONNECTION:
+            return False
+        return screen_channel(client, Screen(client))
+
+    # --- the table
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(list(self._clients.values()))
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def get(self, session: str) -> Client | None:
+        """The client with that session id."""
+        return self._clients.get(SessionId(session))
+
+    def of(self, identity: Identity) -> list[Client]:
+        """The connections of an identity, oldest first."""
+        return sorted(self._of_identity.get(identity.id, ()), key=lambda client: client.began)
+
+    def held_by(self, identity: IdentityId) -> int:
+        """Forwards that an identity holds, over all its connections."""
+        return sum(len(client.forwards) for client in self._of_identity.get(identity, ()))
+
+    def connections_of(self, identity: IdentityId) -> int:
+        """Connections that an identity holds."""
+        return len(self._of_identity.get(identity, ()))
+
+    # --- what people ask
+
+    def run_command(self, client: Client, screen: Screen, words: Words) -> None:
+        """Answer a command of a screen."""
+        tunnels = [tunnel for other in self.of(client.identity) for tunnel in other.forwards.values()]
+        refusals = list(self._refusals.get(client.identity.id, ()))
+        command = Commands(client, screen, tunnels or list(client.forwards.values()), refusals)
+        tasks.spawn(f"command {client.id}", command.run(words))
+
+    def _remember(self, client: Client, refusal: Refusal) -> None:
+        kept = self._refusals.pop(client.identity.id, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
+        kept.append(refusal)
+        self._refusals[client.identity.id] = kept
+        if len(self._refusals) > limits.REFUSAL_IDENTITIES:
+            self._refusals.popitem(last=False)
+
+    # --- time
+
+    async def tick(self) -> None:
+        """Once a second: streams that were never answered, names whose trial is over."""
+        services = self._services
+        now = services.clock.monotonic()
+        for client in self:
+            for tunnel in list(client.forwards.values()):
+                tunnel.give_up_openings(now)
+                if tunnel.trial_until is not None and now >= tunnel.trial_until:
+                    tunnel.trial_until = None
+                    await self._reserve(tunnel)
+
+    async def _reserve(self, tunnel: SshTunnel) -> None:
+        """A name has been used for long enough: reserve it."""
+        services, rules = tunnel.client.services, tunnel.client.services.rules
+        terms = Terms(
+            keep=rules.keep,
+            rest=rules.rest,
+            reserve=True,
+            derived=not tunnel.requested,
+            max_reservations=rules.reservations_per_identity,
+            network=tunnel.client.network,
+            max_per_network_day=rules.reservations_per_network,
+        )
+        try:
+            held = await services.registry.reserve(
+                tunnel.address, tunnel.generation, now=services.clock.now(), terms=terms
+            )
+        except StoreUnavailable as error:
+            services.report("store.failed", error=str(error))
+            return
+        if held:
+            services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.identity))
+            tunnel.client.tell(f"{tunnel.address} is now reserved for you", event="reserved")
+
+    # --- the end
+
+    def _retry_after(self) -> int:
+        """Seconds after which a client should come back: the more there are, the wider they are spread."""
+        spread = max(2, min(60, len(self._clients) // 50))
+        return 1 + random_number(spread)
+
+    def start_drain(self) -> None:
+        """No new connections; everybody is told."""
+        self._draining = True
+        for client in self:
+            seconds = self._retry_after()
+            client.tell(f"the gateway is stopping; retry-after={seconds}", event="draining", retry_after=seconds)
+
+    async def stop(self) -> None:
+        """Disconnect everybody, with the time after which to come back, and give their addresses back."""
+        clients = list(self)
+        for client in clients:
+            client.close(f"the gateway is stopping; retry-after={self._retry_after()}")
+        for connection in list(self.handshakes):
+            connection.abort()
+        await asyncio.gather(*(client.connection.wait_closed() for client in clients))
+
+    def close_tunnel(self, tunnel: SshTunnel, reason: str) -> None:
+        """The operator (or the gateway) takes a tunnel away; a connection left with none is disconnected."""
+        client = tunnel.client
+        close_forward(tunnel, reason)
+        tunnel.cut()
+        client.tell(reason, event="closed", address=str(tunnel.address))
+        if not client.forwards:
+            client.close(reason)
+
+
+async def connection_options(
+    host_keys: Sequence[asyncssh.SSHKey], *, login_grace: float, keepalive_interval: float, keepalive_count: int
+) -> asyncssh.SSHServerConnectionOptions:
+    """The asyncssh options that all connections share, made once (making them costs 1 ms and more)."""
+    options: asyncssh.SSHServerConnectionOptions = await asyncssh.SSHServerConnectionOptions.construct(
+        server_factory=asyncssh.SSHServer,
+        server_version=f"Ferry_{__version__}",
+        server_host_keys=list(host_keys),
+        kex_algs=KEX_ALGORITHMS,
+        encryption_algs=CIPHERS,
+        mac_algs=MACS,
+        signature_algs=SIGNATURES,
+        compression_algs=["none"],
+        login_timeout=login_grace,
+        keepalive_interval=keepalive_interval,
+        keepalive_count_max=keepalive_count,
+        host_based_auth=False,
+        password_auth=False,
+        gss_host=None,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        allow_scp=False,
+        line_editor=False,
+        encoding=None,
+        utf8_decode_errors="replace",
+    )
+    return options

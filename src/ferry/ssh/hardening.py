@@ -1,0 +1,364 @@
+"""asyncssh's server connection with bounds, back-pressure and a lean send path. The only place that overrides its inside.
+
+What is different, and why (docs/performance.md and docs/threat-model.md have the figures):
+
+* **Send path.** asyncssh precedes every packet by an encrypted SSH_MSG_IGNORE, a defence for CBC ciphers that AEAD
+  ciphers do not need; without it CPU falls by 27 to 39 %. The packets of one loop turn leave in one socket write.
+* **Back-pressure.** asyncssh's `pause_writing` does nothing: a peer with a huge window that stops reading took the
+  process from 40 to 2,200 MB. Here data channels stop while the socket is full or a key exchange is under way, and
+  wait in a round, one packet each in turn.
+* **Odd input.** What asyncssh answers by ending the connection with all its tunnels (a cancel for an unknown forward, a
+  window adjust for a channel that just closed, an unasked reply) is answered by a failure, or passed over.
+* **Counts.** asyncssh caps neither channels, nor sessions, nor queued global requests.
+* **Log-in.** asyncssh evaluates its configuration again for each user name; ours cannot change, so that is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from asyncssh.connection import SSHServerConnection
+from asyncssh.constants import (
+    DISC_BY_APPLICATION,
+    DISC_TOO_MANY_CONNECTIONS,
+    MSG_DISCONNECT,
+    MSG_KEX_LAST,
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_RESOURCE_SHORTAGE,
+)
+from asyncssh.misc import ChannelOpenError, ProtocolError
+from asyncssh.packet import SSHPacket, String, UInt32
+
+from ferry import limits
+from ferry.streams import Sink
+
+from .channel import ChannelOwner, TunnelChannel
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .front import SshFront
+
+KEX_ALGORITHMS: Final = [
+    # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "mlkem768x25519-sha256",
+]
+CIPHERS: Final = [
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes128-ctr",
+]
+MACS: Final = [
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+]
+SIGNATURES: Final = [
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-256",
+    "rsa-sha2-512",
+]
+
+_BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
+_PADDING: Final = bytes(256)
+"""Padding (RFC 4253 §6: SHOULD be random). Under AEAD nobody without the key can see or use it; 1 µs a packet."""
+
+
+class _LateChannel:
+    """Stands for a channel number that is not open any more, or never was: messages for it are passed over."""
+
+    def process_packet(self, *_args: object) -> bool:
+        return True
+
+    def log_received_packet(self, *_args: object) -> None:
+        """Nothing to trace."""
+
+
+class _Channels(dict[int, Any]):
+    """asyncssh's channel table, except that a message for an unknown number does not end the connection."""
+
+    _late = _LateChannel()
+
+    def __missing__(self, number: int) -> Any:
+        return self._late
+
+
+class HardenedConnection(SSHServerConnection):
+    """One SSH connection of a client. `client` is what Ferry knows about it."""
+
+    client: Client
+    front: SshFront
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._channels = _Channels()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._out_scheduled = False
+        self._socket_full = False
+        self._round: deque[TunnelChannel] = deque()
+        self._request_second = 0
+        self._requests_in_second = 0
+        self._lean = False
+        self._host = ""
+        self._began = 0.0
+        self._admitted = False
+
+    # --- admission
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._host = (transport.get_extra_info("peername") or ("",))[0]
+        self._began = self._loop.time()
+        if (refusal := self.front.admit(self._host)) is not None:
+            _refuse(transport, refusal)
+            return
+        self._admitted = True
+        self.front.handshakes.add(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes, datatype: Any = None) -> None:
+        if self._transport is not None:
+            super().data_received(data, datatype)
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        if self._admitted:
+            super().connection_lost(exc)
+            self._handshake_over("failed")
+
+    def logged_in(self) -> None:
+        """The handshake is over: it counts no longer."""
+        self._handshake_over("ok")
+
+    def _handshake_over(self, outcome: str) -> None:
+        if self in self.front.handshakes:
+            self.front.handshakes.discard(self)
+            self.front.handshake_over(self._host, self._loop.time() - self._began, outcome)
+
+    # --- sending: the lean path for AEAD, the packets of one loop turn in one write
+
+    @property
+    def may_send(self) -> bool:
+        """Whether data channels may send now: the socket takes it, and no key exchange is under way."""
+        return not self._socket_full and self._kex_complete
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
+        """Send one packet: asyncssh's own way for anything out of the ordinary, the lean way for the rest."""
+        if (
+            not self._lean
+            or not self._auth_complete
+            or pkttype <= MSG_KEX_LAST
+            or not self._kex_complete
+            or self._rekey_bytes_sent >= self._rekey_bytes
+            or self._loop.time() >= self._rekey_time
+        ):
+            super().send_packet(pkttype, *args, handler=handler)
+            return
+        payload = b"".join((pkttype.to_bytes(1, "big"), *args))
+        padding = -(self._send_enchdrlen + len(payload)) % self._send_blocksize
+        if padding < 4:
+            padding += self._send_blocksize
+        packet = b"".join((padding.to_bytes(1, "big"), payload, _PADDING[:padding]))
+        size = len(packet)
+        sequence = self._send_seq
+        assert self._send_encryption is not None
+        self._send(b"".join(self._send_encryption.encrypt_packet(sequence, size.to_bytes(4, "big"), packet)))
+        self._send_seq = (sequence + 1) & 0xFFFFFFFF
+        self._rekey_bytes_sent += size
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        super().send_newkeys(k, h)
+        name = self.get_extra_info("send_cipher", "")
+        self._lean = ("gcm" in name or "chacha20" in name) and self._compressor is None
+
+    def _send(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes >= _BATCH_BYTES:
+            self._write_out()
+        elif not self._out_scheduled:
+            self._out_scheduled = True
+            self._loop.call_soon(self._write_out_soon)
+
+    def _write_out_soon(self) -> None:
+        self._out_scheduled = False
+        self._write_out()
+
+    def _write_out(self) -> None:
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._out_bytes = 0
+            super()._send(data)
+
+    def _force_close(self, exc: Exception | None) -> None:
+        self._write_out()
+        super()._force_close(exc)
+
+    # --- back-pressure and fairness
+
+    def pause_writing(self) -> None:
+        self._socket_full = True
+
+    def resume_writing(self) -> None:
+        self._socket_full = False
+        self._run_round()
+
+    def _send_deferred_packets(self) -> None:
+        super()._send_deferred_packets()
+        self._run_round()
+
+    def await_turn(self, channel: TunnelChannel) -> None:
+        """Remember a channel that has something to send."""
+        channel.waiting = True
+        self._round.append(channel)
+
+    def _run_round(self) -> None:
+        """Let the waiting channels send, one packet each in turn, until the socket is full again."""
+        while self._round and self.may_send:
+            channel = self._round.popleft()
+            channel.waiting = False
+            if channel.send_one():
+                self.await_turn(channel)
+
+    # --- odd input, counts
+
+    def _process_global_request(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        second = int(self._loop.time())
+        if second != self._request_second:
+            self._request_second, self._requests_in_second = second, 0
+        self._requests_in_second += 1
+        if self._requests_in_second > self.client.limits.global_requests_per_second:
+            raise ProtocolError("Too many global requests in one second")
+        super()._process_global_request(pkttype, pktid, packet)
+
+    def _process_global_response(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        if self._global_request_waiters:
+            super()._process_global_response(pkttype, pktid, packet)
+
+    def _process_channel_open(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        if len(self._channels) >= self.client.limits.channels_per_connection:
+            packet.get_string()
+            self.send_channel_open_failure(packet.get_uint32(), OPEN_RESOURCE_SHORTAGE, "too many channels", "")
+            return
+        super()._process_channel_open(pkttype, pktid, packet)
+
+    def _process_tcpip_forward_global_request(self, packet: SSHPacket) -> None:
+        host, port = packet.get_string(), packet.get_uint32()
+        packet.check_end()
+        self.client.forward_requested(host, port, self._answer_forward)
+
+    def _answer_forward(self, allowed: bool, port: int | None) -> None:
+        """Answer the oldest global request: success (with the allocated port for port 0), or failure."""
+        if self._global_request_queue:
+            self._report_global_response((UInt32(port) if port is not None else True) if allowed else False)
+
+    def _process_cancel_tcpip_forward_global_request(self, packet: SSHPacket) -> None:
+        host, port = packet.get_string(), packet.get_uint32()
+        packet.check_end()
+        self._report_global_response(self.client.forward_cancelled(host, port))
+
+    def _process_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
+        self.client.refused_form(packet.get_string(), "a socket path cannot be forwarded: write -R NAME:80:… or -R 0:…")
+        self._report_global_response(False)
+
+    def _process_cancel_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
+        del packet
+        self._report_global_response(False)
+
+    def _process_direct_tcpip_open(self, packet: SSHPacket) -> Any:
+        host, port = packet.get_string(), packet.get_uint32()
+        packet.get_string()  # the originator that the client claims: not to be believed, not used
+        packet.get_uint32()
+        packet.check_end()
+        return self.client.direct_requested(host, port), None
+
+    def _process_direct_streamlocal_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+        del packet
+        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "socket paths cannot be reached through this gateway")
+
+    def _process_tun_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+        del packet
+        self.client.refused_form(b"-w", NO_VPN)
+        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_VPN)
+
+    # --- asking
+
+    def ping(self) -> asyncio.Future[Any]:
+        """Ask whether the client is there (`keepalive@openssh.com`); done when it answers, in whatever way."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        if self._transport is None:
+            answer.cancel()
+            return answer
+        self._global_request_waiters.append(answer)
+        self._send_global_request(b"keepalive@openssh.com", want_reply=True)
+        return answer
+
+    async def answers_within(self, seconds: float) -> bool:
+        """Whether the client answers a keepalive in that time. The question stays asked: its answer comes in order."""
+        answer = self.ping()
+        done, _ = await asyncio.wait([answer], timeout=seconds)
+        return bool(done) and not answer.cancelled()
+
+    def end(self, reason: str, code: int = DISC_BY_APPLICATION) -> None:
+        """Disconnect with a reason that the client prints."""
+        if self._transport is not None:
+            self.disconnect(code, reason)
+
+    def open_channel(self, sink: Sink, owner: ChannelOwner, channel_type: bytes, *args: bytes) -> TunnelChannel:
+        """Ask the client to open a channel. Raises ChannelOpenError when the connection is gone or has too many."""
+        if len(self._channels) >= self.client.limits.channels_per_connection:
+            raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+        channel = TunnelChannel(self, sink, owner)
+        channel.request_open(channel_type, *args)
+        return channel
+
+    # --- log-in
+
+    async def reload_config(self) -> None:
+        """Nothing in our configuration depends on the user: asyncssh would build all options anew (1 to 160 ms)."""
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """As asyncssh's; `msg` is empty while the client only asks whether a key would do.
+
+        Identity is bound here and only here, when the signature has been checked: asyncssh's callback of the same
+        name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
+        """
+        valid = await super().validate_public_key(username, key_data, msg, signature)
+        if valid and msg:
+            return await self.client.key_proven(username, key_data)
+        return valid
+
+    def log_received_packet(self, *_args: object, **_kwargs: object) -> None:
+        """The packet trace costs 2 µs a packet even when it is off."""
+
+    log_sent_packet = log_received_packet
+
+
+def _refuse(transport: asyncio.BaseTransport, reason: str) -> None:
+    """Answer a connection that is not admitted: a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear.
+
+    The client prints the reason; nothing is kept for it here.
+    """
+    text = reason.encode()
+    payload = b"".join((bytes([MSG_DISCONNECT]), UInt32(DISC_TOO_MANY_CONNECTIONS), String(text), String(b"")))
+    padding = 8 - (5 + len(payload)) % 8
+    if padding < 4:
+        padding += 8
+    packet = UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)
+    writer = cast(asyncio.Transport, transport)
+    writer.write(b"SSH-2.0-Ferry\r\n" + packet)
+    writer.close()
+
+
+NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"

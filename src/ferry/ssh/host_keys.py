@@ -1,0 +1,73 @@
+"""The gateway's host keys: made at first start, remembered by the store, and never replaced in silence.
+
+A client that has seen the old key refuses a new one with a frightening message; a machine in the field has nobody to
+answer it. So a missing or different file is an error that only the operator can settle.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+import asyncssh
+
+from ferry.errors import StartupError
+from ferry.names import Fingerprint
+
+_KINDS: Final = {"ssh-ed25519": {}, "ssh-rsa": {"key_size": 3072}}
+_FILES: Final = {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa_key"}
+
+
+class HostKeyMemory(Protocol):
+    """The store's memory of which key this gateway has."""
+
+    async def host_key_fingerprint(self, algorithm: str) -> str | None: ...
+    async def remember_host_key(self, algorithm: str, fingerprint: str) -> None: ...
+
+
+async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.SSHKey]:
+    """The host keys in `folder`, made if this gateway never had any. Raises StartupError (see above)."""
+    keys = []
+    for algorithm, options in _KINDS.items():
+        path = folder / _FILES[algorithm]
+        remembered = await memory.host_key_fingerprint(algorithm)
+        if path.exists():
+            key = _read(path)
+        elif remembered:
+            raise StartupError(
+                f"the host key {path} is gone, but clients know this gateway by {remembered}. Put the file back from a "
+                f"backup. If it is lost, run `ferry forget-host-key {algorithm}` and tell everybody that the key changes"
+            )
+        else:
+            key = asyncssh.generate_private_key(algorithm, comment="ferry", **options)
+            _write(path, key)
+        fingerprint = key.get_fingerprint()
+        if remembered is None:
+            await memory.remember_host_key(algorithm, fingerprint)
+        elif remembered != fingerprint:
+            raise StartupError(
+                f"the host key {path} is {fingerprint}, but clients know this gateway by {remembered}. Put the right file "
+                f"back. If the change is meant, run `ferry forget-host-key {algorithm}` and tell everybody"
+            )
+        keys.append(key)
+    return keys
+
+
+def fingerprint(key: asyncssh.SSHKey) -> Fingerprint:
+    """As `ssh-keygen -l` prints it."""
+    return Fingerprint(key.get_fingerprint())
+
+
+def _read(path: Path) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.read_private_key(path)
+    except (OSError, asyncssh.KeyImportError) as error:
+        raise StartupError(f"the host key {path} cannot be read ({error}): put the file back from a backup") from error
+
+
+def _write(path: Path, key: asyncssh.SSHKey) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key.export_private_key())
+    path.with_suffix(".pub").write_bytes(key.export_public_key())

@@ -1,0 +1,158 @@
+"""Logging in: which keys are acceptable, and the binding of an identity to a key that has signed.
+
+No passwords. A client without a key answers keyboard-interactive with no question asked, where the operator allows
+that, and is anonymous; so is the user `nokey`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
+
+from ferry.names import Endpoint, Fingerprint, Kind, printable
+from ferry.protocol.authorized_keys import fingerprint_of
+from ferry.registry.contract import StoreUnavailable
+
+from .notices import banner_for
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .front import SshFront
+    from .hardening import HardenedConnection
+    from .sessions import Screen
+
+KEYLESS_USER: Final = "nokey"
+RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check costs seconds (CVE-2026-39829)
+
+
+class Login(asyncssh.SSHServer):
+    """asyncssh's callbacks for one connection (its `SSHServer`)."""
+
+    def __init__(self, front: SshFront) -> None:
+        self._front = front
+        self._client: Client | None = None
+        self._grace: asyncio.TimerHandle | None = None
+
+    @property
+    def client(self) -> Client:
+        assert self._client is not None
+        return self._client
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        connection: HardenedConnection = conn  # type: ignore[assignment]  # the front makes no others
+        self._client = connection.client
+        host, port = conn.get_extra_info("peername", ("", 0))[:2]
+        self._client.peer = Endpoint(host.removeprefix("::ffff:"), port)
+        grace = self._client.limits.key_grace
+        self._grace = asyncio.get_running_loop().call_later(grace, self._grace_over)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_grace()
+        if self._client is not None:
+            self._front.client_closed(self._client, exc)
+
+    def _grace_over(self) -> None:
+        if not self.client.key_acceptable:
+            self.client.close("no acceptable key was offered in time")
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    # --- methods
+
+    def begin_auth(self, username: str) -> bool:
+        """False lets the client in without a key: `nokey@`, where the operator allows that."""
+        self.client.user = username
+        return not (username == KEYLESS_USER and self.client.services.access.keyless)
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether `key` would do. Nobody has proved to hold it yet: nothing may be bound to it here."""
+        del username
+        bits = getattr(getattr(key, "pyca_key", None), "key_size", None)
+        known, _ = self.client.services.access.key_name(Fingerprint(key.get_fingerprint()))
+        if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
+            self.client.key_acceptable = True
+            return True
+        self._failed()
+        return False
+
+    def kbdint_auth_supported(self) -> bool:
+        return self.client.services.access.keyless
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+        """No question at all (RFC 4256 §3.2 allows zero prompts)."""
+        del username, lang, submethods
+        return "", "", "", ()
+
+    def validate_kbdint_response(self, username: str, responses: Any) -> bool:
+        del username, responses
+        return self.client.services.access.keyless
+
+    def _failed(self) -> None:
+        self.client.tries += 1
+        if self.client.tries >= self.client.limits.auth_tries:
+            self.client.end_reason = "too many keys were tried"
+            self.client.connection.end(
+                f"{self.client.tries} keys were tried and none is known here: name the right one with "
+                "-o IdentitiesOnly=yes -i KEYFILE",
+                DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
+            )
+
+    def auth_completed(self) -> None:
+        self._cancel_grace()
+        client = self.client
+        client.key_acceptable = True
+        if client.services.connections_of(client.identity.id) >= client.limits.connections_per_identity:
+            client.end_reason = "too many connections of this identity"
+            client.connection.end(
+                f"you have {client.limits.connections_per_identity} connections open, which is the limit; retry-after=60",
+                DISC_TOO_MANY_CONNECTIONS,
+            )
+            return
+        version = client.connection.get_extra_info("client_version", "")
+        client.client_version = printable(version.removeprefix("SSH-2.0-"), 100)
+        self._front.client_opened(client)
+
+    def session_requested(self) -> Any:
+        return self._front.screen_for(self.client)
+
+
+def screen_channel(client: Client, screen: Screen) -> Any:
+    """The channel that a screen speaks through."""
+    return client.connection.create_server_channel(None), screen
+
+
+async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
+    """A key has signed: find out whose it is. False when that cannot be told now."""
+    services = client.services
+    fingerprint = fingerprint_of(key_data)
+    known, name = services.access.key_name(fingerprint)
+    if not known:  # taken out of the file between the question and the signature
+        return False
+    algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
+    try:
+        identity = await services.people.identity_for_key(fingerprint, algorithm, name, services.clock.now())
+        client.known_as(identity, user)
+        if services.banner and (text := await _own_address(client)):
+            client.connection.send_auth_banner(text)
+    except StoreUnavailable as error:
+        services.report("store.failed", error=str(error))
+        client.end_reason = "the database cannot be reached"
+        client.connection.end("the gateway cannot reach its database; retry-after=30")
+        return False
+    return True
+
+
+async def _own_address(client: Client) -> str | None:
+    """The banner for identities that publish http: they learn their address even under `ssh -N`."""
+    reservations = await client.services.registry.reservations(client.identity.id)
+    hosts = [r.address.name for r in reservations if r.address.kind is Kind.HTTP]
+    return banner_for(hosts, client.services.urls) if hosts else None

@@ -1,0 +1,130 @@
+"""What one SSH connection needs from the rest of the gateway, as the narrow interfaces that this room uses.
+
+`gateway.py` fills it. A reload makes a new `Services`; connections that exist keep the one they began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ferry.clock import Clock
+from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
+from ferry.policy.flapping import FlapGuard
+from ferry.policy.forwards import ForwardRules
+from ferry.protocol.forward_spec import Web
+from ferry.registry.contract import Registry
+from ferry.registry.routes import Routes, Tunnel
+from ferry.report import Report
+
+
+class People(Protocol):
+    """Who has which key (`ferry.store`)."""
+
+    async def identity_for_key(
+        self, fingerprint: Fingerprint, algorithm: str, name: str | None, now: float
+    ) -> Identity: ...
+
+
+class SessionLog(Protocol):
+    """One row per SSH connection (`ferry.store`). Neither call waits for the database."""
+
+    def session_started(
+        self, session: SessionId, identity: Identity, peer: str, client_version: str, now: float
+    ) -> None: ...
+
+    def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None: ...
+
+
+class Access(Protocol):
+    """Who may connect (`ferry.ssh.access`)."""
+
+    def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
+        """Whether the key is acceptable, and the name that the operator gave it."""
+        ...
+
+    @property
+    def keyless(self) -> bool:
+        """Whether clients without a key are let in, as anonymous."""
+        ...
+
+
+class PortListener(Protocol):
+    """An open TCP port."""
+
+    async def close(self) -> None: ...
+
+
+class Ports(Protocol):
+    """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
+
+    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> PortListener: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """How addresses are written for people."""
+
+    domain: str
+    ssh_port: int
+    http: Callable[[str], str | None]
+    """hostname → http:// URL, None where HTTP is off."""
+    https: Callable[[str], str | None]
+    trusted: Callable[[str], bool]
+    """Whether browsers will trust the certificate for this hostname."""
+
+    @property
+    def gateway(self) -> str:
+        """The gateway as it is typed after `ssh`: `-p 2222 localhost`, `gw.example.com`."""
+        return self.domain if self.ssh_port == 22 else f"-p {self.ssh_port} {self.domain}"
+
+    @property
+    def jump(self) -> str:
+        """The gateway as it is typed after `ssh -J`."""
+        return self.domain if self.ssh_port == 22 else f"{self.domain}:{self.ssh_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds of one connection or identity."""
+
+    forwards_per_connection: int
+    forwards_per_identity: int
+    connections_per_identity: int
+    channels_per_connection: int
+    global_requests_per_second: int
+    auth_tries: int
+    key_grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a connection may use."""
+
+    worker: WorkerId
+    clock: Clock
+    report: Report
+    registry: Registry
+    routes: Routes
+    people: People
+    sessions: SessionLog
+    access: Access
+    ports: Ports
+    rules: ForwardRules
+    web: Web
+    urls: Urls
+    limits: ClientLimits
+    flaps: FlapGuard
+    secret: bytes
+    """For names and ports of our own choice."""
+    public_is_loopback: bool
+    """Ports of public ranges listen on loopback addresses only."""
+    banner: bool
+    request_log: bool
+    held_by: Callable[[IdentityId], int]
+    """Forwards that an identity holds over all its connections."""
+    connections_of: Callable[[IdentityId], int]
+    locks: Callable[[IdentityId], AbstractAsyncContextManager[None]]
+    """One forward of an identity is decided at a time: which of its names is free depends on the one before."""
