@@ -16,7 +16,8 @@ are escaped by the observer, not by the caller):
     edge.refused (edge: http|https|tcp, status, peer, reason)
     tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
     listener.skipped (address, reason), accept.paused (address, error, seconds)
-    store.failed (error), store.recovered, name.reserved (address, identity), name.freed (address, identity)
+    store.failed (error), store.recovered, store.dropped (rows: about sessions, since the last such report)
+    name.reserved (address, identity), name.freed (address, identity)
     loop.lag (seconds)
 """
 

@@ -5,6 +5,13 @@ Two facts are kept per address. A **reservation** says whose it is; it lasts `ke
 so that an older holder is told from a newer one without any clock. `claim` decides on both in one transaction.
 
 All times are seconds since the epoch and are passed in by the caller: reservations outlive the process.
+
+A reservation goes through three times. It is **in force** until `last_used + keep`, and for as long as its owner
+serves the address. Then it **rests**, while `now < last_used + keep + rest`: the last owner takes it up again by
+claiming, everybody else is refused. After that the address is anybody's, and whoever claims it ends the old owner's
+memory of it.
+
+A caller that is cancelled while it waits holds nothing: a claim that went through all the same is undone.
 """
 
 from __future__ import annotations
@@ -39,6 +46,8 @@ class Lease:
     worker: WorkerId
     generation: int
     claimed: float
+    owner_name: str = ""
+    """For people, as `str(Identity)` gave it."""
 
 
 class TakenBy(enum.Enum):
@@ -52,6 +61,8 @@ class TakenBy(enum.Enum):
     """Its reservation ran out a short while ago; only the last owner may have it before `until`."""
     OVER_LIMIT = "over_limit"
     """This identity has as many reservations as it may have."""
+    NETWORK_LIMIT = "network_limit"
+    """As many new reservations as allowed were made from this network within a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,10 @@ class Terms:
     """Reserve at once. False for anonymous clients, and where a name must first be used for a while."""
     derived: bool
     max_reservations: int
+    network: str = ""
+    """The asker's IPv4 /24 or IPv6 /64, noted with a new reservation. Empty: not noted and not limited."""
+    max_per_network_day: int | None = None
+    """New reservations from `network` within `limits.NAMES_NETWORK_SECONDS`. None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,7 @@ class Taken:
     owner: IdentityId | None
     owner_name: str
     until: float | None
-    """When it may be free, where that is known (RESTING)."""
+    """When asking again may help, where that is known (RESTING, NETWORK_LIMIT)."""
 
 
 class Registry(Protocol):
@@ -94,15 +109,22 @@ class Registry(Protocol):
     ) -> Claimed | Taken:
         """Take `address` for `identity`.
 
-        The same identity always wins over its own older lease, at once. Another one's reservation or live lease
-        refuses. A reservation whose time ran out (no live lease, `last_used + keep < now`) is dropped here, after
-        which the address rests until `last_used + keep + rest`. An existing own reservation is kept (also when
-        `terms.reserve` is false) and its `last_used` set to now.
+        The same identity always wins over its own older lease, at once. Another one's reservation in force (RESERVED),
+        live lease (LIVE) or resting reservation (RESTING) refuses, in this order. An existing own reservation is kept,
+        also when `terms.reserve` is false: its `last_used` becomes now, and once asked for by name it is no longer
+        `derived`. One that rested is taken up again if there is room for it under `terms.max_reservations`.
+
+        A new reservation needs room under `terms.max_reservations` (those in force count) and
+        `terms.max_per_network_day`; without it the whole claim is refused, and a lease held so far stays as it was.
         """
         ...
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
-        """Reserve an address that is already held under `generation` (after its trial time). False if not held so."""
+        """Reserve an address that is already held under `generation` (after its trial time), for whoever holds it.
+
+        True if it is reserved now. False if it is not held so, or if one of the limits in `terms` stands against it:
+        then it stays served without a reservation, and may be tried again later.
+        """
         ...
 
     async def release(self, address: Address, generation: int, *, now: float) -> bool:
@@ -122,16 +144,27 @@ class Registry(Protocol):
         """Whose it is, if its time has not run out."""
         ...
 
-    async def reservations(self, owner: IdentityId) -> list[Reservation]:
-        """Everything `owner` has reserved, oldest first."""
+    async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
+        """(`owner` None: of everybody.) Everything `owner` has reserved, oldest first; also what rests, or rested and was taken by nobody since
+        (`last_used` tells)."""
         ...
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:
         """The worker's heartbeat: one row, and `last_used` of what it serves (in one statement)."""
         ...
 
+    async def reservations_from_network(self, network: str, *, since: float) -> int:
+        """How many new reservations were made from `network` after `since`, freed ones too."""
+        ...
+
+    async def prune(self, *, now: float, keep: float, rest: float) -> int:
+        """Forget reservations whose rest is over, and old counts per network. Changes no decision; returns how many
+        reservations went. For a daily call: without it tables grow with every name ever used."""
+        ...
+
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
-        """End all leases of a worker that is gone (None: of every worker, at the start of the only one)."""
+        """End all leases of a worker that is gone (None: of every worker, at the start of the only one), as `release`
+        does: what was in use when a gateway went down does not run out while it is down. Returns how many ended."""
         ...
 
 

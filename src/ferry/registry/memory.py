@@ -1,0 +1,138 @@
+"""A registry that lives and ends with the process: for tests, and for a gateway that is told to remember nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ferry import limits
+from ferry.names import Address, Identity, IdentityId, WorkerId
+
+from .contract import Claimed, Lease, Reservation, Taken, Terms
+from .rules import Made, Standing, in_force, no_room, own, refusal, resting, touched
+
+
+class MemoryRegistry:
+    """Implements `contract.Registry` in dicts. No method waits, so every one is a transaction on the event loop."""
+
+    def __init__(self) -> None:
+        self._reservations: dict[Address, Reservation] = {}
+        self._leases: dict[Address, Lease] = {}
+        self._made: list[tuple[str, float]] = []
+        self._generation = 0
+
+    async def claim(
+        self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+    ) -> Claimed | Taken:
+        standing = self._standing(address)
+        if (taken := refusal(standing, identity, now=now, terms=terms)) is not None:
+            return taken
+        mine, name = own(standing, identity), str(identity)
+        reserved = mine is not None or terms.reserve
+        if (
+            reserved
+            and not (mine and in_force(standing, now=now, keep=terms.keep))
+            and (taken := self._no_room(terms, identity.id, name, now=now, new=mine is None))
+        ):
+            return taken
+        self._generation += 1
+        lease = self._leases[address] = Lease(address, identity.id, worker, self._generation, now, name)
+        self._reservations.pop(address, None)
+        if mine is not None:
+            self._reservations[address] = touched(mine, name, now=now, derived=terms.derived)
+        elif reserved:
+            self._make(lease, terms, now)
+        return Claimed(lease, standing.lease, reserved)
+
+    async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
+        standing = self._standing(address)
+        lease = standing.lease
+        if lease is None or lease.generation != generation:
+            return False
+        if standing.reservation is not None:
+            return standing.reservation.owner == lease.owner
+        if self._no_room(terms, lease.owner, lease.owner_name, now=now, new=True):
+            return False
+        self._make(lease, terms, now)
+        return True
+
+    async def release(self, address: Address, generation: int, *, now: float) -> bool:
+        lease = self._leases.get(address)
+        if lease is None or lease.generation != generation:
+            return False
+        self._end(lease, now)
+        return True
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        reservation = self._reservations.get(address)
+        if reservation is None or reservation.owner != owner:
+            return False
+        del self._reservations[address]
+        return True
+
+    async def lookup(self, address: Address) -> Lease | None:
+        return self._leases.get(address)
+
+    async def reservation(self, address: Address, *, now: float, keep: float) -> Reservation | None:
+        standing = self._standing(address)
+        return standing.reservation if in_force(standing, now=now, keep=keep) else None
+
+    async def reservations(self, owner: IdentityId) -> list[Reservation]:
+        mine = [found for found in self._reservations.values() if found.owner == owner]
+        return sorted(mine, key=lambda found: (found.created, found.address.key))
+
+    async def renew(self, worker: WorkerId, *, now: float) -> None:
+        for lease in self._leases.values():
+            if lease.worker == worker:
+                self._use(lease, now)
+
+    async def reservations_from_network(self, network: str, *, since: float) -> int:
+        return self._made_from(network, since).count
+
+    async def prune(self, *, now: float, keep: float, rest: float) -> int:
+        gone = [
+            address
+            for address, found in self._reservations.items()
+            if not in_force(self._standing(address), now=now, keep=keep)
+            and not resting(found, now=now, keep=keep, rest=rest)
+        ]
+        for address in gone:
+            del self._reservations[address]
+        self._made = [(network, at) for network, at in self._made if at > now - limits.NAMES_NETWORK_SECONDS]
+        return len(gone)
+
+    async def retire(self, worker: WorkerId | None, *, now: float) -> int:
+        ended = [lease for lease in self._leases.values() if worker in (None, lease.worker)]
+        for lease in ended:
+            self._end(lease, now)
+        return len(ended)
+
+    def _standing(self, address: Address) -> Standing:
+        return Standing(self._reservations.get(address), self._leases.get(address))
+
+    def _made_from(self, network: str, since: float) -> Made:
+        times = [at for made_from, at in self._made if made_from == network and at > since]
+        return Made(len(times), min(times, default=None))
+
+    def _no_room(self, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool) -> Taken | None:
+        others = sum(
+            found.owner == owner and in_force(self._standing(address), now=now, keep=terms.keep)
+            for address, found in self._reservations.items()
+        )
+        made = self._made_from(terms.network, now - limits.NAMES_NETWORK_SECONDS) if new and terms.network else None
+        return no_room(terms, owner, owner_name, others=others, made=made)
+
+    def _make(self, lease: Lease, terms: Terms, now: float) -> None:
+        self._reservations[lease.address] = Reservation(
+            lease.address, lease.owner, lease.owner_name, terms.derived, created=now, last_used=now
+        )
+        if terms.network:
+            self._made.append((terms.network, now))
+
+    def _use(self, lease: Lease, now: float) -> None:
+        found = self._reservations.get(lease.address)
+        if found is not None and found.owner == lease.owner:
+            self._reservations[lease.address] = replace(found, last_used=now)
+
+    def _end(self, lease: Lease, now: float) -> None:
+        self._use(lease, now)
+        del self._leases[lease.address]

@@ -1,0 +1,168 @@
+"""The database, as the event loop sees it: `await store.run(transaction)`.
+
+A transaction is a plain function of a `Connection`. It is run whole on the one database thread, so it costs one hop
+between threads, however many statements it has; aiosqlite hops for every statement, and a claim has six.
+
+**Group commit.** While one batch is being committed, further transactions wait; then they all are run, each within
+its savepoint, and committed together. A storm of claims after a restart so costs few commits, and a lone claim waits
+for nobody. Nothing is acknowledged before the commit that holds it.
+
+A transaction must be a function of the database alone: no other side effects, because the commit may still fail. A
+caller that is cancelled while it waits may have been too late: what should then be undone it passes as `undo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection
+
+from ferry import limits
+from ferry.registry.contract import StoreUnavailable
+from ferry.report import Report
+
+from .writer import Outcome, Writer, open_sqlite
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    transaction: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    undo: Callable[[Connection, Any], None] | None
+
+
+class Store:
+    """One open database. Made by `open`, used from one event loop, and closed by `close` or `async with`."""
+
+    def __init__(self, writer: Writer, thread: ThreadPoolExecutor, report: Report) -> None:
+        self._writer = writer
+        self._thread = thread
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Job] = deque()
+        self._busy = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.healthy = True
+        """Whether the last commit went through."""
+
+    @classmethod
+    async def open(cls, path: Path, *, report: Report, busy_seconds: float = limits.STORE_BUSY_SECONDS) -> Self:
+        """Open the SQLite file at `path`, made if missing, and apply the migrations it lacks.
+
+        Raises StartupError saying what to do: no permission, not a database, locked, or written by a newer ferry.
+        """
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ferry-store")
+        try:
+            writer = await asyncio.get_running_loop().run_in_executor(thread, open_sqlite, path, busy_seconds)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(writer, thread, report)
+
+    async def run(
+        self, transaction: Callable[[Connection], T], *, undo: Callable[[Connection, T], None] | None = None
+    ) -> T:
+        """The result of `transaction`, once it is committed; or what it raised, with its own writes undone.
+
+        Raises StoreUnavailable if the database failed or is too far behind; nothing was written then. `undo` is run
+        as a transaction of its own if the caller was cancelled and the commit had happened all the same.
+        """
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+        if len(self._waiting) >= limits.STORE_WAITING:
+            raise StoreUnavailable(f"{limits.STORE_WAITING} transactions wait for the database already")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Job(transaction, future, undo))
+        self._next_batch()
+        return await future
+
+    async def close(self) -> None:
+        """Finish what waits, then close. Further transactions are refused. Safe to call twice."""
+        self._closed = True
+        await self._idle.wait()
+        await self._loop.run_in_executor(None, self._close_thread)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _close_thread(self) -> None:
+        self._thread.shutdown(wait=True)  # nobody uses the writer from here on, so any thread may close it
+        self._writer.close()
+
+    def _next_batch(self) -> None:
+        if self._busy:
+            return
+        batch: list[_Job] = []
+        while self._waiting and len(batch) < limits.STORE_BATCH:
+            job = self._waiting.popleft()
+            if not job.future.cancelled():
+                batch.append(job)
+        if batch:
+            self._busy = True
+            self._idle.clear()
+            self._thread.submit(self._work, batch)
+        else:
+            self._idle.set()
+
+    def _work(self, batch: list[_Job]) -> None:
+        """On the database thread."""
+        result: list[Outcome] | StoreUnavailable
+        try:
+            result = self._writer.run([job.transaction for job in batch])
+        except StoreUnavailable as error:
+            result = error
+        self._loop.call_soon_threadsafe(self._done, batch, result)
+
+    def _done(self, batch: list[_Job], result: list[Outcome] | StoreUnavailable) -> None:
+        self._busy = False
+        if isinstance(result, StoreUnavailable):
+            self._note_health(str(result))
+            for job in batch:
+                if not job.future.cancelled():
+                    job.future.set_exception(StoreUnavailable(str(result)))
+        else:
+            self._note_health(None)
+            for job, outcome in zip(batch, result, strict=True):
+                self._answer(job, outcome)
+        self._next_batch()
+
+    def _answer(self, job: _Job, outcome: Outcome) -> None:
+        if not job.future.cancelled():
+            if outcome.error is not None:
+                job.future.set_exception(outcome.error)
+            else:
+                job.future.set_result(outcome.value)
+        elif outcome.error is None and (undo := job.undo) is not None:
+            value = outcome.value
+            self._waiting.append(_Job(lambda connection: undo(connection, value), self._forgotten(), None))
+
+    def _forgotten(self) -> asyncio.Future[Any]:
+        """A future whose outcome nobody reads; a failure shows in `healthy`."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        future.add_done_callback(asyncio.Future.exception)
+        return future
+
+    def _note_health(self, error: str | None) -> None:
+        healthy = error is None
+        if healthy is not self.healthy:
+            self.healthy = healthy
+            if healthy:
+                self._report("store.recovered")
+            else:
+                self._report("store.failed", error=error)

@@ -1,0 +1,193 @@
+"""The registry in the database: `ferry.registry.contract.Registry`, durable, with the decisions of `registry.rules`.
+
+Each method is one transaction, and SQLite runs one at a time. On PostgreSQL a claim would first take an advisory lock
+on its address; the statements stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ferry import limits
+from ferry.names import Address, Identity, IdentityId, WorkerId
+from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
+from ferry.registry.rules import Made, Standing, in_force, no_room, own, refusal, touched
+
+from . import registry_sql as sql
+from .engine import Store
+
+
+class SqlRegistry:
+    """Implements `contract.Registry` on a `Store`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(
+        self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+    ) -> Claimed | Taken:
+        def undo(connection: Connection, claimed: Claimed | Taken) -> None:
+            if isinstance(claimed, Claimed):
+                _release(connection, address, claimed.lease.generation, now)
+
+        return await self._store.run(
+            lambda connection: _claim(connection, address, identity, worker, now=now, terms=terms), undo=undo
+        )
+
+    async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
+        return await self._store.run(lambda connection: _reserve(connection, address, generation, now, terms))
+
+    async def release(self, address: Address, generation: int, *, now: float) -> bool:
+        return await self._store.run(lambda connection: _release(connection, address, generation, now))
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        asked = {"address_": address.key, "owner_": owner}
+        return await self._store.run(lambda connection: connection.execute(sql.FREE, asked).rowcount > 0)
+
+    async def lookup(self, address: Address) -> Lease | None:
+        return await self._store.run(lambda connection: _standing(connection, address).lease)
+
+    async def reservation(self, address: Address, *, now: float, keep: float) -> Reservation | None:
+        standing = await self._store.run(lambda connection: _standing(connection, address))
+        return standing.reservation if in_force(standing, now=now, keep=keep) else None
+
+    async def reservations(self, owner: IdentityId) -> list[Reservation]:
+        def transaction(connection: Connection) -> list[Reservation]:
+            rows = connection.execute(sql.RESERVATIONS_OF, {"owner_": owner})
+            return [_reservation(Address.from_key(row[0]), row[1:]) for row in rows]
+
+        return await self._store.run(transaction)
+
+    async def renew(self, worker: WorkerId, *, now: float) -> None:
+        asked = {"worker_": worker, "now_": now}
+
+        def transaction(connection: Connection) -> None:
+            if connection.execute(sql.HEARTBEAT, asked).rowcount == 0:
+                connection.execute(sql.FIRST_HEARTBEAT, {"id": worker, "heartbeat": now})
+            connection.execute(sql.USE_BY_WORKER, asked)
+
+        await self._store.run(transaction)
+
+    async def reservations_from_network(self, network: str, *, since: float) -> int:
+        return (await self._store.run(lambda connection: _made_from(connection, network, since))).count
+
+    async def prune(self, *, now: float, keep: float, rest: float) -> int:
+        def transaction(connection: Connection) -> int:
+            connection.execute(sql.PRUNE_MADE, {"since_": now - limits.NAMES_NETWORK_SECONDS})
+            return connection.execute(sql.PRUNE, {"now_": now, "keep_": keep, "rest_": rest}).rowcount
+
+        return await self._store.run(transaction)
+
+    async def retire(self, worker: WorkerId | None, *, now: float) -> int:
+        def transaction(connection: Connection) -> int:
+            if worker is None:
+                connection.execute(sql.USE_ALL, {"now_": now})
+                return connection.execute(sql.END_ALL).rowcount
+            connection.execute(sql.USE_BY_WORKER, {"worker_": worker, "now_": now})
+            return connection.execute(sql.END_BY_WORKER, {"worker_": worker}).rowcount
+
+        return await self._store.run(transaction)
+
+
+def _claim(
+    connection: Connection, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+) -> Claimed | Taken:
+    standing = _standing(connection, address)
+    if (taken := refusal(standing, identity, now=now, terms=terms)) is not None:
+        return taken
+    mine, name = own(standing, identity), str(identity)
+    reserved = mine is not None or terms.reserve
+    if (
+        reserved
+        and not (mine and in_force(standing, now=now, keep=terms.keep))
+        and (taken := _no_room(connection, terms, identity.id, name, now=now, new=mine is None))
+    ):
+        return taken
+    generation: int = connection.execute(sql.NEXT_GENERATION).scalar_one()
+    lease = Lease(address, identity.id, worker, generation, now, name)
+    values = {"owner": identity.id, "owner_name": name, "worker": worker, "generation": generation, "claimed": now}
+    if standing.lease is None:
+        connection.execute(sql.NEW_LEASE, {"address": address.key, **values})
+    else:
+        connection.execute(sql.CHANGE_LEASE, {"address_": address.key, **values})
+    if mine is not None:
+        after = touched(mine, name, now=now, derived=terms.derived)
+        changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
+        connection.execute(sql.CHANGE_RESERVATION, {"address_": address.key, **changed})
+    else:
+        if standing.reservation is not None:  # somebody's, whose rest is over
+            connection.execute(sql.FREE, {"address_": address.key, "owner_": standing.reservation.owner})
+        if reserved:
+            _make(connection, lease, terms, now)
+    return Claimed(lease, standing.lease, reserved)
+
+
+def _reserve(connection: Connection, address: Address, generation: int, now: float, terms: Terms) -> bool:
+    standing = _standing(connection, address)
+    lease = standing.lease
+    if lease is None or lease.generation != generation:
+        return False
+    if standing.reservation is not None:
+        return standing.reservation.owner == lease.owner
+    if _no_room(connection, terms, lease.owner, lease.owner_name, now=now, new=True):
+        return False
+    _make(connection, lease, terms, now)
+    return True
+
+
+def _release(connection: Connection, address: Address, generation: int, now: float) -> bool:
+    asked = {"address_": address.key, "generation_": generation}
+    connection.execute(sql.USE_BY_GENERATION, {"now_": now, **asked})
+    return connection.execute(sql.END, asked).rowcount > 0
+
+
+def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> None:
+    connection.execute(
+        sql.NEW_RESERVATION,
+        {
+            "address": lease.address.key,
+            "owner": lease.owner,
+            "owner_name": lease.owner_name,
+            "derived": terms.derived,
+            "created": now,
+            "last_used": now,
+        },
+    )
+    if terms.network:
+        connection.execute(sql.NEW_MADE, {"network": terms.network, "at": now})
+
+
+def _no_room(
+    connection: Connection, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool
+) -> Taken | None:
+    asked = {"owner_": owner, "now_": now, "keep_": terms.keep}
+    others: int = connection.execute(sql.IN_FORCE_OF, asked).scalar_one()
+    limited = new and terms.network and terms.max_per_network_day is not None
+    made = _made_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
+    return no_room(terms, owner, owner_name, others=others, made=made)
+
+
+def _made_from(connection: Connection, network: str, since: float) -> Made:
+    count, oldest = connection.execute(sql.MADE_FROM, {"network_": network, "since_": since}).one()
+    return Made(count, oldest)
+
+
+def _standing(connection: Connection, address: Address) -> Standing:
+    row = connection.execute(sql.STANDING, {"address_": address.key}).one()
+    return Standing(
+        None if row[0] is None else _reservation(address, row[:5]),
+        None if row[5] is None else _lease(address, row[5:]),
+    )
+
+
+def _lease(address: Address, row: Sequence[Any]) -> Lease:
+    owner, worker, generation, claimed, owner_name = row
+    return Lease(address, owner, worker, generation, claimed, owner_name)
+
+
+def _reservation(address: Address, row: Sequence[Any]) -> Reservation:
+    owner, owner_name, derived, created, last_used = row
+    return Reservation(address, owner, owner_name, derived, created, last_used)

@@ -1,0 +1,146 @@
+"""One row per SSH session, for `who was here`. Written behind: a login never waits for its row."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from ferry import limits
+from ferry.names import Endpoint, Fingerprint, Identity, IdentityId, SessionId, printable
+from ferry.registry.contract import StoreUnavailable
+from ferry.report import Report
+from ferry.tasks import spawn
+
+from .engine import Store
+from .tables import sessions, workers
+
+STOPPED = "gateway stopped"
+"""The reason of a session that a crash left without an end."""
+
+_END = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("id_"))
+    .values({name: bindparam(name) for name in ("ended", "reason", "up", "down")})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One SSH session. Times are seconds since the epoch, `up` and `down` are bytes of payload."""
+
+    id: SessionId
+    identity: IdentityId
+    fingerprint: Fingerprint | None
+    address: str
+    client_version: str
+    started: float
+    ended: float | None = None
+    reason: str | None = None
+    up: int = 0
+    down: int = 0
+
+
+class Sessions:
+    """Rows about sessions. `started` and `ended` never wait: what cannot be written now is kept, up to a bound."""
+
+    def __init__(self, store: Store, report: Report) -> None:
+        self._store = store
+        self._report = report
+        self._queue: deque[dict[str, Any]] = deque()
+        self._writing = False
+        self._dropped_in_a_row = 0
+        self.dropped = 0
+        """Rows that were lost because the queue was full, since the start."""
+
+    def started(self, session: SessionId, identity: Identity, peer: Endpoint, client_version: str, now: float) -> None:
+        """A session began. `client_version` comes from the network and is stored escaped."""
+        self._add(
+            {
+                "id": session,
+                "identity": identity.id,
+                "fingerprint": identity.fingerprint,
+                "address": peer.host,
+                "client_version": printable(client_version),
+                "started": now,
+                "up": 0,
+                "down": 0,
+            }
+        )
+
+    def ended(self, session: SessionId, reason: str, *, up: int, down: int, now: float) -> None:
+        """A session ended."""
+        self._add({"id_": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
+
+    async def flush(self) -> None:
+        """Write what waits, for a clean stop. Raises StoreUnavailable if that cannot be done."""
+        while self._queue:
+            await self._write_batch()
+        if self._dropped_in_a_row > 1:
+            self._report("store.dropped", rows=self._dropped_in_a_row - 1)
+        self._dropped_in_a_row = 0
+
+    async def recent(self, limit: int, *, identity: IdentityId | None = None) -> list[SessionRow]:
+        """The newest sessions first, those that go on included; of one identity, if given."""
+        query = select(sessions).order_by(sessions.c.started.desc(), sessions.c.id).limit(limit)
+        if identity is not None:
+            query = query.where(sessions.c.identity == identity)
+        return await self._store.run(
+            lambda connection: [SessionRow(**row) for row in connection.execute(query).mappings()]
+        )
+
+    async def end_left_over(self) -> int:
+        """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
+
+        To be called at the start of the only worker, before its own first heartbeat.
+        """
+        last = select(func.max(workers.c.heartbeat)).where(workers.c.heartbeat >= sessions.c.started)
+        query = (
+            update(sessions)
+            .where(sessions.c.ended.is_(None))
+            .values(ended=func.coalesce(last.scalar_subquery(), sessions.c.started), reason=STOPPED)
+        )
+        return await self._store.run(lambda connection: connection.execute(query).rowcount)
+
+    async def prune(self, before: float) -> int:
+        """Forget sessions that ended before `before` (`limits.SESSIONS_KEEP_SECONDS` ago). Returns how many."""
+        query = delete(sessions).where(sessions.c.ended < before)
+        return await self._store.run(lambda connection: connection.execute(query).rowcount)
+
+    def _add(self, row: dict[str, Any]) -> None:
+        if len(self._queue) >= limits.STORE_QUEUE:
+            self.dropped += 1
+            self._dropped_in_a_row += 1
+            if self._dropped_in_a_row == 1:  # told at once when it begins; the rest when writing goes on again
+                self._report("store.dropped", rows=1)
+        else:
+            self._queue.append(row)
+        if not self._writing:
+            self._writing = True
+            spawn("store.sessions", self._write_behind())
+
+    async def _write_behind(self) -> None:
+        try:
+            await self.flush()
+        except StoreUnavailable:
+            pass  # the store has reported it; the rows wait for the next session's turn
+        finally:
+            self._writing = False
+
+    async def _write_batch(self) -> None:
+        rows = [self._queue.popleft() for _ in range(min(len(self._queue), limits.STORE_BATCH))]
+
+        def transaction(connection: Connection) -> None:
+            # A session's start is always queued before its end, so starts first is an order that loses nothing.
+            if begun := [row for row in rows if "id" in row]:
+                connection.execute(insert(sessions), begun)
+            if over := [row for row in rows if "id_" in row]:
+                connection.execute(_END, over)
+
+        try:
+            await self._store.run(transaction)
+        except StoreUnavailable:
+            self._queue.extendleft(reversed(rows))
+            raise
