@@ -1,0 +1,148 @@
+"""What is true of a visitor's connection whatever is being said on it: pausing, deadlines, and the ways it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import socket
+from typing import cast
+
+from ferry import limits
+from ferry.names import Endpoint
+from ferry.protocol.http1.serialize import numeric_host
+
+from .state import EdgeState
+
+
+class Phase(enum.Enum):
+    """Where a connection is."""
+
+    HEAD = enum.auto()
+    """Between two requests, or reading a head."""
+    LOOKUP = enum.auto()
+    """Asking whether a name without a route is somebody's."""
+    BODY = enum.auto()
+    """The request's body is coming; its answer may be going already."""
+    ANSWER = enum.auto()
+    """The request has been read whole."""
+    RAW = enum.auto()
+    """Switched to another protocol."""
+    LINGER = enum.auto()
+    """Answered for the last time; what still comes is dropped."""
+    CLOSED = enum.auto()
+
+
+class Pause(enum.IntFlag):
+    """Why reading from a visitor is paused."""
+
+    STREAM_FULL = 1
+    READ_AHEAD = 2
+
+
+STREAM_FULL, READ_AHEAD = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD)
+_UNKNOWN = Endpoint("0.0.0.0", 0)
+
+
+class Connection(asyncio.Protocol):
+    """The base of `Visitor`."""
+
+    __slots__ = (
+        "buffer",
+        "choked",
+        "deadline",
+        "edge",
+        "ended",
+        "host",
+        "paused",
+        "peer",
+        "phase",
+        "secure",
+        "transport",
+    )
+
+    def __init__(self, edge: EdgeState, *, secure: bool) -> None:
+        self.edge = edge
+        self.secure = secure
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # asyncio sets it before any other call
+        self.peer = _UNKNOWN
+        self.host = "unknown"  # the peer's address as forwarding fields show it (RFC 7239 §6.2)
+        self.phase = Phase.HEAD
+        self.buffer = b""
+        self.deadline = 0.0  # monotonic; 0 for none
+        self.paused = 0
+        self.choked = False  # the visitor does not read what we write
+        self.ended = False  # the visitor has sent end-of-file
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)
+        self.edge.visitors.add(self)
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self.host = numeric_host(peer[0])
+            self.peer = Endpoint(self.host, peer[1])
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(high=limits.HIGH_WATER_BYTES, low=limits.LOW_WATER_BYTES)
+        self.expire_in(self.edge.bounds.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.phase = Phase.CLOSED
+        self.deadline = 0.0
+        self.buffer = b""
+        self.edge.visitors.discard(self)
+        if self.edge.draining and not self.edge.visitors:
+            self.edge.empty.set()
+
+    def expire_in(self, seconds: float) -> None:
+        """Set the deadline. The edge's tick compares it with its clock, so it may be late by one tick."""
+        self.deadline = self.edge.clock.monotonic() + seconds
+
+    def expired(self) -> None:
+        """The deadline has passed: the last answer had its time to be read."""
+        if self.transport.is_closing():
+            self.abort()
+        else:
+            self.shut()
+
+    def drain(self) -> None:
+        """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
+        if self.phase is Phase.HEAD and not self.buffer:
+            self.shut()
+
+    def pause(self, why: int) -> None:
+        """Stop reading until every reason is gone."""
+        if not self.paused:
+            self.transport.pause_reading()
+        self.paused |= why
+
+    def resume(self, why: int) -> None:
+        """Take back reasons to pause."""
+        if self.paused:
+            self.paused &= ~why
+            if not self.paused:
+                self.transport.resume_reading()
+
+    def linger(self) -> None:
+        """RFC 9112 §9.6: close in stages, or a reset may destroy the answer before the visitor has read it."""
+        if self.ended:
+            self.shut()
+            return
+        self.phase = Phase.LINGER
+        self.buffer = b""
+        self.expire_in(self.edge.bounds.linger_seconds)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.resume(STREAM_FULL | READ_AHEAD)
+
+    def shut(self) -> None:
+        """Close after what is buffered; a visitor who does not read it is cut off later."""
+        self.phase = Phase.LINGER
+        self.buffer = b""
+        self.expire_in(limits.CLOSE_SECONDS)
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Cut, so that the visitor cannot take what it has for the whole."""
+        self.phase = Phase.LINGER
+        self.deadline = 0.0
+        self.transport.abort()

@@ -1,0 +1,106 @@
+"""The HTTP edge: makes a protocol for each accepted connection, ticks once a second, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from ferry.clock import Clock
+from ferry.names import Endpoint
+from ferry.registry.routes import Routes
+from ferry.report import Report
+
+from .state import Bounds, EdgeState, Known
+from .tunnel_tls import client_context
+from .visitor import CertificateFor, Sni, Visitor
+
+_LOOPBACK = Endpoint("127.0.0.1", 0)
+
+
+class HttpEdge:
+    """Serves every `http` tunnel of a worker, on any number of listeners.
+
+    `known(host)` tells whether an unrouted name is reserved (503 with Retry-After) or nobody's (404).
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        domain: str,
+        clock: Clock,
+        report: Report,
+        known: Known,
+        gateway: Endpoint = _LOOPBACK,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._state = EdgeState(
+            routes=routes,
+            domain=domain,
+            clock=clock,
+            report=report,
+            known=known,
+            gateway=gateway,
+            tls=client_context(),
+            bounds=bounds or Bounds(),
+        )
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def visitors(self) -> int:
+        """Connections open now."""
+        return len(self._state.visitors)
+
+    @property
+    def idle_streams(self) -> int:
+        """Streams resting in pools."""
+        return sum(map(len, self._state.pools))
+
+    def protocol(
+        self, *, secure: bool, port: int, sni: Sni | None = None, certificate_for: CertificateFor | None = None
+    ) -> Visitor:
+        """The protocol for one accepted connection. `port` is the one that visitors know us by.
+
+        `sni` and `certificate_for` are for secure listeners: a request whose Host has another certificate than the
+        name that the connection was opened for gets 421.
+        """
+        return Visitor(self._state, secure=secure, port=port, sni=sni, certificate_for=certificate_for)
+
+    def start(self) -> None:
+        """Begin to watch deadlines."""
+        self._timer = asyncio.get_running_loop().call_later(self._state.bounds.tick_seconds, self._tick)
+
+    def _tick(self) -> None:
+        """One timer for all connections: a timer each, set and cancelled with every request, would cost more than
+        looking at ten thousand numbers a second."""
+        state = self._state
+        now = state.clock.monotonic()
+        for visitor in [visitor for visitor in state.visitors if 0.0 < visitor.deadline <= now]:
+            visitor.expired()
+        for pool in list(state.pools):
+            pool.expire(now)
+        self._timer = asyncio.get_running_loop().call_later(state.bounds.tick_seconds, self._tick)
+
+    async def drain(self, seconds: float) -> None:
+        """Read no more requests; give those in flight `seconds` to end; then cut what is left."""
+        state = self._state
+        state.draining = True
+        for visitor in list(state.visitors):
+            visitor.drain()
+        if state.visitors:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await state.empty.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Cut everything now. Listeners are closed by whoever opened them."""
+        state = self._state
+        state.draining = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for visitor in list(state.visitors):
+            visitor.abort()
+        for pool in list(state.pools):
+            pool.close()

@@ -1,0 +1,68 @@
+"""Plain HTTP on the HTTPS port: one answer, which sends the visitor to the https URL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from ferry import limits
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.octets import head_length
+from ferry.protocol.http1.request import parse_request
+
+from . import pages
+
+
+class RedirectProtocol(asyncio.Protocol):
+    """Reads one head, answers 308 (RFC 9110 §15.4.9: the method is kept), and closes.
+
+    `port` is the port of the https URL as visitors know it.
+    """
+
+    __slots__ = ("_answered", "_buffer", "_port", "_timer", "_transport")
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._buffer = b""
+        self._answered = False
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before any other call
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._timer = asyncio.get_running_loop().call_later(limits.HEAD_SECONDS, self._transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answered:
+            return
+        self._buffer += data
+        try:
+            end = head_length(self._buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.HEAD_BYTES)
+            if not end:
+                return
+            request = parse_request(self._buffer[:end], most_fields=limits.HEAD_FIELDS)
+        except RemoteProtocolError as error:
+            self._answer(pages.answer(error.status, str(error), None, close=True))
+            return
+        host = request.host if self._port == 443 else f"{request.host}:{self._port}"
+        target = "/" if request.target == b"*" else request.target.decode("ascii")
+        self._answer(
+            (
+                f"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://{host}{target}\r\n"
+                "Content-Length: 0\r\nConnection: close\r\n\r\n"
+            ).encode("ascii")
+        )
+
+    def _answer(self, data: bytes) -> None:
+        self._answered = True
+        self._transport.write(data)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if self._timer is not None:
+            self._timer.cancel()
+        # What still comes is read and dropped, or a reset could destroy the answer (RFC 9112 §9.6)
+        self._timer = asyncio.get_running_loop().call_later(limits.LINGER_SECONDS, self._transport.abort)

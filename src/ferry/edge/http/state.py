@@ -1,0 +1,58 @@
+"""What all visitors of one edge share: values from the composition root, and who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ferry import limits
+from ferry.clock import Clock
+from ferry.names import Endpoint
+from ferry.registry.routes import Routes
+from ferry.report import Report
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .pool import Pool
+
+Known = Callable[[str], Awaitable[bool]]
+"""Whether a hostname is somebody's although nobody serves it now. May raise StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an operator may change, in bytes, counts and seconds."""
+
+    head_bytes: int = limits.HEAD_BYTES
+    head_fields: int = limits.HEAD_FIELDS
+    head_seconds: float = limits.HEAD_SECONDS
+    keepalive_seconds: float = limits.KEEPALIVE_SECONDS
+    linger_seconds: float = limits.LINGER_SECONDS
+    half_closed_seconds: float = limits.HALF_CLOSED_SECONDS
+    pool_idle_seconds: float = limits.POOL_IDLE_SECONDS
+    pool_idle_streams: int = limits.POOL_IDLE_STREAMS
+    tick_seconds: float = limits.EDGE_TICK_SECONDS
+
+
+@dataclass(slots=True)
+class EdgeState:
+    """One per edge, owned by the event loop."""
+
+    routes: Routes
+    domain: str
+    clock: Clock
+    report: Report
+    known: Known
+    gateway: Endpoint
+    """The originator that pooled streams carry: they serve many visitors."""
+    tls: ssl.SSLContext
+    """For local services that speak TLS."""
+    bounds: Bounds
+    draining: bool = False
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last visitor leaves while draining."""
+    visitors: set[Connection] = field(default_factory=set)
+    pools: set[Pool] = field(default_factory=set)

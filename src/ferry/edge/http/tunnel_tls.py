@@ -1,0 +1,203 @@
+"""TLS as a client inside a stream, for local services that speak TLS themselves (`-R 443:…`).
+
+A `Stream` over a `Stream`: OpenSSL works on two memory buffers, and this class carries bytes between them and the
+inner stream. The certificate is not verified: the service runs on its owner's own machine, at the far end of an
+authenticated SSH connection, usually with a certificate for some other name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+from ferry.errors import RemoteProtocolError
+from ferry.names import Endpoint
+from ferry.registry.routes import Tunnel
+from ferry.streams import OpenFailure, Sink, Stream
+
+_READ_BYTES = 65536
+
+
+def client_context() -> ssl.SSLContext:
+    """TLS 1.2 and 1.3, HTTP/1.1, no verification (see above)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def dial_tls(context: ssl.SSLContext, tunnel: Tunnel, originator: Endpoint, sink: Sink, name: str) -> Stream:
+    """Dial and speak TLS; `name` is the SNI name (RFC 6066 §3), which is the visitor's Host."""
+    stream = TlsStream(context, sink, name)
+    stream.attach(tunnel.dial(tunnel.visitor_grant, originator, stream))
+    return stream
+
+
+class TlsStream:
+    """A Stream to its owner and a Sink to the stream it wraps."""
+
+    __slots__ = (
+        "_closed",
+        "_eof_told",
+        "_eof_wanted",
+        "_incoming",
+        "_inner",
+        "_outgoing",
+        "_pending",
+        "_ready",
+        "_sink",
+        "_tls",
+    )
+
+    def __init__(self, context: ssl.SSLContext, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self._inner: Stream | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._pending: list[bytes] = []  # written before the handshake is over
+        self._ready = False
+        self._eof_wanted = False
+        self._eof_told = False
+        self._closed = False
+
+    def attach(self, inner: Stream) -> None:
+        """The stream to speak TLS over; the ClientHello goes out at once."""
+        self._inner = inner
+        if not self._closed:
+            self._handshake()
+
+    # --- Stream
+
+    def write(self, data: bytes) -> None:
+        if self._closed:
+            return
+        if not self._ready:
+            self._pending.append(data)
+            return
+        view = memoryview(data)
+        while view:
+            view = view[self._tls.write(view) :]
+        self._flush()
+
+    def write_eof(self) -> None:
+        self._eof_wanted = True
+        if self._ready:
+            self._say_goodbye()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._ready:
+            self._say_goodbye()
+        if self._inner is not None:
+            self._inner.close()
+
+    def abort(self) -> None:
+        self._closed = True
+        if self._inner is not None:
+            self._inner.abort()
+
+    def pause_reading(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_reading()
+
+    # --- Sink
+
+    def stream_opened(self) -> None:
+        pass  # told to our sink when the handshake is over
+
+    def stream_refused(self, failure: OpenFailure) -> None:
+        self._closed = True
+        self._sink.stream_refused(failure)
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        if not self._ready:
+            self._handshake()
+        if self._ready and not self._closed:
+            self._read()
+
+    def eof_received(self) -> None:
+        self._incoming.write_eof()
+        if not self._ready:
+            self._fail(RemoteProtocolError("the local service ended the TLS handshake"))
+        else:
+            self._tell_eof()
+
+    def stream_lost(self, error: Exception | None) -> None:
+        if not self._closed:
+            self._closed = True
+            self._sink.stream_lost(error)
+
+    def pause_writing(self) -> None:
+        if not self._closed:
+            self._sink.pause_writing()
+
+    def resume_writing(self) -> None:
+        if not self._closed:
+            self._sink.resume_writing()
+
+    # --- the pump
+
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self._flush()
+            self._fail(RemoteProtocolError(f"it does not speak TLS as its forward says ({error.reason})"))
+            return
+        self._ready = True
+        self._flush()
+        self._sink.stream_opened()
+        pending, self._pending = self._pending, []
+        if pending:
+            self.write(b"".join(pending))
+        if self._eof_wanted and not self._closed:
+            self._say_goodbye()
+
+    def _read(self) -> None:
+        while not self._closed:
+            try:
+                data = self._tls.read(_READ_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLError as error:  # ssl.SSLZeroReturnError is one: close_notify
+                if isinstance(error, ssl.SSLZeroReturnError):
+                    self._tell_eof()
+                else:
+                    self._fail(RemoteProtocolError(f"TLS with the local service broke ({error.reason})"))
+                return
+            if not data:
+                self._tell_eof()
+                return
+            self._sink.data_received(data)
+        self._flush()  # answers to key updates
+
+    def _tell_eof(self) -> None:
+        if not self._closed and not self._eof_told:
+            self._eof_told = True
+            self._sink.eof_received()
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(ssl.SSLError):  # "want read": close_notify is on its way, theirs has not come
+            self._tls.unwrap()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._inner is not None and self._outgoing.pending and not self._closed:
+            self._inner.write(self._outgoing.read())
+
+    def _fail(self, error: Exception) -> None:
+        if not self._closed:
+            self.abort()
+            self._sink.stream_lost(error)

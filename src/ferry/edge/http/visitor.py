@@ -1,0 +1,506 @@
+"""One visitor's connection: its requests read in order, judged, routed, and answered in the same order.
+
+A state machine driven by callbacks alone. There is one request at a time; bytes that come ahead of their turn wait in
+a bounded buffer. Nothing here is a task, a future or a timer of its own (except to explain a miss): deadlines are
+numbers that the edge's tick compares with its clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ferry import limits
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.body import Body
+from ferry.protocol.http1.octets import head_length
+from ferry.protocol.http1.request import RequestHead, parse_request
+from ferry.protocol.http1.response import ResponseHead
+from ferry.protocol.http1.serialize import forwarding_fields, request_head
+from ferry.registry.contract import StoreUnavailable
+from ferry.registry.routes import Tunnel, Visit
+from ferry.streams import Direction, OpenFailure
+from ferry.tasks import spawn
+
+from . import pages
+from .connection import READ_AHEAD, STREAM_FULL, Connection, Phase
+from .pool import Pool
+from .state import EdgeState
+from .upstream import Upstream
+
+Sni = Callable[[object], str | None]
+"""From a connection's SSL object to the name that its ClientHello asked for."""
+CertificateFor = Callable[[str], object | None]
+"""From a hostname to the certificate that serves it; compared by identity."""
+
+# Members as plain globals: looking one up on its class for every packet is slower.
+_HEAD, _LOOKUP, _BODY, _ANSWER, _RAW, _LINGER, _CLOSED = Phase
+_GOES_ON = frozenset((404, 502, 503, 504))  # refusals after which the visitor's connection may go on
+
+
+class Visitor(Connection):
+    """The protocol of one accepted connection, plain or TLS."""
+
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_certificate_for",
+        "_checked",
+        "_closing",
+        "_down",
+        "_forwarding",
+        "_forwarding_for",
+        "_pin",
+        "_pinned",
+        "_port",
+        "_reading",
+        "_request",
+        "_retried",
+        "_skipped",
+        "_sni",
+        "_started",
+        "_status",
+        "_up",
+        "_upstream",
+    )
+
+    def __init__(
+        self,
+        edge: EdgeState,
+        *,
+        secure: bool,
+        port: int,
+        sni: Sni | None = None,
+        certificate_for: CertificateFor | None = None,
+    ) -> None:
+        super().__init__(edge, secure=secure)
+        self._port = port
+        self._sni = sni
+        self._certificate_for = certificate_for
+        self._begun = True  # a head's deadline runs: from the accept, later from a head's first byte
+        self._reading = False
+        self._closing = False  # no request after this one
+        self._checked = ""  # the Host that this connection's certificate was found to serve
+        self._forwarding = self._forwarding_for = b""
+        self._pin = False  # NTLM or Negotiate: the stream is this visitor's (RFC 4559 §6)
+        self._pinned: Upstream | None = None
+        # per request
+        self._request: RequestHead | None = None
+        self._upstream: Upstream | None = None
+        self._body: Body | None = None  # while phase is BODY
+        self._started = 0.0
+        self._status = self._up = self._down = 0
+        self._retried = False
+        self._skipped = False  # an empty line before the request line
+
+    # --- asyncio
+
+    def data_received(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is _BODY:
+            self._send_body(data)
+        elif phase is _RAW:
+            self._send(data, len(data))
+        elif phase is _HEAD and not self.choked:
+            self.buffer = self.buffer + data if self.buffer else data
+            self._read_heads()
+        elif phase is not _LINGER and phase is not _CLOSED:
+            self.buffer += data
+            if len(self.buffer) > limits.PIPELINE_BYTES:
+                self.pause(READ_AHEAD)
+
+    def eof_received(self) -> bool:
+        """RFC 9112 §9.6. True keeps the connection open for writing, which TLS cannot."""
+        self.ended = True
+        phase = self.phase
+        if phase is _RAW:
+            upstream = self._upstream
+            assert upstream is not None
+            if upstream.ended:
+                self._leave_raw(upstream)
+                return False
+            upstream.write_eof()
+            return not self.secure
+        if phase is _ANSWER or phase is _LOOKUP or (phase is _HEAD and self.choked):
+            # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
+            # reset at the first of them.
+            self.expire_in(self.edge.bounds.half_closed_seconds)
+            return not self.secure
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._upstream is not None:
+            self._upstream.abandon()
+            self._record("the visitor left")
+        if self._pinned is not None:
+            self._pinned.discard()
+            self._pinned = None
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.choked = True
+        if self._upstream is not None:
+            self._upstream.hold()
+
+    def resume_writing(self) -> None:
+        self.choked = False
+        if self._upstream is not None:
+            self._upstream.release()
+        elif self.phase is _HEAD:
+            self._read_heads()
+
+    def expired(self) -> None:
+        if self.phase is _HEAD and self.buffer:
+            # RFC 9110 §15.5.9
+            self._request = None
+            self._refuse(408, "the head did not arrive in time")
+        elif self.phase is _HEAD:
+            self.shut()
+        elif self.phase is _LINGER:
+            super().expired()
+        else:
+            self.abort()
+
+    # --- reading heads
+
+    def _read_heads(self) -> None:
+        """Begin the next request, and as many after it as are answered on the spot."""
+        if self._reading:  # an answer on the spot has come back here: the loop below goes on by itself
+            return
+        self._reading = True
+        try:
+            while self.phase is _HEAD and not self.choked and self._read_head():
+                pass
+        except RemoteProtocolError as error:
+            self._request = None
+            self._refuse(error.status, str(error))
+        finally:
+            self._reading = False
+
+    def _read_head(self) -> bool:
+        """False if more bytes are needed."""
+        buffer = self.buffer
+        # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
+        if buffer[:1] == b"\r" and not self._skipped:
+            if buffer[:2] == b"\r\n":
+                self._skipped = True
+                self.buffer = buffer = buffer[2:]
+            elif len(buffer) == 1:
+                return self._await_head()
+        bounds = self.edge.bounds
+        end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes)
+        if not end:
+            return self._await_head()
+        if end == len(buffer):
+            head, self.buffer = buffer, b""
+        else:
+            head, self.buffer = buffer[:end], buffer[end:]
+        self._begin(parse_request(head, most_fields=bounds.head_fields))
+        return True
+
+    def _await_head(self) -> bool:
+        if self.ended:
+            self.shut()
+        elif self.buffer and not self._begun:
+            self._begun = True
+            self.expire_in(self.edge.bounds.head_seconds)
+        self.resume(READ_AHEAD)
+        return False
+
+    # --- one request
+
+    def _begin(self, request: RequestHead) -> None:
+        edge = self.edge
+        self._request = request
+        self._started = edge.clock.monotonic()
+        self.deadline = 0.0
+        self._status = self._up = self._down = 0
+        self._retried = self._skipped = False
+        host = request.host
+        # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
+        if self.secure and host != self._checked and not self._certificate_serves(host):
+            self._refuse(421, "the TLS name (SNI) and Host have different certificates")
+            return
+        tunnel = edge.routes.by_host.get(host)
+        if tunnel is None:
+            self.phase = _LOOKUP
+            spawn("edge.explain-miss", self._explain_miss(host))
+        else:
+            self._dispatch(tunnel, request)
+
+    def _certificate_serves(self, host: str) -> bool:
+        if self._sni is not None and self._certificate_for is not None:
+            name = self._sni(self.transport.get_extra_info("ssl_object"))
+            if name is not None and name != host and self._certificate_for(name) is not self._certificate_for(host):
+                return False
+        self._checked = host
+        return True
+
+    async def _explain_miss(self, host: str) -> None:
+        try:
+            known = await self.edge.known(host)
+        except StoreUnavailable:
+            known = True  # "try again" is never wrong
+        if self.phase is not _LOOKUP:
+            return
+        if known:
+            self._refuse(503, "the name is taken, but nobody is connected for it")
+        else:
+            self._refuse(404, "no tunnel has this name")
+
+    def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
+        if request.authority != self._forwarding_for:
+            self._forwarding_for = request.authority
+            self._forwarding = forwarding_fields(self.host, request.authority, secure=self.secure, port=self._port)
+        data = request_head(request, self._forwarding)
+        self.phase = _ANSWER
+        if request.length:
+            self.phase = _BODY
+            self._body = Body(request.length)
+            if self.buffer:
+                data += self._take_body(self.buffer)
+            self.resume(READ_AHEAD)
+        upstream = self._upstream = self._upstream_for(tunnel, request)
+        if (tap := tunnel.tap) is not None:
+            tap.seen(Direction.UP, data)
+        tunnel.traffic.up += self._up
+        upstream.begin(self, request, data, self.peer if request.upgrade else self.edge.gateway)
+        if upstream.full:
+            self.pause(STREAM_FULL)
+        if self.choked:
+            upstream.hold()
+
+    def _upstream_for(self, tunnel: Tunnel, request: RequestHead) -> Upstream:
+        pinned, self._pinned = self._pinned, None
+        if pinned is not None:
+            if pinned.alive and pinned.tunnel is tunnel and not request.upgrade:
+                return pinned
+            pinned.discard()
+        if request.upgrade:
+            return Upstream(self.edge, tunnel, None)
+        pool = Pool.of(tunnel, self.edge)
+        return (None if self._retried else pool.take()) or Upstream(self.edge, tunnel, pool)
+
+    def _take_body(self, data: bytes) -> bytes:
+        """What of `data` belongs to the body, framed for the service; the rest is read ahead."""
+        body = self._body
+        assert body is not None
+        wire, self.buffer = body.feed(data)
+        self._up += body.payload
+        if body.done:
+            self._body = None
+            self.phase = _ANSWER
+        return wire
+
+    def _send_body(self, data: bytes) -> None:
+        before = self._up
+        try:
+            wire = self._take_body(data)
+        except RemoteProtocolError as error:
+            if self._upstream is not None:
+                self._upstream.abandon()
+            if self._status:
+                self.cut(str(error))
+            else:
+                self._refuse(error.status, str(error))
+            return
+        if wire:
+            size = self._up - before
+            self._up = before  # counted by _send
+            self._send(wire, size)
+
+    def _send(self, data: bytes, size: int) -> None:
+        upstream = self._upstream
+        assert upstream is not None
+        self._up += size
+        tunnel = upstream.tunnel
+        tunnel.traffic.up += size
+        if (tap := tunnel.tap) is not None:
+            tap.seen(Direction.UP, data)
+        upstream.write(data)
+
+    # --- called by the upstream
+
+    @property
+    def sending(self) -> bool:
+        """The request's body has not been read whole."""
+        return self.phase is _BODY
+
+    def upstream_full(self) -> None:
+        """Its buffer is over the high-water mark."""
+        if self.phase is _BODY or self.phase is _RAW:
+            self.pause(STREAM_FULL)
+
+    def upstream_drained(self) -> None:
+        """Undo `upstream_full`."""
+        self.resume(STREAM_FULL)
+
+    def responding(self, response: ResponseHead, *, closes: bool) -> bytes:
+        """The final head is about to be relayed; returns what its Connection field must say, if anything."""
+        request = self._request
+        assert request is not None
+        self._status = response.status
+        if response.binds_connection or request.binds_connection:
+            self._pin = True
+        # RFC 9112 §9.6: `close` tells that no more requests will be read. An answer before the end of the body, and
+        # an upgrade that was refused with bytes of the new protocol already here, leave no place to go on from.
+        doubt = self.phase is _BODY or (request.upgrade and self.buffer)
+        if closes or doubt or not request.keep_alive or self.edge.draining:
+            self._closing = True
+            return b"close"
+        return b"keep-alive" if request.http10 else b""
+
+    def relay(self, data: bytes, size: int) -> None:
+        """Bytes for the visitor, `size` of which are payload."""
+        upstream = self._upstream
+        assert upstream is not None
+        tunnel = upstream.tunnel
+        self._down += size
+        tunnel.traffic.down += size
+        if (tap := tunnel.tap) is not None:
+            tap.seen(Direction.DOWN, data)
+        if self.ended and self.phase is not _RAW:
+            self.expire_in(self.edge.bounds.half_closed_seconds)
+        self.transport.write(data)
+
+    def answered(self, upstream: Upstream, *, reusable: bool) -> None:
+        """The answer has been relayed whole."""
+        whole = self.phase is _ANSWER
+        self._record("")
+        if not whole:
+            upstream.abandon()
+        elif not reusable:
+            upstream.discard()
+        else:
+            self._keep(upstream)
+        if not self._closing:
+            self._next()
+        elif whole and not self.buffer:
+            self.shut()
+        else:
+            self.linger()
+
+    def _keep(self, upstream: Upstream) -> None:
+        if self.choked:
+            upstream.release()
+            if not upstream.alive:  # what was held was not asked for
+                return
+        if self._pin:
+            self._pinned = upstream
+        else:
+            upstream.rest()
+
+    def _next(self) -> None:
+        self.phase = _HEAD
+        self._begun = False
+        self.expire_in(self.edge.bounds.keepalive_seconds)
+        self.resume(STREAM_FULL)
+        if self.buffer or self.ended or self.paused:
+            self._read_heads()
+        elif self.edge.draining:
+            self.shut()
+
+    def switched(self, head: bytes, rest: bytes) -> None:
+        """101 has come, with `rest` behind it: from here on bytes are relayed as they are."""
+        upstream = self._upstream
+        assert upstream is not None
+        self._status = 101
+        self.phase = _RAW
+        self.deadline = 0.0
+        self.relay(head + rest, len(rest))
+        data, self.buffer = self.buffer, b""
+        if data:
+            self._send(data, len(data))
+        self.resume(READ_AHEAD)
+        if self.ended:
+            upstream.write_eof()
+
+    def upstream_ended(self) -> None:
+        """End-of-file from the service after an upgrade; the visitor may still send."""
+        if self.ended or not self.transport.can_write_eof():
+            upstream = self._upstream
+            assert upstream is not None
+            self._leave_raw(upstream)
+            self.shut()
+        else:
+            self.transport.write_eof()
+
+    def _leave_raw(self, upstream: Upstream) -> None:
+        self._record("")
+        upstream.discard()
+
+    def upstream_closed(self, error: Exception | None) -> None:
+        """The stream is gone after an upgrade."""
+        self._record("" if error is None else f"the tunnel broke: {error}")
+        if error is None:
+            self.shut()
+        else:
+            self.abort()
+
+    def not_opened(self, upstream: Upstream, failure: OpenFailure) -> None:
+        """The stream was never opened, so nothing of the request has gone anywhere."""
+        if failure is OpenFailure.GONE and self._dispatch_again(not_to=upstream.tunnel):
+            return
+        self._refuse(*pages.OPEN_FAILURES[failure])
+
+    def no_answer(self, reason: str, *, retry: bool) -> None:
+        """The stream ended, or made no sense, before a final head."""
+        if retry and self._dispatch_again(not_to=None):
+            return
+        self._refuse(502, reason)
+
+    def _dispatch_again(self, *, not_to: Tunnel | None) -> bool:
+        """Once, on a fresh stream: an idle stream turned out to be dead, or another tunnel has taken over.
+
+        RFC 9110 §9.2.2: only what is idempotent, and only what can be sent whole again.
+        """
+        request = self._request
+        if request is None or not request.may_retry or self._retried:
+            return False
+        tunnel = self.edge.routes.by_host.get(request.host)
+        if tunnel is None or tunnel is not_to:
+            return False
+        self._retried = True
+        self._dispatch(tunnel, request)
+        return True
+
+    def cut(self, reason: str) -> None:
+        """The answer broke off in the middle."""
+        self._record(reason)
+        self.abort()
+
+    # --- our own answers
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer with an error page. The connection goes on only if where the next request begins is certain."""
+        request, upstream = self._request, self._upstream
+        self._status = status
+        if upstream is None:
+            edge = "https" if self.secure else "http"
+            self.edge.report("edge.refused", edge=edge, status=status, peer=str(self.peer), reason=reason)
+        else:
+            self._record(reason)
+        goes_on = (
+            status in _GOES_ON
+            and request is not None
+            and request.keep_alive
+            and not request.length
+            and not request.upgrade
+            and not self.edge.draining
+        )
+        self.transport.write(pages.answer(status, reason, request, close=not goes_on))
+        if goes_on:
+            self._next()
+        else:
+            self.linger()
+
+    def _record(self, note: str) -> None:
+        """The request is over: tell the tunnel's owner, once for each request that came to a tunnel."""
+        upstream, request = self._upstream, self._request
+        if upstream is None or request is None:
+            return
+        self._upstream = None
+        tunnel = upstream.tunnel
+        tunnel.traffic.visits += 1
+        method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
+        seconds = self.edge.clock.monotonic() - self._started
+        tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))

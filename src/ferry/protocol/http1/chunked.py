@@ -1,0 +1,128 @@
+"""The chunked transfer coding (RFC 9112 §7.1), strictly and to the exact octet.
+
+A decoder that is lax about a line end or a chunk size is how a second request is smuggled, and one that does not know
+where the coding ended cannot serve a pipelining visitor. So: CRLF only, hexadecimal digits only, nothing between size
+and CRLF but an extension, and `feed` says how much of the data it took.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from ferry import limits
+from ferry.errors import RemoteProtocolError
+
+from .octets import CRLF, FIELD_VALUE, is_token
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_HEX: Final = b"0123456789abcdefABCDEF"
+_SIZE_DIGITS: Final = 15  # hexadecimal; a chunk of 2^60 bytes fits every integer
+
+
+class _State(enum.Enum):
+    SIZE = enum.auto()
+    DATA = enum.auto()
+    DATA_END = enum.auto()
+    TRAILER = enum.auto()
+    DONE = enum.auto()
+
+
+class ChunkedDecoder:
+    """Decodes one body. Trailer fields are read, checked and dropped (RFC 9110 §6.5.1 lets a recipient)."""
+
+    __slots__ = ("_left", "_line", "_state", "_trailer")
+
+    def __init__(self) -> None:
+        self._state = _State.SIZE
+        self._left = 0  # octets of the current chunk still to come
+        self._line = b""  # a line, or the CRLF after a chunk, of which only a part has come
+        self._trailer = 0  # octets of trailer section so far
+
+    @property
+    def done(self) -> bool:
+        """The last chunk and the trailer section have been read."""
+        return self._state is _State.DONE
+
+    def feed(self, data: bytes, pieces: list[bytes]) -> int:
+        """Append the payload in `data` to `pieces`; return how many octets of `data` belong to this body.
+
+        That is less than `len(data)` only when the body is done. Raises RemoteProtocolError (400).
+        """
+        at, size = 0, len(data)
+        while at < size and self._state is not _State.DONE:
+            if self._state is _State.DATA:
+                piece = data[at : at + self._left] if at or self._left < size else data
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = _State.DATA_END
+            elif self._state is _State.DATA_END:
+                at = self._data_end(data, at)
+            else:
+                at = self._read_line(data, at)
+        return at
+
+    def _data_end(self, data: bytes, at: int) -> int:
+        # RFC 9112 §7.1: chunk-data is followed by CRLF and nothing else
+        wanted = CRLF[len(self._line) :]
+        got = data[at : at + len(wanted)]
+        if not wanted.startswith(got):
+            raise RemoteProtocolError("a chunk does not end in CRLF where its size says")
+        self._line += got
+        if self._line == CRLF:
+            self._line = b""
+            self._state = _State.SIZE
+        return at + len(got)
+
+    def _read_line(self, data: bytes, at: int) -> int:
+        """Collect one line up to its CRLF and act on it. Bounded, and refused at the first bare LF."""
+        most = limits.CHUNK_LINE_BYTES if self._state is _State.SIZE else limits.TRAILER_BYTES - self._trailer
+        end = data.find(b"\n", at, at + most - len(self._line) + 1)
+        if end < 0:
+            self._line += data[at : at + most + 1]
+            if len(self._line) >= most:
+                raise RemoteProtocolError(
+                    "a chunk size line is too long"
+                    if self._state is _State.SIZE
+                    else "the trailer section is too long",
+                    status=400 if self._state is _State.SIZE else 431,
+                )
+            return len(data)
+        line = self._line + data[at:end] if self._line else data[at:end]
+        self._line = b""
+        # Stricter than RFC 9112 §2.2: a bare LF does not end a line, and a bare CR stands nowhere
+        if line[-1:] != b"\r" or b"\r" in line[:-1]:
+            raise RemoteProtocolError("a line of the chunked coding does not end in CRLF")
+        if self._state is _State.SIZE:
+            self._size_line(line[:-1])
+        else:
+            self._trailer_line(line[:-1])
+        return end + 1
+
+    def _size_line(self, line: bytes) -> None:
+        digits, semicolon, extension = line.partition(b";")
+        # RFC 9112 §7.1: chunk-size is 1*HEXDIG. Stricter: no whitespace before the extension (§7.1.1 BWS), and an
+        # extension is any text without control characters; it is dropped.
+        if not digits or len(digits) > _SIZE_DIGITS or digits.translate(None, _HEX):
+            raise RemoteProtocolError("a chunk size is not a hexadecimal number")
+        if semicolon and (not extension.strip() or extension.translate(None, FIELD_VALUE)):
+            raise RemoteProtocolError("a chunk extension is malformed")
+        self._left = int(digits, 16)
+        self._state = _State.DATA if self._left else _State.TRAILER
+
+    def _trailer_line(self, line: bytes) -> None:
+        if not line:
+            self._state = _State.DONE
+            return
+        self._trailer += len(line) + 2
+        name, colon, value = line.partition(b":")
+        if not colon or not is_token(name) or value.translate(None, FIELD_VALUE):
+            raise RemoteProtocolError("a trailer field is malformed")
+
+
+def encode_chunk(pieces: list[bytes]) -> bytes:
+    """All `pieces` (at least one octet in sum) as one chunk."""
+    size = sum(map(len, pieces))
+    return b"".join((b"%x\r\n" % size, *pieces, CRLF))

@@ -1,0 +1,20 @@
+"""How a message's end is found (RFC 9112 §6)."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+CHUNKED: Final = -1
+"""A body length that stands for `Transfer-Encoding: chunked`; every other length is a count of bytes."""
+
+
+class Framing(enum.Enum):
+    """The ways a response's body ends (RFC 9112 §6.3)."""
+
+    NONE = "none"
+    """There is no body, whatever the fields say: HEAD, 1xx, 204, 304."""
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    """The body ends where the connection does; its being cut short cannot be seen."""

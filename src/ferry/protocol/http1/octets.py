@@ -1,0 +1,85 @@
+"""The alphabet of a head: which octets may stand where, and where a head ends.
+
+Each check is one scan in C over the whole head (`bytes.translate`, `bytes.count`), because it is made for every
+message.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ferry.errors import RemoteProtocolError
+
+CRLF: Final = b"\r\n"
+HEAD_END: Final = b"\r\n\r\n"
+
+_ALPHA: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+DIGITS: Final = b"0123456789"
+TOKEN: Final = b"!#$%&'*+-.^_`|~" + DIGITS + _ALPHA  # RFC 9110 §5.6.2 tchar
+VISIBLE: Final = bytes(range(0x21, 0x7F))  # RFC 5234 VCHAR
+FIELD_VALUE: Final = b"\t " + VISIBLE + bytes(range(0x80, 0x100))  # RFC 9110 §5.5, with obs-text
+_HEAD: Final = FIELD_VALUE + CRLF
+
+
+def is_token(text: bytes) -> bool:
+    """RFC 9110 §5.6.2: one or more tchar."""
+    return bool(text) and not text.translate(None, TOKEN)
+
+
+def head_length(buffer: bytes, *, line_limit: int, head_limit: int) -> int:
+    """The length of the head that `buffer` begins with, its final empty line included; 0 if more bytes are needed.
+
+    Raises RemoteProtocolError: 414 for a start line over `line_limit` bytes, 431 for a head over `head_limit`,
+    400 as soon as a line ends in anything but CRLF.
+    """
+    end = buffer.find(HEAD_END, 0, head_limit)
+    if end > 0:
+        # RFC 9112 §3: 414 for a request-target longer than any the server wishes to parse
+        if end > line_limit and not 0 <= buffer.find(CRLF) <= line_limit:
+            raise RemoteProtocolError(f"the first line is longer than {line_limit} bytes", status=414)
+        return end + 4
+    # RFC 9112 §2.2 lets a recipient take a bare LF as a line end. We are stricter: servers that do and servers that
+    # do not see different messages in the same bytes.
+    partial = buffer[:head_limit]
+    if partial.count(b"\n") != partial.count(CRLF):
+        raise RemoteProtocolError("a line of the head ends in a bare LF: lines end in CRLF")
+    line = buffer.find(CRLF)
+    if line > line_limit or (line < 0 and len(buffer) > line_limit):
+        raise RemoteProtocolError(f"the first line is longer than {line_limit} bytes", status=414)
+    # RFC 6585 §5
+    if len(buffer) >= head_limit:
+        raise RemoteProtocolError(f"the head is longer than {head_limit} bytes", status=431)
+    return 0
+
+
+def count_fields(head: bytes, *, most: int) -> int:
+    """Check a whole head's octets and lines; return how many field lines it has.
+
+    Raises RemoteProtocolError: 400 for an octet that no head may hold or a folded line, 431 past `most` fields.
+    """
+    # RFC 9110 §5.5: CR, LF and NUL are invalid and dangerous; other CTLs are invalid. Stricter: all are refused.
+    if head.translate(None, _HEAD):
+        raise RemoteProtocolError("the head holds a control character")
+    lines = head.count(CRLF)
+    # RFC 9112 §2.2: a bare CR must be treated as invalid or replaced; a bare LF we refuse (see head_length)
+    if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        raise RemoteProtocolError("the head holds a bare CR or LF: lines end in CRLF")
+    # RFC 9112 §5.2: a server must reject obs-fold or replace it. A line that begins with space directly after the
+    # first line (RFC 9112 §2.2) is caught by the same test.
+    if b"\r\n " in head or b"\r\n\t" in head:
+        raise RemoteProtocolError("a field of the head is folded over two lines")
+    if lines - 2 > most:
+        raise RemoteProtocolError(f"the head has more than {most} fields", status=431)
+    return lines - 2
+
+
+def content_length(value: bytes) -> int:
+    """RFC 9110 §8.6: 1*DIGIT. Stricter: no list of equal values, and 18 digits at most, which fits every integer."""
+    if not value.isdigit() or len(value) > 18:
+        raise RemoteProtocolError("Content-Length is not a number of bytes")
+    return int(value)
+
+
+def list_tokens(value: bytes) -> list[bytes]:
+    """RFC 9110 §5.6.1: the lower-case members of a comma list; empty members are skipped."""
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]

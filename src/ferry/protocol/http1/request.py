@@ -1,0 +1,258 @@
+"""A visitor's head: parsed by httptools, judged by us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import httptools
+
+from ferry.errors import RemoteProtocolError
+
+from .authority import Authority, parse_authority
+from .framing import CHUNKED
+from .octets import VISIBLE, content_length, count_fields, is_token, list_tokens
+from .rules import (
+    IDEMPOTENT,
+    METHODS,
+    REQUEST_DROP_PREFIXES,
+    REQUEST_RULES,
+    Rule,
+    binds_connection,
+    underscore_rule,
+)
+
+ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # what a 405 says (RFC 9110 §15.5.6)
+_NEVER_NAMED: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """One request, as it will be sent on. `fields` holds only what passes, in order, names in the visitor's case."""
+
+    method: bytes
+    target: bytes
+    """Origin form (RFC 9112 §3.2.1), or `*`."""
+    authority: bytes
+    """`Host` as the visitor wrote it."""
+    host: str
+    """The name to route by: lower-case, no port, no final dot."""
+    fields: list[tuple[bytes, bytes]]
+    length: int
+    """Bytes of body, or CHUNKED."""
+    keep_alive: bool
+    http10: bool
+    """The visitor speaks HTTP/1.0: no chunked coding and no 1xx may be sent to it."""
+    upgrade: bytes
+    """The protocols it wants to switch to, as it wrote them; empty for none."""
+    expects_continue: bool
+    binds_connection: bool
+    """Carries NTLM or Negotiate credentials."""
+
+    @property
+    def may_retry(self) -> bool:
+        """RFC 9110 §9.2.2: idempotent, and there is no body that is already gone."""
+        return self.length == 0 and self.method in IDEMPOTENT
+
+
+class Reader:
+    """What httptools calls while it reads a head."""
+
+    __slots__ = ("complete", "fields", "url")
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.url = b""
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value.strip()))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
+    """Read one whole head (`octets.head_length` has found its end).
+
+    Raises RemoteProtocolError with the status to answer. After any of them the connection must be closed: where the
+    next message begins is in doubt.
+    """
+    count = count_fields(head, most=most_fields)
+    method, target, http10 = _request_line(head[: head.index(b"\r\n")])
+    reader = Reader()
+    try:
+        httptools.HttpRequestParser(reader).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise RemoteProtocolError(f"the head cannot be parsed: {error}") from None
+    # Two parsers must have seen the same message.
+    if not reader.complete or reader.url != target or len(reader.fields) != count:
+        raise RemoteProtocolError("the head can be read in two ways")
+    return _judge(method, target, http10, reader.fields)
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
+    """RFC 9112 §3: method SP request-target SP HTTP-version. Stricter: no other whitespace is taken for SP."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise RemoteProtocolError("the request line is not METHOD TARGET HTTP/1.1")  # HTTP/0.9 ends here too
+    method, target, version = parts
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        # RFC 9110 §15.6.6: 505 for a major version that is not spoken. Stricter: minor versions but 0 and 1 are 400.
+        known = version.startswith(b"HTTP/") and version[5:].translate(None, b"0123456789.") == b""
+        status = 505 if known and not version.startswith(b"HTTP/1.") else 400
+        raise RemoteProtocolError("the version is neither HTTP/1.1 nor HTTP/1.0", status=status)
+    if method not in METHODS:
+        _refuse_method(method)
+    # RFC 9112 §3.2: no whitespace or control characters. Stricter: no octet above 0x7E and no fragment either.
+    if not target or target.translate(None, VISIBLE) or b"#" in target:
+        raise RemoteProtocolError("the request target holds a character that must be percent-encoded")
+    return method, target, version == b"HTTP/1.0"
+
+
+def _refuse_method(method: bytes) -> None:
+    # RFC 9110 §9.3.8: TRACE reflects credentials
+    if method == b"TRACE":
+        raise RemoteProtocolError("TRACE is not served", status=405)
+    # RFC 9110 §9.1: methods are case-sensitive. Stricter: one with lower-case letters is taken for a mistake.
+    if not is_token(method) or method != method.upper():
+        raise RemoteProtocolError("the method is malformed")
+    # RFC 9110 §9.3.6 (CONNECT) and §15.6.2
+    raise RemoteProtocolError("the method is not implemented", status=501)
+
+
+def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[bytes, bytes]]) -> RequestHead:
+    fields: list[tuple[bytes, bytes]] = []
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection: list[bytes] = []
+    upgrade = b""
+    expects = binds = False
+    rules = REQUEST_RULES
+    for pair in received:
+        name = pair[0].lower()
+        rule = rules.get(name)
+        if rule is None and b"_" in name:
+            rule = underscore_rule(name)
+        if rule is None:
+            if not name.startswith(REQUEST_DROP_PREFIXES):
+                fields.append(pair)
+        elif rule is Rule.HOST:
+            hosts.append(pair[1])
+        elif rule is Rule.CONNECTION:
+            connection += list_tokens(pair[1])
+        elif rule is Rule.LENGTH:
+            lengths.append(pair[1])
+        elif rule is Rule.CODING:
+            codings.append(pair[1])
+        elif rule is Rule.UPGRADE:
+            upgrade = upgrade + b", " + pair[1] if upgrade else pair[1]
+        elif rule is Rule.EXPECT:
+            expects = _expects_continue(pair, http10, fields)
+        elif rule is Rule.AUTHENTICATION:
+            binds = binds_connection(pair[1])
+            fields.append(pair)
+    length = _body_length(lengths, codings, http10) if lengths or codings else 0
+    authority, host, target = _authority(hosts, method, target)
+    keep_alive = not http10
+    if connection:
+        fields = _drop_named(connection, fields)
+        # RFC 9112 §9.3: close wins; HTTP/1.0 persists only where it asks to
+        keep_alive = b"close" not in connection and (not http10 or b"keep-alive" in connection)
+    if upgrade:
+        upgrade = _upgrade(upgrade, connection, http10, length)
+    return RequestHead(
+        method, target, authority, host.host, fields, length, keep_alive, http10, upgrade, expects, binds
+    )  # fmt: skip
+
+
+def _body_length(lengths: list[bytes], codings: list[bytes], http10: bool) -> int:
+    if not codings:
+        # RFC 9112 §6.3 rule 5 lets equal duplicates pass. Stricter: one Content-Length, with one value.
+        if len(lengths) > 1:
+            raise RemoteProtocolError("Content-Length is given twice")
+        return content_length(lengths[0])
+    # RFC 9112 §6.3 rule 3 and §6.1: Transfer-Encoding overrides Content-Length, and that "ought to be handled as an
+    # error". It is.
+    if lengths:
+        raise RemoteProtocolError("both Content-Length and Transfer-Encoding are given")
+    # RFC 9112 §6.1: Transfer-Encoding in HTTP/1.0 means faulty framing
+    if http10:
+        raise RemoteProtocolError("Transfer-Encoding is given in an HTTP/1.0 request")
+    if len(codings) > 1:
+        raise RemoteProtocolError("Transfer-Encoding is given twice")
+    coding = codings[0].lower()
+    if coding != b"chunked":
+        # RFC 9112 §6.1: 501 for a coding that is not understood; 400 for what is no coding at all
+        status = 501 if all(map(is_token, list_tokens(coding))) and coding else 400
+        raise RemoteProtocolError("Transfer-Encoding is not exactly `chunked`", status=status)
+    return CHUNKED
+
+
+def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes, Authority, bytes]:
+    """The Host as written and as understood, and the target in origin form."""
+    # RFC 9112 §3.2: 400 for a missing, repeated or invalid Host. Stricter: HTTP/1.0 needs one too, or there is no
+    # name to route by.
+    if len(hosts) != 1:
+        raise RemoteProtocolError("Host is given twice" if hosts else "Host is missing")
+    host = parse_authority(hosts[0])
+    if target[0] == 0x2F:  # "/"
+        return hosts[0], host, target
+    if target == b"*":
+        # RFC 9112 §3.2.4: the asterisk form is for OPTIONS
+        if method == b"OPTIONS":
+            return hosts[0], host, target
+        raise RemoteProtocolError("the target * is for OPTIONS only")
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise RemoteProtocolError("the request target is neither a path nor an http URL")
+    cut = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+    # RFC 9112 §3.2.2: the target's authority overrides Host. Stricter: they must agree, or it is not forwarded.
+    if parse_authority(rest[:cut]) != host:
+        raise RemoteProtocolError("Host and the request target name different authorities")
+    path = rest[cut:]
+    if not path.startswith(b"/"):
+        # RFC 9112 §3.2.4: an absolute form without path and query stands for "*" in OPTIONS
+        path = b"*" if method == b"OPTIONS" and not path else b"/" + path
+    return hosts[0], host, path
+
+
+def _drop_named(connection: list[bytes], fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """RFC 9110 §7.6.1: fields that Connection names are for this hop. Naming one that frames the message is 400."""
+    named = set(connection)
+    if not named.isdisjoint(_NEVER_NAMED):
+        raise RemoteProtocolError("Connection names a field that is not for one hop")
+    named -= {b"close", b"keep-alive", b"upgrade"}
+    return [field for field in fields if field[0].lower() not in named] if named else fields
+
+
+def _expects_continue(pair: tuple[bytes, bytes], http10: bool, fields: list[tuple[bytes, bytes]]) -> bool:
+    # RFC 9110 §10.1.1: 417 for an unknown expectation; ignored in HTTP/1.0
+    if pair[1].lower() != b"100-continue":
+        raise RemoteProtocolError("the only expectation served is 100-continue", status=417)
+    if http10:
+        return False
+    fields.append(pair)
+    return True
+
+
+def _upgrade(upgrade: bytes, connection: list[bytes], http10: bool, length: int) -> bytes:
+    """The protocols to pass on, or empty where the upgrade is ignored (RFC 9110 §7.8 lets a server ignore it)."""
+    # RFC 9110 §7.8: ignored in HTTP/1.0, and without the connection option
+    if http10 or b"upgrade" not in connection:
+        return b""
+    offered = list_tokens(upgrade)
+    # RFC 9113 §3.1 has withdrawn h2c; behind us it would be an unseen second protocol. Clients that offer it (curl
+    # --http2, Java) go on in HTTP/1.1 without.
+    if b"h2c" in offered or not offered:
+        return b""
+    # Stricter than RFC 9110 §7.8: where a body ends and the new protocol begins is read differently by many servers
+    if length:
+        raise RemoteProtocolError("an upgrade request has a body")
+    return upgrade

@@ -1,0 +1,185 @@
+"""A tunnel whose streams are plain TCP connections to a real service: `ferry.registry.routes.Tunnel` without SSH."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
+from ferry.policy.grants import Action, Grant
+from ferry.policy.visits import public_visit
+from ferry.registry.routes import Traffic, Visit
+from ferry.streams import OpenFailure, Sink, Tap
+from ferry.tasks import spawn
+
+HIGH_WATER = 256 * 1024
+_numbers = itertools.count(1)
+
+
+class TcpStream(asyncio.Protocol):
+    """A `Stream` over one TCP connection."""
+
+    def __init__(self, tunnel: TcpTunnel, sink: Sink) -> None:
+        self.tunnel = tunnel
+        self.sink: Sink | None = sink
+        self.transport: asyncio.Transport | None = None
+        self.pending: deque[bytes] = deque()
+        self.held = False
+        self.eof_wanted = self.close_wanted = self.paused = False
+        self.waiting = 0  # bytes written before the connection stood
+
+    async def open(self, target: tuple[str, int]) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, *target)
+        except OSError:
+            self.tunnel.streams.discard(self)
+            if self.sink is not None:
+                sink, self.sink = self.sink, None
+                sink.stream_refused(OpenFailure.REFUSED)
+
+    # Stream
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+            return
+        self.pending.append(data)
+        self.waiting += len(data)
+        if self.waiting > HIGH_WATER and not self.held and self.sink is not None:
+            self.held = True
+            self.sink.pause_writing()
+
+    def write_eof(self) -> None:
+        self.eof_wanted = True
+        if self.transport is not None:
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        self.close_wanted = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        self.sink = None
+        self.close_wanted = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self.paused:
+            self.paused = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.paused:
+            self.paused = False
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)
+        if self.sink is None:
+            transport.abort()
+            return
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        if self.paused:
+            transport.pause_reading()
+        self.sink.stream_opened()
+        while self.pending:
+            transport.write(self.pending.popleft())
+        if self.held:
+            self.held = False
+            if transport.get_write_buffer_size() <= HIGH_WATER:
+                self.sink.resume_writing()
+        if self.eof_wanted:
+            transport.write_eof()
+        if self.close_wanted:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.sink is not None:
+            self.sink.data_received(data)
+
+    def eof_received(self) -> bool:
+        if self.sink is not None:
+            self.sink.eof_received()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.tunnel.streams.discard(self)
+        if self.sink is not None:
+            sink, self.sink = self.sink, None
+            sink.stream_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.resume_writing()
+
+
+class TcpTunnel:
+    """A `Tunnel`. `streams` holds what is open, `dialled` the originator of every dial, `visits` what was reported."""
+
+    def __init__(self, host: str, target: tuple[str, int], *, tls_upstream: bool = False) -> None:
+        number = next(_numbers)
+        self.id = TunnelId(f"t{number}")
+        self.session = SessionId(f"s{number}")
+        self.address = Address(Kind.HTTP, host)
+        self.identity = Identity(IdentityId("tester"), "tester", None)
+        self.generation = number
+        self.created = 0.0
+        self.tls_upstream = tls_upstream
+        self.traffic = Traffic()
+        self.tap: Tap | None = None
+        self.visitor_grant = public_visit(self.address)
+        self.edge_state: object | None = None
+        self.target = target
+        self.streams: set[TcpStream] = set()
+        self.dialled: list[Endpoint] = []
+        self.visits: list[Visit] = []
+        self.refuse: OpenFailure | None = None
+        self.visited_event = asyncio.Event()
+        self._on_close: list[Callable[[], None]] = []
+
+    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> TcpStream:
+        grant.require(Action.VISIT, self.address)
+        self.dialled.append(originator)
+        stream = TcpStream(self, sink)
+        if self.refuse is not None:
+            stream.sink = None
+            sink.stream_refused(self.refuse)
+            return stream
+        self.streams.add(stream)
+        spawn("test.dial", stream.open(self.target))
+        return stream
+
+    def visited(self, visit: Visit) -> None:
+        self.visits.append(visit)
+        self.visited_event.set()
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self._on_close.append(callback)
+
+    def close(self) -> None:
+        callbacks, self._on_close = self._on_close, []
+        for callback in callbacks:
+            callback()
+        for stream in list(self.streams):
+            stream.close()
+
+    async def quiet(self) -> None:
+        """Until no stream is open."""
+        async with asyncio.timeout(5):
+            while self.streams:
+                await asyncio.sleep(0.005)
