@@ -292,7 +292,7 @@ class Config(Section):
     )
     state: Path = Field(
         Path("ferry-data"),
-        description="Folder for everything that must survive: database, host keys, local CA, control socket. Relative to where `ferry serve` starts.",
+        description="Folder for everything that must survive: database, host keys, local CA, control socket. Without it: `ferry-data` beside the configuration file, or where `ferry serve` starts.",
     )
     drain: Seconds = Field(
         limits.DRAIN_SECONDS, description="How long requests in flight may take to finish after SIGTERM."

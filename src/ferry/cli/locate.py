@@ -94,6 +94,15 @@ def connect_control(state: Path) -> socket.socket:
     return client
 
 
+def answers(state: Path) -> bool:
+    """Whether a gateway runs on this state folder."""
+    try:
+        connect_control(state).close()
+    except OSError:
+        return False
+    return True
+
+
 def state_of_file(path: Path) -> Path:
     """The state folder that a configuration file names; beside the file where it names none, as `ferry serve` does.
 

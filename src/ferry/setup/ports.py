@@ -39,16 +39,27 @@ class Busy:
 
 def blocked(endpoint: Endpoint) -> Busy | None:
     """Try to bind `endpoint`. None if that works; port 0 always does."""
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    host = "0.0.0.0" if endpoint.host == "::" and not has_ipv6() else endpoint.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(endpoint.host != "::"))
-            probe.bind((endpoint.host, endpoint.port))
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            probe.bind((host, endpoint.port))
     except OSError as error:
         return _busy(endpoint, error)
     return None
+
+
+def has_ipv6() -> bool:
+    """Whether this host has IPv6 at all: `*` means IPv4 alone where it has not."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _busy(endpoint: Endpoint, error: OSError) -> Busy:

@@ -1,0 +1,37 @@
+# The work is done by the scripts; each can be run by hand.
+.POSIX:
+.PHONY: help setup run test lint docs install clean
+
+help:
+	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
+	@echo "make setup    the set-up alone"
+	@echo "make test     install what the tests need, then lint and test"
+	@echo "make lint     ruff, mypy --strict, import-linter"
+	@echo "make docs     write the generated reference pages anew"
+	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
+	@echo "make clean    remove the virtual environment and caches; state (ferry-data) stays"
+
+setup:
+	@scripts/setup
+
+run:
+	@scripts/setup
+	@exec ./ferry serve
+
+test:
+	@scripts/test
+
+lint:
+	@scripts/setup dev
+	@scripts/lint
+
+docs:
+	@scripts/setup
+	@scripts/docs
+
+install:
+	@scripts/install
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+"""`ferry docs`: the reference pages that are generated from the program."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+
+class Page(enum.StrEnum):
+    """What can be printed."""
+
+    CONFIGURATION = "configuration"
+    COMMANDS = "commands"
+
+
+def docs(page: Annotated[Page, typer.Argument(help="Which page.")]) -> None:
+    """Print a reference page in Markdown, generated from this very program."""
+    typer.echo(text_of(page), nl=False)
+
+
+def text_of(page: Page) -> str:
+    """The page's text, as `docs/reference/` has it."""
+    if page is Page.CONFIGURATION:
+        from ferry.setup.reference import configuration_page
+
+        return configuration_page()
+    from .manual import commands_page
+
+    return commands_page()

@@ -1,0 +1,76 @@
+"""`ferry`: the commands. Each module of this folder holds one, and imports its implementation inside the function."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ferry.errors import FerryError, InvalidInput, StartupError
+
+from .ca import ca
+from .check_config import check_config
+from .docs import docs
+from .init import init
+from .install_service import install_service
+from .serve import serve
+
+EXIT_FAILED = 1
+EXIT_INVALID = 2
+EXIT_STARTUP = 3
+
+app = typer.Typer(
+    name="ferry",
+    help="A self-hosted reverse-SSH tunnel gateway: public URLs, ports and private devices over stock ssh.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"ferry {installed('ferry')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+) -> None:
+    """A self-hosted reverse-SSH tunnel gateway: public URLs, ports and private devices over stock ssh."""
+
+
+app.command("serve")(serve)
+app.command("check-config")(check_config)
+app.command("init")(init)
+app.command("install-service")(install_service)
+app.command("ca")(ca)
+app.command("docs")(docs)
+
+
+def main() -> None:
+    """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
+    try:
+        app()
+    except FerryError as error:
+        if os.environ.get("FERRY_DEBUG") == "1":
+            raise
+        sys.stderr.write(f"ferry: {error}\n")
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: FerryError) -> int:
+    """2 for what somebody wrote wrongly, 3 for a gateway that cannot start, 1 otherwise."""
+    match error:
+        case InvalidInput():
+            return EXIT_INVALID
+        case StartupError():
+            return EXIT_STARTUP
+        case _:
+            return EXIT_FAILED

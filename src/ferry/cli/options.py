@@ -1,0 +1,47 @@
+"""The options that several commands share, and what they mean for the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ferry.configfile import ConfigSource
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration file (TOML). Without it: environment and flags alone."),
+]
+Domain = Annotated[str | None, typer.Option(help="Names are given below this domain.")]
+State = Annotated[Path | None, typer.Option(help="Folder for everything that must survive a restart.")]
+SshListen = Annotated[str | None, typer.Option(help="Where SSH is served, as in 127.0.0.1:2222 or *:2222.")]
+HttpListen = Annotated[str | None, typer.Option(help="Where plain HTTP is served.")]
+HttpsListen = Annotated[str | None, typer.Option(help="Where HTTPS is served, and SSH too.")]
+LogFormat = Annotated[str | None, typer.Option(help="auto, human or json.")]
+
+
+def source(
+    config: Path | None,
+    *,
+    domain: str | None = None,
+    state: Path | None = None,
+    ssh_listen: str | None = None,
+    http_listen: str | None = None,
+    https_listen: str | None = None,
+    log_format: str | None = None,
+) -> ConfigSource:
+    """Where the configuration of a command comes from: its file, this process's environment, its flags."""
+    from ferry.configfile import ConfigSource
+
+    flags = {
+        "domain": domain,
+        "state": state,
+        "ssh.listen": ssh_listen,
+        "http.listen": http_listen,
+        "https.listen": https_listen,
+        "log.format": log_format,
+    }
+    return ConfigSource(config, os.environ, flags)

@@ -1,0 +1,51 @@
+"""The text of a configuration file in which every setting is explained, and those with their default commented out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from ferry.config import Config
+from ferry.configwords import FIELDS, SECTIONS
+
+from .values import default_of, kind, toml
+
+WIDTH = 100
+HEADER = """\
+# Ferry's configuration. Every setting is here; a line that begins with `#` shows a default.
+# Check with `ferry check-config --config FILE`. Each setting can also be given in the environment:
+# `listen` in `[ssh]` is FERRY_SSH__LISTEN. After a change: `systemctl reload ferry`, or SIGHUP.
+# Durations are written 15s, 10m, 2h, 30d; sizes 16KiB, 1MiB; addresses 127.0.0.1:2222, [::1]:2222, or *:2222 for all.
+"""
+
+
+def config_text(written: Mapping[str, object], notes: Mapping[str, str] | None = None) -> str:
+    """The file. `written` has what differs from the defaults, by dotted key; `notes` says why, above the line."""
+    reasons = notes or {}
+    lines = [HEADER]
+    for key in FIELDS:
+        if "." not in key:
+            lines += _setting(key, key, written, reasons)
+    for section in SECTIONS:
+        lines += [f"# {Config.model_fields[section].description}", f"[{section}]"]
+        for key in FIELDS:
+            if key.startswith(f"{section}."):
+                lines += _setting(key, key.removeprefix(f"{section}."), written, reasons)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _setting(key: str, name: str, written: Mapping[str, object], notes: Mapping[str, str]) -> Iterator[str]:
+    yield from _comment(FIELDS[key].description or "")
+    if key in notes:
+        yield from _comment(notes[key])
+    if key in written:
+        yield f"{name} = {toml(key, written[key])}"
+    elif (default := default_of(key)) is None:
+        yield f"# {name} = …   ({kind(key)}; not set)"
+    else:
+        yield f"# {name} = {toml(key, default)}"
+    yield ""
+
+
+def _comment(text: str) -> Iterator[str]:
+    yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

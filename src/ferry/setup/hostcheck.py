@@ -1,0 +1,148 @@
+"""Whether this configuration would work on this host: ports, folders, keys, certificates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ferry.config import Config
+from ferry.errors import FerryError
+from ferry.names import Endpoint
+from ferry.protocol.authorized_keys import parse_file
+
+from .dns import is_local
+from .findings import Finding, Level
+from .ports import blocked
+
+
+def effective(config: Config) -> str:
+    """What the configuration comes to, in a few lines."""
+    who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
+    urls = [config.url(f"NAME.{config.domain}", secure=False)] if config.http.listen else []
+    if config.https.listen:
+        urls.append(config.url(f"NAME.{config.domain}", secure=True))
+    ssh = f"ssh -p {config.ssh_port} {config.domain}" if config.ssh_port != 22 else f"ssh {config.domain}"
+    return "\n".join(
+        [
+            f"domain     {config.domain}",
+            f"state      {config.state}",
+            f"ssh        {_all(config.ssh.listen)}; people type {ssh}",
+            f"http       {_all(config.http.listen)}",
+            f"https      {_all(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
+            f"admin      {_all(config.admin.listen)}",
+            f"urls       {' and '.join(urls) or 'none'}",
+            f"access     {who}",
+            "",
+        ]
+    )
+
+
+def _all(endpoints: list[Endpoint]) -> str:
+    return ", ".join(str(endpoint) for endpoint in endpoints) or "off"
+
+
+def _paths(paths: list[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
+def check_host(config: Config, *, running: bool) -> list[Finding]:
+    """Everything that can be seen without starting. `running`: this configuration's gateway runs and holds its ports."""
+    return [
+        *_check_ports(config, running=running),
+        *_check_state(config.state),
+        *_check_keys(config),
+        *_check_certificates(config.https.certificates),
+        *_check_public(config),
+    ]
+
+
+def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
+    fronts = (("ssh", config.ssh), ("http", config.http), ("https", config.https), ("admin", config.admin))
+    if not config.ssh.listen and not (config.https.listen and config.https.ssh):
+        yield Finding(
+            Level.FIX, "ssh", "SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true"
+        )
+    for subject, front in fronts:
+        for endpoint in front.listen:
+            busy = blocked(endpoint)
+            if busy is None:
+                yield Finding(Level.OK, subject, f"{endpoint} is free")
+            elif busy.taken and running:
+                yield Finding(Level.OK, subject, f"{endpoint} is held by this gateway, which runs")
+            elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
+                yield Finding(Level.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough")
+            else:
+                yield Finding(Level.FIX, subject, busy.reason + _other_port(subject, busy.taken))
+
+
+def _other_port(subject: str, taken: bool) -> str:
+    return f"\nstop it, or write another port in {subject}.listen" if taken else ""
+
+
+def _check_state(state: Path) -> Iterator[Finding]:
+    nearest = next(folder for folder in (state, *state.parents) if folder.exists())
+    if not nearest.is_dir():
+        yield Finding(Level.FIX, "state", f"{nearest} is not a folder: write another state")
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding(
+            Level.FIX, "state", f"{nearest} cannot be written by you: run this as the gateway's user, or sudo"
+        )
+    else:
+        yield Finding(Level.OK, "state", f"{state} {'is there' if nearest == state else 'will be made'}")
+
+
+def _check_keys(config: Config) -> Iterator[Finding]:
+    for path in config.access.keys if config.access.mode == "keys" else ():
+        count, problems = _read_keys(path)
+        for problem in problems:
+            yield Finding(Level.FIX, "keys", problem)
+        if not problems:
+            level = Level.OK if count else Level.NOTE
+            yield Finding(level, "keys", f"{path}: {count} keys" + ("" if count else ": nobody can connect yet"))
+
+
+def _read_keys(path: Path) -> tuple[int, list[str]]:
+    """How many keys are in a file or a folder of such files, and what is wrong with the others."""
+    count, problems = 0, []
+    try:
+        files = sorted(each for each in path.iterdir() if not each.name.startswith(".")) if path.is_dir() else [path]
+        for file in files:
+            keys, bad = parse_file(file.read_text("utf-8"))
+            count += len(keys)
+            problems += [f"{file}, line {line.number}: {line.why}" for line in bad]
+    except (OSError, UnicodeDecodeError, FerryError) as error:
+        problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+    return count, problems
+
+
+def _check_certificates(folder: Path | None) -> Iterator[Finding]:
+    if folder is None:
+        return
+    try:
+        pairs = sorted({name for entry in folder.iterdir() for name in _pair(entry)})
+    except OSError as error:
+        yield Finding(Level.FIX, "certificates", f"{folder}: {error.strerror}")
+        return
+    if not pairs:
+        text = f"{folder} has no NAME.crt with NAME.key, nor NAME/fullchain.pem with NAME/privkey.pem"
+        yield Finding(Level.FIX, "certificates", text)
+    for certificate, key in pairs:
+        closed = [path for path in (certificate, key) if not os.access(path, os.R_OK)]
+        if closed:
+            yield Finding(Level.FIX, "certificates", f"{_paths(closed)} cannot be read by you")
+        else:
+            yield Finding(Level.OK, "certificates", str(certificate))
+
+
+def _pair(entry: Path) -> Iterator[tuple[Path, Path]]:
+    if entry.suffix == ".crt" and entry.with_suffix(".key").exists():
+        yield entry, entry.with_suffix(".key")
+    elif entry.is_dir() and (entry / "fullchain.pem").exists() and (entry / "privkey.pem").exists():
+        yield entry / "fullchain.pem", entry / "privkey.pem"
+
+
+def _check_public(config: Config) -> Iterator[Finding]:
+    for address in config.tcp.public_addresses:
+        if not is_local(address):
+            yield Finding(Level.FIX, "tcp", f"tcp.public_addresses: {address} is not an address of this host")

@@ -1,0 +1,90 @@
+"""Configuration values as people write them: for the file that `ferry init` makes and the reference page."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Final
+
+from pydantic.fields import FieldInfo
+
+from ferry.config import PortRange, Seconds, Size
+from ferry.configwords import FIELDS
+from ferry.names import Endpoint
+
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_SIZES: Final = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+_DURATION: Final = typing.get_args(Seconds)[1]  # the validator that marks such a field
+_SIZE: Final = typing.get_args(Size)[1]
+
+
+def default_of(key: str) -> object:
+    """The value that holds where nobody writes one."""
+    return FIELDS[key].get_default(call_default_factory=True)
+
+
+def toml(key: str, value: object) -> str:
+    """`value` as the file writes it: `"30d"`, `"16KiB"`, `["127.0.0.1:2222"]`."""
+    info = FIELDS[key]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if _DURATION in info.metadata:
+            return _text(_duration(value))
+        if _SIZE in info.metadata:
+            return _text(_size(int(value)))
+    return _literal(value)
+
+
+def kind(key: str) -> str:
+    """What to write for the field, in a word or two."""
+    info: FieldInfo = FIELDS[key]
+    if _DURATION in info.metadata:
+        return "duration"
+    if _SIZE in info.metadata:
+        return "size"
+    return _kind_of(info.annotation)
+
+
+def _kind_of(annotation: object) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{word}`" for word in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return _kind_of(next(each for each in arguments if each is not type(None)))
+    if origin is list:
+        return {Endpoint: "addresses", Path: "paths", str: "words", PortRange: "ranges"}[arguments[0]]
+    return {str: "text", Path: "path", int: "number", bool: "true or false"}[typing.cast("type", annotation)]
+
+
+def _duration(seconds: float) -> str:
+    if seconds != int(seconds):
+        return f"{seconds * 1000:g}ms"
+    unit, size = next((pair for pair in _UNITS if seconds and seconds % pair[1] == 0), ("s", 1))
+    return f"{int(seconds) // size}{unit}"
+
+
+def _size(count: int) -> str:
+    unit, size = next((pair for pair in _SIZES if count and count % pair[1] == 0), ("B", 1))
+    return f"{count // size}{unit}"
+
+
+def _literal(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case PortRange():
+            return f'{{ first = {value.first}, last = {value.last}, listen = "{value.listen}" }}'
+        case list():
+            return "[" + ", ".join(_literal(item) for item in value) + "]"
+        case Endpoint(host="::"):
+            return _text(f"*:{value.port}")
+        case _:
+            return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a part of TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
