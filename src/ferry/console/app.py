@@ -1,6 +1,7 @@
-"""The HTTP API: a thin skin over `ConsoleState`. Its OpenAPI document is at `/api/v1/openapi.json`."""
+"""The HTTP API: a thin skin over `ConsoleState`. Its OpenAPI document is at `/api/v1/openapi.json`.
 
-from __future__ import annotations
+Annotations are not postponed here: FastAPI could not resolve a dependency that is local to a function.
+"""
 
 import json
 from collections.abc import AsyncIterator

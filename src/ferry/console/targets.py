@@ -54,7 +54,7 @@ def _find(target: str, things: Sequence[T], words: Callable[[T], list[str]], *, 
         if len(found) == 1:
             return found[0]
         if found:
-            full = ", ".join(words(thing)[0] for thing in found)
+            full = ", ".join(f"{words(thing)[1]} ({words(thing)[0]})" for thing in found)
             raise Ambiguous(f"{printable(target)!r} means {len(found)} {what}s", f"write which: {full}")
     if not things:
         fix = none

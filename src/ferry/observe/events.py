@@ -137,6 +137,11 @@ class EventRing:
         finally:
             self._subscribers.remove(subscription)
 
+    @property
+    def followers(self) -> int:
+        """How many follow now."""
+        return len(self._subscribers)
+
     def close(self) -> None:
         """End every follower, now and later: the process is stopping. Recording goes on."""
         self._closed = True

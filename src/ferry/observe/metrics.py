@@ -56,6 +56,8 @@ class Metrics:
             "tls.failed": lambda _: self.tls_failures.add(),
             "store.failed": self._store_failed,
             "store.recovered": lambda _: self.store_up.set(1),
+            "store.dropped": lambda f: self.store_dropped.add(count=_number(f["rows"])),
+            "accept.paused": lambda _: self.accept_pauses.add(),
             "loop.lag": lambda _: self.stalls.add(),
             "report.failed": lambda _: self.report_failures.add(),
         }
@@ -124,6 +126,12 @@ class Metrics:
         self.store_up = Level(r, "ferry_store_up", "1 while the database can be written, else 0.")
         self.store_up.set(1)
         self.store_failures = Tally(r, "ferry_store_failures_total", "Times the database could not be used.")
+        self.store_dropped = Tally(
+            r, "ferry_store_dropped_rows_total", "Rows about sessions that were lost while the database was away."
+        )
+        self.accept_pauses = Tally(
+            r, "ferry_accept_pauses_total", "Times a listener stopped accepting for want of file descriptors."
+        )
         self.reloads = Tally(
             r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
         )

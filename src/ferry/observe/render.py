@@ -10,7 +10,7 @@ from structlog.dev import Column, KeyValueColumnFormatter, LogLevelColumnFormatt
 
 from .events import Event, timestamp
 from .levels import level_name
-from .texts import TRACEBACK, safe_fields
+from .texts import TRACEBACK, quoted, safe_fields
 
 Render = Callable[[Event], str]
 
@@ -61,11 +61,3 @@ def _columns(*, colour: bool) -> list[Column]:
         Column("event", KeyValueColumnFormatter(None, style(BOLD), style(RESET), value_repr=str, width=18)),
         Column("", value),
     ]
-
-
-def quoted(value: object) -> str:
-    """A value so that the line can be taken apart again: in quotes where it is empty or has spaces, `=` or quotes."""
-    text = str(value)
-    if text and not any(c in text for c in ' ="'):
-        return text
-    return '"' + text.replace('"', '\\"') + '"'

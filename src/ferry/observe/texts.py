@@ -39,6 +39,14 @@ def describe_exception(error: ExcInfo) -> str:
     return "".join(traceback.format_exception(*error))
 
 
+def quoted(value: object) -> str:
+    """A value so that the line can be taken apart again: in quotes where it is empty or has spaces, `=` or quotes."""
+    text = str(value)
+    if text and not any(c in text for c in ' ="'):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
+
+
 def _lines(value: object) -> str:
     lines = [printable(line, limits.LOG_FIELD_CHARS) for line in str(value).splitlines()]
     return "\n".join(lines[-limits.LOG_TRACEBACK_LINES :])

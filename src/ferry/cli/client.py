@@ -1,0 +1,127 @@
+"""The running gateway, as the commands see it: HTTP over its control socket, with the standard library alone.
+
+`ferry ls` in a prompt or a loop must be quick, so nothing of the gateway is imported here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import quote, urlencode
+
+import typer
+
+from ferry import limits
+from ferry.errors import FerryError
+from ferry.names import printable
+
+from .locate import connect_control, find_state
+
+API: Final = "/api/v1"
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="The gateway's state folder. Without it the usual places are tried.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The gateway's configuration file, which names its state folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+class ApiError(FerryError):
+    """The gateway answered with a problem. The message has its fix."""
+
+    def __init__(self, status: int, error: str, fix: str) -> None:
+        super().__init__(f"{error}: {fix}" if fix else error)
+        self.status = status
+
+
+class _ControlConnection(http.client.HTTPConnection):
+    def __init__(self, state: Path) -> None:
+        super().__init__("localhost")
+        self._state = state
+
+    def connect(self) -> None:
+        self.sock = connect_control(self._state)
+        self.sock.settimeout(limits.CONTROL_ANSWER_SECONDS)
+
+
+class Gateway:
+    """Asks the gateway whose state folder is `state`. Every method raises FerryError with what to do."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """The JSON document at `path` under /api/v1."""
+        return self._ask("GET", _with_query(path, query))
+
+    def delete(self, collection: str, target: str) -> Any:
+        """Close or free `target` of `tunnels`, `sessions` or `names`; what was closed."""
+        return self._ask("DELETE", f"/{collection}/{quote(target, safe='')}")
+
+    def lines(self, path: str, *, endless: bool, **query: str | int | None) -> Iterator[dict[str, Any]]:
+        """The JSON objects of an NDJSON answer, as they come. `endless`: wait for the next one as long as it takes."""
+        with self._answer("GET", _with_query(path, query)) as answer:
+            _check(answer)
+            if endless:
+                answer.connection.sock.settimeout(None)
+            while line := answer.readline():
+                yield json.loads(line)
+
+    def _ask(self, method: str, path: str) -> Any:
+        with self._answer(method, path) as answer:
+            _check(answer)
+            return json.loads(answer.read())
+
+    @contextmanager
+    def _answer(self, method: str, path: str) -> Iterator[_Answer]:
+        connection = _ControlConnection(self.state)
+        try:
+            connection.request(method, API + path)
+            yield _Answer(connection, connection.getresponse())
+        except TimeoutError:
+            raise FerryError(
+                f"the gateway at {self.state} does not answer within {limits.CONTROL_ANSWER_SECONDS:.0f} s: "
+                "look at its log, or restart it"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise FerryError(f"the gateway at {self.state} went away while it was asked ({error!r})") from None
+        finally:
+            connection.close()
+
+
+class _Answer:
+    """A response and the connection it comes on: `http.client` hides the socket once a response says close."""
+
+    def __init__(self, connection: _ControlConnection, response: http.client.HTTPResponse) -> None:
+        self.connection = connection
+        self.status = response.status
+        self.read = response.read
+        self.readline = response.readline
+
+
+def find_gateway(state: Path | None, config: Path | None) -> Gateway:
+    """The running gateway. Raises FerryError with the list of places looked at."""
+    return Gateway(find_state(state, os.environ, config=config))
+
+
+def _with_query(path: str, query: dict[str, str | int | None]) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    return f"/{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def _check(answer: _Answer) -> None:
+    if answer.status < 400:
+        return
+    body = answer.read()
+    try:
+        document = json.loads(body)
+        error, fix = str(document["error"]), str(document["fix"])
+    except (ValueError, KeyError, TypeError):
+        error, fix = f"the gateway answered {answer.status}", "is it of the same version as this command?"
+    raise ApiError(answer.status, printable(error, limits.LOG_FIELD_CHARS), printable(fix, limits.LOG_FIELD_CHARS))

@@ -1,0 +1,44 @@
+"""`ferry close`: close a tunnel, or a connection with all its tunnels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .client import ApiError, ConfigOption, Gateway, JsonOption, StateOption, find_gateway
+from .output import print_json, safe
+
+
+def close(
+    target: Annotated[
+        str, typer.Argument(help="A name, hostname, URL, port, alias, or the id of a tunnel or session.")
+    ],
+    state: StateOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a tunnel, or a whole connection by its session. The owner is told, and keeps the name.
+
+    Exit codes: 0 when it was closed, 1 when there is no such tunnel or session.
+    """
+    closed = _close(find_gateway(state, config), target)
+    if as_json:
+        print_json(closed)
+    elif closed["what"] == "session":
+        typer.echo(f"closed session {safe(closed['id'])} of {safe(closed['identity'])} from {safe(closed['address'])}")
+    else:
+        typer.echo(f"closed {safe(closed['address'])} of {safe(closed['identity'])}")
+
+
+def _close(gateway: Gateway, target: str) -> Any:
+    try:
+        return gateway.delete("tunnels", target)
+    except ApiError as no_tunnel:
+        if no_tunnel.status != 404:
+            raise
+        try:
+            return gateway.delete("sessions", target)
+        except ApiError as no_session:
+            # Names are what people mistype: the tunnel's answer has the nearest one.
+            raise no_tunnel if no_session.status == 404 else no_session from None

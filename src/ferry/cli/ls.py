@@ -1,0 +1,94 @@
+"""`ferry ls`: open tunnels, connections or reserved names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from ferry.clock import SystemClock
+from ferry.errors import InvalidInput
+
+from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .output import Column, age, print_json, print_table, quiet_pipe, short_identity, size
+
+Row = list[object]
+TUNNELS: Final = (
+    Column("TUNNEL", whole=True),
+    Column("IDENTITY", most=18),
+    Column("OPEN"),
+    Column("VISITS", right=True),
+    Column("IN", right=True),
+    Column("OUT", right=True),
+    Column("SESSION", optional=True),
+    Column("FROM", optional=True),
+    Column("ID", optional=True),
+)
+SESSIONS: Final = (
+    Column("SESSION"),
+    Column("IDENTITY", most=18),
+    Column("FROM", optional=True),
+    Column("OPEN"),
+    Column("TUNNELS", whole=True),
+    Column("CLIENT", optional=True),
+    Column("IN", right=True, optional=True),
+    Column("OUT", right=True, optional=True),
+)
+NAMES: Final = (
+    Column("NAME", whole=True),
+    Column("KIND"),
+    Column("OWNER", most=18),
+    Column("LAST USED"),
+    Column("LIVE"),
+    Column("GIVEN", optional=True),
+)
+
+
+def ls(
+    sessions: Annotated[bool, typer.Option("--sessions", help="List SSH connections.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="List reserved names, ports and aliases.")] = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List open tunnels."""
+    if sessions and names:
+        raise InvalidInput("--sessions and --names are two lists: ask for one of them")
+    what = "sessions" if sessions else "names" if names else "tunnels"
+    found = find_gateway(state, config).get(what)
+    with quiet_pipe():
+        if as_json:
+            print_json(found)
+        elif not found:
+            typer.echo({"tunnels": "no tunnels", "sessions": "nobody is connected", "names": "no names"}[what])
+        else:
+            _table(what, found)
+
+
+def _table(what: str, found: list[dict[str, Any]]) -> None:
+    now = SystemClock().now()
+    match what:
+        case "sessions":
+            print_table(SESSIONS, [_session(item, now) for item in found])
+        case "names":
+            print_table(NAMES, [_name(item, now) for item in found])
+        case _:
+            print_table(TUNNELS, [_tunnel(item, now) for item in found])
+
+
+def _tunnel(t: dict[str, Any], now: float) -> Row:
+    where = t["url"] or t["address"]
+    counts = [t["visits"], size(t["up"]), size(t["down"])]
+    return [where, short_identity(t["identity"]), age(t["since"], now), *counts, t["session"], t["peer"], t["id"]]
+
+
+def _session(s: dict[str, Any], now: float) -> Row:
+    tunnels = ", ".join(s["tunnels"]) or "-"
+    head = [s["id"], short_identity(s["identity"]), s["peer"], age(s["since"], now)]
+    return [*head, tunnels, s["client_version"], size(s["up"]), size(s["down"])]
+
+
+def _name(n: dict[str, Any], now: float) -> Row:
+    given = "by us" if n["derived"] else "asked for"
+    used = f"{age(n['last_used'], now)} ago"
+    return [n["address"], n["kind"], short_identity(n["owner_name"]), used, "yes" if n["live"] else "-", given]

@@ -1,0 +1,116 @@
+"""What the commands print. Every text of the gateway is escaped here: names, versions and paths come from strangers.
+
+On a terminal a table fits its width; in a pipe no line is cut or wrapped, so that `grep` and `awk` see whole values.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ferry import limits
+from ferry.names import printable
+
+PIPE_WIDTH: Final = 10_000  # columns; wider than any row
+WIDE: Final = 110  # columns of a terminal from which optional columns are shown
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. On a terminal, `optional` ones are left out where it is narrow, `whole` ones are folded and
+    never cut, and a column with `most` is cut at that many characters."""
+
+    title: str
+    right: bool = False
+    whole: bool = False
+    optional: bool = False
+    most: int | None = None
+
+
+def print_json(document: object) -> None:
+    """One JSON document."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under their titles, without lines, escaped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if terminal else PIPE_WIDTH, highlight=False)
+    shown = [i for i, column in enumerate(columns) if not (terminal and column.optional and console.width < WIDE)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if terminal else "")
+    for i in shown:
+        column = columns[i]
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            overflow="fold" if column.whole else "ellipsis",
+            no_wrap=not column.whole,
+            # rich takes what is missing from folded columns alone: the others must leave them room.
+            max_width=column.most if terminal else None,
+        )
+    for row in rows:
+        table.add_row(*(Text(safe(row[i])) for i in shown))
+    with console.capture() as capture:
+        console.print(table)
+    sys.stdout.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+
+
+def safe(value: object) -> str:
+    """A value of the gateway's, escaped."""
+    return printable(str(value), limits.LOG_FIELD_CHARS)
+
+
+def short_identity(text: str) -> str:
+    """`web-1` for `web-1 (SHA256:…)`, and the first characters of a bare fingerprint: enough to tell keys apart."""
+    name, _, _ = text.partition(" (SHA256:")
+    return name[:16] + ".." if name.startswith("SHA256:") else name
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1000: `1.5 MB`."""
+    for unit in _UNITS[:-1]:
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: `3d 4h`, `5m 10s`."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0")) or "0s"
+
+
+def age(moment: Any, now: float) -> str:
+    """How long ago an RFC 3339 time was."""
+    at = datetime.fromisoformat(str(moment))
+    return span(max(0.0, (datetime.fromtimestamp(now, UTC) - at) / timedelta(seconds=1)))
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """Let `| head` end the command without a complaint."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain there.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,42 @@
+"""`ferry status`: the running gateway as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .output import print_json, quiet_pipe, safe, span
+
+
+def status(state: StateOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show the running gateway: addresses, counts, database, host keys.
+
+    Exit codes: 0 when a gateway answers, 1 when none is found.
+    """
+    document = find_gateway(state, config).get("status")
+    with quiet_pipe():
+        if as_json:
+            print_json(document)
+        else:
+            typer.echo("\n".join(describe(document)))
+
+
+def describe(status: dict[str, Any]) -> list[str]:
+    """The lines for people."""
+    listeners, counts, store = status["listeners"], status["counts"], status["store"]
+    kinds = ", ".join(f"{safe(kind)} {count}" for kind, count in sorted(counts["tunnels"].items()) if count)
+    tunnels = sum(counts["tunnels"].values())
+    rows = [("domain", safe(status["domain"]))]
+    rows += [(name, ", ".join(map(safe, listeners[name])) or "off") for name in ("ssh", "http", "https", "admin")]
+    rows += [
+        ("sessions", str(counts["sessions"])),
+        ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
+        ("database", "ok" if store["ok"] else f"failed: {safe(store['error'])}"),
+        ("state", safe(status["state"])),
+    ]
+    rows += [("host key", safe(key)) for key in status["host_keys"]]
+    draining = ", draining" if status["draining"] else ""
+    head = f"Ferry {safe(status['version'])}, up {span(status['uptime'])}, process {status['pid']}{draining}"
+    return [head, *(f"  {name:<9} {text}" for name, text in rows)]

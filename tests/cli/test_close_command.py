@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from console_commands import run, running
+from ferry.cli.close import close
+
+
+async def test_a_tunnel_by_name_and_a_session_by_id(tmp_path: Path) -> None:
+    where = ("--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state") as gateway:
+        tunnel = await run(close, "blog", *where)
+        assert tunnel.text.startswith("closed blog.example.com of web-1 (SHA256:")
+        session = await run(close, "s2", "--json", *where)
+        assert session.json["what"] == "session"
+        port = await run(close, "30042", *where)
+        assert port.text.startswith("closed port 30042 of ")
+        assert [t.id for t in gateway.open_tunnels] == ["t3cc", "t4dd"]
+        assert [s.id for s in gateway.open_sessions] == ["s1"]
+    assert (tunnel.code, session.code, port.code) == (0, 0, 0)
+
+
+async def test_a_session_says_whose_it_was(tmp_path: Path) -> None:
+    async with running(tmp_path / "state"):
+        result = await run(close, "s1", "--state", str(tmp_path / "state"))
+    assert result.text.startswith("closed session s1 of SHA256:")
+    assert result.text.endswith(" from 192.0.2.7:50122\n")
+
+
+async def test_what_is_not_there_fails_with_the_nearest(tmp_path: Path) -> None:
+    where = ("--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state") as gateway:
+        unknown = await run(close, "blgo", *where)
+        several = await run(close, "laptop", *where)
+        assert gateway.told == []
+    assert str(unknown.error) == "no tunnel is called 'blgo': did you mean blog?"
+    assert str(several.error) == "'laptop' means 2 tunnels: write which: laptop:22 (t3cc), laptop:80 (t4dd)"
+
+
+async def test_a_target_with_everything_in_it_goes_through_whole(tmp_path: Path) -> None:
+    async with running(tmp_path / "state"):
+        result = await run(close, "https://blog.example.com:8443/a?b=c#d%2F é", "--state", str(tmp_path / "state"))
+    assert result.text.startswith("closed blog.example.com ")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+from console_commands import run, running
+from ferry.cli.events import describe, events
+from small_gateway import SmallGateway
+
+
+def add(gateway: SmallGateway, name: str, **fields: object) -> None:
+    gateway.events.add(1_700_000_000.0, 20, name, fields)
+
+
+async def start(state: Path, *, as_json: bool = False) -> Process:
+    code = (
+        "from pathlib import Path; import ferry.cli.events as e, typer, sys\n"
+        f"try: e.events(follow=True, last=10, state=Path({str(state)!r}), as_json={as_json})\n"
+        "except typer.Exit as end: sys.exit(end.exit_code)\n"
+        "except e.FerryError as error: sys.exit(f'ferry: {error}')"
+    ).replace("e.FerryError", "__import__('ferry.errors').errors.FerryError")
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=PIPE)
+
+
+async def test_the_past(tmp_path: Path) -> None:
+    async with running(tmp_path / "state") as gateway:
+        for number in range(60):
+            add(gateway, "visit", target=f"/{number}\x1b[2J")
+        where = ("--state", str(tmp_path / "state"))
+        people = await run(events, *where)
+        assert len(people.lines) == 50
+        assert people.lines[-1] == "2023-11-14T22:13:20.000Z visit              target=/59\\x1b[2J"
+        machines = await run(events, "--json", "-n", "2", *where)
+        assert [json.loads(line)["target"] for line in machines.lines] == ["/58\\x1b[2J", "/59\\x1b[2J"]
+
+
+async def test_none_yet_prints_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path / "state"):
+        result = await run(events, "--state", str(tmp_path / "state"))
+    assert (result.code, result.text) == (0, "")
+
+
+async def test_following_shows_events_as_they_happen_until_the_gateway_stops(tmp_path: Path) -> None:
+    async with running(tmp_path / "state") as gateway:
+        add(gateway, "gateway.started")
+        process = await start(tmp_path / "state", as_json=True)
+        assert process.stdout
+        assert json.loads(await asyncio.wait_for(process.stdout.readline(), 10))["event"] == "gateway.started"
+        for name in ("tunnel.opened", "tunnel.closed"):
+            add(gateway, name, address="blog.example.com")
+            assert json.loads(await asyncio.wait_for(process.stdout.readline(), 10))["event"] == name
+    _, error = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, error) == (0, b"ferry: the gateway has stopped\n")
+
+
+async def test_ctrl_c_ends_following_quietly(tmp_path: Path) -> None:
+    async with running(tmp_path / "state") as gateway:
+        add(gateway, "gateway.started")
+        process = await start(tmp_path / "state")
+        assert process.stdout
+        assert await asyncio.wait_for(process.stdout.readline(), 10)
+        process.send_signal(signal.SIGINT)
+        _, error = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, error) == (130, b"")
+
+
+async def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
+    async with running(tmp_path / "state") as gateway:
+        add(gateway, "gateway.started")
+        reader, writer = os.pipe()
+        code = f"from pathlib import Path; from ferry.cli.events import events; events(follow=True, last=10, state=Path({str(tmp_path / 'state')!r}))"
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=writer, stderr=PIPE)
+        os.close(writer)
+        assert await asyncio.to_thread(os.read, reader, 4096)
+        os.close(reader)
+        add(gateway, "tunnel.opened")
+        _, error = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, error) == (0, b"")
+
+
+async def test_a_gateway_that_vanishes_is_an_error(tmp_path: Path) -> None:
+    """A server that breaks off in the middle of a chunk, as a killed process does."""
+    (tmp_path / "state").mkdir()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readline():
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n40\r\n{")
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "state" / "control.sock"):
+        process = await start(tmp_path / "state")
+        _, error = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 1
+    assert b"went away while it was asked" in error
+
+
+def test_a_warning_is_marked_and_empty_fields_are_left_out() -> None:
+    event = {"seq": 0, "time": "T", "level": "warning", "event": "events.dropped", "count": 3, "note": "", "x": None}
+    assert describe(event) == "T [warning] events.dropped     count=3"

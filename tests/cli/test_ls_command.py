@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+from console_commands import run, running
+from ferry.cli.ls import ls
+from ferry.errors import InvalidInput
+from small_gateway import SmallGateway, session, tunnel
+
+
+async def test_tunnels_in_a_pipe_are_whole_and_plain(tmp_path: Path) -> None:
+    long = "a" * 63 + "." + "b" * 63 + ".example.com"
+    gateway = SmallGateway()
+    gateway.open_tunnels.append(tunnel("t5", "http", long, f"https://{long}:8443", identity="[red]x\x1b[2J"))
+    async with running(tmp_path / "state", gateway):
+        result = await run(ls, "--state", str(tmp_path / "state"))
+    head, blog, port, alias, _, last = result.lines
+    assert head.split() == ["TUNNEL", "IDENTITY", "OPEN", "VISITS", "IN", "OUT", "SESSION", "FROM", "ID"]
+    assert blog.split()[:2] == ["https://blog.example.com", "web-1"]
+    assert "  3  1.5 MB  20 B  s1" in blog
+    assert port.startswith("tcp://example.com:30042 ")
+    assert alias.startswith("laptop:22 ")
+    assert last.startswith(f"https://{long}:8443  [red]x\\x1b[2J  ")
+    assert "\x1b" not in result.text
+    assert all(line == line.rstrip() for line in result.lines)
+
+
+async def test_sessions_and_names(tmp_path: Path) -> None:
+    where = ("--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state"):
+        sessions = await run(ls, "--sessions", *where)
+        names = await run(ls, "--names", *where)
+    assert "s1" in sessions.lines[1]
+    assert "blog.example.com, laptop:22  SSH-2.0-OpenSSH_9.2\\x1b[2J" in sessions.lines[1]
+    assert "SHA256:n4bQgYhMf.." in sessions.lines[1]
+    assert [line.split()[0] for line in names.lines] == ["NAME", "blog.example.com", "port"]
+    assert names.lines[1].endswith("ago  yes   asked for")
+
+
+async def test_json(tmp_path: Path) -> None:
+    where = ("--json", "--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state"):
+        assert [t["id"] for t in (await run(ls, *where)).json] == ["t1aa", "t2bb", "t3cc", "t4dd"]
+        assert [s["id"] for s in (await run(ls, "--sessions", *where)).json] == ["s1", "s2"]
+        assert [n["key"] for n in (await run(ls, *where, "--names")).json] == ["http:blog.example.com", "tcp::30042"]
+
+
+async def test_nothing_to_list_says_so(tmp_path: Path) -> None:
+    where = ("--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state", SmallGateway([], [], [])):
+        assert (await run(ls, *where)).text == "no tunnels\n"
+        assert (await run(ls, "--sessions", *where)).text == "nobody is connected\n"
+        assert (await run(ls, "--names", *where)).text == "no names\n"
+        assert (await run(ls, "--json", *where)).json == []
+
+
+async def test_two_lists_at_once_are_refused() -> None:
+    assert isinstance((await run(ls, "--names", "--sessions")).error, InvalidInput)
+
+
+async def test_on_a_terminal_of_80_columns_no_line_is_longer(tmp_path: Path) -> None:
+    gateway = SmallGateway()
+    gateway.open_tunnels.append(tunnel("t5", "http", "x", f"https://{'a' * 63}.example.com:8443", identity="y" * 60))
+    gateway.open_sessions.append(session("s3", ["blog.example.com"] * 12))
+    async with running(tmp_path / "state", gateway):
+        for option in ("{'sessions': False, 'names': False}", "{'sessions': True, 'names': False}"):
+            text = await asyncio.to_thread(_on_terminal, tmp_path / "state", option)
+            lines = text.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+            assert lines[0].split()[0] in ("TUNNEL", "SESSION")
+            assert "CLIENT" not in text  # optional columns
+            assert max(map(len, lines)) <= 80, text
+            assert "blog.example.com" in text
+            if "TUNNEL " in lines[0]:
+                folded = "".join(line.split()[0] for line in lines[5:])
+                assert f"https://{'a' * 63}.example.com:8443" in folded
+
+
+def _on_terminal(state: Path, option: str) -> str:
+    """What `ls` prints on a terminal of 80 columns."""
+    ours, its = pty.openpty()
+    ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    code = f"from pathlib import Path; from ferry.cli.ls import ls; ls(**{option}, state=Path({str(state)!r}))"
+    environ = {"TERM": "xterm", "PATH": os.environ["PATH"]}
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=its, stdout=its, stderr=its, env=environ)
+    os.close(its)
+    text = b""
+    with contextlib.suppress(OSError):  # EIO: the process has closed the terminal
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    os.close(ours)
+    assert process.wait(10) == 0, text
+    return text.decode()

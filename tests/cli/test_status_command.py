@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from console_commands import run, running
+from ferry.cli.output import size, span
+from ferry.cli.status import status
+from ferry.errors import FerryError
+from small_gateway import KEY, SmallGateway
+
+
+async def test_for_people(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    async with running(folder):
+        result = await run(status, "--state", str(folder))
+    assert result.lines == [
+        "Ferry 0.1.0, up 1d 2h, process 4711",
+        "  domain    example.com",
+        "  ssh       127.0.0.1:2222, [::1]:2222",
+        "  http      127.0.0.1:8080",
+        "  https     off",
+        "  admin     off",
+        "  sessions  2",
+        "  tunnels   4 (alias 2, http 1, tcp 1)",
+        "  database  ok",
+        "  state     /var/lib/ferry",
+        f"  host key  ED25519 {KEY}",
+    ]
+    assert result.code == 0
+
+
+async def test_trouble_is_told_and_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    async with running(folder, SmallGateway(draining=True, store_error="disk \x1b[2J full", open_tunnels=[])):
+        result = await run(status, "--state", str(folder))
+    assert result.lines[0].endswith("process 4711, draining")
+    assert "  database  failed: disk \\x1b[2J full" in result.lines
+    assert "  tunnels   0" in result.lines
+
+
+async def test_json_is_one_document(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    async with running(folder):
+        result = await run(status, "--json", "--state", str(folder))
+    assert result.json["counts"] == {"sessions": 2, "tunnels": {"http": 1, "tls": 0, "tcp": 1, "alias": 2}}
+
+
+async def test_no_gateway_lists_where_it_looked(tmp_path: Path) -> None:
+    result = await run(status, "--state", str(tmp_path))
+    assert type(result.error) is FerryError  # exit 1; see ferry.cli.main
+    assert str(tmp_path) in str(result.error)
+
+
+async def test_it_starts_quickly_without_the_gateways_libraries(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    code = (
+        "import sys; from ferry.cli import client, close, events, ls, status;"
+        f"from pathlib import Path; status.status(state=Path({str(folder)!r}));"
+        "print(sorted(set(sys.modules) & {'fastapi', 'sqlalchemy', 'asyncssh', 'structlog', 'uvicorn', 'prometheus_client', 'asyncio'}))"
+    )
+    async with running(folder):
+        import asyncio
+
+        result = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=dict(os.environ),
+        )
+    assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (150_400_000, "150 MB"), (999_600, "1.0 MB"), (3e15, "3000.0 TB")],
+)  # fmt: skip
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (3600, "1h"), (3661, "1h 1m"), (93784, "1d 2h"), (86400, "1d")]
+)  # fmt: skip
+def test_spans(seconds: float, text: str) -> None:
+    assert span(seconds) == text

@@ -1,0 +1,143 @@
+"""The writer against real pipes: one that is read, one that nobody reads, one whose reader has left."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ferry.observe.events import Event
+from ferry.observe.render import human_lines, json_lines
+from ferry.observe.writer import LogWriter
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        with contextlib.suppress(OSError):  # the test may have closed it
+            os.close(fd)
+
+
+def event(number: int = 0, name: str = "tunnel.opened", **fields: object) -> Event:
+    return Event(number, 1_700_000_000.0, 20, name, {"number": number, **fields})
+
+
+def read_lines(fd: int) -> list[dict[str, object]]:
+    with open(fd, "rb", closefd=False) as stream:
+        return [json.loads(line) for line in stream]
+
+
+def test_lines_arrive_in_order_and_close_waits_for_them(pipe: tuple[int, int]) -> None:
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    for number in range(100):
+        log.put(event(number))
+    assert log.close()
+    os.close(pipe[1])
+    assert [line["number"] for line in read_lines(pipe[0])] == list(range(100))
+    assert log.dropped == 0
+
+
+def test_a_pipe_that_nobody_reads_drops_lines_and_says_how_many_once_it_flows(pipe: tuple[int, int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=50)
+    total = 2000
+    for number in range(total):
+        log.put(event(number, text="x" * 100))  # far more than pipe and queue hold; returns all the same
+    assert log.dropped > total - 50 - 4096 // 100
+    got: list[dict[str, object]] = []
+    reading = threading.Thread(target=lambda: got.extend(read_lines(pipe[0])))
+    reading.start()
+    assert log.close(10)
+    os.close(pipe[1])
+    reading.join(10)
+    told = [line["count"] for line in got if line["event"] == "log.dropped"]
+    assert told == [log.dropped]
+    assert len(got) - 1 + log.dropped == total
+
+
+def test_close_gives_up_on_a_stalled_pipe(pipe: tuple[int, int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    for number in range(200):
+        log.put(event(number, text="x" * 100))
+    assert not log.close(0.05)
+    reader = threading.Thread(target=read_lines, args=(pipe[0],))  # lets the thread end, and the fixture close
+    reader.start()
+    assert log.close(10)
+    os.close(pipe[1])
+    reader.join(10)
+
+
+def test_a_reader_that_left_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+    os.close(pipe[0])
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    for number in range(3):
+        log.put(event(number))
+    assert log.close()
+    assert log.dropped == 3
+
+
+def test_a_full_disk_tears_no_line() -> None:
+    """/dev/full answers every write with ENOSPC."""
+    fd = os.open("/dev/full", os.O_WRONLY)
+    try:
+        log = LogWriter(fd, json_lines(), now=lambda: 0.0)
+        log.put(event())
+        assert log.close()
+        assert log.dropped == 1
+    finally:
+        os.close(fd)
+
+
+def test_a_pipe_that_takes_half_a_line_gets_the_rest_when_there_is_room(pipe: tuple[int, int]) -> None:
+    """It was made non-blocking, as another process does to a terminal that it shares with us."""
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(pipe[1], False)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    for number in range(10):
+        log.put(event(number, list=["y" * 400] * 20))
+    got: list[dict[str, object]] = []
+    reading = threading.Thread(target=lambda: got.extend(read_lines(pipe[0])))
+    reading.start()
+    assert log.close(10)
+    os.close(pipe[1])
+    reading.join(10)
+    assert [line["number"] for line in got] == list(range(10))
+
+
+def test_a_field_that_cannot_be_shown_is_reported_and_logging_goes_on(pipe: tuple[int, int]) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    log.put(event(1, bad=Broken()))
+    log.put(event(2))
+    assert log.close()
+    os.close(pipe[1])
+    assert [line["event"] for line in read_lines(pipe[0])] == ["report.failed", "tunnel.opened"]
+
+
+def test_human_lines_escape_and_can_be_taken_apart() -> None:
+    line = human_lines(colour=False)(event(5, target="/a b\x1b[31m", note="", session=None, quote='say "x"'))
+    assert line == (
+        '2023-11-14T22:13:20.000Z [info   ] tunnel.opened      number=5 target="/a b\\x1b[31m" quote="say \\"x\\""'
+    )
+
+
+def test_human_lines_have_colour_on_a_terminal_only() -> None:
+    assert "\x1b[" in human_lines(colour=True)(event())
+    assert "\x1b[" not in human_lines(colour=False)(event())
+
+
+def test_a_traceback_keeps_its_lines_and_none_of_its_escapes() -> None:
+    broken = event(1, traceback="Traceback:\n  line\nValueError: \x1b[2J")
+    assert human_lines(colour=False)(broken).splitlines()[1:] == ["  Traceback:", "    line", "  ValueError: \\x1b[2J"]
+    assert json.loads(json_lines()(broken))["traceback"] == "Traceback:\n  line\nValueError: \\x1b[2J"

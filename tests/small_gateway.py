@@ -1,0 +1,113 @@
+"""A gateway as small as `ConsoleState` allows, for tests of the API and of the commands that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from ferry.console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
+from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.observe.events import EventRing
+from ferry.observe.metrics import Metrics
+from ferry.registry.contract import StoreUnavailable
+
+STARTED = 1_700_000_000.0
+KEY = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"
+
+
+def tunnel(id: str, kind: str, address: str, url: str | None, *, session: str = "s1", **more: object) -> TunnelInfo:  # noqa: A002 - the field's name
+    fields: dict[str, object] = {"identity": f"web-1 ({KEY})", "peer": "192.0.2.7:50122", "since": STARTED}
+    fields |= {"up": 1_500_000, "down": 20, "visits": 3} | more
+    return TunnelInfo.model_validate(
+        {"id": id, "kind": kind, "address": address, "url": url, "session": session, **fields}
+    )
+
+
+def session(id: str, tunnels: list[str]) -> SessionInfo:  # noqa: A002 - the field's name
+    return SessionInfo(
+        id=id, identity=KEY, peer="192.0.2.7:50122", client_version="SSH-2.0-OpenSSH_9.2\x1b[2J", since=STARTED,
+        tunnels=tunnels, up=1, down=2,
+    )  # fmt: skip
+
+
+def name(key: str, owner: str = "i1", *, live: bool = False) -> NameInfo:
+    address = Address.from_key(key)
+    return NameInfo(
+        key=key, address=str(address), kind=address.kind.value, owner=owner, owner_name=f"web-1 ({KEY})",
+        derived=False, created=STARTED, last_used=STARTED, live=live,
+    )  # fmt: skip
+
+
+def _tunnels() -> list[TunnelInfo]:
+    return [
+        tunnel("t1aa", "http", "blog.example.com", "https://blog.example.com"),
+        tunnel("t2bb", "tcp", "port 30042", "tcp://example.com:30042", session="s2"),
+        tunnel("t3cc", "alias", "laptop:22", None),
+        tunnel("t4dd", "alias", "laptop:80", None),
+    ]
+
+
+@dataclass
+class SmallGateway:
+    """Keeps what it is given; closing takes things out of its lists."""
+
+    open_tunnels: list[TunnelInfo] = field(default_factory=_tunnels)
+    open_sessions: list[SessionInfo] = field(
+        default_factory=lambda: [session("s1", ["blog.example.com", "laptop:22"]), session("s2", ["port 30042"])]
+    )
+    reserved: list[NameInfo] = field(
+        default_factory=lambda: [name("http:blog.example.com", live=True), name("tcp::30042", "i2")]
+    )
+    draining: bool = False
+    store_error: str = ""
+    events: EventRing = field(default_factory=EventRing)
+    counted: Metrics = field(default_factory=lambda: Metrics(version="0.1.0", started=STARTED))
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        return self.counted.registry
+
+    def status(self) -> Status:
+        return Status(
+            version="0.1.0", pid=4711, domain="example.com", state="/var/lib/ferry", started=STARTED, uptime=93784.5,
+            draining=self.draining,
+            listeners=Listeners(ssh=["127.0.0.1:2222", "[::1]:2222"], http=["127.0.0.1:8080"], https=[], admin=[]),
+            counts=Counts(sessions=len(self.open_sessions), tunnels=dict(self._kinds())),
+            store=Store(ok=not self.store_error, error=self.store_error),
+            host_keys=[f"ED25519 {KEY}"],
+        )  # fmt: skip
+
+    def _kinds(self) -> Iterator[tuple[str, int]]:
+        for kind in ("http", "tls", "tcp", "alias"):
+            yield kind, sum(t.kind == kind for t in self.open_tunnels)
+
+    def tunnels(self) -> list[TunnelInfo]:
+        return list(self.open_tunnels)
+
+    def sessions(self) -> list[SessionInfo]:
+        return list(self.open_sessions)
+
+    async def names(self, identity: IdentityId | None) -> list[NameInfo]:
+        if self.store_error:
+            raise StoreUnavailable(self.store_error)
+        return [n for n in self.reserved if identity in (None, n.owner)]
+
+    async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
+        before = len(self.open_tunnels)
+        self.open_tunnels = [t for t in self.open_tunnels if t.id != tunnel]
+        self.told.append(reason)
+        return len(self.open_tunnels) < before
+
+    async def close_session(self, session: SessionId, reason: str) -> bool:
+        before = len(self.open_sessions)
+        self.open_sessions = [s for s in self.open_sessions if s.id != session]
+        self.told.append(reason)
+        return len(self.open_sessions) < before
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        before = len(self.reserved)
+        self.reserved = [n for n in self.reserved if (n.key, n.owner) != (address.key, owner)]
+        return len(self.reserved) < before
