@@ -11,10 +11,14 @@ from ferry.errors import FerryError, InvalidInput, StartupError
 
 from .ca import ca
 from .check_config import check_config
+from .close import close
 from .docs import docs
+from .events import events
 from .init import init
 from .install_service import install_service
+from .ls import ls
 from .serve import serve
+from .status import status
 
 EXIT_FAILED = 1
 EXIT_INVALID = 2
@@ -47,6 +51,10 @@ def root(
 
 
 app.command("serve")(serve)
+app.command("status")(status)
+app.command("ls")(ls)
+app.command("close")(close)
+app.command("events")(events)
 app.command("check-config")(check_config)
 app.command("init")(init)
 app.command("install-service")(install_service)
