@@ -260,6 +260,7 @@ async def test_reservations_are_listed_oldest_first(registry: Registry) -> None:
     await won(registry, BLOG, ANN, 10)
     await won(registry, ALIAS, BOB, 5)
     assert [r.address for r in await registry.reservations(ANN.id)] == [BLOG, PORT]
+    assert [r.address for r in await registry.reservations(None)] == [ALIAS, BLOG, PORT]
 
 
 async def test_renew_keeps_what_a_worker_serves_and_nothing_else(registry: Registry) -> None:

@@ -145,8 +145,8 @@ class Registry(Protocol):
         ...
 
     async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
-        """(`owner` None: of everybody.) Everything `owner` has reserved, oldest first; also what rests, or rested and was taken by nobody since
-        (`last_used` tells)."""
+        """Everything `owner` has reserved (None: everybody), oldest first; also what rests, or rested and was taken by
+        nobody since (`last_used` tells)."""
         ...
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:

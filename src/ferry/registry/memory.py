@@ -76,8 +76,8 @@ class MemoryRegistry:
         standing = self._standing(address)
         return standing.reservation if in_force(standing, now=now, keep=keep) else None
 
-    async def reservations(self, owner: IdentityId) -> list[Reservation]:
-        mine = [found for found in self._reservations.values() if found.owner == owner]
+    async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
+        mine = [found for found in self._reservations.values() if owner in (None, found.owner)]
         return sorted(mine, key=lambda found: (found.created, found.address.key))
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, Identity, SessionId, TunnelId
 from ferry.policy.grants import Grant
 from ferry.streams import Sink, Stream, Tap
@@ -88,13 +89,25 @@ class Routes:
     by_host: dict[str, Tunnel] = field(default_factory=dict)
     """`http` tunnels by lower-case hostname: the hot path's one look-up."""
 
+    seen_hosts: dict[str, None] = field(default_factory=dict)
+    """Hostnames that are somebody's or were served lately, at most HOSTS_SEEN: for whom a certificate may be made
+    although nobody is connected now. The oldest is forgotten first."""
+
     def add(self, tunnel: Tunnel) -> Tunnel | None:
         """Make `tunnel` the one that answers at its address."""
         previous = self.by_address.get(tunnel.address)
         self.by_address[tunnel.address] = tunnel
         if tunnel.address.kind == "http":
             self.by_host[tunnel.address.name] = tunnel
+            self.note_host(tunnel.address.name)
         return previous
+
+    def note_host(self, host: str) -> None:
+        """Remember that `host` is somebody's."""
+        self.seen_hosts.pop(host, None)
+        self.seen_hosts[host] = None
+        if len(self.seen_hosts) > HOSTS_SEEN:
+            del self.seen_hosts[next(iter(self.seen_hosts))]
 
     def remove(self, tunnel: Tunnel) -> bool:
         """Forget `tunnel`, unless a newer one has its address already. True if it was current."""

@@ -18,7 +18,7 @@ class Identities:
         self._store = store
 
     async def identity_for_key(
-        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
+        self, fingerprint: Fingerprint, algorithm: str, name: str | None, now: float
     ) -> Identity:
         """Whose key this is. Only for a key that has signed: this call makes what is missing.
 

@@ -54,9 +54,12 @@ class SqlRegistry:
         standing = await self._store.run(lambda connection: _standing(connection, address))
         return standing.reservation if in_force(standing, now=now, keep=keep) else None
 
-    async def reservations(self, owner: IdentityId) -> list[Reservation]:
+    async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
         def transaction(connection: Connection) -> list[Reservation]:
-            rows = connection.execute(sql.RESERVATIONS_OF, {"owner_": owner})
+            if owner is None:
+                rows = connection.execute(sql.ALL_RESERVATIONS)
+            else:
+                rows = connection.execute(sql.RESERVATIONS_OF, {"owner_": owner})
             return [_reservation(Address.from_key(row[0]), row[1:]) for row in rows]
 
         return await self._store.run(transaction)

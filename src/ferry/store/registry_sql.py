@@ -58,18 +58,15 @@ STANDING: Final = (
 )
 """One row: the five columns of the reservation, then the five of the lease, each None where there is none."""
 
-RESERVATIONS_OF: Final = (
-    select(
-        reservations.c.address,
-        reservations.c.owner,
-        reservations.c.owner_name,
-        reservations.c.derived,
-        reservations.c.created,
-        reservations.c.last_used,
-    )
-    .where(reservations.c.owner == _text("owner_"))
-    .order_by(reservations.c.created, reservations.c.address)
-)
+ALL_RESERVATIONS: Final = select(
+    reservations.c.address,
+    reservations.c.owner,
+    reservations.c.owner_name,
+    reservations.c.derived,
+    reservations.c.created,
+    reservations.c.last_used,
+).order_by(reservations.c.created, reservations.c.address)
+RESERVATIONS_OF: Final = ALL_RESERVATIONS.where(reservations.c.owner == _text("owner_"))
 IN_FORCE_OF: Final = (
     select(func.count()).select_from(reservations).where(reservations.c.owner == _text("owner_"), or_(_kept, _live))
 )

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ferry import limits
-from ferry.names import Endpoint, Fingerprint, Identity, IdentityId, SessionId, printable
+from ferry.names import Fingerprint, Identity, IdentityId, SessionId, printable
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 from ferry.tasks import spawn
@@ -44,7 +44,7 @@ class SessionRow:
 
 
 class Sessions:
-    """Rows about sessions. `started` and `ended` never wait: what cannot be written now is kept, up to a bound."""
+    """Rows about sessions. `session_started` and `session_ended` never wait: what cannot be written now is kept, up to a bound."""
 
     def __init__(self, store: Store, report: Report) -> None:
         self._store = store
@@ -55,14 +55,16 @@ class Sessions:
         self.dropped = 0
         """Rows that were lost because the queue was full, since the start."""
 
-    def started(self, session: SessionId, identity: Identity, peer: Endpoint, client_version: str, now: float) -> None:
-        """A session began. `client_version` comes from the network and is stored escaped."""
+    def session_started(
+        self, session: SessionId, identity: Identity, peer: str, client_version: str, now: float
+    ) -> None:
+        """A session began, from the address `peer`. `client_version` comes from the network and is stored escaped."""
         self._add(
             {
                 "id": session,
                 "identity": identity.id,
                 "fingerprint": identity.fingerprint,
-                "address": peer.host,
+                "address": peer,
                 "client_version": printable(client_version),
                 "started": now,
                 "up": 0,
@@ -70,7 +72,7 @@ class Sessions:
             }
         )
 
-    def ended(self, session: SessionId, reason: str, *, up: int, down: int, now: float) -> None:
+    def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None:
         """A session ended."""
         self._add({"id_": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
 

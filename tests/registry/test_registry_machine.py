@@ -1,0 +1,218 @@
+"""Any sequence of calls, on both engines at once: they must agree, and a tiny model checks what must never happen."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
+from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
+from ferry.registry.memory import MemoryRegistry
+from ferry.report import nothing
+from ferry.store.engine import Store
+from ferry.store.registry import SqlRegistry
+
+T = TypeVar("T")
+
+KEEP, REST = 20.0, 10.0
+ADDRESSES = [
+    Address(Kind.HTTP, "a.example.com"),
+    Address(Kind.HTTP, "b.example.com"),
+    Address(Kind.TCP, "", 30001),
+    Address(Kind.ALIAS, "laptop", 22),
+]
+PEOPLE = [Identity(IdentityId(n), n if n == "ann" else None, Fingerprint(f"SHA256:{n}")) for n in ("ann", "bob", "cy")]
+WORKERS = [WorkerId("w1"), WorkerId("w2")]
+
+addresses = st.sampled_from(ADDRESSES)
+people = st.sampled_from(PEOPLE)
+workers = st.sampled_from(WORKERS)
+terms = st.builds(
+    Terms,
+    keep=st.just(KEEP),
+    rest=st.just(REST),
+    reserve=st.booleans(),
+    derived=st.booleans(),
+    max_reservations=st.integers(0, 3),
+    network=st.sampled_from(["", "192.0.2.0/24"]),
+    max_per_network_day=st.none() | st.integers(0, 4),
+)
+
+
+class Engines(RuleBasedStateMachine):
+    """Both engines under the same calls, and a model of who holds what: address → (owner, generation)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.now = 0.0
+        self.generation = 0
+        self.live: dict[Address, tuple[IdentityId, int, WorkerId]] = {}
+        self.reserved: dict[Address, tuple[IdentityId, float]] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        self.memory = MemoryRegistry()
+        self._open()
+
+    def _open(self) -> None:
+        self.store = self._await(Store.open(Path(self.folder.name) / "ferry.db", report=nothing))
+        self.sql = SqlRegistry(self.store)
+
+    def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(coroutine)
+
+    def _same(self, ours: Coroutine[Any, Any, T], theirs: Coroutine[Any, Any, T]) -> T:
+        one, other = self._await(ours), self._await(theirs)
+        assert one == other
+        return one
+
+    def _safe_from(self, address: Address, who: IdentityId) -> bool:
+        """Whether the model says that nobody else may get at this address, whatever the terms."""
+        if address in self.live and self.live[address][0] != who:
+            return True
+        owner, until = self.reserved.get(address, (who, 0.0))
+        return owner != who and (address in self.live or self.now < until + REST or self.now <= until)
+
+    @rule(seconds=st.integers(1, 15))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule()
+    def a_day_passes(self) -> None:
+        self.now += 86400
+
+    @rule(address=addresses, who=people, worker=workers, terms=terms)
+    def claim(self, address: Address, who: Identity, worker: WorkerId, terms: Terms) -> None:
+        answer = self._same(
+            self.memory.claim(address, who, worker, now=self.now, terms=terms),
+            self.sql.claim(address, who, worker, now=self.now, terms=terms),
+        )
+        safe = self._safe_from(address, who.id)
+        if isinstance(answer, Taken):
+            assert safe or answer.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT)
+            return
+        assert isinstance(answer, Claimed)
+        assert not safe
+        assert answer.lease.generation > self.generation
+        self.generation = answer.lease.generation
+        before = self.live.get(address)
+        assert (answer.displaced.generation if answer.displaced else None) == (before[1] if before else None)
+        self.live[address] = (who.id, self.generation, worker)
+        self.reserved.pop(address, None)
+        if answer.reserved:
+            self.reserved[address] = (who.id, self.now + KEEP)
+
+    @rule(address=addresses, age=st.integers(0, 1), terms=terms)
+    def reserve(self, address: Address, age: int, terms: Terms) -> None:
+        generation = self._generation_of(address) - age
+        done = self._same(
+            self.memory.reserve(address, generation, now=self.now, terms=terms),
+            self.sql.reserve(address, generation, now=self.now, terms=terms),
+        )
+        assert not (done and age)
+        if done and address not in self.reserved:
+            self.reserved[address] = (self.live[address][0], self.now + KEEP)
+
+    @rule(address=addresses, age=st.integers(0, 1))
+    def release(self, address: Address, age: int) -> None:
+        generation = self._generation_of(address) - age
+        done = self._same(
+            self.memory.release(address, generation, now=self.now),
+            self.sql.release(address, generation, now=self.now),
+        )
+        assert done == (address in self.live and not age)
+        if done:
+            self._used(address)
+            del self.live[address]
+
+    @rule(address=addresses, who=people)
+    def free(self, address: Address, who: Identity) -> None:
+        done = self._same(self.memory.free(address, who.id), self.sql.free(address, who.id))
+        if done:
+            assert self.reserved.pop(address)[0] == who.id
+
+    @rule(worker=workers)
+    def renew(self, worker: WorkerId) -> None:
+        self._same(self.memory.renew(worker, now=self.now), self.sql.renew(worker, now=self.now))
+        for address, (_, _, served_by) in self.live.items():
+            if served_by == worker:
+                self._used(address)
+
+    @rule(worker=st.none() | workers)
+    def retire(self, worker: WorkerId | None) -> None:
+        gone = [address for address, (_, _, served_by) in self.live.items() if worker in (None, served_by)]
+        ended = self._same(self.memory.retire(worker, now=self.now), self.sql.retire(worker, now=self.now))
+        assert ended == len(gone)
+        for address in gone:
+            self._used(address)
+            del self.live[address]
+
+    @rule()
+    def prune(self) -> None:
+        over = {
+            address
+            for address, (_, until) in self.reserved.items()
+            if address not in self.live and until < self.now and until + REST <= self.now
+        }
+        gone = self._same(
+            self.memory.prune(now=self.now, keep=KEEP, rest=REST), self.sql.prune(now=self.now, keep=KEEP, rest=REST)
+        )
+        assert gone == len(over)
+        for address in over:
+            del self.reserved[address]
+
+    @rule()
+    def restart(self) -> None:
+        self._await(self.store.close())
+        self._open()
+
+    @invariant()
+    def both_tell_the_same_and_it_is_what_the_model_holds(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for address in ADDRESSES:
+            lease = self._same(self.memory.lookup(address), self.sql.lookup(address))
+            assert (lease and (lease.owner, lease.generation, lease.worker)) == self.live.get(address)
+            found = self._same(
+                self.memory.reservation(address, now=self.now, keep=KEEP),
+                self.sql.reservation(address, now=self.now, keep=KEEP),
+            )
+            owner, until = self.reserved.get(address, (None, 0.0))
+            in_force = owner is not None and (address in self.live or self.now <= until)
+            assert (found.owner if found else None) == (owner if in_force else None)
+        everybodys = self._same(self.memory.reservations(None), self.sql.reservations(None))
+        assert {r.address: r.owner for r in everybodys} == {a: owner for a, (owner, _) in self.reserved.items()}
+        network = "192.0.2.0/24"
+        since = self.now - 86400
+        self._same(
+            self.memory.reservations_from_network(network, since=since),
+            self.sql.reservations_from_network(network, since=since),
+        )
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self._await(self.store.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def _generation_of(self, address: Address) -> int:
+        return self.live[address][1] if address in self.live else self.generation
+
+    def _used(self, address: Address) -> None:
+        if address in self.reserved and self.reserved[address][0] == self.live[address][0]:
+            self.reserved[address] = (self.live[address][0], self.now + KEEP)
+
+
+TestEngines = Engines.TestCase
+TestEngines.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
