@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ class Sessions:
         self._store = store
         self._report = report
         self._queue: deque[dict[str, Any]] = deque()
+        self._turn = asyncio.Lock()  # a start that has to wait for a second try must not be overtaken by its end
         self._writing = False
         self._dropped_in_a_row = 0
         self.dropped = 0
@@ -78,8 +80,9 @@ class Sessions:
 
     async def flush(self) -> None:
         """Write what waits, for a clean stop. Raises StoreUnavailable if that cannot be done."""
-        while self._queue:
-            await self._write_batch()
+        async with self._turn:
+            while self._queue:
+                await self._write_batch()
         if self._dropped_in_a_row > 1:
             self._report("store.dropped", rows=self._dropped_in_a_row - 1)
         self._dropped_in_a_row = 0

@@ -1,0 +1,215 @@
+"""The one door to the database: batches, failures, and what a file must look like."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+
+from ferry import limits
+from ferry.errors import StartupError
+from ferry.registry.contract import StoreUnavailable
+from ferry.store.engine import Store
+from ferry.store.tables import secrets
+
+
+class Reports:
+    """Keeps what was reported."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        self.seen.append((event, fields))
+
+    @property
+    def events(self) -> list[str]:
+        return [name for name, _ in self.seen]
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, reports: Reports) -> AsyncIterator[Store]:
+    async with await Store.open(tmp_path / "ferry.db", report=reports, busy_seconds=0.05) as opened:
+        yield opened
+
+
+def put(connection: Connection, name: str) -> None:
+    connection.execute(insert(secrets).values(name=name, value=b""))
+
+
+def names(connection: Connection) -> set[str]:
+    return set(connection.scalars(select(secrets.c.name)))
+
+
+async def test_folder_and_files_are_for_their_owner_only(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "state" / "ferry.db"
+    async with await Store.open(path, report=reports) as store:
+        await store.run(lambda connection: put(connection, "x"))
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert files == {"ferry.db": 0o600, "ferry.db-wal": 0o600, "ferry.db-shm": 0o600}
+
+
+async def test_settings_of_the_connection(store: Store) -> None:
+    def settings(connection: Connection) -> list[object]:
+        asked = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "journal_size_limit")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in asked]
+
+    assert await store.run(settings) == ["wal", 1, 1, 50, limits.STORE_WAL_BYTES]
+
+
+async def test_one_that_raises_is_undone_alone(store: Store) -> None:
+    def fails(connection: Connection) -> None:
+        put(connection, "half")
+        raise ValueError("no")
+
+    outcomes = await asyncio.gather(
+        store.run(lambda connection: put(connection, "first")),
+        store.run(lambda connection: put(connection, "second")),
+        store.run(fails),
+        store.run(lambda connection: put(connection, "second")),  # breaks the primary key
+        store.run(lambda connection: put(connection, "third")),
+        return_exceptions=True,
+    )
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "NoneType", "NoneType", "ValueError", "IntegrityError", "NoneType",
+    ]  # fmt: skip
+    assert await store.run(names) == {"first", "second", "third"}
+    assert store.healthy
+
+
+async def test_a_storm_costs_few_commits(store: Store) -> None:
+    commits: list[object] = []
+
+    def watch(connection: Connection) -> None:
+        event.listen(connection.engine, "commit", commits.append)
+
+    await store.run(watch)
+    await asyncio.gather(*(store.run(lambda c, n=n: put(c, f"n{n}")) for n in range(1000)))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
+    assert len(await store.run(names)) == 1000
+    assert len(commits) <= 2 + 1000 / limits.STORE_BATCH + 2
+
+
+async def test_nothing_is_acknowledged_before_its_commit(store: Store, tmp_path: Path) -> None:
+    await store.run(lambda connection: put(connection, "x"))
+    with sqlite3.connect(tmp_path / "ferry.db") as other:
+        assert other.execute("SELECT name FROM secrets").fetchall() == [("x",)]
+    other.close()
+
+
+async def test_a_locked_database_fails_and_recovers(store: Store, tmp_path: Path, reports: Reports) -> None:
+    other = sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    outcomes = await asyncio.gather(
+        *(store.run(lambda connection: put(connection, "x")) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+    assert not store.healthy
+    other.execute("ROLLBACK")
+    other.close()
+    await store.run(lambda connection: put(connection, "x"))
+    assert store.healthy
+    assert reports.seen == [("store.failed", {"error": "database is locked"}), ("store.recovered", {})]
+
+
+async def test_a_full_disk_fails_the_whole_batch_and_recovers(store: Store, reports: Reports) -> None:
+    """SQLite's own page limit gives the same SQLITE_FULL as a full disk; it ends with the connection."""
+
+    def fill(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite raises it to the size it has now
+        connection.execute(insert(secrets).values(name="big", value=bytes(1_000_000)))
+
+    outcomes = await asyncio.gather(
+        store.run(lambda connection: put(connection, "alone")),
+        store.run(lambda connection: put(connection, "before")),
+        store.run(fill),
+        store.run(lambda connection: put(connection, "after")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreUnavailable] * 3]
+    assert reports.seen == [("store.failed", {"error": "database or disk is full"})]
+    await store.run(lambda connection: put(connection, "later"))
+    assert await store.run(names) == {"alone", "later"}
+    assert reports.events == ["store.failed", "store.recovered"]
+
+
+async def test_what_waits_is_written_before_the_close(tmp_path: Path, reports: Reports) -> None:
+    store = await Store.open(tmp_path / "ferry.db", report=reports)
+    writes = [asyncio.ensure_future(store.run(lambda c, n=n: put(c, f"n{n}"))) for n in range(50)]  # type: ignore[misc]  # as above
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*writes)
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.run(names)
+    assert not (tmp_path / "ferry.db-wal").exists()  # SQLite's sign that the last connection ended in good order
+
+
+async def test_a_cancelled_caller_has_written_nothing_or_is_undone(store: Store) -> None:
+    def undo(connection: Connection, name: str) -> None:
+        connection.execute(secrets.delete().where(secrets.c.name == name))
+
+    def write(connection: Connection) -> str:
+        put(connection, "x")
+        return "x"
+
+    running = asyncio.ensure_future(store.run(write, undo=undo))
+    waiting = asyncio.ensure_future(store.run(lambda connection: put(connection, "y")))
+    await asyncio.sleep(0)
+    running.cancel()
+    waiting.cancel()
+    await asyncio.wait([running, waiting])
+    assert running.cancelled()
+    assert waiting.cancelled()
+    await store.run(lambda connection: None)  # the undo is queued before whatever comes after it
+    assert await store.run(names) == set()
+
+
+async def test_transactions_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STORE_WAITING", 3)
+    outcomes = await asyncio.gather(*(store.run(names) for _ in range(6)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, StoreUnavailable)]
+    assert len(refused) == 2  # one runs, three wait
+    assert store.healthy
+
+
+async def test_not_a_database(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "ferry.db"
+    path.write_bytes(b"hello" * 1000)
+    with pytest.raises(StartupError, match=r"not a database.*put a backup in its place"):
+        await Store.open(path, report=reports)
+    assert path.read_bytes() == b"hello" * 1000
+
+
+async def test_a_path_that_can_not_be_used(tmp_path: Path, reports: Reports) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartupError, match="name another one with `state`"):
+        await Store.open(tmp_path / "file" / "ferry.db", report=reports)
+
+
+async def test_locked_at_the_start(tmp_path: Path, reports: Reports) -> None:
+    async with await Store.open(tmp_path / "ferry.db", report=reports):
+        other = sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StartupError, match=r"locked.*another ferry"):
+            await Store.open(tmp_path / "ferry.db", report=reports, busy_seconds=0.01)
+        other.close()
+
+
+async def test_errors_do_not_quote_values(store: Store, tmp_path: Path, reports: Reports) -> None:
+    other = sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.run(lambda connection: connection.execute(text("SELECT 'hunter2'")))
+    other.close()
+    assert "hunter2" not in str(caught.value) + str(reports.seen)

@@ -1,0 +1,138 @@
+"""Keys come to identities, move between them, and never lose what was reserved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
+from ferry.registry.contract import Claimed, Terms
+from ferry.report import nothing
+from ferry.store.engine import Store
+from ferry.store.identities import Identities
+from ferry.store.registry import SqlRegistry
+from ferry.store.tables import keys
+
+BLOG = Address(Kind.HTTP, "blog.example.com")
+SHOP = Address(Kind.HTTP, "shop.example.com")
+TERMS = Terms(keep=100, rest=50, reserve=True, derived=False, max_reservations=9)
+W1 = WorkerId("w1")
+
+
+class House:
+    """A store with what the tests ask of it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.identities = Identities(store)
+        self.registry = SqlRegistry(store)
+
+    async def key(self, mark: str, name: str | None = None, now: float = 10) -> Identity:
+        return await self.identities.identity_for_key(Fingerprint(f"SHA256:{mark}"), "ssh-ed25519", name, now)
+
+    async def owns(self, identity: Identity) -> list[Address]:
+        return [reservation.address for reservation in await self.registry.reservations(identity.id)]
+
+    async def claim(self, address: Address, identity: Identity) -> Claimed:
+        answer = await self.registry.claim(address, identity, W1, now=10, terms=TERMS)
+        assert isinstance(answer, Claimed), answer
+        return answer
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+        yield House(store)
+
+
+async def test_a_new_key_is_an_identity_of_its_own_and_stays_it(house: House) -> None:
+    one, other = await house.key("a"), await house.key("b")
+    assert one.id != other.id
+    assert (one.name, one.fingerprint, one.anonymous) == (None, "SHA256:a", False)
+    assert await house.key("a", now=20) == one
+
+
+async def test_first_and_last_seen(house: House) -> None:
+    await house.key("a", now=10)
+    await house.key("a", now=30)
+    row = await house.store.run(lambda connection: connection.execute(select(keys)).one())
+    assert (row.algorithm, row.first_seen, row.last_seen) == ("ssh-ed25519", 10, 30)
+
+
+async def test_equal_names_are_one_identity(house: House) -> None:
+    one, other = await house.key("a", "web-1"), await house.key("b", "web-1")
+    assert one.id == other.id
+    assert (one.name, other.fingerprint) == ("web-1", "SHA256:b")
+    assert (await house.key("c", "web-2")).id != one.id
+
+
+async def test_a_key_that_gets_a_name_keeps_what_it_had(house: House) -> None:
+    before = await house.key("a")
+    await house.claim(BLOG, before)
+    after = await house.key("a", "web-1")
+    assert after.id == before.id
+    assert after.name == "web-1"
+    assert await house.owns(after) == [BLOG]
+
+
+async def test_a_key_that_joins_a_name_brings_what_it_had(house: House) -> None:
+    named, lone = await house.key("a", "web-1"), await house.key("b")
+    await house.claim(BLOG, lone)
+    joined = await house.key("b", "web-1")
+    assert joined.id == named.id
+    assert await house.owns(named) == [BLOG]
+    # What it served when it was still alone is taken over, not refused.
+    assert (await house.claim(BLOG, joined)).displaced is not None
+
+
+async def test_what_other_keys_of_an_identity_use_stays_with_them(house: House) -> None:
+    first = await house.key("a", "web-1")
+    await house.key("b", "web-1")
+    await house.claim(BLOG, first)
+    moved = await house.key("b", "web-2")
+    assert moved.id != first.id
+    assert await house.owns(moved) == []
+    assert await house.owns(first) == [BLOG]
+    last = await house.key("a", "web-2")
+    assert last.id == moved.id
+    assert await house.owns(last) == [BLOG]
+
+
+async def test_an_identity_is_renamed_with_its_only_key(house: House) -> None:
+    before = await house.key("a", "web-1")
+    await house.claim(BLOG, before)
+    after = await house.key("a", "web-2")
+    assert (after.id, after.name) == (before.id, "web-2")
+    assert (await house.key("b", "web-1")).id != before.id
+
+
+async def test_a_key_that_loses_its_name_keeps_its_identity(house: House) -> None:
+    named = await house.key("a", "web-1")
+    await house.claim(BLOG, named)
+    bare = await house.key("a")
+    assert bare == named
+    assert await house.owns(bare) == [BLOG]
+
+
+async def test_many_first_logins_at_once_make_one_identity(house: House) -> None:
+    found = await asyncio.gather(*(house.key(f"k{n % 5}", "web-1") for n in range(50)))
+    assert len({identity.id for identity in found}) == 1
+    found = await asyncio.gather(*(house.key("same") for _ in range(50)))
+    assert len({identity.id for identity in found}) == 1
+
+
+async def test_prune_forgets_strangers_only(house: House) -> None:
+    await house.key("stranger")
+    named = await house.key("named", "web-1")
+    owner, server, recent = await house.key("owner"), await house.key("server"), await house.key("recent", now=100)
+    await house.claim(BLOG, owner)
+    await house.claim(SHOP, server)
+    await house.registry.free(SHOP, server.id)
+    assert await house.identities.prune(50) == 1
+    assert await house.identities.prune(50) == 0
+    for mark, identity in (("named", named), ("owner", owner), ("server", server), ("recent", recent)):
+        assert (await house.key(mark)).id == identity.id
