@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ferry.report import Report
 
     from .channel import TunnelChannel
+    from .front import SshFront
     from .hardening import HardenedConnection
     from .sessions import Screen
 
@@ -77,6 +78,11 @@ class Client:
         self._pinged: set[SshTunnel] = set()
         self._target_noted = 0.0
         self._closing = False
+
+    @property
+    def front(self) -> SshFront:
+        """The table of all clients."""
+        return self.connection.front
 
     @property
     def network(self) -> str:
@@ -252,7 +258,7 @@ class Client:
 
     def run_command(self, screen: Screen, words: Words) -> None:
         """Answer a command that a screen was started with."""
-        self.connection.front.run_command(self, screen, words)
+        self.front.run_command(self, screen, words)
 
     # --- the end
 
@@ -303,7 +309,7 @@ class Client:
             screen.gone()
         if self.logged_in:
             now = self.services.clock.now()
-            self.services.sessions.session_ended(self.id, printable(reason), self.up, self.down, now)
+            self.services.sessions.session_ended(self.id, reason, self.up, self.down, now)
             self.report(
                 "connection.closed",
                 session=self.id,

@@ -110,7 +110,10 @@ class Commands:
     async def _reservations(self) -> list[Reservation]:
         if self._client.identity.anonymous:
             return []
-        return await self._services.registry.reservations(self._client.identity.id)
+        now, keep = self._services.clock.now(), self._services.rules.keep
+        mine = await self._services.registry.reservations(self._client.identity.id)
+        held = {tunnel.address for tunnel in self._tunnels}
+        return [one for one in mine if one.address in held or one.last_used + keep >= now]
 
     async def _release(self, text: str) -> int:
         try:

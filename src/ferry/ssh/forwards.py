@@ -34,12 +34,12 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
     check_counts(
         services.rules,
         on_connection=len(client.forwards) + len(client.pending) - 1,
-        of_identity=services.held_by(client.identity.id),
+        of_identity=client.front.held_by(client.identity.id),
     )
     if port and (host, port) in client.forwards:
         raise Refused(_duplicate(wanted, port), code="duplicate")
     try:
-        async with services.locks(client.identity.id):
+        async with client.front.locks(client.identity.id):
             address = requested(wanted, services.rules, client.identity)
             if address is None and wanted.kind is Kind.HTTP:
                 address = await _owned_login_name(client)

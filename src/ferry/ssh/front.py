@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import asyncssh
@@ -36,7 +35,6 @@ class SshFront:
         self.gate = gate
         self._options = options
         self._services = services
-        self.use(services)
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self.handshakes: set[HardenedConnection] = set()
@@ -50,7 +48,7 @@ class SshFront:
 
     def use(self, services: Services) -> None:
         """From now on new connections get these."""
-        self._services = replace(services, held_by=self.held_by, connections_of=self.connections_of, locks=self.locks)
+        self._services = services
 
     # --- connections
 
@@ -69,6 +67,7 @@ class SshFront:
         if not self.gate.admit(host):
             self._services.report("handshake.ended", peer=host, seconds=0.0, outcome="limit")
             return f"too many connections are logging in; retry-after={self._retry_after()}"
+        self._services.report("handshake.started", peer=host)
         return None
 
     def handshake_over(self, host: str, seconds: float, outcome: str) -> None:

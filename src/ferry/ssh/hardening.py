@@ -16,6 +16,7 @@ What is different, and why (docs/performance.md and docs/threat-model.md have th
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -39,6 +40,8 @@ from .channel import ChannelOwner, TunnelChannel
 if TYPE_CHECKING:
     from .client import Client
     from .front import SshFront
+
+_log = logging.getLogger("ferry.ssh")
 
 KEX_ALGORITHMS: Final = [
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
@@ -291,6 +294,11 @@ class HardenedConnection(SSHServerConnection):
         del packet
         self.client.refused_form(b"-w", NO_VPN)
         raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_VPN)
+
+    def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
+        """A bug of ours or of asyncssh's ends this connection, and no other; asyncssh would only log it for debugging."""
+        _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
+        super().internal_error(exc_info, error_logger)
 
     # --- asking
 

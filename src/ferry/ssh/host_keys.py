@@ -22,8 +22,8 @@ _FILES: Final = {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa
 class HostKeyMemory(Protocol):
     """The store's memory of which key this gateway has."""
 
-    async def host_key_fingerprint(self, algorithm: str) -> str | None: ...
-    async def remember_host_key(self, algorithm: str, fingerprint: str) -> None: ...
+    async def host_key_fingerprint(self, algorithm: str) -> Fingerprint | None: ...
+    async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None: ...
 
 
 async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.SSHKey]:
@@ -42,7 +42,7 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
         else:
             key = asyncssh.generate_private_key(algorithm, comment="ferry", **options)
             _write(path, key)
-        fingerprint = key.get_fingerprint()
+        fingerprint = Fingerprint(key.get_fingerprint())
         if remembered is None:
             await memory.remember_host_key(algorithm, fingerprint)
         elif remembered != fingerprint:
@@ -54,9 +54,9 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
     return keys
 
 
-def fingerprint(key: asyncssh.SSHKey) -> Fingerprint:
-    """As `ssh-keygen -l` prints it."""
-    return Fingerprint(key.get_fingerprint())
+def describe(key: asyncssh.SSHKey) -> str:
+    """A host key for people: `ED25519 SHA256:…`, as ssh prints it when it asks whether to trust."""
+    return f"{key.algorithm.decode().removeprefix('ssh-').upper()} {key.get_fingerprint()}"
 
 
 def _read(path: Path) -> asyncssh.SSHKey:

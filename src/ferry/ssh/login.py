@@ -110,7 +110,7 @@ class Login(asyncssh.SSHServer):
         self._cancel_grace()
         client = self.client
         client.key_acceptable = True
-        if client.services.connections_of(client.identity.id) >= client.limits.connections_per_identity:
+        if client.front.connections_of(client.identity.id) >= client.limits.connections_per_identity:
             client.end_reason = "too many connections of this identity"
             client.connection.end(
                 f"you have {client.limits.connections_per_identity} connections open, which is the limit; retry-after=60",
@@ -139,7 +139,7 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
         return False
     algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
     try:
-        identity = await services.people.identity_for_key(fingerprint, algorithm, name, services.clock.now())
+        identity = await services.people.identity_for_key(fingerprint, algorithm, name, now=services.clock.now())
         client.known_as(identity, user)
         if services.banner and (text := await _own_address(client)):
             client.connection.send_auth_banner(text)

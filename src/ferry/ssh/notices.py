@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .tunnel import SshTunnel
 
 
+CA_NOTE = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
+
+
 def banner_for(hostnames: Sequence[str], urls: Urls) -> str:
     """The login banner: which web addresses are yours."""
     shown = [best_url(host, urls) for host in hostnames[:5]]
@@ -68,8 +71,7 @@ def _web_lines(tunnel: SshTunnel, urls: Urls) -> list[str]:
     else:
         lines = [f"Forwarding HTTP traffic from {plain}"] if plain else []
         if secure:
-            note = "its certificate is from this gateway's own CA: `ferry ca` on the gateway says how to trust it"
-            lines += [f"Forwarding HTTP traffic from {secure}", f"  {note}"]
+            lines += [f"Forwarding HTTP traffic from {secure}", CA_NOTE]
     if tunnel.tls_upstream:
         lines.append("  your local service is spoken to in TLS; its certificate is not checked")
     if tunnel.identity.anonymous:

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ferry.clock import Clock
-from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
+from ferry.names import Fingerprint, Identity, SessionId, WorkerId
 from ferry.policy.flapping import FlapGuard
 from ferry.policy.forwards import ForwardRules
 from ferry.protocol.forward_spec import Web
@@ -24,7 +23,7 @@ class People(Protocol):
     """Who has which key (`ferry.store`)."""
 
     async def identity_for_key(
-        self, fingerprint: Fingerprint, algorithm: str, name: str | None, now: float
+        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
     ) -> Identity: ...
 
 
@@ -123,8 +122,3 @@ class Services:
     """Ports of public ranges listen on loopback addresses only."""
     banner: bool
     request_log: bool
-    held_by: Callable[[IdentityId], int]
-    """Forwards that an identity holds over all its connections."""
-    connections_of: Callable[[IdentityId], int]
-    locks: Callable[[IdentityId], AbstractAsyncContextManager[None]]
-    """One forward of an identity is decided at a time: which of its names is free depends on the one before."""

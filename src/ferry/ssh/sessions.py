@@ -35,7 +35,8 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._channel: Any = None
         self._terminal = False
         self._dropped = 0
-        self._ended = False
+        self._begun = self._ended = False
+        self._ca_noted = False
         self.words: Words | None = None
         """None until the client has said what it wants (`shell` or `exec`)."""
         client.screens.append(self)
@@ -115,6 +116,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         """Everything that was asked before this screen has been decided: show it, and stay or go."""
         if self._ended or self.words is None:
             return
+        self._begun = True
         client, words = self._client, self.words
         if words.command is not None:
             client.run_command(self, words)
@@ -148,8 +150,12 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self.words is not None and self.words.json:
             self._line(json.dumps(notices.forward_json(tunnel, services)))
             return
-        for number, line in enumerate(notices.forward_lines(tunnel, services)):
-            self._line(line, _GREEN if number == 0 else _DIM if line.startswith(" ") else _GREEN)
+        for line in notices.forward_lines(tunnel, services):
+            if line == notices.CA_NOTE:  # once is enough
+                if self._ca_noted:
+                    continue
+                self._ca_noted = True
+            self._line(line, _DIM if line.startswith(" ") else _GREEN)
 
     def forward_refused(self, refusal: Refusal) -> None:
         """A forward was refused."""
@@ -195,7 +201,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
     @property
     def _silent(self) -> bool:
         """Whether forwards and visits are not this screen's business: it has not begun, or runs a command."""
-        return self.words is None or self.words.command is not None
+        return not self._begun or self.words is None or self.words.command is not None
 
     def _line(self, text: str, colour: str = "") -> None:
         if self._ended or self._channel is None:

@@ -1,0 +1,293 @@
+"""The composition root: the only place where rooms are wired together.
+
+Read `_serve` from top to bottom for the life of a gateway: provision, start, serve, drain, stop. Every part is an
+`async with`, so that whatever has begun ends in the reverse order, also when the next part cannot begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import uvloop
+
+from . import __version__, systemd, tasks
+from .clock import Clock, SystemClock, random_token
+from .config import Config
+from .console.server import serving
+from .console.sockets import prepare_state_folder
+from .edge.certificates import Certificates
+from .edge.http.edge import HttpEdge
+from .edge.local_ca import LocalCa
+from .errors import FerryError, Refused, StartupError
+from .listening import Listening
+from .names import Address, Kind, WorkerId
+from .observe.lag import LagSampler
+from .observe.observer import Observation, observing
+from .operator_view import OperatorView
+from .policy.flapping import FlapGuard
+from .policy.handshakes import HandshakeGate
+from .registry.contract import StoreUnavailable
+from .registry.routes import Routes, Tunnel
+from .report import Report
+from .ssh.access import Anyone, KeyFiles
+from .ssh.front import SshFront, connection_options
+from .ssh.host_keys import describe, load_host_keys
+from .ssh.services import PortListener, Services
+from .store.engine import Store
+from .store.identities import Identities
+from .store.registry import SqlRegistry
+from .store.secrets import Secrets
+from .store.sessions import Sessions
+from .welcome import welcome_lines
+from .wiring import client_limits_of, http_bounds_of, public_is_loopback, rules_of, urls_of, web_of
+
+TICK_SECONDS = 1.0
+RENEW_SECONDS = 60.0
+PRUNE_SECONDS = 3600.0
+
+
+def run(config: Config, *, reload: Callable[[], Config]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code: 0 after a drain. Raises StartupError."""
+    clock = SystemClock()
+    with (
+        observing(clock, version=__version__, log_format=config.log.format, level=config.log.level) as observation,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_serve(config, reload, clock, observation))
+
+
+async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation) -> int:
+    report = observation.report
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        # provision: everything that can fail does so before anybody can connect
+        prepare_state_folder(config.state)
+        stack.enter_context(_only_gateway_in(config.state))
+        store = await stack.enter_async_context(await Store.open(config.state / "ferry.db", report=report))
+        secrets, registry = Secrets(store), SqlRegistry(store)
+        host_keys = await load_host_keys(config.state, secrets)
+        sessions = await stack.enter_async_context(_sessions(store, report))
+        worker = WorkerId(random_token())
+        await registry.retire(None, now=clock.now())  # the only worker on this database: nobody else holds a lease
+        routes = Routes()
+
+        async def known(host: str) -> bool:
+            address = Address(Kind.HTTP, host)
+            return await registry.reservation(address, now=clock.now(), keep=front.services.rules.keep) is not None
+
+        edge = HttpEdge(
+            routes, domain=config.domain, clock=clock, report=report, known=known, bounds=http_bounds_of(config)
+        )
+        for reservation in await registry.reservations(None):
+            if reservation.address.kind is Kind.HTTP:
+                routes.note_host(reservation.address.name)
+        certificates = Certificates(
+            domain=config.domain,
+            local=LocalCa.open(config.state, config.domain, clock=clock),
+            allowed=lambda host: host == config.domain or host in routes.seen_hosts,
+            report=report,
+            clock=clock,
+        )
+        certificates.use_folder(config.https.certificates)
+        listening = Listening(edge, certificates, report)
+        options = await connection_options(
+            host_keys,
+            login_grace=config.ssh.login_grace,
+            keepalive_interval=config.ssh.keepalive_interval,
+            keepalive_count=config.ssh.keepalive_count,
+        )
+        flaps, secret, people = FlapGuard(), await secrets.secret("names"), Identities(store)
+        started = clock.now()
+
+        def services_of(config: Config) -> Services:
+            return Services(
+                worker=worker,
+                clock=clock,
+                report=report,
+                registry=registry,
+                routes=routes,
+                people=people,
+                sessions=sessions,
+                access=Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report),
+                ports=_NoPorts(),
+                rules=rules_of(config),
+                web=web_of(config),
+                urls=urls_of(config, certificates.covers),
+                limits=client_limits_of(config),
+                flaps=flaps,
+                secret=secret,
+                public_is_loopback=public_is_loopback(config),
+                banner=config.ssh.banner,
+                request_log=config.session.request_log,
+            )
+
+        gate = HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network)
+        front = SshFront(services_of(config), gate, options)
+        view = OperatorView(
+            config=config,
+            front=front,
+            registry=registry,
+            events=observation.events,
+            metrics=observation.metrics.registry,
+            host_keys=[describe(key) for key in host_keys],
+            store_healthy=lambda: store.healthy,
+            listening=listening.bound,
+            clock=clock,
+            started=started,
+        )
+
+        # start
+        await listening.use(config, front)
+        stack.callback(listening.close)
+        listening.admin = await stack.enter_async_context(serving(view, config.state, list(config.admin.listen)))
+        edge.start()
+        stack.callback(edge.close)
+        stack.enter_context(LagSampler(clock, report, observation.metrics.lag).running())
+        watching = tasks.spawn("certificates", certificates.watch())
+        stack.callback(watching.cancel)
+        stack.enter_context(_repeating("tick", TICK_SECONDS, lambda: _tick(front)))
+        stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
+        stack.enter_context(_repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, clock)))
+
+        # serve
+        stop, again = asyncio.Event(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, again.set)
+        report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
+        for line in welcome_lines(config, view.host_keys, state=config.state):
+            print(line, flush=True)
+        systemd.notify("READY=1")
+        if seconds := systemd.watchdog_seconds():
+            stack.enter_context(_repeating("watchdog", seconds / 2, _still_alive))
+        reloading = tasks.spawn(
+            "reload", _reloads(again, reload, view, front, listening, certificates, services_of, observation)
+        )
+        await stop.wait()
+
+        # drain, unless a second signal says to go at once
+        reloading.cancel()
+        systemd.notify("STOPPING=1")
+        at_once = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, at_once.set)
+        loop.add_signal_handler(signal.SIGINT, at_once.set)
+        report("gateway.draining", seconds=view.config.drain)
+        view.draining = True
+        front.start_drain()
+        listening.close()
+        await _first(edge.drain(view.config.drain), at_once.wait())
+        await _first(front.stop(), at_once.wait())
+
+        # stop: what the stack holds, last first
+        report("gateway.stopped")
+    return 0
+
+
+@asynccontextmanager
+async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
+    """The session log: rows that a crash left open are closed first, rows that wait are written at the end."""
+    sessions = Sessions(store, report)
+    await sessions.end_left_over()
+    yield sessions
+    await sessions.flush()
+
+
+@contextmanager
+def _only_gateway_in(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock. Raises StartupError when another gateway has it."""
+    with (state / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartupError(
+                f"another gateway runs with the state folder {state}: stop it, or name another with --state"
+            ) from None
+        yield
+
+
+@contextmanager
+def _repeating(name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> Iterator[None]:
+    """Do `action` every `seconds` while the context lasts. One that fails is logged by its task, and done again."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(StoreUnavailable):  # the store has reported it; the next round tries again
+                await action()
+
+    task = tasks.spawn(name, repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _tick(front: SshFront) -> None:
+    access = front.services.access
+    if isinstance(access, KeyFiles):
+        access.refresh()
+    await front.tick()
+
+
+async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, clock: Clock) -> None:
+    """Forget what nobody can ask for any more."""
+    rules = front.services.rules
+    await registry.prune(now=clock.now(), keep=rules.keep, rest=rules.rest)
+    await people.prune(clock.now() - max(rules.keep, 86400.0))
+
+
+async def _still_alive() -> None:
+    systemd.notify("WATCHDOG=1")
+
+
+async def _first(*waits: Coroutine[object, object, object]) -> None:
+    """Wait for whichever ends first, and give up the others."""
+    started = [tasks.spawn("stopping", wait) for wait in waits]
+    await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
+    for task in started:
+        task.cancel()
+
+
+async def _reloads(
+    again: asyncio.Event,
+    reload: Callable[[], Config],
+    view: OperatorView,
+    front: SshFront,
+    listening: Listening,
+    certificates: Certificates,
+    services_of: Callable[[Config], Services],
+    observation: Observation,
+) -> None:
+    """At each SIGHUP: build the new beside the old, then swap. Whatever is wrong with the new leaves the old running."""
+    report = observation.report
+    while True:
+        await again.wait()
+        again.clear()
+        systemd.notify("RELOADING=1")
+        try:
+            config = reload()
+            for field in ("domain", "state"):
+                if getattr(config, field) != getattr(view.config, field):
+                    raise StartupError(f"{field} cannot change while the gateway runs: restart it")
+            services = services_of(config)
+            certificates.use_folder(config.https.certificates)
+            await listening.use(config, front)
+        except FerryError as error:
+            report("config.rejected", error=str(error))
+        else:
+            front.use(services)
+            view.config = config
+            observation.set_level(config.log.level)
+            report("config.reloaded")
+        systemd.notify("READY=1")
+
+
+class _NoPorts:
+    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> PortListener:
+        raise Refused("soon", code="soon")

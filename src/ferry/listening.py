@@ -1,0 +1,141 @@
+"""The worker's listeners: which sockets are open for whom, and how a reload changes them without dropping a visitor."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import limits, tasks
+from .config import Config
+from .edge.certificates import Certificates
+from .edge.http.edge import HttpEdge
+from .edge.http.redirect import RedirectProtocol
+from .edge.listeners import endpoint_of, listen_on, tune
+from .edge.shared_port import SharedPort
+from .edge.tls_context import sni_of
+from .names import Endpoint
+from .report import Report
+from .ssh.front import SshFront
+
+
+@dataclass(slots=True)
+class _Open:
+    """One open listener."""
+
+    bound: Endpoint
+    close: Callable[[], None]
+
+
+class Listening:
+    """SSH, HTTP and HTTPS listeners, one per role and address. TCP ports belong to their tunnels."""
+
+    def __init__(self, edge: HttpEdge, certificates: Certificates, report: Report) -> None:
+        self._edge = edge
+        self._certificates = certificates
+        self._report = report
+        self._config: Config | None = None
+        self._open: dict[tuple[str, Endpoint], _Open] = {}
+        self.admin: list[Endpoint] = []
+        """As the console has bound them."""
+
+    async def use(self, config: Config, front: SshFront) -> None:
+        """Make the listeners what `config` says: new ones are opened before old ones close.
+
+        Raises StartupError, with everything as it was, when an address cannot be bound.
+        """
+        wanted = {
+            (role, endpoint)
+            for role, section in (("ssh", config.ssh), ("http", config.http), ("https", config.https))
+            for endpoint in section.listen
+        }
+        bound: list[tuple[str, Endpoint, socket.socket]] = []
+        try:
+            for role in ("ssh", "http", "https"):
+                added = sorted((e for r, e in wanted - self._open.keys() if r == role), key=str)
+                for sock in listen_on(added, setting=f"{role}.listen", report=self._report) if added else ():
+                    tune(sock)
+                    bound.append((role, _asked(added, sock), sock))
+        except BaseException:
+            for _, _, sock in bound:
+                sock.close()
+            raise
+        self._config = config
+        for role, endpoint, sock in bound:
+            self._open[role, endpoint] = await self._serve(role, sock, front)
+        for key in self._open.keys() - wanted:
+            self._open.pop(key).close()
+
+    def bound(self) -> dict[str, list[Endpoint]]:
+        """The addresses that are listened on, by role."""
+        found: dict[str, list[Endpoint]] = {"ssh": [], "http": [], "https": [], "admin": self.admin}
+        for (role, _), listener in sorted(self._open.items(), key=lambda item: str(item[0])):
+            found[role].append(listener.bound)
+        return found
+
+    def close(self) -> None:
+        """Take nobody new. Connections that exist go on."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    @property
+    def config(self) -> Config:
+        assert self._config is not None
+        return self._config
+
+    async def _serve(self, role: str, sock: socket.socket, front: SshFront) -> _Open:
+        bound = endpoint_of(sock.getsockname())
+        if role == "https":
+            shared = self._shared_port(sock, bound.port, front)
+            shared.start()
+            return _Open(bound, shared.close)
+        factory: Callable[[], Any] = front.protocol
+        if role == "http":
+            factory = lambda: self._edge.protocol(secure=False, port=self.config.http_port or bound.port)  # noqa: E731
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(factory, sock=sock, backlog=limits.ACCEPT_BACKLOG)
+        return _Open(bound, server.close)
+
+    def _shared_port(self, sock: socket.socket, port: int, front: SshFront) -> SharedPort:
+        """The HTTPS port, which answers SSH and plain HTTP too. It looks in the configuration as it is by then."""
+
+        def visitor() -> asyncio.Protocol:
+            return self._edge.protocol(
+                secure=True,
+                port=self.config.https_port or port,
+                sni=sni_of,
+                certificate_for=self._certificates.certificate_for,
+            )
+
+        def ssh(accepted: socket.socket) -> None:
+            if self.config.https.ssh:
+                tasks.spawn("ssh on the HTTPS port", _hand_to(front, accepted))
+            else:
+                accepted.close()
+
+        return SharedPort(
+            [sock],
+            ssh=ssh,
+            tls_protocol=visitor,
+            redirect=lambda: RedirectProtocol(self.config.https_port or port),
+            context=self._certificates.context,
+            report=self._report,
+        )
+
+
+async def _hand_to(front: SshFront, accepted: socket.socket) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(front.protocol, accepted)
+    except OSError:
+        accepted.close()
+
+
+def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
+    """Which of the addresses that were asked for this socket is (port 0 has become a number)."""
+    bound = endpoint_of(sock.getsockname())
+    for endpoint in endpoints:
+        if endpoint.host in (bound.host, "::") and endpoint.port in (0, bound.port):
+            return endpoint
+    return bound

@@ -1,0 +1,138 @@
+"""The running gateway as the API sees it (`console.state.ConsoleState`): questions answered from memory, a few actions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from . import __version__
+from .clock import Clock
+from .config import Config
+from .console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
+from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
+from .observe.events import EventRing
+from .registry.contract import Registry
+from .ssh.front import SshFront
+from .ssh.notices import best_url
+from .ssh.tunnel import SshTunnel
+
+
+@dataclass(slots=True)
+class OperatorView:
+    """Implements `ConsoleState` over the parts of one worker."""
+
+    config: Config
+    front: SshFront
+    registry: Registry
+    events: EventRing
+    metrics: CollectorRegistry
+    host_keys: Sequence[str]
+    store_healthy: Callable[[], bool]
+    listening: Callable[[], dict[str, list[Endpoint]]]
+    clock: Clock
+    started: float
+    draining: bool = False
+
+    def status(self) -> Status:
+        now = self.clock.now()
+        by_kind: dict[str, int] = {kind.value: 0 for kind in Kind}
+        for tunnel in self._tunnels():
+            by_kind[tunnel.address.kind.value] += 1
+        listening = {name: [str(e) for e in endpoints] for name, endpoints in self.listening().items()}
+        ok = self.store_healthy()
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            domain=self.config.domain,
+            state=str(self.config.state.resolve()),
+            started=self.started,
+            uptime=round(now - self.started, 1),
+            draining=self.draining,
+            listeners=Listeners(**{name: listening.get(name, []) for name in ("ssh", "http", "https", "admin")}),
+            counts=Counts(sessions=len(self.front), tunnels=by_kind),
+            store=Store(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
+            host_keys=list(self.host_keys),
+        )
+
+    def tunnels(self) -> list[TunnelInfo]:
+        return [self._tunnel_info(tunnel) for tunnel in self._tunnels()]
+
+    def sessions(self) -> list[SessionInfo]:
+        return [
+            SessionInfo(
+                id=client.id,
+                identity=str(client.identity),
+                peer=str(client.peer),
+                client_version=client.client_version,
+                since=client.began,
+                tunnels=[str(tunnel.address) for tunnel in client.forwards.values()],
+                up=client.up,
+                down=client.down,
+            )
+            for client in self.front
+        ]
+
+    async def names(self, identity: IdentityId | None) -> list[NameInfo]:
+        reservations = await self.registry.reservations(identity)
+        return [
+            NameInfo(
+                key=reservation.address.key,
+                address=str(reservation.address),
+                kind=reservation.address.kind.value,
+                owner=reservation.owner,
+                owner_name=reservation.owner_name,
+                derived=reservation.derived,
+                created=reservation.created,
+                last_used=reservation.last_used,
+                live=self.front.services.routes.get(reservation.address) is not None,
+            )
+            for reservation in reservations
+        ]
+
+    async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
+        for candidate in self._tunnels():
+            if candidate.id == tunnel:
+                self.front.close_tunnel(candidate, reason)
+                return True
+        return False
+
+    async def close_session(self, session: SessionId, reason: str) -> bool:
+        client = self.front.get(session)
+        if client is None:
+            return False
+        client.tell(reason, event="closed")
+        client.close(reason)
+        return True
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        freed = await self.registry.free(address, owner)
+        if freed:
+            self.front.services.report("name.freed", address=str(address), identity=owner)
+        return freed
+
+    def _tunnels(self) -> list[SshTunnel]:
+        return [tunnel for client in self.front for tunnel in client.forwards.values()]
+
+    def _tunnel_info(self, tunnel: SshTunnel) -> TunnelInfo:
+        urls, address = self.front.services.urls, tunnel.address
+        url = None
+        if address.kind is Kind.HTTP:
+            url = best_url(address.name, urls)
+        elif address.kind is Kind.TCP:
+            url = f"tcp://{self.config.domain}:{address.port}"
+        return TunnelInfo(
+            id=tunnel.id,
+            address=str(address),
+            kind=address.kind.value,
+            url=url,
+            identity=str(tunnel.identity),
+            session=tunnel.session,
+            peer=str(tunnel.client.peer),
+            since=tunnel.created,
+            up=tunnel.traffic.up,
+            down=tunnel.traffic.down,
+            visits=tunnel.traffic.visits,
+        )

@@ -1,0 +1,75 @@
+"""What `ferry serve` prints when it is ready: the exact lines to type, the URL each gives, and what could be in the way."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .config import Config
+
+
+def welcome_lines(config: Config, host_keys: Sequence[str], *, state: Path) -> list[str]:
+    """The lines, in order. Asks `ssh-keygen` whether known_hosts holds another key."""
+    gateway = config.domain if config.ssh_port == 22 else f"-p {config.ssh_port} {config.domain}"
+    web = config.url(f"blog.{config.domain}", secure=not config.http_port)
+    own = config.url(f"TWO-WORDS.{config.domain}", secure=not config.http_port)
+    lines = [
+        f"Ferry is ready. State: {state}",
+        "",
+        "In another terminal, with your service on port 3000, type",
+        f"  ssh -R 80:localhost:3000 {gateway}",
+        f"      gives {own} (two words of your own, the same every day)",
+        f"  ssh -R blog:80:localhost:3000 {gateway}",
+        f"      gives {web}",
+    ]
+    if config.tcp.ranges:
+        span = config.tcp.ranges[config.tcp.allocate_from]
+        lines += [
+            f"  ssh -R 0:localhost:5432 {gateway}",
+            f"      gives {config.domain}:PORT, PORT from {span.first} to {span.last}",
+        ]
+    lines += [
+        f"  ssh -R laptop:22:localhost:22 {gateway}",
+        f"      gives ssh -J {config.domain}{'' if config.ssh_port == 22 else f':{config.ssh_port}'} you@laptop",
+        "",
+        "Host keys: " + "\n           ".join(host_keys),
+    ]
+    lines += _known_hosts_lines(config, host_keys)
+    lines += _resolve_lines(config)
+    return lines
+
+
+def _known_hosts_lines(config: Config, host_keys: Sequence[str]) -> list[str]:
+    """The line that forgets an older key, where known_hosts holds one that this gateway does not have."""
+    host = config.domain if config.ssh_port == 22 else f"[{config.domain}]:{config.ssh_port}"
+    try:
+        found = subprocess.run(
+            ["ssh-keygen", "-l", "-F", host], capture_output=True, text=True, timeout=5, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    known = [word for line in found.splitlines() for word in line.split() if word.startswith("SHA256:")]
+    ours = " ".join(host_keys)
+    if any(fingerprint not in ours for fingerprint in known):
+        return ["Your known_hosts has another key for this address: forget it with", f"  ssh-keygen -R '{host}'"]
+    return []
+
+
+def _resolve_lines(config: Config) -> list[str]:
+    """How to reach a name that does not resolve on this host."""
+    name = f"blog.{config.domain}"
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        pass
+    else:
+        return []
+    lines = [f"{name} does not resolve on this host (browsers reach *.localhost without it). With curl:"]
+    if config.domain != "localhost":
+        lines = [f"{name} does not resolve: make a DNS record *.{config.domain} for this host. Until then:"]
+    if config.http_port:
+        url = config.url(name, secure=False)
+        lines.append(f"  curl --resolve {name}:{config.http_port}:127.0.0.1 {url}/")
+    return lines

@@ -1,0 +1,76 @@
+"""From the configuration to the values that rooms take. Pure: nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .config import Config, is_loopback
+from .edge.http.state import Bounds
+from .policy.forwards import ForwardRules, Span
+from .protocol.forward_spec import Web
+from .ssh.services import ClientLimits, Urls
+
+
+def web_of(config: Config) -> Web:
+    """Which ports mean HTTP in `-R`."""
+    http = {endpoint.port for endpoint in config.http.listen} | {config.http.advertised_port or 80}
+    https = {endpoint.port for endpoint in config.https.listen} | {config.https.advertised_port or 443}
+    return Web(config.domain, frozenset(http | {80}), frozenset(https | {443}))
+
+
+def rules_of(config: Config) -> ForwardRules:
+    """The operator's rules for forwards and names."""
+    spans = tuple(Span(r.first, r.last, r.listen == "loopback") for r in config.tcp.ranges)
+    public_anyone = config.listens_beyond_loopback and config.access.mode == "anyone"
+    return ForwardRules(
+        domain=config.domain,
+        reserved_names=frozenset(config.names.reserved),
+        spans=spans,
+        allocate_from=spans[config.tcp.allocate_from] if spans else None,
+        keep=config.names.keep,
+        rest=config.names.rest,
+        reserve_after=config.names.reserve_after if public_anyone else 0.0,
+        reservations_per_identity=config.names.per_identity,
+        reservations_per_network=config.names.per_network_per_day if public_anyone else None,
+        forwards_per_connection=config.limits.forwards_per_connection,
+        forwards_per_identity=config.limits.forwards_per_identity,
+    )
+
+
+def urls_of(config: Config, trusted: Callable[[str], bool]) -> Urls:
+    """How addresses are written for people."""
+    return Urls(
+        domain=config.domain,
+        ssh_port=config.ssh_port,
+        http=lambda host: config.url(host, secure=False) if config.http_port else None,
+        https=lambda host: config.url(host, secure=True) if config.https_port else None,
+        trusted=trusted,
+    )
+
+
+def client_limits_of(config: Config) -> ClientLimits:
+    """Bounds of one SSH connection."""
+    return ClientLimits(
+        forwards_per_connection=config.limits.forwards_per_connection,
+        forwards_per_identity=config.limits.forwards_per_identity,
+        connections_per_identity=config.limits.connections_per_identity,
+        channels_per_connection=config.limits.channels_per_connection,
+        global_requests_per_second=config.limits.global_requests_per_second,
+        auth_tries=config.ssh.auth_tries,
+        key_grace=config.ssh.key_grace,
+    )
+
+
+def http_bounds_of(config: Config) -> Bounds:
+    """Bounds of the HTTP edge."""
+    return Bounds(
+        head_bytes=config.http.head_bytes,
+        head_fields=config.http.head_fields,
+        head_seconds=config.http.head_timeout,
+        keepalive_seconds=config.http.keepalive_timeout,
+    )
+
+
+def public_is_loopback(config: Config) -> bool:
+    """Whether ports of public ranges can be reached from this host only."""
+    return all(is_loopback(address) for address in config.tcp.public_addresses)
