@@ -176,10 +176,17 @@ def _absolute(key: str, value: object, folder: Path) -> object:
     if isinstance(value, str) and is_list(key):
         value = [part for part in re.split(r"[\s,]+", value) if part]
     if isinstance(value, (str, Path)):
-        return folder / Path(value).expanduser() if str(value) else value
+        return folder / _home(value) if str(value) else value
     if isinstance(value, list):
-        return [folder / Path(item).expanduser() if isinstance(item, (str, Path)) else item for item in value]
+        return [folder / _home(item) if isinstance(item, (str, Path)) else item for item in value]
     return value
+
+
+def _home(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # `~somebody` who does not exist: then it is a file's name
+        return Path(path)
 
 
 def _put(values: dict[str, object], key: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -102,16 +103,17 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
     """Who listens on `port`: `nginx (pid 812)`, or what to type to learn it."""
     inodes = {f"socket:[{listener.inode}]" for listener in listeners(proc) if listener.endpoint.port == port}
     for process in proc.iterdir():
-        if process.name.isdecimal() and inodes & _sockets(process):
+        if process.name.isdecimal() and not inodes.isdisjoint(_sockets(process)):
             return f"{printable((process / 'comm').read_text().strip())} (pid {process.name})"
     return f"another user's process (`sudo ss -ltnp 'sport = :{port}'` names it)"
 
 
-def _sockets(process: Path) -> set[str]:
-    try:
-        return {str(entry.readlink()) for entry in (process / "fd").iterdir()}
-    except OSError:  # not ours to look into, or gone meanwhile
-        return set()
+def _sockets(process: Path) -> Iterator[str]:
+    """What the descriptors of a process point to; nothing where it is not ours to look into, or gone."""
+    with contextlib.suppress(OSError):
+        for entry in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed since the listing, as the listing's own is
+                yield str(entry.readlink())
 
 
 def ssh_banner(endpoint: Endpoint) -> str | None:

@@ -1,0 +1,63 @@
+"""Runs the installed `ferry` program as a person would: a process of its own, with its own environment."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAM = Path(sys.prefix) / "bin" / "ferry"
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This process's own, without what would configure Ferry."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FERRY_")}
+    return kept | extra
+
+
+def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, program: Path = PROGRAM) -> Ran:
+    """Run it to its end, with nobody at the keyboard."""
+    done = subprocess.run(
+        [str(program), *map(str, arguments)],
+        cwd=cwd,
+        env=dict(env) if env is not None else clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def ferry_at_terminal(*arguments: str | Path, cwd: Path, typed: Sequence[str]) -> Ran:
+    """Run it with a terminal as its input, into which each of `typed` and Enter has been typed."""
+    leader, follower = pty.openpty()
+    try:
+        os.write(leader, "".join(f"{line}\n" for line in typed).encode())
+        done = subprocess.run(
+            [str(PROGRAM), *map(str, arguments)],
+            cwd=cwd,
+            env=clean_environment(),
+            stdin=follower,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(leader)
+        os.close(follower)
+    return Ran(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from ferry.setup.dns import Host, check_domain, is_local, own_addresses, records, resolve
+from ferry.setup.findings import Level, worst
+
+OWN = ["8.8.8.8", "2606:4700::1"]
+
+
+def host(table: dict[str, list[str]], own: list[str] = OWN) -> Host:
+    return Host(own, lambda address: address in own, lambda name: table.get(name, []))
+
+
+def test_both_names_lead_here() -> None:
+    found = check_domain("gw.example", "x", host({"gw.example": OWN, "x.gw.example": ["8.8.8.8"]}), port=80)
+    assert [finding.level for finding in found] == [Level.OK, Level.OK]
+    assert found[1].text == "*.gw.example is this host (8.8.8.8)"
+
+
+def test_a_missing_wildcard_is_said_with_the_records_to_make() -> None:
+    found = check_domain("gw.example", "x", host({"gw.example": ["8.8.8.8"]}), port=80)
+    assert worst(found) is Level.FIX
+    assert found[1].text == (
+        "*.gw.example does not resolve: make\n*.gw.example. A 8.8.8.8\n*.gw.example. AAAA 2606:4700::1"
+    )
+
+
+def test_an_address_of_another_host() -> None:
+    table = {"gw.example": ["8.8.8.8", "1.1.1.1"], "x.gw.example": ["8.8.8.8"]}
+    found = check_domain("gw.example", "x", host(table), port=80)
+    assert found[0].level is Level.FIX
+    assert found[0].text.startswith("gw.example is 1.1.1.1, and this host is 8.8.8.8, 2606:4700::1: make\n")
+
+
+def test_behind_nat_a_foreign_address_may_be_right() -> None:
+    private = host({"gw.example": ["8.8.8.8"], "x.gw.example": []}, own=["10.0.0.5"])
+    found = check_domain("gw.example", "x", private, port=80)
+    assert found[0].level is Level.NOTE
+    assert "right if that address is mapped to this host" in found[0].text
+    assert "10.0.0.5" not in records("gw.example", private)
+
+
+def test_localhost_names_that_do_not_resolve_get_a_curl_line() -> None:
+    (finding,) = check_domain("localhost", "x", host({}), port=8080)
+    assert finding.level is Level.NOTE
+    assert "curl --resolve name.localhost:8080:127.0.0.1 http://name.localhost:8080/" in finding.text
+    (finding,) = check_domain("localhost", "x", host({"x.localhost": ["127.0.0.1"]}), port=8080)
+    assert finding.level is Level.OK
+
+
+def test_what_this_host_has() -> None:
+    assert is_local("127.0.0.1")
+    assert not is_local("192.0.2.1")
+    assert all(is_local(address) for address in own_addresses())
+    assert resolve("127.0.0.1") == ["127.0.0.1"]
+    assert resolve("a" * 64 + ".x") == [], "a label that no resolver takes"

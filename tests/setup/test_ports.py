@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import asyncssh
+import pytest
+
+from ferry.names import Endpoint
+from ferry.setup.ports import blocked, holder, listeners, ssh_banner, sshd_on
+
+
+@pytest.fixture
+def taken() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def test_a_free_port_and_a_taken_one(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    with taken:
+        busy = blocked(Endpoint("127.0.0.1", port))
+        assert busy is not None
+        assert busy.taken
+        assert f"127.0.0.1:{port} is held by " in busy.reason
+        assert f"(pid {os.getpid()})" in busy.reason
+        everywhere = blocked(Endpoint("::", port))
+        assert everywhere is not None, "an IPv4 listener is in the way of *:port too"
+        assert everywhere.taken
+    assert blocked(Endpoint("127.0.0.1", port)) is None
+    assert blocked(Endpoint("::", port)) is None
+
+
+def test_an_address_that_is_not_ours() -> None:
+    busy = blocked(Endpoint("192.0.2.1", 0))
+    assert busy is not None
+    assert (busy.reason, busy.taken, busy.absent) == ("192.0.2.1 is not an address of this host", False, True)
+
+
+def test_listeners_are_read_as_the_kernel_writes_them() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+    ):
+        found = {listener.endpoint for listener in listeners()}
+        assert Endpoint("127.0.0.1", four.getsockname()[1]) in found
+        assert Endpoint("::1", six.getsockname()[1]) in found
+
+
+def test_a_holder_whose_process_cannot_be_seen() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: no process listens there
+        port = unused.getsockname()[1]
+        assert f"'sport = :{port}'" in holder(port)
+
+
+async def test_a_real_ssh_server_is_seen_by_its_banner() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    async with asyncssh.listen("127.0.0.1", 0, server_host_keys=[key], server_version="Test_1") as server:
+        banner = await asyncio.to_thread(sshd_on, server.get_port())
+    assert banner == "SSH-2.0-Test_1"
+
+
+def test_a_server_that_is_no_ssh_server_has_no_banner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
+        assert ssh_banner(endpoint) is None  # accepts, says nothing
+    assert ssh_banner(endpoint) is None  # nobody there
+    assert sshd_on(endpoint.port) is None

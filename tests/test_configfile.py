@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.config import Config
+from ferry.configfile import ConfigSource, env_name, load
+from ferry.configwords import FIELDS
+from ferry.errors import InvalidInput
+from ferry.names import Endpoint
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        path = tmp_path / "ferry.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def test_nothing_given_is_the_defaults(tmp_path: Path) -> None:
+    config = ConfigSource(None, {}, {}, cwd=tmp_path).load()
+    assert config == Config(state=tmp_path / "ferry-data")
+    assert not config.listens_beyond_loopback
+
+
+def test_later_sources_win_key_by_key(write: Write) -> None:
+    path = write('domain = "file.example"\ndrain = "5s"\n[ssh]\nlisten = "127.0.0.1:1"\nauth_tries = 2\n')
+    environ = {"FERRY_DOMAIN": "env.example", "FERRY_SSH__LISTEN": "127.0.0.1:2"}
+    config = load(path, environ, {"domain": "flag.example", "ssh.listen": None})
+    assert config.domain == "flag.example"
+    assert config.drain == 5
+    assert config.ssh.listen == [Endpoint("127.0.0.1", 2)]
+    assert config.ssh.auth_tries == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:1", [Endpoint("127.0.0.1", 1)]),
+        ("[::1]:1, 127.0.0.1:2", [Endpoint("::1", 1), Endpoint("127.0.0.1", 2)]),
+        ("[::1]:1 127.0.0.1:2", [Endpoint("::1", 1), Endpoint("127.0.0.1", 2)]),
+        ('["127.0.0.1:1", "[::1]:2"]', [Endpoint("127.0.0.1", 1), Endpoint("::1", 2)]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_lists_in_the_environment(text: str, listen: list[Endpoint]) -> None:
+    assert load(None, {"FERRY_HTTP__LISTEN": text}, {}).http.listen == listen
+
+
+def test_ranges_and_empty_values_in_the_environment() -> None:
+    environ = {
+        "FERRY_TCP__RANGES": '[{"first": 1000, "last": 1002, "listen": "public"}]',
+        "FERRY_TCP__ALLOCATE_FROM": "0",
+        "FERRY_SSH__ADVERTISED_PORT": "",
+        "FERRY_SSH__BANNER": "false",
+    }
+    config = load(None, environ, {})
+    assert [(r.first, r.last, r.listen) for r in config.tcp.ranges] == [(1000, 1002, "public")]
+    assert config.ssh.advertised_port is None
+    assert not config.ssh.banner
+
+
+def test_relative_paths_are_taken_from_where_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc" / "ferry.toml"
+    path.write_text(
+        '[access]\nmode = "keys"\nkeys = ["keys", "/abs", "~", "~no-such-user"]\n[https]\ncertificates = "certs"\n'
+    )
+    config = ConfigSource(Path("etc/ferry.toml"), {}, {}, cwd=tmp_path).load()
+    assert config.access.keys == [tmp_path / "etc/keys", Path("/abs"), Path.home(), tmp_path / "etc/~no-such-user"]
+    assert config.https.certificates == tmp_path / "etc/certs"
+    assert config.state == tmp_path / "etc/ferry-data"
+    config = ConfigSource(path, {"FERRY_STATE": "mine", "FERRY_ACCESS__KEYS": "k1 k2"}, {}, cwd=tmp_path).load()
+    assert config.state == tmp_path / "mine"
+    assert config.access.keys == [tmp_path / "k1", tmp_path / "k2"]
+
+
+def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
+    source = ConfigSource(write('domain = "one.example"'), {}, {"drain": "1s"})
+    assert source.load().domain == "one.example"
+    write('domain = "two.example"')
+    assert (source.load().domain, source.load().drain) == ("two.example", 1)
+    write("domain =")
+    with pytest.raises(InvalidInput):
+        source.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('domian = "x"', "unknown key domian: did you mean domain?"),
+        ('[ssh]\nlisen = "x"', "unknown key ssh.lisen: did you mean ssh.listen?"),
+        ("[shh]\nx = 1", "unknown key shh: did you mean ssh?"),
+        ('keep = "3d"', "unknown key keep: did you mean names.keep?"),
+        ("[http]\nbanner = true", "unknown key http.banner: did you mean ssh.banner?"),
+        ("zzz = 1", "unknown key zzz: see `ferry docs configuration`"),
+        ("[ssh\nx = 1", "line 1, column 5: Expected ']'"),
+        ('domain = "a"\nstate = \n', "line 2, column 9: Invalid value"),
+        ('a = "', "at its end: Unterminated string"),
+        ("ssh = 3", "ssh: 3 is not a table: write its keys below a [section] header"),
+        ("[ssh]\nlisten = 22", 'ssh.listen: 22 is not a list: write ["…", "…"]'),
+        ("[ssh]\nlisten = [22]", 'ssh.listen.0: 22 is not an address: write "127.0.0.1:2222"'),
+        ('[ssh]\nlisten = "gw:22"', "ssh.listen: 'gw' is not a numeric address: write 127.0.0.1:22"),
+        ("[ssh]\nauth_tries = 0", "ssh.auth_tries: 0 is too small: the least is 1"),
+        ("[ssh]\nadvertised_port = 70000", "ssh.advertised_port: 70000 is too large: the most is 65535"),
+        ('[ssh]\nbanner = "maybe"', "ssh.banner: 'maybe' is neither true nor false"),
+        ('drain = "soon"', "drain: 'soon' is not a duration: write 15s, 10m, 2h or 30d"),
+        ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not one of 'anyone' or 'keys'"),
+        ('[access]\nmode = "keys"', 'access.mode = "keys" needs keys: write keys ='),
+        ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
+        ('[tcp]\nranges = "1-3"', "tcp.ranges: '1-3' is not a list of ranges: write [{ first ="),
+        ('domain = "a b"', "domain: hostname label 'a b' has ' ' in it"),
+        ('domain = "\\u001b[2J"', "has '\\\\x1b' in it"),
+        ("state = 3", "state: 3 is not a path: write it in quotes"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_fix(write: Write, text: str, says: str) -> None:
+    path = write(text)
+    with pytest.raises(InvalidInput) as caught:
+        load(path, {}, {})
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_every_mistake_is_told_at_once(write: Write) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load(write('drain = "x"\n[ssh]\nauth_tries = 0\n[http]\nhead_fields = 0'), {}, {})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_listening_beyond_loopback_must_say_who_may_connect(write: Write) -> None:
+    text = '[ssh]\nlisten = "*:2222"\n'
+    with pytest.raises(InvalidInput, match=r'(?s)anybody could connect. Write\n  \[access\]\n  mode = "keys"'):
+        load(write(text), {}, {})
+    assert load(write(text + '[access]\nmode = "anyone"\n'), {}, {}).listens_beyond_loopback
+    assert load(write(text), {"FERRY_ACCESS__MODE": "anyone"}, {}).listens_beyond_loopback
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("FERRY_DOMIAN", "did you mean FERRY_DOMAIN?"),
+        ("FERRY_SSH_LISTEN", "did you mean FERRY_SSH__LISTEN?"),
+        ("FERRY_SSH__LISTN", "did you mean FERRY_SSH__LISTEN?"),
+        ("FERRY_SHH__LISTEN", "did you mean FERRY_SSH__LISTEN?"),
+        ("FERRY_HTTP__BANNER", "did you mean FERRY_SSH__BANNER?"),
+        ("FERRY_SSH", "ssh is a section: write its key too, as in FERRY_SSH__LISTEN"),
+        ("FERRY_QQ__ZZ", "unknown setting: see `ferry docs configuration`"),
+    ],
+)
+def test_a_mistake_in_a_variables_name_is_an_error(name: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=r".") as caught:
+        load(None, {name: "127.0.0.1:1"}, {})
+    assert str(caught.value).startswith(name)
+    assert says in str(caught.value)
+
+
+def test_variables_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
+    environ = {
+        "FERRY_CLONE": "/srv/ferry",
+        "FERRY_DEBUG": "1",
+        "FERRY_PORT": "tcp://10.0.0.1:2222",  # Kubernetes sets these for a service called ferry
+        "FERRY_PORT_2222_TCP_ADDR": "10.0.0.1",
+        "FERRY_SERVICE_HOST": "10.0.0.1",
+        "HOME": "/root",
+    }
+    assert ConfigSource(None, environ, {}, cwd=tmp_path).load() == ConfigSource(None, {}, {}, cwd=tmp_path).load()
+
+
+def test_a_wrong_value_names_its_variable_or_flag() -> None:
+    with pytest.raises(InvalidInput, match=r"^FERRY_SSH__AUTH_TRIES: 'x' is not a whole number$"):
+        load(None, {"FERRY_SSH__AUTH_TRIES": "x"}, {})
+    with pytest.raises(InvalidInput, match=r"^--ssh-listen: '22' is not an address: write 127"):
+        load(None, {}, {"ssh.listen": "22"})
+    with pytest.raises(InvalidInput, match=r"^--domain: hostname label '-a'"):
+        load(None, {}, {"domain": "-a"})
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"none\.toml: cannot be read: No such file"):
+        load(tmp_path / "none.toml", {}, {})
+    with pytest.raises(InvalidInput, match=r"cannot be read: Is a directory"):
+        load(tmp_path, {}, {})
+    path = tmp_path / "latin1.toml"
+    path.write_bytes(b"# caf\xe9\n")
+    with pytest.raises(InvalidInput, match=r"not UTF-8 text \(byte 5\)"):
+        load(path, {}, {})
+    path.write_bytes(b'\xef\xbb\xbfdomain = "bom.example"\n')
+    assert load(path, {}, {}).domain == "bom.example"
+
+
+def complaint(environ: dict[str, str]) -> str:
+    """What `load` has against these variables; empty where it takes them."""
+    try:
+        load(None, environ, {})
+    except InvalidInput as error:
+        return str(error)
+    return ""
+
+
+TAKES_ANY_TEXT = {"state", "https.certificates", "access.keys", "names.reserved"}
+
+
+@pytest.mark.parametrize("key", [key for key in FIELDS if key not in TAKES_ANY_TEXT])
+def test_every_setting_can_be_given_in_the_environment(key: str) -> None:
+    """A value that the field does not take: the complaint shows that the variable reached it."""
+    name = env_name(key)
+    assert complaint({name: "{"}).startswith((f"{name}: ", f"configuration: {key}"))
+
+
+@given(st.dictionaries(st.sampled_from(list(FIELDS)), st.text(max_size=12), max_size=4))
+def test_any_text_in_the_environment_is_a_value_or_a_mistake_that_is_named(values: dict[str, str]) -> None:
+    environ = {env_name(key): text for key, text in values.items()}
+    for line in complaint(environ).splitlines():
+        assert line.startswith(("FERRY_", "configuration: ", "  ", "or, if everybody"))
