@@ -1,0 +1,89 @@
+"""Accepts raw sockets, several per wake-up, and goes on when the host is out of descriptors or memory.
+
+`loop.create_server` would make a transport at once; whoever must look at a connection first (its first bytes, how
+many handshakes are in progress) needs the socket itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ferry import limits
+from ferry.report import Report
+
+from .listeners import endpoint_of
+
+# accept(2). Out of something: the connection stays in the queue, so trying again at once would spin.
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Errors of the listening socket itself: a bug, or closed under us. All others are of one connection only; Linux passes
+# what is pending on the new socket, and firewall rules show as EPERM.
+_BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT})
+
+
+class Acceptor:
+    """Calls `accepted(sock)` with each new non-blocking socket. Owns the listening sockets it was given."""
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], accepted: Callable[[socket.socket], None], *, report: Report
+    ) -> None:
+        self._sockets = list(sockets)
+        self._accepted = accepted
+        self._report = report
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._pause_seconds: dict[socket.socket, float] = {}
+
+    def start(self) -> None:
+        """Begin to accept, on the running loop."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.add_reader(sock, self._wake, sock)
+
+    def close(self) -> None:
+        """Stop, and close the listening sockets. What was accepted is not touched."""
+        loop = asyncio.get_running_loop()
+        for timer in self._pauses.values():
+            timer.cancel()
+        self._pauses.clear()
+        for sock in self._sockets:
+            loop.remove_reader(sock)
+            sock.close()
+        self._sockets.clear()
+
+    def _wake(self, sock: socket.socket) -> None:
+        for _ in range(limits.ACCEPT_BURST):
+            try:
+                connection, _peer = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self._pause(sock, error)
+                    return
+                if error.errno in _BROKEN:
+                    raise
+                continue
+            self._pause_seconds.pop(sock, None)
+            connection.setblocking(False)
+            self._accepted(connection)
+            if sock.fileno() < 0:
+                return  # closed by what it led to
+
+    def _pause(self, sock: socket.socket, error: OSError) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(sock)
+        before = self._pause_seconds.get(sock)
+        seconds = limits.ACCEPT_PAUSE_SECONDS if before is None else min(2 * before, limits.ACCEPT_PAUSE_MAX_SECONDS)
+        self._pause_seconds[sock] = seconds
+        if before is None:  # once per shortage, not once per try
+            address = endpoint_of(sock.getsockname())
+            self._report("accept.paused", address=str(address), error=error.strerror, seconds=seconds)
+        self._pauses[sock] = loop.call_later(seconds, self._resume, sock)
+
+    def _resume(self, sock: socket.socket) -> None:
+        del self._pauses[sock]
+        asyncio.get_running_loop().add_reader(sock, self._wake, sock)
+        self._wake(sock)

@@ -1,0 +1,120 @@
+"""Which certificate a client gets: by SNI, exact name before wildcard, from the operator's folder before the local CA."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ferry import limits
+from ferry.clock import Clock
+from ferry.report import Report
+
+from .certificate_folder import CertificateFolder, Reading
+from .local_ca import Certificate, LocalCa
+from .tls_context import NamedSslObject, normal_name, server_context, sni_of
+
+__all__ = ["Certificates", "sni_of"]
+
+
+class Certificates:
+    """The gateway's certificates, behind one `context` that stays the same over every change.
+
+    `allowed(host)` says whether the local CA may make a certificate for a name: the domain itself, and names that are
+    live or known. Any other name ends the handshake with `unrecognized_name` (RFC 6066 §3), so that nobody can make
+    the gateway sign at will. A client that sends no name gets the domain's certificate.
+    """
+
+    def __init__(
+        self, *, domain: str, local: LocalCa, allowed: Callable[[str], bool], report: Report, clock: Clock
+    ) -> None:
+        self.context: Final = server_context()
+        self.context.sni_callback = self._choose
+        self._domain = domain
+        self._local = local
+        self._allowed = allowed
+        self._report = report
+        self._clock = clock
+        self._folder: CertificateFolder | None = None
+        self._by_name: dict[str, Certificate] = {}
+
+    def use_folder(self, path: Path | None) -> None:
+        """Serve the certificates in `path` (at start, and when the configuration is reloaded), None: none.
+
+        Raises InvalidInput, and goes on as before, where the folder cannot be read. One that has nothing usable is
+        reported, not an error: the local CA serves meanwhile.
+        """
+        folder = reading = None
+        if path is not None:
+            folder = CertificateFolder(path, clock=self._clock)
+            reading = folder.read(first=True)
+        self._folder = folder
+        self._index()
+        if reading is not None:
+            self._tell(reading)
+
+    async def watch(self, every: float = limits.CERTIFICATE_POLL_SECONDS) -> None:
+        """Look at the folder every so many seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            if (folder := self._folder) is None:
+                continue
+            reading = await asyncio.to_thread(folder.read)
+            if folder is self._folder:
+                if reading.changed:
+                    self._index()
+                self._tell(reading)
+
+    def certificate_for(self, host: str) -> Certificate | None:
+        """What a client that asks for `host` is shown; None ends its handshake.
+
+        Two names are served by the same certificate if this gives the same object for both (RFC 9110 §7.4: a request
+        for a host that the connection's certificate does not cover is misdirected, 421).
+        """
+        host = normal_name(host)
+        if (certificate := self._trusted(host)) is not None:
+            return certificate
+        if self._local.may_sign(host) and self._allowed(host):
+            return self._local.leaf(host)
+        return None
+
+    def covers(self, host: str) -> bool:
+        """Whether a certificate of the folder is for `host` and has not expired: `https://` needs no `ferry ca`."""
+        certificate = self._trusted(normal_name(host))
+        return certificate is not None and certificate.not_after > self._clock.now()
+
+    def _trusted(self, host: str) -> Certificate | None:
+        # RFC 9525 §6.3: a wildcard stands for exactly one label, the leftmost.
+        return self._by_name.get(host) or self._by_name.get("*." + host.partition(".")[2])
+
+    def _index(self) -> None:
+        by_name: dict[str, Certificate] = {}
+        for certificate in self._folder.certificates if self._folder is not None else ():
+            for name in certificate.names:
+                if name not in by_name or by_name[name].not_after < certificate.not_after:
+                    by_name[name] = certificate
+        self._by_name = by_name
+
+    def _tell(self, reading: Reading) -> None:
+        for certificate in reading.loaded:
+            self._report("certificate.loaded", names=sorted(certificate.names))
+        for path, error in reading.rejected:
+            self._report("certificate.rejected", path=str(path), error=error)
+
+    def _choose(self, ssl_object: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+        """Called by OpenSSL within the handshake, also where the client sent no name. An alert's number ends it."""
+        host = normal_name(name) if name else self._domain
+        if name and isinstance(ssl_object, NamedSslObject):
+            ssl_object.sni = host
+        try:
+            certificate = self.certificate_for(host)
+        except Exception as error:  # it would be printed by the interpreter, past our log
+            self._report("tls.failed", peer="", sni=host, reason=f"no certificate could be made: {error}")
+            return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+        if certificate is None:
+            self._report("tls.failed", peer="", sni=host, reason="nothing is served under this name")
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        ssl_object.context = certificate.context
+        return None

@@ -1,0 +1,147 @@
+"""Listening sockets: bound all or none, with an error that names the fix."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Final
+
+from ferry import limits
+from ferry.errors import StartupError
+from ferry.names import Endpoint
+from ferry.report import Report
+
+from .port_owner import port_owner
+
+_MISSING: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})  # no such address, no IPv6 in the kernel
+_SAME_PORT_TRIES: Final = 20
+
+
+class BindFailed(Exception):
+    """One address could not be bound. `error` is the operating system's answer."""
+
+    def __init__(self, endpoint: Endpoint, error: OSError) -> None:
+        super().__init__(f"{endpoint}: {error.strerror}")
+        self.endpoint = endpoint
+        self.error = error
+
+
+def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Report) -> list[socket.socket]:
+    """Non-blocking listening sockets for `endpoints`, all or none.
+
+    `setting` is the configuration field they come from. Raises StartupError saying who holds the port and what to
+    change. `::` means every address, IPv4 too; a loopback address that this host lacks is skipped and reported, as
+    long as another one could be bound.
+    """
+    try:
+        return bind_all(endpoints, report=report)
+    except BindFailed as failed:
+        raise StartupError(_explain(failed, setting)) from failed.error
+
+
+def bind_all(endpoints: Sequence[Endpoint], *, report: Report) -> list[socket.socket]:
+    """As `listen_on`, but raises BindFailed. Port 0 gives every address of the list the same free port."""
+    for _ in range(_SAME_PORT_TRIES):
+        try:
+            return _bind_once(endpoints, report)
+        except BindFailed as failed:
+            # The port that the first address got may be in use at the next one: ask for another.
+            if failed.endpoint.port == 0 or endpoints[0].port != 0 or failed.error.errno != errno.EADDRINUSE:
+                raise
+            last = failed
+    raise last
+
+
+def _bind_once(endpoints: Sequence[Endpoint], report: Report) -> list[socket.socket]:
+    skipped: BindFailed | None = None
+    any_ipv4 = {endpoint.port for endpoint in endpoints if endpoint.host == "0.0.0.0"}
+    with ExitStack() as undo:
+        bound: list[socket.socket] = []
+        for asked in endpoints:
+            endpoint = asked
+            if asked.port == 0 and bound:
+                endpoint = Endpoint(asked.host, bound[0].getsockname()[1])
+            try:
+                bound.append(undo.enter_context(_bind(endpoint, ipv4_too=asked.port not in any_ipv4)))
+            except BindFailed as failed:
+                if failed.error.errno not in _MISSING or not ipaddress.ip_address(endpoint.host).is_loopback:
+                    raise
+                skipped = failed
+                report("listener.skipped", address=str(endpoint), reason=failed.error.strerror)
+        if not bound and skipped is not None:
+            raise skipped
+        undo.pop_all()
+        return bound
+
+
+def _bind(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
+    try:
+        return _open(endpoint, ipv4_too=ipv4_too)
+    except OSError as error:
+        if endpoint.host == "::" and ipv4_too and error.errno in _MISSING:
+            return _bind(Endpoint("0.0.0.0", endpoint.port), ipv4_too=False)  # "every address" of a host without IPv6
+        raise BindFailed(endpoint, error) from error
+
+
+def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setblocking(False)
+        # Linux: a port whose old connections are in TIME_WAIT can be bound again; one that is listened on cannot.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            both = endpoint.host == "::" and ipv4_too
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        tune(sock)
+        sock.bind((endpoint.host, endpoint.port))
+        sock.listen(limits.ACCEPT_BACKLOG)
+        undo.pop_all()
+        return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """What every visitor's connection has. Set on a listening socket, Linux hands it to what is accepted from it.
+
+    Without keepalive a visitor who vanished (a phone out of reach) would hold a channel for ever.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    probe_every = max(1, limits.VISITOR_KEEPALIVE_SECONDS // limits.VISITOR_KEEPALIVE_PROBES)
+    for option, value in (
+        ("TCP_KEEPIDLE", limits.VISITOR_KEEPALIVE_SECONDS),
+        ("TCP_KEEPINTVL", probe_every),
+        ("TCP_KEEPCNT", limits.VISITOR_KEEPALIVE_PROBES),
+    ):
+        if (number := getattr(socket, option, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)
+
+
+def endpoint_of(name: object) -> Endpoint:
+    """The Endpoint of a socket's name or of a transport's `peername`; IPv4 inside IPv6 is shown as IPv4.
+
+    A peer that is gone already has no name: that gives `0.0.0.0:0`.
+    """
+    if not isinstance(name, tuple) or len(name) < 2:
+        return Endpoint("0.0.0.0", 0)
+    host = str(name[0])
+    return Endpoint(host.removeprefix("::ffff:") if "." in host else host, int(name[1]))
+
+
+def _explain(failed: BindFailed, setting: str) -> str:
+    endpoint, error = failed.endpoint, failed.error
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{endpoint} is in use by {port_owner(endpoint.port)}: stop it or set {setting}"
+        case errno.EACCES:
+            return (
+                f"{endpoint} may not be bound by this user (ports below 1024 need CAP_NET_BIND_SERVICE): "
+                f"set {setting} to a higher port, or run the gateway as the service that `ferry install-service` writes"
+            )
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return f"{endpoint.host} is not an address of this host: set {setting} to one that `ip address` lists"
+        case _:
+            return f"{endpoint} cannot be bound ({error.strerror}): set {setting}"

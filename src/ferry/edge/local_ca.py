@@ -1,0 +1,121 @@
+"""A certificate authority of this gateway alone, so that HTTPS works before anybody has asked for a real certificate.
+
+Whoever trusts it takes little risk: it is name-constrained to the gateway's domain (RFC 5280 §4.2.1.10; addresses are
+excluded, since a constraint says nothing about kinds of names it does not mention), may sign no further CA, and only
+for TLS servers. It signs one exact name at a time, because curl and OpenSSL refuse `*.localhost`.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ferry import limits
+from ferry.clock import Clock
+from ferry.errors import InvalidInput
+
+from .ca_files import BACKDATE, certificate_builder, key_pem, open_ca
+from .tls_context import context_with
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """Something to present to a client. Compared by identity: two are the same only if they are one object."""
+
+    names: frozenset[str]
+    """What it is for: lower-case hostnames and `*.` wildcards of its subject alternative names."""
+    not_after: float
+    """Its end, in seconds since the epoch."""
+    context: ssl.SSLContext
+
+
+class LocalCa:
+    """Signs leaf certificates for names of `domain`, and keeps the last `cache` of them."""
+
+    def __init__(
+        self,
+        certificate: x509.Certificate,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        domain: str,
+        clock: Clock,
+        cache: int = limits.LEAF_CACHE,
+    ) -> None:
+        self.certificate: Final = certificate
+        self._key = key
+        self._domain = domain
+        self._clock = clock
+        self._bound = cache
+        self._leaves: OrderedDict[str, Certificate] = OrderedDict()
+
+    @classmethod
+    def open(cls, state: Path, domain: str, *, clock: Clock, cache: int = limits.LEAF_CACHE) -> LocalCa:
+        """The CA of a state folder, made at the first call; see `ca_files.open_ca` for the errors."""
+        certificate, key = open_ca(state, domain, now=clock.now())
+        return cls(certificate, key, domain=domain, clock=clock, cache=cache)
+
+    def may_sign(self, host: str) -> bool:
+        """Whether a client that trusts this CA would take its signature for `host`."""
+        return host == self._domain or host.endswith("." + self._domain)
+
+    def leaf(self, host: str) -> Certificate:
+        """A certificate for exactly `host` (lower-case), from the cache or made now (about 1 ms).
+
+        Raises InvalidInput for a name outside the domain.
+        """
+        if not self.may_sign(host):
+            raise InvalidInput(
+                f"the local CA is for {self._domain} and names below it: {host} needs a certificate file"
+            )
+        leaf = self._leaves.get(host)
+        if leaf is None or leaf.not_after - self._clock.now() < limits.LEAF_RENEW_DAYS * 86400:
+            leaf = self._leaves[host] = self._sign(host)
+            if len(self._leaves) > self._bound:
+                self._leaves.popitem(last=False)
+        self._leaves.move_to_end(host)
+        return leaf
+
+    def __len__(self) -> int:
+        """Leaves in the cache."""
+        return len(self._leaves)
+
+    def _sign(self, host: str) -> Certificate:
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        key = ec.generate_private_key(ec.SECP256R1())
+        begin = max(now - BACKDATE, self.certificate.not_valid_before_utc)
+        end = min(now - BACKDATE + timedelta(days=limits.LEAF_DAYS), self.certificate.not_valid_after_utc)
+        usage = x509.KeyUsage(
+            digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+            key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        certificate = (
+            certificate_builder("Ferry gateway", begin, end, key.public_key())
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        context = _context_of(key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+        return Certificate(frozenset({host}), end.timestamp(), context)
+
+
+def _context_of(pem: bytes) -> ssl.SSLContext:
+    """`load_cert_chain` takes files only. This one is in memory: a leaf's key never reaches a disk."""
+    descriptor = os.memfd_create("leaf", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(pem)
+        path = Path(f"/proc/self/fd/{descriptor}")
+        return context_with(path, path)

@@ -1,0 +1,205 @@
+"""SSH, TLS and plain HTTP on one port, told apart by the first bytes.
+
+The bytes are looked at, not read (MSG_PEEK), so that whoever gets the socket finds all of them: asyncio's `start_tls`
+on a stream that has been read from loses what was read, and hangs. Looking alone would spin, because a socket with
+one unread byte stays readable; SO_RCVLOWAT makes the kernel wake us only when there is more than we have seen.
+
+Until it is settled what a connection is, and until its TLS handshake is done, it belongs to this module and counts
+against a bound. At the bound the oldest one goes: a real client says within a round trip what it wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from ferry import limits, tasks
+from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
+from ferry.report import Report
+
+from .acceptor import Acceptor
+from .listeners import endpoint_of
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class _Newcomer:
+    """A connection that is not settled yet: being looked at, or in its TLS handshake."""
+
+    __slots__ = ("handed_on", "peer", "seen", "sock", "task", "timer")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.peer = ""
+        self.seen = 0
+        """Bytes that were there at the last look."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.handed_on = False
+        """The socket belongs to a transport."""
+
+
+class SharedPort:
+    """Owns the listening sockets and every connection until it is handed on.
+
+    `ssh` gets a non-blocking socket with nothing read from it, or is None where SSH is not served here. `tls_protocol`
+    makes the protocol of a finished TLS connection, `redirect` the one that answers plain HTTP. Silence for `silence`
+    seconds is an SSH client that waits for the server's version first (RFC 4253 §4.2 allows both to wait for nobody).
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        ssh: Callable[[socket.socket], None] | None,
+        tls_protocol: ProtocolFactory,
+        redirect: ProtocolFactory,
+        context: ssl.SSLContext,
+        report: Report,
+        silence: float = limits.FIRST_BYTES_SECONDS,
+        identify: float = limits.IDENTIFY_SECONDS,
+        handshake: float = limits.TLS_HANDSHAKE_SECONDS,
+        unidentified: int = limits.UNIDENTIFIED,
+    ) -> None:
+        self._acceptor = Acceptor(sockets, self._accepted, report=report)
+        self._ssh = ssh
+        self._tls_protocol = tls_protocol
+        self._redirect = redirect
+        self._context = context
+        self._report = report
+        self._silence = silence
+        self._identify = identify
+        self._handshake = handshake
+        self._bound = unidentified
+        self._newcomers: dict[_Newcomer, None] = {}  # in the order of their arrival
+
+    def start(self) -> None:
+        """Begin to accept, on the running loop."""
+        self._acceptor.start()
+
+    def close(self) -> None:
+        """Close the listening sockets and whoever is not settled yet. What was handed on is not touched."""
+        self._acceptor.close()
+        for newcomer in list(self._newcomers):
+            self._drop(newcomer)
+
+    def __len__(self) -> int:
+        """Connections that are not settled yet."""
+        return len(self._newcomers)
+
+    # --- looking
+
+    def _accepted(self, sock: socket.socket) -> None:
+        if len(self._newcomers) >= self._bound:
+            oldest = next(iter(self._newcomers))
+            self._refuse(oldest, "too many connections that say nothing")
+        newcomer = _Newcomer(sock)
+        self._newcomers[newcomer] = None
+        try:
+            newcomer.peer = str(endpoint_of(sock.getpeername()))
+        except OSError:
+            self._drop(newcomer)  # reset before we looked
+            return
+        loop = asyncio.get_running_loop()
+        if self._ssh is None:
+            newcomer.timer = loop.call_later(self._identify, self._too_late, newcomer)
+        else:
+            newcomer.timer = loop.call_later(self._silence, self._silent, newcomer)
+        loop.add_reader(sock, self._look, newcomer)
+        self._look(newcomer)  # the first bytes are often here already
+
+    def _look(self, newcomer: _Newcomer) -> None:
+        sock = newcomer.sock
+        try:
+            head = sock.recv(LOOK_BYTES, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._drop(newcomer)
+            return
+        kind = classify(head)
+        if kind is FirstBytes.MORE:
+            if len(head) <= newcomer.seen:
+                self._drop(newcomer)  # readable without anything new: the client has ended
+                return
+            newcomer.seen = len(head)
+            _wake_at(sock, len(head) + 1)
+            return
+        if newcomer.seen:
+            _wake_at(sock, 1)
+        self._settle(newcomer, kind)
+
+    def _silent(self, newcomer: _Newcomer) -> None:
+        if newcomer.seen == 0:
+            self._settle(newcomer, FirstBytes.SSH)
+        else:
+            rest = max(0.0, self._identify - self._silence)
+            newcomer.timer = asyncio.get_running_loop().call_later(rest, self._too_late, newcomer)
+
+    def _too_late(self, newcomer: _Newcomer) -> None:
+        self._refuse(newcomer, "first bytes took too long")
+
+    def _settle(self, newcomer: _Newcomer, kind: FirstBytes) -> None:
+        self._stop_looking(newcomer)
+        if kind is FirstBytes.TLS:
+            newcomer.task = tasks.spawn("tls-handshake", self._hand_on(newcomer, self._tls_protocol, self._context))
+        elif kind is FirstBytes.HTTP:
+            newcomer.task = tasks.spawn("http-redirect", self._hand_on(newcomer, self._redirect))
+        elif kind is FirstBytes.SSH and self._ssh is not None:
+            del self._newcomers[newcomer]
+            self._ssh(newcomer.sock)
+        else:
+            self._refuse(newcomer, "neither TLS nor HTTP" if self._ssh is None else "neither SSH, TLS nor HTTP")
+
+    # --- handing on
+
+    async def _hand_on(
+        self, newcomer: _Newcomer, factory: ProtocolFactory, context: ssl.SSLContext | None = None
+    ) -> None:
+        newcomer.handed_on = True
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                factory,
+                newcomer.sock,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else self._handshake,
+            )
+        except OSError as error:  # ssl.SSLError and the time-out's ConnectionAbortedError are OSErrors too
+            # Certificates has told already about a name it does not serve.
+            if not isinstance(error, ssl.SSLError) or error.reason != "CALLBACK_FAILED":
+                self._report("tls.failed", peer=newcomer.peer, sni="", reason=_reason(error))
+        finally:
+            self._newcomers.pop(newcomer, None)
+
+    # --- ending
+
+    def _stop_looking(self, newcomer: _Newcomer) -> None:
+        if newcomer.timer is not None:
+            newcomer.timer.cancel()
+            newcomer.timer = None
+            asyncio.get_running_loop().remove_reader(newcomer.sock)
+
+    def _refuse(self, newcomer: _Newcomer, reason: str) -> None:
+        self._report("edge.refused", edge="https", status=0, peer=newcomer.peer, reason=reason)
+        self._drop(newcomer)
+
+    def _drop(self, newcomer: _Newcomer) -> None:
+        self._stop_looking(newcomer)
+        self._newcomers.pop(newcomer, None)
+        if newcomer.task is not None:
+            newcomer.task.cancel()
+        if not newcomer.handed_on:
+            newcomer.sock.close()
+
+
+def _wake_at(sock: socket.socket, count: int) -> None:
+    """Let the socket become readable at `count` bytes, an end or an error."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return str(error) or type(error).__name__

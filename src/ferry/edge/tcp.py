@@ -1,0 +1,217 @@
+"""Ports: a listening socket per `tcp` tunnel, and a bridge per visitor."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ferry import limits
+from ferry.clock import Clock
+from ferry.errors import Refused
+from ferry.names import Endpoint
+from ferry.registry.routes import Tunnel, Visit
+from ferry.report import Report
+from ferry.streams import OpenFailure
+
+from .bridge import Bridge, reset
+from .listeners import BindFailed, bind_all, endpoint_of
+from .port_owner import port_owner
+from .socks_guard import GuardedBridge
+
+_NOTES = {
+    OpenFailure.REFUSED: "nothing answers at your local target",
+    OpenFailure.GONE: "the tunnel closed while the visitor came",
+    OpenFailure.LIMIT: "the tunnel has as many visitors as it may have",
+    OpenFailure.TIMEOUT: "your client did not answer in time",
+}
+
+
+@dataclass(slots=True)
+class _Visitor:
+    """What the report of a visit needs and its bridge does not know."""
+
+    endpoint: Endpoint
+    since: float
+    """Monotonic seconds."""
+
+
+class TcpListener:
+    """The listening sockets of one tunnel, and its visitors."""
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        sockets: Sequence[socket.socket],
+        *,
+        report: Report,
+        clock: Clock,
+        visitors: int,
+        open_proxy: Callable[[Tunnel], None] | None,
+    ) -> None:
+        self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
+        """What is listened on."""
+        self._tunnel = tunnel
+        self._sockets = sockets
+        self._report = report
+        self._clock = clock
+        self._bound = visitors
+        self._open_proxy = open_proxy
+        self._guarded = open_proxy is not None
+        self._closed = False
+        self._servers: list[asyncio.Server] = []
+        self._visitors: dict[Bridge, _Visitor] = {}
+
+    @property
+    def port(self) -> int:
+        """The port, the same on every address."""
+        return self.endpoints[0].port
+
+    def __len__(self) -> int:
+        """Visitors who are here now."""
+        return len(self._visitors)
+
+    async def start(self) -> None:
+        """Begin to accept. asyncio's and uvloop's own servers survive a lack of descriptors."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            server = await loop.create_server(self._protocol, sock=sock, backlog=limits.ACCEPT_BACKLOG)
+            self._servers.append(server)
+
+    def close(self, *, cut: bool) -> None:
+        """Stop listening. `cut` ends the visitors now, with RST; else they stay for as long as their streams do."""
+        self._closed = True
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if cut:
+            for bridge in list(self._visitors):
+                bridge.cut()
+
+    def _protocol(self) -> asyncio.Protocol:
+        bridge: Bridge
+        tunnel = self._tunnel
+        if not self._guarded:
+            bridge = Bridge(traffic=tunnel.traffic, on_end=self._ended, connected=self._connected, tap=tunnel.tap)
+        else:
+            bridge = GuardedBridge(
+                traffic=tunnel.traffic,
+                on_end=self._ended,
+                connected=self._connected,
+                tap=tunnel.tap,
+                found=self._found_open_proxy,
+            )
+        return bridge.visitor
+
+    def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
+        visitor = endpoint_of(transport.get_extra_info("peername"))
+        if self._closed:
+            reset(transport)  # accepted before the close, made into a transport after it
+            return
+        if len(self._visitors) >= self._bound:
+            self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason="too many visitors")
+            reset(transport)
+            return
+        tunnel = self._tunnel
+        tunnel.traffic.visits += 1
+        self._visitors[bridge] = _Visitor(visitor, self._clock.monotonic())
+        bridge.join(transport, lambda sink: tunnel.dial(tunnel.visitor_grant, visitor, sink))
+
+    def _ended(self, bridge: Bridge) -> None:
+        visitor = self._visitors.pop(bridge, None)
+        if visitor is None:
+            return  # one too many: it was never a visit
+        self._tunnel.visited(
+            Visit(
+                visitor=visitor.endpoint,
+                method="",
+                target=str(self._tunnel.address),
+                status=0,
+                seconds=self._clock.monotonic() - visitor.since,
+                up=bridge.up,
+                down=bridge.down,
+                note=_note(bridge),
+            )
+        )
+
+    def _found_open_proxy(self) -> None:
+        found, self._open_proxy = self._open_proxy, None
+        if found is not None:
+            self.close(cut=True)
+            found(self._tunnel)
+
+
+class TcpEdge:
+    """Opens ports for tunnels.
+
+    `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
+    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
+    """
+
+    def __init__(
+        self,
+        *,
+        report: Report,
+        clock: Clock,
+        open_proxy: Callable[[Tunnel], None],
+        allow_open_proxy: bool = False,
+        visitors: int = limits.VISITORS_PER_TUNNEL,
+    ) -> None:
+        self._report = report
+        self._clock = clock
+        self._open_proxy = open_proxy
+        self._allow_open_proxy = allow_open_proxy
+        self._visitors = visitors
+
+    async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int) -> TcpListener:
+        """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none.
+
+        `::1` is skipped on a host without IPv6. Port 0 takes a free one. Raises Refused where it is taken.
+        """
+        try:
+            sockets = bind_all([Endpoint(host, port) for host in hosts], report=self._report)
+        except BindFailed as failed:
+            raise _refusal(failed) from failed.error
+        local = all(ipaddress.ip_address(host).is_loopback for host in hosts)
+        listener = TcpListener(
+            tunnel,
+            sockets,
+            report=self._report,
+            clock=self._clock,
+            visitors=self._visitors,
+            open_proxy=None if local or self._allow_open_proxy else self._open_proxy,
+        )
+        await listener.start()
+        return listener
+
+
+def _refusal(failed: BindFailed) -> Refused:
+    port = failed.endpoint.port
+    match failed.error.errno:
+        case errno.EADDRINUSE:
+            return Refused(
+                f"port {port} is in use by another program on this host: ask for another",
+                code="port_in_use",
+                detail=f"{failed.endpoint} is in use by {port_owner(port)}",
+            )
+        case errno.EACCES:
+            return Refused(
+                f"the gateway may not open port {port}: ask for one above 1023",
+                code="port_forbidden",
+                detail=f"{failed.endpoint} may not be bound by this user: it needs CAP_NET_BIND_SERVICE",
+            )
+        case _:
+            return Refused(
+                f"port {port} cannot be opened just now: ask the operator to look at the gateway's log",
+                code="port_unavailable",
+                detail=f"{failed.endpoint} cannot be bound: {failed.error.strerror}; look at tcp.public_addresses",
+            )
+
+
+def _note(bridge: Bridge) -> str:
+    if isinstance(bridge, GuardedBridge) and bridge.open_proxy:
+        return "cut: a SOCKS proxy answered on a public port"
+    return "" if bridge.failure is None else _NOTES[bridge.failure]
