@@ -18,16 +18,21 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 def safe_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """`fields` as plain JSON values with every text escaped and cut at `limits.LOG_FIELD_CHARS`."""
-    return {key: _lines(value) if key == TRACEBACK else safe_value(value) for key, value in fields.items()}
+    safe = {key: safe_value(value) for key, value in fields.items()}
+    if TRACEBACK in safe:
+        safe[TRACEBACK] = _lines(fields[TRACEBACK])
+    return safe
 
 
 def safe_value(value: object) -> object:
     """A number, a flag, None, an escaped text, or a list or table of these; anything else by its `str`."""
-    if value is None or isinstance(value, bool | int):
+    if isinstance(value, str):  # first, because most are
+        return printable(value, limits.LOG_FIELD_CHARS)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return round(value, 6)
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [safe_value(item) for item in value]
     if isinstance(value, Mapping):
         return {printable(str(key)): safe_value(item) for key, item in value.items()}
@@ -42,6 +47,8 @@ def describe_exception(error: ExcInfo) -> str:
 def quoted(value: object) -> str:
     """A value so that the line can be taken apart again: in quotes where it is empty or has spaces, `=` or quotes."""
     text = str(value)
+    if text.isalnum():
+        return text
     if text and not any(c in text for c in ' ="'):
         return text
     return '"' + text.replace('"', '\\"') + '"'
