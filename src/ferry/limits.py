@@ -16,6 +16,7 @@ RESPONSE_HEAD_FIELDS: Final = 200
 INTERIM_RESPONSES: Final = 16  # 1xx answers to one request; more is a flood
 CHUNK_LINE_BYTES: Final = 256  # chunk size with its extensions
 TRAILER_BYTES: Final = 8 * KIB  # read and dropped
+HEAD_REMEMBERED_BYTES: Final = 2 * KIB  # a head up to this is kept per connection: the next is often the same
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head (or the accept) to its end, in all
 KEEPALIVE_SECONDS: Final = 75.0  # an idle visitor connection between two requests
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
@@ -59,6 +60,7 @@ LEAVE_SECONDS: Final = 2.0  # a client whose session has ended is disconnected a
 HOST_BYTES: Final = 512  # longest host or path that a forward request may name
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
+SCREEN_WINDOW_BYTES: Final = 64 * KIB  # what a client may type ahead; nothing here reads more than keys
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
 
 # --- names

@@ -161,11 +161,9 @@ class Client:
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
 
-    def refused_form(self, asked: bytes, why: str) -> None:
-        """Something was asked for that Ferry does not do."""
-        self.asked += 1
-        text = printable(asked.decode("utf-8", "backslashreplace"), 80)
-        self._note_refusal(Refusal(text, why, "unknown_form", self.services.clock.now()), why)
+    def refused_form(self, asked: str, why: str) -> None:
+        """Something was asked for that Ferry does not do; `asked` is as it was typed."""
+        self._note_refusal(Refusal(printable(asked, 80), why, "unknown_form", self.services.clock.now()), why)
 
     def _note_refusal(self, refusal: Refusal, detail: str) -> None:
         self.report(
@@ -191,7 +189,7 @@ class Client:
                 "tunnel.refused",
                 session=self.id,
                 identity=str(self.identity),
-                asked=shown_request(host, port),
+                asked=shown_request(host, port).replace("-R", "-J", 1),
                 code=error.code,
                 detail=error.detail,
             )
@@ -325,6 +323,6 @@ class Client:
 
 
 def shown_request(host: bytes, port: int) -> str:
-    """A forward request as its owner typed it, as far as that can be told: `blog:80`, `80`."""
+    """A forward request as its owner typed it, as far as that can be told: `-R blog:80`, `-R 80`."""
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
-    return str(port) if text in ("", "localhost") else f"{text}:{port}"
+    return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"

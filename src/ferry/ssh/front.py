@@ -21,9 +21,9 @@ from .commands import Commands
 from .forwards import close_forward
 from .hardening import CIPHERS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
 from .locks import KeyedLocks
-from .login import Login, screen_channel
+from .login import Login
 from .services import Services
-from .sessions import Screen
+from .sessions import Screen, ScreenChannel
 from .tunnel import SshTunnel
 
 
@@ -106,7 +106,8 @@ class SshFront:
         """A session channel was asked for."""
         if len(client.screens) >= limits.SESSIONS_PER_CONNECTION:
             return False
-        return screen_channel(client, Screen(client))
+        screen = Screen(client)
+        return ScreenChannel(client.connection, screen), screen
 
     # --- the table
 

@@ -272,7 +272,9 @@ class HardenedConnection(SSHServerConnection):
         self._report_global_response(self.client.forward_cancelled(host, port))
 
     def _process_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
-        self.client.refused_form(packet.get_string(), "a socket path cannot be forwarded: write -R NAME:80:… or -R 0:…")
+        path = packet.get_string().decode("utf-8", "backslashreplace")
+        self.client.asked += 1
+        self.client.refused_form(f"-R {path}", "a socket path cannot be forwarded: write -R NAME:80:… or -R 0:…")
         self._report_global_response(False)
 
     def _process_cancel_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
@@ -292,7 +294,7 @@ class HardenedConnection(SSHServerConnection):
 
     def _process_tun_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
         del packet
-        self.client.refused_form(b"-w", NO_VPN)
+        self.client.refused_form("-w", NO_VPN)
         raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_VPN)
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:

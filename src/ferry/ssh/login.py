@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .client import Client
     from .front import SshFront
     from .hardening import HardenedConnection
-    from .sessions import Screen
 
 KEYLESS_USER: Final = "nokey"
 RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check costs seconds (CVE-2026-39829)
@@ -123,11 +122,6 @@ class Login(asyncssh.SSHServer):
 
     def session_requested(self) -> Any:
         return self._front.screen_for(self.client)
-
-
-def screen_channel(client: Client, screen: Screen) -> Any:
-    """The channel that a screen speaks through."""
-    return client.connection.create_server_channel(None), screen
 
 
 async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:

@@ -114,7 +114,7 @@ def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
 
 def refusal_line(refusal: Refusal) -> str:
     """One refused forward."""
-    return f"Refused -R {refusal.asked}: {refusal.why}"
+    return f"Refused {refusal.asked}: {refusal.why}"
 
 
 def visit_line(visit: Visit) -> str:

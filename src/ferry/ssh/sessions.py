@@ -7,10 +7,13 @@ drops lines past SESSION_BACKLOG_BYTES and says how many: it never holds up anyt
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
+from asyncssh.channel import SSHServerChannel
+from asyncssh.packet import SSHPacket
 
 from ferry import limits
 from ferry.errors import InvalidInput
@@ -21,10 +24,33 @@ from . import notices
 
 if TYPE_CHECKING:
     from .client import Client, Refusal
+    from .hardening import HardenedConnection
     from .tunnel import SshTunnel
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
+
+
+class ScreenChannel(SSHServerChannel[bytes]):
+    """The channel of a screen. What a shell would offer is refused with one sentence, and the session goes on."""
+
+    def __init__(self, connection: HardenedConnection, screen: Screen) -> None:
+        loop = asyncio.get_running_loop()
+        window, packet = limits.SCREEN_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
+        super().__init__(connection, loop, True, False, False, 0, 0, None, "strict", window, packet)
+        self.screen = screen
+
+    def _process_x11_req_request(self, packet: SSHPacket) -> bool:
+        del packet
+        self.screen.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
+        return False
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(  # type: ignore[override]  # asyncssh answers later, we now
+        self, packet: SSHPacket
+    ) -> bool:
+        del packet
+        self.screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
+        return False
 
 
 class Screen(asyncssh.SSHServerSession[bytes]):
@@ -66,10 +92,12 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         return self._started(command)
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        self._client.refused_form(
-            subsystem.encode(), "there are no files here: sftp and scp go to a machine behind an alias"
-        )
+        self._client.refused_form(subsystem, "there are no files here: sftp and scp go to a machine behind an alias")
         return False
+
+    def refuse_form(self, asked: str, why: str) -> None:
+        """Something was asked for on this channel that Ferry does not do."""
+        self._client.refused_form(asked, why)
 
     def _started(self, command: str) -> bool:
         try:
