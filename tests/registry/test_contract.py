@@ -351,3 +351,16 @@ async def test_a_cancelled_claim_holds_nothing(registry: Registry) -> None:
         assert (await registry.reservation(address, now=10, keep=KEEP)) is None
         lease = await registry.lookup(address)
         assert (lease is not None) == held
+
+
+async def test_a_cancelled_takeover_leaves_the_older_holder_in_place(registry: Registry) -> None:
+    for yields in range(6):
+        older = (await won(registry, BLOG, ANN, 10)).lease
+        claim = asyncio.ensure_future(registry.claim(BLOG, ANN, W2, now=11, terms=TERMS))
+        for _ in range(yields):
+            await asyncio.sleep(0)
+        held = not claim.cancel()
+        await asyncio.wait([claim])
+        now_held = await registry.lookup(BLOG)
+        assert now_held is not None
+        assert (now_held != older) == held

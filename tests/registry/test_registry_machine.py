@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
-from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
+from ferry.registry.contract import Claimed, Registry, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
 from ferry.store.engine import Store
@@ -179,24 +179,31 @@ class Engines(RuleBasedStateMachine):
     def both_tell_the_same_and_it_is_what_the_model_holds(self) -> None:
         if not hasattr(self, "store"):
             return
-        for address in ADDRESSES:
-            lease = self._same(self.memory.lookup(address), self.sql.lookup(address))
-            assert (lease and (lease.owner, lease.generation, lease.worker)) == self.live.get(address)
-            found = self._same(
-                self.memory.reservation(address, now=self.now, keep=KEEP),
-                self.sql.reservation(address, now=self.now, keep=KEEP),
-            )
-            owner, until = self.reserved.get(address, (None, 0.0))
-            in_force = owner is not None and (address in self.live or self.now <= until)
-            assert (found.owner if found else None) == (owner if in_force else None)
-        everybodys = self._same(self.memory.reservations(None), self.sql.reservations(None))
+        ours, theirs = self._await(self._look())
+        assert ours == theirs
+        leases, found, everybodys, _made = ours
+        held = [lease and (lease.owner, lease.generation, lease.worker) for lease in leases]
+        assert held == [self.live.get(address) for address in ADDRESSES]
+        assert [reservation and reservation.owner for reservation in found] == [
+            self._in_force(address) for address in ADDRESSES
+        ]
         assert {r.address: r.owner for r in everybodys} == {a: owner for a, (owner, _) in self.reserved.items()}
-        network = "192.0.2.0/24"
-        since = self.now - 86400
-        self._same(
-            self.memory.reservations_from_network(network, since=since),
-            self.sql.reservations_from_network(network, since=since),
-        )
+
+    async def _look(self) -> list[Any]:
+        async def one(engine: Registry) -> Any:
+            since = self.now - 86400
+            return await asyncio.gather(
+                asyncio.gather(*(engine.lookup(address) for address in ADDRESSES)),
+                asyncio.gather(*(engine.reservation(address, now=self.now, keep=KEEP) for address in ADDRESSES)),
+                engine.reservations(None),
+                engine.reservations_from_network("192.0.2.0/24", since=since),
+            )
+
+        return [await one(self.memory), await one(self.sql)]
+
+    def _in_force(self, address: Address) -> IdentityId | None:
+        owner, until = self.reserved.get(address, (None, 0.0))
+        return owner if address in self.live or self.now <= until else None
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

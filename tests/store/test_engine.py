@@ -175,6 +175,27 @@ async def test_a_cancelled_caller_has_written_nothing_or_is_undone(store: Store)
     assert await store.run(names) == set()
 
 
+async def test_a_caller_cancelled_between_commit_and_wake_up_is_undone(store: Store) -> None:
+    def undo(connection: Connection, name: str) -> None:
+        connection.execute(secrets.delete().where(secrets.c.name == name))
+
+    def write(connection: Connection) -> str:
+        put(connection, "x")
+        return "x"
+
+    async def canceller() -> None:
+        await store.run(names)
+        assert late.cancel()  # its result is set in the same batch, but its turn on the loop comes after ours
+
+    running = asyncio.ensure_future(store.run(names))
+    first = asyncio.ensure_future(canceller())
+    late = asyncio.ensure_future(store.run(write, undo=undo))
+    await asyncio.wait([running, first, late])
+    await first
+    assert late.cancelled()
+    assert await store.run(names) == set()
+
+
 async def test_transactions_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STORE_WAITING", 3)
     outcomes = await asyncio.gather(*(store.run(names) for _ in range(6)), return_exceptions=True)

@@ -11,7 +11,8 @@ serves the address. Then it **rests**, while `now < last_used + keep + rest`: th
 claiming, everybody else is refused. After that the address is anybody's, and whoever claims it ends the old owner's
 memory of it.
 
-A caller that is cancelled while it waits holds nothing: a claim that went through all the same is undone.
+A caller that is cancelled while it waits holds no lease: where its claim went through all the same, the lease that it
+displaced is put back, or there is none. A reservation that it made stays: its owner did ask for it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, Identity, SessionId, TunnelId
@@ -26,8 +26,7 @@ class Traffic:
     """HTTP requests, or connections for the other kinds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
 
     Texts are as they came from the network: whoever shows them escapes them (`names.printable`).

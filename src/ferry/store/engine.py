@@ -85,7 +85,14 @@ class Store:
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting.append(_Job(transaction, future, undo))
         self._next_batch()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The result may have been set, and the caller cancelled before it woke up to see it.
+            if undo is not None and not future.cancelled() and future.exception() is None:
+                self._undo(undo, future.result())
+                self._next_batch()
+            raise
 
     async def close(self) -> None:
         """Finish what waits, then close. Further transactions are refused. Safe to call twice."""
@@ -148,15 +155,15 @@ class Store:
                 job.future.set_exception(outcome.error)
             else:
                 job.future.set_result(outcome.value)
-        elif outcome.error is None and (undo := job.undo) is not None:
-            value = outcome.value
-            self._waiting.append(_Job(lambda connection: undo(connection, value), self._forgotten(), None))
+        elif outcome.error is None and job.undo is not None:
+            self._undo(job.undo, outcome.value)
 
-    def _forgotten(self) -> asyncio.Future[Any]:
-        """A future whose outcome nobody reads; a failure shows in `healthy`."""
-        future: asyncio.Future[Any] = self._loop.create_future()
+    def _undo(self, undo: Callable[[Connection, T], None], value: T) -> None:
+        """Queue an undo ahead of all that waits, and so of two the later one's first. Nobody waits for it: a failure
+        shows in `healthy`."""
+        future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(asyncio.Future.exception)
-        return future
+        self._waiting.appendleft(_Job(lambda connection: undo(connection, value), future, None))
 
     def _note_health(self, error: str | None) -> None:
         healthy = error is None

@@ -31,7 +31,7 @@ class SqlRegistry:
     ) -> Claimed | Taken:
         def undo(connection: Connection, claimed: Claimed | Taken) -> None:
             if isinstance(claimed, Claimed):
-                _release(connection, address, claimed.lease.generation, now)
+                _take_back(connection, claimed, now)
 
         return await self._store.run(
             lambda connection: _claim(connection, address, identity, worker, now=now, terms=terms), undo=undo
@@ -111,11 +111,10 @@ def _claim(
         return taken
     generation: int = connection.execute(sql.NEXT_GENERATION).scalar_one()
     lease = Lease(address, identity.id, worker, generation, now, name)
-    values = {"owner": identity.id, "owner_name": name, "worker": worker, "generation": generation, "claimed": now}
     if standing.lease is None:
-        connection.execute(sql.NEW_LEASE, {"address": address.key, **values})
+        connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(lease)})
     else:
-        connection.execute(sql.CHANGE_LEASE, {"address_": address.key, **values})
+        connection.execute(sql.CHANGE_LEASE, {"address_": address.key, **_lease_values(lease)})
     if mine is not None:
         after = touched(mine, name, now=now, derived=terms.derived)
         changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
@@ -126,6 +125,13 @@ def _claim(
         if reserved:
             _make(connection, lease, terms, now)
     return Claimed(lease, standing.lease, reserved)
+
+
+def _take_back(connection: Connection, claimed: Claimed, now: float) -> None:
+    """Undo a claim that nobody is left to use, unless a newer one has come since."""
+    address, generation, before = claimed.lease.address, claimed.lease.generation, claimed.displaced
+    if _release(connection, address, generation, now) and before is not None:
+        connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(before)})
 
 
 def _reserve(connection: Connection, address: Address, generation: int, now: float, terms: Terms) -> bool:
@@ -184,6 +190,16 @@ def _standing(connection: Connection, address: Address) -> Standing:
         None if row[0] is None else _reservation(address, row[:5]),
         None if row[5] is None else _lease(address, row[5:]),
     )
+
+
+def _lease_values(lease: Lease) -> dict[str, object]:
+    return {
+        "owner": lease.owner,
+        "owner_name": lease.owner_name,
+        "worker": lease.worker,
+        "generation": lease.generation,
+        "claimed": lease.claimed,
+    }
 
 
 def _lease(address: Address, row: Sequence[Any]) -> Lease:
