@@ -170,6 +170,11 @@ def test_human_lines_escape_and_can_be_taken_apart() -> None:
     )
 
 
+def test_a_human_line_without_fields_has_no_blanks_at_its_end() -> None:
+    line = human_lines(colour=False)(Event(0, 1_700_000_000.0, 20, "gateway.stopped", {}))
+    assert line == "2023-11-14T22:13:20.000Z info    gateway.stopped"
+
+
 def test_human_lines_have_colour_on_a_terminal_only() -> None:
     assert "\x1b[" in human_lines(colour=True)(event())
     assert "\x1b[" not in human_lines(colour=False)(event())

@@ -8,8 +8,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch (`Clock.now`) as a `Moment`."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def _moment(value: object) -> object:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+    return moment(value) if isinstance(value, int | float) else value
 
 
 Moment = Annotated[

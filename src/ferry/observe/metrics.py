@@ -99,7 +99,7 @@ class Metrics:
         self.edge_refusals = Tally(
             r,
             "ferry_edge_refusals_total",
-            "Visitors answered by the gateway itself, by status (0 for TCP).",
+            "Visitors answered by the gateway itself, by status (0 where none could be sent).",
             ("edge", "status"),
         )
         self.tls_failures = Tally(r, "ferry_tls_failures_total", "TLS handshakes of visitors that failed.")

@@ -60,7 +60,7 @@ def human_lines(*, colour: bool) -> Render:
         pairs = [
             f"{cyan}{key}{reset}={quoted(value)}" for key, value in fields.items() if value is not None and value != ""
         ]
-        head = f"{dim}{stamp(event.time)}{reset} {levels[level_name(event.level)]} {bold}{event.name:<{EVENT_WIDTH}}{reset}"
+        head = f"{dim}{stamp(event.time)}{reset} {levels[level_name(event.level)]} {bold}{event.name:<{EVENT_WIDTH if pairs else 0}}{reset}"
         line = " ".join([head, *pairs])
         return line if trace is None else line + "\n  " + str(trace).replace("\n", "\n  ")
 
