@@ -18,6 +18,7 @@ import pytest
 import uvloop
 
 from ferry.cli import locate
+from ferry.console.models import TunnelInfo
 from ferry.console.rebinding import is_loopback_authority
 from ferry.console.server import serving
 from ferry.console.sockets import CONTROL_SOCKET, prepare_state_folder
@@ -267,3 +268,14 @@ def test_it_serves_on_uvloop_too(folder: Path) -> None:
 
     uvloop.run(main())
     assert not (folder / CONTROL_SOCKET).exists()
+
+
+async def test_a_bug_is_answered_and_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(SmallGateway):
+        def tunnels(self) -> list[TunnelInfo]:
+            raise RuntimeError("the bug")
+
+    async with serving(Broken(), folder, []):
+        answer = await ask(folder, "/api/v1/tunnels")
+    assert (answer.status, answer.json["error"]) == (500, "the gateway made a mistake answering this")
+    assert "RuntimeError: the bug" in caplog.text
