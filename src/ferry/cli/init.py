@@ -170,20 +170,21 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
     if answers.keys:
-        scp = f"scp -P {SSHD_ELSEWHERE}" if moving else "scp"
-        target = answers.keys if not answers.keys.is_dir() else answers.keys / "YOUR-NAME.pub"
-        lines += [
-            "  put public keys there, as from a laptop",
-            f"      {scp} ~/.ssh/id_ed25519.pub root@{answers.domain}:{target}"
-            if not answers.local
-            else f"      cp ~/.ssh/id_ed25519.pub {target}",
-        ]
+        lines += ["  put public keys there, as in", f"      {_key_line(answers, answers.keys, banner, moving=moving)}"]
     lines += ["  look whether all is well", f"      {ferry} check-config --config {path}", "  start it"]
     lines += [f"      {ferry} serve --config {path}"]
     if path.is_relative_to(ETC):
         lines += [f"    or as a service: {ferry} install-service && systemctl enable --now ferry"]
     lines += ["  get a URL for a local port", f"      {answers.ssh_command} -R 80:localhost:3000 {answers.domain}"]
     return "\n".join(lines)
+
+
+def _key_line(answers: Answers, keys: Path, banner: str | None, *, moving: bool) -> str:
+    target = keys / "YOUR-NAME.pub" if keys.is_dir() else keys
+    if answers.local or not banner:  # no sshd to copy through, as far as can be seen
+        return f"cp id_ed25519.pub {target}"
+    scp = f"scp -P {SSHD_ELSEWHERE}" if moving else "scp"
+    return f"{scp} ~/.ssh/id_ed25519.pub root@{answers.domain}:{target}     (from a laptop)"
 
 
 def _ports(answers: Answers) -> str:

@@ -39,7 +39,11 @@ def effective(config: Config) -> str:
 
 
 def _all(endpoints: list[Endpoint]) -> str:
-    return ", ".join(str(endpoint) for endpoint in endpoints) or "off"
+    return ", ".join(_shown(endpoint) for endpoint in endpoints) or "off"
+
+
+def _shown(endpoint: Endpoint) -> str:
+    return f"*:{endpoint.port}" if endpoint.host == "::" else str(endpoint)
 
 
 def _paths(paths: list[Path]) -> str:
@@ -67,9 +71,9 @@ def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
         for endpoint in front.listen:
             busy = blocked(endpoint)
             if busy is None:
-                yield Finding(Level.OK, subject, f"{endpoint} is free")
+                yield Finding(Level.OK, subject, f"{_shown(endpoint)} is free")
             elif busy.taken and running:
-                yield Finding(Level.OK, subject, f"{endpoint} is held by this gateway, which runs")
+                yield Finding(Level.OK, subject, f"{_shown(endpoint)} is held by this gateway, which runs")
             elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
                 yield Finding(Level.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough")
             else:

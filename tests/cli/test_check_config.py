@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ferry.config import Access, Admin, Config, Http, Https, Ssh, Tcp
+from ferry.names import Endpoint
+from ferry.setup.findings import Finding, Level
+from ferry.setup.hostcheck import check_host, effective
+from ferry_command import Ran, clean_environment, ferry
+
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT alice@laptop"
+ANY_PORT = [Endpoint("127.0.0.1", 0)]
+
+
+def config(state: Path, **sections: object) -> Config:
+    """Ports that are always free, so that only what a test sets is looked at."""
+    free = {
+        "ssh": Ssh(listen=ANY_PORT),
+        "http": Http(listen=ANY_PORT),
+        "https": Https(listen=ANY_PORT),
+        "admin": Admin(listen=ANY_PORT),
+    }
+    return Config.model_validate({"state": state, **free, **sections})
+
+
+def to_fix(configuration: Config, *, running: bool = False) -> list[Finding]:
+    return [each for each in check_host(configuration, running=running) if each.level is Level.FIX]
+
+
+def check(tmp_path: Path, text: str) -> Ran:
+    file = tmp_path / "ferry.toml"
+    file.write_text(text)
+    return ferry("check-config", "--config", file, "--no-dns", cwd=tmp_path)
+
+
+LISTEN = """\
+[ssh]
+listen = "127.0.0.1:0"
+[http]
+listen = "127.0.0.1:0"
+[https]
+listen = []
+[admin]
+listen = "127.0.0.1:{admin}"
+"""
+
+
+def test_a_good_configuration(tmp_path: Path) -> None:
+    ran = check(tmp_path, LISTEN.format(admin=0))
+    assert (ran.code, ran.err) == (0, "")
+    assert f"state      {tmp_path}/ferry-data\n" in ran.out
+    assert "https      off\n" in ran.out
+    assert not (tmp_path / "ferry-data").exists(), "looking makes nothing"
+
+
+def test_a_taken_port_is_something_to_fix(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ran = check(tmp_path, LISTEN.format(admin=port))
+    assert ran.code == 1
+    assert f"FIX  admin           127.0.0.1:{port} is held by " in ran.out
+    assert "or write another port in admin.listen" in ran.out
+
+
+def test_a_mistake_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    ran = check(tmp_path, 'domian = "x"')
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"ferry: {tmp_path}/ferry.toml: unknown key domian: did you mean domain?\n"
+    debug = ferry("check-config", "--domain", "-", cwd=tmp_path, env=clean_environment(FERRY_DEBUG="1"))
+    assert "Traceback" in debug.err
+
+
+def test_the_default_domain_is_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "ferry.toml").write_text(LISTEN.format(admin=0))
+    ran = ferry("check-config", "--config", "ferry.toml", cwd=tmp_path)
+    assert ran.code == 0
+    assert "dns             name.localhost " in ran.out
+
+
+def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        held = config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", mine.getsockname()[1])]))
+        assert [each.subject for each in to_fix(held)] == ["ssh"]
+        assert to_fix(held, running=True) == []
+
+
+def test_ssh_that_is_served_nowhere(tmp_path: Path) -> None:
+    (finding,) = to_fix(config(tmp_path, ssh=Ssh(listen=[]), https=Https(listen=[])))
+    assert "write ssh.listen, or https.listen with https.ssh = true" in finding.text
+
+
+def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
+    assert found == [Finding(Level.NOTE, "keys", f"{keys}: 0 keys: nobody can connect yet")]
+    (keys / "alice.pub").write_text(PUBLIC_KEY + "\n")
+    found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
+    assert found == [Finding(Level.OK, "keys", f"{keys}: 1 keys")]
+    (keys / "bad").write_text("# mine\nssh-ed25519 nonsense\n")
+    (finding,) = to_fix(configuration)
+    assert finding.text.startswith(f"{keys / 'bad'}, line 2: ")
+
+
+def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    configuration = config(tmp_path, https=Https(listen=ANY_PORT, certificates=folder))
+    (finding,) = to_fix(configuration)
+    assert finding.text == f"{folder}: No such file or directory"
+    (folder / "gw").mkdir(parents=True)
+    (folder / "one.crt").touch()
+    (finding,) = to_fix(configuration)
+    assert "has no NAME.crt with NAME.key" in finding.text
+    for name in ("one.key", "gw/fullchain.pem", "gw/privkey.pem"):
+        (folder / name).touch()
+    assert to_fix(configuration) == []
+    shown = [each.text for each in check_host(configuration, running=False) if each.subject == "certificates"]
+    assert shown == [str(folder / "gw/fullchain.pem"), str(folder / "one.crt")]
+
+
+def test_a_public_address_must_be_this_hosts(tmp_path: Path) -> None:
+    (finding,) = to_fix(config(tmp_path, tcp=Tcp(public_addresses=["127.0.0.1", "192.0.2.7"])))
+    assert finding.text == "tcp.public_addresses: 192.0.2.7 is not an address of this host"
+
+
+def test_a_state_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (finding,) = to_fix(config(tmp_path / "file" / "state"))
+    assert finding.text == f"{tmp_path / 'file'} is not a folder: write another state"
+
+
+@pytest.mark.parametrize(
+    ("port", "command"), [(22, "ssh gw.example"), (443, "ssh -p 443 gw.example"), (2222, "ssh -p 2222 gw.example")]
+)
+def test_the_command_to_type_has_the_real_port(tmp_path: Path, port: int, command: str) -> None:
+    ssh = Ssh(listen=[Endpoint("127.0.0.1", port)])
+    assert f"people type {command}\n" in effective(config(tmp_path, domain="gw.example", ssh=ssh))

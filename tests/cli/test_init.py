@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from ferry.configfile import load
+from ferry.names import Endpoint
+from ferry.setup.answers import Answers, SshChoice, Who, sshd_steps
+from ferry_command import Ran, clean_environment, ferry, ferry_at_terminal
+
+
+def init(folder: Path, *arguments: str | Path) -> Ran:
+    return ferry("init", "--out", folder / "ferry.toml", "--state", folder / "state", *arguments, cwd=folder)
+
+
+def test_flags_alone_write_a_file_that_serves_a_domain(tmp_path: Path) -> None:
+    ran = init(tmp_path, "--domain", "GW.example", "--access", "keys", "--ssh", "443")
+    assert (ran.code, ran.err) == (0, "")
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert (config.domain, config.state) == ("gw.example", tmp_path / "state")
+    assert (config.ssh.listen, config.https.listen) == ([], [Endpoint("::", 443)])
+    assert config.ssh_port == 443
+    assert config.access.keys == [tmp_path / "keys"]
+    assert (tmp_path / "keys").is_dir()
+    assert "ssh -p 443 -R 80:localhost:3000 gw.example" in ran.out
+    assert "*.gw.example. A" in ran.out
+    assert stat.S_IMODE((tmp_path / "ferry.toml").stat().st_mode) == 0o644
+    assert list(tmp_path.glob(".ferry*")) == []
+
+
+@pytest.mark.parametrize(("choice", "command"), [("2222", "ssh -p 2222 -R"), ("22", "ssh -R")])
+def test_the_other_ports(tmp_path: Path, choice: str, command: str) -> None:
+    ran = init(tmp_path, "--domain", "gw.example", "--access", "anyone", "--ssh", choice)
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert config.ssh.listen == [Endpoint("::", int(choice))]
+    assert config.access.mode == "anyone"
+    assert not (tmp_path / "keys").exists()
+    assert f"      {command} 80:localhost:3000 gw.example\n" in ran.out
+
+
+def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) -> None:
+    ran = init(tmp_path, "--yes")
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert not config.listens_beyond_loopback
+    assert config.access.mode == "anyone"
+    assert "ssh -p 2222 -R 80:localhost:3000 localhost" in ran.out
+    assert "DNS" not in ran.out
+
+
+def test_nobody_to_answer_is_said(tmp_path: Path) -> None:
+    ran = init(tmp_path)
+    assert ran.code == 2
+    assert ran.err == "ferry: nobody is there to answer: give --domain and --access, or --yes for the defaults\n"
+    assert not (tmp_path / "ferry.toml").exists()
+
+
+def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
+    (tmp_path / "ferry.toml").write_text("mine")
+    ran = init(tmp_path, "--yes")
+    assert ran.code == 2
+    assert "edit it, or write it anew with --force" in ran.err
+    assert (tmp_path / "ferry.toml").read_text() == "mine"
+    assert init(tmp_path, "--yes", "--force").code == 0
+    assert "domain =" in (tmp_path / "ferry.toml").read_text()
+
+
+def test_questions_are_asked_again_until_they_are_answered(tmp_path: Path) -> None:
+    typed = ["not a domain", "gw.example", "nobody", "keys", str(tmp_path / "people"), "2222"]
+    arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state")
+    ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=typed)
+    assert ran.code == 0, ran.err
+    assert "hostname label 'not a domain' has ' ' in it" in ran.out
+    assert "Write one of keys, anyone." in ran.out
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
+
+
+def test_wrong_flags_leave_nothing_behind(tmp_path: Path) -> None:
+    ran = init(tmp_path, "--yes", "--domain", "a b")
+    assert (ran.code, list(tmp_path.iterdir())) == (2, [])
+    ran = init(tmp_path, "--yes", "--access", "anyone", "--keys", "k")
+    assert ran.err == "ferry: --keys goes with --access keys\n"
+    ran = ferry("init", "--yes", "--out", "/proc/nowhere/ferry.toml", cwd=tmp_path)
+    assert ran.code == 2
+    assert "cannot write /proc/nowhere/ferry.toml" in ran.err
+
+
+def test_commands_are_printed_as_they_work_from_here(tmp_path: Path) -> None:
+    arguments = ("init", "--yes", "--out", tmp_path / "f.toml", "--state", tmp_path / "s")
+    env = clean_environment(FERRY_CLONE=str(tmp_path))
+    assert f"      ./ferry serve --config {tmp_path}/f.toml\n" in ferry(*arguments, cwd=tmp_path, env=env).out
+    env = clean_environment(FERRY_CLONE="/srv/ferry")
+    assert "/srv/ferry/ferry serve" in ferry(*arguments, "--force", cwd=tmp_path, env=env).out
+
+
+def test_moving_sshd_keeps_a_way_in() -> None:
+    steps = sshd_steps("SSH-2.0-OpenSSH_9.2p1")
+    assert "held by an SSH server (SSH-2.0-OpenSSH_9.2p1)" in steps
+    assert steps.index("ufw allow 2022") < steps.index("restart ssh") < steps.index("ssh -p 2022 YOU@THIS-HOST")
+
+
+def test_answers_for_localhost_write_no_listeners() -> None:
+    answers = Answers("localhost", Who.ANYONE, None, SshChoice.STANDARD, Path("/s"), ("0.0.0.0",))
+    assert set(answers.written()) == {"domain", "state", "access.mode"}
+    assert answers.ssh_command == "ssh -p 2222"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ferry.cli.locate import CONTROL_SOCKET, answers, find_state, places, state_of_file
+from ferry.errors import FerryError, InvalidInput
+
+
+@contextmanager
+def gateway(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A listening control socket. Bound from inside its folder, because the path may be longer than a socket's."""
+    state.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener, monkeypatch.context() as there:
+        there.chdir(state)
+        listener.bind(CONTROL_SOCKET)
+        listener.listen()
+        yield state
+
+
+def test_the_working_directory_comes_before_the_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, clone = tmp_path / "here", tmp_path / "clone"
+    environ = {"FERRY_CLONE": str(clone)}
+    with gateway(clone / "ferry-data", monkeypatch):
+        assert find_state(None, environ, cwd=here) == clone / "ferry-data"
+        with gateway(here / "ferry-data", monkeypatch):
+            assert find_state(None, environ, cwd=here) == here / "ferry-data"
+
+
+def test_a_socket_that_nobody_serves_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, clone = tmp_path / "here", tmp_path / "clone"
+    with gateway(here / "ferry-data", monkeypatch):
+        pass  # the file stays, as after kill -9
+    assert not answers(here / "ferry-data")
+    with gateway(clone / "ferry-data", monkeypatch):
+        assert find_state(None, {"FERRY_CLONE": str(clone)}, cwd=here) == clone / "ferry-data"
+    with pytest.raises(FerryError, match=r"here/ferry-data \(this folder\): a gateway was here, and runs no more"):
+        find_state(None, {"FERRY_CLONE": str(clone)}, cwd=here)
+
+
+def test_a_folder_that_was_named_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with gateway(tmp_path / "ferry-data", monkeypatch):
+        with pytest.raises(FerryError) as caught:
+            find_state(Path("other"), {"FERRY_CLONE": str(tmp_path)}, cwd=tmp_path)
+        assert f"{tmp_path}/other (--state): no control.sock there" in str(caught.value)
+        assert "this folder" not in str(caught.value)
+        with pytest.raises(FerryError, match=r"\(\$FERRY_STATE\)"):
+            find_state(None, {"FERRY_STATE": "other"}, cwd=tmp_path)
+        assert find_state(None, {"FERRY_STATE": "ferry-data"}, cwd=tmp_path) == tmp_path / "ferry-data"
+
+
+def test_the_state_of_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "etc" / "ferry.toml"
+    file.parent.mkdir()
+    file.write_text('state = "../data"\n')
+    with gateway(tmp_path / "data", monkeypatch):
+        assert find_state(None, {}, config=file, cwd=tmp_path).resolve() == tmp_path / "data"
+    file.write_text("")
+    assert state_of_file(file) == tmp_path / "etc" / "ferry-data"
+    file.write_text("state = 3")
+    with pytest.raises(InvalidInput, match='write state = "/var/lib/ferry"'):
+        state_of_file(file)
+    with pytest.raises(InvalidInput, match="No such file"):
+        state_of_file(tmp_path / "none.toml")
+
+
+def test_paths_longer_than_a_unix_socket_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / ("long" * 40)
+    with gateway(state, monkeypatch):
+        assert len(str(state)) > 108
+        assert find_state(state, {}) == state
+
+
+def test_the_message_says_where_it_looked_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FerryError) as caught:
+        find_state(None, {"FERRY_CLONE": "/srv/clone"}, cwd=tmp_path)
+    text = str(caught.value)
+    for folder in (tmp_path / "ferry-data", "/srv/clone/ferry-data", "/var/lib/ferry"):
+        assert f"  {folder} (" in text
+    assert text.endswith("`--state FOLDER` or FERRY_STATE=FOLDER")
+
+
+def test_each_folder_is_looked_at_once(tmp_path: Path) -> None:
+    found = [place.state for place in places(None, {"FERRY_CLONE": str(tmp_path)}, cwd=tmp_path)]
+    assert len(found) == len(set(found))

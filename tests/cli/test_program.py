@@ -1,0 +1,79 @@
+"""The program as a whole: its launcher, its help, its exit codes, and the pages generated from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry.cli.docs import Page, text_of
+from ferry.cli.main import exit_code
+from ferry.errors import FerryError, InvalidInput, StartupError
+from ferry_command import clean_environment, ferry
+
+CLONE = Path(__file__).resolve().parents[2]
+LAUNCHER = CLONE / "ferry"
+
+
+@pytest.mark.parametrize("page", list(Page))
+def test_the_reference_pages_say_what_the_program_says(page: Page) -> None:
+    written = (CLONE / "docs" / "reference" / f"{page}.md").read_text("utf-8")
+    assert written == text_of(page), "out of date: run `make docs`"
+
+
+def test_docs_prints_the_page(tmp_path: Path) -> None:
+    assert ferry("docs", "configuration", cwd=tmp_path).out == text_of(Page.CONFIGURATION)
+    wide = ferry("docs", "commands", cwd=tmp_path, env=clean_environment(COLUMNS="200"))
+    assert wide.out == text_of(Page.COMMANDS)
+
+
+def test_the_launcher_works_through_links_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "relative").symlink_to("../absolute")
+    (tmp_path / "absolute").symlink_to(LAUNCHER)
+    ran = ferry("--version", cwd=tmp_path, program=tmp_path / "bin" / "relative")
+    assert (ran.code, ran.out) == (0, "ferry 0.1.0\n")
+    looked = ferry("status", cwd=tmp_path, program=tmp_path / "absolute").err
+    assert f"  {CLONE}/ferry-data (the clone): " in looked or looked == "", "a gateway may run in the clone"
+
+
+def test_the_launcher_says_when_nothing_is_set_up(tmp_path: Path) -> None:
+    copy = tmp_path / "ferry"
+    copy.write_bytes(LAUNCHER.read_bytes())
+    copy.chmod(0o755)
+    ran = ferry("--version", cwd=tmp_path, program=copy)
+    assert (ran.code, ran.err) == (1, f"ferry: not set up yet: run `make setup` in {tmp_path} first\n")
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    out = ferry("--help", cwd=tmp_path).out
+    for command in (
+        "serve",
+        "status",
+        "ls",
+        "close",
+        "events",
+        "check-config",
+        "init",
+        "install-service",
+        "ca",
+        "docs",
+    ):
+        assert f"\n  {command} " in out
+
+
+def test_exit_codes() -> None:
+    assert [exit_code(error("x")) for error in (InvalidInput, StartupError, FerryError)] == [2, 3, 1]
+
+
+def test_serve_refuses_a_wrong_flag_before_it_starts(tmp_path: Path) -> None:
+    ran = ferry("serve", "--ssh-listen", "22", cwd=tmp_path)
+    assert ran.code == 2
+    assert ran.err.startswith("ferry: --ssh-listen: '22' is not an address: write 127.0.0.1:2222")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ca_that_is_not_there(tmp_path: Path) -> None:
+    ran = ferry("ca", "--state", tmp_path, cwd=tmp_path)
+    assert ran.code == 1
+    assert f"  --state: no local CA at {tmp_path}/ca/ca.crt: the first start of `ferry serve` makes it\n" in ran.err
