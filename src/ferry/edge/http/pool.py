@@ -36,12 +36,12 @@ class Pool:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self) -> Upstream | None:
+    def take(self, now: float) -> Upstream | None:
         """The stream used last, if it has not idled too long."""
         if not self._idle:
             return None
         upstream = self._idle.pop()
-        if self._edge.clock.monotonic() - upstream.idle_since < self._edge.bounds.pool_idle_seconds:
+        if now - upstream.idle_since < self._edge.bounds.pool_idle_seconds:
             return upstream
         self._idle.append(upstream)
         self.close_idle()  # all others are older

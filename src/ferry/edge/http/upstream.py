@@ -50,10 +50,13 @@ class Upstream:
         "_body",
         "_buffer",
         "_edge",
+        "_head",
         "_interims",
         "_keep",
+        "_method",
         "_pool",
         "_request",
+        "_seen",
         "_state",
         "_stream",
         "_visitor",
@@ -74,6 +77,8 @@ class Upstream:
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._buffer = b""
+        self._head = self._method = b""  # the last head that came, and the method it answered
+        self._seen: ResponseHead | None = None  # what it meant
         self._interims = 0
         self._keep = False
         self.ended = False
@@ -137,12 +142,12 @@ class Upstream:
         if stream is not None:
             stream.close()
 
-    def rest(self) -> None:
+    def rest(self, now: float) -> None:
         """Into the pool."""
         if self._pool is None or self._edge.draining:
             self.discard()
         else:
-            self._pool.put(self, self._edge.clock.monotonic())
+            self._pool.put(self, now)
 
     @property
     def alive(self) -> bool:
@@ -243,7 +248,7 @@ class Upstream:
                     self._buffer = buffer
                     return
                 head, buffer = (buffer, b"") if end == len(buffer) else (buffer[:end], buffer[end:])
-                response = parse_response(head, method=request.method, most_fields=limits.RESPONSE_HEAD_FIELDS)
+                response = self._parse(head, request.method)
                 if response.status >= 200:
                     break
                 if response.status == 101:
@@ -256,6 +261,16 @@ class Upstream:
             return
         self._buffer = b""
         self._respond(visitor, request, response, buffer)
+
+    def _parse(self, head: bytes, method: bytes) -> ResponseHead:
+        # The same bytes in answer to the same method mean the same; services answer alike within a second.
+        if head == self._head and method == self._method:
+            assert self._seen is not None
+            return self._seen
+        response = parse_response(head, method=method, most_fields=limits.RESPONSE_HEAD_FIELDS)
+        if len(head) <= limits.HEAD_REMEMBERED_BYTES:
+            self._head, self._method, self._seen = head, method, response
+        return response
 
     def _interim(self, visitor: Visitor, request: RequestHead, response: ResponseHead) -> None:
         self._interims += 1

@@ -49,18 +49,21 @@ class Visitor(Connection):
         "_down",
         "_forwarding",
         "_forwarding_for",
+        "_head",
         "_pin",
         "_pinned",
         "_port",
         "_reading",
         "_request",
         "_retried",
+        "_seen",
         "_skipped",
         "_sni",
         "_started",
         "_status",
         "_up",
         "_upstream",
+        "_wire",
     )
 
     def __init__(
@@ -81,6 +84,8 @@ class Visitor(Connection):
         self._closing = False  # no request after this one
         self._checked = ""  # the Host that this connection's certificate was found to serve
         self._forwarding = self._forwarding_for = b""
+        self._head = self._wire = b""  # the last head that came, and how it went on
+        self._seen: RequestHead | None = None  # what it meant
         self._pin = False  # NTLM or Negotiate: the stream is this visitor's (RFC 4559 §6)
         self._pinned: Upstream | None = None
         # per request
@@ -194,7 +199,16 @@ class Visitor(Connection):
             head, self.buffer = buffer, b""
         else:
             head, self.buffer = buffer[:end], buffer[end:]
-        self._begin(parse_request(head, most_fields=bounds.head_fields))
+        self._skipped = False
+        # Clients that poll, and programs, send the same head again and again: the same bytes have the same meaning.
+        if head == self._head:
+            assert self._seen is not None
+            self._begin(self._seen)
+            return True
+        request = parse_request(head, most_fields=bounds.head_fields)
+        if end <= limits.HEAD_REMEMBERED_BYTES:
+            self._head, self._seen, self._wire = head, request, b""
+        self._begin(request)
         return True
 
     def _await_head(self) -> bool:
@@ -214,7 +228,7 @@ class Visitor(Connection):
         self._started = edge.clock.monotonic()
         self.deadline = 0.0
         self._status = self._up = self._down = 0
-        self._retried = self._skipped = False
+        self._retried = False
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
         if self.secure and host != self._checked and not self._certificate_serves(host):
@@ -248,10 +262,11 @@ class Visitor(Connection):
             self._refuse(404, "no tunnel has this name")
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
-        if request.authority != self._forwarding_for:
-            self._forwarding_for = request.authority
-            self._forwarding = forwarding_fields(self.host, request.authority, secure=self.secure, port=self._port)
-        data = request_head(request, self._forwarding)
+        data = self._wire if request is self._seen else b""
+        if not data:
+            data = request_head(request, self._forwarding_fields(request.authority))
+            if request is self._seen:
+                self._wire = data
         self.phase = _ANSWER
         if request.length:
             self.phase = _BODY
@@ -269,6 +284,12 @@ class Visitor(Connection):
         if self.choked:
             upstream.hold()
 
+    def _forwarding_fields(self, authority: bytes) -> bytes:
+        if authority != self._forwarding_for:
+            self._forwarding = forwarding_fields(self.host, authority, secure=self.secure, port=self._port)
+            self._forwarding_for = authority
+        return self._forwarding
+
     def _upstream_for(self, tunnel: Tunnel, request: RequestHead) -> Upstream:
         pinned, self._pinned = self._pinned, None
         if pinned is not None:
@@ -278,7 +299,7 @@ class Visitor(Connection):
         if request.upgrade:
             return Upstream(self.edge, tunnel, None)
         pool = Pool.of(tunnel, self.edge)
-        return (None if self._retried else pool.take()) or Upstream(self.edge, tunnel, pool)
+        return (None if self._retried else pool.take(self._started)) or Upstream(self.edge, tunnel, pool)
 
     def _take_body(self, data: bytes) -> bytes:
         """What of `data` belongs to the body, framed for the service; the rest is read ahead."""
@@ -365,21 +386,21 @@ class Visitor(Connection):
     def answered(self, upstream: Upstream, *, reusable: bool) -> None:
         """The answer has been relayed whole."""
         whole = self.phase is _ANSWER
-        self._record("")
+        now = self._record("")
         if not whole:
             upstream.abandon()
         elif not reusable:
             upstream.discard()
         else:
-            self._keep(upstream)
+            self._keep(upstream, now)
         if not self._closing:
-            self._next()
+            self._next(now)
         elif whole and not self.buffer:
             self.shut()
         else:
             self.linger()
 
-    def _keep(self, upstream: Upstream) -> None:
+    def _keep(self, upstream: Upstream, now: float) -> None:
         if self.choked:
             upstream.release()
             if not upstream.alive:  # what was held was not asked for
@@ -387,13 +408,14 @@ class Visitor(Connection):
         if self._pin:
             self._pinned = upstream
         else:
-            upstream.rest()
+            upstream.rest(now)
 
-    def _next(self) -> None:
+    def _next(self, now: float) -> None:
         self.phase = _HEAD
         self._begun = False
-        self.expire_in(self.edge.bounds.keepalive_seconds)
-        self.resume(STREAM_FULL)
+        self.deadline = now + self.edge.bounds.keepalive_seconds
+        if self.paused:
+            self.resume(STREAM_FULL)
         if self.buffer or self.ended or self.paused:
             self._read_heads()
         elif self.edge.draining:
@@ -489,18 +511,20 @@ class Visitor(Connection):
         )
         self.transport.write(pages.answer(status, reason, request, close=not goes_on))
         if goes_on:
-            self._next()
+            self._next(self.edge.clock.monotonic())
         else:
             self.linger()
 
-    def _record(self, note: str) -> None:
-        """The request is over: tell the tunnel's owner, once for each request that came to a tunnel."""
+    def _record(self, note: str) -> float:
+        """The request is over: tell the tunnel's owner, once for each request that came to a tunnel. Returns the
+        time, which the caller may need too."""
+        now = self.edge.clock.monotonic()
         upstream, request = self._upstream, self._request
-        if upstream is None or request is None:
-            return
-        self._upstream = None
-        tunnel = upstream.tunnel
-        tunnel.traffic.visits += 1
-        method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-        seconds = self.edge.clock.monotonic() - self._started
-        tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))
+        if upstream is not None and request is not None:
+            self._upstream = None
+            tunnel = upstream.tunnel
+            tunnel.traffic.visits += 1
+            method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
+            seconds = now - self._started
+            tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))
+        return now

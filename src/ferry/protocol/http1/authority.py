@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final, NamedTuple
 
@@ -26,8 +27,12 @@ class Authority(NamedTuple):
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_authority(raw: bytes) -> Authority:
-    """RFC 9110 §7.2, RFC 3986 §3.2. Raises RemoteProtocolError (400)."""
+    """RFC 9110 §7.2, RFC 3986 §3.2. Raises RemoteProtocolError (400).
+
+    Remembers the last valid ones, which are short; visitors ask for the same few names again and again.
+    """
     match = _AUTHORITY.fullmatch(raw)
     if match is None or len(match["host"]) > HOSTNAME_MAX:
         raise RemoteProtocolError("Host is not a valid name with an optional port")

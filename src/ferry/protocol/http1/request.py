@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,18 +12,24 @@ from ferry.errors import RemoteProtocolError
 
 from .authority import Authority, parse_authority
 from .framing import CHUNKED
-from .octets import VISIBLE, content_length, count_fields, is_token, list_tokens
+from .octets import VISIBLE, HeadCheck, content_length, is_token, list_tokens, read_fields
 from .rules import (
     IDEMPOTENT,
     METHODS,
-    REQUEST_DROP_PREFIXES,
     REQUEST_RULES,
     Rule,
     binds_connection,
-    underscore_rule,
+    end_to_end,
+    request_rule,
 )
 
 ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # what a 405 says (RFC 9110 §15.5.6)
+# Names as plain globals: looking a member up on its class for every field is slower.
+_rule = REQUEST_RULES.get
+_KEEP, _HOST, _CONNECTION, _LENGTH, _CODING = Rule.KEEP, Rule.HOST, Rule.CONNECTION, Rule.LENGTH, Rule.CODING
+_UPGRADE, _EXPECT, _AUTHENTICATION = Rule.UPGRADE, Rule.EXPECT, Rule.AUTHENTICATION
+# RFC 9112 §3: method SP request-target SP HTTP-version. Stricter: no other whitespace is taken for SP.
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]++) ([!\"$-~]++) HTTP/1\.([01])\r\n")
 _NEVER_NAMED: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
 
 
@@ -55,49 +62,32 @@ class RequestHead:
         return self.length == 0 and self.method in IDEMPOTENT
 
 
-class Reader:
-    """What httptools calls while it reads a head."""
-
-    __slots__ = ("complete", "fields", "url")
-
-    def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.url = b""
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value.strip()))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-
-
 def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
     """Read one whole head (`octets.head_length` has found its end).
 
     Raises RemoteProtocolError with the status to answer. After any of them the connection must be closed: where the
     next message begins is in doubt.
     """
-    count = count_fields(head, most=most_fields)
-    method, target, http10 = _request_line(head[: head.index(b"\r\n")])
-    reader = Reader()
+    fields = read_fields(head, most=most_fields)
+    line = _REQUEST_LINE.match(head)
+    if line is None or line[1] not in METHODS:
+        _refuse_line(head[: head.index(b"\r\n")])
+        raise RemoteProtocolError("the request line is malformed")
+    check = HeadCheck()
     try:
-        httptools.HttpRequestParser(reader).feed_data(head)
+        httptools.HttpRequestParser(check).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise RemoteProtocolError(f"the head cannot be parsed: {error}") from None
-    # Two parsers must have seen the same message.
-    if not reader.complete or reader.url != target or len(reader.fields) != count:
+    # Two parsers must have seen the same message end at the same place.
+    if not check.complete:
         raise RemoteProtocolError("the head can be read in two ways")
-    return _judge(method, target, http10, reader.fields)
+    return _judge(line[1], line[2], line[3] == b"0", fields)
 
 
-def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
-    """RFC 9112 §3: method SP request-target SP HTTP-version. Stricter: no other whitespace is taken for SP."""
+def _refuse_line(line: bytes) -> None:
+    """Say what is wrong with a first line that is not `_REQUEST_LINE`, or whose method is not among METHODS."""
     parts = line.split(b" ")
     if len(parts) != 3:
         raise RemoteProtocolError("the request line is not METHOD TARGET HTTP/1.1")  # HTTP/0.9 ends here too
@@ -107,15 +97,9 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
         known = version.startswith(b"HTTP/") and version[5:].translate(None, b"0123456789.") == b""
         status = 505 if known and not version.startswith(b"HTTP/1.") else 400
         raise RemoteProtocolError("the version is neither HTTP/1.1 nor HTTP/1.0", status=status)
-    if method not in METHODS:
-        _refuse_method(method)
     # RFC 9112 §3.2: no whitespace or control characters. Stricter: no octet above 0x7E and no fragment either.
     if not target or target.translate(None, VISIBLE) or b"#" in target:
         raise RemoteProtocolError("the request target holds a character that must be percent-encoded")
-    return method, target, version == b"HTTP/1.0"
-
-
-def _refuse_method(method: bytes) -> None:
     # RFC 9110 §9.3.8: TRACE reflects credentials
     if method == b"TRACE":
         raise RemoteProtocolError("TRACE is not served", status=405)
@@ -134,35 +118,34 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
     connection: list[bytes] = []
     upgrade = b""
     expects = binds = False
-    rules = REQUEST_RULES
-    for pair in received:
-        name = pair[0].lower()
-        rule = rules.get(name)
-        if rule is None and b"_" in name:
-            rule = underscore_rule(name)
-        if rule is None:
-            if not name.startswith(REQUEST_DROP_PREFIXES):
-                fields.append(pair)
-        elif rule is Rule.HOST:
-            hosts.append(pair[1])
-        elif rule is Rule.CONNECTION:
-            connection += list_tokens(pair[1])
-        elif rule is Rule.LENGTH:
-            lengths.append(pair[1])
-        elif rule is Rule.CODING:
-            codings.append(pair[1])
-        elif rule is Rule.UPGRADE:
-            upgrade = upgrade + b", " + pair[1] if upgrade else pair[1]
-        elif rule is Rule.EXPECT:
-            expects = _expects_continue(pair, http10, fields)
-        elif rule is Rule.AUTHENTICATION:
-            binds = binds_connection(pair[1])
-            fields.append(pair)
+    for field in received:
+        name, value = field
+        rule = _rule(name) or request_rule(name)
+        if rule is _KEEP:
+            fields.append(field)
+        elif rule is _HOST:
+            hosts.append(value)
+        elif rule is _CONNECTION:
+            connection += list_tokens(value)
+        elif rule is _LENGTH:
+            lengths.append(value)
+        elif rule is _CODING:
+            codings.append(value)
+        elif rule is _UPGRADE:
+            upgrade = upgrade + b", " + value if upgrade else value
+        elif rule is _EXPECT:
+            expects = _expects_continue(field, http10, fields)
+        elif rule is _AUTHENTICATION:
+            binds = binds_connection(value)
+            fields.append(field)
     length = _body_length(lengths, codings, http10) if lengths or codings else 0
     authority, host, target = _authority(hosts, method, target)
     keep_alive = not http10
     if connection:
-        fields = _drop_named(connection, fields)
+        # RFC 9110 §7.6.1: it must not name what is for every recipient
+        if not _NEVER_NAMED.isdisjoint(connection):
+            raise RemoteProtocolError("Connection names a field that is not for one hop")
+        fields = end_to_end(fields, connection)
         # RFC 9112 §9.3: close wins; HTTP/1.0 persists only where it asks to
         keep_alive = b"close" not in connection and (not http10 or b"keep-alive" in connection)
     if upgrade:
@@ -221,15 +204,6 @@ def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes,
         # RFC 9112 §3.2.4: an absolute form without path and query stands for "*" in OPTIONS
         path = b"*" if method == b"OPTIONS" and not path else b"/" + path
     return hosts[0], host, path
-
-
-def _drop_named(connection: list[bytes], fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """RFC 9110 §7.6.1: fields that Connection names are for this hop. Naming one that frames the message is 400."""
-    named = set(connection)
-    if not named.isdisjoint(_NEVER_NAMED):
-        raise RemoteProtocolError("Connection names a field that is not for one hop")
-    named -= {b"close", b"keep-alive", b"upgrade"}
-    return [field for field in fields if field[0].lower() not in named] if named else fields
 
 
 def _expects_continue(pair: tuple[bytes, bytes], http10: bool, fields: list[tuple[bytes, bytes]]) -> bool:

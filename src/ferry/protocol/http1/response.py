@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 import httptools
 
 from ferry.errors import RemoteProtocolError
 
 from .framing import Framing
-from .octets import content_length, count_fields, list_tokens
-from .request import Reader
-from .rules import RESPONSE_RULES, Rule, binds_connection
+from .octets import HeadCheck, content_length, list_tokens, read_fields
+from .rules import RESPONSE_RULES, Rule, binds_connection, end_to_end, response_rule
+
+# Names as plain globals: looking a member up on its class for every field is slower.
+_rule = RESPONSE_RULES.get
+_KEEP, _LENGTH, _CODING, _CONNECTION = Rule.KEEP, Rule.LENGTH, Rule.CODING, Rule.CONNECTION
+_UPGRADE, _AUTHENTICATION = Rule.UPGRADE, Rule.AUTHENTICATION
+
+# RFC 9112 §4. The reason may be missing with its space, as many services send it.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) (([1-9][0-9]{2})(?: [\t -~\x80-\xff]*+)?)\r\n")
 
 
 @dataclass(slots=True)
@@ -42,28 +51,20 @@ def parse_response(head: bytes, *, method: bytes, most_fields: int) -> ResponseH
 
 
 def _parse(head: bytes, method: bytes, most_fields: int) -> ResponseHead:
-    count = count_fields(head, most=most_fields)
-    status, status_line, http10 = _status_line(head[: head.index(b"\r\n")])
-    reader = Reader()
+    fields = read_fields(head, most=most_fields)
+    line = _STATUS_LINE.match(head)
+    if line is None:
+        raise RemoteProtocolError("the status line is not HTTP/1.1 CODE REASON")
+    check = HeadCheck()
     try:
-        httptools.HttpResponseParser(reader).feed_data(head)
+        httptools.HttpResponseParser(check).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise RemoteProtocolError(f"the head cannot be parsed: {error}") from None
-    if not reader.complete or len(reader.fields) != count:
+    if not check.complete:
         raise RemoteProtocolError("the head can be read in two ways")
-    return _judge(status, status_line, http10, reader.fields, method)
-
-
-def _status_line(line: bytes) -> tuple[int, bytes, bool]:
-    """RFC 9112 §4. The reason may be missing with its space, as many services send it."""
-    version, code, gap = line[:9], line[9:12], line[12:13]
-    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 ") or len(code) != 3 or not code.isdigit() or gap not in (b"", b" "):
-        raise RemoteProtocolError("the status line is not HTTP/1.1 CODE REASON")
-    if code < b"100":
-        raise RemoteProtocolError("the status code is below 100")
-    return int(code), line[9:].rstrip(), version == b"HTTP/1.0 "
+    return _judge(int(line[3]), line[2].rstrip(), line[1] == b"0", fields, method)
 
 
 def _judge(
@@ -74,33 +75,32 @@ def _judge(
     coding = upgrade = b""
     connection: list[bytes] = []
     binds = False
-    rules = RESPONSE_RULES
-    for pair in received:
-        rule = rules.get(pair[0].lower())
-        if rule is None:
-            fields.append(pair)
-        elif rule is Rule.LENGTH:
+    for field in received:
+        name, value = field
+        rule = _rule(name) or response_rule(name)
+        if rule is _KEEP:
+            fields.append(field)
+        elif rule is _LENGTH:
             # RFC 9112 §6.3 rule 5 lets equal duplicates pass. Stricter, as in requests.
             if length >= 0:
                 raise RemoteProtocolError("Content-Length is given twice")
-            length = content_length(pair[1])
-        elif rule is Rule.CODING:
+            length = content_length(value)
+        elif rule is _CODING:
             # RFC 9112 §6.1: one coding, chunked, is what we can read
-            if coding or pair[1].lower() != b"chunked":
+            if coding or value.lower() != b"chunked":
                 raise RemoteProtocolError("Transfer-Encoding is not exactly `chunked`")
             coding = b"chunked"
-        elif rule is Rule.CONNECTION:
-            connection += list_tokens(pair[1])
-        elif rule is Rule.UPGRADE:
-            upgrade = pair[1]
-        elif rule is Rule.AUTHENTICATION:
-            binds = binds or binds_connection(pair[1])
-            fields.append(pair)
+        elif rule is _CONNECTION:
+            connection += list_tokens(value)
+        elif rule is _UPGRADE:
+            upgrade = value
+        elif rule is _AUTHENTICATION:
+            binds = binds or binds_connection(value)
+            fields.append(field)
     if coding and (length >= 0 or http10):
         # RFC 9112 §6.1, §6.3 rule 3: two framings, or one that HTTP/1.0 has not
         raise RemoteProtocolError("Transfer-Encoding is given with Content-Length or in HTTP/1.0")
-    if named := set(connection) - {b"close", b"keep-alive", b"upgrade"}:
-        fields = [field for field in fields if field[0].lower() not in named]
+    fields = end_to_end(fields, connection)
     framing = _framing(status, method, coding, length)
     keep_alive = framing is not Framing.CLOSE and b"close" not in connection
     if http10 and b"keep-alive" not in connection:

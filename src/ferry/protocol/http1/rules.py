@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from ferry.errors import RemoteProtocolError
@@ -22,20 +21,29 @@ METHODS: Final = frozenset(
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"))  # RFC 9110 §9.2.2, without TRACE
 
 
-class Rule(enum.IntEnum):
+class Rule(enum.Enum):
     """What to do with a field."""
 
-    DROP = 0
-    HOST = 1
-    LENGTH = 2
-    CODING = 3
-    CONNECTION = 4
-    UPGRADE = 5
-    EXPECT = 6
-    AUTHENTICATION = 7
+    KEEP = enum.auto()
+    DROP = enum.auto()
+    HOST = enum.auto()
+    LENGTH = enum.auto()
+    CODING = enum.auto()
+    CONNECTION = enum.auto()
+    UPGRADE = enum.auto()
+    EXPECT = enum.auto()
+    AUTHENTICATION = enum.auto()
     """Kept; but NTLM and Negotiate bind the connection (RFC 4559 §6)."""
 
 
+_USUAL: Final = dict.fromkeys(  # named so that most fields need no second look
+    (
+        b"user-agent accept accept-encoding accept-language cookie referer origin cache-control pragma dnt "
+        b"content-type if-none-match if-modified-since range priority upgrade-insecure-requests sec-fetch-site "
+        b"sec-fetch-mode sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-gpc"
+    ).split(),
+    Rule.KEEP,
+)
 _HOP_BY_HOP: Final = {  # RFC 9110 §7.6.1; Trailer because trailers are dropped
     b"connection": Rule.CONNECTION,
     b"keep-alive": Rule.DROP,
@@ -47,8 +55,9 @@ _HOP_BY_HOP: Final = {  # RFC 9110 §7.6.1; Trailer because trailers are dropped
     b"transfer-encoding": Rule.CODING,
 }
 
-REQUEST_RULES: Final[Mapping[bytes, Rule]] = MappingProxyType(
-    _HOP_BY_HOP
+_REQUEST: Final = (
+    _USUAL
+    | _HOP_BY_HOP
     | {
         b"host": Rule.HOST,
         b"expect": Rule.EXPECT,
@@ -66,23 +75,49 @@ REQUEST_RULES: Final[Mapping[bytes, Rule]] = MappingProxyType(
         b"fastly-client-ip": Rule.DROP,
     }
 )
-REQUEST_DROP_PREFIXES: Final = (b"x-forwarded-", b"ferry-")
+_DROP_PREFIXES: Final = (b"x-forwarded-", b"ferry-")
 
-RESPONSE_RULES: Final[Mapping[bytes, Rule]] = MappingProxyType(_HOP_BY_HOP | {b"www-authenticate": Rule.AUTHENTICATION})
+REQUEST_RULES: Final[Mapping[bytes, Rule]] = _REQUEST | {name.title(): rule for name, rule in _REQUEST.items()}
+"""By name in its two usual spellings, so that most fields cost one look-up; for a miss ask `request_rule`."""
+
+_RESPONSE_USUAL: Final = (
+    b"date server content-type etag last-modified cache-control vary set-cookie location accept-ranges expires age "
+    b"content-encoding x-powered-by access-control-allow-origin strict-transport-security content-security-policy"
+)
+_RESPONSE: Final = (
+    dict.fromkeys(_RESPONSE_USUAL.split(), Rule.KEEP) | _HOP_BY_HOP | {b"www-authenticate": Rule.AUTHENTICATION}
+)
+RESPONSE_RULES: Final[Mapping[bytes, Rule]] = _RESPONSE | {name.title(): rule for name, rule in _RESPONSE.items()}
+"""The same for responses; for a miss ask `response_rule`."""
 
 
-def underscore_rule(lower: bytes) -> Rule | None:
-    """The rule for a request field with "_" in its name.
+def request_rule(name: bytes) -> Rule:
+    """The rule for a request field, in any spelling.
 
-    CGI and WSGI read `X_Forwarded_For` and `X-Forwarded-For` as one variable, so such a name is judged as if it
-    were spelled with hyphens. Other names with underscores pass. Raises RemoteProtocolError (400) for a second
+    CGI and WSGI read `X_Forwarded_For` and `X-Forwarded-For` as one variable, so a name with underscores is judged as
+    if it were spelled with hyphens; if it is none of ours it passes. Raises RemoteProtocolError (400) for a second
     spelling of a field that routes or frames the message.
     """
+    lower = name.lower()
+    if (rule := _REQUEST.get(lower)) is not None:
+        return rule
     twin = lower.replace(b"_", b"-")
-    rule = REQUEST_RULES.get(twin)
+    rule = _REQUEST.get(twin)
     if rule in (Rule.HOST, Rule.LENGTH, Rule.CODING):
         raise RemoteProtocolError("Host or a framing field is spelled with an underscore")
-    return Rule.DROP if rule is not None or twin.startswith(REQUEST_DROP_PREFIXES) else None
+    dropped = rule not in (None, Rule.KEEP) or twin.startswith(_DROP_PREFIXES)
+    return Rule.DROP if dropped else Rule.KEEP
+
+
+def response_rule(name: bytes) -> Rule:
+    """The rule for a response field, in any spelling."""
+    return _RESPONSE.get(name.lower(), Rule.KEEP)
+
+
+def end_to_end(fields: list[tuple[bytes, bytes]], connection: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """`fields` without those that Connection names (RFC 9110 §7.6.1)."""
+    named = set(connection) - {b"close", b"keep-alive", b"upgrade"}
+    return [field for field in fields if field[0].lower() not in named] if named else fields
 
 
 def binds_connection(value: bytes) -> bool:
