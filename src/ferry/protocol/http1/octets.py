@@ -36,7 +36,7 @@ def head_length(buffer: bytes, *, line_limit: int, head_limit: int) -> int:
     400 as soon as a line ends in anything but CRLF.
     """
     end = buffer.find(HEAD_END, 0, head_limit)
-    if end > 0:
+    if end >= 0:
         # RFC 9112 §3: 414 for a request-target longer than any the server wishes to parse
         if end > line_limit and not 0 <= buffer.find(CRLF) <= line_limit:
             raise RemoteProtocolError(f"the first line is longer than {line_limit} bytes", status=414)

@@ -1,0 +1,219 @@
+"""Heads: limits, what is written anew, and that two parsers agree."""
+
+from __future__ import annotations
+
+import string
+
+import httptools
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.authority import parse_authority
+from ferry.protocol.http1.framing import Framing
+from ferry.protocol.http1.octets import head_length
+from ferry.protocol.http1.request import parse_request
+from ferry.protocol.http1.response import parse_response
+from ferry.protocol.http1.serialize import (
+    forwarding_fields,
+    interim_head,
+    numeric_host,
+    request_head,
+    response_head,
+)
+
+GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n"
+
+
+def length_of(data: bytes) -> int:
+    return head_length(data, line_limit=100, head_limit=200)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /" + b"a" * 100, 414),
+        (b"GET /" + b"a" * 100 + b" HTTP/1.1\r\n\r\n", 414),
+        (GET + b"X: " + b"a" * 200, 431),
+        (GET + b"X: " + b"a" * 200 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\n", 400),
+        (GET + b"X: y\n", 400),
+        (b"\x16\x03\x01\x00\n", 400),
+    ],
+)
+def test_head_that_is_refused_before_its_end(data: bytes, status: int) -> None:
+    with pytest.raises(RemoteProtocolError) as refused:
+        length_of(data)
+    assert refused.value.status == status
+
+
+def test_head_length_is_exact_and_found_at_any_cut() -> None:
+    head = GET + b"X: y\r\n\r\n"
+    assert length_of(head + b"BODY\n") == len(head)
+    assert [length_of(head[:cut]) for cut in range(len(head))] == [0] * len(head)
+
+
+def test_too_many_fields() -> None:
+    head = GET + b"".join(b"F%d: x\r\n" % i for i in range(100)) + b"\r\n"
+    with pytest.raises(RemoteProtocolError) as refused:
+        parse_request(head, most_fields=100)
+    assert refused.value.status == 431
+
+
+def test_hostile_line_costs_no_more_than_its_length() -> None:
+    head = GET + b"X:" + b" " * 15000 + b"\x00\r\n\r\n"  # quadratic matching would take seconds
+    with pytest.raises(RemoteProtocolError, match="control character"):
+        parse_request(head, most_fields=100)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "keep_alive"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"Connection: close\r\n", False),
+        (b"1.1", b"Connection: keep-alive, Close\r\n", False),
+        (b"1.0", b"", False),
+        (b"1.0", b"Connection: Keep-Alive\r\n", True),
+        (b"1.0", b"Connection: keep-alive\r\nConnection: close\r\n", False),
+    ],
+)
+def test_persistence(version: bytes, connection: bytes, keep_alive: bool) -> None:
+    head = b"GET / HTTP/%b\r\nHost: a\r\n%b\r\n" % (version, connection)
+    assert parse_request(head, most_fields=9).keep_alive is keep_alive
+
+
+def test_upgrade_is_written_anew_and_expect_is_kept() -> None:
+    head = GET + b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+    request = parse_request(head, most_fields=9)
+    assert request_head(request, b"F: g\r\n") == (
+        b"GET / HTTP/1.1\r\nHost: a.localhost\r\nF: g\r\nSec-WebSocket-Key: x\r\n"
+        b"Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+    )
+    expecting = parse_request(GET + b"Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n", most_fields=9)
+    assert expecting.expects_continue
+    assert b"Expect: 100-Continue\r\n" in request_head(expecting, b"")
+    old = parse_request(
+        b"POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", most_fields=9
+    )
+    assert not old.expects_continue
+    assert b"Expect" not in request_head(old, b"")
+
+
+def test_credentials_that_bind_the_connection() -> None:
+    for scheme, binds in ((b"NTLM TlRM", True), (b"negotiate YII", True), (b"Basic eDp5", False), (b"Bearer x", False)):
+        assert parse_request(GET + b"Authorization: %b\r\n\r\n" % scheme, most_fields=9).binds_connection is binds
+        answer = b"HTTP/1.1 401 X\r\nWWW-Authenticate: Basic\r\nWWW-Authenticate: %b\r\n\r\n" % scheme
+        assert parse_response(answer, method=b"GET", most_fields=9).binds_connection is binds
+
+
+def test_forwarding_fields() -> None:
+    assert forwarding_fields("192.0.2.1", b"a.example", secure=True, port=443) == (
+        b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n"
+        b"X-Forwarded-Port: 443\r\nForwarded: for=192.0.2.1;host=a.example;proto=https\r\n"
+    )
+    assert forwarding_fields("2001:db8::1", b"a.example:8080", secure=False, port=8080).endswith(
+        b'Forwarded: for="[2001:db8::1]";host="a.example:8080";proto=http\r\n'
+    )
+    assert [numeric_host(host) for host in ("::ffff:192.0.2.1", "fe80::1%eth0", "192.0.2.1")] == [
+        "192.0.2.1",
+        "fe80::1",
+        "192.0.2.1",
+    ]
+
+
+def test_response_is_written_anew() -> None:
+    head = (
+        b"HTTP/1.1 200 Fine\r\nServer: x\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
+        b"content-length: 0005\r\nSet-Cookie: a\r\nUpgrade: h2\r\nSet-Cookie: b\r\n\r\n"
+    )
+    response = parse_response(head, method=b"GET", most_fields=20)
+    fields = b"HTTP/1.1 200 Fine\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
+    assert response_head(response, Framing.LENGTH, b"") == fields + b"Content-Length: 5\r\n\r\n"
+    assert response_head(response, Framing.CHUNKED, b"close") == (
+        fields + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    switching = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: b\r\n\r\n"
+    assert interim_head(parse_response(switching, method=b"GET", most_fields=20)) == (
+        b"HTTP/1.1 101 Switching\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+
+
+def test_authority() -> None:
+    assert parse_authority(b"[::1]:80") == ("[::1]", 80)
+    assert parse_authority(b"XN--caf-dma.example.") == ("xn--caf-dma.example", None)
+    for bad in (b"", b".", b":80", b"a:", b"a b", b"-a", b"a%41", b"[::1", b"::1", b"a" * 254, b"a:65536"):
+        with pytest.raises(RemoteProtocolError):
+            parse_authority(bad)
+
+
+TOKENS = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=12)
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30)
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.url = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value.strip(b" \t")))
+
+
+@given(
+    st.lists(st.tuples(TOKENS.map("X-".__add__), VALUES), max_size=8),
+    st.text(string.printable[:62] + "/?&=%", max_size=20),
+)
+def test_what_is_written_is_what_both_parsers_read(pairs: list[tuple[str, str]], path: str) -> None:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+    head = f"GET /{path} HTTP/1.1\r\nHost: a.localhost\r\n{fields}\r\n".encode("latin-1")
+    request = parse_request(head, most_fields=100)
+    seen = Seen()
+    httptools.HttpRequestParser(seen).feed_data(head)
+    ours = [field for field in seen.fields if not field[0].lower().replace(b"_", b"-").startswith(b"x-")]
+    assert ours == [(b"Host", b"a.localhost")]
+    # Nothing with another name's meaning was generated but what a visitor may not say of itself.
+    kept = [f for f in seen.fields[1:] if f in request.fields]
+    assert kept == request.fields
+    assert all(
+        b"forwarded" in f[0].lower() or b"-ip" in f[0].lower().replace(b"_", b"-")
+        for f in seen.fields[1:]
+        if f not in kept
+    )
+    written = request_head(request, b"")
+    again = parse_request(written, most_fields=100)
+    assert (again.target, again.fields) == (seen.url, request.fields)
+    assert request_head(again, b"") == written
+
+
+def verdict(data: bytes) -> int:
+    """0, or the status of the refusal."""
+    try:
+        if end := head_length(data, line_limit=8192, head_limit=16384):
+            request_head(parse_request(data[:end], most_fields=100), b"")
+    except RemoteProtocolError as refused:
+        return refused.status
+    return 0
+
+
+def verdict_on_answer(data: bytes) -> int:
+    try:
+        parse_response(data, method=b"GET", most_fields=100)
+    except RemoteProtocolError as refused:
+        return refused.status
+    return 0
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_get_a_clear_verdict(junk: bytes) -> None:
+    for data in (junk + b"\r\n\r\n", GET + junk + b"\r\n\r\n"):
+        assert verdict(data) in (0, 400, 405, 414, 417, 431, 501, 505)
+
+
+@given(st.binary(max_size=60))
+def test_any_answer_gets_a_clear_verdict(junk: bytes) -> None:
+    for data in (junk + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + junk + b"\r\n\r\n"):
+        assert verdict_on_answer(data) in (0, 502)
