@@ -1,0 +1,75 @@
+"""What several rooms' tests share: gateways in processes of their own, keys, and services to publish."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway_process import Gateway, gateway_in
+from origin_server import Origin
+from ssh_command import StockSsh, make_key
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway for all tests that can share it: each uses keys and names of its own."""
+    with gateway_in(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Starts a gateway for this test alone: `start_gateway(names={"keep": "1s"})`."""
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+
+        def start(**settings: dict[str, object]) -> Gateway:
+            folder = tmp_path / f"gateway{next(numbers)}"
+            folder.mkdir()
+            return stack.enter_context(gateway_in(folder, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def new_key(tmp_path: Path) -> Callable[[], Path]:
+    """Makes key pairs: each is somebody whom no gateway has seen."""
+    numbers = itertools.count(1)
+    return lambda: make_key(tmp_path / f"key{next(numbers)}")
+
+
+@pytest.fixture
+def key(new_key: Callable[[], Path]) -> Path:
+    """This test's own key."""
+    return new_key()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test asks for."""
+    return f"n{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def ssh(gateway: Gateway, tmp_path: Path, key: Path) -> StockSsh:
+    """Stock ssh to the shared gateway, with this test's own key."""
+    return gateway.ssh(tmp_path, key)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """A local service to publish."""
+    with Origin() as running:
+        yield running
+
+
+@pytest.fixture
+def another_origin() -> Iterator[Origin]:
+    """A second one, which says `another`."""
+    with Origin("another") as running:
+        yield running

@@ -1,0 +1,197 @@
+"""A real gateway in a process of its own, on ports and with a state folder that no other test has."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from child_process import Child
+from ferry_command import PROGRAM, clean_environment
+from ssh_command import StockSsh
+
+DOMAIN = "localhost"
+_BLOCK = 50  # ports per gateway; below the range that the kernel gives to outgoing connections
+_BLOCKS = range(10_000, 30_000, _BLOCK)
+
+
+@dataclass(slots=True)
+class PortBlock:
+    """Ports of one gateway alone: whoever holds the first one (bound, never listened on) has them all."""
+
+    guard: socket.socket
+    base: int
+
+    @classmethod
+    def take(cls) -> PortBlock:
+        bases = list(_BLOCKS)
+        random.shuffle(bases)
+        for base in bases:
+            guard = socket.socket()
+            try:
+                guard.bind(("127.0.0.1", base))
+            except OSError:
+                guard.close()
+                continue
+            return cls(guard, base)
+        raise AssertionError("no free block of ports")
+
+    def release(self) -> None:
+        self.guard.close()
+
+    ssh = property(lambda self: self.base + 1)
+    http = property(lambda self: self.base + 2)
+    https = property(lambda self: self.base + 3)
+    admin = property(lambda self: self.base + 4)
+    outside = property(lambda self: self.base + 5)
+    """In no range."""
+    loopback = property(lambda self: range(self.base + 10, self.base + 20))
+    public = property(lambda self: range(self.base + 20, self.base + 50))
+
+
+@dataclass
+class Gateway:
+    """A gateway that can be started, stopped, killed and started again over the same state."""
+
+    folder: Path
+    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    """Tables of the configuration, beside the ports."""
+    ports: PortBlock = field(default_factory=PortBlock.take)
+    top: dict[str, object] = field(default_factory=dict)
+    """Keys of the configuration's top level."""
+    child: Child | None = None
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def running(self) -> Child:
+        assert self.child is not None
+        return self.child
+
+    def write_config(self) -> Path:
+        """The configuration file, as `settings` says by now."""
+        ports = self.ports
+        tables: dict[str, dict[str, object]] = {
+            "ssh": {"listen": f"127.0.0.1:{ports.ssh}"},
+            "http": {"listen": f"127.0.0.1:{ports.http}"},
+            "https": {"listen": f"127.0.0.1:{ports.https}"},
+            "admin": {"listen": f"127.0.0.1:{ports.admin}"},
+            "log": {"format": "json"},
+            "tcp": {
+                "ranges": [
+                    {"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"},
+                    {"first": ports.public[0], "last": ports.public[-1], "listen": "public"},
+                ],
+                "public_addresses": ["127.0.0.1"],
+            },
+        }
+        for name, table in self.settings.items():
+            tables[name] = tables.get(name, {}) | table
+        lines = [f"{key} = {_toml(value)}" for key, value in {"domain": DOMAIN, "state": str(self.state)}.items()]
+        lines += [f"{key} = {_toml(value)}" for key, value in self.top.items()]
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        path = self.folder / "ferry.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def launch(self) -> Child:
+        """Start the process, without waiting for anything."""
+        environment = clean_environment(HOME=str(self.folder))
+        self.child = Child([PROGRAM, "serve", "--config", self.write_config()], env=environment, cwd=self.folder)
+        return self.child
+
+    def start(self) -> None:
+        """Start it, and return when it serves."""
+        self.launch().line("^Ferry is ready")
+
+    def stop(self) -> None:
+        """SIGTERM, and the exit code that a drain has."""
+        child = self.running
+        child.signal(signal.SIGTERM)
+        code = child.exit_code()
+        assert code == 0, child.err.text
+        child.close()
+        self.child = None
+
+    def kill(self) -> None:
+        """End it by SIGKILL: no chance to write anything."""
+        child = self.running
+        child.signal(signal.SIGKILL)
+        child.exit_code()
+        child.close()
+        self.child = None
+
+    def close(self) -> None:
+        """For the end of a test: whatever state it is in."""
+        if self.child is not None:
+            self.child.close()
+        self.ports.release()
+
+    # --- what it says
+
+    def event(self, pattern: str, *, after: int = 0) -> dict[str, Any]:
+        """Wait for a log line (JSON) with `pattern` in it."""
+        line = self.running.err.wait(pattern, after=after).string
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    @property
+    def log_lines(self) -> int:
+        """How many lines are logged so far: where a later `event` may begin."""
+        return len(self.running.err.lines)
+
+    def ask(self, path: str) -> Any:
+        """GET from the control socket's API."""
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(20)
+        connection.sock.connect(str(self.state / "control.sock"))
+        with contextlib.closing(connection):
+            connection.request("GET", f"/api/v1/{path}")
+            return json.loads(connection.getresponse().read())
+
+    def memory(self) -> int:
+        """Resident memory of the process, in bytes."""
+        pages = int(Path(f"/proc/{self.running.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    # --- how it is reached
+
+    def ssh(self, folder: Path, key: Path | None) -> StockSsh:
+        """Stock `ssh` to this gateway."""
+        return StockSsh(folder, "127.0.0.1", self.ports.ssh, key)
+
+    def url(self, name: str, path: str = "/") -> str:
+        return f"http://{name}.{DOMAIN}:{self.ports.http}{path}"
+
+
+@contextlib.contextmanager
+def gateway_in(folder: Path, **settings: dict[str, object]) -> Iterator[Gateway]:
+    """A running gateway with its own state in `folder`, ended by SIGTERM with exit code 0 if it still runs."""
+    gateway = Gateway(folder, settings)
+    try:
+        gateway.start()
+        yield gateway
+        if gateway.child is not None and gateway.child.running:
+            gateway.stop()
+    finally:
+        gateway.close()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(str(value) if isinstance(value, Path) else value)
