@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import select
 import socket
+import struct
 from typing import cast
 
 from ferry import limits
@@ -40,6 +42,7 @@ class Pause(enum.IntFlag):
 
 
 STREAM_FULL, READ_AHEAD = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close() sends RST
 _UNKNOWN = Endpoint("0.0.0.0", 0)
 
 
@@ -104,6 +107,16 @@ class Connection(asyncio.Protocol):
         else:
             self.shut()
 
+    def has_left_unseen(self) -> bool:
+        """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as
+        long as the service does not read."""
+        sock = self.transport.get_extra_info("socket") if self.paused else None
+        if sock is None or sock.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
+        return bool(poll.poll(0))
+
     def drain(self) -> None:
         """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
         if self.phase is Phase.HEAD and not self.buffer:
@@ -142,7 +155,9 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     def abort(self) -> None:
-        """Cut, so that the visitor cannot take what it has for the whole."""
+        """Cut, so that the visitor cannot take what it has for the whole: by a reset, not an end-of-file."""
         self.phase = Phase.LINGER
         self.deadline = 0.0
+        if (sock := self.transport.get_extra_info("socket")) is not None and sock.fileno() >= 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()

@@ -75,8 +75,11 @@ class HttpEdge:
         looking at ten thousand numbers a second."""
         state = self._state
         now = state.clock.monotonic()
-        for visitor in [visitor for visitor in state.visitors if 0.0 < visitor.deadline <= now]:
-            visitor.expired()
+        for visitor in list(state.visitors):
+            if 0.0 < visitor.deadline <= now:
+                visitor.expired()
+            elif visitor.paused and visitor.has_left_unseen():
+                visitor.abort()
         for pool in list(state.pools):
             pool.expire(now)
         self._timer = asyncio.get_running_loop().call_later(state.bounds.tick_seconds, self._tick)

@@ -320,7 +320,11 @@ class Upstream:
             wire, rest = body.feed(data)
         except RemoteProtocolError as error:
             self.abandon()
-            visitor.cut(f"the local service's answer is not valid HTTP/1.1: {error}")
+            reason = f"the local service's answer is not valid HTTP/1.1: {error}"
+            if head:  # nothing of it has been relayed
+                visitor.no_answer(reason, retry=False)
+            else:
+                visitor.cut(reason)
             return
         if head or wire:
             visitor.relay(head + wire if head else wire, body.payload)

@@ -29,7 +29,7 @@ class ResponseHead:
 
     status: int
     status_line: bytes
-    """Code and reason: `200 OK`."""
+    """Code, space and reason: `200 OK`."""
     fields: list[tuple[bytes, bytes]]
     framing: Framing
     length: int
@@ -64,7 +64,7 @@ def _parse(head: bytes, method: bytes, most_fields: int) -> ResponseHead:
         raise RemoteProtocolError(f"the head cannot be parsed: {error}") from None
     if not check.complete:
         raise RemoteProtocolError("the head can be read in two ways")
-    return _judge(int(line[3]), line[2].rstrip(), line[1] == b"0", fields, method)
+    return _judge(int(line[3]), line[2] if len(line[2]) > 3 else line[2] + b" ", line[1] == b"0", fields, method)
 
 
 def _judge(

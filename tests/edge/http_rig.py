@@ -1,0 +1,212 @@
+"""A running edge in front of a `TcpTunnel`, and the visitors and services that its tests need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+
+from edge.tcp_tunnel import TcpTunnel
+from ferry.clock import SystemClock
+from ferry.edge.http.edge import HttpEdge
+from ferry.edge.http.state import Bounds
+from ferry.registry.routes import Routes
+
+HOST = "a.localhost"
+GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
+CLOSING = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Rig:
+    edge: HttpEdge
+    routes: Routes
+    tunnel: TcpTunnel
+    port: int
+    reports: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    @property
+    def resolve(self) -> list[str]:
+        """For curl."""
+        return ["--resolve", f"*:{self.port}:127.0.0.1"]
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def talk(self, data: bytes, *, eof: bool = False) -> bytes:
+        """Send, and read until the edge closes."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        if eof:
+            writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def visit(self) -> None:
+        """Until the tunnel has been told of another visit."""
+        async with asyncio.timeout(5):
+            await self.tunnel.visited_event.wait()
+        self.tunnel.visited_event.clear()
+
+
+@contextlib.asynccontextmanager
+async def running_edge(
+    target: int,
+    *,
+    host: str = HOST,
+    bounds: Bounds | None = None,
+    tls: ssl.SSLContext | None = None,
+    tls_upstream: bool = False,
+    **secure: Any,
+) -> AsyncIterator[Rig]:
+    """`target` is the service's port on 127.0.0.1."""
+    routes, tunnel = Routes(), TcpTunnel(host, ("127.0.0.1", target), tls_upstream=tls_upstream)
+    routes.add(tunnel)
+    reports: list[tuple[str, dict[str, object]]] = []
+
+    async def known(name: str) -> bool:
+        return name == "reserved.localhost"
+
+    def report(event: str, /, **fields: object) -> None:
+        reports.append((event, fields))
+
+    edge = HttpEdge(
+        routes,
+        domain="localhost",
+        clock=SystemClock(),
+        report=report,
+        known=known,
+        bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
+    )
+    edge.start()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: edge.protocol(secure=tls is not None, port=8080, **secure), "127.0.0.1", 0, ssl=tls
+    )
+    rig = Rig(edge, routes, tunnel, server.sockets[0].getsockname()[1], reports)
+    try:
+        yield rig
+    finally:
+        server.close()
+        edge.close()
+        for stream in list(tunnel.streams):
+            stream.abort()
+        for writer in rig.writers:
+            await gone(writer)
+        await tunnel.quiet()
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    """Close and wait for it."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close by RST."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def service(handler: Handler, **options: Any) -> AsyncIterator[int]:
+    """A service that does what `handler` says, misbehaviour included; gives its port."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            tasks.discard(task)
+            await gone(writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**20, **options)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def answering(*answers: bytes, close: bool = False) -> Handler:
+    """Answers the n-th head of a connection with the n-th of `answers` (the last one again and again)."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for turn in range(1000):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answers[min(turn, len(answers) - 1)])
+            await writer.drain()
+            if close:
+                return
+
+    return handle
+
+
+@dataclass
+class Seen:
+    """One request as an independent parser understood it."""
+
+    head: bytes
+    body: bytes = b""
+
+
+class H11Service(asyncio.Protocol):
+    """Reads requests with h11, which is not the parser we use, and records each of them."""
+
+    def __init__(self, seen: list[Seen], errors: list[str]) -> None:
+        self.seen = seen
+        self.errors = errors
+        self.h11 = h11.Connection(h11.SERVER)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.h11.receive_data(data)
+            while (event := self.h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                self.take(event)
+        except h11.RemoteProtocolError as error:
+            self.errors.append(str(error))
+            self.transport.close()
+
+    def take(self, event: object) -> None:
+        if isinstance(event, h11.Request):
+            fields = b"".join(b"%b: %b\r\n" % pair for pair in event.headers.raw_items())
+            self.seen.append(
+                Seen(b"%b %b HTTP/%b\r\n%b\r\n" % (event.method, event.target, event.http_version, fields))
+            )
+        elif isinstance(event, h11.Data):
+            self.seen[-1].body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            self.h11 = h11.Connection(h11.SERVER)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
