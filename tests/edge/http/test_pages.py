@@ -1,0 +1,92 @@
+"""Our own answers: the right form for who asks, and nothing of a visitor's in them unescaped."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from ferry.edge.http.pages import answer
+from ferry.protocol.http1.request import RequestHead, parse_request
+
+BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def asking(accept: bytes = b"*/*", method: bytes = b"GET") -> RequestHead:
+    head = b"%b / HTTP/1.1\r\nHost: blog.example.com\r\naccept: %b\r\n\r\n" % (method, accept)
+    return parse_request(head, most_fields=9)
+
+
+def parts(data: bytes) -> tuple[dict[str, str], str]:
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    assert int(fields["Content-Length"]) == len(body)
+    return fields, body.decode()
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (BROWSER, "text/html"),
+        (b"application/json", "application/json"),
+        (b"application/json, text/html", "application/json"),
+        (b"application/problem+json", "application/json"),
+        (b"text/html, application/json", "text/html"),
+        (b"*/*", "text/plain"),
+        (b"", "text/plain"),
+    ],
+)
+def test_form_follows_accept(accept: bytes, kind: str) -> None:
+    fields, body = parts(answer(404, "no tunnel has this name", asking(accept), close=False))
+    assert fields["Content-Type"] == f"{kind}; charset=utf-8"
+    assert fields["Vary"] == "Accept"
+    assert fields["Cache-Control"] == "no-store"
+    assert "No tunnel here" in body
+
+
+def test_json_is_complete() -> None:
+    _, body = parts(answer(502, 'nothing "answers"', asking(b"application/json"), close=False))
+    assert json.loads(body) == {
+        "status": 502,
+        "error": "The local service does not answer",
+        "detail": 'nothing "answers"',
+        "host": "blog.example.com",
+    }
+
+
+class Resources(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [name for name, _ in attrs if name in ("src", "href")]
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 421, 431, 502, 503, 504])
+def test_html_stands_alone_and_is_small(status: int) -> None:
+    fields, body = parts(answer(status, "<script>\x1b[2J", asking(BROWSER), close=True))
+    page = Resources()
+    page.feed(body)
+    assert "script" not in page.tags
+    assert "\\x1b[2J" in body
+    assert not page.links
+    assert "url(" not in body
+    assert len(body) < 3000
+    assert 'name="viewport"' in body
+    assert fields["Connection"] == "close"
+    assert fields["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_fields_that_a_status_needs() -> None:
+    assert parts(answer(503, "x", asking(), close=False))[0]["Retry-After"] == "5"
+    assert "GET" in parts(answer(405, "x", None, close=True))[0]["Allow"]
+    assert "Connection" not in parts(answer(404, "x", asking(), close=False))[0]
+
+
+def test_head_gets_the_length_alone() -> None:
+    full = answer(404, "x", asking(), close=False)
+    assert answer(404, "x", asking(method=b"HEAD"), close=False) == full[: full.index(b"\r\n\r\n") + 4]

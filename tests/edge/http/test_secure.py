@@ -1,0 +1,136 @@
+"""TLS on either side: visitors over HTTPS, and services that speak TLS themselves. Certificates by the real openssl."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from edge.http_rig import CLOSING, GET, answering, running_edge, service
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Curl = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """A server's context, and the certificate to trust."""
+    folder = tmp_path_factory.mktemp("tls")
+    asyncio.run(make_certificate(folder))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "crt", folder / "key")
+    return context, folder / "crt"
+
+
+async def make_certificate(folder: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+        "-subj", "/CN=a.localhost", "-addext", "subjectAltName=DNS:a.localhost,DNS:b.localhost",
+        "-keyout", str(folder / "key"), "-out", str(folder / "crt"), stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await process.wait() == 0
+
+
+async def curl(*arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "curl", "-sS", "--max-time", "20", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_visitors_over_https(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    context, trusted = contexts
+    names: dict[object, str | None] = {}
+
+    def remember(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        names[connection] = name
+
+    context.sni_callback = remember
+    certificates = {"a.localhost": "one", "b.localhost": "one", "c.localhost": "another"}
+    async with (
+        service(answering(OK)) as port,
+        running_edge(port, tls=context, sni=names.get, certificate_for=certificates.get) as rig,
+    ):
+        url = f"https://a.localhost:{rig.port}/"
+        common = ("-i", "--cacert", str(trusted), *rig.resolve)
+        out = await curl(*common, url, url)
+        assert out.count("HTTP/1.1 200 OK") == 2
+        assert len({visit.visitor for visit in rig.tunnel.visits}) == 1
+        # another name of the same certificate, then one of another certificate
+        assert (await curl(*common, url, "-H", "Host: b.localhost")).startswith("HTTP/1.1 404 ")
+        out = await curl(*common, url, "-H", "Host: c.localhost")
+        assert out.startswith("HTTP/1.1 421 ")
+        assert "Connection: close" in out
+        # no SNI: nothing to disagree with
+        by_number = ("-k", "-i", f"https://127.0.0.1:{rig.port}/", "-H", "Host: a.localhost")
+        assert (await curl(*by_number)).startswith("HTTP/1.1 200 ")
+
+
+async def test_websocket_end_over_tls_is_an_end(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        writer.write(await reader.readexactly(5))
+
+    context, trusted = contexts
+    context.sni_callback = None
+    async with service(handle) as port, running_edge(port, tls=context) as rig:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", rig.port, ssl=ssl.create_default_context(cafile=str(trusted)), server_hostname="a.localhost"
+        )
+        rig.writers.append(writer)
+        writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello"))
+        assert (await reader.read()).endswith(b"\r\n\r\nhello")
+        await rig.tunnel.quiet()
+
+
+async def test_service_that_speaks_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    body = bytes(range(256)) * 8192  # 2 MiB
+    names: list[str | None] = []
+    context, _ = contexts
+    context.sni_callback = lambda _connection, name, _context: names.append(name)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+            got = await reader.readexactly(size)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, got))
+
+    async with service(handle, ssl=context) as port, running_edge(port, tls_upstream=True) as rig:
+        reader, writer = await rig.connect()
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(body)) == body
+        assert len(rig.tunnel.dialled) == 1
+        assert names == ["a.localhost"]
+        assert rig.edge.idle_streams == 1
+
+
+async def test_body_ended_by_a_tls_close(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    context, _ = contexts
+    context.sni_callback = None
+    handler = answering(b"HTTP/1.1 200 OK\r\n\r\nto the end", close=True)
+    async with service(handler, ssl=context) as port, running_edge(port, tls_upstream=True) as rig:
+        assert (await rig.talk(CLOSING)).endswith(b"to the end")
+        await rig.tunnel.quiet()
+
+
+async def test_service_that_does_not_speak_tls() -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with service(plain) as port, running_edge(port, tls_upstream=True) as rig:
+        answer = await rig.talk(GET, eof=True)
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert "does not speak TLS" in rig.tunnel.visits[0].note
+        await rig.tunnel.quiet()
+    async with running_edge(port, tls_upstream=True) as rig:
+        assert b"othing answers at the local target" in await rig.talk(GET, eof=True)
