@@ -7,11 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import select
+
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
+from ferry.store.tables import workers
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 W1 = WorkerId("w1")
@@ -34,6 +37,44 @@ async def test_reservations_and_generations_survive_a_restart(tmp_path: Path) ->
         assert isinstance(after, Claimed)
         assert after.lease.generation > before.lease.generation
         assert await registry.reservations_from_network("192.0.2.0/24", since=0) == 1
+
+
+async def test_workers_that_are_gone_leave_no_rows(tmp_path: Path) -> None:
+    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+        registry = SqlRegistry(store)
+
+        async def known() -> set[str]:
+            return await store.run(lambda connection: set(connection.scalars(select(workers.c.id))))
+
+        for name in ("w1", "w2", "w3"):
+            await registry.renew(WorkerId(name), now=10)
+        await registry.retire(W1, now=20)
+        assert await known() == {"w2", "w3"}
+        await registry.retire(None, now=30)
+        assert await known() == set()
+
+
+async def test_two_processes_may_read_and_write_one_database(tmp_path: Path) -> None:
+    """Two stores stand for a gateway and a command beside it: reading first must not cost the right to write."""
+    async with (
+        await Store.open(tmp_path / "ferry.db", report=nothing) as one,
+        await Store.open(tmp_path / "ferry.db", report=nothing) as other,
+    ):
+
+        async def lane(registry: SqlRegistry, number: int) -> list[int]:
+            generations = []
+            for count in range(30):
+                address = Address(Kind.TCP, "", 10_000 + 100 * number + count)
+                answer = await registry.claim(address, ANN, W1, now=10, terms=TERMS)
+                assert isinstance(answer, Claimed)
+                generations.append(answer.lease.generation)
+            return generations
+
+        lanes = [lane(SqlRegistry(store), number) for number, store in enumerate((one, other, one, other))]
+        seen = [generation for generations in await asyncio.gather(*lanes) for generation in generations]
+        assert len(set(seen)) == 120
+        assert one.healthy
+        assert other.healthy
 
 
 _CHILD = """

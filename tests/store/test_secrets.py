@@ -30,3 +30,6 @@ async def test_host_keys_are_remembered_per_algorithm(tmp_path: Path) -> None:
         await secrets.remember_host_key("ssh-ed25519", Fingerprint("SHA256:three"))
         assert await secrets.host_key_fingerprint("ssh-ed25519") == "SHA256:three"
         assert await secrets.host_key_fingerprint("ssh-rsa") == "SHA256:two"
+        await secrets.forget_host_key("ssh-ed25519")
+        assert await secrets.host_key_fingerprint("ssh-ed25519") is None
+        assert await secrets.host_key_fingerprint("ssh-rsa") == "SHA256:two"

@@ -88,8 +88,10 @@ class SqlRegistry:
         def transaction(connection: Connection) -> int:
             if worker is None:
                 connection.execute(sql.USE_ALL, {"now_": now})
+                connection.execute(sql.FORGET_WORKERS)  # each start is a new worker: their rows would pile up
                 return connection.execute(sql.END_ALL).rowcount
             connection.execute(sql.USE_BY_WORKER, {"worker_": worker, "now_": now})
+            connection.execute(sql.FORGET_WORKER, {"worker_": worker})
             return connection.execute(sql.END_BY_WORKER, {"worker_": worker}).rowcount
 
         return await self._store.run(transaction)

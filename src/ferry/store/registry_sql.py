@@ -119,3 +119,5 @@ PRUNE_MADE: Final = delete(reservations_made).where(reservations_made.c.at <= _t
 
 HEARTBEAT: Final = update(workers).where(workers.c.id == _text("worker_")).values(heartbeat=_time("now_"))
 FIRST_HEARTBEAT: Final = insert(workers)
+FORGET_WORKERS: Final = delete(workers)
+FORGET_WORKER: Final = FORGET_WORKERS.where(workers.c.id == _text("worker_"))

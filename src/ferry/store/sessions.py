@@ -99,7 +99,7 @@ class Sessions:
     async def end_left_over(self) -> int:
         """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
 
-        To be called at the start of the only worker, before its own first heartbeat.
+        To be called at the start of the only worker, before `retire(None)` forgets the heartbeats.
         """
         last = select(func.max(workers.c.heartbeat)).where(workers.c.heartbeat >= sessions.c.started)
         query = (
