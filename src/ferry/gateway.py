@@ -13,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -24,8 +25,9 @@ from .console.sockets import prepare_state_folder
 from .edge.certificates import Certificates
 from .edge.http.edge import HttpEdge
 from .edge.local_ca import LocalCa
-from .errors import FerryError, Refused, StartupError
-from .listening import Listening
+from .edge.tcp import TcpEdge
+from .errors import FerryError, InvalidInput, StartupError
+from .listening import Listening, TcpPorts
 from .names import Address, Kind, WorkerId
 from .observe.lag import LagSampler
 from .observe.observer import Observation, observing
@@ -34,11 +36,12 @@ from .policy.flapping import FlapGuard
 from .policy.handshakes import HandshakeGate
 from .registry.contract import StoreUnavailable
 from .registry.routes import Routes, Tunnel
-from .report import Report
+from .report import Report, nothing
 from .ssh.access import Anyone, KeyFiles
 from .ssh.front import SshFront, connection_options
 from .ssh.host_keys import describe, load_host_keys
-from .ssh.services import PortListener, Services
+from .ssh.services import Services
+from .ssh.tunnel import SshTunnel
 from .store.engine import Store
 from .store.identities import Identities
 from .store.registry import SqlRegistry
@@ -105,6 +108,13 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         flaps, secret, people = FlapGuard(), await secrets.secret("names"), Identities(store)
         started = clock.now()
 
+        def open_proxy(tunnel: Tunnel) -> None:
+            reason = (
+                f"{tunnel.address} was closed: a SOCKS proxy answered there, so anybody could go out through your network. "
+                "Write a target (-R 0:localhost:PORT), or ask the operator for tcp.allow_open_proxy"
+            )
+            front.close_tunnel(cast(SshTunnel, tunnel), reason)
+
         def services_of(config: Config) -> Services:
             return Services(
                 worker=worker,
@@ -115,7 +125,15 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                 people=people,
                 sessions=sessions,
                 access=Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report),
-                ports=_NoPorts(),
+                ports=TcpPorts(
+                    TcpEdge(
+                        report=report,
+                        clock=clock,
+                        open_proxy=open_proxy,
+                        allow_open_proxy=config.tcp.allow_open_proxy,
+                    ),
+                    config.tcp.public_addresses,
+                ),
                 rules=rules_of(config),
                 web=web_of(config),
                 urls=urls_of(config, certificates.covers),
@@ -187,6 +205,20 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         # stop: what the stack holds, last first
         report("gateway.stopped")
     return 0
+
+
+async def forget_host_key(state: Path, algorithm: str) -> str:
+    """Forget the remembered host key of a stopped gateway. Returns its fingerprint. Raises InvalidInput, StartupError."""
+    if not (state / "ferry.db").exists():
+        raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
+    with _only_gateway_in(state):
+        async with await Store.open(state / "ferry.db", report=nothing) as store:
+            secrets = Secrets(store)
+            known = await secrets.host_key_fingerprint(algorithm)
+            if known is None:
+                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is ssh-ed25519 or ssh-rsa")
+            await secrets.forget_host_key(algorithm)
+            return known
 
 
 @asynccontextmanager
@@ -286,8 +318,3 @@ async def _reloads(
             observation.set_level(config.log.level)
             report("config.reloaded")
         systemd.notify("READY=1")
-
-
-class _NoPorts:
-    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> PortListener:
-        raise Refused("soon", code="soon")

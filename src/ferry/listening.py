@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from . import limits, tasks
 from .config import Config
@@ -15,10 +15,14 @@ from .edge.http.edge import HttpEdge
 from .edge.http.redirect import RedirectProtocol
 from .edge.listeners import endpoint_of, listen_on, tune
 from .edge.shared_port import SharedPort
+from .edge.tcp import TcpEdge, TcpListener
 from .edge.tls_context import sni_of
 from .names import Endpoint
+from .registry.routes import Tunnel
 from .report import Report
 from .ssh.front import SshFront
+
+LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 @dataclass(slots=True)
@@ -139,3 +143,15 @@ def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
         if endpoint.host in (bound.host, "::") and endpoint.port in (0, bound.port):
             return endpoint
     return bound
+
+
+class TcpPorts:
+    """Opens ports for tunnels where the configuration says (`ssh.services.Ports`)."""
+
+    def __init__(self, edge: TcpEdge, public_addresses: Sequence[str]) -> None:
+        self._edge = edge
+        self._public_addresses = public_addresses
+
+    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> TcpListener:
+        hosts = LOOPBACK if loopback else self._public_addresses
+        return await self._edge.listen(tunnel, hosts=hosts, port=port, public=not loopback)

@@ -14,6 +14,7 @@ from .check_config import check_config
 from .close import close
 from .docs import docs
 from .events import events
+from .forget_host_key import forget_host_key
 from .init import init
 from .install_service import install_service
 from .ls import ls
@@ -59,6 +60,7 @@ app.command("check-config")(check_config)
 app.command("init")(init)
 app.command("install-service")(install_service)
 app.command("ca")(ca)
+app.command("forget-host-key")(forget_host_key)
 app.command("docs")(docs)
 
 

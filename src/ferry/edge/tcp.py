@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -166,8 +165,8 @@ class TcpEdge:
         self._allow_open_proxy = allow_open_proxy
         self._visitors = visitors
 
-    async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int) -> TcpListener:
-        """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none.
+    async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
+        """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none. `public` ports are guarded.
 
         `::1` is skipped on a host without IPv6. Port 0 takes a free one. Raises Refused where it is taken.
         """
@@ -175,14 +174,13 @@ class TcpEdge:
             sockets = bind_all([Endpoint(host, port) for host in hosts], report=self._report)
         except BindFailed as failed:
             raise _refusal(failed) from failed.error
-        local = all(ipaddress.ip_address(host).is_loopback for host in hosts)
         listener = TcpListener(
             tunnel,
             sockets,
             report=self._report,
             clock=self._clock,
             visitors=self._visitors,
-            open_proxy=None if local or self._allow_open_proxy else self._open_proxy,
+            open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )
         await listener.start()
         return listener

@@ -172,8 +172,6 @@ async def _serve(
         older = services.routes.get(address)
         if isinstance(older, SshTunnel):
             older.client.lose(older, client)
-            if older.listener is not None:
-                await older.listener.close()
         if address.kind is Kind.TCP:
             span = services.rules.span_of(address.port)
             tunnel.listener = await services.ports.listen(tunnel, address.port, loopback=span is None or span.loopback)
@@ -181,7 +179,7 @@ async def _serve(
             raise Refused("the connection closed meanwhile", code="gone")
     except BaseException:
         if tunnel.listener is not None:
-            await tunnel.listener.close()
+            tunnel.listener.close(cut=True)
         await services.registry.release(address, lease.generation, now=services.clock.now())
         raise
     services.routes.add(tunnel)
@@ -206,6 +204,8 @@ def close_forward(tunnel: SshTunnel, reason: str) -> None:
         return
     client.forwards.pop(tunnel.bind, None)
     services.routes.remove(tunnel)
+    if tunnel.listener is not None:
+        tunnel.listener.close(cut=False)
     tunnel.close()
     services.report(
         "tunnel.closed",
@@ -220,8 +220,6 @@ def close_forward(tunnel: SshTunnel, reason: str) -> None:
 
 async def _give_back(tunnel: SshTunnel) -> None:
     services = tunnel.client.services
-    if tunnel.listener is not None:
-        await tunnel.listener.close()
     try:
         await services.registry.release(tunnel.address, tunnel.generation, now=services.clock.now())
     except StoreUnavailable as error:

@@ -37,7 +37,7 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
         elif remembered:
             raise StartupError(
                 f"the host key {path} is gone, but clients know this gateway by {remembered}. Put the file back from a "
-                f"backup. If it is lost, run `ferry forget-host-key {algorithm}` and tell everybody that the key changes"
+                f"backup. If it is lost, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody that the key changes"
             )
         else:
             key = asyncssh.generate_private_key(algorithm, comment="ferry", **options)
@@ -48,7 +48,7 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
         elif remembered != fingerprint:
             raise StartupError(
                 f"the host key {path} is {fingerprint}, but clients know this gateway by {remembered}. Put the right file "
-                f"back. If the change is meant, run `ferry forget-host-key {algorithm}` and tell everybody"
+                f"back. If the change is meant, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody"
             )
         keys.append(key)
     return keys

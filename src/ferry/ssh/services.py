@@ -53,7 +53,9 @@ class Access(Protocol):
 class PortListener(Protocol):
     """An open TCP port."""
 
-    async def close(self) -> None: ...
+    def close(self, *, cut: bool) -> None:
+        """Stop listening; `cut` ends the visitors who are there too."""
+        ...
 
 
 class Ports(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets as random
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ferry.names import Fingerprint
 
@@ -48,3 +48,8 @@ class Secrets:
                 connection.execute(insert(host_keys).values(algorithm=algorithm, fingerprint=fingerprint))
 
         await self._store.run(transaction)
+
+    async def forget_host_key(self, algorithm: str) -> None:
+        """Remember no key for `algorithm`: the next start takes, or makes, whichever is there."""
+        query = delete(host_keys).where(host_keys.c.algorithm == algorithm)
+        await self._store.run(lambda connection: connection.execute(query).close())

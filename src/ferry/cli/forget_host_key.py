@@ -1,0 +1,24 @@
+"""`ferry forget-host-key`: the operator's word that a host key may change, which the gateway never decides itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as the gateway's refusal named it.")]
+StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
+
+
+def forget_host_key(algorithm: Algorithm, state: StateFolder = Path("ferry-data")) -> None:
+    """Forget which host key clients know this gateway by, so that the next start may use or make another.
+
+    The gateway must be stopped. Clients that know the old key will refuse the new one until they are told.
+    """
+    import asyncio
+
+    from ferry.gateway import forget_host_key as forget
+
+    old = asyncio.run(forget(state, algorithm))
+    typer.echo(f"forgotten: {algorithm} {old}. Clients forget it with ssh-keygen -R and the gateway's address.")
