@@ -25,7 +25,7 @@ import enum
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from ferry import limits
 from ferry.registry.routes import Traffic
@@ -68,8 +68,7 @@ class VisitorSide(asyncio.Protocol):
         self._bridge = bridge
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._bridge.visitor_connected(transport)
+        self._bridge.visitor_connected(cast(asyncio.Transport, transport))  # uvloop has classes of its own
 
     def data_received(self, data: bytes) -> None:
         self._bridge.visitor_data(data)
