@@ -441,15 +441,17 @@ async def test_tap_sees_both_directions() -> None:
     class Watch:
         def __init__(self) -> None:
             self.data = {Direction.UP: b"", Direction.DOWN: b""}
+            self.ends: list[Exception | None] = []
 
         def seen(self, direction: Direction, data: bytes) -> None:
             self.data[direction] += data
 
         def ended(self, error: Exception | None) -> None:
-            pass
+            self.ends.append(error)
 
     async with service(answering(OK)) as port, running_edge(port) as rig:
         rig.tunnel.tap = watch = Watch()
         await rig.talk((POST % 5) + b"hello", eof=True)
         assert watch.data[Direction.DOWN] == OK
         assert watch.data[Direction.UP].endswith(b"\r\n\r\nhello")
+        assert watch.ends == [None]

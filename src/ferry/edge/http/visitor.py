@@ -12,8 +12,7 @@ from collections.abc import Callable
 from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.body import Body
-from ferry.protocol.http1.octets import head_length
-from ferry.protocol.http1.request import RequestHead, parse_request
+from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.protocol.http1.serialize import forwarding_fields, request_head
 from ferry.registry.contract import StoreUnavailable
@@ -22,7 +21,8 @@ from ferry.streams import Direction, OpenFailure
 from ferry.tasks import spawn
 
 from . import pages
-from .connection import READ_AHEAD, STREAM_FULL, Connection, Phase
+from .connection import READ_AHEAD, STREAM_FULL, Phase
+from .heads import HeadReader
 from .pool import Pool
 from .state import EdgeState
 from .upstream import Upstream
@@ -37,11 +37,10 @@ _HEAD, _LOOKUP, _BODY, _ANSWER, _RAW, _LINGER, _CLOSED = Phase
 _GOES_ON = frozenset((404, 502, 503, 504))  # refusals after which the visitor's connection may go on
 
 
-class Visitor(Connection):
+class Visitor(HeadReader):
     """The protocol of one accepted connection, plain or TLS."""
 
     __slots__ = (
-        "_begun",
         "_body",
         "_certificate_for",
         "_checked",
@@ -49,21 +48,16 @@ class Visitor(Connection):
         "_down",
         "_forwarding",
         "_forwarding_for",
-        "_head",
         "_pin",
         "_pinned",
         "_port",
-        "_reading",
         "_request",
         "_retried",
-        "_seen",
-        "_skipped",
         "_sni",
         "_started",
         "_status",
         "_up",
         "_upstream",
-        "_wire",
     )
 
     def __init__(
@@ -79,13 +73,9 @@ class Visitor(Connection):
         self._port = port
         self._sni = sni
         self._certificate_for = certificate_for
-        self._begun = True  # a head's deadline runs: from the accept, later from a head's first byte
-        self._reading = False
         self._closing = False  # no request after this one
         self._checked = ""  # the Host that this connection's certificate was found to serve
         self._forwarding = self._forwarding_for = b""
-        self._head = self._wire = b""  # the last head that came, and how it went on
-        self._seen: RequestHead | None = None  # what it meant
         self._pin = False  # NTLM or Negotiate: the stream is this visitor's (RFC 4559 §6)
         self._pinned: Upstream | None = None
         # per request
@@ -95,7 +85,6 @@ class Visitor(Connection):
         self._started = 0.0
         self._status = self._up = self._down = 0
         self._retried = False
-        self._skipped = False  # an empty line before the request line
 
     # --- asyncio
 
@@ -107,7 +96,7 @@ class Visitor(Connection):
             self._send(data, len(data))
         elif phase is _HEAD and not self.choked:
             self.buffer = self.buffer + data if self.buffer else data
-            self._read_heads()
+            self.read_heads()
         elif phase is not _LINGER and phase is not _CLOSED:
             self.buffer += data
             if len(self.buffer) > limits.PIPELINE_BYTES:
@@ -151,13 +140,12 @@ class Visitor(Connection):
         if self._upstream is not None:
             self._upstream.release()
         elif self.phase is _HEAD:
-            self._read_heads()
+            self.read_heads()
 
     def expired(self) -> None:
         if self.phase is _HEAD and self.buffer:
             # RFC 9110 §15.5.9
-            self._request = None
-            self._refuse(408, "the head did not arrive in time")
+            self.refuse(408, "the head did not arrive in time", doubt=True)
         elif self.phase is _HEAD:
             self.shut()
         elif self.phase is _LINGER:
@@ -165,64 +153,9 @@ class Visitor(Connection):
         else:
             self.abort()
 
-    # --- reading heads
-
-    def _read_heads(self) -> None:
-        """Begin the next request, and as many after it as are answered on the spot."""
-        if self._reading:  # an answer on the spot has come back here: the loop below goes on by itself
-            return
-        self._reading = True
-        try:
-            while self.phase is _HEAD and not self.choked and self._read_head():
-                pass
-        except RemoteProtocolError as error:
-            self._request = None
-            self._refuse(error.status, str(error))
-        finally:
-            self._reading = False
-
-    def _read_head(self) -> bool:
-        """False if more bytes are needed."""
-        buffer = self.buffer
-        # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
-        if buffer[:1] == b"\r" and not self._skipped:
-            if buffer[:2] == b"\r\n":
-                self._skipped = True
-                self.buffer = buffer = buffer[2:]
-            elif len(buffer) == 1:
-                return self._await_head()
-        bounds = self.edge.bounds
-        end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes)
-        if not end:
-            return self._await_head()
-        if end == len(buffer):
-            head, self.buffer = buffer, b""
-        else:
-            head, self.buffer = buffer[:end], buffer[end:]
-        self._skipped = False
-        # Clients that poll, and programs, send the same head again and again: the same bytes have the same meaning.
-        if head == self._head:
-            assert self._seen is not None
-            self._begin(self._seen)
-            return True
-        request = parse_request(head, most_fields=bounds.head_fields)
-        if end <= limits.HEAD_REMEMBERED_BYTES:
-            self._head, self._seen, self._wire = head, request, b""
-        self._begin(request)
-        return True
-
-    def _await_head(self) -> bool:
-        if self.ended:
-            self.shut()
-        elif self.buffer and not self._begun:
-            self._begun = True
-            self.expire_in(self.edge.bounds.head_seconds)
-        self.resume(READ_AHEAD)
-        return False
-
     # --- one request
 
-    def _begin(self, request: RequestHead) -> None:
+    def begin(self, request: RequestHead) -> None:
         edge = self.edge
         self._request = request
         self._started = edge.clock.monotonic()
@@ -232,7 +165,7 @@ class Visitor(Connection):
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
         if self.secure and host != self._checked and not self._certificate_serves(host):
-            self._refuse(421, "the TLS name (SNI) and Host have different certificates")
+            self.refuse(421, "the TLS name (SNI) and Host have different certificates")
             return
         tunnel = edge.routes.by_host.get(host)
         if tunnel is None:
@@ -257,16 +190,16 @@ class Visitor(Connection):
         if self.phase is not _LOOKUP:
             return
         if known:
-            self._refuse(503, "the name is taken, but nobody is connected for it")
+            self.refuse(503, "the name is taken, but nobody is connected for it")
         else:
-            self._refuse(404, "no tunnel has this name")
+            self.refuse(404, "no tunnel has this name")
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
-        data = self._wire if request is self._seen else b""
+        data = self.wire if request is self.seen else b""
         if not data:
             data = request_head(request, self._forwarding_fields(request.authority))
-            if request is self._seen:
-                self._wire = data
+            if request is self.seen:
+                self.wire = data
         self.phase = _ANSWER
         if request.length:
             self.phase = _BODY
@@ -322,7 +255,7 @@ class Visitor(Connection):
             if self._status:
                 self.cut(str(error))
             else:
-                self._refuse(error.status, str(error))
+                self.refuse(error.status, str(error))
             return
         if wire:
             size = self._up - before
@@ -412,12 +345,12 @@ class Visitor(Connection):
 
     def _next(self, now: float) -> None:
         self.phase = _HEAD
-        self._begun = False
+        self.begun = False
         self.deadline = now + self.edge.bounds.keepalive_seconds
         if self.paused:
             self.resume(STREAM_FULL)
         if self.buffer or self.ended or self.paused:
-            self._read_heads()
+            self.read_heads()
         elif self.edge.draining:
             self.shut()
 
@@ -462,13 +395,13 @@ class Visitor(Connection):
         """The stream was never opened, so nothing of the request has gone anywhere."""
         if failure is OpenFailure.GONE and self._dispatch_again(not_to=upstream.tunnel):
             return
-        self._refuse(*pages.OPEN_FAILURES[failure])
+        self.refuse(*pages.OPEN_FAILURES[failure])
 
     def no_answer(self, reason: str, *, retry: bool) -> None:
         """The stream ended, or made no sense, before a final head."""
         if retry and self._dispatch_again(not_to=None):
             return
-        self._refuse(502, reason)
+        self.refuse(502, reason)
 
     def _dispatch_again(self, *, not_to: Tunnel | None) -> bool:
         """Once, on a fresh stream: an idle stream turned out to be dead, or another tunnel has taken over.
@@ -492,8 +425,9 @@ class Visitor(Connection):
 
     # --- our own answers
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer with an error page. The connection goes on only if where the next request begins is certain."""
+    def refuse(self, status: int, reason: str, *, doubt: bool = False) -> None:
+        if doubt:
+            self._request = None
         request, upstream = self._request, self._upstream
         self._status = status
         if upstream is None:
@@ -524,6 +458,8 @@ class Visitor(Connection):
             self._upstream = None
             tunnel = upstream.tunnel
             tunnel.traffic.visits += 1
+            if (tap := tunnel.tap) is not None:
+                tap.ended(RemoteProtocolError(note) if note else None)
             method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
             seconds = now - self._started
             tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))

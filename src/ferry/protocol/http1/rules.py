@@ -114,9 +114,12 @@ def response_rule(name: bytes) -> Rule:
     return _RESPONSE.get(name.lower(), Rule.KEEP)
 
 
+_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
+
+
 def end_to_end(fields: list[tuple[bytes, bytes]], connection: list[bytes]) -> list[tuple[bytes, bytes]]:
     """`fields` without those that Connection names (RFC 9110 §7.6.1)."""
-    named = set(connection) - {b"close", b"keep-alive", b"upgrade"}
+    named = set(connection) - _OPTIONS if connection else None
     return [field for field in fields if field[0].lower() not in named] if named else fields
 
 

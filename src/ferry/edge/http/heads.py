@@ -1,0 +1,91 @@
+"""From a visitor's bytes to one request after another."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from ferry import limits
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.octets import head_length
+from ferry.protocol.http1.request import RequestHead, parse_request
+
+from .connection import READ_AHEAD, Connection, Phase
+from .state import EdgeState
+
+_HEAD = Phase.HEAD
+
+
+class HeadReader(Connection):
+    """Finds the heads in `buffer` and hands them on, one at a time, while the phase is HEAD."""
+
+    __slots__ = ("_head", "_reading", "_skipped", "begun", "seen", "wire")
+
+    def __init__(self, edge: EdgeState, *, secure: bool) -> None:
+        super().__init__(edge, secure=secure)
+        self.begun = True  # a head's deadline runs: from the accept, later from a head's first byte
+        self._reading = False
+        self._skipped = False  # an empty line before the request line
+        self._head = b""  # the last head that came,
+        self.seen: RequestHead | None = None  # what it meant,
+        self.wire = b""  # and how it went on to the service, if it did
+
+    @abstractmethod
+    def begin(self, request: RequestHead) -> None:
+        """Take the next request. The phase is no longer HEAD, or it has been answered on the spot."""
+
+    @abstractmethod
+    def refuse(self, status: int, reason: str, *, doubt: bool = False) -> None:
+        """Answer with an error page. The connection goes on only if where the next request begins is certain;
+        with `doubt` there is no request to speak of."""
+
+    def read_heads(self) -> None:
+        """Begin the next request, and as many after it as are answered on the spot."""
+        if self._reading:  # an answer on the spot has come back here: the loop below goes on by itself
+            return
+        self._reading = True
+        try:
+            while self.phase is _HEAD and not self.choked and self._read_head():
+                pass
+        except RemoteProtocolError as error:
+            self.refuse(error.status, str(error), doubt=True)
+        finally:
+            self._reading = False
+
+    def _read_head(self) -> bool:
+        """False if more bytes are needed."""
+        buffer = self.buffer
+        # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
+        if buffer[:1] == b"\r" and not self._skipped:
+            if buffer[:2] == b"\r\n":
+                self._skipped = True
+                self.buffer = buffer = buffer[2:]
+            elif len(buffer) == 1:
+                return self._await_head()
+        bounds = self.edge.bounds
+        end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes)
+        if not end:
+            return self._await_head()
+        if end == len(buffer):
+            head, self.buffer = buffer, b""
+        else:
+            head, self.buffer = buffer[:end], buffer[end:]
+        self._skipped = False
+        # Clients that poll, and programs, send the same head again and again: the same bytes have the same meaning.
+        if head == self._head:
+            assert self.seen is not None
+            self.begin(self.seen)
+            return True
+        request = parse_request(head, most_fields=bounds.head_fields)
+        if end <= limits.HEAD_REMEMBERED_BYTES:
+            self._head, self.seen, self.wire = head, request, b""
+        self.begin(request)
+        return True
+
+    def _await_head(self) -> bool:
+        if self.ended:
+            self.shut()
+        elif self.buffer and not self.begun:
+            self.begun = True
+            self.expire_in(self.edge.bounds.head_seconds)
+        self.resume(READ_AHEAD)
+        return False
