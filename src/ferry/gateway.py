@@ -17,7 +17,7 @@ from typing import cast
 
 import uvloop
 
-from . import __version__, systemd, tasks
+from . import __version__, limits, systemd, tasks
 from .clock import Clock, SystemClock, random_token
 from .config import Config
 from .console.server import serving
@@ -146,7 +146,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             )
 
         gate = HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network)
-        front = SshFront(services_of(config), gate, options)
+        front = SshFront(services_of(config), gate, options, prefer_gcm=config.ssh.prefer_aes_gcm)
         view = OperatorView(
             config=config,
             front=front,
@@ -171,7 +171,9 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         stack.callback(watching.cancel)
         stack.enter_context(_repeating("tick", TICK_SECONDS, lambda: _tick(front)))
         stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
-        stack.enter_context(_repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, clock)))
+        stack.enter_context(
+            _repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, sessions, clock))
+        )
 
         # serve
         stop, again = asyncio.Event(), asyncio.Event()
@@ -226,8 +228,11 @@ async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
     """The session log: rows that a crash left open are closed first, rows that wait are written at the end."""
     sessions = Sessions(store, report)
     await sessions.end_left_over()
-    yield sessions
-    await sessions.flush()
+    try:
+        yield sessions
+    finally:
+        with suppress(StoreUnavailable):  # the store has reported it
+            await sessions.flush()
 
 
 @contextmanager
@@ -267,9 +272,10 @@ async def _tick(front: SshFront) -> None:
     await front.tick()
 
 
-async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, clock: Clock) -> None:
+async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, sessions: Sessions, clock: Clock) -> None:
     """Forget what nobody can ask for any more."""
     rules = front.services.rules
+    await sessions.prune(clock.now() - limits.SESSIONS_KEEP_SECONDS)
     await registry.prune(now=clock.now(), keep=rules.keep, rest=rules.rest)
     await people.prune(clock.now() - max(rules.keep, 86400.0))
 

@@ -50,6 +50,7 @@ CHANNELS_PER_CONNECTION: Final = 1024
 SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
+KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
 ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from . import __version__
 from .clock import Clock
 from .config import Config
-from .console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
+from .console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
 from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
 from .observe.events import EventRing
 from .registry.contract import Registry
@@ -48,7 +48,7 @@ class OperatorView:
             pid=os.getpid(),
             domain=self.config.domain,
             state=str(self.config.state.resolve()),
-            started=self.started,
+            started=moment(self.started),
             uptime=round(now - self.started, 1),
             draining=self.draining,
             listeners=Listeners(**{name: listening.get(name, []) for name in ("ssh", "http", "https", "admin")}),
@@ -67,7 +67,7 @@ class OperatorView:
                 identity=str(client.identity),
                 peer=str(client.peer),
                 client_version=client.client_version,
-                since=client.began,
+                since=moment(client.began),
                 tunnels=[str(tunnel.address) for tunnel in client.forwards.values()],
                 up=client.up,
                 down=client.down,
@@ -85,8 +85,8 @@ class OperatorView:
                 owner=reservation.owner,
                 owner_name=reservation.owner_name,
                 derived=reservation.derived,
-                created=reservation.created,
-                last_used=reservation.last_used,
+                created=moment(reservation.created),
+                last_used=moment(reservation.last_used),
                 live=self.front.services.routes.get(reservation.address) is not None,
             )
             for reservation in reservations
@@ -131,7 +131,7 @@ class OperatorView:
             identity=str(tunnel.identity),
             session=tunnel.session,
             peer=str(tunnel.client.peer),
-            since=tunnel.created,
+            since=moment(tunnel.created),
             up=tunnel.traffic.up,
             down=tunnel.traffic.down,
             visits=tunnel.traffic.visits,

@@ -30,7 +30,15 @@ from .tunnel import SshTunnel
 class SshFront:
     """All SSH connections of one worker. `services` may be replaced on reload: new connections get the new one."""
 
-    def __init__(self, services: Services, gate: HandshakeGate, options: asyncssh.SSHServerConnectionOptions) -> None:
+    def __init__(
+        self,
+        services: Services,
+        gate: HandshakeGate,
+        options: asyncssh.SSHServerConnectionOptions,
+        *,
+        prefer_gcm: bool = True,
+    ) -> None:
+        self.prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
         self.gate = gate
         self._options = options
