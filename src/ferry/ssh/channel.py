@@ -199,9 +199,7 @@ class TunnelChannel:
             and self._connection.may_send
         ):
             self._peer_window -= size
-            self._connection.send_packet(
-                MSG_CHANNEL_DATA, self._peer_number.to_bytes(4, "big"), size.to_bytes(4, "big"), data
-            )
+            self._connection.send_data(self._peer_number, data)
             return
         self._queue.append(data)
         self._queued += size
@@ -280,12 +278,7 @@ class TunnelChannel:
             size = len(data)
             self._queued -= size
             self._peer_window -= size
-            self._connection.send_packet(
-                MSG_CHANNEL_DATA,
-                self._peer_number.to_bytes(4, "big"),
-                size.to_bytes(4, "big"),
-                data if isinstance(data, bytes) else bytes(data),
-            )
+            self._connection.send_data(self._peer_number, data)
             if self._sink_paused and self._queued <= limits.LOW_WATER_BYTES and self._sink is not None:
                 self._sink_paused = False
                 self._sink.resume_writing()
@@ -312,7 +305,7 @@ class TunnelChannel:
     def process_packet(self, packet_type: int, _sequence: int, packet: SSHPacket) -> bool:
         """One channel message (asyncssh has read the channel number). True if it is known."""
         if packet_type == MSG_CHANNEL_DATA:
-            self._on_data(packet.get_string())
+            self.received(packet.get_string())
         elif packet_type == MSG_CHANNEL_WINDOW_ADJUST:
             self._peer_window += packet.get_uint32()
             if self._peer_window > 0xFFFFFFFF:  # RFC 4254 §5.2: MUST NOT be increased above 2^32 - 1
@@ -338,7 +331,8 @@ class TunnelChannel:
 
     log_sent_packet = log_received_packet
 
-    def _on_data(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
+        """One SSH_MSG_CHANNEL_DATA."""
         size = len(data)
         if self._state is _State.OPENING or size > self._own_window:
             raise ProtocolError("Data beyond the window of a channel")

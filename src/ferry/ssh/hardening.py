@@ -1,12 +1,6 @@
-"""asyncssh's server connection with bounds, back-pressure and a lean send path. The only place that overrides its inside.
+"""asyncssh's server connection with bounds and manners. With `packets` the only place that overrides its inside.
 
-What is different, and why (docs/performance.md and docs/threat-model.md have the figures):
-
-* **Send path.** asyncssh precedes every packet by an encrypted SSH_MSG_IGNORE, a defence for CBC ciphers that AEAD
-  ciphers do not need; without it CPU falls by 27 to 39 %. The packets of one loop turn leave in one socket write.
-* **Back-pressure.** asyncssh's `pause_writing` does nothing: a peer with a huge window that stops reading took the
-  process from 40 to 2,200 MB. Here data channels stop while the socket is full or a key exchange is under way, and
-  wait in a round, one packet each in turn.
+* **Admission.** Connections that log in are counted before anything is done for them.
 * **Odd input.** What asyncssh answers by ending the connection with all its tunnels (a cancel for an unknown forward, a
   window adjust for a channel that just closed, an unasked reply) is answered by a failure, or passed over.
 * **Counts.** asyncssh caps neither channels, nor sessions, nor queued global requests.
@@ -17,18 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
     DISC_TOO_MANY_CONNECTIONS,
     MSG_CHANNEL_OPEN,
     MSG_DISCONNECT,
     MSG_GLOBAL_REQUEST,
-    MSG_KEX_LAST,
     MSG_KEXINIT,
     MSG_REQUEST_FAILURE,
     MSG_REQUEST_SUCCESS,
@@ -42,6 +33,7 @@ from ferry import limits
 from ferry.streams import Sink
 
 from .channel import ChannelOwner, TunnelChannel
+from .packets import PacketConnection
 
 if TYPE_CHECKING:
     from .client import Client
@@ -79,10 +71,6 @@ SIGNATURES: Final = [
     "rsa-sha2-512",
 ]
 
-_BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
-_PADDING: Final = bytes(256)
-"""Padding (RFC 4253 §6: SHOULD be random). Under AEAD nobody without the key can see or use it; 1 µs a packet."""
-
 
 class _LateChannel:
     """Stands for a channel number that is not open any more, or never was: messages for it are passed over."""
@@ -103,7 +91,7 @@ class _Channels(dict[int, Any]):
         return self._late
 
 
-class HardenedConnection(SSHServerConnection):
+class HardenedConnection(PacketConnection):
     """One SSH connection of a client. `client` is what Ferry knows about it."""
 
     client: Client
@@ -112,14 +100,8 @@ class HardenedConnection(SSHServerConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._channels = _Channels()
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        self._out_scheduled = False
-        self._socket_full = False
-        self._round: deque[TunnelChannel] = deque()
         self._request_second = 0
         self._requests_in_second = 0
-        self._lean = False
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
         self._host = ""
@@ -156,66 +138,6 @@ class HardenedConnection(SSHServerConnection):
             self.front.handshakes.discard(self)
             self.front.handshake_over(self._host, self._loop.time() - self._began, outcome)
 
-    # --- sending: the lean path for AEAD, the packets of one loop turn in one write
-
-    @property
-    def may_send(self) -> bool:
-        """Whether data channels may send now: the socket takes it, and no key exchange is under way."""
-        return not self._socket_full and self._kex_complete
-
-    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
-        """Send one packet: asyncssh's own way for anything out of the ordinary, the lean way for the rest."""
-        if (
-            not self._lean
-            or not self._auth_complete
-            or pkttype <= MSG_KEX_LAST
-            or not self._kex_complete
-            or self._rekey_bytes_sent >= self._rekey_bytes
-            or self._loop.time() >= self._rekey_time
-        ):
-            super().send_packet(pkttype, *args, handler=handler)
-            return
-        payload = b"".join((pkttype.to_bytes(1, "big"), *args))
-        padding = -(self._send_enchdrlen + len(payload)) % self._send_blocksize
-        if padding < 4:
-            padding += self._send_blocksize
-        packet = b"".join((padding.to_bytes(1, "big"), payload, _PADDING[:padding]))
-        size = len(packet)
-        sequence = self._send_seq
-        assert self._send_encryption is not None
-        self._send(b"".join(self._send_encryption.encrypt_packet(sequence, size.to_bytes(4, "big"), packet)))
-        self._send_seq = (sequence + 1) & 0xFFFFFFFF
-        self._rekey_bytes_sent += size
-
-    def send_newkeys(self, k: bytes, h: bytes) -> None:
-        super().send_newkeys(k, h)
-        name = self.get_extra_info("send_cipher", "")
-        self._lean = ("gcm" in name or "chacha20" in name) and self._compressor is None
-
-    def _send(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes >= _BATCH_BYTES:
-            self._write_out()
-        elif not self._out_scheduled:
-            self._out_scheduled = True
-            self._loop.call_soon(self._write_out_soon)
-
-    def _write_out_soon(self) -> None:
-        self._out_scheduled = False
-        self._write_out()
-
-    def _write_out(self) -> None:
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
-            self._out_bytes = 0
-            super()._send(data)
-
-    def _force_close(self, exc: Exception | None) -> None:
-        self._write_out()
-        super()._force_close(exc)
-
     # --- choosing the cipher: our KEXINIT follows the client's
 
     def _send_kexinit(self) -> None:
@@ -243,32 +165,6 @@ class HardenedConnection(SSHServerConnection):
             self._kexinit_sent = False  # asyncssh believes that ours has gone; with this it sends it now
             self._enc_algs = _ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
-
-    # --- back-pressure and fairness
-
-    def pause_writing(self) -> None:
-        self._socket_full = True
-
-    def resume_writing(self) -> None:
-        self._socket_full = False
-        self._run_round()
-
-    def _send_deferred_packets(self) -> None:
-        super()._send_deferred_packets()
-        self._run_round()
-
-    def await_turn(self, channel: TunnelChannel) -> None:
-        """Remember a channel that has something to send."""
-        channel.waiting = True
-        self._round.append(channel)
-
-    def _run_round(self) -> None:
-        """Let the waiting channels send, one packet each in turn, until the socket is full again."""
-        while self._round and self.may_send:
-            channel = self._round.popleft()
-            channel.waiting = False
-            if channel.send_one():
-                self.await_turn(channel)
 
     # --- odd input, counts
 
@@ -385,14 +281,9 @@ class HardenedConnection(SSHServerConnection):
             return await self.client.key_proven(username, key_data)
         return valid
 
-    def log_received_packet(self, *_args: object, **_kwargs: object) -> None:
-        """The packet trace costs 2 µs a packet even when it is off."""
-
-    log_sent_packet = log_received_packet
-
     # asyncssh looks handlers up in this table, so that an override has to be named in it too
     _packet_handlers = {  # noqa: RUF012 - as in asyncssh, never changed
-        **SSHServerConnection._packet_handlers,
+        **PacketConnection._packet_handlers,
         MSG_KEXINIT: _process_kexinit,
         MSG_GLOBAL_REQUEST: _process_global_request,
         MSG_REQUEST_SUCCESS: _process_global_response,

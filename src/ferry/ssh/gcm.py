@@ -1,0 +1,61 @@
+"""AES-GCM for SSH packets (RFC 5647 §7) with one cipher object per direction.
+
+asyncssh makes the cipher anew for every packet and copies each packet three times on the way. The key schedule and
+the copies were a quarter of what a small packet cost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from asyncssh.crypto.cipher import GCMCipher
+from asyncssh.encryption import Encryption, GCMEncryption
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+TAG_BYTES: Final = 16
+_COUNTER_BYTES: Final = 8
+_COUNTER_MASK: Final = (1 << 64) - 1
+
+
+class PacketGcm(GCMEncryption):
+    """One direction of one key. Takes the place of asyncssh's object, whose methods it keeps."""
+
+    def __init__(self, cipher: GCMCipher) -> None:
+        super().__init__(cipher)
+        key, iv = cipher._key, cipher._iv  # asyncssh derives them, and has no public name for them
+        self._aes = AESGCM(key)
+        self._fixed = iv[:-_COUNTER_BYTES]
+        self._counter = int.from_bytes(iv[-_COUNTER_BYTES:], "big")
+
+    def _next_iv(self) -> bytes:
+        counter = self._counter
+        self._counter = (counter + 1) & _COUNTER_MASK
+        return self._fixed + counter.to_bytes(_COUNTER_BYTES, "big")
+
+    def seal(self, header: bytes, packet: bytes) -> bytes:
+        """`packet` encrypted, with its tag; `header` (the length field) is only authenticated."""
+        return self._aes.encrypt(self._next_iv(), packet, header)
+
+    def open(self, header: bytes, sealed: bytes) -> bytes | None:
+        """The packet inside `sealed` (with its tag), or None if it was tampered with."""
+        try:
+            return self._aes.decrypt(self._next_iv(), sealed, header)
+        except InvalidTag:
+            return None
+
+    def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
+        del seq
+        sealed = self.seal(header, packet)
+        return header + sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
+
+    def decrypt_packet(self, seq: int, first: bytes, rest: bytes, header_len: int, mac: bytes) -> bytes | None:
+        del seq
+        return self.open(first[:header_len], first[header_len:] + rest + mac)
+
+
+def with_one_cipher(encryption: Encryption | None) -> Encryption | None:
+    """`encryption`, or its quicker equal where it is AES-GCM that has not been used yet."""
+    if type(encryption) is GCMEncryption:
+        return PacketGcm(encryption._cipher)
+    return encryption
