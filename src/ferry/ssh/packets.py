@@ -63,6 +63,7 @@ class PacketConnection(SSHServerConnection):
     # --- ciphers
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
+        self._seal = None  # asyncssh sends what was deferred before it returns, under the new keys
         super().send_newkeys(k, h)
         self._send_encryption = with_one_cipher(self._send_encryption)
         self._next_recv_encryption = with_one_cipher(self._next_recv_encryption)
