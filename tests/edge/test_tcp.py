@@ -1,0 +1,439 @@
+"""A port, its visitors and the bridge between them and a real service, over real sockets on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from edge.tcp_tunnel import TcpTunnel
+from ferry import limits
+from ferry.clock import SystemClock
+from ferry.edge.tcp import TcpEdge, TcpListener
+from ferry.errors import Refused
+from ferry.names import Address, Kind
+from ferry.policy.visits import public_visit
+from ferry.registry.routes import Tunnel
+from ferry.streams import OpenFailure
+
+Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+LOOPBACK = ["127.0.0.1", "::1"]
+BOTH_LOOPS = True
+
+
+class World:
+    """A service, a tunnel to it, and the port that leads there."""
+
+    def __init__(self, tunnel: TcpTunnel) -> None:
+        self.tunnel = tunnel
+        self.proxies: list[Tunnel] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.listener: TcpListener
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    def edge(self, *, allow_open_proxy: bool = False, visitors: int = limits.VISITORS_PER_TUNNEL) -> TcpEdge:
+        return TcpEdge(
+            report=self.report,
+            clock=SystemClock(),
+            open_proxy=self.proxies.append,
+            allow_open_proxy=allow_open_proxy,
+            visitors=visitors,
+        )
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.listener.port)
+
+    async def visits(self, count: int = 1) -> None:
+        """Until so many visits have been reported."""
+        async with asyncio.timeout(10):
+            while len(self.tunnel.visits) < count:
+                self.tunnel.visited_event.clear()
+                await self.tunnel.visited_event.wait()
+
+
+@asynccontextmanager
+async def world(service: Service, *, hosts: list[str] | None = None, **options: bool | int) -> AsyncIterator[World]:
+    running: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await service(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    tunnel = tcp_tunnel(server.sockets[0].getsockname()[1])
+    made = World(tunnel)
+    made.listener = await made.edge(**options).listen(tunnel, hosts=hosts or LOOPBACK, port=0, public=hosts == PUBLIC)  # type: ignore[arg-type]  # two keywords of two types
+    try:
+        yield made
+    finally:
+        made.listener.close(cut=True)
+        tunnel.close()
+        await tunnel.quiet()
+        server.close()
+        for writer in running:
+            writer.close()
+
+
+def tcp_tunnel(target: int) -> TcpTunnel:
+    tunnel = TcpTunnel("unused", ("127.0.0.1", target))
+    tunnel.address = Address(Kind.TCP, "", 30042)
+    tunnel.visitor_grant = public_visit(tunnel.address)
+    return tunnel
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads to the end, then answers: works only with half-close."""
+    total = hashlib.sha256()
+    while data := await reader.read(65536):
+        total.update(data)
+    writer.write(total.hexdigest().encode())
+    writer.close()
+
+
+async def test_half_close_and_every_byte() -> None:
+    body = os.urandom(3 << 20)
+    async with world(digest) as w:
+        reader, writer = await w.connect()
+        visitor = writer.get_extra_info("sockname")
+        writer.write(body)
+        writer.write_eof()
+        assert await reader.read() == hashlib.sha256(body).hexdigest().encode()
+        writer.close()
+        await w.visits()
+        visit = w.tunnel.visits[0]
+        assert (visit.up, visit.down, visit.status, visit.method, visit.note) == (len(body), 64, 0, "", "")
+        assert (visit.target, visit.visitor.host, visit.visitor.port) == ("port 30042", *visitor)
+        assert w.tunnel.dialled == [visit.visitor]
+        assert (w.tunnel.traffic.up, w.tunnel.traffic.down, w.tunnel.traffic.visits) == (len(body), 64, 1)
+        await w.tunnel.quiet()
+
+
+async def test_the_tunnel_may_end_first() -> None:
+    heard = asyncio.Event()
+    rest = bytearray()
+
+    async def talks_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"bye")
+        writer.write_eof()
+        rest.extend(await reader.read())
+        heard.set()
+        writer.close()
+
+    async with world(talks_first) as w:
+        reader, writer = await w.connect()
+        assert await reader.read() == b"bye"
+        writer.write(b"still talking")
+        writer.close()
+        await asyncio.wait_for(heard.wait(), 5)
+        assert rest == b"still talking"
+        await w.visits()
+        await w.tunnel.quiet()
+
+
+async def test_back_pressure_both_ways() -> None:
+    """A side that does not read stops the other after the buffers are full, and loses nothing."""
+    go_on = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await echo(reader, writer)
+
+    size = 48 << 20
+    async with world(slow) as w:
+        reader, writer = await w.connect()
+        sent = asyncio.ensure_future(_send(writer, size))
+        before = -1
+        async with asyncio.timeout(20):
+            while w.tunnel.traffic.up != before:  # until nothing more goes in
+                before = w.tunnel.traffic.up
+                await asyncio.sleep(0.2)
+        assert 0 < before < size // 2
+        go_on.set()
+        received = 0
+        while data := await reader.read(1 << 20):
+            received += len(data)
+        assert received == size
+        await sent
+        writer.close()
+        await w.visits()
+
+
+async def _send(writer: asyncio.StreamWriter, size: int) -> None:
+    block = bytes(1 << 20)
+    for _ in range(size // len(block)):
+        writer.write(block)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def test_a_visitors_reset_is_no_end_of_file() -> None:
+    ends: asyncio.Queue[str] = asyncio.Queue()
+
+    class Origin(asyncio.Protocol):
+        def eof_received(self) -> None:
+            ends.put_nowait("eof")
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            ends.put_nowait("reset" if isinstance(exc, ConnectionResetError) else "closed")
+
+    async with world(echo) as w:
+        loop = asyncio.get_running_loop()
+        origin = await loop.create_server(Origin, "127.0.0.1", 0)
+        w.tunnel.target = origin.sockets[0].getsockname()[:2]
+        real_abort = w.tunnel.streams  # the tunnel's own abort sends FIN; what counts is that no EOF was written
+        _, writer = await w.connect()
+        writer.write(b"half a message")
+        await _until(lambda: w.tunnel.traffic.up > 0 and all(s.transport for s in real_abort))
+        stream = next(iter(w.tunnel.streams))
+        _reset(writer)
+        await w.visits()
+        assert stream.sink is None
+        assert not stream.eof_wanted
+        assert await asyncio.wait_for(ends.get(), 5)
+        origin.close()
+
+
+async def test_a_broken_stream_resets_the_visitor() -> None:
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"half")
+        await writer.drain()
+        await reader.readexactly(1)
+        _reset(writer)
+
+    async with world(breaks) as w:
+        reader, writer = await w.connect()
+        assert await reader.readexactly(4) == b"half"
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await w.visits()
+
+
+async def test_a_stream_closed_in_order_loses_no_answer_of_a_visitor_still_sending() -> None:
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"a" * 100_000)
+        writer.close()
+
+    async with world(hangs_up) as w:
+        reader, writer = await w.connect()
+        writer.write(b"x")
+        got = await asyncio.wait_for(reader.read(), 5)
+        assert got == b"a" * 100_000
+        writer.close()
+        await w.visits()
+
+
+async def test_nothing_answers_at_the_target() -> None:
+    async with world(echo) as w:
+        w.tunnel.target = ("127.0.0.1", _unused_port())
+        reader, writer = await w.connect()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await w.visits()
+        assert w.tunnel.visits[0].note == "nothing answers at your local target"
+
+
+async def test_refused_at_once() -> None:
+    async with world(echo) as w:
+        w.tunnel.refuse = OpenFailure.LIMIT
+        reader, writer = await w.connect()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await w.visits()
+        assert w.tunnel.visits[0].note == "the tunnel has as many visitors as it may have"
+
+
+async def test_fifty_who_leave_while_the_stream_opens_leave_nothing() -> None:
+    async with world(echo) as w:
+        for _ in range(50):
+            sock = socket.socket()
+            sock.connect(("127.0.0.1", w.listener.port))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        await w.visits(50)
+        await w.tunnel.quiet()
+        assert len(w.listener) == 0
+
+
+async def test_both_loopback_addresses_one_port() -> None:
+    async with world(echo) as w:
+        assert [endpoint.host for endpoint in w.listener.endpoints] == LOOPBACK
+        reader, writer = await asyncio.open_connection("::1", w.listener.port)
+        writer.write(b"six")
+        writer.write_eof()
+        assert await reader.read() == b"six"
+        writer.close()
+        await w.visits()
+        assert w.tunnel.visits[0].visitor.host == "::1"
+
+
+async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
+    async with world(echo) as w:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(Refused) as refused:
+                await w.edge().listen(w.tunnel, hosts=LOOPBACK, port=port, public=False)
+        assert refused.value.public == f"port {port} is in use by another program on this host: ask for another"
+        assert refused.value.code == "port_in_use"
+        assert f"(pid {os.getpid()})" in refused.value.detail
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+async def test_closing_leaves_visitors_or_cuts_them() -> None:
+    async with world(echo) as w:
+        reader, writer = await w.connect()
+        writer.write(b"1")
+        assert await reader.readexactly(1) == b"1"
+        w.listener.close(cut=False)
+        with pytest.raises(ConnectionRefusedError):
+            await w.connect()
+        writer.write(b"2")
+        assert await reader.readexactly(1) == b"2"
+        w.listener.close(cut=True)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await w.visits()
+        await w.tunnel.quiet()
+
+
+async def test_visitors_are_bounded() -> None:
+    async with world(echo, visitors=1) as w:
+        reader, writer = await w.connect()
+        writer.write(b"1")
+        assert await reader.readexactly(1) == b"1"
+        reader2, writer2 = await w.connect()
+        with pytest.raises(ConnectionResetError):
+            await reader2.read()
+        writer2.close()
+        writer.close()
+        await w.visits()
+        assert [event for event, fields in w.events if fields.get("reason") == "too many visitors"] == ["edge.refused"]
+        assert w.tunnel.traffic.visits == 1
+
+
+async def test_a_tap_sees_both_directions() -> None:
+    seen: list[tuple[str, bytes]] = []
+    ended: list[Exception | None] = []
+
+    class Watcher:
+        def seen(self, direction: object, data: bytes) -> None:
+            seen.append((str(direction), data))
+
+        def ended(self, error: Exception | None) -> None:
+            ended.append(error)
+
+    async with world(echo) as w:
+        w.tunnel.tap = Watcher()
+        reader, writer = await w.connect()
+        writer.write(b"hi")
+        writer.write_eof()
+        assert await reader.read() == b"hi"
+        writer.close()
+        await w.visits()
+    assert seen == [("Direction.UP", b"hi"), ("Direction.DOWN", b"hi")]
+    assert ended == [None]
+
+
+# --- open proxies
+
+PUBLIC = ["0.0.0.0"]
+
+
+async def socks5(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    _, count = await reader.readexactly(2)
+    await reader.readexactly(count)
+    writer.write(b"\x05")
+    await writer.drain()
+    writer.write(b"\x00")
+    await reader.read()
+    writer.close()
+
+
+async def test_an_open_proxy_is_cut_before_it_answers() -> None:
+    async with world(socks5, hosts=PUBLIC) as w:
+        reader, writer = await w.connect()
+        writer.write(b"\x05\x01\x00")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await w.visits()
+        assert w.proxies == [w.tunnel]
+        assert w.tunnel.visits[0].down == 0
+        assert "SOCKS" in w.tunnel.visits[0].note
+        with pytest.raises(ConnectionRefusedError):
+            await w.connect()
+
+
+@pytest.mark.parametrize(("hosts", "allowed"), [(LOOPBACK, False), (PUBLIC, True)])
+async def test_a_proxy_on_loopback_or_with_leave_is_let_be(hosts: list[str], allowed: bool) -> None:
+    async with world(socks5, hosts=hosts, allow_open_proxy=allowed) as w:
+        reader, writer = await w.connect()
+        writer.write(b"\x05\x01\x00")
+        assert await reader.readexactly(2) == b"\x05\x00"
+        writer.close()
+        await w.visits()
+        assert w.proxies == []
+
+
+@pytest.mark.parametrize("first", [b"\x05\x01\x00", b"GET / HTTP/1.1\r\n", b"\x05\x00\x0b\x03"])
+async def test_other_protocols_pass_a_public_port_unchanged(first: bytes) -> None:
+    async with world(digest, hosts=PUBLIC) as w:
+        reader, writer = await w.connect()
+        writer.write(first)
+        writer.write_eof()
+        assert await reader.read() == hashlib.sha256(first).hexdigest().encode()
+        writer.close()
+        await w.visits()
+        assert w.proxies == []
+
+
+async def test_a_held_byte_is_not_lost_when_the_service_stops_there() -> None:
+    async def one_byte(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(3)
+        writer.write(b"\x05")
+        writer.close()
+
+    async with world(one_byte, hosts=PUBLIC) as w:
+        reader, writer = await w.connect()
+        writer.write(b"\x05\x01\x00")
+        assert await reader.read() == b"\x05"
+        writer.close()
+        await w.visits()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def _unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+    return port
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
