@@ -37,7 +37,7 @@ from .policy.handshakes import HandshakeGate
 from .registry.contract import StoreUnavailable
 from .registry.routes import Routes, Tunnel
 from .report import Report, nothing
-from .ssh.access import Anyone, KeyFiles
+from .ssh.access import KEYS_POLL_SECONDS, Anyone, KeyFiles
 from .ssh.front import SshFront, connection_options
 from .ssh.host_keys import describe, load_host_keys
 from .ssh.services import Services
@@ -169,7 +169,8 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         stack.enter_context(LagSampler(clock, report, observation.metrics.lag).running())
         watching = tasks.spawn("certificates", certificates.watch())
         stack.callback(watching.cancel)
-        stack.enter_context(_repeating("tick", TICK_SECONDS, lambda: _tick(front)))
+        stack.enter_context(_repeating("tick", TICK_SECONDS, front.tick))
+        stack.enter_context(_repeating("keys", KEYS_POLL_SECONDS, lambda: _read_keys(front)))
         stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
         stack.enter_context(
             _repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, sessions, clock))
@@ -265,11 +266,8 @@ def _repeating(name: str, seconds: float, action: Callable[[], Awaitable[object]
         task.cancel()
 
 
-async def _tick(front: SshFront) -> None:
-    access = front.services.access
-    if isinstance(access, KeyFiles):
-        access.refresh()
-    await front.tick()
+async def _read_keys(front: SshFront) -> None:
+    front.services.access.refresh()
 
 
 async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, sessions: Sessions, clock: Clock) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
 
-from ferry.names import Endpoint, Fingerprint, Kind, printable
+from ferry.names import Address, Endpoint, Fingerprint, Kind, printable
+from ferry.policy.derived import derived_labels
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 
-from .notices import banner_for
+from .notices import banner_for, first_banner_for
 
 if TYPE_CHECKING:
     from .client import Client
@@ -146,7 +147,18 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
 
 
 async def _own_address(client: Client) -> str | None:
-    """The banner for identities that publish http: they learn their address even under `ssh -N`."""
-    reservations = await client.services.registry.reservations(client.identity.id)
+    """The banner for identities that publish http: they learn their address even under `ssh -N`.
+
+    An identity that has nothing yet is told what `-R 80:…` will give it; one that only has ports is told nothing.
+    """
+    services = client.services
+    reservations = await services.registry.reservations(client.identity.id)
     hosts = [r.address.name for r in reservations if r.address.kind is Kind.HTTP]
-    return banner_for(hosts, client.services.urls) if hosts else None
+    if hosts:
+        return banner_for(hosts, services.urls)
+    if reservations:
+        return None
+    label = next(derived_labels(services.secret, client.identity.id))
+    address = Address(Kind.HTTP, f"{label}.{services.rules.domain}")
+    taken = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
+    return None if taken else first_banner_for(address.name, services.urls)

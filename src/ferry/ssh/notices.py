@@ -31,6 +31,11 @@ def banner_for(hostnames: Sequence[str], urls: Urls) -> str:
     return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
 
 
+def first_banner_for(hostname: str, urls: Urls) -> str:
+    """The login banner of somebody new."""
+    return f"ferry: -R 80:… gives you {best_url(hostname, urls)}\r\n"
+
+
 def best_url(hostname: str, urls: Urls) -> str:
     """The URL to give to somebody: https:// where browsers will trust it, http:// otherwise."""
     plain, secure = urls.http(hostname), urls.https(hostname)

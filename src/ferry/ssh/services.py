@@ -44,6 +44,10 @@ class Access(Protocol):
         """Whether the key is acceptable, and the name that the operator gave it."""
         ...
 
+    def refresh(self) -> None:
+        """Look whether the keys have changed."""
+        ...
+
     @property
     def keyless(self) -> bool:
         """Whether clients without a key are let in, as anonymous."""
