@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ STRANGER = Account("stranger", 54321, frozenset({54321}))
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """The folders of pytest are closed to others (0700): open all of them but what a test closes."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder.name.startswith(("pytest", "test_")):
-            folder.chmod(0o755)
-    return tmp_path
+def tree() -> Iterator[Path]:
+    """A folder that others can enter: pytest's `tmp_path` lies below one that they cannot."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
 
 
 def test_an_open_file_and_a_closed_one(tree: Path) -> None:
