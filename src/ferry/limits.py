@@ -24,7 +24,8 @@ PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered
 # --- the byte path
 HIGH_WATER_BYTES: Final = 256 * KIB  # one direction of one stream; past it the writer is paused
 LOW_WATER_BYTES: Final = 64 * KIB
-CHANNEL_WINDOW_BYTES: Final = 1 * MIB  # what a client may send ahead on one channel (RFC 4254 §5.2)
+CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one channel (RFC 4254 §5.2): with
+# HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
@@ -51,6 +52,10 @@ SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
+UNSENT_BYTES: Final = (
+    128 * KIB
+)  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): what a small answer waits behind
+STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
 HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
 ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this

@@ -291,8 +291,19 @@ class Client:
             self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Disconnect, telling the client why."""
+        """Disconnect, telling the client why.
+
+        Stock ssh leaves at once when it reads the disconnect, and drops what its terminal has not been given yet: so
+        where there is a screen, the lines before are seen to have arrived first (its answer to a keepalive follows them).
+        """
         self.end_reason = self.end_reason or reason
+        if self.screens:
+            tasks.spawn(f"end {self.id}", self._close_after_screens(reason))
+        else:
+            self.connection.end(reason)
+
+    async def _close_after_screens(self, reason: str) -> None:
+        await self.alive(limits.ALIVE_SECONDS)
         self.connection.end(reason)
 
     def closed(self, error: Exception | None) -> None:

@@ -160,10 +160,15 @@ class SshFront:
     # --- time
 
     async def tick(self) -> None:
-        """Once a second: streams that were never answered, names whose trial is over."""
+        """Once a second: connections that are stuck, streams that were never answered, names whose trial is over."""
         services = self._services
         now = services.clock.monotonic()
+        loop_now = asyncio.get_running_loop().time()
         for client in self:
+            if (why := client.connection.stuck(loop_now)) is not None:
+                client.end_reason = why
+                client.connection.abort()
+                continue
             for tunnel in list(client.forwards.values()):
                 tunnel.give_up_openings(now)
                 if tunnel.trial_until is not None and now >= tunnel.trial_until:

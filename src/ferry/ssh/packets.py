@@ -14,7 +14,9 @@ docs/performance.md has the figures. The channels, requests and log-in above are
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import socket
 from collections import deque
 from functools import partial
 from typing import Any, Final
@@ -41,6 +43,7 @@ _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has pr
 _PADDING: Final = bytes(256)
 """Padding (RFC 4253 §6: SHOULD be random). Under AEAD nobody without the key can see or use it; random costs 1 µs."""
 _BLOCK: Final = 16
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); Python 3.12 names it
 _DATA: Final = bytes([MSG_CHANNEL_DATA])
 _DATA_HEAD_BYTES: Final = 10  # padding length, type, channel, length of the data
 
@@ -57,8 +60,17 @@ class PacketConnection(SSHServerConnection):
         self._out_scheduled = False
         self._socket_full = False
         self._round: deque[TunnelChannel] = deque()
+        self._unmoved = (0, 0.0)
+        """Bytes that waited for the socket when that last changed, and when that was."""
+        self._kex_began: float | None = None
         self._heard = 0.0
         """When the peer last sent something (the loop's time)."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limits.UNSENT_BYTES)
+        super().connection_made(transport)
 
     # --- ciphers
 
@@ -243,6 +255,29 @@ class PacketConnection(SSHServerConnection):
             )
         else:
             super()._keepalive_timer_callback()
+
+    # --- what does not move
+
+    def stuck(self, now: float) -> str | None:
+        """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.
+
+        Asked once a second, with the loop's time. A peer may start a key exchange and never end it, or stop reading
+        while it still answers nothing: what waits for it is bounded, and is not kept for ever.
+        """
+        if self._transport is None:
+            return None
+        if self._kex_complete:
+            self._kex_began = None
+        elif self._kex_began is None:
+            self._kex_began = now
+        elif now - self._kex_began > limits.STUCK_SECONDS and self._auth_complete:
+            return "a key exchange was begun and never ended"
+        waiting = self._transport.get_write_buffer_size()
+        if waiting == 0 or waiting != self._unmoved[0]:
+            self._unmoved = (waiting, now)
+        elif now - self._unmoved[1] > limits.STUCK_SECONDS:
+            return "it has not read for too long"
+        return None
 
     # --- back-pressure and fairness
 

@@ -196,8 +196,11 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._line(notices.refusal_line(refusal), _RED)
 
     def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
-        """A visitor was served."""
+        """A visitor was served. Where the socket is full nothing is added: asyncssh would keep it without bound."""
         if self._silent:
+            return
+        if not self._client.connection.may_send:
+            self._dropped += 1
             return
         if self.words is not None and self.words.json:
             fields = {
