@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway_process import Gateway, gateway_in
+from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh, make_key
 
@@ -72,4 +73,11 @@ def origin() -> Iterator[Origin]:
 def another_origin() -> Iterator[Origin]:
     """A second one, which says `another`."""
     with Origin("another") as running:
+        yield running
+
+
+@pytest.fixture
+def lines() -> Iterator[LineService]:
+    """A local TCP service to publish."""
+    with LineService() as running:
         yield running

@@ -47,14 +47,34 @@ class PortBlock:
     def release(self) -> None:
         self.guard.close()
 
-    ssh = property(lambda self: self.base + 1)
-    http = property(lambda self: self.base + 2)
-    https = property(lambda self: self.base + 3)
-    admin = property(lambda self: self.base + 4)
-    outside = property(lambda self: self.base + 5)
-    """In no range."""
-    loopback = property(lambda self: range(self.base + 10, self.base + 20))
-    public = property(lambda self: range(self.base + 20, self.base + 50))
+    @property
+    def ssh(self) -> int:
+        return self.base + 1
+
+    @property
+    def http(self) -> int:
+        return self.base + 2
+
+    @property
+    def https(self) -> int:
+        return self.base + 3
+
+    @property
+    def admin(self) -> int:
+        return self.base + 4
+
+    @property
+    def outside(self) -> int:
+        """A port in no range."""
+        return self.base + 5
+
+    @property
+    def loopback(self) -> range:
+        return range(self.base + 10, self.base + 20)
+
+    @property
+    def public(self) -> range:
+        return range(self.base + 20, self.base + 50)
 
 
 @dataclass
