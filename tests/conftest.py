@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_process import Gateway, gateway_in
+from gateway_process import Gateway, PortBlock, gateway_in
 from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh, make_key
@@ -81,3 +81,11 @@ def lines() -> Iterator[LineService]:
     """A local TCP service to publish."""
     with LineService() as running:
         yield running
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port for somebody who must be told one, kept from all others that ask here."""
+    block = PortBlock.take()
+    yield block.ssh
+    block.release()

@@ -171,14 +171,14 @@ class Gateway:
         """How many lines are logged so far: where a later `event` may begin."""
         return len(self.running.err.lines)
 
-    def ask(self, path: str) -> Any:
-        """GET from the control socket's API."""
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Ask the control socket's API."""
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(20)
         connection.sock.connect(str(self.state / "control.sock"))
         with contextlib.closing(connection):
-            connection.request("GET", f"/api/v1/{path}")
+            connection.request(method, f"/api/v1/{path}")
             return json.loads(connection.getresponse().read())
 
     def memory(self) -> int:
