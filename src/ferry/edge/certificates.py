@@ -14,7 +14,7 @@ from ferry.report import Report
 
 from .certificate_folder import CertificateFolder, Reading
 from .local_ca import Certificate, LocalCa
-from .tls_context import NamedSslObject, normal_name, server_context, sni_of
+from .tls_context import Handshake, NamedSslObject, current_handshake, normal_name, server_context, sni_of
 
 __all__ = ["Certificates", "sni_of"]
 
@@ -106,15 +106,17 @@ class Certificates:
     def _choose(self, ssl_object: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         """Called by OpenSSL within the handshake, also where the client sent no name. An alert's number ends it."""
         host = normal_name(name) if name else self._domain
+        record = current_handshake.get() or Handshake()
+        record.sni = host if name else ""
         if name and isinstance(ssl_object, NamedSslObject):
             ssl_object.sni = host
         try:
             certificate = self.certificate_for(host)
         except Exception as error:  # it would be printed by the interpreter, past our log
-            self._report("tls.failed", peer="", sni=host, reason=f"no certificate could be made: {error}")
+            record.refused = f"no certificate could be made: {error}"
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         if certificate is None:
-            self._report("tls.failed", peer="", sni=host, reason="nothing is served under this name")
+            record.refused = "nothing is served under this name"
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         ssl_object.context = certificate.context
         return None

@@ -21,6 +21,7 @@ from ferry.report import Report
 
 from .acceptor import Acceptor
 from .listeners import endpoint_of
+from .tls_context import Handshake, current_handshake
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -159,6 +160,8 @@ class SharedPort:
         self, newcomer: _Newcomer, factory: ProtocolFactory, context: ssl.SSLContext | None = None
     ) -> None:
         newcomer.handed_on = True
+        record = Handshake()
+        current_handshake.set(record)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 factory,
@@ -167,9 +170,8 @@ class SharedPort:
                 ssl_handshake_timeout=None if context is None else self._handshake,
             )
         except OSError as error:  # ssl.SSLError and the time-out's ConnectionAbortedError are OSErrors too
-            # Certificates has told already about a name it does not serve.
-            if not isinstance(error, ssl.SSLError) or error.reason != "CALLBACK_FAILED":
-                self._report("tls.failed", peer=newcomer.peer, sni="", reason=_reason(error))
+            reason = record.refused or _reason(record.error or error)
+            self._report("tls.failed", peer=newcomer.peer, sni=record.sni, reason=reason)
         finally:
             self._newcomers.pop(newcomer, None)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 from ferry.errors import InvalidInput
 
@@ -12,10 +14,54 @@ from ferry.errors import InvalidInput
 _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
+@dataclass(slots=True)
+class Handshake:
+    """What is known about a handshake that failed; its SSL object is out of reach by then."""
+
+    sni: str = ""
+    error: ssl.SSLError | None = None
+    refused: str = ""
+    """Why we ended it, where it was our decision."""
+
+
+# Both event loops call a connection's callbacks in the context of the task that made its transport, so that each
+# handshake finds its own record here.
+current_handshake: Final[ContextVar[Handshake | None]] = ContextVar("handshake", default=None)
+
+
 class NamedSslObject(ssl.SSLObject):
-    """asyncio makes server-side objects without a `server_hostname`; the SNI callback writes the name here."""
+    """A server's side of one connection, which knows the name that was asked for and delivers its alerts.
+
+    asyncio and uvloop close a connection whose handshake failed without sending what OpenSSL wrote last: the alert
+    that tells the client why. So a failure that left something to send first looks like a wait for more; the loop
+    sends, and the failure is raised when the client answers (with its own close, as a rule) or the time is up.
+    """
 
     sni: str | None = None
+    _failure: ssl.SSLError | None = None
+    _outgoing: ssl.MemoryBIO
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> Self:
+        """What `SSLContext.wrap_bio` calls; there is no public way to the outgoing buffer."""
+        made: Self = super()._create(incoming, outgoing, *args, **named)  # type: ignore[misc]  # not in typeshed
+        made._outgoing = outgoing
+        return made
+
+    def do_handshake(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            super().do_handshake()
+        except ssl.SSLWantReadError:
+            raise
+        except ssl.SSLError as error:
+            if (record := current_handshake.get()) is not None:
+                record.error = error
+            if not self._outgoing.pending:
+                raise
+            self._failure = error
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent") from None
 
 
 def server_context() -> ssl.SSLContext:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+
+import pytest
+
+from ferry.edge.acceptor import Acceptor
+from ferry.edge.listeners import BindFailed, bind_all, endpoint_of, listen_on
+from ferry.errors import StartupError
+from ferry.names import Endpoint
+from ferry.report import nothing
+
+BOTH_LOOPS = True
+
+
+class Events(list[tuple[str, dict[str, object]]]):
+    def __call__(self, event: str, /, **fields: object) -> None:
+        self.append((event, fields))
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def test_every_address_takes_ipv4_too() -> None:
+    sockets = listen_on([Endpoint("::", 0)], setting="ssh.listen", report=nothing)
+    port = sockets[0].getsockname()[1]
+    for host in ("127.0.0.1", "::1"):
+        socket.create_connection((host, port)).close()
+    close(sockets)
+
+
+def test_every_address_written_twice() -> None:
+    sockets = bind_all([Endpoint("0.0.0.0", 0), Endpoint("::", 0)], report=nothing)
+    assert len({sock.getsockname()[1] for sock in sockets}) == 1
+    close(sockets)
+
+
+def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
+    sockets = listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
+    with socket.create_connection(sockets[0].getsockname()):
+        sockets[0].setblocking(True)
+        with sockets[0].accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    close(sockets)
+
+
+def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing_bound() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError) as failed:
+            listen_on([Endpoint("::1", port), Endpoint("127.0.0.1", port)], setting="ssh.listen", report=nothing)
+        text = str(failed.value)
+        assert text.startswith(f"127.0.0.1:{port} is in use by ")
+        assert f"(pid {os.getpid()})" in text
+        assert text.endswith(": stop it or set ssh.listen")
+        socket.create_server(("::1", port), family=socket.AF_INET6).close()
+
+
+def test_an_address_of_another_host() -> None:
+    with pytest.raises(StartupError, match=r"192\.0\.2\.1 is not an address of this host: set http\.listen to one"):
+        listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=nothing)
+
+
+def test_a_missing_loopback_address_is_skipped_while_another_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket.bind
+
+    def no_ipv6(self: socket.socket, address: tuple[str, int]) -> None:
+        real(self, ("2001:db8::1", 0) if self.family == socket.AF_INET6 else address)
+
+    monkeypatch.setattr(socket.socket, "bind", no_ipv6)  # a host without ::1 answers EADDRNOTAVAIL, as this does
+    events = Events()
+    sockets = bind_all([Endpoint("127.0.0.1", 0), Endpoint("::1", 0)], report=events)
+    assert [sock.family for sock in sockets] == [socket.AF_INET]
+    assert [event for event, _ in events] == ["listener.skipped"]
+    close(sockets)
+    with pytest.raises(BindFailed):
+        bind_all([Endpoint("::1", 0)], report=events)
+    sockets = bind_all([Endpoint("::", 0)], report=events)
+    assert sockets[0].getsockname()[0] == "0.0.0.0"
+    close(sockets)
+
+
+def test_endpoints_of_socket_names() -> None:
+    assert endpoint_of(("::ffff:192.0.2.7", 5, 0, 0)) == Endpoint("192.0.2.7", 5)
+    assert endpoint_of(("::1", 5, 0, 0)) == Endpoint("::1", 5)
+    assert endpoint_of(None) == Endpoint("0.0.0.0", 0)
+
+
+async def test_several_are_accepted_at_once_and_none_after_the_close() -> None:
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    address = sockets[0].getsockname()
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+    visitors = [socket.create_connection(address) for _ in range(5)]
+    acceptor = Acceptor(sockets, accepted.put_nowait, report=nothing)
+    acceptor.start()
+    async with asyncio.timeout(5):
+        taken = [await accepted.get() for _ in visitors]
+    assert {sock.getpeername() for sock in taken} == {sock.getsockname() for sock in visitors}
+    assert not any(sock.getblocking() for sock in taken)
+    acceptor.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    close(taken + visitors)
+
+
+async def test_a_shortage_of_descriptors_is_told_once_and_outlived() -> None:
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    address = sockets[0].getsockname()
+    events = Events()
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+    acceptor = Acceptor(sockets, accepted.put_nowait, report=events)
+    visitor = socket.create_connection(address)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    acceptor.start()
+    fillers = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (visitor.fileno() + 30, hard))
+        try:
+            while True:
+                fillers.append(os.dup(visitor.fileno()))
+        except OSError:
+            pass
+        await asyncio.sleep(0.5)  # several tries
+        assert [event for event, _ in events] == ["accept.paused"]
+        assert accepted.empty()
+    finally:
+        for filler in fillers:
+            os.close(filler)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    async with asyncio.timeout(5):
+        (await accepted.get()).close()
+    acceptor.close()
+    visitor.close()

@@ -1,0 +1,290 @@
+"""One port, three protocols, real sockets, both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ferry.clock import SystemClock
+from ferry.edge.certificates import Certificates, sni_of
+from ferry.edge.listeners import bind_all
+from ferry.edge.local_ca import LocalCa
+from ferry.edge.shared_port import SharedPort
+from ferry.names import Endpoint
+from ferry.report import nothing
+
+BOTH_LOOPS = True
+
+
+class Says(asyncio.Protocol):
+    """Answers the first bytes with a word and what it got, and closes."""
+
+    def __init__(self, word: bytes) -> None:
+        self._word = word
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        sni = sni_of(self._transport.get_extra_info("ssl_object")) or "-"
+        self._transport.write(self._word + b" " + sni.encode() + b" " + data)  # type: ignore[attr-defined]  # BaseTransport: uvloop has its own classes
+        self._transport.close()
+
+
+class Port:
+    """A shared port, and what became of its connections."""
+
+    def __init__(self, state: Path) -> None:
+        self.ssh: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.certificates = Certificates(
+            domain="localhost",
+            local=LocalCa.open(state, "localhost", clock=SystemClock()),
+            allowed=lambda host: host in ("localhost", "a.localhost"),
+            report=self.report,
+            clock=SystemClock(),
+        )
+        self.client = ssl.create_default_context(cafile=str(state / "ca" / "ca.crt"))
+        self.sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+        self.address = self.sockets[0].getsockname()
+        self._shared: SharedPort | None = None
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    @property
+    def shared(self) -> SharedPort:
+        assert self._shared is not None
+        return self._shared
+
+    def start(self, *, ssh: bool = True, silence: float = 0.2, identify: float = 0.5, bound: int = 100) -> None:
+        self._shared = SharedPort(
+            self.sockets,
+            ssh=self.ssh.put_nowait if ssh else None,
+            tls_protocol=lambda: Says(b"tls"),
+            redirect=lambda: Says(b"redirect"),
+            context=self.certificates.context,
+            report=self.report,
+            silence=silence,
+            identify=identify,
+            handshake=0.5,
+            unidentified=bound,
+        )
+        self._shared.start()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self.address)
+
+    async def next_ssh(self) -> socket.socket:
+        return await asyncio.wait_for(self.ssh.get(), 5)
+
+    async def settled(self) -> None:
+        async with asyncio.timeout(5):
+            while len(self.shared):
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Port]:
+    made = Port(tmp_path)
+    yield made
+    for sock in made.sockets:
+        sock.close()
+
+
+async def test_tls_with_the_name_that_was_asked_for(port: Port) -> None:
+    port.start()
+    reader, writer = await asyncio.open_connection(*port.address, ssl=port.client, server_hostname="A.localhost")
+    writer.write(b"hello")
+    assert await reader.read() == b"tls a.localhost hello"
+    writer.close()
+    await port.settled()
+    port.shared.close()
+
+
+async def test_plain_http_is_redirected(port: Port) -> None:
+    port.start()
+    reader, writer = await port.connect()
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert await reader.read() == b"redirect - GET / HTTP/1.1\r\n\r\n"
+    writer.close()
+    port.shared.close()
+
+
+async def test_ssh_gets_a_socket_from_which_nothing_was_read(port: Port) -> None:
+    port.start(silence=5)
+    _, writer = await port.connect()
+    writer.write(b"SSH-2.0-x\r\n")
+    sock = await port.next_ssh()
+    assert not sock.getblocking()
+    assert sock.recv(100) == b"SSH-2.0-x\r\n"
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+    sock.close()
+    writer.close()
+    assert len(port.shared) == 0
+    port.shared.close()
+
+
+async def test_silence_is_an_ssh_client_that_waits(port: Port) -> None:
+    port.start()
+    _, writer = await port.connect()
+    began = time.monotonic()
+    sock = await port.next_ssh()
+    assert time.monotonic() - began > 0.15
+    sock.close()
+    writer.close()
+    port.shared.close()
+
+
+async def test_bytes_one_at_a_time_cost_no_busy_loop(port: Port) -> None:
+    port.start(silence=0.1, identify=5)
+    _, writer = await port.connect()
+    writer.write(b"S")
+    await asyncio.sleep(0.05)
+    used = time.process_time()
+    await asyncio.sleep(0.5)  # past the silence: a client that has begun is no silent one
+    assert time.process_time() - used < 0.25
+    assert port.ssh.empty()
+    for byte in b"SH-2.0":
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.005)
+    sock = await port.next_ssh()
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+    sock.setblocking(True)
+    assert sock.recv(4) == b"SSH-"
+    sock.close()
+    writer.close()
+    port.shared.close()
+
+
+@pytest.mark.parametrize("first", [b"\x00\x00\x00", b"hello there", b"\x16\x02"])
+async def test_anything_else_is_closed(port: Port, first: bytes) -> None:
+    port.start()
+    reader, writer = await port.connect()
+    writer.write(first)
+    with pytest.raises(ConnectionResetError):  # unread bytes: the kernel resets
+        await reader.read()
+    writer.close()
+    assert port.events[0][0] == "edge.refused"
+    assert port.events[0][1]["reason"] == "neither SSH, TLS nor HTTP"
+    port.shared.close()
+
+
+@pytest.mark.parametrize(("ssh", "first"), [(True, b"G"), (False, b"")])
+async def test_who_does_not_say_enough_in_time_is_closed(port: Port, ssh: bool, first: bytes) -> None:
+    port.start(ssh=ssh)
+    reader, writer = await port.connect()
+    writer.write(first)
+    try:
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    except ConnectionResetError:
+        assert first
+    writer.close()
+    assert port.events[0][1]["reason"] == "first bytes took too long"
+    assert len(port.shared) == 0
+    port.shared.close()
+
+
+async def test_ssh_where_it_is_not_served_is_closed(port: Port) -> None:
+    port.start(ssh=False)
+    reader, writer = await port.connect()
+    writer.write(b"SSH-2.0-x\r\n")
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    port.shared.close()
+
+
+@pytest.mark.parametrize("first", [b"", b"SS"])
+async def test_who_leaves_before_it_is_settled_leaves_nothing(port: Port, first: bytes) -> None:
+    port.start(silence=5, identify=5)
+    _, writer = await port.connect()
+    writer.write(first)
+    await asyncio.sleep(0.02)
+    writer.close()
+    await port.settled()
+    assert port.ssh.empty()
+    port.shared.close()
+
+
+async def test_a_name_that_is_not_served_ends_the_handshake(port: Port) -> None:
+    port.start()
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        await asyncio.open_connection(*port.address, ssl=port.client, server_hostname="other.localhost")
+    await port.settled()
+    [(event, fields)] = port.events
+    assert (event, fields["sni"], fields["reason"]) == (
+        "tls.failed",
+        "other.localhost",
+        "nothing is served under this name",
+    )
+    assert str(fields["peer"]).startswith("127.0.0.1:")
+    port.shared.close()
+
+
+async def test_who_speaks_only_old_tls_is_told_so(port: Port) -> None:
+    port.start()
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-connect", f"127.0.0.1:{port.address[1]}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert b"alert protocol version" in output
+    await port.settled()
+    assert port.events[0][1]["reason"] == "unsupported protocol"
+    port.shared.close()
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x01\x00\x04\x02\x00\x00\x00"])
+async def test_a_handshake_that_stalls_or_is_nonsense_ends(port: Port, rest: bytes) -> None:
+    port.start()
+    reader, writer = await port.connect()
+    writer.write(b"\x16\x03" + rest)
+    while await asyncio.wait_for(reader.read(100), 5):
+        pass  # an alert, or nothing
+    writer.close()
+    await port.settled()
+    assert port.events[0][0] == "tls.failed"
+    assert str(port.events[0][1]["peer"]).startswith("127.0.0.1:")
+    port.shared.close()
+
+
+async def test_at_the_bound_the_oldest_goes(port: Port) -> None:
+    port.start(silence=5, identify=5, bound=2)
+    first, second, third = [await port.connect() for _ in range(3)]
+    assert await asyncio.wait_for(first[0].read(), 5) == b""
+    await asyncio.sleep(0.02)
+    assert len(port.shared) == 2
+    third[1].write(b"SSH-2.0-x\r\n")
+    (await port.next_ssh()).close()
+    port.shared.close()
+    assert await asyncio.wait_for(second[0].read(), 5) == b""
+    for _, writer in (first, second, third):
+        writer.close()
+
+
+async def test_the_close_ends_handshakes_and_leaves_what_was_handed_on(port: Port) -> None:
+    port.start(silence=5, identify=5)
+    _, ssh_writer = await port.connect()
+    ssh_writer.write(b"SSH-")
+    handed_on = await port.next_ssh()
+    reader, writer = await port.connect()
+    writer.write(b"\x16\x03\x01")
+    await asyncio.sleep(0.05)
+    port.shared.close()
+    with suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert handed_on.send(b"still here") == 10
+    handed_on.close()
+    for each in (writer, ssh_writer):
+        each.close()
+    await port.settled()
