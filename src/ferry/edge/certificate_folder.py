@@ -130,6 +130,7 @@ class CertificateFolder:
 def load_pair(pair: Pair, *, now: float) -> Certificate:
     """Read a pair. Raises InvalidInput saying what is wrong with it, or OSError where it cannot be read."""
     path = pair.certificate
+    pair.key.open("rb").close()  # its error has a file name; load_cert_chain's has none
     with path.open("rb") as file:
         pem = file.read(limits.CERTIFICATE_BYTES + 1)
     try:
@@ -174,5 +175,5 @@ def _stamp(pair: Pair) -> Stamp:
 
 def _text(error: InvalidInput | OSError) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or 'the key'} cannot be read ({error.strerror}): both files of the pair are needed"
+        return f"{error.filename} cannot be read ({error.strerror}): both files of the pair are needed"
     return str(error)
