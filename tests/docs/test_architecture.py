@@ -1,0 +1,52 @@
+"""docs/architecture.md is about the code that is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "ferry"
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+LINES_PER_FILE = 500
+
+
+def test_files_that_are_named_exist() -> None:
+    named = set(re.findall(r"`(src/ferry/[\w/]+\.py)`", PAGE))
+    named |= {f"src/ferry/{path}" for path in re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE) if not path.startswith("src/")}
+    named -= {path for path in named if path.startswith("src/ferry/tests/")}
+    assert len(named) > 15
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
+def test_the_life_of_a_request_is_a_list_of_files_in_order() -> None:
+    section = PAGE.partition("## The life of a request")[2].partition("\n## ")[0]
+    steps = re.findall(r"^(\d+)\. `(src/ferry/[\w/]+\.py)`", section, re.MULTILINE)
+    assert [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) >= 6
+
+
+def test_every_package_and_module_at_the_top_is_named() -> None:
+    rooms = PAGE.partition("## Rooms")[2].partition("\n## ")[0]
+    packages = {f"{path.parent.relative_to(SOURCE)}/" for path in SOURCE.rglob("__init__.py") if path.parent != SOURCE}
+    modules = {path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+    unnamed = {f"`{name}" for name in packages | modules if f"`{name}`" not in rooms}
+    assert unnamed - {"`store/migrations/", "`store/migrations/versions/"} == set()
+
+
+def test_the_layers_are_those_of_the_import_linter() -> None:
+    import tomllib
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    written = [" · ".join(part.strip().removeprefix("ferry.") for part in layer.split("|")) for layer in layers]
+    assert "\n".join(written) in PAGE
+
+
+def test_no_source_file_is_too_long() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in SOURCE.rglob("*.py")
+        if (lines := len(path.read_text("utf-8").splitlines())) > LINES_PER_FILE
+    }
+    assert long == {}
