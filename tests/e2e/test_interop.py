@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import paramiko
@@ -59,17 +59,8 @@ def dropbear(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterato
     subprocess.run(
         ["dropbearconvert", "openssh", "dropbear", key, folder / "dropbear_key"], check=True, capture_output=True
     )
-    command = [
-        "dbclient",
-        "-y",
-        "-i",
-        folder / "dropbear_key",
-        "-p",
-        str(gateway.ports.ssh),
-        "-R",
-        forward,
-        "dev@127.0.0.1",
-    ]
+    command: list[str | Path] = ["dbclient", "-T", "-y", "-i", folder / "dropbear_key", "-p", str(gateway.ports.ssh)]
+    command += ["-R", forward, "dev@127.0.0.1"]
     with Child(command, env=environment(folder), cwd=folder, keyboard=True) as child:
         child.line("Forwarding HTTP")
         yield
@@ -81,7 +72,7 @@ def plink(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[N
         ["puttygen", key, "-o", folder / "key.ppk"], check=True, capture_output=True, env=environment(folder)
     )
     host_keys = [line.split()[1] for line in gateway.ask("status")["host_keys"]]
-    command = ["plink", "-batch", "-ssh", "-P", str(gateway.ports.ssh), "-i", folder / "key.ppk"]
+    command: list[str | Path] = ["plink", "-batch", "-ssh", "-P", str(gateway.ports.ssh), "-i", folder / "key.ppk"]
     for fingerprint in host_keys:
         command += ["-hostkey", fingerprint]
     with Child([*command, "-R", forward, "dev@127.0.0.1"], env=environment(folder), cwd=folder, keyboard=True) as child:
@@ -101,22 +92,29 @@ def autossh(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator
 def paramiko_client(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
     del folder
     name, port, target, target_port = forward.split(":")
-    with ExitStack() as stack:
-        transport = paramiko.Transport(("127.0.0.1", gateway.ports.ssh))
-        stack.callback(transport.close)
+    transport = paramiko.Transport(("127.0.0.1", gateway.ports.ssh))
+    locals_: list[socket.socket] = []
+    relays: list[threading.Thread] = []
+
+    def incoming(channel: paramiko.Channel, _origin: object, _server: object) -> None:
+        locals_.append(local := socket.create_connection((target, int(target_port))))
+        for pair in ((channel, local), (local, channel)):
+            relays.append(threading.Thread(target=relay, args=pair, daemon=True))
+            relays[-1].start()
+
+    try:
         transport.connect(username="dev", pkey=paramiko.Ed25519Key.from_private_key_file(str(key)))
-        relays: list[threading.Thread] = []
-
-        def incoming(channel: paramiko.Channel, _origin: object, _server: object) -> None:
-            local = socket.create_connection((target, int(target_port)))
-            for pair in ((channel, local), (local, channel)):
-                relays.append(threading.Thread(target=relay, args=pair, daemon=True))
-                relays[-1].start()
-
         transport.request_port_forward(name, int(port), incoming)
         yield
-    for thread in relays:
-        thread.join(20)
+    finally:
+        transport.close()
+        for local in locals_:
+            with suppress(OSError):
+                local.shutdown(socket.SHUT_RDWR)
+        for thread in relays:
+            thread.join(20)
+        for local in locals_:
+            local.close()
 
 
 def relay(source: socket.socket | paramiko.Channel, sink: socket.socket | paramiko.Channel) -> None:
@@ -125,7 +123,7 @@ def relay(source: socket.socket | paramiko.Channel, sink: socket.socket | parami
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except (OSError, EOFError):
-        sink.close()
+        pass  # one end is gone; the test closes the other
 
 
 CLIENTS: list[Connect] = [
