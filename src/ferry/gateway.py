@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -63,6 +64,12 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         return runner.run(_serve(config, reload, clock, observation))
+
+
+def _raise_descriptor_limit() -> None:
+    """A visitor costs a descriptor, and the soft limit is often 1,024: take what the hard one allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation) -> int:

@@ -13,7 +13,7 @@ from .config import Config
 from .edge.certificates import Certificates
 from .edge.http.edge import HttpEdge
 from .edge.http.redirect import RedirectProtocol
-from .edge.listeners import endpoint_of, listen_on, tune
+from .edge.listeners import endpoint_of, listen_on
 from .edge.shared_port import SharedPort
 from .edge.tcp import TcpEdge, TcpListener
 from .edge.tls_context import sni_of
@@ -59,9 +59,9 @@ class Listening:
         try:
             for role in ("ssh", "http", "https"):
                 added = sorted((e for r, e in wanted - self._open.keys() if r == role), key=str)
-                for sock in listen_on(added, setting=f"{role}.listen", report=self._report) if added else ():
-                    tune(sock)
-                    bound.append((role, _asked(added, sock), sock))
+                if added:
+                    sockets = listen_on(added, setting=f"{role}.listen", report=self._report)
+                    bound.extend((role, _asked(added, sock), sock) for sock in sockets)
         except BaseException:
             for _, _, sock in bound:
                 sock.close()

@@ -18,6 +18,7 @@ are escaped by the observer, not by the caller):
     listener.skipped (address, reason), accept.paused (address, error, seconds)
     store.failed (error), store.recovered, store.dropped (rows: about sessions, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
+    keys.loaded (keys, files), keys.rejected (path, line, error)
     loop.lag (seconds)
 """
 

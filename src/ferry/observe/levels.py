@@ -33,6 +33,8 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "store.recovered": logging.INFO,
         "store.dropped": logging.ERROR,
         "accept.paused": logging.WARNING,
+        "keys.loaded": logging.INFO,
+        "keys.rejected": logging.ERROR,
         "listener.skipped": logging.WARNING,
         "name.reserved": logging.INFO,
         "name.freed": logging.INFO,
