@@ -58,6 +58,8 @@ PRUNE_SECONDS = 3600.0
 
 def run(config: Config, *, reload: Callable[[], Config]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code: 0 after a drain. Raises StartupError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be obeyed: unhandled it would end the start
+    _raise_descriptor_limit()
     clock = SystemClock()
     with (
         observing(clock, version=__version__, log_format=config.log.format, level=config.log.level) as observation,
@@ -138,6 +140,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                         clock=clock,
                         open_proxy=open_proxy,
                         allow_open_proxy=config.tcp.allow_open_proxy,
+                        visitors=config.limits.visitors_per_tunnel,
                     ),
                     config.tcp.public_addresses,
                 ),
@@ -189,7 +192,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         loop.add_signal_handler(signal.SIGINT, stop.set)
         loop.add_signal_handler(signal.SIGHUP, again.set)
         report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
-        for line in welcome_lines(config, view.host_keys, state=config.state):
+        for line in welcome_lines(config, view.host_keys, state=config.state, trusted=certificates.covers):
             print(line, flush=True)
         systemd.notify("READY=1")
         if seconds := systemd.watchdog_seconds():

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config import Config
 
 
-def welcome_lines(config: Config, host_keys: Sequence[str], *, state: Path) -> list[str]:
+def welcome_lines(
+    config: Config, host_keys: Sequence[str], *, state: Path, trusted: Callable[[str], bool]
+) -> list[str]:
     """The lines, in order. Asks `ssh-keygen` whether known_hosts holds another key."""
     gateway = config.domain if config.ssh_port == 22 else f"-p {config.ssh_port} {config.domain}"
-    web = config.url(f"blog.{config.domain}", secure=not config.http_port)
-    own = config.url(f"TWO-WORDS.{config.domain}", secure=not config.http_port)
+    blog = f"blog.{config.domain}"
+    secure = bool(config.https_port) and (trusted(blog) or not config.http_port)
+    web = config.url(blog, secure=secure)
+    own = config.url(f"TWO-WORDS.{config.domain}", secure=secure)
     lines = [
         f"Ferry is ready. State: {state}",
         "",
@@ -37,7 +41,7 @@ def welcome_lines(config: Config, host_keys: Sequence[str], *, state: Path) -> l
         "Host keys: " + "\n           ".join(host_keys),
     ]
     lines += _known_hosts_lines(config, host_keys)
-    lines += _resolve_lines(config)
+    lines += _resolve_lines(config, secure=secure)
     return lines
 
 
@@ -57,7 +61,7 @@ def _known_hosts_lines(config: Config, host_keys: Sequence[str]) -> list[str]:
     return []
 
 
-def _resolve_lines(config: Config) -> list[str]:
+def _resolve_lines(config: Config, *, secure: bool) -> list[str]:
     """How to reach a name that does not resolve on this host."""
     name = f"blog.{config.domain}"
     try:
@@ -69,7 +73,6 @@ def _resolve_lines(config: Config) -> list[str]:
     lines = [f"{name} does not resolve on this host (browsers reach *.localhost without it). With curl:"]
     if config.domain != "localhost":
         lines = [f"{name} does not resolve: make a DNS record *.{config.domain} for this host. Until then:"]
-    if config.http_port:
-        url = config.url(name, secure=False)
-        lines.append(f"  curl --resolve {name}:{config.http_port}:127.0.0.1 {url}/")
+    port = config.https_port if secure else config.http_port
+    lines.append(f"  curl --resolve {name}:{port}:127.0.0.1 {config.url(name, secure=secure)}/")
     return lines

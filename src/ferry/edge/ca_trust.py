@@ -71,7 +71,7 @@ def describe_ca(state: Path) -> CaDescription:
 def _trust(path: Path, domain: str) -> tuple[tuple[str, str], ...]:
     file, name = shlex.quote(str(path)), f"ferry-{domain}"
     return (
-        ("one command", f"curl --cacert {file} https://NAME.{domain}"),
+        ("one command", f"curl --cacert {file} https://NAME.{domain}:PORT"),
         (
             "Debian, Ubuntu: everything that uses the system's certificates",
             f"sudo install -m 644 {file} /usr/local/share/ca-certificates/{name}.crt && sudo update-ca-certificates",

@@ -96,10 +96,10 @@ def _requested_port(port: int, rules: ForwardRules) -> Address | None:
         return None
     if rules.span_of(port) is None:
         spans = " and ".join(f"{span.first} to {span.last}" for span in rules.spans) or "none"
-        hint = "-R NAME:22:… for a private alias" if port == 22 else "-R NAME:80:… for a web address"
+        hint = f"-R NAME:{port}:… for a private alias, or -R NAME:80:… for a web address"
         raise Refused(
             f"port {port} is outside the ports that may be forwarded ({spans}): ask for one of those, "
-            f"-R 0:… for any, or {hint}",
+            f"-R 0:… for any, {hint}",
             code="port_outside",
         )
     return Address(Kind.TCP, "", port)

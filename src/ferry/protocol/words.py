@@ -64,6 +64,6 @@ def parse_words(text: str) -> Words:
 
 def unknown_word(word: str) -> str:
     """The sentence for a word that Ferry does not know."""
-    near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1)
+    near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else "`ssh gw help` lists what is known; there is no shell here"
     return f"unknown word {printable(word, 60)!r}: {hint}"

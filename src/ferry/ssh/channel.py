@@ -122,6 +122,7 @@ class TunnelChannel:
 
     def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket) -> None:
         """The peer has confirmed our open."""
+        self._check_answer()
         self._peer_number, self._peer_window, self._peer_packet = number, window, packet_size
         if self._owner is not None:
             self._owner.channel_answered(self, opened=True)
@@ -135,11 +136,18 @@ class TunnelChannel:
 
     def process_open_failure(self, _code: int, _reason: str, _lang: str) -> None:
         """The peer has refused our open: nothing answers at the local target."""
+        self._check_answer()
         if self._owner is not None:
             self._owner.channel_answered(self, opened=False)
         sink = self._forget()
         if sink is not None:
             sink.stream_refused(OpenFailure.REFUSED)
+
+    def _check_answer(self) -> None:
+        """Each open is answered once, by whoever was asked (RFC 4254 §5.1)."""
+        unanswered = self._state in (_State.OPENING, _State.ABANDONED) and not self._sent_close
+        if self._owner is None or not unanswered:
+            raise ProtocolError("Answer to a channel open that was not asked for")
 
     def process_open(self, number: int, window: int, packet_size: int, _session: object) -> None:
         """The peer asked to open (asyncssh calls this after our handler returned the channel)."""

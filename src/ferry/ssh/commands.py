@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ferry.errors import InvalidInput
 from ferry.names import Address, Kind, parse_label, printable
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .client import Client, Refusal
     from .sessions import Screen
     from .tunnel import SshTunnel
+
+
+REFUSALS_SHOWN: Final = 5  # the last ones; older ones are no news
 
 
 class Commands:
@@ -71,7 +74,12 @@ class Commands:
             up = any(tunnel.address == reservation.address for tunnel in self._tunnels)
             line = notices.reservation_line(reservation, self._services.rules.keep, up=up)
             kind = reservation.address.kind.value
-            fields = {"event": "name", "address": str(reservation.address), "kind": kind, "up": up}
+            fields = {
+                "event": "name",
+                "address": notices.address_text(reservation.address, self._services.urls),
+                "kind": kind,
+                "up": up,
+            }
             self._screen.show(line, fields)
         if not reservations:
             self._screen.say("no names are reserved for you: the first use of one reserves it")
@@ -90,7 +98,7 @@ class Commands:
             await self._ls()
         if self._refusals:
             screen.say("Refused lately:")
-            for refusal in self._refusals:
+            for refusal in self._refusals[-REFUSALS_SHOWN:]:
                 when = datetime.fromtimestamp(refusal.at, UTC)
                 fields: dict[str, object] = {
                     "event": "refusal",

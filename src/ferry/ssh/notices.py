@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ferry.names import Identity, Kind, printable
+from ferry.names import Address, Identity, Kind, printable
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation
 from ferry.registry.routes import Visit
@@ -96,6 +96,11 @@ def reach(services: Services, port: int) -> str:
     return "reachable by anybody who can reach the gateway"
 
 
+def address_text(address: Address, urls: Urls) -> str:
+    """An address for programs, spelled the same in every object: a hostname, `HOST:PORT`, or `ALIAS:PORT`."""
+    return f"{urls.domain}:{address.port}" if address.kind is Kind.TCP else str(address)
+
+
 def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
     """A new forward as one object: `address` and `message` as localhost.run spells them."""
     urls, address = services.urls, tunnel.address
@@ -103,7 +108,7 @@ def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
         "event": "forward",
         "status": "success",
         "kind": address.kind.value,
-        "address": address.name if address.kind is not Kind.TCP else f"{urls.domain}:{address.port}",
+        "address": address_text(address, urls),
         "tunnel": tunnel.id,
         "message": forward_lines(tunnel, services)[0],
     }

@@ -136,8 +136,9 @@ class Screen(asyncssh.SSHServerSession[bytes]):
     # --- what it shows
 
     def _refuse_words(self, why: str) -> None:
+        sentence = why if why.endswith("?") else f"{why}."
         held = " Its forwards are closed." if self._client.asked else ""
-        self.say(f"{why}.{held}", event="error", error=why)
+        self.say(f"{sentence}{held}", event="error", error=why)
         self.end(1)
 
     def _begin(self) -> None:
@@ -205,7 +206,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self.words is not None and self.words.json:
             fields = {
                 "event": "visit",
-                "address": str(tunnel.address),
+                "address": notices.address_text(tunnel.address, self._client.services.urls),
                 "method": visit.method,
                 "target": visit.target,
                 "status": visit.status,
