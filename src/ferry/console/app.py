@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Response
 from fastapi.responses import StreamingResponse
-from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 
 from ferry import __version__, limits
@@ -20,6 +19,7 @@ from .models import Closed, Health, NameInfo, Problem, SessionInfo, Status, Tunn
 from .problems import install_problems
 from .state import ConsoleState
 from .targets import NotFound, find_name, find_session, find_tunnel
+from .watching import health_of, health_status, metrics_answer
 
 NDJSON = "application/x-ndjson"
 CLOSED_BY_OPERATOR = "closed by the operator"
@@ -42,14 +42,6 @@ def create_app(state: ConsoleState) -> FastAPI:
     install_problems(app)
     app.include_router(_reading(state), prefix="/api/v1")
     app.include_router(_closing(state), prefix="/api/v1")
-    app.include_router(_watching(state))
-    return app
-
-
-def create_admin_app(state: ConsoleState) -> FastAPI:
-    """`/metrics` and `/health` alone, for loopback addresses that every local user reaches."""
-    app = FastAPI(title="Ferry", openapi_url=None, docs_url=None, redoc_url=None)
-    install_problems(app)
     app.include_router(_watching(state))
     return app
 
@@ -145,17 +137,12 @@ def _watching(state: ConsoleState) -> APIRouter:
     @api.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
         """200 while visitors are served (`degraded`: without the database), 503 while draining."""
-        status = state.status()
-        if status.draining:
-            response.status_code = 503
-        word = "draining" if status.draining else "ok" if status.store.ok else "degraded"
-        return Health(
-            status=word, store="ok" if status.store.ok else "failed", tunnels=sum(status.counts.tunnels.values())
-        )
+        now = health_of(state)
+        response.status_code = health_status(now)
+        return now
 
     @api.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(state.metrics), headers={"content-type": content_type})
+        return metrics_answer(state, request.headers.get("accept", ""))
 
     return api

@@ -7,14 +7,14 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from ferry.errors import InvalidInput, Refused
 from ferry.registry.contract import StoreUnavailable
 
-from .models import Problem
+from .answers import problem
 from .targets import Ambiguous, NotFound
 
 DOCUMENT: Final = "the paths and their parameters are in /api/v1/openapi.json"
@@ -55,8 +55,3 @@ def install_problems(app: FastAPI) -> None:
     async def broken(request: Request, error: Exception) -> JSONResponse:
         # Starlette raises it again, and uvicorn logs the traceback.
         return problem(500, "the gateway made a mistake answering this", "its log has the details")
-
-
-def problem(status: int, error: str, fix: str = "") -> JSONResponse:
-    """An answer that is not 2xx."""
-    return JSONResponse(Problem(error=error, fix=fix).model_dump(), status_code=status)

@@ -10,7 +10,7 @@ import ipaddress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .problems import problem
+from .answers import problem
 
 
 class LoopbackHost:

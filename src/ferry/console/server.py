@@ -1,28 +1,30 @@
 """uvicorn inside our own loop, for the control socket and the admin addresses. Never the public edge.
 
-Signals and logging are the gateway's: uvicorn is kept from both.
+Signals and logging are the gateway's: uvicorn is kept from both. The API is loaded at its first request: FastAPI and
+its models take 15 MB and a fifth of a second, which a gateway that nobody asks can do without.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ferry import limits
 from ferry.names import Endpoint
 from ferry.tasks import spawn
 
-from .app import create_admin_app, create_app
 from .rebinding import LoopbackHost
 from .sockets import CONTROL_SOCKET, bind_control, bind_loopback, unlink_control
 from .state import ConsoleState
+from .watching import create_admin_app
 
 
 class _Server(uvicorn.Server):
@@ -60,6 +62,20 @@ class _Server(uvicorn.Server):
         self._stop.set()
 
 
+class _LaterApp:
+    """The whole API, made when it is first asked. The import runs in a thread, so that visitors do not wait for it."""
+
+    def __init__(self, state: ConsoleState) -> None:
+        self._state = state
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            module = await asyncio.to_thread(importlib.import_module, "ferry.console.app")
+            self._app = module.create_app(self._state)
+        await self._app(scope, receive, send)
+
+
 @asynccontextmanager
 async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> AsyncIterator[list[Endpoint]]:
     """Serve the API on `<folder>/control.sock`, and `/metrics` and `/health` on the `admin` addresses.
@@ -76,7 +92,7 @@ async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> A
             listeners.append(bind_loopback(endpoint))
             stack.callback(listeners[-1].close)
         bound = [Endpoint(*listener.getsockname()[:2]) for listener in listeners]
-        await stack.enter_async_context(_run("control socket", create_app(state), [control]))
+        await stack.enter_async_context(_run("control socket", _LaterApp(state), [control]))
         if listeners:
             app = LoopbackHost(create_admin_app(state))
             await stack.enter_async_context(_run("admin addresses", app, listeners))

@@ -1,0 +1,55 @@
+"""`/health` and `/metrics`, for loopback addresses that every local user reaches.
+
+Plain Starlette: a gateway whose API nobody asks does not load FastAPI (`server` explains).
+"""
+
+from __future__ import annotations
+
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .answers import problem
+from .models import Health
+from .state import ConsoleState
+
+
+def health_of(state: ConsoleState) -> Health:
+    """How the gateway is."""
+    status = state.status()
+    word = "draining" if status.draining else "ok" if status.store.ok else "degraded"
+    return Health(status=word, store="ok" if status.store.ok else "failed", tunnels=sum(status.counts.tunnels.values()))
+
+
+def health_status(health: Health) -> int:
+    """200 while visitors are served (`degraded`: without the database), 503 while draining."""
+    return 503 if health.status == "draining" else 200
+
+
+def metrics_answer(state: ConsoleState, accept: str) -> Response:
+    """The metrics in the format that `accept` asks for."""
+    encode, content_type = choose_encoder(accept)
+    return Response(encode(state.metrics), headers={"content-type": content_type})
+
+
+def create_admin_app(state: ConsoleState) -> Starlette:
+    """The two pages alone."""
+
+    async def health(_request: Request) -> Response:
+        now = health_of(state)
+        return JSONResponse(now.model_dump(), status_code=health_status(now))
+
+    async def metrics(request: Request) -> Response:
+        return metrics_answer(state, request.headers.get("accept", ""))
+
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        answer = problem(error.status_code, str(error.detail), "there are /health and /metrics here")
+        answer.headers.update(error.headers or {})
+        return answer
+
+    routes = [Route("/health", health), Route("/metrics", metrics)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: refused})
