@@ -134,6 +134,17 @@ class Http(Section):
     )
     head_bytes: Size = Field(limits.HEAD_BYTES, description="Largest request head; past it 431.")
     head_fields: int = Field(limits.HEAD_FIELDS, ge=1, description="Most fields in a request head; past it 431.")
+    body_min_rate: Size = Field(
+        limits.BODY_MIN_RATE,
+        description="Bytes per second at which a request's body must come, measured over `pace_window`; slower is 408. Time in which the local service does not take it, or `100 Continue` is awaited, does not count. `0` turns it off.",
+    )
+    read_min_rate: Size = Field(
+        limits.READ_MIN_RATE,
+        description="Bytes per second at which a visitor must read an answer that waits for it; slower is cut off. Neither rate is asked for after an upgrade (WebSocket) or in an event stream. `0` turns it off.",
+    )
+    pace_window: Seconds = Field(
+        limits.PACE_SECONDS, gt=0, description="The time over which the two rates are measured."
+    )
 
 
 class Https(Section):
@@ -258,6 +269,21 @@ class Limits(Section):
     )
     channels_per_connection: int = Field(
         limits.CHANNELS_PER_CONNECTION, ge=1, description="Streams open at once through one connection."
+    )
+    visitors_per_tunnel: int = Field(
+        limits.VISITORS_PER_TUNNEL,
+        ge=1,
+        description="HTTP requests in progress at once, WebSockets included, through one tunnel; more get 503 and `Retry-After`. For a port: connections at once.",
+    )
+    requests_waiting: int = Field(
+        limits.REQUESTS_WAITING,
+        ge=1,
+        description="HTTP requests that one tunnel's local service was sent and has not begun to answer; more get 503 and `Retry-After`.",
+    )
+    connections_per_visitor: int = Field(
+        limits.CONNECTIONS_PER_VISITOR,
+        ge=1,
+        description="HTTP connections at once from one IPv4 address or IPv6 /64; more get 503. Loopback is not counted: a reverse proxy connects from there for many people.",
     )
     global_requests_per_second: int = Field(
         limits.GLOBAL_REQUESTS_PER_SECOND,

@@ -19,6 +19,11 @@ TRAILER_BYTES: Final = 8 * KIB  # read and dropped
 HEAD_REMEMBERED_BYTES: Final = 2 * KIB  # a head up to this is kept per connection: the next is often the same
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head (or the accept) to its end, in all
 KEEPALIVE_SECONDS: Final = 75.0  # an idle visitor connection between two requests
+BODY_MIN_RATE: Final = 240  # bytes/s a request's body must come at (as Kestrel); 0 asks for nothing
+READ_MIN_RATE: Final = 240  # bytes/s a visitor must read at while what we hold for it is over the high-water mark
+PACE_SECONDS: Final = 20.0  # the window over which both are measured
+REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
+CONNECTIONS_PER_VISITOR: Final = 512  # HTTP, from one IPv4 address or IPv6 /64; loopback is not counted
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
 
 # --- the byte path
@@ -95,7 +100,7 @@ BACKDATE_SECONDS: Final = 86400.0  # visitors' clocks may be behind ours
 ACCEPT_BURST: Final = 64  # connections taken per wake-up of a listener, so that one port cannot starve the loop
 ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
-VISITORS_PER_TUNNEL: Final = 1024  # open TCP connections to one port
+VISITORS_PER_TUNNEL: Final = 1024  # TCP connections, or HTTP requests in progress; past it 503
 VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this
 VISITOR_KEEPALIVE_PROBES: Final = 4
 

@@ -68,6 +68,12 @@ def http_bounds_of(config: Config) -> Bounds:
         head_fields=config.http.head_fields,
         head_seconds=config.http.head_timeout,
         keepalive_seconds=config.http.keepalive_timeout,
+        body_min_rate=config.http.body_min_rate,
+        read_min_rate=config.http.read_min_rate,
+        pace_seconds=config.http.pace_window,
+        visitors_per_tunnel=config.limits.visitors_per_tunnel,
+        requests_waiting=config.limits.requests_waiting,
+        connections_per_visitor=config.limits.connections_per_visitor,
     )
 
 

@@ -104,7 +104,7 @@ async def test_head_range_redirect_empty(rig: Rig) -> None:
     out = await curl(rig, "-i", "URL/empty", "URL/hello.txt")
     assert out.startswith("HTTP/1.1 204 No Content\r\n")
     assert out.endswith("hello\n")
-    assert len(rig.tunnel.dialled) == 1
+    assert len(rig.tunnel.dialled) == 2  # another after HEAD: a service might have sent the body it announces
 
 
 async def test_download_is_whole(rig: Rig, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import enum
 import select
 import socket
 import struct
+from abc import abstractmethod
 from typing import cast
 
 from ferry import limits
@@ -106,6 +107,10 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self.shut()
+
+    @abstractmethod
+    def check_pace(self, now: float) -> None:
+        """Part with a visitor that sends or reads too slowly."""
 
     def has_left_unseen(self) -> bool:
         """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as

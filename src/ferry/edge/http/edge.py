@@ -10,6 +10,8 @@ from ferry.names import Endpoint
 from ferry.registry.routes import Routes
 from ferry.report import Report
 
+from .connection import Phase
+from .crowd import Crowd
 from .state import Bounds, EdgeState, Known
 from .tunnel_tls import client_context
 from .visitor import CertificateFor, Sni, Visitor
@@ -34,6 +36,7 @@ class HttpEdge:
         gateway: Endpoint = _LOOPBACK,
         bounds: Bounds | None = None,
     ) -> None:
+        bounds = bounds or Bounds()
         self._state = EdgeState(
             routes=routes,
             domain=domain,
@@ -42,7 +45,8 @@ class HttpEdge:
             known=known,
             gateway=gateway,
             tls=client_context(),
-            bounds=bounds or Bounds(),
+            bounds=bounds,
+            crowd=Crowd(bounds.connections_per_visitor),
         )
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,6 +84,8 @@ class HttpEdge:
                 visitor.expired()
             elif visitor.paused and visitor.has_left_unseen():
                 visitor.abort()
+            elif visitor.choked or visitor.phase is Phase.BODY:
+                visitor.check_pace(now)
         for pool in list(state.pools):
             pool.expire(now)
         self._timer = asyncio.get_running_loop().call_later(state.bounds.tick_seconds, self._tick)

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 class Pool:
     """Kept in `tunnel.edge_state`; emptied when the tunnel closes."""
 
-    __slots__ = ("_closed", "_edge", "_idle")
+    __slots__ = ("_closed", "_edge", "_idle", "visits", "waiting")
 
     def __init__(self, edge: EdgeState) -> None:
         self._edge = edge
         self._idle: list[Upstream] = []
         self._closed = False
+        self.visits = 0
+        """Requests in progress, and connections after an upgrade."""
+        self.waiting = 0
+        """Those of them that were sent whole and have no answer yet."""
 
     @classmethod
     def of(cls, tunnel: Tunnel, edge: EdgeState) -> Pool:

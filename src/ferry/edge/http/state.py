@@ -16,6 +16,7 @@ from ferry.report import Report
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .crowd import Crowd
     from .pool import Pool
 
 Known = Callable[[str], Awaitable[bool]]
@@ -32,6 +33,12 @@ class Bounds:
     keepalive_seconds: float = limits.KEEPALIVE_SECONDS
     linger_seconds: float = limits.LINGER_SECONDS
     half_closed_seconds: float = limits.HALF_CLOSED_SECONDS
+    body_min_rate: int = limits.BODY_MIN_RATE
+    read_min_rate: int = limits.READ_MIN_RATE
+    pace_seconds: float = limits.PACE_SECONDS
+    visitors_per_tunnel: int = limits.VISITORS_PER_TUNNEL
+    requests_waiting: int = limits.REQUESTS_WAITING
+    connections_per_visitor: int = limits.CONNECTIONS_PER_VISITOR
     pool_idle_seconds: float = limits.POOL_IDLE_SECONDS
     pool_idle_streams: int = limits.POOL_IDLE_STREAMS
     tick_seconds: float = limits.EDGE_TICK_SECONDS
@@ -51,6 +58,7 @@ class EdgeState:
     tls: ssl.SSLContext
     """For local services that speak TLS."""
     bounds: Bounds
+    crowd: Crowd
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last visitor leaves while draining."""

@@ -150,6 +150,11 @@ class Upstream:
             self._pool.put(self, now)
 
     @property
+    def encouraged(self) -> bool:
+        """The service has sent an interim response, as it does to a visitor that waits for 100 (Continue)."""
+        return self._interims > 0
+
+    @property
     def alive(self) -> bool:
         """It may carry another request."""
         return self._state is _IDLE

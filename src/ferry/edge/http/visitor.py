@@ -2,29 +2,30 @@
 
 A state machine driven by callbacks alone. There is one request at a time; bytes that come ahead of their turn wait in
 a bounded buffer. Nothing here is a task, a future or a timer of its own (except to explain a miss): deadlines are
-numbers that the edge's tick compares with its clock.
+numbers that the edge's tick compares with its clock. `exchange` holds what is true of the request being served,
+`upgraded` what happens after a change of protocol.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
-from ferry.protocol.http1.response import ResponseHead
 from ferry.protocol.http1.serialize import forwarding_fields, request_head
 from ferry.registry.contract import StoreUnavailable
-from ferry.registry.routes import Tunnel, Visit
+from ferry.registry.routes import Tunnel
 from ferry.streams import Direction, OpenFailure
 from ferry.tasks import spawn
 
 from . import pages
 from .connection import READ_AHEAD, STREAM_FULL, Phase
-from .heads import HeadReader
 from .pool import Pool
 from .state import EdgeState
+from .upgraded import Upgraded
 from .upstream import Upstream
 
 Sni = Callable[[object], str | None]
@@ -34,30 +35,20 @@ CertificateFor = Callable[[str], object | None]
 
 # Members as plain globals: looking one up on its class for every packet is slower.
 _HEAD, _LOOKUP, _BODY, _ANSWER, _RAW, _LINGER, _CLOSED = Phase
-_GOES_ON = frozenset((404, 502, 503, 504))  # refusals after which the visitor's connection may go on
 
 
-class Visitor(HeadReader):
+class Visitor(Upgraded):
     """The protocol of one accepted connection, plain or TLS."""
 
     __slots__ = (
-        "_body",
         "_certificate_for",
         "_checked",
-        "_closing",
-        "_down",
         "_forwarding",
         "_forwarding_for",
-        "_pin",
-        "_pinned",
+        "_network",
         "_port",
-        "_request",
         "_retried",
         "_sni",
-        "_started",
-        "_status",
-        "_up",
-        "_upstream",
     )
 
     def __init__(
@@ -73,20 +64,20 @@ class Visitor(HeadReader):
         self._port = port
         self._sni = sni
         self._certificate_for = certificate_for
-        self._closing = False  # no request after this one
         self._checked = ""  # the Host that this connection's certificate was found to serve
         self._forwarding = self._forwarding_for = b""
-        self._pin = False  # NTLM or Negotiate: the stream is this visitor's (RFC 4559 §6)
-        self._pinned: Upstream | None = None
-        # per request
-        self._request: RequestHead | None = None
-        self._upstream: Upstream | None = None
-        self._body: Body | None = None  # while phase is BODY
-        self._started = 0.0
-        self._status = self._up = self._down = 0
-        self._retried = False
+        self._network = ""  # what this connection is counted for in `EdgeState.crowd`
+        self._retried = False  # this request was dispatched a second time
 
     # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        network = self.edge.crowd.enter(self.host)
+        if network is None:
+            self.refuse(503, "there are too many connections from your address", doubt=True)
+        else:
+            self._network = network
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
@@ -107,13 +98,7 @@ class Visitor(HeadReader):
         self.ended = True
         phase = self.phase
         if phase is _RAW:
-            upstream = self._upstream
-            assert upstream is not None
-            if upstream.ended:
-                self._leave_raw(upstream)
-                return False
-            upstream.write_eof()
-            return not self.secure
+            return self._raw_ended()
         if phase is _ANSWER or phase is _LOOKUP or (phase is _HEAD and self.choked):
             # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
             # reset at the first of them.
@@ -128,6 +113,8 @@ class Visitor(HeadReader):
         if self._pinned is not None:
             self._pinned.discard()
             self._pinned = None
+        self.edge.crowd.leave(self._network)
+        self._network = ""
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -137,6 +124,7 @@ class Visitor(HeadReader):
 
     def resume_writing(self) -> None:
         self.choked = False
+        self._read_pace = None
         if self._upstream is not None:
             self._upstream.release()
         elif self.phase is _HEAD:
@@ -195,6 +183,11 @@ class Visitor(HeadReader):
             self.refuse(404, "no tunnel has this name")
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
+        pool = Pool.of(tunnel, self.edge)
+        if not self._count_in(pool):
+            self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
+            self.refuse(503, "the tunnel has as many requests as it may have")
+            return
         data = self.wire if request is self.seen else b""
         if not data:
             data = request_head(request, self._forwarding_fields(request.authority))
@@ -204,10 +197,13 @@ class Visitor(HeadReader):
         if request.length:
             self.phase = _BODY
             self._body = Body(request.length)
+            self._body_pace = None
             if self.buffer:
                 data += self._take_body(self.buffer)
             self.resume(READ_AHEAD)
-        upstream = self._upstream = self._upstream_for(tunnel, request)
+        else:
+            self._sent_whole()
+        upstream = self._upstream = self._upstream_for(tunnel, pool, request)
         if (tap := tunnel.tap) is not None:
             tap.seen(Direction.UP, data)
         tunnel.traffic.up += self._up
@@ -223,7 +219,7 @@ class Visitor(HeadReader):
             self._forwarding_for = authority
         return self._forwarding
 
-    def _upstream_for(self, tunnel: Tunnel, request: RequestHead) -> Upstream:
+    def _upstream_for(self, tunnel: Tunnel, pool: Pool, request: RequestHead) -> Upstream:
         pinned, self._pinned = self._pinned, None
         if pinned is not None:
             if pinned.alive and pinned.tunnel is tunnel and not request.upgrade:
@@ -231,7 +227,6 @@ class Visitor(HeadReader):
             pinned.discard()
         if request.upgrade:
             return Upstream(self.edge, tunnel, None)
-        pool = Pool.of(tunnel, self.edge)
         return (None if self._retried else pool.take(self._started)) or Upstream(self.edge, tunnel, pool)
 
     def _take_body(self, data: bytes) -> bytes:
@@ -243,6 +238,7 @@ class Visitor(HeadReader):
         if body.done:
             self._body = None
             self.phase = _ANSWER
+            self._sent_whole()
         return wire
 
     def _send_body(self, data: bytes) -> None:
@@ -262,22 +258,7 @@ class Visitor(HeadReader):
             self._up = before  # counted by _send
             self._send(wire, size)
 
-    def _send(self, data: bytes, size: int) -> None:
-        upstream = self._upstream
-        assert upstream is not None
-        self._up += size
-        tunnel = upstream.tunnel
-        tunnel.traffic.up += size
-        if (tap := tunnel.tap) is not None:
-            tap.seen(Direction.UP, data)
-        upstream.write(data)
-
     # --- called by the upstream
-
-    @property
-    def sending(self) -> bool:
-        """The request's body has not been read whole."""
-        return self.phase is _BODY
 
     def upstream_full(self) -> None:
         """Its buffer is over the high-water mark."""
@@ -287,109 +268,6 @@ class Visitor(HeadReader):
     def upstream_drained(self) -> None:
         """Undo `upstream_full`."""
         self.resume(STREAM_FULL)
-
-    def responding(self, response: ResponseHead, *, closes: bool) -> bytes:
-        """The final head is about to be relayed; returns what its Connection field must say, if anything."""
-        request = self._request
-        assert request is not None
-        self._status = response.status
-        if response.binds_connection or request.binds_connection:
-            self._pin = True
-        # RFC 9112 §9.6: `close` tells that no more requests will be read. An answer before the end of the body, and
-        # an upgrade that was refused with bytes of the new protocol already here, leave no place to go on from.
-        doubt = self.phase is _BODY or (request.upgrade and self.buffer)
-        if closes or doubt or not request.keep_alive or self.edge.draining:
-            self._closing = True
-            return b"close"
-        return b"keep-alive" if request.http10 else b""
-
-    def relay(self, data: bytes, size: int) -> None:
-        """Bytes for the visitor, `size` of which are payload."""
-        upstream = self._upstream
-        assert upstream is not None
-        tunnel = upstream.tunnel
-        self._down += size
-        tunnel.traffic.down += size
-        if (tap := tunnel.tap) is not None:
-            tap.seen(Direction.DOWN, data)
-        if self.ended and self.phase is not _RAW:
-            self.expire_in(self.edge.bounds.half_closed_seconds)
-        self.transport.write(data)
-
-    def answered(self, upstream: Upstream, *, reusable: bool) -> None:
-        """The answer has been relayed whole."""
-        whole = self.phase is _ANSWER
-        now = self._record("")
-        if not whole:
-            upstream.abandon()
-        elif not reusable:
-            upstream.discard()
-        else:
-            self._keep(upstream, now)
-        if not self._closing:
-            self._next(now)
-        elif whole and not self.buffer:
-            self.shut()
-        else:
-            self.linger()
-
-    def _keep(self, upstream: Upstream, now: float) -> None:
-        if self.choked:
-            upstream.release()
-            if not upstream.alive:  # what was held was not asked for
-                return
-        if self._pin:
-            self._pinned = upstream
-        else:
-            upstream.rest(now)
-
-    def _next(self, now: float) -> None:
-        self.phase = _HEAD
-        self.begun = False
-        self.deadline = now + self.edge.bounds.keepalive_seconds
-        if self.paused:
-            self.resume(STREAM_FULL)
-        if self.buffer or self.ended or self.paused:
-            self.read_heads()
-        elif self.edge.draining:
-            self.shut()
-
-    def switched(self, head: bytes, rest: bytes) -> None:
-        """101 has come, with `rest` behind it: from here on bytes are relayed as they are."""
-        upstream = self._upstream
-        assert upstream is not None
-        self._status = 101
-        self.phase = _RAW
-        self.deadline = 0.0
-        self.relay(head + rest, len(rest))
-        data, self.buffer = self.buffer, b""
-        if data:
-            self._send(data, len(data))
-        self.resume(READ_AHEAD)
-        if self.ended:
-            upstream.write_eof()
-
-    def upstream_ended(self) -> None:
-        """End-of-file from the service after an upgrade; the visitor may still send."""
-        if self.ended or not self.transport.can_write_eof():
-            upstream = self._upstream
-            assert upstream is not None
-            self._leave_raw(upstream)
-            self.shut()
-        else:
-            self.transport.write_eof()
-
-    def _leave_raw(self, upstream: Upstream) -> None:
-        self._record("")
-        upstream.discard()
-
-    def upstream_closed(self, error: Exception | None) -> None:
-        """The stream is gone after an upgrade."""
-        self._record("" if error is None else f"the tunnel broke: {error}")
-        if error is None:
-            self.shut()
-        else:
-            self.abort()
 
     def not_opened(self, upstream: Upstream, failure: OpenFailure) -> None:
         """The stream was never opened, so nothing of the request has gone anywhere."""
@@ -415,52 +293,6 @@ class Visitor(HeadReader):
         if tunnel is None or tunnel is not_to:
             return False
         self._retried = True
+        self._count_out()
         self._dispatch(tunnel, request)
         return True
-
-    def cut(self, reason: str) -> None:
-        """The answer broke off in the middle."""
-        self._record(reason)
-        self.abort()
-
-    # --- our own answers
-
-    def refuse(self, status: int, reason: str, *, doubt: bool = False) -> None:
-        if doubt:
-            self._request = None
-        request, upstream = self._request, self._upstream
-        self._status = status
-        if upstream is None:
-            edge = "https" if self.secure else "http"
-            self.edge.report("edge.refused", edge=edge, status=status, peer=str(self.peer), reason=reason)
-        else:
-            self._record(reason)
-        goes_on = (
-            status in _GOES_ON
-            and request is not None
-            and request.keep_alive
-            and not request.length
-            and not request.upgrade
-            and not self.edge.draining
-        )
-        self.transport.write(pages.answer(status, reason, request, close=not goes_on))
-        if goes_on:
-            self._next(self.edge.clock.monotonic())
-        else:
-            self.linger()
-
-    def _record(self, note: str) -> float:
-        """The request is over: tell the tunnel's owner, once for each request that came to a tunnel. Returns the
-        time, which the caller may need too."""
-        now = self.edge.clock.monotonic()
-        upstream, request = self._upstream, self._request
-        if upstream is not None and request is not None:
-            self._upstream = None
-            tunnel = upstream.tunnel
-            tunnel.traffic.visits += 1
-            if (tap := tunnel.tap) is not None:
-                tap.ended(RemoteProtocolError(note) if note else None)
-            method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-            seconds = now - self._started
-            tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))
-        return now

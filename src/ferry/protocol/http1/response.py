@@ -40,6 +40,14 @@ class ResponseHead:
     binds_connection: bool
     """Asks for NTLM or Negotiate."""
 
+    @property
+    def event_stream(self) -> bool:
+        """Its body is a stream of events (WHATWG HTML §9.2), which may be silent for as long as it likes."""
+        return any(
+            name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+            for name, value in self.fields
+        )
+
 
 def parse_response(head: bytes, *, method: bytes, most_fields: int) -> ResponseHead:
     """Read one whole head that answers a `method` request. Raises RemoteProtocolError with status 502."""
@@ -109,6 +117,10 @@ def _judge(
         # RFC 9110 §8.6, RFC 9112 §6.1: no framing in 1xx and 204. Where one announces a body, one may follow.
         keep_alive = keep_alive and not coding and length <= 0
         length = -1
+    elif framing is Framing.NONE and (coding or length > 0):
+        # RFC 9112 §6.3 rule 1: what HEAD or 304 announces does not follow. Stricter: the stream is not used again,
+        # because services that send it all the same are common, and it would be read as the next visitor's answer.
+        keep_alive = False
     return ResponseHead(status, status_line, fields, framing, length, keep_alive, upgrade, binds)
 
 

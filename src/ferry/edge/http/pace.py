@@ -1,0 +1,31 @@
+"""Slow visitors: how fast bytes must move, measured over one window after another.
+
+Whoever sends a body one byte in ten seconds, or reads an answer that slowly, holds a stream of somebody's tunnel for
+as long as it likes. A window that opened on a fast start cannot be lived on for hours, as an average could.
+"""
+
+from __future__ import annotations
+
+
+class Pace:
+    """One direction of one visitor. It exists only while bytes are due from it, and is looked at by the edge's tick."""
+
+    __slots__ = ("_moved", "_since")
+
+    def __init__(self, now: float, moved: int) -> None:
+        self._since = now
+        self._moved = moved
+
+    def behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
+        """Whether less than `rate` bytes a second have moved in a window of `window` seconds that is over now.
+
+        `moved` counts bytes from any beginning. False while the window is open; then the next one opens.
+        """
+        seconds = now - self._since
+        if seconds < window:
+            return False
+        if moved - self._moved < rate * seconds:
+            return True
+        self._since = now
+        self._moved = moved
+        return False
