@@ -31,15 +31,16 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
     """Grant one `tcpip-forward` request, or raise Refused or InvalidInput."""
     services = client.services
     wanted = parse_forward(host, port, services.web)
-    check_counts(
-        services.rules,
-        on_connection=len(client.forwards) + len(client.pending) - 1,
-        of_identity=client.front.held_by(client.identity.id),
-    )
-    if port and (host, port) in client.forwards:
-        raise Refused(_duplicate(wanted, port), code="duplicate")
     try:
+        # one at a time per identity: what is counted here must still be so when the forward is there
         async with client.front.locks(client.identity.id):
+            check_counts(
+                services.rules,
+                on_connection=len(client.forwards),
+                of_identity=client.front.held_by(client.identity.id),
+            )
+            if port and (host, port) in client.forwards:
+                raise Refused(_duplicate(wanted, port), code="duplicate")
             address = requested(wanted, services.rules, client.identity)
             if address is None and wanted.kind is Kind.HTTP:
                 address = await _owned_login_name(client)

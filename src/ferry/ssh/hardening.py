@@ -307,7 +307,8 @@ def _ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
 def _refuse(transport: asyncio.BaseTransport, reason: str) -> None:
     """Answer a connection that is not admitted: a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear.
 
-    The client prints the reason; nothing is kept for it here.
+    The client prints the reason; nothing is kept for it here. Its own first line is read, or waited for: a close before
+    would become a reset, which takes the reason from under the client's eyes.
     """
     text = reason.encode()
     payload = b"".join((bytes([MSG_DISCONNECT]), UInt32(DISC_TOO_MANY_CONNECTIONS), String(text), String(b"")))
@@ -317,7 +318,8 @@ def _refuse(transport: asyncio.BaseTransport, reason: str) -> None:
     packet = UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)
     writer = cast(asyncio.Transport, transport)
     writer.write(b"SSH-2.0-Ferry\r\n" + packet)
-    writer.close()
+    writer.write_eof()
+    asyncio.get_running_loop().call_later(limits.LINGER_SECONDS, writer.abort)
 
 
 NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"

@@ -1,0 +1,177 @@
+"""Counts: how much one connection, identity or network may have, and that a leaver leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncssh
+import pytest
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN_CONFIRMATION, MSG_GLOBAL_REQUEST
+from asyncssh.packet import Boolean, String, UInt32
+
+from gateway_process import Gateway
+from raw_client import SECONDS, raw_client
+from ssh_command import StockSsh, run
+
+
+async def visitor_who_leaves(gateway: Gateway, name: str) -> None:
+    """Sends a whole request and goes away with a reset before any answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.http)
+    del reader
+    writer.write(f"GET / HTTP/1.1\r\nHost: {name}.localhost\r\n\r\n".encode())
+    await writer.drain()
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await asyncio.sleep(0.05)  # the request is to be on its way into the tunnel; too early and no channel opens at all
+    writer.close()
+
+
+async def test_visitors_who_leave_during_channel_open_leave_no_channel(
+    start_gateway: Callable[..., Gateway], key: Path
+) -> None:
+    """Ronf/asyncssh#823 kept one channel for each, for ever. Here the second half would find no room."""
+    visitors = 60
+    gateway = start_gateway(limits={"channels_per_connection": visitors})
+    async with raw_client(gateway, key) as client, asyncio.timeout(SECONDS):
+        client.hold_opens()
+        assert await client.forward(b"blog", 80)
+        for _ in range(2):
+            leaving = asyncio.gather(*(visitor_who_leaves(gateway, "blog") for _ in range(visitors)))
+            numbers = [(await client.opens.get())[0] for _ in range(visitors)]
+            await leaving
+            assert len(set(numbers)) == visitors
+            for number in numbers:  # the client answers late, as one behind a slow line does
+                client.send(
+                    MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(number), UInt32(number), UInt32(100_000), UInt32(1000)
+                )
+            assert sorted([await client.closed.get() for _ in numbers]) == sorted(numbers)
+            for number in numbers:
+                client.send(MSG_CHANNEL_CLOSE, UInt32(number))
+            assert await client.lives()
+
+
+async def test_channels_of_one_connection_are_capped(start_gateway: Callable[..., Gateway], key: Path) -> None:
+    gateway = start_gateway(limits={"channels_per_connection": 5})
+    async with raw_client(gateway, key) as client:
+        client.hold_opens()
+        assert await client.forward(b"blog", 80)
+        visitors = [await asyncio.open_connection("127.0.0.1", gateway.ports.http) for _ in range(8)]
+        for _, writer in visitors:
+            writer.write(b"GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n")
+        async with asyncio.timeout(SECONDS):
+            for _ in range(5):
+                await client.opens.get()
+            refused = asyncio.as_completed([reader.readline() for reader, _ in visitors])
+            assert [await next(refused) for _ in range(3)] == [b"HTTP/1.1 503 Service Unavailable\r\n"] * 3
+        assert await client.lives()
+        assert client.opens.empty()
+        for _, writer in visitors:
+            writer.close()
+
+
+async def test_forwards_of_one_connection_and_of_one_identity_are_capped(
+    start_gateway: Callable[..., Gateway], key: Path
+) -> None:
+    gateway = start_gateway(limits={"forwards_per_connection": 3, "forwards_per_identity": 4})
+    async with raw_client(gateway, key) as one, raw_client(gateway, key) as two:
+        assert [await one.forward(f"one{n}".encode(), 80) for n in range(4)] == [True, True, True, False]
+        assert [await two.forward(f"two{n}".encode(), 80) for n in range(2)] == [True, False]
+        assert await one.cancel(b"one0", 80)
+        assert await two.forward(b"two2", 80)
+
+
+async def test_many_forward_requests_at_once_do_not_get_past_the_cap(
+    start_gateway: Callable[..., Gateway], key: Path
+) -> None:
+    gateway = start_gateway(limits={"forwards_per_connection": 4, "forwards_per_identity": 6})
+    async with raw_client(gateway, key) as one, raw_client(gateway, key) as two:
+        for n in range(8):
+            for who, client in (("one", one), ("two", two)):
+                client.send(
+                    MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(f"{who}{n}"), UInt32(80)
+                )
+        async with asyncio.timeout(SECONDS):
+            granted = [sum([(await client.answers.get())[0] for _ in range(8)]) for client in (one, two)]
+        assert max(granted) <= 4
+        assert sum(granted) <= 6
+
+
+async def test_a_flood_of_global_requests_ends_the_connection_that_makes_it(
+    gateway: Gateway, key: Path, new_key: Callable[[], Path], name: str
+) -> None:
+    async with raw_client(gateway, new_key()) as bystander, raw_client(gateway, key) as client:
+        assert await bystander.forward(name.encode(), 80)
+        for _ in range(1000):
+            client.send(MSG_GLOBAL_REQUEST, String(b"flood@test"), Boolean(True))
+        await client.said_at_the_end()
+        await asyncio.to_thread(gateway.event, '"connection.closed".*Too many global requests')
+        assert await bystander.lives()
+
+
+async def test_sessions_of_one_connection_are_capped(gateway: Gateway, key: Path, name: str) -> None:
+    async with raw_client(gateway, key) as client:
+        assert await client.forward(name.encode(), 80)  # a session that holds forwards stays
+        for _ in range(10):
+            await client.connection.create_session(asyncssh.SSHClientSession)
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await client.connection.create_session(asyncssh.SSHClientSession)
+        assert await client.lives()
+
+
+async def test_connections_of_one_identity_are_capped(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway(limits={"connections_per_identity": 2})
+    async with raw_client(gateway, key), raw_client(gateway, key):
+        ended = await asyncio.to_thread(gateway.ssh(tmp_path, key).run)
+        assert ended.code == 255
+        assert "you have 2 connections open, which is the limit; retry-after=60" in ended.err
+
+
+def test_handshakes_in_progress_are_capped_and_the_next_is_told_why(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway(ssh={"handshakes": 3, "key_grace": "1500ms"})
+    with ExitStack() as stack:
+        address = ("127.0.0.1", gateway.ports.ssh)
+        silent = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(3)]
+        for peer in silent:
+            assert peer.recv(100).startswith(b"SSH-2.0-Ferry_")
+        ended = gateway.ssh(tmp_path, key).run()
+        assert ended.code == 255
+        assert re.search(r"too many connections are logging in; retry-after=\d+", ended.err), ended.err
+        for peer in silent:  # the grace for a key is over: they are cut, and there is room again
+            while peer.recv(1000):
+                pass
+    assert gateway.ssh(tmp_path, key).run().code == 0
+
+
+def test_six_keys_that_nobody_knows_are_enough(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    known = new_key()
+    gateway = start_gateway(access={"mode": "keys", "keys": [known.with_suffix(".pub")]})
+    ssh = StockSsh(tmp_path, "127.0.0.1", gateway.ports.ssh, new_key())
+    more = [word for _ in range(7) for word in ("-i", str(new_key()))]
+    ended = ssh.run(*more)
+    assert ended.code == 255
+    assert "6 keys were tried and none is known here" in ended.err
+
+
+@pytest.mark.parametrize("offer", ["-oKexAlgorithms=diffie-hellman-group14-sha256", "-oMACs=hmac-sha1", "-oCiphers=aes128-cbc",
+                                   "-oKexAlgorithms=diffie-hellman-group-exchange-sha256"])  # fmt: skip
+def test_what_is_weak_or_costly_is_not_offered(ssh: StockSsh, offer: str) -> None:
+    forced = ["-oCiphers=aes128-ctr"] if "MACs" in offer else []
+    ended = run(ssh.command(offer, *forced), folder=ssh.folder)
+    assert ended.code == 255
+    assert "no matching" in ended.err
+
+
+def test_no_compression_is_offered(ssh: StockSsh) -> None:
+    ended = ssh.run("-vv", "-C")
+    assert "compression ctos: none\n" in ended.err.partition("peer server KEXINIT proposal")[2].replace("\r", "")
+    assert "compression: none" in ended.err
