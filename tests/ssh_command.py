@@ -83,6 +83,6 @@ def make_key(path: Path, kind: str = "ed25519", comment: str = "") -> Path:
 
 
 def fingerprint(key: Path) -> str:
-    """`SHA256:…` of a key file."""
+    """`SHA256:...` of a key file."""
     done = subprocess.run(["ssh-keygen", "-l", "-f", str(key)], capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.split()[1]

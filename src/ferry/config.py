@@ -227,7 +227,7 @@ class Tcp(Section):
         [PortRange(first=21000, last=22999, listen="loopback"), PortRange(first=30000, last=39999, listen="public")],
         description="The ports that clients may ask for. Outside every range a port is refused.",
     )
-    allocate_from: int = Field(1, ge=0, description="The range that `-R 0:…` is allocated from, counted from 0.")
+    allocate_from: int = Field(1, ge=0, description="The range that `-R 0:...` is allocated from, counted from 0.")
     public_addresses: Words = Field(
         ["127.0.0.1", "::1"],
         description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network.",

@@ -14,7 +14,7 @@ IdentityId = NewType("IdentityId", str)
 WorkerId = NewType("WorkerId", str)
 TunnelId = NewType("TunnelId", str)
 SessionId = NewType("SessionId", str)
-Fingerprint = NewType("Fingerprint", str)  # "SHA256:…", as ssh-keygen -l prints it
+Fingerprint = NewType("Fingerprint", str)  # "SHA256:...", as ssh-keygen -l prints it
 
 LABEL_MAX = 63  # octets, RFC 1035 §2.3.4
 HOSTNAME_MAX = 253
@@ -76,7 +76,7 @@ class Identity:
     anonymous: bool = False
 
     def __str__(self) -> str:
-        """For people: `web-1 (SHA256:…)`, `SHA256:…`, or `anonymous`."""
+        """For people: `web-1 (SHA256:...)`, `SHA256:...`, or `anonymous`."""
         if self.anonymous:
             return "anonymous"
         if self.name:

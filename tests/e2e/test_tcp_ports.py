@@ -1,4 +1,4 @@
-"""TCP ports: `ssh -R 0:…`, a chosen port, and what a bind address means."""
+"""TCP ports: `ssh -R 0:...`, a chosen port, and what a bind address means."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_a_port_outside_every_range_is_refused(gateway: Gateway, ssh: StockSsh, 
     ended = ssh.run("-R", f"{gateway.ports.outside}:localhost:{lines.port}")
     assert ended.code == 1
     assert f"Refused -R {gateway.ports.outside}: port {gateway.ports.outside} is outside" in ended.out
-    assert "-R 0:… for any" in ended.out
+    assert "-R 0:... for any" in ended.out
 
 
 def test_port_22_names_the_alias_form(ssh: StockSsh, lines: LineService) -> None:
-    assert "-R NAME:22:… for a private alias" in ssh.run("-R", f"22:localhost:{lines.port}").out
+    assert "-R NAME:22:... for a private alias" in ssh.run("-R", f"22:localhost:{lines.port}").out
 
 
 def test_a_port_that_another_process_has_is_refused(ssh: StockSsh, lines: LineService, public: int) -> None:

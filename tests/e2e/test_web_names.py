@@ -1,4 +1,4 @@
-"""Web addresses, as people type them: `ssh -R 80:…` and its spellings."""
+"""Web addresses, as people type them: `ssh -R 80:...` and its spellings."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_login_name_means_a_name_only_where_it_is_owned(
         assert given_name(child) == name
     with gateway.ssh(tmp_path, new_key()).start("-R", forward, user=name) as child:
         assert given_name(child) != name
-        child.line("for another: ssh -R NAME:80:…")
+        child.line("for another: ssh -R NAME:80:...")
 
 
 def test_a_login_name_that_is_nobodys_claims_nothing(ssh: StockSsh, origin: Origin, name: str) -> None:
@@ -113,7 +113,7 @@ def test_the_second_of_two_equal_forwards_is_refused_with_the_line_to_write(
 ) -> None:
     with ssh.start("-R", f"80:localhost:{origin.port}", "-R", f"80:localhost:{another_origin.port}") as child:
         name = given_name(child)
-        child.line(r"Refused -R 80: .*write -R one:80:… -R two:80:…")
+        child.line(r"Refused -R 80: .*write -R one:80:... -R two:80:...")
         assert visit(gateway, name).text == "origin"
 
 

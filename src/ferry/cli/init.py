@@ -189,7 +189,7 @@ def _key_line(answers: Answers, keys: Path, banner: str | None, *, moving: bool)
 
 def _ports(answers: Answers) -> str:
     ports = dict.fromkeys(["80/tcp", "443/tcp", f"{answers.ssh_port}/tcp", "30000-39999/tcp"])
-    return ", ".join(ports) + " (the last for `ssh -R 30042:…`)"
+    return ", ".join(ports) + " (the last for `ssh -R 30042:...`)"
 
 
 def program() -> str:

@@ -71,7 +71,7 @@ def safe(value: object) -> str:
 
 
 def short_identity(text: str) -> str:
-    """`web-1` for `web-1 (SHA256:…)`, and the first characters of a bare fingerprint: enough to tell keys apart."""
+    """`web-1` for `web-1 (SHA256:...)`, and the first characters of a bare fingerprint: enough to tell keys apart."""
     name, _, _ = text.partition(" (SHA256:")
     return name[:16] + ".." if name.startswith("SHA256:") else name
 

@@ -75,7 +75,7 @@ class Status(Answer):
     listeners: Listeners
     counts: Counts
     store: Store
-    host_keys: list[str] = Field(description="`ED25519 SHA256:…`, as ssh-keygen -l prints them.")
+    host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
 class TunnelInfo(Answer):

@@ -36,7 +36,7 @@ class ForwardRules:
     reserved_names: frozenset[str]
     spans: tuple[Span, ...]
     allocate_from: Span | None
-    """Where `-R 0:…` is allocated; None turns it off."""
+    """Where `-R 0:...` is allocated; None turns it off."""
     keep: float
     rest: float
     reserve_after: float
@@ -92,14 +92,14 @@ def _check_label(label: str, rules: ForwardRules) -> None:
 def _requested_port(port: int, rules: ForwardRules) -> Address | None:
     if port == 0:
         if rules.allocate_from is None:
-            raise Refused("this gateway allocates no ports: ask for a name with -R NAME:80:…", code="no_ports")
+            raise Refused("this gateway allocates no ports: ask for a name with -R NAME:80:...", code="no_ports")
         return None
     if rules.span_of(port) is None:
         spans = " and ".join(f"{span.first} to {span.last}" for span in rules.spans) or "none"
-        hint = f"-R NAME:{port}:… for a private alias, or -R NAME:80:… for a web address"
+        hint = f"-R NAME:{port}:... for a private alias, or -R NAME:80:... for a web address"
         raise Refused(
             f"port {port} is outside the ports that may be forwarded ({spans}): ask for one of those, "
-            f"-R 0:… for any, {hint}",
+            f"-R 0:... for any, {hint}",
             code="port_outside",
         )
     return Address(Kind.TCP, "", port)

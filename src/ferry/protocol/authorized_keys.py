@@ -1,6 +1,6 @@
 """Public key files: `authorized_keys` lines without options (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
 
-    ssh-ed25519 AAAA… alice@laptop name=alice
+    ssh-ed25519 AAAA... alice@laptop name=alice
 
 `name=` inside the comment names the identity. A line with options is refused: an option that is not enforced
 would let a key do what its owner believes is forbidden.
@@ -49,7 +49,7 @@ class BadLine:
 
 
 def fingerprint_of(blob: bytes) -> Fingerprint:
-    """`SHA256:…` of a public key's wire form, as `ssh-keygen -l` prints it."""
+    """`SHA256:...` of a public key's wire form, as `ssh-keygen -l` prints it."""
     return Fingerprint("SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("="))
 
 
@@ -77,7 +77,7 @@ def parse_line(line: str) -> AuthorizedKey:
                 f"the line begins with options ({printable(algorithm, 60)}), which this version does not enforce: "
                 "remove them, or the key"
             )
-        raise InvalidInput(f"{printable(algorithm, 60)!r} is not a key type: a line is `ssh-ed25519 AAAA… comment`")
+        raise InvalidInput(f"{printable(algorithm, 60)!r} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
     encoded, _, comment = rest.strip().partition(" ")
     try:
         blob = base64.b64decode(encoded, validate=True)

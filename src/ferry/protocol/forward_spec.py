@@ -1,12 +1,12 @@
 """What a `tcpip-forward` request means here (RFC 4254 §7.1, and what people type after `ssh -R`).
 
-    -R 80:…            http, a name of our choice       ('localhost', 80) on the wire
-    -R blog:80:…       http, that name                  ('blog', 80)
-    -R 443:…           http, the local service speaks TLS
-    -R 8080:…          the same as 80, where 8080 is the gateway's own HTTP port
-    -R 0:…             a TCP port of our choice
-    -R 30042:…         that TCP port
-    -R laptop:22:…     a private alias with a port
+    -R 80:...            http, a name of our choice       ('localhost', 80) on the wire
+    -R blog:80:...       http, that name                  ('blog', 80)
+    -R 443:...           http, the local service speaks TLS
+    -R 8080:...          the same as 80, where 8080 is the gateway's own HTTP port
+    -R 0:...             a TCP port of our choice
+    -R 30042:...         that TCP port
+    -R laptop:22:...     a private alias with a port
 
 A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is never a name: stock `ssh` sends
 `localhost` when nothing was typed. Whether a name, port or alias may be *had* is the policy's business.
@@ -71,8 +71,8 @@ def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
         return Wanted(Kind.HTTP, label, 0, tls_upstream=port in web.https_ports)
     if port == 0:
         raise InvalidInput(
-            f"a name with port 0 means nothing: write -R {label}:80:… for a web address, "
-            f"-R {label}:22:… for a private alias, or -R 0:… for a port"
+            f"a name with port 0 means nothing: write -R {label}:80:... for a web address, "
+            f"-R {label}:22:... for a private alias, or -R 0:... for a port"
         )
     return Wanted(Kind.ALIAS, label, port)
 
@@ -81,20 +81,22 @@ def _label(text: str, port: int, web: Web) -> str:
     """The one label that is left of the host, or InvalidInput with the nearest form that works."""
     if "@" in text:
         name = text.rpartition("@")[2]
-        raise InvalidInput(f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:…")
+        raise InvalidInput(f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:...")
     if "/" in text:
         name = text.partition("/")[0]
-        raise InvalidInput(f"a name has no path: write -R {printable(name) or 'NAME'}:{port}:…")
+        raise InvalidInput(f"a name has no path: write -R {printable(name) or 'NAME'}:{port}:...")
     if text.startswith("*."):
-        raise InvalidInput(f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:…")
+        raise InvalidInput(
+            f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:..."
+        )
     bare = text.removesuffix(".")
     if bare == web.domain:
-        raise InvalidInput(f"{web.domain} is the gateway itself: write -R NAME:{port}:… for NAME.{web.domain}")
+        raise InvalidInput(f"{web.domain} is the gateway itself: write -R NAME:{port}:... for NAME.{web.domain}")
     bare = bare.removesuffix("." + web.domain)
     if "." in bare:
         first = bare.partition(".")[0]
         raise InvalidInput(
-            f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:… "
+            f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:... "
             f"for {printable(first) or 'NAME'}.{web.domain}"
         )
     return parse_label(bare)

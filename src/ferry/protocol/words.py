@@ -1,4 +1,4 @@
-"""What follows the host on the command line: `ssh gw ls`, `ssh -R 80:… gw -- --output json`.
+"""What follows the host on the command line: `ssh gw ls`, `ssh -R 80:... gw -- --output json`.
 
 The client joins the words with spaces, so quotes are lost on the way (measured with OpenSSH 9.2).
 """

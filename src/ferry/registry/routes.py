@@ -55,7 +55,7 @@ class Tunnel(Protocol):
     generation: int
     created: float
     tls_upstream: bool
-    """The local service speaks TLS (`-R 443:…`). Not verified: it is the owner's own machine."""
+    """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
     traffic: Traffic
     tap: Tap | None
     visitor_grant: Grant

@@ -55,7 +55,7 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
 
 
 def describe(key: asyncssh.SSHKey) -> str:
-    """A host key for people: `ED25519 SHA256:…`, as ssh prints it when it asks whether to trust."""
+    """A host key for people: `ED25519 SHA256:...`, as ssh prints it when it asks whether to trust."""
     return f"{key.algorithm.decode().removeprefix('ssh-').upper()} {key.get_fingerprint()}"
 
 

@@ -149,7 +149,7 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
 async def _own_address(client: Client) -> str | None:
     """The banner for identities that publish http: they learn their address even under `ssh -N`.
 
-    An identity that has nothing yet is told what `-R 80:…` will give it; one that only has ports is told nothing.
+    An identity that has nothing yet is told what `-R 80:...` will give it; one that only has ports is told nothing.
     """
     services = client.services
     reservations = await services.registry.reservations(client.identity.id)

@@ -33,7 +33,7 @@ def banner_for(hostnames: Sequence[str], urls: Urls) -> str:
 
 def first_banner_for(hostname: str, urls: Urls) -> str:
     """The login banner of somebody new."""
-    return f"ferry: -R 80:… gives you {best_url(hostname, urls)}\r\n"
+    return f"ferry: -R 80:... gives you {best_url(hostname, urls)}\r\n"
 
 
 def best_url(hostname: str, urls: Urls) -> str:
@@ -82,7 +82,7 @@ def _web_lines(tunnel: SshTunnel, urls: Urls) -> list[str]:
     if tunnel.identity.anonymous:
         lines.append("  you came without a key: the name is new each time")
     elif not tunnel.requested:
-        lines.append(f"  the name stays yours; for another: ssh -R NAME:{tunnel.bind[1]}:… {urls.gateway}")
+        lines.append(f"  the name stays yours; for another: ssh -R NAME:{tunnel.bind[1]}:... {urls.gateway}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""TLS as a client inside a stream, for local services that speak TLS themselves (`-R 443:…`).
+"""TLS as a client inside a stream, for local services that speak TLS themselves (`-R 443:...`).
 
 A `Stream` over a `Stream`: OpenSSL works on two memory buffers, and this class carries bytes between them and the
 inner stream. The certificate is not verified: the service runs on its owner's own machine, at the far end of an
