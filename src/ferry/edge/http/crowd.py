@@ -10,13 +10,14 @@ from ferry.names import network_of
 class Crowd:
     """Counts by IPv4 address, and by /64 for IPv6, which is what one visitor of either kind commonly has.
 
-    Loopback is not counted: there it is a reverse proxy that connects, for many people.
+    Loopback is not counted unless asked for: there it is a reverse proxy that connects, for many people.
     """
 
-    __slots__ = ("_counts", "_most")
+    __slots__ = ("_counts", "_loopback", "_most")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, loopback: bool = False) -> None:
         self._most = most
+        self._loopback = loopback
         self._counts: dict[str, int] = {}  # as long as there are connections, at most
 
     def __len__(self) -> int:
@@ -25,7 +26,7 @@ class Crowd:
     def enter(self, host: str) -> str | None:
         """What to `leave` when the connection ends; None if it is one too many. `host` is a numeric address."""
         try:
-            if ipaddress.ip_address(host).is_loopback:
+            if ipaddress.ip_address(host).is_loopback and not self._loopback:
                 return ""
         except ValueError:
             return ""  # no address is known, as with a Unix socket

@@ -1,0 +1,292 @@
+"""Visitors who send or read too slowly, and too many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from edge.http_rig import GET, Rig, answering, reset, running_edge, service
+from ferry.edge.http.crowd import Crowd
+from ferry.edge.http.pace import Pace
+from ferry.edge.http.pool import Pool
+from ferry.edge.http.state import Bounds
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+PACED = Bounds(body_min_rate=1000, read_min_rate=1000, pace_seconds=0.2, tick_seconds=0.02, linger_seconds=0.1)
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+def statuses(data: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+def pool(rig: Rig) -> Pool:
+    state = rig.tunnel.edge_state
+    assert isinstance(state, Pool)
+    return state
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """For what nobody announces."""
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def uploads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads a request with its body of 2,000 bytes, then answers."""
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(2000)
+    writer.write(OK)
+    await reader.read()
+
+
+def test_pace() -> None:
+    pace = Pace(100.0, 0)
+    assert not pace.behind(109.9, 0, rate=10, window=10)  # the window is open
+    assert not pace.behind(110.0, 100, rate=10, window=10)
+    assert not pace.behind(119.0, 100, rate=10, window=10)  # a new one
+    assert pace.behind(120.0, 199, rate=10, window=10)
+    assert Pace(0.0, -500).behind(20.0, -400, rate=10, window=10)  # the tick came late: more is asked for
+
+
+async def test_slow_body_is_told_so() -> None:
+    async with service(uploads) as port, running_edge(port, bounds=PACED) as rig:
+        reader, writer = await rig.connect()
+        writer.write((POST % 2000) + b"x" * 500)  # a fast start does not help
+        answer = await reader.read()
+        assert statuses(answer) == [408]
+        assert b"Connection: close\r\n" in answer
+        await rig.tunnel.quiet()
+        assert rig.tunnel.visits[0].note == "the request's body came too slowly"
+        assert rig.edge.idle_streams == 0
+
+
+async def test_slow_body_after_the_answer_began_is_cut() -> None:
+    async def eager(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok")
+        await reader.read()
+
+    async with service(eager) as port, running_edge(port, bounds=PACED) as rig:
+        reader, writer = await rig.connect()
+        writer.write(POST % 2000)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        await rig.tunnel.quiet()
+
+
+async def test_body_at_the_rate_goes_through() -> None:
+    async with service(uploads) as port, running_edge(port, bounds=PACED) as rig:
+        reader, writer = await rig.connect()
+        writer.write(POST % 2000)
+        for _ in range(20):
+            writer.write(b"x" * 100)
+            await asyncio.sleep(0.03)  # 3,300 bytes a second
+        assert await reader.readexactly(len(OK)) == OK
+        assert rig.tunnel.visits[0].seconds > 2 * PACED.pace_seconds
+
+
+async def test_waiting_for_100_continue_is_no_fault() -> None:
+    async def slow_to_decide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(3 * PACED.pace_seconds)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.read()
+
+    async with service(slow_to_decide) as port, running_edge(port, bounds=PACED) as rig:
+        reader, writer = await rig.connect()
+        writer.write((POST % 5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        # and once it has been given, the body is due
+        assert statuses(await reader.read()) == [100, 408]
+
+
+async def test_a_service_that_does_not_take_the_body_is_not_the_visitors_fault() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        await asyncio.sleep(4 * PACED.pace_seconds)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]  # the same
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2**25)
+        writer.write(OK)
+
+    async with service(late) as port, running_edge(port, bounds=PACED) as rig:
+        reader, writer = await rig.connect()
+        writer.write(POST % 2**25)
+        writer.write(b"x" * 2**25)
+        await writer.drain()
+        assert await reader.readexactly(len(OK)) == OK
+
+
+@pytest.fixture
+async def flooding() -> AsyncIterator[Rig]:
+    """A service that answers `/events` with an event stream, upgrades, and else sends a large file."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Upgrade" in head:
+            writer.write(SWITCHING)
+        else:
+            writer.write(EVENTS if b"/events" in head else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 2**28)
+        block = b"10000\r\n" + b"x" * 2**16 + b"\r\n"
+        while True:
+            writer.write(block)
+            await writer.drain()
+
+    async with service(flood) as port, running_edge(port, bounds=PACED) as rig:
+        yield rig
+
+
+async def test_slow_reader_is_cut(flooding: Rig) -> None:
+    _, writer = await flooding.connect()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+    writer.write(GET)
+    await flooding.visit()
+    assert flooding.tunnel.visits[0].note == "the visitor read its answer too slowly"
+    await flooding.tunnel.quiet()
+    await until(lambda: not flooding.edge.visitors)
+
+
+async def test_reader_at_the_rate_is_served(flooding: Rig) -> None:
+    reader, writer = await flooding.connect()
+    writer.write(GET)
+    for _ in range(30):
+        await reader.readexactly(2**19)  # less than waits for it, more than the rate
+        await asyncio.sleep(0.02)
+    assert not flooding.tunnel.visits
+    reset(writer)
+
+
+@pytest.mark.parametrize("request_", [GET.replace(b"/ ", b"/events "), UPGRADE], ids=["events", "upgrade"])
+async def test_streams_that_may_be_silent_have_no_pace(flooding: Rig, request_: bytes) -> None:
+    _, writer = await flooding.connect()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+    writer.write(request_)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(flooding.tunnel.visited_event.wait(), 4 * PACED.pace_seconds)
+    assert flooding.edge.visitors == 1
+    reset(writer)
+
+
+async def test_requests_per_tunnel_are_bounded() -> None:
+    release = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await release.wait()
+        writer.write(OK)
+        await answering(OK)(reader, writer)
+
+    bounds = Bounds(requests_waiting=2, visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(slow) as port, running_edge(port, bounds=bounds) as rig:
+        waiting = [await rig.connect() for _ in range(2)]
+        for _, writer in waiting:
+            writer.write(GET)
+        await until(lambda: len(rig.tunnel.dialled) == 2)
+        answer = await rig.talk(GET + GET, eof=True)
+        assert statuses(answer) == [503, 503]  # and the connection goes on
+        assert answer.count(b"Retry-After: 5\r\n") == 2
+        assert rig.tunnel.visits[0].note == "the tunnel has as many requests as it may have"
+        release.set()
+        for reader, _ in waiting:
+            assert await reader.readexactly(len(OK)) == OK
+        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+        assert statuses(await rig.talk(GET, eof=True)) == [200]
+
+
+async def test_uploads_and_upgrades_count_as_visitors_but_not_as_waiting() -> None:
+    bounds = Bounds(requests_waiting=1, visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"Upgrade" in head:
+                writer.write(SWITCHING)
+                await reader.read()
+                return
+            if b"POST" in head:
+                await reader.readexactly(2000)
+            writer.write(OK)
+
+    async with service(handle) as port, running_edge(port, bounds=bounds) as rig:
+        upgraded, raw = await rig.connect()
+        raw.write(UPGRADE)
+        await upgraded.readuntil(b"\r\n\r\n")
+        sending = [await rig.connect() for _ in range(2)]
+        for _, writer in sending:
+            writer.write((POST % 2000) + b"x")
+        await until(lambda: pool(rig).visits == 3)
+        assert pool(rig).waiting == 0
+        assert statuses(await rig.talk(GET, eof=True)) == [503]
+        for reader, writer in sending:
+            writer.write(b"x" * 1999)
+            assert await reader.readexactly(len(OK)) == OK
+        assert statuses(await rig.talk(GET, eof=True)) == [200]
+        reset(raw)
+        await rig.tunnel.quiet()
+        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+
+
+async def test_counts_are_right_however_requests_end() -> None:
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Breaks off, answers early, answers nonsense, or not at all, as the path says."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/early" in head or b"/ok" in head:
+            writer.write(OK)
+        elif b"/half" in head:
+            writer.write(OK[:-1])
+        elif b"/junk" in head:
+            writer.write(b"junk\r\n\r\n")
+        elif b"/hang" in head:
+            await reader.read()
+
+    async with service(odd) as port, running_edge(port, bounds=PACED) as rig:
+        for path in (b"/ok", b"/half", b"/junk", b"/close", b"/hang"):
+            for request in (GET, (POST % 5) + b"hello", (POST % 5) + b"hell"):
+                reader, writer = await rig.connect()
+                writer.write(request.replace(b"/ ", path + b" ", 1))
+                if path == b"/hang":
+                    await until(lambda: pool(rig).visits > 0)
+                    reset(writer)
+                else:
+                    await reader.read(1)
+                    writer.close()
+        await until(lambda: not rig.edge.visitors and not pool(rig).visits)
+        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+
+
+def test_crowd() -> None:
+    crowd = Crowd(2)
+    assert [crowd.enter("192.0.2.7") for _ in range(3)] == ["192.0.2.7", "192.0.2.7", None]
+    assert crowd.enter("192.0.2.8") == "192.0.2.8"
+    # one visitor has a whole /64
+    assert [crowd.enter(f"2001:db8::{i}") for i in range(3)] == ["2001:db8::/64", "2001:db8::/64", None]
+    assert [crowd.enter(host) for host in ("127.0.0.1", "::1", "unknown") * 3] == [""] * 9
+    crowd.leave("192.0.2.7")
+    assert crowd.enter("192.0.2.7") == "192.0.2.7"
+    for network in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8::/64", "2001:db8::/64", ""):
+        crowd.leave(network)
+    assert len(crowd) == 0
+
+
+async def test_one_visitor_too_many_is_told_so() -> None:
+    async with service(answering(OK)) as port, running_edge(port) as rig:
+        rig.edge._state.crowd = Crowd(2, loopback=True)  # tests have no other address
+        held = [await rig.connect() for _ in range(2)]
+        for reader, writer in held:
+            writer.write(GET)
+            assert await reader.readexactly(len(OK)) == OK
+        answer = await rig.talk(b"")
+        assert statuses(answer) == [503]
+        assert b"Retry-After: 5\r\n" in answer
+        assert b"Connection: close\r\n" in answer
+        for _, writer in held:
+            reset(writer)
+        await until(lambda: not rig.edge.visitors)
+        assert statuses(await rig.talk(GET, eof=True)) == [200]
