@@ -217,7 +217,7 @@ class TunnelChannel:
             self._sink.pause_writing()
 
     def write_eof(self) -> None:
-        if self._state in (_State.OPENING, _State.OPEN) and not self._eof_after_flush:
+        if self._state in (_State.OPENING, _State.OPEN) and not self._eof_after_flush and not self._close_after_flush:
             self._eof_after_flush = True
             self.flush()
 
@@ -234,6 +234,7 @@ class TunnelChannel:
 
     def abort(self) -> None:
         self._sink = None
+        self._close_after_flush = True
         if self._state is _State.OPENING:
             self._state = _State.ABANDONED
             self._drop_queue()
@@ -267,8 +268,12 @@ class TunnelChannel:
 
     @property
     def sendable(self) -> bool:
-        """Whether there is data that the peer's window would take."""
-        return bool(self._queue) and self._state is _State.OPEN and self._peer_window > 0
+        """Whether there is something to send that the peer would take: an end of file or a close needs no window."""
+        if self._state is not _State.OPEN:
+            return False
+        if self._queue:
+            return self._peer_window > 0
+        return (self._eof_after_flush and not self._sent_eof) or (self._close_after_flush and not self._sent_close)
 
     def send_one(self) -> bool:
         """Send one packet, and whatever closes the stream behind the last. True if more data can follow."""
@@ -291,7 +296,7 @@ class TunnelChannel:
                 self._sink_paused = False
                 self._sink.resume_writing()
         if not self._queue:
-            if self._eof_after_flush and not self._sent_eof:
+            if self._eof_after_flush and not self._sent_eof and not self._sent_close:
                 self._sent_eof = True
                 self._connection.send_packet(MSG_CHANNEL_EOF, UInt32(self._peer_number))
             if self._close_after_flush:

@@ -54,9 +54,9 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
 def _duplicate(wanted: Wanted, port: int) -> str:
     """Stock ssh finds the local target by what it asked for, so two equal requests both reach the first target."""
     better = {
-        Kind.HTTP: f"-R one:{port}:… -R two:{port}:…",
-        Kind.ALIAS: f"-R {wanted.name}:{port}:… once",
-    }.get(wanted.kind, "-R 0:… -R 0:…")
+        Kind.HTTP: f"-R one:{port}:... -R two:{port}:...",
+        Kind.ALIAS: f"-R {wanted.name}:{port}:... once",
+    }.get(wanted.kind, "-R 0:... -R 0:...")
     return f"ssh would send both -R {port} to the first target: write {better}"
 
 
