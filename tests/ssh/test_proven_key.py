@@ -1,0 +1,84 @@
+"""Identity is bound to the key that has signed, whatever keys were asked about before (the CVE-2024-45337 trap)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+from asyncssh.constants import MSG_USERAUTH_REQUEST
+from asyncssh.packet import Boolean, String
+
+from gateway_process import Gateway
+from ssh_command import fingerprint
+
+
+async def whoami(gateway: Gateway, *, ask: list[Path], sign: Path, between: Path | None = None) -> dict[str, object]:
+    """Ask about the keys in `ask`, sign with `sign`; between the two ask about `between` too, without waiting."""
+
+    class Client(asyncssh.SSHClient):
+        def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+            self._connection = conn
+
+        def public_key_auth_requested(self) -> Any:
+            if between is not None:
+                public = asyncssh.read_public_key(between.with_suffix(".pub"))
+                self._connection.send_packet(
+                    MSG_USERAUTH_REQUEST, String(b"dev"), String(b"ssh-connection"), String(b"publickey"), Boolean(False),
+                    String(b"ssh-ed25519"), String(public.public_data),
+                )  # fmt: skip
+            return str(order.pop(0)) if order else None
+
+    order = [*ask, sign]
+    async with asyncssh.connect(
+        "127.0.0.1",
+        gateway.ports.ssh,
+        username="dev",
+        client_factory=Client,
+        known_hosts=None,
+        config=None,
+        agent_path=None,
+    ) as connection:
+        done = await connection.run("whoami --output json")
+        found: dict[str, object] = json.loads(str(done.stdout))
+        return found
+
+
+async def test_the_key_that_signed_is_the_identity(gateway: Gateway, key: Path) -> None:
+    assert (await whoami(gateway, ask=[], sign=key))["key"] == fingerprint(key)
+
+
+async def test_a_key_that_was_only_asked_about_is_not(gateway: Gateway, new_key: Callable[[], Path]) -> None:
+    victim, own = new_key(), new_key()
+    try:
+        seen = (await whoami(gateway, ask=[], sign=own, between=victim))["key"]
+    except asyncssh.Error:
+        return  # the gateway may also end a client that asks out of turn
+    assert seen == fingerprint(own)
+
+
+async def test_a_key_with_a_wrong_signature_is_not(gateway: Gateway, new_key: Callable[[], Path]) -> None:
+    """The public half of one key with the private half of another."""
+    victim, own = new_key(), new_key()
+    (forged,) = asyncssh.load_keypairs([str(own)])
+    forged.public_data = asyncssh.read_public_key(str(victim.with_suffix(".pub"))).public_data
+    with pytest.raises(asyncssh.PermissionDenied):
+        await asyncssh.connect(
+            "127.0.0.1", gateway.ports.ssh, username="dev", client_keys=[forged], known_hosts=None, config=None,
+            agent_path=None, kbdint_auth=False,
+        )  # fmt: skip
+
+
+async def test_a_key_in_the_file_lets_in_only_whoever_holds_it(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path]
+) -> None:
+    known, stranger = new_key(), new_key()
+    gateway = start_gateway(access={"mode": "keys", "keys": [known.with_suffix(".pub")]})
+    with pytest.raises(asyncssh.Error):
+        await whoami(gateway, ask=[], sign=stranger, between=known)
+    with pytest.raises(asyncssh.Error):
+        await whoami(gateway, ask=[], sign=stranger)
+    assert (await whoami(gateway, ask=[stranger], sign=known))["key"] == fingerprint(known)

@@ -1,0 +1,411 @@
+"""`TunnelChannel` as a play: what the peer sends on one side, what goes out and what the sink is told on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
+from asyncssh.misc import ChannelOpenError, ProtocolError
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
+
+from ferry import limits
+from ferry.ssh.channel import TunnelChannel
+from ferry.ssh.hardening import HardenedConnection
+from ferry.streams import OpenFailure
+
+OURS, THEIRS = 7, 99
+NAMES = {
+    MSG_CHANNEL_OPEN: "open", MSG_CHANNEL_DATA: "data", MSG_CHANNEL_EOF: "eof", MSG_CHANNEL_CLOSE: "close",
+    MSG_CHANNEL_WINDOW_ADJUST: "adjust", MSG_CHANNEL_FAILURE: "failure",
+}  # fmt: skip
+
+
+class Wire:
+    """Stands for the connection: packets that go out are noted, nothing else happens."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[object, ...]] = []
+        self.channels: dict[int, TunnelChannel] = {}
+        self.turns: list[TunnelChannel] = []
+        self.may_send = True
+
+    def add_channel(self, channel: TunnelChannel) -> int:
+        self.channels[OURS] = channel
+        return OURS
+
+    def remove_channel(self, number: int) -> None:
+        del self.channels[number]
+
+    def await_turn(self, channel: TunnelChannel) -> None:
+        channel.waiting = True
+        self.turns.append(channel)
+
+    def send_packet(self, message: int, *parts: bytes) -> None:
+        packet = SSHPacket(b"".join(bytes(part) for part in parts))
+        if message == MSG_CHANNEL_OPEN:
+            self.sent.append(("open", packet.get_string()))
+            return
+        assert packet.get_uint32() == THEIRS
+        if message == MSG_CHANNEL_DATA:
+            self.sent.append(("data", packet.get_string()))
+        elif message == MSG_CHANNEL_WINDOW_ADJUST:
+            self.sent.append(("adjust", packet.get_uint32()))
+        else:
+            self.sent.append((NAMES[message],))
+        packet.check_end()
+
+    def send_data(self, number: int, data: bytes) -> None:
+        """The lean way for data."""
+        self.send_packet(MSG_CHANNEL_DATA, UInt32(number), String(data))
+
+    def send_channel_open_confirmation(self, number: int, *_: object) -> None:
+        self.sent.append(("confirmed", number))
+
+    def send_channel_open_failure(self, number: int, code: int, reason: str, _lang: str) -> None:
+        self.sent.append(("refused", number, code, reason))
+
+    def out(self) -> list[tuple[object, ...]]:
+        """What went out since the last call."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class Told:
+    """A sink, and the channel's owner: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+        self.then: Callable[[], object] | None = None
+        """Done each time something is heard."""
+
+    def __getattr__(self, name: str) -> Any:
+        def note(*arguments: object, **named: object) -> None:
+            values = [a for a in (*arguments, *named.values()) if not isinstance(a, TunnelChannel)]
+            self.heard.append((name, *values) if values else name)
+            if self.then is not None:
+                self.then()
+
+        return note
+
+    def news(self) -> list[object]:
+        heard, self.heard = self.heard, []
+        return heard
+
+
+class Play:
+    """One channel with its wire, its sink and its owner."""
+
+    def __init__(self) -> None:
+        self.wire, self.sink, self.owner = Wire(), Told(), Told()
+        self.channel = TunnelChannel(cast(HardenedConnection, self.wire), cast(Any, self.sink), cast(Any, self.owner))
+
+    def asked(self) -> Play:
+        self.channel.request_open(b"forwarded-tcpip", String(b"localhost"), UInt32(80))
+        assert self.wire.out() == [("open", b"forwarded-tcpip")]
+        return self
+
+    def opened(self, window: int = 1_000_000, packet: int = 32_768) -> Play:
+        self.asked().channel.process_open_confirmation(THEIRS, window, packet, SSHPacket(b""))
+        assert self.sink.news() == ["stream_opened"]
+        assert self.owner.news() == [("channel_answered", True)]
+        return self
+
+    def peer(self, message: int, *parts: bytes) -> None:
+        self.channel.process_packet(message, 0, SSHPacket(b"".join(parts)))
+
+    def peer_data(self, data: bytes) -> None:
+        self.peer(MSG_CHANNEL_DATA, String(data))
+
+    @property
+    def gone(self) -> bool:
+        return not self.wire.channels
+
+
+# --- opening
+
+
+def test_what_is_written_while_it_opens_goes_out_once_it_is_open() -> None:
+    play = Play().asked()
+    play.channel.write(b"one")
+    play.channel.write(b"two")
+    play.channel.write_eof()
+    assert play.wire.out() == []
+    play.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+    assert play.wire.out() == [("data", b"one"), ("data", b"two"), ("eof",)]
+
+
+def test_a_refused_open_is_told_and_leaves_nothing() -> None:
+    play = Play().asked()
+    play.channel.write(b"request")
+    play.channel.process_open_failure(2, "Connection refused", "")
+    assert play.sink.news() == [("stream_refused", OpenFailure.REFUSED)]
+    assert play.owner.news() == [("channel_answered", False), "channel_gone"]
+    assert play.gone
+    assert play.wire.out() == []
+
+
+def test_aborted_while_opening_it_closes_as_soon_as_the_peer_confirms() -> None:
+    play = Play().asked()
+    play.channel.write(b"request")
+    play.channel.abort()
+    assert not play.gone  # the number is still the peer's to answer for
+    play.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+    assert play.wire.out() == [("close",)]
+    play.peer_data(b"a server that speaks first")
+    play.peer(MSG_CHANNEL_EOF)
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.gone
+    assert play.wire.out() == []
+    assert play.sink.news() == []
+    assert play.owner.news() == [("channel_answered", True), "channel_gone"]
+
+
+def test_aborted_while_opening_and_refused_leaves_nothing() -> None:
+    play = Play().asked()
+    play.channel.abort()
+    play.channel.process_open_failure(2, "", "")
+    assert (play.gone, play.sink.news()) == (True, [])
+
+
+def test_given_up_while_opening_the_sink_hears_of_the_time_out() -> None:
+    play = Play().asked()
+    play.channel.give_up()
+    assert play.sink.news() == [("stream_refused", OpenFailure.TIMEOUT)]
+    play.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+    assert play.wire.out() == [("close",)]
+    assert play.sink.news() == []
+
+
+@pytest.mark.parametrize("again", ["process_open_confirmation", "process_open_failure"])
+def test_an_open_is_answered_once(again: str) -> None:
+    play = Play().opened()
+    arguments = (THEIRS, 1, 1, SSHPacket(b"")) if again.endswith("confirmation") else (1, "", "")
+    with pytest.raises(ProtocolError):
+        getattr(play.channel, again)(*arguments)
+
+
+def test_an_incoming_open_is_accepted_or_rejected_once() -> None:
+    for accepted in (True, False):
+        wire = Wire()
+        channel = TunnelChannel(cast(HardenedConnection, wire), None)
+        channel.process_open(THEIRS, 1000, 1000, None)
+        if accepted:
+            channel.accept(cast(Any, Told()))
+            channel.reject(ChannelOpenError(2, "late"))
+            assert wire.out() == [("confirmed", THEIRS)]
+        else:
+            channel.reject(ChannelOpenError(2, "no"))
+            channel.accept(cast(Any, Told()))
+            assert wire.out() == [("refused", THEIRS, 2, "no")]
+            assert not wire.channels
+
+
+# --- sending
+
+
+def test_the_peers_window_and_packet_size_are_kept() -> None:
+    play = Play().opened(window=10, packet=4)
+    play.channel.write(b"abcdefghijklmnop")
+    assert play.wire.out() == [("data", b"abcd"), ("data", b"efgh"), ("data", b"ij")]
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(3))
+    assert play.wire.out() == [("data", b"klm")]
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
+    assert play.wire.out() == [("data", b"nop")]
+
+
+def test_a_peer_without_window_pauses_the_sink_and_a_window_resumes_it() -> None:
+    play = Play().opened(window=0)
+    while not play.sink.heard:
+        play.channel.write(bytes(32_768))
+    assert play.sink.news() == ["pause_writing"]
+    assert play.wire.out() == []
+    queued = 9 * 32_768  # the first past HIGH_WATER_BYTES
+    assert queued - 32_768 <= limits.HIGH_WATER_BYTES < queued
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(queued - limits.LOW_WATER_BYTES - 1))
+    assert play.sink.news() == []
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(1))
+    assert play.sink.news() == ["resume_writing"]
+
+
+def test_a_full_socket_stops_it_and_it_takes_its_turn_later() -> None:
+    play = Play().opened()
+    play.wire.may_send = False
+    play.channel.write(b"later")
+    play.channel.write(b"still later")
+    assert play.wire.out() == []
+    assert play.wire.turns == [play.channel]  # once, not twice
+    play.wire.may_send = True
+    assert play.channel.send_one()
+    assert not play.channel.send_one()
+    assert play.wire.out() == [("data", b"later"), ("data", b"still later")]
+
+
+def test_end_of_file_and_close_wait_for_what_was_written() -> None:
+    play = Play().opened(window=2)
+    play.channel.write(b"abcd")
+    play.channel.write_eof()
+    play.channel.close()
+    play.channel.write(b"dropped")
+    assert play.wire.out() == [("data", b"ab")]
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(10))
+    assert play.wire.out() == [("data", b"cd"), ("eof",), ("close",)]
+    assert not play.gone
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.sink.news() == [("stream_lost", None)]
+    assert play.gone
+    assert play.wire.out() == []
+
+
+def test_an_abort_drops_what_waits_and_is_silent() -> None:
+    play = Play().opened(window=2)
+    play.channel.write(b"abcd")
+    play.channel.abort()
+    assert play.wire.out() == [("data", b"ab"), ("close",)]
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(10))
+    play.peer_data(b"ignored")
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert (play.wire.out(), play.sink.news(), play.gone) == ([], [], True)
+
+
+@pytest.mark.parametrize("ends", [["write_eof"], ["close"], ["write_eof", "close"]])
+def test_an_end_that_finds_the_socket_full_takes_its_turn_too(ends: list[str]) -> None:
+    play = Play().opened()
+    play.wire.may_send = False
+    for end in ends:
+        getattr(play.channel, end)()
+    assert play.wire.turns == [play.channel]
+    play.wire.may_send = True
+    play.channel.send_one()
+    assert play.wire.out() == [("eof",) if end == "write_eof" else ("close",) for end in ends]
+
+
+def test_after_an_abort_nothing_more_goes_out() -> None:
+    play = Play().opened()
+    play.channel.abort()
+    assert play.wire.out() == [("close",)]
+    play.channel.write(b"late")
+    play.channel.write_eof()
+    play.channel.close()
+    play.channel.abort()
+    assert play.wire.out() == []
+
+
+def test_a_window_past_its_largest_size_is_a_fault() -> None:
+    play = Play().opened(window=0xFFFFFFFF)
+    with pytest.raises(ProtocolError, match="Window overflow"):
+        play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(1))
+
+
+# --- receiving
+
+
+def test_data_and_end_of_file_reach_the_sink_in_order() -> None:
+    play = Play().opened()
+    play.peer_data(b"one")
+    play.peer_data(b"")
+    play.peer(MSG_CHANNEL_EOF)
+    assert play.sink.news() == [("data_received", b"one"), "eof_received"]
+    play.channel.write(b"half-closed: writing goes on")
+    assert play.wire.out() == [("data", b"half-closed: writing goes on")]
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.wire.out() == [("close",)]
+    assert play.sink.news() == [("stream_lost", None)]
+    assert play.gone
+
+
+def test_window_is_given_back_only_for_what_the_sink_has_taken() -> None:
+    play = Play().opened()
+    half = limits.CHANNEL_WINDOW_BYTES // 2
+    play.channel.pause_reading()
+    for _ in range(2):
+        play.peer_data(bytes(half))
+    assert (play.sink.news(), play.wire.out()) == ([], [])
+    with pytest.raises(ProtocolError, match="beyond the window"):
+        play.peer_data(b"x")
+    play.channel.resume_reading()
+    assert [len(news[1]) for news in cast(Any, play.sink.news())] == [half, half]
+    assert play.wire.out() == [("adjust", half), ("adjust", half)]
+    play.peer_data(b"x")
+
+
+def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:
+    play = Play().opened()
+    play.channel.pause_reading()
+    for word in (b"one", b"two", b"three"):
+        play.peer_data(word)
+    play.peer(MSG_CHANNEL_EOF)
+    play.sink.then = play.channel.pause_reading
+    for word in (b"one", b"two", b"three"):
+        play.channel.resume_reading()
+        assert play.sink.news() == [("data_received", word)]
+    play.channel.resume_reading()
+    assert play.sink.news() == ["eof_received"]
+
+
+def test_a_close_delivers_what_was_held_back() -> None:
+    play = Play().opened()
+    play.channel.pause_reading()
+    play.peer_data(b"held")
+    play.peer(MSG_CHANNEL_EOF)
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.sink.news() == [("data_received", b"held"), "eof_received", ("stream_lost", None)]
+
+
+def test_extended_data_counts_against_the_window_and_is_dropped() -> None:
+    play = Play().opened()
+    for _ in range(limits.CHANNEL_WINDOW_BYTES // 32_768 * 3):
+        play.peer(MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(bytes(32_768)))
+    assert play.sink.news() == []
+    assert {news[0] for news in play.wire.out()} == {"adjust"}
+
+
+def test_a_request_is_refused_when_an_answer_is_wanted() -> None:
+    play = Play().opened()
+    play.peer(MSG_CHANNEL_REQUEST, String(b"env"), Boolean(False))
+    assert play.wire.out() == []
+    play.peer(MSG_CHANNEL_REQUEST, String(b"env"), Boolean(True))
+    assert play.wire.out() == [("failure",)]
+
+
+def test_data_before_the_open_is_confirmed_is_a_fault() -> None:
+    with pytest.raises(ProtocolError):
+        Play().asked().peer_data(b"early")
+
+
+# --- the end of the connection
+
+
+def test_a_lost_connection_is_told_to_open_and_opening_streams() -> None:
+    error = ConnectionResetError()
+    play = Play().opened()
+    play.channel.process_connection_close(error)
+    assert play.sink.news() == [("stream_lost", error)]
+    play = Play().asked()
+    play.channel.process_connection_close(None)
+    assert play.sink.news() == [("stream_refused", OpenFailure.GONE)]
+    assert play.gone
+
+
+def test_a_lost_connection_is_never_a_clean_end() -> None:
+    play = Play().opened()
+    play.channel.process_connection_close(None)
+    ((_, error),) = cast(Any, play.sink.news())
+    assert isinstance(error, ConnectionResetError)
+
+
+def test_a_cut_is_told_to_the_sink_and_closes_the_channel() -> None:
+    play = Play().opened()
+    play.channel.cut(error := ConnectionResetError("the tunnel was closed"))
+    assert play.sink.news() == [("stream_lost", error)]
+    assert play.wire.out() == [("close",)]
