@@ -1,12 +1,13 @@
 # The work is done by the scripts; each can be run by hand.
 .POSIX:
-.PHONY: help setup run test lint docs install clean
+.PHONY: help setup run test lint bench docs install clean
 
 help:
 	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
 	@echo "make setup    the set-up alone"
 	@echo "make test     install what the tests need, then lint and test"
 	@echo "make lint     ruff, mypy --strict, import-linter"
+	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 25 minutes; scripts/bench --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
 	@echo "make clean    remove the virtual environment and caches; state (ferry-data) stays"
@@ -24,6 +25,9 @@ test:
 lint:
 	@scripts/setup dev
 	@scripts/lint
+
+bench:
+	@scripts/bench
 
 docs:
 	@scripts/setup

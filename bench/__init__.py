@@ -1,0 +1,1 @@
+"""Reproducible comparisons with other systems: `make bench`. docs/performance.md says what is measured and how."""

@@ -1,0 +1,122 @@
+"""`python -m bench`: rounds in which every system is measured beside the others, then tables of medians and ratios.
+
+A round goes through all measures; within a measure the systems follow each other directly (A B C, A B C, …), each in a
+fresh process. The machine's speed drifts by a factor of two within an hour, so only what ran side by side is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import machine
+from .keys import Keys
+from .options import Options, parse
+from .origin import serving
+from .processes import BenchError, free_ports
+from .results_table import Results, Sample, tables
+from .rows import Row
+from .setting import MIB, Setting
+from .systems import System
+from .targets import target_table
+
+KEYS = 1100  # more than any measure has clients
+_FOLDER = Path(__file__).with_name("results")
+
+
+def main() -> int:
+    """Run what the command line asks for. Exit code 1 if something could not be measured."""
+    options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: every `with` cleans up
+    machine.allow_many_files()
+    present = [system for system in options.systems if not system.missing]
+    absent = [f"{system.name}: {system.missing}" for system in options.systems if system.missing]
+    for line in absent:
+        _say(f"left out: {line}")
+    facts = machine.facts() | {"systems": "; ".join(system.version() for system in present)}
+    folder = _working_folder(options.effort.bulk_bytes)
+    results = Results(rounds=options.rounds)
+    try:
+        _measure_all(folder, options, present, results)
+    except KeyboardInterrupt:
+        _say("interrupted: what follows is not a whole run")
+        results.faults.append("the run was interrupted")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    text = _report(options, facts, absent, results)
+    print(text)
+    _write(options, facts, results, text)
+    return 1 if results.faults else 0
+
+
+def _measure_all(folder: Path, options: Options, systems: list[System], results: Results) -> None:
+    keys = Keys.make(folder / "keys", KEYS)
+    with serving(folder, next(free_ports()), bulk_bytes=options.effort.bulk_bytes) as origin:
+        setting = Setting(folder, keys, origin, options.effort)
+        for number in range(1, options.rounds + 1):
+            for row in options.rows:
+                for system in systems:
+                    if row.concerns(system):
+                        label = f"round {number}/{options.rounds}  {row.name}  {system.name}"
+                        results.add(row, system.name, _measure(setting, row, system, label, results))
+
+
+def _measure(setting: Setting, row: Row, system: System, label: str, results: Results) -> Sample | None:
+    began = time.monotonic()
+    try:
+        sample = row.measure(setting, system)
+    except BenchError as error:
+        _say(f"{label}: {error}")
+        results.faults.append(f"{label}: {error}")
+        return None
+    shown = "  ".join(f"{key} {value:,.2f}" for key, value in sample.items())
+    _say(f"{label}: {shown}  ({time.monotonic() - began:.0f} s)")
+    return sample
+
+
+def _report(options: Options, facts: dict[str, str], absent: list[str], results: Results) -> str:
+    about = "\n".join(f"* {name}: {value}" for name, value in facts.items())
+    kind = "" if options.whole else " (quick or partial: to see that all works, not to be quoted)"
+    rounds = f"Medians of {options.rounds} interleaved rounds{kind}; everything on loopback of one machine."
+    parts = [f"# Ferry beside others, {facts['date'][:10]}", about, rounds, tables(results)]
+    if targets := target_table(results):
+        parts.append(f"## Ratios and targets\n\nThe ratio is taken within each round.\n\n{targets}")
+    if absent:
+        parts.append("## Left out\n\n" + "\n".join(f"* {line}" for line in absent))
+    if results.faults:
+        parts.append("## Could not be measured\n\n" + "\n".join(f"* {line.splitlines()[0]}" for line in results.faults))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _write(options: Options, facts: dict[str, str], results: Results, text: str) -> None:
+    path = options.out
+    if path is None:
+        if not options.whole or "the run was interrupted" in results.faults:
+            return
+        path = _FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine.short_name()}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(path.name + ".md").write_text(text)
+    found = {"facts": facts, "rounds": results.rounds, "faults": results.faults, "samples": results.samples}
+    path.with_name(path.name + ".json").write_text(json.dumps(found, indent=1) + "\n")
+    _say(f"written to {path}.md and .json")
+
+
+def _working_folder(bulk_bytes: int) -> Path:
+    """In memory where there is room for what is uploaded, so that no disk is measured."""
+    memory = Path("/dev/shm")
+    room = memory.is_dir() and shutil.disk_usage(memory).free > 3 * bulk_bytes + 200 * MIB
+    return Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=memory if room else None))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

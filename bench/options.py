@@ -1,0 +1,73 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .rows import ROWS, Row
+from .setting import QUICK, Effort
+from .systems import System, all_systems
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A run, as asked for."""
+
+    rows: tuple[Row, ...]
+    systems: tuple[System, ...]
+    rounds: int
+    effort: Effort
+    quick: bool
+    out: Path | None
+    """Where results go, without suffix; None: printed only."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the figures are fit to be kept."""
+        return not self.quick and len(self.rows) == len(ROWS) and len(self.systems) == len(all_systems())
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line; ends the program with a usage text where it makes no sense."""
+    systems = {_word(system): system for system in all_systems()}
+    rows = {row.name: row for row in ROWS}
+    parser = argparse.ArgumentParser(
+        prog="make bench, or scripts/bench",
+        description="Compare Ferry with other systems, in interleaved rounds on this machine. FERRY_BENCH_PEERS names the folder with their programs.",
+        epilog="A whole run is written to bench/results/; a quick or partial one is printed only, unless --out is given.",
+    )
+    parser.add_argument("--quick", action="store_true", help="short and small, one round: to see that all works")
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often everything is measured (default {ROUNDS}; 1 with --quick)"
+    )
+    parser.add_argument("--only", metavar="ROW,…", help=f"measure these alone: {', '.join(rows)}")
+    parser.add_argument("--systems", metavar="NAME,…", help=f"these alone: {', '.join(systems)}")
+    parser.add_argument("--out", type=Path, help="write the results to OUT.md and OUT.json")
+    given = parser.parse_args(arguments)
+    if given.rounds is not None and not 1 <= given.rounds <= 20:
+        parser.error("--rounds is 1 to 20")
+
+    def chosen(what: str, text: str | None, known: Sequence[str]) -> list[str]:
+        words = [word for word in (text or "").split(",") if word] or list(known)
+        if unknown := [word for word in words if word not in known]:
+            parser.error(f"--{what}: there is no {unknown[0]!r}; there are {', '.join(known)}")
+        return [word for word in known if word in words]
+
+    return Options(
+        rows=tuple(rows[name] for name in chosen("only", given.only, list(rows))),
+        systems=tuple(systems[name] for name in chosen("systems", given.systems, list(systems))),
+        rounds=given.rounds or (1 if given.quick else ROUNDS),
+        effort=QUICK if given.quick else Effort(),
+        quick=given.quick,
+        out=given.out,
+    )
+
+
+def _word(system: System) -> str:
+    """`Ferry, TCP port` as one word."""
+    return type(system).__name__.lower()

@@ -1,0 +1,85 @@
+"""Medians over the rounds, as tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .rows import ROWS, Figure, Row
+
+Sample = dict[str, float]
+
+
+@dataclass
+class Results:
+    """What was measured: for each row and system one sample a round, None where it could not be made."""
+
+    rounds: int = 0
+    samples: dict[str, dict[str, list[Sample | None]]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, system: str, sample: Sample | None) -> None:
+        self.samples.setdefault(row.name, {}).setdefault(system, []).append(sample)
+
+    def values(self, row: str, system: str, key: str) -> list[float | None]:
+        """One figure of every round."""
+        found = self.samples.get(row, {}).get(system, [])
+        return [sample.get(key) if sample else None for sample in found]
+
+    def median(self, row: str, system: str, key: str) -> float | None:
+        known = [value for value in self.values(row, system, key) if value is not None]
+        return statistics.median(known) if known else None
+
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("HTTP, requests", ("kept", "differing", "new")),
+    ("HTTP, time and volume", ("steady", "bulk")),
+    ("Tunnels", ("idle", "start", "storm", "comeback")),
+    ("A plain TCP port, aes128-gcm", ("tcp-kept", "tcp-new", "tcp-steady", "tcp-bulk")),
+)
+
+
+def tables(results: Results) -> str:
+    """All groups that have something, as Markdown."""
+    rows = {row.name: row for row in ROWS}
+    parts = []
+    for title, names in GROUPS:
+        measured = [rows[name] for name in names if results.samples.get(name)]
+        if measured:
+            notes = "\n".join(f"* {row.name}: {row.title}" for row in measured)
+            parts.append(f"## {title}\n\n{notes}\n\n{_table(results, measured)}")
+    return "\n\n".join(parts)
+
+
+def _table(results: Results, rows: Sequence[Row]) -> str:
+    systems: dict[str, None] = {}  # in the order of the first round
+    for row in rows:
+        systems |= dict.fromkeys(results.samples[row.name])
+    columns = [(row, figure) for row in rows for figure in row.figures]
+    head = ["system", *(f"{row.name}: {figure.title}" for row, figure in columns)]
+    lines = [[system, *(_cell(results, row, system, figure) for row, figure in columns)] for system in systems]
+    return markdown(head, lines)
+
+
+def _cell(results: Results, row: Row, system: str, figure: Figure) -> str:
+    if system not in results.samples[row.name]:
+        return ""
+    value = results.median(row.name, system, figure.key)
+    if value is None:
+        failed = any(sample is None for sample in results.samples[row.name][system])
+        return "failed" if failed else ""
+    return f"{value:,.{figure.digits}f}"
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table whose columns line up, so that it reads well in a terminal too."""
+    cells = [list(head), *map(list, lines)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+
+    def drawn(line: Sequence[str]) -> str:
+        first, *others = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        return "| " + " | ".join([first, *(cell.strip().rjust(len(cell)) for cell in others)]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([drawn(cells[0]), rule, *map(drawn, cells[1:])])

@@ -1,0 +1,19 @@
+"""The measures, one module each. `ROWS` has them in the order in which a round makes them."""
+
+from __future__ import annotations
+
+from . import bulk, comeback, idle, requests, start, storm
+from .row import Figure, Row
+
+ROWS: tuple[Row, ...] = (
+    *requests.ROWS,
+    bulk.ROW,
+    idle.ROW,
+    start.ROW,
+    storm.ROW,
+    comeback.ROW,
+    *requests.TCP_ROWS,
+    bulk.TCP_ROW,
+)
+
+__all__ = ["ROWS", "Figure", "Row"]

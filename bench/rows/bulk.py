@@ -1,0 +1,56 @@
+"""One large file down and up through the tunnel by curl, and what the gateway holds afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.processes import BenchError, pss_bytes, run
+from bench.setting import Setting, Site
+from bench.systems import System
+
+from .row import Figure, Row, by_name, by_port
+
+LONGEST_SECONDS = 120.0
+
+_FIGURES = (
+    Figure("down", "down MB/s", more_is_better=True),
+    Figure("down_cpu", "CPU s/GB", 2),
+    Figure("up", "up MB/s", more_is_better=True),
+    Figure("up_cpu", "CPU s/GB", 2),
+    Figure("pss", "PSS after, MB"),
+)
+
+
+def _measure(setting: Setting, system: System) -> dict[str, float]:
+    size = setting.effort.bulk_bytes
+    with setting.site(system) as site:
+        found = {}
+        found["down"], found["down_cpu"] = _transfer(setting, site, ["-o", "/dev/null", f"{site.url}bulk"], size)
+        upload: list[str | Path] = ["-T", setting.origin.bulk, "-H", "Expect:", "-o", "/dev/null"]
+        found["up"], found["up_cpu"] = _transfer(setting, site, [*upload, f"{site.url}uploads/one"], size)
+        setting.origin.forget_uploads()
+        if site.gateway:
+            found["pss"] = pss_bytes(site.gateway.pid) / 1e6
+        else:
+            del found["down_cpu"], found["up_cpu"]
+    return found
+
+
+def _transfer(setting: Setting, site: Site, what: list[str | Path], size: int) -> tuple[float, float]:
+    """MB/s, and the gateway's CPU seconds for 10^9 bytes."""
+    before = site.cpu()
+    command: list[str | Path] = ["curl", "-sS", "--fail", "-H", f"Host: {site.host}"]
+    shown = "%{http_code} %{size_download} %{size_upload} %{time_total}"
+    out = run([*command, "-w", shown, *what], setting.folder, seconds=LONGEST_SECONDS)
+    code, down, up, seconds = out.split()
+    if not code.startswith("2") or max(int(down), int(up)) != size:
+        raise BenchError(f"curl moved {down} bytes down and {up} up of {size}, status {code}")
+    return size / 1e6 / float(seconds), (site.cpu() - before) * 1e9 / size
+
+
+def row(name: str, title: str, *, tcp: bool) -> Row:
+    return Row(name, title, _FIGURES, by_port if tcp else by_name, _measure)
+
+
+ROW = row("bulk", "HTTP: one large file by curl", tcp=False)
+TCP_ROW = row("tcp-bulk", "TCP port, aes128-gcm: one large file by curl", tcp=True)

@@ -1,0 +1,71 @@
+"""Requests per second on kept and on new connections, and how long an answer takes at a steady 1,000 a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from bench.farmhand import HOME
+from bench.load import DIFFERING, figures
+from bench.processes import run
+from bench.setting import Setting
+from bench.systems import System
+
+from .row import Figure, Row, by_name, by_port
+
+KEPT = 64  # connections
+NEW = 16
+RATE = 1000  # requests a second
+_RATE = (
+    Figure("rate", "req/s", more_is_better=True),
+    Figure("cpu", "µs CPU a request"),
+    Figure("errors", "errors %", 1),
+)
+
+
+def _kept(setting: Setting, system: System) -> dict[str, float]:
+    with setting.site(system) as site:
+        return figures(setting, site, KEPT)
+
+
+def _differing(setting: Setting, system: System) -> dict[str, float]:
+    with setting.site(system) as site:
+        return figures(setting, site, KEPT, script=DIFFERING)
+
+
+def _new(setting: Setting, system: System) -> dict[str, float]:
+    with setting.site(system) as site:
+        return figures(setting, site, NEW, close=True)
+
+
+def _steady(setting: Setting, system: System) -> dict[str, float]:
+    seconds = setting.effort.open_loop_seconds
+    with setting.site(system) as site:
+        command = [sys.executable, "-m", "bench.openloop", str(site.port), site.host, str(RATE), str(seconds)]
+        found: dict[str, float] = json.loads(run(command, HOME, seconds=seconds + 20))
+    return found
+
+
+_TIMES = (Figure("p50", "p50 ms", 2), Figure("p99", "p99 ms", 2), Figure("errors", "errors %", 1))
+_Measure = Callable[[Setting, System], dict[str, float]]
+_ALL: tuple[tuple[str, str, tuple[Figure, ...], _Measure], ...] = (
+    ("kept", f"keep-alive, {KEPT} connections", _RATE, _kept),
+    ("differing", f"keep-alive, {KEPT} connections, a browser's head with a field that differs", _RATE, _differing),
+    ("new", f"a new connection per request, {NEW} at once", _RATE, _new),
+    ("steady", f"open loop, {RATE:,} requests/s", _TIMES, _steady),
+)
+
+
+def _rows(concerns: Callable[[System], bool], prefix: str, title: str, leave_out: str = "") -> tuple[Row, ...]:
+    row = partial(Row, concerns=concerns)
+    return tuple(
+        row(name=prefix + name, title=title + text, figures=shown, measure=measure)
+        for name, text, shown, measure in _ALL
+        if name != leave_out
+    )
+
+
+ROWS = _rows(by_name, "", "HTTP: ")
+TCP_ROWS = _rows(by_port, "tcp-", "TCP port, aes128-gcm: ", leave_out="differing")
