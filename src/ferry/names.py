@@ -101,26 +101,31 @@ def parse_label(text: str, what: str = "name") -> str:
     Raises InvalidInput naming the first character that is wrong and what is allowed. Punycode (`xn--`) is refused:
     it lets one name pass for another.
     """
-    label = text.lower()
+    label = _lower(text)
     if not label:
         raise InvalidInput(f"the {what} is empty: use letters, digits and hyphens")
     if len(label) > LABEL_MAX:
         raise InvalidInput(f"the {what} has {len(label)} characters: {LABEL_MAX} are allowed")
     if label.startswith("xn--"):
-        raise InvalidInput(f"{what} {printable(text)!r} is punycode, which can imitate another name: use plain letters")
+        raise InvalidInput(f"{what} '{printable(text)}' is punycode, which can imitate another name: use plain letters")
     if not _LABEL.fullmatch(label):
         bad = next((c for c in label if not (c.isascii() and (c.isalnum() or c == "-"))), "-")
         where = "at its start or end" if bad == "-" else "in it"
         raise InvalidInput(
-            f"{what} {printable(text)!r} has {printable(bad)!r} {where}: "
+            f"{what} '{printable(text)}' has '{printable(bad)}' {where}: "
             "use letters, digits and hyphens, with a letter or digit first and last"
         )
     return label
 
 
+def _lower(text: str) -> str:
+    """Lower case, for ASCII only: elsewhere letters turn into others (U+212A, the Kelvin sign, into `k`)."""
+    return text.lower() if text.isascii() else text
+
+
 def parse_hostname(text: str) -> str:
     """A dotted hostname in lower case, without a final dot. Raises InvalidInput as `parse_label` does."""
-    host = text.lower().removesuffix(".")
+    host = _lower(text).removesuffix(".")
     if len(host) > HOSTNAME_MAX:
         raise InvalidInput(f"the hostname has {len(host)} characters: {HOSTNAME_MAX} are allowed")
     for label in host.split("."):

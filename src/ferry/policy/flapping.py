@@ -31,4 +31,4 @@ class FlapGuard:
         times = [t for t in self._takeovers.get(address, ()) if now - t < FLAP_SECONDS]
         if len(times) < FLAP_TAKEOVERS:
             return 0.0
-        return times[-1] + FLAP_SECONDS - now
+        return times[-1] - now + FLAP_SECONDS

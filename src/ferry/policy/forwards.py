@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ferry.errors import Refused
-from ferry.names import Address, Identity, Kind
+from ferry.errors import InvalidInput, Refused
+from ferry.names import Address, Identity, Kind, parse_label
 from ferry.protocol.forward_spec import Wanted
 
 from .derived import derived_labels, derived_ports
 from .grants import Grant, grant_listen
-
-_NO_LABEL = re.compile(r"[^a-z0-9-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +128,11 @@ def ours_to_choose(
 
 def login_name_address(user: str, rules: ForwardRules) -> Address | None:
     """The web address that a login name would stand for, if it can be one."""
-    label = user.lower()
-    if not label or len(label) > 63 or _NO_LABEL.search(label) or label in rules.reserved_names:
+    try:
+        label = parse_label(user)
+    except InvalidInput:
         return None
-    return Address(Kind.HTTP, f"{label}.{rules.domain}")
+    return None if label in rules.reserved_names else Address(Kind.HTTP, f"{label}.{rules.domain}")
 
 
 def listen_grant(address: Address, identity: Identity) -> Grant:

@@ -22,7 +22,7 @@ from ferry.errors import InvalidInput
 from ferry.names import Kind, parse_label, printable
 
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL = frozenset({"localhost", "localhost.", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,8 @@ def _label(text: str, port: int, web: Web) -> str:
             f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:... "
             f"for {printable(first) or 'NAME'}.{web.domain}"
         )
+    if bare == "localhost":
+        raise InvalidInput(f"localhost is what ssh sends when no name is typed: write -R NAME:{port}:... with another")
     return parse_label(bare)
 
 

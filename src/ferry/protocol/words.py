@@ -44,7 +44,7 @@ def parse_words(text: str) -> Words:
         if word == "--output" or word.startswith("--output="):
             value = word.partition("=")[2] or next(words, "")
             if value not in ("json", "text"):
-                raise InvalidInput(f"--output {printable(value)!r} is unknown: write --output json or --output text")
+                raise InvalidInput(f"--output '{printable(value)}' is unknown: write --output json or --output text")
             json = value == "json"
         else:
             rest.append(word)
@@ -58,7 +58,7 @@ def parse_words(text: str) -> Words:
             raise InvalidInput("release takes one name: write release NAME (`names` lists yours)")
         return Words(command, arguments[0], json)
     if arguments:
-        raise InvalidInput(f"{command} takes no argument, but {printable(arguments[0])!r} follows it: leave it out")
+        raise InvalidInput(f"{command} takes no argument, but '{printable(arguments[0])}' follows it: leave it out")
     return Words(command, None, json)
 
 
@@ -66,4 +66,4 @@ def unknown_word(word: str) -> str:
     """The sentence for a word that Ferry does not know."""
     near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else "`ssh gw help` lists what is known; there is no shell here"
-    return f"unknown word {printable(word, 60)!r}: {hint}"
+    return f"unknown word '{printable(word, 60)}': {hint}"

@@ -1,0 +1,138 @@
+"""Who may publish and visit what, and under which addresses."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from ferry.errors import LocalProtocolError, Refused
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.policy.forwards import (
+    ForwardRules,
+    Span,
+    check_counts,
+    listen_grant,
+    login_name_address,
+    ours_to_choose,
+    requested,
+)
+from ferry.policy.grants import Action, Grant
+from ferry.policy.visits import alias_visit, owner_visit, public_visit
+from ferry.protocol.forward_spec import Wanted
+
+LOOPBACK, PUBLIC = Span(21000, 22999, loopback=True), Span(30000, 39999, loopback=False)
+RULES = ForwardRules(
+    domain="example.com", reserved_names=frozenset({"admin"}), spans=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
+    rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None, forwards_per_connection=3,
+    forwards_per_identity=5,
+)  # fmt: skip
+ALICE = Identity(IdentityId("alice"), "alice", Fingerprint("SHA256:a"))
+BOB = Identity(IdentityId("bob"), None, Fingerprint("SHA256:b"))
+NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
+BLOG = Address(Kind.HTTP, "blog.example.com")
+LAPTOP = Address(Kind.ALIAS, "laptop", 22)
+
+
+def refusal_of(wanted: Wanted, rules: ForwardRules = RULES, identity: Identity = ALICE) -> Refused:
+    with pytest.raises(Refused) as caught:
+        requested(wanted, rules, identity)
+    return caught.value
+
+
+def test_what_is_asked_for_by_name_or_number() -> None:
+    assert requested(Wanted(Kind.HTTP, "blog", 0), RULES, ALICE) == BLOG
+    assert requested(Wanted(Kind.ALIAS, "laptop", 22), RULES, ALICE) == LAPTOP
+    assert requested(Wanted(Kind.TCP, None, 30042), RULES, NOBODY) == Address(Kind.TCP, "", 30042)
+    assert requested(Wanted(Kind.HTTP, None, 0), RULES, ALICE) is None
+    assert requested(Wanted(Kind.TCP, None, 0), RULES, ALICE) is None
+
+
+def test_refusals_name_the_fix() -> None:
+    assert refusal_of(Wanted(Kind.HTTP, "admin", 0)).code == "reserved_name"
+    assert refusal_of(Wanted(Kind.ALIAS, "admin", 22)).code == "reserved_name"
+    assert refusal_of(Wanted(Kind.ALIAS, "laptop", 22), identity=NOBODY).code == "needs_key"
+    outside = refusal_of(Wanted(Kind.TCP, None, 22))
+    assert outside.code == "port_outside"
+    assert "21000 to 22999 and 30000 to 39999" in outside.public
+    assert "-R NAME:22:... for a private alias" in outside.public
+    assert refusal_of(Wanted(Kind.TCP, None, 0), replace(RULES, allocate_from=None)).code == "no_ports"
+    assert "(none)" in refusal_of(Wanted(Kind.TCP, None, 5000), replace(RULES, spans=())).public
+
+
+@pytest.mark.parametrize(("connection", "identity", "code"), [(3, 3, "connection_limit"), (0, 5, "identity_limit")])
+def test_counts(connection: int, identity: int, code: str) -> None:
+    with pytest.raises(Refused) as caught:
+        check_counts(RULES, on_connection=connection, of_identity=identity)
+    assert caught.value.code == code
+    check_counts(RULES, on_connection=min(connection, 2), of_identity=identity - 1)
+
+
+def test_our_choice_begins_with_what_was_given_before_and_repeats_nothing() -> None:
+    had = [BLOG, LAPTOP, Address(Kind.TCP, "", 30042)]
+    web = list(ours_to_choose(Wanted(Kind.HTTP, None, 0), RULES, ALICE, b"secret", had))
+    assert web[0] == BLOG
+    assert len(web) == len(set(web)) > 50
+    assert all(address.kind is Kind.HTTP and address.name.endswith(".example.com") for address in web)
+    ports = list(ours_to_choose(Wanted(Kind.TCP, None, 0), RULES, ALICE, b"secret", had))
+    assert ports[0].port == 30042
+    assert len(ports) == len(set(ports)) > 50
+    assert all(address.port in PUBLIC for address in ports)
+
+
+def test_a_port_of_a_range_that_is_no_longer_allocated_from_is_not_given_again() -> None:
+    old = Address(Kind.TCP, "", 21005)
+    assert old not in ours_to_choose(Wanted(Kind.TCP, None, 0), RULES, ALICE, b"secret", [old])
+
+
+def test_our_choice_depends_on_the_identity_and_the_secret_alone() -> None:
+    def first(identity: Identity, secret: bytes) -> Address:
+        return next(ours_to_choose(Wanted(Kind.HTTP, None, 0), RULES, identity, secret, []))
+
+    assert (
+        first(ALICE, b"s") == first(ALICE, b"s") == first(replace(ALICE, fingerprint=Fingerprint("SHA256:new")), b"s")
+    )
+    assert len({first(ALICE, b"s"), first(BOB, b"s"), first(ALICE, b"t")}) == 3
+
+
+@pytest.mark.parametrize(("user", "host"), [("blog", "blog.example.com"), ("Blog", "blog.example.com"), ("admin", None),
+                                            ("my.blog", None), ("", None), ("x" * 64, None), ("-blog", None), ("blog-", None),
+                                            ("xn--bcher-kva", None)])  # fmt: skip
+def test_a_login_name_that_can_be_a_name(user: str, host: str | None) -> None:
+    address = login_name_address(user, RULES)
+    assert (address.name if address else None) == host
+
+
+def test_the_public_visits_everything_but_aliases() -> None:
+    for address in (BLOG, Address(Kind.TCP, "", 30042), Address(Kind.TLS, "blog.example.com")):
+        public_visit(address).require(Action.VISIT, address)
+    with pytest.raises(Refused):
+        public_visit(LAPTOP)
+
+
+def test_an_alias_is_its_own_identitys_alone() -> None:
+    alias_visit(LAPTOP, ALICE, ALICE.id).require(Action.VISIT, LAPTOP)
+    for visitor, owner in ((BOB, ALICE.id), (NOBODY, ALICE.id), (NOBODY, NOBODY.id)):
+        with pytest.raises(Refused) as caught:
+            alias_visit(LAPTOP, visitor, owner)
+        assert str(owner) not in caught.value.public  # whose it is, or that it is, stays in the log
+        assert str(owner) in caught.value.detail
+
+
+def test_a_grant_is_good_for_one_action_at_one_address() -> None:
+    grants = [public_visit(BLOG), listen_grant(BLOG, ALICE), owner_visit(LAPTOP, ALICE)]
+    for grant, action, address in itertools.product(grants, Action, (BLOG, LAPTOP)):
+        if (grant.action, grant.address) == (action, address):
+            grant.require(action, address)
+        else:
+            with pytest.raises(LocalProtocolError):
+                grant.require(action, address)
+
+
+def test_a_grant_cannot_be_made_or_changed_elsewhere() -> None:
+    with pytest.raises(LocalProtocolError):
+        Grant(Action.VISIT, LAPTOP, None, object())
+    grant = public_visit(BLOG)
+    with pytest.raises(AttributeError):
+        grant.address = LAPTOP  # type: ignore[misc]  # that it cannot be is the point

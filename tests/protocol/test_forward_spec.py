@@ -1,0 +1,114 @@
+"""The grammar of `-R`: what each form means, and that no bytes at all can surprise it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ferry.errors import InvalidInput
+from ferry.names import Kind, parse_label
+from ferry.protocol.forward_spec import Wanted, Web, parse_forward
+
+WEB = Web("gw.example.com", frozenset({80, 8080}), frozenset({443, 8443}))
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True).filter(
+    lambda text: not text.startswith("xn--")
+)
+NAME = LABEL.filter(lambda text: text != "localhost" and not text.isdecimal())
+PORT = st.integers(1, 65535)
+WEB_PORT = st.sampled_from(sorted(WEB.http_ports | WEB.https_ports))
+OTHER_PORT = PORT.filter(lambda port: port not in WEB.http_ports | WEB.https_ports)
+LOCAL = [b"localhost", b"LOCALHOST", b"127.0.0.1", b"::1", b"[::1]", b"127.8.8.8"]
+WIDE = [b"", b"*", b"0.0.0.0", b"::", b"[::]", b"192.0.2.7", b"2001:db8::1"]
+
+
+@given(host=st.sampled_from(LOCAL + WIDE), port=WEB_PORT)
+def test_a_bind_address_with_a_web_port_is_a_name_of_our_choice(host: bytes, port: int) -> None:
+    assert parse_forward(host, port, WEB) == Wanted(Kind.HTTP, None, 0, tls_upstream=port in WEB.https_ports)
+
+
+@given(host=st.sampled_from(LOCAL + WIDE), port=OTHER_PORT | st.just(0))
+def test_a_bind_address_with_another_port_is_that_port(host: bytes, port: int) -> None:
+    assert parse_forward(host, port, WEB) == Wanted(Kind.TCP, None, port, wide=host in WIDE)
+
+
+@given(name=NAME, port=WEB_PORT, spelling=st.sampled_from(["{}", "{}.", "{}.gw.example.com", "{}.GW.example.com."]))
+def test_a_name_with_a_web_port_in_each_spelling(name: str, port: int, spelling: str) -> None:
+    for text in (spelling.format(name), spelling.format(name).upper()):
+        assert parse_forward(text.encode(), port, WEB) == Wanted(
+            Kind.HTTP, name, 0, tls_upstream=port in WEB.https_ports
+        )
+
+
+@given(name=NAME, port=OTHER_PORT)
+def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
+    assert parse_forward(name.encode(), port, WEB) == Wanted(Kind.ALIAS, name, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "says"),
+    [
+        (
+            "blog",
+            0,
+            "write -R blog:80:... for a web address, -R blog:22:... for a private alias, or -R 0:... for a port",
+        ),
+        ("me:pw@blog", 80, "write -R blog:80:..."),
+        ("blog/a/b", 80, "write -R blog:80:..."),
+        ("/", 80, "write -R NAME:80:..."),
+        ("*.blog", 443, "write -R blog:443:..."),
+        ("gw.example.com", 80, "gw.example.com is the gateway itself: write -R NAME:80:..."),
+        ("blog.example.org", 80, "write -R blog:80:... for blog.gw.example.com"),
+        ("a.b.gw.example.com", 80, "write -R a:80:... for a.gw.example.com"),
+        ("bücher", 80, "is not plain ASCII"),
+        ("my_blog", 80, "'_' in it"),
+        ("-blog", 80, "'-' at its start or end"),
+        ("xn--bcher-kva", 80, "punycode"),
+        ("localhost.gw.example.com", 80, "write -R NAME:80:... with another"),
+        ("b" * 64, 80, "64 characters: 63 are allowed"),
+        ("b" * 513, 80, "513 bytes: 512 are allowed"),
+        ("blog", 65536, "port 65536 does not exist"),
+        ("\x1b[2J", 80, "'\\x1b'"),
+    ],
+)
+def test_what_cannot_be_understood_says_what_to_write(host: str, port: int, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_forward(host.encode(), port, WEB)
+    assert says in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def understood(host: bytes, port: int) -> Wanted | str:
+    try:
+        return parse_forward(host, port, WEB)
+    except InvalidInput as error:
+        return str(error)
+
+
+@given(host=st.binary(max_size=600) | st.text(max_size=80).map(str.encode), port=st.integers(0, 0xFFFFFFFF))
+@example(b"[", 80)
+@example(b"%", 22)
+@example(b"fe80::1%eth0", 22)
+@example(b"::ffff:127.0.0.1", 80)
+@example(b".gw.example.com", 80)
+@example(b"localhost.", 22)
+@example(b"localhost.gw.example.com", 22)
+def test_any_request_is_understood_or_refused_with_a_printable_reason(host: bytes, port: int) -> None:
+    wanted = understood(host, port)
+    if isinstance(wanted, str):
+        assert wanted.replace("…", "").isascii()
+        assert wanted.isprintable()
+        return
+    assert 0 <= wanted.port <= 65535
+    if wanted.kind is Kind.TCP:
+        assert wanted.name is None
+    elif wanted.kind is Kind.ALIAS:
+        assert wanted.name is not None
+        assert wanted.port == port > 0
+    else:
+        assert wanted.kind is Kind.HTTP
+        assert wanted.port == 0
+        assert port in WEB.http_ports | WEB.https_ports
+    if wanted.name is not None:
+        assert parse_label(wanted.name) == wanted.name  # a DNS label, which is its own canonical form
+        assert parse_forward(wanted.name.encode(), port, WEB) == wanted

@@ -1,0 +1,66 @@
+"""What follows the host."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.errors import InvalidInput
+from ferry.protocol.words import COMMANDS, Words, parse_words
+
+OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output text --output json"]
+
+
+@pytest.mark.parametrize("output", OUTPUT)
+@pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c != "release")])
+def test_each_command_with_output_before_and_after(command: str | None, output: str) -> None:
+    for text in (f"{command or ''} {output}", f"{output} {command or ''}"):
+        assert parse_words(text) == Words(command, None, json=bool(output))
+
+
+def test_release_takes_one_name() -> None:
+    assert parse_words("release blog") == Words("release", "blog")
+    for text in ("release", "release a b"):
+        with pytest.raises(InvalidInput, match="write release NAME"):
+            parse_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("auth=me:secret", "unknown word 'auth=me:secret'"),
+        ("whoam", "did you mean whoami?"),
+        ("sh -c id", "there is no shell here"),
+        ("--output yaml", "write --output json or --output text"),
+        ("--output", "write --output json or --output text"),
+        ("ls -la", "ls takes no argument, but '-la' follows it"),
+        ("LS", "unknown word 'LS'"),
+        ("\x1b[2J", "unknown word '\\x1b[2J'"),
+    ],
+)
+def test_what_is_not_known_refuses_everything(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(text)
+    assert says in str(caught.value)
+
+
+def understood(text: str) -> Words | str:
+    try:
+        return parse_words(text)
+    except InvalidInput as error:
+        return str(error)
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from([*COMMANDS, "--", "--output", "json", "x=y"])).map(shlex.join))
+def test_any_line_is_understood_whole_or_refused(text: str) -> None:
+    words = understood(text)
+    if isinstance(words, str):
+        assert words.replace("…", "").isascii()
+        assert words.isprintable()
+        return
+    known = {*COMMANDS, "--", "--output", "--output=json", "--output=text", "json", "text", words.argument}
+    assert set(text.split()) <= known
+    assert words.command is None or words.command in COMMANDS
