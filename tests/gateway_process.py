@@ -19,8 +19,8 @@ from ferry_command import PROGRAM, clean_environment
 from ssh_command import StockSsh
 
 DOMAIN = "localhost"
-_BLOCK = 50  # ports per gateway; below the range that the kernel gives to outgoing connections
-_BLOCKS = range(10_000, 30_000, _BLOCK)
+_BLOCK = 120  # ports per gateway; below the range that the kernel gives to outgoing connections
+_BLOCKS = range(10_000, 29_800, _BLOCK)
 
 
 @dataclass(slots=True)
@@ -70,11 +70,17 @@ class PortBlock:
 
     @property
     def loopback(self) -> range:
-        return range(self.base + 10, self.base + 20)
+        return range(self.base + 10, self.base + 40)
 
     @property
     def public(self) -> range:
-        return range(self.base + 20, self.base + 50)
+        """Where `-R 0:...` is allocated."""
+        return range(self.base + 40, self.base + 80)
+
+    @property
+    def chosen(self) -> range:
+        """More public ports, of which none is allocated."""
+        return range(self.base + 80, self.base + 120)
 
 
 @dataclass
@@ -88,6 +94,11 @@ class Gateway:
     top: dict[str, object] = field(default_factory=dict)
     """Keys of the configuration's top level."""
     child: Child | None = None
+
+    def __post_init__(self) -> None:
+        self.loopback_ports = iter(self.ports.loopback)
+        """Ports that no test has asked for yet."""
+        self.public_ports = iter(self.ports.chosen)
 
     @property
     def state(self) -> Path:
@@ -111,6 +122,7 @@ class Gateway:
                 "ranges": [
                     {"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"},
                     {"first": ports.public[0], "last": ports.public[-1], "listen": "public"},
+                    {"first": ports.chosen[0], "last": ports.chosen[-1], "listen": "public"},
                 ],
                 "public_addresses": ["127.0.0.1"],
             },

@@ -38,5 +38,5 @@ def visit(
     connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=SECONDS)
     with closing(connection):
         connection.request(method, path, body, {"Host": f"{name}.{DOMAIN}:{gateway.ports.http}", **(fields or {})})
-        answer = connection.getresponse()
-        return Page(answer.status, answer.read(), {key.lower(): value for key, value in answer.getheaders()})
+        with closing(connection.getresponse()) as answer:
+            return Page(answer.status, answer.read(), {key.lower(): value for key, value in answer.getheaders()})

@@ -104,7 +104,7 @@ def test_all_kinds_in_one_command_and_control_commands_leave_the_others(
     gateway: Gateway, ssh: StockSsh, lines: LineService, name: str, tmp_path: Path
 ) -> None:
     control = ("-S", str(tmp_path / "c"))
-    port, local = gateway.ports.public[-1], f"localhost:{lines.port}"
+    port, local = next(gateway.public_ports), f"localhost:{lines.port}"
     with ssh.start(
         *(
             "-M",

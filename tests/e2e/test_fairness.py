@@ -22,7 +22,7 @@ async def test_at_most_256_kib_of_a_bulk_stream_precede_a_small_one(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path]
 ) -> None:
     gateway = start_gateway()
-    bulk_port, small_port = gateway.ports.loopback[3], gateway.ports.loopback[4]
+    bulk_port, small_port = next(gateway.loopback_ports), next(gateway.loopback_ports)
     async with greedy(gateway, new_key(), bulk_port, small_port, receive_buffer=RECEIVE_BUFFER) as client:
         bulk, small = Swallow(BULK), Swallow(1)
         client.targets = {bulk_port: bulk, small_port: small}

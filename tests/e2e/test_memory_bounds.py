@@ -23,7 +23,7 @@ async def test_memory_is_bounded_and_every_byte_arrives(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], how: str
 ) -> None:
     gateway = start_gateway()
-    port = gateway.ports.loopback[1]
+    port = next(gateway.loopback_ports)
     async with greedy(gateway, new_key(), port) as client:
         target = client.targets[port] = Swallow(4)
         async with pouring(port, b"warm"):
@@ -55,7 +55,7 @@ async def test_memory_is_bounded_and_every_byte_arrives(
 async def test_a_rekey_every_few_megabytes_in_both_directions_keeps_every_byte(
     gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
-    port = gateway.ports.loopback[2]
+    port = next(gateway.loopback_ports)
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     target = server.sockets[0].getsockname()[1]
     ssh = gateway.ssh(tmp_path, new_key())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,12 @@ ANSWER = b"HELLO\nbye\n"
 
 @pytest.fixture
 def public(gateway: Gateway) -> int:
-    return random.choice(gateway.ports.public)
+    return next(gateway.public_ports)
 
 
 @pytest.fixture
 def loopback(gateway: Gateway) -> int:
-    return random.choice(gateway.ports.loopback)
+    return next(gateway.loopback_ports)
 
 
 def test_an_allocated_port_is_returned_and_stays_the_same(gateway: Gateway, ssh: StockSsh, lines: LineService) -> None:
