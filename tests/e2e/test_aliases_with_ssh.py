@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,10 +48,13 @@ def test_a_machine_is_reached_through_its_alias_with_j(ssh: StockSsh, machine: M
     with ssh.start("-R", f"{name}:22:localhost:{machine.port}") as child:
         child.line(f"^Forwarding private alias {name}:22$")
         child.line(rf"ssh -J localhost:{ssh.port} user@{name}$")
-        # as `-J`, with this test's options for the first hop too
-        jump = shlex.join([*ssh.command(user="jumper"), "-W", "%h:%p"]).replace("'%h:%p'", "%h:%p")
+        config = ssh.folder / "config"
+        config.write_text(
+            f"IdentityFile {ssh.key}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
+            f"UserKnownHostsFile {ssh.folder}/known_hosts\nHost gw\nHostName 127.0.0.1\nPort {ssh.port}\n"
+        )
         ended = run(
-            ["ssh", *ssh.options, "-o", f"ProxyCommand={jump}", f"{machine.user}@{name}", "echo here is $((20+1))"],
+            ["ssh", "-F", str(config), "-J", "gw", f"{machine.user}@{name}", "echo here is $((20+1))"],
             folder=ssh.folder,
         )
         assert (ended.code, ended.out) == (0, "here is 21\n"), ended.err
