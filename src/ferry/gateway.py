@@ -323,7 +323,11 @@ async def _reloads(
                     raise StartupError(f"{field} cannot change while the gateway runs: restart it")
             services = services_of(config)
             certificates.use_folder(config.https.certificates)
-            await listening.use(config, front)
+            try:
+                await listening.use(config, front)
+            except FerryError:
+                certificates.use_folder(view.config.https.certificates)
+                raise
         except FerryError as error:
             report("config.rejected", error=str(error))
         else:

@@ -197,6 +197,9 @@ class SshFront:
         if held:
             services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.identity))
             tunnel.client.tell(f"{tunnel.address} is now reserved for you", event="reserved")
+        else:
+            why = "you, or your network today, have as many names as allowed"
+            tunnel.client.tell(f"{tunnel.address} is not reserved for you: {why}", event="not_reserved")
 
     # --- the end
 

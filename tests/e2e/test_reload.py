@@ -1,0 +1,89 @@
+"""SIGHUP: the new is built beside the old and swapped; whatever is wrong with the new leaves the old running."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway_process import Gateway
+from origin_server import Origin
+from web_client import visit
+
+
+def reload(gateway: Gateway, outcome: str) -> dict[str, object]:
+    """Write the configuration as `settings` says by now, and see what the gateway says of it."""
+    seen = gateway.log_lines
+    gateway.write_config()
+    gateway.running.signal(signal.SIGHUP)
+    return gateway.event(rf'"config\.{outcome}"', after=seen)
+
+
+def test_a_listener_moves_and_tunnels_stay(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    with gateway.ssh(tmp_path, new_key()).start("-R", f"moves:80:localhost:{origin.port}") as child:
+        child.line("http://moves.localhost")
+        old = gateway.ports.http
+        gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
+        reload(gateway, "reloaded")
+        with socket.socket() as sock:
+            assert sock.connect_ex(("127.0.0.1", old)) != 0
+        with socket.create_connection(("127.0.0.1", gateway.ports.outside), timeout=10) as visitor:
+            visitor.sendall(b"GET / HTTP/1.0\r\nHost: moves.localhost\r\n\r\n")
+            assert visitor.recv(100).startswith(b"HTTP/1.1 200")
+        assert child.running
+
+
+def test_new_limits_hold_for_new_connections(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    gateway.settings["limits"] = {"forwards_per_connection": 1}
+    reload(gateway, "reloaded")
+    ssh = gateway.ssh(tmp_path, new_key())
+    with ssh.start("-R", f"one:80:localhost:{origin.port}", "-R", f"two:80:localhost:{origin.port}") as child:
+        child.line("which is the limit")
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "why"),
+    [
+        ("http", {"lissten": "127.0.0.1:1"}, "did you mean http.listen"),
+        ("access", {"mode": "keys", "keys": ["/nowhere/keys"]}, "/nowhere/keys does not exist"),
+        ("https", {"certificates": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_what_is_wrong_leaves_the_old_running(
+    start_gateway: Callable[..., Gateway],
+    new_key: Callable[[], Path],
+    origin: Origin,
+    tmp_path: Path,
+    table: str,
+    value: dict[str, object],
+    why: str,
+) -> None:
+    gateway = start_gateway()
+    with gateway.ssh(tmp_path, new_key()).start("-R", f"stays:80:localhost:{origin.port}") as child:
+        child.line("http://stays.localhost")
+        gateway.settings[table] = gateway.settings.get(table, {}) | value
+        assert why in str(reload(gateway, "rejected")["error"])
+        assert visit(gateway, "stays").status == 200
+
+
+def test_an_address_that_is_taken_leaves_all_listeners_as_they_were(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    with (
+        socket.create_server(("127.0.0.1", gateway.ports.outside)),
+        gateway.ssh(tmp_path, new_key()).start("-R", f"kept:80:localhost:{origin.port}") as child,
+    ):
+        child.line("http://kept.localhost")
+        gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
+        assert "is in use" in str(reload(gateway, "rejected")["error"])
+        assert visit(gateway, "kept").status == 200
