@@ -7,11 +7,9 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import h11
+from typing import Any
 
 from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import SystemClock
@@ -20,6 +18,7 @@ from ferry.edge.http.state import Bounds
 from ferry.registry.routes import Routes
 
 HOST = "a.localhost"
+OTHER = "b.localhost"
 GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
 CLOSING = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -55,6 +54,11 @@ class Rig:
         writer.close()
         return answer
 
+    def forget_streams(self) -> None:
+        """Close those that rest in pools."""
+        for pool in self.edge._state.pools:
+            pool.close_idle()
+
     async def visit(self) -> None:
         """Until the tunnel has been told of another visit."""
         async with asyncio.timeout(5):
@@ -67,14 +71,17 @@ async def running_edge(
     target: int,
     *,
     host: str = HOST,
+    also: Sequence[str] = (),
     bounds: Bounds | None = None,
     tls: ssl.SSLContext | None = None,
     tls_upstream: bool = False,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
-    """`target` is the service's port on 127.0.0.1."""
+    """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
     routes, tunnel = Routes(), TcpTunnel(host, ("127.0.0.1", target), tls_upstream=tls_upstream)
-    routes.add(tunnel)
+    tunnels = [tunnel, *(TcpTunnel(name, ("127.0.0.1", target)) for name in also)]
+    for each in tunnels:
+        routes.add(each)
     reports: list[tuple[str, dict[str, object]]] = []
 
     async def known(name: str) -> bool:
@@ -101,11 +108,13 @@ async def running_edge(
     finally:
         server.close()
         edge.close()
-        for stream in list(tunnel.streams):
-            stream.abort()
+        for each in tunnels:
+            for stream in list(each.streams):
+                stream.abort()
         for writer in rig.writers:
             await gone(writer)
-        await tunnel.quiet()
+        for each in tunnels:
+            await each.quiet()
 
 
 async def gone(writer: asyncio.StreamWriter) -> None:
@@ -161,47 +170,6 @@ def answering(*answers: bytes, close: bool = False) -> Handler:
                 return
 
     return handle
-
-
-@dataclass
-class Seen:
-    """One request as an independent parser understood it."""
-
-    head: bytes
-    body: bytes = b""
-
-
-class H11Service(asyncio.Protocol):
-    """Reads requests with h11, which is not the parser we use, and records each of them."""
-
-    def __init__(self, seen: list[Seen], errors: list[str]) -> None:
-        self.seen = seen
-        self.errors = errors
-        self.h11 = h11.Connection(h11.SERVER)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self.h11.receive_data(data)
-            while (event := self.h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-                self.take(event)
-        except h11.RemoteProtocolError as error:
-            self.errors.append(str(error))
-            self.transport.close()
-
-    def take(self, event: object) -> None:
-        if isinstance(event, h11.Request):
-            fields = b"".join(b"%b: %b\r\n" % pair for pair in event.headers.raw_items())
-            self.seen.append(
-                Seen(b"%b %b HTTP/%b\r\n%b\r\n" % (event.method, event.target, event.http_version, fields))
-            )
-        elif isinstance(event, h11.Data):
-            self.seen[-1].body += bytes(event.data)
-        elif isinstance(event, h11.EndOfMessage):
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            self.h11 = h11.Connection(h11.SERVER)
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.http_origins import accepting
 from edge.http_rig import Rig, free_port, running_edge
 
 CONFIG = """
@@ -49,18 +50,6 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     finally:
         nginx.terminate()
         await nginx.wait()
-
-
-async def accepting(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
 
 
 async def curl(rig: Rig, *arguments: str) -> str:

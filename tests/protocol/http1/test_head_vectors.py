@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,7 @@ from ferry.protocol.http1.octets import head_length
 from ferry.protocol.http1.request import parse_request
 from ferry.protocol.http1.response import parse_response
 from ferry.protocol.http1.serialize import request_head
-
-VECTORS = Path(__file__).parents[2] / "vectors" / "http1"
-
-
-def cases(name: str) -> list[Any]:
-    rows = tomllib.loads((VECTORS / name).read_text())["case"]
-    assert len({row["name"] for row in rows}) == len(rows)
-    return [pytest.param(row, id=row["name"]) for row in rows if not row.get("edge_only")]
+from vectors.http1.table import Request, requests, rows_of
 
 
 def read(data: bytes) -> bytes:
@@ -29,18 +20,17 @@ def read(data: bytes) -> bytes:
     return request_head(parse_request(data[:end], most_fields=100), b"")
 
 
-@pytest.mark.parametrize("case", cases("requests.toml"))
-def test_request(case: dict[str, Any]) -> None:
-    data = case["send"].encode("latin-1")
-    if "status" in case:
+@pytest.mark.parametrize("case", [case for case in requests() if not case.edge_only], ids=str)
+def test_request(case: Request) -> None:
+    if case.status:
         with pytest.raises(RemoteProtocolError) as refused:
-            read(data)
-        assert refused.value.status == case["status"]
+            read(case.send)
+        assert refused.value.status == case.status
     else:
-        assert read(data) == case["sees"].encode("latin-1")
+        assert read(case.send) == case.sees
 
 
-@pytest.mark.parametrize("case", cases("responses.toml"))
+@pytest.mark.parametrize("case", rows_of("responses.toml"), ids=lambda case: case["name"])
 def test_response(case: dict[str, Any]) -> None:
     data, method = case["send"].encode("latin-1"), case.get("method", "GET").encode()
     if case.get("refused"):

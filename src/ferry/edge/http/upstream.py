@@ -17,7 +17,7 @@ from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import CHUNKED, Framing
 from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import RequestHead
-from ferry.protocol.http1.response import ResponseHead, parse_response
+from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_response
 from ferry.protocol.http1.serialize import interim_head, response_head
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure, Stream
@@ -250,6 +250,7 @@ class Upstream:
             while True:
                 end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.RESPONSE_HEAD_BYTES)
                 if not end:
+                    check_beginning(buffer)
                     self._buffer = buffer
                     return
                 head, buffer = (buffer, b"") if end == len(buffer) else (buffer[:end], buffer[end:])

@@ -89,6 +89,8 @@ class ChunkedDecoder:
                     else "the trailer section is too long",
                     status=400 if self._state is _State.SIZE else 431,
                 )
+            if b"\r" in self._line[:-1]:
+                raise RemoteProtocolError("a line of the chunked coding holds a bare CR")
             return len(data)
         line = self._line + data[at:end] if self._line else data[at:end]
         self._line = b""

@@ -30,6 +30,7 @@ _KEEP, _HOST, _CONNECTION, _LENGTH, _CODING = Rule.KEEP, Rule.HOST, Rule.CONNECT
 _UPGRADE, _EXPECT, _AUTHENTICATION = Rule.UPGRADE, Rule.EXPECT, Rule.AUTHENTICATION
 # RFC 9112 §3: method SP request-target SP HTTP-version. Stricter: no other whitespace is taken for SP.
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]++) ([!\"$-~]++) HTTP/1\.([01])\r\n")
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")  # RFC 9112 §2.3
 _NEVER_NAMED: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
 
 
@@ -94,8 +95,7 @@ def _refuse_line(line: bytes) -> None:
     method, target, version = parts
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         # RFC 9110 §15.6.6: 505 for a major version that is not spoken. Stricter: minor versions but 0 and 1 are 400.
-        known = version.startswith(b"HTTP/") and version[5:].translate(None, b"0123456789.") == b""
-        status = 505 if known and not version.startswith(b"HTTP/1.") else 400
+        status = 505 if _VERSION.fullmatch(version) and version[5:6] != b"1" else 400
         raise RemoteProtocolError("the version is neither HTTP/1.1 nor HTTP/1.0", status=status)
     # RFC 9112 §3.2: no whitespace or control characters. Stricter: no octet above 0x7E and no fragment either.
     if not target or target.translate(None, VISIBLE) or b"#" in target:

@@ -22,6 +22,15 @@ _UPGRADE, _AUTHENTICATION = Rule.UPGRADE, Rule.AUTHENTICATION
 # RFC 9112 §4. The reason may be missing with its space, as many services send it.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) (([1-9][0-9]{2})(?: [\t -~\x80-\xff]*+)?)\r\n")
 
+_BEGINNING: Final = b"HTTP/1."
+
+
+def check_beginning(part: bytes) -> None:
+    """Refuse what can become no head, while its end is not there: the rest of something else, or another protocol,
+    whose service may wait for the client to speak first. Raises RemoteProtocolError with status 502."""
+    if not _BEGINNING.startswith(part[: len(_BEGINNING)]):
+        raise RemoteProtocolError("it does not begin with HTTP/1.", status=502)
+
 
 @dataclass(slots=True)
 class ResponseHead:
