@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from ferry.names import network_of
 
 
@@ -24,12 +22,11 @@ class Crowd:
         return len(self._counts)
 
     def enter(self, host: str) -> str | None:
-        """What to `leave` when the connection ends; None if it is one too many. `host` is a numeric address."""
-        try:
-            if ipaddress.ip_address(host).is_loopback and not self._loopback:
-                return ""
-        except ValueError:
-            return ""  # no address is known, as with a Unix socket
+        """What to `leave` when the connection ends; None if it is one too many. `host` is as `numeric_host` writes it."""
+        if not host or host == "unknown":  # as with a Unix socket
+            return ""
+        if (host == "::1" or host.startswith("127.")) and not self._loopback:
+            return ""
         network = network_of(host) if ":" in host else host
         count = self._counts.get(network, 0)
         if count >= self._most:

@@ -134,7 +134,7 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
         elif rule is _UPGRADE:
             upgrade = upgrade + b", " + value if upgrade else value
         elif rule is _EXPECT:
-            expects = _expects_continue(field, http10, fields)
+            expects = _expects_continue(field, expects, http10, fields)
         elif rule is _AUTHENTICATION:
             binds = binds_connection(value)
             fields.append(field)
@@ -206,10 +206,13 @@ def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes,
     return hosts[0], host, path
 
 
-def _expects_continue(pair: tuple[bytes, bytes], http10: bool, fields: list[tuple[bytes, bytes]]) -> bool:
-    # RFC 9110 §10.1.1: 417 for an unknown expectation; ignored in HTTP/1.0
-    if pair[1].lower() != b"100-continue":
-        raise RemoteProtocolError("the only expectation served is 100-continue", status=417)
+def _expects_continue(
+    pair: tuple[bytes, bytes], already: bool, http10: bool, fields: list[tuple[bytes, bytes]]
+) -> bool:
+    # RFC 9110 §10.1.1: 417 for an unknown expectation; ignored in HTTP/1.0. Stricter: it is a list there, but one
+    # expectation is all that is served, and services differ in what they make of two.
+    if already or pair[1].lower() != b"100-continue":
+        raise RemoteProtocolError("the only expectation served is 100-continue, once", status=417)
     if http10:
         return False
     fields.append(pair)
