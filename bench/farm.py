@@ -102,6 +102,7 @@ class Farm:
                 client_keys=[asyncssh.read_private_key(Path(spec.keys) / f"key{number}")],
                 config=None,
                 known_hosts=None,
+                server_host_key_algs=["ssh-ed25519"],  # stock ssh's choice; the library's own would be a slow RSA key
                 agent_path=None,
             )
             host, port = (f"t{number}", 80) if spec.names else ("127.0.0.1", 0)
