@@ -43,10 +43,12 @@ class Rig:
         self.writers.append(writer)
         return reader, writer
 
-    async def talk(self, data: bytes, *, eof: bool = False) -> bytes:
-        """Send, and read until the edge closes."""
+    async def talk(self, data: bytes, *, eof: bool = False, dribble: bool = False) -> bytes:
+        """Send, octet by octet if told to, and read until the edge closes."""
         reader, writer = await self.connect()
-        writer.write(data)
+        for piece in (data[at : at + 1] for at in range(len(data))) if dribble else (data,):
+            writer.write(piece)
+            await asyncio.sleep(0)  # the edge, on the same loop, gets its turn
         if eof:
             writer.write_eof()
         async with asyncio.timeout(10):

@@ -26,6 +26,8 @@ AFTER = b"GET /after HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
 OURS = re.compile(r"(?:x-forwarded-.*|forwarded)\Z")
 FORWARDING = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"]
 FRAMING = ("content-length", "transfer-encoding")
+DRIBBLED = ("nginx", "uvicorn, httptools")
+"""In front of these, requests come octet by octet: how bytes are cut must not change what they mean."""
 Behind = list[tuple[Origin, Rig]]
 
 
@@ -88,7 +90,9 @@ async def test_each_service_sees_one_request_as_meant_or_none(
 
 
 async def one(case: Request, origin: Origin, rig: Rig, number: int) -> None:
-    answer = await rig.talk(case.send + AFTER)
+    # who asks for the close and sends on all the same may get a reset
+    dribble = origin.name in DRIBBLED and b"HTTP/1.0" not in case.send
+    answer = await rig.talk(case.send + AFTER, dribble=dribble)
     # Somebody else comes next: it gets its own answer, over no stream that was in doubt.
     probe = f"/probe-{number}"
     own = await rig.talk(AFTER.replace(b"/after", probe.encode()))

@@ -187,6 +187,20 @@ async def test_answer_ended_by_close_is_whole_and_by_reset_is_cut() -> None:
             await reader.read()
 
 
+async def test_the_next_request_does_not_destroy_an_answer_after_which_we_close() -> None:
+    async def to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2**20)
+
+    async with service(to_the_end) as port, running_edge(port, bounds=QUICK) as rig:
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        await rig.visit()
+        writer.write(GET)  # it has not seen yet that this was the last answer
+        assert await reader.read() == b"x" * 2**20
+
+
 async def test_interim_responses_are_relayed_and_bounded() -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     async with service(answering(hint + hint + OK, hint * 17 + OK)) as port, running_edge(port) as rig:

@@ -150,10 +150,15 @@ class Exchange(HeadReader):
             self._keep(upstream, now)
         if not self._closing:
             self._next(now)
-        elif whole and not self.buffer:
+        elif whole and not self.buffer and (self.secure or self._asked_to_close()):
             self.shut()
         else:
             self.linger()
+
+    def _asked_to_close(self) -> bool:
+        """Then nothing more comes from the visitor. Else its next request may be on the way, and would be answered
+        by a reset that destroys this answer; but TLS has no way to close one direction (RFC 9112 §9.6, §9.8)."""
+        return self._request is not None and not self._request.keep_alive
 
     def _keep(self, upstream: Upstream, now: float) -> None:
         if self.choked:
