@@ -120,7 +120,7 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
         ('[tcp]\nranges = "1-3"', "tcp.ranges: '1-3' is not a list of ranges: write [{ first ="),
         ('domain = "a b"', "domain: hostname label 'a b' has ' ' in it"),
-        ('domain = "\\u001b[2J"', "has '\\\\x1b' in it"),
+        ('domain = "\\u001b[2J"', "has '\\x1b' in it"),
         ("state = 3", "state: 3 is not a path: write it in quotes"),
     ],
 )
