@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +134,12 @@ def test_the_visitors_address_is_told_to_the_origin(gateway: Gateway, ssh: Stock
         assert "X-Forwarded-For: 127.0.0.1\n" in head
         assert f"X-Forwarded-Host: {name}.localhost:{gateway.ports.http}\n" in head
         assert "198.51.100.1" not in head
+
+
+def test_the_bare_domain_says_what_it_is(gateway: Gateway) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Host": DOMAIN})
+        answer = connection.getresponse()
+        assert answer.status == 404
+        assert b"This is a Ferry gateway" in answer.read()

@@ -171,6 +171,9 @@ class Visitor(Upgraded):
         return True
 
     async def _explain_miss(self, host: str) -> None:
+        if host == self.edge.domain:
+            self.refuse(404, "this is a Ferry gateway: its tunnels have names below this one")
+            return
         try:
             known = await self.edge.known(host)
         except StoreUnavailable:
