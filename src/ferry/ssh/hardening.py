@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -27,9 +28,10 @@ from asyncssh.constants import (
     OPEN_RESOURCE_SHORTAGE,
 )
 from asyncssh.misc import ChannelOpenError, ProtocolError
-from asyncssh.packet import SSHPacket, String, UInt32
+from asyncssh.packet import PacketDecodeError, SSHPacket, String, UInt32
 
 from ferry import limits
+from ferry.names import printable
 from ferry.streams import Sink
 
 from .channel import ChannelOwner, TunnelChannel
@@ -230,8 +232,16 @@ class HardenedConnection(PacketConnection):
         raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_VPN)
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
-        """A bug of ours or of asyncssh's ends this connection, and no other; asyncssh would only log it for debugging."""
-        _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
+        """Something went wrong inside: it ends this connection, and no other.
+
+        Bytes that are no SSH end up here too (asyncssh decodes before it checks): those are the peer's fault, and worth
+        a line, not a traceback that a port scanner could fill the log with.
+        """
+        error = (exc_info or sys.exc_info())[1]
+        if isinstance(error, PacketDecodeError | UnicodeDecodeError):
+            _log.info("%s sent what is not SSH: %s", self._host, printable(str(error)))
+        else:
+            _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
 
     # --- asking
