@@ -19,6 +19,7 @@ from . import machine
 from .keys import Keys
 from .options import Options, parse
 from .origin import serving
+from .page import publish
 from .processes import BenchError, free_ports
 from .results_table import Results, Sample, tables
 from .rows import Row
@@ -105,6 +106,8 @@ def _write(options: Options, facts: dict[str, str], results: Results, text: str)
     found = {"facts": facts, "rounds": results.rounds, "faults": results.faults, "samples": results.samples}
     path.with_name(path.name + ".json").write_text(json.dumps(found, indent=1) + "\n")
     _say(f"written to {path}.md and .json")
+    if options.out is None:
+        publish(text, f"{path.name}.md")
 
 
 def _working_folder(bulk_bytes: int) -> Path:

@@ -20,7 +20,7 @@ import uvloop
 
 from .machine import allow_many_files
 
-AT_ONCE = 16  # log-ins under way, the first time
+AT_ONCE = 64  # log-ins under way, the first time: some systems answer slowly while they are idle
 LOGIN_SECONDS = 30.0
 FIRST_WAIT_SECONDS = (
     0.25  # back-off of a client that lost its gateway: doubled, with jitter, up to LONGEST_WAIT_SECONDS
