@@ -135,7 +135,11 @@ def _explain(failed: BindFailed, setting: str) -> str:
     endpoint, error = failed.endpoint, failed.error
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{endpoint} is in use by {port_owner(endpoint.port)}: stop it or set {setting}"
+            variable = "FERRY_" + setting.upper().replace(".", "__")
+            return (
+                f"{endpoint} is in use by {port_owner(endpoint.port)}: stop it or set {setting} "
+                f"(in the file, or {variable}=ADDRESS:PORT)"
+            )
         case errno.EACCES:
             return (
                 f"{endpoint} may not be bound by this user (ports below 1024 need CAP_NET_BIND_SERVICE): "

@@ -80,7 +80,8 @@ def _web_lines(tunnel: SshTunnel, urls: Urls) -> list[str]:
     if tunnel.tls_upstream:
         lines.append("  your local service is spoken to in TLS; its certificate is not checked")
     if tunnel.identity.anonymous:
-        lines.append("  you came without a key: the name is new each time")
+        kept = "stays yours only while you are connected" if tunnel.requested else "is new each time"
+        lines.append(f"  you came without a key: the name {kept}")
     elif not tunnel.requested:
         lines.append(f"  the name stays yours; for another: ssh -R NAME:{tunnel.bind[1]}:... {urls.gateway}")
     return lines
