@@ -144,6 +144,7 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o755)
+        typer.echo(f"made the folder {folder}: put public keys there")
 
 
 def _attempt(path: Path, action: Callable[[], object]) -> None:
