@@ -1,8 +1,8 @@
 """How every room tells what happened: one call with an event's name and its fields.
 
 `ferry.observe` turns a report into a log line, a count and an entry for `ferry events`. A reporter never blocks and
-never raises, so it may be called from the hot path. The vocabulary (fields are plain values; texts from the network
-are escaped by the observer, not by the caller):
+never raises, so it may be called from the hot path. The vocabulary (fields are plain values, or objects that never
+change and whose `str` is shown; texts from the network are escaped by the observer, not by the caller):
 
     gateway.started, gateway.draining, gateway.stopped, config.reloaded, config.rejected (error)
     handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|limit)

@@ -19,6 +19,7 @@ from .tally import Asked, Level, Tally
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "none")
+_CLASSES: Final[Mapping[object, str]] = {status: f"{status // 100}xx" for status in range(100, 600)}
 HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 
@@ -162,20 +163,17 @@ class Metrics:
         self.tunnels_opened.add(kind)
 
     def _visit(self, fields: Fields) -> None:
-        status = fields["status"]
-        key = (str(fields["kind"]), _class(status) if status else "none")
+        status, up, down = fields["status"], fields["up"], fields["down"]
+        assert isinstance(up, int) and isinstance(down, int)
+        key = (str(fields["kind"]), _CLASSES.get(status, "none"))
         requests, count = self.requests.values, self.bytes.values
         requests[key] = requests.get(key, 0) + 1
-        count["up",] += _number(fields["up"])
-        count["down",] += _number(fields["down"])
+        count["up",] += up
+        count["down",] += down
 
     def _store_failed(self, _fields: Fields) -> None:
         self.store_up.set(0)
         self.store_failures.add()
-
-
-def _class(status: object) -> str:
-    return f"{status // 100}xx" if isinstance(status, int) and 100 <= status < 600 else "none"
 
 
 def _number(value: object) -> float:

@@ -15,7 +15,7 @@ from ferry.clock import Clock
 from ferry.report import Report
 
 from .events import Event, EventRing
-from .levels import level_of, parse_level
+from .levels import LEVELS, level_of, parse_level
 from .metrics import Metrics
 from .render import human_lines, json_lines
 from .stdlib import routed
@@ -46,10 +46,7 @@ class Observer:
                 handler(fields)
             except Exception:  # a report is made on the hot path, whose work matters more than its count
                 self._failed(event)
-        self._tell(event, fields)
-
-    def _tell(self, event: str, fields: dict[str, object]) -> None:
-        level = level_of(event, fields)
+        level = LEVELS.get(event) or level_of(event, fields)
         if level >= logging.INFO:
             entry = self._events.add(self._now(), level, event, fields)
             if level >= self.level:

@@ -232,9 +232,9 @@ class Client:
         self.report(
             "visit",
             tunnel=tunnel.id,
-            address=str(tunnel.address),
-            kind=tunnel.address.kind.value,
-            peer=str(visit.visitor),
+            address=tunnel.shown_address,
+            kind=tunnel.kind,
+            peer=visit.visitor,
             method=visit.method,
             target=visit.target,
             status=visit.status,

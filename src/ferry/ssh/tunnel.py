@@ -43,6 +43,8 @@ class SshTunnel:
         self.id = tunnel_id
         self.session: SessionId = client.id
         self.address = address
+        self.kind = address.kind.value  # this and the next are in the report of every visit
+        self.shown_address = str(address)
         self.identity: Identity = client.identity
         self.generation = generation
         self.bind = bind

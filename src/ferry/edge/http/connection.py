@@ -84,8 +84,6 @@ class Connection(asyncio.Protocol):
         if peer:
             self.host = numeric_host(peer[0])
             self.peer = Endpoint(self.host, peer[1])
-        if (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.set_write_buffer_limits(high=limits.HIGH_WATER_BYTES, low=limits.LOW_WATER_BYTES)
         self.expire_in(self.edge.bounds.head_seconds)
 

@@ -88,6 +88,7 @@ class HttpEdge:
                 visitor.check_pace(now)
         for pool in list(state.pools):
             pool.expire(now)
+        state.heads.clear()
         self._timer = asyncio.get_running_loop().call_later(state.bounds.tick_seconds, self._tick)
 
     async def drain(self, seconds: float) -> None:

@@ -18,16 +18,13 @@ _HEAD = Phase.HEAD
 class HeadReader(Connection):
     """Finds the heads in `buffer` and hands them on, one at a time, while the phase is HEAD."""
 
-    __slots__ = ("_head", "_reading", "_skipped", "begun", "seen", "wire")
+    __slots__ = ("_reading", "_skipped", "begun")
 
     def __init__(self, edge: EdgeState, *, secure: bool) -> None:
         super().__init__(edge, secure=secure)
         self.begun = True  # a head's deadline runs: from the accept, later from a head's first byte
         self._reading = False
         self._skipped = False  # an empty line before the request line
-        self._head = b""  # the last head that came,
-        self.seen: RequestHead | None = None  # what it meant,
-        self.wire = b""  # and how it went on to the service, if it did
 
     @abstractmethod
     def begin(self, request: RequestHead) -> None:
@@ -70,14 +67,14 @@ class HeadReader(Connection):
         else:
             head, self.buffer = buffer[:end], buffer[end:]
         self._skipped = False
-        # Clients that poll, and programs, send the same head again and again: the same bytes have the same meaning.
-        if head == self._head:
-            assert self.seen is not None
-            self.begin(self.seen)
-            return True
-        request = parse_request(head, most_fields=bounds.head_fields)
-        if end <= limits.HEAD_REMEMBERED_BYTES:
-            self._head, self.seen, self.wire = head, request, b""
+        heads = self.edge.heads
+        request = heads.get(head)
+        if request is None:
+            request = parse_request(head, most_fields=bounds.head_fields)
+            if end <= limits.HEAD_REMEMBERED_BYTES:
+                if len(heads) >= limits.HEADS_REMEMBERED:
+                    heads.clear()
+                heads[head] = request
         self.begin(request)
         return True
 

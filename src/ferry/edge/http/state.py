@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ferry import limits
 from ferry.clock import Clock
 from ferry.names import Endpoint
+from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
 from ferry.report import Report
 
@@ -62,5 +63,8 @@ class EdgeState:
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last visitor leaves while draining."""
+    heads: dict[bytes, RequestHead] = field(default_factory=dict)
+    """What heads of the last second meant. Programs send the same one again and again, on one connection or on many,
+    and the same bytes have the same meaning. At most HEADS_REMEMBERED, of HEAD_REMEMBERED_BYTES."""
     visitors: set[Connection] = field(default_factory=set)
     pools: set[Pool] = field(default_factory=set)

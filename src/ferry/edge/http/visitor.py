@@ -49,6 +49,8 @@ class Visitor(Upgraded):
         "_port",
         "_retried",
         "_sni",
+        "_wire",
+        "_wire_of",
     )
 
     def __init__(
@@ -66,6 +68,8 @@ class Visitor(Upgraded):
         self._certificate_for = certificate_for
         self._checked = ""  # the Host that this connection's certificate was found to serve
         self._forwarding = self._forwarding_for = b""
+        self._wire_of: RequestHead | None = None  # the last request, if it was small,
+        self._wire = b""  # and how it went on to the service
         self._network = ""  # what this connection is counted for in `EdgeState.crowd`
         self._retried = False  # this request was dispatched a second time
 
@@ -191,11 +195,12 @@ class Visitor(Upgraded):
             self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
             self.refuse(503, "the tunnel has as many requests as it may have")
             return
-        data = self.wire if request is self.seen else b""
-        if not data:
+        if request is self._wire_of:
+            data = self._wire
+        else:
             data = request_head(request, self._forwarding_fields(request.authority))
-            if request is self.seen:
-                self.wire = data
+            if len(data) <= limits.HEAD_REMEMBERED_BYTES:
+                self._wire_of, self._wire = request, data
         self.phase = _ANSWER
         if request.length:
             self.phase = _BODY

@@ -14,6 +14,8 @@ _lines = b"\r\n".join
 
 def numeric_host(host: str) -> str:
     """A visitor's address as services expect it: without a zone, IPv4-mapped IPv6 as IPv4."""
+    if ":" not in host:
+        return host  # the kernel writes IPv4 in one way only
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
