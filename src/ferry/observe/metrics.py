@@ -164,7 +164,8 @@ class Metrics:
 
     def _visit(self, fields: Fields) -> None:
         status, up, down = fields["status"], fields["up"], fields["down"]
-        assert isinstance(up, int) and isinstance(down, int)
+        assert isinstance(up, int)
+        assert isinstance(down, int)
         key = (str(fields["kind"]), _CLASSES.get(status, "none"))
         requests, count = self.requests.values, self.bytes.values
         requests[key] = requests.get(key, 0) + 1
