@@ -37,7 +37,7 @@ class PacketGcm(GCMEncryption):
         """`packet` encrypted, with its tag; `header` (the length field) is only authenticated."""
         return self._aes.encrypt(self._next_iv(), packet, header)
 
-    def open(self, header: bytes, sealed: bytes) -> bytes | None:
+    def open(self, header: bytes, sealed: bytes | memoryview) -> bytes | None:
         """The packet inside `sealed` (with its tag), or None if it was tampered with."""
         try:
             return self._aes.decrypt(self._next_iv(), sealed, header)

@@ -20,6 +20,7 @@ import inspect
 import socket
 from collections import deque
 from functools import partial
+from struct import Struct
 from typing import Any, Final
 
 from asyncssh.connection import SSHServerConnection
@@ -41,12 +42,14 @@ from .channel import TunnelChannel
 from .gcm import TAG_BYTES, PacketGcm, with_one_cipher
 
 _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
-_PADDING: Final = bytes(256)
-"""Padding (RFC 4253 §6: SHOULD be random). Under AEAD nobody without the key can see or use it; random costs 1 µs."""
 _BLOCK: Final = 16
+_PADDINGS: Final = tuple(bytes(short if (short := -size % _BLOCK) >= 4 else short + _BLOCK) for size in range(_BLOCK))
+"""By the size, modulo 16, of what is padded. RFC 4253 §6: at least 4 bytes, and they SHOULD be random; but under AEAD
+nobody without the key can see or use them, and random ones cost 1 µs."""
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); Python 3.12 names it
-_DATA: Final = bytes([MSG_CHANNEL_DATA])
-_DATA_HEAD_BYTES: Final = 10  # padding length, type, channel, length of the data
+_COPIED_BYTES: Final = 4 * limits.KIB  # input up to this is cut by copying, which is quicker than a view
+_DATA_HEAD: Final = Struct(">BBII")  # padding length, type, channel, length of the data
+_DATA_HEAD_BYTES: Final = _DATA_HEAD.size
 
 
 class PacketConnection(SSHServerConnection):
@@ -61,6 +64,8 @@ class PacketConnection(SSHServerConnection):
         self._out_scheduled = False
         self._socket_full = False
         self._round: deque[TunnelChannel] = deque()
+        self._taken = 0
+        """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
         self._unmoved = (0, 0.0)
         """Bytes that waited for the socket when that last changed, and when that was."""
         self._kex_began: float | None = None
@@ -111,11 +116,13 @@ class PacketConnection(SSHServerConnection):
 
     def send_data(self, channel: int, data: bytes | memoryview) -> None:
         """Send one SSH_MSG_CHANNEL_DATA (RFC 4254 §5.2) to the peer's `channel`."""
-        number, size = channel.to_bytes(4, "big"), len(data).to_bytes(4, "big")
+        size = len(data)
         if self._seal is None or not self._may_be_lean:
-            super().send_packet(MSG_CHANNEL_DATA, number, size, bytes(data), handler=self)
+            super().send_packet(MSG_CHANNEL_DATA, UInt32(channel), UInt32(size), bytes(data), handler=self)
         else:
-            self._send_lean(b"".join((_DATA, number, size, data)))
+            padding = _PADDINGS[(_DATA_HEAD_BYTES + size) % _BLOCK]
+            head = _DATA_HEAD.pack(len(padding), MSG_CHANNEL_DATA, channel, size)
+            self._send_sealed(b"".join((head, data, padding)))
 
     @property
     def _may_be_lean(self) -> bool:
@@ -128,14 +135,15 @@ class PacketConnection(SSHServerConnection):
         )
 
     def _send_lean(self, payload: bytes) -> None:
+        padding = _PADDINGS[(1 + len(payload)) % _BLOCK]
+        self._send_sealed(b"".join((len(padding).to_bytes(1, "big"), payload, padding)))
+
+    def _send_sealed(self, packet: bytes) -> None:
+        """`packet` is what is encrypted: padding length, payload, padding (RFC 4253 §6)."""
         assert self._seal is not None
-        padding = -(1 + len(payload)) % _BLOCK
-        if padding < 4:
-            padding += _BLOCK
-        packet = b"".join((padding.to_bytes(1, "big"), payload, _PADDING[:padding]))
         size = len(packet)
         header = size.to_bytes(4, "big")
-        self._send(header)
+        self._out.append(header)
         self._send(self._seal.seal(header, packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += size
@@ -167,22 +175,51 @@ class PacketConnection(SSHServerConnection):
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         del datatype
-        self._inpbuf = self._inpbuf + data if self._inpbuf else data
-        self._recv_data()
+        if not self._inpbuf:
+            self._inpbuf = data
+            self._recv_data()
+        else:
+            self._recv_straddling(data)
         if not self._auth_complete:
             self._acknowledge_now()
 
+    def _recv_straddling(self, data: bytes) -> None:
+        """Add to a packet that has begun. Only what ends it is joined to its beginning; the rest is not moved."""
+        held, there = self._inpbuf, len(data)
+        end = there
+        if len(held) >= 4 and self._recv_cipher is not None:
+            missing = 4 + int.from_bytes(held[:4], "big") + TAG_BYTES - len(held)
+            if 0 < missing < there:
+                end = missing
+        self._inpbuf = held + data[:end]
+        self._recv_data()
+        if end == there or self._transport is None:
+            return
+        if self._inpbuf:  # something before it is being waited for
+            self._inpbuf += data[end:]
+        else:
+            self._inpbuf, self._taken = data, end
+            self._recv_data()
+
+    @property
+    def _recv_cipher(self) -> PacketGcm | None:
+        """The cipher of what comes, where the lean path may be taken."""
+        cipher = self._recv_encryption
+        if not self._auth_complete or type(cipher) is not PacketGcm:
+            return None
+        # Else an answer is being waited for, or asyncssh is within a packet.
+        return cipher if self._recv_handler == self._recv_pkthdr else None
+
     def _recv_data(self) -> None:
         """Take what is in `_inpbuf`; asyncssh's own loop until the log-in is over, and for other ciphers."""
-        if not self._auth_complete or not isinstance(self._recv_encryption, PacketGcm):
+        cipher = self._recv_cipher
+        if cipher is None:
+            self._inpbuf, self._taken = self._inpbuf[self._taken :], 0
             super()._recv_data()
             return
         self._heard = self._loop.time()
-        if self._recv_handler != self._recv_pkthdr:
-            super()._recv_data()  # an answer is being waited for, or asyncssh is within a packet
-            return
         try:
-            self._recv_packets(self._recv_encryption)
+            self._recv_packets(cipher)
         except DisconnectError as error:
             self._send_disconnect(error.code, error.reason, error.lang)
             self._force_close(error)
@@ -190,8 +227,10 @@ class PacketConnection(SSHServerConnection):
             self.internal_error()
 
     def _recv_packets(self, cipher: PacketGcm) -> None:
-        buffer, position = self._inpbuf, 0
+        buffer, position = self._inpbuf, self._taken
+        self._taken = 0
         end = len(buffer)
+        source = memoryview(buffer) if end > _COPIED_BYTES else buffer
         channels: dict[int, Any] = self._channels
         while end - position > 4 + TAG_BYTES:
             header = buffer[position : position + 4]
@@ -201,7 +240,7 @@ class PacketConnection(SSHServerConnection):
             stop = position + 4 + size + TAG_BYTES
             if stop > end:
                 break
-            packet = cipher.open(header, buffer[position + 4 : stop])
+            packet = cipher.open(header, source[position + 4 : stop])
             if packet is None or size < 6:
                 raise MACError("MAC verification failed")
             position = stop

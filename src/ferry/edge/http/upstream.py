@@ -57,6 +57,9 @@ class Upstream:
         "_pool",
         "_request",
         "_seen",
+        "_sent",
+        "_sent_as",
+        "_sent_for",
         "_state",
         "_stream",
         "_visitor",
@@ -79,6 +82,9 @@ class Upstream:
         self._buffer = b""
         self._head = self._method = b""  # the last head that came, and the method it answered
         self._seen: ResponseHead | None = None  # what it meant
+        self._sent_for: ResponseHead | None = None  # a head that was remembered,
+        self._sent_as = (Framing.NONE, b"")  # for whom it was written,
+        self._sent = b""  # and the result
         self._interims = 0
         self._keep = False
         self.ended = False
@@ -300,7 +306,12 @@ class Upstream:
         # RFC 9112 §6.1: no chunked coding to HTTP/1.0
         sent_as = Framing.CLOSE if request.http10 and framing is Framing.CHUNKED else framing
         connection = visitor.responding(response, closes=sent_as is Framing.CLOSE)
-        head = response_head(response, sent_as, connection)
+        if response is self._sent_for and (sent_as, connection) == self._sent_as:
+            head = self._sent
+        else:
+            head = response_head(response, sent_as, connection)
+            if response is self._seen:
+                self._sent_for, self._sent_as, self._sent = response, (sent_as, connection), head
         self._keep = response.keep_alive and not visitor.sending
         if framing is Framing.LENGTH and len(rest) == length:  # most answers
             visitor.relay(head + rest, length)
