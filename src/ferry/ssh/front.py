@@ -19,7 +19,7 @@ from ferry.registry.contract import StoreUnavailable, Terms
 from .client import Client, Refusal
 from .commands import Commands
 from .forwards import close_forward
-from .hardening import CIPHERS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
+from .hardening import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
 from .locks import KeyedLocks
 from .login import Login
 from .services import Services
@@ -260,4 +260,6 @@ async def connection_options(
         encoding=None,
         utf8_decode_errors="replace",
     )
+    for algorithm in options.server_host_keys.keys() - HOST_KEY_ALGORITHMS:
+        del options.server_host_keys[algorithm]
     return options

@@ -73,6 +73,9 @@ SIGNATURES: Final = [
     "rsa-sha2-512",
 ]
 
+HOST_KEY_ALGORITHMS: Final = frozenset({b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"})
+"""How our host keys may sign. Of an RSA key asyncssh offers SHA-1 too (`ssh-rsa`), which RFC 8332 §5.1 advises against."""
+
 
 class _LateChannel:
     """Stands for a channel number that is not open any more, or never was: messages for it are passed over."""
