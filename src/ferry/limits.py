@@ -34,6 +34,7 @@ CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one c
 # HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
+LOCAL_TLS_SECONDS: Final = 10.0  # for a local service's TLS handshake (`-R 443:...`), once its stream is open
 POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
 POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet connection
 HALF_CLOSED_SECONDS: Final = 30.0  # a visitor that has sent end-of-file gets its answer if bytes flow this often

@@ -150,7 +150,8 @@ async def service(handler: Handler, **options: Any) -> AsyncIterator[int]:
             tasks.discard(task)
             await gone(writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**20, **options)
+    where: dict[str, Any] = {} if "sock" in options else {"host": "127.0.0.1", "port": 0}
+    server = await asyncio.start_server(serve, limit=2**20, **where, **options)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

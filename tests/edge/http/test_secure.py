@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Curl = Callable[..., Awaitable[str]]
@@ -134,3 +137,43 @@ async def test_service_that_does_not_speak_tls() -> None:
         await rig.tunnel.quiet()
     async with running_edge(port, tls_upstream=True) as rig:
         assert b"othing answers at the local target" in await rig.talk(GET, eof=True)
+
+
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+async def test_service_that_never_answers_the_handshake() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # to the end, which is ours
+
+    bounds = Bounds(local_tls_seconds=0.2, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(silent) as port, running_edge(port, tls_upstream=True, bounds=bounds) as rig:
+        answer = await rig.talk(GET, eof=True)
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert rig.tunnel.visits[0].note == "the local service failed: no TLS handshake within 0.2 s"
+        await rig.tunnel.quiet()
+
+
+async def test_a_body_waits_for_the_handshake_within_bounds(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    body = bytes(range(256)) * 2**17  # 32 MiB
+    context, _ = contexts
+    context.sni_callback = None
+
+    async def upload(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(body)) == body
+        writer.write(OK)
+        await reader.read()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # connections stand, and nobody serves them yet
+        async with running_edge(listener.getsockname()[1], tls_upstream=True) as rig:
+            reader, writer = await rig.connect()
+            writer.write((POST % len(body)) + body)
+            sending = asyncio.ensure_future(writer.drain())
+            async with asyncio.timeout(20):
+                while not any(visitor.paused for visitor in rig.edge._state.visitors):
+                    await asyncio.sleep(0.01)
+                assert limits.HIGH_WATER_BYTES < rig.tunnel.traffic.up < 4 * limits.HIGH_WATER_BYTES
+                async with service(upload, ssl=context, sock=listener.dup()):
+                    assert await reader.readexactly(len(OK)) == OK
+                    await sending

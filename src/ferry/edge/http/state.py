@@ -34,6 +34,7 @@ class Bounds:
     keepalive_seconds: float = limits.KEEPALIVE_SECONDS
     linger_seconds: float = limits.LINGER_SECONDS
     half_closed_seconds: float = limits.HALF_CLOSED_SECONDS
+    local_tls_seconds: float = limits.LOCAL_TLS_SECONDS
     body_min_rate: int = limits.BODY_MIN_RATE
     read_min_rate: int = limits.READ_MIN_RATE
     pace_seconds: float = limits.PACE_SECONDS

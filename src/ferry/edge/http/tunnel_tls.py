@@ -1,15 +1,18 @@
 """TLS as a client inside a stream, for local services that speak TLS themselves (`-R 443:...`).
 
 A `Stream` over a `Stream`: OpenSSL works on two memory buffers, and this class carries bytes between them and the
-inner stream. The certificate is not verified: the service runs on its owner's own machine, at the far end of an
+inner stream. A service that takes the connection and never answers the handshake costs its visitor `LOCAL_TLS_SECONDS`,
+and what the visitor sends meanwhile is bounded as on any stream. The certificate is not verified: the service runs on its owner's own machine, at the far end of an
 authenticated SSH connection, usually with a certificate for some other name.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 
+from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.names import Endpoint
 from ferry.registry.routes import Tunnel
@@ -28,9 +31,12 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-def dial_tls(context: ssl.SSLContext, tunnel: Tunnel, originator: Endpoint, sink: Sink, name: str) -> Stream:
-    """Dial and speak TLS; `name` is the SNI name (RFC 6066 §3), which is the visitor's Host."""
-    stream = TlsStream(context, sink, name)
+def dial_tls(
+    context: ssl.SSLContext, tunnel: Tunnel, originator: Endpoint, sink: Sink, name: str, *, seconds: float
+) -> Stream:
+    """Dial and speak TLS; `name` is the SNI name (RFC 6066 §3), which is the visitor's Host. The handshake may take
+    `seconds` from when the stream is open; then the sink's `stream_lost` says so."""
+    stream = TlsStream(context, sink, name, seconds=seconds)
     stream.attach(tunnel.dial(tunnel.visitor_grant, originator, stream))
     return stream
 
@@ -42,22 +48,31 @@ class TlsStream:
         "_closed",
         "_eof_told",
         "_eof_wanted",
+        "_held",
         "_incoming",
         "_inner",
+        "_inner_full",
         "_outgoing",
         "_pending",
         "_ready",
+        "_seconds",
         "_sink",
+        "_timer",
         "_tls",
+        "_waiting",
     )
 
-    def __init__(self, context: ssl.SSLContext, sink: Sink, name: str) -> None:
+    def __init__(self, context: ssl.SSLContext, sink: Sink, name: str, *, seconds: float) -> None:
         self._sink = sink
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None  # until the handshake is over
         self._inner: Stream | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._pending: list[bytes] = []  # written before the handshake is over
+        self._waiting = 0  # bytes of it
+        self._held = self._inner_full = False  # the writer was told to stop: by us for those, by the inner stream
         self._ready = False
         self._eof_wanted = False
         self._eof_told = False
@@ -76,6 +91,10 @@ class TlsStream:
             return
         if not self._ready:
             self._pending.append(data)
+            self._waiting += len(data)
+            if self._waiting > limits.HIGH_WATER_BYTES and not self._held:
+                self._held = True
+                self._tell_full(self._inner_full)
             return
         view = memoryview(data)
         while view:
@@ -97,6 +116,7 @@ class TlsStream:
 
     def abort(self) -> None:
         self._closed = True
+        self._stop_timer()
         if self._inner is not None:
             self._inner.abort()
 
@@ -111,7 +131,9 @@ class TlsStream:
     # --- Sink
 
     def stream_opened(self) -> None:
-        pass  # told to our sink when the handshake is over
+        """Our sink is told when the handshake is over."""
+        if not self._ready and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._too_late)
 
     def stream_refused(self, failure: OpenFailure) -> None:
         self._closed = True
@@ -132,16 +154,27 @@ class TlsStream:
             self._tell_eof()
 
     def stream_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
         if not self._closed:
             self._closed = True
             self._sink.stream_lost(error)
 
     def pause_writing(self) -> None:
-        if not self._closed:
-            self._sink.pause_writing()
+        self._inner_full = True
+        self._tell_full(self._held)
 
     def resume_writing(self) -> None:
-        if not self._closed:
+        self._inner_full = False
+        self._tell_drained()
+
+    # --- whether our writer may go on
+
+    def _tell_full(self, told: bool) -> None:
+        if not told and not self._closed:
+            self._sink.pause_writing()
+
+    def _tell_drained(self) -> None:
+        if not self._closed and not self._held and not self._inner_full:
             self._sink.resume_writing()
 
     # --- the pump
@@ -157,11 +190,15 @@ class TlsStream:
             self._fail(RemoteProtocolError(f"it does not speak TLS as its forward says ({error.reason})"))
             return
         self._ready = True
+        self._stop_timer()
         self._flush()
         self._sink.stream_opened()
         pending, self._pending = self._pending, []
         if pending:
             self.write(b"".join(pending))
+        if self._held:
+            self._held = False
+            self._tell_drained()
         if self._eof_wanted and not self._closed:
             self._say_goodbye()
 
@@ -196,6 +233,14 @@ class TlsStream:
     def _flush(self) -> None:
         if self._inner is not None and self._outgoing.pending and not self._closed:
             self._inner.write(self._outgoing.read())
+
+    def _too_late(self) -> None:
+        self._fail(RemoteProtocolError(f"no TLS handshake within {self._seconds:g} s"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _fail(self, error: Exception) -> None:
         if not self._closed:

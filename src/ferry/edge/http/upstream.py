@@ -104,7 +104,8 @@ class Upstream:
         if stream is None:
             tunnel = self.tunnel
             if tunnel.tls_upstream:
-                stream = dial_tls(self._edge.tls, tunnel, originator, self, request.host)
+                seconds = self._edge.bounds.local_tls_seconds
+                stream = dial_tls(self._edge.tls, tunnel, originator, self, request.host, seconds=seconds)
             else:
                 stream = tunnel.dial(tunnel.visitor_grant, originator, self)
             if self._state is _DEAD:  # refused before dial returned
