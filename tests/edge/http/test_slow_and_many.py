@@ -200,6 +200,78 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 
+async def test_half_closed_requests_make_room_for_others() -> None:
+    release, seen = asyncio.Event(), asyncio.Queue[bytes]()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.put_nowait(head.split()[1])
+        if head.startswith(b"GET /quick"):
+            writer.write(OK)
+            head = await reader.readuntil(b"\r\n\r\n")
+            seen.put_nowait(head.split()[1])
+        await release.wait()
+        writer.write(OK)
+        await reader.read()
+
+    def get(path: bytes) -> bytes:
+        return GET.replace(b"/ ", path + b" ", 1)
+
+    bounds = Bounds(requests_waiting=3, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(slow) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
+        # ended before its second request was sent on, ended while it waited, and one that listens for certain
+        first, writer = await rig.connect()
+        writer.write(get(b"/quick") + get(b"/one") + get(b"/behind"))
+        writer.write_eof()
+        assert [await seen.get(), await seen.get()] == [b"/quick", b"/one"]
+        second, writer = await rig.connect()
+        writer.write(get(b"/two"))
+        assert await seen.get() == b"/two"
+        writer.write_eof()
+        staying, writer = await rig.connect()
+        writer.write(get(b"/stays"))
+        assert await seen.get() == b"/stays"
+        await until(lambda: pool(rig).waiting == 3 and len(pool(rig).half_closed) == 2)
+
+        for reader, begun in ((first, [200, 503]), (second, [503])):
+            newer, writer = await rig.connect()
+            writer.write(get(b"/newer"))
+            assert await seen.get() == b"/newer"
+            answer = await reader.read()  # to its end: what was pipelined behind takes no place again
+            assert statuses(answer) == begun
+            assert b"Connection: close\r\n" in answer
+            assert rig.tunnel.visits[-1].note.endswith("this one had been half-closed")
+        assert pool(rig).waiting == 3
+        assert not pool(rig).half_closed
+        assert statuses(await rig.talk(GET, eof=True)) == [503]  # nobody left to go
+        release.set()
+        assert await staying.readexactly(len(OK)) == OK
+        assert await newer.readexactly(len(OK)) == OK
+        await until(lambda: (pool(rig).visits, pool(rig).waiting) == (0, 0))
+
+
+async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:
+    async with service(answering(OK)) as port, running_edge(port) as rig:
+        assert statuses(await rig.talk(GET + GET, eof=True)) == [200, 200]
+        assert not pool(rig).half_closed
+
+
+async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.read()
+
+    bounds = Bounds(half_closed_seconds=0.2, linger_seconds=0.1, tick_seconds=0.02)
+    async with service(once) as port, running_edge(port, bounds=bounds) as rig:
+        reader, writer = await rig.connect()
+        writer.write(GET + GET)
+        writer.write_eof()
+        with pytest.raises(ConnectionResetError):
+            assert statuses(await asyncio.wait_for(reader.read(), 10)) == [200, 200]
+        await until(lambda: (pool(rig).visits, pool(rig).waiting, len(pool(rig).half_closed)) == (0, 0, 0))
+
+
 async def test_uploads_and_upgrades_count_as_visitors_but_not_as_waiting() -> None:
     bounds = Bounds(requests_waiting=1, visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
 

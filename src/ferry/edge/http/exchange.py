@@ -66,7 +66,9 @@ class Exchange(HeadReader):
         """Take a place among the tunnel's requests, if there is one."""
         bounds = self.edge.bounds
         if pool.visits >= bounds.visitors_per_tunnel or pool.waiting >= bounds.requests_waiting:
-            return False
+            if not pool.half_closed:
+                return False
+            next(iter(pool.half_closed))._make_room()
         pool.visits += 1
         self._pool = pool
         return True
@@ -76,17 +78,34 @@ class Exchange(HeadReader):
         if self._pool is not None and not self._status:
             self._pool.waiting += 1
             self._waiting = True
+            if self.ended:
+                self._pool.half_closed[self] = None
 
     def _begins_to_answer(self) -> None:
         if self._waiting and self._pool is not None:
             self._pool.waiting -= 1
             self._waiting = False
+            if self.ended:
+                self._pool.half_closed.pop(self, None)
 
     def _count_out(self) -> None:
         self._begins_to_answer()
         if self._pool is not None:
             self._pool.visits -= 1
             self._pool = None
+
+    def _ended_while_waiting(self) -> None:
+        """An end-of-file may be a half-close that waits for its answer, or a program that is gone: TCP does not tell
+        them apart. nginx, Envoy and Go take it for the latter, HAProxy for the former. Here it is served, as long as
+        there is room: when the tunnel has none left, it is the first to go."""
+        if self._waiting and self._pool is not None:
+            self._pool.half_closed[self] = None
+
+    def _make_room(self) -> None:
+        """Give up for a visitor that still listens for certain."""
+        if self._upstream is not None:
+            self._upstream.abandon()
+        self.refuse(503, "the tunnel has as many requests as it may have, and this one had been half-closed", last=True)
 
     # --- what goes up
 
@@ -234,7 +253,8 @@ class Exchange(HeadReader):
 
     # --- our own answers
 
-    def refuse(self, status: int, reason: str, *, doubt: bool = False) -> None:
+    def refuse(self, status: int, reason: str, *, doubt: bool = False, last: bool = False) -> None:
+        """As `HeadReader.refuse`; with `last` the connection ends in any case."""
         if doubt:
             self._request = None
         request, upstream = self._request, self._upstream
@@ -247,6 +267,7 @@ class Exchange(HeadReader):
             self._record(reason)
         goes_on = (
             status in _GOES_ON
+            and not last
             and request is not None
             and request.keep_alive
             and not request.length

@@ -9,13 +9,14 @@ from ferry.registry.routes import Tunnel
 from .state import EdgeState
 
 if TYPE_CHECKING:
+    from .exchange import Exchange
     from .upstream import Upstream
 
 
 class Pool:
     """Kept in `tunnel.edge_state`; emptied when the tunnel closes."""
 
-    __slots__ = ("_closed", "_edge", "_idle", "visits", "waiting")
+    __slots__ = ("_closed", "_edge", "_idle", "half_closed", "visits", "waiting")
 
     def __init__(self, edge: EdgeState) -> None:
         self._edge = edge
@@ -25,6 +26,8 @@ class Pool:
         """Requests in progress, and connections after an upgrade."""
         self.waiting = 0
         """Those of them that were sent whole and have no answer yet."""
+        self.half_closed: dict[Exchange, None] = {}
+        """Those of the waiting whose visitor has sent end-of-file, the oldest first: they make room for others."""
 
     @classmethod
     def of(cls, tunnel: Tunnel, edge: EdgeState) -> Pool:

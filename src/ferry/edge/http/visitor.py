@@ -107,6 +107,7 @@ class Visitor(Upgraded):
             # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
             # reset at the first of them.
             self.expire_in(self.edge.bounds.half_closed_seconds)
+            self._ended_while_waiting()
             return not self.secure
         return False
 
@@ -151,7 +152,7 @@ class Visitor(Upgraded):
         edge = self.edge
         self._request = request
         self._started = edge.clock.monotonic()
-        self.deadline = 0.0
+        self.deadline = self._started + edge.bounds.half_closed_seconds if self.ended else 0.0
         self._status = self._up = self._down = 0
         self._retried = False
         host = request.host
