@@ -92,6 +92,20 @@ def test_an_unknown_word_closes_the_forward_and_says_so(ssh: StockSsh, origin: O
     assert "Its forwards are closed." in ended.out
 
 
+def test_a_name_that_came_with_an_unknown_word_is_not_kept(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
+) -> None:
+    wanted = ("-R", f"{name}:80:localhost:{origin.port}")
+    assert ssh.run(*wanted, words="pasword=x").code == 1
+    gateway.event(rf'"name.freed".*"{name}.localhost"')
+    assert f"{name}.localhost" not in ssh.run(words="names").out
+    # one that was its owner's before stays so
+    with ssh.start(*wanted) as child:
+        child.line(f"http://{name}.localhost")
+    assert ssh.run(*wanted, words="pasword=x").code == 1
+    assert f"{name}.localhost" in ssh.run(words="names").out
+
+
 def test_an_unknown_word_names_the_nearest(ssh: StockSsh) -> None:
     ended = ssh.run(words="whoam")
     assert (ended.code, "did you mean whoami?" in ended.out) == (1, True)

@@ -70,7 +70,7 @@ async def lost(registry: Registry, address: Address, who: Identity, now: float, 
 @pytest.mark.parametrize("address", [BLOG, PORT, ALIAS], ids=str)
 async def test_first_claim_reserves_and_is_found(registry: Registry, address: Address) -> None:
     claimed = await won(registry, address, ANN, 10)
-    assert (claimed.displaced, claimed.reserved) == (None, True)
+    assert (claimed.displaced, claimed.reserved, claimed.new) == (None, True, True)
     lease = await registry.lookup(address)
     assert lease == claimed.lease
     assert (lease.address, lease.owner, lease.worker, lease.claimed) == (address, ANN.id, W1, 10)
@@ -93,7 +93,7 @@ async def test_nothing_is_known_of_an_address_nobody_claimed(registry: Registry)
 async def test_the_same_identity_takes_over_at_once(registry: Registry) -> None:
     first = await won(registry, BLOG, ANN, 10)
     second = await won(registry, BLOG, ANN, 11, worker=W2)
-    assert second.displaced == first.lease
+    assert (second.displaced, second.reserved, second.new) == (first.lease, True, False)
     assert second.lease.generation > first.lease.generation
     assert await registry.lookup(BLOG) == second.lease
 
@@ -116,7 +116,7 @@ async def test_another_identity_is_refused_while_it_is_reserved(registry: Regist
 
 async def test_another_identity_is_refused_while_it_is_served_without_reservation(registry: Registry) -> None:
     claimed = await won(registry, BLOG, ANN, 10, TRIAL)
-    assert not claimed.reserved
+    assert (claimed.reserved, claimed.new) == (False, False)
     assert await lost(registry, BLOG, BOB, 11) == Taken(TakenBy.LIVE, ANN.id, "SHA256:ann", None)
     assert await registry.release(BLOG, claimed.lease.generation, now=12)
     await won(registry, BLOG, BOB, 12)

@@ -89,6 +89,8 @@ class Claimed:
     lease: Lease
     displaced: Lease | None
     reserved: bool
+    new: bool = False
+    """This claim made the reservation."""
 
 
 @dataclass(frozen=True, slots=True)

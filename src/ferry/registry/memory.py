@@ -41,7 +41,7 @@ class MemoryRegistry:
             self._reservations[address] = touched(mine, name, now=now, derived=terms.derived)
         elif reserved:
             self._make(lease, terms, now)
-        return Claimed(lease, standing.lease, reserved)
+        return Claimed(lease, standing.lease, reserved, reserved and mine is None)
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         standing = self._standing(address)

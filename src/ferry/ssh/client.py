@@ -72,6 +72,7 @@ class Client:
         self.screens: list[Screen] = []
         self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=_JOURNAL)
         self.asked = 0
+        self.words_wrong = ""  # why the words after the host were refused
         self.up = self.down = 0
         self.end_reason = ""
         self._settled: list[Callable[[], None]] = []
@@ -134,6 +135,9 @@ class Client:
             answer(False, None)
         else:
             answer(True, tunnel.bind[1] if port == 0 else None)
+            if self.words_wrong:  # refused while this was being decided
+                forwards.close_forward(tunnel, self.words_wrong, unwanted=True)
+                return
             self._hold(tunnel)
             self.journal.append(tunnel)
             for screen in self.screens:
@@ -216,8 +220,9 @@ class Client:
 
     def words_refused(self, why: str) -> None:
         """The words after the host are not understood: nothing that was asked with them may stay open."""
+        self.words_wrong = why
         for tunnel in list(self.forwards.values()):
-            forwards.close_forward(tunnel, why)
+            forwards.close_forward(tunnel, why, unwanted=True)
 
     # --- what the owner is told
 

@@ -183,6 +183,7 @@ async def _serve(
             tunnel.listener.close(cut=True)
         await services.registry.release(address, lease.generation, now=services.clock.now())
         raise
+    tunnel.new_name = claimed.new
     services.routes.add(tunnel)
     client.forwards[tunnel.bind] = tunnel
     services.report(
@@ -198,8 +199,9 @@ async def _serve(
     return tunnel
 
 
-def close_forward(tunnel: SshTunnel, reason: str) -> None:
-    """Take a tunnel out of service. Visitors that are being served go on; its address is given back."""
+def close_forward(tunnel: SshTunnel, reason: str, *, unwanted: bool = False) -> None:
+    """Take a tunnel out of service. Visitors that are being served go on; its address is given back. `unwanted`: it
+    ought not to have been opened, so that a reservation which it made goes with it."""
     client, services = tunnel.client, tunnel.client.services
     if tunnel.closed:
         return
@@ -216,12 +218,14 @@ def close_forward(tunnel: SshTunnel, reason: str) -> None:
         kind=tunnel.address.kind.value,
         reason=reason,
     )
-    tasks.spawn(f"release {tunnel.address}", _give_back(tunnel))
+    tasks.spawn(f"release {tunnel.address}", _give_back(tunnel, forget=unwanted and tunnel.new_name))
 
 
-async def _give_back(tunnel: SshTunnel) -> None:
+async def _give_back(tunnel: SshTunnel, *, forget: bool) -> None:
     services = tunnel.client.services
     try:
+        if forget and await services.registry.free(tunnel.address, tunnel.identity.id):
+            services.report("name.freed", address=str(tunnel.address), identity=str(tunnel.identity))
         await services.registry.release(tunnel.address, tunnel.generation, now=services.clock.now())
     except StoreUnavailable as error:
         services.report("store.failed", error=str(error))

@@ -60,6 +60,8 @@ class SshTunnel:
         self.edge_state: object | None = None
         self.listener: PortListener | None = None
         self.trial_until: float | None = None
+        self.new_name = False
+        """Its claim made the reservation."""
         """When its name is to be reserved (monotonic), on a gateway where names must first be used."""
         self.closed = False
         self._held: list[_HeldStream] | None = []

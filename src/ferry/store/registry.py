@@ -126,7 +126,7 @@ def _claim(
             connection.execute(sql.FREE, {"address_": address.key, "owner_": standing.reservation.owner})
         if reserved:
             _make(connection, lease, terms, now)
-    return Claimed(lease, standing.lease, reserved)
+    return Claimed(lease, standing.lease, reserved, reserved and mine is None)
 
 
 def _take_back(connection: Connection, claimed: Claimed, now: float) -> None:
