@@ -112,6 +112,31 @@ def test_the_port_is_free_again_when_its_connection_ends(ssh: StockSsh, lines: L
         assert ask(public, b"hello\n") == ANSWER
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_operator_decides_whether_a_public_port_may_be_a_proxy(
+    start_gateway: Callable[..., Gateway], key: Path, lines: LineService, tmp_path: Path, *, allowed: bool
+) -> None:
+    """A whole SOCKS 5 conversation (RFC 1928), through the port, to a service behind the client."""
+    gateway = start_gateway(tcp={"allow_open_proxy": allowed})
+    public = next(gateway.public_ports)
+    with gateway.ssh(tmp_path, key).start("-R", str(public)) as child:
+        child.line("Forwarding TCP")
+        with socket.create_connection(("127.0.0.1", public), timeout=20) as visitor, visitor.makefile("rb") as answers:
+            visitor.sendall(b"\x05\x01\x00")
+            if not allowed:
+                with contextlib.suppress(ConnectionResetError):
+                    assert answers.read() == b""
+                child.line("a SOCKS proxy answered there")
+                return
+            assert answers.read(2) == b"\x05\x00"
+            visitor.sendall(b"\x05\x01\x00\x01" + socket.inet_aton("127.0.0.1") + lines.port.to_bytes(2, "big"))
+            assert answers.read(10)[:2] == b"\x05\x00"
+            visitor.sendall(b"hello\n")
+            visitor.shutdown(socket.SHUT_WR)
+            assert answers.read() == ANSWER
+        assert "SOCKS" not in child.out.text
+
+
 def test_a_socks_proxy_on_a_public_port_is_closed_and_its_owner_told(
     ssh: StockSsh, lines: LineService, public: int
 ) -> None:
