@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ferry.edge.http import pages
 from ferry.edge.http.pages import answer
 from ferry.protocol.http1.request import RequestHead, parse_request
 
@@ -66,6 +67,28 @@ class Resources(HTMLParser):
         self.links += [name for name, _ in attrs if name in ("src", "href")]
 
 
+class Text(HTMLParser):
+    """The paragraphs and headings of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        del attrs
+        if tag in ("p", "h1"):
+            self.lines.append("")
+            self._open = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = self._open and tag not in ("p", "h1")
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.lines[-1] += data
+
+
 @pytest.mark.parametrize("status", [400, 404, 408, 421, 431, 502, 503, 504])
 def test_html_stands_alone_and_is_small(status: int) -> None:
     fields, body = parts(answer(status, "<script>\x1b[2J", asking(BROWSER), close=True))
@@ -79,6 +102,36 @@ def test_html_stands_alone_and_is_small(status: int) -> None:
     assert 'name="viewport"' in body
     assert fields["Connection"] == "close"
     assert fields["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (404, pages.NO_TUNNEL),
+        (503, pages.NOT_CONNECTED),
+        (503, pages.BUSY),
+        (502, "nothing answers at the local target"),
+        (502, "the local service failed: no TLS handshake within 10 s"),
+        (400, "the request line is not valid"),
+    ],
+)
+def test_a_page_says_what_happened_once_and_what_both_can_do(status: int, reason: str) -> None:
+    _, body = parts(answer(status, reason, asking(BROWSER), close=False))
+    text = Text()
+    text.feed(body)
+    assert len(text.lines) == len(set(text.lines))
+    if status in (404, 502, 503):
+        assert any(line.startswith(("Try again", "Look whether", "The address is right")) for line in text.lines)
+        assert sum("Is it yours? Then " in line for line in text.lines) == 1
+    ours = reason in pages._BY_REASON
+    assert sum(reason.lower()[1:] in line.lower() for line in text.lines) == (not ours)
+
+
+def test_the_bare_domain_is_not_told_that_a_tunnel_is_missing() -> None:
+    _, body = parts(answer(404, pages.IS_GATEWAY, asking(BROWSER), close=False))
+    assert "This is a Ferry gateway" in body
+    assert "No tunnel" not in body
+    assert "Is it yours" not in body
 
 
 def test_fields_that_a_status_needs() -> None:

@@ -105,7 +105,7 @@ class Exchange(HeadReader):
         """Give up for a visitor that still listens for certain."""
         if self._upstream is not None:
             self._upstream.abandon()
-        self.refuse(503, "the tunnel has as many requests as it may have, and this one had been half-closed", last=True)
+        self.refuse(503, pages.HALF_CLOSED, last=True)
 
     # --- what goes up
 

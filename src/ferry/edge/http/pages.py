@@ -1,13 +1,15 @@
 """The answers that are ours: an error as HTML for browsers, JSON or text for those who ask for it.
 
 The HTML is one small file without anything from elsewhere; it must be readable on a phone and in the dark, and say
-to a visitor what happened and to the tunnel's owner what to do.
+once what happened, and what the visitor and the tunnel's owner can do.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +18,14 @@ from ferry import limits
 from ferry.names import printable
 from ferry.protocol.http1.request import ALLOW, RequestHead
 from ferry.streams import OpenFailure
+
+NO_TUNNEL: Final = "no tunnel has this name"
+IS_GATEWAY: Final = "this is a Ferry gateway: its tunnels have names below this one"
+NOT_CONNECTED: Final = "the name is taken, but nobody is connected for it"
+BUSY: Final = "the tunnel has as many requests as it may have"
+HALF_CLOSED: Final = f"{BUSY}, and this one had been half-closed"
+CROWDED: Final = "there are too many connections from your address"
+WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
 
 OPEN_FAILURES: Final = MappingProxyType(
     {
@@ -27,24 +37,77 @@ OPEN_FAILURES: Final = MappingProxyType(
 )
 """What the visitor is told when a stream could not be opened."""
 
-_TITLES: Final = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a page says. `code` between backticks."""
+
+    title: str
+    happened: str
+    visitor: str = ""
+    """What the visitor can do."""
+    owner: str = ""
+    """What the tunnel's owner can do."""
+
+
+_LATER = "Try again in a few seconds."
+_AWAY = _Text(
+    "Not connected right now",
+    "This name is somebody's, but their computer is not connected at the moment.",
+    "The address is right: try again in a while.",
+    "run your `ssh -R` command again, with the same key. The name is kept for you.",
+)
+_FULL = _Text(
+    "Too busy right now",
+    "More requests wait for this service than it may have at once.",
+    _LATER,
+    "see why it answers slowly, or not at all.",
+)
+_BROKEN = _Text(
+    "The local service does not answer",
+    "The tunnel is up, but what is behind it gave no proper answer.",
+    "Try again later, or tell whoever gave you this address.",
+    "see that the service runs, on the port that your `-R` names, and that it speaks HTTP there.",
+)
+_SILENT = _Text(
+    "No answer in time",
+    "The computer at the other end of the tunnel did not respond.",
+    "Try again later, or tell whoever gave you this address.",
+    "see that the computer is awake and its network works.",
+)
+_BY_REASON: Final = MappingProxyType(
     {
-        404: ("No tunnel here", "Nobody has published anything under this name."),
-        502: ("The local service does not answer", "The tunnel is up, but what is behind it gave no proper answer."),
-        503: ("Not connected right now", "This name has an owner, but the tunnel cannot be used at the moment."),
-        504: ("No answer in time", "The computer at the other end of the tunnel did not respond."),
-        421: ("Wrong certificate", "This connection was opened for another name. Open the address again."),
-        408: ("Request timed out", "The request did not arrive in time."),
+        NO_TUNNEL: _Text(
+            "No tunnel here",
+            "Nobody has published anything under this name.",
+            "Look whether the address is spelled right, or ask whoever gave it to you.",
+            "start the tunnel again, and compare the name with the line that `ssh` printed.",
+        ),
+        IS_GATEWAY: _Text(
+            "This is a Ferry gateway",
+            "It gives services behind NAT a web address. Those addresses have one more name before this one.",
+            "Were you given an address? Look whether it is whole.",
+        ),
+        NOT_CONNECTED: _AWAY,
+        OPEN_FAILURES[OpenFailure.GONE][1]: _AWAY,
+        BUSY: _FULL,
+        HALF_CLOSED: _FULL,
+        OPEN_FAILURES[OpenFailure.LIMIT][1]: _FULL,
+        CROWDED: _Text("Too many connections", "Your address has as many connections here as it may have.", _LATER),
+        WRONG_CERTIFICATE: _Text(
+            "Wrong certificate", "This connection was opened for another name.", "Open the address again."
+        ),
+        OPEN_FAILURES[OpenFailure.REFUSED][1]: _Text(
+            "The local service does not answer",
+            "The tunnel is up, but nothing answers at its other end.",
+            "Try again later, or tell whoever gave you this address.",
+            "see that the service runs, and on the port that your `-R` names.",
+        ),
+        OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
     }
 )
-_OWNER: Final = MappingProxyType(
-    {
-        404: "Is it your name? Start the tunnel again, and compare the name with the line that <code>ssh</code> printed.",
-        502: "Is it your tunnel? See that the local service runs, and on the port that your <code>-R</code> names.",
-        503: "Is it your tunnel? Run your <code>ssh -R</code> command again; the name is kept for you.",
-        504: "Is it your tunnel? See that the computer is awake and its network works.",
-    }
-)
+"""Where the reason is one of ours, the page says it in these words, and no second time."""
+_BY_STATUS: Final = MappingProxyType({502: _BROKEN, 503: _FULL, 504: _SILENT})
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -56,12 +119,11 @@ _PAGE: Final = """<!doctype html>
 main{{width:100%;max-width:34rem;background:var(--card);border:1px solid var(--line);border-radius:1rem;padding:clamp(1.5rem,6vw,2.75rem)}}
 p{{margin:.75rem 0 0}}h1{{margin:.25rem 0 0;font-size:clamp(1.5rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em}}
 .status{{margin:0;font:600 .9375rem/1 ui-monospace,monospace;color:var(--mark)}}
-.host{{font-family:ui-monospace,monospace;overflow-wrap:anywhere}}.dim{{color:var(--dim);font-size:.9375rem}}
+.host{{margin-top:.5rem;font-family:ui-monospace,monospace;overflow-wrap:anywhere;color:var(--dim)}}.dim{{color:var(--dim);font-size:.9375rem;overflow-wrap:anywhere}}
 .owner{{margin-top:1.5rem;padding-top:1.25rem;border-top:1px solid var(--line)}}code{{font-size:.92em}}
 </style></head><body><main>
 <p class="status">{status}</p><h1>{title}</h1>
-<p>{text}</p>{host}{owner}
-<p class="dim">{reason}</p>
+{host}{lines}
 </main></body></html>
 """
 
@@ -94,24 +156,30 @@ def answer(status: int, reason: str, request: RequestHead | None, *, close: bool
 
 def _body(status: int, reason: str, request: RequestHead | None) -> tuple[str, bytes]:
     kind = _kind(request)
-    sentence = reason[:1].upper() + reason[1:]
-    title, text = _TITLES.get(status, (HTTPStatus(status).phrase, "The request could not be served."))
+    sentence = printable(reason[:1].upper() + reason[1:]) + "."
+    known = _BY_REASON.get(reason)
+    text = known or _BY_STATUS.get(status) or _Text(HTTPStatus(status).phrase, sentence)
     host = "" if request is None else request.host
+    owner = f"Is it yours? Then {text.owner}" if text.owner else ""
     if kind == "application/json":
-        document = {"status": status, "error": title, "detail": printable(reason), "host": host or None}
+        document = {"status": status, "error": text.title, "detail": printable(reason), "host": host or None}
         return kind, json.dumps(document).encode() + b"\n"
     if kind == "text/plain":
-        return kind, f"{status} {title}\n{printable(sentence)}.\n".encode()
-    owner = _OWNER.get(status)
+        lines = [f"{status} {text.title}", sentence, owner.replace("`", "")]
+        return kind, "".join(f"{line}\n" for line in lines if line).encode()
+    detail = "" if known or text.happened == sentence else sentence
+    shown = [("", text.happened), ("", text.visitor), ("owner", owner), ("dim", detail)]
     page = _PAGE.format(
         status=status,
-        title=html.escape(title),
-        text=html.escape(text),
+        title=html.escape(text.title),
         host=f'<p class="host">{html.escape(printable(host))}</p>' if host else "",
-        owner=f'<p class="owner">{owner}</p>' if owner else "",
-        reason=html.escape(printable(sentence)) + ".",
+        lines="".join(f"<p{f' class={style!r}' if style else ''}>{_marked(line)}</p>" for style, line in shown if line),
     )
-    return kind, page.encode()
+    return "text/html", page.encode()
+
+
+def _marked(line: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(line))
 
 
 def _kind(request: RequestHead | None) -> str:

@@ -79,7 +79,7 @@ class Visitor(Upgraded):
         super().connection_made(transport)
         network = self.edge.crowd.enter(self.host)
         if network is None:
-            self.refuse(503, "there are too many connections from your address", doubt=True)
+            self.refuse(503, pages.CROWDED, doubt=True)
         else:
             self._network = network
 
@@ -158,7 +158,7 @@ class Visitor(Upgraded):
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
         if self.secure and host != self._checked and not self._certificate_serves(host):
-            self.refuse(421, "the TLS name (SNI) and Host have different certificates")
+            self.refuse(421, pages.WRONG_CERTIFICATE)
             return
         tunnel = edge.routes.by_host.get(host)
         if tunnel is None:
@@ -177,7 +177,7 @@ class Visitor(Upgraded):
 
     async def _explain_miss(self, host: str) -> None:
         if host == self.edge.domain:
-            self.refuse(404, "this is a Ferry gateway: its tunnels have names below this one")
+            self.refuse(404, pages.IS_GATEWAY)
             return
         try:
             known = await self.edge.known(host)
@@ -186,15 +186,15 @@ class Visitor(Upgraded):
         if self.phase is not _LOOKUP:
             return
         if known:
-            self.refuse(503, "the name is taken, but nobody is connected for it")
+            self.refuse(503, pages.NOT_CONNECTED)
         else:
-            self.refuse(404, "no tunnel has this name")
+            self.refuse(404, pages.NO_TUNNEL)
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
         pool = Pool.of(tunnel, self.edge)
         if not self._count_in(pool):
             self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
-            self.refuse(503, "the tunnel has as many requests as it may have")
+            self.refuse(503, pages.BUSY)
             return
         if request is self._wire_of:
             data = self._wire
