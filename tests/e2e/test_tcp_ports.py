@@ -88,6 +88,7 @@ def test_a_port_that_another_process_has_is_refused(ssh: StockSsh, lines: LineSe
     assert ended.code == 1
     assert f"port {public}" in ended.out
     assert "in use" in ended.out
+    assert f"port {public}" not in ssh.run(words="names").out  # it was never there: nothing is kept
 
 
 def test_a_port_of_another_identity_is_refused_and_ones_own_is_taken_over(

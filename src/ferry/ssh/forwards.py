@@ -182,6 +182,8 @@ async def _serve(
         if tunnel.listener is not None:
             tunnel.listener.close(cut=True)
         await services.registry.release(address, lease.generation, now=services.clock.now())
+        if claimed.new:  # it was never in service: nothing to remember
+            await services.registry.free(address, client.identity.id)
         raise
     tunnel.new_name = claimed.new
     services.routes.add(tunnel)
