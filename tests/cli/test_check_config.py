@@ -97,13 +97,18 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     keys.mkdir()
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
     found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
-    assert found == [Finding(Level.NOTE, "keys", f"{keys}: 0 keys: nobody can connect yet")]
+    assert found == [
+        Finding(Level.NOTE, "keys", f"{keys}: 0 keys"),
+        Finding(Level.FIX, "keys", f"no usable key, so nobody can connect: put public keys into {keys}"),
+    ]
     (keys / "alice.pub").write_text(PUBLIC_KEY + "\n")
     found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
-    assert found == [Finding(Level.OK, "keys", f"{keys}: 1 keys")]
+    assert found == [Finding(Level.OK, "keys", f"{keys}: 1 key")]
     (keys / "bad").write_text("# mine\nssh-ed25519 nonsense\n")
     (finding,) = to_fix(configuration)
     assert finding.text.startswith(f"{keys / 'bad'}, line 2: ")
+    (keys / "alice.pub").write_text("# none\n")
+    assert [each.text.partition(":")[0] for each in to_fix(configuration)][1:] == ["no usable key, so nobody can connect"]
 
 
 def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:

@@ -101,6 +101,14 @@ def test_moving_sshd_keeps_a_way_in() -> None:
     assert steps.index("ufw allow 2022") < steps.index("restart ssh") < steps.index("ssh -p 2022 YOU@THIS-HOST")
 
 
+@pytest.mark.parametrize("sshd", [False, True])
+def test_why_ssh_has_no_port_of_its_own_says_only_what_was_seen(*, sshd: bool) -> None:
+    answers = Answers("gw.example", Who.ANYONE, None, SshChoice.HTTPS_PORT, Path("/s"), ("0.0.0.0",), sshd=sshd)
+    note = answers.notes()["ssh.listen"]
+    assert note.startswith("Empty: SSH is served on the HTTPS port alone")
+    assert ("port 22 of this host was held by an SSH server" in note) is sshd
+
+
 def test_answers_for_localhost_write_no_listeners() -> None:
     answers = Answers("localhost", Who.ANYONE, None, SshChoice.STANDARD, Path("/s"), ("0.0.0.0",))
     assert set(answers.written()) == {"domain", "state", "access.mode"}

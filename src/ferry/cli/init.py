@@ -50,6 +50,7 @@ def init(
         ssh=ssh or _ssh_choice(name, banner, ask=ask),
         state=(state or (Path("/var/lib/ferry") if root else path.parent / "ferry-data")).absolute(),
         public_addresses=_public_addresses(),
+        sshd=banner is not None,
     )
     _write(path, answers)
     typer.echo(_next_steps(path, answers, banner))

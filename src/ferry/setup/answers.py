@@ -38,6 +38,8 @@ class Answers:
     ssh: SshChoice
     state: Path
     public_addresses: tuple[str, ...]
+    sshd: bool = False
+    """An SSH server was seen on port 22 of this host."""
 
     @property
     def local(self) -> bool:
@@ -73,7 +75,8 @@ class Answers:
             return {}
         notes = {"tcp.public_addresses": "Open to the network here; a firewall must let the public range through."}
         if self.ssh is SshChoice.HTTPS_PORT:
-            notes["ssh.listen"] = "Empty: SSH is served on the HTTPS port alone, because sshd holds port 22."
+            why = ": port 22 of this host was held by an SSH server when this was written" if self.sshd else ""
+            notes["ssh.listen"] = f"Empty: SSH is served on the HTTPS port alone{why}."
         return notes
 
 

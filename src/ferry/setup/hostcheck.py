@@ -97,13 +97,19 @@ def _check_state(state: Path) -> Iterator[Finding]:
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:
-    for path in config.access.keys if config.access.mode == "keys" else ():
+    if config.access.mode != "keys":
+        return
+    usable = 0
+    for path in config.access.keys:
         count, problems = _read_keys(path)
+        usable += count
         for problem in problems:
             yield Finding(Level.FIX, "keys", problem)
         if not problems:
-            level = Level.OK if count else Level.NOTE
-            yield Finding(level, "keys", f"{path}: {count} keys" + ("" if count else ": nobody can connect yet"))
+            yield Finding(Level.OK if count else Level.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}")
+    if not usable:
+        text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
+        yield Finding(Level.FIX, "keys", text)
 
 
 def _read_keys(path: Path) -> tuple[int, list[str]]:
