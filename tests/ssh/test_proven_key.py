@@ -82,3 +82,17 @@ async def test_a_key_in_the_file_lets_in_only_whoever_holds_it(
     with pytest.raises(asyncssh.Error):
         await whoami(gateway, ask=[], sign=stranger)
     assert (await whoami(gateway, ask=[stranger], sign=known))["key"] == fingerprint(known)
+
+
+@pytest.mark.parametrize(("bits", "let_in"), [(1024, False), (2048, True)])
+async def test_a_weak_rsa_key_lets_nobody_in(gateway: Gateway, tmp_path: Path, *, bits: int, let_in: bool) -> None:
+    asyncssh.generate_private_key("ssh-rsa", key_size=bits).write_private_key(str(tmp_path / "rsa"))
+    options: dict[str, Any] = {"known_hosts": None, "config": None, "agent_path": None, "kbdint_auth": False}
+    connecting = asyncssh.connect(
+        "127.0.0.1", gateway.ports.ssh, username="dev", client_keys=[str(tmp_path / "rsa")], **options
+    )
+    if let_in:
+        async with connecting:
+            return
+    with pytest.raises(asyncssh.PermissionDenied):
+        await connecting
