@@ -278,7 +278,7 @@ class Limits(Section):
     requests_waiting: int = Field(
         limits.REQUESTS_WAITING,
         ge=1,
-        description="HTTP requests that one tunnel's local service was sent and has not begun to answer; more get 503 and `Retry-After`.",
+        description="HTTP requests that one tunnel's local service was sent and has not begun to answer; more get 503 and `Retry-After`. Those whose visitor has half-closed its connection are the first to go.",
     )
     connections_per_visitor: int = Field(
         limits.CONNECTIONS_PER_VISITOR,

@@ -108,7 +108,9 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     (finding,) = to_fix(configuration)
     assert finding.text.startswith(f"{keys / 'bad'}, line 2: ")
     (keys / "alice.pub").write_text("# none\n")
-    assert [each.text.partition(":")[0] for each in to_fix(configuration)][1:] == ["no usable key, so nobody can connect"]
+    assert [each.text.partition(":")[0] for each in to_fix(configuration)][1:] == [
+        "no usable key, so nobody can connect"
+    ]
 
 
 def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:

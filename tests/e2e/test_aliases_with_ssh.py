@@ -47,7 +47,7 @@ def machine(tmp_path: Path, key: Path, free_port: int) -> Iterator[Machine]:
 def test_a_machine_is_reached_through_its_alias_with_j(ssh: StockSsh, machine: Machine, name: str) -> None:
     with ssh.start("-R", f"{name}:22:localhost:{machine.port}") as child:
         child.line(f"^Forwarding private alias {name}:22$")
-        child.line(rf"ssh -J localhost:{ssh.port} user@{name}$")
+        child.line(rf"ssh -J localhost:{ssh.port} you@{name}$")
         config = ssh.folder / "config"
         config.write_text(
             f"IdentityFile {ssh.key}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"

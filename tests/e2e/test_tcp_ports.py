@@ -49,7 +49,7 @@ def test_two_allocated_ports_in_one_connection(ssh: StockSsh, lines: LineService
 def test_a_chosen_public_port(ssh: StockSsh, lines: LineService, public: int) -> None:
     with ssh.start("-R", f"{public}:localhost:{lines.port}") as child:
         child.line(f"Forwarding TCP traffic from localhost:{public}$")
-        child.line(r"reachable from the gateway's own host only: public ports listen on loopback here")
+        child.line(r"only programs on the gateway's own machine can connect there; its operator may open it")
         assert ask(public, b"hello\n") == ANSWER
         child.line(r"127\.0\.0\.1:\d+ \d+ms 6 B in, 10 B out")
 
@@ -57,7 +57,7 @@ def test_a_chosen_public_port(ssh: StockSsh, lines: LineService, public: int) ->
 def test_a_loopback_port_listens_on_both_loopback_addresses(ssh: StockSsh, lines: LineService, loopback: int) -> None:
     with ssh.start("-R", f"{loopback}:localhost:{lines.port}") as child:
         child.line(f"Forwarding TCP traffic from localhost:{loopback}$")
-        child.line("reachable from the gateway's own host only")
+        child.line("only programs on the gateway's own machine can connect there$")
         assert [ask(loopback, b"hello\n", host) for host in ("127.0.0.1", "::1")] == [ANSWER, ANSWER]
 
 
@@ -67,7 +67,7 @@ def test_a_bind_address_is_no_name_and_opens_no_loopback_port(
 ) -> None:
     with ssh.start("-R", f"{address}:{loopback}:localhost:{lines.port}") as child:
         child.line(f"Forwarding TCP traffic from localhost:{loopback}$")
-        child.line("the address you asked to listen on is not used: this range is loopback only")
+        child.line("the address that you wrote before the port is not used")
         assert ask(loopback, b"hello\n") == ANSWER
 
 

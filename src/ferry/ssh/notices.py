@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .tunnel import SshTunnel
 
 
+_ITSELF = "only programs on the gateway's own machine can connect there"
+_FOR_ITSELF = "for programs on the gateway's own machine"
 CA_NOTE = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
 
 
@@ -56,13 +58,14 @@ def forward_lines(tunnel: SshTunnel, services: Services) -> list[str]:
             where = f"localhost:{address.port}" if loopback else f"{urls.domain}:{address.port}"
             lines = [f"Forwarding TCP traffic from {where}", f"  {reach(services, address.port)}"]
             if loopback and tunnel.asked_wide:
-                lines.append("  the address you asked to listen on is not used: this range is loopback only")
+                lines.append(
+                    "  the address that you wrote before the port is not used: these ports stay on that machine"
+                )
             return lines
         case Kind.ALIAS:
-            user_at = "user@" if address.port == 22 else ""
             lines = [f"Forwarding private alias {address}", "  only your own keys reach it, through this gateway:"]
             if address.port == 22:
-                lines.append(f"  ssh -J {urls.jump} {user_at}{address.name}")
+                lines.append(f"  ssh -J {urls.jump} you@{address.name}")
             else:
                 lines.append(f"  ssh -N -L {address.port}:{address} {urls.gateway}")
             return lines
@@ -91,10 +94,10 @@ def reach(services: Services, port: int) -> str:
     """Who can reach a TCP port."""
     span = services.rules.span_of(port)
     if span is None or span.loopback:
-        return "reachable from the gateway's own host only (loopback)"
+        return _ITSELF
     if services.public_is_loopback:
-        return "reachable from the gateway's own host only: public ports listen on loopback here (tcp.public_addresses)"
-    return "reachable by anybody who can reach the gateway"
+        return f"{_ITSELF}; its operator may open it to the network (tcp.public_addresses)"
+    return "anybody who can reach the gateway can connect there"
 
 
 def address_text(address: Address, urls: Urls) -> str:
@@ -153,7 +156,7 @@ def size(count: int) -> str:
 def help_lines(services: Services) -> list[str]:
     """`ssh gw help`."""
     gw = services.urls.gateway
-    spans = ", ".join(f"{s.first}-{s.last} ({'loopback' if s.loopback else 'public'})" for s in services.rules.spans)
+    spans = [(f"{s.first}-{s.last}", s.loopback or services.public_is_loopback) for s in services.rules.spans]
     lines = [
         "A web address for a local service:",
         f"  ssh -R 80:localhost:3000 {gw}          a name of your own, the same every day",
@@ -162,12 +165,13 @@ def help_lines(services: Services) -> list[str]:
     ]
     if spans:
         lines += [
-            f"A TCP port ({spans}):",
+            "A TCP port of the gateway:",
             f"  ssh -R 0:localhost:5432 {gw}           any port, the same every day",
+            *(f"  {ports}: {_FOR_ITSELF if own else 'for everybody'}" for ports, own in spans),
         ]
     lines += [
         "A private machine, reached by your own keys only:",
-        f"  ssh -R laptop:22:localhost:22 {gw}     then: ssh -J {services.urls.jump} user@laptop",
+        f"  ssh -R laptop:22:localhost:22 {gw}     then: ssh -J {services.urls.jump} you@laptop",
         "Several -R in one command work. Words after the host:",
     ]
     lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
