@@ -268,7 +268,7 @@ async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None
         writer.write(GET + GET)
         writer.write_eof()
         with pytest.raises(ConnectionResetError):
-            assert statuses(await asyncio.wait_for(reader.read(), 10)) == [200, 200]
+            await asyncio.wait_for(reader.read(), 10)
         await until(lambda: (pool(rig).visits, pool(rig).waiting, len(pool(rig).half_closed)) == (0, 0, 0))
 
 
