@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, Terms
@@ -15,7 +14,6 @@ from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.identities import Identities
 from ferry.store.registry import SqlRegistry
-from ferry.store.tables import keys
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 SHOP = Address(Kind.HTTP, "shop.example.com")
@@ -59,8 +57,9 @@ async def test_a_new_key_is_an_identity_of_its_own_and_stays_it(house: House) ->
 async def test_first_and_last_seen(house: House) -> None:
     await house.key("a", now=10)
     await house.key("a", now=30)
-    row = await house.store.run(lambda connection: connection.execute(select(keys)).one())
-    assert (row.algorithm, row.first_seen, row.last_seen) == ("ssh-ed25519", 10, 30)
+    query = "SELECT algorithm, first_seen, last_seen FROM keys"
+    row = await house.store.run(lambda connection: connection.execute(query).fetchone())
+    assert row == ("ssh-ed25519", 10, 30)
 
 
 async def test_equal_names_are_one_identity(house: House) -> None:

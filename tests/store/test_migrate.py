@@ -1,35 +1,53 @@
-"""Migrations make the tables that the code uses, once."""
+"""A new database has the tables that migrations would make; an older one is migrated by a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
-import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
 
+import ferry.store.migrations
 from ferry.errors import StartupError
 from ferry.report import nothing
 from ferry.store.engine import Store
-from ferry.store.migrate import HEAD, MIGRATIONS, revision
-from ferry.store.tables import metadata
+from ferry.store.migrate import HEAD, revision
+
+MIGRATIONS = Path(ferry.store.migrations.__file__).parent
 
 
-async def test_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        return list(compare_metadata(context, metadata))
+def content(path: Path) -> set[tuple[object, ...]]:
+    """Every table and index as it was declared, and the rows that a new database has."""
+    with closing(sqlite3.connect(path)) as database:
+        declared = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        found: set[tuple[object, ...]] = {(name, re.sub(r"\s+|--[^\n]*\n", "", sql)) for name, sql in declared}
+        for name, sql in declared:
+            if sql.startswith("CREATE TABLE"):
+                found |= {(name, *row) for row in database.execute(f"SELECT * FROM {name}")}
+    return found
 
-    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
-        assert await store.run(differences) == []
-        assert await store.run(revision) == HEAD
+
+def older(path: Path) -> Path:
+    """A database from before the first migration, as Alembic leaves it: what has to be migrated."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    return path
+
+
+async def test_the_schema_is_what_migrations_make(tmp_path: Path) -> None:
+    for path in (tmp_path / "new.db", older(tmp_path / "migrated.db")):
+        async with await Store.open(path, report=nothing) as store:
+            assert await store.run(revision) == HEAD
+    assert content(tmp_path / "new.db") == content(tmp_path / "migrated.db")
+    assert ("counters", "generation", 0) in content(tmp_path / "new.db")
 
 
 def test_the_head_constant_is_the_newest_migration() -> None:
@@ -42,47 +60,55 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
     path = tmp_path / "ferry.db"
     async with await Store.open(path, report=nothing):
         pass
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
-    other.close()
+    before = content(path)
     with pytest.raises(StartupError, match=r"newer ferry \(revision 9999.*start that version"):
         await Store.open(path, report=nothing)
-    with sqlite3.connect(path) as other:
-        assert other.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
-    other.close()
+    assert content(path) == before
+
+
+async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "ferry.db"
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE sessions (id TEXT)")  # made last of all by the schema
+    before = content(path)
+    with pytest.raises(StartupError, match=r"sessions already exists.*put a backup in its place"):
+        await Store.open(path, report=nothing)
+    assert content(path) == before
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "ferry.db"
-    with sqlite3.connect(path) as other:
+    path = older(tmp_path / "ferry.db")
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE sessions (id TEXT)")  # made last of all by the first migration
-    other.close()
-    with pytest.raises(StartupError, match="sessions already exists"):
+    before = content(path)
+    with pytest.raises(StartupError, match=r"cannot be opened: table sessions already exists\. If another ferry"):
         await Store.open(path, report=nothing)
-    with sqlite3.connect(path) as other:
-        assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("sessions",)]
-    other.close()
+    assert content(path) == before
 
 
-async def test_several_databases_may_be_opened_at_once(tmp_path: Path) -> None:
-    stores = await asyncio.gather(*(Store.open(tmp_path / f"{n}" / "ferry.db", report=nothing) for n in range(4)))
+async def test_a_migrating_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = older(tmp_path / "ferry.db")
+    before = content(path)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StartupError, match=r"could not be migrated, and is as it was: the process ended with 1"):
+        await Store.open(path, report=nothing)
+    assert content(path) == before
+
+
+async def test_several_databases_may_be_migrated_at_once(tmp_path: Path) -> None:
+    paths = [older(tmp_path / f"{n}.db") for n in range(3)]
+    stores = await asyncio.gather(*(Store.open(path, report=nothing) for path in paths))
     for store in stores:
         assert await store.run(revision) == HEAD
         await store.close()
 
 
-async def test_a_second_start_does_not_import_alembic(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, sys; from pathlib import Path; from ferry.report import nothing;"
-        "from ferry.store.engine import Store\n"
-        "async def main():\n"
-        "    async with await Store.open(Path(sys.argv[1]), report=nothing): pass\n"
-        "asyncio.run(main()); print('alembic' in sys.modules)"
-    )
-
-    async def start() -> str:
-        arguments = [sys.executable, "-c", code, str(tmp_path / "ferry.db")]
-        return (await asyncio.to_thread(subprocess.check_output, arguments, text=True)).strip()
-
-    assert await start() == "True"
-    assert await start() == "False"
+async def test_a_folder_where_the_gateway_was_started_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "alembic.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    async with await Store.open(older(tmp_path / "ferry.db"), report=nothing) as store:
+        assert await store.run(revision) == HEAD

@@ -13,7 +13,7 @@ from .texts import TRACEBACK, describe_exception
 
 QUIET: Final[Mapping[str, int]] = MappingProxyType(
     # They narrate every connection at INFO; our own events say it with identities and addresses.
-    {"asyncssh": logging.WARNING, "uvicorn": logging.WARNING, "sqlalchemy": logging.WARNING, "alembic": logging.WARNING}
+    {"asyncssh": logging.WARNING, "uvicorn": logging.WARNING}
 )
 
 

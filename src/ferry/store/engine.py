@@ -22,12 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection
-
 from ferry import limits
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
+from .dialect import Connection
 from .writer import Outcome, Writer, open_sqlite
 
 T = TypeVar("T")

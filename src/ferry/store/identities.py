@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from typing import Final
 
 from ferry.clock import random_token
 from ferry.names import Fingerprint, Identity, IdentityId
 
+from .dialect import Connection, one
 from .engine import Store
-from .tables import identities, keys, leases, reservations
+
+_OWNER: Final = """
+    SELECT keys.identity, identities.name FROM keys JOIN identities ON identities.id = keys.identity
+    WHERE keys.fingerprint = :fingerprint"""
+_NEW_KEY: Final = """
+    INSERT INTO keys (fingerprint, algorithm, identity, first_seen, last_seen)
+    VALUES (:fingerprint, :algorithm, :identity, :now, :now)"""
+_SEEN: Final = "UPDATE keys SET last_seen = :now, algorithm = :algorithm WHERE fingerprint = :fingerprint"
+_CALLED: Final = "SELECT id FROM identities WHERE name = :name"
+_NEW: Final = "INSERT INTO identities (id, name, created) VALUES (:id, :name, :now)"
+_RENAME: Final = "UPDATE identities SET name = :name WHERE id = :id"
+_COUNT_KEYS: Final = "SELECT count(*) FROM keys WHERE identity = :id"
+_MOVE_KEY: Final = "UPDATE keys SET identity = :new WHERE fingerprint = :fingerprint"
+_MOVE_RESERVATIONS: Final = "UPDATE reservations SET owner = :new WHERE owner = :old"
+_MOVE_LEASES: Final = "UPDATE leases SET owner = :new WHERE owner = :old"
+_FORGET: Final = "DELETE FROM identities WHERE id = :old"
+_PRUNE_KEYS: Final = """
+    DELETE FROM keys WHERE identity IN (
+        SELECT id FROM identities WHERE name IS NULL
+        AND NOT EXISTS (SELECT 1 FROM keys WHERE keys.identity = identities.id AND keys.last_seen >= :before)
+        AND NOT EXISTS (SELECT 1 FROM reservations WHERE reservations.owner = identities.id)
+        AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.owner = identities.id))"""
+_PRUNE: Final = """
+    DELETE FROM identities
+    WHERE name IS NULL AND NOT EXISTS (SELECT 1 FROM keys WHERE keys.identity = identities.id)"""
 
 
 class Identities:
@@ -29,22 +54,16 @@ class Identities:
         """
 
         def transaction(connection: Connection) -> Identity:
-            known = connection.execute(
-                select(keys.c.identity, identities.c.name).join(identities).where(keys.c.fingerprint == fingerprint)
-            ).one_or_none()
+            key = {"fingerprint": fingerprint, "algorithm": algorithm, "now": now}
+            known = one(connection, _OWNER, key)
             if known is None:
                 identity = _named(connection, name, now)
-                connection.execute(
-                    insert(keys).values(
-                        fingerprint=fingerprint, algorithm=algorithm, identity=identity, first_seen=now, last_seen=now
-                    )
-                )
+                connection.execute(_NEW_KEY, {**key, "identity": identity})
                 return Identity(identity, name, fingerprint)
             identity, current = IdentityId(known[0]), known[1]
             if name is not None and name != current:
                 identity, current = _rename_or_move(connection, fingerprint, identity, name, now), name
-            seen = update(keys).where(keys.c.fingerprint == fingerprint)
-            connection.execute(seen.values(last_seen=now, algorithm=algorithm))
+            connection.execute(_SEEN, key)
             return Identity(identity, current, fingerprint)
 
         return await self._store.run(transaction)
@@ -54,48 +73,39 @@ class Identities:
 
         For a daily call: with `access.mode = anyone` each new key makes a row. Returns how many identities went.
         """
-        fresh = exists().where(keys.c.identity == identities.c.id, keys.c.last_seen >= before)
-        reserved = exists().where(reservations.c.owner == identities.c.id)
-        live = exists().where(leases.c.owner == identities.c.id)
-        stale = select(identities.c.id).where(identities.c.name.is_(None), ~or_(fresh, reserved, live))
 
         def transaction(connection: Connection) -> int:
-            connection.execute(delete(keys).where(keys.c.identity.in_(stale)))
-            empty = ~exists().where(keys.c.identity == identities.c.id)
-            return connection.execute(delete(identities).where(identities.c.name.is_(None), empty)).rowcount
+            connection.execute(_PRUNE_KEYS, {"before": before})
+            return connection.execute(_PRUNE).rowcount
 
         return await self._store.run(transaction)
 
 
 def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
     """The identity called `name`; a new one if there is none, or if `name` is None."""
-    if name is not None:
-        found: str | None = connection.scalar(select(identities.c.id).where(identities.c.name == name))
-        if found is not None:
-            return IdentityId(found)
+    if name is not None and (found := one(connection, _CALLED, {"name": name})):
+        return IdentityId(found[0])
     made = IdentityId(random_token())
-    connection.execute(insert(identities).values(id=made, name=name, created=now))
+    connection.execute(_NEW, {"id": made, "name": name, "now": now})
     return made
 
 
 def _rename_or_move(
     connection: Connection, fingerprint: Fingerprint, old: IdentityId, name: str, now: float
 ) -> IdentityId:
-    taken = connection.scalar(select(identities.c.id).where(identities.c.name == name)) is not None
+    taken = one(connection, _CALLED, {"name": name}) is not None
     if not taken and _keys_of(connection, old) == 1:
-        connection.execute(update(identities).where(identities.c.id == old).values(name=name))
+        connection.execute(_RENAME, {"id": old, "name": name})
         return old
     new = _named(connection, name, now)
-    connection.execute(update(keys).where(keys.c.fingerprint == fingerprint).values(identity=new))
+    moved = {"fingerprint": fingerprint, "old": old, "new": new}
+    connection.execute(_MOVE_KEY, moved)
     if _keys_of(connection, old) == 0:
-        for table in (reservations, leases):
-            connection.execute(update(table).where(table.c.owner == old).values(owner=new))
-        connection.execute(delete(identities).where(identities.c.id == old))
+        for statement in (_MOVE_RESERVATIONS, _MOVE_LEASES, _FORGET):
+            connection.execute(statement, moved)
     return new
 
 
 def _keys_of(connection: Connection, identity: IdentityId) -> int:
-    count: int = connection.execute(
-        select(func.count()).select_from(keys).where(keys.c.identity == identity)
-    ).scalar_one()
+    count: int = one(connection, _COUNT_KEYS, {"id": identity})[0]
     return count

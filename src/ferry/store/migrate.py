@@ -1,51 +1,67 @@
-"""Brings a database to the tables this code knows, before anything else uses it."""
+"""Brings a database to the tables this code knows, before anything else uses it.
+
+A new database is made from `schema.sql`. An older one is migrated by Alembic in a process of its own
+(`ferry.store.migrations`): with SQLAlchemy it takes 25 MB, which the gateway would keep for as long as it runs.
+"""
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
-
 from ferry.errors import StartupError
 
+from .dialect import Connection
+
 HEAD: Final = "0001"
-"""The newest migration. A database that is there already starts without Alembic, whose import costs 300 ms."""
+"""The newest migration, which `schema.sql` equals."""
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
+SCHEMA: Final = Path(__file__).with_name("schema.sql")
+EXIT_REFUSED: Final = 3
+"""The exit code of a migrating process that has printed, for the operator, why it cannot be done."""
 
-_ONE_AT_A_TIME: Final = threading.Lock()  # `alembic.op` is a global of its own, whichever thread runs it
 
+def migrate(connection: Connection, path: Path, *, busy_seconds: float) -> None:
+    """Make or change the tables of the file at `path`, which `connection` is open on, all of them or nothing.
 
-def migrate(connection: Connection, what: Path) -> None:
-    """Apply what is missing, inside the caller's transaction. `what` names the database in errors.
-
-    Raises StartupError for a database that a newer Ferry wrote: its rows may mean what this code does not know.
+    Raises StartupError, as for a database that a newer Ferry wrote (its rows may mean what this code does not know),
+    and sqlite3.Error.
     """
+    connection.execute("BEGIN IMMEDIATE")
     current = revision(connection)
-    if current == HEAD:
-        return
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
-        raise StartupError(
-            f"the database {what} was written by a newer ferry (revision {current}, this one knows up to {HEAD}): "
-            "start that version, or restore the backup that was made before the upgrade"
-        )
-    with _ONE_AT_A_TIME:
-        command.upgrade(config, "head")
+    if current is None:
+        for statement in SCHEMA.read_text().split(";\n"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
+    connection.execute("COMMIT")
+    if current not in (None, HEAD):
+        _upgrade(path, busy_seconds)
 
 
 def revision(connection: Connection) -> str | None:
-    """The last migration that was applied, or None for a new database."""
-    if not inspect(connection).has_table("alembic_version"):
+    """The last migration that was applied, "" for none of them, or None for a new database."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchall():
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return str(rows[0][0]) if rows else ""
+
+
+def cannot_be_opened(path: Path, reason: str) -> str:
+    """The sentence for the operator."""
+    return (
+        f"the database {path} cannot be opened: {reason}. If another ferry uses it, stop that one; "
+        "if the file is damaged, put a backup in its place, or move it away to start without reservations"
+    )
+
+
+def _upgrade(path: Path, busy_seconds: float) -> None:
+    # -P: a folder called `alembic` where the gateway was started is not to be imported.
+    command = [sys.executable, "-P", "-m", "ferry.store.migrations", str(path), str(busy_seconds)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == EXIT_REFUSED:
+        raise StartupError(done.stdout.strip())
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
+        raise StartupError(f"the database {path} could not be migrated, and is as it was: {last}")

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
 from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
 from ferry.registry.rules import Made, Standing, in_force, no_room, own, refusal, touched
 
 from . import registry_sql as sql
+from .dialect import Connection, one
 from .engine import Store
 
 
@@ -44,7 +43,7 @@ class SqlRegistry:
         return await self._store.run(lambda connection: _release(connection, address, generation, now))
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
-        asked = {"address_": address.key, "owner_": owner}
+        asked = {"address": address.key, "owner": owner}
         return await self._store.run(lambda connection: connection.execute(sql.FREE, asked).rowcount > 0)
 
     async def lookup(self, address: Address) -> Lease | None:
@@ -59,17 +58,17 @@ class SqlRegistry:
             if owner is None:
                 rows = connection.execute(sql.ALL_RESERVATIONS)
             else:
-                rows = connection.execute(sql.RESERVATIONS_OF, {"owner_": owner})
+                rows = connection.execute(sql.RESERVATIONS_OF, {"owner": owner})
             return [_reservation(Address.from_key(row[0]), row[1:]) for row in rows]
 
         return await self._store.run(transaction)
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:
-        asked = {"worker_": worker, "now_": now}
+        asked = {"worker": worker, "now": now}
 
         def transaction(connection: Connection) -> None:
             if connection.execute(sql.HEARTBEAT, asked).rowcount == 0:
-                connection.execute(sql.FIRST_HEARTBEAT, {"id": worker, "heartbeat": now})
+                connection.execute(sql.FIRST_HEARTBEAT, asked)
             connection.execute(sql.USE_BY_WORKER, asked)
 
         await self._store.run(transaction)
@@ -79,20 +78,20 @@ class SqlRegistry:
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         def transaction(connection: Connection) -> int:
-            connection.execute(sql.PRUNE_MADE, {"since_": now - limits.NAMES_NETWORK_SECONDS})
-            return connection.execute(sql.PRUNE, {"now_": now, "keep_": keep, "rest_": rest}).rowcount
+            connection.execute(sql.PRUNE_MADE, {"since": now - limits.NAMES_NETWORK_SECONDS})
+            return connection.execute(sql.PRUNE, {"now": now, "keep": keep, "rest": rest}).rowcount
 
         return await self._store.run(transaction)
 
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
         def transaction(connection: Connection) -> int:
             if worker is None:
-                connection.execute(sql.USE_ALL, {"now_": now})
+                connection.execute(sql.USE_ALL, {"now": now})
                 connection.execute(sql.FORGET_WORKERS)  # each start is a new worker: their rows would pile up
                 return connection.execute(sql.END_ALL).rowcount
-            connection.execute(sql.USE_BY_WORKER, {"worker_": worker, "now_": now})
-            connection.execute(sql.FORGET_WORKER, {"worker_": worker})
-            return connection.execute(sql.END_BY_WORKER, {"worker_": worker}).rowcount
+            connection.execute(sql.USE_BY_WORKER, {"worker": worker, "now": now})
+            connection.execute(sql.FORGET_WORKER, {"worker": worker})
+            return connection.execute(sql.END_BY_WORKER, {"worker": worker}).rowcount
 
         return await self._store.run(transaction)
 
@@ -111,19 +110,19 @@ def _claim(
         and (taken := _no_room(connection, terms, identity.id, name, now=now, new=mine is None))
     ):
         return taken
-    generation: int = connection.execute(sql.NEXT_GENERATION).scalar_one()
+    generation: int = one(connection, sql.NEXT_GENERATION, {})[0]
     lease = Lease(address, identity.id, worker, generation, now, name)
     if standing.lease is None:
         connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(lease)})
     else:
-        connection.execute(sql.CHANGE_LEASE, {"address_": address.key, **_lease_values(lease)})
+        connection.execute(sql.CHANGE_LEASE, {"address": address.key, **_lease_values(lease)})
     if mine is not None:
         after = touched(mine, name, now=now, derived=terms.derived)
         changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
-        connection.execute(sql.CHANGE_RESERVATION, {"address_": address.key, **changed})
+        connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
         if standing.reservation is not None:  # somebody's, whose rest is over
-            connection.execute(sql.FREE, {"address_": address.key, "owner_": standing.reservation.owner})
+            connection.execute(sql.FREE, {"address": address.key, "owner": standing.reservation.owner})
         if reserved:
             _make(connection, lease, terms, now)
     return Claimed(lease, standing.lease, reserved, reserved and mine is None)
@@ -150,8 +149,8 @@ def _reserve(connection: Connection, address: Address, generation: int, now: flo
 
 
 def _release(connection: Connection, address: Address, generation: int, now: float) -> bool:
-    asked = {"address_": address.key, "generation_": generation}
-    connection.execute(sql.USE_BY_GENERATION, {"now_": now, **asked})
+    asked = {"address": address.key, "generation": generation}
+    connection.execute(sql.USE_BY_GENERATION, {"now": now, **asked})
     return connection.execute(sql.END, asked).rowcount > 0
 
 
@@ -174,20 +173,20 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> Non
 def _no_room(
     connection: Connection, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool
 ) -> Taken | None:
-    asked = {"owner_": owner, "now_": now, "keep_": terms.keep}
-    others: int = connection.execute(sql.IN_FORCE_OF, asked).scalar_one()
+    asked = {"owner": owner, "now": now, "keep": terms.keep}
+    others: int = one(connection, sql.IN_FORCE_OF, asked)[0]
     limited = new and terms.network and terms.max_per_network_day is not None
     made = _made_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
     return no_room(terms, owner, owner_name, others=others, made=made)
 
 
 def _made_from(connection: Connection, network: str, since: float) -> Made:
-    count, oldest = connection.execute(sql.MADE_FROM, {"network_": network, "since_": since}).one()
+    count, oldest = one(connection, sql.MADE_FROM, {"network": network, "since": since})
     return Made(count, oldest)
 
 
 def _standing(connection: Connection, address: Address) -> Standing:
-    row = connection.execute(sql.STANDING, {"address_": address.key}).one()
+    row = one(connection, sql.STANDING, {"address": address.key})
     return Standing(
         None if row[0] is None else _reservation(address, row[:5]),
         None if row[5] is None else _lease(address, row[5:]),
@@ -211,4 +210,4 @@ def _lease(address: Address, row: Sequence[Any]) -> Lease:
 
 def _reservation(address: Address, row: Sequence[Any]) -> Reservation:
     owner, owner_name, derived, created, last_used = row
-    return Reservation(address, owner, owner_name, derived, created, last_used)
+    return Reservation(address, owner, owner_name, bool(derived), created, last_used)

@@ -1,123 +1,77 @@
-"""The registry's statements, built once: a statement that is built anew for every claim costs more than running it.
+"""The registry's statements. The driver keeps them prepared: it knows them by their text.
 
-Parameters end in an underscore where they are compared or computed with; without one they are the column's new value.
+`:keep` and `:rest` are durations in seconds, `:now` and `:since` seconds since the epoch.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import (
-    BindParameter,
-    Double,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    not_,
-    or_,
-    select,
-    update,
-)
-
-from .tables import counters, leases, reservations, reservations_made, workers
-
-
-def _text(name: str) -> BindParameter[str]:
-    return bindparam(name, type_=Text())
-
-
-def _time(name: str) -> BindParameter[float]:
-    return bindparam(name, type_=Double())
-
-
-_asked = select(_text("address_").label("address")).subquery("asked")
-_served: Any = and_(leases.c.address == reservations.c.address, leases.c.owner == reservations.c.owner)
-_live = exists().where(_served)
-_kept = reservations.c.last_used + _time("keep_") >= _time("now_")
-
-STANDING: Final = (
-    select(
-        reservations.c.owner,
-        reservations.c.owner_name,
-        reservations.c.derived,
-        reservations.c.created,
-        reservations.c.last_used,
-        leases.c.owner,
-        leases.c.worker,
-        leases.c.generation,
-        leases.c.claimed,
-        leases.c.owner_name,
-    )
-    .select_from(_asked)
-    .outerjoin(reservations, reservations.c.address == _asked.c.address)
-    .outerjoin(leases, leases.c.address == _asked.c.address)
-)
+STANDING: Final = """
+    SELECT reservations.owner, reservations.owner_name, reservations.derived, reservations.created,
+           reservations.last_used,
+           leases.owner, leases.worker, leases.generation, leases.claimed, leases.owner_name
+    FROM (SELECT CAST(:address AS TEXT) AS address) AS asked
+    LEFT JOIN reservations ON reservations.address = asked.address
+    LEFT JOIN leases ON leases.address = asked.address"""
 """One row: the five columns of the reservation, then the five of the lease, each None where there is none."""
 
-ALL_RESERVATIONS: Final = select(
-    reservations.c.address,
-    reservations.c.owner,
-    reservations.c.owner_name,
-    reservations.c.derived,
-    reservations.c.created,
-    reservations.c.last_used,
-).order_by(reservations.c.created, reservations.c.address)
-RESERVATIONS_OF: Final = ALL_RESERVATIONS.where(reservations.c.owner == _text("owner_"))
-IN_FORCE_OF: Final = (
-    select(func.count()).select_from(reservations).where(reservations.c.owner == _text("owner_"), or_(_kept, _live))
-)
-MADE_FROM: Final = select(func.count(), func.min(reservations_made.c.at)).where(
-    reservations_made.c.network == _text("network_"), reservations_made.c.at > _time("since_")
-)
+ALL_RESERVATIONS: Final = """
+    SELECT address, owner, owner_name, derived, created, last_used FROM reservations
+    ORDER BY created, address"""
+RESERVATIONS_OF: Final = """
+    SELECT address, owner, owner_name, derived, created, last_used FROM reservations
+    WHERE owner = :owner ORDER BY created, address"""
+IN_FORCE_OF: Final = """
+    SELECT count(*) FROM reservations
+    WHERE owner = :owner AND (last_used + :keep >= :now OR EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner))"""
+MADE_FROM: Final = "SELECT count(*), min(at) FROM reservations_made WHERE network = :network AND at > :since"
 
-NEXT_GENERATION: Final = (
-    update(counters)
-    .where(counters.c.name == "generation")
-    .values(value=counters.c.value + 1)
-    .returning(counters.c.value)
-)
+NEXT_GENERATION: Final = "UPDATE counters SET value = value + 1 WHERE name = 'generation' RETURNING value"
 
-NEW_LEASE: Final = insert(leases)
-CHANGE_LEASE: Final = (
-    update(leases)
-    .where(leases.c.address == _text("address_"))
-    .values({name: bindparam(name) for name in ("owner", "owner_name", "worker", "generation", "claimed")})
-)
-END: Final = delete(leases).where(
-    leases.c.address == _text("address_"), leases.c.generation == bindparam("generation_")
-)
-END_BY_WORKER: Final = delete(leases).where(leases.c.worker == _text("worker_"))
-END_ALL: Final = delete(leases)
+NEW_LEASE: Final = """
+    INSERT INTO leases (address, owner, owner_name, worker, generation, claimed)
+    VALUES (:address, :owner, :owner_name, :worker, :generation, :claimed)"""
+CHANGE_LEASE: Final = """
+    UPDATE leases SET owner = :owner, owner_name = :owner_name, worker = :worker, generation = :generation,
+           claimed = :claimed
+    WHERE address = :address"""
+END: Final = "DELETE FROM leases WHERE address = :address AND generation = :generation"
+END_BY_WORKER: Final = "DELETE FROM leases WHERE worker = :worker"
+END_ALL: Final = "DELETE FROM leases"
 
-NEW_RESERVATION: Final = insert(reservations)
-NEW_MADE: Final = insert(reservations_made)
-CHANGE_RESERVATION: Final = (
-    update(reservations)
-    .where(reservations.c.address == _text("address_"))
-    .values({name: bindparam(name) for name in ("owner_name", "derived", "last_used")})
-)
-FREE: Final = delete(reservations).where(
-    reservations.c.address == _text("address_"), reservations.c.owner == _text("owner_")
-)
+NEW_RESERVATION: Final = """
+    INSERT INTO reservations (address, owner, owner_name, derived, created, last_used)
+    VALUES (:address, :owner, :owner_name, :derived, :created, :last_used)"""
+NEW_MADE: Final = "INSERT INTO reservations_made (network, at) VALUES (:network, :at)"
+CHANGE_RESERVATION: Final = """
+    UPDATE reservations SET owner_name = :owner_name, derived = :derived, last_used = :last_used
+    WHERE address = :address"""
+FREE: Final = "DELETE FROM reservations WHERE address = :address AND owner = :owner"
 
-_use = update(reservations).values(last_used=_time("now_"))
-USE_ALL: Final = _use.where(_live)
-USE_BY_WORKER: Final = _use.where(exists().where(_served, leases.c.worker == _text("worker_")))
-USE_BY_GENERATION: Final = _use.where(
-    reservations.c.address == _text("address_"),
-    exists().where(_served, leases.c.generation == bindparam("generation_")),
-)
+USE_ALL: Final = """
+    UPDATE reservations SET last_used = :now
+    WHERE EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner)"""
+USE_BY_WORKER: Final = """
+    UPDATE reservations SET last_used = :now
+    WHERE EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
+        AND leases.worker = :worker)"""
+USE_BY_GENERATION: Final = """
+    UPDATE reservations SET last_used = :now
+    WHERE address = :address AND EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
+        AND leases.generation = :generation)"""
 
-PRUNE: Final = delete(reservations).where(
-    not_(_kept), not_(_live), reservations.c.last_used + _time("keep_") + _time("rest_") <= _time("now_")
-)
-PRUNE_MADE: Final = delete(reservations_made).where(reservations_made.c.at <= _time("since_"))
+PRUNE: Final = """
+    DELETE FROM reservations
+    WHERE NOT last_used + :keep >= :now AND last_used + :keep + :rest <= :now AND NOT EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner)"""
+PRUNE_MADE: Final = "DELETE FROM reservations_made WHERE at <= :since"
 
-HEARTBEAT: Final = update(workers).where(workers.c.id == _text("worker_")).values(heartbeat=_time("now_"))
-FIRST_HEARTBEAT: Final = insert(workers)
-FORGET_WORKERS: Final = delete(workers)
-FORGET_WORKER: Final = FORGET_WORKERS.where(workers.c.id == _text("worker_"))
+HEARTBEAT: Final = "UPDATE workers SET heartbeat = :now WHERE id = :worker"
+FIRST_HEARTBEAT: Final = "INSERT INTO workers (id, heartbeat) VALUES (:worker, :now)"
+FORGET_WORKERS: Final = "DELETE FROM workers"
+FORGET_WORKER: Final = "DELETE FROM workers WHERE id = :worker"

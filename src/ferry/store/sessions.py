@@ -7,25 +7,33 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-
 from ferry import limits
 from ferry.names import Fingerprint, Identity, IdentityId, SessionId, printable
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 from ferry.tasks import spawn
 
+from .dialect import Connection
 from .engine import Store
-from .tables import sessions, workers
 
 STOPPED = "gateway stopped"
 """The reason of a session that a crash left without an end."""
 
-_END = (
-    update(sessions)
-    .where(sessions.c.id == bindparam("id_"))
-    .values({name: bindparam(name) for name in ("ended", "reason", "up", "down")})
-)
+_BEGIN = """
+    INSERT INTO sessions (id, identity, fingerprint, address, client_version, started, up, down)
+    VALUES (:id, :identity, :fingerprint, :address, :client_version, :started, 0, 0)"""
+_END = "UPDATE sessions SET ended = :ended, reason = :reason, up = :up, down = :down WHERE id = :ended_id"
+_END_LEFT_OVER = """
+    UPDATE sessions SET reason = :reason, ended = coalesce(
+        (SELECT max(heartbeat) FROM workers WHERE heartbeat >= sessions.started), started)
+    WHERE ended IS NULL"""
+_RECENT = """
+    SELECT id, identity, fingerprint, address, client_version, started, ended, reason, up, down FROM sessions
+    ORDER BY started DESC, id LIMIT :limit"""
+_RECENT_OF = """
+    SELECT id, identity, fingerprint, address, client_version, started, ended, reason, up, down FROM sessions
+    WHERE identity = :identity ORDER BY started DESC, id LIMIT :limit"""
+_PRUNE = "DELETE FROM sessions WHERE ended < :before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +77,12 @@ class Sessions:
                 "address": peer,
                 "client_version": printable(client_version),
                 "started": now,
-                "up": 0,
-                "down": 0,
             }
         )
 
     def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None:
         """A session ended."""
-        self._add({"id_": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
+        self._add({"ended_id": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
 
     async def flush(self) -> None:
         """Write what waits, for a clean stop. Raises StoreUnavailable if that cannot be done."""
@@ -89,30 +95,21 @@ class Sessions:
 
     async def recent(self, limit: int, *, identity: IdentityId | None = None) -> list[SessionRow]:
         """The newest sessions first, those that go on included; of one identity, if given."""
-        query = select(sessions).order_by(sessions.c.started.desc(), sessions.c.id).limit(limit)
-        if identity is not None:
-            query = query.where(sessions.c.identity == identity)
-        return await self._store.run(
-            lambda connection: [SessionRow(**row) for row in connection.execute(query).mappings()]
-        )
+        query, asked = _RECENT if identity is None else _RECENT_OF, {"identity": identity, "limit": limit}
+        return await self._store.run(lambda connection: [SessionRow(*row) for row in connection.execute(query, asked)])
 
     async def end_left_over(self) -> int:
         """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
 
         To be called at the start of the only worker, before `retire(None)` forgets the heartbeats.
         """
-        last = select(func.max(workers.c.heartbeat)).where(workers.c.heartbeat >= sessions.c.started)
-        query = (
-            update(sessions)
-            .where(sessions.c.ended.is_(None))
-            .values(ended=func.coalesce(last.scalar_subquery(), sessions.c.started), reason=STOPPED)
+        return await self._store.run(
+            lambda connection: connection.execute(_END_LEFT_OVER, {"reason": STOPPED}).rowcount
         )
-        return await self._store.run(lambda connection: connection.execute(query).rowcount)
 
     async def prune(self, before: float) -> int:
         """Forget sessions that ended before `before` (`limits.SESSIONS_KEEP_SECONDS` ago). Returns how many."""
-        query = delete(sessions).where(sessions.c.ended < before)
-        return await self._store.run(lambda connection: connection.execute(query).rowcount)
+        return await self._store.run(lambda connection: connection.execute(_PRUNE, {"before": before}).rowcount)
 
     def _add(self, row: dict[str, Any]) -> None:
         if len(self._queue) >= limits.STORE_QUEUE:
@@ -139,10 +136,8 @@ class Sessions:
 
         def transaction(connection: Connection) -> None:
             # A session's start is always queued before its end, so starts first is an order that loses nothing.
-            if begun := [row for row in rows if "id" in row]:
-                connection.execute(insert(sessions), begun)
-            if over := [row for row in rows if "id_" in row]:
-                connection.execute(_END, over)
+            connection.executemany(_BEGIN, [row for row in rows if "id" in row])
+            connection.executemany(_END, [row for row in rows if "ended_id" in row])
 
         try:
             await self._store.run(transaction)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
-
 from ferry.errors import StartupError
 from ferry.registry.contract import StoreUnavailable
 
-from .dialect import sqlite_engine
-from .migrate import migrate
+from .dialect import Connection, connect
+from .migrate import cannot_be_opened, migrate
 
 Transaction = Callable[[Connection], Any]
+_OF_THE_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Outcome:
 class Writer:
     """Used by one thread at a time. A connection that failed is thrown away and made anew at the next batch."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
         self._connection: Connection | None = None
 
     def run(self, transactions: Sequence[Transaction]) -> list[Outcome]:
@@ -41,39 +42,37 @@ class Writer:
         Raises StoreUnavailable, with nothing written, when the database is what failed.
         """
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
-                return [_one(self._connection, transaction) for transaction in transactions]
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_one(connection, transaction) for transaction in transactions]
+            connection.execute("COMMIT")
         except Exception as error:
             self.close()
-            raise StoreUnavailable(_words(error)) from error
+            raise StoreUnavailable(str(error)) from error
+        return outcomes
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self) -> None:
         """Connect for the first time and bring the tables up to date. Raises StartupError."""
         try:
-            self._connection = self._engine.connect()
-            with self._connection.begin():
-                migrate(self._connection, path)
-        except SQLAlchemyError as error:
+            migrate(self._connected(), self._path, busy_seconds=self._busy_seconds)
+        except sqlite3.Error as error:
             self.close()
-            raise StartupError(
-                f"the database {path} cannot be opened: {_words(error)}. If another ferry uses it, stop that one; "
-                "if the file is damaged, put a backup in its place, or move it away to start without reservations"
-            ) from error
+            raise StartupError(cannot_be_opened(self._path, str(error))) from error
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Give the connection back to the system. Never raises."""
+        """Give the connection back to the system, which undoes a transaction that was not committed. Never raises."""
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            connection.close()
-        except SQLAlchemyError:
-            connection.invalidate()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self._path, busy_seconds=self._busy_seconds)
+        return self._connection
 
 
 def open_sqlite(path: Path, busy_seconds: float) -> Writer:
@@ -87,25 +86,20 @@ def open_sqlite(path: Path, busy_seconds: float) -> Writer:
             f"the database {path} cannot be opened: {error.strerror}. "
             "Give its folder to the user that runs ferry, or name another one with `state`"
         ) from error
-    writer = Writer(sqlite_engine(path, busy_seconds=busy_seconds))
-    writer.prepare(path)
+    writer = Writer(path, busy_seconds)
+    writer.prepare()
     return writer
 
 
 def _one(connection: Connection, transaction: Transaction) -> Outcome:
-    connection.exec_driver_sql("SAVEPOINT one")
+    connection.execute("SAVEPOINT one")
     try:
         value = transaction(connection)
     except Exception as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError | ProgrammingError):
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_THE_STATEMENT):
             raise  # disk full, locked, I/O: SQLite may have undone the whole transaction already
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-        connection.exec_driver_sql("RELEASE SAVEPOINT one")
+        connection.execute("ROLLBACK TO SAVEPOINT one")
+        connection.execute("RELEASE SAVEPOINT one")
         return Outcome(error=error)
-    connection.exec_driver_sql("RELEASE SAVEPOINT one")
+    connection.execute("RELEASE SAVEPOINT one")
     return Outcome(value)
-
-
-def _words(error: Exception) -> str:
-    """What the database itself said, without the statement, which may hold a secret."""
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

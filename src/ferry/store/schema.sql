@@ -1,0 +1,101 @@
+-- The tables as they are now, for a new database; one that is older gets here by its migrations.
+-- Times are seconds since the epoch, addresses are `Address.key`.
+-- A change here needs a migration beside it (migrations/versions/) and its number in `migrate.HEAD`: a test compares.
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE secrets (
+    name TEXT NOT NULL,
+    value BLOB NOT NULL,
+    CONSTRAINT pk_secrets PRIMARY KEY (name)
+);
+
+CREATE TABLE host_keys (
+    algorithm TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    CONSTRAINT pk_host_keys PRIMARY KEY (algorithm)
+);
+
+CREATE TABLE identities (
+    id TEXT NOT NULL,
+    name TEXT,
+    created DOUBLE NOT NULL,
+    CONSTRAINT pk_identities PRIMARY KEY (id),
+    CONSTRAINT uq_identities_name UNIQUE (name)
+);
+
+CREATE TABLE keys (
+    fingerprint TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    first_seen DOUBLE NOT NULL,
+    last_seen DOUBLE NOT NULL,
+    CONSTRAINT pk_keys PRIMARY KEY (fingerprint),
+    CONSTRAINT fk_keys_identity FOREIGN KEY(identity) REFERENCES identities (id)
+);
+CREATE INDEX ix_keys_identity ON keys (identity);
+
+-- Owners are not always rows of `identities` (an anonymous one holds leases), so there is no foreign key on them.
+CREATE TABLE reservations (
+    address TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    owner_name TEXT NOT NULL,
+    derived BOOLEAN NOT NULL,
+    created DOUBLE NOT NULL,
+    last_used DOUBLE NOT NULL,
+    CONSTRAINT pk_reservations PRIMARY KEY (address)
+);
+CREATE INDEX ix_reservations_owner ON reservations (owner);
+
+-- One row per new reservation, so that freeing a name does not give back the day's allowance of its network.
+CREATE TABLE reservations_made (
+    id INTEGER NOT NULL,
+    network TEXT NOT NULL,
+    at DOUBLE NOT NULL,
+    CONSTRAINT pk_reservations_made PRIMARY KEY (id)
+);
+CREATE INDEX ix_reservations_made_network ON reservations_made (network, at);
+
+CREATE TABLE leases (
+    address TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    owner_name TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    claimed DOUBLE NOT NULL,
+    CONSTRAINT pk_leases PRIMARY KEY (address)
+);
+CREATE INDEX ix_leases_owner ON leases (owner);
+CREATE INDEX ix_leases_worker ON leases (worker);
+
+CREATE TABLE workers (
+    id TEXT NOT NULL,
+    heartbeat DOUBLE NOT NULL,
+    CONSTRAINT pk_workers PRIMARY KEY (id)
+);
+
+CREATE TABLE counters (
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    CONSTRAINT pk_counters PRIMARY KEY (name)
+);
+INSERT INTO counters (name, value) VALUES ('generation', 0);
+
+CREATE TABLE sessions (
+    id TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    fingerprint TEXT,
+    address TEXT NOT NULL,
+    client_version TEXT NOT NULL,
+    started DOUBLE NOT NULL,
+    ended DOUBLE,
+    reason TEXT,
+    up BIGINT NOT NULL,
+    down BIGINT NOT NULL,
+    CONSTRAINT pk_sessions PRIMARY KEY (id)
+);
+CREATE INDEX ix_sessions_started ON sessions (started);
+CREATE INDEX ix_sessions_identity ON sessions (identity);
