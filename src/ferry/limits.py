@@ -123,6 +123,7 @@ LAG_REPORT_SECONDS: Final = 0.25  # a lag past this is an event (`loop.lag`)
 CONSOLE_PROBE_SECONDS: Final = 1.0  # for an older gateway to answer on the control socket before it counts as there
 CONTROL_ANSWER_SECONDS: Final = 10.0  # how long `ferry status` and its like wait for the gateway
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
+CONSOLE_BACKLOG: Final = 128  # connections that wait while what answers them is loaded
 IDENTITY_CACHE: Final = 65_536
 STORE_QUEUE: Final = 10_000  # session rows waiting to be written
 STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it new ones fail at once

@@ -1,79 +1,27 @@
-"""uvicorn inside our own loop, for the control socket and the admin addresses. Never the public edge.
+"""The control socket and the admin addresses. Never the public edge.
 
-Signals and logging are the gateway's: uvicorn is kept from both. The API is loaded at its first request: FastAPI and
-its models take 15 MB and a fifth of a second, which a gateway that nobody asks can do without.
+What answers there is loaded at the first connection: uvicorn and Starlette take 4 MB, FastAPI and its models 15 MB
+more, and together they take a third of a second. A gateway that nobody asks can do without.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from typing import TYPE_CHECKING
 
 from ferry import limits
 from ferry.names import Endpoint
 from ferry.tasks import spawn
 
-from .rebinding import LoopbackHost
 from .sockets import CONTROL_SOCKET, bind_control, bind_loopback, unlink_control
 from .state import ConsoleState
-from .watching import create_admin_app
 
-
-class _Server(uvicorn.Server):
-    """One that leaves signals alone and waits for `stop` without polling ten times a second."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=limits.CONSOLE_CLOSE_SECONDS,
-            )
-        )
-        self._stop = asyncio.Event()
-        self.up = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)  # sets the default header fields
-        self.up.set()
-        await self._stop.wait()
-
-    def stop(self) -> None:
-        """Let `serve` end: no new connections, answers in flight get `limits.CONSOLE_CLOSE_SECONDS`."""
-        self._stop.set()
-
-
-class _LaterApp:
-    """The whole API, made when it is first asked. The import runs in a thread, so that visitors do not wait for it."""
-
-    def __init__(self, state: ConsoleState) -> None:
-        self._state = state
-        self._app: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._app is None:
-            module = await asyncio.to_thread(importlib.import_module, "ferry.console.app")
-            self._app = module.create_app(self._state)
-        await self._app(scope, receive, send)
+if TYPE_CHECKING:
+    from .web import WebServer
 
 
 @asynccontextmanager
@@ -92,25 +40,59 @@ async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> A
             listeners.append(bind_loopback(endpoint))
             stack.callback(listeners[-1].close)
         bound = [Endpoint(*listener.getsockname()[:2]) for listener in listeners]
-        await stack.enter_async_context(_run("control socket", _LaterApp(state), [control]))
+        await stack.enter_async_context(_served("control socket", [control], lambda: _whole_api(state)))
         if listeners:
-            app = LoopbackHost(create_admin_app(state))
-            await stack.enter_async_context(_run("admin addresses", app, listeners))
+            await stack.enter_async_context(_served("admin addresses", listeners, lambda: _two_pages(state)))
         stack.callback(state.events.close)
         yield bound
 
 
+def _whole_api(state: ConsoleState) -> WebServer:
+    from .app import create_app
+    from .web import WebServer
+
+    return WebServer(create_app(state))
+
+
+def _two_pages(state: ConsoleState) -> WebServer:
+    from .rebinding import LoopbackHost
+    from .watching import create_admin_app
+    from .web import WebServer
+
+    return WebServer(LoopbackHost(create_admin_app(state)))
+
+
 @asynccontextmanager
-async def _run(name: str, app: ASGIApp, listeners: list[socket.socket]) -> AsyncIterator[None]:
-    server = _Server(app)
-    task = spawn(name, server.serve(sockets=listeners))
-    up = spawn(f"{name} starts", server.up.wait())
-    await asyncio.wait((task, up), return_when=asyncio.FIRST_COMPLETED)
+async def _served(name: str, listeners: list[socket.socket], make: Callable[[], WebServer]) -> AsyncIterator[None]:
+    """Serve what `make` gives from the first connection on, which waits in the kernel until it is made."""
+    for listener in listeners:
+        listener.listen(limits.CONSOLE_BACKLOG)
+    server: WebServer | None = None
+
+    async def serve() -> None:
+        nonlocal server
+        await _connection(listeners)
+        server = await asyncio.to_thread(make)  # in a thread, so that visitors of tunnels do not wait for the imports
+        await server.serve(sockets=listeners)
+
+    task = spawn(name, serve())
     try:
-        if task.done():
-            task.result()
         yield
     finally:
-        up.cancel()
-        server.stop()
-        await task
+        if server is None:
+            task.cancel()
+        else:
+            server.stop()
+        await asyncio.wait((task,))
+
+
+async def _connection(listeners: list[socket.socket]) -> None:
+    """Wait until somebody connects to one of them."""
+    loop, somebody = asyncio.get_running_loop(), asyncio.Event()
+    for listener in listeners:
+        loop.add_reader(listener, somebody.set)
+    try:
+        await somebody.wait()
+    finally:
+        for listener in listeners:
+            loop.remove_reader(listener)
