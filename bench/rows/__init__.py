@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bulk, comeback, idle, requests, start, storm
+from . import attacked, bulk, comeback, idle, requests, start, storm
 from .row import Figure, Row
 
 ROWS: tuple[Row, ...] = (
@@ -14,6 +14,7 @@ ROWS: tuple[Row, ...] = (
     comeback.ROW,
     *requests.TCP_ROWS,
     bulk.TCP_ROW,
+    *attacked.ROWS,
 )
 
 __all__ = ["ROWS", "Figure", "Row"]

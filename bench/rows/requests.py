@@ -10,7 +10,7 @@ from functools import partial
 from bench.farmhand import HOME
 from bench.load import DIFFERING, figures
 from bench.processes import run
-from bench.setting import Setting
+from bench.setting import Setting, Site
 from bench.systems import System
 
 from .row import Figure, Row, by_name, by_port
@@ -41,10 +41,15 @@ def _new(setting: Setting, system: System) -> dict[str, float]:
 
 
 def _steady(setting: Setting, system: System) -> dict[str, float]:
-    seconds = setting.effort.open_loop_seconds
     with setting.site(system) as site:
-        command = [sys.executable, "-m", "bench.openloop", str(site.port), site.host, str(RATE), str(seconds)]
-        found: dict[str, float] = json.loads(run(command, HOME, seconds=seconds + 20))
+        return open_loop(setting, site)
+
+
+def open_loop(setting: Setting, site: Site) -> dict[str, float]:
+    """`p50` and `p99` in ms, and `errors` in per cent, at RATE."""
+    seconds = setting.effort.open_loop_seconds
+    command = [sys.executable, "-m", "bench.openloop", str(site.port), site.host, str(RATE), str(seconds)]
+    found: dict[str, float] = json.loads(run(command, HOME, seconds=seconds + 20))
     return found
 
 

@@ -1,0 +1,125 @@
+"""How a normal visitor and a log-in fare while somebody misbehaves, beside how they fare in peace.
+
+Of Ferry alone: a bound on its own calm figures, taken directly before in the same process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.farmhand import HOME
+from bench.processes import Program, run
+from bench.setting import Setting, Site
+from bench.systems import Place, System, ssh
+
+from .requests import RATE, open_loop
+from .row import Figure, Row, ferry_alone
+
+SLOW_CONNECTIONS = 1000
+SMALL_REQUESTS = 100
+LOGINS = 15
+DHEAT_SOCKETS = 10
+_SETTLE_SECONDS = 3.0  # for the attack's connections to be there
+_ATTACKS = {
+    "head": ["-H", "-i", "5", "-x", "24"],
+    "body": ["-B", "-i", "5", "-x", "24", "-s", "8192", "-t", "PUT"],
+    "range": ["-R"],
+    "read": ["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "3"],
+}
+"""What slowhttptest(1) is told. The read attack asks for the large file, the body attack puts one."""
+_PATHS = {"head": "", "range": "", "body": "uploads/slow", "read": "bulk"}
+
+
+def _slow(setting: Setting, system: System) -> dict[str, float]:
+    with setting.site(system) as site:
+        found = {"calm": open_loop(setting, site)["p99"]}
+        worst, errors = 0.0, 0.0
+        for attack in _ATTACKS:
+            with _slow_visitors(setting, site, attack):
+                under = open_loop(setting, site)
+            found[attack] = under["p99"]
+            worst, errors = max(worst, under["p99"]), max(errors, under["errors"])
+        return found | {"worst": worst / found["calm"], "errors": errors}
+
+
+@contextlib.contextmanager
+def _slow_visitors(setting: Setting, site: Site, attack: str) -> Iterator[None]:
+    """SLOW_CONNECTIONS of them. They go to the name by way of the proxy that the gateway is for its own names."""
+    command = ["slowhttptest", *_ATTACKS[attack], "-c", str(SLOW_CONNECTIONS), "-r", str(SLOW_CONNECTIONS)]
+    command += ["-l", "60", "-p", "3", "-d", f"127.0.0.1:{site.port}", "-u", f"http://{site.host}/{_PATHS[attack]}"]
+    with Program(command, setting.folder):
+        time.sleep(_SETTLE_SECONDS)
+        yield
+
+
+def _beside(setting: Setting, system: System) -> dict[str, float]:
+    with setting.site(system) as site:
+        calm = _small(setting, site)
+        bulk: list[str | Path] = ["curl", "-sS", "-H", f"Host: {site.host}", "-o", "/dev/null", f"{site.url}bulk"]
+        with Program(["sh", "-c", 'while "$@"; do :; done', "bulk", *bulk], setting.folder):
+            time.sleep(0.3)  # the transfer is in full swing
+            beside = _small(setting, site)
+        return {"calm": calm, "beside": beside, "ratio": beside / calm}
+
+
+def _small(setting: Setting, site: Site) -> float:
+    """p99 in ms of SMALL_REQUESTS, one after the other; the median of three such runs."""
+    command = [sys.executable, "-m", "bench.small", str(site.port), site.host, str(SMALL_REQUESTS)]
+    return statistics.median(float(run(command, HOME, seconds=60)) for _ in range(3))
+
+
+def _dheat(setting: Setting, system: System) -> dict[str, float]:
+    place = setting.place()
+    with system.started(place):
+        calm = _login(setting, place)
+        audit = Path(sys.prefix) / "bin" / "ssh-audit"
+        command = [audit, "-p", str(place.ssh_port), f"--dheat={DHEAT_SOCKETS}", "127.0.0.1"]
+        with Program(command, setting.folder):
+            time.sleep(_SETTLE_SECONDS)
+            under = _login(setting, place)
+    return {"calm": calm, "under": under}
+
+
+def _login(setting: Setting, place: Place) -> float:
+    """Median ms of stock `ssh gw whoami`, from its start to its end."""
+    times = []
+    for number in range(LOGINS):
+        command = [word for word in ssh(place, [], number) if word != "-N"]
+        began = time.monotonic()
+        run([*command, "whoami"], setting.folder, seconds=30)
+        times.append(1000 * (time.monotonic() - began))
+    return statistics.median(times)
+
+
+SLOW = Row(
+    "slow",
+    f"{SLOW_CONNECTIONS:,} slow visitors (slowhttptest): p99 of {RATE:,} other requests/s, in ms",
+    (
+        Figure("calm", "calm", 2),
+        *(Figure(attack, f"slow {attack}", 2) for attack in _ATTACKS),
+        Figure("worst", "worst / calm", 2),
+        Figure("errors", "errors %", 1),
+    ),
+    ferry_alone,
+    _slow,
+)
+BESIDE = Row(
+    "beside",
+    f"{SMALL_REQUESTS} small requests beside a download without end, in ms",
+    (Figure("calm", "calm p99", 2), Figure("beside", "p99 beside", 2), Figure("ratio", "beside / calm", 2)),
+    ferry_alone,
+    _beside,
+)
+DHEAT = Row(
+    "dheat",
+    f"log-in while ssh-audit --dheat={DHEAT_SOCKETS} runs, in ms",
+    (Figure("calm", "calm, median", 0), Figure("under", "attacked, median", 0)),
+    ferry_alone,
+    _dheat,
+)
+ROWS = (SLOW, BESIDE, DHEAT)
