@@ -94,6 +94,8 @@ class Gateway:
     top: dict[str, object] = field(default_factory=dict)
     """Keys of the configuration's top level."""
     child: Child | None = None
+    descriptors: int | None = None
+    """What RLIMIT_NOFILE is to be; None: as it is here."""
 
     def __post_init__(self) -> None:
         self.loopback_ports = iter(self.ports.loopback)
@@ -140,7 +142,10 @@ class Gateway:
     def launch(self) -> Child:
         """Start the process, without waiting for anything."""
         environment = clean_environment(HOME=str(self.folder))
-        self.child = Child([PROGRAM, "serve", "--config", self.write_config()], env=environment, cwd=self.folder)
+        command: list[str | Path] = [PROGRAM, "serve", "--config", self.write_config()]
+        if self.descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {self.descriptors} && exec "$0" "$@"', *command]
+        self.child = Child(command, env=environment, cwd=self.folder)
         return self.child
 
     def start(self) -> None:

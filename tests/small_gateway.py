@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from ferry.console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
+from ferry.console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
 from ferry.names import Address, IdentityId, SessionId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
@@ -60,6 +60,7 @@ class SmallGateway:
     reserved: list[NameInfo] = field(
         default_factory=lambda: [name("http:blog.example.com", live=True), name("tcp::30042", "i2")]
     )
+    offenders: list[BlockedAddress] = field(default_factory=list)
     draining: bool = False
     store_error: str = ""
     events: EventRing = field(default_factory=EventRing)
@@ -75,7 +76,7 @@ class SmallGateway:
             version="0.1.0", pid=4711, domain="example.com", state="/var/lib/ferry", started=STARTED, uptime=93784.5,
             draining=self.draining,
             listeners=Listeners(ssh=["127.0.0.1:2222", "[::1]:2222"], http=["127.0.0.1:8080"], https=[], admin=[]),
-            counts=Counts(sessions=len(self.open_sessions), tunnels=dict(self._kinds())),
+            counts=Counts(sessions=len(self.open_sessions), tunnels=dict(self._kinds()), blocked=len(self.offenders)),
             store=Store(ok=not self.store_error, error=self.store_error),
             host_keys=[f"ED25519 {KEY}"],
         )  # fmt: skip
@@ -106,6 +107,14 @@ class SmallGateway:
         self.open_sessions = [s for s in self.open_sessions if s.id != session]
         self.told.append(reason)
         return len(self.open_sessions) < before
+
+    def blocked(self) -> list[BlockedAddress]:
+        return list(self.offenders)
+
+    def unblock(self, address: str) -> bool:
+        before = len(self.offenders)
+        self.offenders = [one for one in self.offenders if one.address != address]
+        return len(self.offenders) < before
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
         before = len(self.reserved)

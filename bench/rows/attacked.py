@@ -77,7 +77,7 @@ def _dheat(setting: Setting, system: System) -> dict[str, float]:
     place = setting.place()
     with system.started(place):
         calm = _login(setting, place)
-        audit = Path(sys.prefix) / "bin" / "ssh-audit"
+        audit = str(Path(sys.prefix) / "bin" / "ssh-audit")
         command = [audit, "-p", str(place.ssh_port), f"--dheat={DHEAT_SOCKETS}", "127.0.0.1"]
         with Program(command, setting.folder):
             time.sleep(_SETTLE_SECONDS)

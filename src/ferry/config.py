@@ -14,7 +14,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from . import limits
+from .errors import InvalidInput
 from .names import Endpoint, parse_hostname
+from .policy.sources import LOOPBACK, parse_network
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -107,11 +109,19 @@ class Ssh(Section):
         limits.LOGIN_GRACE_SECONDS, description="Time for the whole login (a passphrase, a touch on a token)."
     )
     auth_tries: int = Field(limits.AUTH_TRIES, ge=1, description="Keys a client may try on one connection.")
-    handshakes: int = Field(limits.HANDSHAKES, ge=1, description="Connections that are still logging in, in all.")
+    handshakes: int = Field(
+        limits.HANDSHAKES,
+        ge=1,
+        description="Connections that are still logging in, in all. Past it the one that is furthest from a login goes for a newcomer.",
+    )
     handshakes_per_network: int = Field(
         limits.HANDSHAKES_PER_NETWORK,
         ge=1,
-        description="The same of one IPv4 /24 or IPv6 /64 (loopback: the limit in all).",
+        description="The same of one IPv4 /24 or IPv6 /64. `limits.exempt` networks have only the limit in all.",
+    )
+    penalties: bool = Field(
+        True,
+        description="Block an address for a while (15 s to 10 min) when too many logins from it fail. `ferry unblock` lists and lifts that.",
     )
 
 
@@ -283,13 +293,26 @@ class Limits(Section):
     connections_per_visitor: int = Field(
         limits.CONNECTIONS_PER_VISITOR,
         ge=1,
-        description="HTTP connections at once from one IPv4 address or IPv6 /64; more get 503. Loopback is not counted: a reverse proxy connects from there for many people.",
+        description="Connections at once from one IPv4 address or IPv6 /64, over HTTP and TCP ports together; more get 503, or a reset on a port. `limits.exempt` networks are not counted.",
+    )
+    exempt: Words = Field(
+        list(LOOPBACK),
+        description="Networks that are not counted by address and never blocked, because a reverse proxy connects from there for many people.",
     )
     global_requests_per_second: int = Field(
         limits.GLOBAL_REQUESTS_PER_SECOND,
         ge=1,
         description="Forward requests and the like per second and connection; more are refused.",
     )
+
+    @model_validator(mode="after")
+    def _networks(self) -> Limits:
+        for text in self.exempt:
+            try:
+                parse_network(text)
+            except InvalidInput as error:
+                raise ValueError(f"limits.exempt: {error}") from None
+        return self
 
 
 class Session(Section):

@@ -24,6 +24,7 @@ from .config import Config
 from .console.server import serving
 from .console.sockets import prepare_state_folder
 from .edge.certificates import Certificates
+from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
 from .edge.local_ca import LocalCa
 from .edge.tcp import TcpEdge
@@ -33,8 +34,11 @@ from .names import Address, Kind, WorkerId
 from .observe.lag import LagSampler
 from .observe.observer import Observation, observing
 from .operator_view import OperatorView
+from .policy.crowd import Crowd
 from .policy.flapping import FlapGuard
 from .policy.handshakes import HandshakeGate
+from .policy.penalties import Penalties
+from .policy.sources import Exempt
 from .registry.contract import StoreUnavailable
 from .registry.routes import Routes, Tunnel
 from .report import Report, nothing
@@ -93,8 +97,19 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             address = Address(Kind.HTTP, host)
             return await registry.reservation(address, now=clock.now(), keep=front.services.rules.keep) is not None
 
+        exempt = Exempt(config.limits.exempt)
+        crowd = Crowd(config.limits.connections_per_visitor, exempt)
+        descriptors = DescriptorGate(report=report)
+        stack.callback(descriptors.close)
         edge = HttpEdge(
-            routes, domain=config.domain, clock=clock, report=report, known=known, bounds=http_bounds_of(config)
+            routes,
+            domain=config.domain,
+            clock=clock,
+            report=report,
+            known=known,
+            bounds=http_bounds_of(config),
+            crowd=crowd,
+            gate=descriptors,
         )
         for reservation in await registry.reservations(None):
             if reservation.address.kind is Kind.HTTP:
@@ -107,7 +122,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             clock=clock,
         )
         certificates.use_folder(config.https.certificates)
-        listening = Listening(edge, certificates, report)
+        listening = Listening(edge, certificates, report, descriptors)
         options = await connection_options(
             host_keys,
             login_grace=config.ssh.login_grace,
@@ -141,6 +156,8 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                         open_proxy=open_proxy,
                         allow_open_proxy=config.tcp.allow_open_proxy,
                         visitors=config.limits.visitors_per_tunnel,
+                        crowd=crowd,
+                        gate=descriptors,
                     ),
                     config.tcp.public_addresses,
                 ),
@@ -155,8 +172,13 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                 request_log=config.session.request_log,
             )
 
-        gate = HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network)
-        front = SshFront(services_of(config), gate, options, prefer_gcm=config.ssh.prefer_aes_gcm)
+        front = SshFront(
+            services_of(config),
+            HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
+            Penalties(exempt, on=config.ssh.penalties),
+            options,
+            prefer_gcm=config.ssh.prefer_aes_gcm,
+        )
         view = OperatorView(
             config=config,
             front=front,

@@ -24,7 +24,7 @@ BODY_MIN_RATE: Final = 240  # bytes/s a request's body must come at (as Kestrel)
 READ_MIN_RATE: Final = 240  # bytes/s a visitor must read at while what we hold for it is over the high-water mark
 PACE_SECONDS: Final = 20.0  # the window over which both are measured
 REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
-CONNECTIONS_PER_VISITOR: Final = 512  # HTTP, from one IPv4 address or IPv6 /64; loopback is not counted
+CONNECTIONS_PER_VISITOR: Final = 512  # HTTP and TCP ports, from one IPv4 address or IPv6 /64; loopback is not counted
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
 
 # --- the byte path
@@ -46,10 +46,22 @@ LINGER_SECONDS: Final = 2.0  # how long a refused visitor is read from before th
 # --- SSH
 HANDSHAKES: Final = 200  # connections that have not authenticated, in all
 HANDSHAKES_PER_NETWORK: Final = 30  # of one IPv4 /24 or IPv6 /64
-HANDSHAKES_LOOPBACK: Final = 200  # a reverse proxy or tests: one network, many people
+HANDSHAKE_PATIENCE_SECONDS: Final = (2.0, 5.0, 20.0)  # before a silent handshake, one that has exchanged keys, and one
+# that has offered a good key may have to go for a newcomer, when all places are taken
+HANDSHAKES_NOTE_SECONDS: Final = 60.0  # between two log lines about handshakes that were refused or had to go
+REFUSED_LINGERING: Final = 256  # refused connections that are kept until they have read why; past it the oldest goes
 KEY_GRACE_SECONDS: Final = 20.0  # until a key is acceptable
 LOGIN_GRACE_SECONDS: Final = 120.0  # until somebody has typed a passphrase or touched a token
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
+PENALTY_NOTHING_SECONDS: Final = 1.0  # for one who leaves before a log-in (sshd: noauth)
+PENALTY_GARBAGE_SECONDS: Final = 2.0  # for bytes that are not SSH
+PENALTY_KEYS_SECONDS: Final = 5.0  # for a connection that ends after refused keys (sshd: authfail)
+PENALTY_GRACE_SECONDS: Final = 10.0  # for a log-in that was not ended in time (sshd: grace-exceeded)
+PENALTY_THRESHOLD_SECONDS: Final = 15.0  # collected, before an address is blocked (sshd: min)
+PENALTY_MAX_SECONDS: Final = 600.0  # longest block (sshd: max)
+PENALTY_SOURCES: Final = 65_536  # addresses remembered; past it the one with the least time left goes
+LANE_PACE_SECONDS: Final = 1.0  # between two handshakes of a blocked address
+LANE_SECONDS: Final = 10.0  # for a whole log-in from a blocked address
 KEEPALIVE_INTERVAL_SECONDS: Final = 15.0
 KEEPALIVE_COUNT: Final = 3
 FORWARDS_PER_CONNECTION: Final = 16
@@ -100,6 +112,12 @@ BACKDATE_SECONDS: Final = 86400.0  # visitors' clocks may be behind ours
 
 # --- accepting
 ACCEPT_BURST: Final = 64  # connections taken per wake-up of a listener, so that one port cannot starve the loop
+DESCRIPTORS_PAUSE: Final = 0.90  # of RLIMIT_NOFILE in use: every listener stops accepting
+SOURCES_REMEMBERED: Final = 4096  # peer addresses, with what they are counted for
+DESCRIPTORS_SAMPLE: Final = 16  # of so many new connections one shows how many descriptors are open
+DESCRIPTORS_RESUME: Final = 0.85  # and begins again
+DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted, while accepting has stopped
+DESCRIPTORS_QUIET_SECONDS: Final = 3.0  # without another such stop, before the shortage counts as over
 ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
 VISITORS_PER_TUNNEL: Final = 1024  # TCP connections, or HTTP requests in progress; past it 503

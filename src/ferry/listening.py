@@ -6,14 +6,16 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from . import limits, tasks
 from .config import Config
+from .edge.acceptor import Acceptor
 from .edge.certificates import Certificates
+from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
 from .edge.http.redirect import RedirectProtocol
 from .edge.listeners import endpoint_of, listen_on
+from .edge.server import server_on
 from .edge.shared_port import SharedPort
 from .edge.tcp import TcpEdge, TcpListener
 from .edge.tls_context import sni_of
@@ -36,10 +38,11 @@ class _Open:
 class Listening:
     """SSH, HTTP and HTTPS listeners, one per role and address. TCP ports belong to their tunnels."""
 
-    def __init__(self, edge: HttpEdge, certificates: Certificates, report: Report) -> None:
+    def __init__(self, edge: HttpEdge, certificates: Certificates, report: Report, gate: DescriptorGate) -> None:
         self._edge = edge
         self._certificates = certificates
         self._report = report
+        self._gate = gate
         self._config: Config | None = None
         self._open: dict[tuple[str, Endpoint], _Open] = {}
         self.admin: list[Endpoint] = []
@@ -95,11 +98,16 @@ class Listening:
             shared = self._shared_port(sock, bound.port, front)
             shared.start()
             return _Open(bound, shared.close)
-        factory: Callable[[], Any] = front.protocol
-        if role == "http":
-            factory = lambda: self._edge.protocol(secure=False, port=self.config.http_port or bound.port)  # noqa: E731
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(factory, sock=sock, backlog=limits.ACCEPT_BACKLOG)
+        if role == "ssh":
+            acceptor = Acceptor([sock], front.take, report=self._report, gate=self._gate)
+            acceptor.start()
+            return _Open(bound, acceptor.close)
+
+        def visitor() -> asyncio.Protocol:
+            return self._edge.protocol(secure=False, port=self.config.http_port or bound.port)
+
+        server = server_on(sock, visitor, report=self._report, gate=self._gate)
+        await server.start()
         return _Open(bound, server.close)
 
     def _shared_port(self, sock: socket.socket, port: int, front: SshFront) -> SharedPort:
@@ -115,7 +123,7 @@ class Listening:
 
         def ssh(accepted: socket.socket) -> None:
             if self.config.https.ssh:
-                tasks.spawn("ssh on the HTTPS port", _hand_to(front, accepted))
+                front.take(accepted)
             else:
                 accepted.close()
 
@@ -126,14 +134,8 @@ class Listening:
             redirect=lambda: RedirectProtocol(self.config.https_port or port),
             context=self._certificates.context,
             report=self._report,
+            gate=self._gate,
         )
-
-
-async def _hand_to(front: SshFront, accepted: socket.socket) -> None:
-    try:
-        await asyncio.get_running_loop().connect_accepted_socket(front.protocol, accepted)
-    except OSError:
-        accepted.close()
 
 
 def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:

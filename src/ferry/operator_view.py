@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from . import __version__
 from .clock import Clock
 from .config import Config
-from .console.models import Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
+from .console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
 from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
 from .observe.events import EventRing
 from .registry.contract import Registry
@@ -52,7 +52,12 @@ class OperatorView:
             uptime=round(now - self.started, 1),
             draining=self.draining,
             listeners=Listeners(**{name: listening.get(name, []) for name in ("ssh", "http", "https", "admin")}),
-            counts=Counts(sessions=len(self.front), tunnels=by_kind),
+            counts=Counts(
+                sessions=len(self.front),
+                tunnels=by_kind,
+                handshakes=len(self.front.admission),
+                blocked=len(self.blocked()),
+            ),
             store=Store(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
             host_keys=list(self.host_keys),
         )
@@ -106,6 +111,16 @@ class OperatorView:
         client.tell(reason, event="closed")
         client.close(reason)
         return True
+
+    def blocked(self) -> list[BlockedAddress]:
+        found = self.front.admission.penalties.listed(self.clock.monotonic())
+        return [BlockedAddress(address=b.source, seconds=round(b.seconds, 1), why=b.why.value) for b in found]
+
+    def unblock(self, address: str) -> bool:
+        lifted = self.front.admission.penalties.lift(address)
+        if lifted:
+            self.front.services.report("address.unblocked", address=address)
+        return lifted
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
         freed = await self.registry.free(address, owner)

@@ -5,7 +5,10 @@ never raises, so it may be called from the hot path. The vocabulary (fields are 
 change and whose `str` is shown; texts from the network are escaped by the observer, not by the caller):
 
     gateway.started, gateway.draining, gateway.stopped, config.reloaded, config.rejected (error)
-    handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|limit)
+    handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|displaced|limit|blocked;
+        the last two never began)
+    handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
+    address.blocked (address, seconds, why), address.unblocked (address)
     connection.opened (session, identity, peer, client_version)
     connection.closed (session, reason, seconds, up, down)
     tunnel.opened (tunnel, session, address, kind, url), tunnel.closed (tunnel, session, address, kind, reason)
@@ -16,6 +19,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     edge.refused (edge: http|https|tcp, status, peer, reason)
     tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
     listener.skipped (address, reason), accept.paused (address, error, seconds)
+    accept.stopped (open, limit: descriptors), accept.resumed (open, limit, pauses)
     store.failed (error), store.recovered, store.dropped (rows: about sessions, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
     keys.loaded (keys, files), keys.rejected (path, line, error)

@@ -47,7 +47,12 @@ async def test_json_is_one_document(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     async with running(folder):
         result = await run(status, "--json", "--state", str(folder))
-    assert result.json["counts"] == {"sessions": 2, "tunnels": {"http": 1, "tls": 0, "tcp": 1, "alias": 2}}
+    assert result.json["counts"] == {
+        "sessions": 2,
+        "tunnels": {"http": 1, "tls": 0, "tcp": 1, "alias": 2},
+        "handshakes": 0,
+        "blocked": 0,
+    }
 
 
 async def test_no_gateway_lists_where_it_looked(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from gateway_process import Gateway
 
 
 def test_ssh_audit_finds_nothing_to_fail(gateway: Gateway) -> None:
-    audit = Path(sys.prefix) / "bin" / "ssh-audit"
+    audit = str(Path(sys.prefix) / "bin" / "ssh-audit")
     command = [audit, "--json", "--skip-rate-test", "-p", str(gateway.ports.ssh), "127.0.0.1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     found = json.loads(ended.stdout)

@@ -18,6 +18,8 @@ from ferry.clock import SystemClock
 from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.errors import Refused
 from ferry.names import Address, Kind
+from ferry.policy.crowd import Crowd
+from ferry.policy.sources import Exempt
 from ferry.policy.visits import public_visit
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure
@@ -39,13 +41,16 @@ class World:
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields))
 
-    def edge(self, *, allow_open_proxy: bool = False, visitors: int = limits.VISITORS_PER_TUNNEL) -> TcpEdge:
+    def edge(
+        self, *, allow_open_proxy: bool = False, visitors: int = limits.VISITORS_PER_TUNNEL, crowd: Crowd | None = None
+    ) -> TcpEdge:
         return TcpEdge(
             report=self.report,
             clock=SystemClock(),
             open_proxy=self.proxies.append,
             allow_open_proxy=allow_open_proxy,
             visitors=visitors,
+            crowd=crowd,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -66,6 +71,7 @@ async def world(
     public: bool = False,
     allow_open_proxy: bool = False,
     visitors: int = limits.VISITORS_PER_TUNNEL,
+    crowd: Crowd | None = None,
 ) -> AsyncIterator[World]:
     running: set[asyncio.StreamWriter] = set()
 
@@ -77,7 +83,7 @@ async def world(
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     tunnel = tcp_tunnel(server.sockets[0].getsockname()[1])
     made = World(tunnel)
-    edge = made.edge(allow_open_proxy=allow_open_proxy, visitors=visitors)
+    edge = made.edge(allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd)
     made.listener = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
     try:
         yield made
@@ -336,6 +342,22 @@ async def test_visitors_are_bounded() -> None:
         await w.visits()
         assert [event for event, fields in w.events if fields.get("reason") == "too many visitors"] == ["edge.refused"]
         assert w.tunnel.traffic.visits == 1
+
+
+async def test_one_address_has_fewer_places_than_all_and_gets_them_back() -> None:
+    async with world(echo, crowd=Crowd(1, Exempt([]))) as w:
+        for n in (1, 2):
+            reader, writer = await w.connect()
+            writer.write(b"1")
+            assert await reader.readexactly(1) == b"1"
+            refused, leaving = await w.connect()
+            with pytest.raises(ConnectionResetError):
+                await refused.read()
+            leaving.close()
+            writer.close()
+            await w.visits(n)
+        reasons = [fields["reason"] for event, fields in w.events if event == "edge.refused"]
+        assert reasons == ["too many connections from this address"] * 2
 
 
 async def test_a_tap_sees_both_directions() -> None:

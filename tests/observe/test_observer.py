@@ -122,7 +122,7 @@ def test_a_hidden_visit_is_cheap(tmp_path: Path) -> None:
 
 
 def test_levels() -> None:
-    assert level_of("handshake.ended", {"outcome": "limit"}) == HANDSHAKE_LEVELS["limit"] == logging.WARNING
+    assert level_of("handshake.ended", {"outcome": "limit"}) == HANDSHAKE_LEVELS["limit"] == logging.DEBUG
     assert level_of("handshake.ended", {"outcome": "ok"}) == logging.DEBUG
     assert level_of("not in the table", {}) == logging.INFO
     assert [level_name(n) for n in (5, 10, 25, 40, 50)] == ["debug", "debug", "info", "error", "error"]

@@ -61,7 +61,7 @@ class Gateway:
         return self._ask("GET", _with_query(path, query))
 
     def delete(self, collection: str, target: str) -> Any:
-        """Close or free `target` of `tunnels`, `sessions` or `names`; what was closed."""
+        """Close or free `target` of `tunnels`, `sessions`, `names` or `blocked`; what was closed."""
         return self._ask("DELETE", f"/{collection}/{quote(target, safe='')}")
 
     def lines(self, path: str, *, endless: bool, **query: str | int | None) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from .install_service import install_service
 from .ls import ls
 from .serve import serve
 from .status import status
+from .unblock import unblock
 
 EXIT_FAILED = 1
 EXIT_INVALID = 2
@@ -55,6 +56,7 @@ app.command("serve")(serve)
 app.command("status")(status)
 app.command("ls")(ls)
 app.command("close")(close)
+app.command("unblock")(unblock)
 app.command("events")(events)
 app.command("check-config")(check_config)
 app.command("init")(init)

@@ -32,6 +32,7 @@ def describe(status: dict[str, Any]) -> list[str]:
     rows += [(name, ", ".join(map(safe, listeners[name])) or "off") for name in ("ssh", "http", "https", "admin")]
     rows += [
         ("sessions", str(counts["sessions"])),
+        *([("blocked", f"{counts['blocked']} (`ferry unblock` lists them)")] if counts.get("blocked") else []),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
         ("database", "ok" if store["ok"] else f"failed: {safe(store['error'])}"),
         ("state", safe(status["state"])),

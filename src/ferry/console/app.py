@@ -12,10 +12,10 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 
 from ferry import __version__, limits
-from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.names import Address, IdentityId, SessionId, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
-from .models import Closed, Health, NameInfo, Problem, SessionInfo, Status, TunnelInfo
+from .models import BlockedAddress, Closed, Health, NameInfo, Problem, SessionInfo, Status, TunnelInfo
 from .problems import install_problems
 from .state import ConsoleState
 from .targets import NotFound, find_name, find_session, find_tunnel
@@ -68,6 +68,11 @@ def _reading(state: ConsoleState) -> APIRouter:
     async def names(identity: str | None = None) -> list[NameInfo]:
         """Reservations of one identity (by its id), or all."""
         return await state.names(None if identity is None else IdentityId(identity))
+
+    @api.get("/blocked")
+    async def blocked() -> list[BlockedAddress]:
+        """Addresses from which too many logins have failed."""
+        return state.blocked()
 
     async def follower(follow: Follow = False) -> AsyncIterator[Subscription | None]:
         """Registered before the answer begins (a refusal needs a status), gone once its last byte is sent."""
@@ -127,6 +132,13 @@ def _closing(state: ConsoleState) -> APIRouter:
         if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
             raise NotFound(f"{name.address} was freed a moment ago", "")
         return Closed(what="name", id=name.key, address=name.address, identity=name.owner_name)
+
+    @api.delete("/blocked/{address:path}")
+    async def unblock(address: str) -> Closed:
+        """Let an address connect again at once."""
+        if not state.unblock(address):
+            raise NotFound(f"{printable(address)!r} is not blocked", "`ferry unblock` lists those that are")
+        return Closed(what="address", id=address, address=address, identity="")
 
     return api
 

@@ -53,6 +53,8 @@ class Counts(Answer):
 
     sessions: int = Field(description="SSH connections that are logged in.")
     tunnels: dict[str, int] = Field(description="Open tunnels by kind.")
+    handshakes: int = Field(0, description="SSH connections that are logging in.")
+    blocked: int = Field(0, description="Addresses that are blocked for failed logins.")
 
 
 class Store(Answer):
@@ -121,10 +123,18 @@ class NameInfo(Answer):
     live: bool = Field(description="A tunnel serves it now.")
 
 
-class Closed(Answer):
-    """What a DELETE has closed or freed."""
+class BlockedAddress(Answer):
+    """An address from which too many logins have failed."""
 
-    what: Literal["tunnel", "session", "name"]
+    address: str = Field(description="An IPv4 address, or an IPv6 /64.")
+    seconds: float = Field(description="How much longer it stays blocked.")
+    why: str = Field(description="The last thing that it did.")
+
+
+class Closed(Answer):
+    """What a DELETE has closed, freed or unblocked."""
+
+    what: Literal["tunnel", "session", "name", "address"]
     id: str
     address: str = Field(description="Of a tunnel or name; the peer's of a session.")
     identity: str

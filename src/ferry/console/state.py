@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from ferry.names import Address, IdentityId, SessionId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import NameInfo, SessionInfo, Status, TunnelInfo
+from .models import BlockedAddress, NameInfo, SessionInfo, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
@@ -47,6 +47,14 @@ class ConsoleState(Protocol):
 
     async def close_session(self, session: SessionId, reason: str) -> bool:
         """Close one SSH connection with all its tunnels and tell its owner `reason`. False if it is gone."""
+        ...
+
+    def blocked(self) -> list[BlockedAddress]:
+        """Addresses that are blocked for failed logins, the longest first."""
+        ...
+
+    def unblock(self, address: str) -> bool:
+        """Forget what was done from `address` (as `blocked` has it, or any in it). False if it is not blocked."""
         ...
 
     async def free(self, address: Address, owner: IdentityId) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 from ferry import limits
 from ferry.report import Report
 
+from .descriptors import DescriptorGate
 from .listeners import endpoint_of
 
 # accept(2). Out of something: the connection stays in the queue, so trying again at once would spin.
@@ -28,11 +29,19 @@ class Acceptor:
     """Calls `accepted(sock)` with each new non-blocking socket. Owns the listening sockets it was given."""
 
     def __init__(
-        self, sockets: Sequence[socket.socket], accepted: Callable[[socket.socket], None], *, report: Report
+        self,
+        sockets: Sequence[socket.socket],
+        accepted: Callable[[socket.socket], None],
+        *,
+        report: Report,
+        gate: DescriptorGate | None = None,
     ) -> None:
         self._sockets = list(sockets)
         self._accepted = accepted
         self._report = report
+        self._gate = gate
+        self._stopped = False
+        """By the gate."""
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._pause_seconds: dict[socket.socket, float] = {}
 
@@ -41,10 +50,29 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
             loop.add_reader(sock, self._wake, sock)
+        if self._gate is not None:
+            self._gate.add(self)
+
+    def pause(self) -> None:
+        """Accept nobody until `resume`."""
+        self._stopped = True
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock)
+
+    def resume(self) -> None:
+        """Accept again, those first who have waited."""
+        self._stopped = False
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            if sock not in self._pauses:
+                loop.add_reader(sock, self._wake, sock)
 
     def close(self) -> None:
         """Stop, and close the listening sockets. What was accepted is not touched."""
         loop = asyncio.get_running_loop()
+        if self._gate is not None:
+            self._gate.discard(self)
         for timer in self._pauses.values():
             timer.cancel()
         self._pauses.clear()
@@ -68,9 +96,11 @@ class Acceptor:
                 continue
             self._pause_seconds.pop(sock, None)
             connection.setblocking(False)
+            if self._gate is not None:
+                self._gate.seen(connection.fileno())
             self._accepted(connection)
-            if sock.fileno() < 0:
-                return  # closed by what it led to
+            if self._stopped or sock.fileno() < 0:
+                return  # closed by what it led to, or one too many
 
     def _pause(self, sock: socket.socket, error: OSError) -> None:
         loop = asyncio.get_running_loop()
@@ -85,5 +115,7 @@ class Acceptor:
 
     def _resume(self, sock: socket.socket) -> None:
         del self._pauses[sock]
+        if self._stopped:
+            return
         asyncio.get_running_loop().add_reader(sock, self._wake, sock)
         self._wake(sock)

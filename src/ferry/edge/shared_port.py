@@ -20,6 +20,7 @@ from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 from ferry.report import Report
 
 from .acceptor import Acceptor
+from .descriptors import DescriptorGate
 from .listeners import endpoint_of
 from .tls_context import Handshake, current_handshake
 
@@ -63,8 +64,9 @@ class SharedPort:
         identify: float = limits.IDENTIFY_SECONDS,
         handshake: float = limits.TLS_HANDSHAKE_SECONDS,
         unidentified: int = limits.UNIDENTIFIED,
+        gate: DescriptorGate | None = None,
     ) -> None:
-        self._acceptor = Acceptor(sockets, self._accepted, report=report)
+        self._acceptor = Acceptor(sockets, self._accepted, report=report, gate=gate)
         self._ssh = ssh
         self._tls_protocol = tls_protocol
         self._redirect = redirect

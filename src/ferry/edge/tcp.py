@@ -12,13 +12,16 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import Refused
 from ferry.names import Endpoint
+from ferry.policy.crowd import Crowd
 from ferry.registry.routes import Tunnel, Visit
 from ferry.report import Report
 from ferry.streams import OpenFailure
 
 from .bridge import Bridge, reset
+from .descriptors import DescriptorGate
 from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import port_owner
+from .server import server_on
 from .socks_guard import GuardedBridge
 
 _NOTES = {
@@ -36,6 +39,8 @@ class _Visitor:
     endpoint: Endpoint
     since: float
     """Monotonic seconds."""
+    source: str
+    """What it is counted for in the crowd."""
 
 
 class TcpListener:
@@ -49,19 +54,22 @@ class TcpListener:
         report: Report,
         clock: Clock,
         visitors: int,
+        crowd: Crowd,
+        gate: DescriptorGate | None,
         open_proxy: Callable[[Tunnel], None] | None,
     ) -> None:
         self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
         """What is listened on."""
         self._tunnel = tunnel
-        self._sockets = sockets
         self._report = report
         self._clock = clock
         self._bound = visitors
+        self._crowd = crowd
+        self._gate = gate
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
-        self._servers: list[asyncio.Server] = []
+        self._servers = [server_on(sock, self._protocol, report=report, gate=gate) for sock in sockets]
         self._visitors: dict[Bridge, _Visitor] = {}
 
     @property
@@ -75,10 +83,8 @@ class TcpListener:
 
     async def start(self) -> None:
         """Begin to accept. asyncio's and uvloop's own servers survive a lack of descriptors."""
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            server = await loop.create_server(self._protocol, sock=sock, backlog=limits.ACCEPT_BACKLOG)
-            self._servers.append(server)
+        for server in self._servers:
+            await server.start()
 
     def close(self, *, cut: bool) -> None:
         """Stop listening. `cut` ends the visitors now, with RST; else they stay for as long as their streams do."""
@@ -107,22 +113,32 @@ class TcpListener:
 
     def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
         visitor = endpoint_of(transport.get_extra_info("peername"))
+        if self._gate is not None:
+            self._gate.seen_on(transport)
         if self._closed:
             reset(transport)  # accepted before the close, made into a transport after it
             return
         if len(self._visitors) >= self._bound:
-            self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason="too many visitors")
-            reset(transport)
+            self._refuse(transport, visitor, "too many visitors")
+            return
+        source = self._crowd.enter(visitor.host)
+        if source is None:
+            self._refuse(transport, visitor, "too many connections from this address")
             return
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
-        self._visitors[bridge] = _Visitor(visitor, self._clock.monotonic())
+        self._visitors[bridge] = _Visitor(visitor, self._clock.monotonic(), source)
         bridge.join(transport, lambda sink: tunnel.dial(tunnel.visitor_grant, visitor, sink))
+
+    def _refuse(self, transport: asyncio.Transport, visitor: Endpoint, reason: str) -> None:
+        self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason=reason)
+        reset(transport)
 
     def _ended(self, bridge: Bridge) -> None:
         visitor = self._visitors.pop(bridge, None)
         if visitor is None:
             return  # one too many: it was never a visit
+        self._crowd.leave(visitor.source)
         self._tunnel.visited(
             Visit(
                 visitor=visitor.endpoint,
@@ -147,7 +163,8 @@ class TcpEdge:
     """Opens ports for tunnels.
 
     `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
-    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
+    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away. `crowd` counts visitors by address, over all ports (and the HTTP edge, if
+    it has the same one).
     """
 
     def __init__(
@@ -158,12 +175,16 @@ class TcpEdge:
         open_proxy: Callable[[Tunnel], None],
         allow_open_proxy: bool = False,
         visitors: int = limits.VISITORS_PER_TUNNEL,
+        crowd: Crowd | None = None,
+        gate: DescriptorGate | None = None,
     ) -> None:
         self._report = report
         self._clock = clock
         self._open_proxy = open_proxy
         self._allow_open_proxy = allow_open_proxy
         self._visitors = visitors
+        self._crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
+        self._gate = gate
 
     async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
         """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none. `public` ports are guarded.
@@ -180,6 +201,8 @@ class TcpEdge:
             report=self._report,
             clock=self._clock,
             visitors=self._visitors,
+            crowd=self._crowd,
+            gate=self._gate,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )
         await listener.start()

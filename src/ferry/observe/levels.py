@@ -33,6 +33,11 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "store.recovered": logging.INFO,
         "store.dropped": logging.ERROR,
         "accept.paused": logging.WARNING,
+        "accept.stopped": logging.WARNING,
+        "accept.resumed": logging.WARNING,
+        "handshakes.crowded": logging.WARNING,
+        "address.blocked": logging.WARNING,
+        "address.unblocked": logging.INFO,
         "keys.loaded": logging.INFO,
         "keys.rejected": logging.ERROR,
         "listener.skipped": logging.WARNING,
@@ -46,9 +51,17 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 HANDSHAKE_LEVELS: Final[Mapping[object, int]] = MappingProxyType(
-    {"ok": logging.DEBUG, "failed": logging.INFO, "timeout": logging.INFO, "limit": logging.WARNING}
+    {
+        "ok": logging.DEBUG,
+        "failed": logging.INFO,
+        "timeout": logging.INFO,
+        "displaced": logging.DEBUG,
+        "limit": logging.DEBUG,
+        "blocked": logging.DEBUG,
+    }
 )
-"""`handshake.ended` by its outcome. A good one is followed by `connection.opened`, which says more."""
+"""`handshake.ended` by its outcome. A good one is followed by `connection.opened`, which says more. Floods make the last
+three by the thousand: `handshakes.crowded` sums them up."""
 
 NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}

@@ -59,6 +59,8 @@ class Metrics:
             "store.recovered": lambda _: self.store_up.set(1),
             "store.dropped": lambda f: self.store_dropped.add(count=_number(f["rows"])),
             "accept.paused": lambda _: self.accept_pauses.add(),
+            "accept.stopped": lambda _: self.accept_pauses.add(),
+            "address.blocked": lambda _: self.blocks.add(),
             "loop.lag": lambda _: self.stalls.add(),
             "report.failed": lambda _: self.report_failures.add(),
         }
@@ -112,10 +114,11 @@ class Metrics:
         self.handshakes = Tally(
             r,
             "ferry_handshakes_total",
-            "SSH logins by outcome; `limit` was turned away before it began.",
+            "SSH logins by outcome; `limit` and `blocked` (the address) were turned away before they began, `displaced` had to go for another.",
             ("outcome",),
-            [("ok",), ("failed",), ("timeout",), ("limit",)],
+            [("ok",), ("failed",), ("timeout",), ("displaced",), ("limit",), ("blocked",)],
         )
+        self.blocks = Tally(r, "ferry_addresses_blocked_total", "Times an address was blocked for failed logins.")
         self.handshake_seconds = Histogram(
             "ferry_handshake_seconds",
             "Time from accept to the end of the login, of those that succeeded.",
@@ -131,7 +134,7 @@ class Metrics:
             r, "ferry_store_dropped_rows_total", "Rows about sessions that were lost while the database was away."
         )
         self.accept_pauses = Tally(
-            r, "ferry_accept_pauses_total", "Times a listener stopped accepting for want of file descriptors."
+            r, "ferry_accept_pauses_total", "Times that accepting stopped for want of file descriptors."
         )
         self.reloads = Tally(
             r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
@@ -148,7 +151,7 @@ class Metrics:
     def _handshake_ended(self, fields: Fields) -> None:
         outcome = str(fields["outcome"])
         self.handshakes.add(outcome)
-        if outcome != "limit":  # turned away before `handshake.started`
+        if outcome not in ("limit", "blocked"):  # turned away before `handshake.started`
             self.handshaking.move(by=-1)
         if outcome == "ok":
             self.handshake_seconds.observe(_number(fields["seconds"]))

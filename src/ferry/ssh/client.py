@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
+from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINISTRATIVELY_PROHIBITED
 from asyncssh.misc import ChannelOpenError
 
 from ferry import limits, tasks
@@ -109,6 +109,17 @@ class Client:
         from .login import bind_identity
 
         return await bind_identity(self, user, key_data)
+
+    def count_try(self) -> None:
+        """A key was refused, or a signature was wrong: a connection has a few tries."""
+        self.tries += 1
+        if self.tries >= self.limits.auth_tries:
+            self.end_reason = "too many keys were tried"
+            self.connection.end(
+                f"{self.tries} keys were tried and none is known here: name the right one with "
+                "-o IdentitiesOnly=yes -i KEYFILE",
+                DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
+            )
 
     def known_as(self, identity: Identity, user: str) -> None:
         """The identity is certain."""

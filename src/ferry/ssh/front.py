@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,9 +14,11 @@ from ferry import __version__, limits, tasks
 from ferry.clock import random_number
 from ferry.names import Identity, IdentityId, SessionId
 from ferry.policy.handshakes import HandshakeGate
+from ferry.policy.penalties import Penalties
 from ferry.protocol.words import Words
 from ferry.registry.contract import StoreUnavailable, Terms
 
+from .admission import Admission, Place
 from .client import Client, Refusal
 from .commands import Commands
 from .forwards import close_forward
@@ -34,21 +37,22 @@ class SshFront:
         self,
         services: Services,
         gate: HandshakeGate,
+        penalties: Penalties,
         options: asyncssh.SSHServerConnectionOptions,
         *,
         prefer_gcm: bool = True,
     ) -> None:
         self.prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
-        self.gate = gate
+        self.admission = Admission(
+            gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
+        )
+        """Connections that are logging in, and those that may not."""
         self._options = options
         self._services = services
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
-        self.handshakes: set[HardenedConnection] = set()
-        """Connections that are logging in."""
         self._refusals: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
-        self._draining = False
 
     @property
     def services(self) -> Services:
@@ -60,28 +64,17 @@ class SshFront:
 
     # --- connections
 
-    def protocol(self) -> HardenedConnection:
-        """A new server connection, for `loop.create_server` and for sockets of the shared port."""
+    def take(self, sock: socket.socket) -> None:
+        """Serve an accepted non-blocking socket, from which nothing has been read, or tell it why not."""
+        self.admission.take(sock, self._connection)
+
+    def _connection(self, place: Place) -> HardenedConnection:
         connection = HardenedConnection(asyncio.get_running_loop(), self._options, None, None, None)
         connection._protocol_factory = lambda: Login(self)
         connection.client = Client(connection, self._services, self._remember)
         connection.front = self
+        connection.place = place
         return connection
-
-    def admit(self, host: str) -> str | None:
-        """None when a connection from `host` may begin (then `handshake_over` follows), else what it is told."""
-        if self._draining:
-            return f"the gateway is stopping; retry-after={self._retry_after()}"
-        if not self.gate.admit(host):
-            self._services.report("handshake.ended", peer=host, seconds=0.0, outcome="limit")
-            return f"too many connections are logging in; retry-after={self._retry_after()}"
-        self._services.report("handshake.started", peer=host)
-        return None
-
-    def handshake_over(self, host: str, seconds: float, outcome: str) -> None:
-        """An admitted connection has logged in (`ok`), or is gone before (`failed`, `timeout`)."""
-        self.gate.done(host)
-        self._services.report("handshake.ended", peer=host, seconds=seconds, outcome=outcome)
 
     def client_opened(self, client: Client) -> None:
         """A client has logged in."""
@@ -161,6 +154,7 @@ class SshFront:
 
     async def tick(self) -> None:
         """Once a second: connections that are stuck, streams that were never answered, names whose trial is over."""
+        self.admission.tick()
         services = self._services
         now = services.clock.monotonic()
         loop_now = asyncio.get_running_loop().time()
@@ -210,7 +204,7 @@ class SshFront:
 
     def start_drain(self) -> None:
         """No new connections; everybody is told."""
-        self._draining = True
+        self.admission.draining = True
         for client in self:
             seconds = self._retry_after()
             client.tell(f"the gateway is stopping; retry-after={seconds}", event="draining", retry_after=seconds)
@@ -220,8 +214,7 @@ class SshFront:
         clients = list(self)
         for client in clients:
             client.close(f"the gateway is stopping; retry-after={self._retry_after()}")
-        for connection in list(self.handshakes):
-            connection.abort()
+        self.admission.close()
         await asyncio.gather(*(client.connection.wait_closed() for client in clients))
 
     def close_tunnel(self, tunnel: SshTunnel, reason: str) -> None:

@@ -1,6 +1,6 @@
 """asyncssh's server connection with bounds and manners. With `packets` the only place that overrides its inside.
 
-* **Admission.** Connections that log in are counted before anything is done for them.
+* **Admission.** A connection that logs in has a place (`admission`), says how far it is, and why it ended.
 * **Odd input.** What asyncssh answers by ending the connection with all its tunnels (a cancel for an unknown forward, a
   window adjust for a channel that just closed, an unasked reply) is answered by a failure, or passed over.
 * **Counts.** asyncssh caps neither channels, nor sessions, nor queued global requests.
@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
-    DISC_TOO_MANY_CONNECTIONS,
     MSG_CHANNEL_OPEN,
-    MSG_DISCONNECT,
     MSG_GLOBAL_REQUEST,
     MSG_KEXINIT,
     MSG_REQUEST_FAILURE,
@@ -27,17 +25,20 @@ from asyncssh.constants import (
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
 )
-from asyncssh.misc import ChannelOpenError, ProtocolError
-from asyncssh.packet import PacketDecodeError, SSHPacket, String, UInt32
+from asyncssh.misc import ChannelOpenError, MACError, ProtocolError, ProtocolNotSupported
+from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 
 from ferry import limits
 from ferry.names import printable
+from ferry.policy.handshakes import Progress
+from ferry.policy.penalties import Offence
 from ferry.streams import Sink
 
 from .channel import ChannelOwner, TunnelChannel
 from .packets import PacketConnection
 
 if TYPE_CHECKING:
+    from .admission import Place
     from .client import Client
     from .front import SshFront
 
@@ -101,6 +102,7 @@ class HardenedConnection(PacketConnection):
 
     client: Client
     front: SshFront
+    place: Place
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -109,39 +111,80 @@ class HardenedConnection(PacketConnection):
         self._requests_in_second = 0
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
-        self._host = ""
-        self._began = 0.0
-        self._admitted = False
+        self._began = False
+        self._gave_way = False
+        self._lane_timer: asyncio.TimerHandle | None = None
+        # by the log-in
+        self.proven = False
+        """A key has signed that is acceptable, or none is needed."""
+        self.garbage = False
+        self.timed_out = False
 
     # --- admission
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._host = (transport.get_extra_info("peername") or ("",))[0]
-        self._began = self._loop.time()
-        if (refusal := self.front.admit(self._host)) is not None:
-            _refuse(transport, refusal)
+        if self._gave_way:
+            cast(asyncio.Transport, transport).abort()
             return
-        self._admitted = True
-        self.front.handshakes.add(self)
+        self._began = True
         super().connection_made(transport)
+        if self.place.slow:
+            self._lane_timer = self._loop.call_later(limits.LANE_SECONDS, self._lane_over)
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         if self._transport is not None:
             super().data_received(data, datatype)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
-        if self._admitted:
+        if self._began:
             super().connection_lost(exc)
-            self._handshake_over("failed")
+            self._handshake_over("timeout" if self.timed_out else "failed")
+
+    def _login_timer_callback(self) -> None:
+        self.timed_out = True
+        super()._login_timer_callback()
+
+    def _lane_over(self) -> None:
+        """The slow lane is for those who log in at once."""
+        if not self._auth_complete:
+            self.timed_out = True
+            self.end(f"your address is blocked, so a log-in may take {limits.LANE_SECONDS:.0f} s; retry-after=10")
+
+    def _force_close(self, exc: Exception | None) -> None:
+        self.garbage = self.garbage or isinstance(exc, ProtocolError | ProtocolNotSupported | MACError)
+        super()._force_close(exc)
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        super().send_newkeys(k, h)
+        self.front.admission.progressed(self, Progress.EXCHANGED)
+
+    def give_way(self, reason: str) -> None:
+        """A newcomer has got the place of this handshake."""
+        self._gave_way = True
+        self.end(reason)
 
     def logged_in(self) -> None:
         """The handshake is over: it counts no longer."""
         self._handshake_over("ok")
 
     def _handshake_over(self, outcome: str) -> None:
-        if self in self.front.handshakes:
-            self.front.handshakes.discard(self)
-            self.front.handshake_over(self._host, self._loop.time() - self._began, outcome)
+        if self._lane_timer is not None:
+            self._lane_timer.cancel()
+            self._lane_timer = None
+        self.front.admission.over(self, outcome)
+
+    def offence(self, *, timed_out: bool) -> Offence | None:
+        """What the address is to be penalised for, when this connection has ended without a log-in.
+
+        Whoever has proved an acceptable key is not to blame (the database was away, the identity has too many).
+        """
+        if self.proven:
+            return None
+        if self.garbage:
+            return Offence.GARBAGE
+        if self.client.tries:
+            return Offence.KEYS_REFUSED
+        return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
 
     # --- choosing the cipher: our KEXINIT follows the client's
 
@@ -242,7 +285,8 @@ class HardenedConnection(PacketConnection):
         """
         error = (exc_info or sys.exc_info())[1]
         if isinstance(error, PacketDecodeError | UnicodeDecodeError):
-            _log.info("%s sent what is not SSH: %s", self._host, printable(str(error)))
+            self.garbage = True
+            _log.info("%s sent what is not SSH: %s", self.place.host, printable(str(error)))
         else:
             _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
@@ -289,9 +333,13 @@ class HardenedConnection(PacketConnection):
         Identity is bound here and only here, when the signature has been checked: asyncssh's callback of the same
         name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
         """
+        tries = self.client.tries
         valid = await super().validate_public_key(username, key_data, msg, signature)
         if valid and msg:
+            self.proven = True
             return await self.client.key_proven(username, key_data)
+        if not valid and self.client.tries == tries:  # a wrong signature, or a key that asyncssh could not read
+            self.client.count_try()
         return valid
 
     # asyncssh looks handlers up in this table, so that an override has to be named in it too
@@ -315,24 +363,6 @@ def _ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
         if cipher in to_us and cipher in from_us and cipher in ours:
             return [cipher]
     return ours
-
-
-def _refuse(transport: asyncio.BaseTransport, reason: str) -> None:
-    """Answer a connection that is not admitted: a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear.
-
-    The client prints the reason; nothing is kept for it here. Its own first line is read, or waited for: a close before
-    would become a reset, which takes the reason from under the client's eyes.
-    """
-    text = reason.encode()
-    payload = b"".join((bytes([MSG_DISCONNECT]), UInt32(DISC_TOO_MANY_CONNECTIONS), String(text), String(b"")))
-    padding = 8 - (5 + len(payload)) % 8
-    if padding < 4:
-        padding += 8
-    packet = UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)
-    writer = cast(asyncio.Transport, transport)
-    writer.write(b"SSH-2.0-Ferry\r\n" + packet)
-    writer.write_eof()
-    asyncio.get_running_loop().call_later(limits.LINGER_SECONDS, writer.abort)
 
 
 NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"

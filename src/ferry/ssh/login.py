@@ -10,10 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
-from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
+from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
 
 from ferry.names import Address, Endpoint, Fingerprint, Kind, printable
 from ferry.policy.derived import derived_labels
+from ferry.policy.handshakes import Progress
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 
@@ -56,6 +57,7 @@ class Login(asyncssh.SSHServer):
 
     def _grace_over(self) -> None:
         if not self.client.key_acceptable:
+            self.client.connection.timed_out = True
             self.client.close("no acceptable key was offered in time")
 
     def _cancel_grace(self) -> None:
@@ -80,8 +82,9 @@ class Login(asyncssh.SSHServer):
         known, _ = self.client.services.access.key_name(Fingerprint(key.get_fingerprint()))
         if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
             self.client.key_acceptable = True
+            self._front.admission.progressed(self.client.connection, Progress.PROMISING)
             return True
-        self._failed()
+        self.client.count_try()
         return False
 
     def kbdint_auth_supported(self) -> bool:
@@ -96,20 +99,11 @@ class Login(asyncssh.SSHServer):
         del username, responses
         return self.client.services.access.keyless
 
-    def _failed(self) -> None:
-        self.client.tries += 1
-        if self.client.tries >= self.client.limits.auth_tries:
-            self.client.end_reason = "too many keys were tried"
-            self.client.connection.end(
-                f"{self.client.tries} keys were tried and none is known here: name the right one with "
-                "-o IdentitiesOnly=yes -i KEYFILE",
-                DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
-            )
-
     def auth_completed(self) -> None:
         self._cancel_grace()
         client = self.client
         client.key_acceptable = True
+        client.connection.proven = True
         if client.front.connections_of(client.identity.id) >= client.limits.connections_per_identity:
             client.end_reason = "too many connections of this identity"
             client.connection.end(

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from edge.http_rig import GET, Rig, answering, reset, running_edge, service
-from ferry.edge.http.crowd import Crowd
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.pool import Pool
 from ferry.edge.http.state import Bounds
+from ferry.policy.crowd import Crowd
+from ferry.policy.sources import Exempt
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
@@ -333,23 +334,9 @@ async def test_counts_are_right_however_requests_end() -> None:
         assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
 
 
-def test_crowd() -> None:
-    crowd = Crowd(2)
-    assert [crowd.enter("192.0.2.7") for _ in range(3)] == ["192.0.2.7", "192.0.2.7", None]
-    assert crowd.enter("192.0.2.8") == "192.0.2.8"
-    # one visitor has a whole /64
-    assert [crowd.enter(f"2001:db8::{i}") for i in range(3)] == ["2001:db8::/64", "2001:db8::/64", None]
-    assert [crowd.enter(host) for host in ("127.0.0.1", "::1", "unknown") * 3] == [""] * 9
-    crowd.leave("192.0.2.7")
-    assert crowd.enter("192.0.2.7") == "192.0.2.7"
-    for network in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8::/64", "2001:db8::/64", ""):
-        crowd.leave(network)
-    assert len(crowd) == 0
-
-
 async def test_one_visitor_too_many_is_told_so() -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig:
-        rig.edge._state.crowd = Crowd(2, loopback=True)  # tests have no other address
+        rig.edge._state.crowd = Crowd(2, Exempt([]))  # tests have no other address than loopback
         held = [await rig.connect() for _ in range(2)]
         for reader, writer in held:
             writer.write(GET)

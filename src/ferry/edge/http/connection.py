@@ -84,6 +84,8 @@ class Connection(asyncio.Protocol):
         if peer:
             self.host = numeric_host(peer[0])
             self.peer = Endpoint(self.host, peer[1])
+        if self.edge.gate is not None:
+            self.edge.gate.seen_on(transport)
         transport.set_write_buffer_limits(high=limits.HIGH_WATER_BYTES, low=limits.LOW_WATER_BYTES)
         self.expire_in(self.edge.bounds.head_seconds)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from ferry import limits
 from ferry.clock import Clock
+from ferry.edge.descriptors import DescriptorGate
 from ferry.names import Endpoint
+from ferry.policy.crowd import Crowd
 from ferry.registry.routes import Routes
 from ferry.report import Report
 
 from .connection import Phase
-from .crowd import Crowd
 from .state import Bounds, EdgeState, Known
 from .tunnel_tls import client_context
 from .visitor import CertificateFor, Sni, Visitor
@@ -35,6 +37,8 @@ class HttpEdge:
         known: Known,
         gateway: Endpoint = _LOOPBACK,
         bounds: Bounds | None = None,
+        crowd: Crowd | None = None,
+        gate: DescriptorGate | None = None,
     ) -> None:
         bounds = bounds or Bounds()
         self._state = EdgeState(
@@ -46,7 +50,8 @@ class HttpEdge:
             gateway=gateway,
             tls=client_context(),
             bounds=bounds,
-            crowd=Crowd(bounds.connections_per_visitor),
+            crowd=Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd,
+            gate=gate,
         )
         self._timer: asyncio.TimerHandle | None = None
 

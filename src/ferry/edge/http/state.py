@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from ferry import limits
 from ferry.clock import Clock
+from ferry.edge.descriptors import DescriptorGate
 from ferry.names import Endpoint
+from ferry.policy.crowd import Crowd
 from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
 from ferry.report import Report
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .crowd import Crowd
     from .pool import Pool
 
 Known = Callable[[str], Awaitable[bool]]
@@ -40,7 +41,6 @@ class Bounds:
     pace_seconds: float = limits.PACE_SECONDS
     visitors_per_tunnel: int = limits.VISITORS_PER_TUNNEL
     requests_waiting: int = limits.REQUESTS_WAITING
-    connections_per_visitor: int = limits.CONNECTIONS_PER_VISITOR
     pool_idle_seconds: float = limits.POOL_IDLE_SECONDS
     pool_idle_streams: int = limits.POOL_IDLE_STREAMS
     tick_seconds: float = limits.EDGE_TICK_SECONDS
@@ -61,6 +61,7 @@ class EdgeState:
     """For local services that speak TLS."""
     bounds: Bounds
     crowd: Crowd
+    gate: DescriptorGate | None
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last visitor leaves while draining."""

@@ -1,0 +1,120 @@
+"""Serves protocols on a listening socket, and can stop accepting for a while.
+
+The loop's own server is the quicker (50 µs less CPU per connection here than `Acceptor`), but it takes the whole queue at
+once, up to `limits.ACCEPT_BACKLOG`. Where so many might not leave a descriptor free, `Acceptor` takes them one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from ferry import limits, tasks
+from ferry.report import Report
+
+from .acceptor import Acceptor
+from .descriptors import DescriptorGate
+
+
+class Server(Protocol):
+    """Owns its listening socket."""
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        ...
+
+    def close(self) -> None:
+        """Close the listening socket. What was accepted is not touched."""
+        ...
+
+
+def server_on(
+    sock: socket.socket, factory: Callable[[], asyncio.Protocol], *, report: Report, gate: DescriptorGate | None
+) -> Server:
+    """A server that makes a protocol of each connection. The protocols tell `gate` their descriptors themselves."""
+    if gate is None or gate.roomy:
+        return LoopServer(sock, factory, gate)
+    return CarefulServer(sock, factory, report=report, gate=gate)
+
+
+class CarefulServer:
+    """Asks the gate at each accept."""
+
+    def __init__(
+        self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], *, report: Report, gate: DescriptorGate
+    ) -> None:
+        self._factory = factory
+        self._acceptor = Acceptor([sock], self._accepted, report=report, gate=gate)
+
+    async def start(self) -> None:
+        self._acceptor.start()
+
+    def close(self) -> None:
+        self._acceptor.close()
+
+    def _accepted(self, sock: socket.socket) -> None:
+        tasks.spawn("accepted", self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._factory, sock)
+        except OSError:  # gone already
+            sock.close()
+
+
+class LoopServer:
+    """The loop's own server, which knows only one way to stop: to close its socket.
+
+    So it gets a duplicate, and the socket itself stays open, with the queue of those who wait.
+    """
+
+    def __init__(
+        self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], gate: DescriptorGate | None
+    ) -> None:
+        self._sock = sock
+        self._factory = factory
+        self._gate = gate
+        self._server: asyncio.Server | None = None
+        self._wanted = False
+        """Accepting is what should be going on."""
+        self._closed = False
+
+    async def start(self) -> None:
+        self._wanted = True
+        await self._serve()
+        if self._gate is not None and not self._closed:
+            self._gate.add(self)
+
+    def pause(self) -> None:
+        self._wanted = False
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def resume(self) -> None:
+        if not self._wanted and not self._closed:
+            self._wanted = True
+            tasks.spawn("accept again", self._serve())
+
+    def close(self) -> None:
+        self._closed = True
+        self.pause()
+        self._sock.close()
+        if self._gate is not None:
+            self._gate.discard(self)
+
+    async def _serve(self) -> None:
+        if self._is_settled():
+            return
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._factory, sock=self._sock.dup(), backlog=limits.ACCEPT_BACKLOG)
+        if self._is_settled():  # paused or closed meanwhile
+            server.close()
+        else:
+            self._server = server
+
+    def _is_settled(self) -> bool:
+        """Whether there is nothing to begin."""
+        return not self._wanted or self._server is not None

@@ -1,0 +1,201 @@
+"""The door of the SSH front: which accepted sockets become connections, what the others are told, and who is to blame.
+
+Decisions are `policy.handshakes` and `policy.penalties`; here they meet sockets. A refused connection never becomes
+more than its socket: no asyncssh object is made for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
+from asyncssh.packet import String, UInt32
+
+from ferry import limits, tasks
+from ferry.clock import Clock
+from ferry.policy.handshakes import Handshake, HandshakeGate, Progress
+from ferry.policy.penalties import Offence, Penalties
+from ferry.report import Report
+
+if TYPE_CHECKING:
+    from .hardening import HardenedConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a connection that logs in has been given."""
+
+    handshake: Handshake
+    host: str
+    began: float
+    """Monotonic seconds."""
+    slow: bool
+    """It is in the slow lane of a blocked address."""
+
+
+class Admission:
+    """Everything about connections that are not logged in yet."""
+
+    def __init__(
+        self,
+        gate: HandshakeGate,
+        penalties: Penalties,
+        *,
+        clock: Clock,
+        report: Report,
+        retry_after: Callable[[], int],
+    ) -> None:
+        self.penalties = penalties
+        self.draining = False
+        self._gate = gate
+        self._clock = clock
+        self._report = report
+        self._retry_after = retry_after
+        self._connections: dict[Handshake, HardenedConnection] = {}
+        self._lingering: deque[tuple[float, socket.socket]] = deque()
+        self._unnoted: dict[str, int] = {}
+        self._noted = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def in_progress(self) -> list[HardenedConnection]:
+        """Connections that are logging in."""
+        return list(self._connections.values())
+
+    # --- the beginning
+
+    def take(self, sock: socket.socket, make: Callable[[Place], HardenedConnection]) -> None:
+        """Make a connection of an accepted non-blocking socket, or tell it why not."""
+        try:
+            host = str(sock.getpeername()[0]).removeprefix("::ffff:")
+        except OSError:  # gone already
+            sock.close()
+            return
+        place = self._admit(host)
+        if isinstance(place, str):
+            self._refuse(sock, place)
+            return
+        connection = self._connections[place.handshake] = make(place)
+        tasks.spawn("ssh connection", self._connect(sock, connection))
+
+    async def _connect(self, sock: socket.socket, connection: HardenedConnection) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+        except OSError:
+            sock.close()
+            self.over(connection, "failed")
+
+    def _admit(self, host: str) -> Place | str:
+        now = self._clock.monotonic()
+        if self.draining:
+            return f"the gateway is stopping; retry-after={self._retry_after()}"
+        left = self.penalties.blocked(host, now)
+        if left and not self.penalties.enter_lane(host, now):
+            self._turned_away(host, "blocked")
+            return (
+                f"your address is blocked for {left:.0f} s: too many log-ins from it failed. Meanwhile a key that is known "
+                f"here is let in, one connection at a time; retry-after={self._retry_after()}"
+            )
+        handshake, gone = self._gate.admit(host, now)
+        if handshake is None:
+            if left:
+                self.penalties.leave_lane(host)
+            self._turned_away(host, "limit")
+            return f"too many connections are logging in; retry-after={self._retry_after()}"
+        if gone is not None:
+            self._displace(gone)
+        self._report("handshake.started", peer=host)
+        return Place(handshake, host, now, slow=bool(left))
+
+    def _turned_away(self, host: str, outcome: str) -> None:
+        self._unnoted[outcome] = self._unnoted.get(outcome, 0) + 1
+        self._report("handshake.ended", peer=host, seconds=0.0, outcome=outcome)
+
+    def _displace(self, handshake: Handshake) -> None:
+        connection = self._connections[handshake]
+        self._unnoted["displaced"] = self._unnoted.get("displaced", 0) + 1
+        self.over(connection, "displaced")
+        connection.give_way(f"others wait to log in, and you have not gone on; retry-after={self._retry_after()}")
+
+    # --- on the way, and the end
+
+    def progressed(self, connection: HardenedConnection, progress: Progress) -> None:
+        """A connection has come further in its log-in."""
+        self._gate.progressed(connection.place.handshake, progress, self._clock.monotonic())
+
+    def over(self, connection: HardenedConnection, outcome: str) -> None:
+        """A connection has logged in (`ok`), or will not: `failed`, `timeout`, `displaced`. Only the first call counts."""
+        place = connection.place
+        if self._connections.pop(place.handshake, None) is None:
+            return
+        now = self._clock.monotonic()
+        self._gate.done(place.handshake)
+        if place.slow:
+            self.penalties.leave_lane(place.host)
+        self._report("handshake.ended", peer=place.host, seconds=now - place.began, outcome=outcome)
+        offence = None if outcome == "ok" or self.draining else connection.offence(timed_out=outcome == "timeout")
+        if offence is not None:
+            self._blame(place.host, offence, now)
+
+    def _blame(self, host: str, offence: Offence, now: float) -> None:
+        if (blocked := self.penalties.offended(host, offence, now)) is not None:
+            self._report("address.blocked", address=blocked.source, seconds=round(blocked.seconds), why=offence.value)
+
+    # --- the refused
+
+    def _refuse(self, sock: socket.socket, reason: str) -> None:
+        """Answer with a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear; the client prints the reason.
+
+        Its own first line is waited for: a close before would become a reset, which takes the reason from under the
+        client's eyes. Those who wait so are few, however many come.
+        """
+        try:
+            sock.send(b"SSH-2.0-Ferry\r\n" + _disconnect_packet(reason))
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            return
+        if len(self._lingering) >= limits.REFUSED_LINGERING:
+            self._lingering.popleft()[1].close()
+        self._lingering.append((self._clock.monotonic() + limits.LINGER_SECONDS, sock))
+
+    def tick(self) -> None:
+        """Once a second: let the refused go, and tell the log about crowds, once a minute at most."""
+        now = self._clock.monotonic()
+        while self._lingering and self._lingering[0][0] <= now:
+            self._let_go(self._lingering.popleft()[1])
+        if self._unnoted and now - self._noted >= limits.HANDSHAKES_NOTE_SECONDS:
+            counts = {outcome: self._unnoted.get(outcome, 0) for outcome in ("limit", "blocked", "displaced")}
+            self._report("handshakes.crowded", in_progress=len(self), **counts)
+            self._unnoted, self._noted = {}, now
+
+    def close(self) -> None:
+        """End all who are not logged in."""
+        for connection in self.in_progress:
+            connection.abort()
+        while self._lingering:
+            self._let_go(self._lingering.popleft()[1])
+
+    @staticmethod
+    def _let_go(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # nothing there, or a reset: what it has sent is of no interest
+            sock.recv(limits.HEAD_BYTES)
+        sock.close()
+
+
+def _disconnect_packet(reason: str) -> bytes:
+    payload = b"".join(
+        (bytes([MSG_DISCONNECT]), UInt32(DISC_TOO_MANY_CONNECTIONS), String(reason.encode()), String(b""))
+    )
+    padding = 8 - (5 + len(payload)) % 8
+    if padding < 4:
+        padding += 8
+    return UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)

@@ -1,0 +1,134 @@
+"""Addresses that are refused for a while, and how others behind the same address still get in."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.policy.crowd import Crowd
+from ferry.policy.penalties import SECONDS, Blocked, Offence, Penalties
+from ferry.policy.sources import Exempt
+
+BAD, GOOD = "203.0.113.7", "203.0.113.8"
+
+
+def blocked_by(penalties: Penalties, host: str, offence: Offence, now: float = 0.0) -> Blocked:
+    for _ in range(100):
+        if (blocked := penalties.offended(host, offence, now)) is not None:
+            return blocked
+    raise AssertionError("never blocked")
+
+
+def test_an_address_is_blocked_at_the_threshold_and_told_of_once() -> None:
+    penalties = Penalties()
+    tries = [penalties.offended(BAD, Offence.KEYS_REFUSED, 0.0) for _ in range(4)]
+    assert tries == [None, None, Blocked(BAD, 15.0, Offence.KEYS_REFUSED), None]
+    assert penalties.blocked(BAD, 0.0) == 20
+    assert penalties.blocked(GOOD, 0.0) == 0
+    assert penalties.blocked(BAD, 19.9) > 0
+    assert penalties.blocked(BAD, 20.0) == 0
+    assert penalties.offended(GOOD, Offence.NOTHING_OFFERED, 21.0) is None
+    assert len(penalties) == 1  # BAD is forgotten
+    assert penalties.offended(BAD, Offence.KEYS_REFUSED, 21.0) is None
+
+
+def test_what_comes_slowly_runs_off() -> None:
+    penalties = Penalties()
+    for n in range(200):
+        assert penalties.offended(BAD, Offence.KEYS_REFUSED, n * 6.0) is None
+
+
+def test_an_ipv6_attacker_has_a_whole_64_and_ipv4_inside_ipv6_is_ipv4() -> None:
+    penalties = Penalties()
+    assert blocked_by(penalties, "2001:db8::1", Offence.NEVER_ENDED).source == "2001:db8::/64"
+    assert penalties.blocked("2001:db8::ffff", 0.0) > 0
+    assert penalties.blocked("2001:db8:0:1::1", 0.0) == 0
+    assert blocked_by(penalties, f"::ffff:{BAD}", Offence.GARBAGE).source == BAD
+
+
+def test_proxies_are_exempt_and_penalties_can_be_off() -> None:
+    proxy = "192.0.2.9"
+    tables = {"127.0.0.1": Penalties(), proxy: Penalties(Exempt(["192.0.2.0/24"])), BAD: Penalties(on=False)}
+    for host, penalties in tables.items():
+        assert all(penalties.offended(host, Offence.NEVER_ENDED, 0.0) is None for _ in range(50))
+        assert penalties.offended("unknown", Offence.NEVER_ENDED, 0.0) is None
+        assert len(penalties) == 0
+    assert blocked_by(Penalties(Exempt([])), "127.0.0.1", Offence.NEVER_ENDED).source == "127.0.0.1"
+
+
+def test_the_slow_lane_takes_one_at_a_time_with_a_pace() -> None:
+    penalties = Penalties()
+    blocked_by(penalties, BAD, Offence.NEVER_ENDED)
+    assert penalties.enter_lane(BAD, 1.0)
+    assert not penalties.enter_lane(BAD, 5.0)  # somebody is in it
+    penalties.leave_lane(BAD)
+    assert penalties.enter_lane(BAD, 5.0)
+    penalties.leave_lane(BAD)
+    assert not penalties.enter_lane(BAD, 5.0 + limits.LANE_PACE_SECONDS / 2)
+    assert penalties.enter_lane(BAD, 5.0 + limits.LANE_PACE_SECONDS)
+
+
+def test_an_operator_sees_and_lifts_them() -> None:
+    penalties = Penalties()
+    blocked_by(penalties, "2001:db8::1", Offence.GARBAGE)
+    for _ in range(5):
+        penalties.offended(BAD, Offence.KEYS_REFUSED, 0.0)
+    penalties.offended(GOOD, Offence.KEYS_REFUSED, 0.0)
+    assert [one.source for one in penalties.listed(0.0)] == [BAD, "2001:db8::/64"]
+    assert not penalties.lift(GOOD)
+    assert penalties.lift("2001:db8::/64")
+    assert penalties.lift(BAD)
+    assert penalties.listed(0.0) == []
+    assert penalties.blocked(BAD, 0.0) == 0
+
+
+def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
+    penalties = Penalties(most=10)
+    worst = blocked_by(penalties, BAD, Offence.NEVER_ENDED).source
+    for n in range(5000):
+        penalties.offended(f"198.18.{n // 250}.{n % 250}", Offence.NOTHING_OFFERED, n * 0.0001)
+        assert len(penalties) <= 10
+    assert [one.source for one in penalties.listed(0.5)] == [worst]
+    assert len(penalties._ends) <= 2 * 10 + 64 + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(Offence), st.floats(0, 30)), max_size=120))
+def test_a_block_always_ends_and_never_lasts_longer_than_said(steps: list[tuple[int, Offence, float]]) -> None:
+    penalties, now = Penalties(most=8), 0.0
+    for who, offence, pause in steps:
+        now += pause
+        host = f"203.0.113.{who}"
+        penalties.offended(host, offence, now)
+        left = penalties.blocked(host, now)
+        assert 0 <= left <= limits.PENALTY_MAX_SECONDS
+        assert penalties.blocked(host, now + left + 1e-6) == 0
+        assert len(penalties) <= 8
+    assert penalties.listed(now + limits.PENALTY_MAX_SECONDS) == []
+    assert len(penalties) == 0
+
+
+def test_every_offence_has_a_price() -> None:
+    assert set(SECONDS) == set(Offence)
+
+
+def test_crowd() -> None:
+    crowd = Crowd(2)
+    assert [crowd.enter("192.0.2.7") for _ in range(3)] == ["192.0.2.7", "192.0.2.7", None]
+    assert crowd.enter("192.0.2.8") == "192.0.2.8"
+    # one visitor has a whole /64
+    assert [crowd.enter(f"2001:db8::{i}") for i in range(3)] == ["2001:db8::/64", "2001:db8::/64", None]
+    assert [crowd.enter(host) for host in ("127.0.0.1", "::1", "unknown") * 3] == [""] * 9
+    crowd.leave("192.0.2.7")
+    assert crowd.enter("192.0.2.7") == "192.0.2.7"
+    for network in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8::/64", "2001:db8::/64", ""):
+        crowd.leave(network)
+    assert len(crowd) == 0
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0"])
+def test_what_is_no_network_is_said(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is no network"):
+        Exempt([text])
