@@ -1,0 +1,188 @@
+"""Visitors who leave, at every stage and in both ways, leave nothing behind: counted inside a gateway with a real ssh."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN_CONFIRMATION, MSG_CHANNEL_OPEN_FAILURE
+from asyncssh.packet import String, UInt32
+
+from edge.http_rig import service
+from ferry.edge.http.state import Bounds
+from inside_gateway import SECONDS, Inside, inside_gateway
+from ssh_command import StockSsh
+
+BOTH_LOOPS = True
+OF_EACH = 20
+RESET = struct.pack("ii", 1, 0)
+BOUNDS = Bounds(head_seconds=2, linger_seconds=0.1, half_closed_seconds=0.2, pool_idle_seconds=0.2, tick_seconds=0.05)
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: echo\r\n"
+
+
+def head(path: str, more: bytes = b"", method: bytes = b"GET") -> bytes:
+    return b"%b /%b HTTP/1.1\r\nHost: leavers.localhost\r\n%b\r\n" % (method, path.encode(), more)
+
+
+HTTP_STAGES: dict[str, tuple[bytes, bytes]] = {
+    "before the head": (b"", b""),
+    "in the head": (b"GET / HT", b""),
+    "while the channel opens": (head("silent"), b""),
+    "in the body": (head("silent", b"Content-Length: 1000000\r\n", b"POST") + bytes(20_000), b""),
+    "in a chunk": (head("silent", b"Transfer-Encoding: chunked\r\n", b"POST") + b"4000\r\n" + bytes(9000), b""),
+    "waiting": (head("reached"), b"HTTP/1.1 103 "),
+    "in the answer": (head("endless"), b"hello"),
+    "after the answer": (head("short"), b"short"),
+    "with requests behind": (head("endless") + head("short") * 20, b"hello"),
+    "asking for an upgrade": (head("reached", UPGRADE), b"HTTP/1.1 103 "),
+    "in an upgrade": (head("upgrade", UPGRADE) + b"up", b"endless"),
+    "nobody's name": (head("").replace(b"leavers", b"nobody"), b""),
+}
+"""What a visitor sends, and what it waits for before it leaves."""
+
+TCP_STAGES: dict[str, tuple[bytes, bytes]] = {
+    "while the channel opens": (b"", b""),
+    "with bytes on the way up": (bytes(100_000), b""),
+    "waiting": (b"reached\r\n\r\n", b"HTTP/1.1 103 "),
+    "in the answer": (b"endless\r\n\r\n", b"hello"),
+}
+
+
+async def local_service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"endless" in asked:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                writer.write(b"4000\r\n" + b"hello..." * 2048 + b"\r\n")
+                await writer.drain()
+        elif b"upgrade" in asked:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            while not reader.at_eof():
+                writer.write(b"endless" * 1000)
+                await writer.drain()
+            return
+        elif b"short" in asked:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nshort")
+        else:
+            if b"reached" in asked:
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            await reader.read()
+            return
+
+
+async def leave(port: int, stage: tuple[bytes, bytes], how: str) -> None:
+    """One visitor."""
+    sent, awaited = stage
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    if awaited:
+        await reader.readuntil(awaited)
+    if how == "RST":
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.transport.abort()
+    else:
+        writer.transport.close()
+
+
+async def all_leave(port: int, stages: dict[str, tuple[bytes, bytes]], how: str, count: int) -> None:
+    async with asyncio.timeout(SECONDS):
+        for stage in stages.values():
+            await asyncio.gather(*(leave(port, stage, how) for _ in range(count)))
+
+
+@asynccontextmanager
+async def with_ssh(gateway: Inside, folder: Path, key: Path, *forwards: str) -> AsyncIterator[None]:
+    """Stock ssh, and its forwards open to visitors."""
+    options = [word for forward in forwards for word in ("-R", forward)]
+    ssh = StockSsh(folder, "127.0.0.1", gateway.ports.ssh, key).start("-N", *options)
+    try:
+        async with asyncio.timeout(SECONDS):
+            while len(gateway.tunnels) < len(forwards) or any(tunnel._held is not None for tunnel in gateway.tunnels):
+                await asyncio.sleep(0.01)
+        yield
+    finally:
+        await asyncio.to_thread(ssh.close)
+
+
+def check_the_books(gateway: Inside) -> None:
+    """Each visit was told once, and what was told adds up to what was counted."""
+    (client,) = gateway.clients
+    for tunnel in gateway.tunnels:
+        visits = [fields for fields in gateway.said("visit") if fields["tunnel"] == tunnel.id]
+        told = (len(visits), sum(visit["up"] for visit in visits), sum(visit["down"] for visit in visits))
+        assert told == (tunnel.traffic.visits, tunnel.traffic.up, tunnel.traffic.down)
+    assert client.up == sum(tunnel.traffic.up for tunnel in gateway.tunnels)
+    assert client.down == sum(tunnel.traffic.down for tunnel in gateway.tunnels)
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+async def test_http_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, how: str) -> None:
+    async with (
+        service(local_service) as target,
+        inside_gateway(bounds=BOUNDS) as gateway,
+        with_ssh(gateway, tmp_path, key, f"leavers:80:127.0.0.1:{target}"),
+    ):
+        before = gateway.kept()
+        await all_leave(gateway.ports.http, HTTP_STAGES, how, OF_EACH)
+        await gateway.back_to(before)
+        check_the_books(gateway)
+        assert gateway.tunnels[0].traffic.visits >= (len(HTTP_STAGES) - 3) * OF_EACH
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+async def test_tcp_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, how: str) -> None:
+    async with service(local_service) as target, inside_gateway(bounds=BOUNDS) as gateway:
+        port = gateway.ports.loopback[0]
+        async with with_ssh(gateway, tmp_path, key, f"{port}:127.0.0.1:{target}"):
+            before = gateway.kept()
+            await all_leave(port, TCP_STAGES, how, OF_EACH)
+            await gateway.back_to(before)
+            check_the_books(gateway)
+            assert gateway.tunnels[0].traffic.visits == len(TCP_STAGES) * OF_EACH
+
+
+def confirm_and_close(number: int) -> list[tuple[int, bytes]]:
+    confirmed = UInt32(number) + UInt32(1000 + number) + UInt32(2**20) + UInt32(2**15)
+    return [(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed), (MSG_CHANNEL_CLOSE, UInt32(number))]
+
+
+def refuse(number: int) -> list[tuple[int, bytes]]:
+    return [(MSG_CHANNEL_OPEN_FAILURE, UInt32(number) + UInt32(2) + String(b"no") + String(b""))]
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+@pytest.mark.parametrize("answer", [confirm_and_close, refuse])
+async def test_a_client_that_answers_an_open_after_its_visitor_has_left(
+    key: Path, how: str, answer: Callable[[int], list[tuple[int, bytes]]]
+) -> None:
+    async with inside_gateway(bounds=BOUNDS) as gateway, gateway.client(key) as client:
+        client.hold_opens()
+        port = gateway.ports.loopback[0]
+        assert await client.forward(b"leavers", 80)
+        assert await client.forward(b"localhost", port)
+        before = gateway.kept()
+        at_once = {stage: (sent, b"") for stage, (sent, _) in HTTP_STAGES.items()}
+        await all_leave(gateway.ports.http, at_once, how, 5)
+        await all_leave(port, {stage: (sent, b"") for stage, (sent, _) in TCP_STAGES.items()}, how, 5)
+        async with asyncio.timeout(SECONDS):
+            while gateway.edge.visitors:
+                await asyncio.sleep(0.01)
+        assert client.opens.qsize() > 5
+
+        async def answer_all() -> None:
+            while True:
+                number, _ = await client.opens.get()
+                for message, payload in answer(number):
+                    client.send(message, payload)
+
+        answering = asyncio.create_task(answer_all())
+        before["asyncio tasks"] += 1
+        await gateway.back_to(before)
+        answering.cancel()
+        check_the_books(gateway)

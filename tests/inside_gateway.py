@@ -1,0 +1,197 @@
+"""A gateway inside the test's own process: real front, edges and sockets, and a test that may look at what they keep."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import asyncssh
+
+import ferry.ssh.front
+from ferry.clock import SystemClock
+from ferry.config import Config
+from ferry.edge.bridge import Bridge
+from ferry.edge.http.connection import Connection
+from ferry.edge.http.crowd import Crowd
+from ferry.edge.http.edge import HttpEdge
+from ferry.edge.http.pool import Pool
+from ferry.edge.http.state import Bounds
+from ferry.edge.http.upstream import Upstream
+from ferry.edge.tcp import TcpEdge
+from ferry.listening import TcpPorts
+from ferry.names import Fingerprint, Identity, IdentityId, WorkerId
+from ferry.policy.flapping import FlapGuard
+from ferry.policy.handshakes import HandshakeGate
+from ferry.registry.memory import MemoryRegistry
+from ferry.registry.routes import Routes
+from ferry.ssh.access import Anyone
+from ferry.ssh.channel import TunnelChannel
+from ferry.ssh.client import Client
+from ferry.ssh.front import SshFront, connection_options
+from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.services import Services
+from ferry.ssh.tunnel import SshTunnel
+from ferry.wiring import client_limits_of, public_is_loopback, rules_of, urls_of, web_of
+from gateway_process import PortBlock
+from raw_client import RawClient
+
+KEPT_FOR_VISITORS = (Connection, Upstream, Bridge, TunnelChannel)
+SECONDS = 20
+
+
+class _People:
+    async def identity_for_key(
+        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
+    ) -> Identity:
+        del algorithm, now
+        return Identity(IdentityId(fingerprint), name, fingerprint)
+
+
+class _NoRows:
+    def session_started(self, *_: object) -> None:
+        """Not what is tested."""
+
+    session_ended = session_started
+
+
+@dataclass
+class Inside:
+    """What is inside."""
+
+    front: SshFront
+    edge: HttpEdge
+    routes: Routes
+    ports: PortBlock
+    reports: list[tuple[str, dict[str, Any]]]
+
+    @property
+    def clients(self) -> list[Client]:
+        return list(self.front)
+
+    @property
+    def tunnels(self) -> list[SshTunnel]:
+        return [tunnel for client in self.front for tunnel in client.forwards.values()]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The fields of every report of `event`."""
+        return [fields for name, fields in self.reports if name == event]
+
+    def kept(self) -> Counter[str]:
+        """How many there are of everything that a visitor could leave behind, this process's own sockets included."""
+        gc.collect()
+        count = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KEPT_FOR_VISITORS))
+        count["asyncio tasks"] = len(asyncio.all_tasks())
+        count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        count["visitors of the edge"] = self.edge.visitors
+        count["addresses in the crowd"] = len(self.edge._state.crowd)
+        count["channels in tables"] = sum(len(client.connection._channels) for client in self.front)
+        for tunnel in self.tunnels:
+            count["streams"] += tunnel.streams
+            count["openings"] += len(tunnel._opening)
+            if isinstance(pool := tunnel.edge_state, Pool):
+                count["visits"] += pool.visits
+                count["requests that wait"] += pool.waiting
+                count["idle streams"] += len(pool)
+        return +count
+
+    async def back_to(self, before: Counter[str]) -> None:
+        """Until nothing is kept that was not there `before`; AssertionError with what is."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                while self.kept() - before:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"still there: {self.kept() - before}") from None
+
+    @asynccontextmanager
+    async def client(self, key: Path, **options: Any) -> AsyncIterator[RawClient]:
+        """A raw client that has logged in."""
+        reasons: list[str] = []
+
+        class Told(asyncssh.SSHClient):
+            def connection_lost(self, exc: Exception | None) -> None:
+                reasons.append(str(exc or ""))
+
+        connection = await asyncssh.connect(
+            "127.0.0.1", self.ports.ssh, username="dev", client_keys=[str(key)], known_hosts=None, config=None,
+            agent_path=None, client_factory=Told, **options,
+        )  # fmt: skip
+        try:
+            yield RawClient(connection, reasons)
+        finally:
+            connection.abort()
+            await connection.wait_closed()
+
+
+@asynccontextmanager
+async def inside_gateway(
+    *, bounds: Bounds | None = None, kind: type[HardenedConnection] = HardenedConnection
+) -> AsyncIterator[Inside]:
+    """One that serves, with SSH connections of `kind`."""
+    ports = PortBlock.take()
+    config = Config.model_validate(
+        {
+            "domain": "localhost",
+            "tcp": {
+                "ranges": [{"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"}],
+                "allocate_from": 0,
+            },
+        }
+    )
+    clock, routes = SystemClock(), Routes()
+    reports: list[tuple[str, dict[str, Any]]] = []
+
+    def report(event: str, /, **fields: object) -> None:
+        reports.append((event, fields))
+
+    async def known(_host: str) -> bool:
+        return False
+
+    edge = HttpEdge(routes, domain="localhost", clock=clock, report=report, known=known, bounds=bounds)
+    edge._state.crowd = Crowd(10_000, loopback=True)
+    services = Services(
+        worker=WorkerId("inside"),
+        clock=clock,
+        report=report,
+        registry=MemoryRegistry(),
+        routes=routes,
+        people=_People(),
+        sessions=_NoRows(),
+        access=Anyone(),
+        ports=TcpPorts(TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None), ["127.0.0.1"]),
+        rules=rules_of(config),
+        web=web_of(config),
+        urls=urls_of(config, lambda _host: False),
+        limits=client_limits_of(config),
+        flaps=FlapGuard(),
+        secret=b"secret",
+        public_is_loopback=public_is_loopback(config),
+        banner=False,
+        request_log=False,
+    )
+    asyncssh_options = await connection_options(
+        [asyncssh.generate_private_key("ssh-ed25519")], login_grace=20, keepalive_interval=15, keepalive_count=3
+    )
+    front = SshFront(services, HandshakeGate(200, 200), asyncssh_options)
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(front.protocol, "127.0.0.1", ports.ssh),
+        await loop.create_server(lambda: edge.protocol(secure=False, port=ports.http), "127.0.0.1", ports.http),
+    ]
+    edge.start()
+    try:
+        with patch.object(ferry.ssh.front, "HardenedConnection", kind):
+            yield Inside(front, edge, routes, ports, reports)
+    finally:
+        for server in servers:
+            server.close()
+        edge.close()
+        await front.stop()
+        ports.release()
