@@ -139,6 +139,7 @@ async def inside_gateway(
     config = Config.model_validate(
         {
             "domain": "localhost",
+            "limits": {"global_requests_per_second": 10_000},
             "tcp": {
                 "ranges": [{"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"}],
                 "allocate_from": 0,
