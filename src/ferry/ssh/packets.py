@@ -66,8 +66,10 @@ class PacketConnection(SSHServerConnection):
         self._round: deque[TunnelChannel] = deque()
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
+        self._written = 0
+        """Bytes given to the transport so far."""
         self._unmoved = (0, 0.0)
-        """Bytes that waited for the socket when that last changed, and when that was."""
+        """Bytes that the socket had taken when that last changed, and when that was."""
         self._kex_began: float | None = None
         self._log_in_socket: socket.socket | None = None
         self._heard = 0.0
@@ -96,6 +98,7 @@ class PacketConnection(SSHServerConnection):
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         self._seal = None  # asyncssh sends what was deferred before it returns, under the new keys
         super().send_newkeys(k, h)
+        self._kex_began = None  # the next one has a time of its own, even if nobody looks between the two
         self._send_encryption = with_one_cipher(self._send_encryption)
         self._next_recv_encryption = with_one_cipher(self._next_recv_encryption)
         self._seal = self._send_encryption if isinstance(self._send_encryption, PacketGcm) else None
@@ -163,6 +166,7 @@ class PacketConnection(SSHServerConnection):
 
     def _write_out(self) -> None:
         if self._out:
+            self._written += self._out_bytes
             out, self._out, self._out_bytes = self._out, [], 0
             if self._transport is not None:
                 self._transport.writelines(out)
@@ -327,9 +331,12 @@ class PacketConnection(SSHServerConnection):
             self._kex_began = now
         elif now - self._kex_began > limits.STUCK_SECONDS and self._auth_complete:
             return "a key exchange was begun and never ended"
+        # What the socket has taken tells, not what waits: that grows by answers to a peer who only sends, and is filled
+        # to the same level again and again by one who reads slowly.
         waiting = self._transport.get_write_buffer_size()
-        if waiting == 0 or waiting != self._unmoved[0]:
-            self._unmoved = (waiting, now)
+        taken = self._written - waiting
+        if waiting == 0 or taken != self._unmoved[0]:
+            self._unmoved = (taken, now)
         elif now - self._unmoved[1] > limits.STUCK_SECONDS:
             return "it has not read for too long"
         return None
