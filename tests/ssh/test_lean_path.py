@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import uvloop
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ferry import limits
 from ferry.ssh.gcm import PacketGcm
 from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.packets import PacketConnection
 from inside_gateway import SECONDS, inside_gateway
 from ssh.lean_script import AsyncsshsOwn, Play, Step, play
 
@@ -165,3 +166,23 @@ def test_a_byte_changed_anywhere_ends_the_connection_and_nothing_of_its_packet_i
         _, heard, reason = on_uvloop(three_packets(session_key, offset))
         assert heard == ["opened", b"one", "broken"], offset
         assert reason in ("MAC verification failed", "Max packet size exceeded"), (offset, reason)
+
+
+@pytest.mark.parametrize("size", range(40))
+def test_a_packet_is_padded_as_the_rfc_says(size: int) -> None:
+    """RFC 4253 §6: four bytes of padding at least, and whole blocks (RFC 5647 §7.2: the length field is not encrypted)."""
+    sealed: list[bytes] = []
+
+    class Stub:
+        _send_seq = _rekey_bytes_sent = 0
+        _send = sealed.append
+        _seal = type("Seal", (), {"seal": staticmethod(lambda header, packet: header + packet)})
+
+    PacketConnection._send_lean(cast(Any, Stub()), b"p" * size)
+    length, packet = sealed
+    assert sealed[1][:4] == length
+    packet = packet[4:]
+    assert int.from_bytes(length, "big") == len(packet)
+    assert len(packet) % 16 == 0
+    assert packet[0] >= 4
+    assert packet[1 : len(packet) - packet[0]] == b"p" * size

@@ -1,0 +1,166 @@
+"""A client that stops reading, or begins a key exchange and never ends it, is ended with the reason; a slow one is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncssh.packet import String
+
+from ferry import limits
+from inside_gateway import SECONDS, Inside, inside_gateway
+from raw_client import RawClient
+from ssh.lean_script import NO_SUCH_MESSAGE, Play
+
+NOT_READING = "it has not read for too long"
+NO_KEYS = "a key exchange was begun and never ended"
+
+
+@dataclass
+class Stage:
+    """A client with a channel whose window never runs out, and a gateway whose clock the test moves."""
+
+    gateway: Inside
+    client: RawClient
+    play: Play
+    now: float = 1000.0
+
+    @property
+    def transport(self) -> Any:
+        """The client's."""
+        connection: Any = self.client.connection
+        return connection._transport
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the gateway has for the client, and that the socket does not take."""
+        connection: Any = self.play.connection
+        return int(connection._transport.get_write_buffer_size())
+
+    def pass_time(self, seconds: float) -> str | None:
+        """What the gateway's look at the connection finds, that much later."""
+        self.now += seconds
+        return self.play.connection.stuck(self.now)
+
+    async def fill(self) -> None:
+        """Until the socket is full."""
+        async with asyncio.timeout(SECONDS):
+            while not self.play.connection._socket_full:
+                self.play.streams[0].write(bytes(256 * 1024))
+                await asyncio.sleep(0)
+
+    def begin_keys(self) -> None:
+        """A key exchange that will not end: what the gateway says to it is left unread."""
+        connection: Any = self.client.connection
+        connection._send_kexinit()
+        connection._kexinit_sent = True
+        connection._recv_handler = lambda: False
+
+    async def in_kex(self) -> None:
+        async with asyncio.timeout(SECONDS):
+            while self.play.connection._kex_complete:
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def stage(key: Path) -> AsyncIterator[Stage]:
+    async with on_stage(key) as set_up:
+        yield set_up
+
+
+@asynccontextmanager
+async def on_stage(key: Path) -> AsyncIterator[Stage]:
+    async with inside_gateway() as gateway, gateway.client(key) as client:
+        assert await client.forward(b"stuck", 80)
+        async with asyncio.timeout(SECONDS):
+            while gateway.tunnels[0]._held is not None:
+                await asyncio.sleep(0.001)
+        play = Play(gateway, client)
+        await play.open(2**31, 2**15)
+        await play.settle()
+        yield Stage(gateway, client, play)
+
+
+async def test_one_that_stops_reading_is_ended_and_the_log_says_why(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.transport.pause_reading()
+    await stage.fill()
+    monkeypatch.setattr(limits, "STUCK_SECONDS", 0.0)
+    await stage.gateway.front.tick()
+    assert stage.gateway.clients  # the first look only notes what waits
+    async with asyncio.timeout(SECONDS):
+        while stage.gateway.clients:
+            await stage.gateway.front.tick()
+            await asyncio.sleep(0.01)
+    (closed,) = stage.gateway.said("connection.closed")
+    assert closed["reason"] == NOT_READING
+    assert stage.play.sinks[0].heard == ["opened", "broken"]
+
+
+async def test_one_that_never_ends_a_key_exchange_is_ended_and_the_log_says_why(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.begin_keys()
+    await stage.in_kex()
+    monkeypatch.setattr(limits, "STUCK_SECONDS", 0.0)
+    async with asyncio.timeout(SECONDS):
+        while stage.gateway.clients:
+            await stage.gateway.front.tick()
+            await asyncio.sleep(0.01)
+    (closed,) = stage.gateway.said("connection.closed")
+    assert closed["reason"] == NO_KEYS
+
+
+async def test_the_time_is_what_the_limit_says(stage: Stage) -> None:
+    stage.transport.pause_reading()
+    await stage.fill()
+    assert stage.pass_time(0) is None
+    assert stage.pass_time(limits.STUCK_SECONDS) is None
+    assert stage.pass_time(0.1) == NOT_READING
+
+
+async def test_one_that_reads_slowly_stays(stage: Stage) -> None:
+    """Also where as much waits for it at each look: the gateway fills what it has read."""
+    stage.transport.pause_reading()
+    await stage.fill()
+    for _ in range(10):
+        before = stage.waiting
+        stage.transport.resume_reading()
+        async with asyncio.timeout(SECONDS):
+            while stage.waiting >= before:
+                await asyncio.sleep(0)
+        stage.transport.pause_reading()
+        await stage.fill()
+        assert stage.pass_time(limits.STUCK_SECONDS * 0.9) is None
+
+
+async def test_one_that_does_not_read_is_stuck_even_if_more_and_more_waits_for_it(stage: Stage) -> None:
+    """It may go on to send what is answered: those answers are no sign of reading."""
+    stage.transport.pause_reading()
+    await stage.fill()
+    stage.pass_time(0)
+    for _ in range(3):
+        before = stage.waiting
+        stage.client.send(NO_SUCH_MESSAGE, String(b"to be answered"))
+        async with asyncio.timeout(SECONDS):
+            while stage.waiting == before:
+                await asyncio.sleep(0.001)
+        found = stage.pass_time(limits.STUCK_SECONDS * 0.4)
+    assert found == NOT_READING
+
+
+async def test_key_exchanges_one_after_another_are_not_one_that_never_ends(stage: Stage) -> None:
+    connection: Any = stage.client.connection
+    for _ in range(3):
+        stage.begin_keys()
+        await stage.in_kex()
+        assert stage.pass_time(limits.STUCK_SECONDS * 0.9) is None
+        connection._recv_handler = connection._recv_pkthdr
+        connection._recv_data()
+        await stage.play.settle()
