@@ -28,24 +28,27 @@ async def test_memory_is_bounded_and_every_byte_arrives(
         target = client.targets[port] = Swallow(4)
         async with pouring(port, b"warm"):
             await target.complete.wait()
-        target = client.targets[port] = Swallow(SENT)
+        target = client.targets[port] = Swallow(1)
         transport: Any = client._transport
-        if how == "stops reading":
-            transport.pause_reading()
-        else:
-            client._send_kexinit()  # and then nothing more of it: our own answer to theirs is held back
-            client._kexinit_sent = True
-            client._recv_handler = lambda: False
         before = gateway.memory()
         data = os.urandom(SENT)
         async with pouring(port, data):
+            await target.complete.wait()  # the stream is open, and only the gateway's own brakes hold it
+            target.expected = SENT
+            target.complete.clear()
+            if how == "stops reading":
+                transport.pause_reading()
+            else:
+                client._send_kexinit()  # and then nothing more of it: our own answer to theirs is held back
+                client._kexinit_sent = True
+                where, client._recv_handler = client._recv_handler, lambda: False
             await settled(gateway)
             assert target.got < SENT
             assert gateway.memory() - before <= GROWTH
             if how == "stops reading":
                 transport.resume_reading()
             else:
-                client._recv_handler = client._recv_pkthdr
+                client._recv_handler = where
                 client._recv_data()
             async with asyncio.timeout(60):
                 await target.complete.wait()
