@@ -1,0 +1,97 @@
+"""A visitor who stops reading costs the gateway a mebibyte at most, and stalls nobody but itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway_process import Gateway
+from greedy_client import MIB, settled
+
+VISITORS = 50
+EACH = MIB
+SECONDS = 30
+
+
+@asynccontextmanager
+async def endless_service() -> AsyncIterator[int]:
+    """Sends bytes for as long as they are taken, after a head for who speaks HTTP; answers `/small` at once."""
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            asked = await reader.readuntil(b"\n")
+            if b"small" in asked:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsmall")
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")
+                while True:
+                    writer.write(bytes(65536))
+                    await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the test is over
+        finally:
+            writers.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in list(writers):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+def ask(port: int, name: str, path: str) -> socket.socket:
+    """A visitor with a small receive buffer, who does not read what it has asked for."""
+    visitor = socket.socket()
+    visitor.settimeout(SECONDS)
+    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    visitor.connect(("127.0.0.1", port))
+    visitor.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}.localhost\r\n\r\n".encode())
+    return visitor
+
+
+def answer_of(visitor: socket.socket) -> bytes:
+    answer = b""
+    with visitor:
+        while not answer.endswith(b"small"):
+            data = visitor.recv(4096)
+            assert data, answer
+            answer += data
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+async def test_those_who_do_not_read_cost_a_mebibyte_each_and_stall_only_themselves(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, kind: str
+) -> None:
+    gateway = start_gateway()
+    async with endless_service() as target:
+        published = next(gateway.loopback_ports) if kind == "tcp" else "unread:80"
+        port = gateway.ports.http if kind == "http" else int(str(published))
+        child = gateway.ssh(tmp_path, key).start("-T", "-R", f"{published}:127.0.0.1:{target}")
+        visitors: list[socket.socket] = []
+        try:
+            await asyncio.to_thread(child.line, "^Forwarding ")
+            assert b"small" in await asyncio.to_thread(lambda: answer_of(ask(port, "unread", "/small")))
+            before = gateway.memory()
+            visitors += [await asyncio.to_thread(ask, port, "unread", "/endless") for _ in range(VISITORS)]
+            await settled(gateway)
+            grown = gateway.memory() - before
+            for _ in range(3):
+                assert b"small" in await asyncio.to_thread(lambda: answer_of(ask(port, "unread", "/small")))
+            assert grown <= VISITORS * EACH
+            assert grown > VISITORS * EACH // 8  # they do cost something: the service was not stalled elsewhere
+        finally:
+            for visitor in visitors:
+                visitor.close()
+            await asyncio.to_thread(child.close)
