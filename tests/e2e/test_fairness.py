@@ -47,7 +47,9 @@ async def test_at_most_512_kib_of_bulk_streams_precede_a_small_one(
             await visitors.enter_async_context(pouring(port, bytes(BULK)))
         async with asyncio.timeout(60):
             for bulk in bulks:
-                await bulk.complete.wait()  # and so are the others: what follows waits for the socket, not for an answer
+                await (
+                    bulk.complete.wait()
+                )  # and so are the others: what follows waits for the socket, not for an answer
         transport: Any = client._transport
         transport.pause_reading()
         await settled(gateway)

@@ -1,0 +1,142 @@
+"""A log that nobody reads, and a disk that is full, cost what they must and not a visit more."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from asyncssh.constants import MSG_DEBUG
+
+from ferry import limits
+from ferry_command import PROGRAM, clean_environment
+from gateway_process import Gateway
+from origin_server import Origin
+from raw_client import raw_client
+from web_client import visit
+
+SECONDS = 30
+LINES = limits.LOG_QUEUE + 3000
+"""More than queue, batch and pipe hold."""
+
+
+@contextmanager
+def with_unread_pipe(gateway: Gateway) -> Iterator[None]:
+    """The gateway with standard output and error into one pipe, which nobody reads."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [PROGRAM, "serve", "--config", gateway.write_config()],
+        env=clean_environment(HOME=str(gateway.folder)), cwd=gateway.folder,
+        stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
+    )  # fmt: skip
+    os.close(writer)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", gateway.ports.http)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield
+        process.terminate()
+        assert process.wait(SECONDS) == 0  # not even its end waits for the reader
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        os.close(reader)
+        gateway.close()
+
+
+def refused_visits(gateway: Gateway, count: int) -> int:
+    """Ask the gateway itself, a hundred times a write: a log line each. How many were answered."""
+    answered = 0
+    for _ in range(count // 100):
+        with socket.create_connection(("127.0.0.1", gateway.ports.http), timeout=SECONDS) as visitor:
+            head = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n"
+            visitor.sendall((head + b"\r\n") * 99 + head + b"Connection: close\r\n\r\n")
+            answer = b""
+            while data := visitor.recv(65536):
+                answer += data
+        answered += answer.count(b"HTTP/1.1 404 ")
+    return answered
+
+
+def dropped(gateway: Gateway) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.admin, timeout=SECONDS)
+    with closing(connection):
+        connection.request("GET", "/metrics")
+        page = connection.getresponse().read().decode()
+    (line,) = [line for line in page.splitlines() if line.startswith("ferry_log_dropped_total ")]
+    return float(line.split()[1])
+
+
+def test_a_log_that_nobody_reads_loses_lines_and_nothing_else(
+    tmp_path: Path, key: Path, origin: Origin, name: str
+) -> None:
+    gateway = Gateway(tmp_path)
+    with with_unread_pipe(gateway):
+        ssh = gateway.ssh(tmp_path, key).start("-T", "-R", f"{name}:80:127.0.0.1:{origin.port}")
+        try:
+            ssh.line("^Forwarding HTTP")
+            assert dropped(gateway) == 0
+            assert refused_visits(gateway, LINES) == LINES
+            assert dropped(gateway) > 0
+            assert visit(gateway, name).text == "origin"
+            assert gateway.ask("status")["counts"]["tunnels"]["http"] == 1
+        finally:
+            ssh.close()
+
+
+@contextmanager
+def full_disk(gateway: Gateway) -> Iterator[None]:
+    """No file of the gateway's may grow, or be written to at all."""
+    pid = gateway.running.process.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    gateway = start_gateway()
+    ssh = gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}")
+    stranger = gateway.ssh(tmp_path, new_key())
+    try:
+        ssh.line("^Forwarding HTTP")
+        async with raw_client(gateway, new_key()) as client:
+            told: list[str] = []
+
+            def debug(packet: Any) -> None:
+                packet.get_boolean()
+                told.append(packet.get_string().decode())
+
+            client.on(MSG_DEBUG, debug)
+            with full_disk(gateway):
+                assert not await client.forward(b"new", 80)
+                assert await client.lives()
+                assert ["the gateway cannot reach its database" in line for line in told] == [True]
+                assert gateway.event("store.failed")["error"]
+                assert not gateway.ask("status")["store"]["ok"]
+                refused = stranger.run("-N", "-R", f"there:80:127.0.0.1:{origin.port}")
+                assert refused.code == 255
+                assert "the gateway cannot reach its database" in refused.err
+                for _ in range(3):
+                    assert visit(gateway, "here").text == "origin"
+            assert await client.forward(b"new", 80)
+            gateway.event("store.recovered")
+            assert gateway.ask("status")["store"]["ok"]
+    finally:
+        ssh.close()
