@@ -97,10 +97,12 @@ async def all_leave(port: int, stages: dict[str, tuple[bytes, bytes]], how: str,
 
 
 @asynccontextmanager
-async def with_ssh(gateway: Inside, folder: Path, key: Path, *forwards: str) -> AsyncIterator[None]:
+async def with_ssh(
+    gateway: Inside, folder: Path, key: Path, *forwards: str, options: tuple[str, ...] = ()
+) -> AsyncIterator[None]:
     """Stock ssh, and its forwards open to visitors."""
-    options = [word for forward in forwards for word in ("-R", forward)]
-    ssh = StockSsh(folder, "127.0.0.1", gateway.ports.ssh, key).start("-N", *options)
+    asked = [word for forward in forwards for word in ("-R", forward)]
+    ssh = StockSsh(folder, "127.0.0.1", gateway.ports.ssh, key).start("-N", *options, *asked)
     try:
         async with asyncio.timeout(SECONDS):
             while len(gateway.tunnels) < len(forwards) or any(tunnel._held is not None for tunnel in gateway.tunnels):
