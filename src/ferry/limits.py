@@ -75,6 +75,9 @@ UNSENT_BYTES: Final = (
     128 * KIB
 )  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): what a small answer waits behind
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
+UNREAD_BYTES: Final = (
+    4 * MIB
+)  # waiting for the socket of one SSH connection; data stops far below, so these are answers
 HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
 ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this

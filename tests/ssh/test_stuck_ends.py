@@ -155,6 +155,21 @@ async def test_one_that_does_not_read_is_stuck_even_if_more_and_more_waits_for_i
     assert found == NOT_READING
 
 
+async def test_one_that_asks_and_asks_and_reads_no_answer_is_ended_before_its_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UNREAD_BYTES", 512 * 1024)
+    stage.transport.pause_reading()
+    await stage.fill()
+    assert stage.pass_time(0) is None  # data alone never gets there
+    async with asyncio.timeout(SECONDS):
+        while stage.waiting <= limits.UNREAD_BYTES:
+            for _ in range(500):
+                stage.client.send(NO_SUCH_MESSAGE, String(b"to be answered"))
+            await asyncio.sleep(0)
+    assert stage.pass_time(1) == "it does not read what it is answered"
+
+
 async def test_key_exchanges_one_after_another_are_not_one_that_never_ends(stage: Stage) -> None:
     connection: Any = stage.client.connection
     for _ in range(3):

@@ -334,6 +334,8 @@ class PacketConnection(SSHServerConnection):
         # What the socket has taken tells, not what waits: that grows by answers to a peer who only sends, and is filled
         # to the same level again and again by one who reads slowly.
         waiting = self._transport.get_write_buffer_size()
+        if waiting > limits.UNREAD_BYTES:
+            return "it does not read what it is answered"
         taken = self._written - waiting
         if waiting == 0 or taken != self._unmoved[0]:
             self._unmoved = (taken, now)
