@@ -68,7 +68,10 @@ class Inside:
     front: SshFront
     edge: HttpEdge
     routes: Routes
+    ssh_port: int
+    http_port: int
     ports: PortBlock
+    """For forwards of ports."""
     reports: list[tuple[str, dict[str, Any]]]
 
     @property
@@ -120,7 +123,7 @@ class Inside:
                 reasons.append(str(exc or ""))
 
         connection = await asyncssh.connect(
-            "127.0.0.1", self.ports.ssh, username="dev", client_keys=[str(key)], known_hosts=None, config=None,
+            "127.0.0.1", self.ssh_port, username="dev", client_keys=[str(key)], known_hosts=None, config=None,
             agent_path=None, client_factory=Told, **options,
         )  # fmt: skip
         try:
@@ -183,13 +186,14 @@ async def inside_gateway(
     front = SshFront(services, HandshakeGate(200, 200), asyncssh_options)
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(front.protocol, "127.0.0.1", ports.ssh),
-        await loop.create_server(lambda: edge.protocol(secure=False, port=ports.http), "127.0.0.1", ports.http),
+        await loop.create_server(front.protocol, "127.0.0.1", 0),
+        await loop.create_server(lambda: edge.protocol(secure=False, port=80), "127.0.0.1", 0),
     ]
     edge.start()
     try:
         with patch.object(ferry.ssh.front, "HardenedConnection", kind):
-            yield Inside(front, edge, routes, ports, reports)
+            ssh_port, http_port = (server.sockets[0].getsockname()[1] for server in servers)
+            yield Inside(front, edge, routes, ssh_port, http_port, ports, reports)
     finally:
         for server in servers:
             server.close()

@@ -102,7 +102,7 @@ async def with_ssh(
 ) -> AsyncIterator[None]:
     """Stock ssh, and its forwards open to visitors."""
     asked = [word for forward in forwards for word in ("-R", forward)]
-    ssh = StockSsh(folder, "127.0.0.1", gateway.ports.ssh, key).start("-N", *options, *asked)
+    ssh = StockSsh(folder, "127.0.0.1", gateway.ssh_port, key).start("-N", *options, *asked)
     try:
         async with asyncio.timeout(SECONDS):
             while len(gateway.tunnels) < len(forwards) or any(tunnel._held is not None for tunnel in gateway.tunnels):
@@ -131,7 +131,7 @@ async def test_http_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, 
         with_ssh(gateway, tmp_path, key, f"leavers:80:127.0.0.1:{target}"),
     ):
         before = gateway.kept()
-        await all_leave(gateway.ports.http, HTTP_STAGES, how, OF_EACH)
+        await all_leave(gateway.http_port, HTTP_STAGES, how, OF_EACH)
         await gateway.back_to(before)
         check_the_books(gateway)
         assert gateway.tunnels[0].traffic.visits >= (len(HTTP_STAGES) - 3) * OF_EACH
@@ -170,7 +170,7 @@ async def test_a_client_that_answers_an_open_after_its_visitor_has_left(
         assert await client.forward(b"localhost", port)
         before = gateway.kept()
         at_once = {stage: (sent, b"") for stage, (sent, _) in HTTP_STAGES.items()}
-        await all_leave(gateway.ports.http, at_once, how, 5)
+        await all_leave(gateway.http_port, at_once, how, 5)
         await all_leave(port, {stage: (sent, b"") for stage, (sent, _) in TCP_STAGES.items()}, how, 5)
         async with asyncio.timeout(SECONDS):
             while gateway.edge.visitors:
