@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,9 +18,9 @@ import asyncssh
 import ferry.ssh.front
 from ferry.clock import SystemClock
 from ferry.config import Config
+from ferry.edge.acceptor import Acceptor
 from ferry.edge.bridge import Bridge
 from ferry.edge.http.connection import Connection
-from ferry.edge.http.crowd import Crowd
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.pool import Pool
 from ferry.edge.http.state import Bounds
@@ -27,8 +28,11 @@ from ferry.edge.http.upstream import Upstream
 from ferry.edge.tcp import TcpEdge
 from ferry.listening import TcpPorts
 from ferry.names import Fingerprint, Identity, IdentityId, WorkerId
+from ferry.policy.crowd import Crowd
 from ferry.policy.flapping import FlapGuard
 from ferry.policy.handshakes import HandshakeGate
+from ferry.policy.penalties import Penalties
+from ferry.policy.sources import Exempt
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes
 from ferry.ssh.access import Anyone
@@ -159,7 +163,7 @@ async def inside_gateway(
         return False
 
     edge = HttpEdge(routes, domain="localhost", clock=clock, report=report, known=known, bounds=bounds)
-    edge._state.crowd = Crowd(10_000, loopback=True)
+    crowd = edge._state.crowd = Crowd(10_000, Exempt([]))
     services = Services(
         worker=WorkerId("inside"),
         clock=clock,
@@ -169,7 +173,9 @@ async def inside_gateway(
         people=_People(),
         sessions=_NoRows(),
         access=Anyone(),
-        ports=TcpPorts(TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None), ["127.0.0.1"]),
+        ports=TcpPorts(
+            TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None, crowd=crowd), ["127.0.0.1"]
+        ),
         rules=rules_of(config),
         web=web_of(config),
         urls=urls_of(config, lambda _host: False),
@@ -183,20 +189,23 @@ async def inside_gateway(
     asyncssh_options = await connection_options(
         [asyncssh.generate_private_key("ssh-ed25519")], login_grace=20, keepalive_interval=15, keepalive_count=3
     )
-    front = SshFront(services, HandshakeGate(200, 200), asyncssh_options)
+    exempt = Exempt()
+    front = SshFront(services, HandshakeGate(200, 200, exempt), Penalties(exempt), asyncssh_options)
     loop = asyncio.get_running_loop()
-    servers = [
-        await loop.create_server(front.protocol, "127.0.0.1", 0),
-        await loop.create_server(lambda: edge.protocol(secure=False, port=80), "127.0.0.1", 0),
-    ]
+    ssh = socket.create_server(("127.0.0.1", 0))
+    ssh.setblocking(False)
+    acceptor = Acceptor([ssh], front.take, report=report)
+    ssh_port = ssh.getsockname()[1]
+    server = await loop.create_server(lambda: edge.protocol(secure=False, port=80), "127.0.0.1", 0)
+    http_port = server.sockets[0].getsockname()[1]
+    acceptor.start()
     edge.start()
     try:
         with patch.object(ferry.ssh.front, "HardenedConnection", kind):
-            ssh_port, http_port = (server.sockets[0].getsockname()[1] for server in servers)
             yield Inside(front, edge, routes, ssh_port, http_port, ports, reports)
     finally:
-        for server in servers:
-            server.close()
+        acceptor.close()
+        server.close()
         edge.close()
         await front.stop()
         ports.release()

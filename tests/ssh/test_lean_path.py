@@ -174,15 +174,12 @@ def test_a_packet_is_padded_as_the_rfc_says(size: int) -> None:
     sealed: list[bytes] = []
 
     class Stub:
-        _send_seq = _rekey_bytes_sent = 0
-        _send = sealed.append
-        _seal = type("Seal", (), {"seal": staticmethod(lambda header, packet: header + packet)})
+        _seal, _may_be_lean = object(), True
+        _send_sealed = sealed.append
 
     PacketConnection._send_lean(cast(Any, Stub()), b"p" * size)
-    length, packet = sealed
-    assert sealed[1][:4] == length
-    packet = packet[4:]
-    assert int.from_bytes(length, "big") == len(packet)
-    assert len(packet) % 16 == 0
-    assert packet[0] >= 4
-    assert packet[1 : len(packet) - packet[0]] == b"p" * size
+    PacketConnection.send_data(cast(Any, Stub()), 7, b"p" * size)
+    for packet, head in zip(sealed, (b"", b"\x5e\0\0\0\x07\0\0\0" + bytes([size])), strict=True):
+        assert len(packet) % 16 == 0
+        assert packet[0] >= 4
+        assert packet[1 : len(packet) - packet[0]] == head + b"p" * size

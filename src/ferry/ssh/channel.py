@@ -123,7 +123,7 @@ class TunnelChannel:
     def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket) -> None:
         """The peer has confirmed our open."""
         self._check_answer()
-        self._peer_number, self._peer_window, self._peer_packet = number, window, packet_size
+        self._know_peer(number, window, packet_size)
         if self._owner is not None:
             self._owner.channel_answered(self, opened=True)
         if self._state is _State.ABANDONED:
@@ -151,7 +151,12 @@ class TunnelChannel:
 
     def process_open(self, number: int, window: int, packet_size: int, _session: object) -> None:
         """The peer asked to open (asyncssh calls this after our handler returned the channel)."""
-        self._peer_number, self._peer_window, self._peer_packet = number, window, packet_size
+        self._know_peer(number, window, packet_size)
+
+    def _know_peer(self, number: int, window: int, packet_size: int) -> None:
+        """Larger packets than CHANNEL_PACKET_BYTES are never sent, whatever the peer takes: each is what others wait for."""
+        self._peer_number, self._peer_window = number, window
+        self._peer_packet = min(packet_size, limits.CHANNEL_PACKET_BYTES)
 
     def watch_opening(self, sink: Sink) -> None:
         """Tell `sink` (by `stream_refused`) should the connection go before an incoming open is answered."""

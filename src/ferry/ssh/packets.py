@@ -147,6 +147,7 @@ class PacketConnection(SSHServerConnection):
         size = len(packet)
         header = size.to_bytes(4, "big")
         self._out.append(header)
+        self._out_bytes += len(header)
         self._send(self._seal.seal(header, packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += size
