@@ -32,6 +32,10 @@ HIGH_WATER_BYTES: Final = 256 * KIB  # one direction of one stream; past it the 
 LOW_WATER_BYTES: Final = 64 * KIB
 CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one channel (RFC 4254 §5.2): with
 # HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
+NEAR_WINDOW_BYTES: Final = (
+    256 * KIB
+)  # the same for a client that answers within NEAR_SECONDS: enough for 1 Gbit/s there,
+NEAR_SECONDS: Final = 0.002  # and less for others to wait behind
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 LOCAL_TLS_SECONDS: Final = 10.0  # for a local service's TLS handshake (`-R 443:...`), once its stream is open
@@ -72,7 +76,7 @@ CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = (
-    128 * KIB
+    64 * KIB
 )  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): what a small answer waits behind
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
 UNREAD_BYTES: Final = (

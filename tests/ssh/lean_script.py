@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
@@ -95,8 +97,9 @@ class Peer:
 
     ours: int
     theirs: int
+    credit: int
+    """What we may send."""
     heard: list[object] = field(default_factory=list)
-    credit: int = limits.CHANNEL_WINDOW_BYTES
     returned: int = 0
     ended: bool = False
     """We have sent an end of file or a close."""
@@ -161,9 +164,9 @@ class Play:
         self.streams.append(cast(TunnelChannel, self.tunnel.dial(grant, Endpoint("192.0.2.1", 4711), cast(Any, sink))))
         self.sinks.append(sink)
         self.written.append(0)
-        theirs, _ = await self.client.opens.get()
+        theirs, rest = await self.client.opens.get()
         ours = 1000 + len(self.peers)
-        self.peers.append(peer := Peer(ours, theirs))
+        self.peers.append(peer := Peer(ours, theirs, int.from_bytes(rest[:4], "big")))
         self.client.connection._channels[ours] = peer
         self.client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(theirs), UInt32(ours), UInt32(window), UInt32(packet))
 
@@ -259,10 +262,18 @@ class Play:
         ]
 
 
+@asynccontextmanager
+async def far_clients() -> AsyncIterator[None]:
+    """All windows are of one size, however quick the machine is at the moment."""
+    with patch.object(limits, "NEAR_SECONDS", -1.0):
+        yield
+
+
 async def play(script: Sequence[Step], key: Path, kind: type[HardenedConnection], cipher: str) -> list[object]:
     """What was seen when `script` was played."""
     async with (
         asyncio.timeout(SECONDS * 3),
+        far_clients(),
         inside_gateway(kind=kind) as gateway,
         gateway.client(key, encryption_algs=[cipher]) as client,
     ):

@@ -39,6 +39,7 @@ class Wire:
         self.channels: dict[int, TunnelChannel] = {}
         self.turns: list[TunnelChannel] = []
         self.may_send = True
+        self.channel_window = limits.CHANNEL_WINDOW_BYTES
 
     def add_channel(self, channel: TunnelChannel) -> int:
         self.channels[OURS] = channel
@@ -337,6 +338,22 @@ def test_window_is_given_back_only_for_what_the_sink_has_taken() -> None:
     assert [len(news[1]) for news in cast(Any, play.sink.news())] == [half, half]
     assert play.wire.out() == [("adjust", half), ("adjust", half)]
     play.peer_data(b"x")
+
+
+def test_a_window_that_became_smaller_is_given_back_in_part() -> None:
+    play = Play().opened()
+    whole, near = limits.CHANNEL_WINDOW_BYTES, limits.NEAR_WINDOW_BYTES
+    play.wire.channel_window = near
+    sent = granted = 0
+    for _ in range(2000):
+        room = whole + granted - sent
+        assert room > 0, "the peer has bytes, and nothing will ever let it send them"
+        assert sent < whole or room <= near
+        play.peer_data(bytes(min(room, 5000)))
+        sent += min(room, 5000)
+        granted += sum(cast(int, size) for what, size in play.wire.out() if what == "adjust")
+    with pytest.raises(ProtocolError, match="beyond the window"):
+        play.peer_data(bytes(whole + granted - sent + 1))
 
 
 def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:

@@ -63,6 +63,7 @@ class TunnelChannel:
         "_connection",
         "_eof_after_flush",
         "_eof_delivered",
+        "_granted",
         "_number",
         "_own_window",
         "_owner",
@@ -100,8 +101,10 @@ class TunnelChannel:
         self.waiting = False
         """In the connection's round of channels that have something to send (kept by the connection)."""
         # incoming
-        self._own_window = limits.CHANNEL_WINDOW_BYTES
+        self._own_window = self._granted = connection.channel_window
+        """What the peer may still send; the same with what has come and was not granted anew."""
         self._used = 0
+        """What has come and was taken, since the last grant."""
         self._reading_paused = False
         self._received: deque[bytes] = deque()
         self._received_eof = self._eof_delivered = False
@@ -115,7 +118,7 @@ class TunnelChannel:
             MSG_CHANNEL_OPEN,
             String(channel_type),
             UInt32(self._number),
-            UInt32(limits.CHANNEL_WINDOW_BYTES),
+            UInt32(self._own_window),
             UInt32(limits.CHANNEL_PACKET_BYTES),
             *args,
         )
@@ -169,7 +172,7 @@ class TunnelChannel:
         self._sink = sink
         self._state = _State.OPEN
         self._connection.send_channel_open_confirmation(
-            self._peer_number, self._number, limits.CHANNEL_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
+            self._peer_number, self._number, self._own_window, limits.CHANNEL_PACKET_BYTES
         )
         self.flush()
 
@@ -368,11 +371,17 @@ class TunnelChannel:
         self._consumed(len(data))
 
     def _consumed(self, size: int) -> None:
-        """Return window to the peer in halves: an adjust for each packet would double the packets."""
+        """Return window to the peer in halves: an adjust for each packet would double the packets. Less is returned than
+        was used where the connection's windows have become smaller since."""
         self._used += size
-        if self._used >= limits.CHANNEL_WINDOW_BYTES // 2 and self._state is not _State.CLOSED and not self._sent_close:
-            self._connection.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(self._peer_number), UInt32(self._used))
-            self._own_window += self._used
+        window = self._connection.channel_window
+        if self._used < window // 2 or self._state is _State.CLOSED or self._sent_close:
+            return
+        grant = min(self._used, window - (self._granted - self._used))
+        if grant > 0:
+            self._connection.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(self._peer_number), UInt32(grant))
+            self._own_window += grant
+            self._granted += grant - self._used
             self._used = 0
 
     def _on_eof(self) -> None:

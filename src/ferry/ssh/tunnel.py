@@ -160,7 +160,9 @@ class SshTunnel:
     # --- ChannelOwner
 
     def channel_answered(self, channel: TunnelChannel, opened: bool) -> None:
-        self._opening.pop(channel, None)
+        if (deadline := self._opening.pop(channel, None)) is not None:
+            asked = deadline - limits.STREAM_OPEN_SECONDS
+            self.client.connection.answered_in(self.client.services.clock.monotonic() - asked)
         if opened:
             self.client.report("channel.opened", tunnel=self.id)
         else:

@@ -1,0 +1,46 @@
+"""How much a client may send ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_OPEN_CONFIRMATION
+from asyncssh.packet import UInt32
+
+from ferry import limits
+from ferry.names import Endpoint
+from inside_gateway import SECONDS, inside_gateway
+
+
+@pytest.mark.parametrize(("near", "window"), [(-1.0, limits.CHANNEL_WINDOW_BYTES), (60.0, limits.NEAR_WINDOW_BYTES)])
+async def test_who_answers_soon_gets_small_windows(
+    new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, near: float, window: int
+) -> None:
+    monkeypatch.setattr(limits, "NEAR_SECONDS", near)
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
+        assert await client.forward(b"near", 80)
+        tunnel = gateway.tunnels[0]
+        while tunnel._held is not None:
+            await asyncio.sleep(0.001)
+        client.hold_opens()
+        windows = []
+        for number in range(2):
+            tunnel.dial(tunnel.visitor_grant, Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
+            theirs, rest = await client.opens.get()
+            windows.append(int.from_bytes(rest[:4], "big"))
+            ours = UInt32(1000 + number)
+            client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(theirs), ours, UInt32(1000), UInt32(1000))
+            assert await client.lives()
+    assert windows == [limits.CHANNEL_WINDOW_BYTES, window]
+
+
+class _Sink:
+    def stream_opened(self) -> None:
+        """As it should be."""
+
+    def stream_lost(self, error: Exception | None) -> None:
+        """At the end."""
