@@ -75,13 +75,10 @@ SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
-UNSENT_BYTES: Final = (
-    64 * KIB
-)  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): what a small answer waits behind
+UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
-UNREAD_BYTES: Final = (
-    4 * MIB
-)  # waiting for the socket of one SSH connection; data stops far below, so these are answers
+UNREAD_BYTES: Final = 256 * KIB  # of answers that a client does not read; then it is not listened to either
+DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchange; past it the connection ends
 HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
 ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this

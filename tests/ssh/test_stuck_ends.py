@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncssh.packet import String
+from asyncssh.constants import MSG_CHANNEL_REQUEST
+from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
 from inside_gateway import SECONDS, Inside, inside_gateway
@@ -18,6 +19,7 @@ from raw_client import RawClient
 from ssh.lean_script import NO_SUCH_MESSAGE, Play
 
 NOT_READING = "it has not read for too long"
+MOST = 2 * 1024 * 1024
 NO_KEYS = "a key exchange was begun and never ended"
 
 
@@ -155,19 +157,40 @@ async def test_one_that_does_not_read_is_stuck_even_if_more_and_more_waits_for_i
     assert found == NOT_READING
 
 
-async def test_one_that_asks_and_asks_and_reads_no_answer_is_ended_before_its_time(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "UNREAD_BYTES", 512 * 1024)
+async def test_one_that_asks_and_asks_and_reads_no_answer_is_not_listened_to_until_it_does(stage: Stage) -> None:
     stage.transport.pause_reading()
     await stage.fill()
-    assert stage.pass_time(0) is None  # data alone never gets there
+    stage.pass_time(0)
+    asked = 0
     async with asyncio.timeout(SECONDS):
-        while stage.waiting <= limits.UNREAD_BYTES:
-            for _ in range(500):
-                stage.client.send(NO_SUCH_MESSAGE, String(b"to be answered"))
+        while stage.transport.get_write_buffer_size() < MOST:  # in the end what it asks stays with it
+            much = bytes(16 * 1024 if stage.play.connection._deaf else 1)
+            for _ in range(200):
+                stage.client.send(NO_SUCH_MESSAGE, String(much))
+            asked += 200
             await asyncio.sleep(0)
-    assert stage.pass_time(1) == "it does not read what it is answered"
+    assert limits.UNREAD_BYTES < stage.waiting < MOST
+    assert stage.pass_time(limits.STUCK_SECONDS + 1) == NOT_READING
+    stage.transport.resume_reading()
+    async with asyncio.timeout(SECONDS):
+        while len(stage.play.unimplemented) < asked:
+            await asyncio.sleep(0.01)
+    await stage.play.settle()
+
+
+async def test_one_that_asks_and_asks_during_a_key_exchange_is_ended(stage: Stage) -> None:
+    stage.begin_keys()
+    await stage.in_kex()
+    connection: Any = stage.client.connection
+    number = stage.play.peers[0].theirs
+    connection._kex_complete = True  # it goes on as if there were none, which RFC 4253 §7.1 forbids
+    async with asyncio.timeout(SECONDS):
+        while stage.gateway.clients:
+            for _ in range(500):
+                stage.client.send(MSG_CHANNEL_REQUEST, UInt32(number), String(b"to be answered"), Boolean(True))
+            await asyncio.sleep(0)
+    (closed,) = stage.gateway.said("connection.closed")
+    assert closed["reason"] == "Too much was asked during a key exchange"
 
 
 async def test_key_exchanges_one_after_another_are_not_one_that_never_ends(stage: Stage) -> None:
