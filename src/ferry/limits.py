@@ -21,6 +21,7 @@ HEADS_REMEMBERED: Final = 256  # of all visitors, for a second
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head (or the accept) to its end, in all
 KEEPALIVE_SECONDS: Final = 75.0  # an idle visitor connection between two requests
 BODY_MIN_RATE: Final = 240  # bytes/s a request's body must come at (as Kestrel); 0 asks for nothing
+CHOKED_SECONDS: Final = 2.0  # a visitor that has not read for this long makes room for another, where there is none
 READ_MIN_RATE: Final = 240  # bytes/s a visitor must read at while what we hold for it is over the high-water mark
 PACE_SECONDS: Final = 20.0  # the window over which both are measured
 REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
@@ -124,7 +125,8 @@ DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted
 DESCRIPTORS_QUIET_SECONDS: Final = 3.0  # without another such stop, before the shortage counts as over
 ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
-VISITORS_PER_TUNNEL: Final = 1024  # TCP connections, or HTTP requests in progress; past it 503
+VISITORS_PER_TUNNEL: Final = 900  # TCP connections, or HTTP requests in progress; past it 503. A stock client has 1,024
+# descriptors as a rule, and answers with an error of its own when they are used up
 VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this
 VISITOR_KEEPALIVE_PROBES: Final = 4
 

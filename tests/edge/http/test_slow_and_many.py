@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from edge.http_rig import GET, Rig, answering, reset, running_edge, service
+from ferry import limits
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.pool import Pool
 from ferry.edge.http.state import Bounds
@@ -249,6 +251,40 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         assert await staying.readexactly(len(OK)) == OK
         assert await newer.readexactly(len(OK)) == OK
         await until(lambda: (pool(rig).visits, pool(rig).waiting) == (0, 0))
+
+
+async def test_who_does_not_read_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHOKED_SECONDS", 0.0)
+
+    async def much_or_little(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"/much" in head:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    while True:
+                        writer.write(bytes(100_000))
+                        await writer.drain()
+            writer.write(OK)
+
+    bounds = Bounds(visitors_per_tunnel=2, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(much_or_little) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
+        deaf = []
+        for _ in range(2):
+            _, writer = await rig.connect()  # nobody reads, and StreamReader buffers little
+            writer.write(GET.replace(b"/ ", b"/much ", 1))
+            deaf.append(writer)
+            await until(lambda: rig.tunnel.edge_state is not None and len(pool(rig).choked) == len(deaf))
+        assert statuses(await rig.talk(GET, eof=True)) == [200]
+        assert rig.tunnel.visits[0].note == "the visitor read its answer too slowly, and others had no room"
+        assert len(pool(rig).choked) == 1  # one was parted with, and no more
+        monkeypatch.setattr(limits, "CHOKED_SECONDS", 60.0)
+        _, writer = await rig.connect()
+        writer.write(GET.replace(b"/ ", b"/much ", 1))
+        await until(lambda: len(pool(rig).choked) == 2)
+        assert statuses(await rig.talk(GET, eof=True)) == [503]
+        for one in (*deaf, writer):
+            reset(one)
+        await until(lambda: (pool(rig).visits, len(pool(rig).choked)) == (0, 0))
 
 
 async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:

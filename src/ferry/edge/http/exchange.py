@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
@@ -65,13 +66,24 @@ class Exchange(HeadReader):
     def _count_in(self, pool: Pool) -> bool:
         """Take a place among the tunnel's requests, if there is one."""
         bounds = self.edge.bounds
-        if pool.visits >= bounds.visitors_per_tunnel or pool.waiting >= bounds.requests_waiting:
-            if not pool.half_closed:
-                return False
-            next(iter(pool.half_closed))._make_room()
+        full = pool.visits >= bounds.visitors_per_tunnel
+        if (full or pool.waiting >= bounds.requests_waiting) and not self._find_room(pool, full):
+            return False
         pool.visits += 1
         self._pool = pool
         return True
+
+    def _find_room(self, pool: Pool, full: bool) -> bool:
+        """Part with somebody who deserves a place less than a newcomer: who may be gone, or does not read its answer."""
+        if pool.half_closed:
+            next(iter(pool.half_closed))._make_room()
+            return True
+        if full and pool.choked:
+            visitor, since = next(iter(pool.choked.items()))
+            if self.edge.clock.monotonic() - since >= limits.CHOKED_SECONDS:
+                visitor._give_up("the visitor read its answer too slowly, and others had no room")
+                return True
+        return False
 
     def _sent_whole(self) -> None:
         """From now on it is the service that is waited for, unless it has answered already."""
@@ -92,6 +104,7 @@ class Exchange(HeadReader):
         self._begins_to_answer()
         if self._pool is not None:
             self._pool.visits -= 1
+            self._pool.choked.pop(self, None)
             self._pool = None
 
     def _ended_while_waiting(self) -> None:
