@@ -26,9 +26,17 @@ class BenchError(Exception):
 class Program:
     """One running program, the leader of a process group of its own. Leaving the context ends the group."""
 
-    def __init__(self, command: Sequence[str | Path], folder: Path, *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        log_folder: Path | None = None,
+    ) -> None:
+        """`folder` is where it runs, its home, and where what it prints goes unless to `log_folder`."""
         self.command = [str(word) for word in command]
-        self._log = folder / f"{Path(self.command[0]).name}.log"
+        self._log = (log_folder or folder) / f"{Path(self.command[0]).name}.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,

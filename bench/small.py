@@ -1,37 +1,50 @@
-"""Small requests one after the other on one kept connection, as a person's browser makes them: how long does one take?
+"""Visitors who each have a kept connection and all ask for something small at the same moment: how long does it take?
 
-Run as a program of its own: `python -m bench.small PORT HOST COUNT` prints the 99th percentile in ms.
+Run as a program of its own: `python -m bench.small PORT HOST VISITORS TIMES` prints the 99th percentile in ms.
 """
 
 from __future__ import annotations
 
+import selectors
 import socket
 import sys
 import time
+from contextlib import ExitStack
 
 from .origin import ANSWER
 
 ANSWER_SECONDS = 10.0
 
 
-def times(port: int, host: str, count: int) -> list[float]:
-    """The ms that each of `count` requests took, sorted. Raises OSError where one is not answered."""
+def moments(port: int, host: str, visitors: int, count: int) -> list[float]:
+    """The ms that each request of `count` such moments took, sorted. Raises OSError where one is not answered."""
     request = b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()
     found = []
-    with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(count):
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(visitors)]
+        for sock in sockets:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(sock, selectors.EVENT_READ)
+        for _ in range(count + 1):
             began = time.perf_counter()
-            sock.sendall(request)
-            got = b""
-            while ANSWER not in got:
-                if not (data := sock.recv(65536)):
-                    raise OSError("the connection was closed")
-                got += data
-            found.append(1000 * (time.perf_counter() - began))
-    return sorted(found)
+            for sock in sockets:
+                sock.sendall(request)
+            got = dict.fromkeys(sockets, b"")
+            taken: list[float] = []
+            while len(taken) < visitors:
+                if not (ready := selector.select(ANSWER_SECONDS)):
+                    raise OSError("no answer")
+                for key, _ in ready:
+                    assert isinstance(key.fileobj, socket.socket)
+                    if not (data := key.fileobj.recv(65536)):
+                        raise OSError("the connection was closed")
+                    got[key.fileobj] += data
+                    if ANSWER in got[key.fileobj]:
+                        taken.append(1000 * (time.perf_counter() - began))
+            found.append(taken)
+    return sorted(each for taken in found[1:] for each in taken)  # in the first moment streams are opened
 
 
 if __name__ == "__main__":
-    taken = times(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-    print(taken[int(len(taken) * 0.99) - 1])
+    sorted_times = moments(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    print(sorted_times[int(len(sorted_times) * 0.99) - 1])

@@ -21,9 +21,9 @@ HEADS_REMEMBERED: Final = 256  # of all visitors, for a second
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head (or the accept) to its end, in all
 KEEPALIVE_SECONDS: Final = 75.0  # an idle visitor connection between two requests
 BODY_MIN_RATE: Final = 240  # bytes/s a request's body must come at (as Kestrel); 0 asks for nothing
-CHOKED_SECONDS: Final = 2.0  # a visitor that has not read for this long makes room for another, where there is none
 READ_MIN_RATE: Final = 240  # bytes/s a visitor must read at while what we hold for it is over the high-water mark
 PACE_SECONDS: Final = 20.0  # the window over which both are measured
+CROWDED_PACE_SECONDS: Final = 2.0  # the same, where a tunnel has more than half of the visitors that it may have
 REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
 CONNECTIONS_PER_VISITOR: Final = 512  # HTTP and TCP ports, from one IPv4 address or IPv6 /64; loopback is not counted
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
@@ -31,12 +31,17 @@ PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered
 # --- the byte path
 HIGH_WATER_BYTES: Final = 256 * KIB  # one direction of one stream; past it the writer is paused
 LOW_WATER_BYTES: Final = 64 * KIB
+VISITOR_HIGH_WATER_BYTES: Final = 64 * KIB  # what waits for one visitor; past it its stream is not read
+VISITOR_LOW_WATER_BYTES: Final = 16 * KIB
+VISITOR_UNSENT_BYTES: Final = 128 * KIB  # of one visitor's connection in the kernel (TCP_NOTSENT_LOWAT)
 CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one channel (RFC 4254 §5.2): with
 # HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
 NEAR_WINDOW_BYTES: Final = (
     256 * KIB
 )  # the same for a client that answers within NEAR_SECONDS: enough for 1 Gbit/s there,
 NEAR_SECONDS: Final = 0.002  # and less for others to wait behind
+WINDOWS_BYTES: Final = 64 * MIB  # all windows of one connection; where there are many channels, each one's is smaller,
+LEAST_WINDOW_BYTES: Final = 64 * KIB  # but not below this
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 LOCAL_TLS_SECONDS: Final = 10.0  # for a local service's TLS handshake (`-R 443:...`), once its stream is open

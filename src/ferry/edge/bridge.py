@@ -125,9 +125,9 @@ class Bridge(Sink):
         """Attach both ends. `dial` may call `stream_refused` before it returns, nothing else."""
         self.transport = transport
         self.phase = Phase.RELAY
-        transport.set_write_buffer_limits(high=limits.HIGH_WATER_BYTES, low=limits.LOW_WATER_BYTES)
+        transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.stream = dial(self)
-        if self.phase is Phase.RELAY and transport.get_write_buffer_size() > limits.HIGH_WATER_BYTES:
+        if self.phase is Phase.RELAY and transport.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
             self.stream.pause_reading()  # filled by the transport's former protocol, which alone was told
 
     def cut(self, error: Exception | None = None) -> None:

@@ -17,6 +17,7 @@ from ferry.report import Report
 from .port_owner import port_owner
 
 _MISSING: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})  # no such address, no IPv6 in the kernel
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); Python 3.12 names it
 _SAME_PORT_TRIES: Final = 20
 
 
@@ -109,6 +110,7 @@ def tune(sock: socket.socket) -> None:
     Without keepalive a visitor who vanished (a phone out of reach) would hold a channel for ever.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limits.VISITOR_UNSENT_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     probe_every = max(1, limits.VISITOR_KEEPALIVE_SECONDS // limits.VISITOR_KEEPALIVE_PROBES)
     for option, value in (

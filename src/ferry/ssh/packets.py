@@ -62,7 +62,7 @@ class PacketConnection(SSHServerConnection):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._out_scheduled = False
-        self.channel_window = limits.CHANNEL_WINDOW_BYTES
+        self._widest = self.channel_window = limits.CHANNEL_WINDOW_BYTES
         """What a channel's peer may send ahead."""
         self._socket_full = False
         self._deaf = False
@@ -332,7 +332,21 @@ class PacketConnection(SSHServerConnection):
         and the download went at 420 MB/s instead of 340, which went past the caches.
         """
         if seconds <= limits.NEAR_SECONDS:
-            self.channel_window = limits.NEAR_WINDOW_BYTES
+            self._widest = limits.NEAR_WINDOW_BYTES
+            self._share_windows()
+
+    def add_channel(self, chan: Any) -> int:
+        number = super().add_channel(chan)
+        self._share_windows()
+        return number
+
+    def remove_channel(self, recv_chan: int) -> None:
+        super().remove_channel(recv_chan)
+        self._share_windows()
+
+    def _share_windows(self) -> None:
+        each = limits.WINDOWS_BYTES // (len(self._channels) or 1)
+        self.channel_window = min(self._widest, max(each, limits.LEAST_WINDOW_BYTES))
 
     def stuck(self, now: float) -> str | None:
         """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.

@@ -253,10 +253,10 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         await until(lambda: (pool(rig).visits, pool(rig).waiting) == (0, 0))
 
 
-async def test_who_does_not_read_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CHOKED_SECONDS", 0.0)
+async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CROWDED_PACE_SECONDS", 0.2)
 
-    async def much_or_little(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             if b"/much" in head:
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
@@ -264,27 +264,30 @@ async def test_who_does_not_read_makes_room_for_others(monkeypatch: pytest.Monke
                     while True:
                         writer.write(bytes(100_000))
                         await writer.drain()
+            elif b"POST" in head:
+                await reader.read()
             writer.write(OK)
 
-    bounds = Bounds(visitors_per_tunnel=2, linger_seconds=0.1, tick_seconds=0.05)
-    async with service(much_or_little) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
-        deaf = []
-        for _ in range(2):
-            _, writer = await rig.connect()  # nobody reads, and StreamReader buffers little
-            writer.write(GET.replace(b"/ ", b"/much ", 1))
-            deaf.append(writer)
-            await until(lambda: rig.tunnel.edge_state is not None and len(pool(rig).choked) == len(deaf))
+    bounds = Bounds(visitors_per_tunnel=4, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(handle) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
+        sending, deaf = await rig.connect(), await rig.connect()
+        sending[1].write((POST % 1000) + b"x")
+        deaf[1].write(GET.replace(b"/ ", b"/much ", 1))  # nobody reads, and StreamReader buffers little
+        await until(lambda: rig.tunnel.edge_state is not None and pool(rig).visits == 2)
+        await asyncio.sleep(0.5)  # longer than the window for crowds
+        assert pool(rig).visits == 2  # half of the places: no crowd
+        third = await rig.connect()
+        third[1].write((POST % 1000) + b"x")
+        await until(lambda: len(rig.tunnel.visits) == 1)  # one of them has gone,
+        assert pool(rig).visits == 2  # and there is no crowd any more
+        assert rig.tunnel.visits[0].note in (
+            "the request's body came too slowly",
+            "the visitor read its answer too slowly",
+        )
         assert statuses(await rig.talk(GET, eof=True)) == [200]
-        assert rig.tunnel.visits[0].note == "the visitor read its answer too slowly, and others had no room"
-        assert len(pool(rig).choked) == 1  # one was parted with, and no more
-        monkeypatch.setattr(limits, "CHOKED_SECONDS", 60.0)
-        _, writer = await rig.connect()
-        writer.write(GET.replace(b"/ ", b"/much ", 1))
-        await until(lambda: len(pool(rig).choked) == 2)
-        assert statuses(await rig.talk(GET, eof=True)) == [503]
-        for one in (*deaf, writer):
-            reset(one)
-        await until(lambda: (pool(rig).visits, len(pool(rig).choked)) == (0, 0))
+        for _, writer in (sending, deaf, third):
+            reset(writer)
+        await until(lambda: pool(rig).visits == 0)
 
 
 async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:

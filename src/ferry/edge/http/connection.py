@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             self.peer = Endpoint(self.host, peer[1])
         if self.edge.gate is not None:
             self.edge.gate.seen_on(transport)
-        transport.set_write_buffer_limits(high=limits.HIGH_WATER_BYTES, low=limits.LOW_WATER_BYTES)
+        transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.expire_in(self.edge.bounds.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -66,24 +66,13 @@ class Exchange(HeadReader):
     def _count_in(self, pool: Pool) -> bool:
         """Take a place among the tunnel's requests, if there is one."""
         bounds = self.edge.bounds
-        full = pool.visits >= bounds.visitors_per_tunnel
-        if (full or pool.waiting >= bounds.requests_waiting) and not self._find_room(pool, full):
-            return False
+        if pool.visits >= bounds.visitors_per_tunnel or pool.waiting >= bounds.requests_waiting:
+            if not pool.half_closed:
+                return False
+            next(iter(pool.half_closed))._make_room()
         pool.visits += 1
         self._pool = pool
         return True
-
-    def _find_room(self, pool: Pool, full: bool) -> bool:
-        """Part with somebody who deserves a place less than a newcomer: who may be gone, or does not read its answer."""
-        if pool.half_closed:
-            next(iter(pool.half_closed))._make_room()
-            return True
-        if full and pool.choked:
-            visitor, since = next(iter(pool.choked.items()))
-            if self.edge.clock.monotonic() - since >= limits.CHOKED_SECONDS:
-                visitor._give_up("the visitor read its answer too slowly, and others had no room")
-                return True
-        return False
 
     def _sent_whole(self) -> None:
         """From now on it is the service that is waited for, unless it has answered already."""
@@ -104,7 +93,6 @@ class Exchange(HeadReader):
         self._begins_to_answer()
         if self._pool is not None:
             self._pool.visits -= 1
-            self._pool.choked.pop(self, None)
             self._pool = None
 
     def _ended_while_waiting(self) -> None:
@@ -226,11 +214,14 @@ class Exchange(HeadReader):
         if self._status and self._answer is not None and self._answer.event_stream:
             return
         bounds = self.edge.bounds
+        window = bounds.pace_seconds
+        if self._pool is not None and self._pool.visits > bounds.visitors_per_tunnel // 2:
+            window = min(window, limits.CROWDED_PACE_SECONDS)
         if self.phase is _BODY and bounds.body_min_rate and self._body_due():
             pace = self._body_pace
             if pace is None:
                 self._body_pace = Pace(now, self._up)
-            elif pace.behind(now, self._up, rate=bounds.body_min_rate, window=bounds.pace_seconds):
+            elif pace.behind(now, self._up, rate=bounds.body_min_rate, window=window):
                 self._too_slow("the request's body came too slowly")
                 return
         else:
@@ -241,7 +232,7 @@ class Exchange(HeadReader):
             read = -self.transport.get_write_buffer_size()
             if self._read_pace is None:
                 self._read_pace = Pace(now, read)
-            elif self._read_pace.behind(now, read, rate=bounds.read_min_rate, window=bounds.pace_seconds):
+            elif self._read_pace.behind(now, read, rate=bounds.read_min_rate, window=window):
                 self._give_up("the visitor read its answer too slowly")
 
     def _body_due(self) -> bool:

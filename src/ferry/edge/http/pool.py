@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Pool:
     """Kept in `tunnel.edge_state`; emptied when the tunnel closes."""
 
-    __slots__ = ("_closed", "_edge", "_idle", "choked", "half_closed", "visits", "waiting")
+    __slots__ = ("_closed", "_edge", "_idle", "half_closed", "visits", "waiting")
 
     def __init__(self, edge: EdgeState) -> None:
         self._edge = edge
@@ -28,9 +28,6 @@ class Pool:
         """Those of them that were sent whole and have no answer yet."""
         self.half_closed: dict[Exchange, None] = {}
         """Those of the waiting whose visitor has sent end-of-file, the oldest first: they make room for others."""
-
-        self.choked: dict[Exchange, float] = {}
-        """Those whose visitor does not read, with the time since when (monotonic); the longest first."""
 
     @classmethod
     def of(cls, tunnel: Tunnel, edge: EdgeState) -> Pool:

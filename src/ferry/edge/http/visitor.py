@@ -124,16 +124,12 @@ class Visitor(Upgraded):
 
     def pause_writing(self) -> None:
         self.choked = True
-        if self._pool is not None:
-            self._pool.choked[self] = self.edge.clock.monotonic()
         if self._upstream is not None:
             self._upstream.hold()
 
     def resume_writing(self) -> None:
         self.choked = False
         self._read_pace = None
-        if self._pool is not None:
-            self._pool.choked.pop(self, None)
         if self._upstream is not None:
             self._upstream.release()
         elif self.phase is _HEAD:
