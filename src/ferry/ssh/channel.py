@@ -108,7 +108,7 @@ class TunnelChannel:
         self._reading_paused = False
         self._received: deque[bytes] = deque()
         self._received_eof = self._eof_delivered = False
-        self._number: int = connection.add_channel(self)  # type: ignore[arg-type]  # asyncssh keeps only the calls below
+        self._number: int = connection.add_channel(self)  # asyncssh keeps only the calls below
 
     # --- opening
 
