@@ -191,10 +191,10 @@ class Gateway:
     def ask(self, path: str, method: str = "GET") -> Any:
         """Ask the control socket's API."""
         connection = http.client.HTTPConnection("localhost")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(20)
-        connection.sock.connect(str(self.state / "control.sock"))
         with contextlib.closing(connection):
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(20)
+            connection.sock.connect(str(self.state / "control.sock"))
             connection.request(method, f"/api/v1/{path}")
             return json.loads(connection.getresponse().read())
 

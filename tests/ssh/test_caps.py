@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -132,22 +134,55 @@ async def test_connections_of_one_identity_are_capped(
         assert "you have 2 connections open, which is the limit; retry-after=60" in ended.err
 
 
+def waiting_to_be_accepted(port: int) -> int:
+    """Connections in the queue of the listening socket on that port of 127.0.0.1."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if (local, state) == (f"0100007F:{port:04X}", "0A"):  # TCP_LISTEN
+            return int(queues.partition(":")[2], 16)
+    raise AssertionError(f"nothing listens on {port}")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_handshakes_in_progress_are_capped_and_the_next_is_told_why(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
-    gateway = start_gateway(ssh={"handshakes": 3, "key_grace": "1500ms"})
+    gateway = start_gateway(ssh={"handshakes": 3})
+    port = gateway.ports.ssh
+    with ExitStack() as stack:
+        # All four are in the queue before the first is accepted, so nobody's patience can end in between.
+        gateway.running.signal(signal.SIGSTOP)
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(3)]
+        fourth = stack.enter_context(gateway.ssh(tmp_path, key).start())
+        until(lambda: waiting_to_be_accepted(port) == 4)
+        gateway.running.signal(signal.SIGCONT)
+        assert fourth.exit_code() == 255
+        assert re.search(r"too many connections are logging in; retry-after=\d+", fourth.err.text), fourth.err.text
+        for peer in silent:
+            assert peer.recv(100).startswith(b"SSH-2.0-Ferry_")
+        assert gateway.ask("status")["counts"]["handshakes"] == 3
+    until(lambda: gateway.ask("status")["counts"]["handshakes"] == 0)  # they have left, and there is room again
+    assert gateway.ssh(tmp_path, key).run().code == 0
+
+
+def test_who_shows_no_key_in_time_gives_its_place_back(start_gateway: Callable[..., Gateway]) -> None:
+    gateway = start_gateway(ssh={"handshakes": 3, "key_grace": "300ms"})
     with ExitStack() as stack:
         address = ("127.0.0.1", gateway.ports.ssh)
         silent = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(3)]
         for peer in silent:
-            assert peer.recv(100).startswith(b"SSH-2.0-Ferry_")
-        ended = gateway.ssh(tmp_path, key).run()
-        assert ended.code == 255
-        assert re.search(r"too many connections are logging in; retry-after=\d+", ended.err), ended.err
-        for peer in silent:  # the grace for a key is over: they are cut, and there is room again
-            while peer.recv(1000):
-                pass
-    assert gateway.ssh(tmp_path, key).run().code == 0
+            said = peer.recv(100)
+            assert said.startswith(b"SSH-2.0-Ferry_")
+            while more := peer.recv(1000):
+                said += more
+            assert b"no acceptable key was offered in time" in said
+        until(lambda: gateway.ask("status")["counts"]["handshakes"] == 0)
 
 
 def test_six_keys_that_nobody_knows_are_enough(
