@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import resource
@@ -13,13 +14,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asyncssh.constants import MSG_DEBUG
 
+from child_process import Child
 from ferry import limits
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
 from origin_server import Origin
-from raw_client import raw_client
+from raw_client import RawClient, raw_client
 from web_client import visit
 
 SECONDS = 30
@@ -96,9 +99,86 @@ def test_a_log_that_nobody_reads_loses_lines_and_nothing_else(
             ssh.close()
 
 
+class OnSmallDisk(Gateway):
+    """With the state on a disk of 2 MiB, in a mount namespace of its own."""
+
+    def launch(self) -> Child:
+        self.state.mkdir(mode=0o700)
+        mount = f"mount -t tmpfs -o size=2m,mode=700 small {self.state}"
+        command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" serve --config "$1"', PROGRAM]
+        self.child = Child(
+            [*command, self.write_config()], env=clean_environment(HOME=str(self.folder)), cwd=self.folder
+        )
+        return self.child
+
+    @property
+    def disk(self) -> Path:
+        """The state folder as the gateway sees it."""
+        return Path(f"/proc/{self.running.process.pid}/root{self.state}")
+
+
+def may_mount() -> bool:
+    """Whether this user may make a mount namespace: some hosts and containers forbid it."""
+    try:
+        return subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "t", "/mnt"], check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def fill(folder: Path) -> Path:
+    """Take all that is left of a disk, in a file that is returned."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+async def refused_and_told(client: RawClient, name: bytes) -> str:
+    """Why a forward was refused, which the connection outlives."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def debug(packet: Any) -> None:
+        packet.get_boolean()
+        told.put_nowait(packet.get_string().decode())
+
+    client.on(MSG_DEBUG, debug)
+    assert not await client.forward(name, 80)
+    assert await client.lives()
+    return told.get_nowait()
+
+
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount a disk of its own")
+async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
+    new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    gateway = OnSmallDisk(tmp_path)
+    with closing(gateway):
+        gateway.start()
+        stranger = gateway.ssh(tmp_path, new_key())
+        with gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:
+            ssh.line("^Forwarding HTTP")
+            async with raw_client(gateway, new_key()) as client:
+                filler = fill(gateway.disk)
+                told = await refused_and_told(client, b"new")
+                assert "the gateway's disk is full: tunnels that are up stay up" in told
+                assert str(tmp_path) not in told
+                assert gateway.event("store.failed")["error"] == "database or disk is full"
+                refused = stranger.run("-N", "-R", f"there:80:127.0.0.1:{origin.port}")
+                assert refused.code == 255
+                assert "the gateway's disk is full; retry-after=30" in refused.err
+                assert visit(gateway, "here").text == "origin"
+                assert visit(gateway, "nobody").status == 404  # the database can still be read
+                filler.unlink()
+                assert await client.forward(b"new", 80)
+                gateway.event("store.recovered")
+            assert gateway.running.err.text.count("store.recovered") == 1
+        gateway.stop()
+
+
 @contextmanager
-def full_disk(gateway: Gateway) -> Iterator[None]:
-    """No file of the gateway's may grow, or be written to at all."""
+def no_writes(gateway: Gateway) -> Iterator[None]:
+    """No file of the gateway's may grow, or be written to at all, as under a quota."""
     pid = gateway.running.process.pid
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
@@ -108,35 +188,23 @@ def full_disk(gateway: Gateway) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
-async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
+async def test_a_disk_that_takes_no_writes_refuses_new_names_and_recovers(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
 ) -> None:
     gateway = start_gateway()
-    ssh = gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}")
     stranger = gateway.ssh(tmp_path, new_key())
-    try:
+    with gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:
         ssh.line("^Forwarding HTTP")
         async with raw_client(gateway, new_key()) as client:
-            told: list[str] = []
-
-            def debug(packet: Any) -> None:
-                packet.get_boolean()
-                told.append(packet.get_string().decode())
-
-            client.on(MSG_DEBUG, debug)
-            with full_disk(gateway):
-                assert not await client.forward(b"new", 80)
-                assert await client.lives()
-                assert ["the gateway cannot reach its database" in line for line in told] == [True]
+            with no_writes(gateway):
+                assert "the gateway cannot write to its database" in await refused_and_told(client, b"new")
                 assert gateway.event("store.failed")["error"]
                 assert not gateway.ask("status")["store"]["ok"]
                 refused = stranger.run("-N", "-R", f"there:80:127.0.0.1:{origin.port}")
                 assert refused.code == 255
-                assert "the gateway cannot reach its database" in refused.err
+                assert "the gateway cannot" in refused.err
                 for _ in range(3):
                     assert visit(gateway, "here").text == "origin"
             assert await client.forward(b"new", 80)
             gateway.event("store.recovered")
             assert gateway.ask("status")["store"]["ok"]
-    finally:
-        ssh.close()

@@ -112,7 +112,7 @@ async def test_a_locked_database_fails_and_recovers(store: Store, tmp_path: Path
     outcomes = await asyncio.gather(
         *(store.run(lambda connection: put(connection, "x")) for _ in range(3)), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+    assert [getattr(o, "public", o) for o in outcomes] == ["the gateway cannot reach its database"] * 3
     assert not store.healthy
     other.execute("ROLLBACK")
     other.close()
@@ -137,6 +137,9 @@ async def test_a_full_disk_fails_the_whole_batch_and_recovers(store: Store, repo
     )
     assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreUnavailable] * 3]
     assert reports.seen == [("store.failed", {"error": "database or disk is full"})]
+    assert {o.public for o in outcomes if isinstance(o, StoreUnavailable)} == {"the gateway's disk is full"}
+    assert await store.run(names) == {"alone"}
+    assert not store.healthy  # one that only reads says nothing about the disk
     await store.run(lambda connection: put(connection, "later"))
     assert await store.run(names) == {"alone", "later"}
     assert reports.events == ["store.failed", "store.recovered"]

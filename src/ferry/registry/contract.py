@@ -172,4 +172,11 @@ class Registry(Protocol):
 
 
 class StoreUnavailable(Exception):
-    """The database cannot be reached or cannot be written. Running tunnels go on; new claims are refused."""
+    """The database cannot be reached or cannot be written. Running tunnels go on; new claims are refused.
+
+    The text is for the log; `public` is what a client may be told, and names no path.
+    """
+
+    def __init__(self, detail: str, *, public: str = "the gateway cannot reach its database") -> None:
+        super().__init__(detail)
+        self.public = public

@@ -11,7 +11,7 @@ from ferry.protocol.words import Words
 from ferry.registry.contract import Reservation, StoreUnavailable
 
 from . import notices
-from .forwards import STORE_DOWN
+from .forwards import store_down
 
 if TYPE_CHECKING:
     from .client import Client, Refusal
@@ -40,8 +40,8 @@ class Commands:
                 status = await self._release(words.argument or "")
             else:
                 status = await commands[words.command]()
-        except StoreUnavailable:
-            self._screen.say(STORE_DOWN, event="error")
+        except StoreUnavailable as error:
+            self._screen.say(store_down(error), event="error")
             status = 1
         self._screen.end(status)
 

@@ -22,9 +22,10 @@ from .tunnel import SshTunnel
 if TYPE_CHECKING:
     from .client import Client
 
-STORE_DOWN = (
-    "the gateway cannot reach its database: tunnels that are up stay up, new ones must wait; try again in a minute"
-)
+
+def store_down(error: StoreUnavailable) -> str:
+    """What a client is told whose request needs the database."""
+    return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 
 async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
@@ -48,7 +49,7 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
                 return await _open_requested(client, wanted, address, (host, port))
             return await _open_chosen(client, wanted, (host, port))
     except StoreUnavailable as error:
-        raise Refused(STORE_DOWN, code="store", detail=str(error)) from error
+        raise Refused(store_down(error), code="store", detail=str(error)) from error
 
 
 def _duplicate(wanted: Wanted, port: int) -> str:

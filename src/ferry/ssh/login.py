@@ -134,8 +134,8 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
             client.connection.send_auth_banner(text)
     except StoreUnavailable as error:
         services.report("store.failed", error=str(error))
-        client.end_reason = "the database cannot be reached"
-        client.connection.end("the gateway cannot reach its database; retry-after=30")
+        client.end_reason = error.public
+        client.connection.end(f"{error.public}; retry-after=30")
         return False
     return True
 

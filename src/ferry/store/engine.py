@@ -53,7 +53,7 @@ class Store:
         self._idle = asyncio.Event()
         self._idle.set()
         self.healthy = True
-        """Whether the last commit went through."""
+        """Whether the last commit that wrote something went through, and none has failed since."""
 
     @classmethod
     async def open(cls, path: Path, *, report: Report, busy_seconds: float = limits.STORE_BUSY_SECONDS) -> Self:
@@ -141,9 +141,10 @@ class Store:
             self._note_health(str(result))
             for job in batch:
                 if not job.future.cancelled():
-                    job.future.set_exception(StoreUnavailable(str(result)))
+                    job.future.set_exception(StoreUnavailable(str(result), public=result.public))
         else:
-            self._note_health(None)
+            if self._writer.wrote:
+                self._note_health(None)
             for job, outcome in zip(batch, result, strict=True):
                 self._answer(job, outcome)
         self._next_batch()

@@ -35,6 +35,8 @@ class Writer:
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: Connection | None = None
+        self.wrote = False
+        """Whether the last `run` has changed anything: one that only reads goes through on a full disk too."""
 
     def run(self, transactions: Sequence[Transaction]) -> list[Outcome]:
         """Run all in order within one commit; one that raises is undone alone.
@@ -43,12 +45,14 @@ class Writer:
         """
         try:
             connection = self._connected()
+            before = connection.total_changes
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [_one(connection, transaction) for transaction in transactions]
             connection.execute("COMMIT")
         except Exception as error:
             self.close()
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(str(error), public=_public(error)) from error
+        self.wrote = connection.total_changes > before
         return outcomes
 
     def prepare(self) -> None:
@@ -89,6 +93,16 @@ def open_sqlite(path: Path, busy_seconds: float) -> Writer:
     writer = Writer(path, busy_seconds)
     writer.prepare()
     return writer
+
+
+def _public(error: Exception) -> str:
+    """What a client may be told. A disk that answers otherwise than "full" (a quota, read-only) fails the write alone."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code == sqlite3.SQLITE_FULL:
+        return "the gateway's disk is full"
+    if code == sqlite3.SQLITE_IOERR_WRITE or code & 0xFF == sqlite3.SQLITE_READONLY:
+        return "the gateway cannot write to its database"
+    return "the gateway cannot reach its database"
 
 
 def _one(connection: Connection, transaction: Transaction) -> Outcome:
