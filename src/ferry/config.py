@@ -106,13 +106,13 @@ class Ssh(Section):
         limits.KEY_GRACE_SECONDS, description="Time until a client has offered an acceptable key."
     )
     login_grace: Seconds = Field(
-        limits.LOGIN_GRACE_SECONDS, description="Time for the whole login (a passphrase, a touch on a token)."
+        limits.LOGIN_GRACE_SECONDS, description="Time for the whole log-in (a passphrase, a touch on a token)."
     )
     auth_tries: int = Field(limits.AUTH_TRIES, ge=1, description="Keys a client may try on one connection.")
     handshakes: int = Field(
         limits.HANDSHAKES,
         ge=1,
-        description="Connections that are still logging in, in all. Past it the one that is furthest from a login goes for a newcomer.",
+        description="Connections that are still logging in, in all. Past it the one that is furthest from a log-in goes for a newcomer.",
     )
     handshakes_per_network: int = Field(
         limits.HANDSHAKES_PER_NETWORK,
@@ -121,7 +121,7 @@ class Ssh(Section):
     )
     penalties: bool = Field(
         True,
-        description="Block an address for a while (15 s to 10 min) when too many logins from it fail. `ferry unblock` lists and lifts that.",
+        description="Block an address for a while (15 s to 10 min) when too many log-ins from it fail. `ferry unblock` lists and lifts that.",
     )
 
 

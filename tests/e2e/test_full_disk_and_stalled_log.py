@@ -106,7 +106,7 @@ class OnSmallDisk(Gateway):
     def launch(self) -> Child:
         self.state.mkdir(mode=0o700)
         mount = f"mount -t tmpfs -o size=2m,mode=700 small {self.state}"
-        command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" serve --config "$1"', PROGRAM]
+        command: list[str | Path] = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" serve --config "$1"', PROGRAM]
         self.child = Child(
             [*command, self.write_config()], env=clean_environment(HOME=str(self.folder)), cwd=self.folder
         )

@@ -54,7 +54,7 @@ class Counts(Answer):
     sessions: int = Field(description="SSH connections that are logged in.")
     tunnels: dict[str, int] = Field(description="Open tunnels by kind.")
     handshakes: int = Field(0, description="SSH connections that are logging in.")
-    blocked: int = Field(0, description="Addresses that are blocked for failed logins.")
+    blocked: int = Field(0, description="Addresses that are blocked for failed log-ins.")
 
 
 class Store(Answer):

@@ -114,14 +114,14 @@ class Metrics:
         self.handshakes = Tally(
             r,
             "ferry_handshakes_total",
-            "SSH logins by outcome; `limit` and `blocked` (the address) were turned away before they began, `displaced` had to go for another.",
+            "SSH log-ins by outcome; `limit` and `blocked` (the address) were turned away before they began, `displaced` had to go for another.",
             ("outcome",),
             [("ok",), ("failed",), ("timeout",), ("displaced",), ("limit",), ("blocked",)],
         )
-        self.blocks = Tally(r, "ferry_addresses_blocked_total", "Times an address was blocked for failed logins.")
+        self.blocks = Tally(r, "ferry_addresses_blocked_total", "Times an address was blocked for failed log-ins.")
         self.handshake_seconds = Histogram(
             "ferry_handshake_seconds",
-            "Time from accept to the end of the login, of those that succeeded.",
+            "Time from accept to the end of the log-in, of those that succeeded.",
             buckets=HANDSHAKE_BUCKETS,
             registry=r,
         )
