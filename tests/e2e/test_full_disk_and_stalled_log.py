@@ -8,10 +8,12 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,13 @@ def may_mount() -> bool:
         return False
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def fill(folder: Path) -> Path:
     """Take all that is left of a disk, in a file that is returned."""
     filler = folder / "filler"
@@ -150,6 +159,16 @@ async def refused_and_told(client: RawClient, name: bytes) -> str:
     return told.get_nowait()
 
 
+def lease_of(state: Path, address: str) -> int:
+    """The generation of an address in the database. SQLite cannot be led into another mount namespace: it is copied."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("ferry.db", "ferry.db-wal"):
+            shutil.copy(state / name, folder)
+        with closing(sqlite3.connect(Path(folder, "ferry.db"))) as connection:
+            ((generation,),) = connection.execute("SELECT generation FROM leases WHERE address = ?", (address,))
+    return int(generation)
+
+
 @pytest.mark.skipif(not may_mount(), reason="this user may not mount a disk of its own")
 async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
     new_key: Callable[[], Path], tmp_path: Path, origin: Origin
@@ -157,10 +176,11 @@ async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
     gateway = OnSmallDisk(tmp_path)
     with closing(gateway):
         gateway.start()
-        stranger = gateway.ssh(tmp_path, new_key())
-        with gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:
-            ssh.line("^Forwarding HTTP")
-            async with raw_client(gateway, new_key()) as client:
+        stranger, owner = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
+        async with raw_client(gateway, new_key()) as client:
+            with owner.start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:
+                ssh.line("^Forwarding HTTP")
+                before = lease_of(gateway.disk, "http:here.localhost")
                 filler = fill(gateway.disk)
                 told = await refused_and_told(client, b"new")
                 assert "the gateway's disk is full: tunnels that are up stay up" in told
@@ -171,9 +191,18 @@ async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
                 assert "the gateway's disk is full; retry-after=30" in refused.err
                 assert visit(gateway, "here").text == "origin"
                 assert visit(gateway, "nobody").status == 404  # the database can still be read
+            until(lambda: visit(gateway, "here").status == 503)
+            with owner.start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:  # who is known comes back
+                ssh.line("^Forwarding HTTP traffic from http://here.localhost")
+                assert visit(gateway, "here").text == "origin"
+                assert "belongs to somebody else" in await refused_and_told(client, b"here")
+                assert lease_of(gateway.disk, "http:here.localhost") == before
                 filler.unlink()
-                assert await client.forward(b"new", 80)
                 gateway.event("store.recovered")
+                until(lambda: lease_of(gateway.disk, "http:here.localhost") > before)
+                assert "belongs to somebody else" in await refused_and_told(client, b"here")
+                assert await client.forward(b"new", 80)
+                assert visit(gateway, "here").text == "origin"
             assert gateway.running.err.text.count("store.recovered") == 1
         gateway.stop()
 
@@ -194,19 +223,26 @@ async def test_a_disk_that_takes_no_writes_refuses_new_names_and_recovers(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
 ) -> None:
     gateway = start_gateway()
-    stranger = gateway.ssh(tmp_path, new_key())
-    with gateway.ssh(tmp_path, new_key()).start("-T", "-R", f"here:80:127.0.0.1:{origin.port}") as ssh:
-        ssh.line("^Forwarding HTTP")
-        async with raw_client(gateway, new_key()) as client:
+    stranger, owner = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
+    forward = ("-T", "-R", f"here:80:127.0.0.1:{origin.port}")
+    async with raw_client(gateway, new_key()) as client:
+        with owner.start(*forward) as ssh, ExitStack() as stack:
+            ssh.line("^Forwarding HTTP")
+            before = lease_of(gateway.state, "http:here.localhost")
             with no_writes(gateway):
                 assert "the gateway cannot write to its database" in await refused_and_told(client, b"new")
                 assert gateway.event("store.failed")["error"]
                 assert not gateway.ask("status")["store"]["ok"]
                 refused = stranger.run("-N", "-R", f"there:80:127.0.0.1:{origin.port}")
                 assert refused.code == 255
-                assert "the gateway cannot" in refused.err
-                for _ in range(3):
-                    assert visit(gateway, "here").text == "origin"
-            assert await client.forward(b"new", 80)
+                assert "the gateway cannot write to its database; retry-after=30" in refused.err
+                assert visit(gateway, "here").text == "origin"
+                newer = stack.enter_context(owner.start(*forward))  # as after a broken line
+                newer.line("^Forwarding HTTP")
+                ssh.line("was taken over")
+                assert visit(gateway, "here").text == "origin"
             gateway.event("store.recovered")
             assert gateway.ask("status")["store"]["ok"]
+            until(lambda: lease_of(gateway.state, "http:here.localhost") > before)
+            assert await client.forward(b"new", 80)
+            assert visit(gateway, "here").text == "origin"

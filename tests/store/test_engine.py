@@ -145,6 +145,25 @@ async def test_a_full_disk_fails_the_whole_batch_and_recovers(store: Store, repo
     assert reports.events == ["store.failed", "store.recovered"]
 
 
+async def test_what_only_reads_goes_through_beside_what_cannot_be_written(store: Store, reports: Reports) -> None:
+    def put_much(connection: Connection) -> None:
+        connection.execute("INSERT INTO secrets VALUES ('big', ?)", (bytes(1_000_000),))
+
+    await store.run(lambda connection: put(connection, "x"))
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.run(put_much)
+    assert caught.value.readable
+    outcomes = await asyncio.gather(
+        *(store.run(transaction) for _ in range(5) for transaction in (names, put_much)), return_exceptions=True
+    )
+    assert outcomes[::2] == [{"x"}] * 5
+    assert [type(outcome) for outcome in outcomes[1::2]] == [StoreUnavailable] * 5
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 100000"))
+    await store.run(put_much)
+    assert reports.events == ["store.failed", "store.recovered"]
+
+
 async def test_what_waits_is_written_before_the_close(tmp_path: Path, reports: Reports) -> None:
     store = await Store.open(tmp_path / "ferry.db", report=reports)
     writes = [asyncio.ensure_future(store.run(lambda c, n=n: put(c, f"n{n}"))) for n in range(50)]  # type: ignore[misc]  # as above

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 
 from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
-from ferry.registry.contract import Claimed, Terms
+from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.identities import Identities
@@ -135,3 +136,20 @@ async def test_prune_forgets_strangers_only(house: House) -> None:
     assert await house.identities.prune(50) == 0
     for mark, identity in (("named", named), ("owner", owner), ("server", server), ("recent", recent)):
         assert (await house.key(mark)).id == identity.id
+
+
+def full_for_keys(connection: Connection) -> None:
+    """Whatever is written about keys needs more pages than there may be: SQLITE_FULL, as on a full disk."""
+    connection.execute("PRAGMA max_page_count = 1")
+    for what in ("INSERT", "UPDATE"):
+        much = "INSERT INTO secrets VALUES ('big', zeroblob(1000000))"
+        connection.execute(f"CREATE TEMP TRIGGER full_{what} BEFORE {what} ON keys BEGIN {much}; END")
+
+
+async def test_a_known_key_is_known_while_nothing_can_be_written(house: House) -> None:
+    ann, bob = await house.key("ann", "ann"), await house.key("bob")
+    await house.store.run(full_for_keys)
+    assert [await house.key("ann", "ann", 20), await house.key("bob", None, 20)] == [ann, bob]
+    for mark, name in (("new", None), ("bob", "robert")):
+        with pytest.raises(StoreUnavailable):
+            await house.key(mark, name, 20)

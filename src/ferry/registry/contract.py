@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ferry.names import Address, Identity, IdentityId, WorkerId
 
@@ -80,6 +80,10 @@ class Terms:
     """The asker's IPv4 /24 or IPv6 /64, noted with a new reservation. Empty: not noted and not limited."""
     max_per_network_day: int | None = None
     """New reservations from `network` within `limits.NAMES_NETWORK_SECONDS`. None: no limit."""
+
+
+UNWRITTEN: Final = 0
+"""The generation of a lease that is not in the database, which gives none below 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +178,13 @@ class Registry(Protocol):
 class StoreUnavailable(Exception):
     """The database cannot be reached or cannot be written. Running tunnels go on; new claims are refused.
 
-    The text is for the log; `public` is what a client may be told, and names no path.
+    The text is for the log; `public` is what a client may be told, and names no path. `readable`: only writing fails
+    (a full disk), so whatever does without it may be tried.
     """
 
-    def __init__(self, detail: str, *, public: str = "the gateway cannot reach its database") -> None:
+    def __init__(
+        self, detail: str, *, public: str = "the gateway cannot reach its database", readable: bool = False
+    ) -> None:
         super().__init__(detail)
         self.public = public
+        self.readable = readable

@@ -15,7 +15,7 @@ from ferry.names import Address, Kind, TunnelId
 from ferry.policy.forwards import check_counts, login_name_address, ours_to_choose, requested
 from ferry.policy.visits import owner_visit, public_visit
 from ferry.protocol.forward_spec import Wanted, parse_forward
-from ferry.registry.contract import Claimed, StoreUnavailable, Taken, TakenBy, Terms
+from ferry.registry.contract import UNWRITTEN, Claimed, Lease, StoreUnavailable, Taken, TakenBy, Terms
 
 from .tunnel import SshTunnel
 
@@ -130,9 +130,44 @@ async def _claim(client: Client, address: Address, *, derived: bool) -> Claimed 
         network=client.network,
         max_per_network_day=rules.reservations_per_network,
     )
-    return await services.registry.claim(
-        address, client.identity, services.worker, now=services.clock.now(), terms=terms
-    )
+    now = services.clock.now()
+    try:
+        return await services.registry.claim(address, client.identity, services.worker, now=now, terms=terms)
+    except StoreUnavailable as error:
+        if not error.readable or not await _is_reserved_for(client, address):
+            raise
+        lease = Lease(address, client.identity.id, services.worker, UNWRITTEN, now, str(client.identity))
+        return Claimed(lease, None, reserved=True)
+
+
+async def _is_reserved_for(client: Client, address: Address) -> bool:
+    """Whether a claim, which cannot be written now, can have only one outcome: nobody else may have the address."""
+    registry, rules = client.services.registry, client.services.rules
+    reservation = await registry.reservation(address, now=client.services.clock.now(), keep=rules.keep)
+    if client.identity.anonymous or reservation is None or reservation.owner != client.identity.id:
+        return False
+    lease = await registry.lookup(address)
+    return lease is None or lease.owner == client.identity.id
+
+
+async def write_lease(tunnel: SshTunnel) -> bool:
+    """Claim anew what is served without a lease in the database. False when it still cannot be written."""
+    client = tunnel.client
+    async with client.front.locks(client.identity.id):
+        if tunnel.closed:
+            return True
+        try:
+            outcome = await _claim(client, tunnel.address, derived=not tunnel.requested)
+        except StoreUnavailable:
+            return False
+    if isinstance(outcome, Taken):
+        refused = _refusal(tunnel.address, outcome, client.services.rules.reservations_per_identity)
+        client.front.close_tunnel(tunnel, refused.public)
+        return True
+    tunnel.generation = outcome.lease.generation
+    if tunnel.closed and tunnel.generation != UNWRITTEN:
+        await _give_back(tunnel, forget=False)
+    return tunnel.generation != UNWRITTEN
 
 
 def _refusal(address: Address, taken: Taken, limit: int) -> Refused:

@@ -16,12 +16,12 @@ from ferry.names import Identity, IdentityId, SessionId
 from ferry.policy.handshakes import HandshakeGate
 from ferry.policy.penalties import Penalties
 from ferry.protocol.words import Words
-from ferry.registry.contract import StoreUnavailable, Terms
+from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 
 from .admission import Admission, Place
 from .client import Client, Refusal
 from .commands import Commands
-from .forwards import close_forward
+from .forwards import close_forward, write_lease
 from .hardening import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
 from .locks import KeyedLocks
 from .login import Login
@@ -153,7 +153,8 @@ class SshFront:
     # --- time
 
     async def tick(self) -> None:
-        """Once a second: connections that are stuck, streams that were never answered, names whose trial is over."""
+        """Once a second: connections that are stuck, streams that were never answered, names whose trial is over, leases
+        that could not be written."""
         self.admission.tick()
         services = self._services
         now = services.clock.monotonic()
@@ -168,6 +169,9 @@ class SshFront:
                 if tunnel.trial_until is not None and now >= tunnel.trial_until:
                     tunnel.trial_until = None
                     await self._reserve(tunnel)
+        for tunnel in [t for client in self for t in client.forwards.values() if t.generation == UNWRITTEN]:
+            if not await write_lease(tunnel):
+                break
 
     async def _reserve(self, tunnel: SshTunnel) -> None:
         """A name has been used for long enough: reserve it."""

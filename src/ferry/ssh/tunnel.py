@@ -60,9 +60,9 @@ class SshTunnel:
         self.edge_state: object | None = None
         self.listener: PortListener | None = None
         self.trial_until: float | None = None
+        """When its name is to be reserved (monotonic), on a gateway where names must first be used."""
         self.new_name = False
         """Its claim made the reservation."""
-        """When its name is to be reserved (monotonic), on a gateway where names must first be used."""
         self.closed = False
         self._held: list[_HeldStream] | None = []
         """Visitors who wait for the owner's words; None once they are let through."""

@@ -49,6 +49,8 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
         self._busy = False
+        self._one_by_one = False
+        """While nothing can be written: a batch would take those that only read with it."""
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -115,7 +117,7 @@ class Store:
         if self._busy:
             return
         batch: list[_Job] = []
-        while self._waiting and len(batch) < limits.STORE_BATCH:
+        while self._waiting and len(batch) < (1 if self._one_by_one else limits.STORE_BATCH):
             job = self._waiting.popleft()
             if not job.future.cancelled():
                 batch.append(job)
@@ -139,12 +141,15 @@ class Store:
         self._busy = False
         if isinstance(result, StoreUnavailable):
             self._note_health(str(result))
+            self._one_by_one = result.readable
             for job in batch:
                 if not job.future.cancelled():
-                    job.future.set_exception(StoreUnavailable(str(result), public=result.public))
+                    again = StoreUnavailable(str(result), public=result.public, readable=result.readable)
+                    job.future.set_exception(again)
         else:
             if self._writer.wrote:
                 self._note_health(None)
+                self._one_by_one = False
             for job, outcome in zip(batch, result, strict=True):
                 self._answer(job, outcome)
         self._next_batch()

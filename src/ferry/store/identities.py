@@ -6,6 +6,7 @@ from typing import Final
 
 from ferry.clock import random_token
 from ferry.names import Fingerprint, Identity, IdentityId
+from ferry.registry.contract import StoreUnavailable
 
 from .dialect import Connection, one
 from .engine import Store
@@ -51,6 +52,8 @@ class Identities:
         called by now, and a new key gets an identity of its own. With one it belongs to the identity of that name.
         Where none has that name yet and the key was its identity's only one, that identity takes the name. Otherwise
         the key moves, and what its former identity had reserved moves along if that has no key left.
+
+        Where nothing can be written (a full disk), a key whose identity stays as it is is known all the same.
         """
 
         def transaction(connection: Connection) -> Identity:
@@ -66,7 +69,15 @@ class Identities:
             connection.execute(_SEEN, key)
             return Identity(identity, current, fingerprint)
 
-        return await self._store.run(transaction)
+        try:
+            return await self._store.run(transaction)
+        except StoreUnavailable as error:
+            if not error.readable:
+                raise
+            known = await self._store.run(lambda connection: one(connection, _OWNER, {"fingerprint": fingerprint}))
+            if known is None or name not in (None, known[1]):
+                raise
+            return Identity(IdentityId(known[0]), known[1], fingerprint)
 
     async def prune(self, before: float) -> int:
         """Forget keys last seen before `before` whose identity has no name, no reservation and no lease.

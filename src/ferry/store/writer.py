@@ -29,7 +29,8 @@ class Outcome:
 
 
 class Writer:
-    """Used by one thread at a time. A connection that failed is thrown away and made anew at the next batch."""
+    """Used by one thread at a time. A connection that failed is thrown away and made anew at the next batch; one that only
+    could not write is kept, for it still reads."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
@@ -50,8 +51,10 @@ class Writer:
             outcomes = [_one(connection, transaction) for transaction in transactions]
             connection.execute("COMMIT")
         except Exception as error:
-            self.close()
-            raise StoreUnavailable(str(error), public=_public(error)) from error
+            failed = _failure(error)
+            if not (failed.readable and self._rolled_back()):
+                self.close()
+            raise failed from error
         self.wrote = connection.total_changes > before
         return outcomes
 
@@ -72,6 +75,15 @@ class Writer:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def _rolled_back(self) -> bool:
+        """Undo what was begun. False if the connection is of no use any more."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            return False
+        return self._connection is not None
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -95,14 +107,14 @@ def open_sqlite(path: Path, busy_seconds: float) -> Writer:
     return writer
 
 
-def _public(error: Exception) -> str:
-    """What a client may be told. A disk that answers otherwise than "full" (a quota, read-only) fails the write alone."""
+def _failure(error: Exception) -> StoreUnavailable:
+    """What has failed. A quota, or a disk that has gone read-only, says otherwise than a full one."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     if code == sqlite3.SQLITE_FULL:
-        return "the gateway's disk is full"
+        return StoreUnavailable(str(error), public="the gateway's disk is full", readable=True)
     if code == sqlite3.SQLITE_IOERR_WRITE or code & 0xFF == sqlite3.SQLITE_READONLY:
-        return "the gateway cannot write to its database"
-    return "the gateway cannot reach its database"
+        return StoreUnavailable(str(error), public="the gateway cannot write to its database", readable=True)
+    return StoreUnavailable(str(error))
 
 
 def _one(connection: Connection, transaction: Transaction) -> Outcome:
