@@ -105,9 +105,14 @@ def test_a_log_that_nobody_reads_loses_lines_and_nothing_else(
 class OnSmallDisk(Gateway):
     """With the state on a disk of 2 MiB, in a mount namespace of its own."""
 
+    full = False
+    """From the start."""
+
     def launch(self) -> Child:
         self.state.mkdir(mode=0o700)
         mount = f"mount -t tmpfs -o size=2m,mode=700 small {self.state}"
+        if self.full:
+            mount += f" && ! cat /dev/zero >{self.state}/filler"
         command: list[str | Path] = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" serve --config "$1"', PROGRAM]
         self.child = Child(
             [*command, self.write_config()], env=clean_environment(HOME=str(self.folder)), cwd=self.folder
@@ -205,6 +210,16 @@ async def test_a_full_disk_refuses_new_names_says_so_and_recovers(
                 assert visit(gateway, "here").text == "origin"
             assert gateway.running.err.text.count("store.recovered") == 1
         gateway.stop()
+
+
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount a disk of its own")
+def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    gateway = OnSmallDisk(tmp_path)
+    gateway.full = True
+    with closing(gateway):
+        child = gateway.launch()
+        assert child.exit_code() == 3
+        assert "ferry.db cannot be opened, for its disk is full: make room, and start again" in child.err.text
 
 
 @contextmanager

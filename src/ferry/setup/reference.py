@@ -22,8 +22,8 @@ INTRO = """\
 3. a flag: `--domain`, `--state`, `--ssh-listen`, `--http-listen`, `--https-listen`, `--log-format`.
 
 An unknown key is an error that names the nearest known one. `ferry check-config` validates without starting, and looks
-at DNS, ports and files. SIGHUP (`systemctl reload ferry`) reads everything again: a broken configuration leaves the old
-one in force and the log says why.
+at DNS, ports and files. SIGHUP (`systemctl reload ferry`) reads it again: a broken configuration leaves the old one in
+force and the log says why; [some keys](../troubleshooting.md#a-reload-changed-nothing) are read at the start alone.
 
 What values look like:
 

@@ -5,7 +5,8 @@ between threads, however many statements it has; aiosqlite hops for every statem
 
 **Group commit.** While one batch is being committed, further transactions wait; then they all are run, each within
 its savepoint, and committed together. A storm of claims after a restart so costs few commits, and a lone claim waits
-for nobody. Nothing is acknowledged before the commit that holds it.
+for nobody. Nothing is acknowledged before the commit that holds it. On a full disk transactions are run one by one, so
+that those which only read are answered.
 
 A transaction must be a function of the database alone: no other side effects, because the commit may still fail. A
 caller that is cancelled while it waits may have been too late: what should then be undone it passes as `undo`.

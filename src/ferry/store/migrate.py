@@ -6,6 +6,7 @@ A new database is made from `schema.sql`. An older one is migrated by Alembic in
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ HEAD: Final = "0001"
 """The newest migration, which `schema.sql` equals."""
 
 SCHEMA: Final = Path(__file__).with_name("schema.sql")
+_ROOM_BYTES: Final = 64 * 1024  # the index of the write-ahead log takes 32 KiB at each start
 EXIT_REFUSED: Final = 3
 """The exit code of a migrating process that has printed, for the operator, why it cannot be done."""
 
@@ -49,7 +51,9 @@ def revision(connection: Connection) -> str | None:
 
 
 def cannot_be_opened(path: Path, reason: str) -> str:
-    """The sentence for the operator."""
+    """The sentence for the operator. SQLite has several words for a full disk, depending on which file it would grow."""
+    if shutil.disk_usage(path.parent).free < _ROOM_BYTES:
+        return f"the database {path} cannot be opened, for its disk is full: make room, and start again ({reason})"
     return (
         f"the database {path} cannot be opened: {reason}. If another ferry uses it, stop that one; "
         "if the file is damaged, put a backup in its place, or move it away to start without reservations"
