@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
@@ -22,6 +23,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_EXTENDED_DATA,
     MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
 )
@@ -33,6 +35,9 @@ from ferry.streams import OpenFailure, Sink
 
 if TYPE_CHECKING:
     from .hardening import HardenedConnection
+
+
+_CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its largest packet (RFC 4254 §5.1)
 
 
 class _State(enum.Enum):
@@ -123,7 +128,7 @@ class TunnelChannel:
             *args,
         )
 
-    def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket) -> None:
+    def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket | None) -> None:
         """The peer has confirmed our open."""
         self._check_answer()
         self._know_peer(number, window, packet_size)
@@ -328,10 +333,7 @@ class TunnelChannel:
         if packet_type == MSG_CHANNEL_DATA:
             self.received(packet.get_string())
         elif packet_type == MSG_CHANNEL_WINDOW_ADJUST:
-            self._peer_window += packet.get_uint32()
-            if self._peer_window > 0xFFFFFFFF:  # RFC 4254 §5.2: MUST NOT be increased above 2^32 - 1
-                raise ProtocolError("Window overflow")
-            self.flush()
+            self._adjusted(packet.get_uint32())
         elif packet_type == MSG_CHANNEL_EOF:
             self._on_eof()
         elif packet_type == MSG_CHANNEL_CLOSE:
@@ -346,6 +348,30 @@ class TunnelChannel:
             if packet.get_boolean() and not self._sent_close:
                 self._connection.send_packet(MSG_CHANNEL_FAILURE, UInt32(self._peer_number))
         return True
+
+    def told(self, packet_type: int, body: bytes) -> bool:
+        """One message whose packet nobody has taken apart; `body` follows the channel number. False, and nothing was
+        done, if it is none of the usual ones: `process_packet` and asyncssh know the others."""
+        if packet_type == MSG_CHANNEL_WINDOW_ADJUST and len(body) == 4:
+            self._adjusted(int.from_bytes(body, "big"))
+        elif packet_type == MSG_CHANNEL_EOF and not body:
+            self._on_eof()
+        elif packet_type == MSG_CHANNEL_CLOSE and not body:
+            self._on_close()
+        elif packet_type == MSG_CHANNEL_OPEN_CONFIRMATION and len(body) == 12:
+            number, window, packet_size = _CONFIRMED.unpack(body)
+            if packet_size == 0:
+                return False
+            self.process_open_confirmation(number, window, packet_size, None)
+        else:
+            return False
+        return True
+
+    def _adjusted(self, size: int) -> None:
+        self._peer_window += size
+        if self._peer_window > 0xFFFFFFFF:  # RFC 4254 §5.2: MUST NOT be increased above 2^32 - 1
+            raise ProtocolError("Window overflow")
+        self.flush()
 
     def log_received_packet(self, *_args: object) -> None:
         """The packet trace of asyncssh: off on the data path."""

@@ -25,9 +25,13 @@ from typing import Any, Final
 
 from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
     MSG_CHANNEL_FIRST,
     MSG_CHANNEL_LAST,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_WINDOW_ADJUST,
     MSG_KEX_FIRST,
     MSG_KEX_LAST,
     MSG_USERAUTH_FIRST,
@@ -50,6 +54,16 @@ _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); 
 _COPIED_BYTES: Final = 4 * limits.KIB  # input up to this is cut by copying, which is quicker than a view
 _DATA_HEAD: Final = Struct(">BBII")  # padding length, type, channel, length of the data
 _DATA_HEAD_BYTES: Final = _DATA_HEAD.size
+_LEAN_MESSAGES: Final = frozenset(
+    (
+        MSG_CHANNEL_DATA,
+        MSG_CHANNEL_WINDOW_ADJUST,
+        MSG_CHANNEL_EOF,
+        MSG_CHANNEL_CLOSE,
+        MSG_CHANNEL_OPEN_CONFIRMATION,
+    )
+)
+"""What goes straight to our own channels."""
 
 
 class PacketConnection(SSHServerConnection):
@@ -255,15 +269,19 @@ class PacketConnection(SSHServerConnection):
             if packet is None or size < 6:
                 raise MACError("MAC verification failed")
             position = stop
-            if packet[1] == MSG_CHANNEL_DATA and self._kex_complete:
+            if packet[1] in _LEAN_MESSAGES and self._kex_complete:
                 channel = channels.get(int.from_bytes(packet[2:6], "big"))
                 if type(channel) is TunnelChannel:
                     last = size - packet[0]
-                    if last - _DATA_HEAD_BYTES != int.from_bytes(packet[6:_DATA_HEAD_BYTES], "big"):
-                        raise ProtocolError("The length of channel data is wrong")
-                    self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
-                    channel.received(packet[_DATA_HEAD_BYTES:last])
-                    continue
+                    if packet[1] == MSG_CHANNEL_DATA:
+                        if last - _DATA_HEAD_BYTES != int.from_bytes(packet[6:_DATA_HEAD_BYTES], "big"):
+                            raise ProtocolError("The length of channel data is wrong")
+                        self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
+                        channel.received(packet[_DATA_HEAD_BYTES:last])
+                        continue
+                    if channel.told(packet[1], packet[6:last]):
+                        self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
+                        continue
             self._inpbuf = buffer[position:]
             if not self._dispatch(packet[1 : size - packet[0]]) or self._transport is None:
                 return
