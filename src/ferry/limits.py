@@ -125,6 +125,7 @@ ACCEPT_BURST: Final = 64  # connections taken per wake-up of a listener, so that
 DESCRIPTORS_PAUSE: Final = 0.90  # of RLIMIT_NOFILE in use: every listener stops accepting
 SOURCES_REMEMBERED: Final = 4096  # peer addresses, with what they are counted for
 DESCRIPTORS_SAMPLE: Final = 16  # of so many new connections one shows how many descriptors are open
+UVLOOP_BURST: Final = 256  # accepted before a look, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports
 DESCRIPTORS_RESUME: Final = 0.85  # and begins again
 DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted, while accepting has stopped
 DESCRIPTORS_QUIET_SECONDS: Final = 3.0  # without another such stop, before the shortage counts as over

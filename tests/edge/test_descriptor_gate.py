@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from contextlib import closing
+from typing import cast
 
 import pytest
+import uvloop
 
 from ferry import limits
 from ferry.edge.descriptors import DescriptorGate, open_descriptors
@@ -20,9 +23,52 @@ ROOMY = 11 * limits.ACCEPT_BACKLOG
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(b"hello")
-        transport.close()
+        accepted = cast(asyncio.Transport, transport)  # uvloop has classes of its own
+        accepted.write(b"hello")
+        accepted.close()
+
+
+async def served_by(most: int) -> type[object]:
+    gate = DescriptorGate(report=nothing, most=most)
+    (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    with closing(server_on(sock, Greeter, report=nothing, gate=gate)) as server:
+        return type(server)
+
+
+def test_the_quick_server_is_used_where_a_burst_does_no_harm() -> None:
+    for loop, enough in ((uvloop.new_event_loop, 11 * limits.UVLOOP_BURST), (asyncio.new_event_loop, ROOMY)):
+        with asyncio.Runner(loop_factory=loop) as runner:
+            assert runner.run(served_by(enough)) is LoopServer
+            assert runner.run(served_by(9 * limits.UVLOOP_BURST)) is CarefulServer
+
+
+def test_uvloop_accepts_one_in_a_turn() -> None:
+    """What `UVLOOP_BURST` relies on: a turn of the loop between any two that waited in the queue."""
+    turns: list[int] = []
+
+    async def count() -> None:
+        (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+        waiting = [socket.create_connection(sock.getsockname()) for _ in range(20)]
+        turn = 0
+
+        class Counted(Greeter):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                turns.append(turn)
+                super().connection_made(transport)
+
+        server = server_on(sock, Counted, report=nothing, gate=None)
+        await server.start()
+        async with asyncio.timeout(10):
+            while len(turns) < 20:
+                await asyncio.sleep(0)
+                turn += 1
+        server.close()
+        for one in waiting:
+            one.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(count())
+    assert max(turns.count(turn) for turn in turns) <= 2
 
 
 @pytest.mark.parametrize("most", [ROOMY, 1000])

@@ -55,10 +55,9 @@ class DescriptorGate:
     def paused(self) -> bool:
         return self._timer is not None
 
-    @property
-    def roomy(self) -> bool:
-        """Whether the tenth that is kept holds all whom a listener's queue may bring at once."""
-        return self._most == resource.RLIM_INFINITY or self._most - self._pause_at > limits.ACCEPT_BACKLOG
+    def holds(self, at_once: int) -> bool:
+        """Whether the tenth that is kept has room for so many that are accepted before anybody looks."""
+        return self._most == resource.RLIM_INFINITY or self._most - self._pause_at > at_once
 
     def add(self, listener: Pausable) -> None:
         """A listener accepts from now on."""

@@ -1,7 +1,8 @@
 """Serves protocols on a listening socket, and can stop accepting for a while.
 
-The loop's own server is the quicker (50 µs less CPU per connection here than `Acceptor`), but it takes the whole queue at
-once, up to `limits.ACCEPT_BACKLOG`. Where so many might not leave a descriptor free, `Acceptor` takes them one by one.
+The loop's own server is the quicker (50 µs less CPU per connection here than `Acceptor`), but asyncio's takes the whole
+queue at once, up to `limits.ACCEPT_BACKLOG`; uvloop's takes one in each turn of the loop. Where so many might not leave
+a descriptor free, `Acceptor` takes them one by one.
 """
 
 from __future__ import annotations
@@ -34,9 +35,15 @@ def server_on(
     sock: socket.socket, factory: Callable[[], asyncio.Protocol], *, report: Report, gate: DescriptorGate | None
 ) -> Server:
     """A server that makes a protocol of each connection. The protocols tell `gate` their descriptors themselves."""
-    if gate is None or gate.roomy:
+    if gate is None or gate.holds(_at_once()):
         return LoopServer(sock, factory, gate)
     return CarefulServer(sock, factory, report=report, gate=gate)
+
+
+def _at_once() -> int:
+    """How many connections the running loop's servers take before the gate looks: uvloop one in a turn, asyncio all."""
+    uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+    return limits.UVLOOP_BURST if uvloop else limits.ACCEPT_BACKLOG
 
 
 class CarefulServer:
