@@ -70,7 +70,7 @@ def _resolve_lines(config: Config, *, secure: bool) -> list[str]:
         pass
     else:
         return []
-    lines = [f"{name} does not resolve on this host (browsers reach *.localhost without it). With curl:"]
+    lines = [f"{name} does not resolve on this host; browsers and curl 7.85 or newer find it all the same. Else:"]
     if config.domain != "localhost":
         lines = [f"{name} does not resolve: make a DNS record *.{config.domain} for this host. Until then:"]
     port = config.https_port if secure else config.http_port

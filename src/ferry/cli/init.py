@@ -145,7 +145,7 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o755)
-        typer.echo(f"made the folder {folder}: put public keys there")
+        typer.echo(f"made the folder {folder}")
 
 
 def _attempt(path: Path, action: Callable[[], object]) -> None:
@@ -172,7 +172,10 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
     if answers.keys:
-        lines += ["  put public keys there, as in", f"      {_key_line(answers, answers.keys, banner, moving=moving)}"]
+        lines += [
+            f"  put public keys into {answers.keys}, as in",
+            f"      {_key_line(answers, answers.keys, banner, moving=moving)}",
+        ]
     lines += ["  look whether all is well", f"      {ferry} check-config --config {path}", "  start it"]
     lines += [f"      {ferry} serve --config {path}"]
     if path.is_relative_to(ETC):

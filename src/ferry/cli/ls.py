@@ -89,6 +89,6 @@ def _session(s: dict[str, Any], now: float) -> Row:
 
 
 def _name(n: dict[str, Any], now: float) -> Row:
-    given = "by us" if n["derived"] else "asked for"
+    given = "by Ferry" if n["derived"] else "asked for"
     used = f"{age(n['last_used'], now)} ago"
     return [n["address"], n["kind"], short_identity(n["owner_name"]), used, "yes" if n["live"] else "-", given]

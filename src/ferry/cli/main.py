@@ -28,7 +28,7 @@ EXIT_STARTUP = 3
 
 app = typer.Typer(
     name="ferry",
-    help="A self-hosted reverse-SSH tunnel gateway: public URLs, ports and private devices over stock ssh.",
+    help="A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +49,7 @@ def version(wanted: bool) -> None:
 def root(
     _version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
 ) -> None:
-    """A self-hosted reverse-SSH tunnel gateway: public URLs, ports and private devices over stock ssh."""
+    """A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh."""
 
 
 app.command("serve")(serve)

@@ -85,8 +85,8 @@ def _check_localhost(domain: str, label: str, host: Host, *, port: int | None) -
     return Finding(
         Level.NOTE,
         "dns",
-        f"name.{domain} does not resolve with this host's resolver. Browsers and curl look it up by themselves; "
-        + (f"for other programs as in\n{example}" if example else "other programs need an entry in /etc/hosts"),
+        f"name.{domain} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
+        + (f"an older curl needs\n{example}" if example else "other programs need an entry in /etc/hosts"),
     )
 
 
