@@ -175,7 +175,7 @@ class Https(Section):
 class Access(Section):
     mode: Literal["anyone", "keys"] = Field(
         "anyone",
-        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). Listening beyond loopback needs this to be written out.",
+        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). SSH beyond loopback needs this to be written out.",
     )
     keys: Paths = Field(
         default_factory=list,
@@ -196,7 +196,7 @@ class Names(Section):
     )
     reserve_after: Seconds = Field(
         limits.NAMES_RESERVE_AFTER_SECONDS,
-        description="On a gateway that listens beyond loopback with `access.mode = anyone`: use of a name before it is reserved. Elsewhere names are reserved at first use.",
+        description="On a gateway that serves SSH beyond loopback with `access.mode = anyone`: use of a name before it is reserved. Elsewhere names are reserved at first use.",
     )
     per_network_per_day: int = Field(
         limits.NAMES_PER_NETWORK_PER_DAY,

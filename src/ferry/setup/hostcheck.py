@@ -23,11 +23,16 @@ def effective(config: Config) -> str:
     if config.https.listen:
         urls.append(config.url(f"NAME.{config.domain}", secure=True))
     ssh = f"ssh -p {config.ssh_port} {config.domain}" if config.ssh_port != 22 else f"ssh {config.domain}"
+    at = (
+        "on the HTTPS port"
+        if config.https.ssh and config.https.listen and not config.ssh.listen
+        else _all(config.ssh.listen)
+    )
     return "\n".join(
         [
             f"domain     {config.domain}",
             f"state      {config.state}",
-            f"ssh        {_all(config.ssh.listen)}; people type {ssh}",
+            f"ssh        {at}; people type {ssh}",
             f"http       {_all(config.http.listen)}",
             f"https      {_all(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
             f"admin      {_all(config.admin.listen)}",

@@ -201,7 +201,8 @@ def tunnel_line(tunnel: SshTunnel, services: Services) -> str:
     address = tunnel.address
     where = best_url(address.name, services.urls) if address.kind is Kind.HTTP else str(address)
     traffic = tunnel.traffic
-    return f"{where:<44} {traffic.visits} visits, {size(traffic.up)} in, {size(traffic.down)} out"
+    visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
+    return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"
 
 
 def tunnel_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
