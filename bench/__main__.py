@@ -40,7 +40,7 @@ def main() -> int:
     absent = [f"{system.name}: {system.missing}" for system in options.systems if system.missing]
     for line in absent:
         _say(f"left out: {line}")
-    facts = machine.facts() | {"systems": "; ".join(system.version() for system in present)}
+    facts = machine.facts() | {"systems": "; ".join(dict.fromkeys(system.version() for system in present))}
     folder = _working_folder(options.effort.bulk_bytes)
     results = Results(rounds=options.rounds)
     try:
