@@ -34,12 +34,12 @@ NAMES = {
 class Wire:
     """Stands for the connection: packets that go out are noted, nothing else happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int) -> None:
         self.sent: list[tuple[object, ...]] = []
         self.channels: dict[int, TunnelChannel] = {}
         self.turns: list[TunnelChannel] = []
         self.may_send = True
-        self.channel_window = limits.CHANNEL_WINDOW_BYTES
+        self.channel_window = window
 
     def add_channel(self, channel: TunnelChannel) -> int:
         self.channels[OURS] = channel
@@ -107,8 +107,8 @@ class Told:
 class Play:
     """One channel with its wire, its sink and its owner."""
 
-    def __init__(self) -> None:
-        self.wire, self.sink, self.owner = Wire(), Told(), Told()
+    def __init__(self, window: int = limits.CHANNEL_WINDOW_BYTES) -> None:
+        self.wire, self.sink, self.owner = Wire(window), Told(), Told()
         self.channel = TunnelChannel(cast(HardenedConnection, self.wire), cast(Any, self.sink), cast(Any, self.owner))
 
     def asked(self) -> Play:
@@ -198,7 +198,7 @@ def test_an_open_is_answered_once(again: str) -> None:
 
 def test_an_incoming_open_is_accepted_or_rejected_once() -> None:
     for accepted in (True, False):
-        wire = Wire()
+        wire = Wire(limits.CHANNEL_WINDOW_BYTES)
         channel = TunnelChannel(cast(HardenedConnection, wire), None)
         channel.process_open(THEIRS, 1000, 1000, None)
         if accepted:
@@ -354,6 +354,25 @@ def test_a_window_that_became_smaller_is_given_back_in_part() -> None:
         granted += sum(cast(int, size) for what, size in play.wire.out() if what == "adjust")
     with pytest.raises(ProtocolError, match="beyond the window"):
         play.peer_data(bytes(whole + granted - sent + 1))
+
+
+@pytest.mark.parametrize("piece", [1, 5000, limits.LEAST_WINDOW_BYTES])
+def test_a_window_that_became_larger_is_given_whole(piece: int) -> None:
+    """A channel that was opened among a thousand others and has outlived them."""
+    play = Play(limits.LEAST_WINDOW_BYTES).opened()
+    play.wire.channel_window = limits.CHANNEL_WINDOW_BYTES
+    room, adjusts = limits.LEAST_WINDOW_BYTES, 0
+    while adjusts < 3:
+        assert room > 0, "the peer has bytes, and nothing will ever let it send them"
+        play.peer_data(bytes(min(room, piece)))
+        room -= min(room, piece)
+        for what, size in play.wire.out():
+            assert what == "adjust"
+            room += cast(int, size)
+            adjusts += 1
+            assert room == limits.CHANNEL_WINDOW_BYTES
+    with pytest.raises(ProtocolError, match="beyond the window"):
+        play.peer_data(bytes(room + 1))
 
 
 def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:

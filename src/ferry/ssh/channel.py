@@ -397,13 +397,15 @@ class TunnelChannel:
         self._consumed(len(data))
 
     def _consumed(self, size: int) -> None:
-        """Return window to the peer in halves: an adjust for each packet would double the packets. Less is returned than
-        was used where the connection's windows have become smaller since."""
+        """Return window to the peer in halves: an adjust for each packet would double the packets. It is returned up to
+        what the connection's windows are by now: less than was used where they have become smaller, more where they
+        have become larger. Half of what the peer has been granted is waited for, if that is less: it cannot send more.
+        """
         self._used += size
         window = self._connection.channel_window
-        if self._used < window // 2 or self._state is _State.CLOSED or self._sent_close:
+        if self._used < min(window, self._granted) // 2 or self._state is _State.CLOSED or self._sent_close:
             return
-        grant = min(self._used, window - (self._granted - self._used))
+        grant = window - (self._granted - self._used)
         if grant > 0:
             self._connection.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(self._peer_number), UInt32(grant))
             self._own_window += grant
