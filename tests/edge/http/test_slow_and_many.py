@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -251,6 +252,33 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         assert await staying.readexactly(len(OK)) == OK
         assert await newer.readexactly(len(OK)) == OK
         await until(lambda: (pool(rig).visits, pool(rig).waiting) == (0, 0))
+
+
+async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more() -> None:
+    async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        while True:
+            writer.write(bytes(100_000))
+            await writer.drain()
+
+    loop = asyncio.get_running_loop()
+    async with service(much) as port, running_edge(port) as rig, asyncio.timeout(10):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", rig.port))
+            await loop.sock_sendall(client, GET)
+            await until(lambda: any(visitor.choked for visitor in rig.edge._state.visitors))
+            (visitor,) = rig.edge._state.visitors
+            await asyncio.sleep(0.1)  # what is under way has come
+            here, untaken = visitor.transport.get_write_buffer_size(), visitor.untaken()
+            assert untaken > here
+            for _ in range(20):
+                await loop.sock_recv(client, 1024)
+            await until(lambda: visitor.untaken() <= untaken - 1024)
+            assert visitor.transport.get_write_buffer_size() == here
+        await until(lambda: not rig.edge.visitors)
 
 
 async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatch) -> None:

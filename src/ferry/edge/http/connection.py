@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import fcntl
 import select
 import socket
 import struct
+import sys
+import termios
 from abc import abstractmethod
 from typing import cast
 
@@ -121,6 +124,18 @@ class Connection(asyncio.Protocol):
         poll = select.poll()
         poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
         return bool(poll.poll(0))
+
+    def untaken(self) -> int:
+        """Bytes written for the visitor that its own system has not acknowledged: ours and the kernel's (tcp(7) SIOCOUTQ).
+
+        What waits here is no measure alone: the kernel asks for more only when VISITOR_UNSENT_BYTES / 2 have gone, which
+        takes a visitor at 20 KB/s three seconds.
+        """
+        waiting = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            waiting += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return waiting
 
     def drain(self) -> None:
         """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""

@@ -228,8 +228,8 @@ class Exchange(HeadReader):
             self._body_pace = None
         if self.choked and bounds.read_min_rate and self.phase in (_HEAD, _BODY, _ANSWER):
             # While it is choked nothing is added to what it has to read (but what was on its way), so that what it
-            # has read is what is gone from the transport's buffer.
-            read = -self.transport.get_write_buffer_size()
+            # has read is what is gone from there.
+            read = -self.untaken()
             if self._read_pace is None:
                 self._read_pace = Pace(now, read)
             elif self._read_pace.behind(now, read, rate=bounds.read_min_rate, window=window):
