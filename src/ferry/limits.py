@@ -160,5 +160,6 @@ STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it 
 STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work
 STORE_BUSY_SECONDS: Final = 5.0  # how long another process may hold the database before a write fails
 STORE_WAL_BYTES: Final = 64 * MIB  # what is left of SQLite's write-ahead log after a checkpoint
+ADDRESSES_OWED: Final = 65_536  # tunnels closed while the database takes no writes, to be given back later
 SESSIONS_KEEP_SECONDS: Final = 90 * 86400.0  # how long rows about ended sessions are kept
 HOSTS_SEEN: Final = 100_000  # hostnames remembered as somebody's, for certificates

@@ -261,3 +261,20 @@ async def test_a_disk_that_takes_no_writes_refuses_new_names_and_recovers(
             until(lambda: lease_of(gateway.state, "http:here.localhost") > before)
             assert await client.forward(b"new", 80)
             assert visit(gateway, "here").text == "origin"
+
+
+async def test_a_name_left_while_nothing_can_be_written_is_given_back_later(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    gateway = start_gateway()
+    owner = gateway.ssh(tmp_path, new_key())
+    async with raw_client(gateway, new_key()) as client:
+        with owner.start("-T", "-R", f"left:80:127.0.0.1:{origin.port}") as ssh:
+            ssh.line("^Forwarding HTTP")
+            with no_writes(gateway):
+                ssh.close()
+                gateway.event("store.failed")
+        gateway.event("store.recovered")
+        assert "belongs to somebody else" in await refused_and_told(client, b"left")  # it is reserved
+        assert owner.run(words="release left").code == 0
+        assert await client.forward(b"left", 80)

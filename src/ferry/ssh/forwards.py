@@ -6,12 +6,12 @@ that one tunnel; a name of our choice is taken over only from a connection that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ferry import limits, tasks
 from ferry.clock import random_token
 from ferry.errors import Refused
-from ferry.names import Address, Kind, TunnelId
+from ferry.names import Address, Identity, Kind, TunnelId
 from ferry.policy.forwards import check_counts, login_name_address, ours_to_choose, requested
 from ferry.policy.visits import owner_visit, public_visit
 from ferry.protocol.forward_spec import Wanted, parse_forward
@@ -21,6 +21,8 @@ from .tunnel import SshTunnel
 
 if TYPE_CHECKING:
     from .client import Client
+    from .front import SshFront
+    from .services import Services
 
 
 def store_down(error: StoreUnavailable) -> str:
@@ -217,9 +219,12 @@ async def _serve(
     except BaseException:
         if tunnel.listener is not None:
             tunnel.listener.close(cut=True)
-        await services.registry.release(address, lease.generation, now=services.clock.now())
-        if claimed.new:  # it was never in service: nothing to remember
-            await services.registry.free(address, client.identity.id)
+        try:
+            await services.registry.release(address, lease.generation, now=services.clock.now())
+            if claimed.new:  # it was never in service: nothing to remember
+                await services.registry.free(address, client.identity.id)
+        except StoreUnavailable:
+            client.front.owed.append(Owed(address, lease.generation, client.identity if claimed.new else None))
         raise
     tunnel.new_name = claimed.new
     services.routes.add(tunnel)
@@ -259,11 +264,42 @@ def close_forward(tunnel: SshTunnel, reason: str, *, unwanted: bool = False) -> 
     tasks.spawn(f"release {tunnel.address}", _give_back(tunnel, forget=unwanted and tunnel.new_name))
 
 
+class Owed(NamedTuple):
+    """What is to be given back of a tunnel that has closed."""
+
+    address: Address
+    generation: int
+    reservation_of: Identity | None
+    """Whose reservation goes with it."""
+
+
 async def _give_back(tunnel: SshTunnel, *, forget: bool) -> None:
     services = tunnel.client.services
+    owed = Owed(tunnel.address, tunnel.generation, tunnel.identity if forget else None)
     try:
-        if forget and await services.registry.free(tunnel.address, tunnel.identity.id):
-            services.report("name.freed", address=str(tunnel.address), identity=str(tunnel.identity))
-        await services.registry.release(tunnel.address, tunnel.generation, now=services.clock.now())
+        await _pay(services, owed)
     except StoreUnavailable as error:
         services.report("store.failed", error=str(error))
+        tunnel.client.front.owed.append(owed)
+
+
+async def _pay(services: Services, owed: Owed) -> None:
+    whose = owed.reservation_of
+    if whose is not None and await services.registry.free(owed.address, whose.id):
+        services.report("name.freed", address=str(owed.address), identity=str(whose))
+    await services.registry.release(owed.address, owed.generation, now=services.clock.now())
+
+
+async def give_back_late(front: SshFront) -> None:
+    """Give back what could not be written when it was closed: nobody but its last owner could have the address until the
+    gateway starts again. A newer claim has another generation, and is not touched."""
+    services = front.services
+    while front.owed:
+        owed = front.owed[0]
+        if services.routes.get(owed.address) is not None:
+            owed = owed._replace(reservation_of=None)  # it has been asked for again
+        try:
+            await _pay(services, owed)
+        except StoreUnavailable:
+            return
+        front.owed.popleft()

@@ -21,7 +21,7 @@ from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 from .admission import Admission, Place
 from .client import Client, Refusal
 from .commands import Commands
-from .forwards import close_forward, write_lease
+from .forwards import Owed, close_forward, give_back_late, write_lease
 from .hardening import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
 from .locks import KeyedLocks
 from .login import Login
@@ -53,6 +53,8 @@ class SshFront:
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._refusals: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
+        self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
+        """Addresses of closed tunnels that the database still has as served."""
 
     @property
     def services(self) -> Services:
@@ -154,7 +156,7 @@ class SshFront:
 
     async def tick(self) -> None:
         """Once a second: connections that are stuck, streams that were never answered, names whose trial is over, leases
-        that could not be written."""
+        that could not be written, or not given back."""
         self.admission.tick()
         services = self._services
         now = services.clock.monotonic()
@@ -172,6 +174,7 @@ class SshFront:
         for tunnel in [t for client in self for t in client.forwards.values() if t.generation == UNWRITTEN]:
             if not await write_lease(tunnel):
                 break
+        await give_back_late(self)
 
     async def _reserve(self, tunnel: SshTunnel) -> None:
         """A name has been used for long enough: reserve it."""
