@@ -20,7 +20,7 @@ import uvloop
 from ferry.cli import locate
 from ferry.console.models import TunnelInfo
 from ferry.console.rebinding import is_loopback_authority
-from ferry.console.server import serving
+from ferry.console.server import _served, serving
 from ferry.console.sockets import CONTROL_SOCKET, prepare_state_folder
 from ferry.errors import StartupError
 from ferry.names import Endpoint
@@ -279,3 +279,19 @@ async def test_a_bug_is_answered_and_logged(folder: Path, caplog: pytest.LogCapt
         answer = await ask(folder, "/api/v1/tunnels")
     assert (answer.status, answer.json["error"]) == (500, "the gateway made a mistake answering this")
     assert "RuntimeError: the bug" in caplog.text
+
+
+async def test_what_cannot_be_loaded_is_tried_again_for_the_next() -> None:
+    tries = asyncio.Queue[None]()
+
+    def broken() -> Any:
+        tries.put_nowait(None)
+        raise ImportError("replaced on disk")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with asyncio.timeout(20), _served("a socket", [listener], broken):
+            for _ in range(2):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                assert await reader.read() == b""
+                writer.close()
+    assert tries.qsize() >= 2

@@ -7,9 +7,10 @@ whole API (FastAPI and its models), and a quarter of a second. A gateway that no
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ from .state import ConsoleState
 
 if TYPE_CHECKING:
     from .web import WebServer
+
+
+_log = logging.getLogger("ferry.console")
 
 
 @asynccontextmanager
@@ -67,12 +71,18 @@ async def _served(name: str, listeners: list[socket.socket], make: Callable[[], 
     """Serve what `make` gives from the first connection on, which waits in the kernel until it is made."""
     for listener in listeners:
         listener.listen(limits.CONSOLE_BACKLOG)
+        listener.setblocking(False)
     server: WebServer | None = None
 
     async def serve() -> None:
         nonlocal server
-        await _connection(listeners)
-        server = await asyncio.to_thread(make)  # in a thread, so that visitors of tunnels do not wait for the imports
+        while server is None:
+            await _connection(listeners)
+            try:
+                server = await asyncio.to_thread(make)  # visitors of tunnels do not wait for the imports
+            except Exception:  # no descriptor is left, or the files were replaced by another version's
+                _log.exception("what answers on the %s cannot be loaded", name)
+                _turn_away(listeners)
         await server.serve(sockets=listeners)
 
     task = spawn(name, serve())
@@ -96,3 +106,11 @@ async def _connection(listeners: list[socket.socket]) -> None:
     finally:
         for listener in listeners:
             loop.remove_reader(listener)
+
+
+def _turn_away(listeners: list[socket.socket]) -> None:
+    """Close what waits: better no answer at once than none for ever. The next connection is another try."""
+    for listener in listeners:
+        with suppress(OSError):  # nobody waits, or there is no descriptor to take it with
+            while True:
+                listener.accept()[0].close()
