@@ -26,7 +26,7 @@ MOMENTS = 20
 IDLE_CONNECTIONS = 2000
 LOGINS = 15
 DHEAT_SOCKETS = 10
-_SETTLE_SECONDS = 4.0  # for the attack's connections to be there
+_SETTLE_SECONDS = 8.0  # for the attack's connections to be there, and the slowest of them gone again
 _POLITE = ["chrt", "--idle", "0"]  # attackers have machines of their own; here they get what nobody else wants
 _ATTACKS = {
     "head": ["-H", "-i", "5", "-x", "24"],
