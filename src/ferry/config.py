@@ -364,6 +364,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         object.__setattr__(self, "domain", parse_hostname(self.domain))
+        if not self.ssh.listen and not (self.https.listen and self.https.ssh):
+            raise ValueError("SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true")
         if self.listens_beyond_loopback and "mode" not in self.access.model_fields_set:
             raise ValueError(
                 "this gateway listens beyond loopback and access.mode is not written: anybody could connect. Write\n"

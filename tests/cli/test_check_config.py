@@ -87,9 +87,18 @@ def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:
         assert to_fix(held, running=True) == []
 
 
-def test_ssh_that_is_served_nowhere(tmp_path: Path) -> None:
-    (finding,) = to_fix(config(tmp_path, ssh=Ssh(listen=[]), https=Https(listen=[])))
-    assert "write ssh.listen, or https.listen with https.ssh = true" in finding.text
+@pytest.mark.parametrize("https", ["listen = []", "ssh = false"])
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) -> None:
+    file = tmp_path / "ferry.toml"
+    file.write_text(f"[ssh]\nlisten = []\n[https]\n{https}\n")
+    ran = ferry(command, "--config", file, cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert "SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true" in ran.err
+
+
+def test_ssh_on_the_https_port_alone(tmp_path: Path) -> None:
+    assert to_fix(config(tmp_path, ssh=Ssh(listen=[]))) == []
 
 
 def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:

@@ -68,10 +68,6 @@ def check_host(config: Config, *, running: bool) -> list[Finding]:
 
 def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
     fronts = (("ssh", config.ssh), ("http", config.http), ("https", config.https), ("admin", config.admin))
-    if not config.ssh.listen and not (config.https.listen and config.https.ssh):
-        yield Finding(
-            Level.FIX, "ssh", "SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true"
-        )
     for subject, front in fronts:
         for endpoint in front.listen:
             busy = blocked(endpoint)
