@@ -84,7 +84,8 @@ def _measure(setting: Setting, row: Row, system: System, label: str, results: Re
 def _report(options: Options, facts: dict[str, str], absent: list[str], results: Results) -> str:
     about = "\n".join(f"* {name}: {value}" for name, value in facts.items())
     kind = "" if options.whole else " (quick or partial: to see that all works, not to be quoted)"
-    rounds = f"Medians of {options.rounds} interleaved rounds{kind}; everything on loopback of one machine."
+    made = "One round" if options.rounds == 1 else f"Medians of {options.rounds} interleaved rounds"
+    rounds = f"{made}{kind}; everything on loopback of one machine."
     parts = [f"# Ferry beside others, {facts['date'][:10]}", about, rounds, tables(results)]
     if targets := target_table(results):
         parts.append(f"## Ratios and targets\n\nThe ratio is taken within each round.\n\n{targets}")

@@ -36,7 +36,9 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("HTTP, requests", ("kept", "differing", "new")),
     ("HTTP, time and volume", ("steady", "bulk")),
     ("Tunnels", ("idle", "start", "storm", "comeback")),
-    ("A plain TCP port, aes128-gcm", ("tcp-kept", "tcp-new", "tcp-steady", "tcp-bulk")),
+    ("A plain TCP port (aes128-gcm), requests", ("tcp-kept", "tcp-new")),
+    ("A plain TCP port (aes128-gcm), time and volume", ("tcp-steady", "tcp-bulk")),
+    ("Under attack", ("slow", "beside", "dheat", "flood")),
 )
 
 

@@ -14,9 +14,9 @@ LONGEST_SECONDS = 120.0
 
 _FIGURES = (
     Figure("down", "down MB/s", more_is_better=True),
-    Figure("down_cpu", "CPU s/GB", 2),
+    Figure("down_cpu", "down: CPU s/GB", 2),
     Figure("up", "up MB/s", more_is_better=True),
-    Figure("up_cpu", "CPU s/GB", 2),
+    Figure("up_cpu", "up: CPU s/GB", 2),
     Figure("pss", "PSS after, MB"),
 )
 
