@@ -6,6 +6,7 @@ from console_commands import run, running
 from ferry.cli.status import status
 from ferry.cli.unblock import unblock
 from ferry.console.models import BlockedAddress
+from ferry.errors import InvalidInput
 from small_gateway import SmallGateway
 
 OFFENDERS = [
@@ -28,5 +29,8 @@ async def test_blocked_addresses_are_listed_and_lifted(tmp_path: Path) -> None:
         assert gateway.offenders == []
         again = await run(unblock, "203.0.113.7", *where)
         assert str(again.error) == "'203.0.113.7' is not blocked: `ferry unblock` lists those that are"
+        mistyped = await run(unblock, "foo", *where)
+        assert isinstance(mistyped.error, InvalidInput)  # exit code 2
+        assert str(mistyped.error) == "'foo' is not an IPv4 or IPv6 address"
         assert (await run(unblock, *where)).text == "no address is blocked\n"
         assert (await run(unblock, "--json", *where)).json == []

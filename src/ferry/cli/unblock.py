@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 
 import typer
+
+from ferry.errors import InvalidInput
 
 from .client import ConfigOption, JsonOption, StateOption, find_gateway
 from .output import print_json, quiet_pipe, safe, span
@@ -20,8 +23,10 @@ def unblock(
 ) -> None:
     """Let a blocked address connect again at once, or list the addresses that are blocked.
 
-    Exit codes: 0 when it was lifted or listed, 1 when the address is not blocked.
+    Exit codes: 0 when it was lifted or listed, 1 when the address is not blocked, 2 when it is no address.
     """
+    if address is not None:
+        _check(address)
     gateway = find_gateway(state, config)
     if address is not None:
         lifted = gateway.delete("blocked", address)
@@ -36,3 +41,11 @@ def unblock(
         else:
             for one in blocked:
                 typer.echo(f"{safe(one['address'])}  {span(one['seconds'])} more: {safe(one['why'])}")
+
+
+def _check(address: str) -> None:
+    """Raise InvalidInput unless this can be in the list: an IPv4 address, or an IPv6 one, alone or with its /64."""
+    try:
+        ipaddress.ip_network(address.partition("%")[0], strict=False)
+    except ValueError:
+        raise InvalidInput(f"'{safe(address)}' is not an IPv4 or IPv6 address") from None
