@@ -121,7 +121,7 @@ def test_a_page_says_what_happened_once_and_what_both_can_do(status: int, reason
     text.feed(body)
     assert len(text.lines) == len(set(text.lines))
     if status in (404, 502, 503):
-        assert any(line.startswith(("Try again", "Look whether", "The address is right")) for line in text.lines)
+        assert any(line.startswith(("Try again", "Check the spelling", "The address is right")) for line in text.lines)
         assert sum("Is it yours? Then " in line for line in text.lines) == 1
     ours = reason in pages._BY_REASON
     assert sum(reason.lower()[1:] in line.lower() for line in text.lines) == (not ours)

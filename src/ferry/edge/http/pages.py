@@ -67,26 +67,26 @@ _BROKEN = _Text(
     "The local service does not answer",
     "The tunnel is up, but what is behind it gave no proper answer.",
     "Try again later, or tell whoever gave you this address.",
-    "see that the service runs, on the port that your `-R` names, and that it speaks HTTP there.",
+    "check that the service runs on the port in your `-R`, and that it speaks HTTP there.",
 )
 _SILENT = _Text(
     "No answer in time",
     "The computer at the other end of the tunnel did not respond.",
     "Try again later, or tell whoever gave you this address.",
-    "see that the computer is awake and its network works.",
+    "check that the computer is awake and its network works.",
 )
 _BY_REASON: Final = MappingProxyType(
     {
         NO_TUNNEL: _Text(
             "No tunnel here",
             "Nobody has published anything under this name.",
-            "Look whether the address is spelled right, or ask whoever gave it to you.",
+            "Check the spelling of the address, or ask whoever gave it to you.",
             "start the tunnel again, and compare the name with the line that `ssh` printed.",
         ),
         IS_GATEWAY: _Text(
             "This is a Ferry gateway",
             "It gives services behind NAT a web address. Those addresses have one more name before this one.",
-            "Were you given an address? Look whether it is whole.",
+            "Were you given an address? Check that it is complete.",
         ),
         NOT_CONNECTED: _AWAY,
         OPEN_FAILURES[OpenFailure.GONE][1]: _AWAY,
@@ -99,9 +99,9 @@ _BY_REASON: Final = MappingProxyType(
         ),
         OPEN_FAILURES[OpenFailure.REFUSED][1]: _Text(
             "The local service does not answer",
-            "The tunnel is up, but nothing answers at its other end.",
+            "The tunnel is up, but the service behind it does not answer.",
             "Try again later, or tell whoever gave you this address.",
-            "see that the service runs, and on the port that your `-R` names.",
+            "check that the service runs on the port in your `-R`.",
         ),
         OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
     }
