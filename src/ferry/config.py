@@ -283,7 +283,7 @@ class Limits(Section):
     visitors_per_tunnel: int = Field(
         limits.VISITORS_PER_TUNNEL,
         ge=1,
-        description="HTTP requests in progress at once, WebSockets included, through one tunnel; more get 503 and `Retry-After`. From the half of it on, visitors that are too slow go after 5 seconds instead of `http.pace_window`. For a port: connections at once.",
+        description="HTTP requests in progress at once, WebSockets included, through one tunnel; more get 503 and `Retry-After`. Once more than half are in use, visitors slower than the two rates go after 5 seconds instead of `http.pace_window`. For a port: connections at once.",
     )
     requests_waiting: int = Field(
         limits.REQUESTS_WAITING,
