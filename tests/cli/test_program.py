@@ -60,6 +60,8 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "docs",
     ):
         assert f"\n  {command} " in out
+    _, _, listed = out.partition("Commands:\n")
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed.splitlines())  # none is cut
 
 
 def test_exit_codes() -> None:

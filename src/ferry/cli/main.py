@@ -52,18 +52,18 @@ def root(
     """A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh."""
 
 
-app.command("serve")(serve)
-app.command("status")(status)
-app.command("ls")(ls)
-app.command("close")(close)
-app.command("unblock")(unblock)
-app.command("events")(events)
-app.command("check-config")(check_config)
-app.command("init")(init)
-app.command("install-service")(install_service)
-app.command("ca")(ca)
-app.command("forget-host-key")(forget_host_key)
-app.command("docs")(docs)
+app.command("serve", short_help="Run the gateway until SIGTERM or Ctrl-C.")(serve)
+app.command("status", short_help="Show the running gateway and its counts.")(status)
+app.command("ls", short_help="List open tunnels, connections or names.")(ls)
+app.command("close", short_help="Close a tunnel or a connection.")(close)
+app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
+app.command("events", short_help="Show the last events.")(events)
+app.command("check-config", short_help="Check the configuration and this host.")(check_config)
+app.command("init", short_help="Ask, then write a configuration file.")(init)
+app.command("install-service", short_help="Write a hardened systemd unit.")(install_service)
+app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
+app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
+app.command("docs", short_help="Print a reference page in Markdown.")(docs)
 
 
 def main() -> None:
