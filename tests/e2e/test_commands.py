@@ -111,6 +111,11 @@ def test_an_unknown_word_names_the_nearest(ssh: StockSsh) -> None:
     assert (ended.code, "did you mean whoami?" in ended.out) == (1, True)
 
 
+def test_an_unknown_word_names_the_command_to_type(ssh: StockSsh) -> None:
+    ended = ssh.run(words="sh")
+    assert f"`ssh -p {ssh.port} localhost help` lists what is known" in ended.out
+
+
 def test_a_tunnel_with_unknown_words_is_never_open_for_a_moment(
     gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
 ) -> None:

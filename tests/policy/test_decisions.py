@@ -64,9 +64,10 @@ def test_refusals_name_the_fix() -> None:
 @pytest.mark.parametrize(("connection", "identity", "code"), [(3, 3, "connection_limit"), (0, 5, "identity_limit")])
 def test_counts(connection: int, identity: int, code: str) -> None:
     with pytest.raises(Refused) as caught:
-        check_counts(RULES, on_connection=connection, of_identity=identity)
+        check_counts(RULES, on_connection=connection, of_identity=identity, gateway="gw")
     assert caught.value.code == code
-    check_counts(RULES, on_connection=min(connection, 2), of_identity=identity - 1)
+    assert ("`ssh gw ls` lists them" in caught.value.public) == (code == "identity_limit")
+    check_counts(RULES, on_connection=min(connection, 2), of_identity=identity - 1, gateway="gw")
 
 
 def test_our_choice_begins_with_what_was_given_before_and_repeats_nothing() -> None:
@@ -112,10 +113,11 @@ def test_the_public_visits_everything_but_aliases() -> None:
 
 
 def test_an_alias_is_its_own_identitys_alone() -> None:
-    alias_visit(LAPTOP, ALICE, ALICE.id).require(Action.VISIT, LAPTOP)
+    alias_visit(LAPTOP, ALICE, ALICE.id, "gw").require(Action.VISIT, LAPTOP)
     for visitor, owner in ((BOB, ALICE.id), (NOBODY, ALICE.id), (NOBODY, NOBODY.id)):
         with pytest.raises(Refused) as caught:
-            alias_visit(LAPTOP, visitor, owner)
+            alias_visit(LAPTOP, visitor, owner, "gw")
+        assert caught.value.public.endswith(": `ssh gw ls` lists yours")
         assert str(owner) not in caught.value.public  # whose it is, or that it is, stays in the log
         assert str(owner) in caught.value.detail
 

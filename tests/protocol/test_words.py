@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ferry.errors import InvalidInput
 from ferry.protocol.words import COMMANDS, Words, parse_words
 
+GATEWAY = "-p 2222 localhost"
 OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output text --output json"]
 
 
@@ -18,14 +19,14 @@ OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output te
 @pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c != "release")])
 def test_each_command_with_output_before_and_after(command: str | None, output: str) -> None:
     for text in (f"{command or ''} {output}", f"{output} {command or ''}"):
-        assert parse_words(text) == Words(command, None, json=bool(output))
+        assert parse_words(text, GATEWAY) == Words(command, None, json=bool(output))
 
 
 def test_release_takes_one_name() -> None:
-    assert parse_words("release blog") == Words("release", "blog")
+    assert parse_words("release blog", GATEWAY) == Words("release", "blog")
     for text in ("release", "release a b"):
         with pytest.raises(InvalidInput, match="write release NAME"):
-            parse_words(text)
+            parse_words(text, GATEWAY)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_release_takes_one_name() -> None:
     [
         ("auth=me:secret", "unknown word 'auth=me:secret'"),
         ("whoam", "did you mean whoami?"),
-        ("sh -c id", "there is no shell here"),
+        ("sh -c id", "`ssh -p 2222 localhost help` lists what is known; there is no shell here"),
         ("--output yaml", "write --output json or --output text"),
         ("--output", "write --output json or --output text"),
         ("ls -la", "ls takes no argument, but '-la' follows it"),
@@ -43,13 +44,13 @@ def test_release_takes_one_name() -> None:
 )
 def test_what_is_not_known_refuses_everything(text: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_words(text)
+        parse_words(text, GATEWAY)
     assert says in str(caught.value)
 
 
 def understood(text: str) -> Words | str:
     try:
-        return parse_words(text)
+        return parse_words(text, GATEWAY)
     except InvalidInput as error:
         return str(error)
 

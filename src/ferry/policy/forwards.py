@@ -49,8 +49,9 @@ class ForwardRules:
         return next((span for span in self.spans if port in span), None)
 
 
-def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int) -> None:
-    """Raise Refused when the connection or the identity holds as many forwards as it may."""
+def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> None:
+    """Raise Refused when the connection or the identity holds as many forwards as it may. `gateway` is what is typed
+    after `ssh`."""
     if on_connection >= rules.forwards_per_connection:
         raise Refused(
             f"this connection holds {on_connection} forwards, which is the limit: open another connection",
@@ -58,7 +59,7 @@ def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int) -
         )
     if of_identity >= rules.forwards_per_identity:
         raise Refused(
-            f"you hold {of_identity} forwards, which is the limit: close one (`ssh gw ls` lists them)",
+            f"you hold {of_identity} forwards, which is the limit: close one (`ssh {gateway} ls` lists them)",
             code="identity_limit",
         )
 

@@ -18,18 +18,24 @@ def public_visit(address: Address) -> Grant:
     return grant_visit(address, None)
 
 
-def alias_visit(address: Address, visitor: Identity, owner: IdentityId) -> Grant:
+def alias_visit(address: Address, visitor: Identity, owner: IdentityId, gateway: str) -> Grant:
     """An alias is open to its own identity only (rules for others come with bastion policy).
 
-    The refusal is the same as for an alias that does not exist, so that names cannot be probed.
+    The refusal is the same as for an alias that does not exist, so that names cannot be probed. `gateway` is what is
+    typed after `ssh`.
     """
     if visitor.anonymous or visitor.id != owner:
         raise Refused(
-            f"no alias {address} here for you: `ssh gw ls` lists yours",
+            no_alias(address, gateway),
             code="no_such_alias",
             detail=f"{visitor} asked for {address}, which belongs to identity {owner}",
         )
     return grant_visit(address, visitor.id)
+
+
+def no_alias(address: Address, gateway: str) -> str:
+    """What is said of an alias that is not there, or somebody else's."""
+    return f"no alias {address} here for you: `ssh {gateway} ls` lists yours"
 
 
 def owner_visit(address: Address, owner: Identity) -> Grant:

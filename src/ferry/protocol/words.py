@@ -30,8 +30,9 @@ class Words:
     json: bool = False
 
 
-def parse_words(text: str) -> Words:
-    """Read the command line. Raises InvalidInput naming the unknown word and the nearest known one.
+def parse_words(text: str, gateway: str) -> Words:
+    """Read the command line. Raises InvalidInput naming the unknown word and the nearest known one; `gateway` is what
+    is typed after `ssh`.
 
     A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel.
     """
@@ -52,7 +53,7 @@ def parse_words(text: str) -> Words:
         return Words(json=json)
     command, *arguments = rest
     if command not in COMMANDS:
-        raise InvalidInput(unknown_word(command))
+        raise InvalidInput(unknown_word(command, gateway))
     if command == "release":
         if len(arguments) != 1:
             raise InvalidInput("release takes one name: write release NAME (`names` lists yours)")
@@ -62,8 +63,8 @@ def parse_words(text: str) -> Words:
     return Words(command, None, json)
 
 
-def unknown_word(word: str) -> str:
+def unknown_word(word: str, gateway: str) -> str:
     """The sentence for a word that Ferry does not know."""
     near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
-    hint = f"did you mean {near[0]}?" if near else "`ssh gw help` lists what is known; there is no shell here"
+    hint = f"did you mean {near[0]}?" if near else f"`ssh {gateway} help` lists what is known; there is no shell here"
     return f"unknown word '{printable(word, 60)}': {hint}"

@@ -14,7 +14,7 @@ from asyncssh.misc import ChannelOpenError
 from ferry import limits
 from ferry.errors import InvalidInput, Refused
 from ferry.names import Address, Endpoint, Kind, parse_label
-from ferry.policy.visits import alias_visit
+from ferry.policy.visits import alias_visit, no_alias
 from ferry.registry.routes import Visit
 from ferry.streams import Direction, OpenFailure, Stream
 
@@ -46,11 +46,11 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
     tunnel = services.routes.get(address)
     if tunnel is None:
         raise Refused(
-            f"no alias {address} here for you: `ssh gw ls` lists yours",
+            no_alias(address, services.urls.gateway),
             code="no_such_alias",
             detail=f"{client.identity} asked for {address}, which nobody serves",
         )
-    grant = alias_visit(address, client.identity, tunnel.identity.id)
+    grant = alias_visit(address, client.identity, tunnel.identity.id, services.urls.gateway)
     channel = TunnelChannel(client.connection, None)
     splice = _Splice(client, tunnel, channel)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
     splice.dialled(tunnel.dial(grant, client.peer, splice))

@@ -41,6 +41,7 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
                 services.rules,
                 on_connection=len(client.forwards),
                 of_identity=client.front.held_by(client.identity.id),
+                gateway=services.urls.gateway,
             )
             if port and (host, port) in client.forwards:
                 raise Refused(_duplicate(wanted, port), code="duplicate")
@@ -88,7 +89,7 @@ async def _open_requested(client: Client, wanted: Wanted, address: Address, bind
             )
     outcome = await _claim(client, address, derived=False)
     if isinstance(outcome, Taken):
-        raise _refusal(address, outcome, services.rules.reservations_per_identity)
+        raise _refusal(address, outcome, services)
     return await _serve(client, wanted, outcome, bind, chosen_by_us=False)
 
 
@@ -108,7 +109,7 @@ async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) 
             continue
         outcome = await _claim(client, address, derived=True)
         if isinstance(outcome, Taken):
-            last = _refusal(address, outcome, services.rules.reservations_per_identity)
+            last = _refusal(address, outcome, services)
             if outcome.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT):
                 raise last
             continue
@@ -163,7 +164,7 @@ async def write_lease(tunnel: SshTunnel) -> bool:
         except StoreUnavailable:
             return False
     if isinstance(outcome, Taken):
-        refused = _refusal(tunnel.address, outcome, client.services.rules.reservations_per_identity)
+        refused = _refusal(tunnel.address, outcome, client.services)
         client.front.close_tunnel(tunnel, refused.public)
         return True
     tunnel.generation = outcome.lease.generation
@@ -172,12 +173,13 @@ async def write_lease(tunnel: SshTunnel) -> bool:
     return tunnel.generation != UNWRITTEN
 
 
-def _refusal(address: Address, taken: Taken, limit: int) -> Refused:
+def _refusal(address: Address, taken: Taken, services: Services) -> Refused:
     """What the asker is told; whose it is goes to the log only."""
     detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
     match taken.reason:
         case TakenBy.OVER_LIMIT:
-            public = f"you have {limit} names and ports, which is the limit: give one back with `ssh gw release NAME`"
+            limit, release = services.rules.reservations_per_identity, f"ssh {services.urls.gateway} release NAME"
+            public = f"you have {limit} names and ports, which is the limit: give one back with `{release}`"
         case TakenBy.NETWORK_LIMIT:
             public = "your network has reserved as many names today as it may: come back tomorrow"
         case TakenBy.RESTING:

@@ -101,7 +101,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def _started(self, command: str) -> bool:
         try:
-            words = parse_words(command)
+            words = parse_words(command, self._client.services.urls.gateway)
         except InvalidInput as error:
             self.words = Words()
             why = str(error)
