@@ -77,7 +77,7 @@ def test_the_default_domain_is_looked_up(tmp_path: Path) -> None:
     (tmp_path / "ferry.toml").write_text(LISTEN.format(admin=0))
     ran = ferry("check-config", "--config", "ferry.toml", cwd=tmp_path)
     assert ran.code == 0
-    assert "dns             name.localhost " in ran.out
+    assert "dns             NAME.localhost " in ran.out
 
 
 def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:
@@ -95,6 +95,12 @@ def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) ->
     ran = ferry(command, "--config", file, cwd=tmp_path)
     assert (ran.code, ran.out) == (2, "")
     assert "SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true" in ran.err
+
+
+def test_the_addresses_of_a_service_are_one_line(tmp_path: Path) -> None:
+    configuration = config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", 0), Endpoint("127.0.0.2", 0)]))
+    found = [each.text for each in check_host(configuration, running=False) if each.subject in ("ssh", "http")]
+    assert found == ["127.0.0.1:0 and 127.0.0.2:0 are free", "127.0.0.1:0 is free"]
 
 
 def test_ssh_on_the_https_port_alone(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_behind_nat_a_foreign_address_may_be_right() -> None:
 def test_localhost_names_that_do_not_resolve_get_a_curl_line() -> None:
     (finding,) = check_domain("localhost", "x", host({}), port=8080)
     assert finding.level is Level.NOTE
-    assert "curl --resolve name.localhost:8080:127.0.0.1 http://name.localhost:8080/" in finding.text
+    assert "curl --resolve NAME.localhost:8080:127.0.0.1 http://NAME.localhost:8080/" in finding.text
     (finding,) = check_domain("localhost", "x", host({"x.localhost": ["127.0.0.1"]}), port=8080)
     assert finding.level is Level.OK
 

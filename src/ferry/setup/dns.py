@@ -80,12 +80,12 @@ def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> li
 def _check_localhost(domain: str, label: str, host: Host, *, port: int | None) -> Finding:
     name = f"{label}.{domain}"
     if host.resolve(name):
-        return Finding(Level.OK, "dns", f"name.{domain} resolves here")
-    example = f"curl --resolve name.{domain}:{port}:127.0.0.1 http://name.{domain}:{port}/" if port else ""
+        return Finding(Level.OK, "dns", f"NAME.{domain} resolves here")
+    example = f"curl --resolve NAME.{domain}:{port}:127.0.0.1 http://NAME.{domain}:{port}/" if port else ""
     return Finding(
         Level.NOTE,
         "dns",
-        f"name.{domain} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
+        f"NAME.{domain} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
         + (f"an older curl needs\n{example}" if example else "other programs need an entry in /etc/hosts"),
     )
 

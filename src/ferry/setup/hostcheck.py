@@ -69,16 +69,24 @@ def check_host(config: Config, *, running: bool) -> list[Finding]:
 def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
     fronts = (("ssh", config.ssh), ("http", config.http), ("https", config.https), ("admin", config.admin))
     for subject, front in fronts:
+        free: list[Endpoint] = []
+        held: list[Endpoint] = []
+        others: list[Finding] = []
         for endpoint in front.listen:
             busy = blocked(endpoint)
             if busy is None:
-                yield Finding(Level.OK, subject, f"{_shown(endpoint)} is free")
+                free.append(endpoint)
             elif busy.taken and running:
-                yield Finding(Level.OK, subject, f"{_shown(endpoint)} is held by this gateway, which runs")
+                held.append(endpoint)
             elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
-                yield Finding(Level.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough")
+                others.append(Finding(Level.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough"))
             else:
-                yield Finding(Level.FIX, subject, busy.reason + _other_port(subject, busy.taken))
+                others.append(Finding(Level.FIX, subject, busy.reason + _other_port(subject, busy.taken)))
+        for endpoints, what in ((free, "free"), (held, "held by this gateway, which runs")):
+            if endpoints:
+                verb = "is" if len(endpoints) == 1 else "are"
+                yield Finding(Level.OK, subject, f"{' and '.join(map(_shown, endpoints))} {verb} {what}")
+        yield from others
 
 
 def _other_port(subject: str, taken: bool) -> str:
