@@ -389,6 +389,15 @@ def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:
     assert play.sink.news() == ["eof_received"]
 
 
+def test_empty_data_is_never_delivered() -> None:
+    play = Play().opened()
+    play.peer_data(b"")
+    play.channel.pause_reading()
+    play.peer_data(b"")
+    play.channel.resume_reading()
+    assert play.sink.news() == []
+
+
 def test_a_close_delivers_what_was_held_back() -> None:
     play = Play().opened()
     play.channel.pause_reading()

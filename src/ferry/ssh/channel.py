@@ -386,9 +386,11 @@ class TunnelChannel:
         self._own_window -= size
         if self._sink is None or self._close_after_flush or self._received_eof:
             self._consumed(size)  # nobody wants it: dropped, and the window returned so that the peer's close comes
+        elif not data:
+            return  # a sink is never given nothing
         elif self._reading_paused or self._received:
             self._received.append(data)
-        elif data:
+        else:
             self._deliver(data)
 
     def _deliver(self, data: bytes) -> None:
