@@ -17,7 +17,9 @@ from gateway_process import Gateway
 
 LEAVERS = int(os.environ.get("FERRY_LEAVERS", "1200"))
 AT_ONCE = 100
-GROWTH = 3 * 1024 * 1024
+ROUNDS = 4
+GROWTH = 768 * 1024
+"""What one round of LEAVERS may add. What leaks, leaks in every round; an allocator that finds its size stops."""
 SECONDS = 60
 
 
@@ -60,10 +62,16 @@ async def test_thousands_who_leave_leave_no_descriptor_and_no_memory(
                     await asyncio.sleep(0.1)
 
             await all_leave(gateway.ports.http, port, max(500, LEAVERS // 10))  # buffers and caches get their size
-            before = gateway.memory()
-            await all_leave(gateway.ports.http, port, LEAVERS)
-            await back()
-            assert gateway.memory() - before <= GROWTH
+            grown = []
+            for _ in range(ROUNDS):
+                await back()
+                before = gateway.memory()
+                await all_leave(gateway.ports.http, port, LEAVERS)
+                await back()
+                grown.append(gateway.memory() - before)
+                if grown[-1] <= GROWTH:
+                    break
+            assert min(grown) <= GROWTH, grown
             assert len(gateway.ask("tunnels")) == 2
         finally:
             await asyncio.to_thread(ssh.close)
