@@ -139,6 +139,7 @@ VISITOR_KEEPALIVE_PROBES: Final = 4
 # --- process
 ACCEPT_BACKLOG: Final = 4096
 DRAIN_SECONDS: Final = 30.0
+VISITS_GATHERED: Final = 256  # finished visits that are counted and logged together, at the end of a loop turn
 EVENT_RING: Final = 1000  # last events kept for `ferry events`
 EVENT_SUBSCRIBERS: Final = 32
 EVENT_QUEUE: Final = 1000  # per subscriber; a slow one loses the oldest and is told how many

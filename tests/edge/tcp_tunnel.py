@@ -152,6 +152,14 @@ class TcpTunnel:
         self.visited_event = asyncio.Event()
         self._on_close: list[Callable[[], None]] = []
 
+    @property
+    def shown_address(self) -> str:
+        return str(self.address)
+
+    @property
+    def kind(self) -> str:
+        return self.address.kind.value
+
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> TcpStream:
         grant.require(Action.VISIT, self.address)
         self.dialled.append(originator)

@@ -116,8 +116,8 @@ def check_the_books(gateway: Inside) -> None:
     """Each visit was told once, and what was told adds up to what was counted."""
     (client,) = gateway.clients
     for tunnel in gateway.tunnels:
-        visits = [fields for fields in gateway.said("visit") if fields["tunnel"] == tunnel.id]
-        told = (len(visits), sum(visit["up"] for visit in visits), sum(visit["down"] for visit in visits))
+        visits = [visit for visit in (fields["visit"] for fields in gateway.said("visit")) if visit.tunnel == tunnel.id]
+        told = (len(visits), sum(visit.up for visit in visits), sum(visit.down for visit in visits))
         assert told == (tunnel.traffic.visits, tunnel.traffic.up, tunnel.traffic.down)
     assert client.up == sum(tunnel.traffic.up for tunnel in gateway.tunnels)
     assert client.down == sum(tunnel.traffic.down for tunnel in gateway.tunnels)

@@ -131,8 +131,8 @@ async def test_half_close_and_every_byte() -> None:
         await w.visits()
         visit = w.tunnel.visits[0]
         assert (visit.up, visit.down, visit.status, visit.method, visit.note) == (len(body), 64, 0, "", "")
-        assert (visit.target, visit.visitor.host, visit.visitor.port) == ("port 30042", *visitor)
-        assert w.tunnel.dialled == [visit.visitor]
+        assert (visit.target, visit.peer.host, visit.peer.port) == ("port 30042", *visitor)
+        assert w.tunnel.dialled == [visit.peer]
         assert (w.tunnel.traffic.up, w.tunnel.traffic.down, w.tunnel.traffic.visits) == (len(body), 64, 1)
         await w.tunnel.quiet()
 
@@ -296,7 +296,7 @@ async def test_both_loopback_addresses_one_port() -> None:
         assert await reader.read() == b"six"
         writer.close()
         await w.visits()
-        assert w.tunnel.visits[0].visitor.host == "::1"
+        assert w.tunnel.visits[0].peer.host == "::1"
 
 
 async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:

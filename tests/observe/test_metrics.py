@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import LEVELS
 from ferry.observe.metrics import Metrics
 from ferry.observe.metrics_page import metrics_page
+from ferry.registry.routes import Visit
 
 PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 
@@ -41,7 +43,8 @@ def test_tunnels_and_connections_go_up_and_down(metrics: Metrics) -> None:
 def test_visits_by_class(metrics: Metrics, status: int, kind: str, label: str) -> None:
     value = metrics.registry.get_sample_value
     assert value("ferry_requests_total", {"kind": kind, "class": label}) == 0
-    tell(metrics, "visit", kind=kind, status=status, up=7, down=9)
+    visit = Visit(TunnelId("t1"), "blog", kind, Endpoint("192.0.2.1", 5), "", "/", status, 0.1, up=7, down=9)
+    metrics.count_visits([visit])
     assert value("ferry_requests_total", {"kind": kind, "class": label}) == 1
     assert value("ferry_bytes_total", {"direction": "up"}) == 7
     assert value("ferry_bytes_total", {"direction": "down"}) == 9

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from ferry import limits
 from ferry.clock import SystemClock
+from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import HANDSHAKE_LEVELS, LEVELS, level_name, level_of, parse_level
 from ferry.observe.observer import LevelName, LogFormat, Observation, bound, observing
+from ferry.registry.routes import Visit
 from ferry.report import Report
 
-VISIT = {
-    "tunnel": "t1", "address": "blog.example.com", "kind": "http", "peer": "192.0.2.1:5", "method": "GET",
-    "target": "/", "status": 200, "seconds": 0.01, "up": 10, "down": 2000, "note": "",
-}  # fmt: skip
+VISIT = Visit(
+    TunnelId("t1"), "blog.example.com", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.01, 10, 2000
+)  # fmt: skip
 
 
 @dataclass
@@ -59,7 +61,7 @@ def test_a_report_becomes_a_line_a_count_and_an_event(tmp_path: Path) -> None:
 
 def test_the_level_hides_lines_but_neither_counts_nor_events(tmp_path: Path) -> None:
     with watched(tmp_path, "warning") as w:
-        w.report("visit", **VISIT)
+        w.report("visit", visit=VISIT)
         w.report("channel.opened", tunnel="t1")
         w.observation.set_level("debug")
         w.report("channel.opened", tunnel="t2")
@@ -68,6 +70,48 @@ def test_the_level_hides_lines_but_neither_counts_nor_events(tmp_path: Path) -> 
         assert value("ferry_channels_opened_total") == 2
         assert [e.name for e in w.observation.events.last()] == ["visit"]
         assert [line["tunnel"] for line in w.lines()] == ["t2"]
+
+
+async def test_the_visits_of_a_turn_are_in_their_place_among_the_other_events(tmp_path: Path) -> None:
+    with watched(tmp_path) as w, w.observation.events.subscribe() as follower:
+        w.report("visit", visit=VISIT)
+        w.report("visit", visit=VISIT._replace(target="/\x1b", status=502, note="nothing answers"))
+        w.report("name.freed", address="a", identity="web-1")
+        w.report("visit", visit=VISIT._replace(target="/last"))
+        reading = aiter(follower)
+        seen = [await anext(reading) for _ in range(4)]
+        assert [(event.seq, event.name) for event in seen] == [
+            (1, "visit"), (2, "visit"), (3, "name.freed"), (4, "visit")
+        ]  # fmt: skip
+        assert w.observation.events.last() == seen
+        document = seen[1].document()
+        one, two, three, four = w.lines()
+    parts = {
+        "peer": "192.0.2.1:5",
+        "target": "/\\x1b",
+        "status": 502,
+        "seconds": 0.01,
+        "up": 10,
+        "note": "nothing answers",
+    }
+    assert document.items() >= parts.items()
+    assert two.items() >= parts.items()
+    assert (one["target"], three["event"], four["target"]) == ("/", "name.freed", "/last")
+
+
+async def test_visits_of_the_last_turn_are_logged(tmp_path: Path) -> None:
+    with watched(tmp_path) as w:
+        w.report("visit", visit=VISIT)
+    assert json.loads(w.path.read_text())["event"] == "visit"
+
+
+async def test_visits_without_end_in_one_turn_do_not_gather_without_end(tmp_path: Path) -> None:
+    with watched(tmp_path, "warning") as w:
+        for _ in range(limits.VISITS_GATHERED - 1):
+            w.report("visit", visit=VISIT)
+        assert w.observation.events.last() == []
+        w.report("visit", visit=VISIT)
+        assert len(w.observation.events.last()) == limits.VISITS_GATHERED
 
 
 def test_a_report_that_cannot_be_counted_is_told_and_logged(tmp_path: Path) -> None:
@@ -116,7 +160,7 @@ def test_a_hidden_visit_is_cheap(tmp_path: Path) -> None:
     """About 3 µs on the machine it was written on; the bound leaves room for a busy one and still catches a lock, a
     formatted line or a file write per visit."""
     with watched(tmp_path, "warning") as w:
-        each = min(timeit.repeat(lambda: w.report("visit", **VISIT), number=2000, repeat=10)) / 2000
+        each = min(timeit.repeat(lambda: w.report("visit", visit=VISIT), number=2000, repeat=10)) / 2000
         assert w.observation.metrics.registry.get_sample_value("ferry_bytes_total", {"direction": "up"}) == 200_000
     assert each < 15e-6
 

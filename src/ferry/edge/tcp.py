@@ -139,11 +139,15 @@ class TcpListener:
         if visitor is None:
             return  # one too many: it was never a visit
         self._crowd.leave(visitor.source)
-        self._tunnel.visited(
+        tunnel = self._tunnel
+        tunnel.visited(
             Visit(
-                visitor=visitor.endpoint,
+                tunnel.id,
+                tunnel.shown_address,
+                tunnel.kind,
+                visitor.endpoint,
                 method="",
-                target=str(self._tunnel.address),
+                target=tunnel.shown_address,
                 status=0,
                 seconds=self._clock.monotonic() - visitor.since,
                 up=bridge.up,

@@ -11,15 +11,16 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.errors import Refused
+from ferry.registry.routes import Visit
 
-from .levels import level_name
+from .levels import LEVELS, level_name
 from .texts import safe_fields
 
 FREQUENT: Final = frozenset({"visit", "handshake.ended", "edge.refused", "channel.failed", "tunnel.refused"})
@@ -34,7 +35,7 @@ class Event(NamedTuple):
     """Seconds since the epoch."""
     level: int
     name: str
-    fields: Mapping[str, object]
+    fields: Mapping[str, object] | Visit
 
     def document(self) -> dict[str, object]:
         """The event as one JSON object, with every text escaped."""
@@ -117,6 +118,18 @@ class EventRing:
             if not subscriber.put(event):
                 self.dropped += 1
         return event
+
+    def add_visits(self, time: float, visits: Iterable[Visit]) -> list[Event]:
+        """`add` for visits that were finished at the same time."""
+        level = LEVELS["visit"]
+        events = [Event(seq, time, level, "visit", visit) for seq, visit in enumerate(visits, self._seq + 1)]
+        self._seq += len(events)
+        self._frequent.extend(events)
+        for subscriber in self._subscribers:
+            for event in events:
+                if not subscriber.put(event):
+                    self.dropped += 1
+        return events
 
     def last(self, count: int | None = None) -> list[Event]:
         """The newest `count` events that are kept (all, by default), oldest first."""

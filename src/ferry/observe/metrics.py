@@ -7,24 +7,27 @@ a stranger must not be able to make series.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
 
 from ferry.names import Kind
+from ferry.registry.routes import Visit
 
 from .tally import Asked, Level, Tally
 
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "none")
+_UP, _DOWN = ("up",), ("down",)
 _CLASSES: Final[Mapping[object, str]] = {status: f"{status // 100}xx" for status in range(100, 600)}
 HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 
 class Metrics:
-    """All counts of one worker. `handlers` maps an event's name to what counts it; events without one count nothing."""
+    """All counts of one worker. `handlers` maps an event's name to what counts it; events without one count nothing. Visits
+    have `count_visits`."""
 
     def __init__(self, *, version: str, started: float) -> None:
         """`started` is in seconds since the epoch."""
@@ -52,7 +55,6 @@ class Metrics:
             "tunnel.takeover": lambda _: self.takeovers.add(),
             "channel.opened": lambda _: self.channels.add(),
             "channel.failed": lambda f: self.channel_failures.add(str(f["failure"])),
-            "visit": self._visit,
             "edge.refused": lambda f: self.edge_refusals.add(str(f["edge"]), str(f["status"])),
             "tls.failed": lambda _: self.tls_failures.add(),
             "store.failed": self._store_failed,
@@ -89,7 +91,7 @@ class Metrics:
             "ferry_bytes_total",
             "Payload of visits, `up` from visitors to tunnels. Counted when a visit ends.",
             ("direction",),
-            [("up",), ("down",)],
+            [_UP, _DOWN],
         )
         self.channels = Tally(r, "ferry_channels_opened_total", "Streams opened through tunnels.")
         self.channel_failures = Tally(
@@ -165,15 +167,14 @@ class Metrics:
         self.tunnels.move(kind, by=1)
         self.tunnels_opened.add(kind)
 
-    def _visit(self, fields: Fields) -> None:
-        status, up, down = fields["status"], fields["up"], fields["down"]
-        assert isinstance(up, int)
-        assert isinstance(down, int)
-        key = (str(fields["kind"]), _CLASSES.get(status, "none"))
+    def count_visits(self, visits: Iterable[Visit]) -> None:
+        """Some visits have ended."""
         requests, count = self.requests.values, self.bytes.values
-        requests[key] = requests.get(key, 0) + 1
-        count["up",] += up
-        count["down",] += down
+        for visit in visits:
+            key = (visit.kind, _CLASSES.get(visit.status, "none"))
+            requests[key] = requests.get(key, 0) + 1
+            count[_UP] += visit.up
+            count[_DOWN] += visit.down
 
     def _store_failed(self, _fields: Fields) -> None:
         self.store_up.set(0)

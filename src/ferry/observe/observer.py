@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Literal
 
 from ferry import limits
 from ferry.clock import Clock
+from ferry.registry.routes import Visit
 from ferry.report import Report
 
 from .events import Event, EventRing
@@ -36,11 +38,19 @@ class Observer:
     def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: LogWriter, level: int) -> None:
         self._now = clock.now
         self._handlers = metrics.handlers
+        self._count_visits = metrics.count_visits
         self._events = events
         self._log = log
+        self._visits: list[Visit] = []
+        """Of this turn of the loop, in which nothing else was reported yet; at most VISITS_GATHERED."""
         self.level = level
 
     def __call__(self, event: str, /, **fields: object) -> None:
+        if event == "visit":
+            self._gather(fields["visit"])
+            return
+        if self._visits:
+            self.settle()
         if handler := self._handlers.get(event):
             try:
                 handler(fields)
@@ -53,6 +63,29 @@ class Observer:
                 self._log.put(entry)
         elif level >= self.level:
             self._log.put(Event(0, self._now(), level, event, fields))
+
+    def _gather(self, visit: object) -> None:
+        """Visits are taken by the turn: one at a time each cost 5.5 µs, a quarter of the Python that serves it."""
+        assert isinstance(visit, Visit)
+        self._visits.append(visit)
+        if len(self._visits) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.settle)
+            except RuntimeError:  # no loop: a report made before it runs, or after
+                self.settle()
+        elif len(self._visits) >= limits.VISITS_GATHERED:
+            self.settle()
+
+    def settle(self) -> None:
+        """Take the visits that wait for the end of the turn."""
+        visits, self._visits = self._visits, []
+        if not visits:
+            return
+        self._count_visits(visits)
+        entries = self._events.add_visits(self._now(), visits)
+        if self.level <= logging.INFO:
+            for entry in entries:
+                self._log.put(entry)
 
     def _failed(self, event: str) -> None:
         self._handlers["report.failed"]({})
@@ -106,5 +139,6 @@ def observing(
         with routed(log.put, least):
             yield Observation(observer, metrics, events, log)
     finally:
+        observer.settle()
         events.close()
         log.close()

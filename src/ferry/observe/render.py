@@ -14,7 +14,7 @@ from ferry import limits
 
 from .events import Event, timestamp
 from .levels import level_name
-from .texts import TRACEBACK, quoted, safe_fields, safe_value
+from .texts import TRACEBACK, quoted, safe_fields, safe_value, shown_fields
 
 Render = Callable[[Event], str]
 
@@ -38,7 +38,7 @@ def json_lines() -> Render:
 
     def render(event: Event) -> str:
         head = {"time": stamp(event.time), "level": level_name(event.level), "event": event.name}
-        line = encode({**head, **event.fields, **head})  # a field never hides the head
+        line = encode({**head, **shown_fields(event.fields), **head})  # a field never hides the head
         # JSON writes a backslash for each character that `printable` would escape, but for DEL; and a line that is
         # short enough has no field that is too long.
         if "\\" not in line and "\x7f" not in line and len(line) <= limits.LOG_FIELD_CHARS:

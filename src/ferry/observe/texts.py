@@ -9,6 +9,7 @@ from typing import Final
 
 from ferry import limits
 from ferry.names import printable
+from ferry.registry.routes import Visit
 
 TRACEBACK: Final = "traceback"
 """The one field that may hold several lines."""
@@ -16,8 +17,14 @@ TRACEBACK: Final = "traceback"
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def safe_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """`fields` as plain JSON values with every text escaped and cut at `limits.LOG_FIELD_CHARS`."""
+def shown_fields(fields: Mapping[str, object] | Visit) -> Mapping[str, object]:
+    """An event's fields by their names."""
+    return fields._asdict() if isinstance(fields, Visit) else fields
+
+
+def safe_fields(fields: Mapping[str, object] | Visit) -> dict[str, object]:
+    """`shown_fields` as plain JSON values with every text escaped and cut at `limits.LOG_FIELD_CHARS`."""
+    fields = shown_fields(fields)
     safe = {key: safe_value(value) for key, value in fields.items()}
     if TRACEBACK in safe:
         safe[TRACEBACK] = _lines(fields[TRACEBACK])

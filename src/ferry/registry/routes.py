@@ -29,10 +29,15 @@ class Traffic:
 class Visit(NamedTuple):
     """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
 
-    Texts are as they came from the network: whoever shows them escapes them (`names.printable`).
+    Texts are as they came from the network: whoever shows them escapes them (`names.printable`). It is reported as one
+    object, and taken apart only where it is shown: a table of its parts for each cost 4.5 µs of 22 (all of the Python
+    that serves a request of a kept connection).
     """
 
-    visitor: Endpoint
+    tunnel: TunnelId
+    address: str
+    kind: str
+    peer: Endpoint
     method: str
     """Empty for TCP."""
     target: str
@@ -62,6 +67,16 @@ class Tunnel(Protocol):
     """The public's grant for this address, made once; for an alias it never leaves `ssh`."""
     edge_state: object | None
     """Whatever the edge that serves this tunnel keeps per tunnel (its pool of idle streams)."""
+
+    @property
+    def shown_address(self) -> str:
+        """Its address as a `Visit` has it."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """The address's kind, likewise."""
+        ...
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         """Open a stream to the local target. Returns at once; see `ferry.streams` for what follows.

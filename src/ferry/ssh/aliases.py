@@ -113,7 +113,10 @@ class _Splice:
         traffic.visits += 1
         seconds = self._client.services.clock.monotonic() - self._began
         peer = Endpoint(self._client.peer.host, self._client.peer.port)
-        self._tunnel.visited(Visit(peer, "", str(self._tunnel.address), 0, seconds, self.up, self._down, note))
+        address, kind = self._tunnel.shown_address, self._tunnel.kind
+        self._tunnel.visited(
+            Visit(self._tunnel.id, address, kind, peer, "", address, 0, seconds, self.up, self._down, note)
+        )
         if self._tunnel.tap is not None:
             self._tunnel.tap.ended(None)
 

@@ -245,20 +245,7 @@ class Client:
     def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
         self.up += visit.up
         self.down += visit.down
-        self.report(
-            "visit",
-            tunnel=tunnel.id,
-            address=tunnel.shown_address,
-            kind=tunnel.kind,
-            peer=visit.visitor,
-            method=visit.method,
-            target=visit.target,
-            status=visit.status,
-            seconds=visit.seconds,
-            up=visit.up,
-            down=visit.down,
-            note=visit.note,
-        )
+        self.services.report("visit", visit=visit)
         if self.screens and self.services.request_log:
             for screen in self.screens:
                 screen.visited(tunnel, visit)

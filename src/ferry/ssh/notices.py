@@ -137,10 +137,8 @@ def visit_line(visit: Visit) -> str:
     note = f"  {visit.note}" if visit.note else ""
     if visit.method:
         status = visit.status or "-"
-        return (
-            f"{printable(visit.method, 20)} {printable(visit.target, 120)} {status} {took} {visit.visitor.host}{note}"
-        )
-    return f"{printable(visit.target, 120)} {visit.visitor} {took} {size(visit.up)} in, {size(visit.down)} out{note}"
+        return f"{printable(visit.method, 20)} {printable(visit.target, 120)} {status} {took} {visit.peer.host}{note}"
+    return f"{printable(visit.target, 120)} {visit.peer} {took} {size(visit.up)} in, {size(visit.down)} out{note}"
 
 
 def size(count: int) -> str:

@@ -211,7 +211,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
                 "target": visit.target,
                 "status": visit.status,
                 "seconds": round(visit.seconds, 6),
-                "visitor": str(visit.visitor),
+                "visitor": str(visit.peer),
                 "bytes_up": visit.up,
                 "bytes_down": visit.down,
                 "note": visit.note,

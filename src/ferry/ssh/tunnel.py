@@ -43,7 +43,7 @@ class SshTunnel:
         self.id = tunnel_id
         self.session: SessionId = client.id
         self.address = address
-        self.kind = address.kind.value  # this and the next are in the report of every visit
+        self.kind = address.kind.value
         self.shown_address = str(address)
         self.identity: Identity = client.identity
         self.generation = generation

@@ -74,7 +74,7 @@ async def test_files_keep_alive_and_conditions(rig: Rig) -> None:
     assert out.count("HTTP/1.1 200 OK\r\n") == 2
     assert out.count("HTTP/1.1 404 Not Found\r\n") == 1
     assert out.count("\r\n\r\nhello\n") == 2
-    assert len({visit.visitor for visit in rig.tunnel.visits}) == 1  # one connection
+    assert len({visit.peer for visit in rig.tunnel.visits}) == 1  # one connection
     assert len(rig.tunnel.dialled) == 1  # one stream for the three
     assert str(rig.tunnel.dialled[0]) == "127.0.0.1:0"  # pooled: the gateway's own address
     etag = next(line.split(" ")[1] for line in out.splitlines() if line.startswith("ETag"))

@@ -63,7 +63,7 @@ async def test_visitors_over_https(contexts: tuple[ssl.SSLContext, Path]) -> Non
         common = ("-i", "--cacert", str(trusted), *rig.resolve)
         out = await curl(*common, url, url)
         assert out.count("HTTP/1.1 200 OK") == 2
-        assert len({visit.visitor for visit in rig.tunnel.visits}) == 1
+        assert len({visit.peer for visit in rig.tunnel.visits}) == 1
         # another name of the same certificate, then one of another certificate
         assert (await curl(*common, url, "-H", "Host: b.localhost")).startswith("HTTP/1.1 404 ")
         out = await curl(*common, url, "-H", "Host: c.localhost")

@@ -298,6 +298,19 @@ class Exchange(HeadReader):
             if (tap := tunnel.tap) is not None:
                 tap.ended(RemoteProtocolError(note) if note else None)
             method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-            seconds = now - self._started
-            tunnel.visited(Visit(self.peer, method, target, self._status, seconds, self._up, self._down, note))
+            tunnel.visited(
+                Visit(
+                    tunnel.id,
+                    tunnel.shown_address,
+                    tunnel.kind,
+                    self.peer,
+                    method,
+                    target,
+                    self._status,
+                    now - self._started,
+                    self._up,
+                    self._down,
+                    note,
+                )
+            )
         return now

@@ -51,6 +51,12 @@ class HeadReader(Connection):
     def _read_head(self) -> bool:
         """False if more bytes are needed."""
         buffer = self.buffer
+        heads = self.edge.heads
+        if len(buffer) <= limits.HEAD_REMEMBERED_BYTES and (known := heads.get(buffer)) is not None:
+            self.buffer = b""
+            self._skipped = False
+            self.begin(known)
+            return True
         # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
         if buffer[:1] == b"\r" and not self._skipped:
             if buffer[:2] == b"\r\n":
@@ -67,7 +73,6 @@ class HeadReader(Connection):
         else:
             head, self.buffer = buffer[:end], buffer[end:]
         self._skipped = False
-        heads = self.edge.heads
         request = heads.get(head)
         if request is None:
             request = parse_request(head, most_fields=bounds.head_fields)

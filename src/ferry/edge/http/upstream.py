@@ -253,6 +253,11 @@ class Upstream:
         request = self._request
         assert request is not None
         buffer = self._buffer + data if self._buffer else data
+        if buffer.startswith(self._head) and request.method == self._method and self._seen is not None:
+            # The same bytes in answer to the same method mean the same; services answer alike within a second.
+            self._buffer = b""
+            self._respond(visitor, request, self._seen, buffer[len(self._head) :])
+            return
         try:
             while True:
                 end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.RESPONSE_HEAD_BYTES)
@@ -276,12 +281,8 @@ class Upstream:
         self._respond(visitor, request, response, buffer)
 
     def _parse(self, head: bytes, method: bytes) -> ResponseHead:
-        # The same bytes in answer to the same method mean the same; services answer alike within a second.
-        if head == self._head and method == self._method:
-            assert self._seen is not None
-            return self._seen
         response = parse_response(head, method=method, most_fields=limits.RESPONSE_HEAD_FIELDS)
-        if len(head) <= limits.HEAD_REMEMBERED_BYTES:
+        if response.status >= 200 and len(head) <= limits.HEAD_REMEMBERED_BYTES:
             self._head, self._method, self._seen = head, method, response
         return response
 
