@@ -76,12 +76,16 @@ async def test_who_comes_in_a_shortage_is_served_after_it(most: int, monkeypatch
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 0.01)
     told: asyncio.Queue[str] = asyncio.Queue()
-    count = most
+    count, looked = most, asyncio.Event()
 
     def report(event: str, /, **_: object) -> None:
         told.put_nowait(event)
 
-    gate = DescriptorGate(report=report, most=most, count=lambda: count)
+    def look() -> int:
+        looked.set()
+        return count
+
+    gate = DescriptorGate(report=report, most=most, count=look)
     (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     port = sock.getsockname()[1]
     server = server_on(sock, Greeter, report=nothing, gate=gate)
@@ -99,7 +103,8 @@ async def test_who_comes_in_a_shortage_is_served_after_it(most: int, monkeypatch
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(waiting.readexactly(5), 0.3)
         count = int(most * 0.86)
-        await asyncio.sleep(0.05)
+        looked.clear()
+        await asyncio.wait_for(looked.wait(), 10)
         assert gate.paused  # not before there is room again
         count = int(most * 0.84)
         async with asyncio.timeout(10):

@@ -49,6 +49,15 @@ class Stage:
         self.now += seconds
         return self.play.connection.stuck(self.now)
 
+    async def ended_for(self) -> object:
+        """The reason that the log gives, once the gateway's looks have ended the connection."""
+        async with asyncio.timeout(SECONDS):
+            while self.gateway.clients:
+                await self.gateway.front.tick()
+                await asyncio.sleep(0)
+        (closed,) = self.gateway.said("connection.closed")
+        return closed["reason"]
+
     async def fill(self) -> None:
         """Until the socket is full."""
         async with asyncio.timeout(SECONDS):
@@ -96,12 +105,7 @@ async def test_one_that_stops_reading_is_ended_and_the_log_says_why(
     monkeypatch.setattr(limits, "STUCK_SECONDS", 0.0)
     await stage.gateway.front.tick()
     assert stage.gateway.clients  # the first look only notes what waits
-    async with asyncio.timeout(SECONDS):
-        while stage.gateway.clients:
-            await stage.gateway.front.tick()
-            await asyncio.sleep(0.01)
-    (closed,) = stage.gateway.said("connection.closed")
-    assert closed["reason"] == NOT_READING
+    assert await stage.ended_for() == NOT_READING
     assert stage.play.sinks[0].heard == ["opened", "broken"]
 
 
@@ -111,12 +115,7 @@ async def test_one_that_never_ends_a_key_exchange_is_ended_and_the_log_says_why(
     stage.begin_keys()
     await stage.in_kex()
     monkeypatch.setattr(limits, "STUCK_SECONDS", 0.0)
-    async with asyncio.timeout(SECONDS):
-        while stage.gateway.clients:
-            await stage.gateway.front.tick()
-            await asyncio.sleep(0.01)
-    (closed,) = stage.gateway.said("connection.closed")
-    assert closed["reason"] == NO_KEYS
+    assert await stage.ended_for() == NO_KEYS
 
 
 async def test_the_time_is_what_the_limit_says(stage: Stage) -> None:

@@ -8,16 +8,16 @@ new connection whose number is N shows that N others are open. Only while accept
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Protocol
 
 from ferry import limits
 from ferry.report import Report
 
-_OPEN: Final = "/proc/self/fd"
+_OPEN: Final = Path("/proc/self/fd")
 
 
 class Pausable(Protocol):
@@ -118,4 +118,4 @@ class DescriptorGate:
 
 def open_descriptors() -> int:
     """How many descriptors this process has open. Linux 6.2 and newer tell without a list of them."""
-    return os.stat(_OPEN).st_size or len(os.listdir(_OPEN))  # noqa: PTH116, PTH208 - as quick as it gets
+    return _OPEN.stat().st_size or sum(1 for _ in _OPEN.iterdir())
