@@ -409,3 +409,24 @@ class Config(Section):
         port = self.https_port if secure else self.http_port
         default = 443 if secure else 80
         return f"http{'s' if secure else ''}://{hostname}" + ("" if port in (default, None) else f":{port}")
+
+
+_RELOADED_OF_HTTP = {"listen", "advertised_port"}
+AT_START = frozenset(
+    {f"http.{key}" for key in Http.model_fields if key not in _RELOADED_OF_HTTP}
+    | {f"ssh.handshakes{which}" for which in ("", "_per_network")}
+    | {f"ssh.{key}" for key in ("penalties", "login_grace", "keepalive_interval", "keepalive_count", "prefer_aes_gcm")}
+    | {"limits.exempt", "limits.connections_per_visitor", "limits.requests_waiting", "limits.visitors_per_tunnel"}
+    | {"admin.listen", "log.format"}
+)
+"""Keys that are read at the start alone: what holds them counts what is there (`limits.visitors_per_tunnel` for HTTP)."""
+
+
+def needs_restart(started_with: Config, read: Config) -> list[str]:
+    """Keys of AT_START that were changed since the start."""
+    return sorted(key for key in AT_START if _value(started_with, key) != _value(read, key))
+
+
+def _value(config: Config, key: str) -> object:
+    section, _, field = key.partition(".")
+    return getattr(getattr(config, section), field)

@@ -20,7 +20,7 @@ import uvloop
 
 from . import __version__, limits, systemd, tasks
 from .clock import Clock, SystemClock, random_token
-from .config import Config
+from .config import Config, needs_restart
 from .console.server import serving
 from .console.sockets import prepare_state_folder
 from .edge.certificates import Certificates
@@ -333,7 +333,7 @@ async def _reloads(
     observation: Observation,
 ) -> None:
     """At each SIGHUP: build the new beside the old, then swap. Whatever is wrong with the new leaves the old running."""
-    report = observation.report
+    report, started_with = observation.report, view.config
     while True:
         await again.wait()
         again.clear()
@@ -356,5 +356,5 @@ async def _reloads(
             front.use(services)
             view.config = config
             observation.set_level(config.log.level)
-            report("config.reloaded")
+            report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
         systemd.notify("READY=1")

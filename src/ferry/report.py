@@ -4,7 +4,8 @@
 never raises, so it may be called from the hot path. The vocabulary (fields are plain values, or objects that never
 change and whose `str` is shown; texts from the network are escaped by the observer, not by the caller):
 
-    gateway.started, gateway.draining, gateway.stopped, config.reloaded, config.rejected (error)
+    gateway.started, gateway.draining, gateway.stopped
+    config.reloaded (needs_restart: changed keys that are read at the start alone, or nothing), config.rejected (error)
     handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|displaced|limit|blocked;
         the last two never began)
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ferry.config import AT_START
 from gateway_process import Gateway
 from origin_server import Origin
 from web_client import visit
+
+TROUBLESHOOTING = Path(__file__).parents[2] / "docs/troubleshooting.md"
 
 
 def reload(gateway: Gateway, outcome: str) -> dict[str, object]:
@@ -48,6 +51,21 @@ def test_new_limits_hold_for_new_connections(
     ssh = gateway.ssh(tmp_path, new_key())
     with ssh.start("-R", f"one:80:localhost:{origin.port}", "-R", f"two:80:localhost:{origin.port}") as child:
         child.line("which is the limit")
+
+
+def test_what_waits_for_a_restart_is_named(start_gateway: Callable[..., Gateway]) -> None:
+    gateway = start_gateway()
+    gateway.settings["limits"] = {"forwards_per_connection": 1}
+    assert reload(gateway, "reloaded")["needs_restart"] == ""
+    gateway.settings["limits"]["requests_waiting"] = 5
+    gateway.settings["http"] = {"head_timeout": "3s"}
+    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.requests_waiting"
+    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.requests_waiting"  # it still does
+
+
+def test_the_documentation_has_every_key_that_needs_a_restart() -> None:
+    text = TROUBLESHOOTING.read_text()
+    assert [key for key in AT_START if not key.startswith("http.") and f"`{key}`" not in text] == []
 
 
 @pytest.mark.parametrize(
