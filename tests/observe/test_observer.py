@@ -16,11 +16,12 @@ from ferry.clock import SystemClock
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import HANDSHAKE_LEVELS, LEVELS, level_name, level_of, parse_level
 from ferry.observe.observer import LevelName, LogFormat, Observation, bound, observing
+from ferry.observe.texts import quoted
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
 VISIT = Visit(
-    TunnelId("t1"), "blog.example.com", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.01, 10, 2000
+    TunnelId("t1"), "blog.example.com", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.0100000001, 10, 2000
 )  # fmt: skip
 
 
@@ -146,6 +147,11 @@ def test_human_lines_when_asked_for(tmp_path: Path) -> None:
         w.report("name.freed", address="blog.example.com", identity="web-1")
         assert w.observation.log.close(5)
     assert w.path.read_text().endswith("name.freed         address=blog.example.com identity=web-1\n")
+
+
+@pytest.mark.parametrize("text", ["a b", 'a"b', 'a\\"status=500', "a b\\", "a=\\x1b", ""])
+def test_a_quoted_value_cannot_be_left_early(text: str) -> None:
+    assert json.loads(quoted(text)) == text
 
 
 def test_bound_fields_are_in_every_event(tmp_path: Path) -> None:

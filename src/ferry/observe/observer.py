@@ -81,7 +81,10 @@ class Observer:
         visits, self._visits = self._visits, []
         if not visits:
             return
-        self._count_visits(visits)
+        try:
+            self._count_visits(visits)
+        except Exception:  # see __call__
+            self._failed("visit")
         entries = self._events.add_visits(self._now(), visits)
         if self.level <= logging.INFO:
             for entry in entries:

@@ -38,7 +38,11 @@ def json_lines() -> Render:
 
     def render(event: Event) -> str:
         head = {"time": stamp(event.time), "level": level_name(event.level), "event": event.name}
-        line = encode({**head, **shown_fields(event.fields), **head})  # a field never hides the head
+        fields = {
+            key: round(value, 6) if isinstance(value, float) else value
+            for key, value in shown_fields(event.fields).items()
+        }
+        line = encode({**head, **fields, **head})  # a field never hides the head
         # JSON writes a backslash for each character that `printable` would escape, but for DEL; and a line that is
         # short enough has no field that is too long.
         if "\\" not in line and "\x7f" not in line and len(line) <= limits.LOG_FIELD_CHARS:

@@ -58,7 +58,7 @@ def quoted(value: object) -> str:
         return text
     if text and not any(c in text for c in ' ="'):
         return text
-    return '"' + text.replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _lines(value: object) -> str:
