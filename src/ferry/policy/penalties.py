@@ -2,8 +2,8 @@
 
 Each offence adds seconds to an address (IPv4) or /64 (IPv6); they run off by themselves. At
 `limits.PENALTY_THRESHOLD_SECONDS` the address is blocked until they have run off, `limits.PENALTY_MAX_SECONDS` at most.
-Trying while blocked adds nothing, and neither does being refused for want of a place: it costs us next to nothing, and
-honest clients behind one NAT get it after each restart.
+Being turned away while blocked adds nothing, and neither does being refused for want of a place: it costs us next to
+nothing, and honest clients behind one NAT get it after each restart. A log-in that fails in the slow lane adds what any does.
 
 **The slow lane.** Behind a blocked address there may be others: an office, a carrier's NAT. Their keys are not known
 when the connection is accepted, so one handshake at a time may go on, `limits.LANE_PACE_SECONDS` apart and
