@@ -101,8 +101,8 @@ class Admission:
         if left and not self.penalties.enter_lane(host, now):
             self._turned_away(host, "blocked")
             return (
-                f"your address is blocked for {left:.0f} s: too many log-ins from it failed. Meanwhile a key that is known "
-                f"here is let in, one connection at a time; retry-after={self._retry_after()}"
+                f"your address is blocked for {left:.0f} s: too many log-ins from it failed. Meanwhile a key that may "
+                f"log in here is let in, one connection at a time; retry-after={self._retry_after()}"
             )
         handshake, gone = self._gate.admit(host, now)
         if handshake is None:

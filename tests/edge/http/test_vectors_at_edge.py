@@ -1,4 +1,4 @@
-"""Heads of answers through a running edge, and requests that are too large."""
+"""Heads of answers through a running edge."""
 
 from __future__ import annotations
 
@@ -26,21 +26,6 @@ async def test_response(case: dict[str, Any]) -> None:
     assert statuses(answer) == [status]
     assert rig.tunnel.visits[0].status == status
     assert bool(rig.tunnel.visits[0].note) is (status == 502)
-
-
-@pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (b"GET /" + b"a" * 9000, 414),
-        (b"GET / HTTP/1.1\r\nHost: a.localhost\r\nX: " + b"a" * 17000, 431),
-        (b"GET / HTTP/1.1\r\nHost: a.localhost\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
-    ],
-    ids=["line", "field", "fields"],
-)
-async def test_too_much(data: bytes, status: int) -> None:
-    async with running_edge(1) as rig:
-        assert statuses(await rig.talk(data, eof=True)) == [status]
-        assert not rig.tunnel.dialled
 
 
 async def test_a_service_of_another_protocol_is_told_at_once() -> None:

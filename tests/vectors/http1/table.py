@@ -45,9 +45,10 @@ def rows_of(file: str) -> list[Any]:
 
 
 def _row(row: dict[str, Any]) -> Request:
+    text, times = row.get("repeated", ("", 0))
     return Request(
         row["name"],
-        row["send"].encode("latin-1"),
+        row["send"].replace("{repeated}", text * times).encode("latin-1"),
         row.get("status", 0),
         row.get("sees", "").encode("latin-1"),
         row.get("body", "").encode("latin-1"),

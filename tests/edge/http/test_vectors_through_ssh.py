@@ -1,0 +1,76 @@
+"""The table of requests through a whole gateway and a stock ssh to services that parse differently.
+
+`test_differential` looks closer, at an edge without SSH: what is broken off, and which stream carries what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.http.test_differential import AFTER, as_meant, check_sight, statuses
+from edge.http_origins import Origin, origins
+from gateway_process import Gateway
+from vectors.http1.table import Request, requests
+
+SERVICES = ("nginx", "haproxy", "node", "uvicorn, h11")
+NAMES = ("a", "xn--bcher-kva")
+
+
+async def test_each_service_sees_one_request_as_meant_or_none_through_ssh(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    wrong: list[str] = []
+    async with origins(tmp_path) as services:
+        for service in services:
+            if service.name not in SERVICES:
+                continue
+            forwards = [word for name in NAMES for word in ("-R", f"{name}:80:127.0.0.1:{service.port}")]
+            ssh = gateway.ssh(tmp_path, key).start("-T", *forwards)
+            try:
+                await asyncio.to_thread(ssh.line, f"http://{NAMES[-1]}")
+                for number, case in enumerate(requests()):
+                    try:
+                        await one(case, service, gateway.ports.http, f"/probe-{number}")
+                    except AssertionError as error:
+                        wrong.append(f"{service.name}: {case}: {error}")
+            finally:
+                await asyncio.to_thread(ssh.close)
+    assert not wrong
+
+
+async def one(case: Request, service: Origin, port: int, probe: str) -> None:
+    """A visitor sends a row of the table, and then somebody else asks."""
+    answer = await talk(port, case.send + AFTER)
+    own = await talk(port, AFTER.replace(b"/after", probe.encode()))
+    *seen, _ = await service.sights(probe)
+    assert statuses(own) == [200]
+    assert own.endswith(b"\r\n\r\n" + probe.encode())
+    assert not [sight for sight in seen if "smuggled" in sight.target]
+    whole = [sight for sight in seen if sight.whole]
+    if case.status in (404, 503):
+        assert [sight.target for sight in whole] == ["/after"]
+    elif case.status:
+        assert statuses(answer) == [case.status]
+        assert not whole
+    elif service.name in case.refused_by:
+        assert {sight.target for sight in whole} <= {"/after"}
+    else:
+        check_sight(whole[0], as_meant(case))
+        assert {sight.target for sight in whole[1:]} <= {"/after"}
+
+
+async def talk(port: int, data: bytes) -> bytes:
+    """Send it, and read until the gateway closes. Who sends on after it asked for the close may be reset."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        async with asyncio.timeout(10):
+            while piece := await reader.read(65536):
+                answer += piece
+    writer.close()
+    return answer
