@@ -16,7 +16,8 @@ from gateway_process import Gateway
 from vectors.http1.table import Request, requests
 
 SERVICES = ("nginx", "haproxy", "node", "uvicorn, h11")
-NAMES = ("a", "xn--bcher-kva")
+ROWS = [case for case in requests() if b"xn--bcher" not in case.send.lower()]
+"""A client is refused a name in punycode, which `test_differential` has."""
 
 
 async def test_each_service_sees_one_request_as_meant_or_none_through_ssh(
@@ -28,11 +29,10 @@ async def test_each_service_sees_one_request_as_meant_or_none_through_ssh(
         for service in services:
             if service.name not in SERVICES:
                 continue
-            forwards = [word for name in NAMES for word in ("-R", f"{name}:80:127.0.0.1:{service.port}")]
-            ssh = gateway.ssh(tmp_path, key).start("-T", *forwards)
+            ssh = gateway.ssh(tmp_path, key).start("-T", "-R", f"a:80:127.0.0.1:{service.port}")
             try:
-                await asyncio.to_thread(ssh.line, f"http://{NAMES[-1]}")
-                for number, case in enumerate(requests()):
+                await asyncio.to_thread(ssh.line, "http://a.localhost")
+                for number, case in enumerate(ROWS):
                     try:
                         await one(case, service, gateway.ports.http, f"/probe-{number}")
                     except AssertionError as error:
