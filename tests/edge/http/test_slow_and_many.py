@@ -271,8 +271,14 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
             await loop.sock_sendall(client, GET)
             await until(lambda: any(visitor.choked for visitor in rig.edge._state.visitors))
             (visitor,) = rig.edge._state.visitors
-            await asyncio.sleep(0.1)  # what is under way has come
-            here, untaken = visitor.transport.get_write_buffer_size(), visitor.untaken()
+            looks: list[tuple[int, int]] = []
+
+            def nothing_is_under_way() -> bool:
+                looks.append((visitor.transport.get_write_buffer_size(), visitor.untaken()))
+                return len(looks) > 10 and len(set(looks[-10:])) == 1
+
+            await until(nothing_is_under_way)
+            here, untaken = looks[-1]
             assert untaken > here
             for _ in range(20):
                 await loop.sock_recv(client, 1024)

@@ -52,6 +52,7 @@ class HeadReader(Connection):
         """False if more bytes are needed."""
         buffer = self.buffer
         heads = self.edge.heads
+        # One head that is known, and nothing else: neither its end nor its bounds need be looked for again.
         if len(buffer) <= limits.HEAD_REMEMBERED_BYTES and (known := heads.get(buffer)) is not None:
             self.buffer = b""
             self._skipped = False
