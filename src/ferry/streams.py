@@ -13,7 +13,13 @@ and after `stream_lost`, `stream_refused`, or the owner's own `abort()`, no furt
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Final, Protocol
+
+from .names import Endpoint
+
+ANY_VISITOR: Final = Endpoint("127.0.0.1", 80)
+"""The originator of a stream that serves many visitors, or one whose address is not known. It must look like a socket's
+address: clients refuse a channel that comes from port 0."""
 
 
 class OpenFailure(enum.Enum):

@@ -16,6 +16,7 @@ from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 
 from .channel import TunnelChannel
+from .originator import sayable
 
 if TYPE_CHECKING:
     from .client import Client
@@ -140,6 +141,7 @@ class SshTunnel:
 
     def _open(self, originator: Endpoint, sink: Sink) -> TunnelChannel | None:
         host, port = self.bind
+        originator = sayable(originator)
         try:
             channel = self.client.connection.open_channel(
                 sink,

@@ -12,13 +12,12 @@ from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.registry.routes import Routes
 from ferry.report import Report
+from ferry.streams import ANY_VISITOR
 
 from .connection import Phase
 from .state import Bounds, EdgeState, Known
 from .tunnel_tls import client_context
 from .visitor import CertificateFor, Sni, Visitor
-
-_LOOPBACK = Endpoint("127.0.0.1", 0)
 
 
 class HttpEdge:
@@ -35,7 +34,7 @@ class HttpEdge:
         clock: Clock,
         report: Report,
         known: Known,
-        gateway: Endpoint = _LOOPBACK,
+        gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
         crowd: Crowd | None = None,
         gate: DescriptorGate | None = None,
