@@ -33,6 +33,7 @@ from ferry.policy.flapping import FlapGuard
 from ferry.policy.handshakes import HandshakeGate
 from ferry.policy.penalties import Penalties
 from ferry.policy.sources import Exempt
+from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes
 from ferry.ssh.access import Anyone
@@ -139,14 +140,18 @@ class Inside:
 
 @asynccontextmanager
 async def inside_gateway(
-    *, bounds: Bounds | None = None, kind: type[HardenedConnection] = HardenedConnection
+    *,
+    bounds: Bounds | None = None,
+    kind: type[HardenedConnection] = HardenedConnection,
+    registry: Registry | None = None,
+    limits: dict[str, object] | None = None,
 ) -> AsyncIterator[Inside]:
-    """One that serves, with SSH connections of `kind`."""
+    """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
     ports = PortBlock.take()
     config = Config.model_validate(
         {
             "domain": "localhost",
-            "limits": {"global_requests_per_second": 10_000},
+            "limits": {"global_requests_per_second": 10_000} | (limits or {}),
             "tcp": {
                 "ranges": [{"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"}],
                 "allocate_from": 0,
@@ -168,7 +173,7 @@ async def inside_gateway(
         worker=WorkerId("inside"),
         clock=clock,
         report=report,
-        registry=MemoryRegistry(),
+        registry=MemoryRegistry() if registry is None else registry,
         routes=routes,
         people=_People(),
         sessions=_NoRows(),

@@ -202,6 +202,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         watching = tasks.spawn("certificates", certificates.watch())
         stack.callback(watching.cancel)
         stack.enter_context(_repeating("tick", TICK_SECONDS, front.tick))
+        stack.enter_context(_repeating("write late", TICK_SECONDS, front.write_late))
         stack.enter_context(_repeating("keys", KEYS_POLL_SECONDS, lambda: _read_keys(front)))
         stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
         stack.enter_context(

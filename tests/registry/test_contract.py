@@ -255,6 +255,36 @@ async def test_free_drops_the_reservation_without_a_rest(registry: Registry) -> 
     await won(registry, BLOG, BOB, 12)
 
 
+async def test_undo_takes_back_the_lease_and_the_reservation_that_a_claim_made(registry: Registry) -> None:
+    claimed = await won(registry, BLOG, ANN, 10, replace(TERMS, network="192.0.2.0/24"))
+    assert not await registry.undo(BLOG, claimed.lease.generation + 1)
+    assert await registry.lookup(BLOG) == claimed.lease
+    assert await registry.undo(BLOG, claimed.lease.generation)
+    assert await registry.lookup(BLOG) is None
+    assert await registry.reservations(None) == []
+    assert not await registry.undo(BLOG, claimed.lease.generation)
+    assert await registry.reservations_from_network("192.0.2.0/24", since=0) == 1
+    await won(registry, BLOG, BOB, 11)
+
+
+async def test_undo_of_one_claim_leaves_a_newer_one_of_the_same_identity_alone(registry: Registry) -> None:
+    first = await won(registry, BLOG, ANN, 10)
+    second = await won(registry, BLOG, ANN, 11)
+    assert not await registry.undo(BLOG, first.lease.generation)
+    assert await registry.lookup(BLOG) == second.lease
+    assert await registry.release(BLOG, second.lease.generation, now=12)
+    assert not await registry.undo(BLOG, first.lease.generation)
+    assert (await lost(registry, BLOG, BOB, 13)).reason is TakenBy.RESERVED
+
+
+async def test_undo_leaves_a_reservation_that_is_somebody_elses(registry: Registry) -> None:
+    """Its own was freed meanwhile: there is a lease without one."""
+    claimed = await won(registry, BLOG, ANN, 10)
+    await registry.free(BLOG, ANN.id)
+    assert not await registry.undo(BLOG, claimed.lease.generation)
+    assert await registry.lookup(BLOG) is None
+
+
 async def test_reservations_are_listed_oldest_first(registry: Registry) -> None:
     await won(registry, PORT, ANN, 20)
     await won(registry, BLOG, ANN, 10)

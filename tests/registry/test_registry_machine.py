@@ -134,6 +134,28 @@ class Engines(RuleBasedStateMachine):
             self._used(address)
             del self.live[address]
 
+    @rule(address=addresses, age=st.integers(0, 1))
+    def undo(self, address: Address, age: int) -> None:
+        """Of the claim that holds the address, or of one before it, which another of the same owner has displaced."""
+        generation = self._generation_of(address) - age
+        done = self._same(self.memory.undo(address, generation), self.sql.undo(address, generation))
+        holds = address in self.live and not age
+        owned = holds and self.reserved.get(address, (None,))[0] == self.live[address][0]
+        assert done == owned
+        if holds:
+            del self.live[address]
+        if owned:
+            del self.reserved[address]
+
+    @rule(address=addresses, who=people, worker=workers, terms=terms)
+    def claim_twice_and_undo_the_first(self, address: Address, who: Identity, worker: WorkerId, terms: Terms) -> None:
+        """Two connections of one identity: the first gives up what it has made after the second has it."""
+        self.claim(address, who, worker, terms)
+        first = self._generation_of(address)
+        self.claim(address, who, worker, terms)
+        if self._generation_of(address) != first:
+            assert not self._same(self.memory.undo(address, first), self.sql.undo(address, first))
+
     @rule(address=addresses, who=people)
     def free(self, address: Address, who: Identity) -> None:
         done = self._same(self.memory.free(address, who.id), self.sql.free(address, who.id))

@@ -138,6 +138,12 @@ class Registry(Protocol):
         """End the lease, if `generation` still holds it. The reservation stays; its `last_used` becomes `now`."""
         ...
 
+    async def undo(self, address: Address, generation: int) -> bool:
+        """Take back a claim that made a reservation (`Claimed.new`) and was never put into service: end its lease and
+        drop the reservation, both or neither. Only while `generation` still holds the lease: whoever claimed since, of
+        the same identity, keeps both. True if the reservation went. The network's count of new ones stays."""
+        ...
+
     async def free(self, address: Address, owner: IdentityId) -> bool:
         """Drop `owner`'s reservation at once, without a rest. A live lease stays until its tunnel closes.
         False if it is not theirs."""

@@ -62,6 +62,13 @@ class MemoryRegistry:
         self._end(lease, now)
         return True
 
+    async def undo(self, address: Address, generation: int) -> bool:
+        lease = self._leases.get(address)
+        if lease is None or lease.generation != generation:
+            return False
+        del self._leases[address]
+        return await self.free(address, lease.owner)
+
     async def free(self, address: Address, owner: IdentityId) -> bool:
         reservation = self._reservations.get(address)
         if reservation is None or reservation.owner != owner:

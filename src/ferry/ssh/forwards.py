@@ -221,12 +221,12 @@ async def _serve(
     except BaseException:
         if tunnel.listener is not None:
             tunnel.listener.close(cut=True)
+        # it was never in service: of what it made there is nothing to remember
+        owed = Owed(address, lease.generation, client.identity if claimed.new else None)
         try:
-            await services.registry.release(address, lease.generation, now=services.clock.now())
-            if claimed.new:  # it was never in service: nothing to remember
-                await services.registry.free(address, client.identity.id)
+            await _pay(services, owed)
         except StoreUnavailable:
-            client.front.owed.append(Owed(address, lease.generation, client.identity if claimed.new else None))
+            client.front.owed.append(owed)
         raise
     tunnel.new_name = claimed.new
     services.routes.add(tunnel)
@@ -272,7 +272,7 @@ class Owed(NamedTuple):
     address: Address
     generation: int
     reservation_of: Identity | None
-    """Whose reservation goes with it."""
+    """Whose reservation goes with it: this generation has made it."""
 
 
 async def _give_back(tunnel: SshTunnel, *, forget: bool) -> None:
@@ -287,21 +287,26 @@ async def _give_back(tunnel: SshTunnel, *, forget: bool) -> None:
 
 async def _pay(services: Services, owed: Owed) -> None:
     whose = owed.reservation_of
-    if whose is not None and await services.registry.free(owed.address, whose.id):
+    if whose is None:
+        await services.registry.release(owed.address, owed.generation, now=services.clock.now())
+    elif await services.registry.undo(owed.address, owed.generation):
         services.report("name.freed", address=str(owed.address), identity=str(whose))
-    await services.registry.release(owed.address, owed.generation, now=services.clock.now())
 
 
 async def give_back_late(front: SshFront) -> None:
     """Give back what could not be written when it was closed: nobody but its last owner could have the address until the
     gateway starts again. A newer claim has another generation, and is not touched."""
     services = front.services
-    while front.owed:
-        owed = front.owed[0]
-        if services.routes.get(owed.address) is not None:
-            owed = owed._replace(reservation_of=None)  # it has been asked for again
+    for _ in range(len(front.owed)):
+        owed = front.owed.popleft()
         try:
-            await _pay(services, owed)
+            if owed.reservation_of is None:
+                await _pay(services, owed)
+                continue
+            async with front.locks(owed.reservation_of.id):
+                # Where it has been asked for again and is served without a lease, its reservation is all that there is.
+                again = services.routes.get(owed.address) is not None
+                await _pay(services, owed._replace(reservation_of=None) if again else owed)
         except StoreUnavailable:
+            front.owed.appendleft(owed)
             return
-        front.owed.popleft()

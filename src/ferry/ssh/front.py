@@ -155,11 +155,10 @@ class SshFront:
     # --- time
 
     async def tick(self) -> None:
-        """Once a second: connections that are stuck, streams that were never answered, names whose trial is over, leases
-        that could not be written, or not given back."""
+        """Once a second: connections that are stuck, streams that were never answered. Waits for nothing: everybody's
+        deadlines hang on it."""
         self.admission.tick()
-        services = self._services
-        now = services.clock.monotonic()
+        now = self._services.clock.monotonic()
         loop_now = asyncio.get_running_loop().time()
         for client in self:
             if (why := client.connection.stuck(loop_now)) is not None:
@@ -168,16 +167,21 @@ class SshFront:
                 continue
             for tunnel in list(client.forwards.values()):
                 tunnel.give_up_openings(now)
-                if tunnel.trial_until is not None and now >= tunnel.trial_until:
-                    tunnel.trial_until = None
-                    await self._reserve(tunnel)
+
+    async def write_late(self) -> None:
+        """Once a second: names whose trial is over, leases that could not be written, or not given back. Waits for the
+        database, and for whoever of the same identity is being given a forward."""
+        now = self._services.clock.monotonic()
+        for tunnel in [tunnel for client in self for tunnel in client.forwards.values()]:
+            if tunnel.trial_until is not None and now >= tunnel.trial_until and not await self._reserve(tunnel):
+                break
         for tunnel in [t for client in self for t in client.forwards.values() if t.generation == UNWRITTEN]:
             if not await write_lease(tunnel):
                 break
         await give_back_late(self)
 
-    async def _reserve(self, tunnel: SshTunnel) -> None:
-        """A name has been used for long enough: reserve it."""
+    async def _reserve(self, tunnel: SshTunnel) -> bool:
+        """A name has been used for long enough: reserve it. False if nothing can be written now."""
         services, rules = tunnel.client.services, tunnel.client.services.rules
         terms = Terms(
             keep=rules.keep,
@@ -192,15 +196,16 @@ class SshFront:
             held = await services.registry.reserve(
                 tunnel.address, tunnel.generation, now=services.clock.now(), terms=terms
             )
-        except StoreUnavailable as error:
-            services.report("store.failed", error=str(error))
-            return
+        except StoreUnavailable:
+            return False  # the store has reported it
+        tunnel.trial_until = None
         if held:
             services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.identity))
             tunnel.client.tell(f"{tunnel.address} is now reserved for you", event="reserved")
         else:
             why = "you, or your network today, have as many names as allowed"
             tunnel.client.tell(f"{tunnel.address} is not reserved for you: {why}", event="not_reserved")
+        return True
 
     # --- the end
 

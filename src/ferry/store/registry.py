@@ -42,6 +42,16 @@ class SqlRegistry:
     async def release(self, address: Address, generation: int, *, now: float) -> bool:
         return await self._store.run(lambda connection: _release(connection, address, generation, now))
 
+    async def undo(self, address: Address, generation: int) -> bool:
+        asked = {"address": address.key, "generation": generation}
+
+        def transaction(connection: Connection) -> bool:
+            freed = connection.execute(sql.FREE_BY_GENERATION, asked).rowcount > 0
+            connection.execute(sql.END, asked)
+            return freed
+
+        return await self._store.run(transaction)
+
     async def free(self, address: Address, owner: IdentityId) -> bool:
         asked = {"address": address.key, "owner": owner}
         return await self._store.run(lambda connection: connection.execute(sql.FREE, asked).rowcount > 0)

@@ -49,6 +49,11 @@ CHANGE_RESERVATION: Final = """
     UPDATE reservations SET owner_name = :owner_name, derived = :derived, last_used = :last_used
     WHERE address = :address"""
 FREE: Final = "DELETE FROM reservations WHERE address = :address AND owner = :owner"
+FREE_BY_GENERATION: Final = """
+    DELETE FROM reservations
+    WHERE address = :address AND EXISTS (
+        SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
+        AND leases.generation = :generation)"""
 
 USE_ALL: Final = """
     UPDATE reservations SET last_used = :now
