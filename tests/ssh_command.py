@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,18 @@ class StockSsh:
         end = [f"{user}@{self.host}", *words.split()]
         return ["ssh", *self.options, "-p", str(self.port), *arguments, *end]
 
-    def start(self, *arguments: str, user: str = "dev", words: str = "", keyboard: bool = False) -> Child:
-        """Start it and go on."""
+    def start(
+        self,
+        *arguments: str,
+        user: str = "dev",
+        words: str = "",
+        keyboard: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start it and go on, with `env` beside the usual environment."""
         return Child(
             self.command(*arguments, user=user, words=words),
-            env=environment(self.folder),
+            env=environment(self.folder) | dict(env or {}),
             cwd=self.folder,
             keyboard=keyboard,
         )
@@ -76,9 +84,10 @@ def environment(folder: Path) -> dict[str, str]:
     return kept
 
 
-def make_key(path: Path, kind: str = "ed25519", comment: str = "") -> Path:
+def make_key(path: Path, kind: str = "ed25519", comment: str = "", passphrase: str = "") -> Path:
     """A new key pair; the public half lies beside it as `.pub`."""
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", comment, "-f", str(path)], check=True, timeout=30)
+    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", comment, "-f", str(path)]
+    subprocess.run(command, check=True, timeout=30)
     return path
 
 

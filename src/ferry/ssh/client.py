@@ -54,9 +54,10 @@ class Client:
         # set once
         self.id = SessionId(random_token())
         self.connection = connection
-        self.services = services
         self._remember = remember
         self.began = services.clock.now()
+        # by the front, and again at each reload: what is judged is judged by the configuration that is in force then
+        self.services = services
         # by the transport
         self.peer = Endpoint("", 0)
         # by the login, in this order

@@ -31,7 +31,7 @@ from .tunnel import SshTunnel
 
 
 class SshFront:
-    """All SSH connections of one worker. `services` may be replaced on reload: new connections get the new one."""
+    """All SSH connections of one worker. `services` may be replaced on reload, for connections that are there too."""
 
     def __init__(
         self,
@@ -61,8 +61,12 @@ class SshFront:
         return self._services
 
     def use(self, services: Services) -> None:
-        """From now on new connections get these."""
+        """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
         self._services = services
+        for connection in self.admission.in_progress:
+            connection.client.services = services
+        for client in self:
+            client.services = services
 
     # --- connections
 

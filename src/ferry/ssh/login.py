@@ -120,12 +120,10 @@ class Login(asyncssh.SSHServer):
 
 
 async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
-    """A key has signed: find out whose it is. False when that cannot be told now."""
+    """A key has signed: find out whose it is. False when that cannot be told now, or the key may not log in any more."""
     services = client.services
     fingerprint = fingerprint_of(key_data)
-    known, name = services.access.key_name(fingerprint)
-    if not known:  # taken out of the file between the question and the signature
-        return False
+    _, name = services.access.key_name(fingerprint)
     algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
     try:
         identity = await services.people.identity_for_key(fingerprint, algorithm, name, now=services.clock.now())
@@ -137,7 +135,8 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
         client.end_reason = error.public
         client.connection.end(f"{error.public}; retry-after=30")
         return False
-    return True
+    # the database was waited for, and by now the access rules may be others
+    return client.services.access.key_name(fingerprint) == (True, name)
 
 
 async def _own_address(client: Client) -> str | None:

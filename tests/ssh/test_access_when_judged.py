@@ -1,0 +1,167 @@
+"""Access is what is in force when a key is judged: at the question, at the signature, and when the database has answered.
+
+Stock ssh is asked for a passphrase after the gateway has said that a key would do; in that moment the access changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from child_process import Child
+from gateway_process import Gateway
+from passphrase import PASSPHRASE, Asked
+from raw_client import raw_client
+from ssh_command import make_key
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Path:
+    """A key with a passphrase."""
+    return make_key(tmp_path / "locked", passphrase=PASSPHRASE)
+
+
+@contextmanager
+def asked_about(gateway: Gateway, folder: Path, key: Path, *options: str) -> Iterator[tuple[Asked, Child]]:
+    """An ssh whose key would do, and who has not signed yet."""
+    options = ("-o", "NumberOfPasswordPrompts=1", *options)
+    with (
+        Asked(folder) as person,
+        gateway.ssh(folder, key).start(*options, words="whoami", env=person.environment) as ssh,
+    ):
+        person.wait()
+        yield person, ssh
+
+
+def reload(gateway: Gateway) -> None:
+    seen = gateway.log_lines
+    gateway.write_config()
+    gateway.running.signal(signal.SIGHUP)
+    gateway.event('"config.reloaded"', after=seen)
+
+
+def only(gateway: Gateway, key: Path) -> None:
+    """From now on `key` alone may log in."""
+    gateway.settings["access"] = {"mode": "keys", "keys": [key.with_suffix(".pub")]}
+    reload(gateway)
+
+
+def is_let_in(ssh: Child) -> bool:
+    return (ssh.exit_code(), "key SHA256" in ssh.out.text) == (0, True)
+
+
+def is_refused(ssh: Child) -> bool:
+    return ssh.exit_code() == 255 and "Permission denied" in ssh.err.text and not ssh.out.text
+
+
+@pytest.mark.parametrize("access", [None, "keys"])
+def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_signature(
+    start_gateway: Callable[..., Gateway],
+    new_key: Callable[[], Path],
+    locked: Path,
+    tmp_path: Path,
+    access: str | None,
+) -> None:
+    """The connection is older than the reload."""
+    gateway = start_gateway(**({"access": {"mode": access, "keys": [locked.with_suffix(".pub")]}} if access else {}))
+    with asked_about(gateway, tmp_path, locked) as (person, ssh):
+        only(gateway, new_key())
+        person.types(PASSPHRASE)
+        assert is_refused(ssh)
+
+
+def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_question(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+) -> None:
+    """The second key is asked about after the reload, on a connection that is older."""
+    second = new_key()
+    keys = [locked.with_suffix(".pub"), second.with_suffix(".pub")]
+    gateway = start_gateway(access={"mode": "keys", "keys": keys})
+    with asked_about(gateway, tmp_path, locked, "-i", str(second)) as (person, ssh):
+        only(gateway, locked)
+        person.types("not it")
+        assert is_refused(ssh)
+
+
+def test_a_key_that_a_reload_brings_logs_in_on_an_older_connection(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+) -> None:
+    second = new_key()
+    gateway = start_gateway(access={"mode": "keys", "keys": [locked.with_suffix(".pub")]})
+    with asked_about(gateway, tmp_path, locked, "-i", str(second)) as (person, ssh):
+        only(gateway, second)
+        person.types("not it")
+        assert is_let_in(ssh)
+
+
+def test_nobody_comes_in_keyless_once_a_reload_asks_for_keys(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+) -> None:
+    """Where anyone may log in, ssh tries keyboard-interactive when its keys have failed."""
+    gateway = start_gateway()
+    with asked_about(gateway, tmp_path, locked) as (person, ssh):
+        only(gateway, new_key())
+        person.types("not it")
+        assert is_refused(ssh)
+
+
+def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_in(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+) -> None:
+    known = tmp_path / "known"
+    shutil.copy(locked.with_suffix(".pub"), known)
+    gateway = start_gateway(access={"mode": "keys", "keys": [known]})
+    with asked_about(gateway, tmp_path, locked) as (person, ssh):
+        seen = gateway.log_lines
+        known.write_bytes(new_key().with_suffix(".pub").read_bytes())
+        gateway.event('"keys.loaded"', after=seen)
+        person.types(PASSPHRASE)
+        assert is_refused(ssh)
+
+
+def test_a_key_that_stays_in_the_file_logs_in_after_the_passphrase(
+    start_gateway: Callable[..., Gateway], locked: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway(access={"mode": "keys", "keys": [locked.with_suffix(".pub")]})
+    with asked_about(gateway, tmp_path, locked) as (person, ssh):
+        person.types(PASSPHRASE)
+        assert is_let_in(ssh)
+
+
+def test_a_key_that_leaves_the_file_while_the_database_is_busy_does_not_log_in(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """The signature was good; who has the key is asked of a database that somebody else is writing to (a backup)."""
+    key, known = new_key(), tmp_path / "known"
+    shutil.copy(key.with_suffix(".pub"), known)
+    gateway = start_gateway(access={"mode": "keys", "keys": [known]})
+    with closing(sqlite3.connect(gateway.state / "ferry.db", isolation_level=None)) as backup:
+        backup.execute("BEGIN IMMEDIATE")
+        with gateway.ssh(tmp_path, key).start("-v", words="whoami") as ssh:
+            ssh.error_line("Server accepts key")
+            seen = gateway.log_lines
+            known.write_bytes(new_key().with_suffix(".pub").read_bytes())
+            gateway.event('"keys.loaded"', after=seen)
+            backup.execute("ROLLBACK")
+            assert is_refused(ssh)
+
+
+async def test_a_forward_is_judged_by_the_configuration_that_is_in_force_when_it_is_asked_for(
+    start_gateway: Callable[..., Gateway], key: Path
+) -> None:
+    gateway = start_gateway()
+    async with raw_client(gateway, key) as client:
+        assert await client.forward(b"before", 80)
+        gateway.settings["limits"] = {"forwards_per_connection": 1}
+        await asyncio.to_thread(reload, gateway)
+        assert not await client.forward(b"after", 80)
+        assert await client.lives()
+        assert await client.cancel(b"before", 80)
+        assert await client.forward(b"after", 80)
