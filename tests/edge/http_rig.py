@@ -14,7 +14,7 @@ from typing import Any
 from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import SystemClock
 from ferry.edge.http.edge import HttpEdge
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.state import Bounds, Known
 from ferry.registry.routes import Routes
 
 HOST = "a.localhost"
@@ -77,6 +77,7 @@ async def running_edge(
     bounds: Bounds | None = None,
     tls: ssl.SSLContext | None = None,
     tls_upstream: bool = False,
+    known: Known | None = None,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
     """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
@@ -86,7 +87,7 @@ async def running_edge(
         routes.add(each)
     reports: list[tuple[str, dict[str, object]]] = []
 
-    async def known(name: str) -> bool:
+    async def is_reserved(name: str) -> bool:
         return name == "reserved.localhost"
 
     def report(event: str, /, **fields: object) -> None:
@@ -97,7 +98,7 @@ async def running_edge(
         domain="localhost",
         clock=SystemClock(),
         report=report,
-        known=known,
+        known=known or is_reserved,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
     )
     edge.start()

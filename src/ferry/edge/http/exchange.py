@@ -279,7 +279,9 @@ class Exchange(HeadReader):
             and not self.edge.draining
         )
         self.transport.write(pages.answer(status, reason, request, close=not goes_on))
-        if goes_on:
+        if self.transport.is_closing():  # the write has found that the visitor is gone: what it pipelined is nobody's
+            self.shut()
+        elif goes_on:
             self._next(self.edge.clock.monotonic())
         else:
             self.linger()

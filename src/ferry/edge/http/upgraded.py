@@ -33,6 +33,7 @@ class Upgraded(Exchange):
         assert upstream is not None
         if upstream.ended:
             self._leave_raw()
+            self.shut()  # with a deadline for what it has not read yet
             return False
         upstream.write_eof()
         return not self.secure

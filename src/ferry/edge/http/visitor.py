@@ -161,11 +161,13 @@ class Visitor(Upgraded):
             self.refuse(421, pages.WRONG_CERTIFICATE)
             return
         tunnel = edge.routes.by_host.get(host)
-        if tunnel is None:
+        if tunnel is not None:
+            self._dispatch(tunnel, request)
+        elif host == edge.domain:
+            self.refuse(404, pages.IS_GATEWAY)
+        else:
             self.phase = _LOOKUP
             spawn("edge.explain-miss", self._explain_miss(host))
-        else:
-            self._dispatch(tunnel, request)
 
     def _certificate_serves(self, host: str) -> bool:
         if self._sni is not None and self._certificate_for is not None:
@@ -176,25 +178,20 @@ class Visitor(Upgraded):
         return True
 
     async def _explain_miss(self, host: str) -> None:
-        if host == self.edge.domain:
-            self.refuse(404, pages.IS_GATEWAY)
-            return
+        """The one callback here that is late by nature: the visitor may have left, so its phase is asked first."""
+        known = True  # "try again" is never wrong, whatever fails
         try:
             known = await self.edge.known(host)
         except StoreUnavailable:
-            known = True  # "try again" is never wrong
-        if self.phase is not _LOOKUP:
-            return
-        if known:
-            self.refuse(503, pages.NOT_CONNECTED)
-        else:
-            self.refuse(404, pages.NO_TUNNEL)
+            pass  # the store has reported it
+        finally:
+            if self.phase is _LOOKUP:
+                self.refuse(*((503, pages.NOT_CONNECTED) if known else (404, pages.NO_TUNNEL)))
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
         pool = Pool.of(tunnel, self.edge)
         if not self._count_in(pool):
-            self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
-            self.refuse(503, pages.BUSY)
+            self._refuse_for(tunnel, 503, pages.BUSY)
             return
         if request is self._wire_of:
             data = self._wire
@@ -207,8 +204,11 @@ class Visitor(Upgraded):
             self.phase = _BODY
             self._body = Body(request.length)
             self._body_pace = None
-            if self.buffer:
-                data += self._take_body(self.buffer)
+            try:
+                data += self._take_body(self.buffer) if self.buffer else b""
+            except RemoteProtocolError as error:
+                self._refuse_for(tunnel, error.status, str(error))
+                return
             self.resume(READ_AHEAD)
         else:
             self._sent_whole()
@@ -221,6 +221,11 @@ class Visitor(Upgraded):
             self.pause(STREAM_FULL)
         if self.choked:
             upstream.hold()
+
+    def _refuse_for(self, tunnel: Tunnel, status: int, reason: str) -> None:
+        """Before there is a stream: the place, if it has one, is given back, and the owner is told."""
+        self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
+        self.refuse(status, reason)
 
     def _forwarding_fields(self, authority: bytes) -> bytes:
         if authority != self._forwarding_for:

@@ -1,0 +1,83 @@
+"""Visitors who are gone by the time something comes back for them: nothing is written for nobody, and no place is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+import pytest
+
+from edge.http_rig import GET, Rig, answering, reset, running_edge, service
+from ferry.edge.http.state import Bounds
+
+BOTH_LOOPS = True
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BARE = GET.replace(b"a.localhost", b"localhost")
+MISSES = BARE + GET.replace(b"a.", b"nobody.") + GET.replace(b"a.", b"reserved.")
+
+
+async def nobody_is_left(rig: Rig) -> None:
+    async with asyncio.timeout(10):
+        while rig.edge.visitors:
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("asked", [BARE * 200, MISSES * 50], ids=["the bare domain", "names without a tunnel"])
+async def test_who_pipelines_and_resets_writes_no_error(asked: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with running_edge(1) as rig:
+        for turn in range(20):
+            _, writer = await rig.connect()
+            writer.write(asked)
+            for _ in range(turn % 5):  # each time a little later
+                await asyncio.sleep(0)
+            reset(writer)
+        await nobody_is_left(rig)
+        answer = await rig.talk(BARE, eof=True)  # behind whatever those have left to do
+        assert answer.startswith(b"HTTP/1.1 404 ")
+    assert not caplog.records
+
+
+async def test_who_leaves_while_its_name_is_looked_up_gets_no_answer_and_writes_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_host: str) -> bool:
+        asked.set()
+        await go.wait()
+        return False
+
+    async with running_edge(1, known=slow) as rig:
+        _, writer = await rig.connect()
+        writer.write(GET.replace(b"a.", b"nobody."))
+        await asked.wait()
+        reset(writer)
+        await nobody_is_left(rig)
+        go.set()
+        assert (await rig.talk(BARE, eof=True)).startswith(b"HTTP/1.1 404 ")
+        assert [fields["status"] for _, fields in rig.reports] == [404]
+    assert not caplog.records
+
+
+async def test_a_look_up_that_fails_is_answered_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_host: str) -> bool:
+        raise ZeroDivisionError
+
+    async with running_edge(1, known=broken) as rig:
+        answer = await rig.talk(GET.replace(b"a.", b"nobody."), eof=True)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+    assert [record.name for record in caplog.records] == ["ferry.tasks"]
+
+
+@pytest.mark.parametrize("coding", [b"zz\r\n", b"5\r\nhelloX"], ids=["size", "end of a chunk"])
+async def test_a_broken_chunk_in_the_packet_of_its_head_takes_no_place_for_ever(coding: bytes) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + coding
+    bounds = Bounds(visitors_per_tunnel=2, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(answering(OK)) as port, running_edge(port, bounds=bounds) as rig:
+        for _ in range(3):
+            assert (await rig.talk(post, eof=True)).startswith(b"HTTP/1.1 400 ")
+        assert re.findall(rb"HTTP/1\.1 (\d+)", await rig.talk(GET, eof=True)) == [b"200"]
+        assert [visit.status for visit in rig.tunnel.visits] == [400, 400, 400, 200]
+        assert all(visit.note for visit in rig.tunnel.visits[:3])
