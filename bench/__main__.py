@@ -59,11 +59,11 @@ def main() -> int:
 def _measure_all(folder: Path, options: Options, systems: list[System], results: Results) -> None:
     keys = Keys.make(folder / "keys", KEYS)
     with serving(folder, next(free_ports()), bulk_bytes=options.effort.bulk_bytes) as origin:
-        setting = Setting(folder, keys, origin, options.effort)
+        setting = Setting(folder, keys, origin, options.effort, results.details)
         for number in range(1, options.rounds + 1):
             for row in options.rows:
                 for system in systems:
-                    if row.concerns(system):
+                    if row.concerns(system) and not (row.once and number > 1):
                         label = f"round {number}/{options.rounds}  {row.name}  {system.name}"
                         results.add(row, system.name, _measure(setting, row, system, label, results))
 
@@ -105,6 +105,7 @@ def _write(options: Options, facts: dict[str, str], results: Results, text: str)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(path.name + ".md").write_text(text)
     found = {"facts": facts, "rounds": results.rounds, "faults": results.faults, "samples": results.samples}
+    found["details"] = results.details
     path.with_name(path.name + ".json").write_text(json.dumps(found, indent=1) + "\n")
     _say(f"written to {path}.md and .json")
     if options.out is None:

@@ -9,14 +9,11 @@ import select
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self
 
 from .farm import Spec
-from .processes import BenchError
+from .processes import HOME, BenchError
 from .systems import Place, System
-
-HOME = Path(__file__).resolve().parent.parent
 
 
 class Farmhand:

@@ -45,7 +45,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--rounds", type=int, help=f"how often everything is measured (default {ROUNDS}; 1 with --quick)"
     )
-    parser.add_argument("--only", metavar="ROW,…", help=f"measure these alone: {', '.join(rows)}")
+    parser.add_argument(
+        "--only", metavar="ROW,…", help=f"measure these alone (slow: all that begin with slow-): {', '.join(rows)}"
+    )
     parser.add_argument("--systems", metavar="NAME,…", help=f"these alone: {', '.join(systems)}")
     parser.add_argument("--out", type=Path, help="write the results to OUT.md and OUT.json")
     given = parser.parse_args(arguments)
@@ -54,18 +56,25 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
     def chosen(what: str, text: str | None, known: Sequence[str]) -> list[str]:
         words = [word for word in (text or "").split(",") if word] or list(known)
-        if unknown := [word for word in words if word not in known]:
+        if unknown := [word for word in words if not any(_names(word, name) for name in known)]:
             parser.error(f"--{what}: there is no {unknown[0]!r}; there are {', '.join(known)}")
-        return [word for word in known if word in words]
+        return [name for name in known if any(_names(word, name) for word in words)]
+
+    asked = chosen("only", given.only, list(rows))
 
     return Options(
-        rows=tuple(rows[name] for name in chosen("only", given.only, list(rows))),
+        rows=tuple(rows[name] for name in asked if rows[name].quick or not given.quick or given.only),
         systems=tuple(systems[name] for name in chosen("systems", given.systems, list(systems))),
         rounds=given.rounds or (1 if given.quick else ROUNDS),
         effort=QUICK if given.quick else Effort(),
         quick=given.quick,
         out=given.out,
     )
+
+
+def _names(word: str, name: str) -> bool:
+    """Whether `word` means `name`: itself, or `slow` for all whose names begin with `slow-`."""
+    return name == word or name.startswith(f"{word}-")
 
 
 def _word(system: System) -> str:

@@ -1,14 +1,15 @@
-"""The service behind every tunnel: nginx with one worker, a 13-byte answer, a large file, and uploads."""
+"""The service behind every tunnel: nginx with one worker, a 13-byte answer, a large file, uploads, and silence."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import Program, listens, wait_until
+from .processes import HOME, Program, listens, wait_until
 
 ANSWER = b"hello, world\n"
 
@@ -34,6 +35,13 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         root {folder}/www;
         location = / {{ default_type text/plain; return 200 "hello, world\\n"; }}
+        location /silent/ {{
+            proxy_pass http://unix:{folder}/silent.sock:;
+            proxy_http_version 1.1;
+            proxy_read_timeout 600s;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+        }}
         location /uploads/ {{ dav_methods PUT DELETE; create_full_put_path on; }}
     }}
 }}
@@ -42,7 +50,8 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A running origin. `/` answers ANSWER, `/bulk` is `bulk` (a file of zeros), `PUT /uploads/NAME` takes a body."""
+    """A running origin. `/` answers ANSWER, `/bulk` is `bulk` (a file of zeros), `PUT /uploads/NAME` takes a body, and
+    `/silent/…` goes to `bench.silent`."""
 
     port: int
     bulk: Path
@@ -64,6 +73,11 @@ def serving(folder: Path, port: int, *, bulk_bytes: int) -> Iterator[Origin]:
     config = folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(_CONFIG.format(folder=folder, port=port, user=user))
-    with Program(["nginx", "-c", config, "-e", folder / "nginx-error.log"], folder) as nginx:
+    silent: list[str | Path] = [sys.executable, "-m", "bench.silent", folder / "silent.sock"]
+    with (
+        Program(silent, HOME, log_folder=folder) as quiet,
+        Program(["nginx", "-c", config, "-e", folder / "nginx-error.log"], folder) as nginx,
+    ):
         wait_until(lambda: nginx.runs() and listens(port), "nginx")
+        wait_until(lambda: quiet.runs() and (folder / "silent.sock").exists(), "the silent service")
         yield origin

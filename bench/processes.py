@@ -10,10 +10,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 READY_SECONDS = 20.0  # for any program to do what it was started for
+HOME = Path(__file__).resolve().parent.parent  # where `python -m bench.…` runs
 END_SECONDS = 3.0  # after SIGTERM; then SIGKILL
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PORTS = range(12_000, 30_000)  # below what the kernel gives to outgoing connections
@@ -62,6 +64,16 @@ class Program:
         if (code := self.process.poll()) is not None:
             raise BenchError(f"{Path(self.command[0]).name} ended with {code}: {self.output}")
         return True
+
+    def finish(self, seconds: float) -> None:
+        """SIGTERM to a program that ends well by it. Raises BenchError where it does not, within `seconds`."""
+        self._signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.command[:3]} did not end within {seconds:.0f} s") from None
+        if code != 0:
+            raise BenchError(f"{self.command[:3]} ended with {code}: {self.output}")
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
@@ -171,13 +183,31 @@ def cpu_seconds(root: int) -> float:
     return total / _TICKS
 
 
-def pss_bytes(root: int) -> int:
-    """Memory of the process and its children, with shared pages divided among those that share them."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process and its children take, in bytes."""
+
+    pss: int
+    """Pages shared with others are divided among those that share them."""
+    rss: int
+    """Pages shared with others count whole."""
+
+
+def memory(root: int) -> Memory:
+    """From /proc/PID/smaps_rollup of the process and of everything it has started."""
+    found = {"Pss": 0, "Rss": 0}
     for pid in tree(root):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        total += next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-    return total * 1024
+        for line in rollup.splitlines():
+            name, _, value = line.partition(":")
+            if name in found:
+                found[name] += int(value.split()[0]) * 1024
+    return Memory(found["Pss"], found["Rss"])
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors the process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

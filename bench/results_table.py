@@ -1,4 +1,4 @@
-"""Medians over the rounds, as tables."""
+"""Medians over the rounds (of errors and the like: the worst), as tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .rows import ROWS, Figure, Row
+from . import siege
+from .rows import ROWS, Figure, Row, slow
+from .slow import REOPENS_PER_SECOND
 
 Sample = dict[str, float]
 
@@ -18,6 +20,8 @@ class Results:
     rounds: int = 0
     samples: dict[str, dict[str, list[Sample | None]]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    details: dict[str, object] = field(default_factory=dict)
+    """What rows say beside their figures."""
 
     def add(self, row: Row, system: str, sample: Sample | None) -> None:
         self.samples.setdefault(row.name, {}).setdefault(system, []).append(sample)
@@ -27,19 +31,39 @@ class Results:
         found = self.samples.get(row, {}).get(system, [])
         return [sample.get(key) if sample else None for sample in found]
 
-    def median(self, row: str, system: str, key: str) -> float | None:
-        known = [value for value in self.values(row, system, key) if value is not None]
-        return statistics.median(known) if known else None
+    def shown(self, row: str, system: str, figure: Figure) -> float | None:
+        """The median over the rounds, or their worst where that is what the figure shows."""
+        known = [value for value in self.values(row, system, figure.key) if value is not None]
+        if not known:
+            return None
+        return max(known) if figure.worst else statistics.median(known)
+
+    def failed(self, row: str, system: str) -> bool:
+        """Whether a round could not be measured."""
+        return any(sample is None for sample in self.samples.get(row, {}).get(system, []))
 
 
+_FROM = (
+    f"{slow.CONNECTIONS:,} slow visitors who come back whenever they are closed, {REOPENS_PER_SECOND} a second at most: "
+    f"{siege.RATE:,} other requests/s, from the attack's first connection to its last, once"
+)
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("HTTP, requests", ("kept", "differing", "new")),
     ("HTTP, time and volume", ("steady", "bulk")),
     ("Tunnels", ("idle", "start", "storm", "comeback")),
     ("A plain TCP port (aes128-gcm), requests", ("tcp-kept", "tcp-new")),
     ("A plain TCP port (aes128-gcm), time and volume", ("tcp-steady", "tcp-bulk")),
-    ("Under attack", ("slow", "beside", "dheat", "flood")),
+    ("Under attack", ("beside", "dheat", "flood")),
 )
+ATTACKS: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
+    ("Beside slow visitors", f"{_FROM}. `limits.exempt` is without loopback", slow.STRANGERS),
+    (
+        "Beside slow visitors behind the same proxy",
+        f"{_FROM}. Attackers and all others come from one address that is in `limits.exempt`, as a proxy that carries everybody",
+        slow.EXEMPT_ROWS,
+    ),
+)
+"""Title, what its rows have in common, and rows that have the same figures: one line each."""
 
 
 def tables(results: Results) -> str:
@@ -51,7 +75,20 @@ def tables(results: Results) -> str:
         if measured:
             notes = "\n".join(f"* {row.name}: {row.title}" for row in measured)
             parts.append(f"## {title}\n\n{notes}\n\n{_table(results, measured)}")
+    for title, common, lines in ATTACKS:
+        if measured := [row for row in lines if results.samples.get(row.name)]:
+            parts.append(f"## {title}\n\n{common}.\n\n{_line_table(results, measured)}")
     return "\n\n".join(parts)
+
+
+def _line_table(results: Results, rows: Sequence[Row]) -> str:
+    head = ["attack", *(figure.title for figure in rows[0].figures)]
+    lines = [
+        [row.title, *(_cell(results, row, system, figure) for figure in row.figures)]
+        for row in rows
+        for system in results.samples[row.name]
+    ]
+    return markdown(head, lines)
 
 
 def _table(results: Results, rows: Sequence[Row]) -> str:
@@ -67,10 +104,9 @@ def _table(results: Results, rows: Sequence[Row]) -> str:
 def _cell(results: Results, row: Row, system: str, figure: Figure) -> str:
     if system not in results.samples[row.name]:
         return ""
-    value = results.median(row.name, system, figure.key)
+    value = results.shown(row.name, system, figure)
     if value is None:
-        failed = any(sample is None for sample in results.samples[row.name][system])
-        return "failed" if failed else ""
+        return "failed" if results.failed(row.name, system) else ""
     return f"{value:,.{figure.digits}f}"
 
 

@@ -30,6 +30,9 @@ class Effort:
     starts: int = 7
     storm_clients: int = 150
     comeback_clients: int = 1000
+    attack_seconds: float = 20.0
+    attack_warm_seconds: float = 4.0
+    attack_calm_seconds: float = 4.0
 
 
 QUICK = Effort(
@@ -42,6 +45,9 @@ QUICK = Effort(
     starts=3,
     storm_clients=30,
     comeback_clients=150,
+    attack_seconds=6.0,
+    attack_warm_seconds=2.0,
+    attack_calm_seconds=2.0,
 )
 
 
@@ -53,6 +59,7 @@ class Site:
     host: str
     gateway: Program | None
     """None without a tunnel."""
+    place: Place | None = None
 
     @property
     def url(self) -> str:
@@ -71,11 +78,19 @@ class Setting:
     keys: Keys
     origin: Origin
     effort: Effort
+    details: dict[str, object] = field(default_factory=dict)
+    """What a row wants in the JSON beside its figures, by the row's name."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def place(self) -> Place:
         """A new place for a system."""
         return Place.make(self.folder / f"place{next(self._numbers)}", self.keys, self.origin.port)
+
+    def new_folder(self, name: str) -> Path:
+        """A folder that nothing else has."""
+        path = self.folder / f"{name}{next(self._numbers)}"
+        path.mkdir()
+        return path
 
     @contextmanager
     def site(self, system: System, name: str = "foo") -> Iterator[Site]:
@@ -88,7 +103,7 @@ class Setting:
         with system.started(place) as gateway, Program(system.client(place, name), place.folder) as client:
             port = system.visited_at(place)
             wait_until(lambda: client.runs() and answers(port, host), f"a tunnel through {system.name}", every=0.05)
-            yield Site(port, host, gateway)
+            yield Site(port, host, gateway, place)
             gateway.runs()
             client.runs()
 

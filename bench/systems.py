@@ -1,7 +1,8 @@
 """What is compared: how each system is started, and how a client makes a tunnel to it.
 
-The rivals are started as their own documentation says for a gateway on one machine, with their logs off, as Ferry's
-are (`log.level = "warning"`). Their programs are looked for in the folder that FERRY_BENCH_PEERS names.
+The rivals are started as their own documentation says for a gateway on one machine, with their logs off. Ferry runs as
+shipped, with a line for each visit in a file; beside it runs one whose log is as quiet as theirs. Their programs are
+looked for in the folder that FERRY_BENCH_PEERS names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from .keys import Keys
 from .machine import commit, first_line
-from .processes import BenchError, Program, free_ports, listens, wait_until
+from .processes import BenchError, Program, free_ports, listens, run, wait_until
 
 DOMAIN = "gw.test"
 TCP_CIPHER = "aes128-gcm@openssh.com"
@@ -33,6 +34,7 @@ class Place:
     http_port: int
     spare_port: int
     tcp_port: int
+    admin_port: int
     keys: Keys
     origin_port: int
 
@@ -40,7 +42,7 @@ class Place:
     def make(cls, folder: Path, keys: Keys, origin_port: int) -> Place:
         ports = free_ports()
         folder.mkdir()
-        return cls(folder, next(ports), next(ports), next(ports), next(ports), keys, origin_port)
+        return cls(folder, next(ports), next(ports), next(ports), next(ports), next(ports), keys, origin_port)
 
 
 class System(abc.ABC):
@@ -104,11 +106,33 @@ class Ferry(System):
             f'[ssh]\nlisten = "127.0.0.1:{place.ssh_port}"\n'
             f'[http]\nlisten = "127.0.0.1:{place.http_port}"\n'
             f'[https]\nlisten = "127.0.0.1:{place.spare_port}"\n'
-            f'[admin]\nlisten = "127.0.0.1:{next(free_ports())}"\n'
+            f'[admin]\nlisten = "127.0.0.1:{place.admin_port}"\n'
             f'[tcp]\nranges = [{{ first = {place.tcp_port}, last = {place.tcp_port}, listen = "loopback" }}]\n'
-            'allocate_from = 0\n[log]\nlevel = "warning"\n'
+            "allocate_from = 0\n"
         )
         return [self.program, "serve", "--config", config]
+
+    def ask(self, place: Place) -> None:
+        """What operators ask a running gateway: one scrape of `/metrics`, and `ferry status`."""
+        metrics = f"http://127.0.0.1:{place.admin_port}/metrics"
+        run(["curl", "-sS", "--fail", "-o", "/dev/null", metrics], place.folder, seconds=30)
+        run([self.program, "status", "--config", place.folder / "ferry.toml"], place.folder, seconds=30)
+
+
+class Unexempt(Ferry):
+    """Loopback is no exception: every address of 127.0.0.0/8 is somebody."""
+
+    def environment(self, place: Place) -> dict[str, str]:
+        return super().environment(place) | {"FERRY_LIMITS__EXEMPT": "192.0.2.0/24"}
+
+
+class FerryQuiet(Ferry):
+    """With the log as quiet as the others', to see what the log costs."""
+
+    name = "Ferry, quiet log"
+
+    def environment(self, place: Place) -> dict[str, str]:
+        return super().environment(place) | {"FERRY_LOG__LEVEL": "warning"}
 
 
 class FerryPort(Ferry):
@@ -286,4 +310,4 @@ def ssh(place: Place, arguments: list[str], key: int = 0) -> list[str | Path]:
 
 def all_systems() -> list[System]:
     """In the order in which each round runs them."""
-    return [Direct(), Ferry(), Sandhole(), Sish(), Frp(), FerryPort(), Sshd()]
+    return [Direct(), Ferry(), FerryQuiet(), Sandhole(), Sish(), Frp(), FerryPort(), Sshd()]

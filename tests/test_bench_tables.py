@@ -1,12 +1,17 @@
-"""The tables that the bench prints: every measure once, and no two columns of a table alike."""
+"""The tables that the bench prints: every measure once, no two columns alike, and nothing that is missed looks held."""
 
 from __future__ import annotations
 
+import math
+
+import pytest
 from bench.__main__ import _report
+from bench.openloop import ERROR
 from bench.options import parse
-from bench.results_table import GROUPS, Results, tables
+from bench.results_table import ATTACKS, GROUPS, Results, tables
 from bench.rows import ROWS
-from bench.targets import TARGETS
+from bench.siege import per_second
+from bench.targets import TARGETS, target_table
 
 FACTS = {"date": "2026-11-21 05:30 UTC"}
 
@@ -20,8 +25,84 @@ def measured(*names: str) -> Results:
     return results
 
 
+def of_rounds(row_name: str, *rounds: dict[str, float] | None) -> Results:
+    """That measure alone, in which every figure is 1 that a round does not say."""
+    results = Results(rounds=len(rounds))
+    row = next(row for row in ROWS if row.name == row_name)
+    for each in rounds:
+        sample = None if each is None else {figure.key: 1.0 for figure in row.figures} | each
+        results.add(row, "Ferry", sample)
+    return results
+
+
+def verdicts(results: Results, text: str) -> list[str]:
+    """The last cell of every line of the targets' table that begins with `text`."""
+    lines = [line.strip("|").split("|") for line in target_table(results).splitlines()]
+    return [line[-1].strip() for line in lines if line[0].strip() == text]
+
+
 def test_every_measure_is_in_one_table() -> None:
-    assert sorted(name for _, names in GROUPS for name in names) == sorted(row.name for row in ROWS)
+    in_groups = [name for _, names in GROUPS for name in names]
+    in_attacks = [row.name for _, _, rows in ATTACKS for row in rows]
+    assert sorted(in_groups + in_attacks) == sorted(row.name for row in ROWS)
+
+
+def test_the_lines_of_attacks_have_the_columns_that_their_table_names() -> None:
+    for title, _, rows in ATTACKS:
+        assert {row.figures for row in rows} == {rows[0].figures}
+        assert len({row.title for row in rows}) == len(rows)
+        head = tables(measured(*(row.name for row in rows))).split(f"## {title}\n")[1].splitlines()[3]
+        titles = [cell.strip() for cell in head.strip("|").split("|")]
+        assert len(titles) == len(set(titles)) == 1 + len(rows[0].figures)
+
+
+@pytest.mark.parametrize("errors", [1.0, math.nan])
+def test_one_bad_round_of_three_is_missed_and_shown(errors: float) -> None:
+    results = of_rounds("kept", {"errors": 0.0}, {"errors": errors}, {"errors": 0.0})
+    assert verdicts(results, "keep-alive, errors %") == ["MISSED"]
+    assert verdicts(of_rounds("kept", *3 * [{"errors": 0.0}]), "keep-alive, errors %") == ["held"]
+    if errors == 1.0:
+        assert " 1.0 |" in tables(results)
+
+
+def test_an_attack_that_could_not_be_measured_is_a_missed_target() -> None:
+    assert verdicts(of_rounds("slow-bodies-2", None), "slow-bodies-2: errors") == ["MISSED (not measured)"]
+    assert verdicts(of_rounds("dheat", {}, None), "slowest log-in under DHEat, ms") == ["MISSED (not measured)"]
+
+
+def test_every_attack_has_a_target_for_errors_and_for_memory() -> None:
+    for row in ROWS:
+        if row.name.startswith("slow-"):
+            keys = {target.key for target in TARGETS if target.row == row.name}
+            assert keys & {"errors", "percent"}
+            assert "grown" in keys
+
+
+def test_p99_under_attack_may_be_what_calm_allows() -> None:
+    held, missed = {"p99": 30.0, "allowed": 30.0}, {"p99": 30.1, "allowed": 30.0}
+    assert verdicts(of_rounds("slow-heads-1", held), "slow-heads-1: p99") == ["held"]
+    assert verdicts(of_rounds("slow-heads-1", missed), "slow-heads-1: p99") == ["MISSED"]
+    assert verdicts(of_rounds("slow-heads-1", {"p99": math.nan}), "slow-heads-1: p99") == ["MISSED"]
+
+
+def test_attacks_are_asked_for_by_one_word_and_a_quick_run_has_some_of_them() -> None:
+    def names(*words: str) -> list[str]:
+        return [row.name for row in parse(list(words)).rows if row.name.startswith("slow-")]
+
+    assert names("--only", "slow") == names() == [row.name for row in ROWS if row.name.startswith("slow-")]
+    assert names("--only", "slow", "--quick") == names()
+    assert names("--only", "slow-heads-1") == ["slow-heads-1"]
+    assert set(names("--quick")) < set(names())
+    assert names("--quick")
+
+
+def test_what_each_second_of_an_attack_was_like_is_told() -> None:
+    log = [(10.0, 0.001), (10.9, 0.003), (11.2, ERROR), (12.0, ERROR)]
+    assert per_second([*log, (12.5, 0.002)], 10.0) == [
+        {"second": 0, "requests": 2, "errors": 0, "p99": 3.0},
+        {"second": 1, "requests": 1, "errors": 1, "p99": None},
+        {"second": 2, "requests": 2, "errors": 1, "p99": 2.0},
+    ]
 
 
 def test_the_columns_of_a_table_have_different_titles() -> None:

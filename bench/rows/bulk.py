@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.processes import BenchError, pss_bytes, run
+from bench.processes import BenchError, Program, memory, run
 from bench.setting import Setting, Site
-from bench.systems import System
+from bench.systems import Ferry, System
 
 from .row import Figure, Row, by_name, by_port
 
@@ -18,6 +18,9 @@ _FIGURES = (
     Figure("up", "up MB/s", more_is_better=True),
     Figure("up_cpu", "up: CPU s/GB", 2),
     Figure("pss", "PSS after, MB"),
+    Figure("rss", "RSS after, MB"),
+    Figure("pss_asked", "PSS after /metrics and status, MB"),
+    Figure("rss_asked", "RSS after /metrics and status, MB"),
 )
 
 
@@ -30,10 +33,18 @@ def _measure(setting: Setting, system: System) -> dict[str, float]:
         found["up"], found["up_cpu"] = _transfer(setting, site, [*upload, f"{site.url}uploads/one"], size)
         setting.origin.forget_uploads()
         if site.gateway:
-            found["pss"] = pss_bytes(site.gateway.pid) / 1e6
+            found |= _memory(site.gateway, "")
+            if isinstance(system, Ferry) and site.place is not None:
+                system.ask(site.place)
+                found |= _memory(site.gateway, "_asked")
         else:
             del found["down_cpu"], found["up_cpu"]
     return found
+
+
+def _memory(gateway: Program, when: str) -> dict[str, float]:
+    now = memory(gateway.pid)
+    return {f"pss{when}": now.pss / 1e6, f"rss{when}": now.rss / 1e6}
 
 
 def _transfer(setting: Setting, site: Site, what: list[str | Path], size: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bench.farmhand import Farmhand
-from bench.processes import cpu_seconds, pss_bytes
+from bench.processes import cpu_seconds, memory
 from bench.setting import Setting
 from bench.systems import Sshd, System
 
@@ -23,11 +23,13 @@ def _measure(setting: Setting, system: System) -> dict[str, float]:
     with system.started(place) as gateway, Farmhand(system, place) as farm:
         farm.grow(WARM, seconds=LONGEST_SECONDS)
         time.sleep(SETTLE_SECONDS)
-        memory, cpu = pss_bytes(gateway.pid), cpu_seconds(gateway.pid)
+        before, cpu = memory(gateway.pid), cpu_seconds(gateway.pid)
         farm.grow(WARM + clients, seconds=LONGEST_SECONDS)
         time.sleep(SETTLE_SECONDS)
+        after = memory(gateway.pid)
         return {
-            "memory": (pss_bytes(gateway.pid) - memory) / 1024 / clients,
+            "memory": (after.pss - before.pss) / 1024 / clients,
+            "rss": (after.rss - before.rss) / 1024 / clients,
             "login": 1000 * (cpu_seconds(gateway.pid) - cpu) / clients,
         }
 
@@ -35,7 +37,11 @@ def _measure(setting: Setting, system: System) -> dict[str, float]:
 ROW = Row(
     "idle",
     "idle tunnels, clients by a library",
-    (Figure("memory", "KB per idle tunnel", 1), Figure("login", "CPU ms per log-in", 2)),
+    (
+        Figure("memory", "KB PSS per idle tunnel", 1),
+        Figure("rss", "KB RSS per idle tunnel", 1),
+        Figure("login", "CPU ms per log-in", 2),
+    ),
     stock,
     _measure,
 )

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from bench.farmhand import HOME
 from bench.load import DIFFERING, figures
-from bench.processes import run
+from bench.processes import HOME, run
 from bench.setting import Setting, Site
 from bench.systems import System
 
-from .row import Figure, Row, by_name, by_port
+from .row import Figure, Row, by_name_and_quiet, by_port
 
 KEPT = 64  # connections
 NEW = 16
@@ -21,7 +20,7 @@ RATE = 1000  # requests a second
 _RATE = (
     Figure("rate", "req/s", more_is_better=True),
     Figure("cpu", "µs CPU a request"),
-    Figure("errors", "errors %", 1),
+    Figure("errors", "errors %, worst round", 1, worst=True),
 )
 
 
@@ -53,7 +52,11 @@ def open_loop(setting: Setting, site: Site) -> dict[str, float]:
     return found
 
 
-_TIMES = (Figure("p50", "p50 ms", 2), Figure("p99", "p99 ms", 2), Figure("errors", "errors %", 1))
+_TIMES = (
+    Figure("p50", "p50 ms", 2),
+    Figure("p99", "p99 ms", 2),
+    Figure("errors", "errors %, worst round", 1, worst=True),
+)
 _Measure = Callable[[Setting, System], dict[str, float]]
 _ALL: tuple[tuple[str, str, tuple[Figure, ...], _Measure], ...] = (
     ("kept", f"keep-alive, {KEPT} connections", _RATE, _kept),
@@ -72,5 +75,5 @@ def _rows(concerns: Callable[[System], bool], prefix: str, title: str, leave_out
     )
 
 
-ROWS = _rows(by_name, "", "HTTP: ")
+ROWS = _rows(by_name_and_quiet, "", "HTTP: ")
 TCP_ROWS = _rows(by_port, "tcp-", "TCP port, aes128-gcm: ", leave_out="differing")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.setting import Setting
-from bench.systems import Direct, Ferry, FerryPort, Sshd, System
+from bench.systems import Direct, Ferry, FerryPort, FerryQuiet, Sshd, System
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Figure:
     title: str
     digits: int = 0
     more_is_better: bool = False
+    worst: bool = False
+    """Shown is the highest of all rounds, not the median: one bad round is what the figure is there to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,19 @@ class Row:
     figures: tuple[Figure, ...]
     concerns: Callable[[System], bool]
     measure: Callable[[Setting, System], dict[str, float]]
+    once: bool = False
+    """In the first round alone."""
+    quick: bool = True
+    """Part of a quick run too, even if it was not asked for by name."""
 
 
 def by_name(system: System) -> bool:
     """Systems that serve names over HTTP, and the origin without any of them."""
+    return system.http and not isinstance(system, FerryQuiet)
+
+
+def by_name_and_quiet(system: System) -> bool:
+    """Likewise, and Ferry with a quiet log too."""
     return system.http
 
 
@@ -42,12 +53,12 @@ def by_port(system: System) -> bool:
 
 def stock_names(system: System) -> bool:
     """Gateways that give stock `ssh` a name."""
-    return system.http and system.stock_ssh
+    return system.stock_ssh and by_name(system)
 
 
 def stock(system: System) -> bool:
     """Everything that takes stock `ssh`, once each."""
-    return system.stock_ssh and not isinstance(system, FerryPort)
+    return system.stock_ssh and not isinstance(system, FerryPort | FerryQuiet)
 
 
 def ferry_alone(system: System) -> bool:
