@@ -190,13 +190,20 @@ class Gateway:
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Ask the control socket's API."""
+        return json.loads(self._asked(path, method))
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that it keeps, as `ferry events` shows them."""
+        return [json.loads(line) for line in self._asked("events", "GET").splitlines()]
+
+    def _asked(self, path: str, method: str) -> bytes:
         connection = http.client.HTTPConnection("localhost")
         with contextlib.closing(connection):
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(20)
             connection.sock.connect(str(self.state / "control.sock"))
             connection.request(method, f"/api/v1/{path}")
-            return json.loads(connection.getresponse().read())
+            return connection.getresponse().read()
 
     def memory(self) -> int:
         """Resident memory of the process, in bytes."""

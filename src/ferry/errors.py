@@ -2,7 +2,8 @@
 
 FerryError
 ├── Refused            a request was understood and denied; two texts: what the peer is told, what the log gets
-├── InvalidInput       something a person typed or wrote cannot be understood; the text says what to write instead
+├── InvalidInput       something a person typed or wrote cannot be understood; the text says what to write instead; what
+│                      the log gets does not repeat what was typed where that may be a secret
 ├── StartupError       the gateway cannot start; the text names the fix
 ├── RemoteProtocolError  the peer broke its protocol (its fault; carries an HTTP status hint where one applies)
 └── LocalProtocolError   we were about to break it (our fault, always a bug)
@@ -30,7 +31,14 @@ class Refused(FerryError):
 
 
 class InvalidInput(FerryError):
-    """Input that cannot be understood. The message says what to write instead."""
+    """Input that cannot be understood. The message says what to write instead, to whoever typed it.
+
+    `detail` goes to the log and is remembered; it defaults to the message, which then repeats nothing that may be secret.
+    """
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail if detail is not None else message
 
 
 class StartupError(FerryError):

@@ -18,6 +18,7 @@ Fingerprint = NewType("Fingerprint", str)  # "SHA256:...", as ssh-keygen -l prin
 
 LABEL_MAX = 63  # octets, RFC 1035 §2.3.4
 HOSTNAME_MAX = 253
+_WORD = re.compile(r"-{0,2}[a-z][a-z-]{0,31}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -107,13 +108,17 @@ def parse_label(text: str, what: str = "name") -> str:
     if len(label) > LABEL_MAX:
         raise InvalidInput(f"the {what} has {len(label)} characters: {LABEL_MAX} are allowed")
     if label.startswith("xn--"):
-        raise InvalidInput(f"{what} '{printable(text)}' is punycode, which can imitate another name: use plain letters")
+        raise InvalidInput(
+            f"{what} '{printable(text)}' is punycode, which can imitate another name: use plain letters",
+            detail=f"the {what} is punycode",
+        )
     if not _LABEL.fullmatch(label):
         bad = next((c for c in label if not (c.isascii() and (c.isalnum() or c == "-"))), "-")
         where = "at its start or end" if bad == "-" else "in it"
         raise InvalidInput(
             f"{what} '{printable(text)}' has '{printable(bad)}' {where}: "
-            "use letters, digits and hyphens, with a letter or digit first and last"
+            "use letters, digits and hyphens, with a letter or digit first and last",
+            detail=f"the {what} has '{printable(bad)}' {where}",
         )
     return label
 
@@ -143,6 +148,18 @@ def printable(text: str, limit: int = 200) -> str:
         return text  # nearly always, and thirty times quicker: each visit's log line passes here eight times
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if " " <= c <= "~" or c == "…" else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+def typed_name(text: str) -> str:
+    """What a log may have of a word that somebody typed and nobody understood: `auth=…` of `auth=ann:secret`.
+
+    A password or a token may be typed anywhere, by mistake or because another service takes it there. What comes before a
+    `=` is shown if it is lower-case letters and hyphens, and so is a word that has no `=`; of anything else the length.
+    """
+    name, equals, _ = text.partition("=")
+    if _WORD.fullmatch(name):
+        return f"{name}=…" if equals else name
+    return f"({len(text)} characters)"
 
 
 def network_of(host: str) -> str:

@@ -51,7 +51,8 @@ def test_a_line_with_options_is_refused_because_none_is_enforced(options: str) -
         (f"{KEY} name=a name=b", "two name="),
         (f"{KEY} name=", "identity name is empty"),
         (f"{KEY} name=My_Laptop", "'_' in it"),
-        ("\x1b[2J", "'\\x1b[2J' is not a key type"),
+        ("\x1b[2J", "(4 characters) is not a key type"),
+        ("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "(31 characters) is not a key type"),
     ],
 )
 def test_a_line_that_cannot_be_used_says_why(line: str, says: str) -> None:

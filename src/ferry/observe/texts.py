@@ -14,12 +14,21 @@ from ferry.registry.routes import Visit
 TRACEBACK: Final = "traceback"
 """The one field that may hold several lines."""
 
+QUERY_CUT: Final = "?..."
+"""Stands for a query. ASCII: a line of JSON with anything else in it takes a slower path."""
+
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def shown_fields(fields: Mapping[str, object] | Visit) -> Mapping[str, object]:
-    """An event's fields by their names."""
-    return fields._asdict() if isinstance(fields, Visit) else fields
+    """An event's fields by their names. Of a visit's target the path alone: tokens and passwords travel in queries."""
+    if not isinstance(fields, Visit):
+        return fields
+    shown = fields._asdict()
+    path, query, _ = fields.target.partition("?")
+    if query:
+        shown["target"] = path + QUERY_CUT
+    return shown
 
 
 def safe_fields(fields: Mapping[str, object] | Visit) -> dict[str, object]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 
 from ferry.errors import InvalidInput
-from ferry.names import Fingerprint, parse_label, printable
+from ferry.names import Fingerprint, parse_label, typed_name
 
+_KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
 ALGORITHMS = frozenset(
     {
         "ssh-ed25519",
@@ -74,10 +76,12 @@ def parse_line(line: str) -> AuthorizedKey:
     if algorithm not in ALGORITHMS:
         if not ALGORITHMS.isdisjoint(line.split()):
             raise InvalidInput(
-                f"the line begins with options ({printable(algorithm, 60)}), which this version does not enforce: "
+                f"the line begins with options ({typed_name(algorithm)}), which this version does not enforce: "
                 "remove them, or the key"
             )
-        raise InvalidInput(f"'{printable(algorithm, 60)}' is not a key type: a line is `ssh-ed25519 AAAA... comment`")
+        # of a private key that was pasted here nothing may come into the log
+        shown = f"'{algorithm}'" if _KEY_TYPE.fullmatch(algorithm) else typed_name(algorithm)
+        raise InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
     try:
         blob = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):

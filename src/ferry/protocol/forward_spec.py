@@ -58,7 +58,10 @@ def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
         text = host.decode("ascii").lower()
     except UnicodeDecodeError:
         shown = printable(host.decode("utf-8", "backslashreplace"), 80)
-        raise InvalidInput(f"name '{shown}' is not plain ASCII: use letters, digits and hyphens") from None
+        raise InvalidInput(
+            f"name '{shown}' is not plain ASCII: use letters, digits and hyphens",
+            detail="a name that is not plain ASCII",
+        ) from None
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
     web_port = port in web.http_ports or port in web.https_ports
@@ -81,13 +84,19 @@ def _label(text: str, port: int, web: Web) -> str:
     """The one label that is left of the host, or InvalidInput with the nearest form that works."""
     if "@" in text:
         name = text.rpartition("@")[2]
-        raise InvalidInput(f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:...")
+        raise InvalidInput(
+            f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:...",
+            detail="a user name or password in a name",
+        )
     if "/" in text:
         name = text.partition("/")[0]
-        raise InvalidInput(f"a name has no path: write -R {printable(name) or 'NAME'}:{port}:...")
+        raise InvalidInput(
+            f"a name has no path: write -R {printable(name) or 'NAME'}:{port}:...", detail="a name with a path"
+        )
     if text.startswith("*."):
         raise InvalidInput(
-            f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:..."
+            f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:...",
+            detail="a wildcard name",
         )
     bare = text.removesuffix(".")
     if bare == web.domain:
@@ -97,7 +106,8 @@ def _label(text: str, port: int, web: Web) -> str:
         first = bare.partition(".")[0]
         raise InvalidInput(
             f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:... "
-            f"for {printable(first) or 'NAME'}.{web.domain}"
+            f"for {printable(first) or 'NAME'}.{web.domain}",
+            detail=f"a name with dots that is not below {web.domain}",
         )
     if bare == "localhost":
         raise InvalidInput(f"localhost is what ssh sends when no name is typed: write -R NAME:{port}:... with another")

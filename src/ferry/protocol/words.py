@@ -9,7 +9,7 @@ import difflib
 from dataclasses import dataclass
 
 from ferry.errors import InvalidInput
-from ferry.names import printable
+from ferry.names import printable, typed_name
 
 COMMANDS = {
     "help": "this page",
@@ -34,7 +34,8 @@ def parse_words(text: str, gateway: str) -> Words:
     """Read the command line. Raises InvalidInput naming the unknown word and the nearest known one; `gateway` is what
     is typed after `ssh`.
 
-    A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel.
+    A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel. Nor may its
+    value reach the log: the error's `detail` has names alone.
     """
     json = False
     rest: list[str] = []
@@ -45,7 +46,10 @@ def parse_words(text: str, gateway: str) -> Words:
         if word == "--output" or word.startswith("--output="):
             value = word.partition("=")[2] or next(words, "")
             if value not in ("json", "text"):
-                raise InvalidInput(f"--output '{printable(value)}' is unknown: write --output json or --output text")
+                raise InvalidInput(
+                    f"--output '{printable(value)}' is unknown: write --output json or --output text",
+                    detail=f"an unknown --output: {typed_name(value)}",
+                )
             json = value == "json"
         else:
             rest.append(word)
@@ -53,13 +57,16 @@ def parse_words(text: str, gateway: str) -> Words:
         return Words(json=json)
     command, *arguments = rest
     if command not in COMMANDS:
-        raise InvalidInput(unknown_word(command, gateway))
+        raise InvalidInput(unknown_word(command, gateway), detail=f"unknown word {typed_name(command)}")
     if command == "release":
         if len(arguments) != 1:
             raise InvalidInput("release takes one name: write release NAME (`names` lists yours)")
         return Words(command, arguments[0], json)
     if arguments:
-        raise InvalidInput(f"{command} takes no argument, but '{printable(arguments[0])}' follows it: leave it out")
+        raise InvalidInput(
+            f"{command} takes no argument, but '{printable(arguments[0])}' follows it: leave it out",
+            detail=f"an argument after {command}, which takes none",
+        )
     return Words(command, None, json)
 
 

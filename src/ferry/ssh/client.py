@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINISTRATIVELY_PROHIBITED
 from asyncssh.misc import ChannelOpenError
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from .hardening import HardenedConnection
     from .sessions import Screen
 
+_HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 _JOURNAL: Final = 100  # outcomes of forwards kept for a screen that opens later
 _TARGET_NOTE_SECONDS: Final = 5.0  # between two notes that the local target refuses
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A forward that was refused, as its owner is told."""
 
     asked: str
@@ -140,10 +140,9 @@ class Client:
         try:
             tunnel = await forwards.open_forward(self, host, port)
         except (Refused, InvalidInput) as error:
-            code = error.code if isinstance(error, Refused) else "invalid"
-            detail = error.detail if isinstance(error, Refused) else str(error)
-            asked = shown_request(host, port)
-            self._note_refusal(Refusal(asked, str(error), code, self.services.clock.now()), detail)
+            code, why = (error.code, error.public) if isinstance(error, Refused) else ("invalid", error.detail)
+            refusal = Refusal(shown_request(host, port), str(error), code, self.services.clock.now())
+            self._note_refusal(refusal, refusal._replace(asked=kept_request(host, port), why=why), error.detail)
             answer(False, None)
         else:
             answer(True, tunnel.bind[1] if port == 0 else None)
@@ -177,20 +176,22 @@ class Client:
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
 
-    def refused_form(self, asked: str, why: str) -> None:
-        """Something was asked for that Ferry does not do; `asked` is as it was typed."""
-        self._note_refusal(Refusal(printable(asked, 80), why, "unknown_form", self.services.clock.now()), why)
+    def refused_form(self, asked: str, why: str, *, kept: str = "") -> None:
+        """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
+        refusal = Refusal(printable(asked, 80), why, "unknown_form", self.services.clock.now())
+        self._note_refusal(refusal, refusal._replace(asked=kept or refusal.asked), why)
 
-    def _note_refusal(self, refusal: Refusal, detail: str) -> None:
+    def _note_refusal(self, refusal: Refusal, kept: Refusal, detail: str) -> None:
+        """`refusal` is for whoever typed it, on this connection; `kept` for the log, and for sessions to come."""
         self.report(
             "tunnel.refused",
             session=self.id,
             identity=str(self.identity),
-            asked=refusal.asked,
+            asked=kept.asked,
             code=refusal.code,
             detail=detail,
         )
-        self._remember(self, refusal)
+        self._remember(self, kept)
         self.journal.append(refusal)
         for screen in self.screens:
             screen.forward_refused(refusal)
@@ -205,7 +206,7 @@ class Client:
                 "tunnel.refused",
                 session=self.id,
                 identity=str(self.identity),
-                asked=shown_request(host, port).replace("-R", "-J", 1),
+                asked=kept_request(host, port).replace("-R", "-J", 1),
                 code=error.code,
                 detail=error.detail,
             )
@@ -341,3 +342,8 @@ def shown_request(host: bytes, port: int) -> str:
     """A forward request as its owner typed it, as far as that can be told: `-R blog:80`, `-R 80`."""
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
     return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
+
+
+def kept_request(host: bytes, port: int) -> str:
+    """`shown_request` for the log and for memory: what cannot be a hostname (`user:password@name`) is left out."""
+    return shown_request(host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode(), port)

@@ -254,7 +254,8 @@ class HardenedConnection(PacketConnection):
     def _process_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
         path = packet.get_string().decode("utf-8", "backslashreplace")
         self.client.asked += 1
-        self.client.refused_form(f"-R {path}", "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:...")
+        why = "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:..."
+        self.client.refused_form(f"-R {path}", why, kept="-R PATH")
         self._report_global_response(False)
 
     def _process_cancel_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:

@@ -17,6 +17,7 @@ from asyncssh.packet import SSHPacket
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.names import typed_name
 from ferry.protocol.words import Words, parse_words
 from ferry.registry.routes import Visit
 
@@ -92,7 +93,8 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         return self._started(command)
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        self._client.refused_form(subsystem, "there are no files here: sftp and scp go to a machine behind an alias")
+        why = "there are no files here: sftp and scp go to a machine behind an alias"
+        self._client.refused_form(subsystem, why, kept=typed_name(subsystem))
         return False
 
     def refuse_form(self, asked: str, why: str) -> None:
@@ -105,7 +107,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         except InvalidInput as error:
             self.words = Words()
             why = str(error)
-            self._client.words_refused(why)
+            self._client.words_refused(error.detail)
             self._client.call_soon(self._refuse_words, why)
             return True
         self.words = words
