@@ -1,0 +1,116 @@
+"""Who somebody is, and what that lets them have: each test is one way to be somebody else, tried with stock ssh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferry_command import clean_environment, ferry
+from gateway_process import Gateway
+from origin_server import Origin
+from passphrase import PASSPHRASE, Asked
+from ssh_command import StockSsh, fingerprint, make_key
+from web_client import visit
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A key that its asker cannot sign with: the passphrase is not known."""
+    return make_key(tmp_path / "victim", passphrase=PASSPHRASE)
+
+
+def asks_about(ssh: StockSsh, *more: str, words: str) -> dict[str, object]:
+    """Ask whether the key of `ssh` would do, fail to sign with it, and come in however else one can: the answer to `words`."""
+    with Asked(ssh.folder) as person:
+        options = ("-o", "NumberOfPasswordPrompts=1", *more)
+        with ssh.start(*options, words=f"{words} --output json", env=person.environment) as child:
+            person.wait()
+            person.types("not it")
+            assert child.exit_code() == 0, child.err.text
+            answer: dict[str, object] = json.loads(child.out.lines[0])
+            return answer
+
+
+def test_a_key_that_was_only_asked_about_is_not_who_comes_in_keyless(
+    gateway: Gateway, victim: Path, tmp_path: Path
+) -> None:
+    """CVE-2024-45337: the gateway has said that the victim's key would do, and nobody has signed with it."""
+    who = asks_about(gateway.ssh(tmp_path, victim), words="whoami")
+    assert who == {"event": "whoami", "name": None, "key": None, "anonymous": True}
+
+
+def test_a_key_that_was_only_asked_about_is_not_who_comes_in_with_another(
+    gateway: Gateway, victim: Path, key: Path, tmp_path: Path
+) -> None:
+    who = asks_about(gateway.ssh(tmp_path, victim), "-i", str(key), words="whoami")
+    assert who["key"] == fingerprint(key)
+
+
+def test_nobody_comes_in_without_a_key_where_keys_are_asked_for(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway(access={"mode": "keys", "keys": [key.with_suffix(".pub")]})
+    keyless = gateway.ssh(tmp_path, None)
+    for user in ("nokey", "dev", ""):
+        ended = keyless.run(user=user or "root", words="whoami")
+        assert (ended.code, ended.out) == (255, "")
+        assert "Permission denied (publickey)" in ended.err
+    ended = gateway.ssh(tmp_path, key).run(user="nokey", words="whoami")
+    assert (ended.code, ended.out) == (0, f"key {fingerprint(key)}\n")
+
+
+def test_who_has_no_key_comes_in_where_anyone_may_and_has_nobodys_names(gateway: Gateway, tmp_path: Path) -> None:
+    for user in ("nokey", "dev"):
+        ended = gateway.ssh(tmp_path, None).run(user=user, words="whoami")
+        assert (ended.code, ended.out.startswith("anonymous:")) == (0, True)
+
+
+def test_a_name_that_a_keyless_client_used_is_nobodys(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, another_origin: Origin, name: str, tmp_path: Path
+) -> None:
+    with gateway.ssh(tmp_path, None).start("-R", f"{name}:80:localhost:{origin.port}") as keyless:
+        keyless.line("Forwarding HTTP")
+        assert [one for one in gateway.ask("names") if name in str(one)] == []
+    gateway.event(rf'"tunnel\.closed".*{name}')
+    assert not [line for line in gateway.running.err.lines if "name.reserved" in line and name in line]
+    with ssh.start("-R", f"{name}:80:localhost:{another_origin.port}") as owner:
+        owner.line("Forwarding HTTP")
+        assert visit(gateway, name).text == "another"
+    assert [one for one in gateway.ask("names") if name in str(one)] != []  # this is what a reservation looks like
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ('[ssh]\nlisten = "0.0.0.0:0"', 'mode = "keys"'),
+        ('[ssh]\nlisten = "[::]:0"', 'mode = "keys"'),
+        ('[ssh]\nlisten = "127.0.0.1:0"\n[https]\nlisten = "0.0.0.0:0"', 'mode = "keys"'),
+        ('[ssh]\nlisten = []\n[https]\nlisten = ["127.0.0.1:0", "192.0.2.1:0"]', 'mode = "keys"'),
+        ('[admin]\nlisten = "0.0.0.0:9090"', "write 127.0.0.1:9090"),
+        ('[admin]\nlisten = ["127.0.0.1:9090", "[::]:9091"]', "write 127.0.0.1:9091"),
+        ('[access]\nmode = "keys"', "needs keys"),
+    ],
+)
+def test_what_would_open_the_gateway_to_everybody_must_have_been_written(
+    tmp_path: Path, settings: str, fix: str
+) -> None:
+    (tmp_path / "ferry.toml").write_text(f'domain = "gw.test"\n{settings}\n')
+    ran = ferry(
+        "check-config", "--config", tmp_path / "ferry.toml", cwd=tmp_path, env=clean_environment(HOME=str(tmp_path))
+    )
+    assert ran.code == 2
+    assert fix in ran.err
+    ran = ferry("serve", "--config", tmp_path / "ferry.toml", cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)))
+    assert (ran.code, fix in ran.err) == (2, True)
+
+
+def test_a_public_https_port_without_ssh_needs_no_access_mode(tmp_path: Path) -> None:
+    text = '[ssh]\nlisten = "127.0.0.1:0"\n[https]\nlisten = "0.0.0.0:0"\nssh = false\n'
+    (tmp_path / "ferry.toml").write_text(f'domain = "gw.test"\n{text}')
+    ran = ferry(
+        "check-config", "--config", tmp_path / "ferry.toml", cwd=tmp_path, env=clean_environment(HOME=str(tmp_path))
+    )
+    assert "access.mode" not in ran.out + ran.err
