@@ -330,6 +330,19 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe event that is logged."
     )
+    visits_per_second: int = Field(
+        limits.LOG_VISITS_PER_SECOND,
+        ge=0,
+        description="Lines a second about visits, in all; what was not used in 20 seconds may be used at once. Visits past it are summed up by tunnel, in a line a second.",
+    )
+    visits_per_tunnel: int = Field(
+        limits.LOG_VISITS_PER_TUNNEL, ge=0, description="The same of one tunnel. `0`: sums alone."
+    )
+    lines_per_source: int = Field(
+        limits.LOG_LINES_PER_SOURCE,
+        ge=0,
+        description="Lines a second of each other kind that one connection, tunnel or address causes, and at most ten times as many by all of them together. `lines.omitted` says how many were left out. Addresses in `limits.exempt` have the bound in all alone.",
+    )
 
 
 def is_loopback(host: str) -> bool:

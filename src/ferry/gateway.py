@@ -53,7 +53,7 @@ from .store.registry import SqlRegistry
 from .store.secrets import Secrets
 from .store.sessions import Sessions
 from .welcome import welcome_lines
-from .wiring import client_limits_of, http_bounds_of, public_is_loopback, rules_of, urls_of, web_of
+from .wiring import client_limits_of, http_bounds_of, log_rates_of, public_is_loopback, rules_of, urls_of, web_of
 
 TICK_SECONDS = 1.0
 RENEW_SECONDS = 60.0
@@ -66,7 +66,14 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
     _raise_descriptor_limit()
     clock = SystemClock()
     with (
-        observing(clock, version=__version__, log_format=config.log.format, level=config.log.level) as observation,
+        observing(
+            clock,
+            version=__version__,
+            log_format=config.log.format,
+            level=config.log.level,
+            rates=log_rates_of(config),
+            counted=Exempt(config.limits.exempt).source_of,
+        ) as observation,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         return runner.run(_serve(config, reload, clock, observation))
@@ -198,6 +205,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         listening.admin = await stack.enter_async_context(serving(view, config.state, list(config.admin.listen)))
         edge.start()
         stack.callback(edge.close)
+        stack.enter_context(observation.summing_up())
         stack.enter_context(LagSampler(clock, report, observation.metrics.lag).running())
         watching = tasks.spawn("certificates", certificates.watch())
         stack.callback(watching.cancel)
@@ -357,5 +365,6 @@ async def _reloads(
             front.use(services)
             view.config = config
             observation.set_level(config.log.level)
+            observation.set_rates(log_rates_of(config))
             report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
         systemd.notify("READY=1")

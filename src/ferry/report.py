@@ -11,7 +11,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
     address.blocked (address, seconds, why), address.unblocked (address)
     connection.opened (session, identity, peer, client_version)
-    connection.closed (session, reason, seconds, up, down)
+    connection.closed (session, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, session, address, kind, url), tunnel.closed (tunnel, session, address, kind, reason)
     tunnel.refused (session, identity, asked, code, detail)
     tunnel.takeover (address, session, previous)

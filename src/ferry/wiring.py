@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .config import Config, is_loopback
 from .edge.http.state import Bounds
+from .observe.budgeted import LogRates
 from .policy.forwards import ForwardRules, Span
 from .protocol.forward_spec import Web
 from .ssh.services import ClientLimits, Urls
@@ -74,6 +75,12 @@ def http_bounds_of(config: Config) -> Bounds:
         visitors_per_tunnel=config.limits.visitors_per_tunnel,
         requests_waiting=config.limits.requests_waiting,
     )
+
+
+def log_rates_of(config: Config) -> LogRates:
+    """Budgets of log lines."""
+    log = config.log
+    return LogRates(log.visits_per_second, log.visits_per_tunnel, log.lines_per_source)
 
 
 def public_is_loopback(config: Config) -> bool:

@@ -88,7 +88,7 @@ def dropped(gateway: Gateway) -> float:
 def test_a_log_that_nobody_reads_loses_lines_and_nothing_else(
     tmp_path: Path, key: Path, origin: Origin, name: str
 ) -> None:
-    gateway = Gateway(tmp_path)
+    gateway = Gateway(tmp_path, {"log": {"lines_per_source": 1_000_000}})  # its budgets would keep it from being full
     with with_unread_pipe(gateway):
         ssh = gateway.ssh(tmp_path, key).start("-T", "-R", f"{name}:80:127.0.0.1:{origin.port}")
         try:

@@ -24,6 +24,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "channel.opened": logging.DEBUG,
         "channel.failed": logging.INFO,
         "visit": logging.INFO,
+        "visits": logging.INFO,
         "edge.refused": logging.INFO,
         # Scanners fail TLS by the thousand: a line each would bury the rest.
         "tls.failed": logging.DEBUG,
@@ -45,6 +46,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "name.freed": logging.INFO,
         "loop.lag": logging.WARNING,
         "log.dropped": logging.WARNING,
+        "lines.omitted": logging.WARNING,
         "events.dropped": logging.WARNING,
         "report.failed": logging.ERROR,
     }

@@ -25,6 +25,11 @@ _CLASSES: Final[Mapping[object, str]] = {status: f"{status // 100}xx" for status
 HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 
+def status_class(status: int) -> str:
+    """`2xx` for 204; `none` where no answer was sent, or one that HTTP does not know."""
+    return _CLASSES.get(status, "none")
+
+
 class Metrics:
     """All counts of one worker. `handlers` maps an event's name to what counts it; events without one count nothing. Visits
     have `count_visits`."""
@@ -143,6 +148,13 @@ class Metrics:
         )
         self.lag = Level(r, "ferry_event_loop_lag_seconds", "How late the event loop ran its last timer.")
         self.stalls = Tally(r, "ferry_event_loop_stalls_total", "Times the event loop was more than 0.25 s late.")
+        self.log_omitted = Tally(
+            r,
+            "ferry_log_omitted_total",
+            "Events that have no log line of their own because their source, or all together, had too many.",
+            ("event",),
+            [("visit",)],
+        )
         self.log_dropped = Asked(r, "ferry_log_dropped_total", "Log lines lost to a slow reader or a full disk.")
         self.events_dropped = Asked(
             r, "ferry_events_dropped_total", "Events that slow followers of `ferry events` did not get."

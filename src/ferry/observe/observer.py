@@ -6,22 +6,23 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from ferry import limits
 from ferry.clock import Clock
+from ferry.policy.budgets import Budgets
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
+from .budgeted import BudgetedLog, LogRates
 from .events import Event, EventRing
 from .levels import LEVELS, level_of, parse_level
 from .metrics import Metrics
 from .render import human_lines, json_lines
-from .stdlib import routed
-from .texts import TRACEBACK, describe_exception
+from .stdlib import RoutedHandler, explain, routed, traceback_budgets
 from .writer import LogWriter
 
 LogFormat = Literal["auto", "human", "json"]
@@ -35,8 +36,10 @@ class Observer:
     made of everything, and events of everything from INFO on.
     """
 
-    def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: LogWriter, level: int) -> None:
+    def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: BudgetedLog, level: int) -> None:
         self._now = clock.now
+        self._monotonic = clock.monotonic
+        self._traces = Budgets(*traceback_budgets(), limits.LOG_SOURCES)
         self._handlers = metrics.handlers
         self._count_visits = metrics.count_visits
         self._events = events
@@ -87,14 +90,14 @@ class Observer:
             self._failed("visit")
         entries = self._events.add_visits(self._now(), visits)
         if self.level <= logging.INFO:
-            for entry in entries:
-                self._log.put(entry)
+            self._log.put_visits(visits, entries)
 
     def _failed(self, event: str) -> None:
         self._handlers["report.failed"]({})
-        error = sys.exc_info()
-        trace = describe_exception(error) if error[0] is not None else ""
-        self._log.put(Event(0, self._now(), logging.ERROR, "report.failed", {"about": event, TRACEBACK: trace}))
+        why: dict[str, object] = {}
+        if (error := sys.exc_info())[0] is not None:
+            why = explain(error, whole=self._traces.take(event, self._monotonic()))
+        self._log.put(Event(0, self._now(), logging.ERROR, "report.failed", {"about": event, **why}))
 
 
 def bound(report: Report, **fixed: object) -> Report:
@@ -114,20 +117,66 @@ class Observation:
     metrics: Metrics
     events: EventRing
     log: LogWriter
+    budgeted: BudgetedLog
+    routed: RoutedHandler
 
     def set_level(self, level: LevelName) -> None:
         """Take `log.level` from a reloaded configuration."""
         self.report.level = parse_level(level)
         logging.getLogger().setLevel(self.report.level)
 
+    def set_rates(self, rates: LogRates) -> None:
+        """Take the budgets of lines from a reloaded configuration."""
+        self.budgeted.use(rates)
+        self.routed.use(rates)
+
+    @contextmanager
+    def summing_up(self) -> Iterator[None]:
+        """Tell what has no line of its own while the context lasts: it needs a loop."""
+        loop, told, timer = asyncio.get_running_loop(), 0.0, None
+
+        def tell() -> None:
+            nonlocal told, timer
+            self.report.settle()
+            self.budgeted.tell_visits()
+            if (told := told + limits.LOG_SUMMARY_SECONDS) >= limits.LOG_OMITTED_SECONDS:
+                told = 0.0
+                self.tell_omitted()
+            timer = loop.call_later(limits.LOG_SUMMARY_SECONDS, tell)
+
+        timer = loop.call_later(limits.LOG_SUMMARY_SECONDS, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def tell_omitted(self) -> None:
+        """Write how many lines were left out, and of what."""
+        self.budgeted.tell_omitted()
+        self.budgeted.tell_also(self.routed.take_omitted())
+
+    def tell_all(self) -> None:
+        """Write everything that has not been told: the log is about to end."""
+        self.report.settle()
+        self.budgeted.tell_visits()
+        self.tell_omitted()
+
 
 @contextmanager
 def observing(
-    clock: Clock, *, version: str, log_format: LogFormat = "auto", level: LevelName = "info", fd: int = 2
+    clock: Clock,
+    *,
+    version: str,
+    log_format: LogFormat = "auto",
+    level: LevelName = "info",
+    fd: int = 2,
+    rates: LogRates = LogRates(),  # noqa: B008  # it never changes
+    counted: Callable[[str], str] = str,
 ) -> Iterator[Observation]:
     """Observe while the context lasts, with log lines to `fd` (standard error); standard logging goes there too.
 
-    At its end followers are told to stop and what waits for `fd` is written, for `limits.LOG_CLOSE_SECONDS` at most.
+    `counted` gives what is one source with a peer's address, and nothing for who is not counted by address. At the end
+    followers are told to stop and what waits for `fd` is written, for `limits.LOG_CLOSE_SECONDS` at most.
     """
     terminal = os.isatty(fd)
     human = log_format == "human" or (log_format == "auto" and terminal)
@@ -137,11 +186,14 @@ def observing(
     metrics.log_dropped.ask = lambda: log.dropped
     metrics.events_dropped.ask = lambda: events.dropped
     least = parse_level(level)
-    observer = Observer(clock=clock, metrics=metrics, events=events, log=log, level=least)
+    budgeted = BudgetedLog(log.put, clock=clock, omitted=metrics.log_omitted, rates=rates, counted=counted)
+    observer = Observer(clock=clock, metrics=metrics, events=events, log=budgeted, level=least)
+    handler = RoutedHandler(log.put, clock=clock, rates=rates)
+    observation = Observation(observer, metrics, events, log, budgeted, handler)
     try:
-        with routed(log.put, least):
-            yield Observation(observer, metrics, events, log)
+        with routed(handler, least):
+            yield observation
     finally:
-        observer.settle()
+        observation.tell_all()
         events.close()
         log.close()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Final
 
+from ferry import limits
+from ferry.clock import Clock
+from ferry.policy.budgets import Budget, Budgets
+
+from .budgeted import LogRates
 from .events import Event
-from .texts import TRACEBACK, describe_exception
+from .sums import Omissions
+from .texts import TRACEBACK, ExcInfo, describe_exception
 
 QUIET: Final[Mapping[str, int]] = MappingProxyType(
     # They narrate every connection at INFO; our own events say it with identities and addresses.
@@ -18,28 +25,63 @@ QUIET: Final[Mapping[str, int]] = MappingProxyType(
 
 
 class RoutedHandler(logging.Handler):
-    """Turns a record into an event called `log`. The text is made here, where its arguments are still what they were."""
+    """Turns a record into an event called `log`. The text is made here, where its arguments are still what they were.
 
-    def __init__(self, put: Callable[[Event], None]) -> None:
+    The place in the code that logs is what has a budget of lines, and a smaller one of tracebacks: a peer that finds a
+    mistake of ours may make it a thousand times a second. Records come from any thread; `handle` lets one in at a time.
+    """
+
+    def __init__(self, put: Callable[[Event], None], *, clock: Clock, rates: LogRates) -> None:
         super().__init__()
         self._put = put
+        self._clock = clock
+        self._lines = Budgets(*rates.of_events(), limits.LOG_SOURCES)
+        self._traces = Budgets(*traceback_budgets(), limits.LOG_SOURCES)
+        self._omissions = Omissions()
+
+    def use(self, rates: LogRates) -> None:
+        """Take other rates."""
+        with self.lock or nullcontext():
+            self._lines.use(*rates.of_events())
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            now, place = self._clock.monotonic(), f"{record.name}:{record.lineno}"
+            if not self._lines.take(place, now):
+                self._omissions.add("log", place)
+                return
             fields: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
             if record.exc_info and record.exc_info[0] is not None:
-                fields[TRACEBACK] = describe_exception(record.exc_info)
+                fields |= explain(record.exc_info, whole=self._traces.take(place, now))
             self._put(Event(0, record.created, record.levelno, "log", fields))
         except Exception:  # as in logging.Handler: a broken record is reported, never raised
             self.handleError(record)
 
+    def take_omitted(self) -> list[tuple[str, int, dict[str, object]]]:
+        """As `Omissions.take`."""
+        with self.lock or nullcontext():
+            return list(self._omissions.take())
+
+
+def traceback_budgets() -> tuple[Budget, Budget]:
+    """For one place in the code, and for all."""
+    burst = limits.TRACEBACK_BURST_SECONDS
+    return Budget(limits.TRACEBACKS_PER_SECOND, burst), Budget(limits.TRACEBACKS_TOGETHER, burst)
+
+
+def explain(error: ExcInfo, *, whole: bool) -> dict[str, object]:
+    """An exception's fields: its traceback, or where there were many its last line."""
+    if whole:
+        return {TRACEBACK: describe_exception(error)}
+    return {"error": "".join(traceback.format_exception_only(error[1])).strip()}
+
 
 @contextmanager
-def routed(put: Callable[[Event], None], level: int) -> Iterator[None]:
-    """Send all of standard logging to `put` while the context lasts, then put everything back."""
+def routed(handler: RoutedHandler, level: int) -> Iterator[None]:
+    """Send all of standard logging to `handler` while the context lasts, then put everything back."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in QUIET})
-    root.handlers[:] = [RoutedHandler(put)]
+    root.handlers[:] = [handler]
     root.setLevel(level)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(max(level, least))

@@ -327,6 +327,7 @@ class Client:
             self.report(
                 "connection.closed",
                 session=self.id,
+                peer=str(self.peer),
                 reason=printable(reason),
                 seconds=now - self.began,
                 up=self.up,

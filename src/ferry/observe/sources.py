@@ -1,0 +1,77 @@
+"""Who causes an event. What a peer can cause at will has a budget of log lines: see `budgeted`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+Fields = Mapping[str, object]
+
+CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "handshake.started": "peer",
+        "handshake.ended": "peer",
+        "address.blocked": "address",
+        "connection.opened": "peer",
+        "connection.closed": "peer",
+        "tunnel.opened": "session",
+        "tunnel.closed": "session",
+        "tunnel.refused": "session",
+        "channel.opened": "tunnel",
+        "channel.failed": "tunnel",
+        "edge.refused": "peer",
+        "tls.failed": "peer",
+        "listener.skipped": "address",
+        "name.reserved": "identity",
+        "name.freed": "identity",
+        # A full disk is told once by the store itself, and again for each peer that it turns away.
+        "store.failed": "error",
+        "report.failed": "about",
+    }
+)
+"""The field that names the source of what a peer can cause: a connection, a tunnel, an identity or an address."""
+
+RARE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "gateway.started": "once",
+        "gateway.draining": "once",
+        "gateway.stopped": "once",
+        "config.reloaded": "the operator's",
+        "config.rejected": "the operator's",
+        "address.unblocked": "the operator's",
+        "keys.loaded": "the operator's files",
+        "keys.rejected": "the operator's files",
+        "certificate.loaded": "the operator's files",
+        "certificate.rejected": "the operator's files",
+        "handshakes.crowded": "a minute apart",
+        "accept.paused": "ACCEPT_PAUSE_SECONDS apart and more",
+        "accept.stopped": "DESCRIPTORS_QUIET_SECONDS apart",
+        "accept.resumed": "one for each stop",
+        "store.recovered": "one for each time that the store itself fails",
+        "store.dropped": "counts rows, one a gap",
+        "loop.lag": "LAG_SAMPLE_SECONDS apart",
+        "tunnel.takeover": "held back by FLAP_TAKEOVERS, and its loser must be told why",
+        "log.dropped": "sums up",
+        "lines.omitted": "sums up",
+        "visits": "sums up",
+        "events.dropped": "shown to one follower, never logged",
+        "visit": "has a budget by tunnel, and sums of its own",
+    }
+)
+"""What is always logged, and why that is few lines."""
+
+
+def cause(event: str, fields: Fields, counted: Callable[[str], str]) -> str:
+    """The source of a budgeted `event`, or nothing where it has none. Of an address with a port the host counts;
+    `counted` gives what counts as one source with it, and nothing for who is not counted by address."""
+    named = CAUSED_BY[event]
+    text = str(fields.get(named, ""))
+    if named != "peer":
+        return text
+    host = text
+    if text.startswith("["):  # an `Endpoint` of IPv6
+        host = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        host = text.partition(":")[0]
+    return counted(host)
