@@ -53,7 +53,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Tunnels", ("idle", "start", "storm", "comeback")),
     ("A plain TCP port (aes128-gcm), requests", ("tcp-kept", "tcp-new")),
     ("A plain TCP port (aes128-gcm), time and volume", ("tcp-steady", "tcp-bulk")),
-    ("Under attack", ("beside", "dheat", "flood")),
+    ("Under attack", ("beside", "dheat", "flood", "leavers")),
 )
 ATTACKS: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
     ("Beside slow visitors", f"{_FROM}. `limits.exempt` is without loopback", slow.STRANGERS),

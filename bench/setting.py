@@ -30,6 +30,7 @@ class Effort:
     starts: int = 7
     storm_clients: int = 150
     comeback_clients: int = 1000
+    leavers: int = 10_000
     attack_seconds: float = 20.0
     attack_warm_seconds: float = 4.0
     attack_calm_seconds: float = 4.0
@@ -45,6 +46,7 @@ QUICK = Effort(
     starts=3,
     storm_clients=30,
     comeback_clients=150,
+    leavers=1000,
     attack_seconds=6.0,
     attack_warm_seconds=2.0,
     attack_calm_seconds=2.0,

@@ -29,7 +29,7 @@ from .openloop import ERROR, figures, percentile
 from .origin import serving
 from .processes import HOME, BenchError, Memory, Program, descriptors, free_ports, memory, wait_until
 from .setting import QUICK, Setting, Site
-from .slow import KINDS, MIXED
+from .slow import IDLE, KINDS, MIXED
 from .systems import Ferry, Unexempt
 
 RATE = 1000  # requests a second
@@ -81,7 +81,7 @@ def besiege(setting: Setting, site: Site, attack: Attack, lengths: Lengths) -> T
     assert site.gateway is not None
     pid = site.gateway.pid
     fresh = descriptors(pid)
-    with _normal_visitor(setting, site, attack), attacking(setting, site, attack, lengths.warm) as attackers:
+    with _normal_visitor(setting, site, attack), attacking(setting, site, attack, lengths.warm, "reset") as attackers:
         attackers.told()
     wait_until(lambda: descriptors(pid) <= fresh, "descriptors back after the warm round", seconds=90, every=0.1)
     time.sleep(LEAD_SECONDS)
@@ -107,7 +107,7 @@ def besiege(setting: Setting, site: Site, attack: Attack, lengths: Lengths) -> T
     calm = figures([entry for entry in log if calm_from <= entry[0] < calm_to])
     under = [entry for entry in log if first <= entry[0] <= last]
     found = _verdict(calm, under, log, last)
-    seconds, after = until_back(pid, before)
+    seconds, after = until_back(pid, before, fresh)
     found |= {
         "grown": (after.pss - before.pss) / 2**20,
         "rss_grown": (after.rss - before.rss) / 2**20,
@@ -192,12 +192,14 @@ def _cut(patient: Program) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def attacking(setting: Setting, site: Site, attack: Attack, seconds: float) -> Iterator[Attackers]:
+def attacking(
+    setting: Setting, site: Site, attack: Attack, seconds: float, leave: str = "close"
+) -> Iterator[Attackers]:
     """The attack, begun. It ends by itself; `told` waits for that."""
     path = setting.folder / f"slow-{attack.kind}.json"
     path.unlink(missing_ok=True)
     command = [sys.executable, "-m", "bench.slow", str(site.port), site.host, attack.kind, attack.addresses]
-    command += [str(attack.connections), str(seconds), str(path)]
+    command += [str(attack.connections), str(seconds), str(path), leave]
     with Program([*POLITE, *command], HOME, log_folder=setting.folder) as program:
         yield Attackers(program, path, seconds)
 
@@ -223,12 +225,14 @@ class Attackers:
         return told
 
 
-def until_back(pid: int, before: Memory) -> tuple[float, Memory]:
-    """Seconds until memory was within ALLOWED_BYTES of `before`, BACK_SECONDS at most; and what it was then."""
+def until_back(pid: int, before: Memory, fresh: int | None = None) -> tuple[float, Memory]:
+    """Seconds until memory was within ALLOWED_BYTES of `before`, and no more than `fresh` descriptors were open;
+    BACK_SECONDS at most. And what memory was then."""
     began = time.monotonic()
     while True:
         now, seconds = memory(pid), time.monotonic() - began
-        if max(now.pss - before.pss, now.rss - before.rss) <= ALLOWED_BYTES or seconds >= BACK_SECONDS:
+        back = max(now.pss - before.pss, now.rss - before.rss) <= ALLOWED_BYTES
+        if (back and (fresh is None or descriptors(pid) <= fresh)) or seconds >= BACK_SECONDS:
             return seconds, now
         time.sleep(0.5)
 
@@ -239,7 +243,7 @@ def until_back(pid: int, before: Memory) -> tuple[float, Memory]:
 def main() -> int:
     """One attack, as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m bench.siege")
-    parser.add_argument("--kind", default="bodies", choices=[*KINDS, MIXED, "all"])
+    parser.add_argument("--kind", default="bodies", choices=[*KINDS, MIXED, IDLE, "all"])
     parser.add_argument("--addresses", default="2", help="how many, or one address that all come from (default 2)")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=6.0, help="of the attack (default 6)")

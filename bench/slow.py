@@ -4,8 +4,9 @@ slowhttptest comes from one address, and does not come back when it is closed. T
 are told (any address of 127.0.0.0/8 may be where a connection comes from), and whoever is closed, refused or answered
 comes back, REOPENS_PER_SECOND at most.
 
-Run as a program of its own: `python -m bench.slow PORT HOST KIND ADDRESSES CONNECTIONS SECONDS FILE` writes one JSON
-object to FILE at its end. ADDRESSES is a number, or the one address that all come from. Times are of CLOCK_MONOTONIC.
+Run as a program of its own: `python -m bench.slow PORT HOST KIND ADDRESSES CONNECTIONS SECONDS FILE LEAVE` writes one
+JSON object to FILE at its end. ADDRESSES is a number, or the one address that all come from. LEAVE says how they leave at
+the end: `close`, which a gateway may take for half a close, or `reset`. Times are of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import random
 import select
 import socket
+import struct
 import sys
 import time
 from collections import Counter, deque
@@ -28,6 +30,7 @@ REOPENS_PER_SECOND = 500
 EVERY_SECONDS = 5.0  # between two signs of life, below every server's usual patience
 TURN_SECONDS = 0.02  # the longest wait for the network
 RECEIVE_BUFFER_BYTES = 4096  # of those who read slowly; the kernel doubles it
+_RESET = struct.pack("ii", 1, 0)
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
@@ -40,6 +43,8 @@ class Kind:
     """What it sends every EVERY_SECONDS."""
     reads: int = 0
     """Bytes that it reads every EVERY_SECONDS; 0: all that comes, at once, and an answer is the end."""
+    stays: bool = False
+    """A good answer is not the end: it stays, and says no more."""
 
 
 _RANGES = ",".join(f"{first}-{first + 99_999}" for first in range(0, 2_000_000, 200_000))
@@ -51,7 +56,9 @@ KINDS = {
     "reading": Kind(f"GET /bulk HTTP/1.1\r\n{_FIELDS}\r\n", reads=96),
     "silent": Kind(f"GET /silent/ HTTP/1.1\r\n{_FIELDS}\r\n"),
 }
+IDLE = "idle"
 MIXED = "mixed"
+_OF_ALL = {**KINDS, IDLE: Kind(f"GET / HTTP/1.1\r\n{_FIELDS}\r\n", stays=True)}
 
 
 class Slow:
@@ -69,7 +76,7 @@ class Attack:
 
     def __init__(self, port: int, host: str, kind: str, addresses: list[str], connections: int) -> None:
         self._port, self._host = port, host
-        self._kinds = [KINDS[kind]] if kind in KINDS else list(KINDS.values())
+        self._kinds = list(KINDS.values()) if kind == MIXED else [_OF_ALL[kind]]
         self._addresses = addresses
         self._poll = select.epoll()
         self._there: dict[int, Slow] = {}
@@ -81,8 +88,8 @@ class Attack:
         self._ends: Counter[str] = Counter()
         self._held: list[int] = []
 
-    def run(self, seconds: float) -> dict[str, object]:
-        """Attack for so long."""
+    def run(self, seconds: float, *, reset: bool) -> dict[str, object]:
+        """Attack for so long, and leave by a close or a `reset`."""
         first = time.monotonic()
         last = first + seconds
         share, before = 0.0, first
@@ -102,6 +109,8 @@ class Attack:
             if len(self._held) < int(now - first):
                 self._held.append(self._holding)
         for slow in list(self._there.values()):
+            if reset:
+                slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             slow.sock.close()
         return {
             "first": first,
@@ -134,7 +143,9 @@ class Attack:
         elif not slow.asked:
             self._ask(slow, now)
         elif events & select.EPOLLIN or events & select.EPOLLRDHUP:
-            self._end(slow, self._answer(slow))
+            how = self._answer(slow)
+            if not (slow.kind.stays and how == "answered 200"):
+                self._end(slow, how)
 
     def _ask(self, slow: Slow, now: float) -> None:
         try:
@@ -193,4 +204,4 @@ def addresses_of(text: str) -> list[str]:
 if __name__ == "__main__":
     allow_many_files()
     attack = Attack(int(sys.argv[1]), sys.argv[2], sys.argv[3], addresses_of(sys.argv[4]), int(sys.argv[5]))
-    Path(sys.argv[7]).write_text(json.dumps(attack.run(float(sys.argv[6]))))
+    Path(sys.argv[7]).write_text(json.dumps(attack.run(float(sys.argv[6]), reset=sys.argv[8] == "reset")))

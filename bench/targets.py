@@ -125,6 +125,7 @@ TARGETS = (
     Target("slowest log-in under DHEat, ms", "dheat", "slowest", 100.0, always=True),
     Target("slowest log-in beside a flood, ms", "flood", "slowest", 1000.0, always=True),
     Target("flood: memory afterwards, + MB", "flood", "pss_after", 16.8, always=True),
+    Target("10,000 leavers: memory afterwards, + MiB", "leavers", "pss", 4.0, always=True),
     Target("TCP port, down", "tcp-bulk", "down", 0.8, _SSHD, at_least=True, ours=PORT),
     Target("TCP port, up", "tcp-bulk", "up", 0.8, _SSHD, at_least=True, ours=PORT),
     Target("TCP port, keep-alive req/s", "tcp-kept", "rate", 1.2, _SSHD, at_least=True, ours=PORT),

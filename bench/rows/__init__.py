@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attacked, bulk, comeback, idle, requests, slow, start, storm
+from . import attacked, bulk, comeback, idle, leavers, requests, slow, start, storm
 from .row import Figure, Row
 
 ROWS: tuple[Row, ...] = (
@@ -15,6 +15,7 @@ ROWS: tuple[Row, ...] = (
     *requests.TCP_ROWS,
     bulk.TCP_ROW,
     *attacked.ROWS,
+    leavers.ROW,
     *slow.ROWS,
 )
 

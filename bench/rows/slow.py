@@ -10,7 +10,7 @@ from functools import partial
 
 from bench.setting import Setting
 from bench.siege import ALLOWED_MS, CALM_RATIO, Attack, Lengths, besiege
-from bench.slow import KINDS, MIXED
+from bench.slow import IDLE, KINDS, MIXED
 from bench.systems import Ferry, System, Unexempt
 
 from .row import Figure, Row, ferry_alone
@@ -18,6 +18,7 @@ from .row import Figure, Row, ferry_alone
 ADDRESSES = (1, 2, 50)
 QUICK_ADDRESSES = 2
 CONNECTIONS = 1000
+IDLERS = 2000
 FEW = 300  # leave a tunnel room: it may have 900 requests, and 512 that wait
 EXEMPT = "127.0.0.1"  # is in limits.exempt, as shipped
 EXEMPT_AFTER_SECONDS = 12.0
@@ -70,6 +71,7 @@ ROWS = (
     ),
     _row("slow-mixed", "all five kinds, 50 addresses", Attack(MIXED, "50"), least=PATIENT_SECONDS),
     _row("slow-room", f"all five kinds, {FEW} of them: there is room", Attack(MIXED, "2", FEW), least=PATIENT_SECONDS),
+    _row("slow-idle", f"{IDLERS:,} kept connections on which nothing more is asked", Attack(IDLE, "50", IDLERS)),
     *(
         _row(
             f"slow-exempt-{kind}",
