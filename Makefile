@@ -7,7 +7,7 @@ help:
 	@echo "make setup    the set-up alone"
 	@echo "make test     install what the tests need, then lint and test"
 	@echo "make lint     ruff, mypy --strict, import-linter"
-	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 45 minutes; scripts/bench --help)"
+	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 50 minutes; scripts/bench --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
 	@echo "make clean    remove the virtual environment and caches; state (ferry-data) stays"

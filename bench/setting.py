@@ -32,8 +32,8 @@ class Effort:
     comeback_clients: int = 1000
     leavers: int = 10_000
     attack_seconds: float = 20.0
-    attack_warm_seconds: float = 4.0
-    attack_calm_seconds: float = 4.0
+    attack_warm_seconds: float = 3.0
+    attack_calm_seconds: float = 3.0
 
 
 QUICK = Effort(
