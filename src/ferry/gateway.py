@@ -7,6 +7,7 @@ Read `_serve` from top to bottom for the life of a gateway: provision, start, se
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import resource
@@ -52,6 +53,7 @@ from .store.identities import Identities
 from .store.registry import SqlRegistry
 from .store.secrets import Secrets
 from .store.sessions import Sessions
+from .store.start import begin
 from .welcome import welcome_lines
 from .wiring import client_limits_of, http_bounds_of, log_rates_of, public_is_loopback, rules_of, urls_of, web_of
 
@@ -76,7 +78,10 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
         ) as observation,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_serve(config, reload, clock, observation))
+        try:
+            return runner.run(_serve(config, reload, clock, observation))
+        except StoreUnavailable as error:  # only a start asks the database without an answer for its silence
+            raise StartupError(f"the database in {config.state} cannot be used: {error}") from error
 
 
 def _raise_descriptor_limit() -> None:
@@ -97,7 +102,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         host_keys = await load_host_keys(config.state, secrets)
         sessions = await stack.enter_async_context(_sessions(store, report))
         worker = WorkerId(random_token())
-        await registry.retire(None, now=clock.now())  # the only worker on this database: nobody else holds a lease
+        await begin(store, worker, now=clock.now())  # the only worker on this database: nobody else holds a lease
         routes = Routes()
 
         async def known(host: str) -> bool:
@@ -138,6 +143,11 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         )
         flaps, secret, people = FlapGuard(), await secrets.secret("names"), Identities(store)
         started = clock.now()
+
+        async def write_late() -> None:
+            if not store.healthy:
+                await registry.renew(worker, now=clock.now())  # a small write: it shows whether there is room again
+            await front.write_late()
 
         def open_proxy(tunnel: Tunnel) -> None:
             reason = (
@@ -210,7 +220,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         watching = tasks.spawn("certificates", certificates.watch())
         stack.callback(watching.cancel)
         stack.enter_context(_repeating("tick", TICK_SECONDS, front.tick))
-        stack.enter_context(_repeating("write late", TICK_SECONDS, front.write_late))
+        stack.enter_context(_repeating("write late", TICK_SECONDS, write_late))
         stack.enter_context(_repeating("keys", KEYS_POLL_SECONDS, lambda: _read_keys(front)))
         stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
         stack.enter_context(
@@ -267,9 +277,8 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
 
 @asynccontextmanager
 async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
-    """The session log: rows that a crash left open are closed first, rows that wait are written at the end."""
+    """The session log: rows that wait are written at the end."""
     sessions = Sessions(store, report)
-    await sessions.end_left_over()
     try:
         yield sessions
     finally:
@@ -279,8 +288,15 @@ async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
 
 @contextmanager
 def _only_gateway_in(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock. Raises StartupError when another gateway has it."""
-    with (state / "lock").open("a") as file:
+    """Hold the state folder's lock. Raises StartupError when another gateway has it, or none can be made."""
+    path = state / "lock"
+    try:
+        file = path.open("a")
+    except OSError as error:
+        if error.errno != errno.EROFS or not path.exists():
+            raise StartupError(f"{path} cannot be made: {error.strerror}") from None
+        file = path.open()  # a lock needs no writing
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -166,6 +166,7 @@ LOG_CLOSE_SECONDS: Final = 2.0  # at the end, for lines that still wait for a sl
 LAG_SAMPLE_SECONDS: Final = 0.5  # how often the event loop's lag is measured
 LAG_REPORT_SECONDS: Final = 0.25  # a lag past this is an event (`loop.lag`)
 CONSOLE_PROBE_SECONDS: Final = 1.0  # for an older gateway to answer on the control socket before it counts as there
+CONTROL_RETRY_SECONDS: Final = 5.0  # between two tries to make the control socket on a disk that takes no new file
 CONTROL_ANSWER_SECONDS: Final = 10.0  # how long `ferry status` and its like wait for the gateway
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
 CONSOLE_BACKLOG: Final = 128  # connections that wait while what answers them is loaded

@@ -14,7 +14,7 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
-from ferry.store.sessions import STOPPED, SessionRow, Sessions
+from ferry.store.sessions import STOPPED, SessionRow, Sessions, end_left_over
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 NOBODY = Identity(IdentityId("anon-1"), None, None, anonymous=True)
@@ -106,8 +106,8 @@ async def test_rows_left_open_by_a_crash_end_when_the_gateway_was_last_alive(sto
     start(sessions, "newest", 60)
     await sessions.flush()
     await SqlRegistry(store).renew(WorkerId("w1"), now=50)
-    assert await sessions.end_left_over() == 2
-    assert await sessions.end_left_over() == 0
+    assert await store.run(end_left_over) == 2
+    assert await store.run(end_left_over) == 0
     ends = {row.id: (row.ended, row.reason) for row in await sessions.recent(10)}
     assert ends == {"ended": (6, "gone"), "open": (50, STOPPED), "newest": (60, STOPPED)}
 

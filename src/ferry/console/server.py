@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferry import limits
+from ferry.errors import StartupError
 from ferry.names import Endpoint
 from ferry.tasks import spawn
 
-from .sockets import CONTROL_SOCKET, bind_control, bind_loopback, unlink_control
+from .sockets import CONTROL_SOCKET, NotNow, bind_control, bind_loopback, unlink_control
 from .state import ConsoleState
 
 if TYPE_CHECKING:
@@ -33,22 +34,56 @@ async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> A
     """Serve the API on `<folder>/control.sock`, and `/metrics` and `/health` on the `admin` addresses.
 
     Yields the addresses as bound (port 0 has become a number). Raises StartupError. On leaving, followers of events
-    are told to stop (`EventRing.close`) and the socket's file is removed.
+    are told to stop (`EventRing.close`) and the socket's file is removed. On a disk that takes no new file the socket
+    is made later.
     """
     async with AsyncExitStack() as stack:
-        control = bind_control(folder)
-        stack.callback(control.close)
-        stack.callback(unlink_control, folder, (folder / CONTROL_SOCKET).stat())
         listeners: list[socket.socket] = []
         for endpoint in admin:
             listeners.append(bind_loopback(endpoint))
             stack.callback(listeners[-1].close)
         bound = [Endpoint(*listener.getsockname()[:2]) for listener in listeners]
-        await stack.enter_async_context(_served("control socket", [control], lambda: _whole_api(state)))
+        try:
+            control = bind_control(folder)
+        except NotNow as error:
+            _log.error("%s: until it can be, `ferry status` and its like find no gateway", error)
+            await stack.enter_async_context(_meanwhile(_control_later(state, folder)))
+        else:
+            await stack.enter_async_context(_control(state, folder, control))
         if listeners:
             await stack.enter_async_context(_served("admin addresses", listeners, lambda: _two_pages(state)))
         stack.callback(state.events.close)
         yield bound
+
+
+@asynccontextmanager
+async def _control(state: ConsoleState, folder: Path, control: socket.socket) -> AsyncIterator[None]:
+    with control:
+        made = (folder / CONTROL_SOCKET).stat()
+        try:
+            async with _served("control socket", [control], lambda: _whole_api(state)):
+                yield
+        finally:
+            unlink_control(folder, made)
+
+
+async def _control_later(state: ConsoleState, folder: Path) -> None:
+    """Try again until the socket is there, then serve it until cancelled."""
+    while True:
+        await asyncio.sleep(limits.CONTROL_RETRY_SECONDS)
+        with suppress(StartupError):
+            async with _control(state, folder, bind_control(folder)):
+                await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    task = spawn("control socket", work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 def _whole_api(state: ConsoleState) -> WebServer:

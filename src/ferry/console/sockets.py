@@ -14,6 +14,11 @@ from ferry.errors import StartupError
 from ferry.names import Endpoint
 
 CONTROL_SOCKET: Final = "control.sock"
+_TAKES_NO_WRITES: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class NotNow(StartupError):
+    """The disk takes no new file now. The gateway serves visitors without its control socket until it does."""
 
 
 def prepare_state_folder(state: Path) -> None:
@@ -36,7 +41,7 @@ def prepare_state_folder(state: Path) -> None:
 def bind_control(state: Path) -> socket.socket:
     """Bind `<state>/control.sock` (0600) in place of one that a dead gateway left.
 
-    Raises StartupError when a live gateway answers there, or the folder cannot be used.
+    Raises StartupError when a live gateway answers there, or the folder cannot be used; NotNow where it may be later.
     """
     prepare_state_folder(state)
     try:
@@ -46,7 +51,8 @@ def bind_control(state: Path) -> socket.socket:
     try:
         return _bind(state, _through(folder))
     except OSError as error:
-        raise StartupError(f"{state / CONTROL_SOCKET} cannot be made: {error.strerror}") from None
+        kind = NotNow if error.errno in _TAKES_NO_WRITES else StartupError
+        raise kind(f"{state / CONTROL_SOCKET} cannot be made: {error.strerror}") from None
     finally:
         os.close(folder)
 

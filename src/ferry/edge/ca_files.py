@@ -34,13 +34,19 @@ def open_ca(state: Path, domain: str, *, now: float) -> tuple[x509.Certificate, 
     """The CA of `state`, made at the first call. One of another domain, or past its end, is put aside as
     `ca-SERIAL.crt` and `.key` and replaced: it could not sign anything for this domain that a client takes.
 
-    Raises StartupError where half of it is missing or broken.
+    Raises StartupError where half of it is missing or broken, or it cannot be made.
     """
     loaded = _load(state)
     if loaded is None or not _fits(loaded[0], domain, now):
-        if loaded is not None:
-            _put_aside(state, loaded[0])
-        loaded = _make(state, domain, now)
+        try:
+            if loaded is not None:
+                _put_aside(state, loaded[0])
+            loaded = _make(state, domain, now)
+        except OSError as error:
+            raise StartupError(
+                f"the local CA cannot be made in {ca_path(state).parent} ({error.strerror}): make room, or make the "
+                "folder writable"
+            ) from error
     return loaded
 
 

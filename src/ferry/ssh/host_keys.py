@@ -41,7 +41,12 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.S
             )
         else:
             key = asyncssh.generate_private_key(algorithm, comment="ferry", **options)
-            _write(path, key)
+            try:
+                _write(path, key)
+            except OSError as error:
+                raise StartupError(
+                    f"the host key {path} cannot be made ({error.strerror}): make room, or make its folder writable"
+                ) from error
         fingerprint = Fingerprint(key.get_fingerprint())
         if remembered is None:
             await memory.remember_host_key(algorithm, fingerprint)
@@ -67,7 +72,12 @@ def _read(path: Path) -> asyncssh.SSHKey:
 
 
 def _write(path: Path, key: asyncssh.SSHKey) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    """All of it or nothing, also when the machine stops now: half a key would be taken for a damaged one ever after."""
+    partial = path.with_suffix(".new")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(key.export_private_key())
+        file.flush()
+        os.fsync(file.fileno())
     path.with_suffix(".pub").write_bytes(key.export_public_key())
+    partial.rename(path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ferry import limits
 
-__all__ = ["Connection", "connect", "one"]
+__all__ = ["Connection", "connect", "connect_reading", "one"]
 
 
 def connect(path: Path, *, busy_seconds: float) -> Connection:
@@ -33,6 +33,35 @@ def connect(path: Path, *, busy_seconds: float) -> Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {limits.STORE_WAL_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reading(path: Path) -> Connection:
+    """Open the file at `path`, which cannot be opened for writing now (a full or read-only disk), to read it.
+
+    SQLite reads a write-ahead log through an index in shared memory, a file of 32 KiB that it makes anew at each start.
+    Where there is no log, nothing is missing from the main file, and nobody writes to it: it is read as it is
+    (`immutable`). Where there is one, the index that a crash has left may be read, or is made in this process's own
+    memory (`locking_mode = EXCLUSIVE`, sqlite.org/wal.html §6). Raises sqlite3.Error.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return _reading(path, "mode=ro&immutable=1")
+    try:
+        return _reading(path, "mode=ro")
+    except sqlite3.Error:
+        return _reading(path, "mode=rw", "PRAGMA locking_mode = EXCLUSIVE")
+
+
+def _reading(path: Path, options: str, *first: str) -> Connection:
+    uri = f"{path.absolute().as_uri()}?{options}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        for statement in (*first, "SELECT count(*) FROM sqlite_master"):
+            connection.execute(statement).fetchall()
     except BaseException:
         connection.close()
         raise

@@ -28,7 +28,7 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
 from .dialect import Connection
-from .writer import Outcome, Writer, open_sqlite
+from .writer import Outcome, Transaction, Writer, open_sqlite
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ class Store:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
+        self._first: list[Transaction] = []
         self._busy = False
         self._one_by_one = False
         """While nothing can be written: a batch would take those that only read with it."""
@@ -96,6 +97,16 @@ class Store:
                 self._next_batch()
             raise
 
+    async def first(self, transaction: Transaction) -> bool:
+        """Run `transaction` before all others, those of earlier calls excepted. False if nothing can be written now:
+        then it is tried again before each further one, and until it is through those are only read.
+
+        For what a start has to write. Raises StoreUnavailable if the database cannot be read either.
+        """
+        self._first.append(transaction)
+        await self.run(lambda _: None)
+        return transaction not in self._first
+
     async def close(self) -> None:
         """Finish what waits, then close. Further transactions are refused. Safe to call twice."""
         self._closed = True
@@ -125,21 +136,48 @@ class Store:
         if batch:
             self._busy = True
             self._idle.clear()
-            self._thread.submit(self._work, batch)
+            self._thread.submit(self._work, batch, list(self._first))
         else:
             self._idle.set()
 
-    def _work(self, batch: list[_Job]) -> None:
+    def _work(self, batch: list[_Job], first: list[Transaction]) -> None:
         """On the database thread."""
         result: list[Outcome] | StoreUnavailable
+        late: StoreUnavailable | None = None
         try:
-            result = self._writer.run([job.transaction for job in batch])
+            if first:
+                late = self._write_first(first)
+            result = self._writer.run([job.transaction for job in batch], reading=late is not None)
         except StoreUnavailable as error:
-            result = error
-        self._loop.call_soon_threadsafe(self._done, batch, result)
+            result = late if late is not None and error.readable else error
+        self._loop.call_soon_threadsafe(self._done, batch, result, late)
 
-    def _done(self, batch: list[_Job], result: list[Outcome] | StoreUnavailable) -> None:
+    def _write_first(self, first: list[Transaction]) -> StoreUnavailable | None:
+        """On the database thread: why these cannot be written now, None once they are. Raises StoreUnavailable where
+        nothing can be read either."""
+        try:
+            outcomes = self._writer.run(first)
+        except StoreUnavailable as error:
+            if not error.readable:
+                raise
+            return error
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise StoreUnavailable(f"what a start writes has failed: {outcome.error!r}") from outcome.error
+        self._loop.call_soon_threadsafe(self._first_written, len(first), self._writer.wrote)
+        return None
+
+    def _first_written(self, count: int, wrote: bool) -> None:
+        del self._first[:count]
+        if wrote:
+            self._note_health(None)
+            self._one_by_one = False
+
+    def _done(self, batch: list[_Job], result: list[Outcome] | StoreUnavailable, late: StoreUnavailable | None) -> None:
         self._busy = False
+        if late is not None:
+            self._note_health(str(late))
+            self._one_by_one = True
         if isinstance(result, StoreUnavailable):
             self._note_health(str(result))
             self._one_by_one = result.readable

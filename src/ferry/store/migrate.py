@@ -25,13 +25,13 @@ EXIT_REFUSED: Final = 3
 """The exit code of a migrating process that has printed, for the operator, why it cannot be done."""
 
 
-def migrate(connection: Connection, path: Path, *, busy_seconds: float) -> None:
-    """Make or change the tables of the file at `path`, which `connection` is open on, all of them or nothing.
+def migrate(connection: Connection, path: Path, *, busy_seconds: float, reading: bool = False) -> None:
+    """Make or change the tables of the file at `path`, which `connection` is open on, all of them or nothing. Where there is nothing to do nothing is written, and `reading` is enough.
 
     Raises StartupError, as for a database that a newer Ferry wrote (its rows may mean what this code does not know),
     and sqlite3.Error.
     """
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
     current = revision(connection)
     if current is None:
         for statement in SCHEMA.read_text().split(";\n"):

@@ -74,14 +74,7 @@ class SqlRegistry:
         return await self._store.run(transaction)
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:
-        asked = {"worker": worker, "now": now}
-
-        def transaction(connection: Connection) -> None:
-            if connection.execute(sql.HEARTBEAT, asked).rowcount == 0:
-                connection.execute(sql.FIRST_HEARTBEAT, asked)
-            connection.execute(sql.USE_BY_WORKER, asked)
-
-        await self._store.run(transaction)
+        await self._store.run(lambda connection: renew(connection, worker, now))
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
         return (await self._store.run(lambda connection: _made_from(connection, network, since))).count
@@ -94,16 +87,26 @@ class SqlRegistry:
         return await self._store.run(transaction)
 
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
-        def transaction(connection: Connection) -> int:
-            if worker is None:
-                connection.execute(sql.USE_ALL, {"now": now})
-                connection.execute(sql.FORGET_WORKERS)  # each start is a new worker: their rows would pile up
-                return connection.execute(sql.END_ALL).rowcount
-            connection.execute(sql.USE_BY_WORKER, {"worker": worker, "now": now})
-            connection.execute(sql.FORGET_WORKER, {"worker": worker})
-            return connection.execute(sql.END_BY_WORKER, {"worker": worker}).rowcount
+        return await self._store.run(lambda connection: retire(connection, worker, now))
 
-        return await self._store.run(transaction)
+
+def renew(connection: Connection, worker: WorkerId, now: float) -> None:
+    """`Registry.renew` as a transaction. It always writes a row."""
+    asked = {"worker": worker, "now": now}
+    if connection.execute(sql.HEARTBEAT, asked).rowcount == 0:
+        connection.execute(sql.FIRST_HEARTBEAT, asked)
+    connection.execute(sql.USE_BY_WORKER, asked)
+
+
+def retire(connection: Connection, worker: WorkerId | None, now: float) -> int:
+    """`Registry.retire` as a transaction."""
+    if worker is None:
+        connection.execute(sql.USE_ALL, {"now": now})
+        connection.execute(sql.FORGET_WORKERS)  # each start is a new worker: their rows would pile up
+        return connection.execute(sql.END_ALL).rowcount
+    connection.execute(sql.USE_BY_WORKER, {"worker": worker, "now": now})
+    connection.execute(sql.FORGET_WORKER, {"worker": worker})
+    return connection.execute(sql.END_BY_WORKER, {"worker": worker}).rowcount
 
 
 def _claim(

@@ -6,11 +6,13 @@ import secrets as random
 from typing import Final
 
 from ferry.names import Fingerprint
+from ferry.registry.contract import StoreUnavailable
 
 from .dialect import Connection, one
 from .engine import Store
 
 SECRET_BYTES: Final = 32
+_NEW: Final = "INSERT INTO secrets (name, value) VALUES (:name, :value)"
 
 
 class Secrets:
@@ -27,12 +29,17 @@ class Secrets:
                 found: bytes = row[0]
                 return found
             made = random.token_bytes(SECRET_BYTES)
-            connection.execute(
-                "INSERT INTO secrets (name, value) VALUES (:name, :value)", {"name": name, "value": made}
-            )
+            connection.execute(_NEW, {"name": name, "value": made})
             return made
 
-        return await self._store.run(transaction)
+        try:
+            return await self._store.run(transaction)
+        except StoreUnavailable as error:
+            if not error.readable:
+                raise
+        found = random.token_bytes(SECRET_BYTES)  # nothing rests on it yet: it is written as soon as that can be
+        await self._store.first(lambda connection: connection.execute(_NEW, {"name": name, "value": found}).close())
+        return found
 
     async def host_key_fingerprint(self, algorithm: str) -> Fingerprint | None:
         """The fingerprint of the host key that clients know for `algorithm`, if one was ever remembered."""
@@ -41,12 +48,13 @@ class Secrets:
         return Fingerprint(row[0]) if row else None
 
     async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None:
-        """Remember this key, in the place of what was remembered for `algorithm`."""
+        """Remember this key, in the place of what was remembered for `algorithm`; on a full disk, as soon as it can be
+        written."""
         statement = """
             INSERT INTO host_keys (algorithm, fingerprint) VALUES (:algorithm, :fingerprint)
             ON CONFLICT (algorithm) DO UPDATE SET fingerprint = excluded.fingerprint"""
         values = {"algorithm": algorithm, "fingerprint": fingerprint}
-        await self._store.run(lambda connection: connection.execute(statement, values).close())
+        await self._store.first(lambda connection: connection.execute(statement, values).close())
 
     async def forget_host_key(self, algorithm: str) -> None:
         """Remember no key for `algorithm`: the next start takes, or makes, whichever is there."""

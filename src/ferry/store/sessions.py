@@ -36,6 +36,14 @@ _RECENT_OF = """
 _PRUNE = "DELETE FROM sessions WHERE ended < :before"
 
 
+def end_left_over(connection: Connection) -> int:
+    """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
+
+    For the start of the only worker, before anything forgets the heartbeats or adds a row.
+    """
+    return connection.execute(_END_LEFT_OVER, {"reason": STOPPED}).rowcount
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRow:
     """One SSH session. Times are seconds since the epoch, `up` and `down` are bytes of payload."""
@@ -97,15 +105,6 @@ class Sessions:
         """The newest sessions first, those that go on included; of one identity, if given."""
         query, asked = _RECENT if identity is None else _RECENT_OF, {"identity": identity, "limit": limit}
         return await self._store.run(lambda connection: [SessionRow(*row) for row in connection.execute(query, asked)])
-
-    async def end_left_over(self) -> int:
-        """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
-
-        To be called at the start of the only worker, before `retire(None)` forgets the heartbeats.
-        """
-        return await self._store.run(
-            lambda connection: connection.execute(_END_LEFT_OVER, {"reason": STOPPED}).rowcount
-        )
 
     async def prune(self, before: float) -> int:
         """Forget sessions that ended before `before` (`limits.SESSIONS_KEEP_SECONDS` ago). Returns how many."""

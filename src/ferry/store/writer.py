@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -13,11 +14,18 @@ from typing import Any
 from ferry.errors import StartupError
 from ferry.registry.contract import StoreUnavailable
 
-from .dialect import Connection, connect
+from .dialect import Connection, connect, connect_reading
 from .migrate import cannot_be_opened, migrate
 
 Transaction = Callable[[Connection], Any]
 _OF_THE_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+_WHERE_NOTHING_CAN_BE_MADE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+_TAKES_NO_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +38,32 @@ class Outcome:
 
 class Writer:
     """Used by one thread at a time. A connection that failed is thrown away and made anew at the next batch; one that only
-    could not write is kept, for it still reads."""
+    could not write is kept, for it still reads. Where the file cannot even be opened for writing, it is opened to be
+    read, and for writing again at the next batch."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: Connection | None = None
+        self._cannot_write = ""
+        """Why the connection only reads, if it does."""
         self.wrote = False
         """Whether the last `run` has changed anything: one that only reads goes through on a full disk too."""
 
-    def run(self, transactions: Sequence[Transaction]) -> list[Outcome]:
-        """Run all in order within one commit; one that raises is undone alone.
+    def run(self, transactions: Sequence[Transaction], *, reading: bool = False) -> list[Outcome]:
+        """Run all in order within one commit; one that raises is undone alone. With `reading`, one that writes fails.
 
         Raises StoreUnavailable, with nothing written, when the database is what failed.
         """
         try:
             connection = self._connected()
             before = connection.total_changes
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA query_only = {reading:d}")
+            connection.execute("BEGIN" if reading or self._cannot_write else "BEGIN IMMEDIATE")
             outcomes = [_one(connection, transaction) for transaction in transactions]
             connection.execute("COMMIT")
         except Exception as error:
-            failed = _failure(error)
+            failed = _failure(error, self._cannot_write)
             if not (failed.readable and self._rolled_back()):
                 self.close()
             raise failed from error
@@ -61,7 +73,8 @@ class Writer:
     def prepare(self) -> None:
         """Connect for the first time and bring the tables up to date. Raises StartupError."""
         try:
-            migrate(self._connected(), self._path, busy_seconds=self._busy_seconds)
+            connection = self._connected()
+            migrate(connection, self._path, busy_seconds=self._busy_seconds, reading=bool(self._cannot_write))
         except sqlite3.Error as error:
             self.close()
             raise StartupError(cannot_be_opened(self._path, str(error))) from error
@@ -86,8 +99,22 @@ class Writer:
         return self._connection is not None
 
     def _connected(self) -> Connection:
-        if self._connection is None:
+        if self._connection is not None and not self._cannot_write:
+            return self._connection
+        self.close()
+        try:
             self._connection = connect(self._path, busy_seconds=self._busy_seconds)
+            self._cannot_write = ""
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF not in _WHERE_NOTHING_CAN_BE_MADE:
+                raise
+            try:
+                self._connection = connect_reading(self._path)
+            except sqlite3.Error:
+                raise error from None
+            self._cannot_write = str(error)
+        if not self._cannot_write and not os.access(self._path, os.W_OK):
+            self._cannot_write = "its disk is read-only"  # SQLite opens such a file without a word
         return self._connection
 
 
@@ -98,18 +125,24 @@ def open_sqlite(path: Path, busy_seconds: float) -> Writer:
         # SQLite would make it by the umask; its -wal and -shm files take their mode from this one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StartupError(
-            f"the database {path} cannot be opened: {error.strerror}. "
-            "Give its folder to the user that runs ferry, or name another one with `state`"
-        ) from error
+        if error.errno not in _TAKES_NO_WRITES or not path.exists():
+            raise StartupError(
+                f"the database {path} cannot be opened: {error.strerror}. "
+                "Give its folder to the user that runs ferry, or name another one with `state`"
+            ) from error
     writer = Writer(path, busy_seconds)
     writer.prepare()
     return writer
 
 
-def _failure(error: Exception) -> StoreUnavailable:
-    """What has failed. A quota, or a disk that has gone read-only, says otherwise than a full one."""
+def _failure(error: Exception, cannot_write: str) -> StoreUnavailable:
+    """What has failed. A quota, or a disk that has gone read-only, says otherwise than a full one. `cannot_write`: why a
+    connection that only reads is used."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if cannot_write and code & 0xFF == sqlite3.SQLITE_READONLY:
+        return StoreUnavailable(
+            f"only reading: {cannot_write}", public="the gateway cannot write to its database", readable=True
+        )
     if code == sqlite3.SQLITE_FULL:
         return StoreUnavailable(str(error), public="the gateway's disk is full", readable=True)
     if code == sqlite3.SQLITE_IOERR_WRITE or code & 0xFF == sqlite3.SQLITE_READONLY:

@@ -1,0 +1,74 @@
+"""A gateway that starts while its database takes no writes serves what it can read, and writes later."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway_process import Gateway
+from origin_server import Origin
+from small_disk import OnSmallDisk, fill, needs_a_disk
+from web_client import visit
+
+
+def health(gateway: Gateway) -> dict[str, Any]:
+    """What `/health` says on the admin address."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.admin, timeout=20)
+    with closing(connection):
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+
+def full(gateway: OnSmallDisk) -> Callable[[], object]:
+    return fill(gateway.disk).unlink
+
+
+def read_only(gateway: OnSmallDisk) -> Callable[[], object]:
+    gateway.remount("ro")
+    return lambda: gateway.remount("rw")
+
+
+@needs_a_disk
+@pytest.mark.parametrize("end", [Gateway.kill, Gateway.stop])
+@pytest.mark.parametrize("disk", [full, read_only])
+def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    origin: Origin,
+    disk: Callable[[OnSmallDisk], Callable[[], object]],
+    end: Callable[[Gateway], None],
+) -> None:
+    """SIGKILL leaves leases and open session rows, which the next start can not end; SIGTERM leaves neither the
+    write-ahead log nor its index, which the next start can not make."""
+    gateway = OnSmallDisk(tmp_path)
+    with closing(gateway):
+        gateway.start()
+        owner, stranger = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
+        forward = ("-T", "-R", f"here:80:127.0.0.1:{origin.port}")
+        with owner.start(*forward) as ssh:
+            ssh.line("^Forwarding HTTP")
+            end(gateway)
+        make_room = disk(gateway)
+        gateway.start()
+        assert health(gateway) == {"status": "degraded", "store": "failed", "tunnels": 0}
+        with owner.start(*forward) as ssh:
+            ssh.line("^Forwarding HTTP traffic from http://here.localhost")
+            assert visit(gateway, "here").text == "origin"
+            told = stranger.run("-N", "-R", f"new:80:127.0.0.1:{origin.port}").err
+            assert "the gateway's disk is full" in told or "the gateway cannot write to its database" in told
+            make_room()
+            gateway.event("store.recovered")
+            assert health(gateway) == {"status": "ok", "store": "ok", "tunnels": 1}
+            with stranger.start("-T", "-R", f"new:80:127.0.0.1:{origin.port}") as other:
+                other.line("^Forwarding HTTP traffic from http://new.localhost")
+            assert visit(gateway, "here").text == "origin"
+        gateway.stop()

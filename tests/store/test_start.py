@@ -1,0 +1,117 @@
+"""What a start writes comes before all else, also where that is a while after the start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from sqlite3 import Connection
+
+import pytest
+
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId, WorkerId
+from ferry.registry.contract import Claimed, StoreUnavailable, Terms
+from ferry.store.engine import Store
+from ferry.store.registry import SqlRegistry
+from ferry.store.secrets import Secrets
+from ferry.store.sessions import STOPPED, Sessions
+from ferry.store.start import begin
+
+ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
+BLOG = Address(Kind.HTTP, "blog.example.com")
+OLD, NEW = WorkerId("old"), WorkerId("new")
+TERMS = Terms(keep=100, rest=50, reserve=True, derived=False, max_reservations=9)
+
+
+@pytest.fixture
+def events() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def store(tmp_path: Path, events: list[str]) -> AsyncIterator[Store]:
+    def report(event: str, /, **_fields: object) -> None:
+        events.append(event)
+
+    async with await Store.open(tmp_path / "ferry.db", report=report) as opened:
+        yield opened
+
+
+async def full(store: Store) -> None:
+    """From now on the file does not grow. What a test writes is large, for there are free bytes in its pages."""
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").close())
+
+
+def put(connection: Connection, name: str, size: int = 0) -> None:
+    connection.execute("INSERT INTO secrets VALUES (?, zeroblob(?))", (name, size))
+
+
+def names(connection: Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM secrets")}
+
+
+async def room(store: Store) -> None:
+    """Now it takes them again."""
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").close())
+
+
+async def test_until_it_is_written_everything_else_only_reads(store: Store, events: list[str]) -> None:
+    await full(store)
+    assert not await store.first(lambda connection: put(connection, "first", 1_000_000))
+    assert (store.healthy, events) == (False, ["store.failed"])
+    with pytest.raises(StoreUnavailable) as caught:  # there would be room for this one
+        await store.run(lambda connection: put(connection, "small"))
+    assert (caught.value.readable, caught.value.public) == (True, "the gateway's disk is full")
+    assert await store.run(names) == set()
+    await room(store)
+    await store.run(lambda connection: put(connection, "small"))
+    assert await store.run(names) == {"first", "small"}
+    assert (store.healthy, events) == (True, ["store.failed", "store.recovered"])
+
+
+async def test_it_is_written_once_and_in_order(store: Store) -> None:
+    assert await store.first(lambda connection: put(connection, "one"))
+    assert await store.first(lambda connection: connection.execute("UPDATE secrets SET name = 'two'").close())
+    await store.run(lambda connection: put(connection, "one"))
+    assert await store.run(names) == {"one", "two"}
+
+
+async def test_one_that_fails_by_itself_is_an_error_and_not_a_full_disk(store: Store) -> None:
+    with pytest.raises(StoreUnavailable, match="what a start writes has failed: ZeroDivisionError") as caught:
+        await store.first(lambda _: 1 // 0)
+    assert not caught.value.readable
+
+
+async def test_what_a_crash_left_open_is_ended_before_anything_new_begins(store: Store) -> None:
+    registry, sessions = SqlRegistry(store), Sessions(store, lambda _event, /, **_fields: None)
+    claimed = await registry.claim(BLOG, ANN, OLD, now=10, terms=TERMS)
+    assert isinstance(claimed, Claimed)
+    await registry.renew(OLD, now=50)
+    sessions.session_started(SessionId("before"), ANN, "192.0.2.7:1", "v", 20)
+    await sessions.flush()
+    await full(store)
+    await store.first(lambda connection: put(connection, "large", 1_000_000))
+    assert not await begin(store, NEW, now=90)
+    sessions.session_started(SessionId("after"), ANN, "192.0.2.7:1", "v", 95)
+    with pytest.raises(StoreUnavailable):
+        await sessions.flush()
+    assert await registry.lookup(BLOG) == claimed.lease  # it is still there, and is still Ann's
+    await room(store)
+    await sessions.flush()
+    rows = {row.id: (row.ended, row.reason) for row in await sessions.recent(9)}
+    assert rows == {"before": (50, STOPPED), "after": (None, None)}
+    assert await registry.lookup(BLOG) is None
+    [kept] = await registry.reservations(ANN.id)
+    assert kept.last_used == 90
+    assert isinstance(await registry.claim(BLOG, ANN, NEW, now=100, terms=TERMS), Claimed)
+
+
+async def test_secrets_and_host_keys_are_remembered_as_soon_as_they_can_be(store: Store) -> None:
+    secrets = Secrets(store)
+    await full(store)
+    await store.first(lambda connection: put(connection, "large", 1_000_000))
+    made = await secrets.secret("names")
+    await secrets.remember_host_key("ssh-rsa", Fingerprint("SHA256:key"))
+    assert await store.run(names) == set()
+    await room(store)
+    assert await secrets.secret("names") == made
+    assert await secrets.host_key_fingerprint("ssh-rsa") == "SHA256:key"
