@@ -150,7 +150,11 @@ class Gateway:
 
     def start(self) -> None:
         """Start it, and return when it serves."""
-        self.launch().line("^Ferry is ready")
+        child = self.launch()
+        try:
+            child.line("^Ferry is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{child.err.text}") from None
 
     def stop(self) -> None:
         """SIGTERM, and the exit code that a drain has."""
