@@ -21,7 +21,7 @@ from .options import Options, parse
 from .origin import serving
 from .page import publish
 from .processes import BenchError, free_ports
-from .results_table import Results, Sample, tables
+from .results_table import Results, Sample, pair_table, tables
 from .rows import Row
 from .setting import MIB, Setting
 from .systems import System
@@ -62,7 +62,7 @@ def _measure_all(folder: Path, options: Options, systems: list[System], results:
         setting = Setting(folder, keys, origin, options.effort, results.details)
         for number in range(1, options.rounds + 1):
             for row in options.rows:
-                for system in systems:
+                for system in systems if number % 2 or not options.against else reversed(systems):
                     if row.concerns(system) and not (row.once and number > 1):
                         label = f"round {number}/{options.rounds}  {row.name}  {system.name}"
                         results.add(row, system.name, _measure(setting, row, system, label, results))
@@ -87,7 +87,9 @@ def _report(options: Options, facts: dict[str, str], absent: list[str], results:
     made = "One round" if options.rounds == 1 else f"Medians of {options.rounds} interleaved rounds"
     rounds = f"{made}{kind}; everything on loopback of one machine."
     parts = [f"# Ferry beside others, {facts['date'][:10]}", about, rounds, tables(results)]
-    if targets := target_table(results):
+    if options.against:
+        parts.append(f"## After / before, in each round\n\n{pair_table(results)}")
+    elif targets := target_table(results):
         parts.append(f"## Ratios and targets\n\nThe ratio is taken within each round.\n\n{targets}")
     if absent:
         parts.append("## Left out\n\n" + "\n".join(f"* {line}" for line in absent))

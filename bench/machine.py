@@ -40,9 +40,8 @@ def first_line(command: list[str]) -> str:
     return ((ran.stdout or ran.stderr).strip().splitlines() or ["unknown"])[0]
 
 
-def commit() -> str:
-    """The commit that Ferry was measured at, and whether the tree differs from it."""
-    home = Path(__file__).resolve().parent.parent
+def commit(home: Path) -> str:
+    """The commit that the checkout `home` is at, and whether its tree differs from it."""
     name = first_line(["git", "-C", str(home), "rev-parse", "--short=10", "HEAD"])
     changed = first_line(["git", "-C", str(home), "status", "--porcelain", "--", "src"])
     return name if changed == "unknown" else f"{name} with changes"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .rows import ROWS, Row
 from .setting import QUICK, Effort
-from .systems import System, all_systems
+from .systems import Ferry, System, all_systems, two_checkouts
 
 ROUNDS = 3
 
@@ -25,11 +25,18 @@ class Options:
     quick: bool
     out: Path | None
     """Where results go, without suffix; None: printed only."""
+    against: Path | None = None
+    """Another checkout, which this one is compared with."""
 
     @property
     def whole(self) -> bool:
         """Whether the figures are fit to be kept."""
-        return not self.quick and len(self.rows) == len(ROWS) and len(self.systems) == len(all_systems())
+        return (
+            not self.quick
+            and not self.against
+            and len(self.rows) == len(ROWS)
+            and len(self.systems) == len(all_systems())
+        )
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -50,7 +57,17 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--systems", metavar="NAME,…", help=f"these alone: {', '.join(systems)}")
     parser.add_argument("--out", type=Path, help="write the results to OUT.md and OUT.json")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="compare this checkout with another one, which has been set up, instead of other systems: every measure in turn, and the ratios of each round",
+    )
     given = parser.parse_args(arguments)
+    if given.against:
+        systems = {_word(system): system for system in two_checkouts(given.against)}
+        if missing := [system.missing for system in systems.values() if system.missing]:
+            parser.error(missing[0])
     if given.rounds is not None and not 1 <= given.rounds <= 20:
         parser.error("--rounds is 1 to 20")
 
@@ -69,6 +86,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         effort=QUICK if given.quick else Effort(),
         quick=given.quick,
         out=given.out,
+        against=given.against,
     )
 
 
@@ -78,5 +96,6 @@ def _names(word: str, name: str) -> bool:
 
 
 def _word(system: System) -> str:
-    """`Ferry, TCP port` as one word."""
-    return type(system).__name__.lower()
+    """`Ferry, TCP port` as one word; `ferry-before` for another checkout's."""
+    word = type(system).__name__.lower()
+    return f"{word}-before" if isinstance(system, Ferry) and system.checkout else word

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from . import siege
 from .rows import ROWS, Figure, Row, slow
 from .slow import REOPENS_PER_SECOND
+from .systems import before
 
 Sample = dict[str, float]
 
@@ -81,10 +82,32 @@ def tables(results: Results) -> str:
     return "\n\n".join(parts)
 
 
+def pair_table(results: Results) -> str:
+    """This checkout beside another: of every figure the ratio in each round, their median and their spread."""
+    lines = []
+    for row in ROWS:
+        for system in results.samples.get(row.name, {}):
+            for figure in row.figures:
+                pairs = zip(
+                    results.values(row.name, system, figure.key),
+                    results.values(row.name, before(system), figure.key),
+                    strict=False,
+                )
+                if ratios := [ours / theirs for ours, theirs in pairs if ours is not None and theirs]:
+                    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+                    what = f"{row.name}: {figure.title}"
+                    lines.append([what, system, f"{statistics.median(ratios):.3f}", spread, str(len(ratios))])
+    return markdown(["figure", "system", "median", "rounds", "pairs"], lines)
+
+
 def _line_table(results: Results, rows: Sequence[Row]) -> str:
+    several = len({system for row in rows for system in results.samples[row.name]}) > 1
     head = ["attack", *(figure.title for figure in rows[0].figures)]
     lines = [
-        [row.title, *(_cell(results, row, system, figure) for figure in row.figures)]
+        [
+            f"{row.title} ({system})" if several else row.title,
+            *(_cell(results, row, system, figure) for figure in row.figures),
+        ]
         for row in rows
         for system in results.samples[row.name]
     ]

@@ -81,7 +81,7 @@ class Setting:
     origin: Origin
     effort: Effort
     details: dict[str, object] = field(default_factory=dict)
-    """What a row wants in the JSON beside its figures, by the row's name."""
+    """What a row wants in the JSON beside its figures, by the row's name and the system's."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def place(self) -> Place:

@@ -248,6 +248,9 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=6.0, help="of the attack (default 6)")
     parser.add_argument("--exempt", action="store_true", help="all come from one address that is in limits.exempt")
+    parser.add_argument(
+        "--checkout", type=Path, help="another one than this, which has been set up, whose Ferry is attacked"
+    )
     parser.add_argument("--json", type=Path, help="write what every second was like to this file")
     given = parser.parse_args()
     allow_many_files()
@@ -260,7 +263,7 @@ def main() -> int:
         with serving(Path(folder), next(free_ports()), bulk_bytes=256 * 2**20) as origin:
             setting = Setting(Path(folder), keys, origin, QUICK)
             for kind in KINDS if given.kind == "all" else [given.kind]:
-                with setting.site(Ferry() if given.exempt else Unexempt()) as site:
+                with setting.site((Ferry if given.exempt else Unexempt)(given.checkout)) as site:
                     told = besiege(setting, site, Attack(kind, addresses, given.connections, honest), lengths)
                 found.append(told.detail | {"figures": told.figures})
                 print(f"slow {kind}, addresses: {addresses}", _shown(told), sep="\n", flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .keys import Keys
 from .machine import commit, first_line
-from .processes import BenchError, Program, free_ports, listens, run, wait_until
+from .processes import HOME, BenchError, Program, free_ports, listens, run, wait_until
 
 DOMAIN = "gw.test"
 TCP_CIPHER = "aes128-gcm@openssh.com"
@@ -94,10 +94,17 @@ class System(abc.ABC):
 
 class Ferry(System):
     name = "Ferry"
-    program = Path(sys.prefix) / "bin" / "ferry"
+
+    def __init__(self, checkout: Path | None = None) -> None:
+        """Of another `checkout` than the bench's own, where that is asked for. It must have been set up."""
+        self.checkout = checkout
+        self.program = (checkout / ".venv" if checkout else Path(sys.prefix)) / "bin" / "ferry"
+        if checkout:
+            self.name = before(self.name)
+            self.missing = "" if self.program.exists() else f"{self.program} is not there: run {checkout}/scripts/setup"
 
     def version(self) -> str:
-        return f"{first_line([str(self.program), '--version'])} ({commit()})"
+        return f"{first_line([str(self.program), '--version'])} ({commit(self.checkout or HOME)})"
 
     def command(self, place: Place) -> list[str | Path]:
         config = place.folder / "ferry.toml"
@@ -295,6 +302,11 @@ class Frp(Rival):
         return [self.program.with_name("frpc"), "-c", config]
 
 
+def before(name: str) -> str:
+    """What `name` of another checkout is called in tables."""
+    return f"{name} (before)"
+
+
 def ssh(place: Place, arguments: list[str], key: int = 0) -> list[str | Path]:
     """Stock `ssh` with its default configuration: nothing but what a machine without known hosts needs is said."""
     if key >= place.keys.count:
@@ -306,6 +318,11 @@ def ssh(place: Place, arguments: list[str], key: int = 0) -> list[str | Path]:
         *arguments,
         f"{getpass.getuser()}@127.0.0.1",
     ]
+
+
+def two_checkouts(checkout: Path) -> list[System]:
+    """Ferry of another checkout, and then our own, as name, with a quiet log and as port."""
+    return [kind(where) for kind in (Ferry, FerryQuiet, FerryPort) for where in (checkout, None)]
 
 
 def all_systems() -> list[System]:

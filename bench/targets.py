@@ -120,7 +120,7 @@ TARGETS = (
     Target("start to first 200", "start", "median", 1.1, _SANDHOLE),
     Target("start to first 200", "start", "median", 0.05, _SISH),
     Target("stock clients at once, all answer", "storm", "all", 0.7, _STOCK),
-    Target("clients back after kill -9", "comeback", "seconds", 1.0, limit_key="allowed"),
+    Target("clients back after kill -9", "comeback", "seconds", 1.0, limit_key="allowed", always=True),
     Target("p99 of 100 at once beside a download / calm", "beside", "ratio", 3.0, always=True),
     Target("log-in under DHEat, ms", "dheat", "under", 100.0),
     Target("slowest log-in under DHEat, ms", "dheat", "slowest", 1000.0, always=True),
@@ -131,7 +131,11 @@ TARGETS = (
     Target("TCP port, up", "tcp-bulk", "up", 0.8, _SSHD, at_least=True, ours=PORT),
     Target("TCP port, keep-alive req/s", "tcp-kept", "rate", 1.2, _SSHD, at_least=True, ours=PORT),
     Target("TCP port, new connections req/s", "tcp-new", "rate", 1.2, _SSHD, at_least=True, ours=PORT),
-    Target("TCP port, p99 at 1,000/s, ms (no 44 ms stall)", "tcp-steady", "p99", 20.0, ours=PORT),
+    Target("TCP port, p99 at 1,000/s, ms (no 44 ms stall)", "tcp-steady", "p99", 20.0, ours=PORT, always=True),
+    *(
+        Target(f"TCP port, {what}, errors %", row, "errors", 0.0, ours=PORT, always=True)
+        for what, row in (("keep-alive", "tcp-kept"), ("new connections", "tcp-new"), ("p99 at 1,000/s", "tcp-steady"))
+    ),
     *_of_attacks(),
 )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from bench.__main__ import _report
 from bench.openloop import ERROR
 from bench.options import parse
-from bench.results_table import ATTACKS, GROUPS, Results, tables
+from bench.results_table import ATTACKS, GROUPS, Results, pair_table, tables
 from bench.rows import ROWS
 from bench.siege import per_second
 from bench.targets import TARGETS, target_table
@@ -122,3 +123,25 @@ def test_one_round_has_no_median_and_what_was_not_measured_no_targets() -> None:
     three = parse(["--rounds", "3"])
     assert "\nMedians of 3 interleaved rounds;" in _report(three, FACTS, [], measured("kept"))
     assert "## Ratios and targets" in _report(three, FACTS, [], measured("kept"))
+
+
+def test_two_checkouts_are_compared_by_the_ratios_of_each_round() -> None:
+    results = Results(rounds=3)
+    row = next(row for row in ROWS if row.name == "kept")
+    for ours, theirs in ((110.0, 100.0), (60.0, 50.0), (90.0, 100.0)):
+        results.add(row, "Ferry", {"rate": ours, "cpu": 1.0})
+        results.add(row, "Ferry (before)", {"rate": theirs, "cpu": 2.0})
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in pair_table(results).splitlines()]
+    assert ["kept: req/s", "Ferry", "1.100", "0.90 to 1.20", "3"] in lines
+    assert ["kept: µs CPU a request", "Ferry", "0.500", "0.50 to 0.50", "3"] in lines
+
+
+def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--against", str(tmp_path)])
+    assert f"run {tmp_path}/scripts/setup" in capsys.readouterr().err
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/ferry").touch()
+    compared = parse(["--against", str(tmp_path), "--systems", "ferry"])
+    assert [system.name for system in compared.systems] == ["Ferry (before)", "Ferry"]
+    assert not compared.whole

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.processes import HOME, BenchError, Program, cpu_seconds, memory, run, wait_until
 from bench.setting import Setting, Site
 from bench.siege import POLITE, until_back
-from bench.systems import Place, System, Unexempt, ssh
+from bench.systems import Ferry, Place, System, Unexempt, ssh
 
 from .row import Figure, Row, ferry_alone
 
@@ -66,10 +66,10 @@ class _Guarded(Unexempt):
 
 
 def _flood(setting: Setting, system: System) -> dict[str, float]:
-    del system
+    assert isinstance(system, Ferry)
     place = setting.place()
     honest = ("-b", "127.0.0.9")
-    with _Guarded().started(place) as gateway:
+    with _Guarded(system.checkout).started(place) as gateway:
         found = _calm(setting, place, *honest)
         before, most = memory(gateway.pid), 0
         flood = [sys.executable, "-m", "bench.flood", str(place.ssh_port), str(IDLE_CONNECTIONS)]

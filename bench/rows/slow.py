@@ -45,13 +45,13 @@ FIGURES = (
 def _measure(
     setting: Setting, system: System, *, attack: Attack, name: str, gateway: type[Ferry], least: float, after: float
 ) -> dict[str, float]:
-    del system
+    assert isinstance(system, Ferry)
     effort = setting.effort
     seconds = max(effort.attack_seconds, least)
     lengths = Lengths(seconds, effort.attack_warm_seconds, effort.attack_calm_seconds, after)
-    with setting.site(gateway()) as site:
+    with setting.site(gateway(system.checkout)) as site:
         told = besiege(setting, site, attack, lengths)
-    setting.details[name] = told.detail
+    setting.details[f"{name}, {system.name}"] = told.detail
     return told.figures
 
 
