@@ -99,6 +99,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         stack.enter_context(_only_gateway_in(config.state))
         store = await stack.enter_async_context(await Store.open(config.state / "ferry.db", report=report))
         secrets, registry = Secrets(store), SqlRegistry(store)
+        secret = await secrets.secret("names")
         host_keys = await load_host_keys(config.state, secrets)
         sessions = await stack.enter_async_context(_sessions(store, report))
         worker = WorkerId(random_token())
@@ -119,6 +120,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             clock=clock,
             report=report,
             known=known,
+            secret=secret,
             bounds=http_bounds_of(config),
             crowd=crowd,
             gate=descriptors,
@@ -141,7 +143,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             keepalive_interval=config.ssh.keepalive_interval,
             keepalive_count=config.ssh.keepalive_count,
         )
-        flaps, secret, people = FlapGuard(), await secrets.secret("names"), Identities(store)
+        flaps, people = FlapGuard(), Identities(store)
         started = clock.now()
 
         async def write_late() -> None:

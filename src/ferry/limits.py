@@ -26,6 +26,7 @@ PACE_SECONDS: Final = 20.0  # the window over which both are measured
 CROWDED_PACE_SECONDS: Final = 5.0  # the same, where a tunnel has more than half of the visitors that it may have
 REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
 CONNECTIONS_PER_VISITOR: Final = 512  # HTTP and TCP ports, from one IPv4 address or IPv6 /64; loopback is not counted
+LOOP_PASSES: Final = 8  # times that a request may go through tunnels of this gateway, each another; then 508
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
 
 # --- the byte path

@@ -13,7 +13,6 @@ from .edge.acceptor import Acceptor
 from .edge.certificates import Certificates
 from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
-from .edge.http.redirect import RedirectProtocol
 from .edge.listeners import endpoint_of, listen_on
 from .edge.server import server_on
 from .edge.shared_port import SharedPort
@@ -131,7 +130,7 @@ class Listening:
             [sock],
             ssh=ssh,
             tls_protocol=visitor,
-            redirect=lambda: RedirectProtocol(self.config.https_port or port),
+            redirect=lambda: self._edge.redirect(self.config.https_port or port),
             context=self._certificates.context,
             report=self._report,
             gate=self._gate,

@@ -21,6 +21,7 @@ HOST = "a.localhost"
 OTHER = "b.localhost"
 GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
 CLOSING = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
+SECRET = b"an installation's own"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -99,6 +100,7 @@ async def running_edge(
         clock=SystemClock(),
         report=report,
         known=known or is_reserved,
+        secret=SECRET,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
     )
     edge.start()

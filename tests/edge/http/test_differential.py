@@ -23,8 +23,8 @@ from vectors.http1.table import Request, requests
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AFTER = b"GET /after HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
-OURS = re.compile(r"(?:x-forwarded-.*|forwarded)\Z")
-FORWARDING = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"]
+OURS = re.compile(r"(?:x-forwarded-.*|forwarded|cdn-loop)\Z")
+FORWARDING = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "cdn-loop"]
 FRAMING = ("content-length", "transfer-encoding")
 DRIBBLED = ("nginx", "uvicorn, httptools")
 """In front of these, requests come octet by octet: how bytes are cut must not change what they mean."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
 
 from ferry.edge.http import pages
-from ferry.edge.http.pages import answer
 from ferry.protocol.http1.request import RequestHead, parse_request
 
+answer = partial(pages.answer, date="Date: Sun, 06 Nov 1994 08:49:37 GMT")
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 

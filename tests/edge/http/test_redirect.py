@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 
+from ferry.clock import SystemClock
+from ferry.edge.http.dates import Dates
 from ferry.edge.http.redirect import RedirectProtocol
 
 
 async def talk(port: int, data: bytes) -> bytes:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: RedirectProtocol(port), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: RedirectProtocol(port, Dates(SystemClock())), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
         for at in range(0, len(data), 7):
@@ -37,6 +39,7 @@ async def test_redirect_keeps_path_and_query(port: int, line: bytes, location: b
     assert answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n")
     assert b"\r\nLocation: " + location + b"\r\n" in answer
     assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert b"\r\nDate: " in answer
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,7 @@ async def test_redirect_keeps_path_and_query(port: int, line: bytes, location: b
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET /" + b"a" * 9000, 414),
+        (b"GET /\r\n", 400),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
     ],
 )

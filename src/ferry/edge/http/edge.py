@@ -10,11 +10,14 @@ from ferry.clock import Clock
 from ferry.edge.descriptors import DescriptorGate
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
+from ferry.policy.loops import Loops
 from ferry.registry.routes import Routes
 from ferry.report import Report
 from ferry.streams import ANY_VISITOR
 
 from .connection import Phase
+from .dates import Dates
+from .redirect import RedirectProtocol
 from .state import Bounds, EdgeState, Known
 from .tunnel_tls import client_context
 from .visitor import CertificateFor, Sni, Visitor
@@ -23,7 +26,8 @@ from .visitor import CertificateFor, Sni, Visitor
 class HttpEdge:
     """Serves every `http` tunnel of a worker, on any number of listeners.
 
-    `known(host)` tells whether an unrouted name is reserved (503 with Retry-After) or nobody's (404).
+    `known(host)` tells whether an unrouted name is reserved (503 with Retry-After) or nobody's (404). `secret` is this
+    installation's; what is made of it (`policy.loops`) must stay the same.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class HttpEdge:
         clock: Clock,
         report: Report,
         known: Known,
+        secret: bytes,
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
         crowd: Crowd | None = None,
@@ -51,6 +56,8 @@ class HttpEdge:
             bounds=bounds,
             crowd=Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd,
             gate=gate,
+            loops=Loops(secret),
+            dates=Dates(clock),
         )
         self._timer: asyncio.TimerHandle | None = None
 
@@ -73,6 +80,10 @@ class HttpEdge:
         name that the connection was opened for gets 421.
         """
         return Visitor(self._state, secure=secure, port=port, sni=sni, certificate_for=certificate_for)
+
+    def redirect(self, port: int) -> RedirectProtocol:
+        """The protocol for one connection that speaks plain HTTP on the HTTPS port, which visitors know as `port`."""
+        return RedirectProtocol(port, self._state.dates)
 
     def start(self) -> None:
         """Begin to watch deadlines."""

@@ -20,7 +20,7 @@ from .upstream import Upstream
 
 # Members as plain globals: looking one up on its class for every packet is slower.
 _HEAD, _LOOKUP, _BODY, _ANSWER, _RAW, _LINGER, _CLOSED = Phase
-_GOES_ON = frozenset((404, 502, 503, 504))  # refusals after which the visitor's connection may go on
+_GOES_ON = frozenset((404, 502, 503, 504, 508))  # refusals after which the visitor's connection may go on
 
 
 class Exchange(HeadReader):
@@ -278,7 +278,7 @@ class Exchange(HeadReader):
             and not request.upgrade
             and not self.edge.draining
         )
-        self.transport.write(pages.answer(status, reason, request, close=not goes_on))
+        self.transport.write(pages.answer(status, reason, request, close=not goes_on, date=self.edge.dates.field()))
         if self.transport.is_closing():  # the write has found that the visitor is gone: what it pipelined is nobody's
             self.shut()
         elif goes_on:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.octets import head_length
-from ferry.protocol.http1.request import RequestHead, parse_request
+from ferry.protocol.http1.request import RequestHead, check_request_line, parse_request
 
 from .connection import READ_AHEAD, Connection, Phase
 from .state import EdgeState
@@ -68,6 +68,7 @@ class HeadReader(Connection):
         bounds = self.edge.bounds
         end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes)
         if not end:
+            check_request_line(buffer)
             return self._await_head()
         if end == len(buffer):
             head, self.buffer = buffer, b""

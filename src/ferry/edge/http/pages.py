@@ -25,6 +25,7 @@ NOT_CONNECTED: Final = "the name is taken, but nobody is connected for it"
 BUSY: Final = "the tunnel has as many requests as it may have"
 HALF_CLOSED: Final = f"{BUSY}, and this one had been half-closed"
 CROWDED: Final = "there are too many connections from your address"
+LOOP: Final = "the request has been here before: the tunnel's target leads back to this gateway"
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
 
 OPEN_FAILURES: Final = MappingProxyType(
@@ -93,6 +94,12 @@ _BY_REASON: Final = MappingProxyType(
         BUSY: _FULL,
         HALF_CLOSED: _FULL,
         OPEN_FAILURES[OpenFailure.LIMIT][1]: _FULL,
+        LOOP: _Text(
+            "The request goes round in a circle",
+            "The service behind this address sent the request back to the gateway that it came from.",
+            "Tell whoever gave you this address.",
+            "look at the target in your `-R`: it must lead to your service, not to this gateway again.",
+        ),
         CROWDED: _Text("Too many connections", "Your address has as many connections here as it may have.", _LATER),
         WRONG_CERTIFICATE: _Text(
             "Wrong certificate", "This connection was opened for another name.", "Open the address again."
@@ -128,11 +135,12 @@ p{{margin:.75rem 0 0}}h1{{margin:.25rem 0 0;font-size:clamp(1.5rem,5vw,2rem);lin
 """
 
 
-def answer(status: int, reason: str, request: RequestHead | None, *, close: bool) -> bytes:
-    """A whole response. `request` is None where the head could not be understood."""
+def answer(status: int, reason: str, request: RequestHead | None, *, close: bool, date: str) -> bytes:
+    """A whole response. `request` is None where the head could not be understood; `date` is the whole field."""
     kind, body = _body(status, reason, request)
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        date,
         f"Content-Type: {kind}; charset=utf-8",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Pool:
     """Kept in `tunnel.edge_state`; emptied when the tunnel closes."""
 
-    __slots__ = ("_closed", "_edge", "_idle", "half_closed", "visits", "waiting")
+    __slots__ = ("_closed", "_edge", "_idle", "half_closed", "mark", "visits", "waiting")
 
-    def __init__(self, edge: EdgeState) -> None:
+    def __init__(self, edge: EdgeState, mark: bytes) -> None:
         self._edge = edge
+        self.mark = mark
+        """What requests to this tunnel carry in CDN-Loop."""
         self._idle: list[Upstream] = []
         self._closed = False
         self.visits = 0
@@ -34,7 +36,7 @@ class Pool:
         """The tunnel's pool, made at its first visit."""
         pool = tunnel.edge_state
         if not isinstance(pool, cls):
-            pool = cls(edge)
+            pool = cls(edge, edge.loops.mark(tunnel.address.name))
             tunnel.edge_state = pool
             edge.pools.add(pool)
             tunnel.on_close(pool.close)

@@ -8,9 +8,10 @@ from typing import cast
 from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.octets import head_length
-from ferry.protocol.http1.request import parse_request
+from ferry.protocol.http1.request import check_request_line, parse_request
 
 from . import pages
+from .dates import Dates
 
 
 class RedirectProtocol(asyncio.Protocol):
@@ -19,10 +20,11 @@ class RedirectProtocol(asyncio.Protocol):
     `port` is the port of the https URL as visitors know it.
     """
 
-    __slots__ = ("_answered", "_buffer", "_port", "_timer", "_transport")
+    __slots__ = ("_answered", "_buffer", "_dates", "_port", "_timer", "_transport")
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, dates: Dates) -> None:
         self._port = port
+        self._dates = dates
         self._buffer = b""
         self._answered = False
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before any other call
@@ -43,16 +45,17 @@ class RedirectProtocol(asyncio.Protocol):
         try:
             end = head_length(self._buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.HEAD_BYTES)
             if not end:
+                check_request_line(self._buffer)
                 return
             request = parse_request(self._buffer[:end], most_fields=limits.HEAD_FIELDS)
         except RemoteProtocolError as error:
-            self._answer(pages.answer(error.status, str(error), None, close=True))
+            self._answer(pages.answer(error.status, str(error), None, close=True, date=self._dates.field()))
             return
         host = request.host if self._port == 443 else f"{request.host}:{self._port}"
         target = "/" if request.target == b"*" else request.target.decode("ascii")
         self._answer(
             (
-                f"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://{host}{target}\r\n"
+                f"HTTP/1.1 308 Permanent Redirect\r\n{self._dates.field()}\r\nLocation: https://{host}{target}\r\n"
                 "Content-Length: 0\r\nConnection: close\r\n\r\n"
             ).encode("ascii")
         )

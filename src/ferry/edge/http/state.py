@@ -13,9 +13,12 @@ from ferry.clock import Clock
 from ferry.edge.descriptors import DescriptorGate
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
+from ferry.policy.loops import Loops
 from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
 from ferry.report import Report
+
+from .dates import Dates
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -62,6 +65,8 @@ class EdgeState:
     bounds: Bounds
     crowd: Crowd
     gate: DescriptorGate | None
+    loops: Loops
+    dates: Dates
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last visitor leaves while draining."""

@@ -15,7 +15,7 @@ from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
-from ferry.protocol.http1.serialize import forwarding_fields, request_head
+from ferry.protocol.http1.serialize import forwarding_fields, loop_field, request_head
 from ferry.registry.contract import StoreUnavailable
 from ferry.registry.routes import Tunnel
 from ferry.streams import Direction, OpenFailure
@@ -190,13 +190,16 @@ class Visitor(Upgraded):
 
     def _dispatch(self, tunnel: Tunnel, request: RequestHead) -> None:
         pool = Pool.of(tunnel, self.edge)
+        if request.loop and self.edge.loops.closed(request.loop, pool.mark):
+            self._refuse_for(tunnel, 508, pages.LOOP)
+            return
         if not self._count_in(pool):
             self._refuse_for(tunnel, 503, pages.BUSY)
             return
         if request is self._wire_of:
             data = self._wire
         else:
-            data = request_head(request, self._forwarding_fields(request.authority))
+            data = request_head(request, self._forwarding_fields(request, pool.mark))
             if len(data) <= limits.HEAD_REMEMBERED_BYTES:
                 self._wire_of, self._wire = request, data
         self.phase = _ANSWER
@@ -227,9 +230,14 @@ class Visitor(Upgraded):
         self._upstream = Upstream(self.edge, tunnel, None)  # never begun: it stands for the tunnel in the record
         self.refuse(status, reason)
 
-    def _forwarding_fields(self, authority: bytes) -> bytes:
-        if authority != self._forwarding_for:
-            self._forwarding = forwarding_fields(self.host, authority, secure=self.secure, port=self._port)
+    def _forwarding_fields(self, request: RequestHead, mark: bytes) -> bytes:
+        """Who visits and how, and what the request has come through. `mark` is the same for the same authority."""
+        authority = request.authority
+        if authority != self._forwarding_for or request.loop:
+            fields = forwarding_fields(self.host, authority, secure=self.secure, port=self._port)
+            if request.loop:
+                return fields + loop_field(request.loop, mark)
+            self._forwarding = fields + loop_field(b"", mark)
             self._forwarding_for = authority
         return self._forwarding
 

@@ -27,7 +27,7 @@ ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # what a 405 says
 # Names as plain globals: looking a member up on its class for every field is slower.
 _rule = REQUEST_RULES.get
 _KEEP, _HOST, _CONNECTION, _LENGTH, _CODING = Rule.KEEP, Rule.HOST, Rule.CONNECTION, Rule.LENGTH, Rule.CODING
-_UPGRADE, _EXPECT, _AUTHENTICATION = Rule.UPGRADE, Rule.EXPECT, Rule.AUTHENTICATION
+_UPGRADE, _EXPECT, _AUTHENTICATION, _LOOP = Rule.UPGRADE, Rule.EXPECT, Rule.AUTHENTICATION, Rule.LOOP
 # RFC 9112 §3: method SP request-target SP HTTP-version. Stricter: no other whitespace is taken for SP.
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]++) ([!\"$-~]++) HTTP/1\.([01])\r\n")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")  # RFC 9112 §2.3
@@ -56,6 +56,8 @@ class RequestHead:
     expects_continue: bool
     binds_connection: bool
     """Carries NTLM or Negotiate credentials."""
+    loop: bytes = b""
+    """The proxies that it came through, as far as they say so (CDN-Loop, RFC 8586)."""
 
     @property
     def may_retry(self) -> bool:
@@ -87,6 +89,14 @@ def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
     return _judge(line[1], line[2], line[3] == b"0", fields)
 
 
+def check_request_line(part: bytes) -> None:
+    """Refuse a first line that can begin no request, while the rest of the head has not come: who sends
+    `GET /` alone (HTTP/0.9) waits for an answer, not to say more. Raises RemoteProtocolError as `parse_request`."""
+    end = part.find(b"\r\n")
+    if end >= 0 and ((line := _REQUEST_LINE.match(part)) is None or line[1] not in METHODS):
+        _refuse_line(part[:end])
+
+
 def _refuse_line(line: bytes) -> None:
     """Say what is wrong with a first line that is not `_REQUEST_LINE`, or whose method is not among METHODS."""
     parts = line.split(b" ")
@@ -116,7 +126,7 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
     lengths: list[bytes] = []
     codings: list[bytes] = []
     connection: list[bytes] = []
-    upgrade = b""
+    upgrade = loop = b""
     expects = binds = False
     for field in received:
         name, value = field
@@ -138,6 +148,8 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
         elif rule is _AUTHENTICATION:
             binds = binds_connection(value)
             fields.append(field)
+        elif rule is _LOOP and value:
+            loop = loop + b", " + value if loop else value
     length = _body_length(lengths, codings, http10) if lengths or codings else 0
     authority, host, target = _authority(hosts, method, target)
     keep_alive = not http10
@@ -151,7 +163,7 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
     if upgrade:
         upgrade = _upgrade(upgrade, connection, http10, length)
     return RequestHead(
-        method, target, authority, host.host, fields, length, keep_alive, http10, upgrade, expects, binds
+        method, target, authority, host.host, fields, length, keep_alive, http10, upgrade, expects, binds, loop
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from ferry.errors import RemoteProtocolError
 
+from .claims import CLAIM_PREFIXES, CLAIMS
+
 METHODS: Final = frozenset(
     (
         b"GET HEAD POST PUT DELETE OPTIONS PATCH QUERY "  # RFC 9110 §9, RFC 5789
@@ -32,6 +34,8 @@ class Rule(enum.Enum):
     CONNECTION = enum.auto()
     UPGRADE = enum.auto()
     EXPECT = enum.auto()
+    LOOP = enum.auto()
+    """Read, and written anew (RFC 8586)."""
     AUTHENTICATION = enum.auto()
     """Kept; but NTLM and Negotiate bind the connection (RFC 4559 §6)."""
 
@@ -62,20 +66,13 @@ _REQUEST: Final = (
         b"host": Rule.HOST,
         b"expect": Rule.EXPECT,
         b"authorization": Rule.AUTHENTICATION,
-        b"proxy-authorization": Rule.DROP,  # RFC 9110 §11.7.2: meant for us, and we ask for none
-        b"http2-settings": Rule.DROP,  # RFC 9113 §3.1: h2c is not offered
-        b"proxy": Rule.DROP,  # would be HTTP_PROXY in a CGI program's environment
-        # Who the visitor is and how it came is ours to say (RFC 7239 §4); what it claims itself is dropped.
-        b"forwarded": Rule.DROP,
-        b"x-real-ip": Rule.DROP,
-        b"x-client-ip": Rule.DROP,
-        b"x-cluster-client-ip": Rule.DROP,
-        b"true-client-ip": Rule.DROP,
-        b"cf-connecting-ip": Rule.DROP,
-        b"fastly-client-ip": Rule.DROP,
+        b"cdn-loop": Rule.LOOP,
     }
+    | dict.fromkeys(CLAIMS, Rule.DROP)
 )
-_DROP_PREFIXES: Final = (b"x-forwarded-", b"ferry-")
+_DROP_PREFIXES: Final = tuple(CLAIM_PREFIXES)
+# Which octets of a name are none of a letter, a digit or a hyphen, though a token may hold them (RFC 9110 §5.6.2)
+_TO_HYPHEN: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 REQUEST_RULES: Final[Mapping[bytes, Rule]] = _REQUEST | {name.title(): rule for name, rule in _REQUEST.items()}
 """By name in its two usual spellings, so that most fields cost one look-up; for a miss ask `request_rule`."""
@@ -94,17 +91,17 @@ RESPONSE_RULES: Final[Mapping[bytes, Rule]] = _RESPONSE | {name.title(): rule fo
 def request_rule(name: bytes) -> Rule:
     """The rule for a request field, in any spelling.
 
-    CGI and WSGI read `X_Forwarded_For` and `X-Forwarded-For` as one variable, so a name with underscores is judged as
-    if it were spelled with hyphens; if it is none of ours it passes. Raises RemoteProtocolError (400) for a second
-    spelling of a field that routes or frames the message.
+    CGI and WSGI read `X_Forwarded_For` and `X-Forwarded-For` as one variable, lighttpd `X.Forwarded.For` too, so a name
+    with such characters is judged as if it were spelled with hyphens; if it is none of ours it passes. Raises
+    RemoteProtocolError (400) for a second spelling of a field that routes or frames the message.
     """
     lower = name.lower()
     if (rule := _REQUEST.get(lower)) is not None:
         return rule
-    twin = lower.replace(b"_", b"-")
+    twin = lower.translate(_TO_HYPHEN)
     rule = _REQUEST.get(twin)
     if rule in (Rule.HOST, Rule.LENGTH, Rule.CODING):
-        raise RemoteProtocolError("Host or a framing field is spelled with an underscore")
+        raise RemoteProtocolError("Host or a framing field is spelled with another character for its hyphen")
     dropped = rule not in (None, Rule.KEEP) or twin.startswith(_DROP_PREFIXES)
     return Rule.DROP if dropped else Rule.KEEP
 

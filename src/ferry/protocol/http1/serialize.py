@@ -38,6 +38,11 @@ def forwarding_fields(host: str, authority: bytes, *, secure: bool, port: int) -
     ).encode("ascii")
 
 
+def loop_field(carried: bytes, mark: bytes) -> bytes:
+    """CDN-Loop (RFC 8586 §2) with its CRLF: what came, unchanged, and `mark` behind it."""
+    return b"CDN-Loop: %b, %b\r\n" % (carried, mark) if carried else b"CDN-Loop: %b\r\n" % mark
+
+
 def request_head(request: RequestHead, forwarding: bytes) -> bytes:
     """The head that the service gets: always HTTP/1.1, one Host, one framing, our forwarding fields."""
     length = request.length

@@ -1,0 +1,26 @@
+"""`Date` of our own answers (RFC 9110 §6.6.1: an origin server with a clock MUST send it), written once a second."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from ferry.clock import Clock
+
+
+class Dates:
+    """What the clock says, as a field."""
+
+    __slots__ = ("_clock", "_field", "_second")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = -1
+        self._field = ""
+
+    def field(self) -> str:
+        """`Date: Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), without a line's end."""
+        second = int(self._clock.now())
+        if second != self._second:
+            self._second = second
+            self._field = f"Date: {formatdate(second, usegmt=True)}"
+        return self._field

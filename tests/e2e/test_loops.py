@@ -1,0 +1,96 @@
+"""`ssh -R` to the gateway's own HTTP port, and services that call it: circles end, chains go on, neighbours notice nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from child_process import Child
+from gateway_process import DOMAIN, Gateway
+from origin_server import Origin
+from ssh_command import StockSsh, environment
+from web_client import visit
+
+NGINX = """
+daemon off; master_process off; pid {root}/nginx.pid; error_log stderr notice;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p; fastcgi_temp_path {root}/f;
+  uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://127.0.0.1:{gateway}; proxy_set_header Host {host}; {more} }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def nginx_to(gateway: Gateway, host: str, folder: Path, more: str = "") -> Iterator[int]:
+    """A proxy as people write it, whose backend is a name of the gateway; gives its port."""
+    port = next(gateway.loopback_ports)  # that no tunnel of this test asks for
+    root = folder / f"nginx{port}"
+    root.mkdir()
+    config = root / "nginx.conf"
+    config.write_text(
+        NGINX.format(root=root, port=port, gateway=gateway.ports.http, host=f"{host}.{DOMAIN}", more=more)
+    )
+    command = ["/usr/sbin/nginx", "-c", str(config), "-p", str(root)]
+    with Child(command, env=environment(root), cwd=root) as nginx:
+        nginx.error_line("using the .* event method")
+        yield port
+
+
+
+def test_a_tunnel_to_the_gateways_own_port_is_asked_twice_and_no_more(
+    gateway: Gateway, ssh: StockSsh, name: str
+) -> None:
+    with ssh.start("-R", f"{name}:80:127.0.0.1:{gateway.ports.http}") as child:
+        child.line("Forwarding HTTP")
+        page = visit(gateway, name, fields={"Accept": "text/html"})
+        assert page.status == 508
+        assert "goes round in a circle" in page.text
+        assert visit(gateway, name).status == 508
+        child.line("leads back to this gateway")
+        assert {tunnel["visits"] for tunnel in gateway.ask("tunnels") if name in tunnel["address"]} == {4}
+
+
+def test_two_tunnels_that_lead_to_each_other_end_and_one_that_calls_another_goes_on(
+    gateway: Gateway, ssh: StockSsh, name: str, origin: Origin, tmp_path: Path
+) -> None:
+    there, back, caller = f"{name}-there", f"{name}-back", f"{name}-caller"
+    with (
+        nginx_to(gateway, back, tmp_path) as to_back,
+        nginx_to(gateway, there, tmp_path) as to_there,
+        nginx_to(gateway, name, tmp_path) as to_name,
+        ssh.start(
+            *("-R", f"{there}:80:127.0.0.1:{to_back}", "-R", f"{back}:80:127.0.0.1:{to_there}"),
+            *("-R", f"{caller}:80:127.0.0.1:{to_name}", "-R", f"{name}:80:127.0.0.1:{origin.port}"),
+        ) as child,
+    ):
+        for asked in (there, back, caller, name):
+            child.line(f"Forwarding HTTP traffic from .*{asked}\\.")
+        assert visit(gateway, there).status == 508
+        assert visit(gateway, back).status == 508
+        assert visit(gateway, caller).text == "origin"
+        visits = {tunnel["address"]: tunnel["visits"] for tunnel in gateway.ask("tunnels")}
+        assert (visits[f"{there}.{DOMAIN}"], visits[f"{back}.{DOMAIN}"]) == (3, 3)
+        assert (visits[f"{caller}.{DOMAIN}"], visits[f"{name}.{DOMAIN}"]) == (1, 1)
+
+
+def test_who_strips_the_field_fills_his_own_tunnel_and_nobody_elses(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+) -> None:
+    gateway = start_gateway(limits={"visitors_per_tunnel": 8, "requests_waiting": 8})
+    with (
+        nginx_to(gateway, "loop", tmp_path, 'proxy_set_header CDN-Loop "";') as to_itself,
+        gateway.ssh(tmp_path, new_key()).start("-R", f"loop:80:127.0.0.1:{to_itself}") as looping,
+        gateway.ssh(tmp_path, new_key()).start("-R", f"blog:80:127.0.0.1:{origin.port}") as honest,
+    ):
+        looping.line("Forwarding HTTP")
+        honest.line("Forwarding HTTP")
+        assert visit(gateway, "loop").status == 503
+        assert visit(gateway, "blog").text == "origin"
+        (visits,) = [t["visits"] for t in gateway.ask("tunnels") if t["address"].startswith("loop.")]
+        assert visits == 9
