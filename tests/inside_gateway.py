@@ -167,7 +167,9 @@ async def inside_gateway(
     async def known(_host: str) -> bool:
         return False
 
-    edge = HttpEdge(routes, domain="localhost", clock=clock, report=report, known=known, secret=b"secret", bounds=bounds)
+    edge = HttpEdge(
+        routes, domain="localhost", clock=clock, report=report, known=known, secret=b"secret", bounds=bounds
+    )
     crowd = edge._state.crowd = Crowd(10_000, Exempt([]))
     services = Services(
         worker=WorkerId("inside"),

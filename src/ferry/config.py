@@ -361,7 +361,8 @@ class Config(Section):
         description="Folder for everything that must survive: database, host keys, local CA, control socket. Without it: `ferry-data` beside the configuration file, or where `ferry serve` starts.",
     )
     drain: Seconds = Field(
-        limits.DRAIN_SECONDS, description="How long requests in flight may take to finish after SIGTERM."
+        limits.DRAIN_SECONDS,
+        description="How long requests in flight, and connections through ports and aliases, may take to finish after SIGTERM.",
     )
     ssh: Ssh = Field(default_factory=Ssh, description="The SSH front.")
     http: Http = Field(default_factory=Http, description="Plain HTTP.")

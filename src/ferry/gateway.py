@@ -255,7 +255,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         view.draining = True
         front.start_drain()
         listening.close()
-        await _first(edge.drain(view.config.drain), at_once.wait())
+        await _first(_drained(edge, front, view.config.drain), at_once.wait())
         await _first(front.stop(), at_once.wait())
 
         # stop: what the stack holds, last first
@@ -339,6 +339,11 @@ async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, ses
 
 async def _still_alive() -> None:
     systemd.notify("WATCHDOG=1")
+
+
+async def _drained(edge: HttpEdge, front: SshFront, seconds: float) -> None:
+    """Give what visitors have begun `seconds` to end: requests, connections to ports, and through aliases."""
+    await asyncio.gather(edge.drain(seconds), front.drain(seconds))
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:

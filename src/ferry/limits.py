@@ -140,6 +140,7 @@ VISITOR_KEEPALIVE_PROBES: Final = 4
 # --- process
 ACCEPT_BACKLOG: Final = 4096
 DRAIN_SECONDS: Final = 30.0
+DRAIN_LOOK_SECONDS: Final = 0.05  # how often a stopping gateway looks whether ports and aliases are still in use
 VISITS_GATHERED: Final = 256  # finished visits that are counted and logged together, at the end of a loop turn
 EVENT_RING: Final = 1000  # last events kept for `ferry events`
 EVENT_SUBSCRIBERS: Final = 32

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from gateway_process import Gateway
+from line_service import LineService
 from origin_server import Origin
 from web_client import Page, visit
 
@@ -99,3 +103,69 @@ def test_dead_peers_are_cut_by_keepalive(
         closed = gateway.event('"connection.closed"')
         assert closed["seconds"] < 10
         assert visit(gateway, "blog").status == 503
+
+
+def say(connection: socket.socket, text: bytes) -> bytes:
+    """One line, and its answer."""
+    connection.sendall(text)
+    return connection.makefile("rb").readline()
+
+
+def test_connections_through_ports_and_aliases_have_the_drains_time_too(
+    start_gateway: Callable[..., Gateway], key: Path, lines: LineService, origin: Origin, tmp_path: Path, free_port: int
+) -> None:
+    gateway = start_gateway()
+    ssh = gateway.ssh(tmp_path, key)
+    with ssh.start(
+        *("-R", f"0:localhost:{lines.port}", "-R", f"laptop:7:localhost:{lines.port}"),
+        *("-R", f"blog:80:localhost:{origin.port}"),
+    ) as child, ssh.start("-N", "-v", "-L", f"127.0.0.1:{free_port}:laptop:7") as visitor:  # fmt: skip
+        port = int(child.error_line(r"^Allocated port (\d+) for remote forward")[1])
+        child.line("Forwarding HTTP")
+        visitor.error_line("Entering interactive session")  # its port listens by now
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as tcp,
+            socket.create_connection(("127.0.0.1", free_port), timeout=20) as alias,
+        ):
+            assert (say(tcp, b"a\n"), say(alias, b"b\n")) == (b"A\n", b"B\n")
+            thread, pages = in_background(lambda: visit(gateway, "blog", "/slow"))
+            assert origin.reached.wait(20)
+            gateway.running.signal(signal.SIGTERM)
+            gateway.event('"gateway.draining"')
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=20)
+            origin.go.set()
+            thread.join(20)
+            assert [page.text for page in pages if isinstance(page, Page)] == ["halfdone"]
+            # The last request has ended; these go on, each by itself.
+            assert (say(tcp, b"c\n"), say(alias, b"d\n")) == (b"C\n", b"D\n")
+            tcp.shutdown(socket.SHUT_WR)
+            assert tcp.recv(100) == b"bye\n"
+            assert say(alias, b"e\n") == b"E\n"
+            alias.shutdown(socket.SHUT_WR)
+            assert alias.recv(100) == b"bye\n"
+        assert gateway.running.exit_code(20) == 0
+
+
+@pytest.mark.parametrize("end", ["time", "a second signal"])
+def test_a_connection_that_outlasts_the_drain_is_cut_and_never_ends_as_if_whole(
+    end: str, start_gateway: Callable[..., Gateway], key: Path, lines: LineService, tmp_path: Path
+) -> None:
+    gateway = start_gateway()
+    if end == "time":
+        gateway.top["drain"] = "300ms"
+        gateway.stop()
+        gateway.start()
+    with gateway.ssh(tmp_path, key).start("-R", f"0:localhost:{lines.port}") as child:
+        port = int(child.error_line(r"^Allocated port (\d+) for remote forward")[1])
+        child.line("Forwarding TCP")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as tcp:
+            assert say(tcp, b"a\n") == b"A\n"
+            gateway.running.signal(signal.SIGTERM)
+            gateway.event('"gateway.draining"')
+            if end != "time":
+                assert say(tcp, b"b\n") == b"B\n"
+                gateway.running.signal(signal.SIGTERM)
+            with pytest.raises(ConnectionResetError):
+                tcp.recv(100)
+        assert gateway.running.exit_code(10) == 0

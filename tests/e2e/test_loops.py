@@ -42,7 +42,6 @@ def nginx_to(gateway: Gateway, host: str, folder: Path, more: str = "") -> Itera
         yield port
 
 
-
 def test_a_tunnel_to_the_gateways_own_port_is_asked_twice_and_no_more(
     gateway: Gateway, ssh: StockSsh, name: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
@@ -219,11 +220,22 @@ class SshFront:
         return 1 + random_number(spread)
 
     def start_drain(self) -> None:
-        """No new connections; everybody is told."""
+        """No new connections, of visitors neither; everybody is told."""
         self.admission.draining = True
         for client in self:
+            for tunnel in client.forwards.values():
+                if tunnel.listener is not None:
+                    tunnel.listener.close(cut=False)
             seconds = self._retry_after()
             client.tell(f"the gateway is stopping; retry-after={seconds}", event="draining", retry_after=seconds)
+
+    async def drain(self, seconds: float) -> None:
+        """Return when nothing passes through ports and aliases any more, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # What is asked is many counts of two rooms, and the process is about to end
+                while any(tunnel.serving for client in self for tunnel in client.forwards.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(limits.DRAIN_LOOK_SECONDS)
 
     async def stop(self) -> None:
         """Disconnect everybody, with the time after which to come back, and give their addresses back."""

@@ -61,6 +61,10 @@ class PortListener(Protocol):
         """Stop listening; `cut` ends the visitors who are there too."""
         ...
 
+    def __len__(self) -> int:
+        """Visitors who are here now."""
+        ...
+
 
 class Ports(Protocol):
     """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""

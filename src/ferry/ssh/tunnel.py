@@ -10,7 +10,7 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import String, UInt32
 
 from ferry import limits
-from ferry.names import Address, Endpoint, Identity, SessionId, TunnelId
+from ferry.names import Address, Endpoint, Identity, Kind, SessionId, TunnelId
 from ferry.policy.grants import Action, Grant
 from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
@@ -119,6 +119,12 @@ class SshTunnel:
     def streams(self) -> int:
         """Streams that are open or opening."""
         return len(self._streams)
+
+    @property
+    def serving(self) -> bool:
+        """Streams are open, or visitors of its port have not taken all that came for them. Of HTTP the edge knows: its
+        idle streams are open too."""
+        return self.address.kind is not Kind.HTTP and bool(self._streams or (self.listener and len(self.listener)))
 
     async def wait_idle(self, seconds: float) -> None:
         """Return when no stream is open any more, or after `seconds`."""

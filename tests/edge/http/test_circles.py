@@ -106,7 +106,9 @@ async def test_what_other_proxies_wrote_passes_unchanged_with_ours_behind_it(old
 
     async with service(seen) as port, running_edge(port) as rig:
         version = (lambda head: head.replace(b"1.1", b"1.0")) if old else bytes
-        theirs = GET.replace(b"\r\n\r\n", b'\r\nCDN-Loop: a.example; x="y, z"\r\ncdn-loop:  B;c\r\nCDN_Loop: no\r\n\r\n')
+        theirs = GET.replace(
+            b"\r\n\r\n", b'\r\nCDN-Loop: a.example; x="y, z"\r\ncdn-loop:  B;c\r\nCDN_Loop: no\r\n\r\n'
+        )
         for request in (GET, theirs, theirs, GET, theirs.replace(b"\r\n\r\n", b"\r\nConnection: CDN-Loop\r\n\r\n")):
             await rig.talk(version(request), eof=True)
         (own,) = loop_fields(heads[0])

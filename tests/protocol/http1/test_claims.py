@@ -9,13 +9,39 @@ from ferry.protocol.http1.claims import CLAIM_PREFIXES, CLAIMS
 from ferry.protocol.http1.request import parse_request
 
 # As the issue that named them had them: what frameworks are known to believe, whatever the table says.
-KNOWN = (
-    "X-Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Ssl X-Forwarded-User Forwarded "
-    "X-Original-URL X-Original-Host X-Rewrite-URL X-Host X-Scheme Front-End-Https Client-IP Fly-Client-IP "
-    "X-Originating-IP X-Remote-IP X-Remote-Addr True-Client-IP CF-Connecting-IP X-Real-IP X-Client-IP "
-    "X-Cluster-Client-IP X-ProxyUser-Ip X-Envoy-External-Address X-Original-Forwarded-For Remote-User "
-    "X-Auth-Request-Email Client-Cert Proxy Ferry-Identity"
-).split()
+KNOWN = [
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-User",
+    "Forwarded",
+    "X-Original-URL",
+    "X-Original-Host",
+    "X-Rewrite-URL",
+    "X-Host",
+    "X-Scheme",
+    "Front-End-Https",
+    "Client-IP",
+    "Fly-Client-IP",
+    "X-Originating-IP",
+    "X-Remote-IP",
+    "X-Remote-Addr",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-ProxyUser-Ip",
+    "X-Envoy-External-Address",
+    "X-Original-Forwarded-For",
+    "Remote-User",
+    "X-Auth-Request-Email",
+    "Client-Cert",
+    "Proxy",
+    "Ferry-Identity",
+]
 
 
 def passes(name: str) -> bool:
@@ -33,8 +59,22 @@ def test_a_claim_does_not_pass_in_any_spelling(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "X-HTTP-Method-Override X-Forward X-Request-ID X_Other Via X-Api-Key X-Auth-User X-Client-Data Http-X "
-    "Cookie Referer Origin Traceparent X-Requested-With".split(),
+    [
+        "X-HTTP-Method-Override",
+        "X-Forward",
+        "X-Request-ID",
+        "X_Other",
+        "Via",
+        "X-Api-Key",
+        "X-Auth-User",
+        "X-Client-Data",
+        "Http-X",
+        "Cookie",
+        "Referer",
+        "Origin",
+        "Traceparent",
+        "X-Requested-With",
+    ],
 )
 def test_what_claims_nothing_passes(name: str) -> None:
     assert passes(name)
