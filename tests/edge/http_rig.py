@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.tcp_tunnel import TcpTunnel
-from ferry.clock import SystemClock
+from ferry.clock import Clock, SystemClock
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.state import Bounds, Known
 from ferry.registry.routes import Routes
@@ -79,6 +79,7 @@ async def running_edge(
     tls: ssl.SSLContext | None = None,
     tls_upstream: bool = False,
     known: Known | None = None,
+    clock: Clock | None = None,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
     """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
@@ -97,7 +98,7 @@ async def running_edge(
     edge = HttpEdge(
         routes,
         domain="localhost",
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         report=report,
         known=known or is_reserved,
         secret=SECRET,

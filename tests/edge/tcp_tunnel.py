@@ -179,10 +179,14 @@ class TcpTunnel:
     def on_close(self, callback: Callable[[], None]) -> None:
         self._on_close.append(callback)
 
-    def close(self) -> None:
+    def retire(self) -> None:
+        """Closed to new visitors: what is open goes on, as with a client that has taken its forward back."""
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
             callback()
+
+    def close(self) -> None:
+        self.retire()
         for stream in list(self.streams):
             stream.close()
 

@@ -146,7 +146,7 @@ def _judge(method: bytes, target: bytes, http10: bool, received: list[tuple[byte
         elif rule is _EXPECT:
             expects = _expects_continue(field, expects, http10, fields)
         elif rule is _AUTHENTICATION:
-            binds = binds_connection(value)
+            binds = binds or binds_connection(value)
             fields.append(field)
         elif rule is _LOOP and value:
             loop = loop + b", " + value if loop else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -120,7 +121,10 @@ def end_to_end(fields: list[tuple[bytes, bytes]], connection: list[bytes]) -> li
     return [field for field in fields if field[0].lower() not in named] if named else fields
 
 
+# RFC 9110 §11.6.1: a field may hold several challenges, and the first need not be the one.
+_BINDING: Final = re.compile(rb"(?:\A|,)[ \t]*(?:ntlm|negotiate)", re.IGNORECASE)
+
+
 def binds_connection(value: bytes) -> bool:
-    """Whether credentials or a challenge are of a kind that authenticates the connection, not the request."""
-    scheme = value.lstrip().lower()
-    return scheme.startswith((b"ntlm", b"negotiate"))
+    """Whether credentials or challenges are of a kind that authenticates the connection, not the request."""
+    return _BINDING.search(value) is not None

@@ -1,0 +1,147 @@
+"""How many idle streams there are, for how long, and what is done with a request whose idle stream turns out dead."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from edge.http_rig import CLOSING, GET, Rig, answering, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
+from hand_clock import HandClock
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NO_TICK = Bounds(tick_seconds=60, linger_seconds=0.1)
+
+
+def statuses(data: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+async def fill(rig: Rig, count: int) -> None:
+    """`count` requests at once, whose streams go back to the pool together."""
+    visitors = [await rig.connect() for _ in range(count)]
+    for _, writer in visitors:
+        writer.write(GET)
+    for reader, _ in visitors:
+        await reader.readexactly(len(OK))
+
+
+async def test_so_many_rest_and_no_more() -> None:
+    together = asyncio.Barrier(limits.POOL_IDLE_STREAMS + 5)
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await together.wait()
+        writer.write(OK)
+        await reader.read()
+
+    async with service(slow) as port, running_edge(port, bounds=NO_TICK) as rig, asyncio.timeout(20):
+        await fill(rig, limits.POOL_IDLE_STREAMS + 5)
+        assert len(rig.tunnel.dialled) == limits.POOL_IDLE_STREAMS + 5
+        assert rig.edge.idle_streams == limits.POOL_IDLE_STREAMS
+        while len(rig.tunnel.streams) > limits.POOL_IDLE_STREAMS:
+            await asyncio.sleep(0.005)
+
+
+async def test_one_that_has_rested_too_long_is_not_taken_though_nothing_has_ticked() -> None:
+    clock = HandClock()
+    async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK, clock=clock) as rig:
+        await asyncio.gather(*(rig.talk(CLOSING) for _ in range(3)))
+        before = len(rig.tunnel.dialled)
+        clock.ahead += limits.POOL_IDLE_SECONDS - 1
+        await rig.talk(CLOSING)
+        assert len(rig.tunnel.dialled) == before
+        clock.ahead += limits.POOL_IDLE_SECONDS
+        await rig.talk(CLOSING)
+        assert len(rig.tunnel.dialled) == before + 1
+        assert rig.edge.idle_streams == 1  # the others were older still
+
+
+async def test_the_tick_closes_those_that_have_rested_too_long_and_no_others() -> None:
+    clock = HandClock()
+    bounds = Bounds(tick_seconds=0.01, linger_seconds=0.1)
+    async with service(answering(OK)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
+        two = asyncio.gather(*(fill(rig, 1) for _ in range(2)))
+        await two
+        rested = rig.edge.idle_streams
+        clock.ahead += limits.POOL_IDLE_SECONDS * 0.6
+        await rig.talk(CLOSING)  # one of them is young again
+        clock.ahead += limits.POOL_IDLE_SECONDS * 0.6
+        async with asyncio.timeout(10):
+            while rig.edge.idle_streams == rested > 1:
+                await asyncio.sleep(0.005)
+        assert rig.edge.idle_streams == 1
+        clock.ahead += limits.POOL_IDLE_SECONDS
+        await rig.tunnel.quiet()
+        assert rig.edge.idle_streams == 0
+
+
+async def test_nothing_rests_with_a_tunnel_that_has_closed_meanwhile() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await go.wait()
+        writer.write(OK)
+        await reader.read()
+
+    async with service(slow) as port, running_edge(port, bounds=NO_TICK) as rig:
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await asked.wait()
+        rig.tunnel.retire()
+        go.set()
+        assert await reader.readexactly(len(OK)) == OK
+        assert rig.edge.idle_streams == 0
+        await rig.tunnel.quiet()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "seen"),
+    [
+        (b"PUT / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 2\r\n\r\nhi", 502, 1),
+        (b"PUT / HTTP/1.1\r\nHost: a.localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 502, 1),
+        (b"PUT / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 0\r\n\r\n", 200, 2),
+        (b"DELETE / HTTP/1.1\r\nHost: a.localhost\r\n\r\n", 200, 2),
+        (b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 0\r\n\r\n", 502, 1),
+        (b"PATCH / HTTP/1.1\r\nHost: a.localhost\r\n\r\n", 502, 1),
+    ],
+)
+@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 1", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_only_what_can_be_sent_whole_again_is_and_only_if_nothing_came(
+    request_: bytes, status: int, seen: int, last_words: bytes
+) -> None:
+    heads = []
+
+    async def dies_at_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(last_words)
+
+    async with service(dies_at_the_second) as port, running_edge(port) as rig:
+        await rig.talk(CLOSING)
+        heads.clear()
+        if last_words:
+            status, seen = 502, 1
+        assert statuses(await rig.talk(request_, eof=True))[-1] == status
+        assert len(heads) == seen
+
+
+async def test_a_request_is_sent_a_second_time_but_never_a_third() -> None:
+    heads = []
+
+    async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(heads) <= 2:
+            writer.write(OK)
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with service(dies) as port, running_edge(port) as rig:
+        await rig.talk(CLOSING)
+        assert statuses(await rig.talk(GET, eof=True)) == [502]
+        assert len(heads) == 3
