@@ -44,6 +44,15 @@ NEAR_SECONDS: Final = 0.002  # and less for others to wait behind
 WINDOWS_BYTES: Final = 64 * MIB  # all windows of one connection; where there are many channels, each one's is smaller,
 LEAST_WINDOW_BYTES: Final = 64 * KIB  # but not below this
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
+LEAST_PACKET_BYTES: Final = (
+    256  # a peer that takes smaller packets only is refused: each costs as much as one of 32 KiB
+)
+SMALL_PIECE_BYTES: Final = 4 * KIB  # data that waits in smaller pieces is joined: an object takes some 50 bytes beside
+TURN_PACKETS: Final = 256  # taken from one connection, or sent to it as data, before the others have their turn (~2 ms)
+SMALL_WRITE_BYTES: Final = (
+    512  # what is written to a visitor in smaller pieces, and waits, takes 750 bytes each (uvloop):
+)
+SMALL_WRITES: Final = 128  # past so many the tunnel waits until the visitor has taken everything
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 LOCAL_TLS_SECONDS: Final = 10.0  # for a local service's TLS handshake (`-R 443:...`), once its stream is open
 POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
@@ -92,6 +101,7 @@ FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser 
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays
 FLAP_SECONDS: Final = 60.0
 LOSER_DRAIN_SECONDS: Final = 5.0  # visitors of a tunnel that was taken over may finish in this time
+FAULT_SECONDS: Final = 1.0  # between two logged errors of our own that ended one stream
 LEAVE_SECONDS: Final = 2.0  # a client whose session has ended is disconnected after this, if it has not gone
 HOST_BYTES: Final = 512  # longest host or path that a forward request may name
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`

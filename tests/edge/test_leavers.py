@@ -105,7 +105,7 @@ async def with_ssh(
     ssh = StockSsh(folder, "127.0.0.1", gateway.ssh_port, key).start("-N", *options, *asked)
     try:
         async with asyncio.timeout(SECONDS):
-            while len(gateway.tunnels) < len(forwards) or any(tunnel._held is not None for tunnel in gateway.tunnels):
+            while len(gateway.tunnels) < len(forwards) or any(tunnel.is_held for tunnel in gateway.tunnels):
                 await asyncio.sleep(0.01)
         yield
     finally:

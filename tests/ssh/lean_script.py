@@ -42,7 +42,7 @@ class AsyncsshsOwn(HardenedConnection):
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         SSHServerConnection.send_packet(self, pkttype, *args, handler=handler)
 
-    def send_data(self, channel: int, data: bytes | memoryview) -> None:
+    def send_data(self, channel: int, data: bytes | bytearray | memoryview) -> None:
         SSHServerConnection.send_packet(self, MSG_CHANNEL_DATA, UInt32(channel), String(bytes(data)))
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
@@ -278,7 +278,7 @@ async def play(script: Sequence[Step], key: Path, kind: type[HardenedConnection]
         gateway.client(key, encryption_algs=[cipher]) as client,
     ):
         assert await client.forward(b"lean", 80)
-        while gateway.tunnels[0]._held is not None:
+        while gateway.tunnels[0].is_held:
             await asyncio.sleep(0.001)
         one = Play(gateway, client)
         for step in script:

@@ -89,7 +89,7 @@ async def on_stage(key: Path) -> AsyncIterator[Stage]:
     async with inside_gateway() as gateway, gateway.client(key) as client:
         assert await client.forward(b"stuck", 80)
         async with asyncio.timeout(SECONDS):
-            while gateway.tunnels[0]._held is not None:
+            while gateway.tunnels[0].is_held:
                 await asyncio.sleep(0.001)
         play = Play(gateway, client)
         await play.open(2**31, 2**15)

@@ -24,7 +24,7 @@ async def test_who_answers_soon_gets_small_windows(
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
         assert await client.forward(b"near", 80)
         tunnel = gateway.tunnels[0]
-        while tunnel._held is not None:
+        while tunnel.is_held:
             await asyncio.sleep(0.001)
         client.hold_opens()
         windows = []

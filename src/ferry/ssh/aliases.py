@@ -53,28 +53,25 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
     grant = alias_visit(address, client.identity, tunnel.identity.id, services.urls.gateway)
     channel = TunnelChannel(client.connection, None)
     splice = _Splice(client, tunnel, channel)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
-    splice.dialled(tunnel.dial(grant, client.peer, splice))
+    splice.stream = tunnel.dial(grant, client.peer, splice)
     return channel
 
 
 class _Splice:
     """Joins the visitor's channel with the stream into the alias. It is the sink of the stream; `_Back` of the channel."""
 
+    stream: Stream
+    """Set as soon as it has been dialled: neither side is told anything before that."""
+
     def __init__(self, client: Client, tunnel: SshTunnel, channel: TunnelChannel) -> None:
         self._client = client
         self._tunnel = tunnel
         self.channel = channel
-        self.stream: Stream | None = None
         self._back = _Back(self)
         self._began = client.services.clock.monotonic()
         self.up = self._down = 0
         self._ended = False
         channel.watch_opening(self._back)
-
-    def dialled(self, stream: Stream) -> None:
-        self.stream = stream
-        if self._ended:
-            stream.abort()
 
     def stream_opened(self) -> None:
         self.channel.accept(self._back)
@@ -138,29 +135,23 @@ class _Back:
 
     def stream_refused(self, _failure: OpenFailure) -> None:
         """The visitor left while the alias was being reached."""
-        if self._splice.stream is not None:
-            self._splice.stream.abort()
+        self._splice.stream.abort()
         self._splice.end("the visitor left before the alias answered")
 
     def data_received(self, data: bytes) -> None:
         self._splice.seen_up(data)
-        assert self._splice.stream is not None
         self._splice.stream.write(data)
 
     def eof_received(self) -> None:
-        assert self._splice.stream is not None
         self._splice.stream.write_eof()
 
     def stream_lost(self, error: Exception | None) -> None:
         stream = self._splice.stream
-        assert stream is not None
         stream.close() if error is None else stream.abort()
         self._splice.end("")
 
     def pause_writing(self) -> None:
-        assert self._splice.stream is not None
         self._splice.stream.pause_reading()
 
     def resume_writing(self) -> None:
-        assert self._splice.stream is not None
         self._splice.stream.resume_reading()

@@ -4,17 +4,19 @@ asyncssh's generic channel opens by a task and a future, copies each chunk three
 while it opens: visitors who left in that moment left a channel open for ever (ronf/asyncssh#823). This one is a plain
 object with callbacks; `abort()` is right at any moment, and the number is not reused before the peer has closed too.
 
-Sending obeys three brakes: the peer's window, the peer's packet size, and the connection (its socket, or a key
-exchange in progress). What cannot be sent waits here, and past HIGH_WATER_BYTES the sink is asked to pause. The
-connection wakes waiting channels in turn, one packet each, so that a bulk stream cannot starve the others.
+Sending obeys four brakes: the peer's window, the peer's packet size, the connection (its socket, or a key exchange in
+progress), and how many packets a connection may send in one turn of the loop. What cannot be sent waits here, and past
+HIGH_WATER_BYTES the sink is asked to pause. The connection wakes waiting channels in turn, one packet each, so that a
+bulk stream cannot starve the others.
+
+A sink that raises ends its channel and nothing else: every call of a sink goes through `_tell` or `_deliver`. A sink may
+abort its channel within any call, so that what was true before the call is looked at again after it.
 """
 
 from __future__ import annotations
 
-import enum
-from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
@@ -26,6 +28,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
+    OPEN_CONNECT_FAILED,
 )
 from asyncssh.misc import ChannelOpenError, ProtocolError
 from asyncssh.packet import SSHPacket, String, UInt32
@@ -33,35 +36,26 @@ from asyncssh.packet import SSHPacket, String, UInt32
 from ferry import limits
 from ferry.streams import OpenFailure, Sink
 
+from .channel_state import ChannelOwner, State
+from .pieces import Pieces
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .hardening import HardenedConnection
 
 
 _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its largest packet (RFC 4254 §5.1)
 
 
-class _State(enum.Enum):
-    OPENING = "opening"
-    OPEN = "open"
-    ABANDONED = "abandoned"
-    """We lost interest while it opened; to be closed as soon as the peer confirms."""
-    CLOSED = "closed"
-
-
-class ChannelOwner(Protocol):
-    """The tunnel that a channel belongs to: told about every channel's end, beside its sink."""
-
-    def channel_answered(self, channel: TunnelChannel, opened: bool) -> None:
-        """The peer confirmed the open, or refused it."""
-        ...
-
-    def channel_gone(self, channel: TunnelChannel) -> None:
-        """The channel is closed on both sides, or its connection is."""
-        ...
+# Members as plain globals: looking one up on its class for every packet is slower.
+_HELD, _OPENING, _ABANDONED, _ASKED, _OPEN, _CLOSING, _CLOSED = State
+_UNOPENED: Final = (_HELD, _OPENING, _ASKED)
 
 
 class TunnelChannel:
-    """One channel. Created by `open_channel` (we ask) or for an incoming open, which `accept` or `reject` answers."""
+    """One channel. `request_open` asks the peer for it; or the peer asks (`process_open`), and `accept` or `reject`
+    answers. Until one of the two it is held: it takes what is written, and bounds it."""
 
     __slots__ = (
         "_close_after_flush",
@@ -70,22 +64,21 @@ class TunnelChannel:
         "_eof_delivered",
         "_granted",
         "_number",
+        "_over",
         "_own_window",
         "_owner",
         "_peer_number",
         "_peer_packet",
         "_peer_window",
         "_queue",
-        "_queued",
         "_reading_paused",
         "_received",
         "_received_eof",
-        "_sent_close",
         "_sent_eof",
         "_sink",
         "_sink_paused",
-        "_state",
         "_used",
+        "state",
         "waiting",
     )
 
@@ -93,37 +86,43 @@ class TunnelChannel:
         self._connection = connection
         self._owner = owner
         self._sink = sink
-        self._state = _State.OPENING
+        self.state = _HELD
+        self._number: int | None = None
         # outgoing
         self._peer_number = 0
         self._peer_window = 0
         self._peer_packet = 0
-        self._queue: deque[bytes | memoryview] = deque()
-        self._queued = 0
+        self._queue = Pieces()
         self._sink_paused = False
+        self._over = False
+        """Nothing more is taken from our side."""
         self._eof_after_flush = self._sent_eof = False
-        self._close_after_flush = self._sent_close = False
+        self._close_after_flush = False
         self.waiting = False
         """In the connection's round of channels that have something to send (kept by the connection)."""
         # incoming
-        self._own_window = self._granted = connection.channel_window
-        """What the peer may still send; the same with what has come and was not granted anew."""
+        self._own_window = 0
+        """What the peer may still send: nothing until the channel is open."""
+        self._granted = 0
+        """The same with what has come and was not granted anew."""
         self._used = 0
         """What has come and was taken, since the last grant."""
         self._reading_paused = False
-        self._received: deque[bytes] = deque()
+        self._received = Pieces()
         self._received_eof = self._eof_delivered = False
-        self._number: int = connection.add_channel(self)  # asyncssh keeps only the calls below
 
     # --- opening
 
     def request_open(self, channel_type: bytes, *args: bytes) -> None:
-        """Ask the peer to open (RFC 4254 §5.1)."""
+        """Ask the peer to open (RFC 4254 §5.1). Raises ChannelOpenError when the connection is gone."""
+        self._number = self._connection.add_channel(self)  # asyncssh keeps only what is called `process_…`
+        self.state = _OPENING
+        self._granted = self._connection.channel_window
         self._connection.send_packet(
             MSG_CHANNEL_OPEN,
             String(channel_type),
             UInt32(self._number),
-            UInt32(self._own_window),
+            UInt32(self._granted),
             UInt32(limits.CHANNEL_PACKET_BYTES),
             *args,
         )
@@ -131,15 +130,21 @@ class TunnelChannel:
     def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket | None) -> None:
         """The peer has confirmed our open."""
         self._check_answer()
+        abandoned = self.state is _ABANDONED
         self._know_peer(number, window, packet_size)
+        self.state = _OPEN
+        self._own_window = self._granted
+        if packet_size < limits.LEAST_PACKET_BYTES:
+            if self._owner is not None:
+                self._owner.channel_unfit(self, packet_size)
+            self.refuse(OpenFailure.REFUSED)
+            return
         if self._owner is not None:
             self._owner.channel_answered(self, opened=True)
-        if self._state is _State.ABANDONED:
+        if abandoned:
             self._send_close()
-            return
-        self._state = _State.OPEN
-        if self._sink is not None:
-            self._sink.stream_opened()
+        elif self._sink is not None:
+            self._tell(self._sink.stream_opened)
         self.flush()
 
     def process_open_failure(self, _code: int, _reason: str, _lang: str) -> None:
@@ -149,17 +154,25 @@ class TunnelChannel:
             self._owner.channel_answered(self, opened=False)
         sink = self._forget()
         if sink is not None:
-            sink.stream_refused(OpenFailure.REFUSED)
+            self._tell(sink.stream_refused, OpenFailure.REFUSED)
 
     def _check_answer(self) -> None:
         """Each open is answered once, by whoever was asked (RFC 4254 §5.1)."""
-        unanswered = self._state in (_State.OPENING, _State.ABANDONED) and not self._sent_close
-        if self._owner is None or not unanswered:
+        if self.state is not _OPENING and self.state is not _ABANDONED:
             raise ProtocolError("Answer to a channel open that was not asked for")
 
     def process_open(self, number: int, window: int, packet_size: int, _session: object) -> None:
         """The peer asked to open (asyncssh calls this after our handler returned the channel)."""
+        self._number = self._connection.add_channel(self)
+        self.state = _ASKED
         self._know_peer(number, window, packet_size)
+        if packet_size < limits.LEAST_PACKET_BYTES:
+            sink = self._sink
+            self.reject(
+                ChannelOpenError(OPEN_CONNECT_FAILED, f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least")
+            )
+            if sink is not None:
+                self._tell(sink.stream_refused, OpenFailure.REFUSED)
 
     def _know_peer(self, number: int, window: int, packet_size: int) -> None:
         """Larger packets than CHANNEL_PACKET_BYTES are never sent, whatever the peer takes: each is what others wait for."""
@@ -172,49 +185,76 @@ class TunnelChannel:
 
     def accept(self, sink: Sink) -> None:
         """Confirm an incoming open."""
-        if self._state is not _State.OPENING:
+        if self.state is not _ASKED:
             return
         self._sink = sink
-        self._state = _State.OPEN
+        self.state = _OPEN
+        self._granted = self._own_window = self._connection.channel_window
+        assert self._number is not None
         self._connection.send_channel_open_confirmation(
-            self._peer_number, self._number, self._own_window, limits.CHANNEL_PACKET_BYTES
+            self._peer_number, self._number, self._granted, limits.CHANNEL_PACKET_BYTES
         )
-        self.flush()
 
     def reject(self, error: ChannelOpenError) -> None:
         """Refuse an incoming open."""
-        if self._state is not _State.OPENING:
+        if self.state is not _ASKED:
             return
         self._connection.send_channel_open_failure(self._peer_number, error.code, error.reason, error.lang)
         self._forget()
 
-    def give_up(self) -> None:
-        """The peer has not answered our open in time."""
+    def refuse(self, failure: OpenFailure) -> None:
+        """Tell the sink that there will be no stream: one that is held will not be asked for, or the peer does not
+        answer. Nothing is told to a sink that has aborted."""
         sink = self._sink
         self.abort()
         if sink is not None:
-            sink.stream_refused(OpenFailure.TIMEOUT)
+            self._tell(sink.stream_refused, failure)
 
     def cut(self, error: Exception) -> None:
         """Close both directions now and tell the sink: the tunnel is being taken away."""
+        if self.state in _UNOPENED:
+            self.refuse(OpenFailure.GONE)
+            return
         sink = self._sink
-        opening = self._state is _State.OPENING
         self.abort()
         if sink is not None:
-            if opening:
-                sink.stream_refused(OpenFailure.GONE)
-            else:
-                sink.stream_lost(error)
+            self._tell(sink.stream_lost, error)
+
+    # --- telling the sink
+
+    def _tell(self, call: Callable[..., None], *args: Any) -> None:
+        """Call the sink. Whatever it raises is its own end."""
+        try:
+            call(*args)
+        except Exception as error:
+            self._sink_failed(error)
+
+    def _deliver(self, data: bytes) -> None:
+        """Give the sink data, and the peer what that leaves of the window."""
+        if self._sink is not None:
+            try:
+                self._sink.data_received(data)
+            except Exception as error:
+                self._sink_failed(error)
+        self._consumed(len(data))
+
+    def _sink_failed(self, error: Exception) -> None:
+        """The sink has raised: this channel ends, as when it breaks, and nothing beside it."""
+        self._connection.sink_failed(error)
+        sink = self._sink
+        self.abort()
+        if sink is not None:  # it has not been told of an end yet
+            self._tell(sink.stream_lost, error)
 
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._state is _State.CLOSED or self._eof_after_flush or self._close_after_flush:
+        if self._over:
             return
         size = len(data)
         if (
             not self._queue
-            and self._state is _State.OPEN
+            and self.state is _OPEN
             and size <= self._peer_packet
             and size <= self._peer_window
             and self._connection.may_send
@@ -222,38 +262,37 @@ class TunnelChannel:
             self._peer_window -= size
             self._connection.send_data(self._peer_number, data)
             return
-        self._queue.append(data)
-        self._queued += size
+        self._queue.add(data)
         self.flush()
-        if self._queued > limits.HIGH_WATER_BYTES and not self._sink_paused and self._sink is not None:
+        if self._queue.size > limits.HIGH_WATER_BYTES and not self._sink_paused and self._sink is not None:
             self._sink_paused = True
-            self._sink.pause_writing()
+            self._tell(self._sink.pause_writing)
 
     def write_eof(self) -> None:
-        if self._state in (_State.OPENING, _State.OPEN) and not self._eof_after_flush and not self._close_after_flush:
-            self._eof_after_flush = True
+        if not self._over:
+            self._over = self._eof_after_flush = True
             self.flush()
 
     def close(self) -> None:
-        if self._state is _State.OPENING:
-            if not self._queue:
-                self.abort()
-                return
-        elif self._state is not _State.OPEN:
-            return
-        self._close_after_flush = True
-        self._received.clear()
-        self.flush()
+        if self.state in _UNOPENED and not self._queue:
+            self.abort()
+        elif not self._close_after_flush:
+            self._over = self._close_after_flush = True
+            self._received.clear()
+            self.flush()
 
     def abort(self) -> None:
         self._sink = None
-        self._close_after_flush = True
-        if self._state is _State.OPENING:
-            self._state = _State.ABANDONED
-            self._drop_queue()
-        elif self._state is _State.OPEN:
-            self._drop_queue()
-            self._received.clear()
+        self._over = self._close_after_flush = True
+        self._queue.clear()
+        self._received.clear()
+        if self.state is _HELD:
+            self._forget()
+        elif self.state is _OPENING:
+            self.state = _ABANDONED
+        elif self.state is _ASKED:
+            self.reject(ChannelOpenError(OPEN_CONNECT_FAILED, "the connection was closed before it was open"))
+        elif self.state is _OPEN:
             self._send_close()
 
     def pause_reading(self) -> None:
@@ -263,68 +302,59 @@ class TunnelChannel:
         if not self._reading_paused:
             return
         self._reading_paused = False
-        while self._received and not self._reading_paused and self._sink is not None:
-            self._deliver(self._received.popleft())
-        if self._received_eof and not self._received and not self._reading_paused:
-            self._deliver_eof()
+        while self._received and not self._reading_paused:
+            self._deliver(bytes(self._received.take(limits.CHANNEL_PACKET_BYTES)))
+        self._deliver_eof()
 
     # --- sending
 
-    def flush(self) -> bool:
-        """Send as much as the brakes allow. True when more could be sent at once but for fairness or the socket."""
+    def flush(self) -> None:
+        """Send as much as the brakes allow; what the connection does not take now waits for its turn."""
+        if self.waiting:
+            return
         while self.send_one():
             if not self._connection.may_send:
                 break
-        if self.sendable and not self.waiting:
+        if self.sendable:
             self._connection.await_turn(self)
-        return self.sendable
 
     @property
     def sendable(self) -> bool:
         """Whether there is something to send that the peer would take: an end of file or a close needs no window."""
-        if self._state is not _State.OPEN:
+        if self.state is not _OPEN:
             return False
         if self._queue:
             return self._peer_window > 0
-        return (self._eof_after_flush and not self._sent_eof) or (self._close_after_flush and not self._sent_close)
+        return self._close_after_flush or (self._eof_after_flush and not self._sent_eof)
 
     def send_one(self) -> bool:
         """Send one packet, and whatever closes the stream behind the last. True if more data can follow."""
-        if self._state is not _State.OPEN or not self._connection.may_send:
+        if self.state is not _OPEN or not self._connection.may_send:
             return False
         if self._queue:
             room = min(self._peer_window, self._peer_packet)
             if room <= 0:
                 return False
-            data = self._queue.popleft()
-            if len(data) > room:
-                view = memoryview(data)
-                self._queue.appendleft(view[room:])
-                data = view[:room]
-            size = len(data)
-            self._queued -= size
-            self._peer_window -= size
+            data = self._queue.take(room)
+            self._peer_window -= len(data)
             self._connection.send_data(self._peer_number, data)
-            if self._sink_paused and self._queued <= limits.LOW_WATER_BYTES and self._sink is not None:
+            if self._sink_paused and self._queue.size <= limits.LOW_WATER_BYTES and self._sink is not None:
                 self._sink_paused = False
-                self._sink.resume_writing()
-        if not self._queue:
-            if self._eof_after_flush and not self._sent_eof and not self._sent_close:
+                self._tell(self._sink.resume_writing)
+        if self._queue:
+            return self._peer_window > 0
+        if self.state is _OPEN:
+            if self._eof_after_flush and not self._sent_eof:
                 self._sent_eof = True
                 self._connection.send_packet(MSG_CHANNEL_EOF, UInt32(self._peer_number))
             if self._close_after_flush:
                 self._send_close()
-            return False
-        return self._peer_window > 0
+        return False
 
     def _send_close(self) -> None:
-        if not self._sent_close:
-            self._sent_close = True
-            self._connection.send_packet(MSG_CHANNEL_CLOSE, UInt32(self._peer_number))
-
-    def _drop_queue(self) -> None:
-        self._queue.clear()
-        self._queued = 0
+        self._over = True
+        self.state = _CLOSING
+        self._connection.send_packet(MSG_CHANNEL_CLOSE, UInt32(self._peer_number))
 
     # --- receiving
 
@@ -340,12 +370,11 @@ class TunnelChannel:
             self._on_close()
         elif packet_type == MSG_CHANNEL_EXTENDED_DATA:
             packet.get_uint32()  # no type is defined for forwarded connections: counted against the window, dropped
-            size = len(packet.get_string())
-            self._own_window -= size
+            self._count(size := len(packet.get_string()))
             self._consumed(size)
         elif packet_type == MSG_CHANNEL_REQUEST:
             packet.get_string()
-            if packet.get_boolean() and not self._sent_close:
+            if packet.get_boolean() and self.state is _OPEN:
                 self._connection.send_packet(MSG_CHANNEL_FAILURE, UInt32(self._peer_number))
         return True
 
@@ -368,6 +397,8 @@ class TunnelChannel:
         return True
 
     def _adjusted(self, size: int) -> None:
+        if self.state is not _OPEN:
+            return
         self._peer_window += size
         if self._peer_window > 0xFFFFFFFF:  # RFC 4254 §5.2: MUST NOT be increased above 2^32 - 1
             raise ProtocolError("Window overflow")
@@ -380,23 +411,21 @@ class TunnelChannel:
 
     def received(self, data: bytes) -> None:
         """One SSH_MSG_CHANNEL_DATA."""
-        size = len(data)
-        if self._state is _State.OPENING or size > self._own_window:
-            raise ProtocolError("Data beyond the window of a channel")
-        self._own_window -= size
+        self._count(size := len(data))
         if self._sink is None or self._close_after_flush or self._received_eof:
             self._consumed(size)  # nobody wants it: dropped, and the window returned so that the peer's close comes
         elif not data:
             return  # a sink is never given nothing
         elif self._reading_paused or self._received:
-            self._received.append(data)
+            self._received.add(data)
         else:
             self._deliver(data)
 
-    def _deliver(self, data: bytes) -> None:
-        if self._sink is not None:
-            self._sink.data_received(data)
-        self._consumed(len(data))
+    def _count(self, size: int) -> None:
+        """Take `size` off the window (RFC 4254 §5.2)."""
+        if size > self._own_window:
+            raise ProtocolError("Data beyond the window of a channel")
+        self._own_window -= size
 
     def _consumed(self, size: int) -> None:
         """Return window to the peer in halves: an adjust for each packet would double the packets. It is returned up to
@@ -405,7 +434,7 @@ class TunnelChannel:
         """
         self._used += size
         window = self._connection.channel_window
-        if self._used < min(window, self._granted) // 2 or self._state is _State.CLOSED or self._sent_close:
+        if self._used < min(window, self._granted) // 2 or self.state is not _OPEN:
             return
         grant = window - (self._granted - self._used)
         if grant > 0:
@@ -415,48 +444,56 @@ class TunnelChannel:
             self._used = 0
 
     def _on_eof(self) -> None:
-        self._received_eof = True
-        if not self._received and not self._reading_paused:
+        if self.state is _OPEN:
+            self._received_eof = True
             self._deliver_eof()
 
     def _deliver_eof(self) -> None:
-        if self._sink is not None and not self._eof_delivered:
+        """The end of file, behind all that came before it."""
+        if self._received_eof and not self._eof_delivered and not self._received and not self._reading_paused:
             self._eof_delivered = True
-            self._sink.eof_received()
+            if self._sink is not None:
+                self._tell(self._sink.eof_received)
 
     def _on_close(self) -> None:
-        """The peer has closed both directions; what it sent before is still delivered."""
-        held, self._received = self._received, deque()
+        """The peer has closed both directions; what it sent before is still delivered, also to a sink that has paused."""
+        if self.state in (_OPENING, _ABANDONED):
+            self.process_open_failure(OPEN_CONNECT_FAILED, "", "")  # it closed what it had not opened: that is a no
+            return
+        if self.state is _ASKED:
+            self.refuse(OpenFailure.GONE)
+            return
+        if self.state is _OPEN:
+            self._send_close()
+        while self._received:
+            self._deliver(bytes(self._received.take(limits.CHANNEL_PACKET_BYTES)))
         self._reading_paused = False
-        self._send_close()
-        if self._sink is not None:
-            for data in held:
-                self._sink.data_received(data)
-        if self._received_eof:
-            self._deliver_eof()
+        self._deliver_eof()
         sink = self._forget()
         if sink is not None:
-            sink.stream_lost(None)
+            self._tell(sink.stream_lost, None)
 
     def process_connection_close(self, error: Exception | None) -> None:
         """The whole SSH connection is gone."""
-        opening = self._state is _State.OPENING
+        opening = self.state in _UNOPENED
         sink = self._forget()
         if sink is None:
             return
         if opening:
-            sink.stream_refused(OpenFailure.GONE)
+            self._tell(sink.stream_refused, OpenFailure.GONE)
         else:
-            sink.stream_lost(error or ConnectionResetError("the SSH connection closed"))
+            self._tell(sink.stream_lost, error or ConnectionResetError("the SSH connection closed"))
 
     def _forget(self) -> Sink | None:
         """Leave the connection. Returns the sink that is to be told, if it still wants to know."""
         sink, self._sink = self._sink, None
-        if self._state is not _State.CLOSED:
-            self._state = _State.CLOSED
-            self._drop_queue()
+        if self.state is not _CLOSED:
+            self.state = _CLOSED
+            self._over = self._close_after_flush = True
+            self._queue.clear()
             self._received.clear()
-            self._connection.remove_channel(self._number)
+            if self._number is not None:
+                self._connection.remove_channel(self._number)
             if self._owner is not None:
                 self._owner.channel_gone(self)
         return sink

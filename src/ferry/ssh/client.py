@@ -252,12 +252,12 @@ class Client:
             for screen in self.screens:
                 screen.visited(tunnel, visit)
 
-    def target_refused(self, tunnel: SshTunnel) -> None:
+    def target_refused(self, tunnel: SshTunnel, why: str) -> None:
         """The client could not reach its local target: its owner should know, but not once per visitor."""
         now = self.services.clock.monotonic()
         if now - self._target_noted >= _TARGET_NOTE_SECONDS:
             self._target_noted = now
-            self.tell(f"{tunnel.address}: nothing answers at your local target", event="target_refused")
+            self.tell(f"{tunnel.address}: {why}", event="target_refused")
 
     def run_command(self, screen: Screen, words: Words) -> None:
         """Answer a command that a screen was started with."""

@@ -22,6 +22,7 @@ from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 from .admission import Admission, Place
 from .client import Client, Refusal
 from .commands import Commands
+from .faults import Faults
 from .forwards import Owed, close_forward, give_back_late, write_lease
 from .hardening import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
 from .locks import KeyedLocks
@@ -45,6 +46,7 @@ class SshFront:
     ) -> None:
         self.prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
+        self.faults = Faults(services.clock)
         self.admission = Admission(
             gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
         )

@@ -32,13 +32,12 @@ from ferry import limits
 from ferry.names import printable
 from ferry.policy.handshakes import Progress
 from ferry.policy.penalties import Offence
-from ferry.streams import Sink
 
-from .channel import ChannelOwner, TunnelChannel
 from .packets import PacketConnection
 
 if TYPE_CHECKING:
     from .admission import Place
+    from .channel import TunnelChannel
     from .client import Client
     from .front import SshFront
 
@@ -315,13 +314,15 @@ class HardenedConnection(PacketConnection):
         if self._transport is not None:
             self.disconnect(code, reason)
 
-    def open_channel(self, sink: Sink, owner: ChannelOwner, channel_type: bytes, *args: bytes) -> TunnelChannel:
-        """Ask the client to open a channel. Raises ChannelOpenError when the connection is gone or has too many."""
+    def open_channel(self, channel: TunnelChannel, channel_type: bytes, *args: bytes) -> None:
+        """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
         if len(self._channels) >= self.client.limits.channels_per_connection:
             raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
-        channel = TunnelChannel(self, sink, owner)
         channel.request_open(channel_type, *args)
-        return channel
+
+    def sink_failed(self, error: Exception) -> None:
+        """An error of our own has ended one stream."""
+        self.front.faults.note(f"a stream of SSH connection {self.client.id}", error)
 
     # --- log-in
 

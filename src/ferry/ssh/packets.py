@@ -8,6 +8,8 @@
 * Data channels stop while the socket is full or a key exchange is under way, and wait in a round, one packet each in
   turn. asyncssh's `pause_writing` does nothing: a peer with a huge window that stopped reading took the process from 40
   to 2,200 MB.
+* A connection takes, and sends as data, TURN_PACKETS in one turn of the loop: work is what others wait for, and a peer
+  that cuts its bytes into packets of one made 4,000 times the work of them.
 
 docs/performance.md has the figures. The channels, requests and log-in above are `hardening`'s.
 """
@@ -81,7 +83,11 @@ class PacketConnection(SSHServerConnection):
         self._socket_full = False
         self._deaf = False
         """Nothing is read, until the peer has read what it was answered."""
+        self._behind = False
+        """What has been read is not all taken yet: nothing more is read until it is, in the loop's next turns."""
         self._round: deque[TunnelChannel] = deque()
+        self._turn_packets = 0
+        """Packets of data that were sent in this turn of the loop."""
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
         self._written = 0
@@ -125,8 +131,9 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def may_send(self) -> bool:
-        """Whether data channels may send now: the socket takes it, and no key exchange is under way."""
-        return not self._socket_full and self._kex_complete
+        """Whether data channels may send now: the socket takes it, no key exchange is under way, and others have had
+        their turn."""
+        return not self._socket_full and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send one packet: lean where nothing is out of the ordinary, asyncssh's own way otherwise."""
@@ -135,9 +142,10 @@ class PacketConnection(SSHServerConnection):
         else:
             self._send_lean(b"".join((pkttype.to_bytes(1, "big"), *args)))
 
-    def send_data(self, channel: int, data: bytes | memoryview) -> None:
+    def send_data(self, channel: int, data: bytes | bytearray | memoryview) -> None:
         """Send one SSH_MSG_CHANNEL_DATA (RFC 4254 §5.2) to the peer's `channel`."""
         size = len(data)
+        self._turn_packets += 1
         if self._seal is None or not self._may_be_lean:
             super().send_packet(MSG_CHANNEL_DATA, UInt32(channel), UInt32(size), bytes(data), handler=self)
         else:
@@ -180,8 +188,11 @@ class PacketConnection(SSHServerConnection):
             self._loop.call_soon(self._write_out_soon)
 
     def _write_out_soon(self) -> None:
+        """Once for each turn of the loop in which something is sent, at the beginning of the next."""
         self._out_scheduled = False
         self._write_out()
+        self._turn_packets = 0
+        self._run_round()
 
     def _write_out(self) -> None:
         if self._out:
@@ -198,6 +209,9 @@ class PacketConnection(SSHServerConnection):
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         del datatype
+        if self._behind:
+            self._inpbuf += data
+            return
         if not self._inpbuf:
             self._inpbuf = data
             self._recv_data()
@@ -207,6 +221,24 @@ class PacketConnection(SSHServerConnection):
             self._bound_answers()
         if not self._auth_complete:
             self._acknowledge_now()
+
+    def _fall_behind(self) -> None:
+        """Enough has been taken in this turn of the loop."""
+        if not self._behind and self._transport is not None:
+            self._behind = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._behind = False
+        if self._transport is not None:
+            self._recv_data()
+            self._listen()
+
+    def _listen(self) -> None:
+        """Read on, unless there is a reason not to."""
+        if not self._behind and not self._deaf and self._transport is not None:
+            self._transport.resume_reading()
 
     def _recv_straddling(self, data: bytes) -> None:
         """Add to a packet that has begun. Only what ends it is joined to its beginning; the rest is not moved."""
@@ -238,26 +270,39 @@ class PacketConnection(SSHServerConnection):
     def _recv_data(self) -> None:
         """Take what is in `_inpbuf`; asyncssh's own loop until the log-in is over, and for other ciphers."""
         cipher = self._recv_cipher
-        if cipher is None:
-            self._inpbuf, self._taken = self._inpbuf[self._taken :], 0
-            super()._recv_data()
-            return
         self._heard = self._loop.time()
         try:
-            self._recv_packets(cipher)
+            if cipher is None:
+                self._recv_carefully()
+            else:
+                self._recv_packets(cipher)
         except DisconnectError as error:
             self._send_disconnect(error.code, error.reason, error.lang)
             self._force_close(error)
         except Exception:  # as asyncssh: it ends this connection, and is logged
             self.internal_error()
 
+    def _recv_carefully(self) -> None:
+        """As asyncssh does, whose handlers take a packet in two steps."""
+        self._inpbuf, self._taken = self._inpbuf[self._taken :], 0
+        left = 2 * limits.TURN_PACKETS
+        while self._inpbuf and self._recv_handler():
+            left -= 1
+            if left == 0:
+                self._fall_behind()
+                return
+
     def _recv_packets(self, cipher: PacketGcm) -> None:
         buffer, position = self._inpbuf, self._taken
         self._taken = 0
+        left = limits.TURN_PACKETS
         end = len(buffer)
         source = memoryview(buffer) if end > _COPIED_BYTES else buffer
         channels: dict[int, Any] = self._channels
         while end - position > 4 + TAG_BYTES:
+            if left == 0:
+                self._fall_behind()
+                break
             header = buffer[position : position + 4]
             size = int.from_bytes(header, "big")
             if size > self._max_recv_pktlen:
@@ -269,6 +314,7 @@ class PacketConnection(SSHServerConnection):
             if packet is None or size < 6:
                 raise MACError("MAC verification failed")
             position = stop
+            left -= 1
             if packet[1] in _LEAN_MESSAGES and self._kex_complete:
                 channel = channels.get(int.from_bytes(packet[2:6], "big"))
                 if type(channel) is TunnelChannel:
@@ -397,9 +443,9 @@ class PacketConnection(SSHServerConnection):
 
     def resume_writing(self) -> None:
         self._socket_full = False
-        if self._deaf and self._transport is not None:
+        if self._deaf:
             self._deaf = False
-            self._transport.resume_reading()
+            self._listen()
         self._run_round()
 
     def _bound_answers(self) -> None:
@@ -417,7 +463,7 @@ class PacketConnection(SSHServerConnection):
         self._run_round()
 
     def await_turn(self, channel: TunnelChannel) -> None:
-        """Remember a channel that has something to send."""
+        """Remember a channel that has something to send, which cannot go now."""
         channel.waiting = True
         self._round.append(channel)
 
@@ -425,8 +471,9 @@ class PacketConnection(SSHServerConnection):
         """Let the waiting channels send, one packet each in turn, until the socket is full again."""
         while self._round and self.may_send:
             channel = self._round.popleft()
-            channel.waiting = False
-            if channel.send_one():
+            more = channel.send_one()
+            channel.waiting = False  # until here, so that what a sink writes within does not jump the queue
+            if more:
                 self.await_turn(channel)
 
     def log_received_packet(self, *_args: object, **_kwargs: object) -> None:

@@ -16,6 +16,7 @@ from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 
 from .channel import TunnelChannel
+from .channel_state import State
 from .originator import sayable
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class SshTunnel:
         self.new_name = False
         """Its claim made the reservation."""
         self.closed = False
-        self._held: list[_HeldStream] | None = []
-        """Visitors who wait for the owner's words; None once they are let through."""
+        self._held: dict[TunnelChannel, Endpoint] | None = {}
+        """Channels of visitors who wait for the owner's words, with their originators; None once they are let through."""
         self._streams: set[TunnelChannel] = set()
         self._opening: dict[TunnelChannel, float] = {}
         """Channels that the client has not answered for, with their deadlines (monotonic), oldest first."""
@@ -77,14 +78,14 @@ class SshTunnel:
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         grant.require(Action.VISIT, self.address)
-        held = _HeldStream(self, originator, sink)
+        channel = TunnelChannel(self.client.connection, sink, self)
         if self.closed:
-            self.client.call_soon(held.refuse, OpenFailure.GONE)
+            self.client.call_soon(channel.refuse, OpenFailure.GONE)
         elif self._held is not None:
-            self._held.append(held)
-        else:
-            return self._open(originator, sink) or held.refused_soon()
-        return held
+            self._held[channel] = originator
+        elif not self._open(channel, originator):
+            self.client.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
+        return channel
 
     def visited(self, visit: Visit) -> None:
         self.client.visited(self, visit)
@@ -97,23 +98,36 @@ class SshTunnel:
 
     # --- life
 
+    @property
+    def is_held(self) -> bool:
+        """Visitors wait for the owner's words."""
+        return self._held is not None
+
     def let_through(self) -> None:
         """Open the tunnel to visitors: those who waited, and all who come."""
-        held, self._held = self._held, None
-        for stream in held or ():
-            stream.proceed()
+        held, self._held = self._held or {}, None
+        for channel, originator in held.items():
+            if channel.state is not State.HELD:
+                continue  # an end of one of the others has ended it
+            if self.closed:
+                channel.refuse(OpenFailure.GONE)
+            elif not self._open(channel, originator):
+                channel.refuse(OpenFailure.LIMIT)
 
     def close(self) -> None:
         """Stop taking visitors. Streams that are open go on until they end or `cut` is called."""
         if self.closed:
             return
         self.closed = True
-        held, self._held = self._held, None
-        for stream in held or ():
-            stream.refuse(OpenFailure.GONE)
+        held, self._held = self._held or {}, None
+        for channel in held:
+            channel.refuse(OpenFailure.GONE)
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as error:  # each is for a part of its own
+                self.client.connection.sink_failed(error)
 
     @property
     def streams(self) -> int:
@@ -141,17 +155,13 @@ class SshTunnel:
         for channel in list(self._streams):
             channel.cut(ConnectionResetError("the tunnel was closed"))
 
-    def open_stream(self, originator: Endpoint, sink: Sink) -> TunnelChannel | None:
-        """Open a `forwarded-tcpip` channel (RFC 4254 §7.2). None when the connection has too many, or is gone."""
-        return self._open(originator, sink)
-
-    def _open(self, originator: Endpoint, sink: Sink) -> TunnelChannel | None:
+    def _open(self, channel: TunnelChannel, originator: Endpoint) -> bool:
+        """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2). False when the connection has too many, or is gone."""
         host, port = self.bind
         originator = sayable(originator)
         try:
-            channel = self.client.connection.open_channel(
-                sink,
-                self,
+            self.client.connection.open_channel(
+                channel,
                 b"forwarded-tcpip",
                 String(host),
                 UInt32(port),
@@ -160,24 +170,37 @@ class SshTunnel:
             )
         except ChannelOpenError:
             self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.LIMIT.value)
-            return None
+            return False
         self._streams.add(channel)
         self._opening[channel] = self.client.services.clock.monotonic() + limits.STREAM_OPEN_SECONDS
-        return channel
+        return True
 
     # --- ChannelOwner
 
     def channel_answered(self, channel: TunnelChannel, opened: bool) -> None:
-        if (deadline := self._opening.pop(channel, None)) is not None:
-            asked = deadline - limits.STREAM_OPEN_SECONDS
-            self.client.connection.answered_in(self.client.services.clock.monotonic() - asked)
+        self._answered(channel)
         if opened:
             self.client.report("channel.opened", tunnel=self.id)
         else:
             self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
-            self.client.target_refused(self)
+            self.client.target_refused(self, "nothing answers at your local target")
+
+    def channel_unfit(self, channel: TunnelChannel, packet_size: int) -> None:
+        self._answered(channel)
+        self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
+        self.client.target_refused(
+            self,
+            f"your SSH client takes packets of {packet_size} bytes only; {limits.LEAST_PACKET_BYTES} are needed at least",
+        )
+
+    def _answered(self, channel: TunnelChannel) -> None:
+        if (deadline := self._opening.pop(channel, None)) is not None:
+            asked = deadline - limits.STREAM_OPEN_SECONDS
+            self.client.connection.answered_in(self.client.services.clock.monotonic() - asked)
 
     def channel_gone(self, channel: TunnelChannel) -> None:
+        if self._held is not None:
+            self._held.pop(channel, None)
         self._opening.pop(channel, None)
         self._streams.discard(channel)
         if self._idle is not None and not self._streams:
@@ -191,87 +214,4 @@ class SshTunnel:
                 return
             del self._opening[channel]
             self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.TIMEOUT.value)
-            channel.give_up()
-
-
-class _HeldStream:
-    """A stream whose channel is not opened yet, because the tunnel is held, or never will be.
-
-    It becomes a thin shell around the channel once that exists. Only visitors of the first half second get one.
-    """
-
-    def __init__(self, tunnel: SshTunnel, originator: Endpoint, sink: Sink) -> None:
-        self._tunnel = tunnel
-        self._originator = originator
-        self._sink: Sink | None = sink
-        self._channel: TunnelChannel | None = None
-        self._written: list[bytes] = []
-        self._size = 0
-        self._eof = self._closing = self._reading_paused = self._sink_paused = False
-
-    def proceed(self) -> None:
-        """Open the channel and hand over what was written meanwhile."""
-        if self._sink is None:
-            return
-        self._channel = self._tunnel.open_stream(self._originator, self._sink)
-        if self._channel is None:
-            self.refuse(OpenFailure.LIMIT)
-            return
-        if self._reading_paused:
-            self._channel.pause_reading()
-        for data in self._written:
-            self._channel.write(data)
-        self._written.clear()
-        if self._sink_paused:
-            self._sink.resume_writing()
-        if self._eof:
-            self._channel.write_eof()
-        if self._closing:
-            self._channel.close()
-
-    def refuse(self, failure: OpenFailure) -> None:
-        """Tell the sink that there will be no stream."""
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.stream_refused(failure)
-
-    def refused_soon(self) -> Stream:
-        """For a `dial` that fails at once: the sink hears of it after `dial` has returned, as of every failure."""
-        self._tunnel.client.call_soon(self.refuse, OpenFailure.LIMIT)
-        return self
-
-    def write(self, data: bytes) -> None:
-        if self._channel is not None:
-            self._channel.write(data)
-            return
-        self._written.append(data)
-        self._size += len(data)
-        if self._size > limits.HIGH_WATER_BYTES and not self._sink_paused and self._sink is not None:
-            self._sink_paused = True
-            self._sink.pause_writing()
-
-    def write_eof(self) -> None:
-        self._eof = True
-        if self._channel is not None:
-            self._channel.write_eof()
-
-    def close(self) -> None:
-        self._closing = True
-        if self._channel is not None:
-            self._channel.close()
-
-    def abort(self) -> None:
-        self._sink = None
-        self._written.clear()
-        if self._channel is not None:
-            self._channel.abort()
-
-    def pause_reading(self) -> None:
-        self._reading_paused = True
-        if self._channel is not None:
-            self._channel.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._reading_paused = False
-        if self._channel is not None:
-            self._channel.resume_reading()
+            channel.refuse(OpenFailure.TIMEOUT)

@@ -1,0 +1,259 @@
+"""Every message of a peer in every state of a channel: what goes out, what the sink hears, and where the channel is then."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
+from asyncssh.misc import ProtocolError
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
+
+from ferry import limits
+from ferry.ssh.channel import TunnelChannel
+from ferry.ssh.channel_state import State
+from ferry.ssh.hardening import HardenedConnection
+from ferry.streams import OpenFailure
+from ssh.test_tunnel_channel import THEIRS, Play, Told, Wire
+
+BROKEN = ConnectionResetError("the connection went")
+REFUSED, GONE = ("stream_refused", OpenFailure.REFUSED), ("stream_refused", OpenFailure.GONE)
+
+
+class Stage(Play):
+    """One channel in a given state, which has said all that there is to say about that."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.channel.write(b"written")
+        if state is State.ASKED:
+            self.channel = TunnelChannel(cast(HardenedConnection, self.wire), cast(Any, self.sink))
+            self.channel.process_open(THEIRS, 1000, 1000, None)
+        elif state is not State.HELD:
+            self.asked()
+            if state is State.ABANDONED:
+                self.channel.abort()
+            elif state is not State.OPENING:
+                self.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+                if state in (State.CLOSING, State.CLOSED):
+                    self.channel.close()
+                if state is State.CLOSED:
+                    self.peer(MSG_CHANNEL_CLOSE)
+        assert self.channel.state is state
+        self.wire.out(), self.sink.news(), self.owner.news()
+
+    def hears(self, message: str) -> tuple[object, ...]:
+        """What went out, what the sink heard and the state; or the fault that ends the connection."""
+        try:
+            if message == "lost":
+                self.channel.process_connection_close(BROKEN)
+            elif message == "confirmation":
+                self.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+            elif message == "failure":
+                self.channel.process_open_failure(2, "no", "")
+            else:
+                self.peer(*MESSAGES[message])
+        except ProtocolError:
+            return ("fault",)
+        return (*self.wire.out(), *self.sink.news(), self.channel.state.value)
+
+
+MESSAGES: dict[str, tuple[Any, ...]] = {
+    "data": (MSG_CHANNEL_DATA, String(b"data")),
+    "empty": (MSG_CHANNEL_DATA, String(b"")),
+    "extended": (MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(b"data")),
+    "adjust": (MSG_CHANNEL_WINDOW_ADJUST, UInt32(10)),
+    "overflow": (MSG_CHANNEL_WINDOW_ADJUST, UInt32(0xFFFFFFFF)),
+    "eof": (MSG_CHANNEL_EOF,),
+    "close": (MSG_CHANNEL_CLOSE,),
+    "request": (MSG_CHANNEL_REQUEST, String(b"env"), Boolean(True)),
+}
+IGNORED = ("empty", "adjust", "overflow", "eof", "request")
+TABLE: dict[State, dict[str, tuple[object, ...]]] = {
+    State.OPENING: {
+        **dict.fromkeys(("data", "extended"), ("fault",)),
+        **dict.fromkeys(IGNORED, ("opening",)),
+        "confirmation": (("data", b"written"), "stream_opened", "open"),
+        "failure": (REFUSED, "closed"),
+        "close": (REFUSED, "closed"),
+        "lost": (GONE, "closed"),
+    },
+    State.ABANDONED: {
+        **dict.fromkeys(("data", "extended"), ("fault",)),
+        **dict.fromkeys(IGNORED, ("abandoned",)),
+        "confirmation": (("close",), "closing"),
+        **dict.fromkeys(("failure", "close", "lost"), ("closed",)),
+    },
+    State.ASKED: {
+        **dict.fromkeys(("data", "extended", "confirmation", "failure"), ("fault",)),
+        **dict.fromkeys(IGNORED, ("asked",)),
+        "close": (("refused", THEIRS, 2, "the connection was closed before it was open"), GONE, "closed"),
+        "lost": (GONE, "closed"),
+    },
+    State.OPEN: {
+        **dict.fromkeys(("overflow", "confirmation", "failure"), ("fault",)),
+        "data": (("data_received", b"data"), "open"),
+        **dict.fromkeys(("empty", "extended", "adjust"), ("open",)),
+        "eof": ("eof_received", "open"),
+        "close": (("close",), ("stream_lost", None), "closed"),
+        "request": (("failure",), "open"),
+        "lost": (("stream_lost", BROKEN), "closed"),
+    },
+    State.CLOSING: {
+        **dict.fromkeys(("confirmation", "failure"), ("fault",)),
+        **dict.fromkeys(("data", "extended", *IGNORED), ("closing",)),
+        "close": (("stream_lost", None), "closed"),
+        "lost": (("stream_lost", BROKEN), "closed"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "message"), [(state, message) for state in TABLE for message in TABLE[state]])
+def test_a_message_in_a_state(state: State, message: str) -> None:
+    stage = Stage(state)
+    assert stage.hears(message) == TABLE[state][message]
+    assert stage.gone == (stage.channel.state is State.CLOSED)
+
+
+def test_the_table_is_whole() -> None:
+    """Of a held channel and of one that is closed the peer has no number: what comes for it is passed over."""
+    assert set(TABLE) == set(State) - {State.HELD, State.CLOSED}
+    for row in TABLE.values():
+        assert set(row) == {*MESSAGES, "confirmation", "failure", "lost"}
+
+
+def test_a_held_channel_is_in_no_table() -> None:
+    assert Stage(State.HELD).gone
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.ASKED, State.OPEN, State.CLOSING])
+def test_a_cut_is_told_once_in_every_state(state: State) -> None:
+    stage = Stage(state)
+    stage.channel.cut(BROKEN)
+    told = GONE if state in (State.HELD, State.OPENING, State.ASKED) else ("stream_lost", BROKEN)
+    assert stage.sink.news() == [told]
+    stage.channel.cut(BROKEN)
+    stage.channel.refuse(OpenFailure.TIMEOUT)
+    assert stage.sink.news() == []
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_an_abort_is_silent_in_every_state_and_ends_what_was_begun(state: State) -> None:
+    stage = Stage(state)
+    stage.channel.abort()
+    stage.channel.process_connection_close(BROKEN)
+    assert stage.sink.news() == []
+    assert stage.channel.state is State.CLOSED
+    assert stage.gone
+    refused = ("refused", THEIRS, 2, "the connection was closed before it was open")
+    assert stage.wire.out() == {State.OPEN: [("close",)], State.ASKED: [refused]}.get(state, [])
+
+
+@pytest.mark.parametrize("state", [State.ABANDONED, State.CLOSING, State.CLOSED])
+def test_what_is_written_too_late_is_dropped(state: State) -> None:
+    stage = Stage(state)
+    for _ in range(limits.HIGH_WATER_BYTES // 32_768 + 2):
+        stage.channel.write(bytes(32_768))
+    stage.channel.write_eof()
+    stage.channel.close()
+    assert (stage.wire.out(), stage.sink.news()) == ([], [])
+
+
+def test_what_is_written_behind_an_end_of_file_is_dropped() -> None:
+    stage = Stage(State.OPEN)
+    stage.channel.write_eof()
+    stage.channel.write(b"late")
+    stage.channel.write_eof()
+    assert stage.wire.out() == [("eof",)]
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.OPENING])
+def test_closed_before_it_is_open_it_still_sends_what_was_written(state: State) -> None:
+    stage = Stage(state)
+    stage.channel.close()
+    stage.channel.write(b"late")
+    if state is State.HELD:
+        stage.asked()
+    stage.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+    assert stage.wire.out() == [("data", b"written"), ("close",)]
+
+
+def test_closed_before_it_is_asked_for_with_nothing_to_say_it_never_is() -> None:
+    play = Play()
+    play.channel.close()
+    assert play.channel.state is State.CLOSED
+    assert play.owner.news() == ["channel_gone"]
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+def test_an_incoming_open_that_is_not_wanted_any_more_gets_an_answer(how: str) -> None:
+    stage = Stage(State.ASKED)
+    getattr(stage.channel, how)()
+    assert [out[0] for out in stage.wire.out()] == ["refused"]
+    assert stage.gone
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.OPEN])
+def test_who_writes_and_writes_is_paused_once_in_every_state(state: State) -> None:
+    stage = Stage(state)
+    for _ in range(20):
+        stage.channel.write(bytes(32_768))
+    assert stage.sink.news() == ["pause_writing"]
+    if state is State.HELD:
+        stage.asked()
+    if state is not State.OPEN:
+        stage.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
+        assert stage.sink.news() == ["stream_opened"]  # nothing has gone yet that would let it go on
+    stage.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(20 * 32_768))
+    assert stage.sink.news() == ["resume_writing"]
+
+
+@pytest.mark.parametrize("data", [b"x", bytes(limits.CHANNEL_WINDOW_BYTES)])
+def test_extended_data_beyond_the_window_is_a_fault_too(data: bytes) -> None:
+    play = Play().opened()
+    play.channel.pause_reading()
+    play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES))
+    with pytest.raises(ProtocolError, match="beyond the window"):
+        play.peer(MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(data))
+
+
+@pytest.mark.parametrize("size", [1, limits.LEAST_PACKET_BYTES - 1, limits.LEAST_PACKET_BYTES])
+def test_a_peer_that_takes_tiny_packets_only_is_refused(size: int) -> None:
+    play = Play().asked()
+    play.channel.write(b"written")
+    play.channel.process_open_confirmation(THEIRS, 1000, size, SSHPacket(b""))
+    if size < limits.LEAST_PACKET_BYTES:
+        assert (play.wire.out(), play.sink.news()) == ([("close",)], [REFUSED])
+        assert play.owner.news() == [("channel_unfit", size)]
+    else:
+        assert play.wire.out() == [("data", b"written")]
+    wire, sink = Wire(limits.CHANNEL_WINDOW_BYTES), Told()
+    channel = TunnelChannel(cast(HardenedConnection, wire), cast(Any, sink))
+    channel.process_open(THEIRS, 1000, size, None)
+    assert [out[0] for out in wire.out()] == (["refused"] if size < limits.LEAST_PACKET_BYTES else [])
+    assert sink.news() == ([REFUSED] if size < limits.LEAST_PACKET_BYTES else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (MSG_CHANNEL_WINDOW_ADJUST, b"123"),
+        (MSG_CHANNEL_EOF, b"more"),
+        (MSG_CHANNEL_CLOSE, b"more"),
+        (MSG_CHANNEL_OPEN_CONFIRMATION, bytes(11)),
+        (MSG_CHANNEL_OPEN_CONFIRMATION, bytes(12)),
+        (MSG_CHANNEL_REQUEST, b""),
+    ],
+)
+def test_what_is_not_as_usual_is_left_to_asyncssh(kind: int, body: bytes) -> None:
+    play = Play().asked()
+    assert not play.channel.told(kind, body)
+    assert (play.wire.out(), play.sink.news(), play.channel.state) == ([], [], State.OPENING)

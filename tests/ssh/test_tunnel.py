@@ -1,0 +1,320 @@
+"""`SshTunnel`: who waits, who is let through, who is given up, and that one of them is nobody else's affair."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_OPEN, OPEN_RESOURCE_SHORTAGE
+from asyncssh.misc import ChannelOpenError
+from asyncssh.packet import SSHPacket
+
+from ferry import limits
+from ferry.errors import LocalProtocolError
+from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
+from ferry.policy.visits import public_visit
+from ferry.ssh.channel import TunnelChannel
+from ferry.ssh.channel_state import State
+from ferry.ssh.tunnel import SshTunnel
+from ferry.streams import OpenFailure
+from ssh.test_tunnel_channel import Told
+
+ADDRESS = Address(Kind.HTTP, "blog.localhost")
+VISITOR = Endpoint("192.0.2.7", 4711)
+GONE, LIMIT, REFUSED = (
+    ("stream_refused", failure) for failure in (OpenFailure.GONE, OpenFailure.LIMIT, OpenFailure.REFUSED)
+)
+
+
+class Line:
+    """Stands for the connection: many channels, and what is asked with each."""
+
+    may_send = True
+    channel_window = limits.CHANNEL_WINDOW_BYTES
+
+    def __init__(self) -> None:
+        self.channels: dict[int, TunnelChannel] = {}
+        self.opens: list[bytes] = []
+        self.failed: list[Exception] = []
+        self.answers: list[float] = []
+        self.room = 100
+
+    def open_channel(self, channel: TunnelChannel, kind: bytes, *args: bytes) -> None:
+        if len(self.channels) >= self.room:
+            raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+        channel.request_open(kind, *args)
+
+    def add_channel(self, channel: TunnelChannel) -> int:
+        number = len(self.opens)
+        self.channels[number] = channel
+        return number
+
+    def remove_channel(self, number: int) -> None:
+        del self.channels[number]
+
+    def send_packet(self, message: int, *parts: bytes) -> None:
+        if message == MSG_CHANNEL_OPEN:
+            self.opens.append(b"".join(parts))
+
+    def send_data(self, *_: object) -> None:
+        """Nobody looks."""
+
+    def sink_failed(self, error: Exception) -> None:
+        self.failed.append(error)
+
+    def answered_in(self, seconds: float) -> None:
+        self.answers.append(seconds)
+
+
+class Stage:
+    """A tunnel of a client that is nothing but a line, a clock and an ear."""
+
+    def __init__(self, *, held: bool = True) -> None:
+        self.now = 100.0
+        self.line = Line()
+        self.told: list[tuple[str, object]] = []
+        self.soon: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        client = SimpleNamespace(
+            id=SessionId("s"),
+            identity=Identity(IdentityId("ann"), "ann", None),
+            connection=self.line,
+            services=SimpleNamespace(clock=SimpleNamespace(monotonic=lambda: self.now)),
+            report=lambda event, **fields: self.told.append((event, fields.get("failure"))),
+            target_refused=lambda _tunnel, why: self.told.append(("owner", why)),
+            call_soon=lambda call, *args: self.soon.append((call, args)),
+        )
+        self.tunnel = SshTunnel(
+            cast(Any, client), TunnelId("t"), ADDRESS, 1, (b"Blog", 80), public_visit(ADDRESS), created=0.0,
+            tls_upstream=False, requested=True, asked_wide=False,
+        )  # fmt: skip
+        if not held:
+            self.tunnel.let_through()
+
+    def visitor(self) -> tuple[TunnelChannel, Told]:
+        sink = Told()
+        stream = self.tunnel.dial(self.tunnel.visitor_grant, VISITOR, cast(Any, sink))
+        return cast(TunnelChannel, stream), sink
+
+    def turn(self) -> None:
+        """What was put off until the loop's next turn."""
+        soon, self.soon = self.soon, []
+        for call, args in soon:
+            call(*args)
+
+    def confirm(self, channel: TunnelChannel, packet: int = 32_768) -> None:
+        channel.process_open_confirmation(9, 2**20, packet, SSHPacket(b""))
+
+
+# --- held
+
+
+def test_a_held_visitor_is_asked_for_when_it_is_let_through() -> None:
+    stage = Stage()
+    assert stage.tunnel.is_held
+    channel, sink = stage.visitor()
+    channel.write(b"GET")
+    assert (stage.line.opens, stage.tunnel.streams) == ([], 0)
+    stage.tunnel.let_through()
+    (asked,) = stage.line.opens
+    packet = SSHPacket(asked)
+    assert packet.get_string() == b"forwarded-tcpip"
+    packet.get_uint32(), packet.get_uint32(), packet.get_uint32()
+    assert [packet.get_string(), packet.get_uint32()] == [b"Blog", 80]  # the client's exact words
+    assert [packet.get_string(), packet.get_uint32()] == [b"192.0.2.7", 4711]
+    assert (stage.tunnel.is_held, stage.tunnel.streams, sink.news()) == (False, 1, [])
+    stage.tunnel.let_through()
+    assert len(stage.line.opens) == 1
+
+
+def test_a_held_visitor_that_leaves_is_never_asked_for() -> None:
+    stage = Stage()
+    channel, sink = stage.visitor()
+    channel.abort()
+    stage.tunnel.let_through()
+    assert (stage.line.opens, sink.news(), channel.state) == ([], [], State.CLOSED)
+
+
+@pytest.mark.parametrize("how", ["close", "let_through"])
+def test_one_whose_end_ends_another_that_waits(how: str) -> None:
+    stage = Stage()
+    stage.line.room = 0
+    _, first = stage.visitor()
+    second, second_sink = stage.visitor()
+    first.then = second.abort
+    getattr(stage.tunnel, how)()
+    assert first.news() == [GONE if how == "close" else LIMIT]
+    assert second_sink.news() == []
+    assert stage.line.opens == []
+
+
+def test_one_whose_end_closes_the_tunnel_while_others_wait() -> None:
+    stage = Stage()
+    (_, first), (_, second) = stage.visitor(), stage.visitor()
+    stage.line.room = 0
+    first.then = stage.tunnel.close
+    stage.tunnel.let_through()
+    assert (first.news(), second.news()) == ([LIMIT], [GONE])
+
+
+def test_a_tunnel_that_closes_refuses_those_who_wait_and_those_who_come() -> None:
+    stage = Stage()
+    _, waiting = stage.visitor()
+    stage.tunnel.close()
+    assert waiting.news() == [GONE]
+    stage.tunnel.let_through()  # the hold's timer comes later
+    late, late_sink = stage.visitor()
+    assert late_sink.news() == []  # dial has to return first
+    stage.turn()
+    assert late_sink.news() == [GONE]
+    assert (stage.line.opens, late.state) == ([], State.CLOSED)
+
+
+def test_a_visitor_is_refused_where_the_connection_has_no_room_but_after_dial_has_returned() -> None:
+    stage = Stage(held=False)
+    stage.line.room = 0
+    channel, sink = stage.visitor()
+    assert (sink.news(), stage.tunnel.streams) == ([], 0)
+    stage.turn()
+    assert sink.news() == [LIMIT]
+    assert ("channel.failed", "limit") in stage.told
+    assert channel.state is State.CLOSED
+
+
+def test_only_a_grant_for_this_address_opens_a_stream() -> None:
+    stage = Stage(held=False)
+    other = public_visit(Address(Kind.HTTP, "other.localhost"))
+    with pytest.raises(LocalProtocolError):
+        stage.tunnel.dial(other, VISITOR, cast(Any, Told()))
+    assert stage.line.opens == []
+
+
+# --- answers
+
+
+def test_what_an_answer_is_told_as() -> None:
+    stage = Stage(held=False)
+    (opened, _), (refused, refused_sink), (unfit, unfit_sink) = stage.visitor(), stage.visitor(), stage.visitor()
+    stage.now += 0.25
+    stage.confirm(opened)
+    assert stage.told == [("channel.opened", None)]
+    refused.process_open_failure(2, "", "")
+    assert refused_sink.news() == [REFUSED]
+    stage.confirm(unfit, packet=16)
+    assert unfit_sink.news() == [REFUSED]
+    assert stage.told[1:] == [
+        ("channel.failed", "refused"),
+        ("owner", "nothing answers at your local target"),
+        ("channel.failed", "refused"),
+        ("owner", "your SSH client takes packets of 16 bytes only; 256 are needed at least"),
+    ]
+    assert stage.line.answers == [0.25, 0.25, 0.25]
+
+
+def test_an_open_without_an_answer_is_given_up_after_its_time() -> None:
+    stage = Stage(held=False)
+    (first, first_sink) = stage.visitor()
+    stage.now += 1
+    (_, second_sink) = stage.visitor()
+    stage.tunnel.give_up_openings(stage.now + limits.STREAM_OPEN_SECONDS - 1.5)
+    assert first_sink.news() == []
+    stage.tunnel.give_up_openings(stage.now + limits.STREAM_OPEN_SECONDS - 0.5)
+    assert first_sink.news() == [("stream_refused", OpenFailure.TIMEOUT)]
+    assert second_sink.news() == []
+    assert ("channel.failed", "timeout") in stage.told
+    assert stage.tunnel.streams == 2  # its number is still the client's to answer for
+    stage.confirm(first)
+    assert first.state is State.CLOSING
+    assert stage.line.answers == []  # too late to say how near it is
+
+
+def test_one_that_was_answered_is_not_given_up() -> None:
+    stage = Stage(held=False)
+    channel, sink = stage.visitor()
+    stage.confirm(channel)
+    sink.news()
+    stage.tunnel.give_up_openings(stage.now + 2 * limits.STREAM_OPEN_SECONDS)
+    assert (sink.news(), channel.state) == ([], State.OPEN)
+
+
+def test_one_that_left_before_its_answer_is_not_given_up_after_the_connection_forgot_it() -> None:
+    stage = Stage(held=False)
+    channel, _ = stage.visitor()
+    channel.process_open_failure(2, "", "")
+    stage.told.clear()
+    stage.tunnel.give_up_openings(stage.now + 2 * limits.STREAM_OPEN_SECONDS)
+    assert stage.told == []
+
+
+# --- one failure ends one thing
+
+
+def fail() -> None:
+    raise RuntimeError("a fault")
+
+
+def test_a_sink_that_raises_holds_nobody_up() -> None:
+    for act in (
+        lambda stage: stage.tunnel.close(),
+        lambda stage: (stage.line.__setattr__("room", 0), stage.tunnel.let_through()),
+        lambda stage: (stage.tunnel.let_through(), stage.tunnel.cut()),
+        lambda stage: (stage.tunnel.let_through(), stage.tunnel.give_up_openings(stage.now + 60)),
+    ):
+        stage = Stage()
+        (_, first), (_, second) = stage.visitor(), stage.visitor()
+        first.then = fail
+        act(stage)
+        assert [len(first.news()), len(second.news())] == [1, 1]
+        assert len(stage.line.failed) == 1
+
+
+def test_a_part_that_fails_as_the_tunnel_closes_does_not_keep_it_from_the_others() -> None:
+    stage = Stage()
+    heard: list[str] = []
+    stage.tunnel.on_close(fail)
+    stage.tunnel.on_close(lambda: heard.append("second"))
+    stage.tunnel.close()
+    stage.tunnel.close()
+    assert (heard, len(stage.line.failed)) == (["second"], 1)
+    stage.tunnel.on_close(lambda: heard.append("late"))
+    assert heard == ["second", "late"]
+
+
+# --- the end
+
+
+def test_a_cut_breaks_every_stream() -> None:
+    stage = Stage(held=False)
+    (opened, opened_sink), (_, opening_sink) = stage.visitor(), stage.visitor()
+    stage.confirm(opened)
+    opened_sink.news()
+    stage.tunnel.cut()
+    ((what, error),) = cast(Any, opened_sink.news())
+    assert (what, str(error)) == ("stream_lost", "the tunnel was closed")
+    assert opening_sink.news() == [GONE]
+
+
+async def test_it_is_idle_when_the_last_stream_has_gone() -> None:
+    stage = Stage(held=False)
+    async with asyncio.timeout(10):
+        await stage.tunnel.wait_idle(1000)  # nothing is open
+    channels = [stage.visitor()[0] for _ in range(2)]
+    waiting = asyncio.ensure_future(stage.tunnel.wait_idle(1000))
+    await asyncio.sleep(0)
+    channels[0].process_open_failure(2, "", "")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    channels[1].process_open_failure(2, "", "")
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_waiting_for_idleness_ends() -> None:
+    stage = Stage(held=False)
+    stage.visitor()
+    async with asyncio.timeout(10):
+        await stage.tunnel.wait_idle(0.01)
+    assert stage.tunnel.streams == 1

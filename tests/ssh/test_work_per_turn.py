@@ -1,0 +1,147 @@
+"""How finely a peer cuts its bytes is its own affair: a connection has so many packets, then others have their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_DISCONNECT
+from asyncssh.packet import String, UInt32
+
+from ferry import limits
+from ferry.ssh.hardening import HardenedConnection
+from inside_gateway import SECONDS, inside_gateway
+from ssh.lean_script import Play, far_clients
+
+CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+MANY = 4 * limits.TURN_PACKETS
+MOST = limits.TURN_PACKETS + 1
+"""One more where a turn begins with a packet that had begun before."""
+
+
+class Turns:
+    """Counts what happens in each turn of the loop."""
+
+    def __init__(self) -> None:
+        self.counts = [0]
+        self._going = True
+
+    def begin(self) -> None:
+        self._tick()
+
+    def _tick(self) -> None:
+        if self._going:
+            self.counts.append(0)
+            asyncio.get_running_loop().call_soon(self._tick)
+
+    def count(self) -> None:
+        self.counts[-1] += 1
+
+    def end(self) -> None:
+        self._going = False
+
+
+class Counting(HardenedConnection):
+    """The product's own, which counts the data packets that it sends."""
+
+    turns: ClassVar[Turns]
+
+    def send_data(self, channel: int, data: bytes | bytearray | memoryview) -> None:
+        Counting.turns.count()
+        super().send_data(channel, data)
+
+
+@asynccontextmanager
+async def on_stage(key: Path, cipher: str, *, window: int = 2**31, packet: int = 256) -> AsyncIterator[Play]:
+    """One open channel."""
+    Counting.turns = Turns()
+    async with (
+        asyncio.timeout(SECONDS),
+        far_clients(),
+        inside_gateway(kind=Counting) as gateway,
+        gateway.client(key, encryption_algs=[cipher]) as client,
+    ):
+        assert await client.forward(b"work", 80)
+        while gateway.tunnels[0].is_held:
+            await asyncio.sleep(0.001)
+        play = Play(gateway, client)
+        await play.open(window, packet)
+        await play.settle()
+        yield play
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+async def test_a_peer_that_takes_small_packets_gets_so_many_in_a_turn(key: Path, cipher: str) -> None:
+    async with on_stage(key, cipher) as play:
+        Counting.turns.begin()
+        play.streams[0].write(bytes(MANY * 256))
+        await play.settle()
+        Counting.turns.end()
+        assert sum(Counting.turns.counts) == MANY
+        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+
+
+async def test_all_channels_of_a_connection_share_its_turn(key: Path) -> None:
+    async with on_stage(key, CIPHERS[0]) as play:
+        for _ in range(3):
+            await play.open(2**31, 256)
+        await play.settle()
+        Counting.turns.begin()
+        for stream in play.streams:
+            stream.write(bytes(MANY * 256))
+        assert Counting.turns.counts[-1] <= limits.TURN_PACKETS
+        await play.settle()
+        Counting.turns.end()
+        assert sum(Counting.turns.counts) == 4 * MANY
+        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+        assert [len(b"".join(peer.heard)) for peer in play.peers] == [MANY * 256] * 4  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+async def test_a_peer_that_sends_small_packets_is_heard_so_many_in_a_turn(key: Path, cipher: str) -> None:
+    async with on_stage(key, cipher) as play:
+        turns, sink = Turns(), play.sinks[0]
+        hear = sink.data_received
+
+        def heard(data: bytes) -> None:
+            turns.count()
+            hear(data)
+
+        sink.data_received = heard  # type: ignore[method-assign]
+        turns.begin()
+        for number in range(MANY):
+            play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(bytes([number % 251, 0])))
+        await play.settle()
+        turns.end()
+        assert sum(turns.counts) == MANY
+        assert max(turns.counts) <= MOST
+        assert b"".join(sink.heard[1:]) == b"".join(bytes([n % 251, 0]) for n in range(MANY))  # type: ignore[arg-type]
+
+
+async def test_a_window_that_grows_by_a_byte_costs_as_many_packets_as_it_is_asked_with(key: Path) -> None:
+    async with on_stage(key, CIPHERS[0], window=0, packet=32_768) as play:
+        play.streams[0].write(bytes(MANY))
+        Counting.turns.begin()
+        for _ in range(MANY):
+            play.client.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(play.peers[0].theirs), UInt32(1))
+        await play.settle()
+        Counting.turns.end()
+        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+        assert len(b"".join(play.peers[0].heard)) == MANY  # type: ignore[arg-type]
+
+
+async def test_what_comes_while_a_turn_is_used_up_is_not_read_and_not_lost(key: Path) -> None:
+    """The end of the connection behind thousands of small packets is heard after the last of them."""
+    async with on_stage(key, CIPHERS[0]) as play:
+        for _ in range(MANY):
+            play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(b"ab"))
+        play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
+        cast(Any, play.client.connection)._transport.close()
+        while play.sinks[0].heard[-1] != "broken":
+            await asyncio.sleep(0.001)
+        heard: list[Any] = play.sinks[0].heard
+        assert (heard[0], len(b"".join(heard[1:-1]))) == ("opened", 2 * MANY)
