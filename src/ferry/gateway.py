@@ -46,7 +46,7 @@ from .report import Report, nothing
 from .ssh.access import KEYS_POLL_SECONDS, Anyone, KeyFiles
 from .ssh.front import SshFront, connection_options
 from .ssh.host_keys import describe, load_host_keys
-from .ssh.services import Services
+from .ssh.services import Access, Services
 from .ssh.tunnel import SshTunnel
 from .store.engine import Store
 from .store.identities import Identities
@@ -135,7 +135,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             report=report,
             clock=clock,
         )
-        certificates.use_folder(config.https.certificates)
+        await certificates.use_folder(config.https.certificates)
         listening = Listening(edge, certificates, report, descriptors)
         options = await connection_options(
             host_keys,
@@ -158,7 +158,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             )
             front.close_tunnel(cast(SshTunnel, tunnel), reason)
 
-        def services_of(config: Config) -> Services:
+        def services_of(config: Config, access: Access) -> Services:
             return Services(
                 worker=worker,
                 clock=clock,
@@ -167,7 +167,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                 routes=routes,
                 people=people,
                 sessions=sessions,
-                access=Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report),
+                access=access,
                 ports=TcpPorts(
                     TcpEdge(
                         report=report,
@@ -192,7 +192,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             )
 
         front = SshFront(
-            services_of(config),
+            services_of(config, access_of(config, report)),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
             Penalties(exempt, on=config.ssh.penalties),
             options,
@@ -235,7 +235,10 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         loop.add_signal_handler(signal.SIGINT, stop.set)
         loop.add_signal_handler(signal.SIGHUP, again.set)
         report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
-        for line in welcome_lines(config, view.host_keys, state=config.state, trusted=certificates.covers):
+        # In a thread: it asks the resolver and ssh-keygen, while visitors are served already.
+        for line in await asyncio.to_thread(
+            welcome_lines, config, view.host_keys, state=config.state, trusted=certificates.covers
+        ):
             print(line, flush=True)
         systemd.notify("READY=1")
         if seconds := systemd.watchdog_seconds():
@@ -325,8 +328,14 @@ def _repeating(name: str, seconds: float, action: Callable[[], Awaitable[object]
         task.cancel()
 
 
+def access_of(config: Config, report: Report) -> Access:
+    """Who may connect. Reads files, and so blocks. Raises StartupError."""
+    return Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report)
+
+
 async def _read_keys(front: SshFront) -> None:
-    front.services.access.refresh()
+    access = front.services.access
+    access.use(await asyncio.to_thread(access.read))
 
 
 async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, sessions: Sessions, clock: Clock) -> None:
@@ -361,7 +370,7 @@ async def _reloads(
     front: SshFront,
     listening: Listening,
     certificates: Certificates,
-    services_of: Callable[[Config], Services],
+    services_of: Callable[[Config, Access], Services],
     observation: Observation,
 ) -> None:
     """At each SIGHUP: build the new beside the old, then swap. Whatever is wrong with the new leaves the old running."""
@@ -371,16 +380,16 @@ async def _reloads(
         again.clear()
         systemd.notify("RELOADING=1")
         try:
-            config = reload()
+            config = await asyncio.to_thread(reload)
             for field in ("domain", "state"):
                 if getattr(config, field) != getattr(view.config, field):
                     raise StartupError(f"{field} cannot change while the gateway runs: restart it")
-            services = services_of(config)
-            certificates.use_folder(config.https.certificates)
+            services = services_of(config, await asyncio.to_thread(access_of, config, report))
+            await certificates.use_folder(config.https.certificates)
             try:
                 await listening.use(config, front)
             except FerryError:
-                certificates.use_folder(view.config.https.certificates)
+                await certificates.use_folder(view.config.https.certificates)
                 raise
         except FerryError as error:
             report("config.rejected", error=str(error))

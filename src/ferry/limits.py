@@ -133,6 +133,9 @@ BACKDATE_SECONDS: Final = 86400.0  # visitors' clocks may be behind ours
 
 # --- accepting
 ACCEPT_BURST: Final = 64  # connections taken per wake-up of a listener, so that one port cannot starve the loop
+PORT_OWNERS_PACE_SECONDS: Final = 10.0  # between two look-ups of whose a port is: each reads all of /proc
+PORT_OWNER_SECONDS: Final = 60.0  # between two of the same port
+PORT_OWNERS_REMEMBERED: Final = 256  # ports that were asked about; past it the longest ago is forgotten
 DESCRIPTORS_PAUSE: Final = 0.90  # of RLIMIT_NOFILE in use: every listener stops accepting
 SOURCES_REMEMBERED: Final = 4096  # peer addresses, with what they are counted for
 DESCRIPTORS_SAMPLE: Final = 16  # of so many new connections one shows how many descriptors are open
@@ -182,7 +185,6 @@ CONTROL_RETRY_SECONDS: Final = 5.0  # between two tries to make the control sock
 CONTROL_ANSWER_SECONDS: Final = 10.0  # how long `ferry status` and its like wait for the gateway
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
 CONSOLE_BACKLOG: Final = 128  # connections that wait while what answers them is loaded
-IDENTITY_CACHE: Final = 65_536
 STORE_QUEUE: Final = 10_000  # session rows waiting to be written
 STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it new ones fail at once
 STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work

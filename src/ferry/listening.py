@@ -62,7 +62,7 @@ class Listening:
             for role in ("ssh", "http", "https"):
                 added = sorted((e for r, e in wanted - self._open.keys() if r == role), key=str)
                 if added:
-                    sockets = listen_on(added, setting=f"{role}.listen", report=self._report)
+                    sockets = await listen_on(added, setting=f"{role}.listen", report=self._report)
                     bound.extend((role, _asked(added, sock), sock) for sock in sockets)
         except BaseException:
             for _, _, sock in bound:

@@ -20,6 +20,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     edge.refused (edge: http|https|tcp, status, peer, reason)
     tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
     listener.skipped (address, reason), accept.paused (address, error, seconds)
+    port.taken (port, owner: the program, as far as this user can see)
     accept.stopped (open, limit: descriptors), accept.resumed (open, limit, pauses)
     store.failed (error), store.recovered, store.dropped (rows: about sessions, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)

@@ -131,7 +131,7 @@ async def test_who_sends_no_name_gets_the_domains(world: World) -> None:
 async def test_exact_before_wildcard_before_local_ca(world: World) -> None:
     world.put("wild", "*.localhost", "*.example.com")
     world.put("exact", "a.localhost", certbot=True)
-    world.certificates.use_folder(world.folder)
+    await world.certificates.use_folder(world.folder)
     async with world.serving() as port:
         assert await world.presented(port, "a.localhost") == world.on_disk("exact/fullchain.pem")
         assert await world.presented(port, "b.localhost") == world.on_disk("wild.crt")
@@ -155,14 +155,14 @@ async def test_exact_before_wildcard_before_local_ca(world: World) -> None:
 async def test_of_two_for_a_name_the_one_that_lasts_longer(world: World) -> None:
     world.put("1long", "a.localhost", days=60)
     world.put("2short", "a.localhost", days=10)
-    world.certificates.use_folder(world.folder)
+    await world.certificates.use_folder(world.folder)
     async with world.serving() as port:
         assert await world.presented(port, "a.localhost") == world.on_disk("1long.crt")
 
 
 async def test_reload_while_serving(world: World) -> None:
     world.put("a", "a.localhost")
-    world.certificates.use_folder(world.folder)
+    await world.certificates.use_folder(world.folder)
     watching = asyncio.ensure_future(world.certificates.watch(every=0.02))
     loaded = len(world.events)
     async with world.serving() as port:
@@ -210,11 +210,11 @@ def test_a_pair_that_vanishes_for_a_moment_is_kept(world: World) -> None:
     assert [folder.read().changed, folder.read().changed, folder.certificates] == [False, True, []]
 
 
-def test_a_folder_that_cannot_be_read(world: World) -> None:
+async def test_a_folder_that_cannot_be_read(world: World) -> None:
     with pytest.raises(InvalidInput, match=r"https\.certificates = .*nowhere cannot be read"):
-        world.certificates.use_folder(world.folder / "nowhere")
+        await world.certificates.use_folder(world.folder / "nowhere")
     world.put("a", "a.localhost")
-    world.certificates.use_folder(world.folder)
+    await world.certificates.use_folder(world.folder)
     folder = CertificateFolder(world.folder, clock=SystemClock())
     folder.read(first=True)
     world.folder.rename(world.folder.with_name("away"))
@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_read(world: World) -> None:
         ("huge", "is larger than"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_local_ca_serves(world: World, damage: str, text: str) -> None:
+async def test_what_is_wrong_is_said_and_the_local_ca_serves(world: World, damage: str, text: str) -> None:
     certificate, key = world.folder / "a.crt", world.folder / "a.key"
     world.put("a", *([] if damage == "no names" else ["a.localhost"]))
     match damage:
@@ -263,7 +263,7 @@ def test_what_is_wrong_is_said_and_the_local_ca_serves(world: World, damage: str
             key.with_name("a.key.new").rename(key)
         case "expired":
             certificate.write_text(expired(key))
-    world.certificates.use_folder(world.folder)
+    await world.certificates.use_folder(world.folder)
     [error] = world.rejected()
     assert text in error
     assert not world.certificates.covers("a.localhost")

@@ -30,7 +30,7 @@ class Greeter(asyncio.Protocol):
 
 async def served_by(most: int) -> type[object]:
     gate = DescriptorGate(report=nothing, most=most)
-    (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     with closing(server_on(sock, Greeter, report=nothing, gate=gate)) as server:
         return type(server)
 
@@ -47,7 +47,7 @@ def test_uvloop_accepts_one_in_a_turn() -> None:
     turns: list[int] = []
 
     async def count() -> None:
-        (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+        (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
         waiting = [socket.create_connection(sock.getsockname()) for _ in range(20)]
         turn = 0
 
@@ -86,7 +86,7 @@ async def test_who_comes_in_a_shortage_is_served_after_it(most: int, monkeypatch
         return count
 
     gate = DescriptorGate(report=report, most=most, count=look)
-    (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     port = sock.getsockname()[1]
     server = server_on(sock, Greeter, report=nothing, gate=gate)
     assert isinstance(server, LoopServer if most == ROOMY else CarefulServer)
@@ -120,7 +120,7 @@ async def test_who_comes_in_a_shortage_is_served_after_it(most: int, monkeypatch
 async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
     gate = DescriptorGate(report=nothing, most=ROOMY, count=lambda: ROOMY)
     gate.seen(ROOMY - 1)
-    (sock,) = listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     server = server_on(sock, Greeter, report=nothing, gate=gate)
     await server.start()
     with closing(server), closing(gate):

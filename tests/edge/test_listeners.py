@@ -26,8 +26,8 @@ def close(sockets: list[socket.socket]) -> None:
         sock.close()
 
 
-def test_every_address_takes_ipv4_too() -> None:
-    sockets = listen_on([Endpoint("::", 0)], setting="ssh.listen", report=nothing)
+async def test_every_address_takes_ipv4_too() -> None:
+    sockets = await listen_on([Endpoint("::", 0)], setting="ssh.listen", report=nothing)
     port = sockets[0].getsockname()[1]
     for host in ("127.0.0.1", "::1"):
         socket.create_connection((host, port)).close()
@@ -40,8 +40,8 @@ def test_every_address_written_twice() -> None:
     close(sockets)
 
 
-def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
-    sockets = listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
+async def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
+    sockets = await listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
     with socket.create_connection(sockets[0].getsockname()):
         sockets[0].setblocking(True)
         with sockets[0].accept()[0] as accepted:
@@ -51,11 +51,11 @@ def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
     close(sockets)
 
 
-def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing_bound() -> None:
+async def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing_bound() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartupError) as failed:
-            listen_on([Endpoint("::1", port), Endpoint("127.0.0.1", port)], setting="ssh.listen", report=nothing)
+            await listen_on([Endpoint("::1", port), Endpoint("127.0.0.1", port)], setting="ssh.listen", report=nothing)
         text = str(failed.value)
         assert text.startswith(f"127.0.0.1:{port} is in use by ")
         assert f"(pid {os.getpid()})" in text
@@ -63,9 +63,9 @@ def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing_bound
         socket.create_server(("::1", port), family=socket.AF_INET6).close()
 
 
-def test_an_address_of_another_host() -> None:
+async def test_an_address_of_another_host() -> None:
     with pytest.raises(StartupError, match=r"192\.0\.2\.1 is not an address of this host: set http\.listen to one"):
-        listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=nothing)
+        await listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=nothing)
 
 
 def test_a_missing_loopback_address_is_skipped_while_another_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Certificates:
         self._folder: CertificateFolder | None = None
         self._by_name: dict[str, Certificate] = {}
 
-    def use_folder(self, path: Path | None) -> None:
+    async def use_folder(self, path: Path | None) -> None:
         """Serve the certificates in `path` (at start, and when the configuration is reloaded), None: none.
 
         Raises InvalidInput, and goes on as before, where the folder cannot be read. One that has nothing usable is
@@ -49,7 +49,7 @@ class Certificates:
         folder = reading = None
         if path is not None:
             folder = CertificateFolder(path, clock=self._clock)
-            reading = folder.read(first=True)
+            reading = await asyncio.to_thread(folder.read, first=True)
         self._folder = folder
         self._index()
         if reading is not None:

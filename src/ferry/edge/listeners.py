@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -30,7 +31,7 @@ class BindFailed(Exception):
         self.error = error
 
 
-def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Report) -> list[socket.socket]:
+async def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Report) -> list[socket.socket]:
     """Non-blocking listening sockets for `endpoints`, all or none.
 
     `setting` is the configuration field they come from. Raises StartupError saying who holds the port and what to
@@ -40,7 +41,8 @@ def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Report) ->
     try:
         return bind_all(endpoints, report=report)
     except BindFailed as failed:
-        raise StartupError(_explain(failed, setting)) from failed.error
+        # Whose the port is takes a look at every process: not on the loop of a gateway that reads its configuration again.
+        raise StartupError(await asyncio.to_thread(_explain, failed, setting)) from failed.error
 
 
 def bind_all(endpoints: Sequence[Endpoint], *, report: Report) -> list[socket.socket]:

@@ -1,16 +1,60 @@
-"""Which program holds a TCP port of this host, as far as /proc lets this user see."""
+"""Which program holds a TCP port of this host, as far as /proc lets this user see.
+
+A look-up reads the descriptors of every process of the host, so that it never runs on the event loop, and no client
+has a say in how often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ferry import limits, tasks
+from ferry.clock import Clock
 from ferry.names import printable
+from ferry.report import Report
 
 _LISTEN: Final = "0A"  # TCP_LISTEN in include/net/tcp_states.h
 _LOCAL, _STATE, _INODE = 1, 3, 9  # columns of /proc/net/tcp, Documentation/networking/proc_net_tcp.rst
+
+
+class PortOwners:
+    """Finds out who holds a port that a tunnel could not have, for the log alone: `port.taken` follows.
+
+    In a thread, one look-up at a time, PORT_OWNERS_PACE_SECONDS apart, and the same port no more than once in
+    PORT_OWNER_SECONDS. What comes in between is not asked at all. `find` blocks.
+    """
+
+    def __init__(self, *, report: Report, clock: Clock, find: Callable[[int], str] | None = None) -> None:
+        self._report = report
+        self._clock = clock
+        self._find = port_owner if find is None else find
+        self._asked: dict[int, float] = {}
+        """When each port was last asked about (monotonic), the longest ago first."""
+        self._next = 0.0
+        """When anything may be asked again."""
+
+    def ask(self, port: int) -> None:
+        """Somebody could not have `port`. Returns at once."""
+        now = self._clock.monotonic()
+        if now < self._next or now < self._asked.get(port, -limits.PORT_OWNER_SECONDS) + limits.PORT_OWNER_SECONDS:
+            return
+        self._next = float("inf")
+        self._asked.pop(port, None)
+        self._asked[port] = now
+        if len(self._asked) > limits.PORT_OWNERS_REMEMBERED:
+            del self._asked[next(iter(self._asked))]
+        tasks.spawn(f"owner of port {port}", self._tell(port))
+
+    async def _tell(self, port: int) -> None:
+        try:
+            owner = await asyncio.to_thread(self._find, port)
+        finally:
+            self._next = self._clock.monotonic() + limits.PORT_OWNERS_PACE_SECONDS
+        self._report("port.taken", port=port, owner=owner)
 
 
 def port_owner(port: int) -> str:

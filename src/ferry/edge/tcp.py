@@ -20,7 +20,7 @@ from ferry.streams import OpenFailure
 from .bridge import Bridge, reset
 from .descriptors import DescriptorGate
 from .listeners import BindFailed, bind_all, endpoint_of
-from .port_owner import port_owner
+from .port_owner import PortOwners
 from .server import server_on
 from .socks_guard import GuardedBridge
 
@@ -189,6 +189,7 @@ class TcpEdge:
         self._visitors = visitors
         self._crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
         self._gate = gate
+        self._owners = PortOwners(report=report, clock=clock)
 
     async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
         """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none. `public` ports are guarded.
@@ -198,6 +199,8 @@ class TcpEdge:
         try:
             sockets = bind_all([Endpoint(host, port) for host in hosts], report=self._report)
         except BindFailed as failed:
+            if failed.error.errno == errno.EADDRINUSE:
+                self._owners.ask(port)
             raise _refusal(failed) from failed.error
         listener = TcpListener(
             tunnel,
@@ -220,7 +223,7 @@ def _refusal(failed: BindFailed) -> Refused:
             return Refused(
                 f"port {port} is in use by another program on this host: ask for another",
                 code="port_in_use",
-                detail=f"{failed.endpoint} is in use by {port_owner(port)}",
+                detail=f"{failed.endpoint} is in use by another program",
             )
         case errno.EACCES:
             return Refused(

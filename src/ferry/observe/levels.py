@@ -42,6 +42,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "keys.loaded": logging.INFO,
         "keys.rejected": logging.ERROR,
         "listener.skipped": logging.WARNING,
+        "port.taken": logging.INFO,
         "name.reserved": logging.INFO,
         "name.freed": logging.INFO,
         "loop.lag": logging.WARNING,

@@ -46,6 +46,7 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "certificate.rejected": "the operator's files",
         "handshakes.crowded": "a minute apart",
         "accept.paused": "ACCEPT_PAUSE_SECONDS apart and more",
+        "port.taken": "PORT_OWNERS_PACE_SECONDS apart",
         "accept.stopped": "DESCRIPTORS_QUIET_SECONDS apart",
         "accept.resumed": "one for each stop",
         "store.recovered": "one for each time that the store itself fails",

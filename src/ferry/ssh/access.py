@@ -24,8 +24,11 @@ class Anyone:
     def key_name(self, _fingerprint: Fingerprint) -> tuple[bool, str | None]:
         return True, None
 
-    def refresh(self) -> None:
+    def read(self) -> None:
         """Nothing to read."""
+
+    def use(self, found: Found | None) -> None:
+        """Nothing to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,21 @@ class _Stamp:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look at the files has found."""
+
+    stamps: list[_Stamp]
+    names: dict[Fingerprint, str | None]
+    rejected: list[tuple[str, int, str]]
+    """Path, line (0: the whole file) and what is wrong with it."""
+
+
 class KeyFiles:
-    """The keys in `paths` (files, or folders of files). Raises StartupError when a path cannot be read at first."""
+    """The keys in `paths` (files, or folders of files). Raises StartupError when a path cannot be read at first.
+
+    What blocks on the disk is in the constructor and in `read`, for a thread; the rest is the event loop's.
+    """
 
     keyless = False
 
@@ -50,7 +66,10 @@ class KeyFiles:
                 raise StartupError(f"access.keys: {path} does not exist: make the file or folder, or correct the path")
             if not os.access(path, os.R_OK):
                 raise StartupError(f"access.keys: {path} cannot be read by this user: chmod or chown it")
-        self.refresh()
+        self._first = self.read()
+        """What is to be told yet."""
+        if self._first is not None:
+            self._stamps, self._names = self._first.stamps, self._first.names
 
     def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
         if fingerprint in self._names:
@@ -60,25 +79,32 @@ class KeyFiles:
     def __len__(self) -> int:
         return len(self._names)
 
-    def refresh(self) -> None:
-        """Read the files again if one was changed, added or removed. A file that cannot be read grants nothing."""
+    def read(self) -> Found | None:
+        """What the files hold, if one was changed, added or removed. A file that cannot be read grants nothing."""
         stamps = self._look()
         if stamps == self._stamps:
-            return
-        self._stamps = stamps
-        names: dict[Fingerprint, str | None] = {}
+            return None
+        found = Found(stamps, {}, [])
         for stamp in stamps:
             try:
                 text = stamp.path.read_text("utf-8", "replace") if stamp.size <= KEY_FILE_BYTES else ""
             except OSError as error:
-                self._report("keys.rejected", path=str(stamp.path), line=0, error=str(error))
+                found.rejected.append((str(stamp.path), 0, str(error)))
                 continue
             keys, bad = parse_file(text)
-            for line in bad:
-                self._report("keys.rejected", path=str(stamp.path), line=line.number, error=line.why)
-            names |= {key.fingerprint: key.name for key in keys}
-        self._names = names
-        self._report("keys.loaded", keys=len(names), files=len(stamps))
+            found.rejected.extend((str(stamp.path), line.number, line.why) for line in bad)
+            found.names.update((key.fingerprint, key.name) for key in keys)
+        return found
+
+    def use(self, found: Found | None) -> None:
+        """From now on what `read` has found is what counts; None changes nothing. Tells what was found at first, too."""
+        first, self._first = self._first, None
+        for one in (first, found):
+            if one is not None:
+                self._stamps, self._names = one.stamps, one.names
+                for path, line, error in one.rejected:
+                    self._report("keys.rejected", path=path, line=line, error=error)
+                self._report("keys.loaded", keys=len(one.names), files=len(one.stamps))
 
     def _look(self) -> list[_Stamp]:
         stamps: list[_Stamp] = []

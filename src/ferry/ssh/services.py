@@ -18,6 +18,8 @@ from ferry.registry.contract import Registry
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
+from .access import Found
+
 
 class People(Protocol):
     """Who has which key (`ferry.store`)."""
@@ -44,8 +46,12 @@ class Access(Protocol):
         """Whether the key is acceptable, and the name that the operator gave it."""
         ...
 
-    def refresh(self) -> None:
-        """Look whether the keys have changed."""
+    def read(self) -> Found | None:
+        """Look whether the keys have changed. Blocks on the disk, and so runs in a thread, one call at a time."""
+        ...
+
+    def use(self, found: Found | None) -> None:
+        """Change to what `read` has found."""
         ...
 
     @property
