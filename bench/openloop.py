@@ -181,12 +181,12 @@ class OpenLoop:
 
 
 def figures(log: list[tuple[float, float]]) -> dict[str, float]:
-    """`p50` and `p99` in ms of what was answered, and `errors` in per cent of all. NaN where nothing was."""
-    times = sorted(took for _, took in log if took != ERROR)
+    """`p50` and `p99` in ms, and `errors` in per cent. An error took for ever: what fails fast looks no faster for it."""
+    times = sorted(math.inf if took == ERROR else took for _, took in log)
     return {
         "p50": 1000 * percentile(times, 0.50),
         "p99": 1000 * percentile(times, 0.99),
-        "errors": 100.0 * (len(log) - len(times)) / len(log) if log else math.nan,
+        "errors": 100.0 * times.count(math.inf) / len(times) if times else math.nan,
     }
 
 

@@ -112,6 +112,8 @@ def besiege(setting: Setting, site: Site, attack: Attack, lengths: Lengths) -> T
         "grown": (after.pss - before.pss) / 2**20,
         "rss_grown": (after.rss - before.rss) / 2**20,
         "peak": (peak - before.pss) / 2**20,
+        "pss": after.pss / 1e6,
+        "rss": after.rss / 1e6,
         "back": seconds,
         "left": descriptors(pid) - fresh,
         "held": max(told["held"], default=0),

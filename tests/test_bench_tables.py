@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bench.__main__ import _report
-from bench.openloop import ERROR
+from bench.openloop import ERROR, figures
 from bench.options import parse
 from bench.results_table import ATTACKS, GROUPS, Results, pair_table, tables
 from bench.rows import ROWS
@@ -123,6 +123,13 @@ def test_one_round_has_no_median_and_what_was_not_measured_no_targets() -> None:
     three = parse(["--rounds", "3"])
     assert "\nMedians of 3 interleaved rounds;" in _report(three, FACTS, [], measured("kept"))
     assert "## Ratios and targets" in _report(three, FACTS, [], measured("kept"))
+
+
+def test_an_error_is_an_answer_that_took_for_ever() -> None:
+    answered = [(float(n), 0.001) for n in range(98)]
+    assert figures([*answered, (98.0, 0.5), (99.0, 0.5)]) == {"p50": 1.0, "p99": 500.0, "errors": 0.0}
+    assert figures([*answered, (98.0, ERROR), (99.0, ERROR)]) == {"p50": 1.0, "p99": math.inf, "errors": 2.0}
+    assert verdicts(of_rounds("slow-heads-1", {"p99": math.inf}), "slow-heads-1: p99") == ["MISSED"]
 
 
 def test_two_checkouts_are_compared_by_the_ratios_of_each_round() -> None:

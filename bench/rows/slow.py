@@ -29,7 +29,7 @@ FIGURES = (
     Figure("calm", "calm p99, ms", 1),
     Figure("p99", "p99, ms", 1),
     Figure("allowed", f"allowed ({CALM_RATIO:g} × calm or {ALLOWED_MS:g})", 1),
-    Figure("worst", "p99 of the worst second", 1),
+    Figure("worst", "p99 of the worst second, if answered", 1),
     Figure("error_seconds", "seconds with errors"),
     Figure("clean_after", "last error, s after", 1),
     Figure("cut", "honest slow ones cut, of 4"),
@@ -37,6 +37,8 @@ FIGURES = (
     Figure("peak", "PSS meanwhile, + MiB", 1),
     Figure("grown", "PSS after, + MiB", 1),
     Figure("rss_grown", "RSS after, + MiB", 1),
+    Figure("pss", "PSS after, MB"),
+    Figure("rss", "RSS after, MB"),
     Figure("back", "s until memory is back", 1),
     Figure("left", "descriptors left"),
 )
