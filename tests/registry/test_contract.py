@@ -312,6 +312,25 @@ async def test_renew_does_not_keep_what_was_freed_and_is_served_by_another(regis
     assert await registry.lookup(BLOG) == claimed.lease
 
 
+@pytest.mark.parametrize("how", ["claim", "renew", "release", "retire"])
+async def test_a_clock_that_was_set_back_makes_no_use_older(registry: Registry, how: str) -> None:
+    """A board without a battery starts in 1970, and its gateway before the clock is set."""
+    now = 1_800_000_000.0
+    claimed = await won(registry, BLOG, ANN, now)
+    match how:
+        case "claim":
+            await won(registry, BLOG, ANN, 10)
+        case "renew":
+            await registry.renew(W1, now=10)
+        case "release":
+            assert await registry.release(BLOG, claimed.lease.generation, now=10)
+        case _:
+            assert await registry.retire(None, now=10) == 1
+    await registry.retire(None, now=10)
+    assert [found.last_used for found in await registry.reservations(ANN.id)] == [now]
+    assert (await lost(registry, BLOG, BOB, now + KEEP)).reason is TakenBy.RESERVED
+
+
 async def test_retire_one_worker_or_all(registry: Registry) -> None:
     await won(registry, BLOG, ANN, 10, worker=W1)
     other = await won(registry, PORT, ANN, 10, worker=W2)

@@ -4,7 +4,9 @@ Two facts are kept per address. A **reservation** says whose it is; it lasts `ke
 **lease** says which worker serves it now and carries a generation, a number that only grows over the whole registry,
 so that an older holder is told from a newer one without any clock. `claim` decides on both in one transaction.
 
-All times are seconds since the epoch and are passed in by the caller: reservations outlive the process.
+All times are seconds since the epoch and are passed in by the caller: reservations outlive the process. A clock that
+is set back never makes a use older: `last_used` only grows. While a clock is ahead by more than `keep` and `rest`, what is
+not in use counts as run out.
 
 A reservation goes through three times. It is **in force** until `last_used + keep`, and for as long as its owner
 serves the address. Then it **rests**, while `now < last_used + keep + rest`: the last owner takes it up again by

@@ -138,7 +138,7 @@ class MemoryRegistry:
     def _use(self, lease: Lease, now: float) -> None:
         found = self._reservations.get(lease.address)
         if found is not None and found.owner == lease.owner:
-            self._reservations[lease.address] = replace(found, last_used=now)
+            self._reservations[lease.address] = replace(found, last_used=max(found.last_used, now))
 
     def _end(self, lease: Lease, now: float) -> None:
         self._use(lease, now)

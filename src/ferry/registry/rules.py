@@ -73,5 +73,6 @@ def no_room(terms: Terms, owner: IdentityId, owner_name: str, *, others: int, ma
 
 
 def touched(reservation: Reservation, owner_name: str, *, now: float, derived: bool) -> Reservation:
-    """The same reservation after its owner has claimed the address again."""
-    return replace(reservation, owner_name=owner_name, derived=reservation.derived and derived, last_used=now)
+    """The same reservation after its owner has claimed the address again. A clock that was set back takes no use away."""
+    last_used = max(reservation.last_used, now)
+    return replace(reservation, owner_name=owner_name, derived=reservation.derived and derived, last_used=last_used)

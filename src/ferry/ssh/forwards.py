@@ -43,7 +43,7 @@ async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
                 of_identity=client.front.held_by(client.identity.id),
                 gateway=services.urls.gateway,
             )
-            if port and (host, port) in client.forwards:
+            if (host, port) in client.forwards:  # never with 0: what is held has a number
                 raise Refused(_duplicate(wanted, port), code="duplicate")
             address = requested(wanted, services.rules, client.identity)
             if address is None and wanted.kind is Kind.HTTP:

@@ -56,16 +56,16 @@ FREE_BY_GENERATION: Final = """
         AND leases.generation = :generation)"""
 
 USE_ALL: Final = """
-    UPDATE reservations SET last_used = :now
+    UPDATE reservations SET last_used = max(last_used, :now)
     WHERE EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner)"""
 USE_BY_WORKER: Final = """
-    UPDATE reservations SET last_used = :now
+    UPDATE reservations SET last_used = max(last_used, :now)
     WHERE EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
         AND leases.worker = :worker)"""
 USE_BY_GENERATION: Final = """
-    UPDATE reservations SET last_used = :now
+    UPDATE reservations SET last_used = max(last_used, :now)
     WHERE address = :address AND EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
         AND leases.generation = :generation)"""

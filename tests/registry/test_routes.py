@@ -1,0 +1,73 @@
+"""The worker's own table: the newest tunnel answers, and an older one that closes late takes nothing from it."""
+
+from __future__ import annotations
+
+import pytest
+
+import ferry.registry.routes
+from edge.tcp_tunnel import TcpTunnel
+from ferry.names import Address, Kind
+from ferry.registry.routes import Routes
+
+
+def tunnel(address: Address) -> TcpTunnel:
+    made = TcpTunnel("unused", ("127.0.0.1", 1))
+    made.address = address
+    return made
+
+
+BLOG = Address(Kind.HTTP, "blog.localhost")
+PORT = Address(Kind.TCP, "", 30000)
+ALIAS = Address(Kind.ALIAS, "laptop", 22)
+
+
+@pytest.mark.parametrize("address", [BLOG, PORT, ALIAS], ids=str)
+def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address) -> None:
+    routes, older, newer = Routes(), tunnel(address), tunnel(address)
+    assert routes.get(address) is None
+    assert routes.add(older) is None
+    assert routes.add(newer) is older
+    assert routes.get(address) is newer
+    assert not routes.remove(older)
+    assert routes.get(address) is newer
+    assert routes.by_host.get(address.name) is (newer if address.kind is Kind.HTTP else None)
+    assert list(routes) == [newer]
+    assert len(routes) == 1
+    assert routes.remove(newer)
+    assert not routes.remove(newer)
+    assert routes.get(address) is None
+    assert routes.by_host == {}
+    assert len(routes) == 0
+
+
+def test_only_web_addresses_are_found_by_host() -> None:
+    routes = Routes()
+    for address in (BLOG, PORT, ALIAS):
+        routes.add(tunnel(address))
+    assert list(routes.by_host) == ["blog.localhost"]
+    assert list(routes.seen_hosts) == ["blog.localhost"]
+    assert routes.remove(routes.by_address[ALIAS])
+    assert list(routes.by_host) == ["blog.localhost"]
+
+
+def test_a_host_is_remembered_after_its_tunnel_and_the_oldest_is_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ferry.registry.routes, "HOSTS_SEEN", 3)
+    routes, blog = Routes(), tunnel(BLOG)
+    routes.add(blog)
+    routes.remove(blog)
+    for host in ("two", "three"):
+        routes.note_host(host)
+    routes.note_host("blog.localhost")  # seen again: now the newest
+    routes.note_host("four")
+    assert list(routes.seen_hosts) == ["three", "blog.localhost", "four"]
+
+
+def test_tunnels_may_close_while_all_are_looked_at() -> None:
+    routes = Routes()
+    for address in (BLOG, PORT, ALIAS):
+        routes.add(tunnel(address))
+    for one in routes:
+        routes.remove(one)
+    assert len(routes) == 0
