@@ -210,6 +210,28 @@ def test_a_pair_that_vanishes_for_a_moment_is_kept(world: World) -> None:
     assert [folder.read().changed, folder.read().changed, folder.certificates] == [False, True, []]
 
 
+class Ahead(SystemClock):
+    """Wrong by so many seconds."""
+
+    ahead = 10 * 365 * 86400.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+def test_a_pair_that_had_expired_by_a_wrong_clock_is_served_once_it_is_right(world: World) -> None:
+    world.put("a", "a.localhost")
+    clock = Ahead()
+    folder = CertificateFolder(world.folder, clock=clock)
+    assert len(folder.read(first=True).rejected) == 1
+    assert not folder.read().rejected  # it is told once
+    clock.ahead = 0
+    assert len(folder.read().loaded) == 1
+    clock.ahead = Ahead.ahead
+    assert not folder.read().changed  # it is served for as long as nothing better is there
+    assert len(folder.certificates) == 1
+
+
 async def test_a_folder_that_cannot_be_read(world: World) -> None:
     with pytest.raises(InvalidInput, match=r"https\.certificates = .*nowhere cannot be read"):
         await world.certificates.use_folder(world.folder / "nowhere")

@@ -136,6 +136,18 @@ def test_leaves_are_cached_bounded_and_renewed(tmp_path: Path) -> None:
     assert renewed.not_after > first.not_after
 
 
+def test_a_leaf_that_was_made_by_a_clock_far_ahead_is_made_anew_once_it_is_right(tmp_path: Path) -> None:
+    clock = At(SystemClock().now())
+    ca = LocalCa.open(tmp_path, "localhost", clock=clock)
+    clock.time += 3 * 365 * DAY
+    ahead = ca.leaf("a.localhost")
+    clock.time -= 3 * 365 * DAY
+    right = ca.leaf("a.localhost")
+    assert right is not ahead
+    assert right.not_after - clock.time <= limits.LEAF_DAYS * DAY
+    assert ca.leaf("a.localhost") is right
+
+
 def test_the_same_after_a_restart(tmp_path: Path) -> None:
     assert make(tmp_path).certificate == make(tmp_path).certificate
 

@@ -20,6 +20,10 @@ from .local_ca import Certificate
 from .tls_context import context_with, normal_name
 
 
+class Expired(InvalidInput):
+    """A certificate is past its end, by our clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two files that belong together."""
@@ -39,6 +43,8 @@ class _Known:
     """Of the last look."""
     settled: bool = False
     """The state of `stamp` is loaded, or was told to be unusable."""
+    expired: bool = False
+    """It was told to be past its end: a clock that was ahead, and is set right, makes it good again."""
     loaded: Certificate | None = None
     missing: bool = False
     """It was not there at the last look."""
@@ -110,17 +116,19 @@ class CertificateFolder:
         known.missing = False
         stamp = _stamp(pair)
         unchanged = stamp == known.stamp
-        if unchanged and known.settled:
+        if unchanged and known.settled and not known.expired:
             return
-        known.stamp, known.settled = stamp, False
+        told = unchanged and known.expired
+        known.stamp, known.settled, known.expired = stamp, False, False
         try:
             certificate = load_pair(pair, now=self._clock.now())
             if _stamp(pair) != stamp:
                 return  # being written: the next look reads it again
         except (InvalidInput, OSError) as error:
             if unchanged or not patient:
-                known.settled = True
-                reading.rejected.append((pair.certificate, _text(error)))
+                known.settled, known.expired = True, isinstance(error, Expired)
+                if not told:
+                    reading.rejected.append((pair.certificate, _text(error)))
             return
         known.loaded, known.settled = certificate, True
         reading.changed = True
@@ -149,7 +157,7 @@ def load_pair(pair: Pair, *, now: float) -> Certificate:
         raise InvalidInput(f"{path} names no host: it needs a subject alternative name")
     end = leaf.not_valid_after_utc
     if end.timestamp() <= now:
-        raise InvalidInput(f"{path} expired on {end:%Y-%m-%d}: renew it")
+        raise Expired(f"{path} expired on {end:%Y-%m-%d}: renew it")
     return Certificate(hosts, end.timestamp(), context_with(path, pair.key))
 
 

@@ -78,7 +78,9 @@ class LocalCa:
                 f"the local CA is for {self._domain} and names below it: {host} needs a certificate file"
             )
         leaf = self._leaves.get(host)
-        if leaf is None or leaf.not_after - self._clock.now() < limits.LEAF_RENEW_DAYS * 86400:
+        left = leaf.not_after - self._clock.now() if leaf is not None else 0.0
+        # More than a whole life is left where the clock was set back to before it begins: clients refuse it so far.
+        if leaf is None or left < limits.LEAF_RENEW_DAYS * 86400 or left > limits.LEAF_DAYS * 86400:
             leaf = self._leaves[host] = self._sign(host)
             if len(self._leaves) > self._bound:
                 self._leaves.popitem(last=False)
