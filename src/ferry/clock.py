@@ -29,6 +29,19 @@ class SystemClock:
         return time.time()
 
 
+class Steps:
+    """Notices that the wall clock was set, by comparing it with the one that never jumps."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = clock.now() - clock.monotonic()
+
+    def stepped(self, seconds: float) -> bool:
+        """Whether it was set by more than `seconds`, forth or back, since this was last asked."""
+        before, self._ahead = self._ahead, self._clock.now() - self._clock.monotonic()
+        return abs(self._ahead - before) > seconds
+
+
 def random_token(nbytes: int = 8) -> str:
     """An unguessable lower-case hexadecimal word of `2 * nbytes` characters."""
     return secrets.token_hex(nbytes)

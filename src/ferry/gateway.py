@@ -20,7 +20,7 @@ from typing import cast
 import uvloop
 
 from . import __version__, limits, systemd, tasks
-from .clock import Clock, SystemClock, random_token
+from .clock import Clock, Steps, SystemClock, random_token
 from .config import Config, needs_restart
 from .console.server import serving
 from .console.sockets import prepare_state_folder
@@ -144,7 +144,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             keepalive_count=config.ssh.keepalive_count,
         )
         flaps, people = FlapGuard(), Identities(store)
-        started = clock.now()
+        started, steps = clock.now(), Steps(clock)
 
         async def write_late() -> None:
             if not store.healthy:
@@ -226,7 +226,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         stack.enter_context(_repeating("keys", KEYS_POLL_SECONDS, lambda: _read_keys(front)))
         stack.enter_context(_repeating("renew", RENEW_SECONDS, lambda: registry.renew(worker, now=clock.now())))
         stack.enter_context(
-            _repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, sessions, clock))
+            _repeating("prune", PRUNE_SECONDS, lambda: _prune(front, registry, people, sessions, clock, steps))
         )
 
         # serve
@@ -338,8 +338,12 @@ async def _read_keys(front: SshFront) -> None:
     access.use(await asyncio.to_thread(access.read))
 
 
-async def _prune(front: SshFront, registry: SqlRegistry, people: Identities, sessions: Sessions, clock: Clock) -> None:
-    """Forget what nobody can ask for any more."""
+async def _prune(
+    front: SshFront, registry: SqlRegistry, people: Identities, sessions: Sessions, clock: Clock, steps: Steps
+) -> None:
+    """Forget what nobody can ask for any more. Not by a clock that was just set by years: it may be set back."""
+    if steps.stepped(limits.CLOCK_STEP_SECONDS):
+        return
     rules = front.services.rules
     await sessions.prune(clock.now() - limits.SESSIONS_KEEP_SECONDS)
     await registry.prune(now=clock.now(), keep=rules.keep, rest=rules.rest)

@@ -115,6 +115,7 @@ NAMES_KEEP_SECONDS: Final = 30 * 86400.0
 NAMES_REST_SECONDS: Final = 7 * 86400.0
 NAMES_RESERVE_AFTER_SECONDS: Final = 600.0
 NAMES_PER_NETWORK_PER_DAY: Final = 10
+CLOCK_STEP_SECONDS: Final = 3600.0  # the wall clock was set by more: nothing is forgotten in that hour, it may be wrong
 NAMES_NETWORK_SECONDS: Final = 86400.0  # the day over which reservations per network are counted
 
 # --- TLS

@@ -21,9 +21,7 @@ from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
-TERMS = Terms(
-    keep=100, rest=50, reserve=True, derived=False, max_reservations=999, network="192.0.2.0/24"
-)
+TERMS = Terms(keep=100, rest=50, reserve=True, derived=False, max_reservations=999, network="192.0.2.0/24")
 CLAIMS = 30
 WAL_HEADER, FRAME = 32, 24 + 4096  # sqlite.org/fileformat2.html §4.1
 CUTS = 40
@@ -86,7 +84,9 @@ async def written(tmp_path: Path) -> tuple[Files, Files]:
     return in_the_log, Files((folder / "ferry.db").read_bytes(), b"")
 
 
-async def test_a_log_that_was_cut_anywhere_holds_whole_transactions(tmp_path: Path, written: tuple[Files, Files]) -> None:
+async def test_a_log_that_was_cut_anywhere_holds_whole_transactions(
+    tmp_path: Path, written: tuple[Files, Files]
+) -> None:
     files, _ = written
     dice = random.Random(20261121)
     frames = (len(files.log) - WAL_HEADER) // FRAME
