@@ -1,0 +1,234 @@
+"""The ends that a visitor's connection may have: half-closed, too late, while the gateway stops, and after an upgrade."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+
+import pytest
+
+from edge.http_rig import CLOSING, GET, answering, reset, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
+from hand_clock import HandClock
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LAST = OK.replace(b"\r\n\r\nok", b"\r\nConnection: close\r\n\r\nok")
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+QUICK = Bounds(tick_seconds=0.01, linger_seconds=0.1)
+
+
+def statuses(data: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
+    body = bytes(200_000)
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    loop = asyncio.get_running_loop()
+    async with service(answering(large)) as port, running_edge(port) as rig, asyncio.timeout(20):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", rig.port))
+            await loop.sock_sendall(client, GET * 40)  # 8 MB: more than any buffer between
+            while not rig.tunnel.visits:
+                await asyncio.sleep(0.005)
+            client.shutdown(socket.SHUT_WR)
+            got = 0
+            while data := await loop.sock_recv(client, 2**20):
+                got += len(data)
+        assert got == 40 * len(large)
+
+
+async def test_half_a_close_has_its_time_and_no_more() -> None:
+    clock, asked, hang = HandClock(), asyncio.Event(), asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await hang.wait()
+
+    async with service(mute) as port, running_edge(port, bounds=QUICK, clock=clock) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await asked.wait()
+        clock.ahead += 10 * limits.HALF_CLOSED_SECONDS  # who has not half-closed waits as long as it likes
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+        writer.write_eof()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+        clock.ahead += limits.HALF_CLOSED_SECONDS + 1
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        await rig.tunnel.quiet()
+        assert rig.tunnel.visits[0].note == "the visitor left"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"], ids=["nothing", "half a head"])
+async def test_a_head_has_its_time_from_the_accept_and_from_its_first_byte(sent: bytes) -> None:
+    clock = HandClock()
+    async with service(answering(OK)) as port, running_edge(port, bounds=QUICK, clock=clock) as rig:
+        for begin in (b"", GET):
+            reader, writer = await rig.connect()
+            writer.write(begin)
+            assert await reader.readexactly(len(OK) if begin else 0) == (OK if begin else b"")
+            if begin:
+                clock.ahead += limits.KEEPALIVE_SECONDS - limits.HEAD_SECONDS - 5  # idle, and within its time
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.1)
+            writer.write(sent)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.1)
+            clock.ahead += limits.HEAD_SECONDS + 1
+            if begin and not sent:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.1)
+                clock.ahead += limits.HEAD_SECONDS
+            async with asyncio.timeout(10):
+                assert statuses(await reader.read()) == ([408] if sent else [])
+
+
+async def test_each_packet_of_a_head_gives_it_no_more_time() -> None:
+    clock = HandClock()
+    async with service(answering(OK)) as port, running_edge(port, bounds=QUICK, clock=clock) as rig:
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await reader.readexactly(len(OK))
+        for piece in (b"GET / HT", b"TP/1.1\r\n", b"Host: a"):
+            writer.write(piece)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.05)
+            clock.ahead += limits.HEAD_SECONDS / 2.5
+        async with asyncio.timeout(10):
+            assert statuses(await reader.read()) == [408]
+
+
+async def test_a_request_that_is_being_written_while_the_gateway_stops_is_the_last() -> None:
+    async with service(answering(OK)) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        other, others = await rig.connect()
+        writer.write(GET + GET[:10])
+        others.write(GET.replace(b"a.", b"nobody.") + GET[:10])
+        assert await reader.readexactly(len(OK)) == OK
+        await other.readuntil(b"\r\n\r\n")
+        draining = asyncio.ensure_future(rig.edge.drain(9))
+        await asyncio.sleep(0)
+        assert not draining.done()
+        writer.write(GET[10:] + GET)
+        others.write(GET[10:].replace(b"a.", b"nobody.") + GET)
+        assert await reader.read() == LAST
+        assert statuses(await other.read()) == [404]
+        await draining
+        await rig.tunnel.quiet()
+
+
+async def test_a_stopping_edge_waits_for_a_request_and_cuts_it_when_its_time_is_over() -> None:
+    asked = asyncio.Event()
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK[:-1])
+        asked.set()
+        await reader.read()
+
+    async with service(half) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        await asked.wait()
+        assert await reader.readexactly(len(OK) - 1) == OK[:-1]
+        await rig.edge.drain(0.05)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        await rig.tunnel.quiet()
+
+
+async def test_an_upgraded_connection_of_which_both_ends_have_said_all_is_closed_though_nobody_reads() -> None:
+    clock = HandClock()
+
+    async def says_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCHING + b"bye")
+        writer.write_eof()
+        await reader.read()
+
+    async with service(says_all) as port, running_edge(port, bounds=QUICK, clock=clock) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(UPGRADE)
+        assert await reader.read() == SWITCHING + b"bye"
+        clock.ahead += 1000  # silence is part of it
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(rig.tunnel.visited_event.wait(), 0.1)
+        writer.write_eof()
+        await rig.visit()
+        await rig.tunnel.quiet()
+        while rig.edge.visitors:
+            await asyncio.sleep(0.005)
+        assert rig.tunnel.visits[0].note == ""
+
+
+async def test_a_visitor_who_resets_an_upgraded_connection_ends_the_service_s_too() -> None:
+    ended = asyncio.Event()
+
+    async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCHING)
+        try:
+            await reader.read()
+        finally:
+            ended.set()
+
+    async with service(listens) as port, running_edge(port) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        reset(writer)
+        await ended.wait()
+        await rig.visit()
+        assert rig.tunnel.visits[0].note == "the visitor left"
+
+
+async def test_what_comes_behind_a_refused_head_is_read_and_dropped_for_a_moment() -> None:
+    async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(tick_seconds=0.01)) as rig:
+        reader, writer = await rig.connect()
+        writer.write(b"junk\r\n\r\n")
+        assert statuses(await reader.read()) == [400]  # with an end-of-file behind it, while we may go on
+        for _ in range(20):
+            writer.write(GET * 100)
+            await writer.drain()
+        assert rig.edge.visitors == 1
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            while rig.edge.visitors:
+                await asyncio.sleep(0.005)
+        assert not rig.tunnel.visits
+
+
+async def test_an_answer_after_which_the_visitor_wanted_to_close_closes_at_once() -> None:
+    async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(linger_seconds=60)) as rig:
+        assert await rig.talk(CLOSING) == LAST
+        async with asyncio.timeout(5):
+            while rig.edge.visitors:  # not after it has lingered
+                await asyncio.sleep(0.005)
+
+
+async def test_bodies_that_stop_in_the_middle_leave_no_stream() -> None:
+    got = asyncio.Event()
+
+    async def reads(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"hello")
+        got.set()
+        await reader.read()
+
+    async with service(reads) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
+        _, writer = await rig.connect()
+        writer.write((POST % 10) + b"hello")
+        await got.wait()
+        writer.write_eof()  # as good as gone: what it began cannot be ended
+        await rig.visit()
+        await rig.tunnel.quiet()
+        assert rig.edge.idle_streams == 0

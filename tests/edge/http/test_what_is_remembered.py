@@ -1,0 +1,64 @@
+"""What the edge keeps of heads that have passed: so many, so large, for a second, and nothing of who has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.response import ResponseHead
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NO_TICK = Bounds(tick_seconds=60, linger_seconds=0.1)
+
+
+def heads(kind: type[RequestHead | ResponseHead]) -> int:
+    """How many there are in this process."""
+    gc.collect()
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
+
+
+def get(number: int, size: int = 0) -> bytes:
+    return GET.replace(b"\r\n\r\n", b"\r\nX: %d%b\r\n\r\n" % (number, b"x" * size))
+
+
+async def test_so_many_heads_are_remembered_until_the_tick() -> None:
+    wanted = limits.HEADS_REMEMBERED + 50
+    async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
+        before = heads(RequestHead)
+        answer = await rig.talk(b"".join(map(get, range(wanted - 1))) + CLOSING)
+        assert answer.count(b"200 OK") == wanted
+        assert 0 < heads(RequestHead) - before <= limits.HEADS_REMEMBERED
+    async with service(answering(OK)) as port, running_edge(port) as rig, asyncio.timeout(10):
+        before = heads(RequestHead)
+        await rig.talk(b"".join(map(get, range(50))) + CLOSING)
+        while heads(RequestHead) > before:  # the tick forgets them
+            await asyncio.sleep(0.02)
+
+
+async def test_large_heads_are_not_remembered() -> None:
+    async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
+        before = heads(RequestHead)
+        await rig.talk(b"".join(get(n, limits.HEAD_REMEMBERED_BYTES) for n in range(50)) + CLOSING)
+        assert heads(RequestHead) - before <= 1  # that of CLOSING
+
+
+async def test_an_idle_stream_remembers_small_heads_of_answers_only() -> None:
+    large = OK.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * limits.HEAD_REMEMBERED_BYTES + b"\r\n\r\n")
+    async with service(answering(large, OK, large)) as port, running_edge(port, bounds=NO_TICK) as rig:
+        before = heads(ResponseHead)
+        for kept in (0, 1, 1):  # nothing, the small one, still the small one
+            assert b"200 OK" in await rig.talk(CLOSING)
+            assert rig.edge.idle_streams == 1
+            assert heads(ResponseHead) - before == kept
+
+
+async def test_the_same_bytes_mean_the_same_whoever_sends_them_and_one_that_only_begins_alike_does_not() -> None:
+    async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
+        assert (await rig.talk(GET + GET + b"\r\n" + GET, eof=True)).count(b"200 OK") == 3
+        assert (await rig.talk(GET[:-2] + b"Bad\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await rig.talk(b"\r\n\r\n" + GET)).startswith(b"HTTP/1.1 400 ")
+        assert (await rig.talk(GET + b"\r\n\r\n" + GET)).count(b"HTTP/1.1 400 ") == 1
