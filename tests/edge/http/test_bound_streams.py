@@ -93,6 +93,8 @@ async def test_a_challenge_keeps_the_stream_for_its_visitor_wherever_it_stands(c
         writer.write(GET)
         assert await reader.readexactly(len(OK)) == OK
         assert len(rig.tunnel.dialled) == 2
+        writer.close()
+        await rig.tunnel.quiet()  # it ends with its visitor
 
 
 @pytest.mark.parametrize("challenge", [b"WWW-Authenticate: Basic realm=ntlm", b"X-Authenticate: NTLM"])

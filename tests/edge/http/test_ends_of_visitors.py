@@ -26,7 +26,7 @@ def statuses(data: bytes) -> list[int]:
 
 
 async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
-    body = bytes(200_000)
+    body = bytes(50_000)
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     loop = asyncio.get_running_loop()
     async with service(answering(large)) as port, running_edge(port) as rig, asyncio.timeout(20):
@@ -34,14 +34,38 @@ async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", rig.port))
-            await loop.sock_sendall(client, GET * 40)  # 8 MB: more than any buffer between
-            while not rig.tunnel.visits:
-                await asyncio.sleep(0.005)
+            await loop.sock_sendall(client, GET * 400)  # 20 MB: more than any buffer between
+            answered = -1
+            while answered != len(rig.tunnel.visits):  # until nothing moves any more
+                answered = len(rig.tunnel.visits)
+                await asyncio.sleep(0.1)
             client.shutdown(socket.SHUT_WR)
             got = 0
             while data := await loop.sock_recv(client, 2**20):
                 got += len(data)
-        assert got == 40 * len(large)
+        assert got == 400 * len(large)
+
+
+async def test_who_reads_no_answers_is_not_read_either() -> None:
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+    async with service(answering(large)) as port, running_edge(port) as rig:
+        _, writer = await rig.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        writer.write(GET * 500)  # 25 MB of answers: more than any buffer between, and few bytes to ask for them
+        answered = -1
+        while answered != len(rig.tunnel.visits):
+            answered = len(rig.tunnel.visits)
+            await asyncio.sleep(0.1)
+        assert answered < 500
+        writer.write(GET * 800_000)  # 30 MB
+        left, before = writer.transport.get_write_buffer_size(), -1
+        while left != before:
+            before = left
+            await asyncio.sleep(0.2)
+            left = writer.transport.get_write_buffer_size()
+        assert left > 2**23  # the rest is in the kernel's buffers, and 64 KiB with the edge
+        reset(writer)
+        await rig.tunnel.quiet()
 
 
 async def test_half_a_close_has_its_time_and_no_more() -> None:
@@ -232,3 +256,21 @@ async def test_bodies_that_stop_in_the_middle_leave_no_stream() -> None:
         await rig.visit()
         await rig.tunnel.quiet()
         assert rig.edge.idle_streams == 0
+
+
+async def test_who_is_refused_and_does_not_close_is_closed_in_good_order() -> None:
+    loop = asyncio.get_running_loop()
+    async with service(answering(OK)) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", rig.port))
+            await loop.sock_sendall(client, b"junk\r\n\r\n")
+            while not rig.edge.visitors:
+                await asyncio.sleep(0.005)
+            while rig.edge.visitors:
+                await asyncio.sleep(0.005)
+            answer = b""
+            while data := await loop.sock_recv(client, 65536):  # never a reset
+                answer += data
+            assert statuses(answer) == [400]
+            assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
