@@ -302,7 +302,7 @@ class Limits(Section):
     global_requests_per_second: int = Field(
         limits.GLOBAL_REQUESTS_PER_SECOND,
         ge=1,
-        description="Forward requests and the like per second and connection; more are refused.",
+        description="Forward requests, keepalives and the like per second and connection; more are refused, each in its turn, and the connection goes on.",
     )
 
     @model_validator(mode="after")

@@ -90,12 +90,20 @@ CHANNELS_PER_CONNECTION: Final = 1024
 SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
+GLOBAL_REQUESTS_WAITING: Final = 64  # requests, each up to HOST_BYTES, that wait for one being decided; past it refused
+CHANNEL_REQUESTS_PER_SECOND: Final = 200  # of one connection, with opens of sessions: ten sessions at once, each with a
+# terminal, a command and the environment that distributions send; past it they are refused
+WORDS_CHARS: Final = 4096  # what may follow the host; looking for words costs time that grows with it
+OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
+ANSWER_PAUSE_SECONDS: Final = 0.1  # nothing is sent after an answer with a port until the client has sent something, or
+# for this long: libssh 0.10 and 0.11 take the port from whatever packet they have read last
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
 UNREAD_BYTES: Final = 256 * KIB  # of answers that a client does not read; then it is not listened to either
 DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchange; past it the connection ends
-HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted
+HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted; a forward
+# that is asked for this soon after the log-in belongs to the command that has logged in
 ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays

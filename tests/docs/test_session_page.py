@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "session.md").read_text("utf-8")
 FLAT = PAGE.replace("`", "").replace("\n", " ")
-HELP = "  -- --output json   every line is one JSON object"
+HELP = "  -- --output json   every line is one JSON object (plink, dbclient: output=json)"
 SOURCES = {
     name: (ROOT / "src" / "ferry" / name).read_text("utf-8")
     for name in (

@@ -53,7 +53,7 @@ class Wanted:
 def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
     """Read one request. Raises InvalidInput with what to write instead."""
     if len(host) > limits.HOST_BYTES:
-        raise InvalidInput(f"the name before the port has {len(host)} bytes: {limits.HOST_BYTES} are allowed")
+        raise InvalidInput(f"the name before the port is longer than {limits.HOST_BYTES} bytes")
     try:
         text = host.decode("ascii").lower()
     except UnicodeDecodeError:

@@ -1,6 +1,7 @@
 """What follows the host on the command line: `ssh gw ls`, `ssh -R 80:... gw -- --output json`.
 
-The client joins the words with spaces, so quotes are lost on the way (measured with OpenSSH 9.2).
+The client joins the words with spaces, so quotes are lost on the way (measured with OpenSSH 9.2). plink and dbclient
+read words that begin with a dash as options of their own, also behind the host, so `output=json` is understood too.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
 
@@ -18,7 +20,7 @@ COMMANDS = {
     "release": "give a name back: release NAME",
     "whoami": "how the gateway knows you",
 }
-OPTIONS = ("--output",)
+OPTIONS = ("--output", "output=json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,17 @@ def parse_words(text: str, gateway: str) -> Words:
     A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel. Nor may its
     value reach the log: the error's `detail` has names alone.
     """
+    if len(text) > limits.WORDS_CHARS:
+        raise InvalidInput(
+            f"{len(text)} characters follow the host, and {limits.WORDS_CHARS} are read: write fewer words"
+        )
     json = False
     rest: list[str] = []
     words = iter(text.split())
     for word in words:
         if word == "--":
             continue
-        if word == "--output" or word.startswith("--output="):
+        if word == "--output" or word.startswith(("--output=", "output=")):
             value = word.partition("=")[2] or next(words, "")
             if value not in ("json", "text"):
                 raise InvalidInput(
@@ -72,6 +78,8 @@ def parse_words(text: str, gateway: str) -> Words:
 
 def unknown_word(word: str, gateway: str) -> str:
     """The sentence for a word that Ferry does not know."""
+    if word == "json":  # what dbclient leaves of `--output json`
+        return "unknown word 'json': did you mean output=json?"
     near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else f"`ssh {gateway} help` lists what is known; there is no shell here"
     return f"unknown word '{printable(word, 60)}': {hint}"

@@ -14,6 +14,7 @@ from asyncssh.misc import ChannelOpenError
 from ferry import limits
 from ferry.errors import InvalidInput, Refused
 from ferry.names import Address, Endpoint, Kind, parse_label
+from ferry.policy.grants import Grant
 from ferry.policy.visits import alias_visit, no_alias
 from ferry.registry.routes import Visit
 from ferry.streams import Direction, OpenFailure, Stream
@@ -51,9 +52,14 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
             detail=f"{client.identity} asked for {address}, which nobody serves",
         )
     grant = alias_visit(address, client.identity, tunnel.identity.id, services.urls.gateway)
+    return splice(client, tunnel, grant)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
+
+
+def splice(client: Client, tunnel: SshTunnel, grant: Grant) -> TunnelChannel:
+    """A channel of `client` that is joined with a new stream into `tunnel`."""
     channel = TunnelChannel(client.connection, None)
-    splice = _Splice(client, tunnel, channel)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
-    splice.stream = tunnel.dial(grant, client.peer, splice)
+    joined = _Splice(client, tunnel, channel)
+    joined.stream = tunnel.dial(grant, client.peer, joined)
     return channel
 
 

@@ -18,6 +18,8 @@ from ferry.names import Endpoint, Identity, IdentityId, SessionId, network_of, p
 from ferry.registry.routes import Visit
 
 from . import aliases, forwards
+from .holding import Asked, Holding
+from .own_ports import own_port
 from .services import ClientLimits, Services
 from .tunnel import SshTunnel
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 _JOURNAL: Final = 100  # outcomes of forwards kept for a screen that opens later
+_REASON_CHARS: Final = 200  # of what a client says as it disconnects; it may say 256 KB
 _TARGET_NOTE_SECONDS: Final = 5.0  # between two notes that the local target refuses
 
 
@@ -69,15 +72,15 @@ class Client:
         self.logged_in = False
         # by forwards and screens, for as long as it lasts
         self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
-        self.pending: set[tuple[bytes, int]] = set()
+        self.holding = Holding(connection.ping)
+        self.undecided = 0
+        """Forwards that were asked for and are not decided, from the moment when their requests are read."""
         self.screens: list[Screen] = []
         self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=_JOURNAL)
         self.asked = 0
-        self.words_wrong = ""  # why the words after the host were refused
         self.up = self.down = 0
         self.end_reason = ""
         self._settled: list[Callable[[], None]] = []
-        self._pinged: set[SshTunnel] = set()
         self._target_noted = 0.0
         self._closing = False
 
@@ -129,40 +132,53 @@ class Client:
 
     # --- forwards (called by the connection)
 
-    def forward_requested(self, host: bytes, port: int, answer: Callable[[bool, int | None], None]) -> None:
-        """A `tcpip-forward` request. `answer(allowed, allocated port or None)` is called once."""
+    def forward_read(self) -> Asked:
+        """A `tcpip-forward` request was read. `forward_requested` follows in its turn."""
         self.asked += 1
-        tasks.spawn(f"forward {self.id}", self._forward(host, port, answer))
+        self.undecided += 1
+        return self.holding.asked()
 
-    async def _forward(self, host: bytes, port: int, answer: Callable[[bool, int | None], None]) -> None:
-        key = (host, port)
-        self.pending.add(key)
+    def forward_requested(
+        self, asked: Asked, host: bytes, port: int, answer: Callable[[SshTunnel | None], float]
+    ) -> None:
+        """Decide a forward. `answer(tunnel or None)` is called once; it says for how many seconds nothing may follow."""
+        tasks.spawn(f"forward {self.id}", self._forward(asked, host, port, answer))
+
+    async def _forward(self, asked: Asked, host: bytes, port: int, answer: Callable[[SshTunnel | None], float]) -> None:
+        tunnel: SshTunnel | None = None
+        try:
+            tunnel = await self._decide(asked, host, port)
+        finally:
+            silence = answer(tunnel)
+            if tunnel is None:
+                self.holding.declined(asked)
+            else:
+                self.holding.granted(asked, tunnel, silence=silence)
+                self.journal.append(tunnel)
+                for screen in self.screens:
+                    screen.forward_opened(tunnel)
+            self.undecided -= 1
+            if not self.undecided:
+                settled, self._settled = self._settled, []
+                for callback in settled:
+                    callback()
+
+    async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
         try:
             tunnel = await forwards.open_forward(self, host, port)
         except (Refused, InvalidInput) as error:
             code, why = (error.code, error.public) if isinstance(error, Refused) else ("invalid", error.detail)
             refusal = Refusal(shown_request(host, port), str(error), code, self.services.clock.now())
             self._note_refusal(refusal, refusal._replace(asked=kept_request(host, port), why=why), error.detail)
-            answer(False, None)
-        else:
-            answer(True, tunnel.bind[1] if port == 0 else None)
-            if self.words_wrong:  # refused while this was being decided
-                forwards.close_forward(tunnel, self.words_wrong, unwanted=True)
-                return
-            self._hold(tunnel)
-            self.journal.append(tunnel)
-            for screen in self.screens:
-                screen.forward_opened(tunnel)
-        finally:
-            self.pending.discard(key)
-            if not self.pending:
-                settled, self._settled = self._settled, []
-                for callback in settled:
-                    callback()
+            return None
+        if asked.refused is not None:  # its words came while it was being decided
+            forwards.close_forward(tunnel, asked.refused, unwanted=True)
+            return None
+        return tunnel
 
     def when_settled(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once no forward request is waiting for its decision."""
-        if self.pending:
+        """Call `callback` once every forward that was asked for is decided."""
+        if self.undecided:
             self._settled.append(callback)
         else:
             callback()
@@ -198,8 +214,11 @@ class Client:
         self.connection.send_debug(f"refused {refusal.asked}: {refusal.why}")  # shown by ssh -v, also under -N
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
-        """A `direct-tcpip` open: only to an alias, by its own identity. Raises ChannelOpenError."""
+        """A `direct-tcpip` open: to an alias, by its own identity, or back to a port of this connection. Raises
+        ChannelOpenError."""
         try:
+            if (tunnel := own_port(self.forwards.values(), host, port)) is not None:
+                return aliases.splice(self, tunnel, tunnel.visitor_grant)
             return aliases.open_alias(self, host, port)
         except Refused as error:
             self.report(
@@ -212,30 +231,13 @@ class Client:
             )
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, error.public) from None
 
-    # --- holding visitors until the owner's words are known
-
-    def _hold(self, tunnel: SshTunnel) -> None:
-        """Stock ssh sends its session-open before it answers this keepalive: then it is known whether words come."""
-        self.connection.ping().add_done_callback(lambda _: self._answered(tunnel))
-        asyncio.get_running_loop().call_later(limits.HOLD_SECONDS, tunnel.let_through)
-
-    def _answered(self, tunnel: SshTunnel) -> None:
-        self._pinged.add(tunnel)
-        self.words_heard()
-
-    def words_heard(self) -> None:
-        """A screen has said what it wants (or there is none): let visitors through."""
-        if any(screen.words is None for screen in self.screens):
-            return
-        pinged, self._pinged = self._pinged, set()
-        for tunnel in pinged:
-            tunnel.let_through()
-
-    def words_refused(self, why: str) -> None:
-        """The words after the host are not understood: nothing that was asked with them may stay open."""
-        self.words_wrong = why
-        for tunnel in list(self.forwards.values()):
+    def words_refused(self, session: int, why: str) -> int:
+        """The words of that session are not understood (`why` is for the log): nothing that they shape may stay open.
+        How many that were."""
+        shaped = self.holding.session_refused(session, why)
+        for tunnel in [one for one in self.forwards.values() if any(one is asked.tunnel for asked in shaped)]:
             forwards.close_forward(tunnel, why, unwanted=True)
+        return len(shaped)
 
     # --- what the owner is told
 
@@ -292,7 +294,7 @@ class Client:
             services.flaps.counted(tunnel.address, services.clock.monotonic())
             await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
         tunnel.cut()
-        if not self.forwards and not self.pending:
+        if not self.forwards and not self.undecided:
             self.close(reason)
 
     def close(self, reason: str) -> None:
@@ -316,7 +318,8 @@ class Client:
         if self._closing:
             return
         self._closing = True
-        reason = self.end_reason or (str(error) if error else "the client disconnected")
+        said = printable(str(error), _REASON_CHARS) if error else "the client disconnected"
+        reason = self.end_reason or said
         for tunnel in list(self.forwards.values()):
             forwards.close_forward(tunnel, reason)
         for screen in list(self.screens):

@@ -20,15 +20,17 @@ from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 
 from .admission import Admission, Place
+from .algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
 from .client import Client, Refusal
 from .commands import Commands
 from .faults import Faults
 from .forwards import Owed, close_forward, give_back_late, write_lease
-from .hardening import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES, HardenedConnection
+from .hardening import HardenedConnection
 from .locks import KeyedLocks
 from .login import Login
+from .screen_channel import ScreenChannel
 from .services import Services
-from .sessions import Screen, ScreenChannel
+from .sessions import Screen
 from .tunnel import SshTunnel
 
 
@@ -88,6 +90,7 @@ class SshFront:
     def client_opened(self, client: Client) -> None:
         """A client has logged in."""
         client.logged_in = True
+        client.holding.logged_in(session_first=client.client_version.startswith("OpenSSH_"))
         client.connection.logged_in()
         self._clients[client.id] = client
         self._of_identity.setdefault(client.identity.id, set()).add(client)

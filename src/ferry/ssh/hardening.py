@@ -12,18 +12,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
     MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_DEBUG,
+    MSG_DISCONNECT,
+    MSG_EXT_INFO,
     MSG_GLOBAL_REQUEST,
+    MSG_IGNORE,
     MSG_KEXINIT,
+    MSG_NEWKEYS,
     MSG_REQUEST_FAILURE,
     MSG_REQUEST_SUCCESS,
+    MSG_SERVICE_REQUEST,
+    MSG_UNIMPLEMENTED,
+    MSG_USERAUTH_REQUEST,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_CONNECT_FAILED,
     OPEN_RESOURCE_SHORTAGE,
+    OPEN_UNKNOWN_CHANNEL_TYPE,
 )
 from asyncssh.misc import ChannelOpenError, MACError, ProtocolError, ProtocolNotSupported
 from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
@@ -32,49 +44,20 @@ from ferry import limits
 from ferry.names import printable
 from ferry.policy.handshakes import Progress
 from ferry.policy.penalties import Offence
+from ferry.policy.rate import PerSecond
 
+from .algorithms import ciphers_for
 from .packets import PacketConnection
+from .turns import Answer, Step, Turns
 
 if TYPE_CHECKING:
     from .admission import Place
     from .channel import TunnelChannel
     from .client import Client
     from .front import SshFront
+    from .tunnel import SshTunnel
 
 _log = logging.getLogger("ferry.ssh")
-
-KEX_ALGORITHMS: Final = [
-    # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "mlkem768x25519-sha256",
-]
-CIPHERS: Final = [
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes256-ctr",
-    "aes128-ctr",
-]
-MACS: Final = [
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-]
-SIGNATURES: Final = [
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-256",
-    "rsa-sha2-512",
-]
-
-HOST_KEY_ALGORITHMS: Final = frozenset({b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"})
-"""How our host keys may sign. Of an RSA key asyncssh offers SHA-1 too (`ssh-rsa`), which RFC 8332 §5.1 advises against."""
 
 
 class _LateChannel:
@@ -106,8 +89,9 @@ class HardenedConnection(PacketConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._channels = _Channels()
-        self._request_second = 0
-        self._requests_in_second = 0
+        self._turns = Turns(self._reply)
+        self._global_rate, self._channel_rate = PerSecond(), PerSecond()
+        self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
         self._began = False
@@ -132,10 +116,15 @@ class HardenedConnection(PacketConnection):
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         if self._transport is not None:
+            if self._silence is not None:
+                self._speak()
             super().data_received(data, datatype)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         if self._began:
+            self._turns.close()
+            if self._silence is not None:
+                self._silence.cancel()
             super().connection_lost(exc)
             self._handshake_over("timeout" if self.timed_out else "failed")
 
@@ -210,72 +199,108 @@ class HardenedConnection(PacketConnection):
             self._kexinit_timer.cancel()
             self._kexinit_waited = True
             self._kexinit_sent = False  # asyncssh believes that ours has gone; with this it sends it now
-            self._enc_algs = _ciphers_for(packet.get_full_payload(), self._enc_algs)
+            self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
 
     # --- odd input, counts
 
-    def _process_global_request(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
-        second = int(self._loop.time())
-        if second != self._request_second:
-            self._request_second, self._requests_in_second = second, 0
-        self._requests_in_second += 1
-        if self._requests_in_second > self.client.limits.global_requests_per_second:
-            raise ProtocolError("Too many global requests in one second")
-        super()._process_global_request(pkttype, pktid, packet)
+    def may_request(self) -> bool:
+        """Count a request on a channel, or the open of a session: whether it is within CHANNEL_REQUESTS_PER_SECOND."""
+        return self._channel_rate.allows(self._loop.time(), limits.CHANNEL_REQUESTS_PER_SECOND)
+
+    def _process_global_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
+        kind, wants_reply = packet.get_string(), packet.get_boolean()
+        # The rate has no exception: a refused keepalive is an answered one.
+        read = _GLOBAL_REQUESTS.get(kind)
+        within = self._global_rate.allows(self._loop.time(), self.client.limits.global_requests_per_second)
+        if read is None or not within or self._turns.full:
+            self._turns.refuse(wants_reply=wants_reply)
+        else:
+            self._turns.take(read(self, packet), wants_reply=wants_reply)
 
     def _process_global_response(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
         if self._global_request_waiters:
             super()._process_global_response(pkttype, pktid, packet)
 
-    def _process_channel_open(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
-        if len(self._channels) >= self.client.limits.channels_per_connection:
-            packet.get_string()
-            self.send_channel_open_failure(packet.get_uint32(), OPEN_RESOURCE_SHORTAGE, "too many channels", "")
-            return
-        super()._process_channel_open(pkttype, pktid, packet)
+    def _reply(self, answer: Answer) -> None:
+        if answer is False:
+            self.send_packet(MSG_REQUEST_FAILURE)
+        else:
+            self.send_packet(MSG_REQUEST_SUCCESS, b"" if answer is True else answer)
 
-    def _process_tcpip_forward_global_request(self, packet: SSHPacket) -> None:
-        host, port = packet.get_string(), packet.get_uint32()
+    def _read_keepalive(self, packet: SSHPacket) -> Step:
+        del packet
+        return lambda: True
+
+    def _read_forward(self, packet: SSHPacket) -> Step:
+        host, port = packet.get_string()[: limits.HOST_BYTES + 1], packet.get_uint32()
         packet.check_end()
-        self.client.forward_requested(host, port, self._answer_forward)
+        asked = self.client.forward_read()
 
-    def _answer_forward(self, allowed: bool, port: int | None) -> None:
-        """Answer the oldest global request: success (with the allocated port for port 0), or failure."""
-        if self._global_request_queue:
-            self._report_global_response((UInt32(port) if port is not None else True) if allowed else False)
+        def decided(tunnel: SshTunnel | None) -> float:
+            allocated = tunnel is not None and port == 0
+            self._turns.answer(UInt32(tunnel.bind[1]) if tunnel is not None and allocated else tunnel is not None)
+            if not allocated:
+                return 0.0
+            self._fall_silent()
+            return limits.ANSWER_PAUSE_SECONDS
 
-    def _process_cancel_tcpip_forward_global_request(self, packet: SSHPacket) -> None:
-        host, port = packet.get_string(), packet.get_uint32()
+        return lambda: self.client.forward_requested(asked, host, port, decided)
+
+    def _read_cancel(self, packet: SSHPacket) -> Step:
+        host, port = packet.get_string()[: limits.HOST_BYTES + 1], packet.get_uint32()
         packet.check_end()
-        self._report_global_response(self.client.forward_cancelled(host, port))
+        return lambda: self.client.forward_cancelled(host, port)
 
-    def _process_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
-        path = packet.get_string().decode("utf-8", "backslashreplace")
+    def _read_socket_forward(self, packet: SSHPacket) -> Step:
+        path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
         self.client.asked += 1
         why = "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:..."
-        self.client.refused_form(f"-R {path}", why, kept="-R PATH")
-        self._report_global_response(False)
 
-    def _process_cancel_streamlocal_forward_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
-        del packet
-        self._report_global_response(False)
+        def refuse() -> bool:
+            self.client.refused_form(f"-R {path}", why, kept="-R PATH")
+            return False
 
-    def _process_direct_tcpip_open(self, packet: SSHPacket) -> Any:
+        return refuse
+
+    def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
+        kind = packet.get_string()
+        number, window, packet_bytes = packet.get_uint32(), packet.get_uint32(), packet.get_uint32()
+        try:
+            if (open_channel := _CHANNELS.get(kind)) is None:
+                raise ChannelOpenError(OPEN_UNKNOWN_CHANNEL_TYPE, "this gateway has no channels of that type")
+            if packet_bytes == 0:
+                raise ChannelOpenError(OPEN_CONNECT_FAILED, "a channel whose packets hold nothing carries nothing")
+            if len(self._channels) >= self.client.limits.channels_per_connection:
+                raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+            channel, session = open_channel(self, packet)
+            channel.process_open(number, window, packet_bytes, session)
+        except ChannelOpenError as error:
+            self.send_channel_open_failure(number, error.code, error.reason, error.lang)
+
+    def _open_session(self, packet: SSHPacket) -> tuple[Any, Any]:
+        packet.check_end()
+        screen = self.front.screen_for(self.client) if self.may_request() else None
+        if not screen:
+            raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions")
+        return cast(tuple[Any, Any], screen)
+
+    def _open_direct(self, packet: SSHPacket) -> tuple[Any, Any]:
         host, port = packet.get_string(), packet.get_uint32()
         packet.get_string()  # the originator that the client claims: not to be believed, not used
         packet.get_uint32()
         packet.check_end()
         return self.client.direct_requested(host, port), None
 
-    def _process_direct_streamlocal_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+    def _open_direct_socket(self, packet: SSHPacket) -> tuple[Any, Any]:
         del packet
         raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "socket paths cannot be reached through this gateway")
 
-    def _process_tun_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+    def _open_tun(self, packet: SSHPacket) -> tuple[Any, Any]:
         del packet
-        self.client.refused_form("-w", NO_VPN)
-        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, NO_VPN)
+        if self.may_request():
+            self.client.refused_form("-w", _NO_VPN)
+        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, _NO_VPN)
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
         """Something went wrong inside: it ends this connection, and no other.
@@ -290,6 +315,33 @@ class HardenedConnection(PacketConnection):
         else:
             _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
+
+    # --- silence after an answer that carries a port
+
+    def _fall_silent(self) -> None:
+        """Send nothing more until the client has sent something, or ANSWER_PAUSE_SECONDS have passed.
+
+        libssh 0.10 and 0.11 take the allocated port from whatever packet they have read last, so anything that
+        arrives with the answer makes every `-R 0` fail. Data channels stop as they do where the socket is full.
+        """
+        self._write_out()
+        if self._silence is None and self._transport is not None:
+            self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._speak)
+
+    def _speak(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+            self._write_out_soon()
+            self._run_round()
+
+    def _write_out_soon(self) -> None:
+        if self._silence is None:
+            super()._write_out_soon()
+
+    @property
+    def may_send(self) -> bool:
+        return not self._socket_full and self._kex_complete and self._silence is None
 
     # --- asking
 
@@ -344,27 +396,42 @@ class HardenedConnection(PacketConnection):
             self.client.count_try()
         return valid
 
-    # asyncssh looks handlers up in this table, so that an override has to be named in it too
-    _packet_handlers = {  # noqa: RUF012 - as in asyncssh, never changed
-        **PacketConnection._packet_handlers,
+    _packet_handlers: Any = {  # noqa: RUF012 - as in asyncssh, never changed
+        MSG_DISCONNECT: PacketConnection._process_disconnect,
+        MSG_IGNORE: PacketConnection._process_ignore,
+        MSG_UNIMPLEMENTED: PacketConnection._process_unimplemented,
+        MSG_DEBUG: PacketConnection._process_debug,
+        MSG_SERVICE_REQUEST: PacketConnection._process_service_request,
+        MSG_EXT_INFO: PacketConnection._process_ext_info,
         MSG_KEXINIT: _process_kexinit,
+        MSG_NEWKEYS: PacketConnection._process_newkeys,
+        MSG_USERAUTH_REQUEST: PacketConnection._process_userauth_request,
         MSG_GLOBAL_REQUEST: _process_global_request,
         MSG_REQUEST_SUCCESS: _process_global_response,
         MSG_REQUEST_FAILURE: _process_global_response,
         MSG_CHANNEL_OPEN: _process_channel_open,
+        MSG_CHANNEL_OPEN_CONFIRMATION: PacketConnection._process_channel_open_confirmation,
+        MSG_CHANNEL_OPEN_FAILURE: PacketConnection._process_channel_open_failure,
     }
+    """Every message that a client may send; what only a server says (`SSH_MSG_SERVICE_ACCEPT`, `SSH_MSG_USERAUTH_SUCCESS`)
+    is answered as an unknown one (RFC 4253 §11.4). Those of a key exchange and of an authentication method, 30 to 49
+    and 60 to 79, are in the tables of the asyncssh objects that carry them out; a channel's are in its own."""
 
 
-def _ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
-    """What to offer to a client with this KEXINIT (RFC 4253 §7.1): AES-GCM alone if it lists that among others."""
-    packet = SSHPacket(kexinit)
-    packet.get_bytes(17)  # type and cookie
-    packet.get_namelist(), packet.get_namelist()  # key exchange and host key algorithms
-    to_us, from_us = packet.get_namelist(), packet.get_namelist()
-    for cipher in (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com"):
-        if cipher in to_us and cipher in from_us and cipher in ours:
-            return [cipher]
-    return ours
+_GLOBAL_REQUESTS: Final[dict[bytes, Callable[[HardenedConnection, SSHPacket], Step]]] = {
+    b"tcpip-forward": HardenedConnection._read_forward,
+    b"cancel-tcpip-forward": HardenedConnection._read_cancel,
+    b"streamlocal-forward@openssh.com": HardenedConnection._read_socket_forward,
+    b"keepalive@openssh.com": HardenedConnection._read_keepalive,
+}
+"""By name, as in RFC 4254 §4. Everything else is refused: asyncssh would look for a method of that name."""
 
+_CHANNELS: Final[dict[bytes, Callable[[HardenedConnection, SSHPacket], tuple[Any, Any]]]] = {
+    b"session": HardenedConnection._open_session,
+    b"direct-tcpip": HardenedConnection._open_direct,
+    b"direct-streamlocal@openssh.com": HardenedConnection._open_direct_socket,
+    b"tun@openssh.com": HardenedConnection._open_tun,
+}
+"""By type, as in RFC 4254 §5.1."""
 
-NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
+_NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"

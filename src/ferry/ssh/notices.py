@@ -173,7 +173,7 @@ def help_lines(services: Services) -> list[str]:
         "Several -R in one command work. Words after the host:",
     ]
     lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
-    lines.append("  -- --output json   every line is one JSON object")
+    lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
     return lines
 
 

@@ -7,17 +7,13 @@ drops lines past SESSION_BACKLOG_BYTES and says how many: it never holds up anyt
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
-from asyncssh.channel import SSHServerChannel
-from asyncssh.packet import SSHPacket
 
 from ferry import limits
 from ferry.errors import InvalidInput
-from ferry.names import typed_name
 from ferry.protocol.words import Words, parse_words
 from ferry.registry.routes import Visit
 
@@ -25,33 +21,10 @@ from . import notices
 
 if TYPE_CHECKING:
     from .client import Client, Refusal
-    from .hardening import HardenedConnection
     from .tunnel import SshTunnel
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
-
-
-class ScreenChannel(SSHServerChannel[bytes]):
-    """The channel of a screen. What a shell would offer is refused with one sentence, and the session goes on."""
-
-    def __init__(self, connection: HardenedConnection, screen: Screen) -> None:
-        loop = asyncio.get_running_loop()
-        window, packet = limits.SCREEN_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
-        super().__init__(connection, loop, True, False, False, 0, 0, None, "strict", window, packet)
-        self.screen = screen
-
-    def _process_x11_req_request(self, packet: SSHPacket) -> bool:
-        del packet
-        self.screen.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
-        return False
-
-    def _process_auth_agent_req_at_openssh_dot_com_request(  # type: ignore[override]  # asyncssh answers later, we now
-        self, packet: SSHPacket
-    ) -> bool:
-        del packet
-        self.screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
-        return False
 
 
 class Screen(asyncssh.SSHServerSession[bytes]):
@@ -66,12 +39,14 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._ca_noted = False
         self.words: Words | None = None
         """None until the client has said what it wants (`shell` or `exec`)."""
+        self._number = client.holding.session_opened()
         client.screens.append(self)
 
     # --- asyncssh's callbacks
 
     def connection_made(self, chan: Any) -> None:
         self._channel = chan
+        chan.resume_reading()  # else what is typed before the words would keep a channel that the client closes
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -79,67 +54,55 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self in self._client.screens:
             self._client.screens.remove(self)
         if self.words is None:
-            self._client.words_heard()
-
-    def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
-        del term_type, term_size, term_modes
-        self._terminal = True
-        return True
-
-    def shell_requested(self) -> bool:
-        return self._started("")
-
-    def exec_requested(self, command: str) -> bool:
-        return self._started(command)
-
-    def subsystem_requested(self, subsystem: str) -> bool:
-        why = "there are no files here: sftp and scp go to a machine behind an alias"
-        self._client.refused_form(subsystem, why, kept=typed_name(subsystem))
-        return False
-
-    def refuse_form(self, asked: str, why: str) -> None:
-        """Something was asked for on this channel that Ferry does not do."""
-        self._client.refused_form(asked, why)
-
-    def _started(self, command: str) -> bool:
-        try:
-            words = parse_words(command, self._client.services.urls.gateway)
-        except InvalidInput as error:
-            self.words = Words()
-            why = str(error)
-            self._client.words_refused(error.detail)
-            self._client.call_soon(self._refuse_words, why)
-            return True
-        self.words = words
-        self._client.words_heard()
-        self._client.when_settled(lambda: self._client.call_soon(self._begin))
-        return True
+            self._client.holding.session_gone(self._number)
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         del datatype
         if not self._terminal:
             return  # what a pipe sends is of no use, and its end is no reason to go
-        for key in data:
-            if key in b"qQ\x03\x04":
-                self.quit()
-                return
-            if key in b"?hH":
-                self.say(_KEYS)
+        keys = set(data)
+        if not keys.isdisjoint(b"qQ\x03\x04"):
+            self.quit()
+        elif not keys.isdisjoint(b"?hH"):
+            self.say(_KEYS)
 
     def eof_received(self) -> bool:
         """End of file on stdin never ends a session that holds forwards: keep our half open."""
         return True
 
-    def break_received(self, msec: int) -> bool:
-        del msec
-        self.quit()
+    # --- what the client asks for (its channel has the table)
+
+    def terminal_requested(self) -> bool:
+        """A terminal is there; False for the second one (RFC 4254 §6.2)."""
+        first, self._terminal = not self._terminal, True
+        return first
+
+    def refuse_form(self, asked: str, why: str, *, kept: str = "") -> bool:
+        """Something was asked for on this channel that Ferry does not do; `kept` as in `Client.refused_form`."""
+        self._client.refused_form(asked, why, kept=kept or asked)
+        return False
+
+    def started(self, command: str) -> bool:
+        """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
+        if self.words is not None:
+            return False
+        client = self._client
+        try:
+            self.words = parse_words(command, client.services.urls.gateway)
+        except InvalidInput as error:
+            self.words = Words()
+            closed = client.words_refused(self._number, error.detail)
+            client.call_soon(self._refuse_words, str(error), closed)
+            return True
+        client.holding.session_said(self._number)
+        client.when_settled(lambda: client.call_soon(self._begin))
         return True
 
     # --- what it shows
 
-    def _refuse_words(self, why: str) -> None:
+    def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
-        held = " Its forwards are closed." if self._client.asked else ""
+        held = " Its forwards are closed." if closed else ""
         self.say(f"{sentence}{held}", event="error", error=why)
         self.end(1)
 
@@ -238,7 +201,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         return not self._begun or self.words is None or self.words.command is not None
 
     def _line(self, text: str, colour: str = "") -> None:
-        if self._ended or self._channel is None:
+        if self._ended or self._channel is None or self._channel.is_closing():
             return
         if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
             self._dropped += 1

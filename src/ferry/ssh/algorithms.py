@@ -1,0 +1,53 @@
+"""Which algorithms Ferry offers (RFC 4253 §7.1), and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from asyncssh.packet import SSHPacket
+
+KEX_ALGORITHMS: Final = [
+    # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "mlkem768x25519-sha256",
+]
+CIPHERS: Final = [
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes128-ctr",
+]
+MACS: Final = [
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+]
+SIGNATURES: Final = [
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-256",
+    "rsa-sha2-512",
+]
+
+HOST_KEY_ALGORITHMS: Final = frozenset({b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"})
+"""How our host keys may sign. Of an RSA key asyncssh offers SHA-1 too (`ssh-rsa`), which RFC 8332 §5.1 advises against."""
+
+
+def ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
+    """What to offer to a client with this KEXINIT (RFC 4253 §7.1): AES-GCM alone if it lists that among others."""
+    packet = SSHPacket(kexinit)
+    packet.get_bytes(17)  # type and cookie
+    packet.get_namelist(), packet.get_namelist()  # key exchange and host key algorithms
+    to_us, from_us = packet.get_namelist(), packet.get_namelist()
+    for cipher in (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com"):
+        if cipher in to_us and cipher in from_us and cipher in ours:
+            return [cipher]
+    return ours

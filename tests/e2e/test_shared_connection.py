@@ -1,0 +1,112 @@
+"""Several commands over one connection (`ControlMaster`): a mistake in a later one ends that one alone."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from child_process import Child
+from gateway_process import Gateway
+from origin_server import Origin
+from ssh_command import Ended, StockSsh, environment, run
+from web_client import visit
+
+
+class Shared:
+    """A master connection and the commands that share it."""
+
+    def __init__(self, ssh: StockSsh) -> None:
+        self.ssh = ssh
+        self.socket = ("-S", str(ssh.folder / "shared"))
+
+    @contextmanager
+    def master(self, *arguments: str) -> Iterator[Child]:
+        command = self.ssh.command("-M", *self.socket, *arguments)
+        with Child(command, env=environment(self.ssh.folder), cwd=self.ssh.folder, keyboard=True) as child:
+            yield child
+
+    def run(self, *arguments: str, words: str = "") -> Ended:
+        return self.ssh.run(*self.socket, *arguments, words=words)
+
+
+@pytest.fixture
+def shared(ssh: StockSsh) -> Shared:
+    return Shared(ssh)
+
+
+@pytest.mark.parametrize("session", [True, False], ids=["with-a-session", "without"])
+def test_an_unknown_word_leaves_the_masters_tunnels_alone(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str, session: bool
+) -> None:
+    forward = ("-R", f"{name}:80:localhost:{origin.port}")
+    with shared.master(*(("-tt",) if session else ("-N", "-v")), *forward) as master:
+        if session:
+            master.line("Forwarding HTTP")
+        else:
+            master.error_line("remote forward success")
+        ended = shared.run(words="lss")
+        assert (ended.code, "did you mean ls?" in ended.out) == (1, True)
+        assert "forwards are closed" not in ended.out
+        assert visit(gateway, name).text == "origin"
+        assert f"{name}.localhost" in shared.run(words="ls").out
+        assert "in use now" in shared.run(words="names").out
+
+
+def test_a_forward_that_is_asked_for_after_an_unknown_word_works(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str
+) -> None:
+    with shared.master("-N", "-v") as master:
+        master.error_line("Entering interactive session")
+        assert shared.run(words="lss").code == 1
+        asked = shared.run("-O", "forward", "-R", f"{name}:80:localhost:{origin.port}")
+        assert asked.code == 0
+        assert visit(gateway, name).text == "origin"
+
+
+def test_words_close_the_forward_of_their_own_command(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str
+) -> None:
+    with shared.master("-tt", "-R", f"{name}:80:localhost:{origin.port}") as master:
+        master.line("Forwarding HTTP")
+        ended = shared.run("-R", f"{name}x:80:localhost:{origin.port}", words="auth=me:secret")
+        assert (ended.code, "Its forwards are closed." in ended.out) == (1, True)
+        assert visit(gateway, f"{name}x").status in (404, 503)
+        assert visit(gateway, name).text == "origin"
+
+
+@pytest.mark.parametrize("foreign", [1, 2])
+def test_a_session_stays_while_a_forward_is_still_to_be_granted(
+    gateway: Gateway, ssh: StockSsh, new_key: Callable[[], Path], origin: Origin, name: str, foreign: int
+) -> None:
+    """With two foreign names and one of one's own it ended with 1, nine times in ten."""
+    to = f"80:localhost:{origin.port}"
+    theirs = [word for n in range(foreign) for word in ("-R", f"{name}{n}:{to}")]
+    with gateway.ssh(ssh.folder, new_key()).start(*theirs) as other:
+        other.line(f"http://{name}{foreign - 1}")
+        for _ in range(3):
+            with ssh.start(*theirs, "-R", f"{name}:{to}") as child:
+                child.line(f"Refused -R {name}{foreign - 1}:80")
+                child.line(f"http://{name}.localhost")
+                assert child.running
+
+
+def test_json_is_asked_for_without_a_dash_by_clients_that_take_dashes_for_themselves(
+    gateway: Gateway, tmp_path: Path, key: Path
+) -> None:
+    subprocess.run(["dropbearconvert", "openssh", "dropbear", key, tmp_path / "d"], check=True, capture_output=True)
+    subprocess.run(
+        ["puttygen", key, "-o", tmp_path / "p.ppk"], check=True, capture_output=True, env=environment(tmp_path)
+    )
+    port = str(gateway.ports.ssh)
+    host_keys = [word for line in gateway.ask("status")["host_keys"] for word in ("-hostkey", line.split()[1])]
+    dbclient = ["dbclient", "-T", "-y", "-i", str(tmp_path / "d"), "-p", port, "dev@127.0.0.1"]
+    plink = ["plink", "-batch", "-ssh", "-P", port, "-i", str(tmp_path / "p.ppk"), *host_keys, "dev@127.0.0.1"]
+    for client in (dbclient, plink):
+        for words in (["output=json"], ["whoami", "output=json"], ["whoami", "--output", "json"]):
+            ended = run([*client, *words], folder=tmp_path)
+            assert (ended.code, ended.out.startswith('{"event": "whoami"')) == (0, True), ended
+    assert "did you mean output=json?" in run([*dbclient, "--output", "json"], folder=tmp_path).out

@@ -1,0 +1,193 @@
+"""When visitors are let through, and which forwards the words of a session shape."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ferry import limits
+from ferry.ssh.holding import Asked, Holding
+
+PAUSE = 0.05
+WHY = "unknown word"
+
+
+class Tunnel:
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    def let_through(self) -> None:
+        self.open.set()
+
+
+class Connection:
+    """A client of `Holding`: it answers keepalives when the test says so."""
+
+    def __init__(self, *, session_first: bool = True) -> None:
+        self.pings: list[asyncio.Future[None]] = []
+        self.holding = Holding(self._ping)
+        self.holding.logged_in(session_first=session_first)
+
+    def _ping(self) -> asyncio.Future[None]:
+        self.pings.append(asyncio.get_running_loop().create_future())
+        return self.pings[-1]
+
+    def forward(self) -> tuple[Asked, Tunnel]:
+        """Ask for one, and have it granted."""
+        asked, tunnel = self.holding.asked(), Tunnel()
+        self.holding.granted(asked, tunnel, silence=0.0)
+        return asked, tunnel
+
+    async def answer(self) -> None:
+        for ping in self.pings:
+            if not ping.done():
+                ping.set_result(None)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HOLD_SECONDS", PAUSE)
+
+
+@pytest.fixture
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_an_answered_keepalive_lets_through_and_settles() -> None:
+    connection = Connection()
+    asked, tunnel = connection.forward()
+    assert not tunnel.open.is_set()
+    await connection.answer()
+    assert tunnel.open.is_set()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert asked.refused is None
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_client_that_may_open_its_session_later_is_let_through_but_not_settled() -> None:
+    connection = Connection(session_first=False)
+    asked, tunnel = connection.forward()
+    await connection.answer()
+    assert tunnel.open.is_set()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    assert asked.refused == WHY
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_an_open_session_holds_until_it_has_said_its_words() -> None:
+    connection = Connection()
+    _, tunnel = connection.forward()
+    session = connection.holding.session_opened()
+    await connection.answer()
+    assert not tunnel.open.is_set()
+    connection.holding.session_said(session)
+    assert tunnel.open.is_set()
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_session_that_closes_without_words_holds_no_longer() -> None:
+    connection = Connection()
+    _, tunnel = connection.forward()
+    session = connection.holding.session_opened()
+    await connection.answer()
+    connection.holding.session_gone(session)
+    assert tunnel.open.is_set()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_session_that_closes_without_words_lets_nothing_through_that_waits_for_the_keepalive() -> None:
+    connection = Connection()
+    _, tunnel = connection.forward()
+    connection.holding.session_gone(connection.holding.session_opened())
+    assert not tunnel.open.is_set()
+    await connection.answer()
+    assert tunnel.open.is_set()
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> None:
+    connection = Connection()
+    asked, tunnel = connection.holding.asked(), Tunnel()
+    connection.holding.session_said(connection.holding.session_opened())
+    connection.holding.granted(asked, tunnel, silence=0.0)
+    assert tunnel.open.is_set()
+    assert connection.pings == []
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
+    connection = Connection()
+    asked = connection.holding.asked()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    assert asked.refused == WHY
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_what_was_declined_is_not_shaped_any_more() -> None:
+    connection = Connection()
+    connection.holding.declined(connection.holding.asked())
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+
+
+@pytest.mark.usefixtures("short_pause")
+async def test_a_forward_asked_for_after_a_session_opened_is_held_for_the_pause_and_then_settled() -> None:
+    connection = Connection()
+    connection.holding.session_said(connection.holding.session_opened())
+    asked, tunnel = connection.forward()
+    assert connection.pings == []  # an answer would show nothing: the session of its command may open after it
+    assert not tunnel.open.is_set()
+    async with asyncio.timeout(10):
+        await tunnel.open.wait()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert asked.refused is None
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_later_session_shapes_only_what_was_asked_for_since_the_one_before_it_opened() -> None:
+    connection = Connection()
+    _, first = connection.forward()
+    one = connection.holding.session_opened()
+    between, _ = connection.forward()
+    two = connection.holding.session_opened()
+    after, _ = connection.forward()
+    three = connection.holding.session_opened()
+    assert connection.holding.session_refused(three, WHY) == [after]
+    assert connection.holding.session_refused(two, WHY) == [between]
+    connection.holding.session_said(one)
+    assert first.open.is_set()
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_words_that_are_understood_do_not_settle_what_another_open_session_may_shape() -> None:
+    connection = Connection()
+    one = connection.holding.session_opened()
+    asked, tunnel = connection.forward()
+    two = connection.holding.session_opened()
+    connection.holding.session_said(one)
+    assert not tunnel.open.is_set()
+    assert connection.holding.session_refused(two, WHY) == [asked]
+
+
+@pytest.mark.usefixtures("short_pause")
+async def test_a_session_that_says_nothing_holds_no_longer_than_the_pause_but_its_words_still_close() -> None:
+    connection = Connection()
+    session = connection.holding.session_opened()
+    asked, tunnel = connection.forward()
+    async with asyncio.timeout(10):
+        await tunnel.open.wait()
+    assert connection.holding.session_refused(session, WHY) == [asked]
+
+
+@pytest.mark.usefixtures("short_pause")
+async def test_a_forward_that_comes_late_is_not_let_through_by_a_keepalive() -> None:
+    connection = Connection()
+    await asyncio.sleep(2 * PAUSE)  # the first moments of the connection are over
+    _, tunnel = connection.forward()
+    assert connection.pings == []
+    async with asyncio.timeout(10):
+        await tunnel.open.wait()

@@ -1,0 +1,236 @@
+"""Requests on a session channel: what is of no use is dropped unread, whatever its size and number."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_SUCCESS,
+)
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
+
+from ferry import limits
+from gateway_process import Gateway
+from raw_client import SECONDS, RawClient, raw_client
+
+MIB = 1024 * 1024
+
+
+class Session:
+    """One session channel, packet by packet. Its number at our end is above those that asyncssh gives."""
+
+    def __init__(self, client: RawClient, number: int, mine: int) -> None:
+        self.client = client
+        self.number = number
+        self.mine = mine
+        self.answers: asyncio.Queue[bool] = asyncio.Queue()
+        self.said = b""
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        client.connection._channels[mine] = self
+
+    def process_packet(self, message: int, _sequence: int, packet: SSHPacket) -> bool:
+        if message in (MSG_CHANNEL_SUCCESS, MSG_CHANNEL_FAILURE):
+            self.answers.put_nowait(message == MSG_CHANNEL_SUCCESS)
+        elif message == MSG_CHANNEL_DATA:
+            self.said += packet.get_string()
+        elif message == MSG_CHANNEL_REQUEST and packet.get_string() == b"exit-status":
+            packet.get_boolean()
+            self.status.set_result(packet.get_uint32())
+        elif message == MSG_CHANNEL_CLOSE and not self.status.done():
+            self.status.set_result(-1)
+        return True
+
+    def log_received_packet(self, *_: object) -> None:
+        """Nothing to trace."""
+
+    def process_connection_close(self, _error: Exception | None) -> None:
+        if not self.status.done():
+            self.status.set_result(-1)
+
+    def send(self, message: int, *parts: bytes) -> None:
+        self.client.send(message, UInt32(self.number), *parts)
+
+    def request(self, kind: bytes, *parts: bytes, reply: bool = True) -> None:
+        self.send(MSG_CHANNEL_REQUEST, String(kind), Boolean(reply), *parts)
+
+    async def ask(self, kind: bytes, *parts: bytes) -> bool:
+        self.request(kind, *parts)
+        async with asyncio.timeout(SECONDS):
+            return await self.answers.get()
+
+    async def ended(self) -> int:
+        """Its exit status; -1: closed without one."""
+        async with asyncio.timeout(SECONDS):
+            return await self.status
+
+
+async def open_session(client: RawClient, mine: int = 5000, window: int = 2**31 - 1) -> Session | None:
+    """None: refused."""
+    opened: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def confirmed(packet: SSHPacket) -> None:
+        packet.get_uint32()
+        opened.set_result(packet.get_uint32())
+
+    client.on(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed)
+    client.on(MSG_CHANNEL_OPEN_FAILURE, lambda _packet: opened.set_result(None))
+    client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(mine), UInt32(window), UInt32(32768))
+    async with asyncio.timeout(SECONDS):
+        number = await opened
+    return None if number is None else Session(client, number, mine)
+
+
+@pytest.fixture
+async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
+    async with raw_client(gateway, key) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def session(client: RawClient) -> Session:
+    opened = await open_session(client)
+    assert opened is not None
+    return opened
+
+
+async def test_large_requests_leave_nothing_in_memory(start_gateway: Callable[..., Gateway], key: Path) -> None:
+    """2,000 `env` of 240 KB took the gateway from 51 to 510 MB."""
+    large = String(b"v" * 240_000)
+    gateway = start_gateway()
+    async with raw_client(gateway, key) as client:
+        session = await open_session(client)
+        assert session is not None
+        before = gateway.memory()
+        for n in range(40):
+            session.request(b"env", String(b"%d" % n), large, reply=False)
+            session.request(b"pty-req", String(b"xterm"), bytes(16), large, reply=False)
+            session.request(b"signal", large, reply=False)
+            session.request(b"subsystem", large, reply=False)
+            session.request(b"v" * 240_000, reply=False)
+            await asyncio.sleep(0)
+        assert await client.lives()
+        assert gateway.memory() - before < 8 * MIB
+
+
+async def test_the_environment_is_refused_and_the_session_goes_on(session: Session) -> None:
+    assert not await session.ask(b"env", String(b"LANG"), String(b"C"))
+    assert await session.ask(b"exec", String(b"whoami"))
+    assert await session.ended() == 0
+    assert session.said.startswith(b"key SHA256:")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "granted"),
+    [
+        (b"pty-req", (String(b"xterm"), bytes(16), String(b"\x01" * 200_000)), True),
+        (b"pty-req", (), True),
+        (b"pty-req", (String(b"\xff"), bytes(16), String(b"\x01")), True),
+        (b"subsystem", (String(b"sftp" * 10_000),), False),
+        (b"subsystem", (String(b"\xff\x00\x1b[2J"),), False),
+        (b"x11-req", (), False),
+        (b"auth-agent-req@openssh.com", (), False),
+        (b"eow@openssh.com", (), False),
+        (b"keepalive@openssh.com", (), False),
+        (b"signal", (String(b"KILL"),), False),
+        (b"xon-xoff", (Boolean(True),), False),
+        (b"exit-status", (UInt32(1),), False),
+        (b"", (), False),
+        (b"\xff\xfe", (), False),
+        (b"window_change", (), False),
+        (b"_process_request", (), False),
+    ],
+)
+async def test_every_request_is_answered_and_the_session_goes_on(
+    session: Session, kind: bytes, parts: tuple[bytes, ...], granted: bool
+) -> None:
+    assert await session.ask(kind, *parts) is granted
+    assert await session.ask(b"exec", String(b"whoami"))
+    assert await session.ended() == 0
+
+
+async def test_a_second_terminal_and_second_words_are_refused(client: RawClient, session: Session, name: str) -> None:
+    assert await client.forward(name.encode(), 80)  # a session that holds forwards stays
+    assert [await session.ask(b"pty-req") for _ in range(2)] == [True, False]
+    assert [await session.ask(b"shell"), await session.ask(b"shell"), await session.ask(b"exec", String(b"ls"))] == [
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_window_changes_cost_no_rate_and_have_no_reply(client: RawClient, session: Session, name: str) -> None:
+    assert await client.forward(name.encode(), 80)
+    for _ in range(5 * limits.CHANNEL_REQUESTS_PER_SECOND):
+        session.request(b"window-change", bytes(16))
+    assert await session.ask(b"shell")
+    assert session.answers.empty()
+
+
+async def test_requests_past_the_rate_are_refused_and_the_connection_lives(client: RawClient, session: Session) -> None:
+    asked = 10 * limits.CHANNEL_REQUESTS_PER_SECOND
+    for _ in range(asked):
+        session.request(b"no-such@test", reply=False)
+    assert not await session.ask(b"pty-req")
+    while not await session.ask(b"pty-req"):
+        await asyncio.sleep(0.2)  # the next second
+    assert await session.ask(b"exec", String(b"whoami"))
+
+
+async def test_more_sessions_than_the_rate_are_refused(client: RawClient) -> None:
+    refused: list[int] = []
+    client.on(MSG_CHANNEL_OPEN_FAILURE, lambda packet: refused.append(packet.get_uint32()))
+    client.on(MSG_CHANNEL_OPEN_CONFIRMATION, lambda packet: client.send(MSG_CHANNEL_CLOSE, struct.pack(">I", packet.get_uint32() and packet.get_uint32())))  # fmt: skip
+    for number in range(1, 3 * limits.CHANNEL_REQUESTS_PER_SECOND):
+        client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(number), UInt32(1000), UInt32(1000))
+    assert await client.lives()
+    assert len(refused) > limits.CHANNEL_REQUESTS_PER_SECOND
+
+
+async def test_data_of_an_extended_type_is_dropped(session: Session) -> None:
+    session.send(MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(b"q" * 1000))
+    assert await session.ask(b"exec", String(b"whoami"))
+    assert await session.ended() == 0
+
+
+async def test_what_is_typed_before_the_words_keeps_no_session(client: RawClient) -> None:
+    for number in range(2 * limits.SESSIONS_PER_CONNECTION):
+        session = await open_session(client, 6000 + number)
+        assert session is not None
+        session.send(MSG_CHANNEL_DATA, String(b"typed ahead"))
+        session.send(MSG_CHANNEL_CLOSE)
+        assert await session.ended() == -1
+
+
+async def test_a_page_of_question_marks_gets_one_answer(client: RawClient, session: Session, name: str) -> None:
+    assert await client.forward(name.encode(), 80)
+    assert await session.ask(b"pty-req")
+    assert await session.ask(b"shell")
+    assert await client.lives()
+    before = session.said.count(b"ends, ? shows this")
+    session.send(MSG_CHANNEL_DATA, String(b"?" * 30_000))
+    assert await client.lives()
+    assert session.said.count(b"ends, ? shows this") == before + 1
+
+
+@pytest.mark.parametrize("words", [b"\xff\xfe", b"whoami " * 30_000, b"x" * 200_000])
+async def test_words_that_cannot_be_read_close_the_forwards(
+    gateway: Gateway, client: RawClient, session: Session, name: str, words: bytes
+) -> None:
+    assert await client.forward(name.encode(), 80)
+    assert await session.ask(b"exec", String(words))
+    assert await session.ended() == 1
+    assert b"Its forwards are closed." in session.said
+    assert len(session.said) < 1000
+    assert not any(name in one["address"] for one in gateway.ask("tunnels"))

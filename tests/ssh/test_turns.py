@@ -1,0 +1,89 @@
+"""Global requests are answered in the order in which they came, whatever each of them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ferry import limits
+from ferry.ssh.turns import Answer, Turns
+
+
+def now(answer: Answer) -> Callable[[], Answer]:
+    return lambda: answer
+
+
+def later() -> None:
+    """A step whose answer comes by `Turns.answer`."""
+
+
+def test_answers_keep_the_order_of_the_requests() -> None:
+    said: list[Answer] = []
+    turns = Turns(said.append)
+    turns.take(later, wants_reply=True)
+    turns.refuse(wants_reply=True)
+    turns.take(now(b"port"), wants_reply=True)
+    turns.take(later, wants_reply=True)
+    turns.take(now(True), wants_reply=True)
+    assert said == []
+    turns.answer(True)
+    assert said == [True, False, b"port"]
+    turns.answer(False)
+    assert said == [True, False, b"port", False, True]
+
+
+def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
+    said: list[Answer] = []
+    decided: list[str] = []
+    turns = Turns(said.append)
+    turns.take(lambda: decided.append("later"), wants_reply=False)
+    turns.take(now(True), wants_reply=False)
+    turns.refuse(wants_reply=False)
+    turns.take(now(b"x"), wants_reply=True)
+    turns.answer(True)
+    assert decided == ["later"]
+    assert said == [b"x"]
+
+
+def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> None:
+    said: list[Answer] = []
+    turns = Turns(said.append)
+    turns.take(later, wants_reply=True)
+    taken = 0
+    while not turns.full:
+        turns.take(now(True), wants_reply=True)
+        taken += 1
+    assert taken == limits.GLOBAL_REQUESTS_WAITING
+    for _ in range(10_000):
+        turns.refuse(wants_reply=True)
+    turns.answer(b"port")
+    assert said == [b"port"] + [True] * taken + [False] * 10_000
+    assert not turns.full
+
+
+def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> None:
+    """One call of another for each, as asyncssh does it, ended the connection at 600."""
+    said: list[Answer] = []
+    turns = Turns(said.append)
+
+    def at_once() -> None:
+        turns.answer(b"at once")
+
+    for _ in range(20):
+        turns.take(later, wants_reply=True)
+        while not turns.full:
+            turns.take(at_once, wants_reply=True)
+            turns.refuse(wants_reply=True)
+        turns.answer(True)
+    assert said.count(True) == 20
+    assert said.count(b"at once") == said.count(False) >= 20 * limits.GLOBAL_REQUESTS_WAITING // 2
+
+
+def test_nothing_is_decided_or_said_once_the_connection_is_gone() -> None:
+    said: list[Answer] = []
+    decided: list[str] = []
+    turns = Turns(said.append)
+    turns.take(later, wants_reply=True)
+    turns.take(lambda: decided.append("next"), wants_reply=True)
+    turns.close()
+    turns.answer(True)
+    assert (said, decided) == ([], [])
