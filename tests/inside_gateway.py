@@ -104,8 +104,7 @@ class Inside:
             count["streams"] += tunnel.streams
             count["openings"] += len(tunnel._opening)
             if isinstance(pool := tunnel.edge_state, Pool):
-                count["visits"] += pool.visits
-                count["requests that wait"] += pool.waiting
+                count["places"] += pool.places.taken
                 count["idle streams"] += len(pool)
         return +count
 

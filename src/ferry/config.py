@@ -283,12 +283,7 @@ class Limits(Section):
     visitors_per_tunnel: int = Field(
         limits.VISITORS_PER_TUNNEL,
         ge=1,
-        description="HTTP requests in progress at once, WebSockets included, through one tunnel; more get 503 and `Retry-After`. Once more than half are in use, visitors slower than the two rates go after 5 seconds instead of `http.pace_window`. For a port: connections at once.",
-    )
-    requests_waiting: int = Field(
-        limits.REQUESTS_WAITING,
-        ge=1,
-        description="HTTP requests that one tunnel's local service was sent and has not begun to answer; more get 503 and `Retry-After`. Those whose visitor has half-closed its connection are the first to go.",
+        description="HTTP requests in progress at once, WebSockets included, through one tunnel; for a port: connections at once. Where all places are taken, a newcomer gets that of a visitor who does not move and whose address holds more; else 503 with `Retry-After`, or a reset on a port. Once more than half are in use, visitors slower than the two rates go after 5 seconds instead of `http.pace_window`.",
     )
     connections_per_visitor: int = Field(
         limits.CONNECTIONS_PER_VISITOR,
@@ -430,7 +425,7 @@ AT_START = frozenset(
     {f"http.{key}" for key in Http.model_fields if key not in _RELOADED_OF_HTTP}
     | {f"ssh.handshakes{which}" for which in ("", "_per_network")}
     | {f"ssh.{key}" for key in ("penalties", "login_grace", "keepalive_interval", "keepalive_count", "prefer_aes_gcm")}
-    | {"limits.exempt", "limits.connections_per_visitor", "limits.requests_waiting", "limits.visitors_per_tunnel"}
+    | {"limits.exempt", "limits.connections_per_visitor", "limits.visitors_per_tunnel"}
     | {"admin.listen", "log.format"}
 )
 """Keys that are read at the start alone: what holds them counts what is there (`limits.visitors_per_tunnel` for HTTP)."""

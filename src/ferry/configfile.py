@@ -18,7 +18,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from .config import Config
-from .configwords import FIELDS, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
+from .configwords import FIELDS, RETIRED, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
 from .errors import InvalidInput
 
 ENV_PREFIX: Final = "FERRY_"
@@ -127,6 +127,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, ob
         key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         if key in FIELDS:
             yield key, name, _value(key, text)
+        elif key in RETIRED:
+            mistakes.append(f"{name}: {key} is not a setting any more: unset it ({RETIRED[key]})")
         elif meant := _slip(key):
             mistakes.append(f"{name}: unknown setting: did you mean {env_name(meant)}?")
         elif key in SECTIONS:

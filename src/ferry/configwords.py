@@ -89,8 +89,16 @@ def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6
     return next(iter(difflib.get_close_matches(key, known, 1, cutoff)), None)
 
 
+RETIRED: Final = types.MappingProxyType(
+    {"limits.requests_waiting": "limits.visitors_per_tunnel alone bounds the requests of a tunnel"}
+)
+"""Settings of an earlier version, and what there is in their place."""
+
+
 def unknown_key(key: str, origins: Origins) -> str:
     """The sentence for a key of the file that no setting has."""
+    if key in RETIRED:
+        return f"{origins.default}: {key} is not a setting any more: delete it ({RETIRED[key]})"
     if "." in key:
         meant = nearest(key)
     else:

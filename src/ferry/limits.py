@@ -24,7 +24,6 @@ BODY_MIN_RATE: Final = 240  # bytes/s a request's body must come at (as Kestrel)
 READ_MIN_RATE: Final = 240  # bytes/s a visitor must read at while what we hold for it is over the high-water mark
 PACE_SECONDS: Final = 20.0  # the window over which both are measured
 CROWDED_PACE_SECONDS: Final = 5.0  # the same, where a tunnel has more than half of the visitors that it may have
-REQUESTS_WAITING: Final = 512  # per tunnel: sent whole and not answered yet; past it 503
 CONNECTIONS_PER_VISITOR: Final = 512  # HTTP and TCP ports, from one IPv4 address or IPv6 /64; loopback is not counted
 LOOP_PASSES: Final = 8  # times that a request may go through tunnels of this gateway, each another; then 508
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
@@ -156,6 +155,25 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to th
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
 VISITORS_PER_TUNNEL: Final = 900  # TCP connections, or HTTP requests in progress; past it 503. A stock client has 1,024
 # descriptors as a rule, and answers with an error of its own when they are used up
+VISITORS_FROM_CLIENT: Final = (
+    128  # of a TCP port, from the address of the tunnel's own client: a tunnel whose target is a
+)
+# port of this gateway sends its visitors back in, and fills these
+PLACE_PATIENCE_SECONDS: Final = (
+    0.0,
+    5.0,
+    20.0,
+    5.0,
+    60.0,
+)  # where places are short: how long each `policy.places.Standing`
+# may stay without moving before a newcomer gets its place. An upload may pause for 4 s, as phones do
+PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places are short: half of what a slow phone has
+PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged
+PLACES_LOOKED_AT: Final = 4096  # in one look, about 10 ms
+PLACES_CHECKED: Final = 32  # candidates for one newcomer that turn out to have moved since the last look
+STALLED_SHARE: Final = 7 / 8  # of all places: held by so many who could move and do not, they have no patience left
+TRIAL_SHARE: Final = 8  # one place in so many goes to requests that are answered soon
+TRIAL_SECONDS: Final = 0.05  # for such a request to be answered, before a newcomer may have its place
 VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this
 VISITOR_KEEPALIVE_PROBES: Final = 4
 

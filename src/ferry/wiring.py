@@ -73,7 +73,6 @@ def http_bounds_of(config: Config) -> Bounds:
         read_min_rate=config.http.read_min_rate,
         pace_seconds=config.http.pace_window,
         visitors_per_tunnel=config.limits.visitors_per_tunnel,
-        requests_waiting=config.limits.requests_waiting,
     )
 
 

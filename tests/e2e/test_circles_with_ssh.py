@@ -81,7 +81,7 @@ def test_two_tunnels_that_lead_to_each_other_end_and_one_that_calls_another_goes
 def test_who_strips_the_field_fills_his_own_tunnel_and_nobody_elses(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
 ) -> None:
-    gateway = start_gateway(limits={"visitors_per_tunnel": 8, "requests_waiting": 8})
+    gateway = start_gateway(limits={"visitors_per_tunnel": 8})
     with (
         nginx_to(gateway, "loop", tmp_path, 'proxy_set_header CDN-Loop "";') as to_itself,
         gateway.ssh(tmp_path, new_key()).start("-R", f"loop:80:127.0.0.1:{to_itself}") as looping,

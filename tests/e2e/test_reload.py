@@ -57,10 +57,12 @@ def test_what_waits_for_a_restart_is_named(start_gateway: Callable[..., Gateway]
     gateway = start_gateway()
     gateway.settings["limits"] = {"forwards_per_connection": 1}
     assert reload(gateway, "reloaded")["needs_restart"] == ""
-    gateway.settings["limits"]["requests_waiting"] = 5
+    gateway.settings["limits"]["visitors_per_tunnel"] = 5
     gateway.settings["http"] = {"head_timeout": "3s"}
-    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.requests_waiting"
-    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.requests_waiting"  # it still does
+    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"
+    assert (
+        reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"
+    )  # it still does
 
 
 def test_the_documentation_has_every_key_that_needs_a_restart() -> None:

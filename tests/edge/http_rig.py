@@ -15,6 +15,7 @@ from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import Clock, SystemClock
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.state import Bounds, Known
+from ferry.policy.crowd import Crowd
 from ferry.registry.routes import Routes
 
 HOST = "a.localhost"
@@ -39,8 +40,9 @@ class Rig:
         """For curl."""
         return ["--resolve", f"*:{self.port}:127.0.0.1"]
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """From the address `source`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
         self.writers.append(writer)
         return reader, writer
 
@@ -80,6 +82,7 @@ async def running_edge(
     tls_upstream: bool = False,
     known: Known | None = None,
     clock: Clock | None = None,
+    crowd: Crowd | None = None,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
     """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
@@ -103,6 +106,7 @@ async def running_edge(
         known=known or is_reserved,
         secret=SECRET,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
+        crowd=crowd,
     )
     edge.start()
     server = await asyncio.get_running_loop().create_server(

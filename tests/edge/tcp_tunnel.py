@@ -137,6 +137,7 @@ class TcpTunnel:
         self.session = SessionId(f"s{number}")
         self.address = Address(Kind.HTTP, host)
         self.identity = Identity(IdentityId("tester"), "tester", None)
+        self.client_host = "192.0.2.9"
         self.generation = number
         self.created = 0.0
         self.tls_upstream = tls_upstream

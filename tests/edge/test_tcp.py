@@ -463,3 +463,48 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
+    async with world(echo, visitors=8, crowd=Crowd(100, Exempt([]))) as w:
+        port = w.listener.port
+        held = [
+            await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.1.{number % 2 + 1}", 0))
+            for number in range(8)
+        ]
+        async with asyncio.timeout(10):
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.9.9", 0))
+                with suppress(ConnectionError):  # nobody is judged who has not been there for a moment
+                    writer.write(b"hello")
+                    if await reader.read(5) == b"hello":
+                        break
+                await asyncio.sleep(limits.PLACE_LOOK_SECONDS)
+        await w.visits(1)
+        assert w.tunnel.visits[0].note.endswith("this one gave its place to another")
+        assert w.tunnel.visits[0].peer.host.startswith("127.0.1.")
+        assert len(w.listener) == 8
+        for _, one in (*held, (reader, writer)):
+            one.close()
+
+
+async def test_visitors_from_the_clients_own_address_have_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port whose target is a port of this gateway sends its visitors in again, and again."""
+    monkeypatch.setattr(limits, "VISITORS_FROM_CLIENT", 3)
+    async with world(echo) as w:
+        w.tunnel.client_host = "127.0.0.1"
+        held = [await w.connect() for _ in range(3)]
+        for reader, writer in held:
+            writer.write(b"x")
+            assert await reader.read(1) == b"x"
+        reader, _ = await w.connect()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        _, other = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=("127.0.9.9", 0))
+        held[0][1].close()
+        await w.visits(1)
+        reader, writer = await w.connect()
+        writer.write(b"x")
+        assert await reader.read(1) == b"x"
+        other.close()

@@ -6,16 +6,15 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import Refused
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
-from ferry.registry.routes import Tunnel, Visit
+from ferry.policy.places import Places, Standing
+from ferry.registry.routes import Tunnel
 from ferry.report import Report
-from ferry.streams import OpenFailure
 
 from .bridge import Bridge, reset
 from .descriptors import DescriptorGate
@@ -23,24 +22,7 @@ from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import PortOwners
 from .server import server_on
 from .socks_guard import GuardedBridge
-
-_NOTES = {
-    OpenFailure.REFUSED: "nothing answers at your local target",
-    OpenFailure.GONE: "the tunnel closed while the visitor came",
-    OpenFailure.LIMIT: "the tunnel has as many visitors as it may have",
-    OpenFailure.TIMEOUT: "your client did not answer in time",
-}
-
-
-@dataclass(slots=True)
-class _Visitor:
-    """What the report of a visit needs and its bridge does not know."""
-
-    endpoint: Endpoint
-    since: float
-    """Monotonic seconds."""
-    source: str
-    """What it is counted for in the crowd."""
+from .tcp_visitor import TcpVisitor
 
 
 class TcpListener:
@@ -63,14 +45,16 @@ class TcpListener:
         self._tunnel = tunnel
         self._report = report
         self._clock = clock
-        self._bound = visitors
+        self._visitors: dict[Bridge, TcpVisitor] = {}
+        self._places = Places(visitors, crowd.exempt, self._visitors.values)
+        self._of_client = 0
+        """Visitors from the address of the tunnel's own client."""
         self._crowd = crowd
         self._gate = gate
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
         self._servers = [server_on(sock, self._protocol, report=report, gate=gate) for sock in sockets]
-        self._visitors: dict[Bridge, _Visitor] = {}
 
     @property
     def port(self) -> int:
@@ -118,16 +102,26 @@ class TcpListener:
         if self._closed:
             reset(transport)  # accepted before the close, made into a transport after it
             return
-        if len(self._visitors) >= self._bound:
-            self._refuse(transport, visitor, "too many visitors")
+        tunnel = self._tunnel
+        of_client = visitor.host == tunnel.client_host
+        if of_client and self._of_client >= limits.VISITORS_FROM_CLIENT:
+            self._refuse(
+                transport, visitor, "too many visitors from the client's own address: does the tunnel end in itself?"
+            )
             return
         source = self._crowd.enter(visitor.host)
         if source is None:
             self._refuse(transport, visitor, "too many connections from this address")
             return
-        tunnel = self._tunnel
+        now = self._clock.monotonic()
+        held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self._ended)
+        if not self._places.enter(held, Standing.SILENT, now):
+            self._crowd.leave(source)
+            self._refuse(transport, visitor, "too many visitors")
+            return
+        self._of_client += of_client
         tunnel.traffic.visits += 1
-        self._visitors[bridge] = _Visitor(visitor, self._clock.monotonic(), source)
+        self._visitors[bridge] = held
         bridge.join(transport, lambda sink: tunnel.dial(tunnel.visitor_grant, visitor, sink))
 
     def _refuse(self, transport: asyncio.Transport, visitor: Endpoint, reason: str) -> None:
@@ -139,22 +133,9 @@ class TcpListener:
         if visitor is None:
             return  # one too many: it was never a visit
         self._crowd.leave(visitor.source)
-        tunnel = self._tunnel
-        tunnel.visited(
-            Visit(
-                tunnel.id,
-                tunnel.shown_address,
-                tunnel.kind,
-                visitor.endpoint,
-                method="",
-                target=tunnel.shown_address,
-                status=0,
-                seconds=self._clock.monotonic() - visitor.since,
-                up=bridge.up,
-                down=bridge.down,
-                note=_note(bridge),
-            )
-        )
+        self._places.leave(visitor)
+        self._of_client -= visitor.of_client
+        self._tunnel.visited(visitor.visit(self._tunnel, self._clock.monotonic()))
 
     def _found_open_proxy(self) -> None:
         found, self._open_proxy = self._open_proxy, None
@@ -237,9 +218,3 @@ def _refusal(failed: BindFailed) -> Refused:
                 code="port_unavailable",
                 detail=f"{failed.endpoint} cannot be bound: {failed.error.strerror}; look at tcp.public_addresses",
             )
-
-
-def _note(bridge: Bridge) -> str:
-    if isinstance(bridge, GuardedBridge) and bridge.open_proxy:
-        return "cut: a SOCKS proxy answered on a public port"
-    return "" if bridge.failure is None else _NOTES[bridge.failure]

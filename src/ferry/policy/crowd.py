@@ -8,11 +8,11 @@ from .sources import Exempt
 class Crowd:
     """Counts by IPv4 address, and by /64 for IPv6, over HTTP and TCP ports alike."""
 
-    __slots__ = ("_counts", "_exempt", "_most")
+    __slots__ = ("_counts", "_most", "exempt")
 
     def __init__(self, most: int, exempt: Exempt | None = None) -> None:
         self._most = most
-        self._exempt = Exempt() if exempt is None else exempt
+        self.exempt = Exempt() if exempt is None else exempt
         self._counts: dict[str, int] = {}  # as long as there are connections, at most
 
     def __len__(self) -> int:
@@ -20,7 +20,7 @@ class Crowd:
 
     def enter(self, host: str) -> str | None:
         """What to `leave` when the connection ends; None if it is one too many. `host` is the peer's numeric address."""
-        source = self._exempt.source_of(host)
+        source = self.exempt.source_of(host)
         if not source:  # not counted, or without an address (a Unix socket)
             return ""
         count = self._counts.get(source, 0)

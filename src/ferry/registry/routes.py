@@ -57,6 +57,8 @@ class Tunnel(Protocol):
     session: SessionId
     address: Address
     identity: Identity
+    client_host: str
+    """The address that its client connects from."""
     generation: int
     created: float
     tls_upstream: bool

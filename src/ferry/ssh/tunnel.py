@@ -48,6 +48,7 @@ class SshTunnel:
         self.kind = address.kind.value
         self.shown_address = str(address)
         self.identity: Identity = client.identity
+        self.client_host = client.peer.host
         self.generation = generation
         self.bind = bind
         self.created = created

@@ -187,7 +187,7 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         writer.write(OK)
         await answering(OK)(reader, writer)
 
-    bounds = Bounds(requests_waiting=2, visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
+    bounds = Bounds(visitors_per_tunnel=2, linger_seconds=0.1, tick_seconds=0.05)
     async with service(slow) as port, running_edge(port, bounds=bounds) as rig:
         waiting = [await rig.connect() for _ in range(2)]
         for _, writer in waiting:
@@ -200,7 +200,7 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         release.set()
         for reader, _ in waiting:
             assert await reader.readexactly(len(OK)) == OK
-        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+        assert pool(rig).places.taken == 0
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 
@@ -221,7 +221,7 @@ async def test_half_closed_requests_make_room_for_others() -> None:
     def get(path: bytes) -> bytes:
         return GET.replace(b"/ ", path + b" ", 1)
 
-    bounds = Bounds(requests_waiting=3, linger_seconds=0.1, tick_seconds=0.05)
+    bounds = Bounds(visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
     async with service(slow) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
         # ended before its second request was sent on, ended while it waited, and one that listens for certain
         first, writer = await rig.connect()
@@ -235,7 +235,7 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         staying, writer = await rig.connect()
         writer.write(get(b"/stays"))
         assert await seen.get() == b"/stays"
-        await until(lambda: pool(rig).waiting == 3 and len(pool(rig).half_closed) == 2)
+        await until(lambda: sum(visitor.ended for visitor in rig.edge._state.visitors) == 2)
 
         for reader, begun in ((first, [200, 503]), (second, [503])):
             newer, writer = await rig.connect()
@@ -244,14 +244,13 @@ async def test_half_closed_requests_make_room_for_others() -> None:
             answer = await reader.read()  # to its end: what was pipelined behind takes no place again
             assert statuses(answer) == begun
             assert b"Connection: close\r\n" in answer
-            assert rig.tunnel.visits[-1].note.endswith("this one had been half-closed")
-        assert pool(rig).waiting == 3
-        assert not pool(rig).half_closed
+            assert rig.tunnel.visits[-1].note.endswith("this one gave its place to another visitor")
+        assert pool(rig).places.taken == 3
         assert statuses(await rig.talk(GET, eof=True)) == [503]  # nobody left to go
         release.set()
         assert await staying.readexactly(len(OK)) == OK
         assert await newer.readexactly(len(OK)) == OK
-        await until(lambda: (pool(rig).visits, pool(rig).waiting) == (0, 0))
+        await until(lambda: pool(rig).places.taken == 0)
 
 
 async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more() -> None:
@@ -307,13 +306,13 @@ async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatc
         sending, deaf = await rig.connect(), await rig.connect()
         sending[1].write((POST % 1000) + b"x")
         deaf[1].write(GET.replace(b"/ ", b"/much ", 1))  # nobody reads, and StreamReader buffers little
-        await until(lambda: rig.tunnel.edge_state is not None and pool(rig).visits == 2)
+        await until(lambda: rig.tunnel.edge_state is not None and pool(rig).places.taken == 2)
         await asyncio.sleep(0.5)  # longer than the window for crowds
-        assert pool(rig).visits == 2  # half of the places: no crowd
+        assert pool(rig).places.taken == 2  # half of the places: no crowd
         third = await rig.connect()
         third[1].write((POST % 1000) + b"x")
         await until(lambda: len(rig.tunnel.visits) == 1)  # one of them has gone,
-        assert pool(rig).visits == 2  # and there is no crowd any more
+        assert pool(rig).places.taken == 2  # and there is no crowd any more
         assert rig.tunnel.visits[0].note in (
             "the request's body came too slowly",
             "the visitor read its answer too slowly",
@@ -321,13 +320,12 @@ async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatc
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         for _, writer in (sending, deaf, third):
             reset(writer)
-        await until(lambda: pool(rig).visits == 0)
+        await until(lambda: pool(rig).places.taken == 0)
 
 
 async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig:
         assert statuses(await rig.talk(GET + GET, eof=True)) == [200, 200]
-        assert not pool(rig).half_closed
 
 
 async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None:
@@ -343,11 +341,11 @@ async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None
         writer.write_eof()
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 10)
-        await until(lambda: (pool(rig).visits, pool(rig).waiting, len(pool(rig).half_closed)) == (0, 0, 0))
+        await until(lambda: pool(rig).places.taken == 0)
 
 
-async def test_uploads_and_upgrades_count_as_visitors_but_not_as_waiting() -> None:
-    bounds = Bounds(requests_waiting=1, visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
+async def test_uploads_and_upgrades_have_places_too() -> None:
+    bounds = Bounds(visitors_per_tunnel=3, linger_seconds=0.1, tick_seconds=0.05)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -367,8 +365,7 @@ async def test_uploads_and_upgrades_count_as_visitors_but_not_as_waiting() -> No
         sending = [await rig.connect() for _ in range(2)]
         for _, writer in sending:
             writer.write((POST % 2000) + b"x")
-        await until(lambda: pool(rig).visits == 3)
-        assert pool(rig).waiting == 0
+        await until(lambda: pool(rig).places.taken == 3)
         assert statuses(await rig.talk(GET, eof=True)) == [503]
         for reader, writer in sending:
             writer.write(b"x" * 1999)
@@ -376,7 +373,7 @@ async def test_uploads_and_upgrades_count_as_visitors_but_not_as_waiting() -> No
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         reset(raw)
         await rig.tunnel.quiet()
-        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+        assert pool(rig).places.taken == 0
 
 
 async def test_counts_are_right_however_requests_end() -> None:
@@ -398,13 +395,13 @@ async def test_counts_are_right_however_requests_end() -> None:
                 reader, writer = await rig.connect()
                 writer.write(request.replace(b"/ ", path + b" ", 1))
                 if path == b"/hang":
-                    await until(lambda: pool(rig).visits > 0)
+                    await until(lambda: pool(rig).places.taken > 0)
                     reset(writer)
                 else:
                     await reader.read(1)
                     writer.close()
-        await until(lambda: not rig.edge.visitors and not pool(rig).visits)
-        assert (pool(rig).visits, pool(rig).waiting) == (0, 0)
+        await until(lambda: not rig.edge.visitors and not pool(rig).places.taken)
+        assert pool(rig).places.taken == 0
 
 
 async def test_one_visitor_too_many_is_told_so() -> None:

@@ -11,13 +11,18 @@ import struct
 import sys
 import termios
 from abc import abstractmethod
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ferry import limits
 from ferry.names import Endpoint
 from ferry.protocol.http1.serialize import numeric_host
 
 from .state import EdgeState
+
+if TYPE_CHECKING:
+    from ferry.policy.places import Standing
+
+    from .pool import Pool
 
 
 class Phase(enum.Enum):
@@ -63,6 +68,7 @@ class Connection(asyncio.Protocol):
         "paused",
         "peer",
         "phase",
+        "pool",
         "secure",
         "transport",
     )
@@ -79,6 +85,7 @@ class Connection(asyncio.Protocol):
         self.paused = 0
         self.choked = False  # the visitor does not read what we write
         self.ended = False  # the visitor has sent end-of-file
+        self.pool: Pool | None = None  # where its request has a place
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)
@@ -110,6 +117,16 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self.shut()
+
+    @abstractmethod
+    def standing(self) -> tuple[Standing, int]:
+        """This, and the next two, as `ferry.policy.places.Holder`."""
+
+    @abstractmethod
+    def looked_at(self) -> tuple[float, int] | None: ...
+
+    @abstractmethod
+    def displace(self) -> None: ...
 
     @abstractmethod
     def check_pace(self, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
+from ferry.policy.places import Standing
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
@@ -34,14 +35,12 @@ class Exchange(HeadReader):
         "_down",
         "_pin",
         "_pinned",
-        "_pool",
         "_read_pace",
         "_request",
         "_started",
         "_status",
         "_up",
         "_upstream",
-        "_waiting",
     )
 
     def __init__(self, edge: EdgeState, *, secure: bool) -> None:
@@ -53,60 +52,52 @@ class Exchange(HeadReader):
         self._request: RequestHead | None = None
         self._answer: ResponseHead | None = None  # the last final head, this request's if `_status` is set
         self._upstream: Upstream | None = None
-        self._pool: Pool | None = None  # where this request is counted
-        self._waiting = False  # counted there as sent whole and unanswered
         self._body: Body | None = None  # while phase is BODY
         self._started = 0.0
         self._status = self._up = self._down = 0
         self._body_pace: Pace | None = None
         self._read_pace: Pace | None = None
 
-    # --- how many there are
+    # --- its place among the tunnel's visitors (`ferry.policy.places.Holder`)
 
-    def _count_in(self, pool: Pool) -> bool:
-        """Take a place among the tunnel's requests, if there is one."""
-        bounds = self.edge.bounds
-        if pool.visits >= bounds.visitors_per_tunnel or pool.waiting >= bounds.requests_waiting:
-            if not pool.half_closed:
-                return False
-            next(iter(pool.half_closed))._make_room()
-        pool.visits += 1
-        self._pool = pool
+    def _enter(self, pool: Pool, request: RequestHead) -> bool:
+        """Take a place, if there is one or somebody has to go for this request."""
+        if not pool.places.enter(self, Standing.SILENT if request.length else Standing.WAITING, self._started):
+            return False
+        self.pool = pool
         return True
 
-    def _sent_whole(self) -> None:
-        """From now on it is the service that is waited for, unless it has answered already."""
-        if self._pool is not None and not self._status:
-            self._pool.waiting += 1
-            self._waiting = True
-            if self.ended:
-                self._pool.half_closed[self] = None
+    def _leave(self) -> None:
+        pool, self.pool = self.pool, None
+        if pool is not None:
+            pool.places.leave(self)
 
-    def _begins_to_answer(self) -> None:
-        if self._waiting and self._pool is not None:
-            self._pool.waiting -= 1
-            self._waiting = False
-            if self.ended:
-                self._pool.half_closed.pop(self, None)
+    def standing(self) -> tuple[Standing, int]:
+        if self._status:
+            if self.choked:
+                return Standing.UNREAD, self._taken()
+            return Standing.STREAM, self._up + self._down
+        if self.phase is _BODY and self._body_due():
+            return Standing.SILENT, self._up
+        # An end-of-file may be a half-close that waits for its answer, or a program that is gone: TCP does not tell
+        # them apart. nginx, Envoy and Go take it for the latter, HAProxy for the former. Here it is served, as long as
+        # there is room: when the tunnel has none left, it is the first to go.
+        return (Standing.GONE if self.ended else Standing.WAITING), 0
 
-    def _count_out(self) -> None:
-        self._begins_to_answer()
-        if self._pool is not None:
-            self._pool.visits -= 1
-            self._pool = None
+    def looked_at(self) -> tuple[float, int] | None:
+        if not self._status:
+            return self._started, 0
+        if self.choked and self._read_pace is not None:
+            return self._read_pace.since, self._read_pace.moved
+        return None
 
-    def _ended_while_waiting(self) -> None:
-        """An end-of-file may be a half-close that waits for its answer, or a program that is gone: TCP does not tell
-        them apart. nginx, Envoy and Go take it for the latter, HAProxy for the former. Here it is served, as long as
-        there is room: when the tunnel has none left, it is the first to go."""
-        if self._waiting and self._pool is not None:
-            self._pool.half_closed[self] = None
-
-    def _make_room(self) -> None:
-        """Give up for a visitor that still listens for certain."""
+    def displace(self) -> None:
         if self._upstream is not None:
             self._upstream.abandon()
-        self.refuse(503, pages.HALF_CLOSED, last=True)
+        if self._status:
+            self.cut(pages.DISPLACED)
+        else:
+            self.refuse(503, pages.DISPLACED, last=True)
 
     # --- what goes up
 
@@ -133,8 +124,6 @@ class Exchange(HeadReader):
         assert request is not None
         self._status = response.status
         self._answer = response
-        if self._waiting:
-            self._begins_to_answer()
         if response.binds_connection or request.binds_connection:
             self._pin = True
         # RFC 9112 §9.6: `close` tells that no more requests will be read. An answer before the end of the body, and
@@ -215,7 +204,7 @@ class Exchange(HeadReader):
             return
         bounds = self.edge.bounds
         window = bounds.pace_seconds
-        if self._pool is not None and self._pool.visits > bounds.visitors_per_tunnel // 2:
+        if self.pool is not None and self.pool.places.taken > bounds.visitors_per_tunnel // 2:
             window = min(window, limits.CROWDED_PACE_SECONDS)
         if self.phase is _BODY and bounds.body_min_rate and self._body_due():
             pace = self._body_pace
@@ -227,13 +216,15 @@ class Exchange(HeadReader):
         else:
             self._body_pace = None
         if self.choked and bounds.read_min_rate and self.phase in (_HEAD, _BODY, _ANSWER):
-            # While it is choked nothing is added to what it has to read (but what was on its way), so that what it
-            # has read is what is gone from there.
-            read = -self.untaken()
+            read = self._taken()
             if self._read_pace is None:
                 self._read_pace = Pace(now, read)
             elif self._read_pace.behind(now, read, rate=bounds.read_min_rate, window=window):
                 self._give_up("the visitor read its answer too slowly")
+
+    def _taken(self) -> int:
+        """How much of this answer the visitor's system has taken, in bytes of payload and from any beginning."""
+        return self._down - self.untaken()
 
     def _body_due(self) -> bool:
         """Whether it is the visitor that is waited for, not the service."""
@@ -290,8 +281,8 @@ class Exchange(HeadReader):
         """The request is over: tell the tunnel's owner, once for each request that came to a tunnel. Returns the
         time, which the caller may need too."""
         now = self.edge.clock.monotonic()
-        if self._pool is not None:
-            self._count_out()
+        if self.pool is not None:
+            self._leave()
         upstream, request = self._upstream, self._request
         if upstream is not None and request is not None:
             self._upstream = None

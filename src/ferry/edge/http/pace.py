@@ -10,22 +10,24 @@ from __future__ import annotations
 class Pace:
     """One direction of one visitor. It exists only while bytes are due from it, and is looked at by the edge's tick."""
 
-    __slots__ = ("_moved", "_since")
+    __slots__ = ("moved", "since")
 
     def __init__(self, now: float, moved: int) -> None:
-        self._since = now
-        self._moved = moved
+        self.since = now
+        """When this window opened, in monotonic seconds."""
+        self.moved = moved
+        """What had moved by then."""
 
     def behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
         """Whether less than `rate` bytes a second have moved in a window of `window` seconds that is over now.
 
         `moved` counts bytes from any beginning. False while the window is open; then the next one opens.
         """
-        seconds = now - self._since
+        seconds = now - self.since
         if seconds < window:
             return False
-        if moved - self._moved < rate * seconds:
+        if moved - self.moved < rate * seconds:
             return True
-        self._since = now
-        self._moved = moved
+        self.since = now
+        self.moved = moved
         return False

@@ -23,7 +23,7 @@ NO_TUNNEL: Final = "no tunnel has this name"
 IS_GATEWAY: Final = "this is a Ferry gateway: its tunnels have names below this one"
 NOT_CONNECTED: Final = "the name is taken, but nobody is connected for it"
 BUSY: Final = "the tunnel has as many requests as it may have"
-HALF_CLOSED: Final = f"{BUSY}, and this one had been half-closed"
+DISPLACED: Final = f"{BUSY}, and this one gave its place to another visitor"
 CROWDED: Final = "there are too many connections from your address"
 LOOP: Final = "the request has been here before: the tunnel's target leads back to this gateway"
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
@@ -92,7 +92,7 @@ _BY_REASON: Final = MappingProxyType(
         NOT_CONNECTED: _AWAY,
         OPEN_FAILURES[OpenFailure.GONE][1]: _AWAY,
         BUSY: _FULL,
-        HALF_CLOSED: _FULL,
+        DISPLACED: _FULL,
         OPEN_FAILURES[OpenFailure.LIMIT][1]: _FULL,
         LOOP: _Text(
             "The request goes round in a circle",

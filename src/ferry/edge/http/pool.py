@@ -1,22 +1,26 @@
-"""Idle streams of one tunnel. The one used last is taken first, so that the others grow old and are closed."""
+"""What the edge keeps of one tunnel: the places of its visitors, and its idle streams.
+
+The stream used last is taken first, so that the others grow old and are closed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ferry.policy.places import Holder, Places
 from ferry.registry.routes import Tunnel
 
 from .state import EdgeState
 
 if TYPE_CHECKING:
-    from .exchange import Exchange
     from .upstream import Upstream
 
 
 class Pool:
     """Kept in `tunnel.edge_state`; emptied when the tunnel closes."""
 
-    __slots__ = ("_closed", "_edge", "_idle", "half_closed", "mark", "visits", "waiting")
+    __slots__ = ("_closed", "_edge", "_idle", "mark", "places")
 
     def __init__(self, edge: EdgeState, mark: bytes) -> None:
         self._edge = edge
@@ -24,12 +28,12 @@ class Pool:
         """What requests to this tunnel carry in CDN-Loop."""
         self._idle: list[Upstream] = []
         self._closed = False
-        self.visits = 0
-        """Requests in progress, and connections after an upgrade."""
-        self.waiting = 0
-        """Those of them that were sent whole and have no answer yet."""
-        self.half_closed: dict[Exchange, None] = {}
-        """Those of the waiting whose visitor has sent end-of-file, the oldest first: they make room for others."""
+        self.places = Places(edge.bounds.visitors_per_tunnel, edge.crowd.exempt, self._visitors)
+        """Of requests in progress, and of connections after an upgrade."""
+
+    def _visitors(self) -> Iterator[Holder]:
+        """Who holds a place now."""
+        return (visitor for visitor in self._edge.visitors if visitor.pool is self)
 
     @classmethod
     def of(cls, tunnel: Tunnel, edge: EdgeState) -> Pool:

@@ -43,7 +43,6 @@ class Bounds:
     read_min_rate: int = limits.READ_MIN_RATE
     pace_seconds: float = limits.PACE_SECONDS
     visitors_per_tunnel: int = limits.VISITORS_PER_TUNNEL
-    requests_waiting: int = limits.REQUESTS_WAITING
     pool_idle_seconds: float = limits.POOL_IDLE_SECONDS
     pool_idle_streams: int = limits.POOL_IDLE_STREAMS
     tick_seconds: float = limits.EDGE_TICK_SECONDS

@@ -15,7 +15,6 @@ class Upgraded(Exchange):
         """101 has come, with `rest` behind it: from here on bytes are relayed as they are."""
         upstream = self._upstream
         assert upstream is not None
-        self._begins_to_answer()
         self._status = 101
         self.phase = Phase.RAW
         self.deadline = 0.0

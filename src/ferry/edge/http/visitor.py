@@ -107,7 +107,8 @@ class Visitor(Upgraded):
             # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
             # reset at the first of them.
             self.expire_in(self.edge.bounds.half_closed_seconds)
-            self._ended_while_waiting()
+            if self.pool is not None:
+                self.pool.places.ended(self, self.edge.clock.monotonic())
             return not self.secure
         return False
 
@@ -193,7 +194,7 @@ class Visitor(Upgraded):
         if request.loop and self.edge.loops.closed(request.loop, pool.mark):
             self._refuse_for(tunnel, 508, pages.LOOP)
             return
-        if not self._count_in(pool):
+        if not self._enter(pool, request):
             self._refuse_for(tunnel, 503, pages.BUSY)
             return
         if request is self._wire_of:
@@ -213,8 +214,6 @@ class Visitor(Upgraded):
                 self._refuse_for(tunnel, error.status, str(error))
                 return
             self.resume(READ_AHEAD)
-        else:
-            self._sent_whole()
         upstream = self._upstream = self._upstream_for(tunnel, pool, request)
         if (tap := tunnel.tap) is not None:
             tap.seen(Direction.UP, data)
@@ -260,7 +259,6 @@ class Visitor(Upgraded):
         if body.done:
             self._body = None
             self.phase = _ANSWER
-            self._sent_whole()
         return wire
 
     def _send_body(self, data: bytes) -> None:
@@ -315,6 +313,6 @@ class Visitor(Upgraded):
         if tunnel is None or tunnel is not_to:
             return False
         self._retried = True
-        self._count_out()
+        self._leave()
         self._dispatch(tunnel, request)
         return True

@@ -1,0 +1,89 @@
+"""One visitor of a port: what the report of its visit says, and what it does with its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ferry.names import Endpoint
+from ferry.policy.places import Standing
+from ferry.registry.routes import Tunnel, Visit
+from ferry.streams import OpenFailure
+
+from .bridge import Bridge
+from .socks_guard import GuardedBridge
+
+_NOTES: Final = MappingProxyType(
+    {
+        OpenFailure.REFUSED: "nothing answers at your local target",
+        OpenFailure.GONE: "the tunnel closed while the visitor came",
+        OpenFailure.LIMIT: "the tunnel has as many visitors as it may have",
+        OpenFailure.TIMEOUT: "your client did not answer in time",
+    }
+)
+
+
+@dataclass(slots=True, eq=False)
+class TcpVisitor:
+    """A `ferry.policy.places.Holder`."""
+
+    bridge: Bridge
+    transport: asyncio.Transport
+    endpoint: Endpoint
+    began: float
+    """Monotonic seconds."""
+    source: str
+    """What it is counted for in the crowd."""
+    of_client: bool
+    """It comes from the address of the tunnel's own client."""
+    ended: Callable[[Bridge], None]
+    """Called when its visit is over."""
+    displaced: bool = False
+
+    @property
+    def host(self) -> str:
+        return self.endpoint.host
+
+    def standing(self) -> tuple[Standing, int]:
+        bridge = self.bridge
+        unread = self.transport.get_write_buffer_size()
+        if unread:
+            return Standing.UNREAD, bridge.down - unread
+        if bridge.down:
+            return Standing.STREAM, bridge.up + bridge.down
+        return (Standing.WAITING if bridge.up else Standing.SILENT), 0
+
+    def looked_at(self) -> tuple[float, int] | None:
+        return None if self.bridge.down else (self.began, 0)
+
+    def displace(self) -> None:
+        self.displaced = True
+        self.bridge.cut()
+        self.ended(self.bridge)
+
+    def visit(self, tunnel: Tunnel, now: float) -> Visit:
+        """What is reported of it at its end."""
+        bridge = self.bridge
+        return Visit(
+            tunnel.id,
+            tunnel.shown_address,
+            tunnel.kind,
+            self.endpoint,
+            method="",
+            target=tunnel.shown_address,
+            status=0,
+            seconds=now - self.began,
+            up=bridge.up,
+            down=bridge.down,
+            note=self._note(),
+        )
+
+    def _note(self) -> str:
+        if self.displaced:
+            return "cut: the port has as many visitors as it may have, and this one gave its place to another"
+        if isinstance(self.bridge, GuardedBridge) and self.bridge.open_proxy:
+            return "cut: a SOCKS proxy answered on a public port"
+        return "" if self.bridge.failure is None else _NOTES[self.bridge.failure]

@@ -1,0 +1,124 @@
+"""Where all places of a tunnel are taken: who keeps one, seen through sockets. `tests/policy/test_places.py` has the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from edge.http_rig import GET, Rig, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
+from ferry.policy.crowd import Crowd
+from ferry.policy.sources import Exempt
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BOUNDS = Bounds(visitors_per_tunnel=8, linger_seconds=0.1, tick_seconds=0.05)
+HELD = {
+    "silent": b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 9\r\n\r\nx",
+    "waiting": GET.replace(b"/ ", b"/never ", 1),
+    "unread": GET.replace(b"/ ", b"/much ", 1),
+    "stream": b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+}
+STATUS = {"silent": [503], "waiting": [503], "unread": [200], "stream": [101]}
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
+
+
+def statuses(data: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+async def obliging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers at once, never, or without end, as the path says; or changes the protocol."""
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        if b"Upgrade" in head:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            await reader.read()
+        elif b"POST" in head:
+            await reader.readexactly(9)
+        elif b"/never" in head:
+            await reader.read()
+        elif b"/much" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            for _ in range(1000):
+                writer.write(bytes(100_000))
+                await writer.drain()
+        writer.write(OK)
+
+
+async def answer(rig: Rig, source: str) -> int:
+    """The status that a newcomer gets."""
+    reader, writer = await rig.connect(source)
+    writer.write(GET)
+    return statuses(await reader.readuntil(b"\r\n\r\n"))[0]
+
+
+async def until_served(rig: Rig, source: str) -> None:
+    """Nobody is judged who has not been there for a moment."""
+    async with asyncio.timeout(10):
+        while await answer(rig, source) != 200:
+            await asyncio.sleep(limits.PLACE_LOOK_SECONDS)
+
+
+@pytest.mark.parametrize("doing", HELD)
+async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: str) -> None:
+    crowd = Crowd(100, Exempt([]))
+    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, crowd=crowd) as rig:
+        held = []
+        for number in range(8):
+            held.append(await rig.connect(f"127.0.1.{number % 2 + 1}"))
+            held[-1][1].write(HELD[doing])
+        async with asyncio.timeout(10):
+            while len(rig.tunnel.dialled) < 8:
+                await asyncio.sleep(0.01)
+        await until_served(rig, "127.0.9.9")
+        assert await answer(rig, "127.0.9.9") == 200  # and the place is there for the next
+        gone = [visit for visit in rig.tunnel.visits if visit.note.endswith("gave its place to another visitor")]
+        assert len(gone) == 1
+        assert gone[0].peer.host.startswith("127.0.1.")
+        (index,) = (
+            n for n, (_, writer) in enumerate(held) if writer.get_extra_info("sockname")[1] == gone[0].peer.port
+        )
+        if doing in ("silent", "waiting"):
+            assert statuses(await held[index][0].read()) == STATUS[doing]
+        else:
+            assert gone[0].status == STATUS[doing][0]
+            with pytest.raises(ConnectionResetError):
+                await held[index][0].readexactly(100_000_000)
+
+
+async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:
+    crowd = Crowd(100, Exempt([]))
+    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, crowd=crowd) as rig:
+        uploads = [await rig.connect("127.0.1.1") for _ in range(8)]
+        for _, writer in uploads:
+            writer.write(b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 10000000\r\n\r\n")
+        async with asyncio.timeout(10):
+            while len(rig.tunnel.dialled) < 8:
+                await asyncio.sleep(0.01)
+        for _ in range(20):
+            for _, writer in uploads:
+                writer.write(bytes(1000))
+            assert await answer(rig, "127.0.9.9") == 503
+            await asyncio.sleep(limits.PLACE_LOOK_SECONDS / 2)
+        assert not [visit for visit in rig.tunnel.visits if "gave its place" in visit.note]
+
+
+async def test_quick_requests_go_on_beside_those_that_are_never_answered() -> None:
+    """All from one exempt address, as behind a proxy."""
+    bounds = Bounds(visitors_per_tunnel=32, linger_seconds=0.1, tick_seconds=0.05)
+    async with service(obliging) as port, running_edge(port, bounds=bounds) as rig:
+        for _ in range(32):
+            _, writer = await rig.connect()
+            writer.write(HELD["waiting"])
+        async with asyncio.timeout(10):
+            while len(rig.tunnel.dialled) < 32:
+                await asyncio.sleep(0.01)
+        await until_served(rig, "127.0.0.1")
+        assert [await answer(rig, "127.0.0.1") for _ in range(50)] == [200] * 50
+        assert len([visit for visit in rig.tunnel.visits if "gave its place" in visit.note]) <= 32 // limits.TRIAL_SHARE

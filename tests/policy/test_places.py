@@ -1,0 +1,402 @@
+"""Places as a play: visitors come, move or do not, and a newcomer gets a place or none. The clock is in the test's hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from ferry import limits
+from ferry.policy.places import Places, Standing
+from ferry.policy.sources import Exempt
+
+LOOK = limits.PLACE_LOOK_SECONDS
+PROXY = "127.0.0.1"
+
+
+@dataclass(eq=False, repr=False)
+class Visitor:
+    """One who has a place, or had."""
+
+    play: Play
+    host: str
+    doing: Standing
+    moved: int = 0
+    began: float = 0.0
+    remembers: bool = False
+    """It knows what it had moved at its beginning."""
+
+    def standing(self) -> tuple[Standing, int]:
+        return self.doing, self.moved
+
+    def looked_at(self) -> tuple[float, int] | None:
+        return (self.began, 0) if self.remembers else None
+
+    def displace(self) -> None:
+        self.play.displaced.append(self)
+        self.leave()
+
+    def leave(self) -> None:
+        del self.play.there[self]
+        self.play.places.leave(self)
+
+    @property
+    def stays(self) -> bool:
+        return self in self.play.there
+
+
+@dataclass(repr=False)
+class Play:
+    most: int = 80
+    now: float = 1000.0
+    there: dict[Visitor, None] = field(default_factory=dict)
+    displaced: list[Visitor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.most, Exempt(), lambda: self.there)
+
+    def come(self, host: str, doing: Standing = Standing.WAITING, **more: bool) -> Visitor | None:
+        visitor = Visitor(self, host, doing, began=self.now, **more)
+        if not self.places.enter(visitor, doing, self.now):
+            return None
+        self.there[visitor] = None
+        return visitor
+
+    def fill(self, host: str, doing: Standing, count: int | None = None) -> list[Visitor]:
+        """`count` visitors of `host`, or as many as there is room for."""
+        wanted = self.most - self.places.taken if count is None else count
+        came = [self.come(host, doing) for _ in range(wanted)]
+        return [visitor for visitor in came if visitor is not None]
+
+    def wait(self, seconds: float, *moving: Visitor, rate: float = 10_000) -> None:
+        """Time goes by, in looks; those who move do."""
+        for _ in range(max(1, round(seconds / LOOK))):
+            self.now += LOOK
+            for visitor in moving:
+                visitor.moved += round(rate * LOOK)
+
+
+@pytest.mark.parametrize("doing", [one for one in Standing if one is not Standing.GONE])
+def test_a_newcomer_gets_the_place_of_one_who_holds_most_and_does_not_move(doing: Standing) -> None:
+    play = Play()
+    (quiet,) = play.fill("192.0.2.1", doing, 1)
+    two = play.fill("192.0.2.2", doing, 30)
+    three = play.fill("192.0.2.3", doing)
+    assert play.come("192.0.2.9") is None  # nobody has been looked at: nobody is known not to move
+    play.wait(1)
+    assert play.come("192.0.2.9") is not None
+    assert play.displaced == [three[0]]
+    play.now += LOOK
+    assert all(play.come(f"198.51.100.{n}") for n in range(30))
+    assert {visitor.host for visitor in play.displaced} == {"192.0.2.2", "192.0.2.3"}
+    assert quiet.stays
+    assert two[-1].stays
+
+
+@pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD, Standing.STREAM])
+def test_who_moves_is_never_displaced(doing: Standing) -> None:
+    play = Play()
+    moving = play.fill("192.0.2.2", doing)
+    for _ in range(200):
+        play.wait(LOOK, *moving)
+        assert play.come("192.0.2.9") is None
+    assert not play.displaced
+
+
+@pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
+def test_a_byte_now_and_then_is_no_movement(doing: Standing) -> None:
+    play = Play()
+    dripping = play.fill("192.0.2.2", doing)
+    play.come("192.0.2.9")
+    play.wait(1, *dripping, rate=limits.PLACE_MOVES_RATE * 0.9)
+    assert play.come("192.0.2.9") is not None
+
+
+def test_a_stream_moves_by_a_single_byte() -> None:
+    play = Play()
+    streams = play.fill("192.0.2.2", Standing.STREAM)
+    play.come("192.0.2.9")
+    play.wait(1, *streams, rate=2)
+    assert play.come("192.0.2.9") is None
+
+
+def test_classes_go_in_their_order() -> None:
+    play = Play(most=100)
+    for kind in Standing:
+        play.fill(f"192.0.2.{kind + 1}", kind, 20)
+    play.come("192.0.2.9")
+    play.wait(1)
+    for number in range(90):
+        play.come(f"198.51.100.{number}")
+        play.now += 0.001
+    order = [visitor.doing for visitor in play.displaced]
+    assert order == sorted(order)
+    assert [order.count(kind) for kind in Standing] == [20, 19, 19, 19, 14]  # each source keeps one, but who is gone
+
+
+def test_who_has_not_moved_for_longest_goes_first() -> None:
+    play = Play(most=16)
+    early = play.fill("192.0.2.2", Standing.SILENT, 8)
+    play.come("192.0.2.3", Standing.SILENT)
+    play.wait(1, *early)
+    late = play.fill("192.0.2.2", Standing.SILENT)
+    play.come("192.0.2.9")
+    play.wait(0.5, *early)
+    play.wait(1)
+    assert play.come("192.0.2.9") is not None
+    assert play.displaced == [late[0]]
+
+
+def test_honest_visitors_do_not_cut_one_another() -> None:
+    """One place each: a newcomer has no better claim, until somebody has lost its patience."""
+    play = Play(most=40)
+    for number in range(40):
+        play.come(f"192.0.2.{number}", Standing.STREAM)
+    play.come("198.51.100.1")
+    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.STREAM] - 1)
+    assert play.come("198.51.100.1") is None
+    play.wait(2)
+    assert play.come("198.51.100.1") is not None
+    assert [one.host for one in play.displaced] == ["192.0.2.0"]
+
+
+@pytest.mark.parametrize("doing", [Standing.WAITING, Standing.STREAM])
+def test_who_holds_many_takes_no_place_from_who_holds_few_by_patience(doing: Standing) -> None:
+    play = Play(most=40)
+    few = play.fill("192.0.2.1", doing, 2)
+    play.fill("192.0.2.2", Standing.STREAM)
+    play.come("192.0.2.2")
+    play.wait(10 * limits.PLACE_PATIENCE_SECONDS[doing])
+    assert play.come("192.0.2.2") is not None
+    assert all(one.stays for one in few)
+
+
+def test_an_exempt_address_gives_to_others_by_patience_alone() -> None:
+    play = Play(most=40)
+    play.fill(PROXY, Standing.WAITING)
+    play.come("192.0.2.9")
+    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.WAITING] - 2)
+    assert all(one.host == PROXY for one in play.there)
+    others = [play.come("192.0.2.9") for _ in range(40)]
+    assert len([one for one in others if one]) <= 40 // limits.TRIAL_SHARE  # what was on trial
+    play.wait(3)
+    assert play.come("192.0.2.10") is not None
+
+
+def test_exempt_addresses_are_sources_of_their_own() -> None:
+    play = Play(most=40)
+    play.fill(PROXY, Standing.SILENT, 20)
+    other = play.fill("127.0.0.2", Standing.SILENT)
+    play.come(PROXY)
+    play.wait(1)
+    for one in other:
+        one.leave()
+    assert play.places.taken == 20
+
+
+@pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
+def test_nobody_is_waited_for_where_nearly_all_are_stalled(doing: Standing) -> None:
+    """Also at the newcomer's own address: a proxy behind which somebody holds everything."""
+    play = Play()
+    play.fill(PROXY, doing)
+    play.come(PROXY)
+    play.wait(1)
+    assert play.come(PROXY) is not None
+
+
+def test_where_few_are_stalled_they_are_waited_for() -> None:
+    play = Play()
+    stalled = play.fill(PROXY, Standing.SILENT, 20)
+    play.fill(PROXY, Standing.STREAM)
+    play.come(PROXY)
+    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.SILENT] - 2)
+    assert play.come(PROXY) is None
+    play.wait(3)
+    assert play.come(PROXY) is not None
+    assert play.displaced == [stalled[0]]
+
+
+def test_answers_that_come_soon_go_on_beside_those_that_never_come() -> None:
+    """The last eighth is on trial: 1,000 requests/s that take 5 ms, from the same address as what holds the rest."""
+    play = Play()
+    play.fill(PROXY, Standing.WAITING)
+    play.now += 2 * limits.TRIAL_SECONDS
+    under_way: list[Visitor] = []
+    for _ in range(2000):
+        play.now += 0.001
+        newcomer = play.come(PROXY)
+        assert newcomer is not None
+        under_way.append(newcomer)
+        if len(under_way) > 5:
+            under_way.pop(0).leave()
+    assert len(play.displaced) == 6
+
+
+def test_on_trial_is_only_the_last_eighth_and_only_without_an_answer() -> None:
+    play = Play()
+    visitors = play.fill(PROXY, Standing.WAITING)
+    eighth = play.most // limits.TRIAL_SHARE
+    answered = visitors[-1]
+    answered.doing = Standing.STREAM
+    play.now += 2 * limits.TRIAL_SECONDS
+    came = [play.come(PROXY) for _ in range(2 * eighth)]
+    assert sum(one is not None for one in came) == eighth - 1
+    assert answered.stays
+    assert all(one.stays for one in visitors[:-eighth])
+
+
+def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
+    play = Play()
+    eighth = play.most // limits.TRIAL_SHARE
+    play.fill("192.0.2.1", Standing.STREAM, 8)
+    play.fill("192.0.2.2", Standing.STREAM, play.most - eighth - 8)
+    play.come("192.0.2.3")
+    play.wait(1)
+    assert play.come("192.0.2.2") is None
+    assert play.come("192.0.2.1") is not None  # it holds less than two sources do on average
+    assert all(play.come(f"192.0.2.{10 + number}") for number in range(eighth - 2))
+    assert not play.displaced
+    assert play.come(PROXY) is not None
+    assert len(play.displaced) == 1
+
+
+def test_an_exempt_address_enters_the_last_eighth_whatever_it_holds() -> None:
+    play = Play()
+    play.fill(PROXY, Standing.STREAM, play.most - play.most // limits.TRIAL_SHARE + 1)
+    play.wait(1)
+    assert play.come(PROXY) is not None
+    assert not play.displaced
+
+
+def test_a_trial_has_its_time() -> None:
+    play = Play()
+    play.fill(PROXY, Standing.WAITING)
+    play.now += limits.TRIAL_SECONDS * 0.9
+    assert play.come(PROXY) is None
+
+
+def test_an_upload_on_trial_that_moves_stays() -> None:
+    play = Play()
+    play.fill(PROXY, Standing.WAITING, play.most - 1)
+    upload = play.come(PROXY, Standing.SILENT)
+    assert upload is not None
+    upload.moved = 1_000_000
+    play.now += 2 * limits.TRIAL_SECONDS
+    for _ in range(play.most):
+        play.come(PROXY)
+    assert upload.stays
+
+
+def test_an_end_of_file_before_the_answer_gives_way_at_once() -> None:
+    play = Play(most=4)
+    visitors = play.fill(PROXY, Standing.WAITING)
+    assert play.come(PROXY) is None
+    visitors[2].doing = Standing.GONE
+    play.places.ended(visitors[2], play.now)
+    assert play.come(PROXY) is not None
+    assert play.displaced == [visitors[2]]
+
+
+def test_one_who_has_moved_since_the_last_look_is_passed_over() -> None:
+    play = Play()
+    stalled = play.fill("192.0.2.2", Standing.SILENT)
+    play.come("192.0.2.9")
+    play.wait(1)
+    assert play.come("192.0.2.9") is not None
+    stalled[1].moved = 1_000_000
+    assert play.come("192.0.2.9") is not None
+    assert play.displaced == [stalled[0], stalled[2]]
+
+
+def test_what_is_known_from_before_the_shortage_counts() -> None:
+    play = Play(most=40)
+    for _ in range(40):
+        assert play.come("192.0.2.2", Standing.SILENT, remembers=True)
+    play.now += LOOK  # before anybody could be looked at twice
+    assert play.come("192.0.2.9") is not None
+
+
+def test_a_look_takes_some_of_many_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLACES_LOOKED_AT", 10)
+    play = Play()
+    play.fill("192.0.2.2", Standing.SILENT)
+    looks = 0
+    while play.come("192.0.2.9") is None:
+        play.now += LOOK
+        looks += 1
+    assert looks <= 2
+    for _ in range(play.most // 10):
+        play.now += LOOK
+        play.come("192.0.2.9")
+    assert len(play.displaced) > play.most // 10
+
+
+def test_many_who_have_moved_cost_one_newcomer_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLACES_CHECKED", 3)
+    play = Play()
+    stalled = play.fill("192.0.2.2", Standing.SILENT)
+    play.come("192.0.2.9")
+    play.wait(1)
+    assert play.come("192.0.2.9") is not None  # they have been looked at just now
+    for one in stalled[1:10]:
+        one.moved = 1_000_000
+    assert [play.come("192.0.2.9") is not None for _ in range(4)] == [False, False, False, True]
+
+
+def test_the_index_is_there_while_places_are_short_and_no_longer() -> None:
+    play = Play()
+    first = play.fill("192.0.2.2", Standing.WAITING, play.most - play.most // limits.TRIAL_SHARE)
+    assert not play.places.short
+    play.come("192.0.2.2")
+    assert play.places.short
+    while play.places.taken > play.most // 2 + 1:
+        first.pop().leave()
+    assert play.places.short
+    first.pop().leave()
+    assert not play.places.short
+
+
+class Coming(RuleBasedStateMachine):
+    """Whatever happens: no more than `most`, the count is right, one goes for one, and nobody goes who moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.play = Play(most=16)
+        self.moving: set[Visitor] = set()
+
+    @rule(host=st.sampled_from(["192.0.2.1", "192.0.2.2", "192.0.2.3", PROXY]), doing=st.sampled_from(list(Standing)))
+    def come(self, host: str, doing: Standing) -> None:
+        before = len(self.play.displaced)
+        self.play.come(host, doing)
+        gone = self.play.displaced[before:]
+        assert len(gone) <= 1
+        assert not any(one in self.moving and one.doing not in (Standing.GONE, Standing.WAITING) for one in gone)
+
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        if self.play.there:
+            data.draw(st.sampled_from(list(self.play.there))).leave()
+
+    @rule(data=st.data(), doing=st.sampled_from(list(Standing)))
+    def change(self, data: st.DataObject, doing: Standing) -> None:
+        if self.play.there:
+            visitor = data.draw(st.sampled_from(list(self.play.there)))
+            visitor.doing = doing
+            self.moving.discard(visitor)
+
+    @rule(data=st.data(), seconds=st.sampled_from([0.5, 1, 6, 70]))
+    def time(self, data: st.DataObject, seconds: float) -> None:
+        if self.play.there:
+            self.moving = set(data.draw(st.lists(st.sampled_from(list(self.play.there)), max_size=8)))
+        self.play.wait(seconds, *self.moving)
+
+    @invariant()
+    def counted(self) -> None:
+        assert self.play.places.taken == len(self.play.there) <= self.play.most
+
+
+TestComing = Coming.TestCase
+TestComing.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
