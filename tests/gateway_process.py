@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ class Gateway:
     child: Child | None = None
     descriptors: int | None = None
     """What RLIMIT_NOFILE is to be; None: as it is here."""
+    program: Sequence[str | Path] = (PROGRAM,)
+    """What is run as `ferry`."""
 
     def __post_init__(self) -> None:
         self.loopback_ports = iter(self.ports.loopback)
@@ -142,7 +144,7 @@ class Gateway:
     def launch(self) -> Child:
         """Start the process, without waiting for anything."""
         environment = clean_environment(HOME=str(self.folder))
-        command: list[str | Path] = [PROGRAM, "serve", "--config", self.write_config()]
+        command: list[str | Path] = [*self.program, "serve", "--config", self.write_config()]
         if self.descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {self.descriptors} && exec "$0" "$@"', *command]
         self.child = Child(command, env=environment, cwd=self.folder)

@@ -1,32 +1,25 @@
-"""Every client that people have makes a tunnel and moves a file both ways."""
+"""Clients that Debian and Python bring take the steps of `make interop` in small; ciphers and rekeys of stock ssh."""
 
 from __future__ import annotations
 
 import hashlib
-import socket
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import paramiko
 import pytest
+from interop.services import Web
+from interop.stacks import DEBIAN_AND_PYTHON, Stack
+from interop.steps import SMALL, Place, take
 
 from child_process import Child
 from gateway_process import Gateway
+from line_service import LineService
 from origin_server import FILE, FILE_SHA256, Origin
 from ssh_command import environment
 from web_client import visit
 
 Connect = Callable[[Gateway, Path, Path, str], AbstractContextManager[None]]
-
-
-@contextmanager
-def openssh(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
-    with gateway.ssh(folder, key).start("-N", "-v", "-R", forward) as child:
-        child.error_line("remote forward success")
-        yield
 
 
 @contextmanager
@@ -54,88 +47,22 @@ def openssh_that_rekeys(gateway: Gateway, folder: Path, key: Path, forward: str)
         assert child.err.text.count("SSH2_MSG_NEWKEYS sent") > 5
 
 
-@contextmanager
-def dropbear(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
-    subprocess.run(
-        ["dropbearconvert", "openssh", "dropbear", key, folder / "dropbear_key"], check=True, capture_output=True
-    )
-    command: list[str | Path] = ["dbclient", "-T", "-y", "-i", folder / "dropbear_key", "-p", str(gateway.ports.ssh)]
-    command += ["-R", forward, "dev@127.0.0.1"]
-    with Child(command, env=environment(folder), cwd=folder, keyboard=True) as child:
-        child.line("Forwarding HTTP")
-        yield
+CLIENTS: list[Connect] = [openssh_with_chacha20, openssh_with_ctr, openssh_that_rekeys]
+
+STEPS_IN_SMALL = ("-R 0", "direct", "bulk", "cancel", "end")
+"""The others are parts of these, or take seconds a client: `make interop` takes them all."""
+CANNOT_BE = {("PuTTY plink", "-R 0"), ("autossh", "direct")}
+"""What a client has no way to do."""
 
 
-@contextmanager
-def plink(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
-    subprocess.run(
-        ["puttygen", key, "-o", folder / "key.ppk"], check=True, capture_output=True, env=environment(folder)
-    )
-    host_keys = [line.split()[1] for line in gateway.ask("status")["host_keys"]]
-    command: list[str | Path] = ["plink", "-batch", "-ssh", "-P", str(gateway.ports.ssh), "-i", folder / "key.ppk"]
-    for fingerprint in host_keys:
-        command += ["-hostkey", fingerprint]
-    with Child([*command, "-R", forward, "dev@127.0.0.1"], env=environment(folder), cwd=folder, keyboard=True) as child:
-        child.line("Forwarding HTTP")
-        yield
-
-
-@contextmanager
-def autossh(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
-    command = gateway.ssh(folder, key).command("-T", "-R", forward)
-    with Child(["autossh", "-M", "0", *command[1:]], env=environment(folder), cwd=folder) as child:
-        child.line("Forwarding HTTP")
-        yield
-
-
-@contextmanager
-def paramiko_client(gateway: Gateway, folder: Path, key: Path, forward: str) -> Iterator[None]:
-    del folder
-    name, port, target, target_port = forward.split(":")
-    transport = paramiko.Transport(("127.0.0.1", gateway.ports.ssh))
-    locals_: list[socket.socket] = []
-    relays: list[threading.Thread] = []
-
-    def incoming(channel: paramiko.Channel, _origin: object, _server: object) -> None:
-        locals_.append(local := socket.create_connection((target, int(target_port))))
-        for pair in ((channel, local), (local, channel)):
-            relays.append(threading.Thread(target=relay, args=pair, daemon=True))
-            relays[-1].start()
-
-    try:
-        transport.connect(username="dev", pkey=paramiko.Ed25519Key.from_private_key_file(str(key)))
-        transport.request_port_forward(name, int(port), incoming)
-        yield
-    finally:
-        transport.close()
-        for local in locals_:
-            with suppress(OSError):
-                local.shutdown(socket.SHUT_RDWR)
-        for thread in relays:
-            thread.join(20)
-        for local in locals_:
-            local.close()
-
-
-def relay(source: socket.socket | paramiko.Channel, sink: socket.socket | paramiko.Channel) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except (OSError, EOFError):
-        pass  # one end is gone; the test closes the other
-
-
-CLIENTS: list[Connect] = [
-    openssh,
-    openssh_with_chacha20,
-    openssh_with_ctr,
-    openssh_that_rekeys,
-    dropbear,
-    plink,
-    autossh,
-    paramiko_client,
-]
+@pytest.mark.parametrize("stack", DEBIAN_AND_PYTHON, ids=[stack.name for stack in DEBIAN_AND_PYTHON])
+def test_a_client_takes_every_step(gateway: Gateway, tmp_path: Path, name: str, stack: Stack) -> None:
+    with Web() as web, LineService() as lines:
+        place = Place(gateway, tmp_path, name, stack.prepared(), SMALL, web, lines)
+        verdicts = {step: take(step, place) for step in STEPS_IN_SMALL}
+    assert {step: verdict for step, verdict in verdicts.items() if verdict.state == "failed"} == {}
+    cannot = {(stack.name, step) for step, verdict in verdicts.items() if verdict.state == "n/a"}
+    assert cannot == {pair for pair in CANNOT_BE if pair[0] == stack.name}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=[client.__name__ for client in CLIENTS])

@@ -1,0 +1,44 @@
+"""`ferry` whose log says when keys were exchanged, and which exchanges them after as many bytes as the first argument says.
+
+The product has no setting for it: asyncssh's own bound is 1 GiB, and a run of the suite should see a hundred exchanges.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import asyncssh
+
+import ferry.ssh.front
+from ferry.cli.main import main
+from ferry.ssh.hardening import HardenedConnection
+
+EXCHANGED = "keys exchanged"
+
+
+class Counted(HardenedConnection):
+    """The product's own, and a line a key exchange."""
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        super().send_newkeys(k, h)
+        print(json.dumps({"event": EXCHANGED}), file=sys.stderr, flush=True)
+
+
+def rekey_after(size: int) -> None:
+    """Have all connections made from now on exchange keys after `size` bytes."""
+    options = asyncssh.SSHServerConnectionOptions
+    construct = options.construct
+
+    async def constructed(**given: Any) -> Any:
+        return await construct(**given, rekey_bytes=size)
+
+    options.construct = constructed  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    setattr(ferry.ssh.front, "HardenedConnection", Counted)  # noqa: B010  # what the front makes, as tests do it
+    if after := int(sys.argv.pop(1)):
+        rekey_after(after)
+    main()
