@@ -27,6 +27,9 @@ def client_context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A service that asks for a new handshake (TLS 1.2) is told no, by an alert: while one is under way nothing could be
+    # written, and each would cost us as much as a connection. Client certificates are what it is used for; we have none.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -59,7 +62,6 @@ class TlsStream:
         "_sink",
         "_timer",
         "_tls",
-        "_waiting",
     )
 
     def __init__(self, context: ssl.SSLContext, sink: Sink, name: str, *, seconds: float) -> None:
@@ -70,8 +72,7 @@ class TlsStream:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._pending: list[bytes] = []  # written before the handshake is over
-        self._waiting = 0  # bytes of it
+        self._pending = bytearray()  # written before the handshake is over
         self._held = self._inner_full = False  # the writer was told to stop: by us for those, by the inner stream
         self._ready = False
         self._eof_wanted = False
@@ -90,16 +91,23 @@ class TlsStream:
         if self._closed:
             return
         if not self._ready:
-            self._pending.append(data)
-            self._waiting += len(data)
-            if self._waiting > limits.HIGH_WATER_BYTES and not self._held:
+            self._pending += data
+            if len(self._pending) > limits.HIGH_WATER_BYTES and not self._held:
                 self._held = True
                 self._tell_full(self._inner_full)
             return
+        if not self._eof_wanted:
+            self._write(data)
+
+    def _write(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
-        while view:
-            view = view[self._tls.write(view) :]
-        self._flush()
+        try:
+            while view:
+                view = view[self._tls.write(view) :]
+        except ssl.SSLError as error:
+            asyncio.get_running_loop().call_soon(self._broken, error)  # whoever writes is not told of an end meanwhile
+        else:
+            self._flush()
 
     def write_eof(self) -> None:
         self._eof_wanted = True
@@ -193,9 +201,9 @@ class TlsStream:
         self._stop_timer()
         self._flush()
         self._sink.stream_opened()
-        pending, self._pending = self._pending, []
+        pending, self._pending = self._pending, bytearray()
         if pending:
-            self.write(b"".join(pending))
+            self._write(pending)
         if self._held:
             self._held = False
             self._tell_drained()
@@ -212,7 +220,7 @@ class TlsStream:
                 if isinstance(error, ssl.SSLZeroReturnError):
                     self._tell_eof()
                 else:
-                    self._fail(RemoteProtocolError(f"TLS with the local service broke ({error.reason})"))
+                    self._broken(error)
                 return
             if not data:
                 self._tell_eof()
@@ -241,6 +249,10 @@ class TlsStream:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _broken(self, error: ssl.SSLError) -> None:
+        self._flush()  # an alert says why
+        self._fail(RemoteProtocolError(f"TLS with the local service broke ({error.reason})"))
 
     def _fail(self, error: Exception) -> None:
         if not self._closed:

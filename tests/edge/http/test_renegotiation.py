@@ -1,0 +1,192 @@
+"""TLS with a local service that does what TLS allows and nobody expects: a new handshake in the middle (TLS 1.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from edge.http.test_secure import make_certificate
+from edge.http_rig import running_edge
+from ferry import limits
+from ferry.edge.http.tunnel_tls import TlsStream, client_context
+from ferry.streams import OpenFailure
+
+BEGINNING = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\nbeginning\n"
+
+
+async def test_a_service_that_asks_for_a_new_handshake_is_told_no(tmp_path: Path) -> None:
+    """Openssl's own server takes that for a fault of the client: the stream ends, and the visitor has an answer."""
+    await make_certificate(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    server = await asyncio.create_subprocess_exec(
+        "openssl", "s_server", "-tls1_2", "-accept", f"127.0.0.1:{port}", "-naccept", "1",
+        "-key", str(tmp_path / "key"), "-cert", str(tmp_path / "crt"),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        async with asyncio.timeout(20), running_edge(port, tls_upstream=True) as rig:
+            await server.stdout.readuntil(b"ACCEPT")
+            reader, writer = await rig.connect()
+            writer.write(BEGINNING)
+            await server.stdout.readuntil(b"beginning")
+            server.stdin.write(b"R\n")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 502 ")
+            while not rig.tunnel.visits:
+                await asyncio.sleep(0.001)
+            assert rig.tunnel.visits[0].note.startswith("the local service failed: TLS with the local service broke")
+            await rig.tunnel.quiet()
+    finally:
+        server.kill()
+        await server.wait()
+
+
+class Script:
+    """A TLS connection whose calls do what the test says."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.error: ssl.SSLError | None = None
+        self.shaking = False
+
+    def wrap_bio(self, *_: object, **__: object) -> Script:
+        return self
+
+    def do_handshake(self) -> None:
+        if self.shaking:
+            raise ssl.SSLWantReadError
+
+    def write(self, data: Any) -> int:
+        if self.error is not None:
+            raise self.error
+        self.writes.append(bytes(data[:1000]))
+        return min(len(data), 1000)
+
+    def read(self, _most: int) -> bytes:
+        raise ssl.SSLWantReadError
+
+    def unwrap(self) -> None:
+        self.writes.append(b"goodbye")
+
+
+class Ear:
+    """The stream's sink, and the inner stream: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.heard.append((name, *arguments) if arguments else name)
+
+    def news(self) -> list[object]:
+        heard, self.heard = self.heard, []
+        return heard
+
+
+def stage(*, shaking: bool = False) -> tuple[TlsStream, Script, Ear, Ear]:
+    tls, sink, inner = Script(), Ear(), Ear()
+    tls.shaking = shaking
+    stream = TlsStream(cast(Any, tls), cast(Any, sink), "a.localhost", seconds=1000)
+    stream.attach(cast(Any, inner))
+    assert sink.news() == ([] if shaking else ["stream_opened"])
+    return stream, tls, sink, inner
+
+
+@pytest.mark.parametrize("error", [ssl.SSLWantReadError(), ssl.SSLZeroReturnError(), ssl.SSLError(1, "broken")])
+async def test_what_cannot_be_written_ends_the_stream_once_and_not_its_writer(error: ssl.SSLError) -> None:
+    stream, tls, sink, inner = stage()
+    error.reason = "NOT_NOW"  # as OpenSSL's own errors have it
+    tls.error = error
+    stream.write(b"one")
+    stream.write(b"two")
+    assert (sink.news(), inner.news()) == ([], [])
+    await asyncio.sleep(0)
+    ((what, said),) = cast(Any, sink.news())
+    assert (what, str(said).startswith("TLS with the local service broke")) == ("stream_lost", True)
+    assert inner.news() == ["abort"]
+    stream.write(b"three")
+    stream.stream_lost(None)
+    await asyncio.sleep(0)
+    assert (sink.news(), inner.news()) == ([], [])
+
+
+async def test_an_owner_that_aborts_meanwhile_hears_nothing() -> None:
+    stream, tls, sink, _ = stage()
+    tls.error = ssl.SSLWantReadError()
+    stream.write(b"one")
+    stream.abort()
+    await asyncio.sleep(0)
+    assert sink.news() == []
+
+
+async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_after_it() -> None:
+    stream, tls, sink, _ = stage(shaking=True)
+    for _ in range(limits.HIGH_WATER_BYTES // 1000 + 2):
+        stream.write(bytes(1000))
+    assert sink.news() == ["pause_writing"]
+    stream.pause_writing()  # the inner stream is full too, and drains
+    stream.resume_writing()
+    assert sink.news() == []
+    tls.shaking = False
+    stream.data_received(b"the service's part")
+    assert sink.news() == ["stream_opened", "resume_writing"]
+    assert sum(map(len, tls.writes)) == (limits.HIGH_WATER_BYTES // 1000 + 2) * 1000
+
+
+async def test_one_that_is_full_after_the_handshake_too_is_not_told_to_go_on() -> None:
+    stream, tls, sink, _ = stage(shaking=True)
+    stream.pause_writing()
+    stream.write(bytes(limits.HIGH_WATER_BYTES + 1))
+    assert sink.news() == ["pause_writing"]
+    tls.shaking = False
+    stream.data_received(b"the service's part")
+    assert sink.news() == ["stream_opened"]
+    stream.resume_writing()
+    assert sink.news() == ["resume_writing"]
+
+
+async def test_an_end_of_file_waits_for_the_handshake_and_nothing_follows_it() -> None:
+    stream, tls, _, _ = stage(shaking=True)
+    stream.write(b"all")
+    stream.write_eof()
+    assert tls.writes == []
+    tls.shaking = False
+    stream.data_received(b"the service's part")
+    stream.write(b"late")
+    assert tls.writes == [b"all", b"goodbye"]
+
+
+async def test_ends_are_told_once() -> None:
+    stream, _, sink, inner = stage()
+    stream.eof_received()
+    stream.eof_received()
+    assert sink.news() == ["eof_received"]
+    stream.stream_lost(None)
+    assert sink.news() == [("stream_lost", None)]
+    stream.stream_lost(None)
+    stream.close()
+    stream.eof_received()
+    stream.pause_writing()
+    stream.resume_writing()
+    assert (sink.news(), inner.news()) == ([], [])
+
+
+async def test_a_refused_stream_is_never_spoken_on() -> None:
+    tls, sink = Script(), Ear()
+    stream = TlsStream(cast(Any, tls), cast(Any, sink), "a.localhost", seconds=1000)
+    stream.stream_refused(OpenFailure.LIMIT)
+    inner = Ear()
+    stream.attach(cast(Any, inner))
+    stream.write(b"late")
+    assert (sink.news(), inner.news(), tls.writes) == ([("stream_refused", OpenFailure.LIMIT)], [], [])
+
+
+def test_new_handshakes_are_refused() -> None:
+    assert client_context().options & ssl.OP_NO_RENEGOTIATION
