@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry import limits
 from ferry.edge.bridge import Bridge, Phase
 from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink
@@ -25,6 +26,8 @@ class Trace:
         self.half_close = half_close
         self.closing = False
         self.buffered = 0
+        self.marks: list[int | None] = []
+        """High-water marks that the visitor's transport was given."""
         self.bridge = Bridge(traffic=Traffic(), on_end=self._ended, tap=self if tap else None)
 
     def join(self) -> Trace:
@@ -137,7 +140,7 @@ class Visitor(asyncio.Transport):
         self._say("resume")
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
+        self._trace.marks.append(high)
 
     def get_write_buffer_size(self) -> int:
         return self._trace.buffered
@@ -230,6 +233,32 @@ async def test_a_buffer_left_full_by_the_former_protocol_pauses_the_stream() -> 
     trace = Trace()
     trace.buffered = 1 << 20
     assert trace.join().calls == ["> pause"]
+
+
+async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded() -> None:
+    """Each takes some 750 bytes in uvloop, however small it is."""
+    usual = limits.VISITOR_HIGH_WATER_BYTES
+    trace = Trace().join()
+    trace.play(*["s:data"] * 2 * limits.SMALL_WRITES)
+    assert trace.marks == [usual]  # none has waited
+    trace.buffered = 10
+    trace.play(*["s:data"] * (limits.SMALL_WRITES - 1))
+    assert trace.marks == [usual]
+    trace.play("s:data", "s:data")
+    assert trace.marks == [usual, 0]  # the transport tells at once that it is full
+    trace.buffered = 0
+    assert trace.play("v:full", "v:drained") == "> pause, > resume"
+    assert trace.marks == [usual, 0, usual]
+    assert trace.play("v:full", "v:drained") == "> pause, > resume"
+    assert trace.marks == [usual, 0, usual]
+
+
+async def test_large_writes_wait_as_long_as_there_is_room() -> None:
+    trace = Trace().join()
+    trace.buffered = 10
+    for _ in range(2 * limits.SMALL_WRITES):
+        trace.bridge.data_received(b"x" * limits.SMALL_WRITE_BYTES)
+    assert trace.marks == [limits.VISITOR_HIGH_WATER_BYTES]
 
 
 EVENTS = st.lists(st.sampled_from([name for name in Trace().actions() if name not in ("v:lost", "v:reset")]))

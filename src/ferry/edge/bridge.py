@@ -119,6 +119,7 @@ class Bridge(Sink):
         self._connected = connected
         self._up_done = False
         self._down_done = False
+        self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
         self._linger: asyncio.TimerHandle | None = None
 
     def join(self, transport: asyncio.Transport, dial: Callable[[Sink], Stream]) -> None:
@@ -195,6 +196,9 @@ class Bridge(Sink):
 
     def visitor_drained(self) -> None:
         """It has caught up."""
+        if self._small:
+            self._small = 0
+            self.transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         if self.phase is Phase.RELAY:
             self.stream.resume_reading()
 
@@ -218,6 +222,10 @@ class Bridge(Sink):
         if self.tap is not None:
             self.tap.seen(Direction.DOWN, data)
         self.transport.write(data)
+        if size < limits.SMALL_WRITE_BYTES and self.transport.get_write_buffer_size():
+            self._small += 1
+            if self._small == limits.SMALL_WRITES:
+                self.transport.set_write_buffer_limits(0)  # it says so at once, and again when all has gone
 
     def eof_received(self) -> None:
         if self.phase is not Phase.RELAY or self._down_done:

@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "phase",
         "pool",
         "secure",
+        "small_writes",
         "transport",
     )
 
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         self.deadline = 0.0  # monotonic; 0 for none
         self.paused = 0
         self.choked = False  # the visitor does not read what we write
+        self.small_writes = 0  # that found bytes waiting, since the visitor had taken all
         self.ended = False  # the visitor has sent end-of-file
         self.pool: Pool | None = None  # where its request has a place
 
@@ -131,6 +133,19 @@ class Connection(asyncio.Protocol):
     @abstractmethod
     def check_pace(self, now: float) -> None:
         """Part with a visitor that sends or reads too slowly."""
+
+    def wrote_little(self) -> None:
+        """A small write has found others waiting. Each takes far more memory than its bytes: past SMALL_WRITES the
+        transport says at once that it is full, and again when all has gone."""
+        self.small_writes += 1
+        if self.small_writes == limits.SMALL_WRITES:
+            self.transport.set_write_buffer_limits(0)
+
+    def read_all(self) -> None:
+        """The visitor has caught up."""
+        if self.small_writes:
+            self.small_writes = 0
+            self.transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
 
     def has_left_unseen(self) -> bool:
         """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as

@@ -146,6 +146,8 @@ class Exchange(HeadReader):
         if self.ended and self.phase is not _RAW:
             self.expire_in(self.edge.bounds.half_closed_seconds)
         self.transport.write(data)
+        if len(data) < limits.SMALL_WRITE_BYTES and self.transport.get_write_buffer_size():
+            self.wrote_little()
 
     def answered(self, upstream: Upstream, *, reusable: bool) -> None:
         """The answer has been relayed whole."""

@@ -131,6 +131,7 @@ class Visitor(Upgraded):
     def resume_writing(self) -> None:
         self.choked = False
         self._read_pace = None
+        self.read_all()
         if self._upstream is not None:
             self._upstream.release()
         elif self.phase is _HEAD:
