@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -70,18 +70,24 @@ def answer_of(visitor: socket.socket) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("kind", ["http", "tcp"])
+@pytest.mark.parametrize("kind", ["http", "tcp", "alias"])
 async def test_those_who_do_not_read_cost_a_mebibyte_each_and_stall_only_themselves(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, kind: str
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, free_port: int, kind: str
 ) -> None:
     gateway = start_gateway()
-    async with endless_service() as target:
-        published = next(gateway.loopback_ports) if kind == "tcp" else "unread:80"
-        port = gateway.ports.http if kind == "http" else int(str(published))
-        child = gateway.ssh(tmp_path, key).start("-T", "-R", f"{published}:127.0.0.1:{target}")
+    async with endless_service() as target, AsyncExitStack() as clients:
+        port = gateway.ports.http if kind == "http" else free_port if kind == "alias" else next(gateway.loopback_ports)
+        published = {"http": "unread:80", "tcp": str(port), "alias": "unread:7"}[kind]
+        ssh = gateway.ssh(tmp_path, key)
+        child = ssh.start("-T", "-R", f"{published}:127.0.0.1:{target}")
+        clients.push_async_callback(asyncio.to_thread, child.close)
+        await asyncio.to_thread(child.line, "^Forwarding ")
+        if kind == "alias":
+            through = ssh.start("-N", "-v", "-L", f"127.0.0.1:{port}:{published}")
+            clients.push_async_callback(asyncio.to_thread, through.close)
+            await asyncio.to_thread(through.error_line, "Entering interactive session|pledge")
         visitors: list[socket.socket] = []
         try:
-            await asyncio.to_thread(child.line, "^Forwarding ")
             assert b"small" in await asyncio.to_thread(lambda: answer_of(ask(port, "unread", "/small")))
             before = gateway.memory()
             visitors += [await asyncio.to_thread(ask, port, "unread", "/endless") for _ in range(VISITORS)]
@@ -94,4 +100,3 @@ async def test_those_who_do_not_read_cost_a_mebibyte_each_and_stall_only_themsel
         finally:
             for visitor in visitors:
                 visitor.close()
-            await asyncio.to_thread(child.close)

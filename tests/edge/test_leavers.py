@@ -149,6 +149,33 @@ async def test_tcp_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, h
             assert gateway.tunnels[0].traffic.visits == len(TCP_STAGES) * OF_EACH
 
 
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+async def test_visitors_of_an_alias_who_leave_leave_nothing(
+    tmp_path: Path, key: Path, free_port: int, how: str
+) -> None:
+    """Through a stock ssh that forwards a local port to the alias."""
+    async with (
+        service(local_service) as target,
+        inside_gateway(bounds=BOUNDS) as gateway,
+        with_ssh(gateway, tmp_path, key, f"leavers:7:127.0.0.1:{target}"),
+    ):
+        ssh = StockSsh(tmp_path, "127.0.0.1", gateway.ssh_port, key)
+        through = ssh.start("-N", "-v", "-L", f"127.0.0.1:{free_port}:leavers:7")
+        try:
+            await asyncio.to_thread(through.error_line, "Entering interactive session|pledge")
+            before = gateway.kept()
+            await all_leave(free_port, TCP_STAGES, how, OF_EACH)
+            await gateway.back_to(before)
+        finally:
+            await asyncio.to_thread(through.close)
+        (tunnel,) = gateway.tunnels
+        visits = [fields["visit"] for fields in gateway.said("visit")]
+        assert len(visits) == tunnel.traffic.visits <= len(TCP_STAGES) * OF_EACH
+        assert len(visits) >= (len(TCP_STAGES) - 1) * OF_EACH  # of those who leave at once ssh may ask for none
+        assert sum(visit.up for visit in visits) == tunnel.traffic.up
+        assert sum(visit.down for visit in visits) == tunnel.traffic.down
+
+
 def confirm_and_close(number: int) -> list[tuple[int, bytes]]:
     confirmed = UInt32(number) + UInt32(1000 + number) + UInt32(2**20) + UInt32(2**15)
     return [(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed), (MSG_CHANNEL_CLOSE, UInt32(number))]
