@@ -127,7 +127,7 @@ class Inside:
                 reasons.append(str(exc or ""))
 
         connection = await asyncssh.connect(
-            "127.0.0.1", self.ssh_port, username="dev", client_keys=[str(key)], known_hosts=None, config=None,
+            "127.0.0.1", self.ssh_port, username=options.pop("username", "dev"), client_keys=[str(key)], known_hosts=None, config=None,
             agent_path=None, client_factory=Told, **options,
         )  # fmt: skip
         try:

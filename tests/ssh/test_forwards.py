@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from asyncssh.constants import MSG_GLOBAL_REQUEST
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
+from ferry.clock import SystemClock
 from ferry.errors import Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import UNWRITTEN, Claimed, StoreUnavailable, Taken, Terms
@@ -453,3 +455,80 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
             registry.full = False
         await late
         assert tunnel.generation != UNWRITTEN
+
+
+async def test_a_login_name_means_the_web_address_that_is_owned_already_and_nothing_else(key: Path) -> None:
+    registry = MemoryRegistry()
+    async with one_client(key, registry) as (gateway, client):
+        assert await client.forward(b"", 80)
+        [ours] = gateway.tunnels
+        assert ours.address.name != "dev.localhost"  # `dev@` claims nothing
+        assert await client.forward(b"dev", 80)
+        assert await client.cancel(b"", 80)
+        assert await client.cancel(b"dev", 80)
+        await closed(gateway)
+        assert await client.forward(b"", 0)
+        assert [tunnel.address.kind for tunnel in gateway.tunnels] == [Kind.TCP]
+        assert await client.forward(b"", 80)
+        assert [tunnel.address.name for tunnel in gateway.tunnels[1:]] == ["dev.localhost"]
+
+
+async def test_a_login_name_of_somebody_else_claims_nothing(key: Path) -> None:
+    registry = MemoryRegistry()
+    now = SystemClock().now()
+    await registry.claim(Address(Kind.HTTP, "dev.localhost"), STRANGER, WorkerId("w"), now=now, terms=TERMS)
+    async with one_client(key, registry) as (gateway, client):
+        assert await client.forward(b"", 80)
+        [tunnel] = gateway.tunnels
+        assert tunnel.address.name != "dev.localhost"
+
+
+async def shown_refusals(client: RawClient) -> list[str]:
+    """What `ssh gw` lists as refused lately."""
+    answer = await client.connection.run("--output json", check=False)
+    lines = [json.loads(line) for line in str(answer.stdout).splitlines()]
+    return [line["asked"] for line in lines if line.get("event") == "refusal"]
+
+
+async def test_refusals_are_remembered_for_so_many_identities_and_each_for_so_many(
+    new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REFUSAL_IDENTITIES", 2)
+    monkeypatch.setattr(limits, "REFUSALS_REMEMBERED", 3)
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, AsyncExitStack() as stack:
+        keys = [new_key() for _ in range(3)]
+        clients = [await stack.enter_async_context(gateway.client(key)) for key in keys]
+        for client in clients:
+            for port in range(1, 6):  # in no range
+                assert not await client.forward(b"", port)
+        shown = []
+        for key in keys:  # a session of a connection that has asked for nothing shows what its identity was refused
+            async with gateway.client(key) as again:
+                shown.append(await shown_refusals(again))
+        assert shown == [[], ["-R 3", "-R 4", "-R 5"], ["-R 3", "-R 4", "-R 5"]]
+
+
+async def test_a_name_that_keeps_changing_hands_stays_where_it_is(key: Path) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, first), gateway.client(key) as second:
+        assert await first.forward(b"blog", 80)
+        services = gateway.front.services
+        for _ in range(limits.FLAP_TAKEOVERS):
+            services.flaps.counted(BLOG, services.clock.monotonic())
+        assert not await second.forward(b"blog", 80)
+        assert refusals(gateway) == ["flapping"]
+        [tunnel] = gateway.tunnels
+        assert await first.cancel(b"blog", 80)
+        assert await second.forward(b"blog", 80)  # nobody holds it now
+        assert tunnel.closed
+
+
+async def test_whoever_has_no_key_keeps_no_name(key: Path) -> None:
+    registry = FullDisk()
+    async with one_client(key, registry) as (gateway, _), gateway.client(key, username="nokey") as nobody:
+        assert await nobody.forward(b"blog", 80)
+        assert await registry.reservations(None) == []
+        assert await nobody.cancel(b"blog", 80)
+        await closed(gateway)
+        registry.full = True
+        assert not await nobody.forward(b"blog", 80)
+        assert refusals(gateway) == ["store"]
