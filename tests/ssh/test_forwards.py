@@ -508,14 +508,20 @@ async def test_refusals_are_remembered_for_so_many_identities_and_each_for_so_ma
         assert shown == [[], ["-R 3", "-R 4", "-R 5"], ["-R 3", "-R 4", "-R 5"]]
 
 
-async def test_a_name_that_keeps_changing_hands_stays_where_it_is(key: Path) -> None:
-    async with one_client(key, MemoryRegistry()) as (gateway, first), gateway.client(key) as second:
+async def test_a_name_that_keeps_changing_hands_stays_where_it_is(new_key: Callable[[], Path]) -> None:
+    key = new_key()
+    async with (
+        one_client(key, MemoryRegistry()) as (gateway, first),
+        gateway.client(key) as second,
+        gateway.client(new_key()) as stranger,
+    ):
         assert await first.forward(b"blog", 80)
         services = gateway.front.services
         for _ in range(limits.FLAP_TAKEOVERS):
             services.flaps.counted(BLOG, services.clock.monotonic())
         assert not await second.forward(b"blog", 80)
-        assert refusals(gateway) == ["flapping"]
+        assert not await stranger.forward(b"blog", 80)  # who learns nothing of it
+        assert refusals(gateway) == ["flapping", "name_reserved"]
         [tunnel] = gateway.tunnels
         assert await first.cancel(b"blog", 80)
         assert await second.forward(b"blog", 80)  # nobody holds it now
@@ -532,3 +538,9 @@ async def test_whoever_has_no_key_keeps_no_name(key: Path) -> None:
         registry.full = True
         assert not await nobody.forward(b"blog", 80)
         assert refusals(gateway) == ["store"]
+
+
+async def test_a_login_name_that_cannot_be_a_web_address_is_no_obstacle(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key, username="_a b!") as client:
+        assert await client.forward(b"", 80)
+        assert [tunnel.kind for tunnel in gateway.tunnels] == ["http"]
