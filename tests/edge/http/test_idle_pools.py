@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, Rig, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, Rig, answering, reset, running_edge, service
 from ferry import limits
 from ferry.edge.http.state import Bounds
 from hand_clock import HandClock
@@ -145,3 +145,38 @@ async def test_a_request_is_sent_a_second_time_but_never_a_third() -> None:
         await rig.talk(CLOSING)
         assert statuses(await rig.talk(GET, eof=True)) == [502]
         assert len(heads) == 3
+
+
+async def test_what_is_sent_again_goes_over_a_fresh_stream_not_over_another_idle_one() -> None:
+    together = asyncio.Barrier(2)
+    heads: list[bytes] = []
+
+    async def dies_at_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not heads:
+            await together.wait()
+        writer.write(OK)
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with service(dies_at_the_second) as port, running_edge(port, bounds=NO_TICK) as rig, asyncio.timeout(10):
+        await fill(rig, 2)
+        assert rig.edge.idle_streams == 2
+        assert statuses(await rig.talk(GET, eof=True)) == [200]
+        assert len(rig.tunnel.dialled) == 3
+
+
+async def test_a_resting_stream_that_is_reset_rests_no_more() -> None:
+    go = asyncio.Event()
+
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await go.wait()
+        reset(writer)
+
+    async with service(resets) as port, running_edge(port, bounds=NO_TICK) as rig, asyncio.timeout(10):
+        await rig.talk(CLOSING)
+        assert rig.edge.idle_streams == 1
+        go.set()
+        await rig.tunnel.quiet()
+        assert rig.edge.idle_streams == 0

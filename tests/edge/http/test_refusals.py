@@ -166,3 +166,23 @@ async def test_a_visitor_on_its_own_connection_is_not_told_that_it_is_kept_when_
     async with service(answering(closing)) as port, running_edge(port, bounds=Bounds(linger_seconds=0.1)) as rig:
         assert (await rig.talk(GET + GET, eof=True)) == OK + OK
         assert len(rig.tunnel.dialled) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [(OpenFailure.REFUSED, 502), (OpenFailure.LIMIT, 503), (OpenFailure.GONE, 200)]
+)
+async def test_another_tunnel_is_asked_only_where_the_first_has_gone(failure: OpenFailure, status: int) -> None:
+    async with service(answering(OK)) as port, running_edge(1) as rig:
+        newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
+        dial = rig.tunnel.dial
+
+        def taken_over(*arguments: object) -> object:
+            rig.routes.add(newer)
+            return dial(*arguments)  # type: ignore[arg-type]  # passed through as they came
+
+        rig.tunnel.dial = taken_over  # type: ignore[method-assign, assignment]  # the moment of the takeover
+        rig.tunnel.refuse = failure
+        assert statuses(await rig.talk(CLOSING)) == [status]
+        assert len(newer.visits) == (status == 200)
+        newer.close()
+        await newer.quiet()
