@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from ferry import limits
@@ -60,12 +61,23 @@ def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> 
     assert not turns.full
 
 
+def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
+    turns = Turns(lambda _answer: None)
+    turns.take(later, wants_reply=True)
+    for _ in range(10 * limits.GLOBAL_REQUESTS_WAITING):
+        turns.refuse(wants_reply=True)
+    assert not turns.full
+
+
 def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> None:
     """One call of another for each, as asyncssh does it, ended the connection at 600."""
     said: list[Answer] = []
     turns = Turns(said.append)
 
+    depths: set[int] = set()
+
     def at_once() -> None:
+        depths.add(sum(1 for _ in traceback.walk_stack(None)))
         turns.answer(b"at once")
 
     for _ in range(20):
@@ -74,6 +86,7 @@ def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> No
             turns.take(at_once, wants_reply=True)
             turns.refuse(wants_reply=True)
         turns.answer(True)
+    assert len(depths) == 1
     assert said.count(True) == 20
     assert said.count(b"at once") == said.count(False) >= 20 * limits.GLOBAL_REQUESTS_WAITING // 2
 

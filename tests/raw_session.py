@@ -1,0 +1,83 @@
+"""One session channel of a `RawClient`, packet by packet."""
+
+from __future__ import annotations
+
+import asyncio
+
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_SUCCESS,
+)
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
+
+from raw_client import SECONDS, RawClient
+
+
+class Session:
+    """Its number at our end is above those that asyncssh gives."""
+
+    def __init__(self, client: RawClient, number: int, mine: int) -> None:
+        self.client = client
+        self.number = number
+        self.mine = mine
+        self.answers: asyncio.Queue[bool] = asyncio.Queue()
+        self.said = b""
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        client.connection._channels[mine] = self
+
+    def process_packet(self, message: int, _sequence: int, packet: SSHPacket) -> bool:
+        if message in (MSG_CHANNEL_SUCCESS, MSG_CHANNEL_FAILURE):
+            self.answers.put_nowait(message == MSG_CHANNEL_SUCCESS)
+        elif message == MSG_CHANNEL_DATA:
+            self.said += packet.get_string()
+        elif message == MSG_CHANNEL_REQUEST and packet.get_string() == b"exit-status":
+            packet.get_boolean()
+            self.status.set_result(packet.get_uint32())
+        elif message == MSG_CHANNEL_CLOSE and not self.status.done():
+            self.status.set_result(-1)
+        return True
+
+    def log_received_packet(self, *_: object) -> None:
+        """Nothing to trace."""
+
+    def process_connection_close(self, _error: Exception | None) -> None:
+        if not self.status.done():
+            self.status.set_result(-1)
+
+    def send(self, message: int, *parts: bytes) -> None:
+        self.client.send(message, UInt32(self.number), *parts)
+
+    def request(self, kind: bytes, *parts: bytes, reply: bool = True) -> None:
+        self.send(MSG_CHANNEL_REQUEST, String(kind), Boolean(reply), *parts)
+
+    async def ask(self, kind: bytes, *parts: bytes) -> bool:
+        self.request(kind, *parts)
+        async with asyncio.timeout(SECONDS):
+            return await self.answers.get()
+
+    async def ended(self) -> int:
+        """Its exit status; -1: closed without one."""
+        async with asyncio.timeout(SECONDS):
+            return await self.status
+
+
+async def open_session(client: RawClient, mine: int = 5000, window: int = 2**31 - 1) -> Session | None:
+    """None: refused."""
+    opened: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def confirmed(packet: SSHPacket) -> None:
+        packet.get_uint32()
+        opened.set_result(packet.get_uint32())
+
+    client.on(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed)
+    client.on(MSG_CHANNEL_OPEN_FAILURE, lambda _packet: opened.set_result(None))
+    client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(mine), UInt32(window), UInt32(32768))
+    async with asyncio.timeout(SECONDS):
+        number = await opened
+    return None if number is None else Session(client, number, mine)

@@ -1,0 +1,111 @@
+"""What a session may cost: terminals that do not read, journals, and words and closes that meet something else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_GLOBAL_REQUEST,
+)
+from asyncssh.packet import Boolean, String, UInt32
+
+from ferry import limits
+from gateway_process import Gateway
+from raw_client import SECONDS, RawClient, raw_client
+from raw_session import open_session
+
+KEYS = b"ends, ? shows this"
+
+
+@pytest.fixture
+async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
+    async with raw_client(gateway, key) as connected:
+        yield connected
+
+
+def at_once(client: RawClient, *packets: tuple[int, bytes]) -> None:
+    """Several packets in one write, so that the gateway reads them together."""
+    written: list[bytes] = []
+    connection = client.connection
+    connection._send = written.append
+    for message, payload in packets:
+        client.send(message, payload)
+    del connection._send
+    connection._send(b"".join(written))
+
+
+async def test_a_terminal_that_does_not_read_keeps_a_bounded_text_and_is_told_what_is_missing(
+    client: RawClient, name: str
+) -> None:
+    assert await client.forward(name.encode(), 80)
+    session = await open_session(client, window=0)
+    assert session is not None
+    assert await session.ask(b"pty-req")
+    assert await session.ask(b"shell")
+    asked = limits.SESSION_BACKLOG_BYTES // 30  # a line has some more
+    for number in range(asked):
+        session.send(MSG_CHANNEL_DATA, String(b"?"))
+        if number % 1000 == 0:
+            assert await client.lives()  # and the window for what is typed is granted anew
+    session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**30))
+    assert await client.lives()
+    assert limits.SESSION_BACKLOG_BYTES < len(session.said) < limits.SESSION_BACKLOG_BYTES + 1000
+    session.send(MSG_CHANNEL_DATA, String(b"?"))
+    assert await client.lives()
+    shown = session.said.count(KEYS) - 2  # one as it began, one after the note
+    assert f"({asked - shown} lines were dropped: your terminal did not read them)".encode() in session.said
+    assert session.said.rstrip().endswith(KEYS)
+
+
+async def test_a_session_shows_the_last_outcomes_only(start_gateway: Callable[..., Gateway], key: Path) -> None:
+    gateway = start_gateway(limits={"global_requests_per_second": 100_000})
+    async with raw_client(gateway, key) as client, asyncio.timeout(SECONDS):
+        for number in range(150):
+            assert not await client.forward(f"no_{number}".encode(), 80)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        assert await session.ended() == 1
+        assert session.said.count(b"Refused -R") == 100
+        assert b"no_149" in session.said
+
+
+async def test_words_that_are_refused_while_a_forward_is_decided_refuse_it(
+    gateway: Gateway, client: RawClient, name: str
+) -> None:
+    session = await open_session(client)
+    assert session is not None
+    at_once(
+        client,
+        (MSG_GLOBAL_REQUEST, String(b"tcpip-forward") + Boolean(True) + String(name) + UInt32(80)),
+        (MSG_CHANNEL_REQUEST, UInt32(session.number) + String(b"exec") + Boolean(False) + String(b"auth=x")),
+    )
+    async with asyncio.timeout(SECONDS):
+        assert not (await client.answers.get())[0]
+    assert await session.ended() == 1
+    assert b"Its forwards are closed." in session.said
+    assert not any(name in one["address"] for one in gateway.ask("tunnels"))
+    assert await client.forward(f"{name}x".encode(), 80)  # a later one is its own affair
+    assert any(f"{name}x" in one["address"] for one in gateway.ask("tunnels"))
+
+
+async def test_a_line_for_a_session_that_is_closing_ends_nothing_else(client: RawClient, name: str) -> None:
+    assert await client.forward(name.encode(), 80)
+    session = await open_session(client)
+    assert session is not None
+    assert await session.ask(b"shell")
+    at_once(
+        client,
+        (MSG_CHANNEL_CLOSE, UInt32(session.number)),
+        (MSG_GLOBAL_REQUEST, String(b"cancel-tcpip-forward") + Boolean(True) + String(name) + UInt32(80)),
+    )
+    async with asyncio.timeout(SECONDS):
+        assert (await client.answers.get())[0]
+    assert await client.lives()
