@@ -31,6 +31,7 @@ from .edge.local_ca import LocalCa
 from .edge.tcp import TcpEdge
 from .errors import FerryError, InvalidInput, StartupError
 from .listening import Listening, TcpPorts
+from .memory import Memory, allocator
 from .names import Address, Kind, WorkerId
 from .observe.lag import LagSampler
 from .observe.observer import Observation, observing
@@ -221,6 +222,8 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         stack.enter_context(LagSampler(clock, report, observation.metrics.lag).running())
         watching = tasks.spawn("certificates", certificates.watch())
         stack.callback(watching.cancel)
+        memory = Memory(allocator(), clock=clock, report=report)
+        stack.enter_context(_repeating("memory", limits.GIVE_BACK_LOOK_SECONDS, memory.look))
         stack.enter_context(_repeating("tick", TICK_SECONDS, front.tick))
         stack.enter_context(_repeating("write late", TICK_SECONDS, write_late))
         stack.enter_context(_repeating("keys", KEYS_POLL_SECONDS, lambda: _read_keys(front)))

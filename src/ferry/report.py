@@ -25,7 +25,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     store.failed (error), store.recovered, store.dropped (rows: about sessions, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
     keys.loaded (keys, files), keys.rejected (path, line, error)
-    loop.lag (seconds)
+    loop.lag (seconds), memory.trimmed (free: bytes, of which whole pages went back to the system; seconds)
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "port.taken": logging.INFO,
         "name.reserved": logging.INFO,
         "name.freed": logging.INFO,
+        "memory.trimmed": logging.DEBUG,
         "loop.lag": logging.WARNING,
         "log.dropped": logging.WARNING,
         "lines.omitted": logging.WARNING,

@@ -1,0 +1,116 @@
+"""Memory that was used in a rush goes back to the system.
+
+glibc keeps what is freed below the highest block that is still in use. A thousand visitors who read slowly fill some
+150 MB with buffers, and after they have left a few small blocks hold all of it: 210 MB instead of 56 for as long as the
+gateway ran. `malloc_trim` (malloc_trim(3)) gives back the pages in between; fewer arenas, a fixed M_TRIM_THRESHOLD
+and a fixed M_MMAP_THRESHOLD do not (docs/performance.md has the figures). It holds the allocator's lock for about
+0.25 ms per megabyte, and who needs memory waits that long: so it is done when there is something to give back, and
+when it is quiet.
+
+With another C library (musl gives freed pages back by itself) nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import resource
+from pathlib import Path
+from typing import Final, Protocol
+
+from .clock import Clock
+from .policy.giveback import GiveBack
+from .report import Report
+
+_STATM: Final = Path("/proc/self/statm")
+_FIELDS: Final = [
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+]
+
+
+class Allocator(Protocol):
+    """What the C library can tell and do. Both take a lock that who allocates needs too; neither holds Python's."""
+
+    def free(self) -> int:
+        """Bytes that are free in its arenas, given back or not."""
+        ...
+
+    def trim(self) -> None:
+        """Give back every whole page of them."""
+        ...
+
+
+class _Mallinfo2(ctypes.Structure):
+    """mallinfo(3)."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]  # ctypes wants a list
+
+
+class Glibc:
+    """glibc from 2.33 on. Raises OSError or AttributeError where it is another library."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None)
+        self._trim = library.malloc_trim
+        self._info = library.mallinfo2
+        self._info.restype = _Mallinfo2
+
+    def free(self) -> int:
+        return int(self._info().fordblks)
+
+    def trim(self) -> None:
+        self._trim(0)
+
+
+def allocator() -> Allocator | None:
+    """The C library's, if it can give memory back."""
+    try:
+        return Glibc()
+    except (AttributeError, OSError):
+        return None
+
+
+class Memory:
+    """Gives back what is free. `look` is called every `limits.GIVE_BACK_LOOK_SECONDS`."""
+
+    def __init__(self, allocator: Allocator | None, *, clock: Clock, report: Report) -> None:
+        self._allocator = allocator
+        self._clock = clock
+        self._report = report
+        self._policy = GiveBack()
+        self._looked, self._used = clock.monotonic(), _processor_seconds()
+
+    async def look(self) -> None:
+        """Give memory back if there is enough, and it is quiet. In a thread: the loop goes on where it needs none."""
+        if self._allocator is None:
+            return
+        now, used = self._clock.monotonic(), _processor_seconds()
+        busy = (used - self._used) / max(now - self._looked, 0.001)
+        self._looked, self._used = now, used
+        free = await asyncio.to_thread(self._allocator.free)
+        if not self._policy.look(free, _resident(), busy, now):
+            return
+        began = self._clock.monotonic()
+        await asyncio.to_thread(self._allocator.trim)
+        self._report("memory.trimmed", free=free, seconds=self._clock.monotonic() - began)
+        self._policy.gave(await asyncio.to_thread(self._allocator.free), _resident())
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident() -> int:
+    """Bytes of this process in memory (proc(5), statm)."""
+    with _STATM.open("rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
