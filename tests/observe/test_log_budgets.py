@@ -240,6 +240,28 @@ def test_a_mistake_that_a_peer_repeats_fills_no_log_with_tracebacks(tmp_path: Pa
     assert a.path.stat().st_size < MB
 
 
+def test_mistakes_at_many_places_fill_no_log_with_tracebacks_either(tmp_path: Path) -> None:
+    with attacked(tmp_path) as a:
+        for place in range(300):
+            try:
+                raise ValueError("bad")
+            except ValueError:
+                logging.getLogger(f"ferry.place{place}").exception("failed")
+        logs = a.lines("log")
+        assert len(logs) == 300
+        assert 5 < sum("traceback" in line for line in logs) < 100
+
+
+def test_visits_of_many_tunnels_have_a_bound_in_all(tmp_path: Path) -> None:
+    with attacked(tmp_path) as a:
+        for second in range(50):
+            for number in range(200):
+                a.report("visit", visit=VISIT._replace(tunnel=TunnelId(f"t{number}"), up=second))
+            a.end_of_second()
+        assert 4_000 < len(a.lines("visit")) < 8_000
+        assert len(a.lines("visit")) + sum(line["count"] for line in a.lines("visits")) == 10_000
+
+
 def test_a_count_that_fails_each_time_fills_no_log(tmp_path: Path) -> None:
     with attacked(tmp_path) as a:
         for _ in range(5_000):
