@@ -1,0 +1,84 @@
+"""What visitors made the gateway hold is the system's again after they have left."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from ferry.memory import allocator
+from gateway_process import Gateway
+from greedy_client import MIB
+
+VISITORS = 200
+LEFT = 16 * MIB
+SECONDS = 30
+A_MINUTE = 60
+
+
+@asynccontextmanager
+async def endless_service() -> AsyncIterator[int]:
+    """Answers with bytes for as long as they are taken."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(ConnectionError):  # the visitor has left
+            await reader.readline()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")
+            while True:
+                writer.write(bytes(65536))
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
+def ask(port: int) -> socket.socket:
+    """A visitor with a small receive buffer, who does not read what it has asked for."""
+    visitor = socket.socket()
+    visitor.settimeout(SECONDS)
+    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    visitor.connect(("127.0.0.1", port))
+    visitor.sendall(b"GET / HTTP/1.1\r\nHost: unread.localhost\r\n\r\n")
+    return visitor
+
+
+async def attack(gateway: Gateway) -> None:
+    """VISITORS who do not read, until they hold twice as much as may be left of it."""
+    before, visitors = gateway.memory(), list[socket.socket]()
+    try:
+        visitors += [await asyncio.to_thread(ask, gateway.ports.http) for _ in range(VISITORS)]
+        async with asyncio.timeout(SECONDS):
+            while gateway.memory() < before + 2 * LEFT:
+                await asyncio.sleep(0.1)
+    finally:
+        for visitor in visitors:
+            visitor.close()
+
+
+@pytest.mark.skipif(allocator() is None, reason="this C library is not glibc, or older than 2.33")
+async def test_after_visitors_who_do_not_read_memory_comes_back_within_a_minute(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    """Without being asked, glibc keeps all of it for as long as one small block lies above."""
+    gateway = start_gateway(log={"level": "debug"})
+    async with endless_service() as target:
+        with gateway.ssh(tmp_path, key).start("-T", "-R", f"unread:80:127.0.0.1:{target}") as child:
+            await asyncio.to_thread(child.line, "^Forwarding ")
+            await attack(gateway)  # the warm round
+            await asyncio.to_thread(gateway.event, '"memory.trimmed"')
+            before = gateway.memory()
+            await attack(gateway)
+            async with asyncio.timeout(A_MINUTE):
+                while gateway.memory() > before + LEFT:
+                    await asyncio.sleep(0.1)
