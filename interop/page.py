@@ -88,6 +88,8 @@ def _mark(verdict: Verdict) -> str:
 def _notes(rows: list[Row]) -> str:
     lines = ["| client | step | |", "|---|---|---|"]
     for row in rows:
+        if row.stack.remark:
+            lines.append(f"| {row.stack.name} | all | {row.stack.remark} |")
         for step, verdict in row.verdicts.items():
             if verdict.note and not _is_figure(verdict):
                 note = " ".join(verdict.note.split()).replace("|", "\\|")[:_NOTE_LENGTH]

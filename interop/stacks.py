@@ -41,6 +41,8 @@ class Stack:
     folder: str = ""
     build: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    remark: str = ""
+    """What somebody must know who reads its failures."""
 
     @property
     def missing(self) -> str:
@@ -80,9 +82,15 @@ def _python(name: str, module: str) -> Stack:
     return Stack(name, "Python", (), folder="python", run=(sys.executable, "{sources}/" + module))
 
 
-def _java(name: str, folder: str) -> Stack:
+_JSCH = (
+    "closes the whole local connection when the visitor has half-closed (`Channel.eof_remote` closes the socket's stream), "
+    "with any server: the end of the answer may be lost then, as the steps with a half-close show in some runs"
+)
+
+
+def _java(name: str, folder: str, remark: str = "") -> Stack:
     run = ("java", "-cp", f"{{build}}/classes{os.pathsep}{{build}}/lib/*", "Client")
-    return Stack(name, "Java", ("java", "javac", "mvn"), folder=folder, build=(_MAVEN, _JAVAC), run=run)
+    return Stack(name, "Java", ("java", "javac", "mvn"), folder=folder, build=(_MAVEN, _JAVAC), run=run, remark=remark)
 
 
 def _c(name: str) -> Stack:
@@ -103,7 +111,7 @@ STACKS = (
     _c("libssh2"),
     Stack("x/crypto/ssh", "Go", ("go",), folder="go", build=("go build -o client .",), run=("{build}/client",)),
     Stack("ssh2", "JavaScript", ("node", "npm"), folder="node", build=(_NPM,), run=("node", "{build}/client.js")),
-    _java("JSch", "jsch"),
+    _java("JSch", "jsch", _JSCH),
     _java("Apache MINA SSHD", "mina"),
     Stack(
         "russh", "Rust", ("cargo",),
