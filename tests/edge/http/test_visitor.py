@@ -442,11 +442,12 @@ async def test_drain_ends_idle_visitors_at_once_and_lets_others_finish() -> None
         async with asyncio.timeout(5):
             while not rig.tunnel.streams:
                 await asyncio.sleep(0.005)
-        draining = asyncio.create_task(rig.edge.drain(5))
+        draining = asyncio.create_task(rig.edge.drain(60))
         assert await idle.read() == b""
         go.set()
         assert await busy.read() == OK.replace(b"\r\n\r\nok", b"\r\nConnection: close\r\n\r\nok")
-        await draining
+        async with asyncio.timeout(10):
+            await draining
         assert rig.edge.visitors == 0
         await rig.tunnel.quiet()
 
