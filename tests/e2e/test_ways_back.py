@@ -66,6 +66,19 @@ def test_streams_of_a_way_back_are_few(held: tuple[Child, int]) -> None:
         visitor.close()
 
 
+def test_a_port_of_ones_own_is_reached_by_a_loopback_address_only(
+    apart: Gateway, tmp_path: Path, key: Path, lines: LineService, free_port: int
+) -> None:
+    port = next(apart.public_ports)
+    with apart.ssh(tmp_path, key).start(
+        *("-v", "-T", "-R", f"{port}:127.0.0.1:{lines.port}", "-L", f"{free_port}:elsewhere.example:{port}")
+    ) as child:
+        child.line("^Forwarding TCP")
+        with socket.create_connection(("127.0.0.1", free_port), timeout=20) as visitor:
+            assert visitor.recv(100) == b""
+        child.error_line("open failed")
+
+
 @pytest.mark.parametrize("what", ["somebody-elses", "the-gateways-own"])
 def test_no_other_port_is_reached(
     apart: Gateway,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.protocol.words import COMMANDS, Words, parse_words
 
@@ -65,3 +66,14 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
     known = {*COMMANDS, "--", "--output", "--output=json", "--output=text", "json", "text", words.argument}
     assert set(text.split()) <= known
     assert words.command is None or words.command in COMMANDS
+
+
+def test_more_than_is_read_is_refused_even_if_it_is_space() -> None:
+    assert parse_words("ls".ljust(limits.WORDS_CHARS), "gw").command == "ls"
+    with pytest.raises(InvalidInput, match="write fewer words"):
+        parse_words("ls".ljust(limits.WORDS_CHARS + 1), "gw")
+
+
+@pytest.mark.parametrize("words", ["output=json", "-- output=json", "ls output=json", "ls --output=json"])
+def test_output_is_understood_with_and_without_dashes(words: str) -> None:
+    assert parse_words(words, "gw").json

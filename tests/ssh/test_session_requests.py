@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EXTENDED_DATA,
-    MSG_CHANNEL_OPEN,
-    MSG_CHANNEL_OPEN_CONFIRMATION,
-    MSG_CHANNEL_OPEN_FAILURE,
 )
 from asyncssh.packet import Boolean, String, UInt32
 
@@ -122,16 +118,6 @@ async def test_requests_past_the_rate_are_refused_and_the_connection_lives(clien
     while not await session.ask(b"pty-req"):
         await asyncio.sleep(0.2)  # the next second
     assert await session.ask(b"exec", String(b"whoami"))
-
-
-async def test_more_sessions_than_the_rate_are_refused(client: RawClient) -> None:
-    refused: list[int] = []
-    client.on(MSG_CHANNEL_OPEN_FAILURE, lambda packet: refused.append(packet.get_uint32()))
-    client.on(MSG_CHANNEL_OPEN_CONFIRMATION, lambda packet: client.send(MSG_CHANNEL_CLOSE, struct.pack(">I", packet.get_uint32() and packet.get_uint32())))  # fmt: skip
-    for number in range(1, 3 * limits.CHANNEL_REQUESTS_PER_SECOND):
-        client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(number), UInt32(1000), UInt32(1000))
-    assert await client.lives()
-    assert len(refused) > limits.CHANNEL_REQUESTS_PER_SECOND
 
 
 async def test_data_of_an_extended_type_is_dropped(session: Session) -> None:
