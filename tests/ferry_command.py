@@ -12,6 +12,7 @@ from pathlib import Path
 
 PROGRAM = Path(sys.prefix) / "bin" / "ferry"
 SECONDS = 60
+_KEPT = frozenset({"LANG", "LANGUAGE", "LOCPATH", "PATH", "TMPDIR", "TZ"})
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class Ran:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's own, without what would configure Ferry."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FERRY_")}
-    return kept | extra
+    """For programs that tests start: nothing that says who runs them. Locale, time zone and umask stay, for Ferry must not
+    care what they are."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
+    return kept | {"HOME": "/nonexistent", "TERM": "xterm"} | extra
 
 
 def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, program: Path = PROGRAM) -> Ran:

@@ -35,9 +35,10 @@ class StockSsh:
 
     @property
     def options(self) -> list[str]:
-        identity = ["-i", str(self.key)] if self.key else ["-o", "PubkeyAuthentication=no"]
+        identity = ["-i", str(self.key)] if self.key else ["-o", "PubkeyAuthentication=no", "-o", "IdentityFile=none"]
         return [
             *("-F", "none", "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"),
+            *("-o", "GlobalKnownHostsFile=none"),
             *("-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"),
             *("-o", "LogLevel=INFO", *identity),
         ]
@@ -78,10 +79,7 @@ def run(command: list[str], *, folder: Path, seconds: float = SECONDS, stdin: by
 
 def environment(folder: Path) -> dict[str, str]:
     """With `folder` as the home: nothing of the person who runs the tests is read or written."""
-    kept = clean_environment(HOME=str(folder))
-    kept.pop("SSH_AUTH_SOCK", None)
-    kept.pop("DISPLAY", None)
-    return kept
+    return clean_environment(HOME=str(folder))
 
 
 def make_key(path: Path, kind: str = "ed25519", comment: str = "", passphrase: str = "") -> Path:

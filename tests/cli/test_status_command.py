@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from console_commands import run, running
 from ferry.cli.output import size, span
 from ferry.cli.status import status
 from ferry.errors import FerryError
+from ferry_command import clean_environment
 from small_gateway import KEY, SmallGateway
 
 
@@ -77,7 +77,7 @@ async def test_it_starts_quickly_without_the_gateways_libraries(tmp_path: Path) 
             capture_output=True,
             text=True,
             timeout=20,
-            env=dict(os.environ),
+            env=clean_environment(),
         )
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
 

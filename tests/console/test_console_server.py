@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -24,6 +23,7 @@ from ferry.console.server import _served, serving
 from ferry.console.sockets import CONTROL_SOCKET, prepare_state_folder
 from ferry.errors import StartupError
 from ferry.names import Endpoint
+from ferry_command import clean_environment
 from small_gateway import SmallGateway
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
@@ -224,7 +224,8 @@ async def test_a_deep_folder_works(tmp_path: Path) -> None:
 
 
 def test_a_folder_open_to_others_is_refused_with_the_command_to_type(folder: Path) -> None:
-    folder.mkdir(0o755)
+    folder.mkdir()
+    folder.chmod(0o755)
     with pytest.raises(StartupError, match=r"mode 755.*type chmod 700 "):
         prepare_state_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
@@ -251,9 +252,9 @@ async def test_curl_understands_it(folder: Path) -> None:
     curl = shutil.which("curl")
     assert curl, "the tests need curl"
     async with serving(SmallGateway(), folder, []):
-        command = [curl, "-sS", "--unix-socket", str(folder / CONTROL_SOCKET), "http://localhost/api/v1/status"]
+        command = [curl, "-q", "-sS", "--unix-socket", str(folder / CONTROL_SOCKET), "http://localhost/api/v1/status"]
         result = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, check=True, timeout=10, env={"PATH": os.environ["PATH"]}
+            subprocess.run, command, capture_output=True, check=True, timeout=10, env=clean_environment()
         )
     assert json.loads(result.stdout)["pid"] == 4711
 

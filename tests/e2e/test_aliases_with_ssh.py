@@ -51,7 +51,7 @@ def test_a_machine_is_reached_through_its_alias_with_j(ssh: StockSsh, machine: M
         config = ssh.folder / "config"
         config.write_text(
             f"IdentityFile {ssh.key}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
-            f"UserKnownHostsFile {ssh.folder}/known_hosts\nHost gw\nHostName 127.0.0.1\nPort {ssh.port}\n"
+            f"UserKnownHostsFile {ssh.folder}/known_hosts\nGlobalKnownHostsFile none\nHost gw\nHostName 127.0.0.1\nPort {ssh.port}\n"
         )
         ended = run(
             ["ssh", "-F", str(config), "-J", "gw", f"{machine.user}@{name}", "echo here is $((20+1))"],

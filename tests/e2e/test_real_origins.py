@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from child_process import Child
+from ferry_command import clean_environment
 from gateway_process import Gateway
 from origin_server import FILE, FILE_SHA256, Origin
 from ssh_command import StockSsh, environment
@@ -148,9 +149,13 @@ def test_https_with_the_gateways_own_ca(gateway: Gateway, ssh: StockSsh, origin:
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as child:
         child.line(f"https://{name}.localhost:{port}$")
         ca = gateway.state / "ca" / "ca.crt"
-        command = ["curl", "-sS", "--cacert", str(ca), "--resolve", f"{name}.localhost:{port}:127.0.0.1"]
+        command = ["curl", "-q", "-sS", "--cacert", str(ca), "--resolve", f"{name}.localhost:{port}:127.0.0.1"]
         done = subprocess.run(
-            [*command, f"https://{name}.localhost:{port}/"], capture_output=True, text=True, check=False
+            [*command, f"https://{name}.localhost:{port}/"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=clean_environment(),
         )
         assert (done.returncode, done.stdout) == (0, "origin"), done.stderr
         child.line("^GET / 200")

@@ -16,6 +16,7 @@ from ferry.edge.certificate_folder import CertificateFolder
 from ferry.edge.certificates import Certificates, sni_of
 from ferry.edge.local_ca import LocalCa
 from ferry.errors import InvalidInput
+from ferry_command import clean_environment
 
 BOTH_LOOPS = True
 
@@ -94,10 +95,11 @@ def world(tmp_path: Path) -> World:
 
 async def curl(port: int, host: str, *arguments: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *("curl", "-sS", "--max-time", "5", "--resolve", f"{host}:{port}:127.0.0.1", f"https://{host}:{port}/"),
+        *("curl", "-q", "-sS", "--max-time", "5", "--resolve", f"{host}:{port}:127.0.0.1", f"https://{host}:{port}/"),
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env=clean_environment(),
     )
     output, _ = await process.communicate()
     return process.returncode or 0, output.decode()

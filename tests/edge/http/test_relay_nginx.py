@@ -12,6 +12,7 @@ import pytest
 
 from edge.http_origins import accepting
 from edge.http_rig import Rig, free_port, running_edge
+from ferry_command import clean_environment
 
 CONFIG = """
 user {user} {group}; daemon off; worker_processes 1; pid {root}/nginx.pid; error_log stderr warn;
@@ -56,6 +57,7 @@ async def curl(rig: Rig, *arguments: str) -> str:
     words = [a.replace("URL", f"http://a.localhost:{rig.port}") for a in arguments]
     process = await asyncio.create_subprocess_exec(
         "curl",
+        "-q",
         "-sS",
         "--max-time",
         "20",
@@ -63,6 +65,7 @@ async def curl(rig: Rig, *arguments: str) -> str:
         *words,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
@@ -76,7 +79,7 @@ async def test_files_keep_alive_and_conditions(rig: Rig) -> None:
     assert out.count("\r\n\r\nhello\n") == 2
     assert len({visit.peer for visit in rig.tunnel.visits}) == 1  # one connection
     assert len(rig.tunnel.dialled) == 1  # one stream for the three
-    assert str(rig.tunnel.dialled[0]) == "127.0.0.1:0"  # pooled: the gateway's own address
+    assert str(rig.tunnel.dialled[0]) == "127.0.0.1:80"  # pooled: the gateway's own address
     etag = next(line.split(" ")[1] for line in out.splitlines() if line.startswith("ETag"))
     out = await curl(rig, "-i", "URL/hello.txt", "-H", f"If-None-Match: {etag}")
     assert out.startswith("HTTP/1.1 304 Not Modified\r\n")

@@ -13,6 +13,7 @@ import pytest
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from ferry import limits
 from ferry.edge.http.state import Bounds
+from ferry_command import clean_environment
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Curl = Callable[..., Awaitable[str]]
@@ -39,7 +40,15 @@ async def make_certificate(folder: Path) -> None:
 
 async def curl(*arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        "curl", "-sS", "--max-time", "20", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        "curl",
+        "-q",
+        "-sS",
+        "--max-time",
+        "20",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -318,13 +319,19 @@ async def test_names_without_a_tunnel() -> None:
         assert rig.reports[0][0] == "edge.refused"
 
 
-async def test_slow_head_is_told_so_and_idle_connections_end() -> None:
-    async with service(answering(OK)) as port, running_edge(port, bounds=QUICK) as rig:
+async def test_a_slow_head_is_told_so() -> None:
+    """Also of a second request: from its first byte on it has a head's time, not that of an idle connection."""
+    slow_to_go = replace(QUICK, keepalive_seconds=60)
+    async with service(answering(OK)) as port, running_edge(port, bounds=slow_to_go) as rig:
         assert statuses(await rig.talk(b"GET / HTTP/1.1\r\nHost:")) == [408]
-        assert await rig.talk(b"") == b""
-        answer = await rig.talk(GET)  # keep-alive runs out
-        assert answer == OK
+        assert await rig.talk(b"") == b""  # who says nothing has a head's time too
         assert statuses(await rig.talk(GET + b"GET")) == [200, 408]
+
+
+async def test_an_idle_connection_ends_and_is_told_nothing() -> None:
+    slow_to_speak = replace(QUICK, head_seconds=60)
+    async with service(answering(OK)) as port, running_edge(port, bounds=slow_to_speak) as rig:
+        assert await rig.talk(GET) == OK
 
 
 async def test_event_stream_has_no_deadline_and_ends_with_its_visitor() -> None:
