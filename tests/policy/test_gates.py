@@ -9,6 +9,7 @@ from ferry.limits import FLAP_SECONDS, FLAP_TAKEOVERS
 from ferry.names import Address, Kind
 from ferry.policy import flapping
 from ferry.policy.flapping import FlapGuard
+from weight import weight
 
 BLOG, SHOP = Address(Kind.HTTP, "blog.example.com"), Address(Kind.HTTP, "shop.example.com")
 
@@ -52,3 +53,15 @@ def test_the_guard_forgets_the_oldest_address_first() -> None:
     for n in range(flapping.FLAP_ADDRESSES - 1):
         guard.counted(Address(Kind.TCP, "", n), 0.0)
     assert (guard.wait(BLOG, 1.0), guard.wait(SHOP, 1.0) > 0) == (0.0, True)
+
+
+def test_one_address_that_changes_hands_without_end_takes_no_more_memory() -> None:
+    guard = FlapGuard()
+
+    def flap(times: int) -> int:
+        for _ in range(times):
+            guard.counted(BLOG, 0.0)
+        return weight(guard)
+
+    few = flap(10)
+    assert flap(5000) <= few

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ferry.limits import HANDSHAKE_PATIENCE_SECONDS
 from ferry.policy.handshakes import Handshake, HandshakeGate, Progress
 from ferry.policy.sources import Exempt
+from weight import weight
 
 HOSTS = ["203.0.113.1", "203.0.113.200", "198.51.100.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "127.0.0.1", "::1"]
 SILENT = HANDSHAKE_PATIENCE_SECONDS[Progress.SILENT]
@@ -83,6 +84,48 @@ def test_what_is_done_is_done_once() -> None:
     gate.done(one)
     gate.progressed(one, Progress.PROMISING, 1.0)
     assert len(gate) == 0
+
+
+def test_networks_that_are_gone_leave_nothing() -> None:
+    exempt = Exempt([])
+    gate = HandshakeGate(total=50, per_network=3, exempt=exempt)
+
+    def come_and_go(first: int, networks: int) -> int:
+        for n in range(first, first + networks):
+            there = [admitted(gate, f"198.{n // 250}.{n % 250}.{m}", float(n)) for m in range(3)]
+            gate.progressed(there[0], Progress.EXCHANGED, float(n))
+            gate.progressed(there[0], Progress.PROMISING, float(n))
+            gate.progressed(there[1], Progress.EXCHANGED, float(n))
+            for one in there:
+                gate.done(one)
+        return weight(gate, exempt)
+
+    few = come_and_go(0, 50)
+    assert come_and_go(50, 5000) <= few
+    assert len(gate) == 0
+
+
+def test_the_number_of_places_is_exact_and_a_displaced_one_leaves_its_network() -> None:
+    gate = HandshakeGate(total=2, per_network=2)
+    first, second = admitted(gate, "203.0.113.1"), admitted(gate, "203.0.113.2")
+    assert len(gate) == 2
+    handshake, gone = gate.admit("192.0.2.1", SILENT)
+    assert (handshake is not None, gone, len(gate)) == (True, first, 2)
+    gate.done(first)  # its socket closes later
+    assert len(gate) == 2
+    gate.done(second)
+    assert [gate.admit("203.0.113.3", SILENT)[0] is not None, len(gate)] == [True, 2]
+
+
+def test_going_back_is_no_progress_and_progress_begins_patience_anew() -> None:
+    gate = HandshakeGate(total=1, per_network=1)
+    one = admitted(gate, "203.0.113.1")
+    gate.progressed(one, Progress.EXCHANGED, 1.0)
+    for again in (Progress.SILENT, Progress.EXCHANGED):
+        gate.progressed(one, again, 3.0)
+    patience = HANDSHAKE_PATIENCE_SECONDS[Progress.EXCHANGED]
+    assert gate.admit("192.0.2.1", 1.0 + patience - 0.01) == (None, None)
+    assert gate.admit("192.0.2.1", 1.0 + patience)[1] is one
 
 
 @given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(["come", "go", *Progress]), st.floats(0, 3))))

@@ -11,6 +11,7 @@ from ferry.errors import InvalidInput
 from ferry.policy.crowd import Crowd
 from ferry.policy.penalties import SECONDS, Blocked, Offence, Penalties
 from ferry.policy.sources import Exempt
+from weight import weight
 
 BAD, GOOD = "203.0.113.7", "203.0.113.8"
 
@@ -92,7 +93,46 @@ def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
         penalties.offended(f"198.18.{n // 250}.{n % 250}", Offence.NOTHING_OFFERED, n * 0.0001)
         assert len(penalties) <= 10
     assert [one.source for one in penalties.listed(0.5)] == [worst]
-    assert len(penalties._ends) <= 2 * 10 + 64 + 1
+
+
+def test_who_offends_without_end_takes_no_more_memory() -> None:
+    """Each offence moves the end of a source, and where ends are kept in order the older ones stay behind."""
+    exempt = Exempt([])
+    penalties = Penalties(exempt, most=10)
+
+    def offend(times: int) -> int:
+        for n in range(times):
+            penalties.offended(BAD, Offence.NOTHING_OFFERED, n * 1e-6)
+        return weight(penalties, exempt)
+
+    few = offend(100)
+    assert offend(20_000) < 2 * few
+    assert penalties.blocked(BAD, 1.0) > 500  # and none was forgotten over it
+    assert penalties.blocked(BAD, limits.PENALTY_MAX_SECONDS + 1) == 0
+    assert penalties.listed(limits.PENALTY_MAX_SECONDS + 1) == []
+
+
+def test_no_block_is_longer_than_the_longest() -> None:
+    penalties = Penalties()
+    for _ in range(1000):
+        penalties.offended(BAD, Offence.NEVER_ENDED, 5.0)
+    assert penalties.blocked(BAD, 5.0) == limits.PENALTY_MAX_SECONDS
+    penalties.offended(BAD, Offence.NEVER_ENDED, 105.0)
+    assert penalties.blocked(BAD, 105.0) == limits.PENALTY_MAX_SECONDS - 90
+
+
+def test_a_new_offence_tells_what_is_listed() -> None:
+    penalties = Penalties()
+    blocked_by(penalties, BAD, Offence.NEVER_ENDED)
+    penalties.offended(BAD, Offence.GARBAGE, 1.0)
+    assert penalties.listed(1.0) == [Blocked(BAD, 21.0, Offence.GARBAGE)]
+
+
+def test_who_is_not_blocked_has_no_slow_lane() -> None:
+    penalties = Penalties()
+    assert not penalties.enter_lane(BAD, 0.0)
+    penalties.leave_lane(BAD)
+    assert len(penalties) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(Offence), st.floats(0, 30)), max_size=120))

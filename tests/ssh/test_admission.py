@@ -1,0 +1,340 @@
+"""The door: who gets a place and who is told why not, over real sockets, with time in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import Any, cast
+
+import pytest
+from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
+
+from ferry import limits
+from ferry.policy.handshakes import HandshakeGate, Progress
+from ferry.policy.penalties import Offence, Penalties
+from ferry.policy.sources import Exempt
+from ferry.ssh.admission import Admission, Place
+
+HERE, THERE = "127.0.5.1", "127.0.6.1"
+VERSION = b"SSH-2.0-Ferry\r\n"
+
+
+class Handshake(asyncio.Protocol):
+    """A connection that logs in, as far as the door knows it."""
+
+    def __init__(self, place: Place, door: Door) -> None:
+        self.place = place
+        self.door = door
+        self.transport: asyncio.Transport | None = None
+        self.begun = asyncio.get_running_loop().create_future()
+        self.told: list[str] = []
+        self.timed_out: list[bool] = []
+        self.blame: Offence | None = Offence.KEYS_REFUSED
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.begun.set_result(None)
+
+    def give_way(self, reason: str) -> None:
+        self.told.append(reason)
+        self.abort()
+
+    def offence(self, *, timed_out: bool) -> Offence | None:
+        self.timed_out.append(timed_out)
+        return self.blame
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def over(self, outcome: str) -> None:
+        self.door.admission.over(cast(Any, self), outcome)
+
+    def progressed(self, progress: Progress) -> None:
+        self.door.admission.progressed(cast(Any, self), progress)
+
+
+class Door:
+    """An admission with three places, two for one network, and a clock that stands still."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.time = 1000.0
+        self.retry_after = 7
+        self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.made: list[Handshake] = []
+        self.admission = Admission(
+            HandshakeGate(3, 2, Exempt([])),
+            Penalties(Exempt([])),
+            clock=self,
+            report=self.report,
+            retry_after=lambda: self.retry_after,
+        )
+        self._stack = stack
+        self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> float:
+        return self.time
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.reports.append((event, fields))
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.reports if name == event]
+
+    def make(self, place: Place) -> Any:
+        self.made.append(Handshake(place, self))
+        return self.made[-1]
+
+    def arrive(self, source: str = HERE) -> tuple[socket.socket, socket.socket]:
+        """Somebody connects: their socket, and ours, which nobody has looked at."""
+        theirs = socket.create_connection(self.listener.getsockname(), 10, source_address=(source, 0))
+        ours, _ = self.listener.accept()
+        ours.setblocking(False)
+        return self._stack.enter_context(theirs), self._stack.enter_context(ours)
+
+    async def admit(self, source: str = HERE) -> Handshake:
+        """Somebody who gets a place."""
+        before = len(self.made)
+        self.admission.take(self.arrive(source)[1], self.make)
+        assert len(self.made) == before + 1, "refused"
+        async with asyncio.timeout(10):
+            await self.made[-1].begun
+        return self.made[-1]
+
+    def refuse(self, source: str = HERE) -> tuple[socket.socket, socket.socket]:
+        """Somebody who gets none."""
+        before = len(self.made)
+        theirs, ours = self.arrive(source)
+        self.admission.take(ours, self.make)
+        assert len(self.made) == before, "admitted"
+        return theirs, ours
+
+    def told(self, source: str = HERE) -> str:
+        """What somebody who gets no place is told, to the end of the stream."""
+        theirs, _ = self.refuse(source)
+        return reason_in(read_all(theirs))
+
+    async def block(self, source: str = HERE) -> None:
+        """Log-ins from there fail until it is blocked."""
+        while not self.said("address.blocked"):
+            (await self.admit(source)).over("failed")
+
+
+def read_all(sock: socket.socket) -> bytes:
+    data = b""
+    while more := sock.recv(4096):
+        data += more
+    return data
+
+
+def reason_in(said: bytes) -> str:
+    """The text of the SSH_MSG_DISCONNECT (RFC 4253 §6 and §11.1) that follows a version line."""
+    assert said.startswith(VERSION)
+    packet = said.removeprefix(VERSION)
+    length, padding = struct.unpack(">IB", packet[:5])
+    assert len(packet) == 4 + length
+    assert len(packet) % 8 == 0
+    assert 4 <= padding <= 255
+    payload = packet[5 : 4 + length - padding]
+    kind, code, size = struct.unpack(">BII", payload[:9])
+    assert (kind, code) == (MSG_DISCONNECT, DISC_TOO_MANY_CONNECTIONS)
+    assert payload[9 + size :] == bytes(4)  # no language
+    return payload[9 : 9 + size].decode()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    with ExitStack() as stack:
+        made = Door(stack)
+        yield made
+        made.admission.close()
+        for connection in made.made:
+            connection.abort()
+
+
+async def test_a_place_is_taken_and_given_back_once(door: Door) -> None:
+    one, two = await door.admit(), await door.admit()
+    assert len(door.admission) == 2
+    assert list(map(id, door.admission.in_progress)) == [id(one), id(two)]
+    assert door.said("handshake.started") == [{"peer": HERE}] * 2
+    door.time += 3
+    for _ in range(2):  # a connection ends in more ways than one, at once
+        one.over("ok")
+    assert door.said("handshake.ended") == [{"peer": HERE, "seconds": 3.0, "outcome": "ok"}]
+    assert len(door.admission) == 1
+    await door.admit()
+    assert "too many connections are logging in; retry-after=7" in door.told()
+
+
+async def test_one_network_has_two_places_and_all_have_three(door: Door) -> None:
+    await door.admit(HERE)
+    await door.admit(HERE)
+    assert door.told(HERE) == "too many connections are logging in; retry-after=7"
+    await door.admit(THERE)
+    assert door.said("handshake.ended") == [{"peer": HERE, "seconds": 0.0, "outcome": "limit"}]
+
+
+async def test_who_is_furthest_from_a_log_in_gives_way_and_is_told(door: Door) -> None:
+    typing, silent, exchanged = (
+        await door.admit("127.0.1.1"),
+        await door.admit("127.0.2.1"),
+        await door.admit("127.0.3.1"),
+    )
+    typing.progressed(Progress.PROMISING)
+    exchanged.progressed(Progress.EXCHANGED)
+    door.time += limits.HANDSHAKE_PATIENCE_SECONDS[Progress.SILENT]
+    await door.admit("127.0.4.1")
+    assert silent.told == ["others wait to log in, and you have not gone on; retry-after=7"]
+    assert typing.told == exchanged.told == []
+    assert len(door.admission) == 3
+    assert [one["outcome"] for one in door.said("handshake.ended")] == ["displaced"]
+    silent.over("failed")  # its socket closes later
+    assert len(door.said("handshake.ended")) == 1
+
+
+async def test_log_ins_that_fail_block_their_address(door: Door) -> None:
+    for _ in range(2):
+        (await door.admit()).over("failed")
+    assert door.said("address.blocked") == []
+    (await door.admit()).over("timeout")
+    assert door.said("address.blocked") == [{"address": HERE, "seconds": 15, "why": Offence.KEYS_REFUSED.value}]
+    assert [one for made in door.made for one in made.timed_out] == [False, False, True]
+    await door.admit(THERE)
+
+
+@pytest.mark.parametrize("why", ["logged in", "nothing to blame", "draining"])
+async def test_who_is_not_to_blame_is_not_blocked(door: Door, why: str) -> None:
+    for _ in range(10):
+        connection = await door.admit()
+        if why == "nothing to blame":
+            connection.blame = None
+        door.admission.draining = why == "draining"  # it is the gateway that ends them
+        connection.over("ok" if why == "logged in" else "failed")
+        door.admission.draining = False
+    assert door.said("address.blocked") == []
+
+
+async def test_a_blocked_address_is_told_so_and_has_one_slow_place(door: Door) -> None:
+    await door.block()
+    slow = await door.admit()
+    assert slow.place.slow
+    told = door.told()
+    assert told.startswith("your address is blocked for 15 s: too many log-ins from it failed.")
+    assert told.endswith("retry-after=7")
+    door.time += 5 * limits.LANE_PACE_SECONDS
+    assert "is blocked for 10 s" in door.told()  # somebody is in the lane
+    assert not (await door.admit(THERE)).place.slow
+    slow.over("failed")
+    again = await door.admit()
+    assert again.place.slow
+    again.over("ok")
+    assert "is blocked" in door.told()  # the lane has a pace
+    assert [one["outcome"] for one in door.said("handshake.ended")].count("blocked") == 3
+
+
+async def test_the_slow_lane_is_free_again_when_there_is_no_place_for_who_took_it(door: Door) -> None:
+    await door.block()
+    others = [await door.admit(f"127.0.{n}.1") for n in (7, 8, 9)]
+    assert "too many connections are logging in" in door.told()
+    door.time += limits.LANE_PACE_SECONDS
+    others[0].over("ok")
+    assert (await door.admit()).place.slow
+
+
+async def test_a_gateway_that_stops_admits_nobody(door: Door) -> None:
+    door.admission.draining = True
+    assert door.told() == "the gateway is stopping; retry-after=7"
+    assert door.said("handshake.ended") == door.said("handshake.started") == []
+
+
+@pytest.mark.parametrize("retry_after", [10**n for n in range(8)])
+async def test_what_the_refused_are_told_is_a_packet_whatever_its_length(door: Door, retry_after: int) -> None:
+    door.admission.draining = True
+    door.retry_after = retry_after
+    assert door.told().endswith(f"retry-after={retry_after}")
+
+
+async def test_the_refused_may_speak_before_they_read_and_are_let_go_in_good_order(door: Door) -> None:
+    """A close before their version line would be a reset, which takes the reason from under their eyes."""
+    door.admission.draining = True
+    theirs, ours = door.refuse()
+    theirs.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+    door.time += limits.LINGER_SECONDS - 0.1
+    door.admission.tick()
+    assert ours.fileno() >= 0
+    door.time += 0.1
+    door.admission.tick()
+    assert ours.fileno() == -1
+    assert reason_in(read_all(theirs)) == "the gateway is stopping; retry-after=7"
+
+
+async def test_who_is_gone_already_costs_nothing(door: Door) -> None:
+    theirs, ours = door.arrive()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    door.admission.take(ours, door.make)
+    assert (ours.fileno(), door.made, door.reports) == (-1, [], [])
+
+
+async def test_only_so_many_of_the_refused_are_kept(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REFUSED_LINGERING", 3)
+    door.admission.draining = True
+    kept = [door.refuse()[1] for _ in range(5)]
+    assert [sock.fileno() >= 0 for sock in kept] == [False, False, True, True, True]
+    door.admission.close()
+    assert [sock.fileno() for sock in kept] == [-1] * 5
+
+
+async def test_crowds_are_told_of_once_a_minute_with_their_size(door: Door) -> None:
+    door.admission.tick()
+    assert door.said("handshakes.crowded") == []
+    await door.block(THERE)
+    await door.admit(THERE)
+    for _ in range(2):
+        await door.admit(HERE)
+    for source in (HERE, HERE, THERE):
+        door.refuse(source)
+    door.time += limits.HANDSHAKE_PATIENCE_SECONDS[Progress.SILENT]
+    await door.admit("127.0.9.1")
+    door.admission.tick()
+    told = {"in_progress": 3, "limit": 2, "blocked": 1, "displaced": 1}
+    assert door.said("handshakes.crowded") == [told]
+    door.refuse(THERE)
+    door.time += limits.HANDSHAKES_NOTE_SECONDS - 1
+    door.admission.tick()
+    assert door.said("handshakes.crowded") == [told]
+    door.time += 1
+    door.admission.tick()
+    assert door.said("handshakes.crowded")[1:] == [{"in_progress": 3, "limit": 0, "blocked": 1, "displaced": 0}]
+    door.time += 10 * limits.HANDSHAKES_NOTE_SECONDS
+    door.admission.tick()
+    assert len(door.said("handshakes.crowded")) == 2  # nobody since
+
+
+async def test_the_end_ends_those_who_are_logging_in(door: Door) -> None:
+    connection = await door.admit()
+    assert connection.transport is not None
+    door.admission.close()
+    assert connection.transport.is_closing()
+
+
+async def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer() -> None:
+    with ExitStack() as stack:
+        door = Door(stack)
+        door.listener = stack.enter_context(
+            socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        )
+        theirs = stack.enter_context(socket.create_connection(("127.0.0.1", door.listener.getsockname()[1]), 10))
+        ours, _ = door.listener.accept()
+        ours.setblocking(False)
+        door.admission.take(ours, door.make)
+        assert door.made[0].place.host == "127.0.0.1"
+        await door.made[0].begun
+        door.admission.close()
+        theirs.close()
