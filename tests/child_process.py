@@ -84,7 +84,10 @@ class Child:
 
     def line(self, pattern: str, seconds: float = SECONDS, *, after: int = 0) -> re.Match[str]:
         """Wait for a line on standard output."""
-        return self.out.wait(pattern, seconds, after=after)
+        try:
+            return self.out.wait(pattern, seconds, after=after)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n--- and on standard error:\n{self.err.text}") from None
 
     def error_line(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
         """Wait for a line on standard error."""

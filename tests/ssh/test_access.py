@@ -1,0 +1,138 @@
+"""Files of keys, and folders of them: what is read, what is passed over, and when it is read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferry.errors import StartupError
+from ferry.names import Fingerprint
+from ferry.ssh import access
+from ferry.ssh.access import Anyone, KeyFiles
+from ssh_command import fingerprint
+
+Reports = list[tuple[str, dict[str, object]]]
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return []
+
+
+@pytest.fixture
+def read(reports: Reports) -> Callable[..., KeyFiles]:
+    def report(event: str, /, **fields: object) -> None:
+        reports.append((event, fields))
+
+    return lambda *paths: KeyFiles(paths, report)
+
+
+def public(key: Path, comment: str = "") -> str:
+    return f"{key.with_suffix('.pub').read_text().rstrip()} {comment}\n"
+
+
+def knows(keys: KeyFiles, key: Path) -> bool:
+    return keys.key_name(Fingerprint(fingerprint(key)))[0]
+
+
+def test_anyone_is_anyone() -> None:
+    assert Anyone().keyless
+    assert Anyone().key_name(Fingerprint("SHA256:any")) == (True, None)
+    Anyone().refresh()
+
+
+def test_a_file_and_its_names(
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+) -> None:
+    one, two, other = new_key(), new_key(), new_key()
+    (tmp_path / "keys").write_text(public(one, "name=alice") + "nonsense\n" + public(two))
+    keys = read(tmp_path / "keys")
+    assert keys.key_name(Fingerprint(fingerprint(one))) == (True, "alice")
+    assert keys.key_name(Fingerprint(fingerprint(two))) == (True, None)
+    assert keys.key_name(Fingerprint(fingerprint(other))) == (False, None)
+    assert (len(keys), keys.keyless) == (2, False)
+    assert [event for event, _ in reports] == ["keys.rejected", "keys.loaded"]
+    assert (reports[0][1]["path"], reports[0][1]["line"]) == (str(tmp_path / "keys"), 2)
+    assert reports[1][1] == {"keys": 2, "files": 1}
+
+
+def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "keys"
+    (folder / "deeper").mkdir(parents=True)
+    made = {name: new_key() for name in ("alice", "bob.pub", ".hidden", "alice~", "deeper/carol")}
+    for name, key in made.items():
+        (folder / name).write_text(public(key))
+    os.mkfifo(folder / "pipe")  # reading it would wait for ever
+    (folder / "broken").symlink_to(folder / "nowhere")
+    keys = read(folder)
+    assert {name for name, key in made.items() if knows(keys, key)} == {"alice", "bob.pub"}
+
+
+def test_they_are_read_again_when_something_has_changed_and_only_then(
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+) -> None:
+    one, two = new_key(), new_key()
+    file = tmp_path / "keys"
+    file.write_text(public(one))
+    keys = read(file)
+    for _ in range(3):
+        keys.refresh()
+    assert len(reports) == 1
+    before = file.stat()
+    file.write_text(public(two))  # the same length
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    keys.refresh()
+    assert (knows(keys, one), knows(keys, two)) == (False, True)
+    file.write_text(public(one) + public(two))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # the same time
+    keys.refresh()
+    assert (knows(keys, one), knows(keys, two)) == (True, True)
+    file.unlink()
+    keys.refresh()
+    assert (len(keys), len(reports)) == (0, 4)
+
+
+def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
+    read: Callable[..., KeyFiles],
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    reports: Reports,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, two = new_key(), new_key()
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    (folder / "one").write_text(public(one))
+    (folder / "two").write_text(public(two) + "#" * 1000)
+    monkeypatch.setattr(access, "KEY_FILE_BYTES", 1000)
+    keys = read(folder)
+    assert (knows(keys, one), knows(keys, two)) == (True, False)
+    whole = Path.read_text
+
+    def unreadable(path: Path, *arguments: str) -> str:
+        if path.name == "one":
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", unreadable)  # root may read everything
+    os.utime(folder / "one", (1, 1))
+    keys.refresh()
+    assert not knows(keys, one)
+    rejected = [fields for event, fields in reports if event == "keys.rejected"]
+    assert rejected == [{"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"}]
+
+
+def test_what_is_not_there_or_not_ours_to_read_stops_the_start(
+    read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StartupError, match="does not exist: make the file or folder"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "keys").write_text("")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StartupError, match="cannot be read by this user: chmod or chown it"):
+        read(tmp_path / "keys")

@@ -1,0 +1,52 @@
+"""What opens a stream is a grant for exactly this address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry.errors import LocalProtocolError
+from ferry.names import Address, Endpoint, Kind
+from ferry.policy.forwards import listen_grant
+from ferry.policy.visits import public_visit
+from ferry.streams import OpenFailure
+from inside_gateway import inside_gateway
+
+
+class Nobody:
+    """A sink that must never hear of a stream."""
+
+    def stream_opened(self) -> None:
+        raise AssertionError
+
+    def stream_refused(self, failure: OpenFailure) -> None:
+        raise AssertionError(failure)
+
+    def stream_lost(self, error: Exception | None) -> None:
+        raise AssertionError(error)
+
+    def data_received(self, data: bytes) -> None:
+        raise AssertionError(data)
+
+    eof_received = pause_writing = resume_writing = stream_opened
+
+
+async def test_a_tunnel_is_dialled_with_its_own_grant_alone(key: Path) -> None:
+    async with inside_gateway() as inside, inside.client(key) as client:
+        client.hold_opens()
+        assert await client.forward(b"blog", 80)
+        (tunnel,) = inside.tunnels
+        visitor = Endpoint("192.0.2.7", 4711)
+        others = [
+            public_visit(Address(Kind.HTTP, "shop.localhost")),
+            public_visit(Address(Kind.TCP, "", 80)),
+            listen_grant(tunnel.address, tunnel.identity),
+        ]
+        for grant in others:
+            with pytest.raises(LocalProtocolError):
+                tunnel.dial(grant, visitor, Nobody())
+        assert await client.lives()
+        assert client.opens.empty()
+        tunnel.dial(tunnel.visitor_grant, visitor, Nobody())
+        assert (await client.opens.get())[1]

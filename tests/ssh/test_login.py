@@ -1,0 +1,130 @@
+"""Logging in, step by step: whose fault it is when it fails, what is said, and for how long it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway_process import Gateway
+from origin_server import Origin
+from passphrase import PASSPHRASE, Asked
+from raw_client import raw_client
+from ssh_command import make_key
+
+
+def keys_only(start_gateway: Callable[..., Gateway], known: Path, **ssh: object) -> Gateway:
+    return start_gateway(access={"mode": "keys", "keys": [known.with_suffix(".pub")]}, ssh=ssh, limits={"exempt": []})
+
+
+def test_who_has_shown_a_good_key_has_all_of_the_grace_to_sign(
+    start_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """A passphrase takes longer to type than a key to show."""
+    locked = make_key(tmp_path / "locked", passphrase=PASSPHRASE)
+    gateway = keys_only(start_gateway, locked, key_grace="500ms")
+    with Asked(tmp_path) as person:
+        ssh = gateway.ssh(tmp_path, locked).start(words="whoami", env=person.environment)
+        with ssh, closing(socket.create_connection(("127.0.0.1", gateway.ports.ssh), 20)) as silent:
+            person.wait()
+            while silent.recv(4096):  # until the time to show a key is over, for whoever came later
+                pass
+            person.types(PASSPHRASE)
+            assert ssh.exit_code() == 0, ssh.err.text
+
+
+def test_who_is_logged_in_stays_when_the_time_for_a_log_in_is_over(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    """With and without a key."""
+    gateway = start_gateway(ssh={"key_grace": "500ms", "login_grace": "1s"})
+    forward = ("-R", f"0:localhost:{origin.port}")
+    with (
+        gateway.ssh(tmp_path, new_key()).start(*forward) as owner,
+        gateway.ssh(tmp_path, None).start(*forward, user="nokey") as keyless,
+        closing(socket.create_connection(("127.0.0.1", gateway.ports.ssh), 20)) as silent,
+    ):
+        for one in (owner, keyless):
+            one.line("^Forwarding TCP")
+        while silent.recv(4096):
+            pass
+        assert (owner.running, keyless.running) == (True, True)
+        assert len(gateway.ask("sessions")) == 2
+
+
+def blamed(gateway: Gateway) -> int:
+    return len(gateway.ask("blocked"))
+
+
+def test_a_silent_connection_is_blamed_for_its_time(start_gateway: Callable[..., Gateway], key: Path) -> None:
+    """Two that let the time run out are enough; of those that leave at once it takes fifteen."""
+    gateway = keys_only(start_gateway, key, key_grace="100ms")
+    for _ in range(2):
+        with closing(socket.create_connection(("127.0.0.1", gateway.ports.ssh), 20)) as silent:
+            while silent.recv(4096):
+                pass
+    blocked = gateway.event('"address.blocked"')
+    assert blocked["why"] == "did not end its log-in in time"
+
+
+def test_who_has_too_many_connections_is_not_blamed(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    gateway = start_gateway(limits={"exempt": [], "connections_per_identity": 1})
+    ssh = gateway.ssh(tmp_path, key)
+    forward = ("-R", "0:localhost:1")
+    with ssh.start(*forward) as first:
+        first.line("^Forwarding TCP")
+        for _ in range(5):
+            ended = ssh.run(*forward)
+            assert (ended.code, ended.out) == (255, "")
+            assert "you have 1 connections open, which is the limit" in ended.err
+        assert blamed(gateway) == 0
+        assert len(gateway.ask("sessions")) == 1
+
+
+async def test_what_a_client_calls_itself_is_shown_safely_and_cut(gateway: Gateway, key: Path) -> None:
+    seen = gateway.log_lines
+    async with raw_client(gateway, key, client_version="x" * 200):
+        opened = await asyncio.to_thread(gateway.event, '"connection.opened".*xxx', after=seen)
+    assert len(opened["client_version"]) == 100
+
+
+@pytest.mark.parametrize(("bits", "let_in"), [(8192, True), (8208, False)])
+async def test_a_key_that_costs_seconds_to_check_is_refused(
+    gateway: Gateway, tmp_path: Path, *, bits: int, let_in: bool
+) -> None:
+    """CVE-2026-39829. That it is not only the algorithm's name that decides is what 8192 is for."""
+    public = tmp_path / "rsa.pub"
+    blob = _rsa_public(bits)
+    public.write_bytes(b"ssh-rsa " + blob + b"\n")
+    ended = await asyncio.to_thread(gateway.ssh(tmp_path, public).run, "-v", "-o", "KbdInteractiveAuthentication=no")
+    assert ended.code == 255
+    assert ("Server accepts key" in ended.err) is let_in
+
+
+def _rsa_public(bits: int) -> bytes:
+    """A public key of that size. Nobody can sign with it, and nobody has to."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    numbers = RSAPublicNumbers(65537, (1 << bits) - 159)
+    return numbers.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1]
+
+
+def test_the_banner_can_be_turned_off_and_is_for_web_addresses(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    quiet, ssh = start_gateway(ssh={"banner": False}), start_gateway()
+    ended = quiet.ssh(tmp_path, new_key()).run(words="whoami")
+    assert (ended.code, "ferry:" in ended.err) == (0, False)
+    newcomer = new_key()
+    assert "ferry:" in ssh.ssh(tmp_path, newcomer).run(words="whoami").err
+    ports_only = ssh.ssh(tmp_path, new_key())
+    with ports_only.start("-R", f"0:localhost:{origin.port}") as child:
+        child.line("^Forwarding TCP")
+        assert "ferry:" not in ports_only.run(words="whoami").err  # no web address is theirs, and they want none
