@@ -128,6 +128,22 @@ def test_a_new_offence_tells_what_is_listed() -> None:
     assert penalties.listed(1.0) == [Blocked(BAD, 21.0, Offence.GARBAGE)]
 
 
+def test_offences_that_do_not_block_are_no_block() -> None:
+    penalties = Penalties()
+    penalties.offended(BAD, Offence.NEVER_ENDED, 0.0)
+    assert penalties.blocked(BAD, 0.0) == 0
+    assert penalties.listed(0.0) == []
+
+
+def test_who_is_forgotten_at_once_was_not_blocked() -> None:
+    """Where the table is full of worse ones, the newcomer to it is the one with the least time left."""
+    penalties = Penalties(most=1)
+    for _ in range(100):
+        penalties.offended(BAD, Offence.NEVER_ENDED, 0.0)
+    assert [penalties.offended(GOOD, Offence.NEVER_ENDED, 0.0) for _ in range(5)] == [None] * 5
+    assert penalties.blocked(GOOD, 0.0) == 0
+
+
 def test_who_is_not_blocked_has_no_slow_lane() -> None:
     penalties = Penalties()
     assert not penalties.enter_lane(BAD, 0.0)

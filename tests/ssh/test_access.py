@@ -27,7 +27,17 @@ def read(reports: Reports) -> Callable[..., KeyFiles]:
     def report(event: str, /, **fields: object) -> None:
         reports.append((event, fields))
 
-    return lambda *paths: KeyFiles(paths, report)
+    def make(*paths: Path) -> KeyFiles:
+        keys = KeyFiles(paths, report)
+        keys.use(None)
+        return keys
+
+    return make
+
+
+def refresh(keys: KeyFiles) -> None:
+    """As the gateway does it again and again."""
+    keys.use(keys.read())
 
 
 def public(key: Path, comment: str = "") -> str:
@@ -41,7 +51,7 @@ def knows(keys: KeyFiles, key: Path) -> bool:
 def test_anyone_is_anyone() -> None:
     assert Anyone().keyless
     assert Anyone().key_name(Fingerprint("SHA256:any")) == (True, None)
-    Anyone().refresh()
+    Anyone().use(None)
 
 
 def test_a_file_and_its_names(
@@ -81,19 +91,19 @@ def test_they_are_read_again_when_something_has_changed_and_only_then(
     file.write_text(public(one))
     keys = read(file)
     for _ in range(3):
-        keys.refresh()
+        refresh(keys)
     assert len(reports) == 1
     before = file.stat()
     file.write_text(public(two))  # the same length
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    keys.refresh()
+    refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (False, True)
     file.write_text(public(one) + public(two))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # the same time
-    keys.refresh()
+    refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (True, True)
     file.unlink()
-    keys.refresh()
+    refresh(keys)
     assert (len(keys), len(reports)) == (0, 4)
 
 
@@ -121,7 +131,7 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
 
     monkeypatch.setattr(Path, "read_text", unreadable)  # root may read everything
     os.utime(folder / "one", (1, 1))
-    keys.refresh()
+    refresh(keys)
     assert not knows(keys, one)
     rejected = [fields for event, fields in reports if event == "keys.rejected"]
     assert rejected == [{"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"}]
