@@ -66,6 +66,9 @@ def test_who_has_no_key_comes_in_where_anyone_may_and_has_nobodys_names(gateway:
     for user in ("nokey", "dev"):
         ended = gateway.ssh(tmp_path, None).run(user=user, words="whoami")
         assert (ended.code, ended.out.startswith("anonymous:")) == (0, True)
+    # in batch mode ssh answers nothing that could be a question: only `nokey` is let in without one
+    batch = [gateway.ssh(tmp_path, None).run("-o", "BatchMode=yes", user=user, words="ls") for user in ("nokey", "dev")]
+    assert [ended.code for ended in batch] == [0, 255]
 
 
 def test_a_name_that_a_keyless_client_used_is_nobodys(
