@@ -143,7 +143,12 @@ def test_one_whose_end_ends_another_that_waits(how: str) -> None:
     stage.line.room = 0
     _, first = stage.visitor()
     second, second_sink = stage.visitor()
-    first.then = second.abort
+
+    def leave_together() -> None:
+        second.abort()
+        stage.line.room = 100  # there would be room for it now
+
+    first.then = leave_together
     getattr(stage.tunnel, how)()
     assert first.news() == [GONE if how == "close" else LIMIT]
     assert second_sink.news() == []

@@ -130,7 +130,6 @@ class TunnelChannel:
     def process_open_confirmation(self, number: int, window: int, packet_size: int, _packet: SSHPacket | None) -> None:
         """The peer has confirmed our open."""
         self._check_answer()
-        abandoned = self.state is _ABANDONED
         self._know_peer(number, window, packet_size)
         self.state = _OPEN
         self._own_window = self._granted
@@ -141,11 +140,9 @@ class TunnelChannel:
             return
         if self._owner is not None:
             self._owner.channel_answered(self, opened=True)
-        if abandoned:
-            self._send_close()
-        elif self._sink is not None:
+        if self._sink is not None:
             self._tell(self._sink.stream_opened)
-        self.flush()
+        self.flush()  # the close, of one that was abandoned
 
     def process_open_failure(self, _code: int, _reason: str, _lang: str) -> None:
         """The peer has refused our open: nothing answers at the local target."""
