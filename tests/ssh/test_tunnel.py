@@ -80,6 +80,7 @@ class Stage:
         client = SimpleNamespace(
             id=SessionId("s"),
             identity=Identity(IdentityId("ann"), "ann", None),
+            peer=Endpoint("192.0.2.1", 50022),
             connection=self.line,
             services=SimpleNamespace(clock=SimpleNamespace(monotonic=lambda: self.now)),
             report=lambda event, **fields: self.told.append((event, fields.get("failure"))),
@@ -159,8 +160,14 @@ def test_one_whose_end_closes_the_tunnel_while_others_wait() -> None:
     stage = Stage()
     (_, first), (_, second) = stage.visitor(), stage.visitor()
     stage.line.room = 0
-    first.then = stage.tunnel.close
+
+    def close() -> None:
+        stage.line.room = 100
+        stage.tunnel.close()
+
+    first.then = close
     stage.tunnel.let_through()
+    assert stage.line.opens == []
     assert (first.news(), second.news()) == ([LIMIT], [GONE])
 
 
