@@ -85,6 +85,7 @@ def test_who_has_too_many_connections_is_not_blamed(
             assert "you have 1 connections open, which is the limit" in ended.err
         assert blamed(gateway) == 0
         assert len(gateway.ask("sessions")) == 1
+    assert gateway.running.err.text.count('"connection.opened"') == 1  # the others never were clients
 
 
 async def test_what_a_client_calls_itself_is_shown_safely_and_cut(gateway: Gateway, key: Path) -> None:
