@@ -14,8 +14,7 @@ class LineService:
     """On a port of 127.0.0.1. At end-of-file it answers `bye` and closes: so half-close works, or the test hangs."""
 
     def __init__(self) -> None:
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -30,6 +29,11 @@ class LineService:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(SECONDS)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # with the usual 5 a crowd waits for its connections to be tried again
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -25,6 +25,7 @@ from .config import Config, needs_restart
 from .console.server import serving
 from .console.sockets import prepare_state_folder
 from .edge.certificates import Certificates
+from .edge.connections import Connections
 from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
 from .edge.local_ca import LocalCa
@@ -115,6 +116,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
         crowd = Crowd(config.limits.connections_per_visitor, exempt)
         descriptors = DescriptorGate(report=report)
         stack.callback(descriptors.close)
+        connections = Connections(descriptors, exempt, clock)
         edge = HttpEdge(
             routes,
             domain=config.domain,
@@ -124,7 +126,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             secret=secret,
             bounds=http_bounds_of(config),
             crowd=crowd,
-            gate=descriptors,
+            connections=connections,
         )
         for reservation in await registry.reservations(None):
             if reservation.address.kind is Kind.HTTP:
@@ -177,7 +179,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
                         allow_open_proxy=config.tcp.allow_open_proxy,
                         visitors=config.limits.visitors_per_tunnel,
                         crowd=crowd,
-                        gate=descriptors,
+                        connections=connections,
                     ),
                     config.tcp.public_addresses,
                 ),

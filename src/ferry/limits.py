@@ -148,7 +148,8 @@ DESCRIPTORS_PAUSE: Final = 0.90  # of RLIMIT_NOFILE in use: every listener stops
 SOURCES_REMEMBERED: Final = 4096  # peer addresses, with what they are counted for
 DESCRIPTORS_SAMPLE: Final = 16  # of so many new connections one shows how many descriptors are open
 UVLOOP_BURST: Final = 256  # accepted before a look, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports
-DESCRIPTORS_RESUME: Final = 0.85  # and begins again
+DESCRIPTORS_RESUME: Final = 0.85  # and begins again; from here on a newcomer takes somebody's place, or is refused
+DESCRIPTORS_ENOUGH: Final = 0.80  # and below this no more
 DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted, while accepting has stopped
 DESCRIPTORS_QUIET_SECONDS: Final = 3.0  # without another such stop, before the shortage counts as over
 ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
@@ -165,7 +166,7 @@ PLACE_PATIENCE_SECONDS: Final = (
     20.0,
     5.0,
     60.0,
-)  # where places are short: how long each `policy.places.Standing`
+)  # where places are short: how long each `policy.shortage.Standing`
 # may stay without moving before a newcomer gets its place. An upload may pause for 4 s, as phones do
 PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places are short: half of what a slow phone has
 PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged

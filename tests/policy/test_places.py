@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ferry import limits
-from ferry.policy.places import Places, Standing
+from ferry.policy.places import Places
+from ferry.policy.shortage import Standing
 from ferry.policy.sources import Exempt
 
 LOOK = limits.PLACE_LOOK_SECONDS

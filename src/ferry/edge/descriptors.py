@@ -1,8 +1,10 @@
 """File descriptors are never used up: at 90 % of what the process may have, every listener stops accepting.
 
-What is open goes on, and has a tenth left for files and the database. Newcomers wait in the kernel's queue, and are
-served when enough of the others have left. Counting is cheap: the kernel always gives the lowest free number, so a
-new connection whose number is N shows that N others are open. Only while accepting has stopped are they counted.
+From 85 % on they are short. Accepting goes on, so that a newcomer's address can be known, and `connections` decides who
+goes for it. Where that does not help (it is SSH clients who come, or too many at once), newcomers wait in the kernel's
+queue and are served when enough of the others have left. What is open goes on, and has a tenth left for files and the
+database. Counting is cheap: the kernel always gives the lowest free number, so a new connection whose number is N shows
+that N others are open. Only while descriptors are short are they counted.
 """
 
 from __future__ import annotations
@@ -41,19 +43,22 @@ class DescriptorGate:
         self._most = most
         self._pause_at = most * limits.DESCRIPTORS_PAUSE if most != resource.RLIM_INFINITY else float("inf")
         self._resume_below = most * limits.DESCRIPTORS_RESUME
+        self._short_at = self._pause_at * limits.DESCRIPTORS_RESUME / limits.DESCRIPTORS_PAUSE
+        self._enough_below = most * limits.DESCRIPTORS_ENOUGH
         self._report = report
         self._count = count or open_descriptors
         self._listeners: dict[Pausable, None] = {}
+        self.paused = False
+        """Nobody is accepted."""
+        self.short = False
+        """So many are open that a newcomer's descriptor should be somebody else's."""
         self._timer: asyncio.TimerHandle | None = None
+        """Runs while descriptors are short."""
         self._quiet: asyncio.TimerHandle | None = None
         self._unseen = 0
         """Transports that need not be looked at."""
         self._pauses = 0
         """In this shortage; 0 when there is none."""
-
-    @property
-    def paused(self) -> bool:
-        return self._timer is not None
 
     def holds(self, at_once: int) -> bool:
         """Whether the tenth that is kept has room for so many that are accepted before anybody looks."""
@@ -71,9 +76,16 @@ class DescriptorGate:
 
     def seen(self, descriptor: int) -> None:
         """A connection was accepted, and this is its number."""
-        if descriptor < self._pause_at or self.paused:
+        if descriptor < self._short_at:
             return
-        self._timer = asyncio.get_running_loop().call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look)
+        self.short = True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look)
+        if descriptor >= self._pause_at and not self.paused:
+            self._pause(descriptor)
+
+    def _pause(self, descriptor: int) -> None:
+        self.paused = True
         for listener in self._listeners:
             listener.pause()
         if self._quiet is not None:
@@ -102,13 +114,14 @@ class DescriptorGate:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._count() >= self._resume_below:
-            self._timer = loop.call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look)
-            return
-        self._timer = None
-        self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
-        for listener in list(self._listeners):
-            listener.resume()
+        count = self._count()
+        if self.paused and count < self._resume_below:
+            self.paused = False
+            self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
+            for listener in list(self._listeners):
+                listener.resume()
+        self.short = self.paused or count >= self._enough_below
+        self._timer = loop.call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look) if self.short else None
 
     def _over(self) -> None:
         self._quiet = None

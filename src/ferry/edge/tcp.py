@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import Refused
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
-from ferry.policy.places import Places, Standing
+from ferry.policy.places import Places
+from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel
 from ferry.report import Report
 
 from .bridge import Bridge, reset
-from .descriptors import DescriptorGate
+from .connections import Connected, Connections
 from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import PortOwners
 from .server import server_on
@@ -37,7 +38,7 @@ class TcpListener:
         clock: Clock,
         visitors: int,
         crowd: Crowd,
-        gate: DescriptorGate | None,
+        connections: Connections,
         open_proxy: Callable[[Tunnel], None] | None,
     ) -> None:
         self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
@@ -50,11 +51,11 @@ class TcpListener:
         self._of_client = 0
         """Visitors from the address of the tunnel's own client."""
         self._crowd = crowd
-        self._gate = gate
+        self._connections = connections
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
-        self._servers = [server_on(sock, self._protocol, report=report, gate=gate) for sock in sockets]
+        self._servers = [server_on(sock, self._protocol, report=report, gate=connections.gate) for sock in sockets]
 
     @property
     def port(self) -> int:
@@ -67,6 +68,7 @@ class TcpListener:
 
     async def start(self) -> None:
         """Begin to accept. asyncio's and uvloop's own servers survive a lack of descriptors."""
+        self._connections.add(self._held)
         for server in self._servers:
             await server.start()
 
@@ -76,9 +78,14 @@ class TcpListener:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        if not self._visitors:
+            self._connections.discard(self._held)
         if cut:
             for bridge in list(self._visitors):
                 bridge.cut()
+
+    def _held(self) -> Iterable[Connected]:
+        return self._visitors.values()
 
     def _protocol(self) -> asyncio.Protocol:
         bridge: Bridge
@@ -97,8 +104,6 @@ class TcpListener:
 
     def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
         visitor = endpoint_of(transport.get_extra_info("peername"))
-        if self._gate is not None:
-            self._gate.seen_on(transport)
         if self._closed:
             reset(transport)  # accepted before the close, made into a transport after it
             return
@@ -115,7 +120,12 @@ class TcpListener:
             return
         now = self._clock.monotonic()
         held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self._ended)
+        if not self._connections.admit(held, transport):
+            self._crowd.leave(source)
+            self._refuse(transport, visitor, "too many connections to the gateway")
+            return
         if not self._places.enter(held, Standing.SILENT, now):
+            self._connections.left(held)
             self._crowd.leave(source)
             self._refuse(transport, visitor, "too many visitors")
             return
@@ -134,6 +144,9 @@ class TcpListener:
             return  # one too many: it was never a visit
         self._crowd.leave(visitor.source)
         self._places.leave(visitor)
+        self._connections.left(visitor)
+        if self._closed and not self._visitors:
+            self._connections.discard(self._held)
         self._of_client -= visitor.of_client
         self._tunnel.visited(visitor.visit(self._tunnel, self._clock.monotonic()))
 
@@ -161,7 +174,7 @@ class TcpEdge:
         allow_open_proxy: bool = False,
         visitors: int = limits.VISITORS_PER_TUNNEL,
         crowd: Crowd | None = None,
-        gate: DescriptorGate | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self._report = report
         self._clock = clock
@@ -169,7 +182,7 @@ class TcpEdge:
         self._allow_open_proxy = allow_open_proxy
         self._visitors = visitors
         self._crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
-        self._gate = gate
+        self._connections = Connections(None, self._crowd.exempt, clock) if connections is None else connections
         self._owners = PortOwners(report=report, clock=clock)
 
     async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
@@ -190,7 +203,7 @@ class TcpEdge:
             clock=self._clock,
             visitors=self._visitors,
             crowd=self._crowd,
-            gate=self._gate,
+            connections=self._connections,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )
         await listener.start()

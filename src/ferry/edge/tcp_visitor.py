@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry.names import Endpoint
-from ferry.policy.places import Standing
+from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel, Visit
 from ferry.streams import OpenFailure
 
@@ -28,7 +28,7 @@ _NOTES: Final = MappingProxyType(
 
 @dataclass(slots=True, eq=False)
 class TcpVisitor:
-    """A `ferry.policy.places.Holder`."""
+    """A `ferry.policy.shortage.Holder`."""
 
     bridge: Bridge
     transport: asyncio.Transport
@@ -64,6 +64,8 @@ class TcpVisitor:
         self.bridge.cut()
         self.ended(self.bridge)
 
+    disconnect = displace
+
     def visit(self, tunnel: Tunnel, now: float) -> Visit:
         """What is reported of it at its end."""
         bridge = self.bridge
@@ -83,7 +85,7 @@ class TcpVisitor:
 
     def _note(self) -> str:
         if self.displaced:
-            return "cut: the port has as many visitors as it may have, and this one gave its place to another"
+            return "cut: there are as many visitors as there may be, and this one gave its place to another"
         if isinstance(self.bridge, GuardedBridge) and self.bridge.open_proxy:
             return "cut: a SOCKS proxy answered on a public port"
         return "" if self.bridge.failure is None else _NOTES[self.bridge.failure]

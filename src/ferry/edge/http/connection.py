@@ -20,7 +20,7 @@ from ferry.protocol.http1.serialize import numeric_host
 from .state import EdgeState
 
 if TYPE_CHECKING:
-    from ferry.policy.places import Standing
+    from ferry.policy.shortage import Standing
 
     from .pool import Pool
 
@@ -91,21 +91,23 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)
-        self.edge.visitors.add(self)
         peer = transport.get_extra_info("peername")
         if peer:
             self.host = numeric_host(peer[0])
             self.peer = Endpoint(self.host, peer[1])
-        if self.edge.gate is not None:
-            self.edge.gate.seen_on(transport)
         transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.expire_in(self.edge.bounds.head_seconds)
+        admitted = self.edge.connections.admit(self, transport)
+        self.edge.visitors.add(self)
+        if not admitted:
+            self.turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.CLOSED
         self.deadline = 0.0
         self.buffer = b""
         self.edge.visitors.discard(self)
+        self.edge.connections.left(self)
         if self.edge.draining and not self.edge.visitors:
             self.edge.empty.set()
 
@@ -122,13 +124,21 @@ class Connection(asyncio.Protocol):
 
     @abstractmethod
     def standing(self) -> tuple[Standing, int]:
-        """This, and the next two, as `ferry.policy.places.Holder`."""
+        """This and the next two as `ferry.policy.shortage.Holder`."""
 
     @abstractmethod
     def looked_at(self) -> tuple[float, int] | None: ...
 
     @abstractmethod
     def displace(self) -> None: ...
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """As `ferry.edge.connections.Connected`."""
+
+    @abstractmethod
+    def turn_away(self) -> None:
+        """Refuse a newcomer for whom there is no descriptor."""
 
     @abstractmethod
     def check_pace(self, now: float) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.connections import Connected, Connections
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
@@ -42,9 +43,10 @@ class HttpEdge:
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
         crowd: Crowd | None = None,
-        gate: DescriptorGate | None = None,
+        connections: Connections | None = None,
     ) -> None:
         bounds = bounds or Bounds()
+        crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
         self._state = EdgeState(
             routes=routes,
             domain=domain,
@@ -54,17 +56,21 @@ class HttpEdge:
             gateway=gateway,
             tls=client_context(),
             bounds=bounds,
-            crowd=Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd,
-            gate=gate,
+            crowd=crowd,
+            connections=Connections(None, crowd.exempt, clock) if connections is None else connections,
             loops=Loops(secret),
             dates=Dates(clock),
         )
+        self._state.connections.add(self._visitors)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def visitors(self) -> int:
         """Connections open now."""
         return len(self._state.visitors)
+
+    def _visitors(self) -> Iterable[Connected]:
+        return self._state.visitors
 
     @property
     def idle_streams(self) -> int:

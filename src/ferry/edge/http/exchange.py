@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
-from ferry.policy.places import Standing
+from ferry.policy.shortage import Standing
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
@@ -58,7 +58,7 @@ class Exchange(HeadReader):
         self._body_pace: Pace | None = None
         self._read_pace: Pace | None = None
 
-    # --- its place among the tunnel's visitors (`ferry.policy.places.Holder`)
+    # --- its place among the tunnel's visitors (`ferry.policy.shortage.Holder`)
 
     def _enter(self, pool: Pool, request: RequestHead) -> bool:
         """Take a place, if there is one or somebody has to go for this request."""
@@ -73,11 +73,16 @@ class Exchange(HeadReader):
             pool.places.leave(self)
 
     def standing(self) -> tuple[Standing, int]:
+        phase = self.phase
+        if phase is _HEAD:  # it has a connection, and no other place; whoever has asked since the last look has moved
+            return Standing.SILENT, int(self._started * limits.MIB) + len(self.buffer)
+        if phase is _LINGER or phase is _CLOSED:
+            return Standing.GONE, 0
         if self._status:
             if self.choked:
                 return Standing.UNREAD, self._taken()
             return Standing.STREAM, self._up + self._down
-        if self.phase is _BODY and self._body_due():
+        if phase is _BODY and self._body_due():
             return Standing.SILENT, self._up
         # An end-of-file may be a half-close that waits for its answer, or a program that is gone: TCP does not tell
         # them apart. nginx, Envoy and Go take it for the latter, HAProxy for the former. Here it is served, as long as
@@ -85,6 +90,8 @@ class Exchange(HeadReader):
         return (Standing.GONE if self.ended else Standing.WAITING), 0
 
     def looked_at(self) -> tuple[float, int] | None:
+        if self.phase is _HEAD:
+            return None
         if not self._status:
             return self._started, 0
         if self.choked and self._read_pace is not None:
@@ -98,6 +105,18 @@ class Exchange(HeadReader):
             self.cut(pages.DISPLACED)
         else:
             self.refuse(503, pages.DISPLACED, last=True)
+
+    def disconnect(self) -> None:
+        if self.phase is _HEAD and not self.buffer:
+            self.shut()
+        elif self._upstream is not None:
+            self._give_up(pages.DISCONNECTED)
+        else:
+            self.abort()
+
+    def turn_away(self) -> None:
+        self.transport.write(pages.answer(503, pages.FULL, None, close=True, date=self.edge.dates.field()))
+        self.shut()
 
     # --- what goes up
 

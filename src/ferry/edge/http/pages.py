@@ -24,6 +24,8 @@ IS_GATEWAY: Final = "this is a Ferry gateway: its tunnels have names below this 
 NOT_CONNECTED: Final = "the name is taken, but nobody is connected for it"
 BUSY: Final = "the tunnel has as many requests as it may have"
 DISPLACED: Final = f"{BUSY}, and this one gave its place to another visitor"
+FULL: Final = "the gateway has as many connections as it may have"
+DISCONNECTED: Final = f"{FULL}, and this one gave its place to another visitor"
 CROWDED: Final = "there are too many connections from your address"
 LOOP: Final = "the request has been here before: the tunnel's target leads back to this gateway"
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
@@ -100,6 +102,7 @@ _BY_REASON: Final = MappingProxyType(
             "Tell whoever gave you this address.",
             "look at the target in your `-R`: it must lead to your service, not to this gateway again.",
         ),
+        FULL: _Text("Too busy right now", "The gateway has as many connections as it may have.", _LATER),
         CROWDED: _Text("Too many connections", "Your address has as many connections here as it may have.", _LATER),
         WRONG_CERTIFICATE: _Text(
             "Wrong certificate", "This connection was opened for another name.", "Open the address again."

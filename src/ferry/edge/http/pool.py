@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ferry.policy.places import Holder, Places
+from ferry.policy.places import Places
+from ferry.policy.shortage import Holder
 from ferry.registry.routes import Tunnel
 
 from .state import EdgeState

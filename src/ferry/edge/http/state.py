@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.connections import Connections
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
@@ -63,7 +63,7 @@ class EdgeState:
     """For local services that speak TLS."""
     bounds: Bounds
     crowd: Crowd
-    gate: DescriptorGate | None
+    connections: Connections
     loops: Loops
     dates: Dates
     draining: bool = False

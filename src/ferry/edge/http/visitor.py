@@ -77,6 +77,8 @@ class Visitor(Upgraded):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self.phase is not _HEAD:
+            return
         network = self.edge.crowd.enter(self.host)
         if network is None:
             self.refuse(503, pages.CROWDED, doubt=True)

@@ -1,0 +1,70 @@
+"""Every visitor's connection, over all edges: where descriptors are short, a newcomer gets that of whoever deserves it
+least (`ferry.policy.shortage`), and is refused where nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ferry.clock import Clock
+from ferry.policy.shortage import Holder, Shortage, Standing
+from ferry.policy.sources import Exempt
+
+from .descriptors import DescriptorGate
+
+Group = Callable[[], Iterable["Connected"]]
+"""The visitors of one edge or port, now."""
+
+
+class Connected(Holder, Protocol):
+    """Whoever has a connection."""
+
+    def disconnect(self) -> None:
+        """End it at once: its descriptor is for another visitor."""
+        ...
+
+
+class Connections:
+    """Shared by all edges of a worker. Without a `gate` everybody is admitted."""
+
+    def __init__(self, gate: DescriptorGate | None, exempt: Exempt, clock: Clock) -> None:
+        self.gate = gate
+        self._exempt = exempt
+        self._clock = clock
+        self._groups: dict[Group, None] = {}
+        self._shortage: Shortage[Connected] | None = None
+
+    def add(self, group: Group) -> None:
+        """An edge, or a port, has opened."""
+        self._groups[group] = None
+
+    def discard(self, group: Group) -> None:
+        """It has closed, and its visitors have left."""
+        self._groups.pop(group, None)
+
+    def admit(self, newcomer: Connected, transport: asyncio.BaseTransport) -> bool:
+        """Whether `newcomer`, which is in none of the groups yet, may stay. Each one that may is told of by `left`."""
+        gate = self.gate
+        if gate is None:
+            return True
+        gate.seen_on(transport)
+        if not gate.short:
+            self._shortage = None
+            return True
+        now, shortage = self._clock.monotonic(), self._shortage
+        if shortage is None:
+            there = [visitor for group in self._groups for visitor in group()]
+            shortage = self._shortage = Shortage(there, self._exempt, len(there), now)
+        least = shortage.least_deserving(newcomer.host, now)
+        if least is None:
+            return False
+        shortage.remove(least)
+        least.disconnect()
+        shortage.add(newcomer, Standing.SILENT, now)
+        return True
+
+    def left(self, visitor: Connected) -> None:
+        """Its connection has ended."""
+        if self._shortage is not None:
+            self._shortage.remove(visitor)

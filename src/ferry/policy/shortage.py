@@ -1,0 +1,257 @@
+"""Who keeps a place when there are too few: places go to whoever holds the fewest.
+
+A tunnel has so many places for visitors, and the gateway so many for connections. While there are enough, nothing is
+kept but their number. When they run short, each place is looked at: what does its visitor do with it, and when did that
+last move? What moves is never displaced, and counts for nobody: a look compares with the look before, PLACE_MOVES_RATE
+counts as moving, a single byte now and then does not. What was not there for PLACE_LOOK_SECONDS is not judged. Nine
+hundred honest downloads so are never cut one for another: the newcomer is refused.
+
+Of those who do not move, a newcomer gets the place of whoever deserves it least:
+
+* the `Standing` decides first, in its order;
+* in it the source that holds most, and of its visitors the one that has not moved for the longest. It goes **at once**
+  if its source then still holds no less than the newcomer's;
+* else the one that has not moved for `limits.PLACE_PATIENCE_SECONDS`. Where STALLED_SHARE of all places is held by
+  visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
+
+**The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
+average does not enter there: it would have to be displaced again for each who holds less. Whoever enters and has no
+answer yet gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are
+never answered, requests that are answered soon go on through this eighth, also from the same address.
+
+An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
+source only by patience: a proxy that carries everybody is not emptied because it holds most.
+
+A source with N addresses is N sources here. Whoever has as many addresses as there are places, or reads and writes at
+PLACE_MOVES_RATE in each, keeps newcomers out; `limits.connections_per_visitor` says how many one address may have.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from ferry import limits
+
+from .lines import Line
+from .sources import Exempt
+
+
+class Standing(enum.IntEnum):
+    """What a visitor does with its place, in the order in which places are taken back."""
+
+    GONE = 0
+    """It has sent end-of-file before it was answered: it may have left."""
+    SILENT = 1
+    """Its head or body is due."""
+    WAITING = 2
+    """It has asked, and is not answered."""
+    UNREAD = 3
+    """It does not read its answer as fast as the answer comes."""
+    STREAM = 4
+    """Both sides may be silent: an upgraded connection, a TCP connection, an answer that the service has begun."""
+
+
+_UNANSWERED = frozenset({Standing.GONE, Standing.SILENT, Standing.WAITING})
+_STALLS = frozenset({Standing.SILENT, Standing.UNREAD})
+"""It is the visitor who does not move."""
+
+
+class Holder(Protocol):
+    """Whoever has a place. Holders are told apart by identity."""
+
+    @property
+    def host(self) -> str:
+        """The visitor's numeric address."""
+        ...
+
+    def standing(self) -> tuple[Standing, int]:
+        """What it does now, and how many bytes it has moved in that, counted from any beginning."""
+        ...
+
+    def looked_at(self) -> tuple[float, int] | None:
+        """A moment before now (monotonic seconds) and what it had moved by then, if that is known."""
+        ...
+
+    def displace(self) -> None:
+        """Its place goes to another visitor: end it, and leave the place."""
+        ...
+
+
+H = TypeVar("H", bound=Holder)
+
+
+@dataclass(slots=True, eq=False)
+class _Held(Generic[H]):
+    """One place in a shortage."""
+
+    holder: H
+    source: str
+    counted: str | None
+    """The source as lines know it; None for an exempt one."""
+    standing: Standing
+    entered: float
+    since: float
+    """It has not moved since then, as far as looks can tell. Monotonic seconds, like the next."""
+    looked: float
+    moved: int
+    """What it had moved at that look."""
+
+
+class Shortage(Generic[H]):
+    """Who holds which of `most` places, while places are short. Times are monotonic seconds."""
+
+    def __init__(self, holders: Iterable[H], exempt: Exempt, most: int, now: float) -> None:
+        self._exempt = exempt
+        self._most = most
+        self._all: OrderedDict[H, _Held[H]] = OrderedDict()
+        """The next look begins with the first."""
+        self._stuck: Counter[str] = Counter()
+        """How many of each source do not move."""
+        self._lines: dict[Standing, Line[_Held[H]]] = {standing: Line() for standing in Standing}
+        """Those who do not move."""
+        self._trial: OrderedDict[_Held[H], None] = OrderedDict()
+        self._looked = now
+        for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
+            self._all[held.holder] = held
+            self._judge(held, now)
+
+    def _known(self, holder: H, now: float) -> _Held[H]:
+        """Somebody who was there before."""
+        standing, moved = holder.standing()
+        looked, moved = holder.looked_at() or (now, moved)
+        source, counted = self._source(holder.host)
+        return _Held(holder, source, counted, standing, looked, looked, looked, moved)
+
+    def _source(self, host: str) -> tuple[str, str | None]:
+        counted = self._exempt.source_of(host)
+        return (counted, counted) if counted else (f"exempt {host}", None)
+
+    def add(self, holder: H, standing: Standing, now: float) -> None:
+        """A newcomer has a place."""
+        held = _Held(holder, *self._source(holder.host), standing, now, now, now, 0)
+        self._all[holder] = held
+        if standing in _UNANSWERED:
+            self._trial[held] = None
+            if len(self._trial) > self._most // limits.TRIAL_SHARE:
+                self._trial.popitem(last=False)
+
+    def remove(self, holder: H) -> None:
+        """It has left."""
+        held = self._all.pop(holder, None)
+        if held is not None:
+            self._trial.pop(held, None)
+            self._unlist(held)
+
+    def _list(self, held: _Held[H]) -> None:
+        line = self._lines[held.standing]
+        if held not in line:
+            line.add(held, held.counted)
+            self._stuck[held.source] += 1
+
+    def _unlist(self, held: _Held[H]) -> None:
+        line = self._lines[held.standing]
+        if held in line:
+            line.remove(held)
+            self._stuck[held.source] -= 1
+            if not self._stuck[held.source]:
+                del self._stuck[held.source]
+
+    # --- looking
+
+    def changed(self, holder: H, now: float) -> None:
+        """It does something else by now."""
+        if (held := self._all.get(holder)) is not None:
+            self._judge(held, now)
+
+    def _look(self, now: float) -> None:
+        """At PLACES_LOOKED_AT of them, in turn, unless the last look was just now."""
+        if now - self._looked < limits.PLACE_LOOK_SECONDS:
+            return
+        self._looked = now
+        for _ in range(min(len(self._all), limits.PLACES_LOOKED_AT)):
+            holder = next(iter(self._all))
+            self._all.move_to_end(holder)
+            self._judge(self._all[holder], now)
+
+    def _judge(self, held: _Held[H], now: float) -> None:
+        """See what it does, and whether it has moved."""
+        standing, moved = held.holder.standing()
+        if standing is not held.standing:
+            self._unlist(held)
+            held.standing, held.since, held.looked, held.moved = standing, now, now, moved
+        seconds = now - held.looked
+        if standing is Standing.GONE:
+            self._list(held)
+        elif standing is not Standing.WAITING and moved - held.moved >= _least(standing, seconds):
+            self._unlist(held)
+            held.since = held.looked = now
+            held.moved = moved
+        elif seconds >= limits.PLACE_LOOK_SECONDS:
+            self._list(held)
+            held.looked, held.moved = now, moved
+
+    # --- choosing
+
+    def holds_its_share(self, host: str, now: float) -> bool:
+        """Whether the source of `host` holds as many that do not move as sources do on average."""
+        self._look(now)
+        source, counted = self._source(host)
+        stuck = self._stuck[source]
+        return counted is not None and stuck > 1 and stuck * len(self._stuck) >= sum(map(len, self._lines.values()))
+
+    def least_deserving(self, host: str, now: float) -> H | None:
+        """Who has to go for a newcomer from `host`."""
+        self._look(now)
+        source, _ = self._source(host)
+        for _ in range(limits.PLACES_CHECKED):
+            found = self._choose(source, now)
+            if found is None:
+                break
+            standing, listed = found.standing, found in self._lines[found.standing]
+            self._judge(found, now)  # it may have moved since the last look
+            if found.standing is standing and listed == (found in self._lines[standing]):
+                return found.holder
+        return None
+
+    def _choose(self, source: str, now: float) -> _Held[H] | None:
+        stuck = self._stuck[source]
+        for standing, line in self._lines.items():
+            _, first = line.fullest()
+            if first is not None and first.source != source and self._stuck[first.source] > stuck + 1:
+                return first
+            patience = self._patience(standing)
+            for held in (first, line.oldest()):
+                if held is not None and now - held.since >= patience and self._stuck[held.source] >= stuck:
+                    return held
+        return self._on_trial(stuck, now)
+
+    def _patience(self, standing: Standing) -> float:
+        stalled = sum(len(self._lines[one]) for one in _STALLS)
+        if standing in _STALLS and stalled >= self._most * limits.STALLED_SHARE:
+            return 0.0
+        return limits.PLACE_PATIENCE_SECONDS[standing]
+
+    def _on_trial(self, stuck: int, now: float) -> _Held[H] | None:
+        """The oldest of the last eighth who has no answer, and does not move."""
+        for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
+            seconds = now - held.entered
+            if seconds < limits.TRIAL_SECONDS:
+                return None
+            standing, moved = held.holder.standing()
+            if standing not in _UNANSWERED or (standing is Standing.SILENT and moved >= _least(standing, seconds)):
+                del self._trial[held]
+            elif self._stuck[held.source] >= stuck:
+                return held
+        return None
+
+
+def _least(standing: Standing, seconds: float) -> float:
+    """The bytes that count as moving in that time. Looks may be far apart, and who has begun to move since then moves."""
+    return (
+        max(1.0, limits.PLACE_MOVES_RATE * min(seconds, 2 * limits.PLACE_LOOK_SECONDS)) if standing in _STALLS else 1.0
+    )
