@@ -1,6 +1,6 @@
 # The work is done by the scripts; each can be run by hand.
 .POSIX:
-.PHONY: help setup run test lint bench interop docs install clean
+.PHONY: help setup run test lint bench interop mutants docs install clean
 
 help:
 	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
@@ -9,6 +9,7 @@ help:
 	@echo "make lint     ruff, mypy --strict, import-linter"
 	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 50 minutes; scripts/bench --help)"
 	@echo "make interop  SSH clients in six languages against Ferry (15 minutes, more at first; scripts/interop --help)"
+	@echo "make mutants  take guards out, one at a time, and see which no test misses; ONLY=ssh/tunnel (scripts/mutants --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
 	@echo "make clean    remove the virtual environment and caches; state (ferry-data) stays"
@@ -33,6 +34,9 @@ bench:
 interop:
 	@scripts/interop
 
+mutants:
+	@scripts/mutants $(ONLY)
+
 docs:
 	@scripts/setup
 	@scripts/docs
@@ -41,5 +45,5 @@ install:
 	@scripts/install
 
 clean:
-	rm -rf .venv interop/.build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .mutants interop/.build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,67 @@
+"""Which tests speak for a module: those of its own folder, and the ones named here, quick ones first."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+_OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ssh/login.py", ("e2e/test_identity.py", "e2e/test_public_gateway.py")),
+    ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
+    ("ssh/admission.py", ("policy/test_handshakes.py", "policy/test_penalties.py", "e2e/test_flood.py")),
+    ("ssh/aliases.py", ("e2e/test_aliases_with_ssh.py",)),
+    ("ssh/tunnel.py", ("edge/test_leavers.py", "edge/http/test_slow_and_many.py", "e2e/test_first_second.py")),
+    ("ssh/channel.py", ("edge/test_leavers.py", "e2e/test_memory_bounds.py")),
+    ("ssh/holding.py", ("e2e/test_shared_connection.py", "e2e/test_sessions_with_ssh.py")),
+    ("ssh/sessions.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
+    ("ssh/commands.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
+    ("ssh/hardening.py", ("e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py")),
+    ("ssh/packets.py", ("e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py")),
+    ("ssh/forwards.py", ("e2e/test_tcp_ports.py", "e2e/test_web_names.py", "e2e/test_takeover.py")),
+    ("ssh/client.py", ("e2e/test_drain.py", "e2e/test_takeover.py")),
+    ("policy/places.py", ("edge/http/test_places.py", "edge/http/test_slow_and_many.py", "edge/test_tcp.py")),
+    ("policy/visits.py", ("ssh/test_tunnel.py", "ssh/test_alias_channels.py", "e2e/test_aliases_with_ssh.py")),
+    ("policy/grants.py", ("ssh/test_grants.py", "ssh/test_alias_channels.py", "e2e/test_aliases_with_ssh.py")),
+    ("policy/handshakes.py", ("ssh/test_admission.py", "e2e/test_flood.py")),
+    ("policy/penalties.py", ("ssh/test_admission.py", "e2e/test_flood.py")),
+    ("policy/loops.py", ("edge/http/test_circles.py",)),
+    ("policy/budgets.py", ("observe/*.py", "ssh/test_session_bounds.py")),
+    ("policy/shortage.py", ("edge/http/test_places.py", "edge/http/test_slow_and_many.py")),
+    ("policy/forwards.py", ("ssh/test_forwards.py", "protocol/test_forward_spec.py")),
+    ("policy/*.py", ("ssh/test_admission.py", "ssh/test_forwards.py")),
+    ("edge/http/*.py", ("edge/test_leavers.py", "edge/test_bridge.py")),
+    ("edge/*.py", ("e2e/test_tcp_ports.py", "e2e/test_descriptors.py")),
+    ("registry/*.py", ("store/test_engine.py", "ssh/test_forwards.py", "policy/*.py")),
+    ("store/registry*.py", ("registry/*.py",)),
+    (
+        "store/engine.py",
+        ("registry/test_durable.py", "registry/test_contract.py", "e2e/test_full_disk_and_stalled_log.py"),
+    ),
+    ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
+    ("config*.py", ("test_configfile.py", "cli/test_check_config.py")),
+)
+
+
+def tests_of(root: Path, path: str) -> list[str]:
+    """Files of tests for src/ferry/`path`, from the root of the clone."""
+    patterns = [str(Path(path).parent / "test_*.py")]
+    patterns += [other for pattern, others in _OTHERS if fnmatch(path, pattern) for other in others]
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        for file in sorted((root / "tests").glob(pattern)):
+            if file.name.startswith("test_"):
+                found[str(file.relative_to(root))] = None
+    return list(found)
+
+
+def tests_of_bound(root: Path, name: str) -> list[str]:
+    """Files for a bound of limits.py: where it is named, then those that speak for the modules that name it."""
+    files = sorted((root / "tests").rglob("test_*.py"))
+    found = dict.fromkeys(str(file.relative_to(root)) for file in files if name in file.read_text())
+    users = [file for file in sorted((root / "src/ferry").rglob("*.py")) if f"limits.{name}" in file.read_text()]
+    for user in users:
+        stem = user.stem
+        for file in tests_of(root, str(user.relative_to(root / "src/ferry"))):
+            if stem in file:
+                found[file] = None
+    return list(found)
