@@ -68,10 +68,17 @@ def _words(value: object) -> object:
     return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+def _path(value: object) -> object:
+    if isinstance(value, (str, Path)) and (not str(value) or "\0" in str(value)):
+        raise ValueError(f"{str(value)!r} is not a path: write one, such as /var/lib/ferry")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, allow_inf_nan=False)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Listen = Annotated[list[Endpoint], BeforeValidator(_listen)]
-Paths = Annotated[list[Path], BeforeValidator(_words)]
+FileName = Annotated[Path, BeforeValidator(_path)]
+Paths = Annotated[list[FileName], BeforeValidator(_words)]
 Words = Annotated[list[str], BeforeValidator(_words)]
 
 
@@ -166,7 +173,7 @@ class Https(Section):
         None, ge=1, le=65535, description="The port to print in URLs, where a firewall maps another one to `listen`."
     )
     ssh: bool = Field(True, description="Serve SSH on this port too: for networks that let only 443 out.")
-    certificates: Path | None = Field(
+    certificates: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None,
         description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without any, a local CA signs a certificate per name.",
     )
@@ -351,7 +358,7 @@ class Config(Section):
     domain: str = Field(
         "localhost", description="Names are given below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
     )
-    state: Path = Field(
+    state: FileName = Field(
         Path("ferry-data"),
         description="Folder for everything that must survive: database, host keys, local CA, control socket. Without it: `ferry-data` beside the configuration file, or where `ferry serve` starts.",
     )

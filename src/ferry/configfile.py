@@ -99,6 +99,10 @@ def read_toml(path: Path) -> dict[str, object]:
         if match := _TOML_END.match(text):
             raise InvalidInput(f"{path}, at its end: {match['what']}") from None
         raise InvalidInput(f"{path}: {text}") from None
+    except RecursionError:
+        raise InvalidInput(
+            f"{path}: brackets stand in brackets hundreds of times: no setting needs more than two"
+        ) from None
 
 
 def _keys(table: Mapping[str, object]) -> Iterator[str]:
@@ -165,7 +169,7 @@ def _value(key: str, text: str) -> object:
     if is_list(key) and text.lstrip().startswith("["):
         try:
             value: object = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text  # an IPv6 address in brackets, or a mistake that the model explains
         return value
     return text
@@ -180,7 +184,7 @@ def _absolute(key: str, value: object, folder: Path) -> object:
     if isinstance(value, (str, Path)):
         return folder / _home(value) if str(value) else value
     if isinstance(value, list):
-        return [folder / _home(item) if isinstance(item, (str, Path)) else item for item in value]
+        return [folder / _home(item) if isinstance(item, (str, Path)) and str(item) else item for item in value]
     return value
 
 

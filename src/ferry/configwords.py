@@ -32,6 +32,7 @@ PROBLEMS: Final = {  # pydantic's error types, in words
     "bool_type": "is neither true nor false",
     "dataclass_type": 'is not an address: write "127.0.0.1:2222"',
     "dict_type": "is not a table: write its keys below a [section] header",
+    "finite_number": "is not a number of seconds: write 15s, 10m, 2h or 30d",
     "float_parsing": "is not a number",
     "float_type": "is not a number",
     "greater_than_equal": "is too small: the least is {ge}",

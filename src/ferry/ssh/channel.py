@@ -191,6 +191,7 @@ class TunnelChannel:
         self._connection.send_channel_open_confirmation(
             self._peer_number, self._number, self._granted, limits.CHANNEL_PACKET_BYTES
         )
+        self.flush()
 
     def reject(self, error: ChannelOpenError) -> None:
         """Refuse an incoming open."""
@@ -246,7 +247,7 @@ class TunnelChannel:
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._over:
+        if self._over or not data:  # nothing is no packet, and no end of file waits for a window behind it
             return
         size = len(data)
         if (
