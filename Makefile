@@ -1,12 +1,13 @@
 # The work is done by the scripts; each can be run by hand.
 .POSIX:
-.PHONY: help setup run test lint bench interop mutants docs install clean
+.PHONY: help setup run test lint fuzz bench interop mutants docs install clean
 
 help:
 	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
 	@echo "make setup    the set-up alone"
 	@echo "make test     install what the tests need, then lint and test"
 	@echo "make lint     ruff, mypy --strict, import-linter"
+	@echo "make fuzz     values at random for everything that reads strangers' bytes (10 minutes; scripts/fuzz --help)"
 	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 50 minutes; scripts/bench --help)"
 	@echo "make interop  SSH clients in six languages against Ferry (15 minutes, more at first; scripts/interop --help)"
 	@echo "make mutants  take guards out, one at a time, and see which no test misses; ONLY=ssh/tunnel (scripts/mutants --help)"
@@ -27,6 +28,9 @@ test:
 lint:
 	@scripts/setup dev
 	@scripts/lint
+
+fuzz:
+	@scripts/fuzz
 
 bench:
 	@scripts/bench

@@ -1,0 +1,1 @@
+"""What reads bytes of strangers, under values drawn at random: `make fuzz` looks for failures, `make test` replays."""

@@ -1,0 +1,176 @@
+"""What people type: forward requests, words, first bytes, key files. Understood, or refused in one line that is safe to show."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+
+from hypothesis import strategies as st
+
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.names import Kind, parse_label
+from ferry.protocol import authorized_keys, words
+from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
+from ferry.protocol.forward_spec import Wanted, Web, parse_forward
+
+from .target import Target, Value, grown
+
+WEB = Web("gw.example.com", frozenset({80, 8080}), frozenset({443, 8443}))
+SECRET = "Sesame17"  # typed by mistake, in many places
+LINE_CHARS = 1000  # of what is said of one mistake
+
+
+def one_line(error: InvalidInput) -> None:
+    """What is said and what is logged can be shown on a terminal; the log has nothing that may be secret."""
+    for text in (str(error), error.detail):
+        assert text
+        assert text.isprintable()
+        assert text.replace("…", "").isascii()
+        assert len(text) < LINE_CHARS
+
+
+def check_forward(value: Value) -> None:
+    host, port = value
+    try:
+        wanted = parse_forward(host, port, WEB)
+    except InvalidInput as error:
+        one_line(error)
+        return
+    web = port in WEB.http_ports | WEB.https_ports
+    assert wanted.tls_upstream == (web and port in WEB.https_ports)
+    assert wanted.kind is (Kind.HTTP if web else Kind.TCP if wanted.name is None else Kind.ALIAS)
+    assert wanted.port == (0 if web else port)
+    assert parse_forward(host.upper(), port, WEB) == wanted, "capitals make a difference"
+    if wanted.name is None:
+        return
+    assert not wanted.wide
+    assert parse_label(wanted.name) == wanted.name
+    for same in (wanted.name, f"{wanted.name}.", f"{wanted.name}.{WEB.domain}", f"{wanted.name}.{WEB.domain}."):
+        assert parse_forward(same.encode(), port, WEB) == wanted
+    assert parse_forward(wanted.name.encode(), 80, WEB) == Wanted(Kind.HTTP, wanted.name, 0)
+
+
+def check_words(text: str) -> None:
+    try:
+        understood = words.parse_words(text, "gw")
+    except InvalidInput as error:
+        one_line(error)
+        assert SECRET not in error.detail, "a secret would be logged"
+        return
+    assert len(text) <= limits.WORDS_CHARS
+    known = {*words.COMMANDS, "--", "--output", "json", "text", understood.argument}
+    known |= {f"{prefix}={kind}" for prefix in ("--output", "output") for kind in ("json", "text")}
+    assert set(text.split()) <= known, "a word that nobody knows opened something"
+    assert (understood.argument is not None) == (understood.command == "release")
+    typed = [understood.command, understood.argument, f"output={'json' if understood.json else 'text'}"]
+    assert words.parse_words(" ".join(word for word in typed if word), "gw") == understood
+
+
+def check_first_bytes(data: bytes) -> None:
+    verdict = FirstBytes.MORE
+    for cut in range(len(data) + 1):
+        now = classify(data[:cut])
+        assert verdict in (FirstBytes.MORE, now), "a verdict changed"
+        assert now is not FirstBytes.MORE or cut < LOOK_BYTES
+        verdict = now
+    if data.startswith(b"SSH-"):
+        assert verdict is FirstBytes.SSH
+    elif len(data) > 1 and data[0] == 0x16:
+        assert (verdict is FirstBytes.TLS) == (data[1] == 3)
+    elif verdict is FirstBytes.HTTP:
+        method, space, _ = data.partition(b" ")
+        assert space
+        assert method.replace(b"-", b"").isupper()
+    elif verdict is FirstBytes.MORE:
+        assert all(chr(byte).isupper() or byte in b"-\x16" for byte in data)
+
+
+def check_key_file(text: str) -> None:
+    keys, bad = authorized_keys.parse_file(text)
+    lines = [line.strip() for line in text.split("\n")]
+    meant = [number for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+    assert len(keys) + len(bad) == len(meant), "a line is neither a key nor a mistake"
+    assert {line.number for line in bad} <= set(meant)
+    for mistake in bad:
+        assert mistake.why.isprintable()
+        assert len(mistake.why) < LINE_CHARS
+        assert SECRET not in mistake.why, "a secret would be logged"
+    good = [lines[number - 1] for number in meant if number not in {line.number for line in bad}]
+    for key, line in zip(keys, good, strict=True):
+        algorithm, encoded, *_ = line.split(None, 2)
+        blob = base64.b64decode(encoded)
+        assert key.algorithm == algorithm
+        assert blob[4:].startswith(algorithm.encode())
+        assert key.fingerprint == authorized_keys.fingerprint_of(blob)
+        assert key.name is None or parse_label(key.name) == key.name
+        assert authorized_keys.parse_line(f"{algorithm} {encoded} {key.comment}") == key
+        with contextlib.suppress(InvalidInput):  # an option, even one that looks like nothing, is never passed over
+            option = authorized_keys.parse_line(f"x {line}")
+            raise AssertionError(f"options are passed over: {option}")
+
+
+_LABELS = st.sampled_from(
+    ["", "blog", "gw.example.com", "localhost", "*", "*.", "0.0.0.0", "::", "[::1]", "127.0.0.1", ".", "xn--a", "me:pw@", "@",
+     "/", "bücher", "\x1b[2J", "%eth0", "fe80::1", "_", "-", "a" * 63, "a" * 64, "K", "::ffff:127.0.0.1", "[", "0x7f.1"]
+)  # fmt: skip
+_HOSTS = st.lists(_LABELS | st.text(max_size=3), max_size=4).map(lambda parts: "".join(parts).encode()) | st.binary(
+    max_size=600
+)
+_PORTS = st.sampled_from([0, 1, 22, 80, 443, 8080, 8443, 65_535, 65_536, 0xFFFFFFFF]) | st.integers(0, 70_000)
+FORWARDS = Target(
+    "forwards", st.tuples(_HOSTS, _PORTS), check_forward, ("ferry.protocol.forward_spec", "ferry.names"), in_tests=400
+)
+
+_TYPED = st.sampled_from(
+    [*words.COMMANDS, "--", "--output", "--output=", "output=json", "json", "text", "--output=text", "blog", f"auth=ann:{SECRET}",
+     f"{SECRET}", f"--output={SECRET}", f"token {SECRET}", "\x1b[2J", "ü", "=", "", "\u2028", "LS", "lss", "--json"]
+)  # fmt: skip
+_WORDS = st.lists(_TYPED | st.text(max_size=4), max_size=5).flatmap(
+    lambda found: st.sampled_from([" ", "  ", "\t", "\n", "\xa0"]).map(lambda space: space.join(found))
+)
+WORDS = Target(
+    "words",
+    grown("words", _WORDS, _TYPED.map(lambda word: f" {word} ") | st.text(max_size=2)),
+    check_words,
+    ("ferry.protocol.words", "ferry.names"),
+    in_tests=300,
+)
+
+_BEGINNINGS = st.sampled_from(
+    [b"SSH-2.0-x\r\n", b"\x16\x03\x01", b"\x16", b"GET / HTTP/1.1\r\n", b"M-SEARCH *", b"S", b"SS", b"SSH", b"-", b"G ", b"PRI * HTTP/2.0",
+     b"UPDATEREDIRECTREF /", b"A" * 20, b"A" * 32, b" ", b"\0", b"get /"]
+)  # fmt: skip
+_FIRST = st.lists(_BEGINNINGS | st.binary(max_size=3), max_size=4).map(b"".join)
+FIRST_BYTES = Target(
+    "first-bytes",
+    grown("first-bytes", _FIRST, _BEGINNINGS | st.binary(max_size=2)),
+    check_first_bytes,
+    ("ferry.protocol.first_bytes",),
+    in_tests=300,
+)
+
+
+def _line(algorithm: str, named: str, rest: bytes) -> str:
+    name = named.encode()
+    return f"{algorithm} {base64.b64encode(len(name).to_bytes(4, 'big') + name + rest).decode()}"
+
+
+_ALGORITHMS = st.sampled_from([*sorted(authorized_keys.ALGORITHMS), "ssh-dss"])
+_KEYS = _ALGORITHMS.flatmap(lambda name: st.binary(max_size=40).map(lambda rest: _line(name, name, rest)))
+_PARTS = st.one_of(
+    _KEYS,
+    st.builds(_line, _ALGORITHMS, _ALGORITHMS, st.binary(max_size=8)),
+    st.sampled_from(
+        [" ", "\n", "\t", "\r", "#", " name=ann", " name=", " name=ann name=bob", " name=A-1", "command=\"x y\" ", "ssh-rsa ", "AAAA", "=",
+         f"-----BEGIN {SECRET}-----", SECRET, "\x0c", "\u2028", "\u3000", "\0", " comment", "ssh-ed25519"]
+    ),
+    st.text(max_size=3),
+)  # fmt: skip
+KEY_FILES = Target(
+    "key-files",
+    grown("key-files", st.lists(_PARTS, max_size=8).map("".join), _PARTS),
+    check_key_file,
+    ("ferry.protocol.authorized_keys", "ferry.names"),
+    in_tests=300,
+)
