@@ -326,22 +326,20 @@ class HardenedConnection(PacketConnection):
         """
         self._write_out()
         if self._silence is None and self._transport is not None:
+            self._silent = True
             self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._speak)
 
     def _speak(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
+            self._silent = False
             self._write_out_soon()
             self._run_round()
 
     def _write_out_soon(self) -> None:
-        if self._silence is None:
+        if not self._silent:
             super()._write_out_soon()
-
-    @property
-    def may_send(self) -> bool:
-        return not self._socket_full and self._kex_complete and self._silence is None
 
     # --- asking
 

@@ -87,6 +87,8 @@ class PacketConnection(SSHServerConnection):
         """What has been read is not all taken yet: nothing more is read until it is, in the loop's next turns."""
         self._round: deque[TunnelChannel] = deque()
         self._turn_packets = 0
+        self._silent = False
+        """Data waits for a moment (`hardening` says why)."""
         """Packets of data that were sent in this turn of the loop."""
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
@@ -131,9 +133,14 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def may_send(self) -> bool:
-        """Whether data channels may send now: the socket takes it, no key exchange is under way, and others have had
-        their turn."""
-        return not self._socket_full and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
+        """Whether data channels may send now: the socket takes it, no key exchange is under way, others have had their
+        turn, and the peer is not being given a moment to read what it was answered."""
+        return (
+            not self._socket_full
+            and self._kex_complete
+            and self._turn_packets < limits.TURN_PACKETS
+            and not self._silent
+        )
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send one packet: lean where nothing is out of the ordinary, asyncssh's own way otherwise."""
