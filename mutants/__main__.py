@@ -44,6 +44,8 @@ class Worker:
     """A copy of the clone with a process that runs tests in it."""
 
     tree: Path
+    far_seconds: float | None = None
+    """Of tests with gateways in processes of their own, quick ones first; None: all."""
     process: subprocess.Popen[str] = field(init=False)
     source: bytes = b""
     """All of the gateway's, as it is without a mutant."""
@@ -102,20 +104,27 @@ class Worker:
 
     def _chosen(self, site: Site) -> tuple[list[str], list[str], float]:
         """Files in the order to run them in, the tests in them, and their seconds: quick ones of this process first."""
-        is_bound = site.path == "limits.py"
+        everything = site.path == "limits.py" or site.imported
         wanted = {f"{site.path}:{line}" for line in range(site.line, site.last_line + 1)}
         near: list[tuple[float, str, list[str]]] = []
-        far: list[tuple[float, str, list[str]]] = []
+        far: list[tuple[float, str]] = []
         for file in _speakers(self.tree, site):
             reached = self.reached_by(file)
-            passing = {test: taken for test, taken in reached["tests"].items() if test not in reached["failed"]}
-            everything = is_bound or site.imported or not wanted.isdisjoint(reached["children"])
-            tests = [test for test, (_, lines) in passing.items() if everything or not wanted.isdisjoint(lines)]
-            if tests:
-                spent = sum(passing[test][0] for test in tests)
-                (far if everything and reached["children"] else near).append((spent, file, tests))
-        order = sorted(near) + sorted(far)
-        return [row[1] for row in order], [test for row in order for test in row[2]], sum(row[0] for row in order)
+            passing = {test: row for test, row in reached["tests"].items() if test not in reached["failed"]}
+            here = [
+                test for test, row in passing.items() if not wanted.isdisjoint(row[1]) or (everything and not row[2])
+            ]
+            if here:
+                near.append((sum(passing[test][0] for test in here), file, here))
+            reaching = ((row[0], test) for test, row in passing.items() if everything or not wanted.isdisjoint(row[2]))
+            far += [row for row in reaching if row[1] not in here]
+        chosen = [test for row in sorted(near) for test in row[2]]
+        seconds = sum(row[0] for row in near)
+        for spent, test in sorted(far):
+            if self.far_seconds is None or seconds + spent < self.far_seconds:
+                chosen.append(test)
+                seconds += spent
+        return list(dict.fromkeys(test.split("::")[0] for test in chosen)), chosen, seconds
 
 
 def main() -> int:
@@ -145,6 +154,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", action="append", help="guard, operand, bound, limit, verdict, flag or demand")
     parser.add_argument("--at", action="append", type=int, metavar="LINE", help="only what stands on this line")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="copies that are tried at once (1)")
+    parser.add_argument(
+        "--far-seconds", type=float, metavar="S", help="leave out slow tests that start gateways past this"
+    )
     parser.add_argument("--again", action="store_true", help="try what was noticed before too")
     parser.add_argument("--list", action="store_true", help="say what would be taken out, and end")
     parser.add_argument("--write", action="store_true", help="bring mutants/survivors.md up to date")
@@ -195,7 +207,11 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
                 noticed.add(site, verdict.by)
 
     with tempfile.TemporaryDirectory(prefix="fm", ignore_cleanup_errors=True) as folder:
-        workers = [] if waiting.empty() else [Worker(Path(folder, str(number))) for number in range(options.jobs)]
+        workers = (
+            []
+            if waiting.empty()
+            else [Worker(Path(folder, str(number)), options.far_seconds) for number in range(options.jobs)]
+        )
         try:
             for work in (read, judge):
                 threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in workers]

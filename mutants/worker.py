@@ -46,15 +46,15 @@ _ANSWER = TREE / ".answer"
 
 
 class _First:
-    """Keeps the tests that were chosen, in the order of their files, and remembers the first that fails."""
+    """Keeps the tests that were chosen, in that order, and remembers the first that fails."""
 
-    def __init__(self, chosen: set[str] | None) -> None:
-        self.chosen = chosen
+    def __init__(self, chosen: list[str]) -> None:
+        self.chosen = {test: number for number, test in enumerate(chosen)}
         self.failed: str | None = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if self.chosen is not None:
-            items[:] = [item for item in items if item.nodeid in self.chosen]
+        chosen = [item for item in items if item.nodeid in self.chosen]
+        items[:] = sorted(chosen, key=lambda item: self.chosen[item.nodeid])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -66,12 +66,18 @@ class _First:
 
 
 class _Lines:
-    """Notes for each test its seconds, whether it passed, and the lines of the gateway that ran in this process."""
+    """Notes for each test its seconds, whether it passed, and the lines that ran in this process and in its children.
 
-    def __init__(self) -> None:
-        self.tests: dict[str, tuple[float, list[str]]] = {}
+    A child writes each line once. What the gateway that tests share has run counts for all tests that use it.
+    """
+
+    def __init__(self, switch: Path) -> None:
+        self.tests: dict[str, tuple[float, list[str], list[str]]] = {}
         self.failed: set[str] = set()
+        self._switch = switch
         self._seen: set[str] = set()
+        self._of_shared: set[str] = set()
+        self._sharing: set[str] = set()
 
     def start(self) -> None:
         importlib.import_module("ferry_lines").watch(self._seen)
@@ -79,10 +85,23 @@ class _Lines:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._seen.clear()
+        written = self._switch.stat().st_size
         began = time.monotonic()
         result = yield
-        self.tests[item.nodeid] = (time.monotonic() - began, sorted(self._seen))
+        seconds = time.monotonic() - began
+        fresh = set(self._switch.read_bytes()[written:].decode().split())
+        if "gateway" in getattr(item, "fixturenames", ()):
+            self._sharing.add(item.nodeid)
+            self._of_shared |= fresh
+        self.tests[item.nodeid] = (seconds, sorted(self._seen), sorted(fresh))
         return result
+
+    def all(self) -> dict[str, tuple[float, list[str], list[str]]]:
+        shared = sorted(self._of_shared)
+        return {
+            test: (seconds, near, shared if test in self._sharing else far)
+            for test, (seconds, near, far) in self.tests.items()
+        }
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -90,24 +109,23 @@ class _Lines:
 
 
 def lines_of(file: str, seconds: float) -> dict[str, Any]:
-    """Run one file of tests and say what it reaches, `children` being what other processes reached."""
+    """Run one file of tests and say what each test reaches, here and in other processes."""
     switch = TREE / ".lines"
     switch.write_text("")
 
     def run() -> dict[str, Any]:
-        notes = _Lines()
+        notes = _Lines(switch)
         notes.start()
         pytest.main([*_ALWAYS, f"--basetemp={TREE}/t", file], plugins=[notes])
-        return {"tests": notes.tests, "failed": sorted(notes.failed)}
+        return {"tests": notes.all(), "failed": sorted(notes.failed)}
 
     answer = _in_child(run, seconds) or {"tests": {}, "failed": [f"{file} (time)"]}
-    answer["children"] = sorted(set(switch.read_text().split()))
     switch.unlink()
-    anything = sorted({line for _, lines in answer["tests"].values() for line in lines})
+    anything = [sorted(set().union(*(row[n] for row in answer["tests"].values()))) for n in (1, 2)]
     for test in [test for test in answer["failed"] if test in answer["tests"]]:  # a trace makes slow
         if not first_failure([file], [test], seconds)["failed"]:
             answer["failed"].remove(test)
-            answer["tests"][test][1] = anything
+            answer["tests"][test][1:] = anything
     return answer
 
 
@@ -115,7 +133,7 @@ def first_failure(files: list[str], chosen: list[str], seconds: float) -> dict[s
     """Run the chosen tests of these files up to the first that fails."""
 
     def run() -> dict[str, Any]:
-        first = _First(set(chosen))
+        first = _First(chosen)
         code = pytest.main(["-x", *_ALWAYS, f"--basetemp={TREE}/t", *files], plugins=[first])
         return {"failed": first.failed or ("exit code of pytest" if code not in {0, 5} else None)}
 
