@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from . import survivors
 from .sites import Site, sites_in
-from .speakers import tests_of, tests_of_bound
+from .speakers import is_own, tests_of, tests_of_bound
 from .tree import ROOT, make_tree
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ class Worker:
     """A copy of the clone with a process that runs tests in it."""
 
     tree: Path
-    far_seconds: float | None = None
-    """Of tests with gateways in processes of their own, quick ones first; None: all."""
+    other_seconds: float | None = None
+    """Of tests that reach the mutant and do not speak for its module; None: all."""
     process: subprocess.Popen[str] = field(init=False)
     source: bytes = b""
     """All of the gateway's, as it is without a mutant."""
@@ -103,28 +103,24 @@ class Worker:
         return Verdict(site, "noticed", answer["failed"]) if answer["failed"] else Verdict(site, "survived")
 
     def _chosen(self, site: Site) -> tuple[list[str], list[str], float]:
-        """Files in the order to run them in, the tests in them, and their seconds: quick ones of this process first."""
+        """Files of tests, the tests in the order to run them in, and their seconds: those that speak for the module go
+        first, without gateways in processes of their own before with, quick before slow."""
         everything = site.path == "limits.py" or site.imported
         wanted = {f"{site.path}:{line}" for line in range(site.line, site.last_line + 1)}
-        near: list[tuple[float, str, list[str]]] = []
-        far: list[tuple[float, str]] = []
+        ranked: list[tuple[bool, bool, float, str]] = []
         for file in _speakers(self.tree, site):
             reached = self.reached_by(file)
-            passing = {test: row for test, row in reached["tests"].items() if test not in reached["failed"]}
-            here = [
-                test for test, row in passing.items() if not wanted.isdisjoint(row[1]) or (everything and not row[2])
-            ]
-            if here:
-                near.append((sum(passing[test][0] for test in here), file, here))
-            reaching = ((row[0], test) for test, row in passing.items() if everything or not wanted.isdisjoint(row[2]))
-            far += [row for row in reaching if row[1] not in here]
-        chosen = [test for row in sorted(near) for test in row[2]]
-        seconds = sum(row[0] for row in near)
-        for spent, test in sorted(far):
-            if self.far_seconds is None or seconds + spent < self.far_seconds:
+            for test, (seconds, near, far) in reached["tests"].items():
+                is_far = not (everything and not far) and wanted.isdisjoint(near)
+                if test not in reached["failed"] and (everything or not is_far or not wanted.isdisjoint(far)):
+                    ranked.append((not (everything or is_own(site.path, test)), is_far, seconds, test))
+        spent, others, chosen = 0.0, 0.0, []
+        for is_other, _, seconds, test in sorted(ranked):
+            others += seconds if is_other else 0
+            if not is_other or self.other_seconds is None or others < self.other_seconds:
                 chosen.append(test)
-                seconds += spent
-        return list(dict.fromkeys(test.split("::")[0] for test in chosen)), chosen, seconds
+                spent += seconds
+        return list(dict.fromkeys(test.split("::")[0] for test in chosen)), chosen, spent
 
 
 def main() -> int:
@@ -155,7 +151,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--at", action="append", type=int, metavar="LINE", help="only what stands on this line")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="copies that are tried at once (1)")
     parser.add_argument(
-        "--far-seconds", type=float, metavar="S", help="leave out slow tests that start gateways past this"
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="of tests that reach a mutant and are another module's; all if not said",
     )
     parser.add_argument("--again", action="store_true", help="try what was noticed before too")
     parser.add_argument("--list", action="store_true", help="say what would be taken out, and end")
@@ -210,7 +209,7 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
         workers = (
             []
             if waiting.empty()
-            else [Worker(Path(folder, str(number)), options.far_seconds) for number in range(options.jobs)]
+            else [Worker(Path(folder, str(number)), options.seconds) for number in range(options.jobs)]
         )
         try:
             for work in (read, judge):

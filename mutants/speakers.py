@@ -6,7 +6,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ssh/login.py", ("e2e/test_identity.py", "e2e/test_public_gateway.py")),
+    (
+        "ssh/login.py",
+        (
+            "ssh/test_access_when_judged.py",
+            "ssh/test_proven_key.py",
+            "e2e/test_identity.py",
+            "e2e/test_public_gateway.py",
+        ),
+    ),
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
     ("ssh/admission.py", ("policy/test_handshakes.py", "policy/test_penalties.py", "e2e/test_flood.py")),
     ("ssh/aliases.py", ("e2e/test_aliases_with_ssh.py",)),
@@ -43,15 +51,21 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def tests_of(root: Path, path: str) -> list[str]:
-    """Files of tests for src/ferry/`path`, from the root of the clone."""
-    patterns = [str(Path(path).parent / "test_*.py")]
+    """Files of tests for src/ferry/`path`, from the root of the clone: its own first, then those of its folder."""
+    folder = Path(path).parent
+    patterns = [f"{folder}/test_{Path(path).stem}*.py"]
+    patterns += [other for pattern, others in _OTHERS if pattern == path for other in others]
+    patterns.append(f"{folder}/test_*.py")
     patterns += [other for pattern, others in _OTHERS if fnmatch(path, pattern) for other in others]
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        for file in sorted((root / "tests").glob(pattern)):
-            if file.name.startswith("test_"):
-                found[str(file.relative_to(root))] = None
-    return list(found)
+    found = (str(file.relative_to(root)) for pattern in patterns for file in sorted((root / "tests").glob(pattern)))
+    return list(dict.fromkeys(file for file in found if Path(file).name.startswith("test_")))
+
+
+def is_own(path: str, test: str) -> bool:
+    """The test is named after the module, or the table above names its file for this module alone."""
+    if f"/test_{Path(path).stem}" in test:
+        return True
+    return any(fnmatch(test, f"tests/{other}::*") for pattern, others in _OTHERS if pattern == path for other in others)
 
 
 def tests_of_bound(root: Path, name: str) -> list[str]:
@@ -60,8 +74,6 @@ def tests_of_bound(root: Path, name: str) -> list[str]:
     found = dict.fromkeys(str(file.relative_to(root)) for file in files if name in file.read_text())
     users = [file for file in sorted((root / "src/ferry").rglob("*.py")) if f"limits.{name}" in file.read_text()]
     for user in users:
-        stem = user.stem
-        for file in tests_of(root, str(user.relative_to(root / "src/ferry"))):
-            if stem in file:
-                found[file] = None
+        path = str(user.relative_to(root / "src/ferry"))
+        found |= dict.fromkeys(file for file in tests_of(root, path) if is_own(path, f"{file}::"))
     return list(found)
