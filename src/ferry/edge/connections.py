@@ -1,5 +1,6 @@
 """Every visitor's connection, over all edges: where descriptors are short, a newcomer gets that of whoever deserves it
-least (`ferry.policy.shortage`), and is refused where nobody does."""
+least (`ferry.policy.shortage`). Where nobody has to go, those who hold few are let in up to where accepting stops, and
+the others are refused."""
 
 from __future__ import annotations
 
@@ -57,10 +58,11 @@ class Connections:
             there = [visitor for group in self._groups for visitor in group()]
             shortage = self._shortage = Shortage(there, self._exempt, len(there), now)
         least = shortage.least_deserving(newcomer.host, now)
-        if least is None:
+        if least is not None:
+            shortage.remove(least)
+            least.disconnect()
+        elif shortage.holds_its_share(newcomer.host):
             return False
-        shortage.remove(least)
-        least.disconnect()
         shortage.add(newcomer, Standing.SILENT, now)
         return True
 

@@ -47,7 +47,7 @@ class Places:
             deserves_least.displace()
             if self.taken >= self.most or self._shortage is None:
                 return False
-        elif self.taken >= self._short_from and shortage.holds_its_share(holder.host, now):
+        elif self.taken >= self._short_from and shortage.holds_its_share(holder.host):
             return False
         self.taken += 1
         shortage.add(holder, standing, now)

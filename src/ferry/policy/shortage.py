@@ -2,7 +2,7 @@
 
 A tunnel has so many places for visitors, and the gateway so many for connections. While there are enough, nothing is
 kept but their number. When they run short, each place is looked at: what does its visitor do with it, and when did that
-last move? What moves is never displaced, and counts for nobody: a look compares with the look before, PLACE_MOVES_RATE
+last move? What moves is never displaced: a look compares with the look before, PLACE_MOVES_RATE
 counts as moving, a single byte now and then does not. What was not there for PLACE_LOOK_SECONDS is not judged. Nine
 hundred honest downloads so are never cut one for another: the newcomer is refused.
 
@@ -110,6 +110,8 @@ class Shortage(Generic[H]):
         self._most = most
         self._all: OrderedDict[H, _Held[H]] = OrderedDict()
         """The next look begins with the first."""
+        self._held: Counter[str] = Counter()
+        """How many each source has."""
         self._stuck: Counter[str] = Counter()
         """How many of each source do not move."""
         self._lines: dict[Standing, Line[_Held[H]]] = {standing: Line() for standing in Standing}
@@ -117,7 +119,7 @@ class Shortage(Generic[H]):
         self._trial: OrderedDict[_Held[H], None] = OrderedDict()
         self._looked = now
         for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
-            self._all[held.holder] = held
+            self._keep(held)
             self._judge(held, now)
 
     def _known(self, holder: H, now: float) -> _Held[H]:
@@ -134,16 +136,23 @@ class Shortage(Generic[H]):
     def add(self, holder: H, standing: Standing, now: float) -> None:
         """A newcomer has a place."""
         held = _Held(holder, *self._source(holder.host), standing, now, now, now, 0)
-        self._all[holder] = held
+        self._keep(held)
         if standing in _UNANSWERED:
             self._trial[held] = None
             if len(self._trial) > self._most // limits.TRIAL_SHARE:
                 self._trial.popitem(last=False)
 
+    def _keep(self, held: _Held[H]) -> None:
+        self._all[held.holder] = held
+        self._held[held.source] += 1
+
     def remove(self, holder: H) -> None:
         """It has left."""
         held = self._all.pop(holder, None)
         if held is not None:
+            self._held[held.source] -= 1
+            if not self._held[held.source]:
+                del self._held[held.source]
             self._trial.pop(held, None)
             self._unlist(held)
 
@@ -197,12 +206,11 @@ class Shortage(Generic[H]):
 
     # --- choosing
 
-    def holds_its_share(self, host: str, now: float) -> bool:
-        """Whether the source of `host` holds as many that do not move as sources do on average."""
-        self._look(now)
+    def holds_its_share(self, host: str) -> bool:
+        """Whether the source of `host` holds as many as sources do on average, and more than one."""
         source, counted = self._source(host)
-        stuck = self._stuck[source]
-        return counted is not None and stuck > 1 and stuck * len(self._stuck) >= sum(map(len, self._lines.values()))
+        held = self._held[source]
+        return counted is not None and held > 1 and held * len(self._held) >= len(self._all)
 
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""

@@ -98,7 +98,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: s
 async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:
     crowd = Crowd(100, Exempt([]))
     async with service(obliging) as port, running_edge(port, bounds=BOUNDS, crowd=crowd) as rig:
-        uploads = [await rig.connect("127.0.1.1") for _ in range(8)]
+        uploads = [await rig.connect(f"127.0.1.{number % 2 + 1}") for number in range(8)]
         for _, writer in uploads:
             writer.write(b"POST /never HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 10000000\r\n\r\n")
         async with asyncio.timeout(10):
