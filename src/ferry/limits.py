@@ -174,7 +174,7 @@ PLACES_LOOKED_AT: Final = 4096  # in one look, about 10 ms
 PLACES_CHECKED: Final = 32  # candidates for one newcomer that turn out to have moved since the last look
 STALLED_SHARE: Final = 7 / 8  # of all places: held by so many who could move and do not, they have no patience left
 TRIAL_SHARE: Final = 8  # one place in so many goes to requests that are answered soon
-TRIAL_SECONDS: Final = 0.05  # for such a request to be answered, before a newcomer may have its place
+TRIAL_SECONDS: Final = 0.02  # for such a request to be answered, before a newcomer may have its place
 VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this
 VISITOR_KEEPALIVE_PROBES: Final = 4
 

@@ -15,8 +15,8 @@ Of those who do not move, a newcomer gets the place of whoever deserves it least
   visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
-average does not enter there: it would have to be displaced again for each who holds less. Whoever enters and has no
-answer yet gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are
+average does not enter there: it would have to be displaced again for each who holds less. Whoever enters, has no
+answer or does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are
 never answered, requests that are answered soon go on through this eighth, also from the same address.
 
 An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
@@ -245,15 +245,18 @@ class Shortage(Generic[H]):
         return limits.PLACE_PATIENCE_SECONDS[standing]
 
     def _on_trial(self, stuck: int, now: float) -> _Held[H] | None:
-        """The oldest of the last eighth who has no answer, and does not move."""
+        """The oldest of the last eighth who has no answer, or does not read it, and does not move."""
         for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
-            seconds = now - held.entered
-            if seconds < limits.TRIAL_SECONDS:
+            if now - held.entered < limits.TRIAL_SECONDS:
                 return None
             standing, moved = held.holder.standing()
-            if standing not in _UNANSWERED or (standing is Standing.SILENT and moved >= _least(standing, seconds)):
+            if standing is not held.standing:
+                self._judge(held, now)  # it has moved just now
+            elif standing is Standing.STREAM or (
+                standing in _STALLS and moved - held.moved >= _least(standing, now - held.looked)
+            ):
                 del self._trial[held]
-            elif self._stuck[held.source] >= stuck:
+            elif now - held.looked >= limits.TRIAL_SECONDS and self._stuck[held.source] >= stuck:
                 return held
         return None
 
