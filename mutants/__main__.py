@@ -46,6 +46,8 @@ class Worker:
     tree: Path
     other_seconds: float | None = None
     """Of tests that reach the mutant and do not speak for its module; None: all."""
+    near: bool = False
+    """Without tests that start gateways in processes of their own."""
     process: subprocess.Popen[str] = field(init=False)
     source: bytes = b""
     """All of the gateway's, as it is without a mutant."""
@@ -112,6 +114,8 @@ class Worker:
             reached = self.reached_by(file)
             for test, (seconds, near, far) in reached["tests"].items():
                 is_far = not (everything and not far) and wanted.isdisjoint(near)
+                if is_far and self.near:
+                    continue
                 if test not in reached["failed"] and (everything or not is_far or not wanted.isdisjoint(far)):
                     ranked.append((not (everything or is_own(site.path, test)), is_far, seconds, test))
         spent, others, chosen = 0.0, 0.0, []
@@ -156,6 +160,7 @@ def _options() -> argparse.Namespace:
         metavar="S",
         help="of tests that reach a mutant and are another module's; all if not said",
     )
+    parser.add_argument("--near", action="store_true", help="leave out tests with gateways in processes of their own")
     parser.add_argument("--again", action="store_true", help="try what was noticed before too")
     parser.add_argument("--list", action="store_true", help="say what would be taken out, and end")
     parser.add_argument("--write", action="store_true", help="bring mutants/survivors.md up to date")
@@ -201,7 +206,7 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
 
     with tempfile.TemporaryDirectory(prefix="fm", ignore_cleanup_errors=True) as folder:
         copies = [Path(folder, str(number)) for number in range(options.jobs if waiting else 0)]
-        workers = [Worker(copy, options.seconds) for copy in copies]
+        workers = [Worker(copy, options.seconds, options.near) for copy in copies]
         try:
             for module in waiting.values():
                 _share(workers, read, dict.fromkeys(file for _, site in module for file in _speakers(ROOT, site)))
