@@ -33,6 +33,7 @@ class Exchange(HeadReader):
         "_body_pace",
         "_closing",
         "_down",
+        "_look_at",
         "_pin",
         "_pinned",
         "_read_pace",
@@ -55,6 +56,7 @@ class Exchange(HeadReader):
         self._body: Body | None = None  # while phase is BODY
         self._started = 0.0
         self._status = self._up = self._down = 0
+        self._look_at = 0  # once so much has gone down, a look at how much of it is unsent
         self._body_pace: Pace | None = None
         self._read_pace: Pace | None = None
 
@@ -107,8 +109,8 @@ class Exchange(HeadReader):
             self.refuse(503, pages.DISPLACED, last=True)
 
     def disconnect(self) -> None:
-        if self.phase is _HEAD and not self.buffer and not self.transport.get_write_buffer_size():
-            self.shut()  # else it would be kept until its last answer is read
+        if self.phase is _HEAD and not self.buffer:
+            self.shut()
         elif self._upstream is not None:
             self._give_up(pages.DISCONNECTED)
         else:
@@ -167,6 +169,9 @@ class Exchange(HeadReader):
         self.transport.write(data)
         if len(data) < limits.SMALL_WRITE_BYTES and self.transport.get_write_buffer_size():
             self.wrote_little()
+        if self._down >= self._look_at:
+            self._look_at = self._down + limits.UNSENT_LOOK_BYTES
+            self.look_at_unsent()
 
     def answered(self, upstream: Upstream, *, reusable: bool) -> None:
         """The answer has been relayed whole."""
@@ -178,6 +183,7 @@ class Exchange(HeadReader):
             upstream.discard()
         else:
             self._keep(upstream, now)
+        self.forget_unsent()
         if not self._closing:
             self._next(now)
         elif whole and not self.buffer and (self.secure or self._asked_to_close()):

@@ -22,7 +22,7 @@ from ferry.streams import Direction, OpenFailure
 from ferry.tasks import spawn
 
 from . import pages
-from .connection import READ_AHEAD, STREAM_FULL, Phase
+from .connection import READ_AHEAD, STREAM_FULL, Choke, Phase
 from .pool import Pool
 from .state import EdgeState
 from .upgraded import Upgraded
@@ -35,6 +35,7 @@ CertificateFor = Callable[[str], object | None]
 
 # Members as plain globals: looking one up on its class for every packet is slower.
 _HEAD, _LOOKUP, _BODY, _ANSWER, _RAW, _LINGER, _CLOSED = Phase
+_BUFFER_FULL = int(Choke.BUFFER_FULL)
 
 
 class Visitor(Upgraded):
@@ -126,14 +127,22 @@ class Visitor(Upgraded):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self.choked = True
-        if self._upstream is not None:
-            self._upstream.hold()
+        self.choke(_BUFFER_FULL)
 
     def resume_writing(self) -> None:
-        self.choked = False
-        self._read_pace = None
         self.read_all()
+        self.unchoke(_BUFFER_FULL)
+
+    def choke(self, why: int) -> None:
+        if not self.choked and self._upstream is not None:
+            self._upstream.hold()
+        self.choked |= why
+
+    def unchoke(self, why: int) -> None:
+        self.choked &= ~why
+        if self.choked:
+            return
+        self._read_pace = None
         if self._upstream is not None:
             self._upstream.release()
         elif self.phase is _HEAD:
@@ -158,6 +167,7 @@ class Visitor(Upgraded):
         self._started = edge.clock.monotonic()
         self.deadline = self._started + edge.bounds.half_closed_seconds if self.ended else 0.0
         self._status = self._up = self._down = 0
+        self._look_at = limits.UNSENT_LOOK_BYTES
         self._retried = False
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
