@@ -82,5 +82,5 @@ _HEADS = st.tuples(
 ).map(b"".join)
 _HTTP1 = "ferry.protocol.http1."
 TARGET = Target(
-    "answers", grown("answers", _HEADS, _PIECES), check, (_HTTP1 + "response", _HTTP1 + "octets"), in_tests=300
+    "answers", grown("answers", _HEADS, _PIECES), check, (_HTTP1 + "response", _HTTP1 + "octets"), in_tests=200
 )

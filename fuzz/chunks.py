@@ -96,5 +96,5 @@ TARGET = Target(
     grown("chunks", _VALUES, _LISTS, head=1),
     check,
     ("ferry.protocol.http1.chunked", "ferry.protocol.http1.body"),
-    in_tests=300,
+    in_tests=200,
 )

@@ -140,5 +140,5 @@ TARGET = Target(
     grown("heads", _heads(), _PIECES),
     check,
     (_HTTP1 + "request", _HTTP1 + "octets", _HTTP1 + "rules", _HTTP1 + "authority", _HTTP1 + "serialize"),
-    in_tests=400,
+    in_tests=250,
 )

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +46,8 @@ class Worker:
     tree: Path
     other_seconds: float | None = None
     """Of tests that reach the mutant and do not speak for its module; None: all."""
+    near: bool = False
+    """Without tests that start gateways in processes of their own."""
     process: subprocess.Popen[str] = field(init=False)
     source: bytes = b""
     """All of the gateway's, as it is without a mutant."""
@@ -112,6 +114,8 @@ class Worker:
             reached = self.reached_by(file)
             for test, (seconds, near, far) in reached["tests"].items():
                 is_far = not (everything and not far) and wanted.isdisjoint(near)
+                if is_far and self.near:
+                    continue
                 if test not in reached["failed"] and (everything or not is_far or not wanted.isdisjoint(far)):
                     ranked.append((not (everything or is_own(site.path, test)), is_far, seconds, test))
         spent, others, chosen = 0.0, 0.0, []
@@ -156,6 +160,7 @@ def _options() -> argparse.Namespace:
         metavar="S",
         help="of tests that reach a mutant and are another module's; all if not said",
     )
+    parser.add_argument("--near", action="store_true", help="leave out tests with gateways in processes of their own")
     parser.add_argument("--again", action="store_true", help="try what was noticed before too")
     parser.add_argument("--list", action="store_true", help="say what would be taken out, and end")
     parser.add_argument("--write", action="store_true", help="bring mutants/survivors.md up to date")
@@ -179,45 +184,33 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
     """A verdict of each, in the order of `sites`; what is there so far when somebody presses Ctrl-C."""
     noticed = _Noticed()
     verdicts: dict[int, Verdict] = {}
-    waiting: queue.SimpleQueue[tuple[int, Site]] = queue.SimpleQueue()
-    unread: queue.SimpleQueue[str] = queue.SimpleQueue()
-    files: dict[str, None] = {}
+    waiting: dict[str, list[tuple[int, Site]]] = {}
     for number, site in enumerate(sites):
         if (options.kind and site.kind not in options.kind) or (options.at and site.line not in options.at):
             continue
         if not options.again and (by := noticed.by(site)):
             verdicts[number] = Verdict(site, "noticed", by)
         else:
-            waiting.put((number, site))
-            files |= dict.fromkeys(_speakers(ROOT, site))
-    for file in files:
-        unread.put(file)
+            waiting.setdefault(site.path, []).append((number, site))
 
-    def read(worker: Worker) -> None:
-        for file in _taken(unread):
-            if failed := worker.reached_by(file)["failed"]:
-                print(f"not asked, for they fail as it is, or traced: {failed}", flush=True)
+    def read(worker: Worker, file: str) -> None:
+        if failed := worker.reached_by(file)["failed"]:
+            print(f"not asked, for they fail as it is, or traced: {failed}", flush=True)
 
-    def judge(worker: Worker) -> None:
-        for number, site in _taken(waiting):
-            verdict = verdicts[number] = worker.judge(site)
-            print(f"{verdict.state:9}{site.path}:{site.line}: {site.kind}: {site.source}  [{verdict.by}]", flush=True)
-            if verdict.state == "noticed":
-                noticed.add(site, verdict.by)
+    def judge(worker: Worker, numbered: tuple[int, Site]) -> None:
+        number, site = numbered
+        verdict = verdicts[number] = worker.judge(site)
+        print(f"{verdict.state:9}{site.path}:{site.line}: {site.kind}: {site.source}  [{verdict.by}]", flush=True)
+        if verdict.state == "noticed":
+            noticed.add(site, verdict.by)
 
     with tempfile.TemporaryDirectory(prefix="fm", ignore_cleanup_errors=True) as folder:
-        workers = (
-            []
-            if waiting.empty()
-            else [Worker(Path(folder, str(number)), options.seconds) for number in range(options.jobs)]
-        )
+        copies = [Path(folder, str(number)) for number in range(options.jobs if waiting else 0)]
+        workers = [Worker(copy, options.seconds, options.near) for copy in copies]
         try:
-            for work in (read, judge):
-                threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in workers]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
+            for module in waiting.values():
+                _share(workers, read, dict.fromkeys(file for _, site in module for file in _speakers(ROOT, site)))
+                _share(workers, judge, module)
         except KeyboardInterrupt:
             print("stopped: what follows is what was run", file=sys.stderr)
         for worker in workers:
@@ -226,10 +219,22 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
     return [verdicts[number] for number in sorted(verdicts)]
 
 
-def _taken(waiting: queue.SimpleQueue[T]) -> Iterator[T]:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            yield waiting.get_nowait()
+def _share(workers: list[Worker], work: Callable[[Worker, T], None], things: Iterable[T]) -> None:
+    """Each worker takes the next thing when it is done with one."""
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for thing in things:
+        waiting.put(thing)
+
+    def until_empty(worker: Worker) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                work(worker, waiting.get_nowait())
+
+    threads = [threading.Thread(target=until_empty, args=(worker,), daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _speakers(tree: Path, site: Site) -> list[str]:

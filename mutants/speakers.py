@@ -18,7 +18,10 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
     ("ssh/admission.py", ("policy/test_handshakes.py", "policy/test_penalties.py", "e2e/test_flood.py")),
     ("ssh/aliases.py", ("e2e/test_aliases_with_ssh.py",)),
-    ("ssh/tunnel.py", ("edge/test_leavers.py", "edge/http/test_slow_and_many.py", "e2e/test_first_second.py")),
+    (
+        "ssh/tunnel.py",
+        ("edge/test_leavers.py", "edge/http/test_slow_and_many.py", "e2e/test_first_second.py", "e2e/test_drain.py"),
+    ),
     ("ssh/channel.py", ("edge/test_leavers.py", "e2e/test_memory_bounds.py")),
     ("ssh/holding.py", ("e2e/test_shared_connection.py", "e2e/test_sessions_with_ssh.py")),
     ("ssh/sessions.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),

@@ -36,22 +36,16 @@ VISITOR_LOW_WATER_BYTES: Final = 16 * KIB
 VISITOR_UNSENT_BYTES: Final = 128 * KIB  # of one visitor's connection in the kernel (TCP_NOTSENT_LOWAT)
 CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one channel (RFC 4254 §5.2): with
 # HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
-NEAR_WINDOW_BYTES: Final = (
-    256 * KIB
-)  # the same for a client that answers within NEAR_SECONDS: enough for 1 Gbit/s there,
-NEAR_SECONDS: Final = 0.002  # and less for others to wait behind
-WINDOWS_BYTES: Final = 64 * MIB  # all windows of one connection; where there are many channels, each one's is smaller,
-LEAST_WINDOW_BYTES: Final = 64 * KIB  # but not below this
+NEAR_SECONDS: Final = 0.002  # a client that answers the open of a channel this soon is near
+NEAR_WINDOW_BYTES: Final = 256 * KIB  # CHANNEL_WINDOW_BYTES for it: enough for 1 Gbit/s, and small answers wait less
+WINDOWS_BYTES: Final = 64 * MIB  # all windows of one connection: the more channels, the smaller each one's window
+LEAST_WINDOW_BYTES: Final = 64 * KIB  # of one channel, however many there are
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
-LEAST_PACKET_BYTES: Final = (
-    256  # a peer that takes smaller packets only is refused: each costs as much as one of 32 KiB
-)
+LEAST_PACKET_BYTES: Final = 256  # a channel whose peer takes less is refused: each packet costs as much as a large one
 SMALL_PIECE_BYTES: Final = 4 * KIB  # data that waits in smaller pieces is joined: an object takes some 50 bytes beside
 TURN_PACKETS: Final = 256  # taken from one connection, or sent to it as data, before the others have their turn (~2 ms)
-SMALL_WRITE_BYTES: Final = (
-    512  # what is written to a visitor in smaller pieces, and waits, takes 750 bytes each (uvloop):
-)
-SMALL_WRITES: Final = 128  # past so many the tunnel waits until the visitor has taken everything
+SMALL_WRITE_BYTES: Final = 512  # a smaller write to a visitor that waits takes 750 bytes beside its data (uvloop)
+SMALL_WRITES: Final = 128  # of such waiting writes; past it the tunnel waits until the visitor has taken everything
 STREAM_OPEN_SECONDS: Final = 30.0  # from CHANNEL_OPEN to its answer
 LOCAL_TLS_SECONDS: Final = 10.0  # for a local service's TLS handshake (`-R 443:...`), once its stream is open
 POOL_IDLE_STREAMS: Final = 64  # idle channels kept per tunnel
@@ -161,18 +155,16 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to th
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
 VISITORS_PER_TUNNEL: Final = 900  # TCP connections, or HTTP requests in progress; past it 503. A stock client has 1,024
 # descriptors as a rule, and answers with an error of its own when they are used up
-VISITORS_FROM_CLIENT: Final = (
-    128  # of a TCP port, from the address of the tunnel's own client: a tunnel whose target is a
-)
-# port of this gateway sends its visitors back in, and fills these
+VISITORS_FROM_CLIENT: Final = 128  # of a TCP port, from the address of the tunnel's own client. Where its target is a
+# port of this gateway, its visitors come back in from there, and fill these alone
 PLACE_PATIENCE_SECONDS: Final = (
     0.0,
     5.0,
     20.0,
     5.0,
     60.0,
-)  # where places are short: how long each `policy.shortage.Standing`
-# may stay without moving before a newcomer gets its place. An upload may pause for 4 s, as phones do
+)  # by `policy.shortage.Standing`: where places are short, how
+# long a visitor may stay without moving before a newcomer gets its place. An upload may pause for 4 s, as phones do
 PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places are short: half of what a slow phone has
 PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged
 PLACES_LOOKED_AT: Final = 4096  # in one look, about 10 ms

@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import Clock, SystemClock
+from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.state import Bounds, Known
 from ferry.policy.crowd import Crowd
@@ -83,6 +84,7 @@ async def running_edge(
     known: Known | None = None,
     clock: Clock | None = None,
     crowd: Crowd | None = None,
+    connections: Connections | None = None,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
     """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
@@ -107,6 +109,7 @@ async def running_edge(
         secret=SECRET,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
         crowd=crowd,
+        connections=connections,
     )
     edge.start()
     server = await asyncio.get_running_loop().create_server(

@@ -86,6 +86,15 @@ def test_an_operator_sees_and_lifts_them() -> None:
     assert penalties.blocked(BAD, 0.0) == 0
 
 
+def test_lifting_one_who_did_nothing_says_so_and_one_who_was_lifted_may_offend_anew() -> None:
+    penalties = Penalties()
+    assert not penalties.lift(BAD)
+    blocked_by(penalties, BAD, Offence.NEVER_ENDED)
+    assert penalties.lift(BAD)
+    assert penalties.offended(GOOD, Offence.NOTHING_OFFERED, 1000.0) is None  # the time of what was lifted is over
+    assert (len(penalties), penalties.blocked(BAD, 1000.0)) == (1, 0)
+
+
 def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
     penalties = Penalties(most=10)
     worst = blocked_by(penalties, BAD, Offence.NEVER_ENDED).source

@@ -103,6 +103,19 @@ def test_a_newcomer_gets_the_place_of_one_who_holds_most_and_does_not_move(doing
     assert two[-1].stays
 
 
+@pytest.mark.parametrize("most", range(1, 9))
+def test_however_few_places_there_are_whoever_is_displaced_goes_for_somebody(most: int) -> None:
+    play = Play(most)
+    play.fill("192.0.2.1", Standing.SILENT)
+    play.come("192.0.2.9")  # looked at for the first time
+    gone = len(play.displaced)
+    for number in range(20):
+        play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.SILENT] + 1)
+        assert play.come(f"198.51.100.{number}", Standing.SILENT) is not None
+        assert play.places.taken == len(play.there) == most
+        assert len(play.displaced) == gone + number + 1
+
+
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD, Standing.STREAM])
 def test_who_moves_is_never_displaced(doing: Standing) -> None:
     play = Play()

@@ -54,6 +54,18 @@ def test_anyone_is_anyone() -> None:
     Anyone().use(None)
 
 
+def test_the_log_does_not_repeat_what_stands_where_a_name_should(
+    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, reports: Reports
+) -> None:
+    """A password that was pasted into a key's comment."""
+    file = tmp_path / "keys"
+    file.write_text(public(key, "name=ann:Sesame17"))
+    assert len(read(file)) == 0
+    [(event, fields)] = [report for report in reports if report[0] == "keys.rejected"]
+    assert fields == {"path": str(file), "line": 1, "error": "the identity name has ':' in it"}
+    assert "Sesame17" not in str(reports), event
+
+
 def test_a_file_and_its_names(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:

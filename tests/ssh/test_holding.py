@@ -130,7 +130,7 @@ async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
 @pytest.mark.usefixtures("long_pause")
 async def test_what_was_declined_is_not_shaped_any_more() -> None:
     connection = Connection()
-    connection.holding.declined(connection.holding.asked())
+    connection.holding.forget(connection.holding.asked())
     assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
 
 

@@ -56,6 +56,18 @@ def test_who_is_logged_in_stays_when_the_time_for_a_log_in_is_over(
         assert len(gateway.ask("sessions")) == 2
 
 
+def test_a_strangers_key_is_refused_when_it_is_shown(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """Before a signature: else its connection keeps a place for two minutes, and showing keys counts as no try."""
+    known, unknown = new_key(), new_key()
+    gateway = keys_only(start_gateway, known)
+    for key, code, accepted in ((unknown, 255, False), (known, 0, True)):
+        ended = gateway.ssh(tmp_path, key).run("-v", "-v", words="whoami")
+        assert "Offering public key" in ended.err
+        assert (ended.code, "Server accepts key" in ended.err) == (code, accepted), ended.err
+
+
 def blamed(gateway: Gateway) -> int:
     return len(gateway.ask("blocked"))
 

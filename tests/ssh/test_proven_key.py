@@ -97,15 +97,28 @@ async def test_a_key_in_the_file_lets_in_only_whoever_holds_it(
     assert (await whoami(gateway, ask=[stranger], sign=known))["key"] == fingerprint(known)
 
 
+async def logs_in(gateway: Gateway, folder: Path, *, bits: int, **options: Any) -> bool:
+    """Whether a new RSA key lets its holder in."""
+    asyncssh.generate_private_key("ssh-rsa", key_size=bits).write_private_key(str(folder / "rsa"))
+    options |= {"known_hosts": None, "config": None, "agent_path": None, "kbdint_auth": False}
+    try:
+        connection = await asyncssh.connect(
+            "127.0.0.1", gateway.ports.ssh, username="dev", client_keys=[str(folder / "rsa")], **options
+        )
+    except asyncssh.PermissionDenied:
+        return False
+    connection.abort()
+    return True
+
+
 @pytest.mark.parametrize(("bits", "let_in"), [(1024, False), (2048, True)])
 async def test_a_weak_rsa_key_lets_nobody_in(gateway: Gateway, tmp_path: Path, *, bits: int, let_in: bool) -> None:
-    asyncssh.generate_private_key("ssh-rsa", key_size=bits).write_private_key(str(tmp_path / "rsa"))
-    options: dict[str, Any] = {"known_hosts": None, "config": None, "agent_path": None, "kbdint_auth": False}
-    connecting = asyncssh.connect(
-        "127.0.0.1", gateway.ports.ssh, username="dev", client_keys=[str(tmp_path / "rsa")], **options
-    )
-    if let_in:
-        async with connecting:
-            return
-    with pytest.raises(asyncssh.PermissionDenied):
-        await connecting
+    assert await logs_in(gateway, tmp_path, bits=bits) == let_in
+
+
+@pytest.mark.parametrize(("algorithm", "let_in"), [("rsa-sha2-256", True), ("rsa-sha2-512", True), ("ssh-rsa", False)])
+async def test_a_signature_over_sha1_lets_nobody_in(
+    gateway: Gateway, tmp_path: Path, *, algorithm: str, let_in: bool
+) -> None:
+    """`ssh-rsa` is the name of the key, and of its signature over SHA-1, which the gateway does not offer (RFC 8332)."""
+    assert await logs_in(gateway, tmp_path, bits=2048, signature_algs=[algorithm]) == let_in

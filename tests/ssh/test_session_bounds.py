@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from asyncssh.constants import (
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
+from ferry.ssh.tunnel import SshTunnel
 from gateway_process import Gateway
+from inside_gateway import inside_gateway
 from raw_client import SECONDS, RawClient, raw_client
 from raw_session import open_session
 
 KEYS = b"ends, ? shows this"
+JOURNAL = 100  # outcomes that a connection keeps for a screen that opens later
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ async def test_a_session_shows_the_last_outcomes_only(start_gateway: Callable[..
         assert session is not None
         assert await session.ask(b"shell")
         assert await session.ended() == 1
-        assert session.said.count(b"Refused -R") == 100
+        assert session.said.count(b"Refused -R") == JOURNAL
         assert b"no_149" in session.said
 
 
@@ -109,3 +113,18 @@ async def test_a_line_for_a_session_that_is_closing_ends_nothing_else(client: Ra
     async with asyncio.timeout(SECONDS):
         assert (await client.answers.get())[0]
     assert await client.lives()
+
+
+async def test_forwards_that_are_taken_back_while_a_session_says_nothing_are_not_kept(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.0)
+    async with inside_gateway() as inside, inside.client(key) as client, asyncio.timeout(SECONDS):
+        assert await open_session(client) is not None
+        for _ in range(200):
+            assert await client.forward(b"again", 80)
+            assert await client.cancel(b"again", 80)
+        for _ in range(5):  # the last ones wait for their pause, of no time
+            assert await client.lives()
+        gc.collect()
+        assert sum(isinstance(thing, SshTunnel) for thing in gc.get_objects()) <= JOURNAL + 5

@@ -72,7 +72,7 @@ class Line:
 class Stage:
     """A tunnel of a client that is nothing but a line, a clock and an ear."""
 
-    def __init__(self, *, held: bool = True) -> None:
+    def __init__(self, *, held: bool = True, address: Address = ADDRESS) -> None:
         self.now = 100.0
         self.line = Line()
         self.told: list[tuple[str, object]] = []
@@ -88,7 +88,7 @@ class Stage:
             call_soon=lambda call, *args: self.soon.append((call, args)),
         )
         self.tunnel = SshTunnel(
-            cast(Any, client), TunnelId("t"), ADDRESS, 1, (b"Blog", 80), public_visit(ADDRESS), created=0.0,
+            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), public_visit(address), created=0.0,
             tls_upstream=False, requested=True, asked_wide=False,
         )  # fmt: skip
         if not held:
@@ -330,3 +330,16 @@ async def test_waiting_for_idleness_ends() -> None:
     async with asyncio.timeout(10):
         await stage.tunnel.wait_idle(0.01)
     assert stage.tunnel.streams == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "serves"),
+    [(Address(Kind.TCP, "", 4000), True), (ADDRESS, False)],
+    ids=["port", "web, whose idle streams are open too"],
+)
+def test_a_stopping_gateway_waits_for_open_streams_that_are_in_use(address: Address, serves: bool) -> None:
+    stage = Stage(held=False, address=address)
+    assert not stage.tunnel.serving
+    channel, _ = stage.visitor()
+    stage.confirm(channel)
+    assert stage.tunnel.serving is serves

@@ -64,12 +64,18 @@ static int accept_all(void)
     return accepted;
 }
 
-static int log_in(char **words)
+static int log_in(char **words, char *answer)
 {
     connection = connect_to(words[1], atoi(words[2]));
     session = libssh2_session_init();
-    return connection < 0 || libssh2_session_handshake(session, connection) ||
-           libssh2_userauth_publickey_fromfile(session, words[3], NULL, words[4], NULL);
+    if (connection < 0 || libssh2_session_handshake(session, connection))
+        return 1;
+    if (!libssh2_userauth_publickey_fromfile(session, words[3], NULL, words[4], NULL))
+        return 0;
+    if (!strstr(words[4], "rsa") || libssh2_version(0x010b00))
+        return 1;
+    strcpy(answer, "libssh2 before 1.11 signs with SHA-1 (`ssh-rsa`) only, which the gateway refuses: take an Ed25519 key");
+    return 2;
 }
 
 static int run(const char *command, char *answer)
@@ -118,7 +124,7 @@ static int cancel(const char *host, int port)
 static int command(char *line, char **words, char *answer)
 {
     if (!strcmp(words[0], "login"))
-        return log_in(words);
+        return log_in(words, answer);
     if (!strcmp(words[0], "exec"))
         return run(line + strlen("exec "), answer);
     if (!strcmp(words[0], "forward"))
@@ -144,7 +150,7 @@ int obey(char *line, char **words, char *answer)
     if (session)
         libssh2_session_set_blocking(session, 1);
     int failed = command(line, words, answer);
-    if (failed) {
+    if (failed && failed != 2) {
         char *text = NULL;
         libssh2_session_last_error(session, &text, NULL, 0);
         snprintf(answer, ANSWER, "%s", text ? text : "no reason given");

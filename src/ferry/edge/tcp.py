@@ -161,8 +161,9 @@ class TcpEdge:
     """Opens ports for tunnels.
 
     `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
-    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away. `crowd` counts visitors by address, over all ports (and the HTTP edge, if
-    it has the same one).
+    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
+    `crowd` counts visitors by address, over all ports, and over the HTTP edge if that has the same one. `connections`
+    are those of all edges.
     """
 
     def __init__(

@@ -45,8 +45,9 @@ class Places:
             if deserves_least is None:
                 return False
             deserves_least.displace()
-            if self.taken >= self.most or self._shortage is None:
+            if self.taken >= self.most:
                 return False
+            self._shortage = shortage  # of two places half are free as soon as somebody has gone
         elif self.taken >= self._short_from and shortage.holds_its_share(holder.host):
             return False
         self.taken += 1

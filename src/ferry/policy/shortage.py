@@ -2,9 +2,9 @@
 
 A tunnel has so many places for visitors, and the gateway so many for connections. While there are enough, nothing is
 kept but their number. When they run short, each place is looked at: what does its visitor do with it, and when did that
-last move? What moves is never displaced: a look compares with the look before, PLACE_MOVES_RATE
-counts as moving, a single byte now and then does not. What was not there for PLACE_LOOK_SECONDS is not judged. Nine
-hundred honest downloads so are never cut one for another: the newcomer is refused.
+last move? What moves is never displaced. A look compares with the look before: PLACE_MOVES_RATE counts as moving, a
+single byte now and then does not. What was not there for PLACE_LOOK_SECONDS is not judged. So nine hundred honest
+downloads are never cut one for another: the newcomer is refused.
 
 Of those who do not move, a newcomer gets the place of whoever deserves it least:
 
@@ -16,8 +16,9 @@ Of those who do not move, a newcomer gets the place of whoever deserves it least
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
 average does not enter there: it would have to be displaced again for each who holds less. Whoever enters, has no
-answer or does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are
-never answered, requests that are answered soon go on through this eighth, also from the same address.
+answer or does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the
+other places by requests that are never answered, requests that are answered soon go on through this eighth, also from
+the same address.
 
 An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
 source only by patience: a proxy that carries everybody is not emptied because it holds most.

@@ -48,6 +48,8 @@ class BadLine:
 
     number: int
     why: str
+    detail: str
+    """The same for the log, which repeats nothing of the line that may be secret."""
 
 
 def fingerprint_of(blob: bytes) -> Fingerprint:
@@ -66,7 +68,7 @@ def parse_file(text: str) -> tuple[list[AuthorizedKey], list[BadLine]]:
         try:
             keys.append(parse_line(line))
         except InvalidInput as error:
-            bad.append(BadLine(number, str(error)))
+            bad.append(BadLine(number, str(error), error.detail))
     return keys, bad
 
 

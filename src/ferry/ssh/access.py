@@ -92,7 +92,7 @@ class KeyFiles:
                 found.rejected.append((str(stamp.path), 0, str(error)))
                 continue
             keys, bad = parse_file(text)
-            found.rejected.extend((str(stamp.path), line.number, line.why) for line in bad)
+            found.rejected.extend((str(stamp.path), line.number, line.detail) for line in bad)
             found.names.update((key.fingerprint, key.name) for key in keys)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from asyncssh.packet import SSHPacket
+from asyncssh.packet import PacketDecodeError, SSHPacket
 
 KEX_ALGORITHMS: Final = [
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
@@ -51,3 +51,11 @@ def ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
         if cipher in to_us and cipher in from_us and cipher in ours:
             return [cipher]
     return ours
+
+
+def signed_with(signature: bytes) -> bytes:
+    """The algorithm that a signature names (RFC 4253 §6.6); empty if it is none."""
+    try:
+        return SSHPacket(signature).get_string()
+    except PacketDecodeError:
+        return b""

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -151,9 +152,10 @@ class Client:
         finally:
             silence = answer(tunnel)
             if tunnel is None:
-                self.holding.declined(asked)
+                self.holding.forget(asked)
             else:
                 self.holding.granted(asked, tunnel, silence=silence)
+                tunnel.on_close(partial(self.holding.forget, asked))
                 self.journal.append(tunnel)
                 for screen in self.screens:
                     screen.forward_opened(tunnel)

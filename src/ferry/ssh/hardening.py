@@ -46,7 +46,7 @@ from ferry.policy.handshakes import Progress
 from ferry.policy.penalties import Offence
 from ferry.policy.rate import PerSecond
 
-from .algorithms import ciphers_for
+from .algorithms import ciphers_for, signed_with
 from .packets import PacketConnection
 from .turns import Answer, Step, Turns
 
@@ -386,6 +386,12 @@ class HardenedConnection(PacketConnection):
         name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
         """
         tries = self.client.tries
+        if msg and (algorithm := signed_with(signature)) not in self._sig_algs:
+            # asyncssh verifies with whatever the key can do, offered or not: SHA-1 with every RSA key
+            if algorithm == b"ssh-rsa":
+                self.send_auth_banner(f"{_NO_SHA1}\n")
+            self.client.count_try()
+            return False
         valid = await super().validate_public_key(username, key_data, msg, signature)
         if valid and msg:
             self.proven = True
@@ -433,3 +439,4 @@ _CHANNELS: Final[dict[bytes, Callable[[HardenedConnection, SSHPacket], tuple[Any
 """By type, as in RFC 4254 §5.1."""
 
 _NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
+_NO_SHA1: Final = "your client signs with SHA-1 (ssh-rsa), which is not accepted: update it, or use an Ed25519 key"

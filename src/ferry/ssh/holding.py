@@ -76,8 +76,8 @@ class Holding:
         self._unsettled[asked] = None
         return asked
 
-    def declined(self, asked: Asked) -> None:
-        """It was not granted."""
+    def forget(self, asked: Asked) -> None:
+        """It was not granted, or has closed: a session that never says its words must not keep it."""
         self._unsettled.pop(asked, None)
 
     def granted(self, asked: Asked, tunnel: Held, *, silence: float) -> None:

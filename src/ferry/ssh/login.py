@@ -115,9 +115,6 @@ class Login(asyncssh.SSHServer):
         client.client_version = printable(version.removeprefix("SSH-2.0-"), 100)
         self._front.client_opened(client)
 
-    def session_requested(self) -> Any:
-        return self._front.screen_for(self.client)
-
 
 async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
     """A key has signed: find out whose it is. False when that cannot be told now, or the key may not log in any more."""

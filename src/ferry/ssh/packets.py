@@ -87,9 +87,9 @@ class PacketConnection(SSHServerConnection):
         """What has been read is not all taken yet: nothing more is read until it is, in the loop's next turns."""
         self._round: deque[TunnelChannel] = deque()
         self._turn_packets = 0
+        """Packets of data that were sent in this turn of the loop."""
         self._silent = False
         """Data waits for a moment (`hardening` says why)."""
-        """Packets of data that were sent in this turn of the loop."""
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
         self._written = 0

@@ -12,11 +12,15 @@ import pytest
 
 from edge.http_rig import GET, Rig, answering, reset, running_edge, service
 from ferry import limits
+from ferry.edge.connections import Connections
+from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.pool import Pool
 from ferry.edge.http.state import Bounds
+from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.sources import Exempt
+from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
@@ -34,6 +38,11 @@ def pool(rig: Rig) -> Pool:
     state = rig.tunnel.edge_state
     assert isinstance(state, Pool)
     return state
+
+
+def peer(writer: asyncio.StreamWriter) -> Endpoint:
+    """Where the edge sees it."""
+    return Endpoint(*writer.get_extra_info("sockname"))
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -284,6 +293,36 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
             await until(lambda: visitor.untaken() <= untaken - 1024)
             assert visitor.transport.get_write_buffer_size() == here
         await until(lambda: not rig.edge.visitors)
+
+
+async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once() -> None:
+    def report(_event: str, /, **_: object) -> None:
+        """Not what is tested."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000))
+
+    clock = HandClock()
+    gate = DescriptorGate(report=report, most=10_000, count=lambda: 8_600)
+    connections = Connections(gate, Exempt([]), clock)
+    async with service(handle) as port, running_edge(port, clock=clock, connections=connections) as rig:
+        for _ in range(2):
+            _, writer = await rig.connect("127.0.1.1")
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+            while not any(
+                one.transport.get_write_buffer_size() for one in rig.edge._state.visitors if one.peer == peer(writer)
+            ):
+                writer.write(GET)
+                await rig.visit()
+        gate.seen(8_600)
+        clock.ahead += 1
+        await rig.connect("127.0.9.8")
+        await until(lambda: rig.edge.visitors == 3)
+        clock.ahead += 1
+        await rig.connect("127.0.9.9")
+        await until(lambda: rig.edge.visitors == 3)
+        gate.close()
 
 
 async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatch) -> None:

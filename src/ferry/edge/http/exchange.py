@@ -109,8 +109,8 @@ class Exchange(HeadReader):
             self.refuse(503, pages.DISPLACED, last=True)
 
     def disconnect(self) -> None:
-        if self.phase is _HEAD and not self.buffer:
-            self.shut()
+        if self.phase is _HEAD and not self.buffer and not self.transport.get_write_buffer_size():
+            self.shut()  # else it would be kept until its last answer is read
         elif self._upstream is not None:
             self._give_up(pages.DISCONNECTED)
         else:
