@@ -157,14 +157,8 @@ VISITORS_PER_TUNNEL: Final = 900  # TCP connections, or HTTP requests in progres
 # descriptors as a rule, and answers with an error of its own when they are used up
 VISITORS_FROM_CLIENT: Final = 128  # of a TCP port, from the address of the tunnel's own client. Where its target is a
 # port of this gateway, its visitors come back in from there, and fill these alone
-PLACE_PATIENCE_SECONDS: Final = (
-    0.0,
-    5.0,
-    20.0,
-    5.0,
-    60.0,
-)  # by `policy.shortage.Standing`: where places are short, how
-# long a visitor may stay without moving before a newcomer gets its place. An upload may pause for 4 s, as phones do
+PLACE_PATIENCE_SECONDS: Final = (0.0, 5.0, 20.0, 5.0, 60.0)  # by `policy.shortage.Standing`: the longest a visitor may
+# stay without moving, where places are short and a newcomer wants its place. An upload may pause for 4 s, as phones do
 PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places are short: half of what a slow phone has
 PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged
 PLACES_LOOKED_AT: Final = 4096  # in one look, about 10 ms
