@@ -208,10 +208,18 @@ class Shortage(Generic[H]):
     # --- choosing
 
     def holds_its_share(self, host: str) -> bool:
-        """Whether the source of `host` holds as many as sources do on average, and more than one."""
+        """Whether the source of `host` holds as many as sources do on average, and more than one.
+
+        Those that move count for nobody, so that a busy source of quick requests gets in; except in the first moments,
+        when it is not known yet who moves.
+        """
         source, counted = self._source(host)
-        held = self._held[source]
-        return counted is not None and held > 1 and held * len(self._held) >= len(self._all)
+        if counted is None:
+            return False
+        counts, all_of_them = self._stuck, sum(map(len, self._lines.values()))
+        if all_of_them < self._most // 4:
+            counts, all_of_them = self._held, len(self._all)
+        return counts[source] > 1 and counts[source] * len(counts) >= all_of_them
 
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""
