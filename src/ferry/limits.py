@@ -38,8 +38,9 @@ CHANNEL_WINDOW_BYTES: Final = 768 * KIB  # what a client may send ahead on one c
 # HIGH_WATER_BYTES this is what a visitor costs who stops reading, 1 MiB
 NEAR_SECONDS: Final = 0.002  # a client that answers the open of a channel this soon is near
 NEAR_WINDOW_BYTES: Final = 256 * KIB  # CHANNEL_WINDOW_BYTES for it: enough for 1 Gbit/s, and small answers wait less
-WINDOWS_BYTES: Final = 64 * MIB  # all windows of one connection: the more channels, the smaller each one's window
-LEAST_WINDOW_BYTES: Final = 64 * KIB  # of one channel, however many there are
+WINDOWS_BYTES: Final = 8 * MIB  # all windows of one connection: the more channels, the smaller each one's window. Stock
+# ssh copies all that it has not sent for each packet that it adds: with 64 MiB it did nothing else for seconds
+LEAST_WINDOW_BYTES: Final = 8 * KIB  # of one channel, however many there are
 CHANNEL_PACKET_BYTES: Final = 32 * KIB  # RFC 4253 §6.1: every implementation takes this much
 LEAST_PACKET_BYTES: Final = 256  # a channel whose peer takes less is refused: each packet costs as much as a large one
 SMALL_PIECE_BYTES: Final = 4 * KIB  # data that waits in smaller pieces is joined: an object takes some 50 bytes beside

@@ -38,6 +38,22 @@ async def test_who_answers_soon_gets_small_windows(
     assert windows == [limits.CHANNEL_WINDOW_BYTES, window]
 
 
+async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Path]) -> None:
+    """The more channels there are, the smaller is the window of the next, down to a least one."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
+        assert await client.forward(b"many", 80)
+        tunnel = gateway.tunnels[0]
+        while tunnel.is_held:
+            await asyncio.sleep(0.001)
+        client.hold_opens()
+        for number in range(1, 1001):
+            tunnel.dial(tunnel.visitor_grant, Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
+            _, rest = await client.opens.get()
+            fair = max(limits.WINDOWS_BYTES // number, limits.LEAST_WINDOW_BYTES)
+            assert int.from_bytes(rest[:4], "big") == min(fair, limits.CHANNEL_WINDOW_BYTES)
+    assert 1000 * limits.LEAST_WINDOW_BYTES <= 8 * limits.MIB
+
+
 class _Sink:
     def stream_opened(self) -> None:
         """As it should be."""
