@@ -69,7 +69,7 @@ def test_visitors_who_do_not_move_make_room_for_others(
         assert gateway.ssh(tmp_path, key).run(words="whoami").code == 0
         assert gateway.ask("status")["counts"]["sessions"] == 1
         open_files = len(list(Path(f"/proc/{gateway.running.process.pid}/fd").iterdir()))
-        assert CAREFUL * 0.5 <= open_files < CAREFUL * 0.9
+        assert open_files < CAREFUL * 0.9
         crowd.close()  # a drain would wait for them
         gateway.stop()
 

@@ -265,7 +265,9 @@ class Shortage(Generic[H]):
                 standing in _STALLS and moved - held.moved >= _least(standing, now - held.looked)
             ):
                 del self._trial[held]
-            elif now - held.looked >= limits.TRIAL_SECONDS and self._stuck[held.source] >= stuck:
+            elif standing in _STALLS and now - held.looked < limits.TRIAL_SECONDS:
+                continue  # looked at just now: whether it moves is not to be seen yet
+            elif self._stuck[held.source] >= stuck:
                 return held
         return None
 

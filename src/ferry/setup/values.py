@@ -53,8 +53,14 @@ def _kind_of(annotation: object) -> str:
     if origin in (types.UnionType, typing.Union):
         return _kind_of(next(each for each in arguments if each is not type(None)))
     if origin is list:
-        return {Endpoint: "addresses", Path: "paths", str: "words", PortRange: "ranges"}[arguments[0]]
+        return {Endpoint: "addresses", Path: "paths", str: "words", PortRange: "ranges"}[_plain(arguments[0])]
     return {str: "text", Path: "path", int: "number", bool: "true or false"}[typing.cast("type", annotation)]
+
+
+def _plain(annotation: typing.Any) -> type:
+    """The type without its validators."""
+    found: type = typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+    return found
 
 
 def _duration(seconds: float) -> str:

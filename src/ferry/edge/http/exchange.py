@@ -79,6 +79,8 @@ class Exchange(HeadReader):
         if phase is _HEAD:  # it has a connection, and no other place; whoever has asked since the last look has moved
             return Standing.SILENT, int(self._started * limits.MIB) + len(self.buffer)
         if phase is _LINGER or phase is _CLOSED:
+            if phase is _LINGER and self.untaken():  # it reads its last answer
+                return Standing.UNREAD, self._taken()
             return Standing.GONE, 0
         if self._status:
             if self.choked:
