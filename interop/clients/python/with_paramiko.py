@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -91,3 +92,5 @@ for line in sys.stdin:
         print("no", error, flush=True)
     if command == "quit":
         break
+sys.stderr.flush()
+os._exit(0)  # a relay's thread may hold standard error, and Python aborts where it cannot take that at its end
