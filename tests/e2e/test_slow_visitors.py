@@ -40,6 +40,9 @@ KINDS = {
     "reading": f"GET /large HTTP/1.1\r\n{HEAD}\r\n",
     "silent": f"GET /silent HTTP/1.1\r\n{HEAD}\r\n",
 }
+HOLD_A_CONNECTION = {"heads": KINDS["heads"], "idle": f"GET / HTTP/1.1\r\n{HEAD}\r\n"}
+"""Nothing of the tunnel, but a descriptor of the gateway."""
+DESCRIPTORS = 240
 READ_SLOWLY = {"ranges", "reading"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -103,7 +106,7 @@ class Attack:
     async def _once(self, kind: str, source: str) -> None:
         reader, writer = await connect(self.port, source, limit=1024)
         try:
-            writer.write(KINDS[kind].encode())
+            writer.write((KINDS | HOLD_A_CONNECTION)[kind].encode())
             self.asked += 1
             if self.asked >= self.count:
                 self.all_have_asked.set()
@@ -266,3 +269,21 @@ async def test_a_port_too_has_room_for_who_holds_nothing(
                 assert await visits(port, HONEST) == {b"200": VISITS}
         finally:
             await asyncio.to_thread(ssh.close)
+
+
+@pytest.mark.parametrize("kind", HOLD_A_CONNECTION)
+async def test_who_holds_nothing_gets_in_where_others_hold_all_descriptors(
+    key: Path, tmp_path: Path, kind: str
+) -> None:
+    gateway = Gateway(tmp_path, {"limits": {"exempt": []}}, descriptors=DESCRIPTORS)
+    with contextlib.closing(gateway):
+        gateway.start()
+        async with service(Service().serve) as target:
+            ssh = gateway.ssh(tmp_path, key).start("-R", f"slow:80:127.0.0.1:{target}")
+            try:
+                await asyncio.to_thread(ssh.line, "^Forwarding HTTP traffic")
+                async with Attack(gateway.ports.http, ATTACKERS, [kind], 2 * DESCRIPTORS).going_on():
+                    assert await visits(gateway.ports.http, HONEST) == {b"200": VISITS}
+            finally:
+                await asyncio.to_thread(ssh.close)
+        gateway.stop()
