@@ -31,6 +31,9 @@ from ferry import limits
 from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink, Stream, Tap
 
+from .unsent import Choke, Unsent, allowed
+
+_BUFFER_FULL: Final = int(Choke.BUFFER_FULL)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s, so that close() sends RST
 
 
@@ -91,7 +94,8 @@ class Bridge(Sink):
 
     `connected` is called with the new connection where `visitor` is what a server's factory returned; it must call
     `join`, or close the transport. Whoever has a transport and a stream already (an HTTP upgrade) calls `join` and
-    then `transport.set_protocol(bridge.visitor)`. `on_end` is called once, when the visitor is gone.
+    then `transport.set_protocol(bridge.visitor)`. `on_end` is called once, when the visitor is gone. `crowd` tells
+    how many visitors its tunnel has.
     """
 
     stream: Stream
@@ -104,6 +108,7 @@ class Bridge(Sink):
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
         tap: Tap | None = None,
+        crowd: Callable[[], int] | None = None,
     ) -> None:
         self.visitor: Final = VisitorSide(self)
         self.phase = Phase.NEW
@@ -119,6 +124,11 @@ class Bridge(Sink):
         self._connected = connected
         self._up_done = False
         self._down_done = False
+        self.choked = 0
+        """Why the stream is not read, as `Choke`."""
+        self._crowd = crowd
+        self._unsent: Unsent | None = None
+        self._look_at = limits.UNSENT_BYTES_LEAST  # once so much has gone down, a look at how much of it is unsent
         self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
         self._linger: asyncio.TimerHandle | None = None
 
@@ -129,7 +139,7 @@ class Bridge(Sink):
         transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.stream = dial(self)
         if self.phase is Phase.RELAY and transport.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
-            self.stream.pause_reading()  # filled by the transport's former protocol, which alone was told
+            self._choke(_BUFFER_FULL)  # filled by the transport's former protocol, which alone was told
 
     def cut(self, error: Exception | None = None) -> None:
         """End both sides now, dropping what is buffered."""
@@ -191,16 +201,33 @@ class Bridge(Sink):
 
     def visitor_full(self) -> None:
         """The visitor reads slower than the tunnel sends."""
-        if self.phase is Phase.RELAY:
-            self.stream.pause_reading()
+        self._choke(_BUFFER_FULL)
 
     def visitor_drained(self) -> None:
         """It has caught up."""
         if self._small:
             self._small = 0
             self.transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
-        if self.phase is Phase.RELAY:
+        self._unchoke(_BUFFER_FULL)
+
+    def _choke(self, why: int) -> None:
+        if not self.choked and self.phase is Phase.RELAY:
+            self.stream.pause_reading()
+        self.choked |= why
+
+    def _unchoke(self, why: int) -> None:
+        self.choked &= ~why
+        if not self.choked and self.phase is Phase.RELAY:
             self.stream.resume_reading()
+
+    def _look_at_unsent(self) -> int:
+        """Returns how many bytes may go down before the next look."""
+        most = 0 if self._crowd is None else allowed(self._crowd())
+        if most:
+            if self._unsent is None:
+                self._unsent = Unsent(self.transport, self._choke, self._unchoke)
+            self._unsent.look(most)
+        return most or limits.UNSENT_BYTES_LOOKED_AT
 
     # --- the tunnel's stream (ferry.streams.Sink)
 
@@ -226,6 +253,8 @@ class Bridge(Sink):
             self._small += 1
             if self._small == limits.SMALL_WRITES:
                 self.transport.set_write_buffer_limits(0)  # it says so at once, and again when all has gone
+        if self.down >= self._look_at:
+            self._look_at = self.down + self._look_at_unsent()
 
     def eof_received(self) -> None:
         if self.phase is not Phase.RELAY or self._down_done:
@@ -267,6 +296,8 @@ class Bridge(Sink):
 
     def _stop(self, phase: Phase) -> None:
         self.phase = phase
+        if self._unsent is not None:
+            self._unsent.forget()
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None

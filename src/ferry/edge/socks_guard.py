@@ -26,9 +26,10 @@ class GuardedBridge(Bridge):
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
         tap: Tap | None = None,
+        crowd: Callable[[], int] | None = None,
         found: Callable[[], None],
     ) -> None:
-        super().__init__(traffic=traffic, on_end=on_end, connected=connected, tap=tap)
+        super().__init__(traffic=traffic, on_end=on_end, connected=connected, tap=tap, crowd=crowd)
         self.open_proxy = False
         self._found = found
         self._recogniser: SocksRecogniser | None = SocksRecogniser()

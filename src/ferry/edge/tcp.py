@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from ferry import limits
 from ferry.clock import Clock
@@ -88,18 +89,17 @@ class TcpListener:
         return self._visitors.values()
 
     def _protocol(self) -> asyncio.Protocol:
-        bridge: Bridge
         tunnel = self._tunnel
-        if not self._guarded:
-            bridge = Bridge(traffic=tunnel.traffic, on_end=self._ended, connected=self._connected, tap=tunnel.tap)
-        else:
-            bridge = GuardedBridge(
-                traffic=tunnel.traffic,
-                on_end=self._ended,
-                connected=self._connected,
-                tap=tunnel.tap,
-                found=self._found_open_proxy,
-            )
+        make: Callable[..., Bridge] = Bridge
+        if self._guarded:
+            make = partial(GuardedBridge, found=self._found_open_proxy)
+        bridge = make(
+            traffic=tunnel.traffic,
+            on_end=self._ended,
+            connected=self._connected,
+            tap=tunnel.tap,
+            crowd=self._visitors.__len__,
+        )
         return bridge.visitor
 
     def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:

@@ -15,6 +15,7 @@ from ferry.streams import OpenFailure
 
 from .bridge import Bridge
 from .socks_guard import GuardedBridge
+from .unsent import untaken
 
 _NOTES: Final = MappingProxyType(
     {
@@ -49,9 +50,8 @@ class TcpVisitor:
 
     def standing(self) -> tuple[Standing, int]:
         bridge = self.bridge
-        unread = self.transport.get_write_buffer_size()
-        if unread:
-            return Standing.UNREAD, bridge.down - unread
+        if bridge.choked:
+            return Standing.UNREAD, bridge.down - untaken(self.transport)
         if bridge.down:
             return Standing.STREAM, bridge.up + bridge.down
         return (Standing.WAITING if bridge.up else Standing.SILENT), 0

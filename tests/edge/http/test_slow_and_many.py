@@ -465,6 +465,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 ) -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
+    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
     size = 8 * limits.MIB
 
     async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import fcntl
 import select
 import socket
 import struct
-import sys
-import termios
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from ferry import limits
+from ferry.edge.unsent import Choke, Unsent, allowed, untaken
 from ferry.names import Endpoint
 from ferry.protocol.http1.serialize import numeric_host
 
@@ -53,17 +51,6 @@ class Pause(enum.IntFlag):
 STREAM_FULL, READ_AHEAD = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD)
 
 
-class Choke(enum.IntFlag):
-    """Why nothing more is written to a visitor."""
-
-    BUFFER_FULL = 1
-    """Of its transport."""
-    UNSENT = 2
-    """Its kernel buffer has much that is not sent."""
-
-
-_UNSENT = int(Choke.UNSENT)
-_SIOCOUTQNSD = 0x894B  # linux/sockios.h, tcp(7): bytes in the send queue that were not sent yet
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close() sends RST
 _UNKNOWN = Endpoint("0.0.0.0", 0)
 
@@ -85,7 +72,7 @@ class Connection(asyncio.Protocol):
         "secure",
         "small_writes",
         "transport",
-        "unsent_timer",
+        "unsent",
     )
 
     def __init__(self, edge: EdgeState, *, secure: bool) -> None:
@@ -98,8 +85,8 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.deadline = 0.0  # monotonic; 0 for none
         self.paused = 0
-        self.choked = 0  # why nothing more is written to the visitor, as `Choke`
-        self.unsent_timer: asyncio.TimerHandle | None = None  # runs while UNSENT is a reason
+        self.choked = 0  # as `Choke`: why nothing more is written to the visitor
+        self.unsent: Unsent | None = None  # once it was looked at
         self.small_writes = 0  # that found bytes waiting, since the visitor had taken all
         self.ended = False  # the visitor has sent end-of-file
         self.pool: Pool | None = None  # where its request has a place
@@ -184,16 +171,8 @@ class Connection(asyncio.Protocol):
         return bool(poll.poll(0))
 
     def untaken(self) -> int:
-        """Bytes written for the visitor that its own system has not acknowledged: ours and the kernel's (tcp(7) SIOCOUTQ).
-
-        What waits here is no measure alone: the kernel asks for more only when VISITOR_UNSENT_BYTES / 2 have gone, which
-        takes a visitor at 20 KB/s three seconds.
-        """
-        waiting = self.transport.get_write_buffer_size()
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:
-            waiting += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        return waiting
+        """Bytes written for the visitor that its own system has not acknowledged."""
+        return untaken(self.transport)
 
     @abstractmethod
     def choke(self, why: int) -> None:
@@ -203,42 +182,20 @@ class Connection(asyncio.Protocol):
     def unchoke(self, why: int) -> None:
         """Go on, if that was the only one."""
 
-    def unsent(self) -> int:
-        """Bytes in the kernel's buffer that were not sent yet."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return 0
-        return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
-
-    def look_at_unsent(self) -> None:
-        """Stop taking from the service while much is unsent, and many others are there.
-
-        The loop gives the kernel whatever its buffer takes, without waiting for TCP_NOTSENT_LOWAT: on loopback 4 MB for
-        a visitor who does not read. A thousand of them, who come again and again, keep the tunnel busy for seconds. For
-        a single download it is better to be ahead: it went at 0.75 of its speed with these looks.
-        """
-        if self.pool is None or self.pool.places.taken < limits.UNSENT_VISITORS:
-            return
-        if not self.choked and self.unsent() > limits.UNSENT_MOST_BYTES:
-            self.choke(_UNSENT)
-            self._look_again_in(limits.UNSENT_LOOK_SECONDS)
-
-    def _look_again_in(self, seconds: float) -> None:
-        self.unsent_timer = asyncio.get_running_loop().call_later(seconds, self._look_again, seconds)
-
-    def _look_again(self, waited: float) -> None:
-        if self.unsent() > limits.UNSENT_MOST_BYTES // 2:
-            self._look_again_in(min(2 * waited, limits.UNSENT_LOOK_MOST_SECONDS))
-        else:
-            self.unsent_timer = None
-            self.unchoke(_UNSENT)
+    def look_at_unsent(self) -> int:
+        """Stop taking from the service while more is unsent than a visitor may have in such a crowd. Returns how many
+        bytes may be relayed before the next look."""
+        most = 0 if self.pool is None else allowed(self.pool.places.taken)
+        if most:
+            if self.unsent is None:
+                self.unsent = Unsent(self.transport, self.choke, self.unchoke)
+            self.unsent.look(most)
+        return most or limits.UNSENT_BYTES_LOOKED_AT
 
     def forget_unsent(self) -> None:
         """What is unsent is the end of an answer, or nobody's."""
-        if self.unsent_timer is not None:
-            self.unsent_timer.cancel()
-            self.unsent_timer = None
-            self.choked &= ~_UNSENT
+        if self.unsent is not None and self.unsent.forget():
+            self.choked &= ~int(Choke.UNSENT)
 
     def drain(self) -> None:
         """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""

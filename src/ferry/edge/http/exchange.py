@@ -172,8 +172,7 @@ class Exchange(HeadReader):
         if len(data) < limits.SMALL_WRITE_BYTES and self.transport.get_write_buffer_size():
             self.wrote_little()
         if self._down >= self._look_at:
-            self._look_at = self._down + limits.UNSENT_LOOK_BYTES
-            self.look_at_unsent()
+            self._look_at = self._down + self.look_at_unsent()
 
     def answered(self, upstream: Upstream, *, reusable: bool) -> None:
         """The answer has been relayed whole."""

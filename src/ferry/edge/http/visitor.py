@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 from ferry import limits
+from ferry.edge.unsent import Choke
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.request import RequestHead
@@ -22,7 +23,7 @@ from ferry.streams import Direction, OpenFailure
 from ferry.tasks import spawn
 
 from . import pages
-from .connection import READ_AHEAD, STREAM_FULL, Choke, Phase
+from .connection import READ_AHEAD, STREAM_FULL, Phase
 from .pool import Pool
 from .state import EdgeState
 from .upgraded import Upgraded
@@ -167,7 +168,7 @@ class Visitor(Upgraded):
         self._started = edge.clock.monotonic()
         self.deadline = self._started + edge.bounds.half_closed_seconds if self.ended else 0.0
         self._status = self._up = self._down = 0
-        self._look_at = limits.UNSENT_LOOK_BYTES
+        self._look_at = limits.UNSENT_BYTES_LEAST
         self._retried = False
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
