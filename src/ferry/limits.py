@@ -61,6 +61,8 @@ UNSENT_LOOK_SECONDS: Final = 0.004  # until the next look at such a visitor: 16 
 UNSENT_LOOK_MOST_SECONDS: Final = 0.5  # to which that doubles, while the visitor does not read
 RETRY_AFTER_SECONDS: Final = 5  # what a 503 asks for
 EDGE_TICK_SECONDS: Final = 1.0  # how often deadlines of visitors and idle streams are looked at
+PARTED_IN_A_TURN: Final = 8  # visitors whose time is up; the next so many after
+PARTED_PAUSE_SECONDS: Final = 0.008  # 2 ms: the reading that an attack begins anew meanwhile took others 50 ms more
 LINGER_SECONDS: Final = 2.0  # how long a refused visitor is read from before the close (RFC 9112 §9.6)
 
 # --- SSH

@@ -26,7 +26,7 @@ class Visitor:
     host: str
     doing: Standing
     moved: int = 0
-    began: float = 0.0
+    since: float = 0.0
     remembers: bool = False
     """It knows what it had moved at its beginning."""
 
@@ -34,7 +34,7 @@ class Visitor:
         return self.doing, self.moved
 
     def looked_at(self) -> tuple[float, int] | None:
-        return (self.began, 0) if self.remembers else None
+        return (self.since, 0) if self.remembers else None
 
     def displace(self) -> None:
         self.play.displaced.append(self)
@@ -60,7 +60,7 @@ class Play:
         self.places = Places(self.most, Exempt(), lambda: self.there)
 
     def come(self, host: str, doing: Standing = Standing.WAITING, **more: bool) -> Visitor | None:
-        visitor = Visitor(self, host, doing, began=self.now, **more)
+        visitor = Visitor(self, host, doing, since=self.now, **more)
         if not self.places.enter(visitor, doing, self.now):
             return None
         self.there[visitor] = None
@@ -73,7 +73,7 @@ class Play:
             came = [self.come(host, doing, **more) for _ in range(wanted)]
             return [visitor for visitor in came if visitor is not None]
         assert not self.places.short
-        there = [Visitor(self, host, doing, began=self.now, **more) for _ in range(wanted)]
+        there = [Visitor(self, host, doing, since=self.now, **more) for _ in range(wanted)]
         self.there |= dict.fromkeys(there)
         self.places.taken += wanted
         return there

@@ -61,7 +61,7 @@ class Connections:
         if least is not None:
             shortage.remove(least)
             least.disconnect()
-        elif shortage.holds_its_share(newcomer.host):
+        elif shortage.holds_its_share(newcomer.host, now):
             return False
         shortage.add(newcomer, Standing.SILENT, now)
         return True

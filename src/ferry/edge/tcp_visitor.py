@@ -34,7 +34,7 @@ class TcpVisitor:
     bridge: Bridge
     transport: asyncio.Transport
     endpoint: Endpoint
-    began: float
+    since: float
     """Monotonic seconds."""
     source: str
     """What it is counted for in the crowd."""
@@ -57,7 +57,7 @@ class TcpVisitor:
         return (Standing.WAITING if bridge.up else Standing.SILENT), 0
 
     def looked_at(self) -> tuple[float, int] | None:
-        return None if self.bridge.down else (self.began, 0)
+        return None if self.bridge.down else (self.since, 0)
 
     def displace(self) -> None:
         self.displaced = True
@@ -77,7 +77,7 @@ class TcpVisitor:
             method="",
             target=tunnel.shown_address,
             status=0,
-            seconds=now - self.began,
+            seconds=now - self.since,
             up=bridge.up,
             down=bridge.down,
             note=self._note(),

@@ -48,7 +48,7 @@ class Places:
             if self.taken >= self.most:
                 return False
             self._shortage = shortage  # of two places half are free as soon as somebody has gone
-        elif self.taken >= self._short_from and shortage.holds_its_share(holder.host):
+        elif self.taken >= self._short_from and shortage.holds_its_share(holder.host, now):
             return False
         self.taken += 1
         shortage.add(holder, standing, now)

@@ -70,6 +70,11 @@ class Holder(Protocol):
         """The visitor's numeric address."""
         ...
 
+    @property
+    def since(self) -> float:
+        """When it came for the place (monotonic seconds)."""
+        ...
+
     def standing(self) -> tuple[Standing, int]:
         """What it does now, and how many bytes it has moved in that, counted from any beginning."""
         ...
@@ -94,6 +99,7 @@ class _Held(Generic[H]):
     source: str
     counted: str | None
     """The source as lines know it; None for an exempt one."""
+    came: float
     standing: Standing
     entered: float
     since: float
@@ -113,6 +119,10 @@ class Shortage(Generic[H]):
         """The next look begins with the first."""
         self._held: Counter[str] = Counter()
         """How many each source has."""
+        self._came: dict[str, float] = {}
+        """The sum of when they came,"""
+        self._came_all = 0.0
+        """and over all sources."""
         self._stuck: Counter[str] = Counter()
         """How many of each source do not move."""
         self._lines: dict[Standing, Line[_Held[H]]] = {standing: Line() for standing in Standing}
@@ -128,7 +138,7 @@ class Shortage(Generic[H]):
         standing, moved = holder.standing()
         looked, moved = holder.looked_at() or (now, moved)
         source, counted = self._source(holder.host)
-        return _Held(holder, source, counted, standing, looked, looked, looked, moved)
+        return _Held(holder, source, counted, holder.since, standing, looked, looked, looked, moved)
 
     def _source(self, host: str) -> tuple[str, str | None]:
         counted = self._exempt.source_of(host)
@@ -136,7 +146,7 @@ class Shortage(Generic[H]):
 
     def add(self, holder: H, standing: Standing, now: float) -> None:
         """A newcomer has a place."""
-        held = _Held(holder, *self._source(holder.host), standing, now, now, now, 0)
+        held = _Held(holder, *self._source(holder.host), holder.since, standing, now, now, now, 0)
         self._keep(held)
         if standing in _UNANSWERED:
             self._trial[held] = None
@@ -146,14 +156,18 @@ class Shortage(Generic[H]):
     def _keep(self, held: _Held[H]) -> None:
         self._all[held.holder] = held
         self._held[held.source] += 1
+        self._came[held.source] = self._came.get(held.source, 0.0) + held.came
+        self._came_all += held.came
 
     def remove(self, holder: H) -> None:
         """It has left."""
         held = self._all.pop(holder, None)
         if held is not None:
             self._held[held.source] -= 1
+            self._came[held.source] -= held.came
+            self._came_all -= held.came
             if not self._held[held.source]:
-                del self._held[held.source]
+                del self._held[held.source], self._came[held.source]
             self._trial.pop(held, None)
             self._unlist(held)
 
@@ -207,19 +221,32 @@ class Shortage(Generic[H]):
 
     # --- choosing
 
-    def holds_its_share(self, host: str) -> bool:
-        """Whether the source of `host` holds as many as sources do on average, and more than one.
-
-        Those that move count for nobody, so that a busy source of quick requests gets in; except in the first moments,
-        when it is not known yet who moves.
-        """
+    def holds_its_share(self, host: str, now: float) -> bool:
+        """Whether the source of `host` holds as much as sources do on average, and more than one place."""
         source, counted = self._source(host)
-        if counted is None:
+        if counted is None or self._held[source] < 2:
             return False
-        counts, all_of_them = self._stuck, sum(map(len, self._lines.values()))
-        if all_of_them < self._most // 4:
-            counts, all_of_them = self._held, len(self._all)
-        return counts[source] > 1 and counts[source] * len(counts) >= all_of_them
+        if self._known_who_moves():
+            whole: float = sum(map(len, self._lines.values()))
+            sources = len(self._stuck)
+        else:
+            whole = self._seconds(len(self._all), self._came_all, now)
+            sources = len(self._held)
+        return self._holds(source, now) * sources >= whole
+
+    def _known_who_moves(self) -> bool:
+        return sum(map(len, self._lines.values())) >= self._most // 4
+
+    def _holds(self, source: str, now: float) -> float:
+        """The places of those who do not move; in the first moments, when that is not known yet, for how many seconds
+        all its places were held. So a busy source of quick requests is not taken for one that holds its share."""
+        if self._known_who_moves():
+            return self._stuck[source]
+        return self._seconds(self._held[source], self._came.get(source, 0.0), now)
+
+    def _seconds(self, places: int, came: float, now: float) -> float:
+        """Each counts as held for TRIAL_SECONDS from the beginning."""
+        return places * (now + limits.TRIAL_SECONDS) - came
 
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""
@@ -245,7 +272,7 @@ class Shortage(Generic[H]):
             for held in (first, line.oldest()):
                 if held is not None and now - held.since >= patience and self._stuck[held.source] >= stuck:
                     return held
-        return self._on_trial(stuck, now)
+        return self._on_trial(self._holds(source, now), now)
 
     def _patience(self, standing: Standing) -> float:
         stalled = sum(len(self._lines[one]) for one in _STALLS)
@@ -253,7 +280,7 @@ class Shortage(Generic[H]):
             return 0.0
         return limits.PLACE_PATIENCE_SECONDS[standing]
 
-    def _on_trial(self, stuck: int, now: float) -> _Held[H] | None:
+    def _on_trial(self, holds: float, now: float) -> _Held[H] | None:
         """The oldest of the last eighth who has no answer, or does not read it, and does not move."""
         for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
             if now - held.entered < limits.TRIAL_SECONDS:
@@ -267,7 +294,7 @@ class Shortage(Generic[H]):
                 del self._trial[held]
             elif standing in _STALLS and now - held.looked < limits.TRIAL_SECONDS:
                 continue  # looked at just now: whether it moves is not to be seen yet
-            elif self._stuck[held.source] >= stuck:
+            elif self._holds(held.source, now) >= holds:
                 return held
         return None
 

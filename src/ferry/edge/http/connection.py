@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "phase",
         "pool",
         "secure",
+        "since",
         "small_writes",
         "transport",
         "unsent",
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         self.host = "unknown"  # the peer's address as forwarding fields show it (RFC 7239 §6.2)
         self.phase = Phase.HEAD
         self.buffer = b""
+        self.since = 0.0  # monotonic; when its request began, or its connection where it has not asked yet
         self.deadline = 0.0  # monotonic; 0 for none
         self.paused = 0
         self.choked = 0  # as `Choke`: why nothing more is written to the visitor
@@ -98,7 +100,8 @@ class Connection(asyncio.Protocol):
             self.host = numeric_host(peer[0])
             self.peer = Endpoint(self.host, peer[1])
         transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
-        self.expire_in(self.edge.bounds.head_seconds)
+        self.since = self.edge.clock.monotonic()
+        self.deadline = self.since + self.edge.bounds.head_seconds
         admitted = self.edge.connections.admit(self, transport)
         self.edge.visitors.add(self)
         if not admitted:

@@ -38,7 +38,6 @@ class Exchange(HeadReader):
         "_pinned",
         "_read_pace",
         "_request",
-        "_started",
         "_status",
         "_up",
         "_upstream",
@@ -54,7 +53,6 @@ class Exchange(HeadReader):
         self._answer: ResponseHead | None = None  # the last final head, this request's if `_status` is set
         self._upstream: Upstream | None = None
         self._body: Body | None = None  # while phase is BODY
-        self._started = 0.0
         self._status = self._up = self._down = 0
         self._look_at = 0  # once so much has gone down, a look at how much of it is unsent
         self._body_pace: Pace | None = None
@@ -64,7 +62,7 @@ class Exchange(HeadReader):
 
     def _enter(self, pool: Pool, request: RequestHead) -> bool:
         """Take a place, if there is one or somebody has to go for this request."""
-        if not pool.places.enter(self, Standing.SILENT if request.length else Standing.WAITING, self._started):
+        if not pool.places.enter(self, Standing.SILENT if request.length else Standing.WAITING, self.since):
             return False
         self.pool = pool
         return True
@@ -77,7 +75,7 @@ class Exchange(HeadReader):
     def standing(self) -> tuple[Standing, int]:
         phase = self.phase
         if phase is _HEAD:  # it has a connection, and no other place; whoever has asked since the last look has moved
-            return Standing.SILENT, int(self._started * limits.MIB) + len(self.buffer)
+            return Standing.SILENT, int(self.since * limits.MIB) + len(self.buffer)
         if phase is _LINGER or phase is _CLOSED:
             if phase is _LINGER and self.untaken():  # it reads its last answer
                 return Standing.UNREAD, self._taken()
@@ -97,7 +95,7 @@ class Exchange(HeadReader):
         if self.phase is _HEAD:
             return None
         if not self._status:
-            return self._started, 0
+            return self.since, 0
         if self.choked and self._read_pace is not None:
             return self._read_pace.since, self._read_pace.moved
         return None
@@ -328,7 +326,7 @@ class Exchange(HeadReader):
                     method,
                     target,
                     self._status,
-                    now - self._started,
+                    now - self.since,
                     self._up,
                     self._down,
                     note,

@@ -165,8 +165,8 @@ class Visitor(Upgraded):
     def begin(self, request: RequestHead) -> None:
         edge = self.edge
         self._request = request
-        self._started = edge.clock.monotonic()
-        self.deadline = self._started + edge.bounds.half_closed_seconds if self.ended else 0.0
+        self.since = edge.clock.monotonic()
+        self.deadline = self.since + edge.bounds.half_closed_seconds if self.ended else 0.0
         self._status = self._up = self._down = 0
         self._look_at = limits.UNSENT_BYTES_LEAST
         self._retried = False
@@ -262,7 +262,7 @@ class Visitor(Upgraded):
             pinned.discard()
         if request.upgrade:
             return Upstream(self.edge, tunnel, None)
-        return (None if self._retried else pool.take(self._started)) or Upstream(self.edge, tunnel, pool)
+        return (None if self._retried else pool.take(self.since)) or Upstream(self.edge, tunnel, pool)
 
     def _take_body(self, data: bytes) -> bytes:
         """What of `data` belongs to the body, framed for the service; the rest is read ahead."""
