@@ -195,6 +195,37 @@ async def _send(writer: asyncio.StreamWriter, size: int) -> None:
     writer.write_eof()
 
 
+async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loopback's own buffers take megabytes before they ask for no more."""
+    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
+    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
+    size = 8 * limits.MIB
+
+    async def much(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(size))
+        await writer.drain()
+        writer.close()
+
+    async with world(much) as w, asyncio.timeout(20):
+        loop = asyncio.get_running_loop()
+        with socket.socket() as visitor:
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or its own buffer takes megabytes too
+            visitor.setblocking(False)
+            await loop.sock_connect(visitor, ("127.0.0.1", w.listener.port))
+            looks = [0]
+            while len(looks) < 20 or looks[-20] != looks[-1] or not looks[-1]:
+                await asyncio.sleep(0.01)
+                looks.append(w.tunnel.traffic.down)
+            assert looks[-1] <= limits.MIB
+            taken = 0
+            while data := await loop.sock_recv(visitor, 65536):
+                taken += len(data)
+            assert taken == size
+        await w.visits()
+
+
 async def test_a_visitors_reset_is_no_end_of_file() -> None:
     ends: asyncio.Queue[str] = asyncio.Queue()
 

@@ -15,7 +15,8 @@ Of those who do not move, a newcomer gets the place of whoever deserves it least
   visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
-average does not enter there: it would have to be displaced again for each who holds less. Whoever enters, has no
+average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves, what counts is for how long places were held:
+quick requests of a busy source have them for moments. Whoever enters, has no
 answer or does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the
 other places by requests that are never answered, requests that are answered soon go on through this eighth, also from
 the same address.

@@ -7,6 +7,7 @@ import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -495,3 +496,26 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
             assert await reader.readexactly(size) == bytes(size)
             transport.pause_reading()
         assert len(rig.tunnel.dialled) == 1
+
+
+async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn_of_the_loop() -> None:
+    """Eight hundred at once held up everybody for 28 ms."""
+    many = 5 * limits.PARTED_IN_A_TURN
+    loop, turns = asyncio.get_running_loop(), [0]
+    bounds = Bounds(head_seconds=0.3, linger_seconds=0.2, tick_seconds=0.6)
+    async with service(answering(OK)) as port, running_edge(port, bounds=bounds) as rig:
+
+        def in_each_turn() -> None:
+            turns.append(sum(event == "edge.refused" for event, _ in rig.reports))
+            if turns[-1] < many:
+                loop.call_soon(in_each_turn)
+
+        slow = [await rig.connect() for _ in range(many)]
+        for _, writer in slow:
+            writer.write(b"GET / HTTP/1.1\r\nHost")
+        in_each_turn()
+        async with asyncio.timeout(10):
+            for reader, _ in slow:
+                assert statuses(await reader.read()) == [408]
+        assert turns[-1] == many
+        assert max(after - before for before, after in pairwise(turns)) <= limits.PARTED_IN_A_TURN
