@@ -281,15 +281,15 @@ def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
 
 def test_a_busy_source_of_quick_requests_enters_it_before_it_is_known_who_moves() -> None:
     play = Play()
-    for number in range(10):
-        play.fill(f"192.0.2.{number}", Standing.STREAM, 5)
+    for number, places in enumerate((20, 20, 10)):
+        play.fill(f"192.0.2.{number}", Standing.STREAM, places)
     play.now += LOOK / 2
-    quick = play.fill("198.51.100.1", Standing.WAITING, 20)  # of one instant: more than any other has
+    quick = play.fill("198.51.100.1", Standing.WAITING, 20)
     for _ in range(50):
         assert play.come("198.51.100.1") is not None
         quick.pop(0).leave()
         quick.append(next(reversed(play.there)))
-    assert play.come("192.0.2.3") is None
+    assert play.come("192.0.2.1") is None
     assert not play.displaced
 
 

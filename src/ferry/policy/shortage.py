@@ -15,11 +15,10 @@ Of those who do not move, a newcomer gets the place of whoever deserves it least
   visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
-average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves, what counts is for how long places were held:
-quick requests of a busy source have them for moments. Whoever enters, has no
-answer or does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the
-other places by requests that are never answered, requests that are answered soon go on through this eighth, also from
-the same address.
+average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves, a busy source of quick requests is told from it by
+how short it has had its places. Whoever enters, has no answer or does not read it, and does not move, gives way to a
+newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are never answered, requests
+that are answered soon go on through this eighth, also from the same address.
 
 An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
 source only by patience: a proxy that carries everybody is not emptied because it holds most.
@@ -225,29 +224,27 @@ class Shortage(Generic[H]):
     def holds_its_share(self, host: str, now: float) -> bool:
         """Whether the source of `host` holds as much as sources do on average, and more than one place."""
         source, counted = self._source(host)
-        if counted is None or self._held[source] < 2:
+        if counted is None:
             return False
-        if self._known_who_moves():
-            whole: float = sum(map(len, self._lines.values()))
-            sources = len(self._stuck)
-        else:
-            whole = self._seconds(len(self._all), self._came_all, now)
-            sources = len(self._held)
-        return self._holds(source, now) * sources >= whole
+        known = self._known_who_moves()
+        whole = sum(map(len, self._lines.values())) if known else len(self._all)
+        holds = self._holds(source, now)
+        return holds > 1 and holds * len(self._stuck if known else self._held) >= whole
 
     def _known_who_moves(self) -> bool:
         return sum(map(len, self._lines.values())) >= self._most // 4
 
-    def _holds(self, source: str, now: float) -> float:
-        """The places of those who do not move; in the first moments, when that is not known yet, for how many seconds
-        all its places were held. So a busy source of quick requests is not taken for one that holds its share."""
+    def _holds(self, source: str, now: float) -> int:
+        """How many places of those who do not move. In the first moments, when that is not known yet: all it has, unless
+        they are younger by half than others' are. So a busy source of quick requests is not taken for one that holds
+        its share."""
         if self._known_who_moves():
             return self._stuck[source]
-        return self._seconds(self._held[source], self._came.get(source, 0.0), now)
-
-    def _seconds(self, places: int, came: float, now: float) -> float:
-        """Each counts as held for TRIAL_SECONDS from the beginning."""
-        return places * (now + limits.TRIAL_SECONDS) - came
+        places = self._held[source]
+        if not places:
+            return 0
+        age = _age(places, self._came[source], now)
+        return 0 if 2 * age < _age(len(self._all), self._came_all, now) else places
 
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""
@@ -281,7 +278,7 @@ class Shortage(Generic[H]):
             return 0.0
         return limits.PLACE_PATIENCE_SECONDS[standing]
 
-    def _on_trial(self, holds: float, now: float) -> _Held[H] | None:
+    def _on_trial(self, holds: int, now: float) -> _Held[H] | None:
         """The oldest of the last eighth who has no answer, or does not read it, and does not move."""
         for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
             if now - held.entered < limits.TRIAL_SECONDS:
@@ -298,6 +295,11 @@ class Shortage(Generic[H]):
             elif self._holds(held.source, now) >= holds:
                 return held
         return None
+
+
+def _age(places: int, came: float, now: float) -> float:
+    """For how many seconds that many have been held, on average; `came` is the sum of when they came."""
+    return limits.TRIAL_SECONDS + now - came / places
 
 
 def _least(standing: Standing, seconds: float) -> float:
