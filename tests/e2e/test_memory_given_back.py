@@ -15,7 +15,7 @@ from gateway_process import Gateway
 from greedy_client import MIB
 
 VISITORS = 200
-LEFT = 16 * MIB
+LEFT = 8 * MIB
 SECONDS = 30
 A_MINUTE = 60
 
