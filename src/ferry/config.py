@@ -1,4 +1,4 @@
-"""The configuration: one typed object, read once. `ferry.configfile` fills it; nothing below `gateway.py` looks in it.
+"""The configuration: one typed object, read once. `ferry.configfile` fills it; rooms take values and never look in it.
 
 Every field's description is what `docs/reference/configuration.md` prints, so it is written for operators.
 """

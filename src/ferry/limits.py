@@ -220,3 +220,9 @@ STORE_WAL_BYTES: Final = 64 * MIB  # what is left of SQLite's write-ahead log af
 ADDRESSES_OWED: Final = 65_536  # tunnels closed while the database takes no writes, to be given back later
 SESSIONS_KEEP_SECONDS: Final = 90 * 86400.0  # how long rows about ended sessions are kept
 HOSTS_SEEN: Final = 100_000  # hostnames remembered as somebody's, for certificates
+IDENTITIES_KEEP_SECONDS: Final = (
+    86400.0  # how long one without a name or a reservation is kept, where names.keep is less
+)
+PRUNE_SECONDS: Final = 3600.0  # between two looks for what nobody can ask for any more
+RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
+TICK_SECONDS: Final = 1.0  # between two looks at what is stuck, and at what could not be written yet

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncssh
 
@@ -26,12 +26,15 @@ from .commands import Commands
 from .faults import Faults
 from .forwards import Owed, close_forward, give_back_late, write_lease
 from .hardening import HardenedConnection
+from .host_keys import HostKey
 from .locks import KeyedLocks
 from .login import Login
 from .screen_channel import ScreenChannel
 from .services import Services
 from .sessions import Screen
 from .tunnel import SshTunnel
+
+ConnectionOptions: TypeAlias = asyncssh.SSHServerConnectionOptions
 
 
 class SshFront:
@@ -42,7 +45,7 @@ class SshFront:
         services: Services,
         gate: HandshakeGate,
         penalties: Penalties,
-        options: asyncssh.SSHServerConnectionOptions,
+        options: ConnectionOptions,
         *,
         prefer_gcm: bool = True,
     ) -> None:
@@ -261,10 +264,10 @@ class SshFront:
 
 
 async def connection_options(
-    host_keys: Sequence[asyncssh.SSHKey], *, login_grace: float, keepalive_interval: float, keepalive_count: int
-) -> asyncssh.SSHServerConnectionOptions:
+    host_keys: Sequence[HostKey], *, login_grace: float, keepalive_interval: float, keepalive_count: int
+) -> ConnectionOptions:
     """The asyncssh options that all connections share, made once (making them costs 1 ms and more)."""
-    options: asyncssh.SSHServerConnectionOptions = await asyncssh.SSHServerConnectionOptions.construct(
+    options: ConnectionOptions = await asyncssh.SSHServerConnectionOptions.construct(
         server_factory=asyncssh.SSHServer,
         server_version=f"Ferry_{__version__}",
         server_host_keys=list(host_keys),

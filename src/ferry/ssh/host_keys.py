@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import asyncssh
 
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
+
+HostKey: TypeAlias = asyncssh.SSHKey
 
 _KINDS: Final = {"ssh-ed25519": {}, "ssh-rsa": {"key_size": 3072}}
 _FILES: Final = {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa_key"}
@@ -26,7 +28,7 @@ class HostKeyMemory(Protocol):
     async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None: ...
 
 
-async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[asyncssh.SSHKey]:
+async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
     """The host keys in `folder`, made if this gateway never had any. Raises StartupError (see above)."""
     keys = []
     for algorithm, options in _KINDS.items():

@@ -1,0 +1,102 @@
+"""What a gateway keeps in its state folder, and outlives it: the database, the host keys, the lock on the folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clock import Clock, random_token
+from .console.sockets import prepare_state_folder
+from .errors import InvalidInput, StartupError
+from .names import WorkerId
+from .registry.contract import StoreUnavailable
+from .report import Report, nothing
+from .ssh.host_keys import HostKey, load_host_keys
+from .store.engine import Store
+from .store.identities import Identities
+from .store.registry import SqlRegistry
+from .store.secrets import Secrets
+from .store.sessions import Sessions
+from .store.start import begin
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The state folder, opened by one worker."""
+
+    worker: WorkerId
+    store: Store
+    registry: SqlRegistry
+    people: Identities
+    sessions: Sessions
+    secret: bytes
+    """For names and ports of the gateway's own choice."""
+    host_keys: list[HostKey]
+
+
+@asynccontextmanager
+async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator[Kept]:
+    """Open the state folder for as long as the context lasts. Raises StartupError."""
+    prepare_state_folder(state)
+    with _only_gateway_in(state):
+        async with await Store.open(_database(state), report=report) as store:
+            secrets = Secrets(store)
+            secret = await secrets.secret("names")
+            host_keys = await load_host_keys(state, secrets)
+            async with _sessions(store, report) as sessions:
+                worker = WorkerId(random_token())
+                await begin(store, worker, now=clock.now())  # the only worker here: nobody else holds a lease
+                yield Kept(worker, store, SqlRegistry(store), Identities(store), sessions, secret, host_keys)
+
+
+async def forget_host_key(state: Path, algorithm: str) -> str:
+    """Forget the remembered host key of a stopped gateway. Returns its fingerprint. Raises InvalidInput, StartupError."""
+    if not _database(state).exists():
+        raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
+    with _only_gateway_in(state):
+        async with await Store.open(_database(state), report=nothing) as store:
+            secrets = Secrets(store)
+            known = await secrets.host_key_fingerprint(algorithm)
+            if known is None:
+                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is ssh-ed25519 or ssh-rsa")
+            await secrets.forget_host_key(algorithm)
+            return known
+
+
+def _database(state: Path) -> Path:
+    return state / "ferry.db"
+
+
+@asynccontextmanager
+async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
+    """The session log: rows that wait are written at the end."""
+    sessions = Sessions(store, report)
+    try:
+        yield sessions
+    finally:
+        with suppress(StoreUnavailable):  # the store has reported it
+            await sessions.flush()
+
+
+@contextmanager
+def _only_gateway_in(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock. Raises StartupError when another gateway has it, or none can be made."""
+    path = state / "lock"
+    try:
+        file = path.open("a")
+    except OSError as error:
+        if error.errno != errno.EROFS or not path.exists():
+            raise StartupError(f"{path} cannot be made: {error.strerror}") from None
+        file = path.open()  # a lock needs no writing
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartupError(
+                f"another gateway runs with the state folder {state}: stop it, or name another with --state"
+            ) from None
+        yield
