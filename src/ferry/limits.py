@@ -111,7 +111,6 @@ FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser 
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays
 FLAP_SECONDS: Final = 60.0
 LOSER_DRAIN_SECONDS: Final = 5.0  # visitors of a tunnel that was taken over may finish in this time
-FAULT_SECONDS: Final = 1.0  # between two logged errors of our own that ended one stream
 LEAVE_SECONDS: Final = 2.0  # a client whose session has ended is disconnected after this, if it has not gone
 HOST_BYTES: Final = 512  # longest host or path that a forward request may name
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`

@@ -13,7 +13,6 @@ from typing import Literal
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.policy.budgets import Budgets
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
@@ -22,7 +21,8 @@ from .events import Event, EventRing
 from .levels import LEVELS, level_of, parse_level
 from .metrics import Metrics
 from .render import human_lines, json_lines
-from .stdlib import RoutedHandler, explain, routed, traceback_budgets
+from .stdlib import RoutedHandler, routed
+from .tracebacks import Tracebacks
 from .writer import LogWriter
 
 LogFormat = Literal["auto", "human", "json"]
@@ -38,8 +38,7 @@ class Observer:
 
     def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: BudgetedLog, level: int) -> None:
         self._now = clock.now
-        self._monotonic = clock.monotonic
-        self._traces = Budgets(*traceback_budgets(), limits.LOG_SOURCES)
+        self._tracebacks = Tracebacks(clock)
         self._handlers = metrics.handlers
         self._count_visits = metrics.count_visits
         self._events = events
@@ -96,7 +95,7 @@ class Observer:
         self._handlers["report.failed"]({})
         why: dict[str, object] = {}
         if (error := sys.exc_info())[0] is not None:
-            why = explain(error, whole=self._traces.take(event, self._monotonic()))
+            why = self._tracebacks.explain(event, error)
         self._log.put(Event(0, self._now(), logging.ERROR, "report.failed", {"about": event, **why}))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
@@ -11,12 +10,12 @@ from typing import Final
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.policy.budgets import Budget, Budgets
+from ferry.policy.budgets import Budgets
 
 from .budgeted import LogRates
 from .events import Event
 from .sums import Omissions
-from .texts import TRACEBACK, ExcInfo, describe_exception
+from .tracebacks import Tracebacks
 
 QUIET: Final[Mapping[str, int]] = MappingProxyType(
     # They narrate every connection at INFO; our own events say it with identities and addresses.
@@ -27,8 +26,7 @@ QUIET: Final[Mapping[str, int]] = MappingProxyType(
 class RoutedHandler(logging.Handler):
     """Turns a record into an event called `log`. The text is made here, where its arguments are still what they were.
 
-    The place in the code that logs is what has a budget of lines, and a smaller one of tracebacks: a peer that finds a
-    mistake of ours may make it a thousand times a second. Records come from any thread; `handle` lets one in at a time.
+    The place in the code that logs is what has a budget of lines, and a smaller one of tracebacks (`Tracebacks`). Records come from any thread; `handle` lets one in at a time.
     """
 
     def __init__(self, put: Callable[[Event], None], *, clock: Clock, rates: LogRates) -> None:
@@ -36,7 +34,7 @@ class RoutedHandler(logging.Handler):
         self._put = put
         self._clock = clock
         self._lines = Budgets(*rates.of_events(), limits.LOG_SOURCES)
-        self._traces = Budgets(*traceback_budgets(), limits.LOG_SOURCES)
+        self._tracebacks = Tracebacks(clock)
         self._omissions = Omissions()
 
     def use(self, rates: LogRates) -> None:
@@ -52,7 +50,7 @@ class RoutedHandler(logging.Handler):
                 return
             fields: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
             if record.exc_info and record.exc_info[0] is not None:
-                fields |= explain(record.exc_info, whole=self._traces.take(place, now))
+                fields |= self._tracebacks.explain(place, record.exc_info)
             self._put(Event(0, record.created, record.levelno, "log", fields))
         except Exception:  # as in logging.Handler: a broken record is reported, never raised
             self.handleError(record)
@@ -61,19 +59,6 @@ class RoutedHandler(logging.Handler):
         """As `Omissions.take`."""
         with self.lock or nullcontext():
             return list(self._omissions.take())
-
-
-def traceback_budgets() -> tuple[Budget, Budget]:
-    """For one place in the code, and for all."""
-    burst = limits.TRACEBACK_BURST_SECONDS
-    return Budget(limits.TRACEBACKS_PER_SECOND, burst), Budget(limits.TRACEBACKS_TOGETHER, burst)
-
-
-def explain(error: ExcInfo, *, whole: bool) -> dict[str, object]:
-    """An exception's fields: its traceback, or where there were many its last line."""
-    if whole:
-        return {TRACEBACK: describe_exception(error)}
-    return {"error": "".join(traceback.format_exception_only(error[1])).strip()}
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from .admission import Admission, Place
 from .algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
 from .client import Client, Refusal
 from .commands import Commands
-from .faults import Faults
 from .forwards import Owed, close_forward, give_back_late, write_lease
 from .hardening import HardenedConnection
 from .host_keys import HostKey
@@ -51,7 +50,6 @@ class SshFront:
     ) -> None:
         self.prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
-        self.faults = Faults(services.clock)
         self.admission = Admission(
             gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
         )

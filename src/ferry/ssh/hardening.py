@@ -372,7 +372,7 @@ class HardenedConnection(PacketConnection):
 
     def sink_failed(self, error: Exception) -> None:
         """An error of our own has ended one stream."""
-        self.front.faults.note(f"a stream of SSH connection {self.client.id}", error)
+        _log.error("a stream of SSH connection %s was ended by an error", self.client.id, exc_info=error)
 
     # --- log-in
 

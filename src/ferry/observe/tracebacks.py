@@ -1,0 +1,27 @@
+"""Which errors of our own are logged with their traceback: few, for a peer that finds a mistake may repeat it."""
+
+from __future__ import annotations
+
+import traceback
+
+from ferry import limits
+from ferry.clock import Clock
+from ferry.policy.budgets import Budget, Budgets
+
+from .texts import TRACEBACK, ExcInfo, describe_exception
+
+
+class Tracebacks:
+    """The one budget of tracebacks, by the place in the code that logs. Of one thread, or behind a lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        burst = limits.TRACEBACK_BURST_SECONDS
+        one_place, all_places = Budget(limits.TRACEBACKS_PER_SECOND, burst), Budget(limits.TRACEBACKS_TOGETHER, burst)
+        self._clock = clock
+        self._budgets = Budgets(one_place, all_places, limits.LOG_SOURCES)
+
+    def explain(self, place: str, error: ExcInfo) -> dict[str, object]:
+        """An exception's fields: its traceback, or where there were many its last line."""
+        if self._budgets.take(place, self._clock.monotonic()):
+            return {TRACEBACK: describe_exception(error)}
+        return {"error": "".join(traceback.format_exception_only(error[1])).strip()}
