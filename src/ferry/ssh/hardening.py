@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncssh.constants import (
@@ -32,7 +32,6 @@ from asyncssh.constants import (
     MSG_SERVICE_REQUEST,
     MSG_UNIMPLEMENTED,
     MSG_USERAUTH_REQUEST,
-    OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_CONNECT_FAILED,
     OPEN_RESOURCE_SHORTAGE,
     OPEN_UNKNOWN_CHANNEL_TYPE,
@@ -48,7 +47,8 @@ from ferry.policy.rate import PerSecond
 
 from .algorithms import ciphers_for, signed_with
 from .packets import PacketConnection
-from .turns import Answer, Step, Turns
+from .requests import CHANNELS, GLOBAL_REQUESTS
+from .turns import Answer, Turns
 
 if TYPE_CHECKING:
     from .admission import Place
@@ -211,7 +211,7 @@ class HardenedConnection(PacketConnection):
     def _process_global_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind, wants_reply = packet.get_string(), packet.get_boolean()
         # The rate has no exception: a refused keepalive is an answered one.
-        read = _GLOBAL_REQUESTS.get(kind)
+        read = GLOBAL_REQUESTS.get(kind)
         within = self._global_rate.allows(self._loop.time(), self.client.limits.global_requests_per_second)
         if read is None or not within or self._turns.full:
             self._turns.refuse(wants_reply=wants_reply)
@@ -228,46 +228,20 @@ class HardenedConnection(PacketConnection):
         else:
             self.send_packet(MSG_REQUEST_SUCCESS, b"" if answer is True else answer)
 
-    def _read_keepalive(self, packet: SSHPacket) -> Step:
-        del packet
-        return lambda: True
-
-    def _read_forward(self, packet: SSHPacket) -> Step:
-        host, port = packet.get_string()[: limits.HOST_BYTES + 1], packet.get_uint32()
-        packet.check_end()
-        asked = self.client.forward_read()
-
-        def decided(tunnel: SshTunnel | None) -> float:
-            allocated = tunnel is not None and port == 0
-            self._turns.answer(UInt32(tunnel.bind[1]) if tunnel is not None and allocated else tunnel is not None)
-            if not allocated:
-                return 0.0
-            self._fall_silent()
-            return limits.ANSWER_PAUSE_SECONDS
-
-        return lambda: self.client.forward_requested(asked, host, port, decided)
-
-    def _read_cancel(self, packet: SSHPacket) -> Step:
-        host, port = packet.get_string()[: limits.HOST_BYTES + 1], packet.get_uint32()
-        packet.check_end()
-        return lambda: self.client.forward_cancelled(host, port)
-
-    def _read_socket_forward(self, packet: SSHPacket) -> Step:
-        path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
-        self.client.asked += 1
-        why = "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:..."
-
-        def refuse() -> bool:
-            self.client.refused_form(f"-R {path}", why, kept="-R PATH")
-            return False
-
-        return refuse
+    def forward_decided(self, port: int, tunnel: SshTunnel | None) -> float:
+        """Answer a forward of `port`. Returns for how many seconds nothing may follow the answer."""
+        allocated = tunnel is not None and port == 0
+        self._turns.answer(UInt32(tunnel.bind[1]) if tunnel is not None and allocated else tunnel is not None)
+        if not allocated:
+            return 0.0
+        self._fall_silent()
+        return limits.ANSWER_PAUSE_SECONDS
 
     def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
         number, window, packet_bytes = packet.get_uint32(), packet.get_uint32(), packet.get_uint32()
         try:
-            if (open_channel := _CHANNELS.get(kind)) is None:
+            if (open_channel := CHANNELS.get(kind)) is None:
                 raise ChannelOpenError(OPEN_UNKNOWN_CHANNEL_TYPE, "this gateway has no channels of that type")
             if packet_bytes == 0:
                 raise ChannelOpenError(OPEN_CONNECT_FAILED, "a channel whose packets hold nothing carries nothing")
@@ -277,30 +251,6 @@ class HardenedConnection(PacketConnection):
             channel.process_open(number, window, packet_bytes, session)
         except ChannelOpenError as error:
             self.send_channel_open_failure(number, error.code, error.reason, error.lang)
-
-    def _open_session(self, packet: SSHPacket) -> tuple[Any, Any]:
-        packet.check_end()
-        screen = self.front.screen_for(self.client) if self.may_request() else None
-        if not screen:
-            raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions")
-        return cast(tuple[Any, Any], screen)
-
-    def _open_direct(self, packet: SSHPacket) -> tuple[Any, Any]:
-        host, port = packet.get_string(), packet.get_uint32()
-        packet.get_string()  # the originator that the client claims: not to be believed, not used
-        packet.get_uint32()
-        packet.check_end()
-        return self.client.direct_requested(host, port), None
-
-    def _open_direct_socket(self, packet: SSHPacket) -> tuple[Any, Any]:
-        del packet
-        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "socket paths cannot be reached through this gateway")
-
-    def _open_tun(self, packet: SSHPacket) -> tuple[Any, Any]:
-        del packet
-        if self.may_request():
-            self.client.refused_form("-w", _NO_VPN)
-        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, _NO_VPN)
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
         """Something went wrong inside: it ends this connection, and no other.
@@ -400,43 +350,28 @@ class HardenedConnection(PacketConnection):
             self.client.count_try()
         return valid
 
-    _packet_handlers: Any = {  # noqa: RUF012 - as in asyncssh, never changed
-        MSG_DISCONNECT: PacketConnection._process_disconnect,
-        MSG_IGNORE: PacketConnection._process_ignore,
-        MSG_UNIMPLEMENTED: PacketConnection._process_unimplemented,
-        MSG_DEBUG: PacketConnection._process_debug,
-        MSG_SERVICE_REQUEST: PacketConnection._process_service_request,
-        MSG_EXT_INFO: PacketConnection._process_ext_info,
-        MSG_KEXINIT: _process_kexinit,
-        MSG_NEWKEYS: PacketConnection._process_newkeys,
-        MSG_USERAUTH_REQUEST: PacketConnection._process_userauth_request,
-        MSG_GLOBAL_REQUEST: _process_global_request,
-        MSG_REQUEST_SUCCESS: _process_global_response,
-        MSG_REQUEST_FAILURE: _process_global_response,
-        MSG_CHANNEL_OPEN: _process_channel_open,
-        MSG_CHANNEL_OPEN_CONFIRMATION: PacketConnection._process_channel_open_confirmation,
-        MSG_CHANNEL_OPEN_FAILURE: PacketConnection._process_channel_open_failure,
-    }
+    _packet_handlers: Any = MappingProxyType(
+        {
+            MSG_DISCONNECT: PacketConnection._process_disconnect,
+            MSG_IGNORE: PacketConnection._process_ignore,
+            MSG_UNIMPLEMENTED: PacketConnection._process_unimplemented,
+            MSG_DEBUG: PacketConnection._process_debug,
+            MSG_SERVICE_REQUEST: PacketConnection._process_service_request,
+            MSG_EXT_INFO: PacketConnection._process_ext_info,
+            MSG_KEXINIT: _process_kexinit,
+            MSG_NEWKEYS: PacketConnection._process_newkeys,
+            MSG_USERAUTH_REQUEST: PacketConnection._process_userauth_request,
+            MSG_GLOBAL_REQUEST: _process_global_request,
+            MSG_REQUEST_SUCCESS: _process_global_response,
+            MSG_REQUEST_FAILURE: _process_global_response,
+            MSG_CHANNEL_OPEN: _process_channel_open,
+            MSG_CHANNEL_OPEN_CONFIRMATION: PacketConnection._process_channel_open_confirmation,
+            MSG_CHANNEL_OPEN_FAILURE: PacketConnection._process_channel_open_failure,
+        }
+    )
     """Every message that a client may send; what only a server says (`SSH_MSG_SERVICE_ACCEPT`, `SSH_MSG_USERAUTH_SUCCESS`)
     is answered as an unknown one (RFC 4253 §11.4). Those of a key exchange and of an authentication method, 30 to 49
     and 60 to 79, are in the tables of the asyncssh objects that carry them out; a channel's are in its own."""
 
 
-_GLOBAL_REQUESTS: Final[dict[bytes, Callable[[HardenedConnection, SSHPacket], Step]]] = {
-    b"tcpip-forward": HardenedConnection._read_forward,
-    b"cancel-tcpip-forward": HardenedConnection._read_cancel,
-    b"streamlocal-forward@openssh.com": HardenedConnection._read_socket_forward,
-    b"keepalive@openssh.com": HardenedConnection._read_keepalive,
-}
-"""By name, as in RFC 4254 §4. Everything else is refused: asyncssh would look for a method of that name."""
-
-_CHANNELS: Final[dict[bytes, Callable[[HardenedConnection, SSHPacket], tuple[Any, Any]]]] = {
-    b"session": HardenedConnection._open_session,
-    b"direct-tcpip": HardenedConnection._open_direct,
-    b"direct-streamlocal@openssh.com": HardenedConnection._open_direct_socket,
-    b"tun@openssh.com": HardenedConnection._open_tun,
-}
-"""By type, as in RFC 4254 §5.1."""
-
-_NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
 _NO_SHA1: Final = "your client signs with SHA-1 (ssh-rsa), which is not accepted: update it, or use an Ed25519 key"

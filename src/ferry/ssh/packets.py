@@ -393,7 +393,7 @@ class PacketConnection(SSHServerConnection):
         else:
             super()._keepalive_timer_callback()
 
-    # --- what does not move
+    # --- windows
 
     def answered_in(self, seconds: float) -> None:
         """The peer took so long to answer the open of a channel.
@@ -418,6 +418,8 @@ class PacketConnection(SSHServerConnection):
     def _share_windows(self) -> None:
         each = limits.WINDOWS_BYTES // (len(self._channels) or 1)
         self.channel_window = min(self._widest, max(each, limits.LEAST_WINDOW_BYTES))
+
+    # --- what does not move
 
     def stuck(self, now: float) -> str | None:
         """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.
