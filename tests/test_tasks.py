@@ -56,3 +56,23 @@ async def test_a_cancelled_task_is_no_failure(caplog: pytest.LogCaptureFixture) 
     await asyncio.wait([task])
     await asyncio.sleep(0)
     assert not caplog.records
+
+
+async def test_what_is_repeated_goes_on_after_a_failure_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A folder of keys that could not be listed once ended the reading of keys, and a revoked one went on logging in."""
+    again = asyncio.Event()
+    times = 0
+
+    async def fails_once() -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise OSError("on purpose")
+        again.set()
+
+    task = tasks.spawn("keys", tasks.repeat("keys", 0, fails_once))
+    async with asyncio.timeout(10):
+        await again.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert [record.getMessage() for record in caplog.records] == ["task keys failed"]

@@ -66,8 +66,10 @@ class Parts:
             clock=clock,
         )
         self.listening = Listening(self.edge, self.certificates, report, descriptors)
+        access = access_of(config, report)
+        access.use(None)  # tells what its files hold, before anybody can connect
         self.front = SshFront(
-            self.services(config, access_of(config, report)),
+            self.services(config, access),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
             Penalties(exempt, on=config.ssh.penalties),
             options,

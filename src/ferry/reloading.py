@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from . import systemd
+from . import systemd, tasks
 from .config import Config, needs_restart
 from .errors import FerryError, StartupError
 from .parts import Parts, access_of
@@ -19,7 +19,8 @@ FIXED: Final = ("domain", "state")
 async def reloads(again: asyncio.Event, read: Callable[[], Config], parts: Parts) -> None:
     """Reload each time `again` is set. Whatever is wrong with the new configuration leaves the old one in force."""
     report, started_with = parts.observation.report, parts.view.config
-    while True:
+
+    async def obey() -> None:
         await again.wait()
         again.clear()
         systemd.notify("RELOADING=1")
@@ -30,7 +31,10 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], parts: Parts
             report("config.rejected", error=str(error))
         else:
             report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
-        systemd.notify("READY=1")
+        finally:
+            systemd.notify("READY=1")
+
+    await tasks.repeat("reload", 0, obey)
 
 
 async def _swap(config: Config, parts: Parts) -> None:
@@ -48,6 +52,7 @@ async def _swap(config: Config, parts: Parts) -> None:
         await parts.certificates.use_folder(old.https.certificates)
         raise
     parts.front.use(services)
+    access.use(None)  # tells what its files hold
     parts.view.config = config
     parts.observation.set_level(config.log.level)
     parts.observation.set_rates(log_rates_of(config))

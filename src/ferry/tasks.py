@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
 
 _alive: set[asyncio.Task[Any]] = set()  # the loop keeps weak references only; a task nobody holds may vanish
 _log = logging.getLogger("ferry.tasks")
@@ -19,7 +19,21 @@ def spawn(name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return task
 
 
+async def repeat(name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> NoReturn:
+    """Do `action` every `seconds`, for ever. An exception is logged with `name`; the next time comes nevertheless."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await action()
+        except Exception as error:  # one failure must not end what revokes keys, or keeps everybody's deadlines
+            _failed(name, error)
+
+
 def _done(task: asyncio.Task[Any]) -> None:
     _alive.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("task %s failed", task.get_name(), exc_info=error)
+        _failed(task.get_name(), error)
+
+
+def _failed(name: str, error: BaseException) -> None:
+    _log.error("task %s failed", name, exc_info=error)

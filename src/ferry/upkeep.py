@@ -86,15 +86,13 @@ async def _still_alive() -> None:
 
 @contextmanager
 def _repeating(name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> Iterator[None]:
-    """Do `action` every `seconds` while the context lasts. What it raises is a defect: its task ends, and logs it."""
+    """Do `action` every `seconds` while the context lasts. One that fails is logged, and done again."""
 
-    async def repeat() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            with suppress(StoreUnavailable):  # the store has reported it; the next round tries again
-                await action()
+    async def act() -> None:
+        with suppress(StoreUnavailable):  # the store has reported it; the next round tries again
+            await action()
 
-    task = tasks.spawn(name, repeat())
+    task = tasks.spawn(name, tasks.repeat(name, seconds, act))
     try:
         yield
     finally:

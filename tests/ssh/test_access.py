@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -158,3 +159,102 @@ def test_what_is_not_there_or_not_ours_to_read_stops_the_start(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(StartupError, match="cannot be read by this user: chmod or chown it"):
         read(tmp_path / "keys")
+    with pytest.raises(StartupError, match=r"File name too long.*correct the path"):
+        read(tmp_path / ("k" * 300))
+
+
+def test_a_file_that_takes_another_ones_place_is_seen_whatever_its_length_and_time(
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """As package managers and `cp -p` leave them: every file has the same time, and a link leads to another."""
+    one, two = new_key(), new_key()
+    file, other = tmp_path / "keys", tmp_path / "other"
+    for path, key in ((file, one), (other, two)):
+        path.write_text(public(key))
+        os.utime(path, (1, 1))
+    keys = read(file)
+    for _ in range(access.KEYS_LOOKS_MORE):
+        refresh(keys)
+    other.rename(file)
+    refresh(keys)
+    assert (knows(keys, one), knows(keys, two)) == (False, True)
+
+
+def test_a_file_that_is_written_anew_within_one_tick_of_the_file_systems_clock_is_seen(
+    read: Callable[..., KeyFiles],
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    reports: Reports,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tick has 4 ms, or 2 s (FAT): the same length and the same times, and another key."""
+    whole = Path.stat
+
+    def within_a_tick(path: Path, **options: bool) -> SimpleNamespace:
+        status = whole(path, **options)
+        fields = {field: getattr(status, field) for field in dir(status) if field.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_mtime_ns": 1, "st_ctime_ns": 1})
+
+    monkeypatch.setattr(Path, "stat", within_a_tick)
+    one, two = new_key(), new_key()
+    file = tmp_path / "keys"
+    file.write_text(public(one))
+    keys = read(file)
+    file.write_text(public(two))
+    refresh(keys)
+    assert (knows(keys, one), knows(keys, two)) == (False, True)
+    for _ in range(10):
+        refresh(keys)
+    assert len(reports) == 2
+
+
+def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_empty(
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stays in it would be refused until the next look."""
+    one, two = new_key(), new_key()
+    file = tmp_path / "keys"
+    file.write_text(public(one))
+    keys = read(file)
+    whole, text = Path.read_text, public(one) + public(two)
+
+    def in_the_middle(path: Path, *arguments: str) -> str:
+        seen = whole(path, *arguments)
+        path.write_text(text)
+        monkeypatch.setattr(Path, "read_text", whole)
+        return seen
+
+    monkeypatch.setattr(Path, "read_text", in_the_middle)
+    file.write_text("")
+    refresh(keys)
+    assert (knows(keys, one), knows(keys, two)) == (True, True)
+
+
+def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
+    read: Callable[..., KeyFiles],
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    reports: Reports,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rights were changed, or a network file system is away. It ended the reading of all files for ever."""
+    one, two = new_key(), new_key()
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    (folder / "one").write_text(public(one))
+    (tmp_path / "two").write_text(public(two))
+    keys = read(folder, tmp_path / "two")
+    assert (knows(keys, one), knows(keys, two)) == (True, True)
+
+    def stale(_path: Path) -> Iterator[Path]:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", stale)  # root may list everything
+        for _ in range(3):
+            refresh(keys)
+        assert (knows(keys, one), knows(keys, two)) == (False, True)
+        rejected = [fields for event, fields in reports if event == "keys.rejected"]
+        assert rejected == [{"path": str(folder), "line": 0, "error": "[Errno 116] Stale file handle"}]
+    refresh(keys)
+    assert (knows(keys, one), knows(keys, two)) == (True, True)

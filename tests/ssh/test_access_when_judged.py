@@ -112,15 +112,29 @@ def test_nobody_comes_in_keyless_once_a_reload_asks_for_keys(
         assert is_refused(ssh)
 
 
-def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_in(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+def test_what_the_files_hold_at_the_start_is_told_before_anybody_is_served(
+    start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
+    """It was told at the first look after it: who had changed the file by then took it for the news of that change."""
+    gateway = start_gateway(access={"mode": "keys", "keys": [key.with_suffix(".pub")]})
+    told = [one["event"] for one in gateway.events() if one["event"] in ("keys.loaded", "gateway.started")]
+    assert told == ["keys.loaded", "gateway.started"]
+
+
+@pytest.mark.parametrize("replaced", ["in place", "at once"])
+def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_in(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path, replaced: str
+) -> None:
+    other = new_key().with_suffix(".pub")
     known = tmp_path / "known"
     shutil.copy(locked.with_suffix(".pub"), known)
     gateway = start_gateway(access={"mode": "keys", "keys": [known]})
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
         seen = gateway.log_lines
-        new_key().with_suffix(".pub").rename(known)  # at once: a file cut short is read as one without keys
+        if replaced == "in place":
+            known.write_bytes(other.read_bytes())
+        else:
+            other.rename(known)
         gateway.event('"keys.loaded"', after=seen)
         person.types(PASSPHRASE)
         assert is_refused(ssh)
