@@ -40,6 +40,12 @@ def asked_about(gateway: Gateway, folder: Path, key: Path, *options: str) -> Ite
         yield person, ssh
 
 
+def told_so_far(gateway: Gateway) -> int:
+    """Where the log goes on. It is written by a thread: what was told at the start has been read by then."""
+    gateway.event('"gateway.started"')
+    return gateway.log_lines
+
+
 def reload(gateway: Gateway) -> None:
     seen = gateway.log_lines
     gateway.write_config()
@@ -130,7 +136,7 @@ def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_
     shutil.copy(locked.with_suffix(".pub"), known)
     gateway = start_gateway(access={"mode": "keys", "keys": [known]})
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
-        seen = gateway.log_lines
+        seen = told_so_far(gateway)
         if replaced == "in place":
             known.write_bytes(other.read_bytes())
         else:
@@ -160,7 +166,7 @@ def test_a_key_that_leaves_the_file_while_the_database_is_busy_does_not_log_in(
         backup.execute("BEGIN IMMEDIATE")
         with gateway.ssh(tmp_path, key).start("-v", words="whoami") as ssh:
             ssh.error_line("Server accepts key")
-            seen = gateway.log_lines
+            seen = told_so_far(gateway)
             known.write_bytes(new_key().with_suffix(".pub").read_bytes())
             gateway.event('"keys.loaded"', after=seen)
             backup.execute("ROLLBACK")
