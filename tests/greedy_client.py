@@ -19,15 +19,24 @@ HUGE_WINDOW = 2**31 - 1
 
 
 class Swallow(asyncssh.SSHTCPSession[bytes]):
-    """A local target that hashes what it gets, and tells when that was `expected` bytes."""
+    """A local target that hashes what it gets, and tells when that was `expected` bytes. Without what comes before
+    them, up to and with `behind`."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, behind: bytes = b"") -> None:
         self.expected = expected
         self.got = 0
         self.hash = hashlib.sha256()
         self.complete = asyncio.Event()
+        self._behind = behind
+        self._before = b""
 
     def data_received(self, data: bytes, datatype: Any) -> None:
+        if self._behind:
+            self._before += data
+            _, found, data = self._before.partition(self._behind)
+            if not found:
+                return
+            self._behind = b""
         self.got += len(data)
         self.hash.update(data)
         if self.got >= self.expected:
@@ -50,6 +59,17 @@ class GreedyClient(asyncssh.SSHClientConnection):
         channel: Any = self.create_tcp_channel(window=HUGE_WINDOW)
         return channel, target
 
+    async def forward(self, host: str, port: int) -> None:
+        """Ask for it, as `ssh -R HOST:PORT:...` does, and get it."""
+        kind, _ = await self._make_global_request(
+            b"tcpip-forward", asyncssh.packet.String(host), asyncssh.packet.UInt32(port)
+        )
+        assert kind == 81  # SSH_MSG_REQUEST_SUCCESS
+
+    async def visit(self, alias: str, port: int, target: Swallow) -> None:
+        """A channel to `alias`, as `ssh -W` opens one; what comes goes to `target`."""
+        await self.create_connection(lambda: target, alias, port, window=HUGE_WINDOW)
+
 
 @asynccontextmanager
 async def greedy(
@@ -71,10 +91,7 @@ async def greedy(
     await ready
     connection.targets = {}
     for port in ports:
-        kind, _ = await connection._make_global_request(
-            b"tcpip-forward", asyncssh.packet.String("localhost"), asyncssh.packet.UInt32(port)
-        )
-        assert kind == 81  # SSH_MSG_REQUEST_SUCCESS
+        await connection.forward("localhost", port)
     try:
         yield connection
     finally:

@@ -147,15 +147,17 @@ async def test_a_visitor_that_breaks_does_not_end_as_if_whole(pair: Pair) -> Non
     assert visits(pair) == [(15, 0, "")]
 
 
-async def test_what_breaks_drops_what_waits(pair: Pair) -> None:
-    visitor, machine = await pair.open(window=10)
-    machine.data(bytes(20))
-    await visitor.until(size=10)
-    pair.machine.connection.abort()
-    await visitor.until("close", size=10)
-    visitor.say(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
-    assert await pair.visitor.lives()
-    assert len(visitor.got) == 10
+@pytest.mark.parametrize("first", ["visitor", "machine"])
+async def test_what_breaks_drops_what_waits(pair: Pair, first: str) -> None:
+    visitor, machine = await pair.open(window=10, machine_window=10)
+    one, other = (visitor, machine) if first == "visitor" else (machine, visitor)
+    one.data(bytes(20))
+    await other.until(size=10)
+    one.client.connection.abort()
+    await other.until("close", size=10)
+    other.say(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
+    assert await other.client.lives()
+    assert len(other.got) == 10
 
 
 @pytest.mark.parametrize("first", ["visitor", "machine"])
