@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
-from ferry.policy.grants import Action, Grant
+from ferry.policy.grants import Grant
 from ferry.policy.visits import public_visit
 from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Tap
@@ -162,7 +162,7 @@ class TcpTunnel:
         return self.address.kind.value
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> TcpStream:
-        grant.require(Action.VISIT, self.address)
+        grant.require(self.address)
         self.dialled.append(originator)
         stream = TcpStream(self, sink)
         if self.refuse is not None:

@@ -8,7 +8,6 @@ import pytest
 
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Kind
-from ferry.policy.forwards import listen_grant
 from ferry.policy.visits import public_visit
 from ferry.streams import OpenFailure
 from inside_gateway import inside_gateway
@@ -41,7 +40,6 @@ async def test_a_tunnel_is_dialled_with_its_own_grant_alone(key: Path) -> None:
         others = [
             public_visit(Address(Kind.HTTP, "shop.localhost")),
             public_visit(Address(Kind.TCP, "", 80)),
-            listen_grant(tunnel.address, tunnel.identity),
         ]
         for grant in others:
             with pytest.raises(LocalProtocolError):

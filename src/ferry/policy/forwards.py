@@ -10,7 +10,6 @@ from ferry.names import Address, Identity, Kind, parse_label
 from ferry.protocol.forward_spec import Wanted
 
 from .derived import derived_labels, derived_ports
-from .grants import Grant, grant_listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +133,3 @@ def login_name_address(user: str, rules: ForwardRules) -> Address | None:
     except InvalidInput:
         return None
     return None if label in rules.reserved_names else Address(Kind.HTTP, f"{label}.{rules.domain}")
-
-
-def listen_grant(address: Address, identity: Identity) -> Grant:
-    """The proof that `identity` may publish `address`: made once the registry has given it the address."""
-    return grant_listen(address, identity.id)

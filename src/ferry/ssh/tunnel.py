@@ -11,7 +11,7 @@ from asyncssh.packet import String, UInt32
 
 from ferry import limits
 from ferry.names import Address, Endpoint, Identity, Kind, SessionId, TunnelId
-from ferry.policy.grants import Action, Grant
+from ferry.policy.grants import Grant
 from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 
@@ -78,7 +78,7 @@ class SshTunnel:
     # --- Tunnel
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
-        grant.require(Action.VISIT, self.address)
+        grant.require(self.address)
         channel = TunnelChannel(self.client.connection, sink, self)
         if self.closed:
             self.client.call_soon(channel.refuse, OpenFailure.GONE)
