@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -19,9 +21,11 @@ from .names import Endpoint, parse_hostname
 from .policy.sources import LOOPBACK, parse_network
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
+    {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+)
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
-_BYTES = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_BYTES: Final[Mapping[str, int]] = MappingProxyType({"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3})
 
 
 def _duration(value: object) -> object:
@@ -427,8 +431,8 @@ class Config(Section):
         return f"http{'s' if secure else ''}://{hostname}" + ("" if port in (default, None) else f":{port}")
 
 
-_RELOADED_OF_HTTP = {"listen", "advertised_port"}
-AT_START = frozenset(
+_RELOADED_OF_HTTP: Final = frozenset({"listen", "advertised_port"})
+AT_START: Final = frozenset(
     {f"http.{key}" for key in Http.model_fields if key not in _RELOADED_OF_HTTP}
     | {f"ssh.handshakes{which}" for which in ("", "_per_network")}
     | {f"ssh.{key}" for key in ("penalties", "login_grace", "keepalive_interval", "keepalive_count", "prefer_aes_gcm")}

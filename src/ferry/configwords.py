@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,36 +18,42 @@ from pydantic_core import ErrorDetails
 from .config import Config, PortRange, Section
 from .names import printable
 
-SECTIONS: Final[Mapping[str, type[Section]]] = {
-    name: info.annotation
-    for name, info in Config.model_fields.items()
-    if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-}
-FIELDS: Final[Mapping[str, FieldInfo]] = {
-    **{name: info for name, info in Config.model_fields.items() if name not in SECTIONS},
-    **{f"{name}.{key}": info for name, model in SECTIONS.items() for key, info in model.model_fields.items()},
-}
+SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
+    {
+        name: info.annotation
+        for name, info in Config.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+    }
+)
+FIELDS: Final[Mapping[str, FieldInfo]] = MappingProxyType(
+    {
+        **{name: info for name, info in Config.model_fields.items() if name not in SECTIONS},
+        **{f"{name}.{key}": info for name, model in SECTIONS.items() for key, info in model.model_fields.items()},
+    }
+)
 RANGES_EXAMPLE: Final = '[{ first = 21000, last = 22999, listen = "loopback" }]'
-PROBLEMS: Final = {  # pydantic's error types, in words
-    "bool_parsing": "is neither true nor false",
-    "bool_type": "is neither true nor false",
-    "dataclass_type": 'is not an address: write "127.0.0.1:2222"',
-    "dict_type": "is not a table: write its keys below a [section] header",
-    "finite_number": "is not a number of seconds: write 15s, 10m, 2h or 30d",
-    "float_parsing": "is not a number",
-    "float_type": "is not a number",
-    "greater_than_equal": "is too small: the least is {ge}",
-    "int_from_float": "is not a whole number",
-    "int_parsing": "is not a whole number",
-    "int_type": "is not a whole number",
-    "is_instance_of": 'is not an address: write "127.0.0.1:2222"',
-    "less_than_equal": "is too large: the most is {le}",
-    "list_type": 'is not a list: write ["…", "…"]',
-    "literal_error": "is not one of {expected}",
-    "model_type": "is not a table: write its keys below a [section] header",
-    "path_type": "is not a path: write it in quotes",
-    "string_type": "is not text: put it in quotes",
-}
+PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
+    {  # pydantic's error types, in words
+        "bool_parsing": "is neither true nor false",
+        "bool_type": "is neither true nor false",
+        "dataclass_type": 'is not an address: write "127.0.0.1:2222"',
+        "dict_type": "is not a table: write its keys below a [section] header",
+        "finite_number": "is not a number of seconds: write 15s, 10m, 2h or 30d",
+        "float_parsing": "is not a number",
+        "float_type": "is not a number",
+        "greater_than_equal": "is too small: the least is {ge}",
+        "int_from_float": "is not a whole number",
+        "int_parsing": "is not a whole number",
+        "int_type": "is not a whole number",
+        "is_instance_of": 'is not an address: write "127.0.0.1:2222"',
+        "less_than_equal": "is too large: the most is {le}",
+        "list_type": 'is not a list: write ["…", "…"]',
+        "literal_error": "is not one of {expected}",
+        "model_type": "is not a table: write its keys below a [section] header",
+        "path_type": "is not a path: write it in quotes",
+        "string_type": "is not text: put it in quotes",
+    }
+)
 
 
 @dataclass(slots=True)

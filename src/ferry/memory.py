@@ -23,7 +23,7 @@ from .policy.giveback import GiveBack
 from .report import Report
 
 _STATM: Final = Path("/proc/self/statm")
-_FIELDS: Final = [
+_FIELDS: Final = (
     "arena",
     "ordblks",
     "smblks",
@@ -34,7 +34,7 @@ _FIELDS: Final = [
     "uordblks",
     "fordblks",
     "keepcost",
-]
+)
 
 
 class Allocator(Protocol):

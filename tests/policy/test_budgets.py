@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.policy.budgets import NOBODY, Budget, Budgets
+from ferry.policy.budgets import Budget, Budgets
 
 BURST = 10.0
 
@@ -38,7 +38,7 @@ def test_many_sources_together_have_a_bound() -> None:
 
 
 def test_nobody_has_the_bound_of_all_alone() -> None:
-    assert taken(budgets(), NOBODY, 1000, 0) == 60
+    assert taken(budgets(), "", 1000, 0) == 60
 
 
 def test_the_table_of_sources_is_bounded_and_the_quiet_are_forgotten_first() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -56,10 +58,12 @@ def init(
     typer.echo(_next_steps(path, answers, banner))
 
 
-_WHO = {
-    "keys": "people and machines whose public keys you put in a folder",
-    "anyone": "everybody who reaches the port: they get tunnels on your domain",
-}
+_WHO: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "keys": "people and machines whose public keys you put in a folder",
+        "anyone": "everybody who reaches the port: they get tunnels on your domain",
+    }
+)
 
 
 def _domain(given: str | None, *, ask: bool) -> str:
@@ -104,7 +108,7 @@ def _ssh_choice(domain: str, banner: str | None, *, ask: bool) -> SshChoice:
     return SshChoice(_choose("Which port should people type for SSH?", choices, default))
 
 
-def _choose(question: str, choices: dict[str, str], default: str) -> str:
+def _choose(question: str, choices: Mapping[str, str], default: str) -> str:
     typer.echo(question)
     for word, meaning in choices.items():
         typer.echo(f"  {word:<8}{meaning}")

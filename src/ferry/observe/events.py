@@ -152,7 +152,7 @@ class EventRing:
 
     @property
     def followers(self) -> int:
-        """How many follow now."""
+        """How many follow now. Nothing outside shows it: this is what tests look at."""
         return len(self._subscribers)
 
     def close(self) -> None:

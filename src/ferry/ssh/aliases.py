@@ -6,6 +6,8 @@ the gateway itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from asyncssh.constants import OPEN_CONNECT_FAILED
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
     from .client import Client
     from .tunnel import SshTunnel
 
-_WHY: Final = {
-    OpenFailure.REFUSED: "nothing answers at the alias's local target",
-    OpenFailure.GONE: "the alias has just gone",
-    OpenFailure.LIMIT: "the alias has as many connections as it may have",
-    OpenFailure.TIMEOUT: "the machine behind the alias does not answer",
-}
+_WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
+    {
+        OpenFailure.REFUSED: "nothing answers at the alias's local target",
+        OpenFailure.GONE: "the alias has just gone",
+        OpenFailure.LIMIT: "the alias has as many connections as it may have",
+        OpenFailure.TIMEOUT: "the machine behind the alias does not answer",
+    }
+)
 
 
 def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:

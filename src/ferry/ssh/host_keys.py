@@ -7,7 +7,9 @@ answer it. So a missing or different file is an error that only the operator can
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import asyncssh
@@ -17,8 +19,10 @@ from ferry.names import Fingerprint
 
 HostKey: TypeAlias = asyncssh.SSHKey
 
-_KINDS: Final = {"ssh-ed25519": {}, "ssh-rsa": {"key_size": 3072}}
-_FILES: Final = {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa_key"}
+_KINDS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType({"ssh-ed25519": {}, "ssh-rsa": {"key_size": 3072}})
+_FILES: Final[Mapping[str, str]] = MappingProxyType(
+    {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa_key"}
+)
 
 
 class HostKeyMemory(Protocol):

@@ -9,7 +9,8 @@ dropped unread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncssh.channel import SSHServerChannel
@@ -68,16 +69,18 @@ class ScreenChannel(SSHServerChannel[bytes]):
 
     log_sent_packet = log_received_packet
 
-    _packet_handlers: Any = {  # noqa: RUF012 - as in asyncssh, never changed
-        MSG_CHANNEL_WINDOW_ADJUST: SSHServerChannel._process_window_adjust,
-        MSG_CHANNEL_DATA: SSHServerChannel._process_data,
-        MSG_CHANNEL_EXTENDED_DATA: _process_extended_data,
-        MSG_CHANNEL_EOF: SSHServerChannel._process_eof,
-        MSG_CHANNEL_CLOSE: SSHServerChannel._process_close,
-        MSG_CHANNEL_REQUEST: _process_request,
-        MSG_CHANNEL_SUCCESS: _process_answer,
-        MSG_CHANNEL_FAILURE: _process_answer,
-    }
+    _packet_handlers: Any = MappingProxyType(
+        {
+            MSG_CHANNEL_WINDOW_ADJUST: SSHServerChannel._process_window_adjust,
+            MSG_CHANNEL_DATA: SSHServerChannel._process_data,
+            MSG_CHANNEL_EXTENDED_DATA: _process_extended_data,
+            MSG_CHANNEL_EOF: SSHServerChannel._process_eof,
+            MSG_CHANNEL_CLOSE: SSHServerChannel._process_close,
+            MSG_CHANNEL_REQUEST: _process_request,
+            MSG_CHANNEL_SUCCESS: _process_answer,
+            MSG_CHANNEL_FAILURE: _process_answer,
+        }
+    )
 
 
 # --- requests: whether each is granted
@@ -119,13 +122,15 @@ def _agent(screen: Screen, packet: SSHPacket) -> bool:
     return screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
 
 
-_REQUESTS: Final[dict[bytes, Callable[[Screen, SSHPacket], bool]]] = {
-    b"pty-req": _pty,
-    b"shell": _shell,
-    b"exec": _exec,
-    b"subsystem": _subsystem,
-    b"break": _break,
-    b"x11-req": _windows,
-    b"auth-agent-req@openssh.com": _agent,
-}
+_REQUESTS: Final[Mapping[bytes, Callable[[Screen, SSHPacket], bool]]] = MappingProxyType(
+    {
+        b"pty-req": _pty,
+        b"shell": _shell,
+        b"exec": _exec,
+        b"subsystem": _subsystem,
+        b"break": _break,
+        b"x11-req": _windows,
+        b"auth-agent-req@openssh.com": _agent,
+    }
+)
 """Everything else is refused unread: `env`, `signal`, `xon-xoff`, `eow@openssh.com`, and what nobody has named yet."""

@@ -101,7 +101,7 @@ class SshTunnel:
 
     @property
     def is_held(self) -> bool:
-        """Visitors wait for the owner's words."""
+        """Visitors wait for the owner's words. Nothing outside shows it: this is what tests look at."""
         return self._held is not None
 
     def let_through(self) -> None:

@@ -74,7 +74,7 @@ class HttpEdge:
 
     @property
     def idle_streams(self) -> int:
-        """Streams resting in pools."""
+        """Streams resting in pools. Nothing outside shows it: this is what tests look at."""
         return sum(map(len, self._state.pools))
 
     def protocol(

@@ -76,7 +76,8 @@ _DROP_PREFIXES: Final = tuple(CLAIM_PREFIXES)
 _TO_HYPHEN: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 REQUEST_RULES: Final[Mapping[bytes, Rule]] = _REQUEST | {name.title(): rule for name, rule in _REQUEST.items()}
-"""By name in its two usual spellings, so that most fields cost one look-up; for a miss ask `request_rule`."""
+"""By name in its two usual spellings, so that most fields cost one look-up; for a miss ask `request_rule`. A plain dict:
+the `get` of a MappingProxyType takes 44 ns where this takes 24, and a head has a dozen fields."""
 
 _RESPONSE_USUAL: Final = (
     b"date server content-type etag last-modified cache-control vary set-cookie location accept-ranges expires age "
