@@ -57,16 +57,21 @@ class Connections:
         if shortage is None:
             there = [visitor for group in self._groups for visitor in group()]
             shortage = self._shortage = Shortage(there, self._exempt, len(there), now)
-        least = shortage.least_deserving(newcomer.host, now)
-        if least is not None:
-            shortage.remove(least)
-            least.disconnect()
-        elif shortage.holds_its_share(newcomer.host, now):
-            return False
+        if gate.excess > 0:
+            least = shortage.least_deserving(newcomer.host, now)
+            if least is not None:
+                self._gone(least)
+                least.disconnect()
+            elif shortage.holds_its_share(newcomer.host, now):
+                return False
+        gate.excess += 1
         shortage.add(newcomer, Standing.SILENT, now)
         return True
 
     def left(self, visitor: Connected) -> None:
         """Its connection has ended."""
-        if self._shortage is not None:
-            self._shortage.remove(visitor)
+        self._gone(visitor)
+
+    def _gone(self, visitor: Connected) -> None:
+        if self._shortage is not None and self.gate is not None and self._shortage.remove(visitor):
+            self.gate.excess -= 1

@@ -51,7 +51,9 @@ class DescriptorGate:
         self.paused = False
         """Nobody is accepted."""
         self.short = False
-        """So many are open that a newcomer's descriptor should be somebody else's."""
+        """So many are open that a newcomer's descriptor should be somebody else's, as long as there is an `excess`."""
+        self.excess = 0
+        """How many more are open than are enough: as last counted, and as told since by who opens or closes some."""
         self._timer: asyncio.TimerHandle | None = None
         """Runs while descriptors are short."""
         self._quiet: asyncio.TimerHandle | None = None
@@ -79,6 +81,7 @@ class DescriptorGate:
         if descriptor < self._short_at:
             return
         self.short = True
+        self.excess = max(self.excess, int(descriptor - self._enough_below) + 1)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look)
         if descriptor >= self._pause_at and not self.paused:
@@ -120,7 +123,8 @@ class DescriptorGate:
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
             for listener in list(self._listeners):
                 listener.resume()
-        self.short = self.paused or count >= self._enough_below
+        self.excess = int(count - self._enough_below) + 1
+        self.short = self.paused or self.excess > 0
         self._timer = loop.call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look) if self.short else None
 
     def _over(self) -> None:

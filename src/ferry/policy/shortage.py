@@ -159,17 +159,19 @@ class Shortage(Generic[H]):
         self._came[held.source] = self._came.get(held.source, 0.0) + held.came
         self._came_all += held.came
 
-    def remove(self, holder: H) -> None:
-        """It has left."""
+    def remove(self, holder: H) -> bool:
+        """It has left. False if it had already."""
         held = self._all.pop(holder, None)
-        if held is not None:
-            self._held[held.source] -= 1
-            self._came[held.source] -= held.came
-            self._came_all -= held.came
-            if not self._held[held.source]:
-                del self._held[held.source], self._came[held.source]
-            self._trial.pop(held, None)
-            self._unlist(held)
+        if held is None:
+            return False
+        self._held[held.source] -= 1
+        self._came[held.source] -= held.came
+        self._came_all -= held.came
+        if not self._held[held.source]:
+            del self._held[held.source], self._came[held.source]
+        self._trial.pop(held, None)
+        self._unlist(held)
+        return True
 
     def _list(self, held: _Held[H]) -> None:
         line = self._lines[held.standing]

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.http_rig import GET, Rig, answering, reset, running_edge, service
+from edge.http_rig import GET, Rig, answering, gone, reset, running_edge, service
 from ferry import limits
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
@@ -21,6 +21,7 @@ from ferry.edge.http.state import Bounds
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.sources import Exempt
+from ferry.report import nothing
 from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -297,15 +298,12 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
 
 
 async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once() -> None:
-    def report(_event: str, /, **_: object) -> None:
-        """Not what is tested."""
-
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000))
 
     clock = HandClock()
-    gate = DescriptorGate(report=report, most=10_000, count=lambda: 8_600)
+    gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_600)
     connections = Connections(gate, Exempt([]), clock)
     async with service(handle) as port, running_edge(port, clock=clock, connections=connections) as rig:
         for _ in range(2):
@@ -323,6 +321,30 @@ async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once()
         clock.ahead += 1
         await rig.connect("127.0.9.9")
         await until(lambda: rig.edge.visitors == 3)
+        gate.close()
+
+
+async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
+    """They are counted four times a second, and more newcomers than that may come between two counts."""
+    clock = HandClock()
+    gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_001)
+    connections = Connections(gate, Exempt([]), clock)
+    async with service(answering(OK)) as port, running_edge(port, clock=clock, connections=connections) as rig:
+        idle = [await rig.connect("127.0.1.1") for _ in range(10)]
+        gate.seen(8_500)
+        await rig.connect("127.0.9.8")  # a shortage begins
+        clock.ahead += 1
+        async with asyncio.timeout(10):
+            while gate.excess > 2:  # since 8,001 were counted
+                await asyncio.sleep(0.01)
+        for number in range(20, 30):
+            _, writer = await rig.connect(f"127.0.9.{number}")
+            writer.write(GET)
+            await rig.visit()
+            await gone(writer)
+            await until(lambda: rig.edge.visitors <= 10)
+        await until(lambda: rig.edge.visitors < 10)
+        assert [reader.at_eof() for reader, _ in idle].count(True) == 2
         gate.close()
 
 
