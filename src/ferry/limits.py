@@ -106,7 +106,7 @@ UNREAD_BYTES: Final = 256 * KIB  # of answers that a client does not read; then 
 DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchange; past it the connection ends
 HOLD_SECONDS: Final = 0.5  # how long visitors wait for the session's words after a forward was granted; a forward
 # that is asked for this soon after the log-in belongs to the command that has logged in
-ALIVE_SECONDS: Final = 1.0  # an older holder that answers a keepalive within this is alive
+ALIVE_SECONDS: Final = 1.0  # an older holder that shows within this that it is there is alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when its loser answers within this
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in a minute before the holder stays
 FLAP_SECONDS: Final = 60.0

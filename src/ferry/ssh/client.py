@@ -278,8 +278,8 @@ class Client:
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
 
     async def alive(self, seconds: float) -> bool:
-        """Whether this connection answers a keepalive in that time."""
-        return await self.connection.answers_within(seconds)
+        """Whether this connection shows in that time that it is there."""
+        return await self.connection.alive_within(seconds)
 
     def lose(self, tunnel: SshTunnel, winner: Client) -> None:
         """`tunnel` was taken over by another connection of the same identity."""

@@ -303,11 +303,18 @@ class HardenedConnection(PacketConnection):
         self._send_global_request(b"keepalive@openssh.com", want_reply=True)
         return answer
 
-    async def answers_within(self, seconds: float) -> bool:
-        """Whether the client answers a keepalive in that time. The question stays asked: its answer comes in order."""
+    async def alive_within(self, seconds: float) -> bool:
+        """Whether the client answers a keepalive in that time, or shows in another way that it is there: the question
+        waits behind what it has not read, and its answer behind what it sends.
+
+        In the first half of the time only the answer counts: what was on its way already comes from a dead client too.
+        """
         answer = self.ping()
-        done, _ = await asyncio.wait([answer], timeout=seconds)
-        return bool(done) and not answer.cancelled()
+        done, _ = await asyncio.wait([answer], timeout=seconds / 2)
+        before = self.life
+        if not done:
+            done, _ = await asyncio.wait([answer], timeout=seconds / 2)
+        return (bool(done) and not answer.cancelled()) or (self._transport is not None and self.life != before)
 
     def end(self, reason: str, code: int = DISC_BY_APPLICATION) -> None:
         """Disconnect with a reason that the client prints."""

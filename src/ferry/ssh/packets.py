@@ -421,6 +421,12 @@ class PacketConnection(SSHServerConnection):
 
     # --- what does not move
 
+    @property
+    def life(self) -> tuple[float, int]:
+        """What changes while the peer is there: when something came from it, and how much its side has taken of ours."""
+        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self._heard, self._written - waiting
+
     def stuck(self, now: float) -> str | None:
         """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.
 
