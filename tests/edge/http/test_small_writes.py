@@ -1,0 +1,165 @@
+"""Small writes that wait for a visitor are few, as a play: the test is the visitor's transport and the tunnel's stream.
+
+Each takes some 750 bytes in uvloop, however small it is: 64 KiB of single bytes would be 49 MB. The same of the bridge is
+in test_bridge.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from edge.http_rig import GET, running_edge
+from ferry import limits
+from ferry.streams import Sink
+
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+OK = b"HTTP/1.1 200 OK\r\n"
+WAYS = {
+    "a length": (GET, OK + b"Content-Length: 9999999\r\n\r\n", b"x"),
+    "until the end": (GET, OK + b"\r\n", b"x"),
+    "chunks": (GET, OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "an upgrade": (UPGRADE, b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", b"x"),
+}
+"""What the visitor asks, how the answer begins, and a small piece of what follows."""
+PIECE = b"x" * limits.SMALL_WRITE_BYTES
+
+
+class Transport:
+    """The visitor's: tells that it is full as asyncio's do, at a write that leaves it above its mark."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self.protocol = protocol
+        self.reads = True
+        """Everything that is written goes at once."""
+        self.waiting = 0
+        self._mark = 0
+        self._full = False
+
+    def set_write_buffer_limits(self, high: int, low: int = 0) -> None:
+        assert 0 <= low <= high
+        self._mark = high
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def write(self, data: bytes) -> None:
+        self.waiting += 0 if self.reads else len(data)
+        if self.waiting > self._mark and not self._full:
+            self._full = True
+            self.protocol.pause_writing()
+
+    def take_all(self) -> None:
+        """The visitor reads what waits for it."""
+        self.waiting = 0
+        if self._full:
+            self._full = False
+            self.protocol.resume_writing()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("192.0.2.1", 4711) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        """Nobody sends more."""
+
+    resume_reading = pause_reading
+
+
+class Stream:
+    """The tunnel's: sends pieces while it is read."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.paused = False
+
+    def write(self, data: bytes) -> None:
+        """The request."""
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def abort(self) -> None:
+        """The visitor has left."""
+
+    def sends(self, piece: bytes, most: int = limits.VISITOR_HIGH_WATER_BYTES) -> int:
+        """How many pieces were read before it was paused, of `most`."""
+        sent = 0
+        while sent < most and not self.paused:
+            self.sink.data_received(piece)
+            sent += 1
+        return sent
+
+
+@asynccontextmanager
+async def answering(
+    monkeypatch: pytest.MonkeyPatch, way: str = "a length"
+) -> AsyncIterator[tuple[Transport, Stream, bytes]]:
+    """A visitor whose answer has begun, and a small piece of the rest."""
+    asked, begins, piece = WAYS[way]
+    streams: list[Stream] = []
+    async with running_edge(1) as rig:
+
+        def dial(_grant: object, _originator: object, sink: Sink) -> Stream:
+            streams.append(Stream(sink))
+            return streams[-1]
+
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        visitor = rig.edge.protocol(secure=False, port=80)
+        transport = Transport(visitor)
+        visitor.connection_made(cast(Any, transport))
+        visitor.data_received(asked)
+        (stream,) = streams
+        stream.sink.data_received(begins)
+        yield transport, stream, piece
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    async with answering(monkeypatch, way) as (transport, stream, piece):
+        transport.reads = False
+        assert stream.sends(piece) == limits.SMALL_WRITES + 1
+        for _ in range(2):  # and again, when the visitor has read all
+            transport.take_all()
+            assert not stream.paused
+            assert stream.sends(piece) == limits.SMALL_WRITES + 1
+
+
+async def test_small_writes_that_do_not_wait_may_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(monkeypatch) as (_, stream, piece):
+        assert stream.sends(piece, 3 * limits.SMALL_WRITES) == 3 * limits.SMALL_WRITES
+
+
+async def test_the_count_begins_anew_when_the_visitor_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(monkeypatch) as (transport, stream, piece):
+        transport.reads = False
+        for _ in range(3):
+            assert stream.sends(piece, limits.SMALL_WRITES - 1) == limits.SMALL_WRITES - 1
+            stream.sends(PIECE)
+            assert stream.paused
+            transport.take_all()
+
+
+async def test_large_writes_wait_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after many small ones have waited and gone."""
+    async with answering(monkeypatch) as (transport, stream, piece):
+        transport.reads = False
+        stream.sends(piece)
+        transport.take_all()
+        room = limits.VISITOR_HIGH_WATER_BYTES // len(PIECE)
+        for _ in range(3):  # many have waited, never too many at once
+            assert stream.sends(PIECE, room) == room
+            transport.take_all()
+        assert stream.sends(PIECE) == room + 1
