@@ -13,9 +13,9 @@ from typing import Any
 import uvloop
 from hypothesis import strategies as st
 
-from ferry import limits
 from ferry.ssh.hardening import HardenedConnection
 from ssh.lean_script import AsyncsshsOwn, Step, play
+from ssh.lean_steps import OPEN, SIZES, steps
 from ssh_command import make_key
 
 from .target import Target, Value, grown
@@ -58,28 +58,13 @@ def check(value: Value) -> None:
     assert lean == run(play(script, key_pair(), AsyncsshsOwn, cipher))
 
 
-_SIZES = st.sampled_from(
-    [0, 1, 4, 5, 15, 16, 17, 100, 4095, 32_767, 32_768, 32_769, 65_536, limits.HIGH_WATER_BYTES + 1]
-) | st.integers(1, 40_000)
-_NUMBER = st.integers(0, 3)
-_OPEN = st.tuples(st.just("open"), st.sampled_from([0, 1, 5000, 2**21]), st.sampled_from([300, 32_768, 2**31]))
-_STEPS = st.one_of(
-    st.tuples(st.sampled_from(["write", "data"]), _NUMBER, _SIZES),
-    st.tuples(st.sampled_from(["write", "data"]), _NUMBER, _SIZES),
-    st.tuples(st.just("data"), _NUMBER, st.just(limits.CHANNEL_WINDOW_BYTES)),
-    st.tuples(st.just("adjust"), _NUMBER, st.sampled_from([0, 1, 16, 5000, 2**20])),
-    st.tuples(st.sampled_from(["ours", "theirs", "debug", "odd", "settle"])),
-    st.tuples(st.just("ignore"), st.integers(0, 40)),
-    st.tuples(st.sampled_from(["write eof", "peer eof", "pause", "resume"]), _NUMBER),
-    st.tuples(st.sampled_from(["close", "abort", "peer close"]), _NUMBER),
-    _OPEN,
-)
+_STEPS = steps(SIZES | st.integers(1, 40_000))
 _CUTS = st.tuples(st.sampled_from(CIPHERS), st.sampled_from([0, 1, 7, 60, 5000]), st.integers(0, 1000))
 
 
 @st.composite
 def _scripts(draw: st.DrawFn) -> list[Step]:
-    opens = draw(st.lists(_OPEN, min_size=1, max_size=3))
+    opens = draw(st.lists(OPEN, min_size=1, max_size=3))
     return [draw(_CUTS), *opens, *draw(st.lists(_STEPS, max_size=40))]
 
 

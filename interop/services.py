@@ -7,7 +7,9 @@ import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
+
+from threaded_server import ThreadedServer
 
 BLOCK = 1 << 20
 SECONDS = 60.0
@@ -34,7 +36,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
-class Web:
+class Web(ThreadedServer):
     """`GET /` says `web`; `GET /bulk/SIZE` sends that many bytes; `PUT` answers with the SHA-256 of what came;
     `GET /together/N` is answered once N such requests are here."""
 
@@ -42,21 +44,7 @@ class Web:
         self.seed = os.urandom(8)
         self.here = 0
         self.changed = threading.Condition()
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": self}))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(SECONDS)
+        super().__init__(_Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": self})))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -91,6 +91,13 @@ class Inside:
         """The fields of every report of `event`."""
         return [fields for name, fields in self.reports if name == event]
 
+    async def let_through(self) -> SshTunnel:
+        """The first tunnel, once it is held no longer: nobody announces that."""
+        async with asyncio.timeout(SECONDS):
+            while self.tunnels[0].is_held:
+                await asyncio.sleep(0.001)
+        return self.tunnels[0]
+
     def kept(self) -> Counter[str]:
         """How many there are of everything that a visitor could leave behind, this process's own sockets included."""
         gc.collect()

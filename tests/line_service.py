@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import socket
 import socketserver
-import threading
-from typing import Self
+
+from threaded_server import ThreadedServer
 
 SECONDS = 20
 
 
-class LineService:
+class LineService(ThreadedServer):
     """On a port of 127.0.0.1. At end-of-file it answers `bye` and closes: so half-close works, or the test hangs."""
 
     def __init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(SECONDS)
+        super().__init__(_Server(("127.0.0.1", 0), _Handler))
 
 
 class _Server(socketserver.ThreadingTCPServer):

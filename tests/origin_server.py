@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
+
+from threaded_server import ThreadedServer
 
 FILE = bytes(range(256)) * (5 * 4096)  # 5 MiB
 FILE_SHA256 = hashlib.sha256(FILE).hexdigest()
 
 
-class Origin:
+class Origin(ThreadedServer):
     """An HTTP/1.1 server on a port of 127.0.0.1 that the kernel chose.
 
     `GET /` answers with its name, `/file` with FILE, `PUT` with the SHA-256 of what it got, `/headers` with the request
@@ -24,27 +26,15 @@ class Origin:
         self.reached = threading.Event()
         """Set when `/slow` is being answered."""
         self.requests: list[str] = []
-        handler = type("Handler", (_Handler,), {"origin": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+        super().__init__(_Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"origin": self})))
 
     def close(self) -> None:
         self.go.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        super().close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
 
 class _Handler(BaseHTTPRequestHandler):

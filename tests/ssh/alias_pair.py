@@ -136,7 +136,5 @@ async def alias_pair(key: Path) -> AsyncIterator[Pair]:
     """A gateway with a machine whose alias is open, and a visitor of it that has logged in."""
     async with inside_gateway() as gateway, gateway.client(key) as machine, gateway.client(key) as visitor:
         assert await machine.forward(NAME, PORT)
-        async with asyncio.timeout(SECONDS):
-            while gateway.tunnels[0].is_held:
-                await asyncio.sleep(0.001)
+        await gateway.let_through()
         yield Pair(gateway, machine, visitor)

@@ -278,8 +278,7 @@ async def play(script: Sequence[Step], key: Path, kind: type[HardenedConnection]
         gateway.client(key, encryption_algs=[cipher]) as client,
     ):
         assert await client.forward(b"lean", 80)
-        while gateway.tunnels[0].is_held:
-            await asyncio.sleep(0.001)
+        await gateway.let_through()
         one = Play(gateway, client)
         for step in script:
             await one.step(*step)

@@ -21,6 +21,7 @@ from ferry.registry.contract import UNWRITTEN, Claimed, StoreUnavailable, Taken,
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Tunnel
 from ferry.ssh.forwards import close_forward, give_back_late, write_lease
+from ferry.ssh.tunnel import SshTunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 
@@ -162,6 +163,22 @@ async def one_client(key: Path, registry: MemoryRegistry) -> AsyncIterator[tuple
         yield gateway, client
 
 
+async def own_and_leave(gateway: Inside, client: RawClient) -> None:
+    """`blog` is reserved for the client, and not served."""
+    assert await client.forward(b"blog", 80)
+    assert await client.cancel(b"blog", 80)
+    await closed(gateway)
+
+
+async def served_without_a_lease(gateway: Inside, client: RawClient, registry: FullDisk) -> SshTunnel:
+    """The disk is full from now on; `blog` is served for it is the client's."""
+    await own_and_leave(gateway, client)
+    registry.full = True
+    assert await client.forward(b"blog", 80)
+    [tunnel] = gateway.tunnels
+    return tunnel
+
+
 async def test_a_port_that_cannot_listen_is_given_back_with_its_reservation(key: Path) -> None:
     registry = MemoryRegistry()
     async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
@@ -292,9 +309,7 @@ async def test_on_a_full_disk_only_what_is_reserved_for_the_asker_is_served(
     registry = FullDisk()
     ann, bob = new_key(), new_key()
     async with one_client(ann, registry) as (gateway, owner), gateway.client(bob) as stranger:
-        assert await owner.forward(b"blog", 80)
-        assert await owner.cancel(b"blog", 80)
-        await closed(gateway)
+        await own_and_leave(gateway, owner)
         registry.full = True
         assert not await stranger.forward(b"blog", 80)
         assert not await owner.forward(b"other", 80)
@@ -321,9 +336,7 @@ async def test_a_lease_of_somebody_else_is_not_served_over_on_a_full_disk(key: P
 async def test_where_nothing_can_be_read_nothing_is_served(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
-        assert await client.forward(b"blog", 80)
-        assert await client.cancel(b"blog", 80)
-        await closed(gateway)
+        await own_and_leave(gateway, client)
         registry.lost = True
         assert not await client.forward(b"blog", 80)
         assert refusals(gateway) == ["store"]
@@ -333,12 +346,7 @@ async def test_where_nothing_can_be_read_nothing_is_served(key: Path) -> None:
 async def test_a_name_that_went_to_somebody_else_before_its_lease_was_written_is_closed(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
-        assert await client.forward(b"blog", 80)
-        assert await client.cancel(b"blog", 80)
-        await closed(gateway)
-        registry.full = True
-        assert await client.forward(b"blog", 80)
-        [tunnel] = gateway.tunnels
+        tunnel = await served_without_a_lease(gateway, client, registry)
         registry.full = False
         assert await registry.free(BLOG, tunnel.identity.id)
         won = await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.front.services.clock.now(), terms=TERMS)
@@ -354,12 +362,7 @@ async def test_a_name_that_went_to_somebody_else_before_its_lease_was_written_is
 async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
-        assert await client.forward(b"blog", 80)
-        assert await client.cancel(b"blog", 80)
-        await closed(gateway)
-        registry.full = True
-        assert await client.forward(b"blog", 80)
-        [tunnel] = gateway.tunnels
+        tunnel = await served_without_a_lease(gateway, client, registry)
         assert await client.cancel(b"blog", 80)
         await closed(gateway)
         registry.full = False
@@ -441,12 +444,7 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
     """Everybody's deadlines hang on the tick; only what is written late waits for a lock or for the disk."""
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
-        assert await client.forward(b"blog", 80)
-        assert await client.cancel(b"blog", 80)
-        await closed(gateway)
-        registry.full = True
-        assert await client.forward(b"blog", 80)
-        [tunnel] = gateway.tunnels
+        tunnel = await served_without_a_lease(gateway, client, registry)
         async with gateway.front.locks(tunnel.identity.id):
             late = asyncio.ensure_future(gateway.front.write_late())
             for _ in range(3):

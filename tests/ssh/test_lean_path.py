@@ -20,25 +20,10 @@ from ferry.ssh.hardening import HardenedConnection
 from ferry.ssh.packets import PacketConnection
 from inside_gateway import SECONDS, inside_gateway
 from ssh.lean_script import AsyncsshsOwn, Play, Step, play
+from ssh.lean_steps import OPEN, steps
 
 GCM = "aes128-gcm@openssh.com"
-SIZES = st.sampled_from(
-    [0, 1, 4, 5, 15, 16, 17, 100, 4095, 32_767, 32_768, 32_769, 65_536, limits.HIGH_WATER_BYTES + 1]
-)
-NUMBER = st.integers(0, 3)
-OPEN = st.tuples(st.just("open"), st.sampled_from([0, 1, 5000, 2**21]), st.sampled_from([300, 32_768, 2**31]))
-STEPS = st.one_of(
-    st.tuples(st.sampled_from(["write", "data"]), NUMBER, SIZES),
-    st.tuples(st.sampled_from(["write", "data"]), NUMBER, SIZES),
-    st.tuples(st.just("data"), NUMBER, st.just(limits.CHANNEL_WINDOW_BYTES)),
-    st.tuples(st.just("adjust"), NUMBER, st.sampled_from([0, 1, 16, 5000, 2**20])),
-    st.tuples(st.sampled_from(["ours", "theirs", "debug", "odd", "settle"])),
-    st.tuples(st.just("ignore"), st.integers(0, 40)),
-    st.tuples(st.sampled_from(["write eof", "peer eof", "pause", "resume"]), NUMBER),
-    st.tuples(st.sampled_from(["close", "abort", "peer close"]), NUMBER),
-    OPEN,
-)
-SCRIPTS = st.tuples(st.lists(OPEN, min_size=1, max_size=3), st.lists(STEPS, max_size=40)).map(
+SCRIPTS = st.tuples(st.lists(OPEN, min_size=1, max_size=3), st.lists(steps(), max_size=40)).map(
     lambda two: two[0] + two[1]
 )
 
@@ -130,8 +115,7 @@ async def three_packets(session_key: Path, offset: int | None) -> tuple[int, lis
     """
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(session_key) as client:
         assert await client.forward(b"lean", 80)
-        while gateway.tunnels[0].is_held:
-            await asyncio.sleep(0.001)
+        await gateway.let_through()
         stage = Play(gateway, client)
         await stage.open(2**20, 2**15)
         await stage.settle()

@@ -23,9 +23,7 @@ async def test_who_answers_soon_gets_small_windows(
     monkeypatch.setattr(limits, "NEAR_SECONDS", near)
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
         assert await client.forward(b"near", 80)
-        tunnel = gateway.tunnels[0]
-        while tunnel.is_held:
-            await asyncio.sleep(0.001)
+        tunnel = await gateway.let_through()
         client.hold_opens()
         windows = []
         for number in range(2):
@@ -42,9 +40,7 @@ async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Pa
     """The more channels there are, the smaller is the window of the next, down to a least one."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
         assert await client.forward(b"many", 80)
-        tunnel = gateway.tunnels[0]
-        while tunnel.is_held:
-            await asyncio.sleep(0.001)
+        tunnel = await gateway.let_through()
         client.hold_opens()
         for number in range(1, 1001):
             tunnel.dial(tunnel.visitor_grant, Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))

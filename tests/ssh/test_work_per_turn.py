@@ -66,8 +66,7 @@ async def on_stage(key: Path, cipher: str, *, window: int = 2**31, packet: int =
         gateway.client(key, encryption_algs=[cipher]) as client,
     ):
         assert await client.forward(b"work", 80)
-        while gateway.tunnels[0].is_held:
-            await asyncio.sleep(0.001)
+        await gateway.let_through()
         play = Play(gateway, client)
         await play.open(window, packet)
         await play.settle()

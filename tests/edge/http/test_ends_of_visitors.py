@@ -25,6 +25,15 @@ def statuses(data: bytes) -> list[int]:
     return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
+async def left_unsent(writer: asyncio.StreamWriter) -> int:
+    """Bytes that the edge does not take: what stays once nothing moves any more, which no event tells."""
+    looks: list[int] = []
+    while len(looks) < 6 or len(set(looks[-6:])) > 1:
+        await asyncio.sleep(0.1)
+        looks.append(writer.transport.get_write_buffer_size())
+    return looks[-1]
+
+
 async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
     body = bytes(50_000)
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -58,11 +67,7 @@ async def test_who_reads_no_answers_is_not_read_either() -> None:
             await asyncio.sleep(0.1)
         assert answered < 500
         writer.write(GET * 800_000)  # 30 MB
-        looks: list[int] = []
-        while len(looks) < 6 or len(set(looks[-6:])) > 1:  # until nothing moves any more
-            await asyncio.sleep(0.1)
-            looks.append(writer.transport.get_write_buffer_size())
-        assert looks[-1] > 2**23  # the rest is in the kernel's buffers, and 64 KiB with the edge
+        assert await left_unsent(writer) > 2**23  # the rest is in the kernel's buffers, and 64 KiB with the edge
         reset(writer)
         await rig.tunnel.quiet()
 
@@ -77,11 +82,7 @@ async def test_a_body_that_the_service_does_not_take_is_not_read_from_the_visito
     async with service(deaf) as port, running_edge(port) as rig:
         _, writer = await rig.connect()
         writer.write((POST % 2**25) + bytes(2**25))
-        looks: list[int] = []
-        while len(looks) < 6 or len(set(looks[-6:])) > 1:  # until nothing moves any more
-            await asyncio.sleep(0.1)
-            looks.append(writer.transport.get_write_buffer_size())
-        assert looks[-1] > 2**23
+        assert await left_unsent(writer) > 2**23
         reset(writer)
         await rig.tunnel.quiet()
 
@@ -353,10 +354,6 @@ async def test_what_a_visitor_says_after_an_upgrade_waits_with_it_while_the_serv
         writer.write(UPGRADE)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(bytes(2**25))
-        looks: list[int] = []
-        while len(looks) < 6 or len(set(looks[-6:])) > 1:  # until nothing moves any more
-            await asyncio.sleep(0.1)
-            looks.append(writer.transport.get_write_buffer_size())
-        assert looks[-1] > 2**23
+        assert await left_unsent(writer) > 2**23
         reset(writer)
         await rig.tunnel.quiet()

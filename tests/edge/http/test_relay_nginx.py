@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from curl_command import curl
 from edge.http_origins import accepting
 from edge.http_rig import Rig, free_port, running_edge
-from ferry_command import clean_environment
 
 CONFIG = """
 user {user} {group}; daemon off; worker_processes 1; pid {root}/nginx.pid; error_log stderr warn;
@@ -53,27 +53,13 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         await nginx.wait()
 
 
-async def curl(rig: Rig, *arguments: str) -> str:
-    words = [a.replace("URL", f"http://a.localhost:{rig.port}") for a in arguments]
-    process = await asyncio.create_subprocess_exec(
-        "curl",
-        "-q",
-        "-sS",
-        "--max-time",
-        "20",
-        *rig.resolve,
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(),
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode("latin-1")
+async def ask(rig: Rig, *arguments: str) -> str:
+    """Curl's answer, with the edge's own address for `URL`."""
+    return await curl(*rig.resolve, *(a.replace("URL", f"http://a.localhost:{rig.port}") for a in arguments))
 
 
 async def test_files_keep_alive_and_conditions(rig: Rig) -> None:
-    out = await curl(rig, "-i", "URL/hello.txt", "URL/hello.txt", "URL/missing", "-H", "X-Forwarded-For: 1.2.3.4")
+    out = await ask(rig, "-i", "URL/hello.txt", "URL/hello.txt", "URL/missing", "-H", "X-Forwarded-For: 1.2.3.4")
     assert out.count("HTTP/1.1 200 OK\r\n") == 2
     assert out.count("HTTP/1.1 404 Not Found\r\n") == 1
     assert out.count("\r\n\r\nhello\n") == 2
@@ -81,26 +67,26 @@ async def test_files_keep_alive_and_conditions(rig: Rig) -> None:
     assert len(rig.tunnel.dialled) == 1  # one stream for the three
     assert str(rig.tunnel.dialled[0]) == "127.0.0.1:80"  # pooled: the gateway's own address
     etag = next(line.split(" ")[1] for line in out.splitlines() if line.startswith("ETag"))
-    out = await curl(rig, "-i", "URL/hello.txt", "-H", f"If-None-Match: {etag}")
+    out = await ask(rig, "-i", "URL/hello.txt", "-H", f"If-None-Match: {etag}")
     assert out.startswith("HTTP/1.1 304 Not Modified\r\n")
     assert "Connection: close" not in out
     assert len(rig.tunnel.dialled) == 1
 
 
 async def test_head_range_redirect_empty(rig: Rig) -> None:
-    assert "Content-Length: 6\r\n" in await curl(rig, "-I", "URL/hello.txt")
-    out = await curl(rig, "-i", "URL/hello.txt", "-H", "Range: bytes=1-2")
+    assert "Content-Length: 6\r\n" in await ask(rig, "-I", "URL/hello.txt")
+    out = await ask(rig, "-i", "URL/hello.txt", "-H", "Range: bytes=1-2")
     assert out.startswith("HTTP/1.1 206 ")
     assert out.endswith("\r\n\r\nel")
-    assert await curl(rig, "-L", "URL/moved") == "hello\n"
-    out = await curl(rig, "-i", "URL/empty", "URL/hello.txt")
+    assert await ask(rig, "-L", "URL/moved") == "hello\n"
+    out = await ask(rig, "-i", "URL/empty", "URL/hello.txt")
     assert out.startswith("HTTP/1.1 204 No Content\r\n")
     assert out.endswith("hello\n")
     assert len(rig.tunnel.dialled) == 2  # another after HEAD: a service might have sent the body it announces
 
 
 async def test_download_is_whole(rig: Rig, tmp_path: Path) -> None:
-    await curl(rig, "-o", str(tmp_path / "got"), "URL/big")
+    await ask(rig, "-o", str(tmp_path / "got"), "URL/big")
     assert digest(tmp_path / "got") == digest(tmp_path / "www" / "big")
     assert rig.tunnel.traffic.down == 8 * 2**20
 
@@ -109,7 +95,7 @@ async def test_download_is_whole(rig: Rig, tmp_path: Path) -> None:
 async def test_upload_is_whole(rig: Rig, tmp_path: Path, coding: str) -> None:
     chunked = ["-H", "Transfer-Encoding: chunked"] if coding == "chunked" else []
     # curl asks for 100 Continue with bodies of this size, and waits for nginx's
-    out = await curl(
+    out = await ask(
         rig, "-i", "-T", str(tmp_path / "www" / "big"), "URL/put/new", *chunked, "--expect100-timeout", "15"
     )
     assert out.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n")
@@ -120,19 +106,19 @@ async def test_upload_is_whole(rig: Rig, tmp_path: Path, coding: str) -> None:
 
 
 async def test_chunked_answer_to_1_1_and_to_1_0(rig: Rig) -> None:
-    assert await curl(rig, "--compressed", "URL/gzip/long.txt") == "hello " * 10000
-    out = await curl(
+    assert await ask(rig, "--compressed", "URL/gzip/long.txt") == "hello " * 10000
+    out = await ask(
         rig, "-i", "--raw", "-H", "Accept-Encoding: gzip", "-o", "/dev/null", "-D", "-", "URL/gzip/long.txt"
     )
     assert "Transfer-Encoding: chunked\r\n" in out
-    out = await curl(rig, "-0", "-o", "/dev/null", "-D", "-", "-H", "Accept-Encoding: gzip", "URL/gzip/long.txt")
+    out = await ask(rig, "-0", "-o", "/dev/null", "-D", "-", "-H", "Accept-Encoding: gzip", "URL/gzip/long.txt")
     assert "chunked" not in out
     assert "Connection: close\r\n" in out
-    assert await curl(rig, "-0", "--compressed", "URL/gzip/long.txt") == "hello " * 10000
+    assert await ask(rig, "-0", "--compressed", "URL/gzip/long.txt") == "hello " * 10000
 
 
 async def test_the_service_learns_who_visits(rig: Rig) -> None:
-    out = await curl(rig, "URL/seen", "-H", "X-Forwarded-For: 6.6.6.6", "-H", "Forwarded: for=6.6.6.6")
+    out = await ask(rig, "URL/seen", "-H", "X-Forwarded-For: 6.6.6.6", "-H", "Forwarded: for=6.6.6.6")
     host = f"a.localhost:{rig.port}"
     assert out == f'{host} 127.0.0.1 http for=127.0.0.1;host="{host}";proto=http'
 

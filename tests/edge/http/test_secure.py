@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from curl_command import curl
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from ferry import limits
 from ferry.edge.http.state import Bounds
-from ferry_command import clean_environment
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-Curl = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +34,6 @@ async def make_certificate(folder: Path) -> None:
         "-keyout", str(folder / "key"), "-out", str(folder / "crt"), stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert await process.wait() == 0
-
-
-async def curl(*arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        "curl",
-        "-q",
-        "-sS",
-        "--max-time",
-        "20",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(),
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
 
 
 async def test_visitors_over_https(contexts: tuple[ssl.SSLContext, Path]) -> None:
