@@ -126,6 +126,16 @@ def test_who_moves_is_never_displaced(doing: Standing) -> None:
     assert not play.displaced
 
 
+def test_who_waits_for_an_answer_does_not_move_by_what_it_sends_meanwhile() -> None:
+    """Or requests to a service that never answers would keep their places by the next requests behind them."""
+    play = Play()
+    waiting = play.fill("192.0.2.2", Standing.WAITING)
+    play.come("192.0.2.9")
+    play.wait(1, *waiting)
+    assert play.come("192.0.2.9") is not None
+    assert play.displaced == [waiting[0]]
+
+
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
 def test_a_byte_now_and_then_is_no_movement(doing: Standing) -> None:
     play = Play()
