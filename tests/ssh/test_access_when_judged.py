@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from child_process import Child
 from gateway_process import Gateway
 from passphrase import PASSPHRASE, Asked
-from raw_client import raw_client
+from raw_client import SECONDS, raw_client
 from ssh_command import make_key
 
 
@@ -125,6 +126,43 @@ def test_what_the_files_hold_at_the_start_is_told_before_anybody_is_served(
     gateway = start_gateway(access={"mode": "keys", "keys": [key.with_suffix(".pub")]})
     told = [one["event"] for one in gateway.events() if one["event"] in ("keys.loaded", "gateway.started")]
     assert told == ["keys.loaded", "gateway.started"]
+
+
+@pytest.mark.parametrize("taken_away", [False, True])
+async def test_who_has_begun_to_come_in_keyless_is_judged_by_its_answer(
+    start_gateway: Callable[..., Gateway], key: Path, *, taken_away: bool
+) -> None:
+    """Keyboard-interactive has two steps (RFC 4256 §3): a reload may come between the question and the answer."""
+    gateway = start_gateway()
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(asyncssh.SSHClient):
+        def kbdint_auth_requested(self) -> str:
+            return ""
+
+        async def kbdint_challenge_received(self, *_: object) -> list[str]:
+            asked.set()
+            await go.wait()
+            return []
+
+    async def log_in() -> bool:
+        try:
+            connection = await asyncssh.connect(
+                "127.0.0.1", gateway.ports.ssh, username="dev", client_factory=Slow, client_keys=None,
+                known_hosts=None, config=None, agent_path=None,
+            )  # fmt: skip
+        except asyncssh.PermissionDenied:
+            return False
+        connection.abort()
+        return True
+
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        came_in = tasks.create_task(log_in())
+        await asked.wait()
+        if taken_away:
+            await asyncio.to_thread(only, gateway, key)
+        go.set()
+    assert came_in.result() is not taken_away
 
 
 @pytest.mark.parametrize("replaced", ["in place", "at once"])
