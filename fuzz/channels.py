@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from ferry import limits
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.pieces import Pieces
 from ferry.streams import OpenFailure
 
 from .target import Target, Value, grown
@@ -86,6 +87,9 @@ class Line:
         assert isinstance(error, Raised), error
         self.failures += 1
         self.play.ended = True
+
+    def await_end(self, channel: TunnelChannel, unsent: Pieces) -> None:
+        assert unsent or channel.waiting or not self.may_send, "it could close at once"
 
     def await_turn(self, channel: TunnelChannel) -> None:
         if not channel.waiting:

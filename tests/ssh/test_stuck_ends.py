@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_REQUEST
+from asyncssh.constants import MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
@@ -173,6 +173,30 @@ async def test_one_that_asks_and_asks_and_reads_no_answer_is_not_listened_to_unt
         while len(stage.play.unimplemented) < asked:
             await asyncio.sleep(0.01)
     await stage.play.settle()
+
+
+async def test_a_channel_that_was_closed_and_whose_rest_nobody_takes_is_ended_alone(stage: Stage) -> None:
+    """Its visitor has gone; its number and its place among the tunnel's channels would be in use for ever."""
+    await stage.play.open(10, 2**15)
+    stage.play.streams[1].write(bytes(110))
+    stage.play.streams[1].close()
+    for taken in (10, 60):
+        await stage.play.settle()
+        assert stage.pass_time(1) is None
+        assert stage.pass_time(limits.STUCK_SECONDS) is None
+        assert not stage.play.peers[1].closed, taken
+        stage.client.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(stage.play.peers[1].theirs), UInt32(50))
+    await stage.play.settle()
+    assert stage.play.peers[1].closed
+    await stage.play.open(10, 2**15)
+    stage.play.streams[2].write(bytes(11))
+    stage.play.streams[2].close()
+    for seconds in (0, limits.STUCK_SECONDS, 0.1):
+        await stage.play.settle()
+        assert not stage.play.peers[2].closed
+        assert stage.pass_time(seconds) is None
+    await stage.play.settle()
+    assert [peer.closed for peer in stage.play.peers] == [False, True, True]
 
 
 async def test_one_that_asks_and_asks_during_a_key_exchange_is_ended(stage: Stage) -> None:

@@ -22,6 +22,7 @@ from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 from ferry import limits
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.pieces import Pieces
 from ferry.streams import OpenFailure
 
 OURS, THEIRS = 7, 99
@@ -38,6 +39,8 @@ class Wire:
         self.sent: list[tuple[object, ...]] = []
         self.channels: dict[int, TunnelChannel] = {}
         self.turns: list[TunnelChannel] = []
+        self.ending: list[tuple[TunnelChannel, Pieces]] = []
+        """Channels that were closed with something to send."""
         self.failed: list[Exception] = []
         """Errors of sinks that were told of."""
         self.may_send = True
@@ -52,6 +55,9 @@ class Wire:
 
     def sink_failed(self, error: Exception) -> None:
         self.failed.append(error)
+
+    def await_end(self, channel: TunnelChannel, unsent: Pieces) -> None:
+        self.ending.append((channel, unsent))
 
     def await_turn(self, channel: TunnelChannel) -> None:
         channel.waiting = True
@@ -271,6 +277,22 @@ def test_end_of_file_and_close_wait_for_what_was_written() -> None:
     assert play.sink.news() == [("stream_lost", None)]
     assert play.gone
     assert play.wire.out() == []
+
+
+def test_a_close_that_waits_for_the_peers_window_gives_back_its_own() -> None:
+    """A target that reads nothing until it has written all: its ssh has no window left, and waits as we do."""
+    play = Play().opened(window=0)
+    play.channel.pause_reading()
+    play.channel.write(b"the rest of an upload")
+    for _ in range(limits.CHANNEL_WINDOW_BYTES // limits.CHANNEL_PACKET_BYTES):
+        play.peer_data(b"x" * limits.CHANNEL_PACKET_BYTES)
+    play.channel.close()
+    assert play.wire.out() == [("adjust", limits.CHANNEL_WINDOW_BYTES)]
+    play.peer_data(b"the rest of its answer")
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
+    assert play.wire.out() == [("data", b"the rest of an upload"), ("close",)]
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.gone
 
 
 def test_an_abort_drops_what_waits_and_is_silent() -> None:

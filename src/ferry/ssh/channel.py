@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from .hardening import HardenedConnection
 
-
 _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its largest packet (RFC 4254 §5.1)
 
 
@@ -165,9 +164,8 @@ class TunnelChannel:
         self._know_peer(number, window, packet_size)
         if packet_size < limits.LEAST_PACKET_BYTES:
             sink = self._sink
-            self.reject(
-                ChannelOpenError(OPEN_CONNECT_FAILED, f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least")
-            )
+            why = f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least"
+            self.reject(ChannelOpenError(OPEN_CONNECT_FAILED, why))
             if sink is not None:
                 self._tell(sink.stream_refused, OpenFailure.REFUSED)
 
@@ -276,8 +274,12 @@ class TunnelChannel:
             self.abort()
         elif not self._close_after_flush:
             self._over = self._close_after_flush = True
+            unread = self._received.size
             self._received.clear()
             self.flush()
+            if self.state not in (_CLOSING, _CLOSED):
+                self._consumed(unread)  # a target that reads only once it has written all waits for it, and we for that
+                self._connection.await_end(self, self._queue)
 
     def abort(self) -> None:
         self._sink = None

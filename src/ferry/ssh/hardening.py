@@ -46,6 +46,7 @@ from ferry.policy.penalties import Offence
 from ferry.policy.rate import PerSecond
 
 from .algorithms import ciphers_for, signed_with
+from .endings import Endings
 from .packets import PacketConnection
 from .requests import CHANNELS, GLOBAL_REQUESTS
 from .turns import Answer, Turns
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from .channel import TunnelChannel
     from .client import Client
     from .front import SshFront
+    from .pieces import Pieces
     from .tunnel import SshTunnel
 
 _log = logging.getLogger("ferry.ssh")
@@ -90,6 +92,7 @@ class HardenedConnection(PacketConnection):
         super().__init__(*args, **kwargs)
         self._channels = _Channels()
         self._turns = Turns(self._reply)
+        self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
@@ -326,6 +329,15 @@ class HardenedConnection(PacketConnection):
         if len(self._channels) >= self.client.limits.channels_per_connection:
             raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
         channel.request_open(channel_type, *args)
+
+    def await_end(self, channel: TunnelChannel, unsent: Pieces) -> None:
+        """Remember a channel that is to close once the peer has taken `unsent`."""
+        self._endings.add(channel, unsent)
+
+    def stuck(self, now: float) -> str | None:
+        """As above; and channels that are stuck alone end alone."""
+        self._endings.look(now)
+        return super().stuck(now)
 
     def sink_failed(self, error: Exception) -> None:
         """An error of our own has ended one stream."""
