@@ -194,7 +194,7 @@ class Direct(System):
         return first_line(["nginx", "-v"])
 
     def command(self, place: Place) -> list[str | Path]:
-        raise NotImplementedError
+        raise BenchError("the origin needs no gateway: `Setting.site` starts none")
 
     def visited_at(self, place: Place) -> int:
         return place.origin_port

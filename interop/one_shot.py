@@ -38,7 +38,7 @@ class OneShot:
 
     def _command(self, *options: str) -> list[str]:
         """The command line up to the host, inclusive."""
-        raise NotImplementedError
+        raise NotImplementedError  # each of the programs below has its own
 
     def forward(self, host: str, port: int, target: int) -> int:
         command = self._command("-R", f"{host}:{port}:127.0.0.1:{target}")

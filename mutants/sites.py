@@ -73,13 +73,17 @@ class _Finder(ast.NodeVisitor):
         self._inside(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._judges.append(isinstance(node.returns, ast.Name) and node.returns.id == "bool")
         self._inside(node)
         self._judges.pop()
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment] # noqa: N815 # ast's word
-
-    def _inside(self, node: ast.ClassDef | ast.FunctionDef) -> None:
+    def _inside(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._where.append(node.name)
         for statement in node.body:
             self.visit(statement)

@@ -15,6 +15,7 @@ from ferry import limits
 from gateway_process import DOMAIN, Gateway
 from line_service import LineService
 from origin_server import Origin
+from ssh_command import StockSsh
 
 CAREFUL = 240
 CROWD = {"http": b" 200", "tcp": b""}
@@ -41,6 +42,17 @@ def _get(gateway: Gateway, source: str) -> bytes:
         return b""
 
 
+@contextlib.contextmanager
+def published(gateway: Gateway, ssh: StockSsh, origin: Origin, lines: LineService) -> Iterator[int]:
+    """The gateway is started, with `blog` and a port while the context lasts. Yields the port."""
+    gateway.start()
+    port = next(gateway.loopback_ports)
+    with ssh.start("-R", f"blog:80:localhost:{origin.port}", "-R", f"{port}:localhost:{lines.port}") as child:
+        child.line("^Forwarding HTTP")
+        child.line("^Forwarding TCP")
+        yield port
+
+
 def open_files(gateway: Gateway) -> int:
     return len(list(Path(f"/proc/{gateway.running.process.pid}/fd").iterdir()))
 
@@ -56,12 +68,7 @@ def test_visitors_who_do_not_move_make_room_for_others(
     gateway = Gateway(tmp_path, settings)
     gateway.descriptors = CAREFUL
     with contextlib.closing(gateway), contextlib.ExitStack() as stack:
-        gateway.start()
-        port = next(gateway.loopback_ports)
-        web, tcp = f"blog:80:localhost:{origin.port}", f"{port}:localhost:{lines.port}"
-        child = stack.enter_context(gateway.ssh(tmp_path, key).start("-R", web, "-R", tcp))
-        child.line("^Forwarding HTTP")
-        child.line("^Forwarding TCP")
+        port = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
         crowded = gateway.ports.http if kind == "http" else port
         crowd = stack.enter_context(contextlib.ExitStack())
         with contextlib.suppress(ConnectionResetError):  # where they are short, who holds most of them gets no more
@@ -92,12 +99,7 @@ def test_accepting_stops_at_nine_tenths_and_goes_on(
     gateway = Gateway(tmp_path, {"ssh": {"handshakes": 5000}})
     gateway.descriptors = most
     with contextlib.closing(gateway), contextlib.ExitStack() as stack:
-        gateway.start()
-        port = next(gateway.loopback_ports)
-        web, tcp = f"blog:80:localhost:{origin.port}", f"{port}:localhost:{lines.port}"
-        child = stack.enter_context(gateway.ssh(tmp_path, key).start("-R", web, "-R", tcp))
-        child.line("^Forwarding HTTP")
-        child.line("^Forwarding TCP")
+        port = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
         held = stack.enter_context(
             contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=20))
         )

@@ -172,7 +172,7 @@ async def visits(port: int, source: str) -> Counter[bytes]:
     answers: Counter[bytes] = Counter()
     for _ in range(VISITS):
         answers[await visit(port, source)] += 1
-        await asyncio.sleep(PACE_SECONDS)
+        await asyncio.sleep(PACE_SECONDS)  # the rate at which normal visitors come
     return answers
 
 

@@ -137,6 +137,12 @@ async def gone(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
+def pause_reading(writer: asyncio.StreamWriter) -> None:
+    """Take nothing more from its socket: what comes stays with the other end."""
+    assert isinstance(writer.transport, asyncio.ReadTransport)
+    writer.transport.pause_reading()
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Close by RST."""
     linger = struct.pack("ii", 1, 0)

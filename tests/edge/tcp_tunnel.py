@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
@@ -191,8 +192,26 @@ class TcpTunnel:
         for stream in list(self.streams):
             stream.close()
 
+    async def at_rest(self, before: int = 0) -> int:
+        """What has come from the service beyond `before`, once no more comes: an end that no event tells."""
+        looks = [0]
+        while len(looks) < 20 or looks[-20] != looks[-1] or not looks[-1]:
+            await asyncio.sleep(0.01)
+            looks.append(self.traffic.down - before)
+        return looks[-1]
+
     async def quiet(self) -> None:
         """Until no stream is open."""
         async with asyncio.timeout(5):
             while self.streams:
                 await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def small_visitor(port: int, receive_bytes: int = 65_536) -> AsyncIterator[socket.socket]:
+    """Connected to `port`; what it does not read stays with the gateway, where a usual socket's buffer takes megabytes."""
+    with socket.socket() as visitor:
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        visitor.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(visitor, ("127.0.0.1", port))
+        yield visitor

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from edge.tcp_tunnel import TcpTunnel
+from edge.tcp_tunnel import TcpTunnel, small_visitor
 from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.tcp import TcpEdge, TcpListener
@@ -210,15 +210,8 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 
     async with world(much) as w, asyncio.timeout(20):
         loop = asyncio.get_running_loop()
-        with socket.socket() as visitor:
-            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or its own buffer takes megabytes too
-            visitor.setblocking(False)
-            await loop.sock_connect(visitor, ("127.0.0.1", w.listener.port))
-            looks = [0]
-            while len(looks) < 20 or looks[-20] != looks[-1] or not looks[-1]:
-                await asyncio.sleep(0.01)
-                looks.append(w.tunnel.traffic.down)
-            assert looks[-1] <= limits.MIB
+        async with small_visitor(w.listener.port) as visitor:
+            assert await w.tunnel.at_rest() <= limits.MIB
             taken = 0
             while data := await loop.sock_recv(visitor, 65536):
                 taken += len(data)
@@ -511,7 +504,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypa
                     writer.write(b"hello")
                     if await reader.read(5) == b"hello":
                         break
-                await asyncio.sleep(limits.PLACE_LOOK_SECONDS)
+                await asyncio.sleep(limits.PLACE_LOOK_SECONDS)  # and comes again, as a visitor does
         await w.visits(1)
         assert w.tunnel.visits[0].note.endswith("this one gave its place to another")
         assert w.tunnel.visits[0].peer.host.startswith("127.0.1.")

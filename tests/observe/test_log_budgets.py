@@ -17,7 +17,7 @@ import pytest
 
 from ferry import limits
 from ferry.names import Endpoint, TunnelId
-from ferry.observe.budgeted import LogRates
+from ferry.observe.budgeted import AS_SHIPPED, LogRates
 from ferry.observe.levels import LEVELS
 from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
@@ -65,16 +65,14 @@ class Attacked:
 
     def end_of_second(self) -> None:
         self.clock.seconds += 1
-        self.report.settle()  # type: ignore[attr-defined]
+        self.observation.report.settle()
         self.observation.budgeted.tell_visits()
         if self.clock.seconds % 10 == 0:
             self.observation.tell_omitted()
 
 
 @contextmanager
-def attacked(
-    tmp_path: Path, rates: LogRates = LogRates(), level: LevelName = "info"  # noqa: B008
-) -> Iterator[Attacked]:  # fmt: skip
+def attacked(tmp_path: Path, rates: LogRates = AS_SHIPPED, level: LevelName = "info") -> Iterator[Attacked]:
     path, clock = tmp_path / "log", ByHand()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:

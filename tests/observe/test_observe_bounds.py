@@ -102,7 +102,7 @@ async def test_visits_of_one_turn_that_are_not_counted_yet() -> None:
         )
         assert counted is not None
         assert counted > MANY // 20
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the turn of the loop is over
         assert len(observation.events.last()) > 500
 
 

@@ -63,11 +63,20 @@ def merged(events: list[object]) -> list[object]:
     return out
 
 
+def all_data(heard: Sequence[object]) -> bytes:
+    return b"".join(what for what in heard if isinstance(what, bytes))
+
+
 class Sink:
     """What the gateway's side of one channel is told."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
+
+    @property
+    def got(self) -> bytes:
+        """All data."""
+        return all_data(self.heard)
 
     def stream_opened(self) -> None:
         self.heard.append("opened")
@@ -106,6 +115,11 @@ class Peer:
     gone: bool = False
     closed: bool = False
     sent: int = 0
+
+    @property
+    def got(self) -> bytes:
+        """All data."""
+        return all_data(self.heard)
 
     def process_packet(self, message: int, _sequence: int, packet: SSHPacket) -> bool:
         if message == MSG_CHANNEL_DATA:

@@ -81,9 +81,7 @@ async def test_the_visitors_of_a_loser_end_in_peace_where_it_is_only_slow(
             agent_path=None,
         )  # fmt: skip
         await loser.start_server(lambda *_: serve, "localhost", port, encoding=None)
-        (tunnel,) = gateway.tunnels
-        while tunnel.is_held:
-            await asyncio.sleep(0.001)
+        await gateway.let_through()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         line.slow = True
         writer.write(WHOLE)

@@ -130,7 +130,7 @@ async def test_what_waits_behind_a_request_is_bounded_and_answered_in_order(
             kind, size = (b"tcpip-forward", 0) if n % 2 else (b"cancel-tcpip-forward", 60_000)
             client.send(MSG_GLOBAL_REQUEST, String(kind), Boolean(True), String(b"x" * size or f"n{n}"), UInt32(80))
             if n % 50 == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # what has been written leaves
         granted = [(await client.answers.get())[0] for _ in range(requests)]
         assert not any(granted[::2])  # cancels of what is not there
         assert 0 < sum(granted[1::2]) <= 16  # limits.forwards_per_connection

@@ -49,7 +49,7 @@ async def test_large_requests_leave_nothing_in_memory(start_gateway: Callable[..
             session.request(b"signal", large, reply=False)
             session.request(b"subsystem", large, reply=False)
             session.request(b"v" * 240_000, reply=False)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # what has been written leaves
         assert await client.lives()
         assert gateway.memory() - before < 8 * MIB
 

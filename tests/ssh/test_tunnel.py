@@ -314,7 +314,7 @@ async def test_it_is_idle_when_the_last_stream_has_gone() -> None:
         await stage.tunnel.wait_idle(1000)  # nothing is open
     channels = [stage.visitor()[0] for _ in range(2)]
     waiting = asyncio.ensure_future(stage.tunnel.wait_idle(1000))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it waits
     channels[0].process_open_failure(2, "", "")
     for _ in range(3):
         await asyncio.sleep(0)

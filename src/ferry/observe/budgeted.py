@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ferry import limits
 from ferry.clock import Clock
@@ -40,6 +41,9 @@ class LogRates:
         """For a source, and for all, of each kind of event."""
         burst = limits.LOG_BURST_SECONDS
         return Budget(self.per_source, burst), Budget(self.per_source * limits.LOG_SOURCES_TOGETHER, burst)
+
+
+AS_SHIPPED: Final = LogRates()
 
 
 class BudgetedLog:

@@ -16,7 +16,7 @@ from ferry.clock import Clock
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
-from .budgeted import BudgetedLog, LogRates
+from .budgeted import AS_SHIPPED, BudgetedLog, LogRates
 from .events import Event, EventRing
 from .levels import LEVELS, level_of, parse_level
 from .metrics import Metrics
@@ -169,7 +169,7 @@ def observing(
     log_format: LogFormat = "auto",
     level: LevelName = "info",
     fd: int = 2,
-    rates: LogRates = LogRates(),  # noqa: B008  # it never changes
+    rates: LogRates = AS_SHIPPED,
     counted: Callable[[str], str] = str,
 ) -> Iterator[Observation]:
     """Observe while the context lasts, with log lines to `fd` (standard error); standard logging goes there too.

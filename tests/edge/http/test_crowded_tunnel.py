@@ -108,7 +108,7 @@ async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back(
             for _, writer in uploads:
                 writer.write(bytes(1000))
             assert await answer(rig, "127.0.9.9") == 503
-            await asyncio.sleep(limits.PLACE_LOOK_SECONDS / 2)
+            await asyncio.sleep(limits.PLACE_LOOK_SECONDS / 2)  # between two looks at who moves, which no event tells
         assert not [visit for visit in rig.tunnel.visits if "gave its place" in visit.note]
 
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, reset, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
 from ferry import limits
 from ferry.edge.http.state import Bounds
 from hand_clock import HandClock
@@ -59,7 +59,7 @@ async def test_who_reads_no_answers_is_not_read_either() -> None:
     large = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
     async with service(answering(large)) as port, running_edge(port) as rig:
         _, writer = await rig.connect()
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         writer.write(GET * 500)  # 25 MB of answers: more than any buffer between, and few bytes to ask for them
         answered = -1
         while answered != len(rig.tunnel.visits):
@@ -76,7 +76,7 @@ async def test_a_body_that_the_service_does_not_take_is_not_read_from_the_visito
     hang = asyncio.Event()
 
     async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         await hang.wait()
 
     async with service(deaf) as port, running_edge(port) as rig:
@@ -117,7 +117,7 @@ async def test_who_does_not_read_the_last_bytes_is_cut_when_their_time_is_over()
     clock, bounds = HandClock(), Bounds(tick_seconds=0.01, read_min_rate=0)
     async with service(answering(large)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
         _, writer = await rig.connect()
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         writer.write(GET * 500)
         looks: list[int] = []
         while len(looks) < 6 or len(set(looks[-6:])) > 1:  # until nothing moves any more
@@ -205,7 +205,7 @@ async def test_a_request_that_is_being_written_while_the_gateway_stops_is_the_la
         assert await reader.readexactly(len(OK)) == OK
         await other.readuntil(b"\r\n\r\n")
         draining = asyncio.ensure_future(rig.edge.drain(60))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it has begun
         assert not draining.done()
         writer.write(GET[10:] + GET)
         others.write(GET[10:].replace(b"a.", b"nobody.") + GET)
@@ -346,7 +346,7 @@ async def test_what_a_visitor_says_after_an_upgrade_waits_with_it_while_the_serv
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(SWITCHING)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         await hang.wait()
 
     async with service(deaf) as port, running_edge(port) as rig:

@@ -107,7 +107,7 @@ async def test_what_cannot_be_written_ends_the_stream_once_and_not_its_writer(er
     stream.write(b"one")
     stream.write(b"two")
     assert (sink.news(), inner.news()) == ([], [])
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the next turn of the loop tells
     ((what, said),) = cast(Any, sink.news())
     assert (what, str(said).startswith("TLS with the local service broke")) == ("stream_lost", True)
     assert inner.news() == ["abort"]

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import pytest
 
-from edge.http_rig import GET, Rig, answering, gone, reset, running_edge, service
+from edge.http_rig import GET, Rig, answering, gone, pause_reading, reset, running_edge, service
+from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
@@ -124,7 +125,7 @@ async def test_waiting_for_100_continue_is_no_fault() -> None:
 
 async def test_a_service_that_does_not_take_the_body_is_not_the_visitors_fault() -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         await asyncio.sleep(4 * PACED.pace_seconds)
         writer.transport.resume_reading()  # type: ignore[attr-defined]  # the same
         await reader.readuntil(b"\r\n\r\n")
@@ -160,7 +161,7 @@ async def flooding() -> AsyncIterator[Rig]:
 
 async def test_slow_reader_is_cut(flooding: Rig) -> None:
     _, writer = await flooding.connect()
-    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+    pause_reading(writer)
     writer.write(GET)
     await flooding.visit()
     assert flooding.tunnel.visits[0].note == "the visitor read its answer too slowly"
@@ -181,7 +182,7 @@ async def test_reader_at_the_rate_is_served(flooding: Rig) -> None:
 @pytest.mark.parametrize("request_", [GET.replace(b"/ ", b"/events "), UPGRADE], ids=["events", "upgrade"])
 async def test_streams_that_may_be_silent_have_no_pace(flooding: Rig, request_: bytes) -> None:
     _, writer = await flooding.connect()
-    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+    pause_reading(writer)
     writer.write(request_)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(flooding.tunnel.visited_event.wait(), 4 * PACED.pace_seconds)
@@ -308,7 +309,7 @@ async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once()
     async with service(handle) as port, running_edge(port, clock=clock, connections=connections) as rig:
         for _ in range(2):
             _, writer = await rig.connect("127.0.1.1")
-            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+            pause_reading(writer)
             while not any(
                 one.transport.get_write_buffer_size() for one in rig.edge._state.visitors if one.peer == peer(writer)
             ):
@@ -490,33 +491,23 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
     monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
     size = 8 * limits.MIB
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 
     async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            writer.write(head + bytes(size))
             await writer.drain()
 
     async with service(much) as port, running_edge(port) as rig, asyncio.timeout(20):
-        visitor = socket.socket()
-        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or its own buffer takes megabytes too
-        visitor.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(visitor, ("127.0.0.1", rig.port))
-        reader, writer = await asyncio.open_connection(sock=visitor)
-        rig.writers.append(writer)
-        transport = writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        transport.pause_reading()
-        for _ in range(2):  # the second request comes on the same connections
-            writer.write(GET)
-            before, looks = rig.tunnel.traffic.down, [0]
-            while len(looks) < 20 or looks[-20] != looks[-1] or not looks[-1]:
-                await asyncio.sleep(0.01)
-                looks.append(rig.tunnel.traffic.down - before)
-            assert looks[-1] <= limits.MIB
-            transport.resume_reading()
-            await reader.readuntil(b"\r\n\r\n")
-            assert await reader.readexactly(size) == bytes(size)
-            transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        async with small_visitor(rig.port) as visitor:
+            for _ in range(2):  # the second request comes on the same connections
+                before, answer = rig.tunnel.traffic.down, bytearray()
+                await loop.sock_sendall(visitor, GET)
+                assert await rig.tunnel.at_rest(before) <= limits.MIB
+                while len(answer) < len(head) + size:
+                    answer += await loop.sock_recv(visitor, 65536)
+                assert answer == head + bytes(size)
         assert len(rig.tunnel.dialled) == 1
 
 

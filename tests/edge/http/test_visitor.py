@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, reset, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.state import Bounds
 from ferry.streams import Direction, OpenFailure
@@ -413,7 +413,7 @@ async def test_a_visitor_who_does_not_read_stalls_the_service_not_memory() -> No
 
 async def test_a_service_that_does_not_read_stalls_the_visitor_not_memory() -> None:
     async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        pause_reading(writer)
         await asyncio.sleep(60)
 
     async with service(deaf) as port, running_edge(port) as rig:
