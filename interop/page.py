@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import textwrap
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -107,8 +108,9 @@ def _run(minutes: float) -> str:
         platform.machine(),
     )
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    return (
+    text = (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, {model}, {os.cpu_count()} cores, {system}, "
         f"Python {platform.python_version()}, the gateway's asyncssh {version('asyncssh')}. Both ends and all others share "
-        f"the cores; the load average was {os.getloadavg()[2]:.1f}.\n"
+        f"the cores; the load average was {os.getloadavg()[2]:.1f}."
     )
+    return textwrap.fill(text, 120, break_on_hyphens=False) + "\n"

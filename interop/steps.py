@@ -27,6 +27,8 @@ ALIAS_PORT = 7
 KINDS = {"ed25519": ("ed25519", ""), "ecdsa": ("ecdsa", "256"), "rsa": ("rsa", "3072")}
 REKEY_BYTES = MIB
 GONE_SECONDS = 20.0
+CAPITALS = b"HELLO\nbye\n"
+"""What `LineService` answers to hello."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +115,29 @@ def _log_in(kind: str) -> Callable[[Place], str]:
     def step(place: Place) -> str:
         with place.client(kind=kind) as client:
             code, output = client.exec("whoami")
-            _expect(code == 0 and fingerprint(place.key(kind)) in output.decode(), f"{code} {output!r}")
+            _expect(
+                code == 0 and fingerprint(place.key(kind)) in output.decode(),
+                f"exit code {code}, {visitors.in_words(output)} came",
+            )
         return ""
 
     return step
+
+
+def _page_comes(place: Place) -> None:
+    status, body = visitors.page(place.gateway, place.name)
+    _expect((status, body) == (200, b"web"), f"the page has status {status}, {visitors.in_words(body)} came")
+
+
+def _where_capitals_were_expected(came: bytes | str) -> str:
+    return f"{visitors.in_words(came)} came back, where {visitors.in_words(CAPITALS)} was expected"
 
 
 def _web(place: Place) -> str:
     with place.client() as client:
         client.forward(place.name, 80, place.web.port)
         for _ in range(3):
-            answer = visitors.page(place.gateway, place.name)
-            _expect(answer == (200, b"web"), str(answer))
+            _page_comes(place)
     return ""
 
 
@@ -133,7 +146,7 @@ def _any_port(place: Place) -> str:
         port = client.forward("localhost", 0, place.lines.port)
         _expect(port in place.gateway.ports.public, f"port {port} was granted")
         answer = ask(port, b"hello\n")
-        _expect(answer == b"HELLO\nbye\n", str(answer))
+        _expect(answer == CAPITALS, _where_capitals_were_expected(answer))
     return ""
 
 
@@ -142,7 +155,8 @@ def _alias(place: Place) -> str:
         client.forward(place.name, ALIAS_PORT, place.lines.port)
         ssh = place.gateway.ssh(place.folder, place.key("ed25519"))
         visit = run(ssh.command("-W", f"{place.name}:{ALIAS_PORT}"), folder=place.folder, stdin=b"hello\n")
-        _expect(visit.out == "HELLO\nbye\n", f"{visit.out!r} {visit.err}")
+        complaint = f"; ssh says {visitors.in_words(visit.err)}"
+        _expect(visit.out.encode() == CAPITALS, _where_capitals_were_expected(visit.out) + complaint)
     return ""
 
 
@@ -159,7 +173,7 @@ def _direct(place: Place) -> str:
             answer = b""
             while data := local.recv(4096):
                 answer += data
-        _expect(answer == b"HELLO\nbye\n", str(answer))
+        _expect(answer == CAPITALS, _where_capitals_were_expected(answer))
     return ""
 
 
@@ -177,16 +191,19 @@ def _many(place: Place) -> str:
         client.forward(place.name, 80, place.web.port)
         answers = visitors.at_once(place.gateway, place.name, place.sizes.many)
         right = answers.get(b"HTTP/1.1 200 OK " + TOGETHER, 0)
-        _expect(right == place.sizes.many, f"{right} of {place.sizes.many} were answered: {answers}")
+        _expect(right == place.sizes.many, f"{right} of {place.sizes.many} were answered; {_counted(answers)}")
     return ""
+
+
+def _counted(answers: dict[bytes, int]) -> str:
+    return ", ".join(f"{count} times {visitors.in_words(answer)}" for answer, count in answers.items())
 
 
 def _cancel(place: Place) -> str:
     with place.client() as client:
         for _ in range(2):
             client.forward(place.name, 80, place.web.port)
-            answer = visitors.page(place.gateway, place.name)
-            _expect(answer == (200, b"web"), str(answer))
+            _page_comes(place)
             how = client.cancel(place.name, 80)
             _until(lambda: visitors.page(place.gateway, place.name)[0] != 200, "it is still there after the cancel")
             _expect((status := visitors.page(place.gateway, place.name)[0]) == 503, f"after the cancel: {status}")
@@ -218,9 +235,11 @@ def _commands(place: Place) -> str:
         code, output = client.exec("ls --output json")
         tunnels = [json.loads(line) for line in output.splitlines()]
         addresses = [tunnel.get("address") for tunnel in tunnels]
-        _expect((code, addresses) == (0, [f"{place.name}.localhost"]), f"{code} {output!r}")
+        _expect(
+            (code, addresses) == (0, [f"{place.name}.localhost"]), f"exit code {code}, {visitors.in_words(output)} came"
+        )
         code, output = client.exec("no-such-word")
-        _expect(code not in (0, None), f"an unknown command gave {code} {output!r}")
+        _expect(code not in (0, None), f"an unknown command gave exit code {code} and {visitors.in_words(output)}")
     return ""
 
 

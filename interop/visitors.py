@@ -19,6 +19,12 @@ class Wrong(Exception):
     """What came is not what should have come."""
 
 
+def in_words(came: bytes | str) -> str:
+    """What came, for people who read a table."""
+    text = came if isinstance(came, str) else came.decode("utf-8", "backslashreplace")
+    return f'"{" ".join(text.split())[:200]}"' if text.strip() else "nothing"
+
+
 def _connection(gateway: Gateway) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=SECONDS)
 
@@ -57,7 +63,7 @@ def _up(gateway: Gateway, name: str, web: Web, size: int) -> None:
         answer = connection.getresponse()
         body = answer.read()
     if body.decode() != digest_of(size, web.seed):
-        raise Wrong(f"up: status {answer.status}, {body[:100]!r}")
+        raise Wrong(f"up: status {answer.status}, the answer is {in_words(body)}")
 
 
 def at_once(gateway: Gateway, name: str, number: int) -> dict[bytes, int]:
