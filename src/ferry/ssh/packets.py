@@ -46,6 +46,7 @@ from ferry import limits
 
 from .channel import TunnelChannel
 from .gcm import TAG_BYTES, PacketGcm, with_one_cipher
+from .standstill import Standstill
 
 _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
 _BLOCK: Final = 16
@@ -94,9 +95,7 @@ class PacketConnection(SSHServerConnection):
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
         self._written = 0
         """Bytes given to the transport so far."""
-        self._unmoved = (0, 0.0)
-        """Bytes that the socket had taken when that last changed, and when that was."""
-        self._kex_began: float | None = None
+        self._standstill = Standstill()
         self._log_in_socket: socket.socket | None = None
         self._heard = 0.0
         """When the peer last sent something (the loop's time)."""
@@ -124,7 +123,7 @@ class PacketConnection(SSHServerConnection):
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         self._seal = None  # asyncssh sends what was deferred before it returns, under the new keys
         super().send_newkeys(k, h)
-        self._kex_began = None  # the next one has a time of its own, even if nobody looks between the two
+        self._standstill.exchanged()
         self._send_encryption = with_one_cipher(self._send_encryption)
         self._next_recv_encryption = with_one_cipher(self._next_recv_encryption)
         self._seal = self._send_encryption if isinstance(self._send_encryption, PacketGcm) else None
@@ -422,34 +421,26 @@ class PacketConnection(SSHServerConnection):
     # --- what does not move
 
     @property
+    def _waiting(self) -> int:
+        """Bytes that the socket has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
     def life(self) -> tuple[float, int]:
         """What changes while the peer is there: when something came from it, and how much its side has taken of ours."""
-        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return self._heard, self._written - waiting
+        return self._heard, self._written - self._waiting
 
     def stuck(self, now: float) -> str | None:
-        """Why this connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.
-
-        Asked once a second, with the loop's time. A peer may start a key exchange and never end it, or stop reading
-        while it still answers nothing: what waits for it is bounded, and is not kept for ever.
-        """
+        """Why this connection is to be ended, if it does not move. Asked once a second, with the loop's time."""
         if self._transport is None:
             return None
-        if self._kex_complete:
-            self._kex_began = None
-        elif self._kex_began is None:
-            self._kex_began = now
-        elif now - self._kex_began > limits.STUCK_SECONDS and self._auth_complete:
-            return "a key exchange was begun and never ended"
-        # What the socket has taken tells, not what waits: that grows by answers to a peer who only sends, and is filled
-        # to the same level again and again by one who reads slowly.
-        waiting = self._transport.get_write_buffer_size()
-        taken = self._written - waiting
-        if waiting == 0 or taken != self._unmoved[0]:
-            self._unmoved = (taken, now)
-        elif now - self._unmoved[1] > limits.STUCK_SECONDS:
-            return "it has not read for too long"
-        return None
+        waiting = self._waiting
+        return self._standstill.look(
+            now,
+            exchanging=self._auth_complete and not self._kex_complete,
+            taken=self._written - waiting,
+            waiting=waiting,
+        )
 
     # --- back-pressure and fairness
 
@@ -469,7 +460,7 @@ class PacketConnection(SSHServerConnection):
             return
         if len(self._deferred_packets) > limits.DEFERRED_PACKETS:
             self._force_close(ProtocolError("Too much was asked during a key exchange"))
-        elif self._socket_full and not self._deaf and self._transport.get_write_buffer_size() > limits.UNREAD_BYTES:
+        elif self._socket_full and not self._deaf and self._waiting > limits.UNREAD_BYTES:
             self._deaf = True
             self._transport.pause_reading()
 
