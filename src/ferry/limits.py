@@ -75,6 +75,10 @@ REFUSED_LINGERING: Final = 256  # refused connections that are kept until they h
 KEY_GRACE_SECONDS: Final = 20.0  # until a key is acceptable
 LOGIN_GRACE_SECONDS: Final = 120.0  # until somebody has typed a passphrase or touched a token
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
+AUTH_REQUESTS: Final = (
+    64  # of one connection until it has logged in, refused or not: a question is answered for nothing,
+)
+# and a signature that the next request supersedes costs 0.8 ms and a transaction
 PENALTY_NOTHING_SECONDS: Final = 1.0  # for one who leaves before a log-in (sshd: noauth)
 PENALTY_GARBAGE_SECONDS: Final = 2.0  # for bytes that are not SSH
 PENALTY_KEYS_SECONDS: Final = 5.0  # for a connection that ends after refused keys (sshd: authfail)

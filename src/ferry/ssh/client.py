@@ -126,6 +126,12 @@ class Client:
                 DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
             )
 
+    def asked_too_often(self) -> None:
+        """AUTH_REQUESTS have come, and no log-in."""
+        self.tries += 1
+        self.end_reason = "too much was asked without a log-in"
+        self.connection.end(self.end_reason, DISC_NO_MORE_AUTH_METHODS_AVAILABLE)
+
     def known_as(self, identity: Identity, user: str) -> None:
         """The identity is certain."""
         self.identity = identity

@@ -101,6 +101,7 @@ class HardenedConnection(PacketConnection):
         self._gave_way = False
         self._lane_timer: asyncio.TimerHandle | None = None
         # by the log-in
+        self._auth_requests = 0
         self.proven = False
         """A key has signed that is acceptable, or none is needed."""
         self.garbage = False
@@ -345,6 +346,14 @@ class HardenedConnection(PacketConnection):
 
     # --- log-in
 
+    def _process_userauth_request(self, message: int, sequence: int, packet: SSHPacket) -> Any:
+        """As asyncssh's, which counts nothing: a request supersedes the one before (RFC 4252 §5.1), for ever."""
+        self._auth_requests += not self._auth_complete
+        if self._auth_requests > limits.AUTH_REQUESTS:
+            self.client.asked_too_often()
+            return None
+        return super()._process_userauth_request(message, sequence, packet)
+
     async def reload_config(self) -> None:
         """Nothing in our configuration depends on the user: asyncssh would build all options anew (1 to 160 ms)."""
 
@@ -379,7 +388,7 @@ class HardenedConnection(PacketConnection):
             MSG_EXT_INFO: PacketConnection._process_ext_info,
             MSG_KEXINIT: _process_kexinit,
             MSG_NEWKEYS: PacketConnection._process_newkeys,
-            MSG_USERAUTH_REQUEST: PacketConnection._process_userauth_request,
+            MSG_USERAUTH_REQUEST: _process_userauth_request,
             MSG_GLOBAL_REQUEST: _process_global_request,
             MSG_REQUEST_SUCCESS: _process_global_response,
             MSG_REQUEST_FAILURE: _process_global_response,
