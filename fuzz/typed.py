@@ -105,7 +105,8 @@ def check_key_file(text: str) -> None:
         assert blob[4:].startswith(algorithm.encode())
         assert key.fingerprint == authorized_keys.fingerprint_of(blob)
         assert key.name is None or parse_label(key.name) == key.name
-        assert authorized_keys.parse_line(f"{algorithm} {encoded} {key.comment}") == key
+        named = f"name={key.name}" if key.name else ""
+        assert authorized_keys.parse_line(f"{algorithm} {encoded} {named}") == key
         with contextlib.suppress(InvalidInput):  # an option, even one that looks like nothing, is never passed over
             option = authorized_keys.parse_line(f"x {line}")
             raise AssertionError(f"options are passed over: {option}")

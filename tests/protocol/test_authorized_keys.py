@@ -26,8 +26,8 @@ def test_a_key_has_the_fingerprint_that_ssh_keygen_prints(tmp_path: Path, kind: 
 
 
 def test_comments_empty_lines_and_line_numbers() -> None:
-    keys, bad = parse_file(f"# mine\n\n  {KEY} one\r\n{KEY}\nrubbish\n\t\nssh-ed25519 !!!\n")
-    assert [key.comment for key in keys] == ["one", ""]
+    keys, bad = parse_file(f"# mine\n\n  {KEY} name=one\r\n{KEY} two\nrubbish\n\t\nssh-ed25519 !!!\n")
+    assert [key.name for key in keys] == ["one", None]
     assert [line.number for line in bad] == [5, 7]
 
 

@@ -39,7 +39,6 @@ class AuthorizedKey:
     fingerprint: Fingerprint
     name: str | None
     """From `name=` in the comment."""
-    comment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def parse_line(line: str) -> AuthorizedKey:
     size = int.from_bytes(blob[:4], "big")
     if blob[4 : 4 + size] != algorithm.encode():
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
-    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), comment.strip())
+    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment))
 
 
 def _name_in(comment: str) -> str | None:

@@ -1,0 +1,87 @@
+"""What tests of forwards have in common: a client at a gateway, ports that fail, and what was refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ferry.errors import Refused
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.registry.contract import Terms
+from ferry.registry.memory import MemoryRegistry
+from ferry.registry.routes import Tunnel
+from inside_gateway import SECONDS, Inside, inside_gateway
+from raw_client import RawClient
+
+BLOG = Address(Kind.HTTP, "blog.localhost")
+KEEP = 86400.0
+STRANGER = Identity(IdentityId("stranger"), None, Fingerprint("SHA256:stranger"))
+TERMS = Terms(keep=KEEP, rest=KEEP, reserve=True, derived=False, max_reservations=9)
+TRIAL = replace(TERMS, reserve=False)
+
+
+class NoPorts:
+    """Opens no port: `listening` is set when one is asked for, which fails once `let_go` is."""
+
+    def __init__(self, code: str = "port_in_use", *, but: int = 0) -> None:
+        self.code, self.but = code, but
+        self.listening, self.let_go = asyncio.Event(), asyncio.Event()
+        self.asked: list[int] = []
+        self.opened: list[_Port] = []
+
+    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> _Port:
+        del tunnel, loopback
+        self.asked.append(port)
+        self.listening.set()
+        await self.let_go.wait()
+        if port != self.but and len(self.asked) <= 3:
+            raise Refused("no", code=self.code)
+        self.opened.append(_Port())
+        return self.opened[-1]
+
+
+class _Port:
+    closed: bool | None = None
+    """With or without its visitors."""
+
+    def close(self, *, cut: bool) -> None:
+        self.closed = cut
+
+    def __len__(self) -> int:
+        return 0
+
+
+def with_ports(gateway: Inside, ports: NoPorts) -> None:
+    """For clients who come from now on."""
+    gateway.front.use(replace(gateway.front.services, ports=ports))
+
+
+def refusals(gateway: Inside) -> list[object]:
+    return [fields["code"] for fields in gateway.said("tunnel.refused")]
+
+
+async def closed(gateway: Inside) -> None:
+    """Until no tunnel is left, and everything that closing one has begun is done."""
+    async with asyncio.timeout(SECONDS):
+        while gateway.tunnels or any(task.get_name().startswith("release") for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def one_client(key: Path, registry: MemoryRegistry) -> AsyncIterator[tuple[Inside, RawClient]]:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(registry=registry) as gateway,
+        gateway.client(key) as client,
+    ):
+        yield gateway, client
+
+
+async def own_and_leave(gateway: Inside, client: RawClient) -> None:
+    """`blog` is reserved for the client, and not served."""
+    assert await client.forward(b"blog", 80)
+    assert await client.cancel(b"blog", 80)
+    await closed(gateway)
