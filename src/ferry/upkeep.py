@@ -57,13 +57,12 @@ def kept_up(parts: Parts) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(observation.summing_up())
         stack.enter_context(LagSampler(parts.clock, observation.report, observation.metrics.lag).running())
-        watching = tasks.spawn("certificates", parts.certificates.watch())
-        stack.callback(watching.cancel)
         for name, seconds, action in (
             ("memory", limits.GIVE_BACK_LOOK_SECONDS, memory.look),
             ("tick", limits.TICK_SECONDS, parts.front.tick),
             ("write late", limits.TICK_SECONDS, upkeep.write_late),
             ("keys", KEYS_POLL_SECONDS, upkeep.read_keys),
+            ("certificates", limits.CERTIFICATE_POLL_SECONDS, parts.certificates.look),
             ("renew", limits.RENEW_SECONDS, upkeep.renew),
             ("prune", limits.PRUNE_SECONDS, upkeep.prune),
         ):

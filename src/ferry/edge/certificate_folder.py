@@ -167,7 +167,11 @@ def _pair_at(entry: Path) -> Pair | None:
     if entry.suffix == ".crt":
         return Pair(entry, entry.with_suffix(".key"))
     chain = entry / "fullchain.pem"
-    return Pair(chain, entry / "privkey.pem") if chain.exists() else None
+    try:
+        there = chain.exists()
+    except OSError:  # not ours to look into, or a mount is lost: reading it says so
+        there = True
+    return Pair(chain, entry / "privkey.pem") if there else None
 
 
 def _stamp(pair: Pair) -> Stamp:

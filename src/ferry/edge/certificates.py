@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ferry import limits
 from ferry.clock import Clock
 from ferry.report import Report
 
@@ -55,17 +54,15 @@ class Certificates:
         if reading is not None:
             self._tell(reading)
 
-    async def watch(self, every: float = limits.CERTIFICATE_POLL_SECONDS) -> None:
-        """Look at the folder every so many seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(every)
-            if (folder := self._folder) is None:
-                continue
-            reading = await asyncio.to_thread(folder.read)
-            if folder is self._folder:
-                if reading.changed:
-                    self._index()
-                self._tell(reading)
+    async def look(self) -> None:
+        """Take what has changed in the folder. Called every `limits.CERTIFICATE_POLL_SECONDS`."""
+        if (folder := self._folder) is None:
+            return
+        reading = await asyncio.to_thread(folder.read)
+        if folder is self._folder:
+            if reading.changed:
+                self._index()
+            self._tell(reading)
 
     def certificate_for(self, host: str) -> Certificate | None:
         """What a client that asks for `host` is shown; None ends its handshake.
