@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from .processes import BenchError, run
 from .setting import Setting, Site, per
 
-_SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0}
+_SECONDS: Final[Mapping[str, float]] = MappingProxyType({"us": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0})
 DIFFERING = Path(__file__).with_name("differing.lua")
 
 

@@ -11,7 +11,9 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 PHONE_BYTES = 2048  # a second
 GAP_SECONDS = 4.0
@@ -68,7 +70,9 @@ async def _status(reader: asyncio.StreamReader, *wanted: bytes) -> None:
 
 
 Patient = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Ask, float], Awaitable[None]]
-_ALL: dict[str, Patient] = {"phone": _phone, "long poll": _long_poll, "WebSocket": _web_socket, "upload": _upload}
+_ALL: Final[Mapping[str, Patient]] = MappingProxyType(
+    {"phone": _phone, "long poll": _long_poll, "WebSocket": _web_socket, "upload": _upload}
+)
 
 
 async def _visit(port: int, ask: Ask, visitor: Patient, number: int, seconds: float) -> str:

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .keys import Keys
 from .machine import allow_many_files
@@ -39,7 +39,7 @@ BACK_SECONDS = 60.0
 LEAD_SECONDS = (
     1.0  # of the open loop before it counts as calm: connections and streams are new. Under attack all counts
 )
-POLITE = ["chrt", "--idle", "0"]  # attackers have machines of their own; here they get what nobody else wants
+POLITE: Final = ("chrt", "--idle", "0")  # attackers have machines of their own; here they get what nobody else wants
 HONEST = "127.0.9.9"
 LOG_SECONDS = 15.0
 Log = list[tuple[float, float]]

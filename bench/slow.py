@@ -20,8 +20,11 @@ import struct
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from .machine import allow_many_files
 
@@ -49,16 +52,20 @@ class Kind:
 
 _RANGES = ",".join(f"{first}-{first + 99_999}" for first in range(0, 2_000_000, 200_000))
 _FIELDS = "Host: {host}\r\nUser-Agent: ferry-bench-slow\r\n"
-KINDS = {
-    "heads": Kind(f"GET / HTTP/1.1\r\n{_FIELDS}X-0: a", b"\r\nX-a: b"),
-    "bodies": Kind(f"PUT /uploads/slow HTTP/1.1\r\n{_FIELDS}Content-Length: 100000\r\n\r\nx", b"x"),
-    "ranges": Kind(f"GET /bulk HTTP/1.1\r\n{_FIELDS}Range: bytes={_RANGES}\r\n\r\n", reads=96),
-    "reading": Kind(f"GET /bulk HTTP/1.1\r\n{_FIELDS}\r\n", reads=96),
-    "silent": Kind(f"GET /silent/ HTTP/1.1\r\n{_FIELDS}\r\n"),
-}
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "heads": Kind(f"GET / HTTP/1.1\r\n{_FIELDS}X-0: a", b"\r\nX-a: b"),
+        "bodies": Kind(f"PUT /uploads/slow HTTP/1.1\r\n{_FIELDS}Content-Length: 100000\r\n\r\nx", b"x"),
+        "ranges": Kind(f"GET /bulk HTTP/1.1\r\n{_FIELDS}Range: bytes={_RANGES}\r\n\r\n", reads=96),
+        "reading": Kind(f"GET /bulk HTTP/1.1\r\n{_FIELDS}\r\n", reads=96),
+        "silent": Kind(f"GET /silent/ HTTP/1.1\r\n{_FIELDS}\r\n"),
+    }
+)
 IDLE = "idle"
 MIXED = "mixed"
-_OF_ALL = {**KINDS, IDLE: Kind(f"GET / HTTP/1.1\r\n{_FIELDS}\r\n", stays=True)}
+_OF_ALL: Final[Mapping[str, Kind]] = MappingProxyType(
+    {**KINDS, IDLE: Kind(f"GET / HTTP/1.1\r\n{_FIELDS}\r\n", stays=True)}
+)
 
 
 class Slow:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from subprocess import SubprocessError
+from types import MappingProxyType
+from typing import Final
 
 from gateway_process import Gateway
 from line_service import LineService, ask
@@ -24,7 +26,9 @@ from .services import TOGETHER, Web
 
 MIB = 1 << 20
 ALIAS_PORT = 7
-KINDS = {"ed25519": ("ed25519", ""), "ecdsa": ("ecdsa", "256"), "rsa": ("rsa", "3072")}
+KINDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {"ed25519": ("ed25519", ""), "ecdsa": ("ecdsa", "256"), "rsa": ("rsa", "3072")}
+)
 REKEY_BYTES = MIB
 GONE_SECONDS = 20.0
 CAPITALS = b"HELLO\nbye\n"
@@ -259,22 +263,24 @@ def _end(place: Place) -> str:
     return ""
 
 
-STEPS: dict[str, Callable[[Place], str]] = {
-    "ed25519": _log_in("ed25519"),
-    "ecdsa": _log_in("ecdsa"),
-    "rsa": _log_in("rsa"),
-    "web": _web,
-    "-R 0": _any_port,
-    "alias": _alias,
-    "direct": _direct,
-    "commands": _commands,
-    "bulk": _bulk,
-    "at once": _many,
-    "cancel": _cancel,
-    "rekey, client": _rekey(0, REKEY_BYTES),
-    "rekey, gateway": _rekey(REKEY_BYTES, 0),
-    "end": _end,
-}
+STEPS: Final[Mapping[str, Callable[[Place], str]]] = MappingProxyType(
+    {
+        "ed25519": _log_in("ed25519"),
+        "ecdsa": _log_in("ecdsa"),
+        "rsa": _log_in("rsa"),
+        "web": _web,
+        "-R 0": _any_port,
+        "alias": _alias,
+        "direct": _direct,
+        "commands": _commands,
+        "bulk": _bulk,
+        "at once": _many,
+        "cancel": _cancel,
+        "rekey, client": _rekey(0, REKEY_BYTES),
+        "rekey, gateway": _rekey(REKEY_BYTES, 0),
+        "end": _end,
+    }
+)
 
 
 def take(name: str, place: Place) -> Verdict:

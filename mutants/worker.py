@@ -17,11 +17,11 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-_HEAVY = [
+_HEAVY: Final = (
     "alembic.command",
     "asyncssh",
     "fastapi",
@@ -37,7 +37,7 @@ _HEAVY = [
     "typer",
     "uvicorn",
     "uvloop",
-]
+)
 _ALWAYS = ("-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins are imported already
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2): what tests leave behind becomes our child, and is ended here
 _GRACE_SECONDS = 5.0  # for fixtures to clean up after a time limit

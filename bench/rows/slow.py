@@ -7,6 +7,7 @@ of all its seconds, which no median over rounds may hide. `bench.siege` says wha
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from bench.setting import Setting
 from bench.siege import ALLOWED_MS, CALM_RATIO, Attack, Lengths, besiege
@@ -16,7 +17,9 @@ from bench.systems import Ferry, System, Unexempt
 from .row import Figure, Row, ferry_alone
 
 ADDRESSES = (1, 2, 50)
-QUICK = {"slow-bodies-2", "slow-reading-2", "slow-exempt-bodies"}  # part of a quick run that names no rows
+QUICK: Final = frozenset(
+    {"slow-bodies-2", "slow-reading-2", "slow-exempt-bodies"}
+)  # part of a quick run that names no rows
 CONNECTIONS = 1000
 IDLERS = 2000
 FEW = 300  # leave a tunnel room: it may have 900 requests, and 512 that wait
