@@ -209,7 +209,7 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
         workers = [Worker(copy, options.seconds, options.near) for copy in copies]
         try:
             for module in waiting.values():
-                _share(workers, read, dict.fromkeys(file for _, site in module for file in _speakers(ROOT, site)))
+                _share(workers, read, dict.fromkeys(file for _, site in module for file in _speakers(copies[0], site)))
                 _share(workers, judge, module)
         except KeyboardInterrupt:
             print("stopped: what follows is what was run", file=sys.stderr)

@@ -237,6 +237,45 @@ def test_the_peers_window_and_packet_size_are_kept() -> None:
     assert play.wire.out() == [("data", data[603:859]), ("data", data[859:])]
 
 
+def test_what_is_larger_than_the_peers_packets_is_cut_although_there_is_room() -> None:
+    play = Play().opened(window=1000, packet=256)
+    play.channel.write(bytes(600))
+    assert [len(cast(bytes, data)) for _, data in play.wire.out()] == [256, 256, 88]
+
+
+def test_nothing_that_is_written_is_no_packet_and_nothing_waits_behind_it() -> None:
+    play = Play().opened(window=0)
+    play.channel.write(b"")
+    assert play.wire.out() == []
+    play.channel.write_eof()
+    assert play.wire.out() == [("eof",)]
+
+
+def test_what_is_written_while_more_waits_for_its_turn_does_not_overtake_it() -> None:
+    play = Play().opened()
+    play.wire.may_send = False
+    play.channel.write(b"first")
+    play.wire.may_send = True  # and others have their turns before
+    play.channel.write(b"second")
+    assert play.wire.out() == []
+    play.channel.send_one()
+    assert play.wire.out() == [("data", b"firstsecond")]
+
+
+def test_what_is_written_before_an_incoming_open_is_accepted_waits_for_that() -> None:
+    """Also without a sink, however much it is."""
+    wire, data = Wire(limits.CHANNEL_WINDOW_BYTES), bytes(2 * limits.HIGH_WATER_BYTES)
+    channel = TunnelChannel(cast(HardenedConnection, wire), None)
+    channel.process_open(THEIRS, len(data) + 5, 32_768, None)
+    channel.write(b"early")
+    channel.write(data)
+    assert wire.out() == []
+    channel.accept(cast(Any, Told()))
+    confirmed, *sent = wire.out()
+    assert confirmed == ("confirmed", THEIRS)
+    assert b"".join(cast(bytes, packet[1]) for packet in sent) == b"early" + data
+
+
 def test_a_peer_without_window_pauses_the_sink_and_a_window_resumes_it() -> None:
     play = Play().opened(window=0)
     while not play.sink.heard:
