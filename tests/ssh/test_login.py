@@ -135,8 +135,11 @@ def test_the_banner_can_be_turned_off_and_is_for_web_addresses(
     quiet, ssh = start_gateway(ssh={"banner": False}), start_gateway()
     ended = quiet.ssh(tmp_path, new_key()).run(words="whoami")
     assert (ended.code, "ferry:" in ended.err) == (0, False)
-    newcomer = new_key()
-    assert "ferry:" in ssh.ssh(tmp_path, newcomer).run(words="whoami").err
+    newcomer = ssh.ssh(tmp_path, new_key())
+    assert "ferry: -R 80:... gives you http" in newcomer.run(words="whoami").err
+    with newcomer.start("-R", f"known:80:localhost:{origin.port}") as child:
+        child.line("^Forwarding HTTP")
+    assert "ferry: your web address: http://known.localhost" in newcomer.run(words="whoami").err
     ports_only = ssh.ssh(tmp_path, new_key())
     with ports_only.start("-R", f"0:localhost:{origin.port}") as child:
         child.line("^Forwarding TCP")

@@ -368,6 +368,42 @@ def test_after_an_abort_nothing_more_goes_out() -> None:
     assert play.wire.out() == []
 
 
+def test_who_has_used_up_the_window_gives_its_turn_away() -> None:
+    play = Play().opened(window=2)
+    play.wire.may_send = False
+    play.channel.write(b"abcd")
+    play.wire.may_send = True
+    assert not play.channel.send_one()
+    assert play.wire.out() == [("data", b"ab")]
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_cannot_go_takes_no_turn(room: bool) -> None:
+    """Not before it is open, not without a window, not behind its end."""
+    play = Play()
+    play.wire.may_send = room
+    play.channel.write(b"ab")
+    play.channel.write_eof()
+    play.asked().channel.process_open_confirmation(THEIRS, 0, 32_768, SSHPacket(b""))
+    assert play.wire.turns == []
+    play.wire.may_send = True
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2))
+    assert play.wire.out() == [("data", b"ab"), ("eof",)]
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(10))
+    play.channel.close()
+    assert play.wire.out() == [("close",)]
+    assert play.wire.turns == []
+
+
+def test_an_incoming_open_that_is_not_answered_takes_no_turn() -> None:
+    wire = Wire(limits.CHANNEL_WINDOW_BYTES)
+    channel = TunnelChannel(cast(HardenedConnection, wire), None)
+    channel.process_open(THEIRS, 1000, 1000, None)
+    channel.write(b"early")
+    channel.write_eof()
+    assert (wire.turns, wire.out()) == ([], [])
+
+
 def test_a_window_past_its_largest_size_is_a_fault() -> None:
     play = Play().opened(window=0xFFFFFFFF)
     with pytest.raises(ProtocolError, match="Window overflow"):
@@ -454,6 +490,26 @@ def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:
         assert play.sink.news() == [("data_received", word)]
     play.channel.resume_reading()
     assert play.sink.news() == ["eof_received"]
+
+
+def test_a_sink_that_resumes_while_it_is_given_data_gets_the_rest_afterwards() -> None:
+    """Never within the call: so many pieces would be so many calls in one another."""
+    play = Play().opened()
+    play.channel.pause_reading()
+    words = [word * limits.SMALL_PIECE_BYTES for word in (b"1", b"2", b"3")]
+    for word in words:
+        play.peer_data(word)
+    within: list[int] = []
+
+    def resume() -> None:
+        before = len(play.sink.heard)
+        play.channel.resume_reading()
+        within.append(len(play.sink.heard) - before)
+
+    play.sink.then = resume
+    play.channel.resume_reading()
+    assert play.sink.news() == [("data_received", word) for word in words]
+    assert within == [0, 0, 0]
 
 
 def test_empty_data_is_never_delivered() -> None:
