@@ -530,6 +530,16 @@ def test_a_close_delivers_what_was_held_back() -> None:
     assert play.sink.news() == [("data_received", b"held"), "eof_received", ("stream_lost", None)]
 
 
+def test_what_a_sink_writes_while_the_peers_close_gives_it_the_rest_is_dropped() -> None:
+    play = Play().opened()
+    play.channel.pause_reading()
+    play.peer_data(b"held")
+    play.sink.then = lambda: play.channel.write(bytes(2 * limits.HIGH_WATER_BYTES))
+    play.peer(MSG_CHANNEL_CLOSE)
+    assert play.sink.news() == [("data_received", b"held"), ("stream_lost", None)]  # and not to pause
+    assert play.wire.out() == [("close",)]
+
+
 def test_extended_data_counts_against_the_window_and_is_dropped() -> None:
     play = Play().opened()
     for _ in range(limits.CHANNEL_WINDOW_BYTES // 32_768 * 3):
