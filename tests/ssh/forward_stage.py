@@ -24,11 +24,13 @@ TRIAL = replace(TERMS, reserve=False)
 
 
 class NoPorts:
-    """Opens no port: `listening` is set when one is asked for, which fails once `let_go` is."""
+    """Opens no port: `listening` is set when one is asked for, which fails once `let_go` is, or `at_once`."""
 
-    def __init__(self, code: str = "port_in_use", *, but: int = 0) -> None:
+    def __init__(self, code: str = "port_in_use", *, but: int = 0, at_once: bool = False) -> None:
         self.code, self.but = code, but
         self.listening, self.let_go = asyncio.Event(), asyncio.Event()
+        if at_once:
+            self.let_go.set()
         self.asked: list[int] = []
         self.opened: list[_Port] = []
 
@@ -71,13 +73,14 @@ async def closed(gateway: Inside) -> None:
 
 
 @asynccontextmanager
-async def one_client(key: Path, registry: MemoryRegistry) -> AsyncIterator[tuple[Inside, RawClient]]:
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway(registry=registry) as gateway,
-        gateway.client(key) as client,
-    ):
-        yield gateway, client
+async def one_client(
+    key: Path, registry: MemoryRegistry, ports: NoPorts | None = None
+) -> AsyncIterator[tuple[Inside, RawClient]]:
+    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
+        if ports is not None:
+            with_ports(gateway, ports)
+        async with gateway.client(key) as client:
+            yield gateway, client
 
 
 async def own_and_leave(gateway: Inside, client: RawClient) -> None:

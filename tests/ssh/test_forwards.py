@@ -80,44 +80,33 @@ async def test_undoing_one_forward_leaves_a_newer_one_its_reservation(key: Path)
 
 async def test_a_port_that_cannot_listen_is_given_back_with_its_reservation(key: Path) -> None:
     registry = MemoryRegistry()
-    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
-        ports = NoPorts()
-        ports.let_go.set()
-        with_ports(gateway, ports)
-        async with gateway.client(key) as client:
-            port = gateway.ports.loopback[0]
-            assert not await client.forward(b"", port)
-            assert refusals(gateway) == ["port_in_use"]
-            assert await registry.reservations(None) == []
-            assert await registry.lookup(Address(Kind.TCP, "", port)) is None
-            assert gateway.tunnels == []
-            assert len(gateway.routes) == 0
+    async with one_client(key, registry, NoPorts(at_once=True)) as (gateway, client):
+        port = gateway.ports.loopback[0]
+        assert not await client.forward(b"", port)
+        assert refusals(gateway) == ["port_in_use"]
+        assert await registry.reservations(None) == []
+        assert await registry.lookup(Address(Kind.TCP, "", port)) is None
+        assert gateway.tunnels == []
+        assert len(gateway.routes) == 0
 
 
 async def test_a_port_of_our_choice_that_is_in_use_is_followed_by_the_next(key: Path) -> None:
-    registry = MemoryRegistry()
-    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
-        ports = NoPorts()
-        ports.let_go.set()
-        with_ports(gateway, ports)
-        async with gateway.client(key) as client:
-            assert await client.forward(b"", 0)
-            assert len(set(ports.asked)) == 4
-            assert [found.address.port for found in await registry.reservations(None)] == ports.asked[3:]
-            # what it had is asked for first, and is still its own: another is given for the second forward
-            assert await client.forward(b"", 0)
-            assert len({tunnel.address for tunnel in gateway.tunnels}) == 2
+    registry, ports = MemoryRegistry(), NoPorts(at_once=True)
+    async with one_client(key, registry, ports) as (gateway, client):
+        assert await client.forward(b"", 0)
+        assert len(set(ports.asked)) == 4
+        assert [found.address.port for found in await registry.reservations(None)] == ports.asked[3:]
+        # what it had is asked for first, and is still its own: another is given for the second forward
+        assert await client.forward(b"", 0)
+        assert len({tunnel.address for tunnel in gateway.tunnels}) == 2
 
 
 async def test_a_port_of_our_choice_that_may_not_be_opened_is_not_tried_elsewhere(key: Path) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        ports = NoPorts("port_forbidden")
-        ports.let_go.set()
-        with_ports(gateway, ports)
-        async with gateway.client(key) as client:
-            assert not await client.forward(b"", 0)
-            assert len(ports.asked) == 1
-            assert refusals(gateway) == ["port_forbidden"]
+    ports = NoPorts("port_forbidden", at_once=True)
+    async with one_client(key, MemoryRegistry(), ports) as (gateway, client):
+        assert not await client.forward(b"", 0)
+        assert len(ports.asked) == 1
+        assert refusals(gateway) == ["port_forbidden"]
 
 
 async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Path) -> None:

@@ -27,7 +27,6 @@ from ssh.forward_stage import (
     one_client,
     own_and_leave,
     refusals,
-    with_ports,
 )
 
 
@@ -70,24 +69,21 @@ async def served_without_a_lease(gateway: Inside, client: RawClient, registry: F
 
 async def test_what_could_not_be_given_back_is_given_back_later(key: Path) -> None:
     """A claim whose port failed while the disk was full: the reservation that it made goes too."""
-    registry = FullDisk()
-    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
-        ports = NoPorts()
-        with_ports(gateway, ports)
-        async with gateway.client(key) as client:
-            asking = asyncio.ensure_future(client.forward(b"", gateway.ports.loopback[0]))
-            await ports.listening.wait()
-            registry.full = True
-            ports.let_go.set()
-            assert not await asking
-            assert len(await registry.reservations(None)) == len(gateway.front.owed) == 1
-            await gateway.front.write_late()
-            assert len(gateway.front.owed) == 1  # in vain
-            registry.full = False
-            await gateway.front.write_late()
-            assert await registry.reservations(None) == []
-            assert not gateway.front.owed
-            assert len(gateway.said("name.freed")) == 1
+    registry, ports = FullDisk(), NoPorts()
+    async with one_client(key, registry, ports) as (gateway, client):
+        asking = asyncio.ensure_future(client.forward(b"", gateway.ports.loopback[0]))
+        await ports.listening.wait()
+        registry.full = True
+        ports.let_go.set()
+        assert not await asking
+        assert len(await registry.reservations(None)) == len(gateway.front.owed) == 1
+        await gateway.front.write_late()
+        assert len(gateway.front.owed) == 1  # in vain
+        registry.full = False
+        await gateway.front.write_late()
+        assert await registry.reservations(None) == []
+        assert not gateway.front.owed
+        assert len(gateway.said("name.freed")) == 1
 
 
 async def test_what_is_given_back_late_spares_whoever_asked_again_without_a_lease(key: Path) -> None:
