@@ -17,9 +17,13 @@ def later() -> None:
     """A step whose answer comes by `Turns.answer`."""
 
 
+def never(error: Exception) -> None:
+    raise AssertionError("a step has failed") from error
+
+
 def test_answers_keep_the_order_of_the_requests() -> None:
     said: list[Answer] = []
-    turns = Turns(said.append)
+    turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     turns.refuse(wants_reply=True)
     turns.take(now(b"port"), wants_reply=True)
@@ -35,7 +39,7 @@ def test_answers_keep_the_order_of_the_requests() -> None:
 def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
     said: list[Answer] = []
     decided: list[str] = []
-    turns = Turns(said.append)
+    turns = Turns(said.append, never)
     turns.take(lambda: decided.append("later"), wants_reply=False)
     turns.take(now(True), wants_reply=False)
     turns.refuse(wants_reply=False)
@@ -47,7 +51,7 @@ def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
 
 def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> None:
     said: list[Answer] = []
-    turns = Turns(said.append)
+    turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     taken = 0
     while not turns.full:
@@ -62,7 +66,7 @@ def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> 
 
 
 def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
-    turns = Turns(lambda _answer: None)
+    turns = Turns(lambda _answer: None, never)
     turns.take(later, wants_reply=True)
     for _ in range(10 * limits.GLOBAL_REQUESTS_WAITING):
         turns.refuse(wants_reply=True)
@@ -72,7 +76,7 @@ def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
 def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> None:
     """One call of another for each, as asyncssh does it, ended the connection at 600."""
     said: list[Answer] = []
-    turns = Turns(said.append)
+    turns = Turns(said.append, never)
 
     depths: set[int] = set()
 
@@ -94,9 +98,29 @@ def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> No
 def test_nothing_is_decided_or_said_once_the_connection_is_gone() -> None:
     said: list[Answer] = []
     decided: list[str] = []
-    turns = Turns(said.append)
+    turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     turns.take(lambda: decided.append("next"), wants_reply=True)
     turns.close()
     turns.answer(True)
     assert (said, decided) == ([], [])
+
+
+def test_a_step_that_fails_is_refused_in_its_turn_and_told_and_the_next_are_decided() -> None:
+    """Nothing was answered any more on that connection, and a forward whose answer came before it was held for ever."""
+    said: list[Answer] = []
+    failed: list[Exception] = []
+    turns = Turns(said.append, failed.append)
+
+    def fails() -> Answer:
+        raise ValueError("on purpose")
+
+    turns.take(later, wants_reply=True)
+    turns.take(fails, wants_reply=True)
+    turns.take(fails, wants_reply=False)
+    turns.take(now(b"port"), wants_reply=True)
+    turns.answer(True)
+    turns.take(fails, wants_reply=True)
+    turns.take(now(True), wants_reply=True)
+    assert said == [True, False, b"port", False, True]
+    assert [str(error) for error in failed] == ["on purpose"] * 3

@@ -91,7 +91,7 @@ class HardenedConnection(PacketConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._channels = _Channels()
-        self._turns = Turns(self._reply)
+        self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
         self._silence: asyncio.TimerHandle | None = None
@@ -339,6 +339,10 @@ class HardenedConnection(PacketConnection):
         """As above; and channels that are stuck alone end alone."""
         self._endings.look(now)
         return super().stuck(now)
+
+    def _request_failed(self, error: Exception) -> None:
+        """An error of our own has kept a global request from being decided."""
+        _log.error("a request of SSH connection %s was refused for an error", self.client.id, exc_info=error)
 
     def sink_failed(self, error: Exception) -> None:
         """An error of our own has ended one stream."""

@@ -30,10 +30,12 @@ class _Refusals:
 
 
 class Turns:
-    """The requests of one connection. `reply` sends one answer."""
+    """The requests of one connection. `reply` sends one answer; `failed` is told what a step has raised, which is
+    refused: that of another request may have called it, and those behind it wait."""
 
-    def __init__(self, reply: Callable[[Answer], None]) -> None:
+    def __init__(self, reply: Callable[[Answer], None], failed: Callable[[Exception], None]) -> None:
         self._reply = reply
+        self._failed = failed
         self._waiting: deque[tuple[Step, bool] | _Refusals] = deque()
         self._asked: bool | None = None
         """Whether the request that is being decided wants a reply; None while none is."""
@@ -44,6 +46,9 @@ class Turns:
     def full(self) -> bool:
         """Whether the next request can only be refused."""
         return len(self._waiting) >= limits.GLOBAL_REQUESTS_WAITING
+
+    def _deciding(self) -> bool:
+        return self._asked is not None
 
     def take(self, step: Step, *, wants_reply: bool) -> None:
         """Decide one more request, after those that came before it. The caller has seen that it is not `full`."""
@@ -78,7 +83,7 @@ class Turns:
             return
         self._running = True
         try:
-            while self._waiting and self._asked is None:
+            while self._waiting and not self._deciding():
                 first = self._waiting[0]
                 if isinstance(first, _Refusals):
                     first.count -= 1
@@ -88,7 +93,11 @@ class Turns:
                     continue
                 self._waiting.popleft()
                 step, self._asked = first
-                answer = step()
+                try:
+                    answer = step()
+                except Exception as error:
+                    self._failed(error)
+                    answer = False if self._deciding() else None  # it may have answered before it failed
                 if answer is not None:
                     self.answer(answer)
         finally:
