@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import httptools
 import pytest
@@ -13,7 +14,7 @@ from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.authority import parse_authority
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.octets import head_length
-from ferry.protocol.http1.request import parse_request
+from ferry.protocol.http1.request import check_request_line, parse_request
 from ferry.protocol.http1.response import parse_response
 from ferry.protocol.http1.serialize import (
     forwarding_fields,
@@ -187,6 +188,73 @@ def test_what_is_written_is_what_both_parsers_read(pairs: list[tuple[str, str]],
     again = parse_request(written, most_fields=100)
     assert (again.target, again.fields) == (seen.url, request.fields)
     assert request_head(again, b"") == written
+
+
+def asked_piece_by_piece(data: bytes, size: int) -> int | str:
+    """What is said of `data` once enough of it is there, where `size` bytes come at a time."""
+    seen = 0
+    for end in [*range(size, len(data), size), len(data)]:
+        try:
+            if found := head_length(data[:end], line_limit=100, head_limit=200, seen=seen):
+                return found
+            check_request_line(data[:end], seen=seen)
+        except RemoteProtocolError as error:
+            return f"{error.status} {error}"
+        seen = end
+    return 0
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"GET / HTTP/1.1", b"GET /", b"a: b", b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"x" * 99]),
+        max_size=12,
+    ),
+    st.integers(1, 7),
+)
+def test_what_is_said_of_a_head_is_the_same_whether_the_beginning_was_looked_at_or_not(
+    parts: list[bytes], size: int
+) -> None:
+    data = b"".join(parts)
+
+    def forgetful() -> int | str:
+        for end in [*range(size, len(data), size), len(data)]:
+            try:
+                if found := length_of(data[:end]):
+                    return found
+                check_request_line(data[:end])
+            except RemoteProtocolError as error:
+                return f"{error.status} {error}"
+        return 0
+
+    assert asked_piece_by_piece(data, size) == forgetful()
+
+
+class Looked(bytes):
+    """Counts the bytes that are looked through, as far as a search goes that finds nothing."""
+
+    through = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        Looked.through += min(len(self), len(self) if end is None else end) - start
+        return super().find(what, start, end)
+
+    def count(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        Looked.through += min(len(self), len(self) if end is None else end) - start
+        return super().count(what, start, end)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        Looked.through += len(found) if isinstance(found, bytes) else 1
+        return found
+
+
+def test_a_head_that_comes_byte_by_byte_is_looked_through_a_few_times_and_not_once_for_each_byte() -> None:
+    """64 KiB of a service's answer took 4 s of the processor."""
+    head = b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 2000
+    Looked.through = 0
+    for end in range(1, len(head) + 1):
+        assert not head_length(Looked(head[:end]), line_limit=100, head_limit=64 * 1024, seen=end - 1)
+    assert Looked.through < 10 * len(head) + 100 * 102
 
 
 def verdict(data: bytes) -> int:

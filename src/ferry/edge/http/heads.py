@@ -18,12 +18,13 @@ _HEAD = Phase.HEAD
 class HeadReader(Connection):
     """Finds the heads in `buffer` and hands them on, one at a time, while the phase is HEAD."""
 
-    __slots__ = ("_reading", "_skipped", "begun")
+    __slots__ = ("_reading", "_seen", "_skipped", "begun")
 
     def __init__(self, edge: EdgeState, *, secure: bool) -> None:
         super().__init__(edge, secure=secure)
         self.begun = True  # a head's deadline runs: from the accept, later from a head's first byte
         self._reading = False
+        self._seen = 0  # bytes of the buffer in which a head's end was looked for
         self._skipped = False  # an empty line before the request line
 
     @abstractmethod
@@ -55,6 +56,7 @@ class HeadReader(Connection):
         # One head that is known, and nothing else: neither its end nor its bounds need be looked for again.
         if len(buffer) <= limits.HEAD_REMEMBERED_BYTES and (known := heads.get(buffer)) is not None:
             self.buffer = b""
+            self._seen = 0
             self._skipped = False
             self.begin(known)
             return True
@@ -65,11 +67,13 @@ class HeadReader(Connection):
                 self.buffer = buffer = buffer[2:]
             elif len(buffer) == 1:
                 return self._await_head()
-        bounds = self.edge.bounds
-        end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes)
+        bounds, seen = self.edge.bounds, self._seen
+        end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes, seen=seen)
         if not end:
-            check_request_line(buffer)
+            check_request_line(buffer, seen=seen)
+            self._seen = len(buffer)
             return self._await_head()
+        self._seen = 0
         if end == len(buffer):
             head, self.buffer = buffer, b""
         else:

@@ -41,11 +41,13 @@ class RedirectProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answered:
             return
+        seen = len(self._buffer)
         self._buffer += data
+        most_line, most_head = limits.REQUEST_LINE_BYTES, limits.HEAD_BYTES
         try:
-            end = head_length(self._buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.HEAD_BYTES)
+            end = head_length(self._buffer, line_limit=most_line, head_limit=most_head, seen=seen)
             if not end:
-                check_request_line(self._buffer)
+                check_request_line(self._buffer, seen=seen)
                 return
             request = parse_request(self._buffer[:end], most_fields=limits.HEAD_FIELDS)
         except RemoteProtocolError as error:

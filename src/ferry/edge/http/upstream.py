@@ -258,13 +258,16 @@ class Upstream:
             self._buffer = b""
             self._respond(visitor, request, self._seen, buffer[len(self._head) :])
             return
+        most_line, most_head = limits.REQUEST_LINE_BYTES, limits.RESPONSE_HEAD_BYTES
+        seen = len(self._buffer)  # it holds the beginning of a head alone
         try:
             while True:
-                end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=limits.RESPONSE_HEAD_BYTES)
+                end = head_length(buffer, line_limit=most_line, head_limit=most_head, seen=seen)
                 if not end:
                     check_beginning(buffer)
                     self._buffer = buffer
                     return
+                seen = 0
                 head, buffer = (buffer, b"") if end == len(buffer) else (buffer[:end], buffer[end:])
                 response = self._parse(head, request.method)
                 if response.status >= 200:

@@ -89,11 +89,12 @@ def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
     return _judge(line[1], line[2], line[3] == b"0", fields)
 
 
-def check_request_line(part: bytes) -> None:
+def check_request_line(part: bytes, *, seen: int = 0) -> None:
     """Refuse a first line that can begin no request, while the rest of the head has not come: who sends
-    `GET /` alone (HTTP/0.9) waits for an answer, not to say more. Raises RemoteProtocolError as `parse_request`."""
+    `GET /` alone (HTTP/0.9) waits for an answer, not to say more. A line that was whole in the first `seen` bytes has
+    been checked. Raises RemoteProtocolError as `parse_request`."""
     end = part.find(b"\r\n")
-    if end >= 0 and ((line := _REQUEST_LINE.match(part)) is None or line[1] not in METHODS):
+    if end + 2 > seen and end >= 0 and ((line := _REQUEST_LINE.match(part)) is None or line[1] not in METHODS):
         _refuse_line(part[:end])
 
 
