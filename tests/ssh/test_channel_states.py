@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import pytest
@@ -167,6 +168,16 @@ def test_what_is_written_too_late_is_dropped(state: State) -> None:
     assert (stage.wire.out(), stage.sink.news()) == ([], [])
 
 
+@pytest.mark.parametrize("end", ["close", "lost", "failure"])
+def test_what_is_written_to_one_that_is_gone_is_not_kept(end: str) -> None:
+    stage = Stage(State.OPENING if end == "failure" else State.OPEN)
+    stage.hears(end)
+    data = bytes(limits.SMALL_PIECE_BYTES)
+    before = sys.getrefcount(data)
+    stage.channel.write(data)
+    assert sys.getrefcount(data) == before
+
+
 def test_what_is_written_behind_an_end_of_file_is_dropped() -> None:
     stage = Stage(State.OPEN)
     stage.channel.write_eof()
@@ -251,6 +262,8 @@ def test_a_peer_that_takes_tiny_packets_only_is_refused(size: int) -> None:
         (MSG_CHANNEL_OPEN_CONFIRMATION, bytes(11)),
         (MSG_CHANNEL_OPEN_CONFIRMATION, bytes(12)),
         (MSG_CHANNEL_REQUEST, b""),
+        (MSG_CHANNEL_REQUEST, UInt32(1) * 3),  # as long as a confirmation
+        (MSG_CHANNEL_EXTENDED_DATA, UInt32(1) + String(b"data")),
     ],
 )
 def test_what_is_not_as_usual_is_left_to_asyncssh(kind: int, body: bytes) -> None:

@@ -512,6 +512,42 @@ def test_a_sink_that_resumes_while_it_is_given_data_gets_the_rest_afterwards() -
     assert within == [0, 0, 0]
 
 
+def test_what_comes_while_a_sink_is_given_what_waited_comes_behind_it() -> None:
+    play = Play().opened()
+    play.channel.pause_reading()
+    words = [word * limits.SMALL_PIECE_BYTES for word in (b"1", b"2")]
+    for word in words:
+        play.peer_data(word)
+
+    def more() -> None:
+        play.sink.then = None
+        play.peer_data(b"late")
+        play.peer(MSG_CHANNEL_EOF)
+
+    play.sink.then = more
+    play.channel.resume_reading()
+    assert play.sink.news() == [*(("data_received", data) for data in (*words, b"late")), "eof_received"]
+
+
+def test_data_behind_an_end_of_file_is_dropped_and_its_window_given_back() -> None:
+    play = Play().opened()
+    play.peer(MSG_CHANNEL_EOF)
+    assert play.sink.news() == ["eof_received"]
+    for _ in range(3):
+        play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES // 2))
+    assert play.sink.news() == []
+    assert play.wire.out() == [("adjust", limits.CHANNEL_WINDOW_BYTES // 2)] * 3
+
+
+def test_behind_our_close_no_window_is_given_back() -> None:
+    """RFC 4254 §5.3: a close is the last message of a channel."""
+    play = Play().opened()
+    play.channel.abort()
+    assert play.wire.out() == [("close",)]
+    play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES))
+    assert play.wire.out() == []
+
+
 def test_empty_data_is_never_delivered() -> None:
     play = Play().opened()
     play.peer_data(b"")
