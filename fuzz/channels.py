@@ -226,6 +226,7 @@ class Ear:
         self.hear("eof_received")
 
     def stream_lost(self, error: Exception | None) -> None:
+        assert self.opened or self.raised or self.play.incoming, "what was never open is refused, not lost"
         self.hear("stream_lost", type(error).__name__)
 
     def pause_writing(self) -> None:
@@ -329,7 +330,8 @@ class Play:
         elif line.registered:
             try:
                 fault = self.message(what, *arguments)
-            except ProtocolError:
+            except ProtocolError as error:
+                assert self.must_fault, f"{step} is no fault, and ended the connection: {error}"
                 self.lose(BROKEN)
             else:
                 assert not fault, f"{step} is a fault, and was taken"
@@ -342,7 +344,7 @@ class Play:
         """Send it; True if the connection must end for it (which a ProtocolError says)."""
         line = self.line
         pending = line.asked and not line.confirmed
-        fault = False
+        fault = self.must_fault = False
         if what in ("data", "extended"):
             size = arguments[0]
             fault = size > line.credit
@@ -359,7 +361,7 @@ class Play:
             else:
                 self.pass_on(MSG_CHANNEL_DATA, String(data))
         elif what == "adjust":
-            fault = line.open and line.window + arguments[0] > MOST_WINDOW
+            fault = self.must_fault = line.open and line.window + arguments[0] > MOST_WINDOW
             if not fault and line.open:
                 line.window += arguments[0]
             self.pass_on(MSG_CHANNEL_WINDOW_ADJUST, UInt32(arguments[0]))
@@ -373,7 +375,7 @@ class Play:
         elif what == "request":
             self.pass_on(MSG_CHANNEL_REQUEST, String(b"env"), Boolean(arguments[0]), String(b"x"))
         elif what == "confirm":
-            fault = not pending
+            fault = self.must_fault = not pending
             if pending:
                 line.confirmed = True
                 line.window, line.packet = arguments
@@ -386,7 +388,7 @@ class Play:
             ):
                 self.channel.process_open_confirmation(THEIRS, arguments[0], arguments[1], SSHPacket(b""))
         elif what == "fail":
-            fault = not pending
+            fault = self.must_fault = not pending
             self.channel.process_open_failure(2, "no", "")
         elif what == "lost":
             self.lose(None)
@@ -410,6 +412,7 @@ class Play:
             assert self.written - line.got <= limits.HIGH_WATER_BYTES or self.ear.asked_to_pause, "nobody told the sink"
         if not line.open:
             return
+        assert line.packet >= limits.LEAST_PACKET_BYTES, "each packet costs as much as a large one"
         if self.listens:
             assert self.sent - self.heard <= line.most_window
             if not self.reading_paused:
@@ -420,7 +423,10 @@ class Play:
         if not self.listens or self.heard == self.sent:
             assert line.credit > 0, "nothing will ever let the peer send"
         waiting = self.written - line.got
-        to_send = line.window > 0 if waiting else (self.closed_by_us or (self.said_over and not line.eof))
+        if self.left:  # given up before it was open, so that only its close is to go
+            to_send = True
+        else:
+            to_send = line.window > 0 if waiting else (self.closed_by_us or (self.said_over and not line.eof))
         assert to_send == self.channel.waiting, "what could go is in nobody's turn, or a turn is for nothing"
 
     def finish(self) -> None:
