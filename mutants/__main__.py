@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -132,6 +133,9 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sites = [site for path in _modules(options) for site in sites_in(ROOT, path)]
+    if options.sample:
+        drawn = random.Random(options.seed).sample(range(len(sites)), min(options.sample, len(sites)))
+        sites = [sites[number] for number in sorted(drawn)]
     if options.list:
         for site in sites:
             print(f"{site.path}:{site.line}: {site.kind}: {site.source}")
@@ -153,6 +157,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--changed-since", metavar="REV", help="only modules that differ from this revision")
     parser.add_argument("--kind", action="append", help="guard, operand, bound, limit, verdict, flag or demand")
     parser.add_argument("--at", action="append", type=int, metavar="LINE", help="only what stands on this line")
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many of them, drawn at random")
+    parser.add_argument("--seed", type=int, default=1, help="which ones those are (1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="copies that are tried at once (1)")
     parser.add_argument(
         "--seconds",
