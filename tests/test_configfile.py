@@ -59,13 +59,16 @@ def test_lists_in_the_environment(text: str, listen: list[Endpoint]) -> None:
 
 def test_ranges_and_empty_values_in_the_environment() -> None:
     environ = {
-        "FERRY_TCP__RANGES": '[{"first": 1000, "last": 1002, "listen": "public"}]',
+        "FERRY_TCP__RANGES": '[{"first": 7, "last": 8, "listen": "loopback"}, {"first": 5, "last": 6, "listen": "public"}]',
         "FERRY_TCP__ALLOCATE_FROM": "0",
         "FERRY_SSH__ADVERTISED_PORT": "",
         "FERRY_SSH__BANNER": "false",
     }
     config = load(None, environ, {})
-    assert [(r.first, r.last, r.listen) for r in config.tcp.ranges] == [(1000, 1002, "public")]
+    assert [(r.first, r.last, r.listen) for r in config.tcp.ranges] == [
+        (7, 8, "loopback"),
+        (5, 6, "public"),
+    ]
     assert config.ssh.advertised_port is None
     assert not config.ssh.banner
 
@@ -118,6 +121,10 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not one of 'anyone' or 'keys'"),
         ('[access]\nmode = "keys"', 'access.mode = "keys" needs keys: write keys ='),
         ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
+        (
+            "[tcp]\nranges = [{first=5,last=9,listen='public'}, {first=1,last=5,listen='public'}]",
+            "tcp: two port ranges share port 5: make them apart",
+        ),
         ('[tcp]\nranges = "1-3"', "tcp.ranges: '1-3' is not a list of ranges: write [{ first ="),
         ('domain = "a b"', "domain: hostname label 'a b' has ' ' in it"),
         ('domain = "\\u001b[2J"', "has '\\x1b' in it"),

@@ -78,8 +78,7 @@ def is_list(key: str) -> bool:
 
 def is_optional(key: str) -> bool:
     """Whether the field may be left without a value."""
-    annotation = FIELDS[key].annotation
-    return isinstance(annotation, types.UnionType) and type(None) in annotation.__args__
+    return type(None) in typing.get_args(FIELDS[key].annotation)
 
 
 def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6) -> str | None:
@@ -88,7 +87,7 @@ def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6
     section, _, last = key.rpartition(".")
     siblings = [name for name in known if name.rpartition(".")[0] == section]
     by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
-    if section in SECTIONS or not section:
+    if section in SECTIONS:
         found = difflib.get_close_matches(key, siblings, 1, cutoff + 0.1)
         if found:
             return found[0]

@@ -16,6 +16,7 @@ TUNNELS = SmallGateway().open_tunnels
         ("Blog.Example.COM", "t1aa"),
         ("https://blog.example.com:8443/a/b?c", "t1aa"),
         ("http://blog.example.com", "t1aa"),
+        ("http://blog.example.com:", "t1aa"),
         ("30042", "t2bb"),
         (":30042", "t2bb"),
         ("port 30042", "t2bb"),

@@ -164,6 +164,7 @@ async def test_of_two_for_a_name_the_one_that_lasts_longer(world: World) -> None
 
 async def test_reload_while_serving(world: World) -> None:
     world.put("a", "a.localhost")
+    await world.certificates.look()  # there is no folder yet
     await world.certificates.use_folder(world.folder)
     loaded = len(world.events)
     async with world.serving() as port:

@@ -130,6 +130,10 @@ async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
         writer.close()
 
 
+def test_a_gate_that_never_looked_closes_as_any_other() -> None:
+    DescriptorGate(report=nothing, most=ROOMY).close()
+
+
 def test_descriptors_are_counted() -> None:
     before = open_descriptors()
     held = [os.open("/dev/null", os.O_RDONLY) for _ in range(7)]

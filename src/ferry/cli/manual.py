@@ -32,8 +32,7 @@ def commands_page() -> str:
     parts = [INTRO]
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if command is None or command.hidden:
-            continue
+        assert command is not None
         inner = typer.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
         parts.append(f"## ferry {name}\n\n```\n{command.get_help(inner).rstrip()}\n```\n")
     return "\n".join(parts)

@@ -91,7 +91,7 @@ def _plain(target: str) -> str:
         host, colon, port = authority.rpartition(":")
         if scheme[0] == "tcp://":
             return port
-        return host if colon and port.isdecimal() else authority
+        return host if colon else authority
     return text.removeprefix(":")
 
 

@@ -21,6 +21,7 @@ from ferry.edge.http.pool import Pool
 from ferry.edge.http.state import Bounds
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
+from ferry.policy.shortage import Standing
 from ferry.policy.sources import Exempt
 from ferry.report import nothing
 from hand_clock import HandClock
@@ -532,3 +533,44 @@ async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn
                 assert statuses(await reader.read()) == [408]
         assert turns[-1] == many
         assert max(after - before for before, after in pairwise(turns)) <= limits.PARTED_IN_A_TURN
+
+
+async def test_a_pause_in_an_answer_ends_nobody_who_still_listens() -> None:
+    """Only of one that has sent end-of-file it is not known."""
+    go_on = asyncio.Event()
+
+    async def in_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK[:-1])
+        await go_on.wait()
+        writer.write(OK[-1:])
+
+    bounds = Bounds(half_closed_seconds=0.1, tick_seconds=0.02, linger_seconds=0.1)
+    async with service(in_two) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(GET)
+        assert await reader.readexactly(len(OK) - 1) == OK[:-1]
+        gone_by_then, other = await rig.connect()
+        other.write(GET)
+        assert await gone_by_then.readexactly(len(OK) - 1) == OK[:-1]
+        other.write_eof()
+        with contextlib.suppress(ConnectionError):
+            assert not await gone_by_then.read()
+        go_on.set()
+        assert await reader.readexactly(1) == OK[-1:]
+
+
+async def test_an_upload_that_waits_for_its_service_is_not_one_that_does_not_move() -> None:
+    async def deaf(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.Event().wait()
+
+    async with service(deaf) as port, running_edge(port) as rig, asyncio.timeout(10):
+        _, writer = await rig.connect()
+        writer.write(POST % 100_000_000)
+        (visitor,) = rig.edge._state.visitors
+        while not visitor.paused:
+            writer.write(bytes(100_000))
+            await asyncio.sleep(0)
+        assert visitor.standing()[0] is Standing.WAITING
+        reset(writer)
