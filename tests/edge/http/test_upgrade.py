@@ -9,6 +9,7 @@ import websockets.asyncio.client
 import websockets.asyncio.server
 
 from edge.http_rig import answering, reset, running_edge, service
+from ferry.edge.http.state import Bounds
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -66,6 +67,28 @@ async def test_half_close_both_ways(first: str) -> None:
         await rig.visit()
         await rig.tunnel.quiet()
     assert (rest, got) == ((b"", [b"ahead and more"]) if first == "service" else (b"earlylast words", [b"ahead"]))
+
+
+async def test_who_has_ended_its_half_after_an_upgrade_may_be_told_nothing_for_long() -> None:
+    """Half a close is a thing of its own there; of a request it is not known whether anybody still listens."""
+    quiet = 0.1
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCHING)
+        await reader.read()
+        for word in (b"one", b"two"):
+            writer.write(word)
+            await asyncio.sleep(5 * quiet)
+        writer.close()
+
+    bounds = Bounds(half_closed_seconds=quiet, tick_seconds=0.02)
+    async with service(handle) as port, running_edge(port, bounds=bounds) as rig:
+        reader, writer = await rig.connect()
+        writer.write(UPGRADE)
+        assert await reader.readuntil(b"\r\n\r\n") == SWITCHING
+        writer.write_eof()
+        assert await reader.read() == b"onetwo"
 
 
 async def test_refused_upgrade_is_an_ordinary_answer() -> None:
