@@ -219,6 +219,24 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
         await w.visits()
 
 
+async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read from it any more, and while much is unsent nothing is written."""
+    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
+    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
+
+    async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    async with world(endless) as w:
+        async with small_visitor(w.listener.port) as visitor:
+            visitor.shutdown(socket.SHUT_WR)
+            await w.tunnel.at_rest()
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await w.visits()
+
+
 async def test_a_visitors_reset_is_no_end_of_file() -> None:
     ends: asyncio.Queue[str] = asyncio.Queue()
 

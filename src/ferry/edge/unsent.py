@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import fcntl
+import select
 import sys
 import termios
 from collections.abc import Callable
@@ -37,6 +38,16 @@ def untaken(transport: asyncio.Transport) -> int:
     takes a visitor at 20 KB/s three seconds.
     """
     return transport.get_write_buffer_size() + _queued(transport, termios.TIOCOUTQ)
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Whether its connection was reset: for when the loop watches the socket neither for reading nor for writing."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
+    return bool(poll.poll(0))
 
 
 def _queued(transport: asyncio.Transport, request: int) -> int:
@@ -71,7 +82,8 @@ class Unsent:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again, seconds)
 
     def _look_again(self, waited: float) -> None:
-        if _queued(self._transport, _SIOCOUTQNSD) > self._enough:
+        # What a reset connection has not sent stays as it is, and the next write tells that it was reset.
+        if _queued(self._transport, _SIOCOUTQNSD) > self._enough and not has_left(self._transport):
             self._look_again_in(min(2 * waited, limits.UNSENT_LOOK_MOST_SECONDS))
         else:
             self._timer = None

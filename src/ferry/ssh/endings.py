@@ -32,6 +32,11 @@ class Endings:
         """`channel` is to close once its peer has taken `unsent`."""
         self._waiting[channel] = unsent
 
+    def discard(self, channel: object) -> None:
+        """It has ended, if it was one of them."""
+        if channel in self._waiting:
+            self._forget(channel)
+
     def look(self, now: float) -> None:
         """Abort those of which nothing was taken for STUCK_SECONDS. `now` only grows."""
         for channel, unsent in list(self._waiting.items()):

@@ -335,6 +335,10 @@ class HardenedConnection(PacketConnection):
         """Remember a channel that is to close once the peer has taken `unsent`."""
         self._endings.add(channel, unsent)
 
+    def remove_channel(self, recv_chan: int) -> None:
+        self._endings.discard(self._channels.get(recv_chan))
+        super().remove_channel(recv_chan)
+
     def stuck(self, now: float) -> str | None:
         """As above; and channels that are stuck alone end alone."""
         self._endings.look(now)

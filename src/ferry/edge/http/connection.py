@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import select
 import socket
 import struct
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from ferry import limits
-from ferry.edge.unsent import Choke, Unsent, allowed, untaken
+from ferry.edge.unsent import Choke, Unsent, allowed, has_left, untaken
 from ferry.names import Endpoint
 from ferry.protocol.http1.serialize import numeric_host
 
@@ -166,12 +165,7 @@ class Connection(asyncio.Protocol):
     def has_left_unseen(self) -> bool:
         """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as
         long as the service does not read."""
-        sock = self.transport.get_extra_info("socket") if self.paused else None
-        if sock is None or sock.fileno() < 0:
-            return False
-        poll = select.poll()
-        poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
-        return bool(poll.poll(0))
+        return bool(self.paused) and has_left(self.transport)
 
     def untaken(self) -> int:
         """Bytes written for the visitor that its own system has not acknowledged."""
