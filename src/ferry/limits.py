@@ -75,10 +75,8 @@ REFUSED_LINGERING: Final = 256  # refused connections that are kept until they h
 KEY_GRACE_SECONDS: Final = 20.0  # until a key is acceptable
 LOGIN_GRACE_SECONDS: Final = 120.0  # until somebody has typed a passphrase or touched a token
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
-AUTH_REQUESTS: Final = (
-    64  # of one connection until it has logged in, refused or not: a question is answered for nothing,
-)
-# and a signature that the next request supersedes costs 0.8 ms and a transaction
+AUTH_REQUESTS: Final = 64  # of one connection until it has logged in, refused or not: a question is answered for
+# nothing, and a signature that the next request supersedes costs 0.8 ms and a transaction
 PENALTY_NOTHING_SECONDS: Final = 1.0  # for one who leaves before a log-in (sshd: noauth)
 PENALTY_GARBAGE_SECONDS: Final = 2.0  # for bytes that are not SSH
 PENALTY_KEYS_SECONDS: Final = 5.0  # for a connection that ends after refused keys (sshd: authfail)
@@ -103,6 +101,9 @@ WORDS_CHARS: Final = 4096  # what may follow the host; looking for words costs t
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
 ANSWER_PAUSE_SECONDS: Final = 0.1  # nothing is sent after an answer with a port until the client has sent something, or
 # for this long: libssh 0.10 and 0.11 take the port from whatever packet they have read last
+REKEYS_TOGETHER: Final = 16  # key exchanges of one connection that may follow each other at once
+REKEYS_PER_SECOND: Final = 1.0  # that are earned by time: the least of `RekeyLimit` is one second
+REKEY_BYTES: Final = 256 * KIB  # moved either way, by which another is earned: less than half a millisecond of a core
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection
@@ -228,4 +229,5 @@ IDENTITIES_KEEP_SECONDS: Final = (
 )
 PRUNE_SECONDS: Final = 3600.0  # between two looks for what nobody can ask for any more
 RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
+REVOKED_SECONDS: Final = 2.0  # that a key is missing from its files before its connections end
 TICK_SECONDS: Final = 1.0  # between two looks at what is stuck, and at what could not be written yet

@@ -13,6 +13,8 @@ from .observe.lag import LagSampler
 from .parts import Parts
 from .registry.contract import StoreUnavailable
 from .ssh.access import KEYS_POLL_SECONDS
+from .ssh.client import Client
+from .ssh.revoked import Revoked
 
 
 class Upkeep:
@@ -23,6 +25,7 @@ class Upkeep:
         self._front = parts.front
         self._kept = parts.kept
         self._steps = Steps(parts.clock)
+        self._revoked: Revoked[Client] = Revoked()
 
     async def write_late(self) -> None:
         """Write what could not be written on a full disk."""
@@ -34,6 +37,12 @@ class Upkeep:
         """Take key files that have changed."""
         access = self._front.services.access
         access.use(await asyncio.to_thread(access.read))
+
+    async def end_revoked(self) -> None:
+        """End the connections of keys that may not log in any more."""
+        front = self._front
+        for client in self._revoked.look(front, front.services.access, self._clock.monotonic()):
+            client.close("your key may not log in here any more")
 
     async def renew(self) -> None:
         """The worker's heartbeat, on which its leases rest."""
@@ -62,6 +71,7 @@ def kept_up(parts: Parts) -> Iterator[None]:
             ("tick", limits.TICK_SECONDS, parts.front.tick),
             ("write late", limits.TICK_SECONDS, upkeep.write_late),
             ("keys", KEYS_POLL_SECONDS, upkeep.read_keys),
+            ("revoked", limits.TICK_SECONDS, upkeep.end_revoked),
             ("certificates", limits.CERTIFICATE_POLL_SECONDS, parts.certificates.look),
             ("renew", limits.RENEW_SECONDS, upkeep.renew),
             ("prune", limits.PRUNE_SECONDS, upkeep.prune),

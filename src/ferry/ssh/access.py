@@ -16,9 +16,7 @@ from ferry.report import Report
 
 KEYS_POLL_SECONDS = 0.5  # how often the files are looked at
 KEY_FILE_BYTES = 4 * 1024 * 1024  # largest file that is read
-KEYS_LOOKS_MORE = (
-    5  # looks after a change at which the files are read, whatever their times say: a file that is written
-)
+KEYS_LOOKS_MORE = 5  # looks after a change at which the files are read, whatever their times say: what is written
 # twice within a tick of the file system's clock (4 ms, or the 2 s of FAT) has the same times, and often the same length
 KEYS_READINGS = 3  # in one look, while the files change
 
