@@ -17,6 +17,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
     ("ssh/admission.py", ("policy/test_handshakes.py", "policy/test_penalties.py", "e2e/test_flood.py")),
+    ("ssh/screen_channel.py", ("ssh/test_session_bounds.py", "ssh/test_session_requests.py")),
     ("ssh/aliases.py", ("e2e/test_aliases_with_ssh.py",)),
     (
         "ssh/tunnel.py",
@@ -27,7 +28,10 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/sessions.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     ("ssh/commands.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     ("ssh/hardening.py", ("e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py")),
-    ("ssh/packets.py", ("e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py")),
+    (
+        "ssh/packets.py",
+        ("ssh/test_windows.py", "ssh/test_stuck_ends.py", "e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py"),
+    ),
     ("ssh/forwards.py", ("e2e/test_tcp_ports.py", "e2e/test_web_names.py", "e2e/test_takeover.py")),
     ("ssh/client.py", ("e2e/test_drain.py", "e2e/test_takeover.py")),
     ("policy/places.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py", "edge/test_tcp.py")),
@@ -41,6 +45,15 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policy/forwards.py", ("ssh/test_forwards.py", "protocol/test_forward_spec.py")),
     ("policy/*.py", ("ssh/test_admission.py", "ssh/test_forwards.py")),
     ("edge/http/*.py", ("edge/test_leavers.py", "edge/test_bridge.py")),
+    ("edge/acceptor.py", ("edge/test_listeners.py",)),
+    ("edge/ca_files.py", ("edge/test_local_ca.py",)),
+    ("edge/certificate_folder.py", ("edge/test_certificates.py",)),
+    ("observe/sums.py", ("observe/test_log_budgets.py", "observe/test_observe_bounds.py")),
+    ("observe/budgeted.py", ("observe/test_log_budgets.py", "observe/test_observe_bounds.py")),
+    ("observe/tracebacks.py", ("observe/test_log_budgets.py",)),
+    ("observe/texts.py", ("observe/test_observe_bounds.py",)),
+    ("observe/events.py", ("observe/test_event_ring.py", "observe/test_observe_bounds.py")),
+    ("setup/hostcheck.py", ("cli/test_check_config.py",)),
     ("edge/*.py", ("e2e/test_tcp_ports.py", "e2e/test_descriptors.py")),
     ("registry/*.py", ("store/test_engine.py", "ssh/test_forwards.py", "policy/*.py")),
     ("store/registry*.py", ("registry/*.py",)),
@@ -49,7 +62,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("registry/test_durable.py", "registry/test_contract.py", "e2e/test_full_disk_and_stalled_log.py"),
     ),
     ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
-    ("config*.py", ("test_configfile.py", "cli/test_check_config.py")),
+    ("config*.py", ("test_configfile.py", "test_as_shipped.py", "cli/test_check_config.py")),
 )
 
 

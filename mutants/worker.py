@@ -53,8 +53,14 @@ class _First:
         self.failed: str | None = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        chosen = [item for item in items if item.nodeid in self.chosen]
-        items[:] = sorted(chosen, key=lambda item: self.chosen[item.nodeid])
+        there = {item.nodeid for item in items}
+        # A bound may be part of a test's name, which is another one once it is lifted: every case of that test is asked.
+        renamed = {_function(test): number for test, number in self.chosen.items() if test not in there}
+        ranks = renamed | self.chosen
+        ranked = [
+            (ranks[name], item) for item in items for name in (item.nodeid, _function(item.nodeid)) if name in ranks
+        ]
+        items[:] = dict.fromkeys(item for _, item in sorted(ranked, key=lambda one: one[0]))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -63,6 +69,11 @@ class _First:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed = self.failed or report.nodeid
+
+
+def _function(test: str) -> str:
+    """A test's name without its parameters."""
+    return test.partition("[")[0]
 
 
 class _Lines:
