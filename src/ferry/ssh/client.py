@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINISTRATIVELY_PROHIBITED
 from asyncssh.misc import ChannelOpenError
@@ -21,6 +21,7 @@ from ferry.registry.routes import Visit
 from . import aliases, forwards
 from .holding import Asked, Holding
 from .own_ports import own_port
+from .refusals import Refusal
 from .services import ClientLimits, Services
 from .tunnel import SshTunnel
 
@@ -37,16 +38,6 @@ _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 _JOURNAL: Final = 100  # outcomes of forwards kept for a screen that opens later
 _REASON_CHARS: Final = 200  # of what a client says as it disconnects; it may say 256 KB
 _TARGET_NOTE_SECONDS: Final = 5.0  # between two notes that the local target refuses
-
-
-class Refusal(NamedTuple):
-    """A forward that was refused, as its owner is told."""
-
-    asked: str
-    why: str
-    code: str
-    at: float
-    """Seconds since the epoch."""
 
 
 class Client:

@@ -14,7 +14,8 @@ from . import notices
 from .forwards import store_down
 
 if TYPE_CHECKING:
-    from .client import Client, Refusal
+    from .client import Client
+    from .refusals import Refusal
     from .sessions import Screen
     from .tunnel import SshTunnel
 

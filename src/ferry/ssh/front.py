@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -21,13 +21,14 @@ from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 
 from .admission import Admission, Place
 from .algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
-from .client import Client, Refusal
+from .client import Client
 from .commands import Commands
 from .forwards import Owed, close_forward, give_back_late, write_lease
 from .hardening import HardenedConnection
 from .host_keys import HostKey
 from .locks import KeyedLocks
 from .login import Login
+from .refusals import Refusal, Refusals
 from .screen_channel import ScreenChannel
 from .services import Services
 from .sessions import Screen
@@ -58,7 +59,7 @@ class SshFront:
         self._services = services
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
-        self._refusals: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
+        self._refusals = Refusals()
         self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
         """Addresses of closed tunnels that the database still has as served."""
 
@@ -152,16 +153,12 @@ class SshFront:
     def run_command(self, client: Client, screen: Screen, words: Words) -> None:
         """Answer a command of a screen."""
         tunnels = [tunnel for other in self.of(client.identity) for tunnel in other.forwards.values()]
-        refusals = list(self._refusals.get(client.identity.id, ()))
+        refusals = self._refusals.of(client.identity.id)
         command = Commands(client, screen, tunnels or list(client.forwards.values()), refusals)
         tasks.spawn(f"command {client.id}", command.run(words))
 
     def _remember(self, client: Client, refusal: Refusal) -> None:
-        kept = self._refusals.pop(client.identity.id, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
-        kept.append(refusal)
-        self._refusals[client.identity.id] = kept
-        if len(self._refusals) > limits.REFUSAL_IDENTITIES:
-            self._refusals.popitem(last=False)
+        self._refusals.remember(client.identity.id, refusal)
 
     # --- time
 

@@ -17,7 +17,7 @@ from ferry.registry.routes import Visit
 from .services import Services, Urls
 
 if TYPE_CHECKING:
-    from .client import Refusal
+    from .refusals import Refusal
     from .tunnel import SshTunnel
 
 

@@ -20,7 +20,8 @@ from ferry.registry.routes import Visit
 from . import notices
 
 if TYPE_CHECKING:
-    from .client import Client, Refusal
+    from .client import Client
+    from .refusals import Refusal
     from .tunnel import SshTunnel
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"

@@ -1,0 +1,38 @@
+"""Forwards that were refused lately, by whom they were asked for: what `ssh gw` shows of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import NamedTuple
+
+from ferry import limits
+from ferry.names import IdentityId
+
+
+class Refusal(NamedTuple):
+    """A forward that was refused, as its owner is told."""
+
+    asked: str
+    why: str
+    code: str
+    at: float
+    """Seconds since the epoch."""
+
+
+class Refusals:
+    """The last `limits.REFUSALS_REMEMBERED` of each of the `limits.REFUSAL_IDENTITIES` identities that were refused last."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
+
+    def remember(self, identity: IdentityId, refusal: Refusal) -> None:
+        """Add one; whoever was refused longest ago is forgotten for it where there are too many."""
+        kept = self._of.pop(identity, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
+        kept.append(refusal)
+        self._of[identity] = kept
+        if len(self._of) > limits.REFUSAL_IDENTITIES:
+            self._of.popitem(last=False)
+
+    def of(self, identity: IdentityId) -> list[Refusal]:
+        """What `identity` was refused, oldest first."""
+        return list(self._of.get(identity, ()))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from ferry import limits
+from ferry.names import IdentityId
+from ferry.ssh.refusals import Refusal, Refusals
+
+MANY = 5_000
+
+
+def refusal(number: int = 0) -> Refusal:
+    return Refusal(f"-R {number}", "no such port", "port_outside", 0.0)
+
+
+def test_an_attacker_with_many_identities_fills_no_memory() -> None:
+    refusals = Refusals()
+    people = [IdentityId(f"i{number}") for number in range(MANY)]
+    for person in people:
+        refusals.remember(person, refusal())
+    kept = [person for person in people if refusals.of(person)]
+    assert kept == people[-limits.REFUSAL_IDENTITIES :]
+    assert len(kept) < MANY
+
+
+def test_who_is_refused_again_and_again_is_not_forgotten_for_others_and_keeps_the_last_ones() -> None:
+    refusals, busy = Refusals(), IdentityId("busy")
+    for number in range(MANY):
+        refusals.remember(busy, refusal(number))
+        refusals.remember(IdentityId(f"i{number}"), refusal())
+    expected = [refusal(number) for number in range(MANY)][-limits.REFUSALS_REMEMBERED :]
+    assert refusals.of(busy) == expected
+    assert len(expected) < 100
+    assert refusals.of(IdentityId("nobody")) == []
