@@ -23,11 +23,7 @@ def effective(config: Config) -> str:
     if config.https.listen:
         urls.append(config.url(f"NAME.{config.domain}", secure=True))
     ssh = f"ssh -p {config.ssh_port} {config.domain}" if config.ssh_port != 22 else f"ssh {config.domain}"
-    at = (
-        "on the HTTPS port"
-        if config.https.ssh and config.https.listen and not config.ssh.listen
-        else _all(config.ssh.listen)
-    )
+    at = _all(config.ssh.listen) if config.ssh.listen else "on the HTTPS port"  # a configuration has one of them
     return "\n".join(
         [
             f"domain     {config.domain}",
