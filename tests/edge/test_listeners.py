@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, TypeVarTuple
 
 import pytest
 
+from ferry import limits
 from ferry.edge.acceptor import Acceptor
 from ferry.edge.listeners import BindFailed, bind_all, endpoint_of, listen_on
 from ferry.errors import StartupError
@@ -14,6 +19,7 @@ from ferry.names import Endpoint
 from ferry.report import nothing
 
 BOTH_LOOPS = True
+Ts = TypeVarTuple("Ts")
 
 
 class Events(list[tuple[str, dict[str, object]]]):
@@ -47,7 +53,10 @@ async def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
         with sockets[0].accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            probes = [accepted.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+            assert probes == [60, 15, 4]  # VISITOR_KEEPALIVE_SECONDS and VISITOR_KEEPALIVE_PROBES
+            assert accepted.getsockopt(socket.IPPROTO_TCP, 25) == 128 * 1024  # TCP_NOTSENT_LOWAT: VISITOR_UNSENT_BYTES
     close(sockets)
 
 
@@ -108,6 +117,80 @@ async def test_several_are_accepted_at_once_and_none_after_the_close() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     close(taken + visitors)
+
+
+async def test_a_rush_of_connections_leaves_the_loop_its_turns() -> None:
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(150)]
+    taken: list[socket.socket] = []
+    turns: list[int] = []
+    turn = 0
+
+    def accepted(sock: socket.socket) -> None:
+        taken.append(sock)
+        turns.append(turn)
+
+    acceptor = Acceptor(sockets, accepted, report=nothing)
+    acceptor.start()
+    async with asyncio.timeout(10):
+        while len(taken) < len(visitors):
+            await asyncio.sleep(0)
+            turn += 1
+    assert max(turns.count(one) for one in turns) == limits.ACCEPT_BURST
+    acceptor.close()
+    close(taken + visitors)
+
+
+class Hurried(asyncio.SelectorEventLoop):
+    """Waits for no timer, and keeps the seconds that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        self.asked.append(delay)
+        return super().call_later(0, callback, *args, context=context)
+
+
+class NoRoom(socket.socket):
+    """A listener whose process is out of descriptors for the next `tries`."""
+
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.tries:
+            self.tries -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_in_a_shortage_of_descriptors_the_pauses_grow_up_to_a_bound_and_begin_anew_after_it() -> None:
+    """ACCEPT_PAUSE_SECONDS and ACCEPT_PAUSE_MAX_SECONDS."""
+    loop = Hurried()
+    events = Events()
+
+    async def two_shortages() -> None:
+        accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+        with NoRoom() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            listener.setblocking(False)
+            acceptor = Acceptor([listener], accepted.put_nowait, report=events)
+            acceptor.start()
+            for tries in (7, 2):
+                listener.tries = tries
+                with socket.create_connection(listener.getsockname()):
+                    async with asyncio.timeout(10):
+                        (await accepted.get()).close()
+            acceptor.close()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(two_shortages())
+    assert loop.asked == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 0.1, 0.2]
+    assert [(event, fields["seconds"]) for event, fields in events] == [("accept.paused", 0.1)] * 2
 
 
 async def test_a_shortage_of_descriptors_is_told_once_and_outlived() -> None:

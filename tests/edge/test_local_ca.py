@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -146,6 +148,38 @@ def test_a_leaf_that_was_made_by_a_clock_far_ahead_is_made_anew_once_it_is_right
     assert right is not ahead
     assert right.not_after - clock.time <= limits.LEAF_DAYS * DAY
     assert ca.leaf("a.localhost") is right
+
+
+def test_as_shipped_so_many_leaves_are_kept(tmp_path: Path) -> None:
+    ca = make(tmp_path, "localhost")
+    for n in range(1_030):
+        ca.leaf(f"n{n}.localhost")
+    assert len(ca) == limits.LEAF_CACHE < 1_030
+
+
+def test_a_new_leaf_is_taken_by_who_is_a_day_behind(tmp_path: Path) -> None:
+    """BACKDATE_SECONDS, of the CA and of what it signs: neither begins now, nor long before."""
+    clock = At(float(int(SystemClock().now())))
+    ca = LocalCa.open(tmp_path, "localhost", clock=clock)
+    assert ca.certificate.not_valid_before_utc.timestamp() == clock.time - DAY
+    clock.time += 100 * DAY
+    assert presented(ca, "a.localhost").not_valid_before_utc.timestamp() == clock.time - DAY
+
+
+def presented(ca: LocalCa, host: str) -> x509.Certificate:
+    """The certificate with which a server answers for `host`."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    client = trusting.wrap_bio(to_client, to_server, server_hostname=host)
+    server = ca.leaf(host).context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(3):
+        for side in (client, server):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    der = client.getpeercert(binary_form=True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der)
 
 
 def test_the_same_after_a_restart(tmp_path: Path) -> None:

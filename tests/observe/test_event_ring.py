@@ -80,4 +80,5 @@ async def test_after_close_a_new_follower_ends_at_once() -> None:
     ring = EventRing()
     ring.close()
     with ring.subscribe() as subscription:
-        assert [e async for e in subscription] == []
+        async with asyncio.timeout(5):
+            assert [e async for e in subscription] == []

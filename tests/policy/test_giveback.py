@@ -58,3 +58,11 @@ def test_growth_that_is_in_use_cannot_be_given_back() -> None:
     give_back.gave(5 * MIB, 50 * MIB)
     assert not give_back.look(5 * MIB, 500 * MIB, 0.0, 5)
     assert give_back.look(300 * MIB, 500 * MIB, 0.0, 10)
+
+
+def test_as_shipped_little_stays_and_much_goes_at_a_quarter_of_a_core_or_after_half_a_minute() -> None:
+    """GIVE_BACK_BYTES, GIVE_BACK_QUIET and GIVE_BACK_PATIENCE_SECONDS."""
+    assert not GiveBack().look(8 * MIB - 1, 90 * MIB, 0.0, 0)
+    assert GiveBack().look(8 * MIB, 90 * MIB, 0.24, 0)
+    busy = GiveBack()
+    assert [busy.look(8 * MIB, 90 * MIB, 0.25, now) for now in (0, 29.9, 30)] == [False, False, True]

@@ -66,7 +66,7 @@ def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
         ("xn--bcher-kva", 80, "punycode"),
         ("localhost.gw.example.com", 80, "write -R NAME:80:... with another"),
         ("b" * 64, 80, "64 characters: 63 are allowed"),
-        ("b" * 513, 80, "longer than 512 bytes"),
+        ("b" * 513, 80, "longer than 512 bytes"),  # HOST_BYTES
         ("blog", 65536, "port 65536 does not exist"),
         ("\x1b[2J", 80, "'\\x1b'"),
     ],

@@ -16,7 +16,11 @@ from ferry.names import Endpoint
 from inside_gateway import SECONDS, inside_gateway
 
 
-@pytest.mark.parametrize(("near", "window"), [(-1.0, limits.CHANNEL_WINDOW_BYTES), (60.0, limits.NEAR_WINDOW_BYTES)])
+@pytest.mark.parametrize(
+    ("near", "window"),
+    [(-1.0, limits.CHANNEL_WINDOW_BYTES), (60.0, limits.NEAR_WINDOW_BYTES)],
+    ids=["not near", "near"],
+)
 async def test_who_answers_soon_gets_small_windows(
     new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, near: float, window: int
 ) -> None:

@@ -148,6 +148,33 @@ def test_authority() -> None:
             parse_authority(bad)
 
 
+@pytest.mark.parametrize("field", [b"CDN-Loop: a; b", b"cdn-loop: a; b"])
+def test_where_a_request_came_through_is_read_from_one_field_alone(field: bytes) -> None:
+    """Whatever else is dropped (what claims who visits, what is for one hop) stands beside it and says nothing of it."""
+    dropped = b"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=x\r\nKeep-Alive: timeout=5\r\nX-Real-IP: 192.0.2.2\r\n"
+    assert parse_request(GET + dropped + b"\r\n", most_fields=9).loop == b""
+    assert parse_request(GET + dropped + field + b"\r\n" + dropped + b"\r\n", most_fields=20).loop == b"a; b"
+    again = field + b"\r\n" + dropped + b"CDN-Loop:\r\nCDN-Loop: c\r\n\r\n"
+    assert parse_request(GET + again, most_fields=20).loop == b"a; b, c"
+
+
+def test_a_head_of_which_the_second_parser_sees_no_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No head is known that does this. A parser that is replaced by its next release may come to."""
+
+    class Waits:
+        def __init__(self, protocol: object) -> None:
+            """It calls nothing."""
+
+        def feed_data(self, data: bytes) -> None:
+            """It waits for more."""
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert (verdict(GET + b"\r\n"), verdict_on_answer(answer)) == (0, 0)
+    monkeypatch.setattr(httptools, "HttpRequestParser", Waits)
+    monkeypatch.setattr(httptools, "HttpResponseParser", Waits)
+    assert (verdict(GET + b"\r\n"), verdict_on_answer(answer)) == (400, 502)
+
+
 TOKENS = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=12)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30)
 
