@@ -28,6 +28,8 @@ class Session:
         self.mine = mine
         self.answers: asyncio.Queue[bool] = asyncio.Queue()
         self.said = b""
+        self.window = 0
+        """What the gateway takes of us before it grants more, in bytes."""
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         client.connection._channels[mine] = self
 
@@ -69,15 +71,20 @@ class Session:
 
 async def open_session(client: RawClient, mine: int = 5000, window: int = 2**31 - 1) -> Session | None:
     """None: refused."""
-    opened: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[tuple[int, int] | None] = asyncio.get_running_loop().create_future()
 
     def confirmed(packet: SSHPacket) -> None:
         packet.get_uint32()
-        opened.set_result(packet.get_uint32())
+        opened.set_result((packet.get_uint32(), packet.get_uint32()))
 
     client.on(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed)
     client.on(MSG_CHANNEL_OPEN_FAILURE, lambda _packet: opened.set_result(None))
     client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(mine), UInt32(window), UInt32(32768))
     async with asyncio.timeout(SECONDS):
-        number = await opened
-    return None if number is None else Session(client, number, mine)
+        confirmation = await opened
+    if confirmation is None:
+        return None
+    number, granted = confirmation
+    session = Session(client, number, mine)
+    session.window = granted
+    return session

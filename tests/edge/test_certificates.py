@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ferry import limits
 from ferry.clock import SystemClock
-from ferry.edge.certificate_folder import CertificateFolder
+from ferry.edge.certificate_folder import CertificateFolder, Pair, load_pair
 from ferry.edge.certificates import Certificates, sni_of
 from ferry.edge.local_ca import LocalCa
 from ferry.errors import InvalidInput
@@ -200,6 +201,27 @@ async def test_a_folder_that_may_not_be_looked_into_is_told_and_ends_nothing(
     assert [event for event, _ in world.events] == ["certificate.loaded", "certificate.rejected"]
     await world.certificates.look()
     assert len(world.events) == 2
+
+
+def test_of_too_many_pairs_so_many_are_read_and_it_is_said(world: World) -> None:
+    for n in range(4_100):
+        (world.folder / f"{n}.crt").touch()
+    reading = CertificateFolder(world.folder, clock=SystemClock()).read(first=True)
+    reasons = [reason for path, reason in reading.rejected if path == world.folder]
+    assert reasons == ["it has 4100 pairs: 4096 are read"]
+    assert len(reading.rejected) - 1 == limits.CERTIFICATE_PAIRS
+
+
+def test_a_file_that_is_no_certificate_by_its_size_is_not_read_whole(world: World) -> None:
+    """CERTIFICATE_BYTES."""
+    world.put("a", "a.localhost")
+    pair = Pair(world.folder / "a.crt", world.folder / "a.key")
+    pem = pair.certificate.read_bytes()
+    pair.certificate.write_bytes(pem.ljust(limits.MIB, b"\n"))
+    assert load_pair(pair, now=0.0).names == {"a.localhost"}
+    pair.certificate.write_bytes(pem.ljust(limits.MIB + 1, b"\n"))
+    with pytest.raises(InvalidInput, match="is larger than 1048576 bytes: leave the chain only"):
+        load_pair(pair, now=0.0)
 
 
 def test_a_broken_pair_keeps_the_old_one_and_is_told_once(world: World) -> None:

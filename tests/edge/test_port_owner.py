@@ -102,13 +102,16 @@ async def test_a_look_up_that_fails_is_not_the_last() -> None:
 
 
 async def test_ports_that_were_asked_about_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PORT_OWNERS_REMEMBERED", 2)
+    """PORT_OWNERS_REMEMBERED, as shipped."""
     monkeypatch.setattr(limits, "PORT_OWNER_SECONDS", 1e9)
     asked = Asked()
-    for port in (2000, 2001, 2002, 2000):  # the first is forgotten by the third, and so is asked about again
+    ports = [*range(2000, 2257), 2000]  # the first is forgotten by the last, and so is asked about again
+    for port in ports:
         await asked.look(port)
         asked.clock.time += limits.PORT_OWNERS_PACE_SECONDS
-    assert asked.ports == [2000, 2001, 2002, 2000]
+    asked.owners.ask(2100)  # one that is remembered is not
+    assert asked.ports == ports
+    assert not [task for task in asyncio.all_tasks() if "2100" in task.get_name()]
 
 
 def test_the_owner_is_named() -> None:

@@ -104,6 +104,26 @@ def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
     assert [one.source for one in penalties.listed(0.5)] == [worst]
 
 
+def test_as_shipped_so_many_addresses_are_remembered() -> None:
+    penalties = Penalties()
+    for n in range(66_000):
+        penalties.offended(f"198.{n >> 16}.{n >> 8 & 255}.{n & 255}", Offence.NOTHING_OFFERED, 0.0)
+    assert len(penalties) == limits.PENALTY_SOURCES < 66_000
+
+
+def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
+    """SOURCES_REMEMBERED."""
+    exempt = Exempt()
+
+    def meet(beginning: int) -> int:
+        for n in range(5_000):
+            assert exempt.source_of(f"198.{beginning}.{n >> 8}.{n & 255}")
+        return weight(exempt)
+
+    few = meet(18)
+    assert meet(19) < 1.2 * few
+
+
 def test_who_offends_without_end_takes_no_more_memory() -> None:
     """Each offence moves the end of a source, and where ends are kept in order the older ones stay behind."""
     exempt = Exempt([])
@@ -175,8 +195,21 @@ def test_a_block_always_ends_and_never_lasts_longer_than_said(steps: list[tuple[
     assert len(penalties) == 0
 
 
-def test_every_offence_has_a_price() -> None:
+@pytest.mark.parametrize(
+    ("offence", "times"),
+    [
+        (Offence.NOTHING_OFFERED, 15),  # PENALTY_NOTHING_SECONDS
+        (Offence.GARBAGE, 8),  # PENALTY_GARBAGE_SECONDS
+        (Offence.KEYS_REFUSED, 3),  # PENALTY_KEYS_SECONDS
+        (Offence.NEVER_ENDED, 2),  # PENALTY_GRACE_SECONDS
+    ],
+)
+def test_every_offence_has_a_price(offence: Offence, times: int) -> None:
+    """As shipped, with PENALTY_THRESHOLD_SECONDS: how often it is let pass."""
     assert set(SECONDS) == set(Offence)
+    penalties = Penalties()
+    blocked = [penalties.offended(BAD, offence, 0.0) is not None for _ in range(times)]
+    assert blocked == [False] * (times - 1) + [True]
 
 
 def test_crowd() -> None:

@@ -282,13 +282,13 @@ async def test_who_is_gone_already_costs_nothing(door: Door) -> None:
     assert (ours.fileno(), door.made, door.reports) == (-1, [], [])
 
 
-async def test_only_so_many_of_the_refused_are_kept(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REFUSED_LINGERING", 3)
+async def test_only_so_many_of_the_refused_are_kept(door: Door) -> None:
+    """REFUSED_LINGERING, as shipped."""
     door.admission.draining = True
-    kept = [door.refuse()[1] for _ in range(5)]
-    assert [sock.fileno() >= 0 for sock in kept] == [False, False, True, True, True]
+    kept = [door.refuse()[1] for _ in range(258)]
+    assert [sock.fileno() >= 0 for sock in kept] == [False] * 2 + [True] * 256
     door.admission.close()
-    assert [sock.fileno() for sock in kept] == [-1] * 5
+    assert [sock.fileno() for sock in kept] == [-1] * 258
 
 
 async def test_crowds_are_told_of_once_a_minute_with_their_size(door: Door) -> None:

@@ -120,6 +120,12 @@ async def test_addresses_that_are_owed_are_bounded(key: Path, monkeypatch: pytes
         assert [owed.address.name for owed in gateway.front.owed] == ["two.localhost", "three.localhost"]
 
 
+async def test_as_shipped_so_many_addresses_are_owed(key: Path) -> None:
+    """ADDRESSES_OWED."""
+    async with one_client(key, MemoryRegistry()) as (gateway, _):
+        assert gateway.front.owed.maxlen == 65_536
+
+
 async def closed_one(gateway: Inside, name: bytes) -> None:
     while any(name.decode() in task.get_name() for task in asyncio.all_tasks()):
         await asyncio.sleep(0)

@@ -35,6 +35,11 @@ async def session(client: RawClient) -> Session:
     return opened
 
 
+async def test_what_is_typed_ahead_is_bounded(session: Session) -> None:
+    """SCREEN_WINDOW_BYTES: nothing here reads more than keys."""
+    assert session.window == 64 * 1024
+
+
 async def test_large_requests_leave_nothing_in_memory(start_gateway: Callable[..., Gateway], key: Path) -> None:
     """2,000 `env` of 240 KB took the gateway from 51 to 510 MB."""
     large = String(b"v" * 240_000)

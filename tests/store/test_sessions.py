@@ -99,6 +99,14 @@ async def test_a_full_queue_drops_and_tells(
     assert len(reports) == 2
 
 
+async def test_as_shipped_so_many_rows_wait(sessions: Sessions) -> None:
+    """STORE_QUEUE."""
+    for number in range(10_007):
+        start(sessions, f"s{number}", number)
+    assert sessions.dropped == 7
+    await sessions.flush()
+
+
 async def test_rows_left_open_by_a_crash_end_when_the_gateway_was_last_alive(store: Store, sessions: Sessions) -> None:
     start(sessions, "ended", 5)
     sessions.session_ended(SessionId("ended"), "gone", 0, 0, 6)
