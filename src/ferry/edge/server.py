@@ -84,12 +84,11 @@ class LoopServer:
         self._factory = factory
         self._gate = gate
         self._server: asyncio.Server | None = None
-        self._wanted = False
+        self._wanted = True
         """Accepting is what should be going on."""
         self._closed = False
 
     async def start(self) -> None:
-        self._wanted = True
         await self._serve()
         if self._gate is not None and not self._closed:
             self._gate.add(self)

@@ -43,7 +43,7 @@ def untaken(transport: asyncio.Transport) -> int:
 def has_left(transport: asyncio.Transport) -> bool:
     """Whether its connection was reset: for when the loop watches the socket neither for reading nor for writing."""
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
+    if sock is None:  # TLS over a connection that is gone
         return False
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
@@ -52,7 +52,7 @@ def has_left(transport: asyncio.Transport) -> bool:
 
 def _queued(transport: asyncio.Transport, request: int) -> int:
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
+    if sock is None:  # TLS over a connection that is gone
         return 0
     return int.from_bytes(fcntl.ioctl(sock.fileno(), request, bytes(4)), sys.byteorder)
 

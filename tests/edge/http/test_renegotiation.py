@@ -54,9 +54,11 @@ class Script:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
         self.error: ssl.SSLError | None = None
+        self.records: list[bytes] = []
         self.shaking = False
 
-    def wrap_bio(self, *_: object, **__: object) -> Script:
+    def wrap_bio(self, _incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **_: object) -> Script:
+        self.outgoing = outgoing
         return self
 
     def do_handshake(self) -> None:
@@ -70,10 +72,13 @@ class Script:
         return min(len(data), 1000)
 
     def read(self, _most: int) -> bytes:
+        if self.records:
+            return self.records.pop(0)
         raise ssl.SSLWantReadError
 
     def unwrap(self) -> None:
         self.writes.append(b"goodbye")
+        self.outgoing.write(b"close_notify")
 
 
 class Ear:
@@ -95,7 +100,7 @@ def stage(*, shaking: bool = False) -> tuple[TlsStream, Script, Ear, Ear]:
     tls.shaking = shaking
     stream = TlsStream(cast(Any, tls), cast(Any, sink), "a.localhost", seconds=1000)
     stream.attach(cast(Any, inner))
-    assert sink.news() == ([] if shaking else ["stream_opened"])
+    assert (sink.news(), inner.news()) == ([] if shaking else ["stream_opened"], [])
     return stream, tls, sink, inner
 
 
@@ -118,12 +123,29 @@ async def test_what_cannot_be_written_ends_the_stream_once_and_not_its_writer(er
 
 
 async def test_an_owner_that_aborts_meanwhile_hears_nothing() -> None:
-    stream, tls, sink, _ = stage()
+    stream, tls, sink, inner = stage()
     tls.error = ssl.SSLWantReadError()
     stream.write(b"one")
     stream.abort()
+    assert inner.news() == ["abort"]
+    stream.write_eof()
+    stream.data_received(b"late")
     await asyncio.sleep(0)
-    assert sink.news() == []
+    assert (sink.news(), inner.news()) == ([], [])
+
+
+async def test_an_owner_that_aborts_at_a_record_hears_of_no_other() -> None:
+    stream, tls, sink, _ = stage()
+    heard: list[bytes] = []
+
+    def data_received(data: bytes) -> None:
+        heard.append(data)
+        stream.abort()
+
+    cast(Any, sink).data_received = data_received
+    tls.records = [b"one", b"two"]
+    stream.data_received(b"two records in a packet")
+    assert heard == [b"one"]
 
 
 async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_after_it() -> None:

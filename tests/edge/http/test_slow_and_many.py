@@ -71,6 +71,7 @@ def test_pace() -> None:
     assert not pace.behind(119.0, 100, rate=10, window=10)  # a new one
     assert pace.behind(120.0, 199, rate=10, window=10)
     assert Pace(0.0, -500).behind(20.0, -400, rate=10, window=10)  # the tick came late: more is asked for
+    assert not Pace(0.0, 0).behind(1000.0, 0, rate=0, window=10)  # nothing is asked for
 
 
 async def test_slow_body_is_told_so() -> None:

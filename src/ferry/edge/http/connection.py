@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
     def has_left_unseen(self) -> bool:
         """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as
         long as the service does not read."""
-        return bool(self.paused) and has_left(self.transport)
+        return has_left(self.transport)
 
     def untaken(self) -> int:
         """Bytes written for the visitor that its own system has not acknowledged."""

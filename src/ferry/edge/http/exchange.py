@@ -193,7 +193,9 @@ class Exchange(HeadReader):
     def _asked_to_close(self) -> bool:
         """Then nothing more comes from the visitor. Else its next request may be on the way, and would be answered
         by a reset that destroys this answer; but TLS has no way to close one direction (RFC 9112 §9.6, §9.8)."""
-        return self._request is not None and not self._request.keep_alive
+        request = self._request
+        assert request is not None
+        return not request.keep_alive
 
     def _keep(self, upstream: Upstream, now: float) -> None:
         if self.choked:
@@ -232,7 +234,7 @@ class Exchange(HeadReader):
         window = bounds.pace_seconds
         if self.pool is not None and self.pool.places.taken > bounds.visitors_per_tunnel // 2:
             window = min(window, limits.CROWDED_PACE_SECONDS)
-        if self.phase is _BODY and bounds.body_min_rate and self._body_due():
+        if self.phase is _BODY and self._body_due():
             pace = self._body_pace
             if pace is None:
                 self._body_pace = Pace(now, self._up)
@@ -241,7 +243,7 @@ class Exchange(HeadReader):
                 return
         else:
             self._body_pace = None
-        if self.choked and bounds.read_min_rate and self.phase in (_HEAD, _BODY, _ANSWER):
+        if self.choked and self.phase in (_HEAD, _BODY, _ANSWER):
             read = self._taken()
             if self._read_pace is None:
                 self._read_pace = Pace(now, read)

@@ -61,12 +61,10 @@ class HeadReader(Connection):
             self.begin(known)
             return True
         # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
-        if buffer[:1] == b"\r" and not self._skipped:
-            if buffer[:2] == b"\r\n":
-                self._skipped = True
-                self.buffer = buffer = buffer[2:]
-            elif len(buffer) == 1:
-                return self._await_head()
+        if buffer[:2] == b"\r\n" and not self._skipped:
+            self._skipped = True
+            self._seen = 0
+            self.buffer = buffer = buffer[2:]
         bounds, seen = self.edge.bounds, self._seen
         end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=bounds.head_bytes, seen=seen)
         if not end:

@@ -28,15 +28,14 @@ class RedirectProtocol(asyncio.Protocol):
         self._buffer = b""
         self._answered = False
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before any other call
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle = cast("asyncio.TimerHandle", None)  # the same
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(limits.HEAD_SECONDS, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._answered:
@@ -65,9 +64,7 @@ class RedirectProtocol(asyncio.Protocol):
     def _answer(self, data: bytes) -> None:
         self._answered = True
         self._transport.write(data)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._transport.write_eof()
+        self._timer.cancel()
         # What still comes is read and dropped, or a reset could destroy the answer (RFC 9112 §9.6)
         self._timer = asyncio.get_running_loop().call_later(limits.LINGER_SECONDS, self._transport.abort)

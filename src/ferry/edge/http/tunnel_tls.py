@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from typing import cast
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
@@ -68,7 +69,7 @@ class TlsStream:
         self._sink = sink
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None  # until the handshake is over
-        self._inner: Stream | None = None
+        self._inner: Stream = cast(Stream, None)  # `attach` sets it before any other call but stream_refused
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -119,22 +120,18 @@ class TlsStream:
             return
         if self._ready:
             self._say_goodbye()
-        if self._inner is not None:
-            self._inner.close()
+        self._inner.close()
 
     def abort(self) -> None:
         self._closed = True
         self._stop_timer()
-        if self._inner is not None:
-            self._inner.abort()
+        self._inner.abort()
 
     def pause_reading(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_reading()
+        self._inner.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_reading()
+        self._inner.resume_reading()
 
     # --- Sink
 
@@ -151,7 +148,7 @@ class TlsStream:
         self._incoming.write(data)
         if not self._ready:
             self._handshake()
-        if self._ready and not self._closed:
+        if self._ready:
             self._read()
 
     def eof_received(self) -> None:
@@ -239,7 +236,7 @@ class TlsStream:
         self._flush()
 
     def _flush(self) -> None:
-        if self._inner is not None and self._outgoing.pending and not self._closed:
+        if self._outgoing.pending and not self._closed:
             self._inner.write(self._outgoing.read())
 
     def _too_late(self) -> None:

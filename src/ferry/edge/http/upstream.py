@@ -50,6 +50,7 @@ class Upstream:
         "_body",
         "_buffer",
         "_edge",
+        "_full",
         "_head",
         "_interims",
         "_keep",
@@ -64,7 +65,6 @@ class Upstream:
         "_stream",
         "_visitor",
         "ended",
-        "full",
         "idle_since",
         "reused",
         "tunnel",
@@ -88,7 +88,7 @@ class Upstream:
         self._interims = 0
         self._keep = False
         self.ended = False
-        self.full = False
+        self._full = False
         self.reused = False
         self.idle_since = 0.0
 
@@ -183,12 +183,12 @@ class Upstream:
             visitor.not_opened(self, failure)
 
     def pause_writing(self) -> None:
-        self.full = True
+        self._full = True
         if self._visitor is not None:
             self._visitor.upstream_full()
 
     def resume_writing(self) -> None:
-        self.full = False
+        self._full = False
         if self._visitor is not None:
             self._visitor.upstream_drained()
 
@@ -360,6 +360,6 @@ class Upstream:
         self._visitor = None
         self._request = None
         self._body = None
-        keep = self._keep and self._stream is not None and not self.full
+        keep = self._keep and self._stream is not None and not self._full
         self._state = _IDLE if keep else _DEAD
         visitor.answered(self, reusable=keep)

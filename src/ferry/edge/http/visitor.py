@@ -96,7 +96,7 @@ class Visitor(Upgraded):
         elif phase is _HEAD and not self.choked:
             self.buffer = self.buffer + data if self.buffer else data
             self.read_heads()
-        elif phase is not _LINGER and phase is not _CLOSED:
+        elif phase is not _LINGER:
             self.buffer += data
             if len(self.buffer) > limits.PIPELINE_BYTES:
                 self.pause(READ_AHEAD)
@@ -233,8 +233,6 @@ class Visitor(Upgraded):
             tap.seen(Direction.UP, data)
         tunnel.traffic.up += self._up
         upstream.begin(self, request, data, self.peer if request.upgrade else self.edge.gateway)
-        if upstream.full:
-            self.pause(STREAM_FULL)
         if self.choked:
             upstream.hold()
 
