@@ -6,13 +6,13 @@ in test_bridge.py.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 
+from edge.http_play import Stream, Transport
 from edge.http_rig import GET, running_edge
 from ferry import limits
 from ferry.streams import Sink
@@ -27,77 +27,6 @@ WAYS = {
 }
 """What the visitor asks, how the answer begins, and a small piece of what follows."""
 PIECE = b"x" * limits.SMALL_WRITE_BYTES
-
-
-class Transport:
-    """The visitor's: tells that it is full as asyncio's do, at a write that leaves it above its mark."""
-
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        self.protocol = protocol
-        self.reads = True
-        """Everything that is written goes at once."""
-        self.waiting = 0
-        self._mark = 0
-        self._full = False
-
-    def set_write_buffer_limits(self, high: int, low: int = 0) -> None:
-        assert 0 <= low <= high
-        self._mark = high
-
-    def get_write_buffer_size(self) -> int:
-        return self.waiting
-
-    def write(self, data: bytes) -> None:
-        self.waiting += 0 if self.reads else len(data)
-        if self.waiting > self._mark and not self._full:
-            self._full = True
-            self.protocol.pause_writing()
-
-    def take_all(self) -> None:
-        """The visitor reads what waits for it."""
-        self.waiting = 0
-        if self._full:
-            self._full = False
-            self.protocol.resume_writing()
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return ("192.0.2.1", 4711) if name == "peername" else default
-
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None:
-        """Nobody sends more."""
-
-    resume_reading = pause_reading
-
-
-class Stream:
-    """The tunnel's: sends pieces while it is read."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.paused = False
-
-    def write(self, data: bytes) -> None:
-        """The request."""
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-    def abort(self) -> None:
-        """The visitor has left."""
-
-    def sends(self, piece: bytes, most: int = limits.VISITOR_HIGH_WATER_BYTES) -> int:
-        """How many pieces were read before it was paused, of `most`."""
-        sent = 0
-        while sent < most and not self.paused:
-            self.sink.data_received(piece)
-            sent += 1
-        return sent
 
 
 @asynccontextmanager

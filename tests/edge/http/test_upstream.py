@@ -1,0 +1,109 @@
+"""What becomes of a tunnel's stream, as a play: the test is the visitor's transport and the tunnel's streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from edge.http_play import Stream, Transport
+from edge.http_rig import GET, Rig, running_edge
+from ferry import limits
+from ferry.edge.http.visitor import Visitor
+from ferry.edge.unsent import Choke
+from ferry.streams import OpenFailure
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@asynccontextmanager
+async def play(
+    monkeypatch: pytest.MonkeyPatch, opened: Callable[[Stream], None] = lambda _: None
+) -> AsyncIterator[tuple[Rig, Visitor, Transport, list[Stream]]]:
+    """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
+    streams: list[Stream] = []
+
+    def dial(_grant: object, _originator: object, sink: Any) -> Stream:
+        streams.append(Stream(sink))
+        opened(streams[-1])
+        return streams[-1]
+
+    async with running_edge(1) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        visitor = rig.edge.protocol(secure=False, port=80)
+        transport = Transport(visitor)
+        visitor.connection_made(cast(Any, transport))
+        yield rig, visitor, transport, streams
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("drained", [False, True])
+async def test_a_stream_serves_another_request_only_when_it_has_taken_the_whole_of_the_last(
+    drained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that answers without reading would not read the next one either, which waits behind."""
+    async with play(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(POST)
+        streams[0].sink.pause_writing()
+        if drained:
+            streams[0].sink.resume_writing()
+        streams[0].sink.data_received(OK)
+        assert transport.written == OK
+        visitor.data_received(GET)
+        assert (len(streams), streams[0].closed) == ((1, False) if drained else (2, True))
+        streams[-1].sink.data_received(OK)
+        assert transport.written == OK + OK
+
+
+async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with play(monkeypatch) as (rig, visitor, transport, streams):
+        visitor.data_received(POST[:-1])
+        streams[0].sink.data_received(OK[:-1])
+        visitor.data_received(POST[-1:])
+        streams[0].sink.data_received(OK[-1:])
+        assert transport.written == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert streams[0].closed
+        assert rig.edge.idle_streams == 0
+
+
+async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = limits.VISITOR_HIGH_WATER_BYTES
+    async with play(monkeypatch) as (rig, visitor, transport, streams):
+        transport.reads = False
+        visitor.data_received(GET)
+        (stream,) = streams
+        stream.sink.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size - 1))
+        assert stream.paused
+        stream.held = b"late"
+        stream.sink.data_received(b"\0")  # what was under way
+        assert stream.closed
+        assert rig.edge.idle_streams == 0
+
+
+async def test_a_stream_that_is_refused_before_its_dial_returns_is_not_written_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(stream: Stream) -> None:
+        stream.sink.stream_refused(OpenFailure.LIMIT)
+
+    async with play(monkeypatch, refuse) as (_, visitor, transport, streams):
+        visitor.data_received(GET)
+        assert transport.written.startswith(b"HTTP/1.1 503 ")
+        assert [stream.written for stream in streams] == [b""]
+
+
+async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport's buffer may have drained into the kernel's, where too much is unsent."""
+    async with play(monkeypatch) as (_, visitor, _, streams):
+        visitor.data_received(GET)
+        visitor.choke(int(Choke.UNSENT))
+        visitor.pause_writing()
+        visitor.resume_writing()
+        assert streams[0].paused
+        visitor.unchoke(int(Choke.UNSENT))
+        assert not streams[0].paused
