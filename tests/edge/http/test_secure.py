@@ -64,6 +64,21 @@ async def test_visitors_over_https(contexts: tuple[ssl.SSLContext, Path]) -> Non
         assert (await curl(*by_number)).startswith("HTTP/1.1 200 ")
 
 
+async def test_an_answer_whose_end_is_the_close_ends_at_once_over_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
+    """TLS has no way to close one direction and go on reading for a moment."""
+    context, trusted = contexts
+    context.sni_callback = None
+    to_the_end = answering(b"HTTP/1.1 200 OK\r\n\r\nto the end", close=True)
+    bounds = Bounds(linger_seconds=60)
+    async with service(to_the_end) as port, running_edge(port, tls=context, bounds=bounds) as rig, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", rig.port, ssl=ssl.create_default_context(cafile=str(trusted)), server_hostname="a.localhost"
+        )
+        rig.writers.append(writer)
+        writer.write(GET)
+        assert (await reader.read()).endswith(b"\r\n\r\nto the end")
+
+
 async def test_websocket_end_over_tls_is_an_end(contexts: tuple[ssl.SSLContext, Path]) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -310,6 +310,37 @@ async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
         await newer.quiet()
 
 
+async def test_gone_tunnel_that_nobody_replaces_is_told_so() -> None:
+    async with running_edge(1) as rig:
+        rig.tunnel.refuse = OpenFailure.GONE
+        dial = rig.tunnel.dial
+
+        def goes(*arguments: object) -> object:
+            rig.routes.remove(rig.tunnel)
+            return dial(*arguments)  # type: ignore[arg-type]  # passed through as they came
+
+        rig.tunnel.dial = goes  # type: ignore[method-assign, assignment]  # the moment at which it goes
+        assert statuses(await rig.talk(CLOSING)) == [503]
+
+
+async def test_who_ends_while_its_name_is_looked_up_is_answered() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_name: str) -> bool:
+        asked.set()
+        await go.wait()
+        return False
+
+    async with running_edge(1, known=slow) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(GET.replace(b"a.", b"nobody."))
+        await asked.wait()
+        writer.write_eof()
+        assert statuses(await rig.talk(GET.replace(b"a.", b""), eof=True)) == [404]  # the edge has seen the end by now
+        go.set()
+        assert statuses(await reader.read()) == [404]
+
+
 async def test_names_without_a_tunnel() -> None:
     async with running_edge(1) as rig:
         answer = await rig.talk(GET.replace(b"a.", b"nobody.") + GET.replace(b"a.", b"reserved."), eof=True)

@@ -1,0 +1,74 @@
+"""The end of one request, and what still comes from a visitor meanwhile. Through sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from ferry.edge.http.state import Bounds
+
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
+PATIENT = Bounds(linger_seconds=60, tick_seconds=0.02)  # no end here may wait for the deadline of a last answer
+
+
+def statuses(data: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [
+        ((POST % 2**20).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + bytes(1000), bytes(2**19)),
+        (CLOSING + GET, GET * 10_000),
+    ],
+    ids=["the rest of its body", "requests behind the last one"],
+)
+async def test_what_still_comes_does_not_destroy_a_last_answer_that_was_asked_for(asked: bytes, more: bytes) -> None:
+    """A socket that is closed with unread bytes in it is reset, and the reset takes the answer along."""
+    body = bytes(2**20)
+    early = answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    async with service(early) as port, running_edge(port, bounds=PATIENT) as rig, asyncio.timeout(20):
+        reader, writer = await rig.connect()
+        writer.write(asked)
+        assert statuses(await reader.readuntil(b"\r\n\r\n")) == [200]
+        await rig.visit()
+        writer.write(more)
+        assert await reader.read() == body
+
+
+async def test_who_may_wait_for_100_and_does_not_is_waited_for_no_longer_than_others() -> None:
+    asked = (POST % 2000).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+
+    async def reads_all(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2000)
+
+    bounds = Bounds(body_min_rate=1000, pace_seconds=0.2, tick_seconds=0.02, linger_seconds=0.1)
+    async with service(reads_all) as port, running_edge(port, bounds=bounds) as rig:
+        assert statuses(await rig.talk(asked + bytes(500))) == [408]
+
+
+async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> None:
+    """Nothing more can come, so nothing is waited for, and nothing else would tell that it is gone."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await go.wait()
+        writer.write(b"junk\r\n\r\n")
+
+    async with service(nonsense) as port, running_edge(port, bounds=PATIENT) as rig, asyncio.timeout(10):
+        reader, writer = await rig.connect()
+        writer.write(CLOSING)
+        await asked.wait()
+        writer.write_eof()
+        bare = await rig.talk(GET.replace(b"a.", b""), eof=True)  # the edge has seen the end by now
+        assert statuses(bare) == [404]
+        go.set()
+        assert statuses(await reader.read()) == [502]
+        while rig.edge.visitors:
+            await asyncio.sleep(0.005)
