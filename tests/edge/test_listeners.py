@@ -72,6 +72,13 @@ async def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing
         socket.create_server(("::1", port), family=socket.AF_INET6).close()
 
 
+async def test_a_port_that_is_taken_for_ipv6_alone_is_not_served_for_ipv4_alone() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=rf"\[::\]:{port} is in use by "):
+            await listen_on([Endpoint("::", port)], setting="https.listen", report=nothing)
+
+
 async def test_an_address_of_another_host() -> None:
     with pytest.raises(StartupError, match=r"192\.0\.2\.1 is not an address of this host: set http\.listen to one"):
         await listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=nothing)

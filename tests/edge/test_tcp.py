@@ -542,7 +542,9 @@ async def test_visitors_from_the_clients_own_address_have_a_share() -> None:
         reader, _ = await w.connect()
         with pytest.raises(ConnectionResetError):
             await reader.read()
-        _, other = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=("127.0.9.9", 0))
+        reader, other = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=("127.0.9.9", 0))
+        other.write(b"x")
+        assert await reader.read(1) == b"x"  # who comes from elsewhere is none of them
         held[0][1].close()
         await w.visits(1)
         reader, writer = await w.connect()

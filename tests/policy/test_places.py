@@ -289,6 +289,17 @@ def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
     assert not play.displaced
 
 
+def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() -> None:
+    play = Play()
+    play.fill("192.0.2.1", Standing.STREAM, 8)
+    most = play.fill("192.0.2.2", Standing.STREAM, play.most - play.most // limits.TRIAL_SHARE - 8)
+    assert play.come("192.0.2.2") is None
+    most.pop().leave()
+    assert play.places.short
+    assert play.come("192.0.2.2") is not None
+    assert play.come("192.0.2.2") is None
+
+
 def test_a_busy_source_of_quick_requests_enters_it_before_it_is_known_who_moves() -> None:
     play = Play()
     for number, places in enumerate((20, 20, 10)):
@@ -316,6 +327,16 @@ def test_a_trial_has_its_time() -> None:
     play.fill(PROXY, Standing.WAITING)
     play.now += limits.TRIAL_SECONDS * 0.9
     assert play.come(PROXY) is None
+
+
+def test_who_waits_on_trial_does_not_stay_by_what_it_sends_meanwhile() -> None:
+    play = Play()
+    waiting = play.fill(PROXY, Standing.WAITING)
+    play.now += 2 * limits.TRIAL_SECONDS
+    assert play.come(PROXY) is not None
+    for visitor in waiting:
+        visitor.moved = 1_000_000
+    assert play.come(PROXY) is not None
 
 
 def test_an_upload_on_trial_that_moves_stays() -> None:
