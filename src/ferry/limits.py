@@ -54,9 +54,11 @@ POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet 
 HALF_CLOSED_SECONDS: Final = 30.0  # a visitor that has sent end-of-file gets its answer if bytes flow this often
 CLOSE_SECONDS: Final = 75.0  # to read the last buffered bytes of an answer after which we close
 UNSENT_VISITORS: Final = 32  # of a tunnel, from which on what the kernel has not sent for each of them is bounded
-UNSENT_BYTES_ALL: Final = 8 * MIB  # for all of them together, each the same; past it no more is taken from the service
-UNSENT_BYTES_LEAST: Final = 16 * KIB  # for one, however many they are; a shorter answer is never looked at
-UNSENT_BYTES_LOOKED_AT: Final = 64 * KIB  # of an answer, between two looks whether there are so many visitors by now
+VISITORS_UNSENT_BYTES: Final = (
+    8 * MIB
+)  # for all of them together, each the same; past it no more is taken from the service
+VISITOR_UNSENT_LEAST_BYTES: Final = 16 * KIB  # for one, however many they are; a shorter answer is never looked at
+UNSENT_LOOK_BYTES: Final = 64 * KIB  # of an answer, between two looks whether there are so many visitors by now
 UNSENT_LOOK_SECONDS: Final = 0.004  # until the next look at such a visitor: 16 KiB each 4 ms are 32 Mbit/s
 UNSENT_LOOK_MOST_SECONDS: Final = 0.5  # to which that doubles, while the visitor does not read
 RETRY_AFTER_SECONDS: Final = 5  # what a 503 asks for

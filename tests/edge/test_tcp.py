@@ -200,7 +200,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 ) -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
     size = 8 * limits.MIB
 
     async def much(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,7 +222,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is read from it any more, and while much is unsent nothing is written."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
 
     async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -128,7 +128,9 @@ class Bridge(Sink):
         """Why the stream is not read, as `Choke`."""
         self._crowd = crowd
         self._unsent: Unsent | None = None
-        self._look_at = limits.UNSENT_BYTES_LEAST  # once so much has gone down, a look at how much of it is unsent
+        self._look_at = (
+            limits.VISITOR_UNSENT_LEAST_BYTES
+        )  # once so much has gone down, a look at how much of it is unsent
         self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
         self._linger: asyncio.TimerHandle | None = None
 
@@ -227,7 +229,7 @@ class Bridge(Sink):
             if self._unsent is None:
                 self._unsent = Unsent(self.transport, self._choke, self._unchoke)
             self._unsent.look(most)
-        return most or limits.UNSENT_BYTES_LOOKED_AT
+        return most or limits.UNSENT_LOOK_BYTES
 
     # --- the tunnel's stream (ferry.streams.Sink)
 

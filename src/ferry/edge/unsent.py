@@ -102,4 +102,4 @@ def allowed(visitors: int) -> int:
     """How many bytes may be unsent for each of so many visitors of a tunnel; 0 where they are few and it does not matter."""
     if visitors < limits.UNSENT_VISITORS:
         return 0
-    return max(limits.UNSENT_BYTES_ALL // visitors, limits.UNSENT_BYTES_LEAST)
+    return max(limits.VISITORS_UNSENT_BYTES // visitors, limits.VISITOR_UNSENT_LEAST_BYTES)

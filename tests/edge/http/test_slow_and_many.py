@@ -491,7 +491,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 ) -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "UNSENT_BYTES_ALL", limits.UNSENT_BYTES_LEAST)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
     size = 8 * limits.MIB
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 

@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
             if self.unsent is None:
                 self.unsent = Unsent(self.transport, self.choke, self.unchoke)
             self.unsent.look(most)
-        return most or limits.UNSENT_BYTES_LOOKED_AT
+        return most or limits.UNSENT_LOOK_BYTES
 
     def forget_unsent(self) -> None:
         """What is unsent is the end of an answer, or nobody's."""

@@ -168,7 +168,7 @@ class Visitor(Upgraded):
         self.since = edge.clock.monotonic()
         self.deadline = self.since + edge.bounds.half_closed_seconds if self.ended else 0.0
         self._status = self._up = self._down = 0
-        self._look_at = limits.UNSENT_BYTES_LEAST
+        self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
         self._retried = False
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
