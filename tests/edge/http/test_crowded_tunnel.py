@@ -12,6 +12,7 @@ from ferry import limits
 from ferry.edge.http.state import Bounds
 from ferry.policy.crowd import Crowd
 from ferry.policy.sources import Exempt
+from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BOUNDS = Bounds(visitors_per_tunnel=8, linger_seconds=0.1, tick_seconds=0.05)
@@ -93,6 +94,25 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: s
             assert gone[0].status == STATUS[doing][0]
             with pytest.raises(ConnectionResetError):
                 await held[index][0].readexactly(100_000_000)
+
+
+async def test_who_has_waited_since_before_places_were_short_gives_way_at_once() -> None:
+    """How long somebody has waited is known without a look."""
+    clock = HandClock()
+    async with (
+        service(obliging) as port,
+        running_edge(port, bounds=BOUNDS, clock=clock, crowd=Crowd(100, Exempt([]))) as rig,
+        asyncio.timeout(10),
+    ):
+        for source in (*["127.0.1.1"] * 7, "127.0.9.8"):
+            if source == "127.0.9.8":
+                clock.ahead += 10 * limits.PLACE_LOOK_SECONDS
+            before = len(rig.tunnel.dialled)
+            _, writer = await rig.connect(source)
+            writer.write(HELD["waiting"])
+            while len(rig.tunnel.dialled) == before:
+                await asyncio.sleep(0)
+        assert await answer(rig, "127.0.9.9") == 200
 
 
 async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:

@@ -51,6 +51,21 @@ async def test_who_may_wait_for_100_and_does_not_is_waited_for_no_longer_than_ot
         assert statuses(await rig.talk(asked + bytes(500))) == [408]
 
 
+async def test_an_event_stream_before_it_is_no_excuse_for_a_slow_body() -> None:
+    """Silence is part of an event stream, and of nothing that follows it on the connection."""
+    events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 2\r\n\r\n\n\n"
+
+    async def reads_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(events)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2000)
+
+    bounds = Bounds(body_min_rate=1000, pace_seconds=0.2, tick_seconds=0.02, linger_seconds=0.1)
+    async with service(reads_all) as port, running_edge(port, bounds=bounds) as rig:
+        assert statuses(await rig.talk(GET + POST % 2000 + bytes(500))) == [200, 408]
+
+
 async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> None:
     """Nothing more can come, so nothing is waited for, and nothing else would tell that it is gone."""
     asked, go = asyncio.Event(), asyncio.Event()

@@ -189,6 +189,12 @@ async def test_streams_that_may_be_silent_have_no_pace(flooding: Rig, request_: 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(flooding.tunnel.visited_event.wait(), 4 * PACED.pace_seconds)
     assert flooding.edge.visitors == 1
+    _, other = await flooding.connect()
+    pause_reading(other)
+    other.write(GET)
+    await flooding.visit()  # others are looked at as before
+    assert flooding.tunnel.visits[0].note == "the visitor read its answer too slowly"
+    await until(lambda: flooding.edge.visitors == 1)
     reset(writer)
 
 

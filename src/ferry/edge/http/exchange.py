@@ -96,7 +96,7 @@ class Exchange(HeadReader):
             return None
         if not self._status:
             return self.since, 0
-        if self.choked and self._read_pace is not None:
+        if self._read_pace is not None:
             return self._read_pace.since, self._read_pace.moved
         return None
 
@@ -109,7 +109,7 @@ class Exchange(HeadReader):
             self.refuse(503, pages.DISPLACED, last=True)
 
     def disconnect(self) -> None:
-        if self.phase is _HEAD and not self.buffer and not self.transport.get_write_buffer_size():
+        if self.phase is _HEAD and not self.transport.get_write_buffer_size():
             self.shut()  # else it would be kept until its last answer is read
         elif self._upstream is not None:
             self._give_up(pages.DISCONNECTED)
