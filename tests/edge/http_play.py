@@ -16,6 +16,8 @@ class Transport:
         self.reads = True
         """Everything that is written goes at once."""
         self.waiting = 0
+        self.is_read = True
+        """The gateway takes what the visitor sends."""
         self.written = bytearray()
         self._mark = 0
         self._full = False
@@ -48,9 +50,10 @@ class Transport:
         return False
 
     def pause_reading(self) -> None:
-        """Nobody sends more."""
+        self.is_read = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def can_write_eof(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Requests that the edge answers by itself, from a visitor who reads no answers, as a play."""
+"""Heads that come in pieces or many together, and answers of the edge that nobody reads, as a play."""
 
 from __future__ import annotations
 
@@ -26,4 +26,18 @@ async def test_pages_for_requests_that_came_together_wait_until_those_before_hav
             transport.take_all()
         assert len(rig.reports) == many
         assert len(transport.written) == many * page > 4 * limits.VISITOR_HIGH_WATER_BYTES
+        visitor.connection_lost(None)
+
+
+async def test_an_empty_line_is_passed_over_once_each_time_before_a_head_that_is_known_by_its_bytes() -> None:
+    ask = GET.replace(b"a.", b"")
+    async with running_edge(1) as rig:
+        visitor = rig.edge.protocol(secure=False, port=80)
+        transport = Transport(visitor)
+        visitor.connection_made(cast(Any, transport))
+        for piece in (ask, b"\r\n", ask, b"\r\n", ask):
+            visitor.data_received(piece)
+        assert transport.written.count(b"HTTP/1.1 404 ") == 3
+        visitor.data_received(b"\r\n\r\n")
+        assert transport.written.count(b"HTTP/1.1 400 ") == 1
         visitor.connection_lost(None)

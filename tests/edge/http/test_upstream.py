@@ -85,6 +85,21 @@ async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypa
         assert rig.edge.idle_streams == 0
 
 
+async def test_who_was_read_too_far_ahead_is_read_again_when_its_last_request_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where what was read ahead ends with a request, so that no rest of a head is waited for."""
+    many = limits.PIPELINE_BYTES // len(GET) + 1
+    async with play(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(GET)
+        visitor.data_received(GET * many)
+        assert not transport.is_read
+        for _ in range(1 + many):
+            streams[0].sink.data_received(OK)
+        assert transport.is_read
+        assert transport.written == OK * (1 + many)
+
+
 async def test_a_stream_that_is_refused_before_its_dial_returns_is_not_written_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
