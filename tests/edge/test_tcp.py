@@ -540,8 +540,9 @@ async def test_visitors_from_the_clients_own_address_have_a_share() -> None:
             writer.write(b"x")
             assert await reader.read(1) == b"x"
         reader, _ = await w.connect()
-        with pytest.raises(ConnectionResetError):
-            await reader.read()
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
         reader, other = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=("127.0.9.9", 0))
         other.write(b"x")
         assert await reader.read(1) == b"x"  # who comes from elsewhere is none of them
