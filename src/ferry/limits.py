@@ -122,6 +122,8 @@ LEAVE_SECONDS: Final = 2.0  # a client whose session has ended is disconnected a
 HOST_BYTES: Final = 512  # longest host or path that a forward request may name
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
+OUTCOMES_REMEMBERED: Final = 100  # of a connection's forwards, for a session that opens later
+TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local target refuses
 SCREEN_WINDOW_BYTES: Final = 64 * KIB  # what a client may type ahead; nothing here reads more than keys
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
 

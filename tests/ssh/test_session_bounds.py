@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from asyncssh.constants import (
+    DISC_PROTOCOL_ERROR,
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_FAILURE,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_DISCONNECT,
     MSG_GLOBAL_REQUEST,
+    OPEN_CONNECT_FAILED,
 )
-from asyncssh.packet import Boolean, String, UInt32
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.ssh.tunnel import SshTunnel
@@ -25,7 +30,7 @@ from raw_client import SECONDS, RawClient, raw_client
 from raw_session import open_session
 
 KEYS = b"ends, ? shows this"
-JOURNAL = 100  # outcomes that a connection keeps for a screen that opens later
+JOURNAL = 100  # OUTCOMES_REMEMBERED: what a connection keeps for a session that opens later
 
 
 @pytest.fixture
@@ -128,3 +133,38 @@ async def test_forwards_that_are_taken_back_while_a_session_says_nothing_are_not
             assert await client.lives()
         gc.collect()
         assert sum(isinstance(thing, SshTunnel) for thing in gc.get_objects()) <= JOURNAL + 5
+
+
+async def test_a_local_target_that_refuses_everybody_is_told_once_in_a_while(key: Path) -> None:
+    """TARGET_NOTE_SECONDS: who visits often must not fill its owner's terminal."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        assert await client.forward(b"refuses", 80)
+
+        def refuse(packet: SSHPacket) -> None:
+            packet.get_string()
+            code = UInt32(OPEN_CONNECT_FAILED)
+            client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(packet.get_uint32()), code, String(b"no"), String(b""))
+
+        session = await open_session(client)
+        assert session is not None
+        client.on(MSG_CHANNEL_OPEN, refuse)
+        assert await session.ask(b"shell")
+        await inside.let_through()
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", inside.http_port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: refuses.localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+            writer.close()
+        assert await client.lives()
+        assert session.said.count(b"nothing answers at your local target") == 1
+
+
+async def test_what_a_client_says_as_it_leaves_is_cut(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        assert await client.forward(b"leaves", 80)
+        client.send(MSG_DISCONNECT, UInt32(DISC_PROTOCOL_ERROR), String(b"good" + b"bye" * 10_000), String(b""))
+        while not (closed := inside.said("connection.closed")):
+            await asyncio.sleep(0.005)
+        for told in closed + inside.said("tunnel.closed"):
+            assert "goodbye" in told["reason"]
+            assert len(told["reason"]) == 200

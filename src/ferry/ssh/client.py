@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from .sessions import Screen
 
 _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
-_JOURNAL: Final = 100  # outcomes of forwards kept for a screen that opens later
-_REASON_CHARS: Final = 200  # of what a client says as it disconnects; it may say 256 KB
-_TARGET_NOTE_SECONDS: Final = 5.0  # between two notes that the local target refuses
 
 
 class Client:
@@ -68,7 +65,7 @@ class Client:
         self.undecided = 0
         """Forwards that were asked for and are not decided, from the moment when their requests are read."""
         self.screens: list[Screen] = []
-        self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=_JOURNAL)
+        self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
         self.asked = 0
         self.up = self.down = 0
         self.end_reason = ""
@@ -256,7 +253,7 @@ class Client:
     def target_refused(self, tunnel: SshTunnel, why: str) -> None:
         """The client could not reach its local target: its owner should know, but not once per visitor."""
         now = self.services.clock.monotonic()
-        if now - self._target_noted >= _TARGET_NOTE_SECONDS:
+        if now - self._target_noted >= limits.TARGET_NOTE_SECONDS:
             self._target_noted = now
             self.tell(f"{tunnel.address}: {why}", event="target_refused")
 
@@ -317,7 +314,7 @@ class Client:
         if self._closing:
             return
         self._closing = True
-        said = printable(str(error), _REASON_CHARS) if error else "the client disconnected"
+        said = printable(str(error)) if error else "the client disconnected"
         reason = self.end_reason or said
         for tunnel in list(self.forwards.values()):
             forwards.close_forward(tunnel, reason)
