@@ -61,7 +61,7 @@ class Transport:
     def write_eof(self) -> None:
         """Nobody waits for the end."""
 
-    close = write_eof
+    close = abort = write_eof
 
 
 class Stream:

@@ -89,13 +89,11 @@ class Unsent:
             self._timer = None
             self._unchoke(int(Choke.UNSENT))
 
-    def forget(self) -> bool:
-        """Look no more. True if it was choked; nobody is told that it is no longer."""
-        if self._timer is None:
-            return False
-        self._timer.cancel()
-        self._timer = None
-        return True
+    def forget(self) -> None:
+        """Look no more. If it was choked, nobody is told that it is no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def allowed(visitors: int) -> int:

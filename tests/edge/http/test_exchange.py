@@ -7,8 +7,12 @@ import re
 
 import pytest
 
+from edge.http_play import Stream
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from edge.tcp_tunnel import small_visitor
+from ferry import limits
 from ferry.edge.http.state import Bounds
+from ferry.streams import Sink
 
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 PATIENT = Bounds(linger_seconds=60, tick_seconds=0.02)  # no end here may wait for the deadline of a last answer
@@ -87,3 +91,32 @@ async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> No
         assert statuses(await reader.read()) == [502]
         while rig.edge.visitors:
             await asyncio.sleep(0.005)
+
+
+async def test_one_of_many_who_reads_its_answer_late_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was unsent at the end of one answer holds up nothing behind it."""
+    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
+    loop, asked, streams = asyncio.get_running_loop(), asyncio.Event(), list[Stream]()
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % limits.MIB + bytes(limits.MIB)
+
+    class Heard(Stream):
+        def write(self, data: bytes) -> None:
+            asked.set()
+
+    def dial(_grant: object, _originator: object, sink: Sink) -> Stream:
+        streams.append(Heard(sink))
+        return streams[-1]
+
+    async with running_edge(1) as rig, asyncio.timeout(10):
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        async with small_visitor(rig.port) as visitor:
+            for _ in range(2):
+                await loop.sock_sendall(visitor, GET)
+                await asked.wait()
+                asked.clear()
+                streams[0].sink.data_received(large)  # all of it in one piece, the last
+                got = 0
+                while got < len(large):
+                    got += len(await loop.sock_recv(visitor, 65536))
+        assert len(streams) == 1

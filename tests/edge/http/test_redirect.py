@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
+from edge.http_play import Transport
+from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.http.dates import Dates
 from ferry.edge.http.redirect import RedirectProtocol
@@ -14,7 +17,7 @@ from ferry.edge.http.redirect import RedirectProtocol
 async def talk(port: int, data: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: RedirectProtocol(port, Dates(SystemClock())), "127.0.0.1", 0)
-    async with server:
+    async with server, asyncio.timeout(5):  # a head has ten seconds
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
         for at in range(0, len(data), 7):
             writer.write(data[at : at + 7])
@@ -56,3 +59,18 @@ async def test_what_is_no_request_gets_no_location(data: bytes, status: int) -> 
     answer = await talk(443, data)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"Location" not in answer
+
+
+async def test_what_follows_the_first_request_is_dropped() -> None:
+    protocol = RedirectProtocol(443, Dates(SystemClock()))
+    transport = Transport(protocol)
+    protocol.connection_made(cast(Any, transport))
+    for _ in range(3):
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    protocol.connection_lost(None)
+    assert transport.written.count(b"HTTP/1.1 ") == 1
+
+
+async def test_who_sends_no_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.05)
+    assert await talk(443, b"GET / HTTP/1.1\r\nHo") == b""

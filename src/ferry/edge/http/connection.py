@@ -191,7 +191,8 @@ class Connection(asyncio.Protocol):
 
     def forget_unsent(self) -> None:
         """What is unsent is the end of an answer, or nobody's."""
-        if self.unsent is not None and self.unsent.forget():
+        if self.unsent is not None:
+            self.unsent.forget()
             self.choked &= ~int(Choke.UNSENT)
 
     def drain(self) -> None:

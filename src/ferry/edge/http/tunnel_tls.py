@@ -137,8 +137,7 @@ class TlsStream:
 
     def stream_opened(self) -> None:
         """Our sink is told when the handshake is over."""
-        if not self._ready and not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._too_late)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._too_late)
 
     def stream_refused(self, failure: OpenFailure) -> None:
         self._closed = True
