@@ -50,6 +50,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("edge/http/connection.py", ("edge/http/test_ends_of_visitors.py", "edge/test_leavers.py")),
     ("edge/http/*.py", ("edge/test_leavers.py", "edge/test_bridge.py")),
     ("edge/acceptor.py", ("edge/test_listeners.py",)),
+    ("edge/descriptors.py", ("edge/test_descriptor_gate.py",)),
     ("edge/ca_files.py", ("edge/test_local_ca.py",)),
     ("edge/certificate_folder.py", ("edge/test_certificates.py",)),
     ("observe/sums.py", ("observe/test_log_budgets.py", "observe/test_observe_bounds.py")),
