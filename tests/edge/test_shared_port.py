@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.certificates import Certificates, sni_of
 from ferry.edge.listeners import bind_all
@@ -270,6 +272,31 @@ async def test_at_the_bound_the_oldest_goes(port: Port) -> None:
     assert await asyncio.wait_for(second[0].read(), 5) == b""
     for _, writer in (first, second, third):
         writer.close()
+
+
+async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
+    """UNIDENTIFIED."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6_000)), hard))
+    port.start(silence=60, identify=60, bound=limits.UNIDENTIFIED)
+    silent: list[socket.socket] = []
+    try:
+        async with asyncio.timeout(10):
+            for least in (*range(100, 2_001, 100), 2_048):
+                silent += [socket.create_connection(port.address) for _ in range(least - len(silent))]
+                while len(port.shared) < least:
+                    await asyncio.sleep(0)
+            silent += [socket.create_connection(port.address) for _ in range(2)]
+            while not (refused := [fields for event, fields in port.events if event == "edge.refused"])[1:]:
+                await asyncio.sleep(0)
+        assert len(port.shared) == 2_048
+        assert [fields["reason"] for fields in refused] == ["too many connections that say nothing"] * 2
+        assert [one.recv(1) for one in silent[:2]] == [b"", b""]
+    finally:
+        port.shared.close()
+        for one in silent:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_the_close_ends_handshakes_and_leaves_what_was_handed_on(port: Port) -> None:
