@@ -54,9 +54,7 @@ POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet 
 HALF_CLOSED_SECONDS: Final = 30.0  # a visitor that has sent end-of-file gets its answer if bytes flow this often
 CLOSE_SECONDS: Final = 75.0  # to read the last buffered bytes of an answer after which we close
 UNSENT_VISITORS: Final = 32  # of a tunnel, from which on what the kernel has not sent for each of them is bounded
-VISITORS_UNSENT_BYTES: Final = (
-    8 * MIB
-)  # for all of them together, each the same; past it no more is taken from the service
+VISITORS_UNSENT_BYTES: Final = 8 * MIB  # for all of them, each the same; past it no more is taken from the service
 VISITOR_UNSENT_LEAST_BYTES: Final = 16 * KIB  # for one, however many they are; a shorter answer is never looked at
 UNSENT_LOOK_BYTES: Final = 64 * KIB  # of an answer, between two looks whether there are so many visitors by now
 UNSENT_LOOK_SECONDS: Final = 0.004  # until the next look at such a visitor: 16 KiB each 4 ms are 32 Mbit/s
