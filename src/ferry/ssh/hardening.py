@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
-    DISC_KEY_EXCHANGE_FAILED,
     MSG_CHANNEL_OPEN,
     MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_OPEN_FAILURE,
@@ -45,7 +44,6 @@ from ferry.names import printable
 from ferry.policy.handshakes import Progress
 from ferry.policy.penalties import Offence
 from ferry.policy.rate import PerSecond
-from ferry.policy.rekeys import Rekeys
 
 from .algorithms import ciphers_for, signed_with
 from .endings import Endings
@@ -96,7 +94,6 @@ class HardenedConnection(PacketConnection):
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
-        self._rekeys = Rekeys()
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
@@ -202,11 +199,6 @@ class HardenedConnection(PacketConnection):
             super()._send_kexinit()
 
     async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
-        if not self._rekeys.allows(self.moved, self._loop.time()):
-            self.client.end_reason = "keys were exchanged too often"
-            why = f"{self.client.end_reason}: set no RekeyLimit below {limits.REKEY_BYTES // limits.KIB}K"
-            self.end(why, DISC_KEY_EXCHANGE_FAILED)
-            return
         if self._kexinit_timer is not None and not self._kexinit_waited:
             self._kexinit_timer.cancel()
             self._kexinit_waited = True

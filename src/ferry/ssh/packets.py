@@ -93,8 +93,8 @@ class PacketConnection(SSHServerConnection):
         """Data waits for a moment (`hardening` says why)."""
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
-        self._written = self._came = 0
-        """Bytes given to the transport so far, and taken from it."""
+        self._written = 0
+        """Bytes given to the transport so far."""
         self._standstill = Standstill()
         self._log_in_socket: socket.socket | None = None
         self._heard = 0.0
@@ -215,7 +215,6 @@ class PacketConnection(SSHServerConnection):
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         del datatype
-        self._came += len(data)
         if self._behind:
             self._inpbuf += data
             return
@@ -425,11 +424,6 @@ class PacketConnection(SSHServerConnection):
     def _waiting(self) -> int:
         """Bytes that the socket has not taken."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    @property
-    def moved(self) -> int:
-        """Bytes that have passed, both ways."""
-        return self._came + self._written
 
     @property
     def life(self) -> tuple[float, int]:
