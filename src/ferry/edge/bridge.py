@@ -31,7 +31,7 @@ from ferry import limits
 from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink, Stream, Tap
 
-from .unsent import Choke, Unsent, allowed
+from .unsent import Choke, Unsent
 
 _BUFFER_FULL: Final = int(Choke.BUFFER_FULL)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s, so that close() sends RST
@@ -95,7 +95,7 @@ class Bridge(Sink):
     `connected` is called with the new connection where `visitor` is what a server's factory returned; it must call
     `join`, or close the transport. Whoever has a transport and a stream already (an HTTP upgrade) calls `join` and
     then `transport.set_protocol(bridge.visitor)`. `on_end` is called once, when the visitor is gone. `crowd` tells
-    how many visitors its tunnel has.
+    how many visitors its tunnel has; unless it is given, they are too few to matter.
     """
 
     stream: Stream
@@ -108,7 +108,7 @@ class Bridge(Sink):
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
         tap: Tap | None = None,
-        crowd: Callable[[], int] | None = None,
+        crowd: Callable[[], int] = lambda: 0,
     ) -> None:
         self.visitor: Final = VisitorSide(self)
         self.phase = Phase.NEW
@@ -128,9 +128,7 @@ class Bridge(Sink):
         """Why the stream is not read, as `Choke`."""
         self._crowd = crowd
         self._unsent: Unsent | None = None
-        self._look_at = (
-            limits.VISITOR_UNSENT_LEAST_BYTES
-        )  # once so much has gone down, a look at how much of it is unsent
+        self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES  # once so much has gone down, a look at what is unsent of it
         self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
         self._linger: asyncio.TimerHandle | None = None
 
@@ -223,13 +221,9 @@ class Bridge(Sink):
             self.stream.resume_reading()
 
     def _look_at_unsent(self) -> int:
-        """Returns how many bytes may go down before the next look."""
-        most = 0 if self._crowd is None else allowed(self._crowd())
-        if most:
-            if self._unsent is None:
-                self._unsent = Unsent(self.transport, self._choke, self._unchoke)
-            self._unsent.look(most)
-        return most or limits.UNSENT_LOOK_BYTES
+        if self._unsent is None:
+            self._unsent = Unsent(self.transport, self._choke, self._unchoke)
+        return self._unsent.look(self._crowd())
 
     # --- the tunnel's stream (ferry.streams.Sink)
 

@@ -71,12 +71,15 @@ class Unsent:
         self._enough = 0
         self._timer: asyncio.TimerHandle | None = None  # runs while it is choked
 
-    def look(self, most: int) -> None:
-        """Stop its stream if more than `most` bytes are unsent."""
-        if self._timer is None and _queued(self._transport, _SIOCOUTQNSD) > most:
+    def look(self, visitors: int) -> int:
+        """Stop its stream if more is unsent than each of so many visitors of a tunnel may have. Returns how many bytes
+        may be relayed before the next look."""
+        most = _allowed(visitors)
+        if most and self._timer is None and _queued(self._transport, _SIOCOUTQNSD) > most:
             self._enough = most // 2
             self._choke(int(Choke.UNSENT))
             self._look_again_in(limits.UNSENT_LOOK_SECONDS)
+        return most or limits.UNSENT_LOOK_BYTES
 
     def _look_again_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again, seconds)
@@ -96,8 +99,8 @@ class Unsent:
             self._timer = None
 
 
-def allowed(visitors: int) -> int:
-    """How many bytes may be unsent for each of so many visitors of a tunnel; 0 where they are few and it does not matter."""
+def _allowed(visitors: int) -> int:
+    """How many bytes may be unsent for each of them; 0 where they are few and it does not matter."""
     if visitors < limits.UNSENT_VISITORS:
         return 0
     return max(limits.VISITORS_UNSENT_BYTES // visitors, limits.VISITOR_UNSENT_LEAST_BYTES)

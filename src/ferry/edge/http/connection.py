@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from ferry import limits
-from ferry.edge.unsent import Choke, Unsent, allowed, has_left, untaken
+from ferry.edge.unsent import Choke, Unsent, has_left, untaken
 from ferry.names import Endpoint
 from ferry.protocol.http1.serialize import numeric_host
 
@@ -180,14 +180,10 @@ class Connection(asyncio.Protocol):
         """Go on, if that was the only one."""
 
     def look_at_unsent(self) -> int:
-        """Stop taking from the service while more is unsent than a visitor may have in such a crowd. Returns how many
-        bytes may be relayed before the next look."""
-        most = 0 if self.pool is None else allowed(self.pool.places.taken)
-        if most:
-            if self.unsent is None:
-                self.unsent = Unsent(self.transport, self.choke, self.unchoke)
-            self.unsent.look(most)
-        return most or limits.UNSENT_LOOK_BYTES
+        """As `Unsent.look`, among the visitors of its tunnel."""
+        if self.unsent is None:
+            self.unsent = Unsent(self.transport, self.choke, self.unchoke)
+        return self.unsent.look(0 if self.pool is None else self.pool.places.taken)
 
     def forget_unsent(self) -> None:
         """What is unsent is the end of an answer, or nobody's."""
