@@ -101,6 +101,8 @@ WORDS_CHARS: Final = 4096  # what may follow the host; looking for words costs t
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
 ANSWER_PAUSE_SECONDS: Final = 0.1  # nothing is sent after an answer with a port until the client has sent something, or
 # for this long: libssh 0.10 and 0.11 take the port from whatever packet they have read last
+KEY_EXCHANGES_TOGETHER: Final = 16  # of one connection that may follow each other at once; each costs 2 ms of a core
+KEY_EXCHANGES_PER_SECOND: Final = 4.0  # after that: the next one waits, and nothing is read meanwhile
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferry.policy.rate import PerSecond
+from ferry.policy.rate import PerSecond, Spacing
 
 
 def test_what_is_over_the_rate_is_not_allowed_until_the_next_second() -> None:
@@ -14,3 +14,20 @@ def test_what_is_over_the_rate_is_not_allowed_until_the_next_second() -> None:
 def test_the_first_second_of_the_clock_counts_too() -> None:
     rate = PerSecond()
     assert [rate.allows(0.0, 1), rate.allows(0.9, 1), rate.allows(1.0, 1)] == [True, False, True]
+
+
+def test_what_comes_too_often_waits_for_its_turn() -> None:
+    spacing = Spacing(together=3, per_second=4)
+    assert [spacing.wait(10.0) for _ in range(5)] == [0, 0, 0, 0.25, 0.5]
+
+
+def test_who_has_waited_for_all_may_do_as_many_at_once_again() -> None:
+    spacing = Spacing(together=2, per_second=4)
+    assert [spacing.wait(10.0) for _ in range(3)] == [0, 0, 0.25]
+    assert [spacing.wait(10.75) for _ in range(3)] == [0, 0, 0.25]
+
+
+def test_a_long_rest_earns_no_more_than_what_may_come_at_once() -> None:
+    spacing = Spacing(together=2, per_second=4)
+    spacing.wait(10.0)
+    assert [spacing.wait(1e6) for _ in range(3)] == [0, 0, 0.25]

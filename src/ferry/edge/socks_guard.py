@@ -26,7 +26,7 @@ class GuardedBridge(Bridge):
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
         tap: Tap | None = None,
-        crowd: Callable[[], int] | None = None,
+        crowd: Callable[[], int] = lambda: 0,
         found: Callable[[], None],
     ) -> None:
         super().__init__(traffic=traffic, on_end=on_end, connected=connected, tap=tap, crowd=crowd)

@@ -1,4 +1,4 @@
-"""How often something may happen: so many times in each second of the clock."""
+"""How often something may happen: so many times in each second of the clock, or so long after each other."""
 
 from __future__ import annotations
 
@@ -19,3 +19,22 @@ class PerSecond:
             self._second, self._count = second, 0
         self._count += 1
         return self._count <= most
+
+
+class Spacing:
+    """Makes one peer wait who does something too often. Times are monotonic seconds.
+
+    `together` of them may follow each other at once; after that `per_second` of them go ahead (GCRA, a leaky bucket).
+    """
+
+    __slots__ = ("_due", "_every", "_slack")
+
+    def __init__(self, together: int, per_second: float) -> None:
+        self._every = 1 / per_second
+        self._slack = together * self._every
+        self._due = float("-inf")  # when all so far would have been done, evenly spaced
+
+    def wait(self, now: float) -> float:
+        """Count one more, and say for how many seconds it has to wait."""
+        self._due = max(self._due, now) + self._every
+        return max(self._due - now - self._slack, 0.0)

@@ -43,7 +43,7 @@ from ferry import limits
 from ferry.names import printable
 from ferry.policy.handshakes import Progress
 from ferry.policy.penalties import Offence
-from ferry.policy.rate import PerSecond
+from ferry.policy.rate import PerSecond, Spacing
 
 from .algorithms import ciphers_for, signed_with
 from .endings import Endings
@@ -94,6 +94,9 @@ class HardenedConnection(PacketConnection):
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
+        self._key_exchanges = Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)
+        self._keys_wait = False
+        """The client exchanges keys too often: nothing is read until the next exchange may go on."""
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
@@ -199,12 +202,27 @@ class HardenedConnection(PacketConnection):
             super()._send_kexinit()
 
     async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        if wait := self._key_exchanges.wait(self._loop.time()):
+            await self._hear_nothing_for(wait)
         if self._kexinit_timer is not None and not self._kexinit_waited:
             self._kexinit_timer.cancel()
             self._kexinit_waited = True
             self._kexinit_sent = False  # asyncssh believes that ours has gone; with this it sends it now
             self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
+
+    async def _hear_nothing_for(self, seconds: float) -> None:
+        """What the client has asked for waits, and it cannot send ahead meanwhile. Our data goes on (RFC 4253 §9)."""
+        if self._transport is not None:
+            self._keys_wait = True
+            self._transport.pause_reading()
+            await asyncio.sleep(seconds)
+            self._keys_wait = False
+            self._listen()
+
+    def _listen(self) -> None:
+        if not self._keys_wait:
+            super()._listen()
 
     # --- odd input, counts
 
