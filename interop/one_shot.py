@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from .client import SECONDS, CannotDo, Failed, Login
 from .command_line import joined, ran, version
 
 
-class OneShot:
+class OneShot(ABC):
     """A program that takes its forwards on the command line only: each is a connection of its own."""
 
     direct_option: str | None = None
@@ -35,10 +36,11 @@ class OneShot:
 
     def _prepare(self, login: Login) -> None:
         """Convert the key, if the program has a format of its own."""
+        return
 
+    @abstractmethod
     def _command(self, *options: str) -> list[str]:
         """The command line up to the host, inclusive."""
-        raise NotImplementedError  # each of the programs below has its own
 
     def forward(self, host: str, port: int, target: int) -> int:
         command = self._command("-R", f"{host}:{port}:127.0.0.1:{target}")
@@ -69,6 +71,7 @@ class OneShot:
 
     def rekey(self) -> None:
         """By an option, if at all."""
+        return
 
     def _end(self, child: Child) -> None:
         child.process.terminate()

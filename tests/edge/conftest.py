@@ -1,4 +1,4 @@
-"""Modules that say `BOTH_LOOPS = True` run on asyncio's own event loop and on uvloop."""
+"""Modules that say `BOTH_LOOPS = True` run on asyncio's own event loop and on uvloop; and a crowd of visitors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+from ferry import limits
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -15,3 +17,10 @@ def pytest_asyncio_loop_factories(
     module = getattr(item, "module", None)
     own = {"asyncio": asyncio.new_event_loop}
     return own | {"uvloop": uvloop.new_event_loop} if getattr(module, "BOTH_LOOPS", False) else own
+
+
+@pytest.fixture
+def one_of_many_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each visitor has as little unsent as one of a crowd, though there are few."""
+    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)

@@ -151,6 +151,8 @@ class TcpTunnel:
         self.dialled: list[Endpoint] = []
         self.visits: list[Visit] = []
         self.refuse: OpenFailure | None = None
+        self.dialling: Callable[[], object] = lambda: None
+        """Called at the beginning of each dial."""
         self.visited_event = asyncio.Event()
         self._on_close: list[Callable[[], None]] = []
 
@@ -163,6 +165,7 @@ class TcpTunnel:
         return self.address.kind.value
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> TcpStream:
+        self.dialling()
         grant.require(self.address)
         self.dialled.append(originator)
         stream = TcpStream(self, sink)

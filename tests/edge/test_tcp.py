@@ -195,12 +195,9 @@ async def _send(writer: asyncio.StreamWriter, size: int) -> None:
     writer.write_eof()
 
 
-async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("one_of_many_unsent")
+async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later() -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
-    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
     size = 8 * limits.MIB
 
     async def much(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,10 +216,9 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
         await w.visits()
 
 
-async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("one_of_many_unsent")
+async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed() -> None:
     """Nothing is read from it any more, and while much is unsent nothing is written."""
-    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
 
     async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

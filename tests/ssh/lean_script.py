@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,8 @@ class Sink:
 
     def __init__(self) -> None:
         self.heard: list[object] = []
+        self.hearing: Callable[[], None] = lambda: None
+        """Called with each piece of data."""
 
     @property
     def got(self) -> bytes:
@@ -86,6 +88,7 @@ class Sink:
 
     def data_received(self, data: bytes) -> None:
         assert data
+        self.hearing()
         self.heard.append(bytes(data))
 
     def eof_received(self) -> None:

@@ -104,13 +104,7 @@ async def test_all_channels_of_a_connection_share_its_turn(key: Path) -> None:
 async def test_a_peer_that_sends_small_packets_is_heard_so_many_in_a_turn(key: Path, cipher: str) -> None:
     async with on_stage(key, cipher) as play:
         turns, sink = Turns(), play.sinks[0]
-        hear = sink.data_received
-
-        def heard(data: bytes) -> None:
-            turns.count()
-            hear(data)
-
-        sink.data_received = heard  # type: ignore[method-assign]  # to count its calls
+        sink.hearing = turns.count
         turns.begin()
         for number in range(MANY):
             play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(bytes([number % 251, 0])))

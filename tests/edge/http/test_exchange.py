@@ -93,10 +93,9 @@ async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> No
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.usefixtures("one_of_many_unsent")
 async def test_one_of_many_who_reads_its_answer_late_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was unsent at the end of one answer holds up nothing behind it."""
-    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
     loop, asked, streams = asyncio.get_running_loop(), asyncio.Event(), list[Stream]()
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % limits.MIB + bytes(limits.MIB)
 

@@ -492,12 +492,9 @@ async def test_one_visitor_too_many_is_told_so() -> None:
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 
-async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("one_of_many_unsent")
+async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later() -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
-    monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
     size = 8 * limits.MIB
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 

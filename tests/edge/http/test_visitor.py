@@ -297,13 +297,7 @@ async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
     async with service(answering(OK)) as port, running_edge(1) as rig:
         newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
         rig.tunnel.refuse = OpenFailure.GONE
-        dial = rig.tunnel.dial
-
-        def takeover(*arguments: object) -> object:
-            rig.routes.add(newer)
-            return dial(*arguments)  # type: ignore[arg-type]  # passed through as they came
-
-        rig.tunnel.dial = takeover  # type: ignore[method-assign, assignment]  # the moment of the takeover
+        rig.tunnel.dialling = lambda: rig.routes.add(newer)
         assert statuses(await rig.talk(CLOSING)) == [200]
         assert len(newer.visits) == 1
         newer.close()
@@ -313,13 +307,7 @@ async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
 async def test_gone_tunnel_that_nobody_replaces_is_told_so() -> None:
     async with running_edge(1) as rig:
         rig.tunnel.refuse = OpenFailure.GONE
-        dial = rig.tunnel.dial
-
-        def goes(*arguments: object) -> object:
-            rig.routes.remove(rig.tunnel)
-            return dial(*arguments)  # type: ignore[arg-type]  # passed through as they came
-
-        rig.tunnel.dial = goes  # type: ignore[method-assign, assignment]  # the moment at which it goes
+        rig.tunnel.dialling = lambda: rig.routes.remove(rig.tunnel)
         assert statuses(await rig.talk(CLOSING)) == [503]
 
 
