@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _KEPT = ROOT / ".mutants"  # what tests reach, and what was noticed: a second run goes on where the first ended
 _FILE_SECONDS = 240.0  # for one file of tests, traced
 _LEAST_SECONDS = 25.0  # for the tests of one mutant
+_MOST_LINES = 2000  # of a module
 
 
 @dataclass
@@ -50,13 +51,14 @@ class Worker:
     near: bool = False
     """Without tests that start gateways in processes of their own."""
     process: subprocess.Popen[str] = field(init=False)
-    source: bytes = b""
-    """All of the gateway's, as it is without a mutant."""
+    modules: dict[str, str] = field(default_factory=dict)
+    """A digest of each of the gateway's modules as it is without a mutant."""
     reached: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         make_tree(self.tree)
-        self.source = b"".join(path.read_bytes() for path in sorted((self.tree / "src").rglob("*.py")))
+        source = self.tree / "src/ferry"
+        self.modules = {str(path.relative_to(source)): _digest(path.read_bytes()) for path in source.rglob("*.py")}
         python = self.tree / ".venv/bin/python"
         self.process = subprocess.Popen(
             [python, "-m", "mutants.worker"], cwd=self.tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -71,15 +73,20 @@ class Worker:
         return answer
 
     def reached_by(self, file: str) -> dict[str, Any]:
-        """Which lines each test of a file reaches: kept while neither the tests nor the gateway change."""
+        """Which lines each test of a file reaches, and in which state of each module: kept until the file changes."""
         if file in self.reached:
             return self.reached[file]
-        text = self.source + (self.tree / file).read_bytes()
-        kept = _KEPT / f"{hashlib.sha256(text).hexdigest()[:24]}.json"
+        kept = _KEPT / f"{_digest((self.tree / file).read_bytes())}.json"
         if not kept.exists():
-            kept.write_text(json.dumps(self.ask(do="lines", file=file, seconds=_FILE_SECONDS)))
+            kept.write_text(json.dumps(self.ask(do="lines", file=file, seconds=_FILE_SECONDS) | {"of": self.modules}))
         self.reached[file] = json.loads(kept.read_text())
         return self.reached[file]
+
+    def _lines(self, site: Site, reached: dict[str, Any]) -> set[str]:
+        """Those of the mutant; all of its module where that has changed since the tests were traced."""
+        traced = reached["of"].get(site.path) == self.modules[site.path]
+        numbers = range(site.line, site.last_line + 1) if traced else range(_MOST_LINES)
+        return {f"{site.path}:{number}" for number in numbers}
 
     def judge(self, site: Site) -> Verdict:
         """Take it out, run what reaches it, put it back."""
@@ -109,10 +116,10 @@ class Worker:
         """Files of tests, the tests in the order to run them in, and their seconds: those that speak for the module go
         first, without gateways in processes of their own before with, quick before slow."""
         everything = site.path == "limits.py" or site.imported
-        wanted = {f"{site.path}:{line}" for line in range(site.line, site.last_line + 1)}
         ranked: list[tuple[bool, bool, float, str]] = []
         for file in _speakers(self.tree, site):
             reached = self.reached_by(file)
+            wanted = self._lines(site, reached)
             for test, (seconds, near, far) in reached["tests"].items():
                 is_far = not (everything and not far) and wanted.isdisjoint(near)
                 if is_far and self.near:
@@ -142,6 +149,9 @@ def main() -> int:
         print(f"{len(sites)} mutants")
         return 0
     known = survivors.read()
+    if options.trace:
+        _trace(sites, options)
+        return 0
     verdicts = _judged(sites, options)
     left = {verdict.site.key for verdict in verdicts if verdict.state != "noticed"}
     if options.write:
@@ -168,6 +178,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--near", action="store_true", help="leave out tests with gateways in processes of their own")
     parser.add_argument("--again", action="store_true", help="try what was noticed before too")
+    parser.add_argument("--trace", action="store_true", help="only note which lines each test reaches, for later runs")
     parser.add_argument("--list", action="store_true", help="say what would be taken out, and end")
     parser.add_argument("--write", action="store_true", help="bring mutants/survivors.md up to date")
     return parser.parse_args()
@@ -199,10 +210,6 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
         else:
             waiting.setdefault(site.path, []).append((number, site))
 
-    def read(worker: Worker, file: str) -> None:
-        if failed := worker.reached_by(file)["failed"]:
-            print(f"not asked, for they fail as it is, or traced: {failed}", flush=True)
-
     def judge(worker: Worker, numbered: tuple[int, Site]) -> None:
         number, site = numbered
         verdict = verdicts[number] = worker.judge(site)
@@ -210,19 +217,41 @@ def _judged(sites: list[Site], options: argparse.Namespace) -> list[Verdict]:
         if verdict.state == "noticed":
             noticed.add(site, verdict.by)
 
+    with _workers(options, 0 if not waiting else options.jobs) as workers:
+        for module in waiting.values():
+            _share(workers, _read, _speakers_of(workers, (site for _, site in module)))
+            _share(workers, judge, module)
+    return [verdicts[number] for number in sorted(verdicts)]
+
+
+def _trace(sites: list[Site], options: argparse.Namespace) -> None:
+    with _workers(options, options.jobs) as workers:
+        _share(workers, _read, _speakers_of(workers, sites))
+
+
+@contextlib.contextmanager
+def _workers(options: argparse.Namespace, jobs: int) -> Generator[list[Worker]]:
+    """As many copies as `jobs`; Ctrl-C ends what is done with them, not the report of it."""
+    _KEPT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fm", ignore_cleanup_errors=True) as folder:
-        copies = [Path(folder, str(number)) for number in range(options.jobs if waiting else 0)]
-        workers = [Worker(copy, options.seconds, options.near) for copy in copies]
+        workers = [Worker(Path(folder, str(number)), options.seconds, options.near) for number in range(jobs)]
         try:
-            for module in waiting.values():
-                _share(workers, read, dict.fromkeys(file for _, site in module for file in _speakers(copies[0], site)))
-                _share(workers, judge, module)
+            yield workers
         except KeyboardInterrupt:
             print("stopped: what follows is what was run", file=sys.stderr)
         for worker in workers:
             worker.process.terminate()
             worker.process.wait()
-    return [verdicts[number] for number in sorted(verdicts)]
+
+
+def _speakers_of(workers: list[Worker], sites: Iterable[Site]) -> Iterable[str]:
+    """Files of tests that speak for any of the sites, each once."""
+    return dict.fromkeys(file for site in sites for file in _speakers(workers[0].tree, site))
+
+
+def _read(worker: Worker, file: str) -> None:
+    if failed := worker.reached_by(file)["failed"]:
+        print(f"not asked, for they fail as it is, or traced: {failed}", flush=True)
 
 
 def _share(workers: list[Worker], work: Callable[[Worker, T], None], things: Iterable[T]) -> None:
@@ -251,7 +280,6 @@ class _Noticed:
     """What a test noticed before, while its module stays as it is."""
 
     def __init__(self) -> None:
-        _KEPT.mkdir(exist_ok=True)
         self._file = _KEPT / "noticed.json"
         self._texts: dict[str, bytes] = {}
         self._rows: dict[str, str] = json.loads(self._file.read_text()) if self._file.exists() else {}
@@ -267,6 +295,10 @@ class _Noticed:
     def _name(self, site: Site) -> str:
         text = self._texts.setdefault(site.path, (ROOT / "src/ferry" / site.path).read_bytes())
         return hashlib.sha256(repr((site, text)).encode()).hexdigest()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:24]
 
 
 def _show(verdicts: list[Verdict], known: dict[survivors.Key, str], not_run: int) -> None:
