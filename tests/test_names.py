@@ -22,6 +22,7 @@ from ferry.names import (
     parse_hostname,
     parse_label,
     printable,
+    typed_name,
 )
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
@@ -60,6 +61,27 @@ def test_what_is_no_hostname(text: str) -> None:
         parse_hostname(text)
 
 
+def test_a_hostname_is_as_long_as_dns_allows_and_no_longer() -> None:
+    longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+    assert parse_hostname(longest + ".") == longest
+    with pytest.raises(InvalidInput, match="254 characters: 253 are allowed"):
+        parse_hostname(longest + "d")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a-b_c", "'_' in it"),
+        ("b\u00fccher", "'\\\\xfc' in it"),
+        ("-a", "'-' at its start or end"),
+        ("a b", "' ' in it"),
+    ],
+)
+def test_the_first_character_that_is_wrong_is_named(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        parse_label(text)
+
+
 @given(
     st.builds(Address, st.sampled_from([Kind.HTTP, Kind.TLS]), LABEL)
     | st.builds(Address, st.just(Kind.TCP), st.just(""), st.integers(1, 65535))
@@ -91,6 +113,34 @@ def test_printable_text_moves_no_cursor_and_is_bounded(text: str, limit: int) ->
     assert len(shown) <= limit * 10  # `\\U0010ffff` is the longest escape
     if text.isascii() and text.isprintable() and len(text) <= limit:
         assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("x" * 11, 10, "x" * 9 + "…"),
+        ("\u00e9" * 11, 3, "\\xe9\\xe9…"),
+        ("C:\\caf\u00e9", 10, "C:\\caf\\xe9"),
+        ("C:\\cafe", 10, "C:\\cafe"),
+    ],
+)
+def test_printable_text_is_cut_and_what_can_be_read_is_left_as_it_is(text: str, limit: int, shown: str) -> None:
+    assert printable(text, limit) == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "logged"),
+    [
+        ("whoam", "whoam"),
+        ("--output", "--output"),
+        ("auth=ann:Sesame17", "auth=…"),
+        ("Sesame17", "(8 characters)"),
+        ("Sesame17=x", "(10 characters)"),
+        ("", "(0 characters)"),
+    ],
+)
+def test_of_a_word_that_nobody_understood_the_log_has_no_secret(typed: str, logged: str) -> None:
+    assert typed_name(typed) == logged
 
 
 @given(st.ip_addresses())

@@ -226,6 +226,13 @@ def test_crowd() -> None:
     assert len(crowd) == 0
 
 
+@pytest.mark.parametrize("host", ["", "@", "unknown", "::g"])
+def test_who_has_no_numeric_address_is_in_no_network_and_counts_as_nobody(host: str) -> None:
+    exempt = Exempt(["0.0.0.0/0", "::/0"])
+    assert host not in exempt
+    assert exempt.source_of(host) == ""
+
+
 @pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0"])
 def test_what_is_no_network_is_said(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no network"):

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ferry import limits
 from ferry.policy.places import Places
-from ferry.policy.shortage import Standing
+from ferry.policy.shortage import Shortage, Standing
 from ferry.policy.sources import Exempt
 
 LOOK = limits.PLACE_LOOK_SECONDS
@@ -114,6 +114,34 @@ def test_however_few_places_there_are_whoever_is_displaced_goes_for_somebody(mos
         assert play.come(f"198.51.100.{number}", Standing.SILENT) is not None
         assert play.places.taken == len(play.there) == most
         assert len(play.displaced) == gone + number + 1
+
+
+def test_a_place_is_given_once_it_is_free_and_not_before() -> None:
+    """One who is displaced while it ends already leaves later."""
+
+    class Ending(Visitor):
+        def displace(self) -> None:
+            self.play.displaced.append(self)
+
+    play = Play(most=4)
+    ending = Ending(play, PROXY, Standing.GONE, since=play.now)
+    play.there[ending] = None
+    play.places.taken += 1
+    play.fill(PROXY, Standing.WAITING)
+    assert play.come("192.0.2.9") is None
+    assert play.displaced == [ending]
+    assert play.places.taken == play.most
+    ending.leave()
+    assert play.come("192.0.2.9") is not None
+
+
+def test_who_leaves_twice_is_counted_once() -> None:
+    play = Play(most=8)
+    first, *others = play.fill("192.0.2.1", Standing.STREAM)
+    shortage = Shortage(play.there, Exempt(), play.most, play.now)
+    assert shortage.remove(first)
+    assert not shortage.remove(first)
+    assert all(shortage.remove(one) for one in others)
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD, Standing.STREAM])
@@ -300,6 +328,27 @@ def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() ->
     assert play.come("192.0.2.2") is None
 
 
+def test_who_holds_one_place_like_all_others_enters_it() -> None:
+    play = Play()
+    for number in range(play.most - play.most // limits.TRIAL_SHARE):
+        play.fill(f"192.0.2.{number}", Standing.STREAM, 1)
+    assert play.come("192.0.2.1") is not None
+    assert play.come("192.0.2.1") is None  # it holds two by now
+
+
+def test_once_it_is_known_who_moves_a_share_is_of_those_who_do_not() -> None:
+    play = Play()
+    busy = play.fill("192.0.2.1", Standing.STREAM, 45)
+    still = play.fill("192.0.2.2", Standing.STREAM)
+    assert play.come("192.0.2.9") is None
+    play.wait(1, *busy)
+    assert play.come("192.0.2.9") is not None  # everybody has been looked at
+    assert play.displaced == [still[0]]
+    busy.pop().leave()
+    assert play.come("192.0.2.2") is None
+    assert play.come("192.0.2.1") is not None
+
+
 def test_a_busy_source_of_quick_requests_enters_it_before_it_is_known_who_moves() -> None:
     play = Play()
     for number, places in enumerate((20, 20, 10)):
@@ -339,13 +388,32 @@ def test_who_waits_on_trial_does_not_stay_by_what_it_sends_meanwhile() -> None:
     assert play.come(PROXY) is not None
 
 
-def test_an_upload_on_trial_that_moves_stays() -> None:
+def test_who_waits_on_trial_gives_way_just_after_a_look_too() -> None:
+    play = Play()
+    play.fill(PROXY, Standing.WAITING)
+    play.come(PROXY)
+    play.now += LOOK
+    assert play.come(PROXY) is not None
+
+
+def test_an_upload_on_trial_that_does_not_move_gives_way() -> None:
+    play = Play()
+    play.fill(PROXY, Standing.WAITING, play.most - 1)
+    upload = play.come(PROXY, Standing.SILENT)
+    play.now += 2 * limits.TRIAL_SECONDS
+    eighth = play.most // limits.TRIAL_SHARE
+    assert all(play.come(PROXY) is not None for _ in range(eighth))
+    assert play.displaced[-1] is upload
+
+
+@pytest.mark.parametrize("pause", [2 * limits.TRIAL_SECONDS, LOOK])
+def test_an_upload_on_trial_that_moves_stays(pause: float) -> None:
     play = Play()
     play.fill(PROXY, Standing.WAITING, play.most - 1)
     upload = play.come(PROXY, Standing.SILENT)
     assert upload is not None
     upload.moved = 1_000_000
-    play.now += 2 * limits.TRIAL_SECONDS
+    play.now += pause
     for _ in range(play.most):
         play.come(PROXY)
     assert upload.stays

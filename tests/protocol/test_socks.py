@@ -48,13 +48,18 @@ def test_a_client_that_does_not_wait_for_the_method_is_seen_too() -> None:
         [("v", b"GET / HTTP/1.1\r\n")],
         [("v", b"\x05\x00\x0b\x03\x10\x00")],  # DCE/RPC bind: as a greeting it would offer no method
         [("v", b"\x04\x09")],
+        [("v", b"G")],  # somebody types
+        [("v", b"\x06\x01\x00")],
         [("t", b"\x05\x00")],  # the tunnel's side speaks first
         [("t", V4_OK)],
         [("v", b"\x05\x02\x00"), ("t", b"\x05\x00")],  # answers half a greeting
         [("v", V5), ("t", b"\x05\x01")],
         [("v", V5), ("t", b"HTTP/1.1 400")],
+        [("v", V5), ("t", b"\x04\x00")],
+        [("v", V5), ("t", b"H")],
         [("v", V4), ("t", b"\x00\x59")],
         [("v", V4), ("t", b"\x05\x00")],
+        [("v", V4), ("t", b"\x05" + V4_OK[1:])],
     ],
 )
 def test_everything_else_is_clean(steps: list[tuple[str, bytes]]) -> None:
@@ -63,6 +68,13 @@ def test_everything_else_is_clean(steps: list[tuple[str, bytes]]) -> None:
 
 def test_a_long_user_id_does_not_hide_a_proxy() -> None:
     assert run(("v", V4[:8] + b"a" * 100_000 + b"\x00"), ("t", V4_OK)) is Verdict.PROXY
+
+
+@pytest.mark.parametrize(("greeting", "reply"), [(V5, b"\x05\x00"), (V4, V4_OK)])
+def test_a_byte_at_a_time_is_seen_too(greeting: bytes, reply: bytes) -> None:
+    typed, answered = ([(side, bytes([byte])) for byte in data] for side, data in (("v", greeting), ("t", reply)))
+    assert run(*typed) is Verdict.MORE
+    assert run(*typed, *answered) is Verdict.PROXY
 
 
 @given(st.lists(st.integers(1, 20), max_size=20), st.sampled_from([(V5, b"\x05\x00"), (V4, V4_OK)]))

@@ -35,6 +35,7 @@ def test_release_takes_one_name() -> None:
     [
         ("auth=me:secret", "unknown word 'auth=me:secret'"),
         ("whoam", "did you mean whoami?"),
+        ("json", "did you mean output=json?"),  # what dbclient leaves of `--output json`
         ("sh -c id", "`ssh -p 2222 localhost help` lists what is known; there is no shell here"),
         ("--output yaml", "write --output json or --output text"),
         ("--output", "write --output json or --output text"),

@@ -41,11 +41,10 @@ class SocksRecogniser:
         self._verdict = Verdict.MORE
 
     def visitor(self, data: bytes) -> Verdict:
-        """The visitor sent `data`. Only its greeting is kept."""
-        if self._verdict is Verdict.MORE and len(self._greeting) < _GREETING_MAX:
-            self._greeting += data[: _GREETING_MAX - len(self._greeting)]
-            if not _may_be_greeting(self._greeting):
-                self._verdict = Verdict.CLEAN
+        """The visitor sent `data`. Only its greeting is kept, of which the first two bytes say whether it is one."""
+        self._greeting += data[: _GREETING_MAX - len(self._greeting)]
+        if not _may_be_greeting(self._greeting):
+            self._verdict = Verdict.CLEAN
         return self._verdict
 
     def tunnel(self, data: bytes) -> Verdict:
