@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _ENDS = frozenset({"abort", "cancel", "close", "drop", "end", "fail", "refuse", "reset", "pause", "pause_reading"})
 _DEMANDS = frozenset({"require", "check", "verify"})
-_LEAST = ("LEAST_", "_MIN_RATE", "PATIENCE")
+_LEAST = re.compile("LEAST_|_MIN_RATE|PATIENCE|LOW_WATER|^SMALL_.*_BYTES$")
+"""Bounds that say from what on something is enough, or is small: without them nothing is too little."""
 _MOST = 2**31 - 1  # of an integer: what the kernel takes as a size
 
 
@@ -167,7 +169,7 @@ class _Finder(ast.NodeVisitor):
             name, value = node.target.id, self._of(node.value)
             if name in {"KIB", "MIB"}:
                 continue
-            if any(word in name for word in _LEAST) and not isinstance(node.value, ast.Tuple):
+            if _LEAST.search(name) and not isinstance(node.value, ast.Tuple):
                 becomes = f"({value}) * 0"
             elif isinstance(node.value, ast.Tuple):
                 becomes = f"tuple(one * 1e9 for one in {value})"
