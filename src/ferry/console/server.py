@@ -105,7 +105,7 @@ def _two_pages(state: ConsoleState) -> WebServer:
 async def _served(name: str, listeners: list[socket.socket], make: Callable[[], WebServer]) -> AsyncIterator[None]:
     """Serve what `make` gives from the first connection on, which waits in the kernel until it is made."""
     for listener in listeners:
-        listener.listen(limits.CONSOLE_BACKLOG)
+        listener.listen()
         listener.setblocking(False)
     server: WebServer | None = None
 

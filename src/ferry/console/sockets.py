@@ -9,7 +9,6 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from ferry import limits
 from ferry.errors import StartupError
 from ferry.names import Endpoint
 
@@ -108,11 +107,9 @@ def _bind(state: Path, path: str) -> socket.socket:
 def _answers(path: str) -> bool:
     """Whether somebody accepts connections there; a full accept queue (EAGAIN) is somebody."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(limits.CONSOLE_PROBE_SECONDS)
+        probe.setblocking(False)
         try:
             probe.connect(path)
-        except TimeoutError:
-            return True
         except OSError as error:
             return error.errno in (errno.EAGAIN, errno.EACCES)
     return True
