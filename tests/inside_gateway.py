@@ -16,7 +16,7 @@ from unittest.mock import patch
 import asyncssh
 
 import ferry.ssh.front
-from ferry.clock import SystemClock
+from ferry.clock import Clock, SystemClock
 from ferry.config import Config
 from ferry.edge.acceptor import Acceptor
 from ferry.edge.bridge import Bridge
@@ -151,6 +151,7 @@ async def inside_gateway(
     kind: type[HardenedConnection] = HardenedConnection,
     registry: Registry | None = None,
     limits: dict[str, object] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Inside]:
     """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
     ports = PortBlock.take()
@@ -164,7 +165,7 @@ async def inside_gateway(
             },
         }
     )
-    clock, routes = SystemClock(), Routes()
+    clock, routes = clock or SystemClock(), Routes()
     reports: list[tuple[str, dict[str, Any]]] = []
 
     def report(event: str, /, **fields: object) -> None:

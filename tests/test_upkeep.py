@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,8 +17,9 @@ from ferry.kept import Kept, kept_in
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId
 from ferry.registry.contract import Claimed, Terms
 from ferry.report import nothing
-from ferry.upkeep import Upkeep
+from ferry.upkeep import Upkeep, kept_up
 from ferry.wiring import rules_of
+from hurried_loop import HurriedLoop, LoopsClock
 
 DAY = 86_400.0
 BLOG = Address(Kind.HTTP, "blog.localhost")
@@ -118,3 +122,75 @@ async def test_what_a_clock_drifts_by_holds_up_nothing(past: Past) -> None:
     past.clock.wall += 3_500
     await upkeep.prune()
     assert await past.left() == (0, 0, 0)
+
+
+class Counted:
+    """A part of which is counted how often each thing is asked for."""
+
+    healthy = True
+    keep = rest = 0.0
+    worker = "w"
+
+    def __init__(self, count: Counter[str]) -> None:
+        self._count = count
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def asked(*_: object, **__: object) -> None:
+            self._count[name] += 1
+
+        return asked
+
+
+def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TICK_SECONDS, CERTIFICATE_POLL_SECONDS, RENEW_SECONDS, PRUNE_SECONDS, GIVE_BACK_LOOK_SECONDS and
+    LAG_SAMPLE_SECONDS."""
+    count = Counter[str]()
+
+    class Allocator:
+        def free(self) -> int:
+            count["memory"] += 1
+            return 0
+
+    class Gauge:
+        def set(self, _lag: float) -> None:
+            count["lag"] += 1
+
+    class Access:
+        def read(self) -> None:
+            count["keys"] += 1
+
+        def use(self, _keys: None) -> None:
+            """They are as they were."""
+
+    class Front(Counted):
+        services = SimpleNamespace(access=Access(), rules=SimpleNamespace(keep=0.0, rest=0.0))
+
+        def __iter__(self) -> Iterator[object]:
+            count["revoked"] += 1
+            return iter(())
+
+    counted = Counted(count)
+    kept = SimpleNamespace(store=counted, registry=counted, worker="w", sessions=Counted(Counter()), people=counted)
+    observation = SimpleNamespace(report=nothing, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
+    monkeypatch.setattr("ferry.upkeep.allocator", Allocator)
+
+    async def an_hour() -> None:
+        parts = SimpleNamespace(
+            clock=LoopsClock(), front=Front(count), kept=kept, observation=observation, certificates=counted
+        )
+        with kept_up(cast(Any, parts)):
+            await asyncio.sleep(3_601)
+
+    with asyncio.Runner(loop_factory=lambda: HurriedLoop(quiet=0)) as runner:
+        runner.run(an_hour())
+    often = {
+        "tick": 3600,
+        "write_late": 3600,
+        "revoked": 3600,
+        "memory": 1800,
+        "look": 1200,
+        "renew": 60,
+        "prune": 2,
+        "lag": 7200,
+    }
+    assert {name: round(count[name] / times, 1) for name, times in often.items()} == dict.fromkeys(often, 1.0)

@@ -1,0 +1,146 @@
+"""How long ports wait for newcomers where nothing is configured, and what is done about descriptors as the gateway is
+shipped. The figures are this page's own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ferry.edge.certificates import Certificates
+from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.listeners import bind_all
+from ferry.edge.local_ca import LocalCa
+from ferry.edge.shared_port import SharedPort
+from ferry.names import Endpoint
+from ferry.report import nothing
+from hurried_loop import LoopsClock, Watch, hurried
+
+FOR_EVER = 10_000
+HELLO = b"\x16\x03\x01\x02\x00\x01"  # a ClientHello begins
+
+
+@pytest.mark.parametrize(
+    ("ssh", "says", "becomes", "seconds"),
+    [
+        pytest.param(True, b"", "ssh", 2, id="FIRST_BYTES_SECONDS"),
+        pytest.param(True, b"S", "gone", 10, id="IDENTIFY_SECONDS"),
+        pytest.param(False, b"", "gone", 10, id="IDENTIFY_SECONDS without SSH"),
+        pytest.param(True, HELLO, "gone", 10, id="TLS_HANDSHAKE_SECONDS"),
+    ],
+)
+@hurried
+async def test_who_falls_silent_on_the_https_port(
+    ssh: bool, says: bytes, becomes: str, seconds: float, tmp_path: Path
+) -> None:
+    """Silence means SSH; half a word or half a handshake ends."""
+    certificates = Certificates(
+        domain="localhost",
+        local=LocalCa.open(tmp_path, "localhost", clock=LoopsClock()),
+        allowed=lambda _host: True,
+        report=nothing,
+        clock=LoopsClock(),
+    )
+    taken: list[socket.socket] = []
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    port = SharedPort(
+        sockets,
+        ssh=taken.append if ssh else None,
+        tls_protocol=asyncio.Protocol,
+        redirect=asyncio.Protocol,
+        context=certificates.context,
+        report=nothing,
+    )
+    address = sockets[0].getsockname()
+    port.start()
+    reader, writer = await asyncio.open_connection(*address)
+    watch = Watch()
+    writer.write(says)
+    async with asyncio.timeout(FOR_EVER):
+        with suppress(ConnectionResetError):
+            while not taken and await reader.read(1) != b"" if becomes == "gone" else not taken:
+                await asyncio.sleep(0.1)
+    assert (becomes == "ssh") == bool(taken)
+    assert seconds - 0.1 < watch.seconds < seconds + 0.3
+    for sock in taken:
+        sock.close()
+    writer.close()
+    port.close()
+
+
+class Listener:
+    """Accepts, or has been told not to."""
+
+    accepts = True
+
+    def pause(self) -> None:
+        self.accepts = False
+
+    def resume(self) -> None:
+        self.accepts = True
+
+
+@hurried
+async def test_a_tenth_of_the_descriptors_is_kept_and_accepting_goes_on_once_some_are_free() -> None:
+    """DESCRIPTORS_PAUSE, DESCRIPTORS_RESUME, DESCRIPTORS_ENOUGH, DESCRIPTORS_LOOK_SECONDS and DESCRIPTORS_QUIET_SECONDS."""
+    opened, said = 900, list[tuple[str, float]]()
+    watch = Watch()
+    gate = DescriptorGate(
+        report=lambda event, /, **_: said.append((event, watch.seconds)), most=1000, count=lambda: opened
+    )
+    listener = Listener()
+    gate.add(listener)
+    gate.seen(849)
+    assert not gate.short
+    gate.seen(899)
+    assert gate.short
+    assert listener.accepts
+    gate.seen(900)
+    assert not listener.accepts
+    opened = 850
+    await asyncio.sleep(5)
+    assert not listener.accepts
+    opened = 849
+    await asyncio.sleep(0.3)
+    assert listener.accepts
+    resumed = watch.seconds
+    assert gate.short  # a newcomer still takes somebody's place
+    assert 0 < gate.excess <= 50
+    opened = 800
+    await asyncio.sleep(0.3)
+    assert gate.short
+    opened = 799
+    await asyncio.sleep(0.3)
+    assert not gate.short
+    await asyncio.sleep(10)
+    assert [event for event, _ in said] == ["accept.stopped", "accept.resumed"]
+    assert 2.6 < said[1][1] - resumed < 3.1
+    gate.close()
+
+
+@hurried
+async def test_a_rush_is_seen_before_it_takes_what_is_kept() -> None:
+    """DESCRIPTORS_SAMPLE: of those that come at once some are looked at."""
+
+    class Transport(asyncio.Transport):
+        def __init__(self, descriptor: int) -> None:
+            super().__init__()
+            self._descriptor = descriptor
+
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            assert name == "socket"
+            return self
+
+        def fileno(self) -> int:
+            return self._descriptor
+
+    gate = DescriptorGate(report=nothing, most=2560, count=lambda: 2304)
+    came = 0
+    while not gate.paused and came < 256:
+        gate.seen_on(Transport(2304 + came - 1))
+        came += 1
+    assert came <= 32
+    gate.close()

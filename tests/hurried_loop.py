@@ -1,0 +1,96 @@
+"""An event loop that does not wait: where nothing happens before the next timer, its time is set forward to that timer.
+
+So a test sees what a bound of seconds does at the size it is shipped with, in milliseconds. All of what it speaks to must
+be on the same loop: what another process does takes its own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, ParamSpec, TypeVar
+
+from ferry.clock import SystemClock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+QUIET_SECONDS = 0.002
+
+
+class _Selector(selectors.EpollSelector):
+    """Says how far its loop's time is ahead of the machine's."""
+
+    def __init__(self, quiet: float) -> None:
+        super().__init__()
+        self.quiet = quiet
+        self.ahead = 0.0
+        self.threads = 0
+        """That work for the loop: these take their own time."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= self.quiet or self.threads:
+            return super().select(timeout)
+        found = super().select(self.quiet)
+        if not found:
+            self.ahead += timeout - self.quiet
+        return found
+
+
+class HurriedLoop(asyncio.SelectorEventLoop):
+    """asyncio's own in all else. `quiet`: real seconds without anything, before time is set forward: what is on its way
+    on loopback arrives meanwhile."""
+
+    def __init__(self, quiet: float = QUIET_SECONDS) -> None:
+        self._hurried = _Selector(quiet)
+        super().__init__(self._hurried)
+
+    def time(self) -> float:
+        return time.monotonic() + self._hurried.ahead
+
+    def run_in_executor(  # type: ignore[override]  # typeshed has the arguments' types apart
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        def done(_: object) -> None:
+            self._hurried.threads -= 1
+
+        self._hurried.threads += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(done)
+        return future
+
+
+class LoopsClock(SystemClock):
+    """The running loop's time."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def now(self) -> float:
+        return super().now() + self.monotonic() - super().monotonic()
+
+
+def hurried(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """The test runs on a loop that does not wait."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=HurriedLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+class Watch:
+    """Seconds of the loop since this was made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+
+    @property
+    def seconds(self) -> float:
+        return self._loop.time() - self._began

@@ -1,0 +1,161 @@
+"""How long the gateway waits for SSH clients where nothing is configured. The figures are this page's own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_GLOBAL_REQUEST
+from asyncssh.packet import Boolean, String, UInt32
+
+from ferry import tasks
+from ferry.policy.penalties import Offence, Penalties
+from ferry.policy.sources import Exempt
+from hurried_loop import LoopsClock, Watch, hurried
+from inside_gateway import Inside, inside_gateway
+from raw_client import RawClient
+from raw_session import open_session
+
+FOR_EVER = 10_000
+VERSION = b"SSH-2.0-silent\r\n"
+
+
+async def visit(inside: Inside, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", inside.http_port)
+    writer.write(f"GET / HTTP/1.1\r\nHost: {name}.localhost\r\nConnection: close\r\n\r\n".encode())
+    return reader, writer
+
+
+@hurried
+async def test_a_client_that_waits_for_the_gateways_key_exchange_gets_it_in_a_quarter_of_a_second() -> None:
+    """KEXINIT_WAIT_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, asyncio.timeout(15):
+        reader, writer = await asyncio.open_connection("127.0.0.1", inside.ssh_port)
+        writer.write(VERSION)
+        await reader.readuntil(b"\r\n")
+        watch = Watch()
+        assert await reader.read(1)
+        assert 0.2 < watch.seconds < 0.5
+        writer.close()
+
+
+@hurried
+async def test_a_client_whose_owner_ends_it_from_the_terminal_is_disconnected_after_two_seconds(key: Path) -> None:
+    """LEAVE_SECONDS: stock ssh with a forward of its own stays otherwise."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client, asyncio.timeout(FOR_EVER):
+        assert await client.forward(b"left", 80)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"pty-req")
+        assert await session.ask(b"shell")
+        watch = Watch()
+        session.send(MSG_CHANNEL_DATA, String(b"\x03"))
+        await client.connection.wait_closed()
+        assert 1.9 < watch.seconds < 3.5
+
+
+@hurried
+async def test_a_client_that_does_not_open_a_visitors_channel_has_thirty_seconds(key: Path) -> None:
+    """STREAM_OPEN_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        ticks = tasks.spawn("tick", tasks.repeat("tick", 1.0, inside.front.tick))
+        client.hold_opens()
+        assert await client.forward(b"mute", 80)
+        await inside.let_through()
+        reader, writer = await visit(inside, "mute")
+        watch = Watch()
+        async with asyncio.timeout(FOR_EVER):
+            assert (await reader.read()).startswith(b"HTTP/1.1 504 ")
+        assert 29.9 < watch.seconds < 31.5
+        writer.close()
+        ticks.cancel()
+
+
+@hurried
+async def test_visitors_wait_half_a_second_for_the_words_of_a_client_that_says_none(key: Path) -> None:
+    """HOLD_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        client.hold_opens()
+        client.on(MSG_GLOBAL_REQUEST, lambda _packet: None)  # nor answers a keepalive
+        assert await client.forward(b"mute", 80)
+        watch = Watch()
+        _, writer = await visit(inside, "mute")
+        async with asyncio.timeout(FOR_EVER):
+            await client.opens.get()
+        assert 0.4 < watch.seconds < 0.7
+        writer.close()
+
+
+@hurried
+async def test_a_silent_client_that_asked_for_a_port_is_spoken_to_after_a_tenth_of_a_second(key: Path) -> None:
+    """ANSWER_PAUSE_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        asked = asyncio.Event()
+        client.on(MSG_GLOBAL_REQUEST, lambda _packet: asked.set())
+        granted, _ = await client.ask(b"tcpip-forward", String(b"localhost"), UInt32(0))
+        assert granted
+        watch = Watch()
+        async with asyncio.timeout(5):
+            await asked.wait()
+        assert 0.05 < watch.seconds < 0.2
+
+
+async def dead(client: RawClient) -> None:
+    """It answers nothing any more, and its system goes on for it."""
+    client.connection._recv_packet = lambda: False
+
+
+@hurried
+async def test_a_dead_holder_is_waited_for_a_second_before_its_place_is_another_connections(key: Path) -> None:
+    """ALIVE_SECONDS, for a name of the gateway's choice; FLAP_ALIVE_SECONDS, before what is left of it is ended."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old:
+        granted, _ = await old.ask(b"tcpip-forward", String(b""), UInt32(80))
+        assert granted
+        (address,) = [tunnel.address for tunnel in inside.tunnels]
+        await dead(old)
+        async with inside.client(key) as new:
+            watch = Watch()
+            new.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b""), UInt32(80))
+            async with asyncio.timeout(FOR_EVER):
+                assert (await new.answers.get())[0]
+                assert 0.9 < watch.seconds < 1.3
+                assert [tunnel.address for tunnel in inside.tunnels] == [address]
+                while len(inside.clients) > 1:
+                    await asyncio.sleep(0.1)
+            assert 2.9 < watch.seconds < 3.5
+
+
+@hurried
+async def test_the_visitors_of_a_loser_that_is_there_have_five_seconds(key: Path) -> None:
+    """LOSER_DRAIN_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old, inside.client(key) as new:
+        old.hold_opens()
+        assert await old.forward(b"moves", 80)
+        await inside.let_through()
+        reader, writer = await visit(inside, "moves")
+        await old.opens.get()
+        watch = Watch()
+        assert await new.forward(b"moves", 80)
+        async with asyncio.timeout(FOR_EVER):
+            with suppress(ConnectionResetError):
+                await reader.read()
+        assert 4.9 < watch.seconds < 6
+        writer.close()
+
+
+@hurried
+async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
+    """LANE_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside:
+        penalties, now = Penalties(Exempt([])), LoopsClock().monotonic
+        inside.front.admission.penalties = penalties
+        while not penalties.blocked("127.0.0.1", now()):
+            penalties.offended("127.0.0.1", Offence.GARBAGE, now())
+        await asyncio.sleep(2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", inside.ssh_port)
+        watch = Watch()
+        async with asyncio.timeout(FOR_EVER):
+            assert b"your address is blocked, so a log-in may take 10 s" in await reader.read()
+        assert 9.9 < watch.seconds < 11
+        writer.close()
