@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from gateway_process import DOMAIN, Gateway
 from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh
 
+UVLOOP_BURST = 256
 CAREFUL = 240
 CROWD = {"http": b" 200", "tcp": b""}
 """How the first 12 bytes end that each of them is sent."""
-USUAL = 11 * limits.UVLOOP_BURST
+USUAL = 11 * UVLOOP_BURST
 """Enough for the loop's own server, which is what serves where nobody has lowered the limit."""
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from asyncssh.constants import MSG_DEBUG
 
-from ferry import limits
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
 from origin_server import Origin
@@ -27,8 +26,9 @@ from raw_client import RawClient, raw_client
 from small_disk import OnSmallDisk, fill, needs_a_disk, until
 from web_client import visit
 
+LOG_QUEUE = 10_000
 SECONDS = 30
-LINES = limits.LOG_QUEUE + 3000
+LINES = LOG_QUEUE + 3000
 """More than queue, batch and pipe hold."""
 
 

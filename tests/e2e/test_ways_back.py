@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from child_process import Child
-from ferry import limits
 from gateway_process import Gateway, gateway_in
 from line_service import LineService
 from ssh_command import environment
+
+OWN_PORT_STREAMS = 8
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_the_way_back_carries_bytes_both_ways(held: tuple[Child, int]) -> None:
 def test_streams_of_a_way_back_are_few(held: tuple[Child, int]) -> None:
     """A port whose local target is its own way back goes round, and each pass is one more stream."""
     child, port = held
-    visitors = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(limits.OWN_PORT_STREAMS)]
+    visitors = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(OWN_PORT_STREAMS)]
     for visitor in visitors:
         visitor.sendall(b"hello\n")
         assert b"hello" in visitor.recv(100).lower()

@@ -10,6 +10,8 @@ import uvloop
 
 from ferry import limits
 
+VISITOR_UNSENT_LEAST_BYTES = 16 * 1024
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -23,4 +25,4 @@ def pytest_asyncio_loop_factories(
 def one_of_many_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each visitor has as little unsent as one of a crowd, though there are few."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
-    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", limits.VISITOR_UNSENT_LEAST_BYTES)
+    monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", VISITOR_UNSENT_LEAST_BYTES)

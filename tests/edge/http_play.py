@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ferry import limits
 from ferry.streams import Sink
+
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
 
 
 class Transport:
@@ -92,7 +93,7 @@ class Stream:
 
     abort = close
 
-    def sends(self, piece: bytes, most: int = limits.VISITOR_HIGH_WATER_BYTES) -> int:
+    def sends(self, piece: bytes, most: int = VISITOR_HIGH_WATER_BYTES) -> int:
         """How many pieces were read before it was paused, of `most`."""
         sent = 0
         while sent < most and not self.paused:

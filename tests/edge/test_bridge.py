@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry import limits
 from ferry.edge.bridge import Bridge, Phase
 from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink
 
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
+SMALL_WRITES = 128
+SMALL_WRITE_BYTES = 512
 LOST = ConnectionResetError("reset")
 
 
@@ -237,12 +239,12 @@ async def test_a_buffer_left_full_by_the_former_protocol_pauses_the_stream() -> 
 
 async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded() -> None:
     """Each takes some 750 bytes in uvloop, however small it is."""
-    usual = limits.VISITOR_HIGH_WATER_BYTES
+    usual = VISITOR_HIGH_WATER_BYTES
     trace = Trace().join()
-    trace.play(*["s:data"] * 2 * limits.SMALL_WRITES)
+    trace.play(*["s:data"] * 2 * SMALL_WRITES)
     assert trace.marks == [usual]  # none has waited
     trace.buffered = 10
-    trace.play(*["s:data"] * (limits.SMALL_WRITES - 1))
+    trace.play(*["s:data"] * (SMALL_WRITES - 1))
     assert trace.marks == [usual]
     trace.play("s:data", "s:data")
     assert trace.marks == [usual, 0]  # the transport tells at once that it is full
@@ -256,9 +258,9 @@ async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded() ->
 async def test_large_writes_wait_as_long_as_there_is_room() -> None:
     trace = Trace().join()
     trace.buffered = 10
-    for _ in range(2 * limits.SMALL_WRITES):
-        trace.bridge.data_received(b"x" * limits.SMALL_WRITE_BYTES)
-    assert trace.marks == [limits.VISITOR_HIGH_WATER_BYTES]
+    for _ in range(2 * SMALL_WRITES):
+        trace.bridge.data_received(b"x" * SMALL_WRITE_BYTES)
+    assert trace.marks == [VISITOR_HIGH_WATER_BYTES]
 
 
 EVENTS = st.lists(st.sampled_from([name for name in Trace().actions() if name not in ("v:lost", "v:reset")]))

@@ -18,7 +18,9 @@ from ferry.edge.server import CarefulServer, LoopServer, server_on
 from ferry.names import Endpoint
 from ferry.report import nothing
 
-ROOMY = 11 * limits.ACCEPT_BACKLOG
+ACCEPT_BACKLOG = 4096
+UVLOOP_BURST = 256
+ROOMY = 11 * ACCEPT_BACKLOG
 
 
 class Greeter(asyncio.Protocol):
@@ -36,10 +38,10 @@ async def served_by(most: int) -> type[object]:
 
 
 def test_the_quick_server_is_used_where_a_burst_does_no_harm() -> None:
-    for loop, enough in ((uvloop.new_event_loop, 11 * limits.UVLOOP_BURST), (asyncio.new_event_loop, ROOMY)):
+    for loop, enough in ((uvloop.new_event_loop, 11 * UVLOOP_BURST), (asyncio.new_event_loop, ROOMY)):
         with asyncio.Runner(loop_factory=loop) as runner:
             assert runner.run(served_by(enough)) is LoopServer
-            assert runner.run(served_by(9 * limits.UVLOOP_BURST)) is CarefulServer
+            assert runner.run(served_by(9 * UVLOOP_BURST)) is CarefulServer
 
 
 def test_uvloop_accepts_one_in_a_turn() -> None:

@@ -11,13 +11,13 @@ from typing import Any, TypeVarTuple
 
 import pytest
 
-from ferry import limits
 from ferry.edge.acceptor import Acceptor
 from ferry.edge.listeners import BindFailed, bind_all, endpoint_of, listen_on
 from ferry.errors import StartupError
 from ferry.names import Endpoint
 from ferry.report import nothing
 
+ACCEPT_BURST = 64
 BOTH_LOOPS = True
 Ts = TypeVarTuple("Ts")
 
@@ -143,7 +143,7 @@ async def test_a_rush_of_connections_leaves_the_loop_its_turns() -> None:
         while len(taken) < len(visitors):
             await asyncio.sleep(0)
             turn += 1
-    assert max(turns.count(one) for one in turns) == limits.ACCEPT_BURST
+    assert max(turns.count(one) for one in turns) == ACCEPT_BURST
     acceptor.close()
     close(taken + visitors)
 

@@ -14,13 +14,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.ca_files import ca_path, certificate_builder, open_ca
 from ferry.edge.ca_trust import describe_ca
 from ferry.edge.local_ca import LocalCa
 from ferry.errors import InvalidInput, StartupError
 
+LEAF_DAYS = 397
+LEAF_RENEW_DAYS = 30
+LEAF_CACHE = 1024
 DAY = 86400
 
 
@@ -126,13 +128,13 @@ def test_leaves_are_cached_bounded_and_renewed(tmp_path: Path) -> None:
     first = ca.leaf("a.localhost")
     assert ca.leaf("a.localhost") is first
     assert first.names == {"a.localhost"}
-    assert (limits.LEAF_DAYS - 2) * DAY < first.not_after - clock.time <= limits.LEAF_DAYS * DAY
+    assert (LEAF_DAYS - 2) * DAY < first.not_after - clock.time <= LEAF_DAYS * DAY
     ca.leaf("b.localhost")
     ca.leaf("a.localhost")
     ca.leaf("c.localhost")  # b is the one that was not asked for longest
     assert len(ca) == 2
     assert ca.leaf("a.localhost") is first
-    clock.time = first.not_after - limits.LEAF_RENEW_DAYS * DAY + 1
+    clock.time = first.not_after - LEAF_RENEW_DAYS * DAY + 1
     renewed = ca.leaf("a.localhost")
     assert renewed is not first
     assert renewed.not_after > first.not_after
@@ -146,7 +148,7 @@ def test_a_leaf_that_was_made_by_a_clock_far_ahead_is_made_anew_once_it_is_right
     clock.time -= 3 * 365 * DAY
     right = ca.leaf("a.localhost")
     assert right is not ahead
-    assert right.not_after - clock.time <= limits.LEAF_DAYS * DAY
+    assert right.not_after - clock.time <= LEAF_DAYS * DAY
     assert ca.leaf("a.localhost") is right
 
 
@@ -154,7 +156,7 @@ def test_as_shipped_so_many_leaves_are_kept(tmp_path: Path) -> None:
     ca = make(tmp_path, "localhost")
     for n in range(1_030):
         ca.leaf(f"n{n}.localhost")
-    assert len(ca) == limits.LEAF_CACHE < 1_030
+    assert len(ca) == LEAF_CACHE < 1_030
 
 
 def test_a_new_leaf_is_taken_by_who_is_a_day_behind(tmp_path: Path) -> None:

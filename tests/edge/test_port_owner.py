@@ -18,6 +18,9 @@ from ferry.edge.tcp import TcpEdge
 from ferry.errors import Refused
 from inside_gateway import SECONDS
 
+PORT_OWNERS_PACE_SECONDS = 10.0
+PORT_OWNER_SECONDS = 60.0
+
 
 class HandClock:
     """Moved by the test."""
@@ -68,7 +71,7 @@ async def test_one_at_a_time_in_a_thread_and_then_a_pause() -> None:
     assert await asked.look(1) == {"port": 2000, "owner": "program of 2000"}
     assert asked.ports == [2000]
     assert threading.main_thread() not in asked.threads
-    asked.clock.time += limits.PORT_OWNERS_PACE_SECONDS - 0.1
+    asked.clock.time += PORT_OWNERS_PACE_SECONDS - 0.1
     asked.owners.ask(2001)
     asked.clock.time += 0.1
     assert await asked.look(2002) == {"port": 2002, "owner": "program of 2002"}
@@ -78,10 +81,10 @@ async def test_one_at_a_time_in_a_thread_and_then_a_pause() -> None:
 async def test_the_same_port_once_in_a_while() -> None:
     asked = Asked()
     await asked.look(2000)
-    asked.clock.time += limits.PORT_OWNER_SECONDS - 0.1
+    asked.clock.time += PORT_OWNER_SECONDS - 0.1
     asked.owners.ask(2000)
     await asked.look(2001)
-    asked.clock.time += limits.PORT_OWNERS_PACE_SECONDS
+    asked.clock.time += PORT_OWNERS_PACE_SECONDS
     await asked.look(2000)
     assert asked.ports == [2000, 2001, 2000]
 
@@ -96,7 +99,7 @@ async def test_a_look_up_that_fails_is_not_the_last() -> None:
     asked.owners.ask(2000)
     [failing] = [task for task in asyncio.all_tasks() if "2000" in task.get_name()]
     await asyncio.wait([failing])
-    asked.clock.time += limits.PORT_OWNERS_PACE_SECONDS
+    asked.clock.time += PORT_OWNERS_PACE_SECONDS
     asked.owners.ask(2001)
     assert [task for task in asyncio.all_tasks() if "2001" in task.get_name()]
 
@@ -108,7 +111,7 @@ async def test_ports_that_were_asked_about_are_bounded(monkeypatch: pytest.Monke
     ports = [*range(2000, 2257), 2000]  # the first is forgotten by the last, and so is asked about again
     for port in ports:
         await asked.look(port)
-        asked.clock.time += limits.PORT_OWNERS_PACE_SECONDS
+        asked.clock.time += PORT_OWNERS_PACE_SECONDS
     asked.owners.ask(2100)  # one that is remembered is not
     assert asked.ports == ports
     assert not [task for task in asyncio.all_tasks() if "2100" in task.get_name()]

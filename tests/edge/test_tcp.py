@@ -24,6 +24,8 @@ from ferry.policy.visits import public_visit
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure
 
+VISITORS_PER_TUNNEL = 900
+
 Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LOOPBACK = ["127.0.0.1", "::1"]
 BOTH_LOOPS = True
@@ -42,7 +44,7 @@ class World:
         self.events.append((event, fields))
 
     def edge(
-        self, *, allow_open_proxy: bool = False, visitors: int = limits.VISITORS_PER_TUNNEL, crowd: Crowd | None = None
+        self, *, allow_open_proxy: bool = False, visitors: int = VISITORS_PER_TUNNEL, crowd: Crowd | None = None
     ) -> TcpEdge:
         return TcpEdge(
             report=self.report,
@@ -70,7 +72,7 @@ async def world(
     *,
     public: bool = False,
     allow_open_proxy: bool = False,
-    visitors: int = limits.VISITORS_PER_TUNNEL,
+    visitors: int = VISITORS_PER_TUNNEL,
     crowd: Crowd | None = None,
 ) -> AsyncIterator[World]:
     running: set[asyncio.StreamWriter] = set()

@@ -24,6 +24,10 @@ from ferry.observe.sources import CAUSED_BY, RARE, cause
 from ferry.policy.sources import Exempt
 from ferry.registry.routes import Visit
 
+LOG_SOURCES_SHOWN = 256
+TRACEBACKS_PER_SECOND = 0.1
+TRACEBACK_BURST_SECONDS = 60.0
+TRACEBACKS_TOGETHER = 0.5
 VISIT = Visit(TunnelId("t1"), "blog.example.com", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.01, 10, 2000)
 TEN_MINUTES = 600
 MB = 1_000_000
@@ -123,7 +127,7 @@ def test_an_attacker_with_many_addresses_has_a_bound_too_and_is_named(tmp_path: 
         assert {line["most"] for line in sums} == {"192.0.2.1"}
         assert sums[-1]["of_it"] > 2_000
         assert {line["about"] for line in sums} == {"edge.refused"}
-        assert max(line["sources"] for line in sums) == limits.LOG_SOURCES_SHOWN  # of 301
+        assert max(line["sources"] for line in sums) == LOG_SOURCES_SHOWN  # of 301
     assert a.path.stat().st_size < 1 * MB
 
 
@@ -230,8 +234,8 @@ def test_a_mistake_that_a_peer_repeats_fills_no_log_with_tracebacks(tmp_path: Pa
         assert len(logs) + sum(line["count"] for line in omitted) == 3_000
         whole = [line for line in logs if "traceback" in line]
         assert "deep" in whole[0]["traceback"]
-        at_once = limits.TRACEBACKS_PER_SECOND * limits.TRACEBACK_BURST_SECONDS
-        assert len(whole) == pytest.approx(at_once + limits.TRACEBACKS_PER_SECOND * 60, abs=1)
+        at_once = TRACEBACKS_PER_SECOND * TRACEBACK_BURST_SECONDS
+        assert len(whole) == pytest.approx(at_once + TRACEBACKS_PER_SECOND * 60, abs=1)
         short = next(line for line in logs if "traceback" not in line)
         assert short["error"].startswith("ValueError: no such thing")
         assert {line["about"] for line in omitted} == {"log"}
@@ -248,7 +252,7 @@ def test_mistakes_at_many_places_fill_no_log_with_tracebacks_either(tmp_path: Pa
                 logging.getLogger(f"ferry.place{place}").exception("failed")
         logs = a.lines("log")
         assert len(logs) == 300
-        at_once = limits.TRACEBACKS_TOGETHER * limits.TRACEBACK_BURST_SECONDS
+        at_once = TRACEBACKS_TOGETHER * TRACEBACK_BURST_SECONDS
         assert sum("traceback" in line for line in logs) == at_once
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from ferry.names import printable
 from ferry.observe.events import Event, timestamp
 from ferry.observe.render import cached_timestamp, human_lines, json_lines
 from ferry.observe.writer import LogWriter
+
+LOG_BATCH = 256
+LOG_FIELD_CHARS = 500
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_pipe_that_nobody_reads_drops_lines_and_says_how_many_once_it_flows(pi
     total = 2000
     for number in range(total):
         log.put(event(number, text="x" * 100))  # far more than pipe and queue hold; returns all the same
-    most = 50 + limits.LOG_BATCH + 4096 // 100  # waiting, being written, in the pipe
+    most = 50 + LOG_BATCH + 4096 // 100  # waiting, being written, in the pipe
     assert log.dropped >= total - most
     got: list[dict[str, object]] = []
     reading = threading.Thread(target=lambda: got.extend(read_lines(pipe[0])))
@@ -188,7 +190,7 @@ def test_a_traceback_keeps_its_lines_and_none_of_its_escapes() -> None:
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x7f", "é", "\\", "x" * 600, "a\nb", "plain"])
 def test_every_renderer_shows_what_printable_makes_of_a_text(text: str) -> None:
-    shown = printable(text, limits.LOG_FIELD_CHARS)
+    shown = printable(text, LOG_FIELD_CHARS)
     assert json.loads(json_lines()(event(1, target=text)))["target"] == shown
     assert human_lines(colour=False)(event(1, target=text)).endswith(f"target={shown}")
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from ferry.clock import SystemClock
 from ferry.errors import Refused
 from ferry.names import Endpoint, TunnelId
@@ -28,6 +27,7 @@ from ferry.observe.sums import VisitSums
 from ferry.observe.writer import LogWriter
 from ferry.registry.routes import Visit
 
+LOG_TRACEBACK_LINES = 60
 MANY = 20_000
 VISIT = Visit(TunnelId("t1"), "blog", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.01, 10, 2000)
 
@@ -90,7 +90,7 @@ def test_a_text_of_a_stranger_makes_no_long_line() -> None:
 def test_a_long_traceback_keeps_its_end() -> None:
     long = event(traceback="\n".join(f"line {number}" for number in range(MANY)))
     lines = json.loads(json_lines()(long))["traceback"].splitlines()
-    assert len(lines) == limits.LOG_TRACEBACK_LINES
+    assert len(lines) == LOG_TRACEBACK_LINES
     assert lines[-1] == f"line {MANY - 1}"
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from ferry.clock import SystemClock
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import HANDSHAKE_LEVELS, LEVELS, level_name, level_of, parse_level
@@ -19,6 +18,7 @@ from ferry.observe.texts import quoted
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
+VISITS_GATHERED = 256
 VISIT = Visit(
     TunnelId("t1"), "blog.example.com", "http", Endpoint("192.0.2.1", 5), "GET", "/", 200, 0.0100000001, 10, 2000
 )  # fmt: skip
@@ -107,11 +107,11 @@ async def test_visits_of_the_last_turn_are_logged(tmp_path: Path) -> None:
 
 async def test_visits_without_end_in_one_turn_do_not_gather_without_end(tmp_path: Path) -> None:
     with watched(tmp_path, "warning") as w:
-        for _ in range(limits.VISITS_GATHERED - 1):
+        for _ in range(VISITS_GATHERED - 1):
             w.report("visit", visit=VISIT)
         assert w.observation.events.last() == []
         w.report("visit", visit=VISIT)
-        assert len(w.observation.events.last()) == limits.VISITS_GATHERED
+        assert len(w.observation.events.last()) == VISITS_GATHERED
 
 
 def test_a_report_that_cannot_be_counted_is_told_and_logged(tmp_path: Path) -> None:

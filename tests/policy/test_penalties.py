@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.policy.crowd import Crowd
 from ferry.policy.penalties import SECONDS, Blocked, Offence, Penalties
 from ferry.policy.sources import Exempt
 from weight import weight
 
+LANE_PACE_SECONDS = 1.0
+PENALTY_SOURCES = 65_536
+PENALTY_MAX_SECONDS = 600.0
 BAD, GOOD = "203.0.113.7", "203.0.113.8"
 
 
@@ -68,8 +70,8 @@ def test_the_slow_lane_takes_one_at_a_time_with_a_pace() -> None:
     penalties.leave_lane(BAD)
     assert penalties.enter_lane(BAD, 5.0)
     penalties.leave_lane(BAD)
-    assert not penalties.enter_lane(BAD, 5.0 + limits.LANE_PACE_SECONDS / 2)
-    assert penalties.enter_lane(BAD, 5.0 + limits.LANE_PACE_SECONDS)
+    assert not penalties.enter_lane(BAD, 5.0 + LANE_PACE_SECONDS / 2)
+    assert penalties.enter_lane(BAD, 5.0 + LANE_PACE_SECONDS)
 
 
 def test_an_operator_sees_and_lifts_them() -> None:
@@ -108,7 +110,7 @@ def test_as_shipped_so_many_addresses_are_remembered() -> None:
     penalties = Penalties()
     for n in range(66_000):
         penalties.offended(f"198.{n >> 16}.{n >> 8 & 255}.{n & 255}", Offence.NOTHING_OFFERED, 0.0)
-    assert len(penalties) == limits.PENALTY_SOURCES < 66_000
+    assert len(penalties) == PENALTY_SOURCES < 66_000
 
 
 def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
@@ -137,17 +139,17 @@ def test_who_offends_without_end_takes_no_more_memory() -> None:
     few = offend(100)
     assert offend(20_000) < 2 * few
     assert penalties.blocked(BAD, 1.0) > 500  # and none was forgotten over it
-    assert penalties.blocked(BAD, limits.PENALTY_MAX_SECONDS + 1) == 0
-    assert penalties.listed(limits.PENALTY_MAX_SECONDS + 1) == []
+    assert penalties.blocked(BAD, PENALTY_MAX_SECONDS + 1) == 0
+    assert penalties.listed(PENALTY_MAX_SECONDS + 1) == []
 
 
 def test_no_block_is_longer_than_the_longest() -> None:
     penalties = Penalties()
     for _ in range(1000):
         penalties.offended(BAD, Offence.NEVER_ENDED, 5.0)
-    assert penalties.blocked(BAD, 5.0) == limits.PENALTY_MAX_SECONDS
+    assert penalties.blocked(BAD, 5.0) == PENALTY_MAX_SECONDS
     penalties.offended(BAD, Offence.NEVER_ENDED, 105.0)
-    assert penalties.blocked(BAD, 105.0) == limits.PENALTY_MAX_SECONDS - 90
+    assert penalties.blocked(BAD, 105.0) == PENALTY_MAX_SECONDS - 90
 
 
 def test_a_new_offence_tells_what_is_listed() -> None:
@@ -188,10 +190,10 @@ def test_a_block_always_ends_and_never_lasts_longer_than_said(steps: list[tuple[
         host = f"203.0.113.{who}"
         penalties.offended(host, offence, now)
         left = penalties.blocked(host, now)
-        assert 0 <= left <= limits.PENALTY_MAX_SECONDS
+        assert 0 <= left <= PENALTY_MAX_SECONDS
         assert penalties.blocked(host, now + left + 1e-6) == 0
         assert len(penalties) <= 8
-    assert penalties.listed(now + limits.PENALTY_MAX_SECONDS) == []
+    assert penalties.listed(now + PENALTY_MAX_SECONDS) == []
     assert len(penalties) == 0
 
 

@@ -14,7 +14,12 @@ from ferry.policy.places import Places
 from ferry.policy.shortage import Shortage, Standing
 from ferry.policy.sources import Exempt
 
-LOOK = limits.PLACE_LOOK_SECONDS
+PLACE_LOOK_SECONDS = 0.5
+PLACE_PATIENCE_SECONDS = (0.0, 5.0, 20.0, 5.0, 60.0)
+PLACE_MOVES_RATE = 1 * 1024
+TRIAL_SHARE = 8
+TRIAL_SECONDS = 0.02
+LOOK = PLACE_LOOK_SECONDS
 PROXY = "127.0.0.1"
 
 
@@ -110,7 +115,7 @@ def test_however_few_places_there_are_whoever_is_displaced_goes_for_somebody(mos
     play.come("192.0.2.9")  # looked at for the first time
     gone = len(play.displaced)
     for number in range(20):
-        play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.SILENT] + 1)
+        play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] + 1)
         assert play.come(f"198.51.100.{number}", Standing.SILENT) is not None
         assert play.places.taken == len(play.there) == most
         assert len(play.displaced) == gone + number + 1
@@ -169,7 +174,7 @@ def test_a_byte_now_and_then_is_no_movement(doing: Standing) -> None:
     play = Play()
     dripping = play.fill("192.0.2.2", doing)
     play.come("192.0.2.9")
-    play.wait(1, *dripping, rate=limits.PLACE_MOVES_RATE * 0.9)
+    play.wait(1, *dripping, rate=PLACE_MOVES_RATE * 0.9)
     assert play.come("192.0.2.9") is not None
 
 
@@ -214,7 +219,7 @@ def test_honest_visitors_do_not_cut_one_another() -> None:
     for number in range(40):
         play.fill(f"192.0.2.{number}", Standing.STREAM, 1)
     play.come("198.51.100.1")
-    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.STREAM] - 1)
+    play.wait(PLACE_PATIENCE_SECONDS[Standing.STREAM] - 1)
     assert play.come("198.51.100.1") is None
     play.wait(2)
     assert play.come("198.51.100.1") is not None
@@ -227,7 +232,7 @@ def test_who_holds_many_takes_no_place_from_who_holds_few_by_patience(doing: Sta
     few = play.fill("192.0.2.1", doing, 2)
     play.fill("192.0.2.2", Standing.STREAM)
     play.come("192.0.2.2")
-    play.wait(10 * limits.PLACE_PATIENCE_SECONDS[doing])
+    play.wait(10 * PLACE_PATIENCE_SECONDS[doing])
     assert play.come("192.0.2.2") is not None
     assert all(one.stays for one in few)
 
@@ -236,10 +241,10 @@ def test_an_exempt_address_gives_to_others_by_patience_alone() -> None:
     play = Play(most=40)
     play.fill(PROXY, Standing.WAITING)
     play.come("192.0.2.9")
-    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.WAITING] - 2)
+    play.wait(PLACE_PATIENCE_SECONDS[Standing.WAITING] - 2)
     assert all(one.host == PROXY for one in play.there)
     others = [play.come("192.0.2.9") for _ in range(40)]
-    assert len([one for one in others if one]) <= 40 // limits.TRIAL_SHARE  # what was on trial
+    assert len([one for one in others if one]) <= 40 // TRIAL_SHARE  # what was on trial
     play.wait(3)
     assert play.come("192.0.2.10") is not None
 
@@ -270,7 +275,7 @@ def test_where_few_are_stalled_they_are_waited_for() -> None:
     stalled = play.fill(PROXY, Standing.SILENT, 20)
     play.fill(PROXY, Standing.STREAM)
     play.come(PROXY)
-    play.wait(limits.PLACE_PATIENCE_SECONDS[Standing.SILENT] - 2)
+    play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] - 2)
     assert play.come(PROXY) is None
     play.wait(3)
     assert play.come(PROXY) is not None
@@ -281,7 +286,7 @@ def test_answers_that_come_soon_go_on_beside_those_that_never_come() -> None:
     """The last eighth is on trial: 1,000 requests/s that take 5 ms, from the same address as what holds the rest."""
     play = Play()
     play.fill(PROXY, Standing.WAITING)
-    play.now += 2 * limits.TRIAL_SECONDS
+    play.now += 2 * TRIAL_SECONDS
     under_way: list[Visitor] = []
     for _ in range(2000):
         play.now += 0.001
@@ -296,10 +301,10 @@ def test_answers_that_come_soon_go_on_beside_those_that_never_come() -> None:
 def test_on_trial_is_only_the_last_eighth_and_only_without_an_answer() -> None:
     play = Play()
     visitors = play.fill(PROXY, Standing.WAITING)
-    eighth = play.most // limits.TRIAL_SHARE
+    eighth = play.most // TRIAL_SHARE
     answered = visitors[-1]
     answered.doing = Standing.STREAM
-    play.now += 2 * limits.TRIAL_SECONDS
+    play.now += 2 * TRIAL_SECONDS
     came = [play.come(PROXY) for _ in range(2 * eighth)]
     assert sum(one is not None for one in came) == eighth - 1
     assert answered.stays
@@ -308,7 +313,7 @@ def test_on_trial_is_only_the_last_eighth_and_only_without_an_answer() -> None:
 
 def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
     play = Play()
-    eighth = play.most // limits.TRIAL_SHARE
+    eighth = play.most // TRIAL_SHARE
     play.fill("192.0.2.1", Standing.STREAM, 8)
     play.fill("192.0.2.2", Standing.STREAM, play.most - eighth - 8)
     assert play.come("192.0.2.2") is None
@@ -320,7 +325,7 @@ def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
 def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() -> None:
     play = Play()
     play.fill("192.0.2.1", Standing.STREAM, 8)
-    most = play.fill("192.0.2.2", Standing.STREAM, play.most - play.most // limits.TRIAL_SHARE - 8)
+    most = play.fill("192.0.2.2", Standing.STREAM, play.most - play.most // TRIAL_SHARE - 8)
     assert play.come("192.0.2.2") is None
     most.pop().leave()
     assert play.places.short
@@ -330,7 +335,7 @@ def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() ->
 
 def test_who_holds_one_place_like_all_others_enters_it() -> None:
     play = Play()
-    for number in range(play.most - play.most // limits.TRIAL_SHARE):
+    for number in range(play.most - play.most // TRIAL_SHARE):
         play.fill(f"192.0.2.{number}", Standing.STREAM, 1)
     assert play.come("192.0.2.1") is not None
     assert play.come("192.0.2.1") is None  # it holds two by now
@@ -365,7 +370,7 @@ def test_a_busy_source_of_quick_requests_enters_it_before_it_is_known_who_moves(
 
 def test_an_exempt_address_enters_the_last_eighth_whatever_it_holds() -> None:
     play = Play()
-    play.fill(PROXY, Standing.STREAM, play.most - play.most // limits.TRIAL_SHARE + 1)
+    play.fill(PROXY, Standing.STREAM, play.most - play.most // TRIAL_SHARE + 1)
     play.wait(1)
     assert play.come(PROXY) is not None
     assert not play.displaced
@@ -374,14 +379,14 @@ def test_an_exempt_address_enters_the_last_eighth_whatever_it_holds() -> None:
 def test_a_trial_has_its_time() -> None:
     play = Play()
     play.fill(PROXY, Standing.WAITING)
-    play.now += limits.TRIAL_SECONDS * 0.9
+    play.now += TRIAL_SECONDS * 0.9
     assert play.come(PROXY) is None
 
 
 def test_who_waits_on_trial_does_not_stay_by_what_it_sends_meanwhile() -> None:
     play = Play()
     waiting = play.fill(PROXY, Standing.WAITING)
-    play.now += 2 * limits.TRIAL_SECONDS
+    play.now += 2 * TRIAL_SECONDS
     assert play.come(PROXY) is not None
     for visitor in waiting:
         visitor.moved = 1_000_000
@@ -400,13 +405,13 @@ def test_an_upload_on_trial_that_does_not_move_gives_way() -> None:
     play = Play()
     play.fill(PROXY, Standing.WAITING, play.most - 1)
     upload = play.come(PROXY, Standing.SILENT)
-    play.now += 2 * limits.TRIAL_SECONDS
-    eighth = play.most // limits.TRIAL_SHARE
+    play.now += 2 * TRIAL_SECONDS
+    eighth = play.most // TRIAL_SHARE
     assert all(play.come(PROXY) is not None for _ in range(eighth))
     assert play.displaced[-1] is upload
 
 
-@pytest.mark.parametrize("pause", [2 * limits.TRIAL_SECONDS, LOOK])
+@pytest.mark.parametrize("pause", [2 * TRIAL_SECONDS, LOOK])
 def test_an_upload_on_trial_that_moves_stays(pause: float) -> None:
     play = Play()
     play.fill(PROXY, Standing.WAITING, play.most - 1)
@@ -476,7 +481,7 @@ def test_many_who_have_moved_cost_one_newcomer_little(monkeypatch: pytest.Monkey
 
 def test_the_index_is_there_while_places_are_short_and_no_longer() -> None:
     play = Play()
-    first = play.fill("192.0.2.2", Standing.WAITING, play.most - play.most // limits.TRIAL_SHARE)
+    first = play.fill("192.0.2.2", Standing.WAITING, play.most - play.most // TRIAL_SHARE)
     assert not play.places.short
     play.come("192.0.2.2")
     assert play.places.short

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.protocol.words import COMMANDS, Words, parse_words
 
+WORDS_CHARS = 4096
 GATEWAY = "-p 2222 localhost"
 OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output text --output json"]
 
@@ -70,9 +70,9 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
 
 
 def test_more_than_is_read_is_refused_even_if_it_is_space() -> None:
-    assert parse_words("ls".ljust(limits.WORDS_CHARS), "gw").command == "ls"
+    assert parse_words("ls".ljust(WORDS_CHARS), "gw").command == "ls"
     with pytest.raises(InvalidInput, match="write fewer words"):
-        parse_words("ls".ljust(limits.WORDS_CHARS + 1), "gw")
+        parse_words("ls".ljust(WORDS_CHARS + 1), "gw")
 
 
 @pytest.mark.parametrize("words", ["output=json", "-- output=json", "ls output=json", "ls --output=json"])

@@ -18,6 +18,9 @@ from ferry.policy.penalties import Offence, Penalties
 from ferry.policy.sources import Exempt
 from ferry.ssh.admission import Admission, Place
 
+LANE_PACE_SECONDS = 1.0
+LINGER_SECONDS = 2.0
+HANDSHAKES_NOTE_SECONDS = 60.0
 HERE, THERE = "127.0.5.1", "127.0.6.1"
 VERSION = b"SSH-2.0-Ferry\r\n"
 
@@ -227,7 +230,7 @@ async def test_a_blocked_address_is_told_so_and_has_one_slow_place(door: Door) -
     told = door.told()
     assert told.startswith("your address is blocked for 15 s: too many log-ins from it failed.")
     assert told.endswith("retry-after=7")
-    door.time += 5 * limits.LANE_PACE_SECONDS
+    door.time += 5 * LANE_PACE_SECONDS
     assert "is blocked for 10 s" in door.told()  # somebody is in the lane
     assert not (await door.admit(THERE)).place.slow
     slow.over("failed")
@@ -242,7 +245,7 @@ async def test_the_slow_lane_is_free_again_when_there_is_no_place_for_who_took_i
     await door.block()
     others = [await door.admit(f"127.0.{n}.1") for n in (7, 8, 9)]
     assert "too many connections are logging in" in door.told()
-    door.time += limits.LANE_PACE_SECONDS
+    door.time += LANE_PACE_SECONDS
     others[0].over("ok")
     assert (await door.admit()).place.slow
 
@@ -265,7 +268,7 @@ async def test_the_refused_may_speak_before_they_read_and_are_let_go_in_good_ord
     door.admission.draining = True
     theirs, ours = door.refuse()
     theirs.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
-    door.time += limits.LINGER_SECONDS - 0.1
+    door.time += LINGER_SECONDS - 0.1
     door.admission.tick()
     assert ours.fileno() >= 0
     door.time += 0.1
@@ -306,13 +309,13 @@ async def test_crowds_are_told_of_once_a_minute_with_their_size(door: Door) -> N
     told = {"in_progress": 3, "limit": 2, "blocked": 1, "displaced": 1}
     assert door.said("handshakes.crowded") == [told]
     door.refuse(THERE)
-    door.time += limits.HANDSHAKES_NOTE_SECONDS - 1
+    door.time += HANDSHAKES_NOTE_SECONDS - 1
     door.admission.tick()
     assert door.said("handshakes.crowded") == [told]
     door.time += 1
     door.admission.tick()
     assert door.said("handshakes.crowded")[1:] == [{"in_progress": 3, "limit": 0, "blocked": 1, "displaced": 0}]
-    door.time += 10 * limits.HANDSHAKES_NOTE_SECONDS
+    door.time += 10 * HANDSHAKES_NOTE_SECONDS
     door.admission.tick()
     assert len(door.said("handshakes.crowded")) == 2  # nobody since
 

@@ -16,9 +16,10 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import String, UInt32
 
-from ferry import limits
 from ssh.alias_pair import Pair, Side, alias_pair
 
+HIGH_WATER_BYTES = 256 * 1024
+CHANNEL_WINDOW_BYTES = 768 * 1024
 LEAVES = "the visitor left before the alias answered"
 
 
@@ -171,7 +172,7 @@ async def test_who_takes_nothing_holds_up_who_sends(pair: Pair, who: str) -> Non
     """One end has no window: the other may send HIGH_WATER_BYTES and a window, not a byte more; then all arrives."""
     visitor, machine = await pair.open(window=0, machine_window=0)
     sender, taker = (machine, visitor) if who == "visitor" else (visitor, machine)
-    sent, most = 0, limits.HIGH_WATER_BYTES + limits.CHANNEL_WINDOW_BYTES + 32_768
+    sent, most = 0, HIGH_WATER_BYTES + CHANNEL_WINDOW_BYTES + 32_768
     while sender.credit and sent <= most:
         size = min(sender.credit, 32_768)
         sender.data(bytes([sent // 32_768 % 251]) * size)
@@ -179,7 +180,7 @@ async def test_who_takes_nothing_holds_up_who_sends(pair: Pair, who: str) -> Non
         if not sender.credit:
             await pair.settle()
     assert sent <= most
-    assert sent > limits.HIGH_WATER_BYTES
+    assert sent > HIGH_WATER_BYTES
     assert taker.heard == []
     taker.say(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**24))
     await taker.until(size=sent)

@@ -18,13 +18,16 @@ from asyncssh.constants import (
 from asyncssh.misc import ProtocolError
 from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
-from ferry import limits
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.channel_state import State
 from ferry.ssh.hardening import HardenedConnection
 from ferry.streams import OpenFailure
 from ssh.test_tunnel_channel import THEIRS, Play, Told, Wire
 
+HIGH_WATER_BYTES = 256 * 1024
+SMALL_PIECE_BYTES = 4 * 1024
+CHANNEL_WINDOW_BYTES = 768 * 1024
+LEAST_PACKET_BYTES = 256
 BROKEN = ConnectionResetError("the connection went")
 REFUSED, GONE = ("stream_refused", OpenFailure.REFUSED), ("stream_refused", OpenFailure.GONE)
 
@@ -161,7 +164,7 @@ def test_an_abort_is_silent_in_every_state_and_ends_what_was_begun(state: State)
 @pytest.mark.parametrize("state", [State.ABANDONED, State.CLOSING, State.CLOSED])
 def test_what_is_written_too_late_is_dropped(state: State) -> None:
     stage = Stage(state)
-    for _ in range(limits.HIGH_WATER_BYTES // 32_768 + 2):
+    for _ in range(HIGH_WATER_BYTES // 32_768 + 2):
         stage.channel.write(bytes(32_768))
     stage.channel.write_eof()
     stage.channel.close()
@@ -172,7 +175,7 @@ def test_what_is_written_too_late_is_dropped(state: State) -> None:
 def test_what_is_written_to_one_that_is_gone_is_not_kept(end: str) -> None:
     stage = Stage(State.OPENING if end == "failure" else State.OPEN)
     stage.hears(end)
-    data = bytes(limits.SMALL_PIECE_BYTES)
+    data = bytes(SMALL_PIECE_BYTES)
     before = sys.getrefcount(data)
     stage.channel.write(data)
     assert sys.getrefcount(data) == before
@@ -227,30 +230,30 @@ def test_who_writes_and_writes_is_paused_once_in_every_state(state: State) -> No
     assert stage.sink.news() == ["resume_writing"]
 
 
-@pytest.mark.parametrize("data", [b"x", bytes(limits.CHANNEL_WINDOW_BYTES)])
+@pytest.mark.parametrize("data", [b"x", bytes(CHANNEL_WINDOW_BYTES)])
 def test_extended_data_beyond_the_window_is_a_fault_too(data: bytes) -> None:
     play = Play().opened()
     play.channel.pause_reading()
-    play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES))
+    play.peer_data(bytes(CHANNEL_WINDOW_BYTES))
     with pytest.raises(ProtocolError, match="beyond the window"):
         play.peer(MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(data))
 
 
-@pytest.mark.parametrize("size", [1, limits.LEAST_PACKET_BYTES - 1, limits.LEAST_PACKET_BYTES])
+@pytest.mark.parametrize("size", [1, LEAST_PACKET_BYTES - 1, LEAST_PACKET_BYTES])
 def test_a_peer_that_takes_tiny_packets_only_is_refused(size: int) -> None:
     play = Play().asked()
     play.channel.write(b"written")
     play.channel.process_open_confirmation(THEIRS, 1000, size, SSHPacket(b""))
-    if size < limits.LEAST_PACKET_BYTES:
+    if size < LEAST_PACKET_BYTES:
         assert (play.wire.out(), play.sink.news()) == ([("close",)], [REFUSED])
         assert play.owner.news() == [("channel_unfit", size)]
     else:
         assert play.wire.out() == [("data", b"written")]
-    wire, sink = Wire(limits.CHANNEL_WINDOW_BYTES), Told()
+    wire, sink = Wire(CHANNEL_WINDOW_BYTES), Told()
     channel = TunnelChannel(cast(HardenedConnection, wire), cast(Any, sink))
     channel.process_open(THEIRS, 1000, size, None)
-    assert [out[0] for out in wire.out()] == (["refused"] if size < limits.LEAST_PACKET_BYTES else [])
-    assert sink.news() == ([REFUSED] if size < limits.LEAST_PACKET_BYTES else [])
+    assert [out[0] for out in wire.out()] == (["refused"] if size < LEAST_PACKET_BYTES else [])
+    assert sink.news() == ([REFUSED] if size < LEAST_PACKET_BYTES else [])
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ from ssh.forward_stage import (
     with_ports,
 )
 
+FLAP_TAKEOVERS = 3
+
 
 class SlowRegistry(MemoryRegistry):
     """Gives nothing back before it is told to, as behind a slow disk. `giving_back` is set when it is asked to,
@@ -236,7 +238,7 @@ async def test_a_name_that_keeps_changing_hands_stays_where_it_is(new_key: Calla
     ):
         assert await first.forward(b"blog", 80)
         services = gateway.front.services
-        for _ in range(limits.FLAP_TAKEOVERS):
+        for _ in range(FLAP_TAKEOVERS):
             services.flaps.counted(BLOG, services.clock.monotonic())
         assert not await second.forward(b"blog", 80)
         assert not await stranger.forward(b"blog", 80)  # who learns nothing of it

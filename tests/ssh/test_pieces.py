@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from ferry import limits
 from ferry.ssh.pieces import Pieces
 
+SMALL_PIECE_BYTES = 4 * 1024
+CHANNEL_PACKET_BYTES = 32 * 1024
 HELD = 64 * limits.KIB
-SMALL, PACKET = limits.SMALL_PIECE_BYTES, limits.CHANNEL_PACKET_BYTES
+SMALL, PACKET = SMALL_PIECE_BYTES, CHANNEL_PACKET_BYTES
 PATTERN = bytes(range(251)) * (3 * PACKET // 251 + 2)
 SIZES = st.sampled_from([0, 1, 2, 100, SMALL - 1, SMALL, SMALL + 1, PACKET, 3 * PACKET])
 

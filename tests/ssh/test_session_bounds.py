@@ -29,6 +29,7 @@ from inside_gateway import inside_gateway
 from raw_client import SECONDS, RawClient, raw_client
 from raw_session import open_session
 
+SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS = b"ends, ? shows this"
 JOURNAL = 100  # OUTCOMES_REMEMBERED: what a connection keeps for a session that opens later
 
@@ -58,14 +59,14 @@ async def test_a_terminal_that_does_not_read_keeps_a_bounded_text_and_is_told_wh
     assert session is not None
     assert await session.ask(b"pty-req")
     assert await session.ask(b"shell")
-    asked = limits.SESSION_BACKLOG_BYTES // 30  # a line has some more
+    asked = SESSION_BACKLOG_BYTES // 30  # a line has some more
     for number in range(asked):
         session.send(MSG_CHANNEL_DATA, String(b"?"))
         if number % 1000 == 0:
             assert await client.lives()  # and the window for what is typed is granted anew
     session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**30))
     assert await client.lives()
-    assert limits.SESSION_BACKLOG_BYTES < len(session.said) < limits.SESSION_BACKLOG_BYTES + 1000
+    assert SESSION_BACKLOG_BYTES < len(session.said) < SESSION_BACKLOG_BYTES + 1000
     session.send(MSG_CHANNEL_DATA, String(b"?"))
     assert await client.lives()
     shown = session.said.count(KEYS) - 2  # one as it began, one after the note

@@ -12,7 +12,6 @@ from asyncssh.constants import MSG_CHANNEL_OPEN, OPEN_RESOURCE_SHORTAGE
 from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import SSHPacket
 
-from ferry import limits
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
 from ferry.policy.visits import public_visit
@@ -22,6 +21,8 @@ from ferry.ssh.tunnel import SshTunnel
 from ferry.streams import OpenFailure
 from ssh.test_tunnel_channel import Told
 
+CHANNEL_WINDOW_BYTES = 768 * 1024
+STREAM_OPEN_SECONDS = 30.0
 ADDRESS = Address(Kind.HTTP, "blog.localhost")
 VISITOR = Endpoint("192.0.2.7", 4711)
 GONE, LIMIT, REFUSED = (
@@ -33,7 +34,7 @@ class Line:
     """Stands for the connection: many channels, and what is asked with each."""
 
     may_send = True
-    channel_window = limits.CHANNEL_WINDOW_BYTES
+    channel_window = CHANNEL_WINDOW_BYTES
 
     def __init__(self) -> None:
         self.channels: dict[int, TunnelChannel] = {}
@@ -230,9 +231,9 @@ def test_an_open_without_an_answer_is_given_up_after_its_time() -> None:
     (first, first_sink) = stage.visitor()
     stage.now += 1
     (_, second_sink) = stage.visitor()
-    stage.tunnel.give_up_openings(stage.now + limits.STREAM_OPEN_SECONDS - 1.5)
+    stage.tunnel.give_up_openings(stage.now + STREAM_OPEN_SECONDS - 1.5)
     assert first_sink.news() == []
-    stage.tunnel.give_up_openings(stage.now + limits.STREAM_OPEN_SECONDS - 0.5)
+    stage.tunnel.give_up_openings(stage.now + STREAM_OPEN_SECONDS - 0.5)
     assert first_sink.news() == [("stream_refused", OpenFailure.TIMEOUT)]
     assert second_sink.news() == []
     assert ("channel.failed", "timeout") in stage.told
@@ -247,7 +248,7 @@ def test_one_that_was_answered_is_not_given_up() -> None:
     channel, sink = stage.visitor()
     stage.confirm(channel)
     sink.news()
-    stage.tunnel.give_up_openings(stage.now + 2 * limits.STREAM_OPEN_SECONDS)
+    stage.tunnel.give_up_openings(stage.now + 2 * STREAM_OPEN_SECONDS)
     assert (sink.news(), channel.state) == ([], State.OPEN)
 
 
@@ -256,7 +257,7 @@ def test_one_that_left_before_its_answer_is_not_given_up_after_the_connection_fo
     channel, _ = stage.visitor()
     channel.process_open_failure(2, "", "")
     stage.told.clear()
-    stage.tunnel.give_up_openings(stage.now + 2 * limits.STREAM_OPEN_SECONDS)
+    stage.tunnel.give_up_openings(stage.now + 2 * STREAM_OPEN_SECONDS)
     assert stage.told == []
 
 

@@ -19,12 +19,18 @@ from asyncssh.constants import (
 from asyncssh.misc import ChannelOpenError, ProtocolError
 from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
-from ferry import limits
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.hardening import HardenedConnection
 from ferry.ssh.pieces import Pieces
 from ferry.streams import OpenFailure
 
+CHANNEL_WINDOW_BYTES = 768 * 1024
+HIGH_WATER_BYTES = 256 * 1024
+LOW_WATER_BYTES = 64 * 1024
+CHANNEL_PACKET_BYTES = 32 * 1024
+NEAR_WINDOW_BYTES = 256 * 1024
+LEAST_WINDOW_BYTES = 8 * 1024
+SMALL_PIECE_BYTES = 4 * 1024
 OURS, THEIRS = 7, 99
 NAMES = {
     MSG_CHANNEL_OPEN: "open", MSG_CHANNEL_DATA: "data", MSG_CHANNEL_EOF: "eof", MSG_CHANNEL_CLOSE: "close",
@@ -118,7 +124,7 @@ class Told:
 class Play:
     """One channel with its wire, its sink and its owner."""
 
-    def __init__(self, window: int = limits.CHANNEL_WINDOW_BYTES) -> None:
+    def __init__(self, window: int = CHANNEL_WINDOW_BYTES) -> None:
         self.wire, self.sink, self.owner = Wire(window), Told(), Told()
         self.channel = TunnelChannel(cast(HardenedConnection, self.wire), cast(Any, self.sink), cast(Any, self.owner))
 
@@ -209,7 +215,7 @@ def test_an_open_is_answered_once(again: str) -> None:
 
 def test_an_incoming_open_is_accepted_or_rejected_once() -> None:
     for accepted in (True, False):
-        wire = Wire(limits.CHANNEL_WINDOW_BYTES)
+        wire = Wire(CHANNEL_WINDOW_BYTES)
         channel = TunnelChannel(cast(HardenedConnection, wire), None)
         channel.process_open(THEIRS, 1000, 1000, None)
         if accepted:
@@ -264,7 +270,7 @@ def test_what_is_written_while_more_waits_for_its_turn_does_not_overtake_it() ->
 
 def test_what_is_written_before_an_incoming_open_is_accepted_waits_for_that() -> None:
     """Also without a sink, however much it is."""
-    wire, data = Wire(limits.CHANNEL_WINDOW_BYTES), bytes(2 * limits.HIGH_WATER_BYTES)
+    wire, data = Wire(CHANNEL_WINDOW_BYTES), bytes(2 * HIGH_WATER_BYTES)
     channel = TunnelChannel(cast(HardenedConnection, wire), None)
     channel.process_open(THEIRS, len(data) + 5, 32_768, None)
     channel.write(b"early")
@@ -283,8 +289,8 @@ def test_a_peer_without_window_pauses_the_sink_and_a_window_resumes_it() -> None
     assert play.sink.news() == ["pause_writing"]
     assert play.wire.out() == []
     queued = 9 * 32_768  # the first past HIGH_WATER_BYTES
-    assert queued - 32_768 <= limits.HIGH_WATER_BYTES < queued
-    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(queued - limits.LOW_WATER_BYTES - 1))
+    assert queued - 32_768 <= HIGH_WATER_BYTES < queued
+    play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(queued - LOW_WATER_BYTES - 1))
     assert play.sink.news() == []
     play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(1))
     assert play.sink.news() == ["resume_writing"]
@@ -323,10 +329,10 @@ def test_a_close_that_waits_for_the_peers_window_gives_back_its_own() -> None:
     play = Play().opened(window=0)
     play.channel.pause_reading()
     play.channel.write(b"the rest of an upload")
-    for _ in range(limits.CHANNEL_WINDOW_BYTES // limits.CHANNEL_PACKET_BYTES):
-        play.peer_data(b"x" * limits.CHANNEL_PACKET_BYTES)
+    for _ in range(CHANNEL_WINDOW_BYTES // CHANNEL_PACKET_BYTES):
+        play.peer_data(b"x" * CHANNEL_PACKET_BYTES)
     play.channel.close()
-    assert play.wire.out() == [("adjust", limits.CHANNEL_WINDOW_BYTES)]
+    assert play.wire.out() == [("adjust", CHANNEL_WINDOW_BYTES)]
     play.peer_data(b"the rest of its answer")
     play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
     assert play.wire.out() == [("data", b"the rest of an upload"), ("close",)]
@@ -396,7 +402,7 @@ def test_what_cannot_go_takes_no_turn(room: bool) -> None:
 
 
 def test_an_incoming_open_that_is_not_answered_takes_no_turn() -> None:
-    wire = Wire(limits.CHANNEL_WINDOW_BYTES)
+    wire = Wire(CHANNEL_WINDOW_BYTES)
     channel = TunnelChannel(cast(HardenedConnection, wire), None)
     channel.process_open(THEIRS, 1000, 1000, None)
     channel.write(b"early")
@@ -429,7 +435,7 @@ def test_data_and_end_of_file_reach_the_sink_in_order() -> None:
 
 def test_window_is_given_back_only_for_what_the_sink_has_taken() -> None:
     play = Play().opened()
-    half = limits.CHANNEL_WINDOW_BYTES // 2
+    half = CHANNEL_WINDOW_BYTES // 2
     play.channel.pause_reading()
     for _ in range(2):
         play.peer_data(bytes(half))
@@ -444,7 +450,7 @@ def test_window_is_given_back_only_for_what_the_sink_has_taken() -> None:
 
 def test_a_window_that_became_smaller_is_given_back_in_part() -> None:
     play = Play().opened()
-    whole, near = limits.CHANNEL_WINDOW_BYTES, limits.NEAR_WINDOW_BYTES
+    whole, near = CHANNEL_WINDOW_BYTES, NEAR_WINDOW_BYTES
     play.wire.channel_window = near
     sent = granted = 0
     for _ in range(2000):
@@ -458,12 +464,12 @@ def test_a_window_that_became_smaller_is_given_back_in_part() -> None:
         play.peer_data(bytes(whole + granted - sent + 1))
 
 
-@pytest.mark.parametrize("piece", [1, 5000, limits.LEAST_WINDOW_BYTES])
+@pytest.mark.parametrize("piece", [1, 5000, LEAST_WINDOW_BYTES])
 def test_a_window_that_became_larger_is_given_whole(piece: int) -> None:
     """A channel that was opened among a thousand others and has outlived them."""
-    play = Play(limits.LEAST_WINDOW_BYTES).opened()
-    play.wire.channel_window = limits.CHANNEL_WINDOW_BYTES
-    room, adjusts = limits.LEAST_WINDOW_BYTES, 0
+    play = Play(LEAST_WINDOW_BYTES).opened()
+    play.wire.channel_window = CHANNEL_WINDOW_BYTES
+    room, adjusts = LEAST_WINDOW_BYTES, 0
     while adjusts < 3:
         assert room > 0, "the peer has bytes, and nothing will ever let it send them"
         play.peer_data(bytes(min(room, piece)))
@@ -472,7 +478,7 @@ def test_a_window_that_became_larger_is_given_whole(piece: int) -> None:
             assert what == "adjust"
             room += cast(int, size)
             adjusts += 1
-            assert room == limits.CHANNEL_WINDOW_BYTES
+            assert room == CHANNEL_WINDOW_BYTES
     with pytest.raises(ProtocolError, match="beyond the window"):
         play.peer_data(bytes(room + 1))
 
@@ -480,7 +486,7 @@ def test_a_window_that_became_larger_is_given_whole(piece: int) -> None:
 def test_a_sink_that_pauses_while_it_is_given_data_gets_no_more() -> None:
     play = Play().opened()
     play.channel.pause_reading()
-    words = [word * limits.SMALL_PIECE_BYTES for word in (b"1", b"2", b"3")]
+    words = [word * SMALL_PIECE_BYTES for word in (b"1", b"2", b"3")]
     for word in words:
         play.peer_data(word)
     play.peer(MSG_CHANNEL_EOF)
@@ -496,7 +502,7 @@ def test_a_sink_that_resumes_while_it_is_given_data_gets_the_rest_afterwards() -
     """Never within the call: so many pieces would be so many calls in one another."""
     play = Play().opened()
     play.channel.pause_reading()
-    words = [word * limits.SMALL_PIECE_BYTES for word in (b"1", b"2", b"3")]
+    words = [word * SMALL_PIECE_BYTES for word in (b"1", b"2", b"3")]
     for word in words:
         play.peer_data(word)
     within: list[int] = []
@@ -515,7 +521,7 @@ def test_a_sink_that_resumes_while_it_is_given_data_gets_the_rest_afterwards() -
 def test_what_comes_while_a_sink_is_given_what_waited_comes_behind_it() -> None:
     play = Play().opened()
     play.channel.pause_reading()
-    words = [word * limits.SMALL_PIECE_BYTES for word in (b"1", b"2")]
+    words = [word * SMALL_PIECE_BYTES for word in (b"1", b"2")]
     for word in words:
         play.peer_data(word)
 
@@ -534,9 +540,9 @@ def test_data_behind_an_end_of_file_is_dropped_and_its_window_given_back() -> No
     play.peer(MSG_CHANNEL_EOF)
     assert play.sink.news() == ["eof_received"]
     for _ in range(3):
-        play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES // 2))
+        play.peer_data(bytes(CHANNEL_WINDOW_BYTES // 2))
     assert play.sink.news() == []
-    assert play.wire.out() == [("adjust", limits.CHANNEL_WINDOW_BYTES // 2)] * 3
+    assert play.wire.out() == [("adjust", CHANNEL_WINDOW_BYTES // 2)] * 3
 
 
 def test_behind_our_close_no_window_is_given_back() -> None:
@@ -544,7 +550,7 @@ def test_behind_our_close_no_window_is_given_back() -> None:
     play = Play().opened()
     play.channel.abort()
     assert play.wire.out() == [("close",)]
-    play.peer_data(bytes(limits.CHANNEL_WINDOW_BYTES))
+    play.peer_data(bytes(CHANNEL_WINDOW_BYTES))
     assert play.wire.out() == []
 
 
@@ -570,7 +576,7 @@ def test_what_a_sink_writes_while_the_peers_close_gives_it_the_rest_is_dropped()
     play = Play().opened()
     play.channel.pause_reading()
     play.peer_data(b"held")
-    play.sink.then = lambda: play.channel.write(bytes(2 * limits.HIGH_WATER_BYTES))
+    play.sink.then = lambda: play.channel.write(bytes(2 * HIGH_WATER_BYTES))
     play.peer(MSG_CHANNEL_CLOSE)
     assert play.sink.news() == [("data_received", b"held"), ("stream_lost", None)]  # and not to pause
     assert play.wire.out() == [("close",)]
@@ -578,7 +584,7 @@ def test_what_a_sink_writes_while_the_peers_close_gives_it_the_rest_is_dropped()
 
 def test_extended_data_counts_against_the_window_and_is_dropped() -> None:
     play = Play().opened()
-    for _ in range(limits.CHANNEL_WINDOW_BYTES // 32_768 * 3):
+    for _ in range(CHANNEL_WINDOW_BYTES // 32_768 * 3):
         play.peer(MSG_CHANNEL_EXTENDED_DATA, UInt32(1), String(bytes(32_768)))
     assert play.sink.news() == []
     assert {news[0] for news in play.wire.out()} == {"adjust"}

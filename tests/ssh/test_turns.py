@@ -5,8 +5,9 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from ferry import limits
 from ferry.ssh.turns import Answer, Turns
+
+GLOBAL_REQUESTS_WAITING = 64
 
 
 def now(answer: Answer) -> Callable[[], Answer]:
@@ -57,7 +58,7 @@ def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> 
     while not turns.full:
         turns.take(now(True), wants_reply=True)
         taken += 1
-    assert taken == limits.GLOBAL_REQUESTS_WAITING
+    assert taken == GLOBAL_REQUESTS_WAITING
     for _ in range(10_000):
         turns.refuse(wants_reply=True)
     turns.answer(b"port")
@@ -68,7 +69,7 @@ def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> 
 def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
     turns = Turns(lambda _answer: None, never)
     turns.take(later, wants_reply=True)
-    for _ in range(10 * limits.GLOBAL_REQUESTS_WAITING):
+    for _ in range(10 * GLOBAL_REQUESTS_WAITING):
         turns.refuse(wants_reply=True)
     assert not turns.full
 
@@ -92,7 +93,7 @@ def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> No
         turns.answer(True)
     assert len(depths) == 1
     assert said.count(True) == 20
-    assert said.count(b"at once") == said.count(False) >= 20 * limits.GLOBAL_REQUESTS_WAITING // 2
+    assert said.count(b"at once") == said.count(False) >= 20 * GLOBAL_REQUESTS_WAITING // 2
 
 
 def test_nothing_is_decided_or_said_once_the_connection_is_gone() -> None:

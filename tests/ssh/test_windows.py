@@ -15,10 +15,15 @@ from ferry import limits
 from ferry.names import Endpoint
 from inside_gateway import SECONDS, inside_gateway
 
+CHANNEL_WINDOW_BYTES = 768 * 1024
+NEAR_WINDOW_BYTES = 256 * 1024
+WINDOWS_BYTES = 8 * 2**20
+LEAST_WINDOW_BYTES = 8 * 1024
+
 
 @pytest.mark.parametrize(
     ("near", "window"),
-    [(-1.0, limits.CHANNEL_WINDOW_BYTES), (60.0, limits.NEAR_WINDOW_BYTES)],
+    [(-1.0, CHANNEL_WINDOW_BYTES), (60.0, NEAR_WINDOW_BYTES)],
     ids=["not near", "near"],
 )
 async def test_who_answers_soon_gets_small_windows(
@@ -37,7 +42,7 @@ async def test_who_answers_soon_gets_small_windows(
             ours = UInt32(1000 + number)
             client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(theirs), ours, UInt32(1000), UInt32(1000))
             assert await client.lives()
-    assert windows == [limits.CHANNEL_WINDOW_BYTES, window]
+    assert windows == [CHANNEL_WINDOW_BYTES, window]
 
 
 async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Path]) -> None:
@@ -49,9 +54,9 @@ async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Pa
         for number in range(1, 1001):
             tunnel.dial(tunnel.visitor_grant, Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
             _, rest = await client.opens.get()
-            fair = max(limits.WINDOWS_BYTES // number, limits.LEAST_WINDOW_BYTES)
-            assert int.from_bytes(rest[:4], "big") == min(fair, limits.CHANNEL_WINDOW_BYTES)
-    assert 1000 * limits.LEAST_WINDOW_BYTES <= 8 * limits.MIB
+            fair = max(WINDOWS_BYTES // number, LEAST_WINDOW_BYTES)
+            assert int.from_bytes(rest[:4], "big") == min(fair, CHANNEL_WINDOW_BYTES)
+    assert 1000 * LEAST_WINDOW_BYTES <= 8 * limits.MIB
 
 
 class _Sink:

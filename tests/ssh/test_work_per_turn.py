@@ -12,14 +12,14 @@ import pytest
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_DISCONNECT
 from asyncssh.packet import String, UInt32
 
-from ferry import limits
 from ferry.ssh.hardening import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
 from ssh.lean_script import Play, far_clients
 
+TURN_PACKETS = 256
 CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
-MANY = 4 * limits.TURN_PACKETS
-MOST = limits.TURN_PACKETS + 1
+MANY = 4 * TURN_PACKETS
+MOST = TURN_PACKETS + 1
 """One more where a turn begins with a packet that had begun before."""
 
 
@@ -81,7 +81,7 @@ async def test_a_peer_that_takes_small_packets_gets_so_many_in_a_turn(key: Path,
         await play.settle()
         Counting.turns.end()
         assert sum(Counting.turns.counts) == MANY
-        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+        assert max(Counting.turns.counts) <= TURN_PACKETS
 
 
 async def test_all_channels_of_a_connection_share_its_turn(key: Path) -> None:
@@ -92,11 +92,11 @@ async def test_all_channels_of_a_connection_share_its_turn(key: Path) -> None:
         Counting.turns.begin()
         for stream in play.streams:
             stream.write(bytes(MANY * 256))
-        assert Counting.turns.counts[-1] <= limits.TURN_PACKETS
+        assert Counting.turns.counts[-1] <= TURN_PACKETS
         await play.settle()
         Counting.turns.end()
         assert sum(Counting.turns.counts) == 4 * MANY
-        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+        assert max(Counting.turns.counts) <= TURN_PACKETS
         assert [len(peer.got) for peer in play.peers] == [MANY * 256] * 4
 
 
@@ -123,7 +123,7 @@ async def test_a_window_that_grows_by_a_byte_costs_as_many_packets_as_it_is_aske
             play.client.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(play.peers[0].theirs), UInt32(1))
         await play.settle()
         Counting.turns.end()
-        assert max(Counting.turns.counts) <= limits.TURN_PACKETS
+        assert max(Counting.turns.counts) <= TURN_PACKETS
         assert len(play.peers[0].got) == MANY
 
 

@@ -16,6 +16,9 @@ from ferry.errors import StartupError
 from ferry.registry.contract import StoreUnavailable
 from ferry.store.engine import Store
 
+STORE_WAL_BYTES = 64 * 2**20
+STORE_BATCH = 500
+
 
 class Reports:
     """Keeps what was reported."""
@@ -64,7 +67,7 @@ async def test_settings_of_the_connection(store: Store) -> None:
         asked = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "journal_size_limit")
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in asked]
 
-    assert await store.run(settings) == ["wal", 1, 1, 50, limits.STORE_WAL_BYTES]
+    assert await store.run(settings) == ["wal", 1, 1, 50, STORE_WAL_BYTES]
 
 
 async def test_one_that_raises_is_undone_alone(store: Store) -> None:
@@ -96,7 +99,7 @@ async def test_a_storm_costs_few_commits(store: Store) -> None:
     await store.run(watch)
     await asyncio.gather(*(store.run(lambda c, n=n: put(c, f"n{n}")) for n in range(1000)))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
     assert len(await store.run(names)) == 1000
-    assert 0 < len(commits) <= 2 + 1000 / limits.STORE_BATCH + 2
+    assert 0 < len(commits) <= 2 + 1000 / STORE_BATCH + 2
 
 
 async def test_nothing_is_acknowledged_before_its_commit(store: Store, tmp_path: Path) -> None:

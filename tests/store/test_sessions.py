@@ -16,6 +16,7 @@ from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from ferry.store.sessions import STOPPED, SessionRow, Sessions, end_left_over
 
+STORE_BATCH = 500
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 NOBODY = Identity(IdentityId("anon-1"), None, None, anonymous=True)
 
@@ -58,14 +59,14 @@ async def test_a_session_from_start_to_end(sessions: Sessions) -> None:
 
 
 async def test_rows_are_written_without_anybody_waiting(sessions: Sessions, tmp_path: Path) -> None:
-    for number in range(2 * limits.STORE_BATCH):
+    for number in range(2 * STORE_BATCH):
         start(sessions, f"s{number}", number)
         sessions.session_ended(SessionId(f"s{number}"), "gone", number, 0, number + 1)
     await sessions.flush()
     with sqlite3.connect(tmp_path / "ferry.db") as other:
         count = other.execute("SELECT count(*), count(ended), sum(up = started) FROM sessions").fetchone()
     other.close()
-    assert count == (2 * limits.STORE_BATCH,) * 3
+    assert count == (2 * STORE_BATCH,) * 3
 
 
 async def test_what_could_not_be_written_waits_for_the_next_turn(sessions: Sessions, tmp_path: Path) -> None:

@@ -9,10 +9,15 @@ import socket
 import pytest
 
 from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
-from ferry import limits
 from ferry.edge.http.state import Bounds
 from hand_clock import HandClock
 
+PIPELINE_BYTES = 64 * 1024
+KEEPALIVE_SECONDS = 75.0
+LINGER_SECONDS = 2.0
+CLOSE_SECONDS = 75.0
+HALF_CLOSED_SECONDS = 30.0
+HEAD_SECONDS = 10.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LAST = OK.replace(b"\r\n\r\nok", b"\r\nConnection: close\r\n\r\nok")
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
@@ -95,7 +100,7 @@ async def test_a_visitor_whose_requests_were_too_many_to_read_ahead_gets_every_a
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(OK)
 
-    count = 3 * limits.PIPELINE_BYTES // len(GET)
+    count = 3 * PIPELINE_BYTES // len(GET)
     async with service(slow) as port, running_edge(port) as rig, asyncio.timeout(20):
         reader, writer = await rig.connect()
         writer.write(GET)
@@ -123,7 +128,7 @@ async def test_who_does_not_read_the_last_bytes_is_cut_when_their_time_is_over()
         while len(looks) < 6 or len(set(looks[-6:])) > 1:  # until nothing moves any more
             await asyncio.sleep(0.1)
             looks.append(len(rig.tunnel.visits))
-        for seconds in (limits.KEEPALIVE_SECONDS, limits.LINGER_SECONDS, limits.CLOSE_SECONDS):
+        for seconds in (KEEPALIVE_SECONDS, LINGER_SECONDS, CLOSE_SECONDS):
             assert rig.edge.visitors == 1
             clock.ahead += seconds + 1
             await asyncio.sleep(0.1)  # some ticks
@@ -144,13 +149,13 @@ async def test_half_a_close_has_its_time_and_no_more() -> None:
         reader, writer = await rig.connect()
         writer.write(GET)
         await asked.wait()
-        clock.ahead += 10 * limits.HALF_CLOSED_SECONDS  # who has not half-closed waits as long as it likes
+        clock.ahead += 10 * HALF_CLOSED_SECONDS  # who has not half-closed waits as long as it likes
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.1)
         writer.write_eof()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.1)
-        clock.ahead += limits.HALF_CLOSED_SECONDS + 1
+        clock.ahead += HALF_CLOSED_SECONDS + 1
         with pytest.raises(ConnectionResetError):
             await reader.read()
         await rig.tunnel.quiet()
@@ -166,17 +171,17 @@ async def test_a_head_has_its_time_from_the_accept_and_from_its_first_byte(sent:
             writer.write(begin)
             assert await reader.readexactly(len(OK) if begin else 0) == (OK if begin else b"")
             if begin:
-                clock.ahead += limits.KEEPALIVE_SECONDS - limits.HEAD_SECONDS - 5  # idle, and within its time
+                clock.ahead += KEEPALIVE_SECONDS - HEAD_SECONDS - 5  # idle, and within its time
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(reader.read(1), 0.1)
             writer.write(sent)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.1)
-            clock.ahead += limits.HEAD_SECONDS + 1
+            clock.ahead += HEAD_SECONDS + 1
             if begin and not sent:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(reader.read(1), 0.1)
-                clock.ahead += limits.HEAD_SECONDS
+                clock.ahead += HEAD_SECONDS
             async with asyncio.timeout(10):
                 assert statuses(await reader.read()) == ([408] if sent else [])
 

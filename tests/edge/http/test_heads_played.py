@@ -6,13 +6,15 @@ from typing import Any, cast
 
 from edge.http_play import Transport
 from edge.http_rig import GET, running_edge
-from ferry import limits
+
+PIPELINE_BYTES = 64 * 1024
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
 
 
 async def test_pages_for_requests_that_came_together_wait_until_those_before_have_been_read() -> None:
     """A request of 35 bytes gets a page of many times that: 64 KiB of them would be half a megabyte of pages."""
     ask = GET.replace(b"a.", b"")
-    many = limits.PIPELINE_BYTES // len(ask)
+    many = PIPELINE_BYTES // len(ask)
     async with running_edge(1) as rig:
         visitor = rig.edge.protocol(secure=False, port=80)
         transport = Transport(visitor)
@@ -22,10 +24,10 @@ async def test_pages_for_requests_that_came_together_wait_until_those_before_hav
         page = transport.waiting
         visitor.data_received(ask * (many - 1))
         while transport.waiting:
-            assert transport.waiting <= limits.VISITOR_HIGH_WATER_BYTES + page
+            assert transport.waiting <= VISITOR_HIGH_WATER_BYTES + page
             transport.take_all()
         assert len(rig.reports) == many
-        assert len(transport.written) == many * page > 4 * limits.VISITOR_HIGH_WATER_BYTES
+        assert len(transport.written) == many * page > 4 * VISITOR_HIGH_WATER_BYTES
         visitor.connection_lost(None)
 
 

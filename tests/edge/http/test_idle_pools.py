@@ -8,10 +8,11 @@ import re
 import pytest
 
 from edge.http_rig import CLOSING, GET, Rig, answering, reset, running_edge, service
-from ferry import limits
 from ferry.edge.http.state import Bounds
 from hand_clock import HandClock
 
+POOL_IDLE_STREAMS = 64
+POOL_IDLE_SECONDS = 4.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NO_TICK = Bounds(tick_seconds=60, linger_seconds=0.1)
 
@@ -42,8 +43,8 @@ async def test_so_many_rest_and_no_more() -> None:
     async with service(slow) as port, running_edge(port, bounds=NO_TICK) as rig, asyncio.timeout(20):
         await fill(rig, many)
         assert len(rig.tunnel.dialled) == many
-        assert rig.edge.idle_streams == limits.POOL_IDLE_STREAMS
-        while len(rig.tunnel.streams) > limits.POOL_IDLE_STREAMS:
+        assert rig.edge.idle_streams == POOL_IDLE_STREAMS
+        while len(rig.tunnel.streams) > POOL_IDLE_STREAMS:
             await asyncio.sleep(0.005)
 
 
@@ -52,10 +53,10 @@ async def test_one_that_has_rested_too_long_is_not_taken_though_nothing_has_tick
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK, clock=clock) as rig:
         await asyncio.gather(*(rig.talk(CLOSING) for _ in range(3)))
         before = len(rig.tunnel.dialled)
-        clock.ahead += limits.POOL_IDLE_SECONDS - 1
+        clock.ahead += POOL_IDLE_SECONDS - 1
         await rig.talk(CLOSING)
         assert len(rig.tunnel.dialled) == before
-        clock.ahead += limits.POOL_IDLE_SECONDS
+        clock.ahead += POOL_IDLE_SECONDS
         await rig.talk(CLOSING)
         assert len(rig.tunnel.dialled) == before + 1
         assert rig.edge.idle_streams == 1  # the others were older still
@@ -68,14 +69,14 @@ async def test_the_tick_closes_those_that_have_rested_too_long_and_no_others() -
         two = asyncio.gather(*(fill(rig, 1) for _ in range(2)))
         await two
         rested = rig.edge.idle_streams
-        clock.ahead += limits.POOL_IDLE_SECONDS * 0.6
+        clock.ahead += POOL_IDLE_SECONDS * 0.6
         await rig.talk(CLOSING)  # one of them is young again
-        clock.ahead += limits.POOL_IDLE_SECONDS * 0.6
+        clock.ahead += POOL_IDLE_SECONDS * 0.6
         async with asyncio.timeout(10):
             while rig.edge.idle_streams == rested > 1:
                 await asyncio.sleep(0.005)
         assert rig.edge.idle_streams == 1
-        clock.ahead += limits.POOL_IDLE_SECONDS
+        clock.ahead += POOL_IDLE_SECONDS
         await rig.tunnel.quiet()
         assert rig.edge.idle_streams == 0
 

@@ -12,10 +12,10 @@ import pytest
 
 from edge.http.test_secure import make_certificate
 from edge.http_rig import running_edge
-from ferry import limits
 from ferry.edge.http.tunnel_tls import TlsStream, client_context
 from ferry.streams import OpenFailure
 
+HIGH_WATER_BYTES = 256 * 1024
 BEGINNING = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\nbeginning\n"
 
 
@@ -150,7 +150,7 @@ async def test_an_owner_that_aborts_at_a_record_hears_of_no_other() -> None:
 
 async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_after_it() -> None:
     stream, tls, sink, _ = stage(shaking=True)
-    for _ in range(limits.HIGH_WATER_BYTES // 1000 + 2):
+    for _ in range(HIGH_WATER_BYTES // 1000 + 2):
         stream.write(bytes(1000))
     assert sink.news() == ["pause_writing"]
     stream.pause_writing()  # the inner stream is full too, and drains
@@ -159,13 +159,13 @@ async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_afte
     tls.shaking = False
     stream.data_received(b"the service's part")
     assert sink.news() == ["stream_opened", "resume_writing"]
-    assert sum(map(len, tls.writes)) == (limits.HIGH_WATER_BYTES // 1000 + 2) * 1000
+    assert sum(map(len, tls.writes)) == (HIGH_WATER_BYTES // 1000 + 2) * 1000
 
 
 async def test_one_that_is_full_after_the_handshake_too_is_not_told_to_go_on() -> None:
     stream, tls, sink, _ = stage(shaking=True)
     stream.pause_writing()
-    stream.write(bytes(limits.HIGH_WATER_BYTES + 1))
+    stream.write(bytes(HIGH_WATER_BYTES + 1))
     assert sink.news() == ["pause_writing"]
     tls.shaking = False
     stream.data_received(b"the service's part")

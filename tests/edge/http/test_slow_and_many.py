@@ -26,6 +26,7 @@ from ferry.policy.sources import Exempt
 from ferry.report import nothing
 from hand_clock import HandClock
 
+PARTED_IN_A_TURN = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -518,7 +519,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 
 async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn_of_the_loop() -> None:
     """Eight hundred at once held up everybody for 28 ms."""
-    many = 5 * limits.PARTED_IN_A_TURN
+    many = 5 * PARTED_IN_A_TURN
     loop, turns = asyncio.get_running_loop(), [0]
     bounds = Bounds(head_seconds=0.3, linger_seconds=0.2, tick_seconds=0.6)
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds) as rig:
@@ -536,7 +537,7 @@ async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn
             for reader, _ in slow:
                 assert statuses(await reader.read()) == [408]
         assert turns[-1] == many
-        assert max(after - before for before, after in pairwise(turns)) <= limits.PARTED_IN_A_TURN
+        assert max(after - before for before, after in pairwise(turns)) <= PARTED_IN_A_TURN
 
 
 async def test_a_pause_in_an_answer_ends_nobody_who_still_listens() -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, running_edge
-from ferry import limits
 from ferry.streams import Sink
 
+SMALL_WRITE_BYTES = 512
+SMALL_WRITES = 128
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 OK = b"HTTP/1.1 200 OK\r\n"
 WAYS = {
@@ -26,7 +28,7 @@ WAYS = {
     "an upgrade": (UPGRADE, b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", b"x"),
 }
 """What the visitor asks, how the answer begins, and a small piece of what follows."""
-PIECE = b"x" * limits.SMALL_WRITE_BYTES
+PIECE = b"x" * SMALL_WRITE_BYTES
 
 
 @asynccontextmanager
@@ -59,23 +61,23 @@ async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded(
 ) -> None:
     async with answering(monkeypatch, way) as (transport, stream, piece):
         transport.reads = False
-        assert stream.sends(piece) == limits.SMALL_WRITES + 1
+        assert stream.sends(piece) == SMALL_WRITES + 1
         for _ in range(2):  # and again, when the visitor has read all
             transport.take_all()
             assert not stream.paused
-            assert stream.sends(piece) == limits.SMALL_WRITES + 1
+            assert stream.sends(piece) == SMALL_WRITES + 1
 
 
 async def test_small_writes_that_do_not_wait_may_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch) as (_, stream, piece):
-        assert stream.sends(piece, 3 * limits.SMALL_WRITES) == 3 * limits.SMALL_WRITES
+        assert stream.sends(piece, 3 * SMALL_WRITES) == 3 * SMALL_WRITES
 
 
 async def test_the_count_begins_anew_when_the_visitor_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch) as (transport, stream, piece):
         transport.reads = False
         for _ in range(3):
-            assert stream.sends(piece, limits.SMALL_WRITES - 1) == limits.SMALL_WRITES - 1
+            assert stream.sends(piece, SMALL_WRITES - 1) == SMALL_WRITES - 1
             stream.sends(PIECE)
             assert stream.paused
             transport.take_all()
@@ -87,7 +89,7 @@ async def test_large_writes_wait_as_long_as_there_is_room(monkeypatch: pytest.Mo
         transport.reads = False
         stream.sends(piece)
         transport.take_all()
-        room = limits.VISITOR_HIGH_WATER_BYTES // len(PIECE)
+        room = VISITOR_HIGH_WATER_BYTES // len(PIECE)
         for _ in range(3):  # many have waited, never too many at once
             assert stream.sends(PIECE, room) == room
             transport.take_all()

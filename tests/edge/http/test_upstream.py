@@ -10,11 +10,12 @@ import pytest
 
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, Rig, running_edge
-from ferry import limits
 from ferry.edge.http.visitor import Visitor
 from ferry.edge.unsent import Choke
 from ferry.streams import OpenFailure
 
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
+PIPELINE_BYTES = 64 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -72,7 +73,7 @@ async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_n
 
 
 async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = limits.VISITOR_HIGH_WATER_BYTES
+    size = VISITOR_HIGH_WATER_BYTES
     async with play(monkeypatch) as (rig, visitor, transport, streams):
         transport.reads = False
         visitor.data_received(GET)
@@ -89,7 +90,7 @@ async def test_who_was_read_too_far_ahead_is_read_again_when_its_last_request_is
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where what was read ahead ends with a request, so that no rest of a head is waited for."""
-    many = limits.PIPELINE_BYTES // len(GET) + 1
+    many = PIPELINE_BYTES // len(GET) + 1
     async with play(monkeypatch) as (_, visitor, transport, streams):
         visitor.data_received(GET)
         visitor.data_received(GET * many)

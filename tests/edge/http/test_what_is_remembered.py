@@ -6,11 +6,12 @@ import asyncio
 import gc
 
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
-from ferry import limits
 from ferry.edge.http.state import Bounds
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 
+HEADS_REMEMBERED = 256
+HEAD_REMEMBERED_BYTES = 2 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NO_TICK = Bounds(tick_seconds=60, linger_seconds=0.1)
 
@@ -26,12 +27,12 @@ def get(number: int, size: int = 0) -> bytes:
 
 
 async def test_so_many_heads_are_remembered_until_the_tick() -> None:
-    wanted = limits.HEADS_REMEMBERED + 50
+    wanted = HEADS_REMEMBERED + 50
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
         before = heads(RequestHead)
         answer = await rig.talk(b"".join(map(get, range(wanted - 1))) + CLOSING)
         assert answer.count(b"200 OK") == wanted
-        assert 0 < heads(RequestHead) - before <= limits.HEADS_REMEMBERED
+        assert 0 < heads(RequestHead) - before <= HEADS_REMEMBERED
     async with service(answering(OK)) as port, running_edge(port) as rig, asyncio.timeout(10):
         before = heads(RequestHead)
         await rig.talk(b"".join(map(get, range(50))) + CLOSING)
@@ -42,12 +43,12 @@ async def test_so_many_heads_are_remembered_until_the_tick() -> None:
 async def test_large_heads_are_not_remembered() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
         before = heads(RequestHead)
-        await rig.talk(b"".join(get(n, limits.HEAD_REMEMBERED_BYTES) for n in range(50)) + CLOSING)
+        await rig.talk(b"".join(get(n, HEAD_REMEMBERED_BYTES) for n in range(50)) + CLOSING)
         assert heads(RequestHead) - before <= 1  # that of CLOSING
 
 
 async def test_an_idle_stream_remembers_small_heads_of_answers_only() -> None:
-    large = OK.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * limits.HEAD_REMEMBERED_BYTES + b"\r\n\r\n")
+    large = OK.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * HEAD_REMEMBERED_BYTES + b"\r\n\r\n")
     async with service(answering(large, OK, large)) as port, running_edge(port, bounds=NO_TICK) as rig:
         before = heads(ResponseHead)
         for kept in (0, 1, 1):  # nothing, the small one, still the small one
