@@ -293,6 +293,8 @@ class _Noticed:
         self._file.write_text(json.dumps(self._rows))
 
     def _name(self, site: Site) -> str:
+        if site.path == "limits.py":  # each bound by itself: the others may change
+            return hashlib.sha256(repr((site.key, site.becomes)).encode()).hexdigest()
         text = self._texts.setdefault(site.path, (ROOT / "src/ferry" / site.path).read_bytes())
         return hashlib.sha256(repr((site, text)).encode()).hexdigest()
 
