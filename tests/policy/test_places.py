@@ -202,8 +202,8 @@ def test_classes_go_in_their_order() -> None:
 
 def test_who_has_not_moved_for_longest_goes_first() -> None:
     play = Play(most=16)
-    early = play.fill("192.0.2.2", Standing.SILENT, 8)
-    late = play.fill("192.0.2.2", Standing.SILENT)
+    early = play.fill("192.0.2.2", Standing.STREAM, 8)
+    late = play.fill("192.0.2.2", Standing.STREAM)
     play.come("192.0.2.9")
     for seconds in (1, 0.5):
         play.wait(seconds, *early)
@@ -261,18 +261,20 @@ def test_exempt_addresses_are_sources_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
-def test_nobody_is_waited_for_where_nearly_all_are_stalled(doing: Standing) -> None:
-    """Also at the newcomer's own address: a proxy behind which somebody holds everything."""
+def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
+    """Also at the newcomer's own address: a proxy behind which somebody holds much."""
     play = Play()
-    play.fill(PROXY, doing)
+    stalled = play.fill(PROXY, doing, round(play.most * limits.STALLED_SHARE))
+    play.fill(PROXY, Standing.STREAM)
     play.come(PROXY)
     play.wait(1)
     assert play.come(PROXY) is not None
+    assert play.displaced == [stalled[0]]
 
 
 def test_where_few_are_stalled_they_are_waited_for() -> None:
     play = Play()
-    stalled = play.fill(PROXY, Standing.SILENT, 20)
+    stalled = play.fill(PROXY, Standing.SILENT, round(play.most * limits.STALLED_SHARE) - 1)
     play.fill(PROXY, Standing.STREAM)
     play.come(PROXY)
     play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] - 2)
@@ -309,6 +311,22 @@ def test_on_trial_is_only_the_last_eighth_and_only_without_an_answer() -> None:
     assert sum(one is not None for one in came) == eighth - 1
     assert answered.stays
     assert all(one.stays for one in visitors[:-eighth])
+
+
+def test_who_does_not_read_an_answer_that_began_in_its_trial_is_on_trial_still() -> None:
+    play = Play()
+    visitors = play.fill(PROXY, Standing.WAITING)
+    for visitor in visitors:
+        visitor.doing = Standing.STREAM
+    for _ in range(2):
+        play.now += 2 * limits.TRIAL_SECONDS
+        assert play.come(PROXY) is None
+    visitors[-1].doing = Standing.UNREAD
+    for _ in range(3):
+        play.now += 2 * limits.TRIAL_SECONDS
+        play.come(PROXY)
+    assert play.displaced[0] is visitors[-1]
+    assert all(visitor.stays for visitor in visitors[:-1])
 
 
 def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:

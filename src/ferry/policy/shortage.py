@@ -15,10 +15,11 @@ Of those who do not move, a newcomer gets the place of whoever deserves it least
   visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
-average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves, a busy source of quick requests is told from it by
-how short it has had its places. Whoever enters, has no answer or does not read it, and does not move, gives way to a
-newcomer after TRIAL_SECONDS. When somebody holds all the other places by requests that are never answered, requests
-that are answered soon go on through this eighth, also from the same address.
+average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves,
+a busy source of quick requests is told from it by how short it has had its places. Whoever enters, has no answer or
+does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other
+places by requests that are never answered, requests that are answered soon go on through this eighth, also from the
+same address.
 
 An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
 source only by patience: a proxy that carries everybody is not emptied because it holds most.
@@ -288,10 +289,11 @@ class Shortage(Generic[H]):
             standing, moved = held.holder.standing()
             if standing is not held.standing:
                 self._judge(held, now)  # it has moved just now
-            elif standing is Standing.STREAM or (
-                standing in _STALLS and moved - held.moved >= _least(standing, now - held.looked)
-            ):
+            elif standing in _STALLS and moved - held.moved >= _least(standing, now - held.looked):
                 del self._trial[held]
+            elif standing is Standing.STREAM:  # whether it reads all of its answer is not to be seen yet
+                self._trial.move_to_end(held)
+                held.entered = now
             elif standing in _STALLS and now - held.looked < limits.TRIAL_SECONDS:
                 continue  # looked at just now: whether it moves is not to be seen yet
             elif self._holds(held.source, now) >= holds:
