@@ -220,6 +220,60 @@ async def test_a_caller_cancelled_between_commit_and_wake_up_is_undone(store: St
     assert await store.run(names) == set()
 
 
+@pytest.mark.parametrize("cancelled", ["while it runs", "before it wakes up"])
+async def test_one_that_failed_is_not_undone_when_its_caller_is_cancelled(store: Store, cancelled: str) -> None:
+    """What an undo takes away may be somebody else's by now. And who is cancelled hears of that, of nothing else."""
+    undone: list[None] = []
+
+    def undo(_connection: Connection, value: None) -> None:
+        undone.append(value)
+
+    def fail(_connection: Connection) -> None:
+        raise ValueError("no")
+
+    async def canceller() -> None:
+        await store.run(names)
+        assert late.cancel()
+
+    running = asyncio.ensure_future(store.run(names))
+    if cancelled == "before it wakes up":
+        first = asyncio.ensure_future(canceller())
+        late = asyncio.ensure_future(store.run(fail, undo=undo))
+        await first
+    else:
+        await running
+        late = asyncio.ensure_future(store.run(fail, undo=undo))
+        await asyncio.sleep(0)
+        late.cancel()
+    await asyncio.wait([running, late])
+    assert late.cancelled()
+    await store.run(names)
+    assert undone == []
+
+
+@pytest.mark.parametrize("how", ["a full disk", "what a start writes"])
+async def test_a_storm_after_a_full_disk_costs_few_commits_again(store: Store, how: str) -> None:
+    def put_much(connection: Connection) -> None:
+        connection.execute("INSERT INTO secrets VALUES ('big', zeroblob(1000000))")
+
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").close())
+    if how == "a full disk":
+        with pytest.raises(StoreUnavailable):
+            await store.run(put_much)
+    else:
+        assert not await store.first(put_much)
+    await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").close())
+    await store.run(lambda connection: put(connection, "there is room"))
+    commits: list[str] = []
+
+    def watch(connection: Connection) -> None:
+        connection.set_trace_callback(lambda said: commits.append(said) if said == "COMMIT" else None)
+
+    await store.run(watch)
+    await asyncio.gather(*(store.run(names) for _ in range(100)))
+    assert len(commits) <= 4
+
+
 async def test_transactions_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STORE_WAITING", 3)
     outcomes = await asyncio.gather(*(store.run(names) for _ in range(6)), return_exceptions=True)

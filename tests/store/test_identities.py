@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from sqlite3 import Connection
+from typing import cast
 
 import pytest
 
@@ -153,3 +154,17 @@ async def test_a_known_key_is_known_while_nothing_can_be_written(house: House) -
     for mark, name in (("new", None), ("bob", "robert")):
         with pytest.raises(StoreUnavailable):
             await house.key(mark, name, 20)
+
+
+async def test_where_nothing_can_be_read_a_log_in_does_not_wait_twice() -> None:
+    """A busy database is waited for, five seconds as shipped."""
+    asked: list[object] = []
+
+    class Busy:
+        async def run(self, transaction: object) -> None:
+            asked.append(transaction)
+            raise StoreUnavailable("database is locked")
+
+    with pytest.raises(StoreUnavailable):
+        await Identities(cast(Store, Busy())).identity_for_key(Fingerprint("SHA256:a"), "ssh-ed25519", None, 10)
+    assert len(asked) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,6 +68,17 @@ async def test_rows_are_written_without_anybody_waiting(sessions: Sessions, tmp_
         count = other.execute("SELECT count(*), count(ended), sum(up = started) FROM sessions").fetchone()
     other.close()
     assert count == (2 * STORE_BATCH,) * 3
+
+
+async def test_rows_that_come_one_after_another_are_written_each_and_by_one_writer(sessions: Sessions) -> None:
+    for number in range(3):
+        start(sessions, f"s{number}", number)
+        start(sessions, f"t{number}", number)
+        assert [task.get_name() for task in asyncio.all_tasks()].count("store.sessions") == 1
+        while len(await sessions.recent(10)) < 2 * (number + 1):
+            await asyncio.sleep(0)
+        while any(task.get_name() == "store.sessions" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
 
 
 async def test_what_could_not_be_written_waits_for_the_next_turn(sessions: Sessions, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -10,6 +13,7 @@ import pytest
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
+from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import Secrets
@@ -66,6 +70,45 @@ async def test_until_it_is_written_everything_else_only_reads(store: Store, even
     await store.run(lambda connection: put(connection, "small"))
     assert await store.run(names) == {"first", "small"}
     assert (store.healthy, events) == (True, ["store.failed", "store.recovered"])
+
+
+async def test_until_it_is_written_what_only_reads_is_answered_beside_what_writes(store: Store) -> None:
+    await full(store)
+    assert not await store.first(lambda connection: put(connection, "first", 1_000_000))
+    answers = await asyncio.gather(
+        *(store.run(transaction) for _ in range(5) for transaction in (names, lambda connection: put(connection, "x"))),
+        return_exceptions=True,
+    )
+    assert answers[::2] == [set()] * 5
+    assert [type(answer) for answer in answers[1::2]] == [StoreUnavailable] * 5
+
+
+async def test_a_database_that_fails_otherwise_meanwhile_is_not_told_as_one_that_is_read(store: Store) -> None:
+    def corrupt(_connection: Connection) -> None:
+        error = sqlite3.DatabaseError("malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    await full(store)
+    assert not await store.first(lambda connection: put(connection, "first", 1_000_000))
+    with pytest.raises(StoreUnavailable, match="malformed") as caught:
+        await store.run(corrupt)
+    assert not caught.value.readable
+
+
+async def test_a_database_that_is_locked_is_none_that_takes_no_writes(tmp_path: Path) -> None:
+    """Who starts beside another writer must not serve as on a full disk: it would end what the other has begun."""
+    async with await Store.open(tmp_path / "ferry.db", report=nothing, busy_seconds=0.01) as store:
+        made = await Secrets(store).secret("names")
+        with closing(sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked") as caught:
+                await store.first(lambda connection: put(connection, "first"))
+            assert not caught.value.readable
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await Secrets(store).secret("names")
+        assert await Secrets(store).secret("names") == made
+        assert await store.run(names) == {"first", "names"}
 
 
 async def test_it_is_written_once_and_in_order(store: Store) -> None:

@@ -96,7 +96,7 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             return False
-        return self._connection is not None
+        return True
 
     def _connected(self) -> Connection:
         if self._connection is not None and not self._cannot_write:

@@ -1,0 +1,54 @@
+"""Reading a database that cannot be written: all of it is seen, and nothing is made beside it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ferry.store.dialect import connect, connect_reading
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Written and closed in good order: there is no log beside it."""
+    path = tmp_path / "ferry.db"
+    with closing(connect(path, busy_seconds=1)) as database:
+        database.execute("CREATE TABLE seen (what)")
+        database.execute("INSERT INTO seen VALUES ('old')")
+    assert [file.name for file in tmp_path.iterdir()] == ["ferry.db"]
+    return path
+
+
+def seen(path: Path) -> set[str]:
+    with closing(connect_reading(path)) as database:
+        return {what for (what,) in database.execute("SELECT what FROM seen")}
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_where_there_is_no_log_or_an_empty_one_nothing_is_made_to_read_it(path: Path, *, log: bool) -> None:
+    """There may be no room for as much as an index."""
+    if log:
+        path.with_name("ferry.db-wal").touch()
+    before = sorted(path.parent.iterdir())
+    with closing(connect_reading(path)) as database:
+        assert database.execute("SELECT what FROM seen").fetchall() == [("old",)]
+        assert sorted(path.parent.iterdir()) == before
+
+
+def test_what_is_in_the_log_alone_is_read_too(path: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    with closing(connect(path, busy_seconds=1)) as database:
+        database.execute("INSERT INTO seen VALUES ('new')")
+        for name in ("ferry.db", "ferry.db-wal"):
+            shutil.copy(tmp_path / name, crashed / name)
+    assert seen(crashed / "ferry.db") == {"old", "new"}
+
+
+def test_it_is_only_read(path: Path) -> None:
+    with closing(connect_reading(path)) as database, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        database.execute("INSERT INTO seen VALUES ('new')")
