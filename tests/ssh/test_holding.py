@@ -191,3 +191,30 @@ async def test_a_forward_that_comes_late_is_not_let_through_by_a_keepalive() -> 
     assert connection.pings == []
     async with asyncio.timeout(10):
         await tunnel.open.wait()
+
+
+@pytest.mark.usefixtures("short_pause")
+async def test_what_words_have_refused_is_never_let_through() -> None:
+    """Neither by a keepalive that is answered afterwards, nor by the end of its pause."""
+    connection = Connection()
+    asked, tunnel = connection.forward()
+    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    await connection.answer()
+    _, later = connection.forward()
+    async with asyncio.timeout(10):
+        await later.open.wait()
+    assert not tunnel.open.is_set()
+
+
+@pytest.mark.usefixtures("short_pause")
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_session_that_closes_without_words_settles_what_no_other_open_one_may_shape(others: int) -> None:
+    connection = Connection()
+    silent = connection.holding.session_opened()
+    asked, tunnel = connection.forward()
+    async with asyncio.timeout(10):
+        await tunnel.open.wait()
+    for _ in range(others):
+        connection.holding.session_opened()
+    connection.holding.session_gone(silent)
+    assert connection.holding.session_refused(2, WHY) == [asked] * others

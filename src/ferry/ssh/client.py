@@ -71,7 +71,7 @@ class Client:
         self.end_reason = ""
         self._settled: list[Callable[[], None]] = []
         self._target_noted = 0.0
-        self._closing = False
+        self.is_closed = False
 
     @property
     def front(self) -> SshFront:
@@ -311,15 +311,11 @@ class Client:
 
     def closed(self, error: Exception | None) -> None:
         """The connection is gone: give everything back."""
-        if self._closing:
-            return
-        self._closing = True
+        self.is_closed = True
         said = printable(str(error)) if error else "the client disconnected"
         reason = self.end_reason or said
         for tunnel in list(self.forwards.values()):
             forwards.close_forward(tunnel, reason)
-        for screen in list(self.screens):
-            screen.gone()
         if self.logged_in:
             now = self.services.clock.now()
             self.services.sessions.session_ended(self.id, reason, self.up, self.down, now)
@@ -332,10 +328,6 @@ class Client:
                 up=self.up,
                 down=self.down,
             )
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closing
 
 
 def shown_request(host: bytes, port: int) -> str:

@@ -40,8 +40,8 @@ class Asked:
         self.early = early
         """It belongs to the command that made the connection."""
         self.tunnel: Held | None = None
-        self.due = False
-        """Visitors need not wait for a session that has not opened yet."""
+        self.due: Held | None = None
+        """The tunnel, once visitors need not wait for a session that has not opened yet."""
         self.refused: str | None = None
         """Why the words that shape it were not understood, for the log."""
 
@@ -87,21 +87,21 @@ class Holding:
             return
         asked.tunnel = tunnel
         if asked.early:
-            self._ping().add_done_callback(lambda _: self._answered(asked))
-        asyncio.get_running_loop().call_later(silence + limits.HOLD_SECONDS, partial(self._pause_over, asked))
+            self._ping().add_done_callback(lambda _: self._answered(asked, tunnel))
+        asyncio.get_running_loop().call_later(silence + limits.HOLD_SECONDS, partial(self._pause_over, asked, tunnel))
 
-    def _answered(self, asked: Asked) -> None:
-        asked.due = True
-        if not self._awaits_words(asked) and asked.tunnel is not None and asked.refused is None:
-            asked.tunnel.let_through()
+    def _answered(self, asked: Asked, tunnel: Held) -> None:
+        asked.due = tunnel
+        if asked.refused is None and not self._awaits_words(asked):
+            tunnel.let_through()
             if self._session_first:
                 self._unsettled.pop(asked, None)
 
-    def _pause_over(self, asked: Asked) -> None:
-        if asked.refused is not None or asked.tunnel is None:
+    def _pause_over(self, asked: Asked, tunnel: Held) -> None:
+        if asked.refused is not None:
             return
-        asked.due = True
-        asked.tunnel.let_through()  # a session that is open and says nothing holds it no longer; words may still close it
+        asked.due = tunnel
+        tunnel.let_through()  # a session that is open and says nothing holds it no longer; words may still close it
         if not self._awaits_words(asked):
             self._unsettled.pop(asked, None)
 
@@ -129,9 +129,9 @@ class Holding:
         """It has closed and said nothing."""
         self._silent.discard(session)
         for asked in list(self._unsettled):
-            if asked.due and asked.tunnel is not None and not self._awaits_words(asked):
+            if asked.due is not None and not self._awaits_words(asked):
                 del self._unsettled[asked]
-                asked.tunnel.let_through()
+                asked.due.let_through()
 
     def session_refused(self, session: int, why: str) -> list[Asked]:
         """Its words are not understood: what they shape, of which nothing may stay open, or be granted any more."""

@@ -102,8 +102,6 @@ class Login(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         self._cancel_grace()
         client = self.client
-        client.key_acceptable = True
-        client.connection.proven = True
         if client.front.connections_of(client.identity.id) >= client.limits.connections_per_identity:
             client.end_reason = "too many connections of this identity"
             client.connection.end(

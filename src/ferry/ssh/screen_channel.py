@@ -103,7 +103,8 @@ def _exec(screen: Screen, packet: SSHPacket) -> bool:
 def _subsystem(screen: Screen, packet: SSHPacket) -> bool:
     name = packet.get_string()[:80].decode("utf-8", "backslashreplace")
     why = "there are no files here: sftp and scp go to a machine behind an alias"
-    return screen.refuse_form(name, why, kept=typed_name(name))
+    screen.refuse_form(name, why, kept=typed_name(name))
+    return False
 
 
 def _break(screen: Screen, packet: SSHPacket) -> bool:
@@ -114,12 +115,14 @@ def _break(screen: Screen, packet: SSHPacket) -> bool:
 
 def _windows(screen: Screen, packet: SSHPacket) -> bool:
     del packet
-    return screen.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
+    screen.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
+    return False
 
 
 def _agent(screen: Screen, packet: SSHPacket) -> bool:
     del packet
-    return screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
+    screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
+    return False
 
 
 _REQUESTS: Final[Mapping[bytes, Callable[[Screen, SSHPacket], bool]]] = MappingProxyType(

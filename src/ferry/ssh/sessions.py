@@ -36,10 +36,11 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._channel: Any = None
         self._terminal = False
         self._dropped = 0
-        self._begun = self._ended = False
+        self._begun = False
         self._ca_noted = False
-        self.words: Words | None = None
-        """None until the client has said what it wants (`shell` or `exec`)."""
+        self._spoken = False
+        """The client has said what it wants (`shell` or `exec`)."""
+        self._words = Words()
         self._number = client.holding.session_opened()
         client.screens.append(self)
 
@@ -51,10 +52,9 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._ended = True
         if self in self._client.screens:
             self._client.screens.remove(self)
-        if self.words is None:
+        if not self._spoken:
             self._client.holding.session_gone(self._number)
 
     def data_received(self, data: bytes, datatype: Any) -> None:
@@ -78,20 +78,19 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         first, self._terminal = not self._terminal, True
         return first
 
-    def refuse_form(self, asked: str, why: str, *, kept: str = "") -> bool:
+    def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
         """Something was asked for on this channel that Ferry does not do; `kept` as in `Client.refused_form`."""
-        self._client.refused_form(asked, why, kept=kept or asked)
-        return False
+        self._client.refused_form(asked, why, kept=kept)
 
     def started(self, command: str) -> bool:
         """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
-        if self.words is not None:
+        if self._spoken:
             return False
+        self._spoken = True
         client = self._client
         try:
-            self.words = parse_words(command, client.services.urls.gateway)
+            self._words = parse_words(command, client.services.urls.gateway)
         except InvalidInput as error:
-            self.words = Words()
             closed = client.words_refused(self._number, error.detail)
             client.call_soon(self._refuse_words, str(error), closed)
             return True
@@ -109,10 +108,10 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def _begin(self) -> None:
         """Everything that was asked before this screen has been decided: show it, and stay or go."""
-        if self._ended or self.words is None:
+        if self._channel.is_closing():
             return
         self._begun = True
-        client, words = self._client, self.words
+        client, words = self._client, self._words
         if words.command is not None:
             client.run_command(self, words)
             return
@@ -142,7 +141,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self._silent:
             return
         services = self._client.services
-        if self.words is not None and self.words.json:
+        if self._words.json:
             self._line(json.dumps(notices.forward_json(tunnel, services)))
             return
         for line in notices.forward_lines(tunnel, services):
@@ -156,7 +155,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         """A forward was refused."""
         if self._silent:
             return
-        if self.words is not None and self.words.json:
+        if self._words.json:
             fields = {"event": "forward", "status": "refused", "asked": refusal.asked}
             self._line(json.dumps(fields | {"code": refusal.code, "message": refusal.why}))
             return
@@ -169,7 +168,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if not self._client.connection.may_send:
             self._dropped += 1
             return
-        if self.words is not None and self.words.json:
+        if self._words.json:
             fields = {
                 "event": "visit",
                 "address": notices.address_text(tunnel.address, self._client.services.urls),
@@ -188,21 +187,21 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; with `--output json`, an object with `message` and `fields`."""
-        if self.words is not None and self.words.json:
+        if self._words.json:
             line = json.dumps({"event": "message", "message": line} | fields)
         self._line(line)
 
     def show(self, line: str, fields: dict[str, object]) -> None:
         """One line of a command's answer: text, or `fields` as JSON."""
-        self._line(json.dumps(fields) if self.words is not None and self.words.json else line)
+        self._line(json.dumps(fields) if self._words.json else line)
 
     @property
     def _silent(self) -> bool:
         """Whether forwards and visits are not this screen's business: it has not begun, or runs a command."""
-        return not self._begun or self.words is None or self.words.command is not None
+        return not self._begun or self._words.command is not None
 
     def _line(self, text: str, colour: str = "") -> None:
-        if self._ended or self._channel is None or self._channel.is_closing():
+        if self._channel is None or self._channel.is_closing():
             return
         if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
             self._dropped += 1
@@ -210,7 +209,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self.say(f"({dropped} lines were dropped: your terminal did not read them)", event="dropped", lines=dropped)
-        if colour and self._terminal and not (self.words is not None and self.words.json):
+        if colour and self._terminal:
             text = f"{colour}{text}{_RESET}"
         ending = "\r\n" if self._terminal else "\n"
         self._channel.write((text + ending).encode("utf-8", "replace"))
@@ -224,11 +223,4 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def end(self, status: int) -> None:
         """Close this screen with an exit status."""
-        if self._ended or self._channel is None:
-            return
-        self._ended = True
         self._channel.exit(status)
-
-    def gone(self) -> None:
-        """The connection is closed."""
-        self._ended = True
