@@ -13,6 +13,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_OPEN_FAILURE,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
@@ -27,7 +28,7 @@ from ferry.ssh.tunnel import SshTunnel
 from gateway_process import Gateway
 from inside_gateway import inside_gateway
 from raw_client import SECONDS, RawClient, raw_client
-from raw_session import open_session
+from raw_session import Session, open_session
 
 SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS = b"ends, ? shows this"
@@ -119,6 +120,30 @@ async def test_a_line_for_a_session_that_is_closing_ends_nothing_else(client: Ra
     async with asyncio.timeout(SECONDS):
         assert (await client.answers.get())[0]
     assert await client.lives()
+
+
+async def test_what_meets_a_session_that_is_only_being_opened_is_not_lost_and_ends_nothing_else(key: Path) -> None:
+    """A request for the number that it is going to have is passed over, for it cannot be answered before the open is."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        assert await client.forward(b"cancelled", 80)
+        assert await client.forward(b"stays", 80)
+        opened: asyncio.Queue[SSHPacket] = asyncio.Queue()
+        client.on(MSG_CHANNEL_OPEN_CONFIRMATION, opened.put_nowait)
+        at_once(
+            client,
+            (MSG_CHANNEL_OPEN, String(b"session") + UInt32(5000) + UInt32(2**20) + UInt32(32768)),
+            *((MSG_CHANNEL_REQUEST, UInt32(n) + String(b"exec") + Boolean(False) + String(b"ls")) for n in range(5)),
+            (MSG_GLOBAL_REQUEST, String(b"cancel-tcpip-forward") + Boolean(True) + String(b"cancelled") + UInt32(80)),
+        )
+        assert (await client.answers.get())[0]
+        confirmation = await opened.get()
+        assert confirmation.get_uint32() == 5000
+        session = Session(client, confirmation.get_uint32(), 5000)
+        assert session.number < 5
+        assert await session.ask(b"exec", String(b"whoami"))
+        assert await session.ended() == 0
+        assert session.said.startswith(b"key SHA256:")
+        assert len(inside.tunnels) == 1
 
 
 async def test_forwards_that_are_taken_back_while_a_session_says_nothing_are_not_kept(

@@ -1,0 +1,110 @@
+"""Host keys are made once, remembered, and never replaced in silence: clients would be frightened, machines cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import asyncssh
+import pytest
+
+from ferry.errors import StartupError
+from ferry.names import Fingerprint
+from ferry.ssh.host_keys import describe, load_host_keys
+
+ED25519, RSA = "ssh-ed25519", "ssh-rsa"
+FILES = {ED25519: "ssh_host_ed25519_key", RSA: "ssh_host_rsa_key"}
+
+
+class Memory:
+    def __init__(self, known: Mapping[str, Fingerprint] = MappingProxyType({})) -> None:
+        self.known = dict(known)
+
+    async def host_key_fingerprint(self, algorithm: str) -> Fingerprint | None:
+        return self.known.get(algorithm)
+
+    async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None:
+        assert algorithm not in self.known
+        self.known[algorithm] = fingerprint
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Memory]:
+    """A folder in which they were made, which takes a while, and what is remembered of them."""
+    folder, memory = tmp_path_factory.mktemp("first"), Memory()
+    asyncio.run(load_host_keys(folder, memory))
+    return folder, memory
+
+
+@pytest.fixture
+def folder(first: tuple[Path, Memory], tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(first[0], tmp_path / "state"))
+
+
+@pytest.fixture
+def memory(first: tuple[Path, Memory]) -> Memory:
+    """A copy of what is remembered."""
+    return Memory(first[1].known)
+
+
+async def test_they_are_made_for_their_owner_only_and_found_again(folder: Path, memory: Memory) -> None:
+    told = [describe(key) for key in await load_host_keys(folder, memory)]
+    assert told == [f"{kind} {known}" for kind, known in zip(("ED25519", "RSA"), memory.known.values(), strict=True)]
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir() if file.suffix != ".pub"}
+    assert modes == dict.fromkeys(FILES.values(), 0o600)
+
+
+async def test_files_that_were_there_before_the_gateway_are_taken_and_remembered(folder: Path, memory: Memory) -> None:
+    new = Memory()
+    await load_host_keys(folder, new)
+    assert new.known == memory.known
+
+
+@pytest.mark.parametrize("algorithm", [ED25519, RSA])
+async def test_a_file_that_is_gone_is_not_made_anew(folder: Path, memory: Memory, algorithm: str) -> None:
+    (folder / FILES[algorithm]).unlink()
+    with pytest.raises(
+        StartupError, match=rf"is gone.*{re.escape(memory.known[algorithm])}(?s:.*)forget-host-key {algorithm}"
+    ):
+        await load_host_keys(folder, memory)
+    assert not (folder / FILES[algorithm]).exists()
+
+
+async def test_another_key_in_the_file_is_not_served(folder: Path, memory: Memory) -> None:
+    asyncssh.generate_private_key(ED25519).write_private_key(str(folder / FILES[ED25519]))
+    with pytest.raises(StartupError, match=r"Put the right file back(?s:.*)forget-host-key ssh-ed25519"):
+        await load_host_keys(folder, memory)
+
+
+async def test_what_is_no_key_stops_the_start_and_stays(folder: Path, memory: Memory) -> None:
+    (folder / FILES[RSA]).write_text("no key")
+    with pytest.raises(StartupError, match="put the file back from a backup"):
+        await load_host_keys(folder, memory)
+    assert (folder / FILES[RSA]).read_text() == "no key"
+
+
+async def test_a_folder_where_none_can_be_made_stops_the_start_and_nothing_is_remembered(
+    folder: Path, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    new = Memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StartupError, match="No space left on device"):
+            await load_host_keys(tmp_path, new)
+    assert new.known == {}
+    assert not (tmp_path / FILES[ED25519]).exists()
+    (folder / FILES[ED25519]).unlink()
+    (folder / f"{FILES[ED25519]}.new").write_text("half a key, as a power cut leaves it")
+    del memory.known[ED25519]
+    await load_host_keys(folder, memory)
+    assert (folder / FILES[ED25519]).read_text().startswith("-----BEGIN")

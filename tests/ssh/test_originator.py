@@ -1,0 +1,21 @@
+"""A client is told of an originator that a socket can have: Go's x/crypto/ssh refuses the channel otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferry.names import Endpoint
+from ferry.ssh.originator import sayable
+
+
+@pytest.mark.parametrize("port", [1, 4711, 65535])
+def test_a_visitor_is_told_as_it_is(port: int) -> None:
+    assert sayable(Endpoint("192.0.2.7", port)) == Endpoint("192.0.2.7", port)
+
+
+@pytest.mark.parametrize("left", [Endpoint("192.0.2.7", 0), Endpoint("192.0.2.7", 65536), Endpoint("", 4711)])
+def test_one_that_has_left_is_told_as_somebody(left: Endpoint) -> None:
+    told = sayable(left)
+    assert told != left
+    assert told.host
+    assert 0 < told.port < 65536

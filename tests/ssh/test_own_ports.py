@@ -1,0 +1,58 @@
+"""Which `direct-tcpip` opens are a client's way back to a port of its own. Nothing else of the gateway is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from ferry import limits
+from ferry.errors import Refused
+from ferry.names import Address, Kind
+from ferry.ssh.own_ports import own_port
+
+
+@dataclass(eq=False)
+class Tunnel:
+    address: Address
+    streams: int = 0
+
+
+OURS = Tunnel(Address(Kind.TCP, "", 20000))
+HELD = [Tunnel(Address(Kind.ALIAS, "laptop", 20001)), Tunnel(Address(Kind.TCP, "", 20002)), OURS]
+
+
+def reached(host: bytes, port: int, *held: Tunnel) -> object:
+    return own_port(cast(Any, held or HELD), host, port)
+
+
+@pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"LocalHost", b"::1"])
+def test_a_port_of_ones_own_is_reached(host: bytes) -> None:
+    assert reached(host, 20000) is OURS
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        (b"192.0.2.1", 20000),
+        (b"gw.example.com", 20000),
+        (b"", 20000),
+        (b"0.0.0.0", 20000),
+        (b"localhost", 20001),  # an alias has a port too
+        (b"localhost", 20003),
+        (b"localhost", 0),
+    ],
+)
+def test_no_other_host_port_or_kind_is(host: bytes, port: int) -> None:
+    assert reached(host, port) is None
+
+
+def test_a_port_that_ends_in_itself_goes_round_a_few_times_only() -> None:
+    """OWN_PORT_STREAMS."""
+    busy = Tunnel(OURS.address, limits.OWN_PORT_STREAMS - 1)
+    assert reached(b"localhost", 20000, busy) is busy
+    busy.streams += 1
+    with pytest.raises(Refused, match="serves 8 connections already") as caught:
+        reached(b"localhost", 20000, busy)
+    assert caught.value.code == "own_port"
