@@ -85,6 +85,15 @@ class RawClient:
         """One packet, whatever it is."""
         self.connection.send_packet(message, *parts)
 
+    def at_once(self, *packets: tuple[int, bytes]) -> None:
+        """Several packets in one write, so that the gateway reads them together."""
+        written: list[bytes] = []
+        self.connection._send = written.append
+        for message, payload in packets:
+            self.send(message, payload)
+        del self.connection._send
+        self.connection._send(b"".join(written))
+
     async def ask(self, kind: bytes, *parts: bytes) -> tuple[bool, bytes]:
         """A global request and its answer."""
         self.send(MSG_GLOBAL_REQUEST, String(kind), Boolean(True), *parts)

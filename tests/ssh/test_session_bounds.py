@@ -41,17 +41,6 @@ async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
         yield connected
 
 
-def at_once(client: RawClient, *packets: tuple[int, bytes]) -> None:
-    """Several packets in one write, so that the gateway reads them together."""
-    written: list[bytes] = []
-    connection = client.connection
-    connection._send = written.append
-    for message, payload in packets:
-        client.send(message, payload)
-    del connection._send
-    connection._send(b"".join(written))
-
-
 async def test_a_terminal_that_does_not_read_keeps_a_bounded_text_and_is_told_what_is_missing(
     client: RawClient, name: str
 ) -> None:
@@ -93,8 +82,7 @@ async def test_words_that_are_refused_while_a_forward_is_decided_refuse_it(
 ) -> None:
     session = await open_session(client)
     assert session is not None
-    at_once(
-        client,
+    client.at_once(
         (MSG_GLOBAL_REQUEST, String(b"tcpip-forward") + Boolean(True) + String(name) + UInt32(80)),
         (MSG_CHANNEL_REQUEST, UInt32(session.number) + String(b"exec") + Boolean(False) + String(b"auth=x")),
     )
@@ -112,8 +100,7 @@ async def test_a_line_for_a_session_that_is_closing_ends_nothing_else(client: Ra
     session = await open_session(client)
     assert session is not None
     assert await session.ask(b"shell")
-    at_once(
-        client,
+    client.at_once(
         (MSG_CHANNEL_CLOSE, UInt32(session.number)),
         (MSG_GLOBAL_REQUEST, String(b"cancel-tcpip-forward") + Boolean(True) + String(name) + UInt32(80)),
     )
@@ -129,8 +116,7 @@ async def test_what_meets_a_session_that_is_only_being_opened_is_not_lost_and_en
         assert await client.forward(b"stays", 80)
         opened: asyncio.Queue[SSHPacket] = asyncio.Queue()
         client.on(MSG_CHANNEL_OPEN_CONFIRMATION, opened.put_nowait)
-        at_once(
-            client,
+        client.at_once(
             (MSG_CHANNEL_OPEN, String(b"session") + UInt32(5000) + UInt32(2**20) + UInt32(32768)),
             *((MSG_CHANNEL_REQUEST, UInt32(n) + String(b"exec") + Boolean(False) + String(b"ls")) for n in range(5)),
             (MSG_GLOBAL_REQUEST, String(b"cancel-tcpip-forward") + Boolean(True) + String(b"cancelled") + UInt32(80)),

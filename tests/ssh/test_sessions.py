@@ -1,0 +1,267 @@
+"""What a screen shows: forwards as they come and go, visits, and answers; in plain text, with colour, and as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST
+from asyncssh.packet import Boolean, String, UInt32
+
+from ferry.names import Endpoint
+from ferry.registry.routes import Visit
+from ferry.ssh.hardening import HardenedConnection
+from inside_gateway import SECONDS, Inside, inside_gateway
+from raw_client import RawClient
+from raw_session import Session, open_session
+
+DIM, GREEN, RED, RESET = b"\x1b[2m", b"\x1b[32m", b"\x1b[31m", b"\x1b[0m"
+KEYS = b"keys: q or Ctrl-C ends, ? shows this"
+
+
+class Connection(HardenedConnection):
+    """Its socket is full when the test says so."""
+
+    full = False
+
+    @property
+    def may_send(self) -> bool:
+        return not self.full and super().may_send
+
+
+class Stage:
+    """A client with the forward `blog`, and screens of it."""
+
+    def __init__(self, inside: Inside, client: RawClient) -> None:
+        self.inside, self.client = inside, client
+        self._number = 5000
+
+    async def screen(self, words: bytes | None = b"", *, terminal: bool = False) -> Session:
+        """A session that has said its words (None: says nothing yet), and shown what there is."""
+        self._number += 1
+        session = await open_session(self.client, self._number)
+        assert session is not None
+        if terminal:
+            assert await session.ask(b"pty-req")
+        if words is not None:
+            assert await session.ask(b"exec", String(words)) if words else await session.ask(b"shell")
+            await self.settle()
+        return session
+
+    async def settle(self) -> None:
+        """Until what was shown has arrived."""
+        for _ in range(2):
+            assert await self.client.lives()
+
+    async def visit(self, status: int = 200, note: str = "", method: str = "GET") -> None:
+        """Somebody was served."""
+        tunnel = self.inside.tunnels[0]
+        served = Visit(
+            tunnel.id, tunnel.shown_address, tunnel.kind, Endpoint("192.0.2.7", 4711), method, "/x", status, 0.005, 1_200,
+            3_400_000_000_000, note,
+        )  # fmt: skip
+        tunnel.visited(served)
+        await self.settle()
+
+    def use(self, **changes: object) -> None:
+        front = self.inside.front
+        front.use(replace(front.services, **changes))  # type: ignore[arg-type]  # a test names fields that are there
+
+
+@pytest.fixture
+async def stage(key: Path) -> AsyncIterator[Stage]:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(kind=Connection) as inside,
+        inside.client(key) as client,
+    ):
+        made = Stage(inside, client)
+        made.use(request_log=True)
+        assert await client.forward(b"blog", 80)
+        yield made
+
+
+def lines(session: Session) -> list[bytes]:
+    """What was said since this was asked last."""
+    said, session.said = session.said, b""
+    return said.splitlines()
+
+
+def objects(session: Session) -> list[dict[str, object]]:
+    return [json.loads(line) for line in lines(session)]
+
+
+async def test_without_a_terminal_a_line_is_plain_and_what_a_pipe_sends_is_nothing(stage: Stage) -> None:
+    session = await stage.screen()
+    assert lines(session) == [
+        b"Forwarding HTTP traffic from http://blog.localhost:8080",
+        b"Forwarding HTTP traffic from https://blog.localhost:8443",
+        b"  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it",
+    ]
+    await stage.visit()
+    await stage.visit(502, "nothing answers at your local target")
+    assert lines(session) == [
+        b"GET /x 200 5ms 192.0.2.7",
+        b"GET /x 502 5ms 192.0.2.7  nothing answers at your local target",
+    ]
+    session.send(MSG_CHANNEL_DATA, String(b"?q\x03"))
+    await stage.settle()
+    assert lines(session) == []
+    assert not session.status.done()
+
+
+async def test_a_terminal_has_colour_for_what_it_means_and_keys(stage: Stage) -> None:
+    session = await stage.screen(terminal=True)
+    shown = lines(session)
+    assert [line[: line.index(b"m") + 1] for line in shown[:3]] == [GREEN, GREEN, DIM]
+    assert all(line.endswith(RESET) for line in shown[:3])
+    assert shown[3:] == [KEYS]
+    for status, note, colour in ((200, "", b""), (499, "", b""), (500, "", RED), (200, "broken", RED)):
+        await stage.visit(status, note)
+        [line] = lines(session)
+        assert line.startswith(colour + b"GET /x")
+        assert (b"\x1b" in line) is bool(colour)
+    assert not await stage.client.forward(b"no_name", 80)
+    await stage.settle()
+    [refused] = lines(session)
+    assert refused.startswith(RED + b"Refused -R no_name:80: ")
+
+
+async def test_with_json_every_line_is_one_object_also_in_a_terminal(stage: Stage) -> None:
+    session = await stage.screen(b"--output json", terminal=True)
+    [forward] = objects(session)
+    assert (forward["event"], forward["status"], forward["address"]) == ("forward", "success", "blog.localhost")
+    await stage.visit(503, "busy")
+    [visit] = objects(session)
+    assert visit == {
+        "event": "visit", "address": "blog.localhost", "method": "GET", "target": "/x", "status": 503, "seconds": 0.005,
+        "visitor": "192.0.2.7:4711", "bytes_up": 1_200, "bytes_down": 3_400_000_000_000, "note": "busy",
+    }  # fmt: skip
+    assert not await stage.client.forward(b"no_name", 80)
+    assert await stage.client.cancel(b"blog", 80)
+    await stage.settle()
+    refused, cancelled = objects(session)
+    assert (refused["event"], refused["status"], refused["asked"]) == ("forward", "refused", "-R no_name:80")
+    assert cancelled == {"event": "message", "message": "No longer forwarding blog.localhost"}
+
+
+async def test_how_the_local_ca_is_trusted_is_said_once_a_screen(stage: Stage) -> None:
+    session = await stage.screen()
+    assert await stage.client.forward(b"shop", 80)
+    await stage.settle()
+    assert sum(b"own CA" in line for line in lines(session)) == 1
+    assert sum(b"own CA" in line for line in lines(await stage.screen())) == 1
+
+
+async def test_visits_are_shown_only_where_the_operator_wants_that(stage: Stage) -> None:
+    session = await stage.screen()
+    lines(session)
+    stage.use(request_log=False)
+    await stage.visit()
+    assert lines(session) == []
+    assert len(stage.inside.said("visit")) == 1
+
+
+async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_forwards_and_visits(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = asyncio.Event()
+    registry = stage.inside.front.services.registry
+    reservations = registry.reservations
+
+    async def slow(owner: object) -> object:
+        await waits.wait()
+        return await reservations(owner)  # type: ignore[arg-type]  # an identity
+
+    monkeypatch.setattr(registry, "reservations", slow)
+    mute, command = await stage.screen(None), await stage.screen(b"names")
+    await stage.visit()
+    assert await stage.client.forward(b"shop", 80)
+    assert not await stage.client.forward(b"no_name", 80)
+    await stage.settle()
+    assert (mute.said, command.said) == (b"", b"")
+    waits.set()
+    assert await command.ended() == 0
+    assert [line.split()[0] for line in lines(command)] == [b"blog.localhost", b"shop.localhost"]
+    assert await mute.ask(b"shell")
+    await stage.settle()
+    assert [line for line in lines(mute) if b"http://" in line or b"Refused" in line] == [
+        b"Forwarding HTTP traffic from http://blog.localhost:8080",
+        b"Forwarding HTTP traffic from http://shop.localhost:8080",
+        *[line for line in (await stage.screen()).said.splitlines() if line.startswith(b"Refused -R no_name:80")],
+    ]
+
+
+async def test_where_the_socket_is_full_visits_are_counted_and_not_kept(stage: Stage) -> None:
+    """They would be kept without bound."""
+    session = await stage.screen()
+    lines(session)
+    [client] = stage.inside.clients
+    assert isinstance(client.connection, Connection)
+    tunnel = stage.inside.tunnels[0]
+    client.connection.full = True
+    for _ in range(3):
+        tunnel.visited(
+            Visit(tunnel.id, tunnel.shown_address, tunnel.kind, Endpoint("192.0.2.7", 4711), "GET", "/x", 200, 0, 0, 0)
+        )
+    client.connection.full = False
+    await stage.visit()
+    assert lines(session) == [
+        b"(3 lines were dropped: your terminal did not read them)",
+        b"GET /x 200 5ms 192.0.2.7",
+    ]
+
+
+@pytest.mark.parametrize("typed", [b"q", b"Q", b"\x03", b"\x04"])
+async def test_a_key_ends_it_with_0_and_its_forwards(stage: Stage, typed: bytes) -> None:
+    session = await stage.screen(terminal=True)
+    session.send(MSG_CHANNEL_DATA, String(typed))
+    assert await session.ended() == 0
+    assert stage.inside.tunnels == []
+    assert stage.inside.said("tunnel.closed")[0]["reason"] == "ended from its terminal"
+
+
+@pytest.mark.parametrize("typed", [b"?", b"h", b"H"])
+async def test_a_key_shows_the_keys(stage: Stage, typed: bytes) -> None:
+    session = await stage.screen(terminal=True)
+    lines(session)
+    session.send(MSG_CHANNEL_DATA, String(b"x"))
+    session.send(MSG_CHANNEL_DATA, String(typed))
+    await stage.settle()
+    assert lines(session) == [KEYS]
+
+
+async def test_a_session_of_who_has_asked_for_nothing_answers_and_one_whose_forwards_failed_ends_with_1(
+    stage: Stage, key: Path
+) -> None:
+    async with stage.inside.client(key) as other:
+        asked_nothing = Stage(stage.inside, other)
+        assert await (await asked_nothing.screen()).ended() == 0
+        assert not await other.forward(b"no_name", 80)
+        assert await (await asked_nothing.screen()).ended() == 1
+
+
+async def test_second_terminals_and_second_words_are_refused(stage: Stage) -> None:
+    session = await stage.screen(terminal=True)
+    assert not await session.ask(b"pty-req")
+    assert not await session.ask(b"shell")
+    assert not await session.ask(b"exec", String(b"whoami"))
+    assert not await session.ask(b"exec", String(b"--unknown"))
+    assert not session.status.done()
+    assert len(stage.inside.tunnels) == 1
+
+
+async def test_a_command_is_not_run_for_a_session_that_has_closed_meanwhile(stage: Stage) -> None:
+    session = await stage.screen(None)
+    number = UInt32(session.number)
+    stage.client.at_once(
+        (MSG_CHANNEL_REQUEST, number + String(b"exec") + Boolean(False) + String(b"release blog")),
+        (MSG_CHANNEL_CLOSE, number),
+    )
+    assert await session.ended() == -1
+    await stage.settle()
+    assert len(await stage.inside.front.services.registry.reservations(None)) == 1
