@@ -70,7 +70,7 @@ class Client:
         self.up = self.down = 0
         self.end_reason = ""
         self._settled: list[Callable[[], None]] = []
-        self._target_noted = 0.0
+        self._target_noted = float("-inf")
         self.is_closed = False
 
     @property
@@ -246,7 +246,7 @@ class Client:
         self.up += visit.up
         self.down += visit.down
         self.services.report("visit", visit=visit)
-        if self.screens and self.services.request_log:
+        if self.services.request_log:
             for screen in self.screens:
                 screen.visited(tunnel, visit)
 

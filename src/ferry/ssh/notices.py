@@ -41,7 +41,7 @@ def first_banner_for(hostname: str, urls: Urls) -> str:
 def best_url(hostname: str, urls: Urls) -> str:
     """The URL to give to somebody: https:// where browsers will trust it, http:// otherwise."""
     plain, secure = urls.http(hostname), urls.https(hostname)
-    if secure and (urls.trusted(hostname) or not plain):
+    if secure and urls.trusted(hostname):
         return secure
     return plain or secure or hostname
 

@@ -1,0 +1,142 @@
+"""What people read: which URL is theirs, who can reach a port, and how much went through."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
+from ferry.policy.forwards import Span
+from ferry.registry.routes import Visit
+from ferry.ssh.notices import best_url, forward_lines, help_lines, reach, size, visit_line, who_line
+from ferry.ssh.services import Urls
+
+ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
+KEY = Identity(IdentityId("key"), None, Fingerprint("SHA256:key"))
+NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
+PLAIN, SECURE, BARE = "http://blog.example.com", "https://blog.example.com", "blog.example.com"
+CA = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
+PUBLIC, PRIVATE, NOT_CONFIGURED = 30001, 20001, 9
+ITSELF, ANYBODY = (
+    "only programs on the gateway's own machine can connect there",
+    "anybody who can reach the gateway can connect there",
+)
+
+
+def urls(plain: str | None = PLAIN, secure: str | None = SECURE, *, trusted: bool = True) -> Urls:
+    return Urls("example.com", 22, lambda _: plain, lambda _: secure, lambda _: trusted)
+
+
+def services(of: Urls | None = None, *, public_is_loopback: bool = False) -> Any:
+    spans = (Span(20000, 20009, loopback=True), Span(30000, 30009, loopback=False))
+    rules = SimpleNamespace(
+        spans=spans, span_of=lambda port: next((s for s in spans if s.first <= port <= s.last), None)
+    )
+    return SimpleNamespace(urls=of or urls(), rules=rules, public_is_loopback=public_is_loopback)
+
+
+def told(address: Address, of: Any, **fields: object) -> list[str]:
+    tunnel = {"address": address, "tls_upstream": False, "identity": KEY, "requested": True, "bind": (b"", 80)}
+    tunnel |= {"asked_wide": False} | fields
+    return forward_lines(cast(Any, SimpleNamespace(**tunnel)), of)
+
+
+def web(of: Urls | None = None, **fields: object) -> list[str]:
+    return told(Address(Kind.HTTP, BARE), services(of), **fields)
+
+
+@pytest.mark.parametrize(
+    ("of", "best", "lines"),
+    [
+        (urls(), SECURE, [f"Forwarding HTTP traffic from {SECURE}"]),
+        (urls(secure=None), PLAIN, [f"Forwarding HTTP traffic from {PLAIN}"]),
+        (urls(plain=None), SECURE, [f"Forwarding HTTP traffic from {SECURE}"]),
+        (urls(plain=None, secure=None), BARE, []),
+        (
+            urls(trusted=False),
+            PLAIN,
+            [f"Forwarding HTTP traffic from {PLAIN}", f"Forwarding HTTP traffic from {SECURE}", CA],
+        ),
+        (urls(plain=None, trusted=False), SECURE, [f"Forwarding HTTP traffic from {SECURE}", CA]),
+        (urls(secure=None, trusted=False), PLAIN, [f"Forwarding HTTP traffic from {PLAIN}"]),
+    ],
+)
+def test_https_is_given_to_somebody_where_browsers_trust_it_or_nothing_else_is_there(
+    of: Urls, best: str, lines: list[str]
+) -> None:
+    assert best_url(BARE, of) == best
+    assert web(of) == lines
+
+
+def test_what_is_to_be_known_of_a_web_address() -> None:
+    assert web(tls_upstream=True)[1:] == ["  your local service is spoken to in TLS; its certificate is not checked"]
+    assert web(requested=False)[1:] == ["  the name stays yours; for another: ssh -R NAME:80:... example.com"]
+    without = "  you came without a key: the name "
+    assert web(identity=NOBODY)[1:] == [f"{without}stays yours only while you are connected"]
+    assert web(identity=NOBODY, requested=False)[1:] == [f"{without}is new each time"]
+
+
+@pytest.mark.parametrize(
+    ("port", "only_here", "who", "where"),
+    [
+        (PRIVATE, False, ITSELF, "localhost"),
+        (NOT_CONFIGURED, False, ITSELF, "localhost"),
+        (PUBLIC, False, ANYBODY, "example.com"),
+        (PUBLIC, True, f"{ITSELF}; its operator may open it to the network (tcp.public_addresses)", "example.com"),
+    ],
+)
+def test_who_can_reach_a_port_is_said(port: int, *, only_here: bool, who: str, where: str) -> None:
+    of = services(public_is_loopback=only_here)
+    assert reach(of, port) == who
+    address = Address(Kind.TCP, "", port)
+    assert told(address, of) == [f"Forwarding TCP traffic from {where}:{port}", f"  {who}"]
+    warned = told(address, of, asked_wide=True)[2:]
+    note = "  the address that you wrote before the port is not used: these ports stay on that machine"
+    assert warned == ([note] if where == "localhost" else [])
+
+
+def test_help_says_for_whom_ports_are() -> None:
+    assert "  20000-20009: for programs on the gateway's own machine" in help_lines(services())
+    assert "  30000-30009: for everybody" in help_lines(services())
+    assert "  30000-30009: for programs on the gateway's own machine" in help_lines(services(public_is_loopback=True))
+    without = services()
+    without.rules.spans = ()
+    assert not any("A TCP port" in line for line in help_lines(without))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (4_200_000, "4.2 MB"),
+        (1_000_000_000, "1.0 GB"),
+        (3_400_000_000_000, "3400.0 GB"),
+    ],
+)
+def test_bytes_for_people(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_a_visit_has_what_its_kind_has_and_nothing_that_a_terminal_obeys() -> None:
+    visit = Visit(
+        TunnelId("t"), "port 30001", "tcp", Endpoint("2001:db8::1", 4711), "", "port 30001", 0, 12.4, 13, 4_200
+    )
+    assert visit_line(visit) == "port 30001 [2001:db8::1]:4711 12s 13 B in, 4.2 kB out"
+    request = visit._replace(method="GET", target="/\x1b[2J", status=0, seconds=0.0123, note="the visitor left")
+    assert visit_line(request) == r"GET /\x1b[2J - 12ms 2001:db8::1  the visitor left"
+
+
+@pytest.mark.parametrize(
+    ("who", "line"),
+    [
+        (ANN, "ann with key SHA256:ann"),
+        (KEY, "key SHA256:key"),
+        (NOBODY, "anonymous: you came without a key, so no name can be kept for you"),
+    ],
+)
+def test_who_one_is(who: Identity, line: str) -> None:
+    assert who_line(who) == line
