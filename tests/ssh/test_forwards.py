@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from asyncssh.constants import MSG_GLOBAL_REQUEST
@@ -18,6 +19,7 @@ from ferry.clock import SystemClock
 from ferry.names import Address, Kind, WorkerId
 from ferry.registry.contract import Taken
 from ferry.registry.memory import MemoryRegistry
+from ferry.ssh.hardening import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 from ssh.forward_stage import (
@@ -253,3 +255,73 @@ async def test_a_login_name_that_cannot_be_a_web_address_is_no_obstacle(key: Pat
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key, username="_a b!") as client:
         assert await client.forward(b"", 80)
         assert [tunnel.kind for tunnel in gateway.tunnels] == ["http"]
+
+
+class Asked(HardenedConnection):
+    """Notes that it was asked for a sign of life, and shows none."""
+
+    asked = 0
+
+    async def alive_within(self, seconds: float) -> bool:
+        del seconds
+        self.asked += 1
+        return False
+
+
+async def test_for_an_address_of_our_choice_only_ones_own_other_connections_are_asked_for_life(
+    new_key: Callable[[], Path],
+) -> None:
+    """Else whoever is frozen would hold up a stranger, for seconds each."""
+    key = new_key()
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(kind=Asked) as gateway,
+        gateway.client(new_key()) as stranger,
+        gateway.client(key) as first,
+        gateway.client(key) as second,
+    ):
+        services = gateway.front.services
+        many = replace(
+            services.rules, reservations_per_identity=999, forwards_per_connection=999, forwards_per_identity=999
+        )
+        gateway.front.use(replace(services, rules=many))
+        for port in gateway.ports.loopback[3:]:
+            assert await stranger.forward(b"", port)
+        assert await first.forward(b"", 0)
+        assert await first.forward(b"", 0)
+        connections = [cast(Asked, client.connection) for client in gateway.clients]
+        assert [one.asked for one in connections] == [0, 0, 0]
+        assert await second.forward(b"", 0)  # one of those that do not answer
+        assert [one.asked > 0 for one in connections] == [False, True, False]
+
+
+@pytest.mark.parametrize("left", ["nothing", "another forward", "one that is being decided"])
+async def test_who_loses_its_last_name_is_sent_away_but_nobody_with_a_forward_still_to_be_decided(
+    key: Path, left: str
+) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, loser), gateway.client(key) as winner:
+        port = gateway.ports.loopback[0]
+        ports = NoPorts(but=port, at_once=True)
+        with_ports(gateway, ports)
+        assert await loser.forward(b"", port)
+        if left == "another forward":
+            assert await loser.forward(b"blog", 80)
+        for event in (ports.listening, ports.let_go):
+            event.clear()
+        asking = asyncio.ensure_future(winner.forward(b"", port))
+        await ports.listening.wait()
+        if left == "one that is being decided":  # as soon as the winner has what it asked for
+            loser.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b"blog"), UInt32(80))
+        while any(task.get_name().startswith("settle") for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
+        ports.let_go.set()
+        assert await asking
+        if left == "nothing":
+            await loser.connection.wait_closed()
+            while not (closed := gateway.said("connection.closed")):
+                await asyncio.sleep(0)
+            assert "was taken over" in str(closed[0]["reason"])
+        else:
+            while len(gateway.tunnels) < 2:
+                await asyncio.sleep(0)
+            assert len(gateway.clients) == 2

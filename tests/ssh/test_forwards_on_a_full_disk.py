@@ -34,8 +34,11 @@ class FullDisk(MemoryRegistry):
     """Takes no writes while `full`; while `lost`, it cannot be read either."""
 
     full = lost = False
+    tried = 0
+    """How often something was to be written."""
 
     def _write(self) -> None:
+        self.tried += 1
         if self.full or self.lost:
             raise StoreUnavailable("full", public="the gateway's disk is full", readable=not self.lost)
 
@@ -198,6 +201,67 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
         assert await registry.lookup(BLOG) is None
         close_forward(tunnel, "once more")
         assert len(gateway.said("tunnel.closed")) == 2  # once each
+
+
+async def test_leases_are_all_written_at_once_when_they_can_be_and_tried_one_at_a_time_before(key: Path) -> None:
+    registry = FullDisk()
+    async with one_client(key, registry) as (gateway, client):
+        for name in (b"one", b"two", b"three"):
+            assert await client.forward(name, 80)
+            assert await client.cancel(name, 80)
+        await closed(gateway)
+        registry.full = True
+        for name in (b"one", b"two", b"three"):
+            assert await client.forward(name, 80)
+        registry.tried = 0
+        await gateway.front.write_late()
+        assert registry.tried == 1
+        registry.full = False
+        await gateway.front.write_late()
+        leases = [await registry.lookup(tunnel.address) for tunnel in gateway.tunnels]
+        generations = [tunnel.generation for tunnel in gateway.tunnels]
+        assert [lease and lease.generation for lease in leases] == generations
+        assert UNWRITTEN not in generations
+
+
+async def test_a_tunnel_that_closes_while_its_lease_is_written_gives_it_back(key: Path) -> None:
+    class Slow(FullDisk):
+        claimed, let_go = asyncio.Event(), asyncio.Event()
+
+        async def claim(
+            self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+        ) -> Claimed | Taken:
+            outcome = await super().claim(address, identity, worker, now=now, terms=terms)
+            if late:
+                self.claimed.set()
+                await self.let_go.wait()
+            return outcome
+
+    registry, late = Slow(), False
+    async with one_client(key, registry) as (gateway, client):
+        await served_without_a_lease(gateway, client, registry)
+        registry.full, late = False, True
+        writing = asyncio.ensure_future(gateway.front.write_late())
+        await registry.claimed.wait()
+        assert await client.cancel(b"blog", 80)
+        await closed(gateway)
+        registry.let_go.set()
+        await writing
+        assert await registry.lookup(BLOG) is None
+
+
+async def test_a_name_that_was_left_while_nothing_could_be_written_is_given_back_later(key: Path) -> None:
+    registry = FullDisk()
+    async with one_client(key, registry) as (gateway, client):
+        assert await client.forward(b"blog", 80)
+        registry.full = True
+        assert await client.cancel(b"blog", 80)
+        await closed(gateway)
+        assert await registry.lookup(BLOG) is not None
+        registry.full = False
+        await gateway.front.write_late()
+        assert await registry.lookup(BLOG) is None
+        assert len(await registry.reservations(None)) == 1
 
 
 async def test_a_trial_that_cannot_be_ended_on_a_full_disk_is_ended_later(key: Path) -> None:

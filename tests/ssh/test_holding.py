@@ -218,3 +218,14 @@ async def test_a_session_that_closes_without_words_settles_what_no_other_open_on
         connection.holding.session_opened()
     connection.holding.session_gone(silent)
     assert connection.holding.session_refused(2, WHY) == [asked] * others
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_the_words_of_a_later_command_let_nothing_through_that_they_do_not_shape() -> None:
+    connection = Connection()
+    _, tunnel = connection.forward()
+    connection.holding.session_gone(connection.holding.session_opened())
+    connection.holding.session_said(connection.holding.session_opened())
+    assert not tunnel.open.is_set()
+    await connection.answer()
+    assert tunnel.open.is_set()

@@ -110,6 +110,16 @@ def test_a_failure_that_has_undone_everything_by_itself_leaves_the_connection_in
     assert writer.run([count, marked]) == [Outcome(0), Outcome(True)]
 
 
+def test_a_connection_that_cannot_even_undo_is_made_anew(writer: Writer) -> None:
+    def fail(connection: Connection) -> None:
+        connection.close()
+        raise error_of(sqlite3.SQLITE_FULL)
+
+    with pytest.raises(StoreUnavailable):
+        writer.run([fail])
+    assert writer.run([put, count]) == [Outcome(None), Outcome(1)]
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -130,6 +140,9 @@ def test_what_cannot_be_opened_for_writing_is_read_until_it_can(
         with pytest.raises(StoreUnavailable, match=r"^only reading: it failed$") as caught:
             writer.run([put])
         assert (caught.value.public, caught.value.readable) == (CANNOT_WRITE, True)
+        with pytest.raises(StoreUnavailable, match=r"^it failed$") as caught:
+            writer.run([failing(sqlite3.SQLITE_CORRUPT)])
+        assert (caught.value.public, caught.value.readable) == (UNREACHABLE, False)
     writer.run([put])
     assert writer.wrote
     assert writer.run([count]) == [Outcome(1)]

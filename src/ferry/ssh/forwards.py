@@ -68,7 +68,7 @@ async def _owned_login_name(client: Client) -> Address | None:
     """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
     services = client.services
     address = login_name_address(client.user, services.rules)
-    if address is None or client.identity.anonymous:
+    if address is None:
         return None
     reservation = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
     return address if reservation is not None and reservation.owner == client.identity.id else None
@@ -147,7 +147,7 @@ async def _is_reserved_for(client: Client, address: Address) -> bool:
     """Whether a claim, which cannot be written now, can have only one outcome: nobody else may have the address."""
     registry, rules = client.services.registry, client.services.rules
     reservation = await registry.reservation(address, now=client.services.clock.now(), keep=rules.keep)
-    if client.identity.anonymous or reservation is None or reservation.owner != client.identity.id:
+    if reservation is None or reservation.owner != client.identity.id:
         return False
     lease = await registry.lookup(address)
     return lease is None or lease.owner == client.identity.id
@@ -168,7 +168,7 @@ async def write_lease(tunnel: SshTunnel) -> bool:
         client.front.close_tunnel(tunnel, refused.public)
         return True
     tunnel.generation = outcome.lease.generation
-    if tunnel.closed and tunnel.generation != UNWRITTEN:
+    if tunnel.closed:
         await _give_back(tunnel, forget=False)
     return tunnel.generation != UNWRITTEN
 
@@ -207,7 +207,7 @@ async def _serve(
         requested=not chosen_by_us,
         asked_wide=wanted.wide,
     )
-    if not claimed.reserved and not client.identity.anonymous and services.rules.reserve_after:
+    if not claimed.reserved and not client.identity.anonymous:
         tunnel.trial_until = services.clock.monotonic() + services.rules.reserve_after
     try:
         older = services.routes.get(address)

@@ -113,7 +113,7 @@ class Writer:
             except sqlite3.Error:
                 raise error from None
             self._cannot_write = str(error)
-        if not self._cannot_write and not os.access(self._path, os.W_OK):
+        if not os.access(self._path, os.W_OK):
             self._cannot_write = "its disk is read-only"  # SQLite opens such a file without a word
         return self._connection
 
