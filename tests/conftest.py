@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gateway_process import Gateway, PortBlock, gateway_in
 from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh, make_key
+
+hypothesis.settings.register_profile("ferry", deadline=None)  # how long an example takes depends on what else runs
+hypothesis.settings.load_profile("ferry")
 
 
 @pytest.fixture(scope="session")

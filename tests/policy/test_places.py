@@ -550,4 +550,4 @@ class Coming(RuleBasedStateMachine):
 
 
 TestComing = Coming.TestCase
-TestComing.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestComing.settings = settings(max_examples=60, stateful_step_count=60)

@@ -243,5 +243,5 @@ class Engines(RuleBasedStateMachine):
 
 TestEngines = Engines.TestCase
 TestEngines.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=25, stateful_step_count=25, suppress_health_check=list(HealthCheck), database=None
 )

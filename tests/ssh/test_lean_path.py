@@ -70,7 +70,7 @@ def test_everything_once(new_key: Any, kind: type[HardenedConnection], cipher: s
     assert [bytes, "eof", "close"] == [type(x) if isinstance(x, bytes) else x for x in lean[1][1]]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(script=SCRIPTS)
 def test_any_script_looks_the_same_on_both_paths(session_key: Path, script: list[Step]) -> None:
     assert on_uvloop(play(script, session_key, HardenedConnection, GCM)) == on_uvloop(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry import limits
@@ -19,7 +19,6 @@ PATTERN = bytes(range(251)) * (3 * PACKET // 251 + 2)
 SIZES = st.sampled_from([0, 1, 2, 100, SMALL - 1, SMALL, SMALL + 1, PACKET, 3 * PACKET])
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(SIZES.map(lambda size: ("add", size)), SIZES.map(lambda size: ("take", size + 1)))))
 def test_first_in_first_out_however_it_is_cut(steps: list[tuple[str, int]]) -> None:
     pieces, put, got = Pieces(), b"", b""
