@@ -57,6 +57,26 @@ def test_lists_in_the_environment(text: str, listen: list[Endpoint]) -> None:
     assert load(None, {"FERRY_HTTP__LISTEN": text}, {}).http.listen == listen
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("16384", 16384), ("16KiB", 16384), (" 1 MiB ", 1024**2), ("4000B", 4000), ("1GiB", 1024**3)]
+)
+def test_sizes_in_the_environment(text: str, size: int) -> None:
+    assert load(None, {"FERRY_HTTP__HEAD_BYTES": text}, {}).http.head_bytes == size
+
+
+@pytest.mark.parametrize("text", ["1", "true", "null", '"x"', "[1"])
+def test_a_word_that_could_be_json_is_a_word(text: str) -> None:
+    assert load(None, {"FERRY_NAMES__RESERVED": text}, {}).names.reserved == [text]
+
+
+def test_a_folder_whose_name_could_be_json_is_a_folder(tmp_path: Path) -> None:
+    assert ConfigSource(None, {"FERRY_STATE": "[1]"}, {}, cwd=tmp_path).load().state == tmp_path / "[1]"
+
+
+def test_without_ranges_nothing_is_allocated_and_nothing_is_wrong(write: Write) -> None:
+    assert load(write("[tcp]\nranges = []"), {}, {}).tcp.ranges == []
+
+
 def test_ranges_and_empty_values_in_the_environment() -> None:
     environ = {
         "FERRY_TCP__RANGES": '[{"first": 7, "last": 8, "listen": "loopback"}, {"first": 5, "last": 6, "listen": "public"}]',
@@ -106,6 +126,8 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("[shh]\nx = 1", "unknown key shh: did you mean ssh?"),
         ('keep = "3d"', "unknown key keep: did you mean names.keep?"),
         ("[http]\nbanner = true", "unknown key http.banner: did you mean ssh.banner?"),
+        ("[http]\nkeepalive_interval = 1", "key http.keepalive_interval: did you mean http.keepalive_timeout?"),
+        ("[limits]\nrequests_waiting = 5", "limits.requests_waiting is not a setting any more: delete it (limits."),
         ("zzz = 1", "unknown key zzz: see `ferry docs configuration`"),
         ("[ssh\nx = 1", "line 1, column 5: Expected ']'"),
         ('domain = "a"\nstate = \n', "line 2, column 9: Invalid value"),
@@ -117,6 +139,15 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("[ssh]\nauth_tries = 0", "ssh.auth_tries: 0 is too small: the least is 1"),
         ("[ssh]\nadvertised_port = 70000", "ssh.advertised_port: 70000 is too large: the most is 65535"),
         ('[ssh]\nbanner = "maybe"', "ssh.banner: 'maybe' is neither true nor false"),
+        ('[ssh]\nlisten = "127.0.0.1:ssh"', "ssh.listen: '127.0.0.1:ssh' is not an address: write 127.0.0.1:2222"),
+        ('[ssh]\nlisten = "127.0.0.1:65536"', "ssh.listen: '127.0.0.1:65536' is not an address: write"),
+        ('[ssh]\nlisten = "2222"', "ssh.listen: '2222' is not an address: write 127.0.0.1:2222"),
+        ("[ssh]\nlisten = []\n[https]\nssh = false", ".toml: SSH is served nowhere: write ssh.listen, or https.listen"),
+        ("[ssh]\nlisten = []\n[https]\nlisten = []", ".toml: SSH is served nowhere: write ssh.listen, or https.listen"),
+        (
+            '[admin]\nlisten = ["127.0.0.1:1", "10.0.0.1:9"]',
+            "admin.listen = 10.0.0.1:9 is not a loopback address: write 127",
+        ),
         ('drain = "soon"', "drain: 'soon' is not a duration: write 15s, 10m, 2h or 30d"),
         ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not one of 'anyone' or 'keys'"),
         ('[access]\nmode = "keys"', 'access.mode = "keys" needs keys: write keys ='),
@@ -129,6 +160,14 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('domain = "a b"', "domain: hostname label 'a b' has ' ' in it"),
         ('domain = "\\u001b[2J"', "has '\\x1b' in it"),
         ("state = 3", "state: 3 is not a path: write it in quotes"),
+        ('state = ""', "state: '' is not a path: write one, such as /var/lib/ferry"),
+        ('state = "a\\u0000b"', "a\\x00b' is not a path: write one"),
+        ('[access]\nkeys = [""]', "access.keys.0: '' is not a path: write one"),
+        ("[access]\nkeys = [3]", "access.keys.0: 3 is not a path: write it in quotes"),
+        ('[http]\nhead_bytes = "16 kilobytes"', "http.head_bytes: '16 kilobytes' is not a size: write 16KiB or 1MiB"),
+        ("[[tcp.ranges]]\nfirst = 1\nlisten = 'public'", "tcp.ranges.0.last: is missing: write it"),
+        ("[tcp]\nranges = [{first=9,last=5,listen='public'}]", "first port 9 is above its last 5: swap them"),
+        ("[tcp]\nallocate_from = 2", "tcp.allocate_from = 2: there are 2 ranges, counted from 0"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_fix(write: Write, text: str, says: str) -> None:
@@ -180,6 +219,8 @@ def test_variables_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
         "FERRY_PORT_2222_TCP_ADDR": "10.0.0.1",
         "FERRY_SERVICE_HOST": "10.0.0.1",
         "HOME": "/root",
+        "DOMAIN": "other.example",
+        "SSH__LISTEN": "127.0.0.1:1",
     }
     assert ConfigSource(None, environ, {}, cwd=tmp_path).load() == ConfigSource(None, {}, {}, cwd=tmp_path).load()
 

@@ -73,7 +73,7 @@ def _words(value: object) -> object:
 
 
 def _path(value: object) -> object:
-    if isinstance(value, (str, Path)) and (not str(value) or "\0" in str(value)):
+    if not str(value) or "\0" in str(value):
         raise ValueError(f"{str(value)!r} is not a path: write one, such as /var/lib/ferry")
     return value
 
@@ -238,9 +238,6 @@ class PortRange(Section):
         if self.first > self.last:
             raise ValueError(f"the range's first port {self.first} is above its last {self.last}: swap them")
         return self
-
-    def __contains__(self, port: int) -> bool:
-        return self.first <= port <= self.last
 
 
 class Tcp(Section):

@@ -22,7 +22,6 @@ from .configwords import FIELDS, RETIRED, SECTIONS, Origins, is_list, is_optiona
 from .errors import InvalidInput
 
 ENV_PREFIX: Final = "FERRY_"
-NOT_CONFIGURATION: Final = frozenset({"FERRY_CLONE", "FERRY_DEBUG"})  # read by the launcher and the commands
 PATH_KEYS: Final = ("state", "https.certificates", "access.keys")
 _TOML_PLACE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
 _TOML_END = re.compile(r"^(?P<what>.*) \(at end of document\)$", re.DOTALL)
@@ -122,11 +121,12 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, ob
     """(dotted key, variable, value) of each `FERRY_` variable that is meant for the configuration.
 
     A variable with `__` is always meant so. One without is, when it is a top-level key, or so near to one that it must
-    be a slip; anything else (`FERRY_PORT`, which Kubernetes sets for a service called ferry) is left alone.
+    be a slip; anything else (`FERRY_CLONE`, which the launcher sets; `FERRY_PORT`, which Kubernetes sets for a service
+    called ferry) is left alone.
     """
     mistakes = []
     for name, text in sorted(environ.items()):
-        if not name.startswith(ENV_PREFIX) or name in NOT_CONFIGURATION:
+        if not name.startswith(ENV_PREFIX):
             continue
         key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         if key in FIELDS:
@@ -151,7 +151,7 @@ def env_name(key: str) -> str:
 def _slip(key: str) -> str | None:
     """The setting that a variable's name was meant for: `ssh_listen` → `ssh.listen`, `domian` → `domain`."""
     for known in FIELDS:
-        if "." in known and key == known.replace(".", "_"):
+        if key == known.replace(".", "_"):
             return known
     if "." in key:
         return nearest(key)

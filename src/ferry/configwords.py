@@ -91,7 +91,7 @@ def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6
         found = difflib.get_close_matches(key, siblings, 1, cutoff + 0.1)
         if found:
             return found[0]
-    if among is None and last in by_last:
+    if last in by_last:
         return by_last[last]
     return next(iter(difflib.get_close_matches(key, known, 1, cutoff)), None)
 
@@ -140,7 +140,7 @@ def _problem(detail: ErrorDetails) -> str:
         return str(context["error"])
     if detail["type"] == "missing":
         return "is missing: write it"
-    if detail["type"] == "list_type" and detail["loc"][-1] == "ranges":
+    if detail["loc"][-1] == "ranges":
         return f"{given} is not a list of ranges: write {RANGES_EXAMPLE} (as JSON in a variable)"
     text = PROBLEMS.get(detail["type"])
     return f"{given} {text.format_map(context)}" if text else f"{given}: {detail['msg']}"

@@ -9,14 +9,15 @@ import pytest
 
 from ferry.console.server import serving
 from ferry.console.sockets import CONTROL_SOCKET
+from ferry.names import Address, IdentityId, SessionId, TunnelId
 from ferry.observe.events import EventRing
 from small_gateway import SmallGateway
 
 
-async def get(folder: Path, path: str) -> bytes:
+async def get(folder: Path, path: str, method: str = "GET") -> bytes:
     """The whole answer, up to its end."""
     reader, writer = await asyncio.open_unix_connection(str(folder / CONTROL_SOCKET))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     async with asyncio.timeout(10):
         answer = await reader.read()
     writer.close()
@@ -33,3 +34,46 @@ async def test_who_only_looks_at_what_was_takes_no_followers_place(tmp_path: Pat
         answer = await get(tmp_path / "state", f"/api/v1/events{asked}")
     assert answer.split()[1] == status
     assert (b"tunnel.opened" in answer) is (status == b"200")
+
+
+async def test_a_follower_gets_each_event_once_and_is_told_what_it_missed(tmp_path: Path) -> None:
+    gateway = SmallGateway(events=EventRing(queue=2))
+    gateway.events.add(0, 20, "past", {})
+    async with serving(gateway, tmp_path / "state", []), asyncio.timeout(10):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "state" / CONTROL_SOCKET))
+        writer.write(b"GET /api/v1/events?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = await reader.readuntil(b'"past"')
+        for number in range(5):
+            gateway.events.add(0, 20, f"event{number}", {})
+        got += await reader.readuntil(b'"event4"')
+        writer.close()
+    assert [got.count(f'"{name}"'.encode()) for name in ("past", "events.dropped", "event2", "event3")] == [1, 1, 0, 1]
+    assert b'"count": 3' in got
+
+
+class Slow(SmallGateway):
+    """By the time that it is to close something, that has gone by itself."""
+
+    async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
+        return False
+
+    async def close_session(self, session: SessionId, reason: str) -> bool:
+        return False
+
+    async def free(self, address: Address, owner: IdentityId) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("tunnels/blog", b"blog.example.com closed by itself a moment ago"),
+        ("sessions/s1", b"session s1 ended by itself a moment ago"),
+        ("names/blog", b"blog.example.com was freed a moment ago"),
+    ],
+)
+async def test_what_went_by_itself_was_not_closed_by_the_operator(tmp_path: Path, path: str, says: bytes) -> None:
+    async with serving(Slow(), tmp_path / "state", []):
+        answer = await get(tmp_path / "state", f"/api/v1/{path}", "DELETE")
+    assert answer.split()[1] == b"404"
+    assert says in answer

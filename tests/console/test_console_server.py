@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,19 @@ async def test_a_rebound_name_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", b"HTTP/1.1\r\nHost: evil\r\nHost: localhost", b"HTTP/1.0"],
+)
+async def test_without_one_host_nobody_is_answered(folder: Path, head: bytes) -> None:
+    async with serving(SmallGateway(), folder, [LOOPBACK]) as (where,), asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        writer.write(b"GET /metrics " + head + b"\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.split()[1] == b"403"
+
+
+@pytest.mark.parametrize(
     ("authority", "answered"),
     [
         ("localhost", True), ("LOCALHOST:9380", True), ("127.0.0.1", True), ("127.8.8.8:1", True), ("[::1]:9380", True),
@@ -161,7 +175,8 @@ async def test_events_begin_with_the_past_and_follow(folder: Path) -> None:
         head_and_past = await reader.readuntil(b'"two"')
         assert b'"one"' in head_and_past
         gateway.events.add(0, 20, "three", {})
-        assert b"three" in await reader.readuntil(b'"three"')
+        async with asyncio.timeout(5):
+            assert b"three" in await reader.readuntil(b'"three"')
         # The follower leaves, and its place becomes free without an event having to fail first.
         writer.close()
         async with asyncio.timeout(5):
@@ -206,6 +221,21 @@ async def test_a_stale_socket_is_replaced_and_a_live_one_is_not(folder: Path) ->
             async with serving(SmallGateway(), folder, []):
                 pass
         assert (await ask(folder, "/health")).status == 200  # the first one is unharmed
+
+
+async def test_a_gateway_that_is_too_busy_to_accept_runs(folder: Path) -> None:
+    folder.mkdir(0o700)
+    with ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(folder / CONTROL_SOCKET))
+        busy.listen(0)
+        for _ in range(2):  # a queue of no length has room for one
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect_ex(str(folder / CONTROL_SOCKET))
+        with pytest.raises(StartupError, match="a gateway runs already"):
+            async with serving(SmallGateway(), folder, []):
+                pass
 
 
 async def test_a_successors_socket_is_left_alone(folder: Path) -> None:

@@ -43,6 +43,14 @@ def test_a_document_is_escaped_and_its_head_is_never_overwritten() -> None:
     }
 
 
+def test_a_document_has_lists_and_tables_as_such_with_their_texts_escaped() -> None:
+    fields = {"list": ["a\x1b", 3], "set": {"b\n"}, "table": {"k\x1b": ["v\x1b"]}, "rate": 0.12345678, "no": None}
+    document = Event(7, 0.0, logging.INFO, "tunnel.opened", fields).document()
+    assert {key: document[key] for key in fields} == {
+        "list": ["a\\x1b", 3], "set": ["b\\n"], "table": {"k\\x1b": ["v\\x1b"]}, "rate": 0.123457, "no": None,
+    }  # fmt: skip
+
+
 def test_timestamp_of_a_whole_second_has_milliseconds() -> None:
     assert timestamp(0) == "1970-01-01T00:00:00.000Z"
 
@@ -63,7 +71,8 @@ async def test_a_slow_follower_loses_the_oldest_and_is_told_how_many() -> None:
         for number in range(5):
             add(ring, "tunnel.opened", number=number)
         ring.close()
-        got = [(e.name, *shown_fields(e.fields).values()) async for e in subscription]
+        async with asyncio.timeout(5):
+            got = [(e.name, *shown_fields(e.fields).values()) async for e in subscription]
     assert got == [("events.dropped", 3), ("tunnel.opened", 3), ("tunnel.opened", 4)]
     assert ring.dropped == 3
 

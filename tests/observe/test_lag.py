@@ -6,6 +6,7 @@ import time
 from ferry.clock import SystemClock
 from ferry.observe.lag import LagSampler
 from ferry.observe.metrics import Metrics
+from hand_clock import HandClock
 
 LAG_REPORT_SECONDS = 0.25
 
@@ -23,3 +24,14 @@ async def test_a_blocked_loop_is_measured_and_reported() -> None:
         assert isinstance(seconds := fields["seconds"], float)
         assert seconds > LAG_REPORT_SECONDS
         assert (metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") or 0) > 0
+
+
+async def test_once_it_has_ended_nothing_is_sampled() -> None:
+    metrics, clock, reported = Metrics(version="", started=0), HandClock(), list[str]()
+    sampler = LagSampler(clock, lambda event, /, **_: reported.append(event), metrics.lag, interval=0.001)
+    with sampler.running():
+        pass
+    clock.ahead += 1000
+    await asyncio.sleep(0.01)  # ten samples
+    assert not reported
+    assert metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") == 0

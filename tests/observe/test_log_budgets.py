@@ -186,6 +186,17 @@ def test_lines_and_sums_make_up_all_visits(tmp_path: Path) -> None:
         assert a.value("ferry_log_omitted_total", event="visit") == sum(line["count"] for line in sums)
 
 
+async def test_visits_of_one_turn_are_summed_up_by_tunnel(tmp_path: Path) -> None:
+    with attacked(tmp_path, LogRates(visits_per_tunnel=0.1)) as a:  # two at once
+        for tunnel in ("t1", "t2", "t1"):
+            for _ in range(10):
+                a.report("visit", visit=VISIT._replace(tunnel=TunnelId(tunnel)))
+        await asyncio.sleep(0)
+        a.end_of_second()
+        assert Counter(line["tunnel"] for line in a.lines("visit")) == {"t1": 2, "t2": 2}
+        assert {line["tunnel"]: line["count"] for line in a.lines("visits")} == {"t1": 18, "t2": 8}
+
+
 def test_ten_thousand_tunnels_do_not_have_ten_thousand_sums(tmp_path: Path) -> None:
     with attacked(tmp_path, LogRates(visits=0)) as a:
         for number in range(10_000):

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -68,6 +69,47 @@ def test_a_pipe_that_nobody_reads_drops_lines_and_says_how_many_once_it_flows(pi
     told = [line["count"] for line in got if line["event"] == "log.dropped"]
     assert told == [log.dropped]
     assert len(got) - 1 + log.dropped == total
+
+
+def gathered(log: LogWriter, reader: int, lines: int) -> None:
+    """Put lines in until the writer has gathered some, and is held up by the pipe."""
+    for number in range(lines):
+        log.put(event(number, text="x" * 100))
+    select.select([reader], [], [], 10)
+
+
+def test_the_notice_comes_once_lines_flow_again_and_not_between_those_that_wait(pipe: tuple[int, int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=50)
+    gathered(log, pipe[0], 60)
+    for number in range(100):
+        log.put(event(number, name="tunnel.closed"))
+    got: list[dict[str, object]] = []
+
+    def read() -> None:
+        with open(pipe[0], "rb", closefd=False) as stream:
+            while not got or got[-1]["event"] != "log.dropped":
+                got.append(json.loads(stream.readline()))
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    reading.join(10)
+    assert got[-1] | {"count": log.dropped} == got[-1]
+    assert sum(line["event"] == "tunnel.closed" for line in got) == 50
+    assert log.close(10)
+
+
+def test_what_waits_in_all_is_bounded(pipe: tuple[int, int]) -> None:
+    """LOG_BATCH: what the writer has taken to write no longer counts as waiting."""
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    size = 2_000
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=size)
+    gathered(log, pipe[0], size)
+    for number in range(2 * size):
+        log.put(event(number))
+    assert 3 * size - log.dropped <= size + 500
+    os.close(pipe[0])
+    assert log.close(10)
 
 
 def test_close_gives_up_on_a_stalled_pipe(pipe: tuple[int, int]) -> None:

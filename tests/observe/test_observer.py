@@ -141,6 +141,14 @@ def test_standard_logging_goes_the_same_way_and_comes_back_after(tmp_path: Path)
     assert second["message"] == "trouble"
 
 
+def test_standard_logging_without_an_exception_has_no_traceback(tmp_path: Path) -> None:
+    with watched(tmp_path) as w:
+        logging.getLogger("asyncio").error("trouble", exc_info=True)
+        (line,) = w.lines()
+    assert line["message"] == "trouble"
+    assert not {"traceback", "error"} & set(line)
+
+
 def test_human_lines_when_asked_for(tmp_path: Path) -> None:
     with watched(tmp_path, log_format="human") as w:
         w.report("name.freed", address="blog.example.com", identity="web-1")

@@ -14,15 +14,12 @@ from .answers import problem
 
 
 class LoopbackHost:
-    """ASGI middleware: anything but a loopback `Host` gets 403."""
+    """ASGI middleware of an HTTP server: anything but a loopback `Host` gets 403."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) == 1 and is_loopback_authority(hosts[0]):
             await self._app(scope, receive, send)
@@ -33,8 +30,8 @@ class LoopbackHost:
 
 def is_loopback_authority(authority: str) -> bool:
     """Whether a Host field value (RFC 9110 §7.2) is `localhost` or a loopback address, with or without a port."""
-    host, colon, port = authority.rpartition(":")
-    if not colon or not port.isdecimal():
+    host, _, port = authority.rpartition(":")
+    if not port.isdecimal():
         host = authority  # without a port; `[::1]` ends in a bracket
     if host.lower() == "localhost":
         return True

@@ -25,7 +25,7 @@ class LagSampler:
         self._gauge = gauge
         self._interval = interval
         self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -34,8 +34,7 @@ class LagSampler:
         try:
             yield
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._timer.cancel()
 
     def _arm(self) -> None:
         self._due = self._clock.monotonic() + self._interval

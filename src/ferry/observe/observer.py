@@ -81,8 +81,6 @@ class Observer:
     def settle(self) -> None:
         """Take the visits that wait for the end of the turn."""
         visits, self._visits = self._visits, []
-        if not visits:
-            return
         try:
             self._count_visits(visits)
         except Exception:  # see __call__

@@ -46,9 +46,9 @@ def json_lines() -> Render:
             for key, value in shown_fields(event.fields).items()
         }
         line = encode({**head, **fields, **head})  # a field never hides the head
-        # JSON writes a backslash for each character that `printable` would escape, but for DEL; and a line that is
-        # short enough has no field that is too long.
-        if "\\" not in line and "\x7f" not in line and len(line) <= limits.LOG_FIELD_CHARS:
+        # JSON writes a backslash for each character that `printable` would escape; and a line that is short enough has
+        # no field that is too long.
+        if "\\" not in line and len(line) <= limits.LOG_FIELD_CHARS:
             return line
         return encode({**head, **safe_fields(event.fields), **head})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
@@ -16,6 +17,8 @@ TRACEBACK: Final = "traceback"
 
 QUERY_CUT: Final = "?..."
 """Stands for a query. ASCII: a line of JSON with anything else in it takes a slower path."""
+
+_WORD: Final = re.compile(r'[^ ="]+')
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -63,9 +66,7 @@ def describe_exception(error: ExcInfo) -> str:
 def quoted(value: object) -> str:
     """A value so that the line can be taken apart again: in quotes where it is empty or has spaces, `=` or quotes."""
     text = str(value)
-    if text.isalnum():
-        return text
-    if text and not any(c in text for c in ' ="'):
+    if _WORD.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

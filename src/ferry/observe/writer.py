@@ -79,33 +79,22 @@ class LogWriter:
     def _run(self) -> None:
         stopping = False
         while not stopping:
+            quiet = self._queue.empty()
             lines = [self._queue.get()]
-            self._closing.wait(limits.LOG_GATHER_SECONDS)
-            while lines:
-                lines, stopping = self._gather(lines)
-                self._write(lines)
-                # Half empty: it flows again, and one notice covers the whole gap.
-                if self.dropped > self._told and (stopping or self._queue.qsize() <= self._size // 2):
-                    self._tell()
-                lines = [] if stopping or self._queue.empty() else [self._queue.get()]
-
-    def _gather(self, lines: list[bytes]) -> tuple[list[bytes], bool]:
-        """`lines` and what else waits, up to a batch; and whether STOP was among it."""
-        try:
-            while len(lines) < limits.LOG_BATCH and lines[-1]:
-                lines.append(self._queue.get_nowait())
-        except queue.Empty:
-            pass
-        return (lines, False) if lines[-1] else (lines[:-1], True)
+            if quiet:
+                self._closing.wait(limits.LOG_GATHER_SECONDS)
+            lines += [self._queue.get() for _ in range(min(self._queue.qsize(), limits.LOG_BATCH - 1))]
+            stopping = STOP in lines
+            self._failed += self._send([line for line in lines if line])
+            # Half empty: it flows again, and one notice covers the whole gap.
+            if self.dropped > self._told and self._queue.qsize() <= self._size // 2:
+                self._tell()
 
     def _tell(self) -> None:
         count = self.dropped - self._told
         notice = self._line(Event(0, self._now(), LEVELS["log.dropped"], "log.dropped", {"count": count}))
         if not self._send([notice]):
             self._told += count
-
-    def _write(self, lines: Sequence[bytes]) -> None:
-        self._failed += self._send(lines)
 
     def _send(self, lines: Sequence[bytes]) -> int:
         """Write `lines`; how many were not written whole."""
