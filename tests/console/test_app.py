@@ -70,6 +70,7 @@ class Slow(SmallGateway):
         ("tunnels/blog", b"blog.example.com closed by itself a moment ago"),
         ("sessions/s1", b"session s1 ended by itself a moment ago"),
         ("names/blog", b"blog.example.com was freed a moment ago"),
+        ("blocked/192.0.2.7", b"'192.0.2.7' is not blocked"),
     ],
 )
 async def test_what_went_by_itself_was_not_closed_by_the_operator(tmp_path: Path, path: str, says: bytes) -> None:
