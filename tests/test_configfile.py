@@ -73,6 +73,12 @@ def test_a_folder_whose_name_could_be_json_is_a_folder(tmp_path: Path) -> None:
     assert ConfigSource(None, {"FERRY_STATE": "[1]"}, {}, cwd=tmp_path).load().state == tmp_path / "[1]"
 
 
+@pytest.mark.parametrize("text", ["[ssh]\nlisten = []", "[https]\nssh = false", "[https]\nlisten = []\nssh = false"])
+def test_one_place_for_ssh_is_enough(write: Write, text: str) -> None:
+    config = load(write(text), {}, {})
+    assert bool(config.ssh.listen) is not config.https.ssh
+
+
 def test_without_ranges_nothing_is_allocated_and_nothing_is_wrong(write: Write) -> None:
     assert load(write("[tcp]\nranges = []"), {}, {}).tcp.ranges == []
 
