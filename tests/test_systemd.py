@@ -24,6 +24,14 @@ def test_nobody_listening_is_no_error(tmp_path: Path) -> None:
     assert not notify("READY=1", environ={"NOTIFY_SOCKET": str(tmp_path / "gone")})
 
 
+def test_a_name_from_the_working_directory_is_no_supervisors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd gives an absolute one, or an abstract one (sd_notify(3))."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as somebody:
+        somebody.bind("notify")
+        assert not notify("READY=1", environ={"NOTIFY_SOCKET": "notify"})
+
+
 def test_a_supervisor_that_does_not_read_never_blocks(tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:

@@ -1,0 +1,57 @@
+"""The state folder: one gateway at a time, and what it remembers of its host keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry.clock import SystemClock
+from ferry.errors import InvalidInput, StartupError
+from ferry.kept import forget_host_key, kept_in
+from ferry.report import nothing
+from ferry.ssh.host_keys import describe
+from whole_gateway import make_rsa_key
+
+
+async def start_in(state: Path) -> list[str]:
+    """What it says of its host keys."""
+    make_rsa_key(state)
+    async with kept_in(state, clock=SystemClock(), report=nothing) as kept:
+        return [describe(key) for key in kept.host_keys]
+
+
+async def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    make_rsa_key(state)
+    async with kept_in(state, clock=SystemClock(), report=nothing):
+        with pytest.raises(
+            StartupError, match=r"another gateway runs with the state folder .*: stop it, or name another"
+        ):
+            await start_in(state)
+        with pytest.raises(StartupError, match="another gateway runs"):
+            await forget_host_key(state, "ssh-ed25519")
+
+
+async def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    make_rsa_key(state)
+    (state / "lock").mkdir()
+    with pytest.raises(StartupError, match=r"state/lock cannot be made: Is a directory"):
+        await start_in(state)
+
+
+async def test_a_host_key_is_forgotten_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shown = await start_in(state)
+    fingerprint = await forget_host_key(state, "ssh-ed25519")
+    assert any(fingerprint in line for line in shown)
+    for algorithm in ("ssh-ed25519", "ssh-dss"):
+        with pytest.raises(InvalidInput, match=f"no {algorithm} key is remembered in .*: it is ssh-ed25519 or ssh-rsa"):
+            await forget_host_key(state, algorithm)
+
+
+async def test_no_host_key_is_forgotten_where_no_gateway_was_and_nothing_is_left_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="holds no gateway's state: name the right folder with --state"):
+        await forget_host_key(tmp_path, "ssh-ed25519")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,47 @@
+"""What SIGHUP does to a gateway that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ferry import tasks
+from ferry.config import Config
+from ferry.observe.events import Event
+from ferry.observe.texts import shown_fields
+from ferry.parts import Parts
+from ferry.reloading import reloads
+from whole_gateway import config_of, whole_gateway
+
+
+async def reloaded(parts: Parts, config: Config) -> Event:
+    """What the gateway says of it."""
+    again = asyncio.Event()
+    again.set()
+    with parts.observation.events.subscribe() as events:
+        task = tasks.spawn("reload", reloads(again, lambda: config, parts))
+        async with asyncio.timeout(20):
+            said = await anext(event async for event in events if event.name.startswith("config."))
+        task.cancel()
+        await asyncio.wait([task])
+    return said
+
+
+@pytest.mark.parametrize("field", ["domain", "state"])
+async def test_what_belongs_to_somebody_by_now_cannot_change(tmp_path: Path, field: str) -> None:
+    """Names are below the domain, and the state folder is open."""
+    config = config_of(tmp_path)
+    async with whole_gateway(config) as parts:
+        other = Config.model_validate(dict(config) | {field: "other"})
+        said = await reloaded(parts, other)
+        assert shown_fields(said.fields)["error"] == f"{field} cannot change while the gateway runs: restart it"
+        assert parts.view.config is config
+
+
+async def test_the_rest_can(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with whole_gateway(config) as parts:
+        said = await reloaded(parts, config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"}))
+        assert (said.name, parts.front.services.rules.reserved_names) == ("config.reloaded", {"mine"})
