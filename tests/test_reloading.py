@@ -44,4 +44,4 @@ async def test_the_rest_can(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     async with whole_gateway(config) as parts:
         said = await reloaded(parts, config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"}))
-        assert (said.name, parts.front.services.rules.reserved_names) == ("config.reloaded", {"mine"})
+        assert (said.name, parts.front.services.rules.reserved_names) == ("config.reloaded", frozenset({"mine"}))

@@ -10,13 +10,15 @@ import pytest
 from ferry import tasks
 
 
-async def test_a_task_has_its_name_and_result() -> None:
+async def test_a_task_has_its_name_and_result_and_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def answer() -> int:
         return 42
 
     task = tasks.spawn("answer", answer())
     assert task.get_name() == "answer"
     assert await task == 42
+    await asyncio.sleep(0)
+    assert not caplog.records
 
 
 async def test_a_task_that_nobody_holds_is_not_collected() -> None:

@@ -38,4 +38,4 @@ def test_names_are_rationed_where_strangers_may_come(listen: str, mode: str, *, 
 
 def test_the_ports_that_mean_http_are_the_standard_ones_and_the_gateways_own() -> None:
     web = web_of(Config.model_validate({"http": {"listen": "127.0.0.1:8080"}, "https": {"listen": "127.0.0.1:8443"}}))
-    assert (web.http_ports, web.https_ports) == ({80, 8080}, {443, 8443})
+    assert (web.http_ports, web.https_ports) == (frozenset({80, 8080}), frozenset({443, 8443}))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from .clock import Clock, random_token
 from .console.sockets import prepare_state_folder
@@ -82,17 +82,20 @@ async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
             await sessions.flush()
 
 
+def _opened(path: Path) -> IO[str]:
+    """The file `path`, made where it is not there. A lock needs no writing: on a read-only disk one that is there will do."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        with suppress(OSError):
+            return path.open()
+        raise StartupError(f"{path} cannot be made: {error.strerror}") from None
+
+
 @contextmanager
 def _only_gateway_in(state: Path) -> Iterator[None]:
     """Hold the state folder's lock. Raises StartupError when another gateway has it, or none can be made."""
-    path = state / "lock"
-    try:
-        file = path.open("a")
-    except OSError as error:
-        if error.errno != errno.EROFS or not path.exists():
-            raise StartupError(f"{path} cannot be made: {error.strerror}") from None
-        file = path.open()  # a lock needs no writing
-    with file:
+    with _opened(state / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

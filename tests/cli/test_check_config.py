@@ -7,8 +7,10 @@ import pytest
 
 from ferry.config import Access, Admin, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
+from ferry.setup import hostcheck
 from ferry.setup.findings import Finding, Level
 from ferry.setup.hostcheck import check_host, effective
+from ferry.setup.ports import Busy
 from ferry_command import Ran, clean_environment, ferry
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT alice@laptop"
@@ -87,6 +89,39 @@ def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:
         assert to_fix(held, running=True) == []
 
 
+def test_an_address_of_another_host_is_a_fault_also_while_the_gateway_runs(tmp_path: Path) -> None:
+    absent = config(tmp_path, http=Http(listen=[Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 0)]))
+    for running in (False, True):
+        (finding,) = to_fix(absent, running=running)
+        assert finding == Finding(Level.FIX, "http", "192.0.2.1 is not an address of this host")
+
+
+def test_without_ipv6_the_other_loopback_address_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_ipv6(endpoint: Endpoint) -> Busy | None:
+        return Busy(endpoint, "none here", absent=True) if ":" in endpoint.host else None
+
+    monkeypatch.setattr(hostcheck, "blocked", without_ipv6)
+    four, six, public = Endpoint("127.0.0.1", 80), Endpoint("::1", 80), Endpoint("2001:db8::1", 80)
+    assert to_fix(config(tmp_path, http=Http(listen=[four, six]))) == []
+    for listen in ([six], [four, public]):
+        (finding,) = to_fix(config(tmp_path, http=Http(listen=listen)))
+        assert finding.text == "none here"
+
+
+def test_ipv6_that_is_taken_is_a_fault(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        taken = Endpoint("::1", other.getsockname()[1])
+        (finding,) = to_fix(config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", 0), taken])))
+        assert "is held by" in finding.text
+
+
+@pytest.mark.parametrize("ssh", [False, True])
+def test_where_ssh_is_served_too_is_said(tmp_path: Path, *, ssh: bool) -> None:
+    assert (
+        "https      127.0.0.1:0, SSH too\n" in effective(config(tmp_path, https=Https(listen=ANY_PORT, ssh=ssh)))
+    ) is ssh
+
+
 @pytest.mark.parametrize("https", ["listen = []", "ssh = false"])
 @pytest.mark.parametrize("command", ["check-config", "serve"])
 def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) -> None:
@@ -137,7 +172,11 @@ def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:
     (folder / "one.crt").touch()
     (finding,) = to_fix(configuration)
     assert "has no NAME.crt with NAME.key" in finding.text
-    for name in ("one.key", "gw/fullchain.pem", "gw/privkey.pem"):
+    for name in ("half/fullchain.pem", "other-half/privkey.pem", "gw/fullchain.pem"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert "has no NAME.crt with NAME.key" in to_fix(configuration)[0].text
+    for name in ("one.key", "gw/privkey.pem"):
         (folder / name).touch()
     assert to_fix(configuration) == []
     shown = [each.text for each in check_host(configuration, running=False) if each.subject == "certificates"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from console_commands import run, running
 from ferry.cli.close import close
+from small_gateway import SmallGateway, tunnel
 
 
 async def test_a_tunnel_by_name_and_a_session_by_id(tmp_path: Path) -> None:
@@ -35,6 +36,14 @@ async def test_what_is_not_there_fails_with_the_nearest(tmp_path: Path) -> None:
         assert gateway.told == []
     assert str(unknown.error) == "no tunnel is called 'blgo': did you mean blog?"
     assert str(several.error) == "'laptop' means 2 tunnels: write which: laptop:22 (t3cc), laptop:80 (t4dd)"
+
+
+async def test_a_session_that_is_called_like_several_tunnels_is_not_closed_for_them(tmp_path: Path) -> None:
+    gateway = SmallGateway([tunnel("t1", "alias", "s1:22", None), tunnel("t2", "alias", "s1:80", None)])
+    async with running(tmp_path / "state", gateway):
+        several = await run(close, "s1", "--state", str(tmp_path / "state"))
+    assert str(several.error) == "'s1' means 2 tunnels: write which: s1:22 (t1), s1:80 (t2)"
+    assert gateway.told == []
 
 
 async def test_a_target_with_everything_in_it_goes_through_whole(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from console_commands import run
+from ferry.cli.init import init as write
 from ferry.configfile import load
 from ferry.names import Endpoint
+from ferry.setup import ports
 from ferry.setup.answers import Answers, SshChoice, Who, sshd_steps
 from ferry_command import Ran, clean_environment, ferry, ferry_at_terminal
 
@@ -56,6 +59,43 @@ def test_nobody_to_answer_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "ferry.toml").exists()
 
 
+@pytest.mark.parametrize("given", [("--domain", "gw.example"), ("--access", "keys")])
+async def test_half_an_answer_is_none_where_nobody_can_be_asked(tmp_path: Path, given: tuple[str, str]) -> None:
+    refused = await run(write, "--out", str(tmp_path / "ferry.toml"), *given)
+    assert str(refused.error).startswith("nobody is there to answer: give --domain and --access")
+
+
+async def test_what_has_no_flag_gets_its_default_where_nothing_is_to_be_asked(tmp_path: Path) -> None:
+    written = await run(write, "--yes", "--domain", "gw.example", "--out", str(tmp_path / "ferry.toml"))
+    assert written.code == 0, written.error
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert (config.access.mode, config.access.keys) == ("keys", [tmp_path / "keys"])
+
+
+@pytest.mark.parametrize(
+    ("domain", "port", "banner", "line"),
+    [
+        ("gw.example", "443", "SSH-2.0-x", "scp ~/.ssh/id_ed25519.pub root@gw.example:{keys}     (from a laptop)"),
+        (
+            "gw.example",
+            "22",
+            "SSH-2.0-x",
+            "scp -P 2022 ~/.ssh/id_ed25519.pub root@gw.example:{keys}     (from a laptop)",
+        ),
+        ("gw.example", "22", None, "cp id_ed25519.pub {keys}"),
+        ("localhost", "22", "SSH-2.0-x", "cp id_ed25519.pub {keys}"),
+    ],
+)
+async def test_a_key_is_copied_through_the_ssh_server_that_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, domain: str, port: str, banner: str | None, line: str
+) -> None:
+    monkeypatch.setattr(ports, "sshd_on", lambda _port: banner)
+    flags = ("--domain", domain, "--access", "keys", "--ssh", port, "--out", str(tmp_path / "ferry.toml"))
+    written = await run(write, *flags)
+    assert "      " + line.format(keys=tmp_path / "keys/YOUR-NAME.pub") in written.lines
+    assert ("Port 22 is held by an SSH server" in written.text) is ("-P 2022" in line)
+
+
 def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "ferry.toml").write_text("mine")
     ran = init(tmp_path, "--yes")
@@ -75,6 +115,22 @@ def test_questions_are_asked_again_until_they_are_answered(tmp_path: Path) -> No
     assert "Write one of keys, anyone." in ran.out
     config = load(tmp_path / "ferry.toml", {}, {})
     assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
+
+
+def test_what_was_given_is_not_asked_for(tmp_path: Path) -> None:
+    given = ("--domain", "gw.example", "--keys", tmp_path / "people")
+    arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state", *given)
+    ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=["keys", "2222"])
+    assert ran.code == 0, ran.err
+    config = load(tmp_path / "ferry.toml", {}, {})
+    assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
+
+
+def test_for_this_machine_alone_no_port_is_asked_for(tmp_path: Path) -> None:
+    arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state")
+    ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=["", "anyone"])
+    assert ran.code == 0, ran.err
+    assert load(tmp_path / "ferry.toml", {}, {}).domain == "localhost"
 
 
 def test_wrong_flags_leave_nothing_behind(tmp_path: Path) -> None:
@@ -112,4 +168,5 @@ def test_why_ssh_has_no_port_of_its_own_says_only_what_was_seen(*, sshd: bool) -
 def test_answers_for_localhost_write_no_listeners() -> None:
     answers = Answers("localhost", Who.ANYONE, None, SshChoice.STANDARD, Path("/s"), ("0.0.0.0",))
     assert set(answers.written()) == {"domain", "state", "access.mode"}
+    assert answers.notes() == {}
     assert answers.ssh_command == "ssh -p 2222"

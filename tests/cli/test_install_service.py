@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
+from console_commands import Result, run
+from ferry.cli.install_service import install_service
+from ferry.setup import unit
 from ferry_command import ferry
 
 
@@ -34,3 +40,45 @@ def test_this_shells_variables_do_not_reach_the_service(tmp_path: Path) -> None:
     file.write_text('drain = "1s"\n')
     env = {"PATH": "/usr/bin", "FERRY_DRAIN": "100s"}
     assert "TimeoutStopSec=16\n" in ferry("install-service", "--print", "--config", file, cwd=tmp_path, env=env).out
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host on which nothing is in the way. What would change it fails, or goes to this folder."""
+    (tmp_path / "ferry.toml").write_text(f'state = "{tmp_path}/state"\n')
+    monkeypatch.setattr(unit, "obstacles", lambda _service: [])
+    monkeypatch.setattr(unit, "UNIT_PATH", tmp_path / "ferry.service")
+    for name in ("useradd", "systemctl"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho no such luck >&2\nexit 9\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+async def install(host: Path, *arguments: str) -> Result:
+    return await run(install_service, "--config", str(host / "ferry.toml"), *arguments)
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+async def test_a_unit_is_shown_without_changing_anything(host: Path, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    shown = await install(host, "--print", "--user", "no-such-user")
+    assert (shown.error, shown.lines[-1]) == (None, "WantedBy=multi-user.target")
+    assert not (host / "ferry.service").exists()
+    assert not (host / "state").exists()
+
+
+async def test_only_root_writes_a_unit(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    refused = await install(host, "--user", "no-such-user")
+    assert str(refused.error) == "writing a unit needs root: run this with sudo, or look at it with --print"
+
+
+async def test_what_cannot_be_done_is_said_and_ends_it(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    refused = await install(host, "--user", "no-such-user")
+    assert str(refused.error).startswith("useradd --system ")
+    assert str(refused.error).endswith(" no-such-user: no such luck")
+    assert not (host / "ferry.service").exists()
+    assert not (host / "state").exists()

@@ -11,8 +11,11 @@ import termios
 from fcntl import ioctl
 from pathlib import Path
 
+import pytest
+
 from console_commands import run, running
 from ferry.cli.ls import ls
+from ferry.cli.output import span
 from ferry.errors import InvalidInput
 from small_gateway import SmallGateway, session, tunnel
 
@@ -84,10 +87,23 @@ async def test_on_a_terminal_of_80_columns_no_line_is_longer(tmp_path: Path) -> 
                 assert f"https://{'a' * 63}.example.com:8443" in folded
 
 
-def _on_terminal(state: Path, option: str) -> str:
-    """What `ls` prints on a terminal of 80 columns."""
+async def test_a_wide_terminal_has_all_columns(tmp_path: Path) -> None:
+    async with running(tmp_path / "state"):
+        text = await asyncio.to_thread(_on_terminal, tmp_path / "state", "{'sessions': True, 'names': False}", 200)
+    assert "CLIENT" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (3_600, "1h"), (90_000, "1d 1h"), (86_405, "1d"), (311, "5m 11s")]
+)
+def test_a_time_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def _on_terminal(state: Path, option: str, columns: int = 80) -> str:
+    """What `ls` prints on a terminal."""
     ours, its = pty.openpty()
-    ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     code = f"from pathlib import Path; from ferry.cli.ls import ls; ls(**{option}, state=Path({str(state)!r}))"
     environ = {"TERM": "xterm", "PATH": os.environ["PATH"]}
     process = subprocess.Popen([sys.executable, "-c", code], stdin=its, stdout=its, stderr=its, env=environ)

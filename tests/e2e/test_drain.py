@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,14 @@ def in_background(action: Callable[[], Page]) -> tuple[threading.Thread, list[Pa
     return thread, pages
 
 
+def health(gateway: Gateway) -> tuple[int, str]:
+    """What a load balancer is told on the admin address."""
+    with closing(http.client.HTTPConnection("127.0.0.1", gateway.ports.admin, timeout=20)) as connection:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["status"]
+
+
 def test_a_request_in_flight_is_finished_and_clients_are_told_when_to_come_back(
     start_gateway: Callable[..., Gateway], key: Path, origin: Origin, tmp_path: Path
 ) -> None:
@@ -43,6 +54,7 @@ def test_a_request_in_flight_is_finished_and_clients_are_told_when_to_come_back(
         child.line(r"^the gateway is stopping; retry-after=\d+$")
         gateway.event('"gateway.draining"')
         assert "Connection refused" in gateway.ssh(tmp_path, key).run().err  # nobody new
+        assert health(gateway) == (503, "draining")
         assert gateway.running.running
         origin.go.set()
         thread.join(20)

@@ -69,6 +69,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("drain", 0.25, '"250ms"'),
         ("http.head_bytes", 16384, '"16KiB"'),
         ("http.head_bytes", 1000, '"1000B"'),
+        ("http.head_bytes", 0, '"0B"'),
         ("ssh.banner", True, "true"),
         ("ssh.auth_tries", 6, "6"),
         ("https.listen", [Endpoint("::", 443), Endpoint("::1", 1)], '["*:443", "[::1]:1"]'),

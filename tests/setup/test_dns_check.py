@@ -31,6 +31,24 @@ def test_an_address_of_another_host() -> None:
     assert found[0].text.startswith("gw.example is 1.1.1.1, and this host is 8.8.8.8, 2606:4700::1: make\n")
 
 
+def test_one_address_of_another_host_alone() -> None:
+    found = check_domain("gw.example", "x", host({"gw.example": ["1.1.1.1"], "x.gw.example": ["8.8.8.8"]}), port=80)
+    assert [finding.level for finding in found] == [Level.FIX, Level.OK]
+
+
+def test_behind_nat_an_address_of_this_host_beside_a_foreign_one_is_a_mistake() -> None:
+    table = {"gw.example": ["10.0.0.5", "8.8.8.8"], "x.gw.example": ["10.0.0.5"]}
+    found = check_domain("gw.example", "x", host(table, own=["10.0.0.5"]), port=80)
+    assert [finding.level for finding in found] == [Level.FIX, Level.OK]
+
+
+def test_a_host_without_a_network_is_told_what_to_make_all_the_same() -> None:
+    found = check_domain("gw.example", "x", host({"gw.example": ["8.8.8.8"]}, own=[]), port=80)
+    assert [finding.level for finding in found] == [Level.FIX, Level.FIX]
+    assert "this host is without a network address" in found[0].text
+    assert found[1].text.endswith("make\n*.gw.example. A THE-PUBLIC-ADDRESS-OF-THIS-HOST")
+
+
 def test_behind_nat_a_foreign_address_may_be_right() -> None:
     private = host({"gw.example": ["8.8.8.8"], "x.gw.example": []}, own=["10.0.0.5"])
     found = check_domain("gw.example", "x", private, port=80)
@@ -45,6 +63,9 @@ def test_localhost_names_that_do_not_resolve_get_a_curl_line() -> None:
     assert "curl --resolve NAME.localhost:8080:127.0.0.1 http://NAME.localhost:8080/" in finding.text
     (finding,) = check_domain("localhost", "x", host({"x.localhost": ["127.0.0.1"]}), port=8080)
     assert finding.level is Level.OK
+    (finding,) = check_domain("dev.localhost", "x", host({}), port=None)
+    assert finding.level is Level.NOTE
+    assert finding.text.endswith("other programs need an entry in /etc/hosts")
 
 
 def test_what_this_host_has() -> None:

@@ -74,4 +74,15 @@ def test_what_does_not_exist(tree: Path) -> None:
     nobody = account("no-such-user")
     assert not nobody.exists
     assert account("root").uid == 0
+    assert account("root").exists
     assert unreadable(tree, account("root")) is None
+
+
+def test_nothing_is_closed_to_root(tree: Path) -> None:
+    closed = tree / "closed"
+    closed.mkdir()
+    (closed / "key").write_text("x")
+    (closed / "key").chmod(0)
+    closed.chmod(0o100)  # its owner may enter, so that it can be cleared away
+    assert unreadable(closed / "key", account("root")) is None
+    assert unreadable(closed / "key", STRANGER) == f"{closed / 'key'}: user stranger cannot enter {closed}"

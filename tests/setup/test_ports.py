@@ -8,6 +8,7 @@ import asyncssh
 import pytest
 
 from ferry.names import Endpoint
+from ferry.setup import ports
 from ferry.setup.ports import blocked, holder, listeners, ssh_banner, sshd_on
 
 
@@ -29,6 +30,20 @@ def test_a_free_port_and_a_taken_one(taken: socket.socket) -> None:
         assert everywhere.taken
     assert blocked(Endpoint("127.0.0.1", port)) is None
     assert blocked(Endpoint("::", port)) is None
+
+
+def test_a_port_of_another_address_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = other.getsockname()[1]
+        for ipv6 in (True, False):
+            monkeypatch.setattr(ports, "has_ipv6", lambda ipv6=ipv6: ipv6)
+            assert blocked(Endpoint("127.0.0.1", port)) is None
+            assert blocked(Endpoint("::", port)) is not None
+
+
+def test_an_ipv6_listener_is_in_the_way_of_all_addresses() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as six:
+        assert blocked(Endpoint("::", six.getsockname()[1])) is not None
 
 
 def test_an_address_that_is_not_ours() -> None:

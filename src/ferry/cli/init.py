@@ -130,7 +130,7 @@ def _write(path: Path, answers: Answers) -> None:
 
     text = config_text(answers.written(), answers.notes())
     folders = [path.parent]
-    if answers.keys and not answers.keys.exists():
+    if answers.keys:
         folders.append(answers.keys)
     for folder in folders:
         _attempt(path, functools.partial(_make_folder, folder))

@@ -46,7 +46,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> 
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else PIPE_WIDTH, highlight=False)
-    shown = [i for i, column in enumerate(columns) if not (terminal and column.optional and console.width < WIDE)]
+    shown = [i for i, column in enumerate(columns) if not (column.optional and console.width < WIDE)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if terminal else "")
     for i in shown:
         column = columns[i]

@@ -35,6 +35,7 @@ class Answers:
     domain: str
     who: Who
     keys: Path | None
+    """Where `who` is KEYS."""
     ssh: SshChoice
     state: Path
     public_addresses: tuple[str, ...]
@@ -59,7 +60,7 @@ class Answers:
     def written(self) -> dict[str, object]:
         """The settings that differ from the defaults, by dotted key."""
         settings: dict[str, object] = {"domain": self.domain, "state": self.state, "access.mode": str(self.who)}
-        if self.who is Who.KEYS and self.keys:
+        if self.keys:
             settings["access.keys"] = [self.keys]
         if not self.local:
             port = int(self.ssh)

@@ -153,7 +153,7 @@ def _check_certificates(folder: Path | None) -> Iterator[Finding]:
 def _pair(entry: Path) -> Iterator[tuple[Path, Path]]:
     if entry.suffix == ".crt" and entry.with_suffix(".key").exists():
         yield entry, entry.with_suffix(".key")
-    elif entry.is_dir() and (entry / "fullchain.pem").exists() and (entry / "privkey.pem").exists():
+    elif (entry / "fullchain.pem").exists() and (entry / "privkey.pem").exists():
         yield entry / "fullchain.pem", entry / "privkey.pem"
 
 

@@ -28,11 +28,12 @@ def default_of(key: str) -> object:
 def toml(key: str, value: object) -> str:
     """`value` as the file writes it: `"30d"`, `"16KiB"`, `["127.0.0.1:2222"]`."""
     info = FIELDS[key]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if _DURATION in info.metadata:
-            return _text(_duration(value))
-        if _SIZE in info.metadata:
-            return _text(_size(int(value)))
+    if _DURATION in info.metadata:
+        assert isinstance(value, (int, float))
+        return _text(_duration(value))
+    if _SIZE in info.metadata:
+        assert isinstance(value, int)
+        return _text(_size(value))
     return _literal(value)
 
 
