@@ -152,6 +152,7 @@ async def inside_gateway(
     registry: Registry | None = None,
     limits: dict[str, object] | None = None,
     clock: Clock | None = None,
+    login_grace: float = 20,
 ) -> AsyncIterator[Inside]:
     """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
     ports = PortBlock.take()
@@ -201,7 +202,7 @@ async def inside_gateway(
         request_log=False,
     )
     asyncssh_options = await connection_options(
-        [asyncssh.generate_private_key("ssh-ed25519")], login_grace=20, keepalive_interval=15, keepalive_count=3
+        [asyncssh.generate_private_key("ssh-ed25519")], login_grace=login_grace, keepalive_interval=15, keepalive_count=3
     )
     exempt = Exempt()
     front = SshFront(services, HandshakeGate(200, 200, exempt), Penalties(exempt), asyncssh_options)

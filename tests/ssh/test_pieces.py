@@ -73,3 +73,13 @@ def test_cleared_it_holds_nothing() -> None:
     pieces.add(b"one")
     pieces.clear()
     assert (bool(pieces), pieces.size) == (False, 0)
+
+
+def test_what_is_large_is_kept_as_it_came_and_not_copied() -> None:
+    pieces, first, second = Pieces(), b"x" * SMALL, b"y" * SMALL
+    pieces.add(b"small")
+    pieces.add(first)
+    pieces.add(second)
+    assert bytes(pieces.take(PACKET)) == b"small"
+    assert pieces.take(PACKET) is first
+    assert pieces.take(PACKET) is second

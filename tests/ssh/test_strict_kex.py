@@ -39,6 +39,11 @@ def kexinit(*kex: str) -> bytes:
     return packet(bytes([MSG_KEXINIT]) + os.urandom(16) + b"".join(lists) + bytes(5))
 
 
+def ecdh_init() -> bytes:
+    """RFC 5656 §4, with the base point, which is a valid key."""
+    return packet(bytes([MSG_KEX_ECDH_INIT]) + struct.pack(">I", 32) + b"\x09" + bytes(31))
+
+
 def next_payload(stream: BinaryIO) -> bytes:
     head = stream.read(5)
     if len(head) < 5:
@@ -49,7 +54,6 @@ def next_payload(stream: BinaryIO) -> bytes:
 
 @pytest.mark.parametrize(("strict", "goes_on"), [(True, False), (False, True)])
 def test_a_packet_slipped_into_a_strict_key_exchange_ends_it(gateway: Gateway, *, strict: bool, goes_on: bool) -> None:
-    ecdh = bytes([MSG_KEX_ECDH_INIT]) + struct.pack(">I", 32) + b"\x09" + bytes(31)  # the base point: a valid key
     marker = ["kex-strict-c-v00@openssh.com"] * strict
     with socket.create_connection(("127.0.0.1", gateway.ports.ssh), timeout=20) as client, client.makefile("rb") as out:
         client.sendall(b"SSH-2.0-test\r\n" + kexinit("curve25519-sha256", *marker))
@@ -57,7 +61,7 @@ def test_a_packet_slipped_into_a_strict_key_exchange_ends_it(gateway: Gateway, *
         offer = next_payload(out)
         assert offer[0] == MSG_KEXINIT
         assert b"kex-strict-s-v00@openssh.com" in offer
-        client.sendall(packet(bytes([MSG_IGNORE]) + struct.pack(">I", 0)) + packet(ecdh))
+        client.sendall(packet(bytes([MSG_IGNORE]) + struct.pack(">I", 0)) + ecdh_init())
         answer = next_payload(out)
         assert (answer[:1] == bytes([MSG_KEX_ECDH_REPLY])) is goes_on
         assert goes_on or answer[:1] in (b"", bytes([MSG_DISCONNECT]))

@@ -1,0 +1,146 @@
+"""What an address is blamed for when a log-in from it ends: each kind of end, and those that are nobody's fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from ferry.names import Fingerprint, Identity
+from ferry.policy.penalties import Offence, Penalties
+from ferry.policy.sources import Exempt
+from ferry.registry.contract import StoreUnavailable
+from inside_gateway import SECONDS, Inside, inside_gateway
+
+HERE = "127.0.0.1"
+
+
+class Heard(Penalties):
+    """Notes what it is told, and blocks nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(Exempt([]))
+        self.offences: list[Offence] = []
+
+    def offended(self, host: str, offence: Offence, now: float) -> None:
+        assert host == HERE
+        self.offences.append(offence)
+
+
+async def end_of(gateway: Inside, count: int = 1) -> tuple[str, list[Offence]]:
+    """How the last of so many log-ins ended, and what all were blamed for."""
+    async with asyncio.timeout(SECONDS):
+        while len(ended := gateway.said("handshake.ended")) < count:
+            await asyncio.sleep(0.001)
+    heard = gateway.front.admission.penalties
+    assert isinstance(heard, Heard)
+    return ended[-1]["outcome"], heard.offences
+
+
+def raw(*sent: bytes) -> Callable[[Inside], Awaitable[None]]:
+    """Says that and leaves, once it has been heard."""
+
+    async def says(gateway: Inside) -> None:
+        reader, writer = await asyncio.open_connection(HERE, gateway.ssh_port)
+        await reader.readline()
+        writer.write(b"".join(sent))
+        writer.write_eof()
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    return says
+
+
+async def log_in(gateway: Inside, *keys: object) -> None:
+    """Try to, with these keys in turn."""
+    connection = await asyncssh.connect(
+        HERE, gateway.ssh_port, username="dev", client_keys=list(keys), known_hosts=None, config=None, agent_path=None,
+        kbdint_auth=False,
+    )  # fmt: skip
+    connection.abort()
+
+
+def stolen() -> Any:
+    """A key of which only the public half is there: its signatures are wrong."""
+    own, victim = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    (pair,) = asyncssh.load_keypairs([own])
+    pair.public_data = victim.public_data
+    return pair
+
+
+async def wrong_signature(gateway: Inside) -> None:
+    with pytest.raises(asyncssh.PermissionDenied):
+        await log_in(gateway, stolen())
+
+
+async def silent(gateway: Inside) -> None:
+    reader, writer = await asyncio.open_connection(HERE, gateway.ssh_port)
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("does", "outcome", "blame"),
+    [
+        (raw(), "failed", Offence.NOTHING_OFFERED),
+        (raw(b"SSH-2.0-scanner\r\n"), "failed", Offence.NOTHING_OFFERED),
+        (raw(b"SSH-2.0-\xff\xfe\r\n"), "failed", Offence.GARBAGE),
+        (raw(b"SSH-2.0-x\r\n", b"\xff" * 64), "failed", Offence.GARBAGE),
+        (raw(b"SSH-2.0-x\r\n", b"\0\0\0\x0c\x0b" + bytes(11)), "failed", Offence.GARBAGE),
+        (raw(b"SSH-1.5-old\r\n"), "failed", Offence.GARBAGE),
+        (raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "failed", Offence.GARBAGE),
+        (wrong_signature, "failed", Offence.KEYS_REFUSED),
+    ],
+    ids=["leaves", "leaves later", "no text", "giant packet", "empty packet", "ssh-1", "http", "wrong signature"],
+)
+async def test_a_log_in_that_fails_is_blamed_for_what_it_was(
+    does: Callable[[Inside], Awaitable[None]], outcome: str, blame: Offence
+) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        gateway.front.admission.penalties = Heard()
+        await does(gateway)
+        assert await end_of(gateway) == (outcome, [blame])
+
+
+async def test_who_lets_the_time_for_a_log_in_run_out_is_blamed_for_that() -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway(login_grace=0.05) as gateway:
+        gateway.front.admission.penalties = Heard()
+        await silent(gateway)
+        assert await end_of(gateway) == ("timeout", [Offence.NEVER_ENDED])
+
+
+class NoDatabase:
+    """Keeps nobody: its disk is full."""
+
+    async def identity_for_key(self, fingerprint: Fingerprint, *_: object, **__: object) -> Identity:
+        raise StoreUnavailable(f"no room for {fingerprint}")
+
+
+@pytest.mark.parametrize("tries", [0, 2])
+async def test_who_has_signed_is_not_blamed_for_our_database(tries: int) -> None:
+    """Also after keys that did not do: they were somebody's who is known here."""
+    own = asyncssh.generate_private_key("ssh-ed25519")
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        gateway.front.admission.penalties = Heard()
+        gateway.front.use(replace(gateway.front.services, people=NoDatabase()))
+        with pytest.raises(asyncssh.DisconnectError, match="retry-after=30"):
+            await log_in(gateway, *(stolen() for _ in range(tries)), own)
+        assert await end_of(gateway) == ("failed", [])
+
+
+async def test_who_has_signed_and_has_too_many_connections_is_not_blamed(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway(limits={"connections_per_identity": 1}) as gateway:
+        gateway.front.admission.penalties = Heard()
+        async with gateway.client(key):
+            with pytest.raises((asyncssh.DisconnectError, ConnectionError)):
+                async with gateway.client(key) as second:
+                    await second.connection.wait_closed()
+                    raise ConnectionError(await second.said_at_the_end())
+            assert await end_of(gateway, 2) == ("failed", [])

@@ -1,0 +1,51 @@
+"""Who is told apart: a connection that stands still, one that has nothing to say, and one that is slow."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferry import limits
+from ferry.ssh.standstill import Standstill
+
+LONG = 10 * limits.STUCK_SECONDS
+NOT_READING = "it has not read for too long"
+NO_KEYS = "a key exchange was begun and never ended"
+
+
+def looks(*states: tuple[float, bool, int, int]) -> list[str | None]:
+    """What looks at one connection find, of (time, whether it exchanges keys, bytes taken, bytes that wait)."""
+    one = Standstill()
+    return [one.look(now, exchanging=kex, taken=taken, waiting=waiting) for now, kex, taken, waiting in states]
+
+
+def test_one_for_which_nothing_waits_may_be_silent_for_ever() -> None:
+    assert looks((0, False, 5, 0), (LONG, False, 5, 0), (2 * LONG, False, 5, 0)) == [None] * 3
+
+
+def test_its_time_to_read_begins_when_something_waits() -> None:
+    begin, just = 5 * LONG, 5 * LONG + limits.STUCK_SECONDS
+    found = looks((0, False, 5, 0), (begin, False, 5, 0), (begin + 1, False, 5, 9), (just, False, 5, 9))
+    assert found == [None] * 4
+    assert looks((0, False, 5, 0), (begin, False, 5, 0), (just + 0.1, False, 5, 9))[-1] == NOT_READING
+
+
+@pytest.mark.parametrize(("reads", "found"), [(1, None), (0, NOT_READING)])
+def test_one_that_takes_a_byte_now_and_then_is_not_stuck(reads: int, found: str | None) -> None:
+    """However much waits for it: that is filled up again, or grows by answers."""
+    most = limits.STUCK_SECONDS
+    states = [(look * most, False, 5 + reads * look, 9) for look in range(1, 5)]
+    assert looks((0, False, 5, 0), *states)[-1] == found
+
+
+def test_a_key_exchange_has_its_time_and_the_next_one_too() -> None:
+    most = limits.STUCK_SECONDS
+    assert looks((0, True, 0, 0), (most, True, 0, 0), (most + 0.1, True, 0, 0)) == [None, None, NO_KEYS]
+    assert looks((0, True, 0, 0), (most, False, 0, 0), (most + 1, True, 0, 0), (2 * most, True, 0, 0)) == [None] * 4
+
+
+def test_two_key_exchanges_between_two_looks_are_two() -> None:
+    one = Standstill()
+    assert one.look(0, exchanging=True, taken=0, waiting=0) is None
+    one.exchanged()
+    assert one.look(LONG, exchanging=True, taken=0, waiting=0) is None
+    assert one.look(2 * LONG, exchanging=True, taken=0, waiting=0) == NO_KEYS
