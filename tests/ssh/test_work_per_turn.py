@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_DISCONNECT
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_DISCONNECT, MSG_IGNORE
 from asyncssh.packet import String, UInt32
 
 from ferry.ssh.hardening import HardenedConnection
@@ -21,6 +22,13 @@ CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 MANY = 4 * TURN_PACKETS
 MOST = TURN_PACKETS + 1
 """One more where a turn begins with a packet that had begun before."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whoever leaves at whatever moment: nothing inside goes wrong, which nobody outside would see."""
+    yield
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 class Turns:
@@ -138,3 +146,21 @@ async def test_what_comes_while_a_turn_is_used_up_is_not_read_and_not_lost(key: 
             await asyncio.sleep(0.001)
         heard: list[Any] = play.sinks[0].heard
         assert (heard[0], len(b"".join(heard[1:-1]))) == ("opened", 2 * MANY)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize("before", [limits.TURN_PACKETS - 1, limits.TURN_PACKETS, 2 * limits.TURN_PACKETS - 1])
+async def test_who_says_goodbye_with_the_last_packet_of_a_turn_is_let_go(key: Path, cipher: str, before: int) -> None:
+    """And nothing that it has sent behind that is looked at."""
+    async with on_stage(key, cipher) as play:
+        for _ in range(before):
+            play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(b"ab"))
+        play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
+        for _ in range(limits.TURN_PACKETS):
+            play.client.send(MSG_IGNORE, String(b""))
+        while play.sinks[0].heard[-1] != "broken":
+            await asyncio.sleep(0.001)
+        heard: list[Any] = play.sinks[0].heard
+        assert len(b"".join(heard[1:-1])) == 2 * before
+        while play.gateway.clients:
+            await asyncio.sleep(0.001)
