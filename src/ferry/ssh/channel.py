@@ -313,8 +313,7 @@ class TunnelChannel:
         if self.waiting:
             return
         while self.send_one():
-            if not self._connection.may_send:
-                break
+            pass
         if self.sendable:
             self._connection.await_turn(self)
 
@@ -412,7 +411,7 @@ class TunnelChannel:
     def received(self, data: bytes) -> None:
         """One SSH_MSG_CHANNEL_DATA."""
         self._count(size := len(data))
-        if self._sink is None or self._close_after_flush or self._received_eof:
+        if self._close_after_flush or self._received_eof:
             self._consumed(size)  # nobody wants it: dropped, and the window returned so that the peer's close comes
         elif not data:
             return  # a sink is never given nothing

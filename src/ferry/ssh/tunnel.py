@@ -117,8 +117,6 @@ class SshTunnel:
 
     def close(self) -> None:
         """Stop taking visitors. Streams that are open go on until they end or `cut` is called."""
-        if self.closed:
-            return
         self.closed = True
         held, self._held = self._held or {}, None
         for channel in held:
