@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from contextlib import closing
 from typing import cast
@@ -130,6 +131,140 @@ async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.readexactly(5), 0.3)
         writer.close()
+
+
+async def test_each_shortage_is_told_of_once_with_the_number_of_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many may ask while nobody is accepted, and some leave and others come again and again."""
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 10.0)
+    told: asyncio.Queue[tuple[str, dict[str, object]]] = asyncio.Queue()
+    count = 1000
+
+    def report(event: str, /, **fields: object) -> None:
+        told.put_nowait((event, fields))
+
+    gate = DescriptorGate(report=report, most=1000, count=lambda: count)
+    listener = Listener()
+    gate.add(listener)
+    with closing(gate):
+        for _ in range(2):
+            count = 1000
+            for _ in range(3):
+                gate.seen(999)
+            assert listener.calls == ["pause"]
+            count = 700
+            await listener.resumed()
+        assert told.get_nowait() == ("accept.stopped", {"open": 999, "limit": 1000})
+        assert told.empty()
+        monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 0.0)
+        count = 1000
+        gate.seen(999)
+        count = 700
+        await listener.resumed()
+        async with asyncio.timeout(10):
+            assert await told.get() == ("accept.resumed", {"open": 700, "limit": 1000, "pauses": 3})
+        gate.discard(listener)
+        gate.seen(999)
+        assert listener.calls == []
+
+
+class Listener:
+    """Notes what the gate asks of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._goes_on = asyncio.Event()
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+        self._goes_on.set()
+
+    async def resumed(self) -> None:
+        async with asyncio.timeout(10):
+            await self._goes_on.wait()
+        self._goes_on.clear()
+        assert self.calls == ["pause", "resume"]
+        self.calls.clear()
+
+
+async def test_descriptors_are_short_from_where_accepting_would_begin_again_and_while_there_is_an_excess(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
+    looked = asyncio.Event()
+    count = 801
+
+    def look() -> int:
+        looked.set()
+        return count
+
+    async def next_look() -> None:
+        looked.clear()
+        async with asyncio.timeout(10):
+            await looked.wait()
+
+    with closing(DescriptorGate(report=nothing, most=1000, count=look)) as gate:
+        gate.seen(849)
+        assert (gate.short, gate.excess) == (False, 0)
+        gate.seen(850)
+        assert (gate.short, gate.excess, gate.paused) == (True, 51, False)
+        gate.excess = 70
+        gate.seen(851)
+        assert gate.excess == 70  # as told since
+        await next_look()
+        assert (gate.short, gate.excess) == (True, 2)
+        count = 799
+        await next_look()
+        assert (gate.short, gate.excess) == (False, 0)
+        gate.seen(3)
+        assert not gate.short
+
+
+async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 0.002)
+    counted: list[bool] = []
+    closed, looked = False, asyncio.Event()
+
+    def look() -> int:
+        counted.append(closed)
+        looked.set()
+        return 830  # accepting goes on, and descriptors are short
+
+    gate = DescriptorGate(report=nothing, most=1000, count=look)
+    gate.seen(999)
+    async with asyncio.timeout(10):
+        await looked.wait()
+    assert not gate.paused
+    gate.close()
+    closed = True
+    await asyncio.sleep(0.02)
+    assert not any(counted)
+
+
+def test_where_descriptors_have_no_bound_nothing_is_ever_short() -> None:
+    gate = DescriptorGate(report=nothing, most=resource.RLIM_INFINITY)
+    assert gate.holds(10**9)
+    gate.seen(10**9)
+    assert not gate.short
+
+
+def test_a_transport_is_asked_for_its_descriptor_once_in_a_while() -> None:
+    class Asked(asyncio.Transport):
+        times = 0
+
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            assert name == "socket"
+            self.times += 1
+            return default
+
+    gate, transport = DescriptorGate(report=nothing, most=1000), Asked()
+    for _ in range(4 * limits.DESCRIPTORS_SAMPLE):
+        gate.seen_on(transport)
+    assert transport.times == 4
 
 
 def test_a_gate_that_never_looked_closes_as_any_other() -> None:

@@ -73,5 +73,6 @@ class Connections:
         self._gone(visitor)
 
     def _gone(self, visitor: Connected) -> None:
-        if self._shortage is not None and self.gate is not None and self._shortage.remove(visitor):
+        if self._shortage is not None and self._shortage.remove(visitor):
+            assert self.gate is not None
             self.gate.excess -= 1

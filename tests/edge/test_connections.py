@@ -1,0 +1,179 @@
+"""Who gets a descriptor when they are short: a play of visitors who come, stay and go. Nothing is asked while they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from ferry import limits
+from ferry.edge.connections import Connections
+from ferry.edge.descriptors import DescriptorGate
+from ferry.policy.shortage import Standing
+from ferry.policy.sources import Exempt
+from ferry.report import nothing
+from hand_clock import HandClock
+
+MOST = 1000
+SHORT = 860
+LONG = 10 * max(limits.PLACE_PATIENCE_SECONDS)
+
+
+@dataclass(eq=False)
+class Visitor:
+    play: Play
+    host: str
+    since: float
+    asked: int = 0
+    disconnected: int = 0
+
+    def standing(self) -> tuple[Standing, int]:
+        self.asked += 1
+        return Standing.SILENT, 0
+
+    def looked_at(self) -> tuple[float, int] | None:
+        return self.since, 0
+
+    def displace(self) -> None:
+        raise AssertionError("of a tunnel, not of the gateway")
+
+    def disconnect(self) -> None:
+        self.disconnected += 1
+        self.play.leave(self)  # as a transport's end does, once more
+
+
+@dataclass(eq=False)
+class Play:
+    gate: DescriptorGate | None
+    clock: HandClock = field(default_factory=HandClock)
+    there: dict[Visitor, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.connections = Connections(self.gate, Exempt([]), self.clock)
+        self.connections.add(self.group)
+
+    def group(self) -> list[Visitor]:
+        return list(self.there)
+
+    def come(self, host: str) -> Visitor | None:
+        visitor = Visitor(self, host, self.clock.monotonic())
+        if not self.connections.admit(visitor, cast(asyncio.Transport, NoSocket())):
+            return None
+        self.there[visitor] = None
+        return visitor
+
+    def crowd(self, host: str, count: int = 5) -> list[Visitor]:
+        came = [self.come(host) for _ in range(count)]
+        return [visitor for visitor in came if visitor is not None]
+
+    def leave(self, visitor: Visitor) -> None:
+        self.there.pop(visitor, None)
+        self.connections.left(visitor)
+
+    def become_short(self) -> None:
+        assert self.gate is not None
+        self.gate.seen(SHORT)
+
+    @property
+    def excess(self) -> int:
+        assert self.gate is not None
+        return self.gate.excess
+
+
+class NoSocket:
+    """Of a transport whose descriptor nobody looks at."""
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    with closing(DescriptorGate(report=nothing, most=MOST, count=lambda: SHORT)) as gate:
+        yield Play(gate)
+
+
+def test_without_a_gate_everybody_stays_and_is_asked_nothing() -> None:
+    play = Play(None)
+    held = play.crowd("192.0.2.1")
+    assert [visitor.asked for visitor in held] == [0] * 5
+    for visitor in held:
+        play.leave(visitor)
+
+
+async def test_while_there_is_enough_nobody_is_asked_and_nothing_counted(play: Play) -> None:
+    held = play.crowd("192.0.2.1")
+    play.leave(held[0])
+    assert [visitor.asked for visitor in held] == [0] * 5
+    assert play.excess == 0
+
+
+async def test_a_newcomer_gets_the_connection_of_who_holds_most_and_does_not_move(play: Play) -> None:
+    held = play.crowd("192.0.2.1")
+    play.clock.ahead += limits.PLACE_LOOK_SECONDS
+    play.become_short()
+    before = play.excess
+    newcomer = play.come("192.0.2.9")
+    assert newcomer is not None
+    assert [visitor.disconnected for visitor in held] == [1, 0, 0, 0, 0]
+    assert play.excess == before  # one has gone for the one who came, and its end counts once
+    play.leave(newcomer)
+    assert play.excess == before - 1
+    play.leave(newcomer)
+    assert play.excess == before - 1
+
+
+async def test_who_holds_its_share_is_refused_where_nobody_has_to_go_and_who_holds_less_is_not(play: Play) -> None:
+    play.crowd("192.0.2.1")
+    play.become_short()
+    before = play.excess
+    assert play.come("192.0.2.1") is None
+    assert play.excess == before
+    assert play.come("192.0.2.9") is not None
+    assert play.excess == before + 1
+    assert not any(visitor.disconnected for visitor in play.there)
+
+
+async def test_nobody_has_to_go_while_there_is_no_excess(play: Play) -> None:
+    held = play.crowd("192.0.2.1")
+    play.clock.ahead += LONG
+    play.become_short()
+    assert play.gate is not None
+    play.gate.excess = -1
+    assert play.come("192.0.2.9") is not None
+    assert play.come("192.0.2.1") is not None
+    assert not any(visitor.disconnected for visitor in held)
+    assert play.excess == 1
+    assert play.come("192.0.2.9") is not None
+    assert [visitor.disconnected for visitor in held].count(1) == 1
+
+
+async def test_a_shortage_that_is_over_leaves_nothing_for_the_next(play: Play) -> None:
+    play.become_short()
+    old = play.crowd("192.0.2.1", 3)
+    assert play.gate is not None
+    play.gate.short = False
+    between = play.crowd("192.0.2.2", 6)
+    for visitor in old:
+        play.leave(visitor)
+    play.clock.ahead += LONG
+    play.become_short()
+    before = play.excess
+    assert play.come("192.0.2.9") is not None
+    assert [visitor.disconnected for visitor in between] == [1, 0, 0, 0, 0, 0]
+    assert not any(visitor.disconnected for visitor in old)
+    assert play.excess == before
+
+
+async def test_of_an_edge_that_has_closed_nobody_is_looked_at(play: Play) -> None:
+    held = play.crowd("192.0.2.1")
+    play.connections.discard(play.group)
+    play.connections.discard(play.group)
+    play.clock.ahead += LONG
+    play.become_short()
+    assert play.come("192.0.2.9") is not None
+    assert not any(visitor.disconnected or visitor.asked for visitor in held)
