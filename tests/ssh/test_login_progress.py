@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferry.policy.handshakes import Progress
-from inside_gateway import inside_gateway
+from inside_gateway import SECONDS, inside_gateway
 
 
 async def test_the_door_hears_of_the_key_exchange_and_of_the_good_key(
@@ -24,3 +26,21 @@ async def test_the_door_hears_of_the_key_exchange_and_of_the_good_key(
         async with inside.client(key):
             assert heard[0] is Progress.EXCHANGED
             assert set(heard[1:]) == {Progress.PROMISING}
+
+
+async def test_who_gives_way_before_its_connection_is_made_begins_no_log_in() -> None:
+    """Its place is another's by then: it would be one more than there may be."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+        for one in (ours, theirs):
+            one.setblocking(False)
+        inside.front.take(ours)
+        (connection,) = inside.front.admission.in_progress
+        inside.front.admission.over(connection, "displaced")
+        connection.give_way("others wait to log in")
+        with theirs:
+            assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
+        assert inside.clients == []
+        assert [ended["outcome"] for ended in inside.said("handshake.ended")] == ["displaced"]
