@@ -168,6 +168,53 @@ async def test_each_shortage_is_told_of_once_with_the_number_of_its_pauses(monke
         assert listener.calls == []
 
 
+@pytest.mark.parametrize("when", ["before it starts", "while it starts", "while it is paused", "while it goes on"])
+async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: pytest.LogCaptureFixture) -> None:
+    gate = DescriptorGate(report=nothing, most=ROOMY, count=lambda: 0)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    port = sock.getsockname()[1]
+    server = LoopServer(sock, Greeter, gate)
+    with closing(gate):
+        if when == "before it starts":
+            server.close()
+        starting = asyncio.ensure_future(server.start())
+        if when == "while it starts":
+            await asyncio.sleep(0)
+            server.close()
+        await starting
+        gate.seen(ROOMY - 1)
+        if when == "while it is paused":
+            server.close()
+        async with asyncio.timeout(10):
+            while gate.paused:
+                await asyncio.sleep(0.01)
+        server.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+async def test_a_server_that_is_told_twice_accepts_once() -> None:
+    """Each connection, and each port, as often as it is told to go on: its calls may be repeated."""
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    port = sock.getsockname()[1]
+    with closing(LoopServer(sock, Greeter, None)) as server:
+        await asyncio.gather(server.start(), server.start())
+        for _ in range(2):
+            server.resume()
+            server.resume()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(10):
+                assert await reader.read() == b"hello"
+            writer.close()
+            server.pause()
+            server.pause()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
 class Listener:
     """Notes what the gate asks of it."""
 

@@ -103,6 +103,74 @@ def test_a_missing_loopback_address_is_skipped_while_another_is_bound(monkeypatc
     close(sockets)
 
 
+class Host:
+    """One whose addresses answer a bind with these errors, one after another, and then with success."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, errors: dict[str, list[int]]) -> None:
+        self.errors = {host: list(numbers) for host, numbers in errors.items()}
+        self.asked: list[str] = []
+        self._bind = socket.socket.bind
+        host = self
+
+        def bind(sock: socket.socket, address: tuple[str, int]) -> None:
+            host.answer(sock, *address)
+
+        monkeypatch.setattr(socket.socket, "bind", bind)
+
+    def answer(self, sock: socket.socket, host: str, port: int) -> None:
+        self.asked.append(host)
+        if left := self.errors.get(host):
+            number = left.pop(0)
+            raise OSError(number, os.strerror(number))
+        self._bind(sock, (host, port))
+
+
+IN_USE, FORBIDDEN, MISSING, NO_FAMILY = errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT
+
+
+@pytest.mark.parametrize(
+    ("hosts", "port", "errors", "asked", "failed"),
+    [
+        # a free port of the first address is in use at the second: another is asked for, and not for ever
+        (["127.0.0.1", "::1"], 0, {"::1": [IN_USE] * 3}, ["127.0.0.1", "::1"] * 4, None),
+        (["127.0.0.1", "::1"], 0, {"::1": [IN_USE] * 99}, ["127.0.0.1", "::1"] * 20, ("::1", IN_USE)),
+        # another port would not help, or is not what was asked for
+        (["127.0.0.1", "::1"], 0, {"::1": [FORBIDDEN] * 2}, ["127.0.0.1", "::1"], ("::1", FORBIDDEN)),
+        (["127.0.0.1", "::1"], 0, {"127.0.0.1": [IN_USE] * 2}, ["127.0.0.1"], ("127.0.0.1", IN_USE)),
+        (["127.0.0.1", "::1"], -1, {"::1": [IN_USE] * 2}, ["127.0.0.1", "::1"], ("::1", IN_USE)),
+        # only a loopback address may be missing
+        (["127.0.0.1", "::1"], 0, {"::1": [NO_FAMILY]}, ["127.0.0.1", "::1"], None),
+        (["127.0.0.1", "2001:db8::1"], 0, {"2001:db8::1": [MISSING]}, ["127.0.0.1", "2001:db8::1"], ("2001:db8::1", MISSING)),
+        # every address of a host without IPv6 is every IPv4 address, unless that is listed beside it
+        (["::"], 0, {"::": [NO_FAMILY]}, ["::", "0.0.0.0"], None),
+        (["::"], 0, {"::": [FORBIDDEN]}, ["::"], ("::", FORBIDDEN)),
+        (["0.0.0.0", "::"], 0, {"::": [NO_FAMILY]}, ["0.0.0.0", "::"], ("::", NO_FAMILY)),
+        (["::1"], 0, {"::1": [MISSING]}, ["::1"], ("::1", MISSING)),
+        ([], 0, {}, [], None),
+    ],
+)  # fmt: skip
+def test_all_addresses_are_bound_or_none(
+    monkeypatch: pytest.MonkeyPatch,
+    free_port: int,
+    hosts: list[str],
+    port: int,
+    errors: dict[str, list[int]],
+    asked: list[str],
+    failed: tuple[str, int] | None,
+) -> None:
+    host = Host(monkeypatch, errors)
+    endpoints = [Endpoint(one, free_port if port else 0) for one in hosts]
+    if failed is None:
+        sockets = bind_all(endpoints, report=nothing)
+        assert len({sock.getsockname()[1] for sock in sockets}) == bool(hosts)
+        close(sockets)
+    else:
+        with pytest.raises(BindFailed) as bind_failed:
+            bind_all(endpoints, report=nothing)
+        assert (bind_failed.value.endpoint.host, bind_failed.value.error.errno) == failed
+    assert host.asked == asked
+
+
 def test_endpoints_of_socket_names() -> None:
     assert endpoint_of(("::ffff:192.0.2.7", 5, 0, 0)) == Endpoint("192.0.2.7", 5)
     assert endpoint_of(("::1", 5, 0, 0)) == Endpoint("::1", 5)
@@ -154,24 +222,150 @@ class Hurried(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[float] = []
+        self.held: list[Callable[[], object]] | None = None
+        """What timers would do, until `release`."""
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         self.asked.append(delay)
+        if self.held is not None and delay < 1:
+            self.held.append(lambda: callback(*args))
+            return super().call_later(1e6, callback, *args, context=context)
         return super().call_later(0, callback, *args, context=context)
+
+    def release(self) -> None:
+        held, self.held = self.held or [], None
+        for callback in held:
+            callback()
 
 
 class NoRoom(socket.socket):
-    """A listener whose process is out of descriptors for the next `tries`."""
+    """A listener whose process is out of descriptors for the next `tries`, or that has another `error`."""
 
     tries = 0
+    error = errno.EMFILE
 
     def accept(self) -> tuple[socket.socket, Any]:
         if self.tries:
             self.tries -= 1
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(self.error, os.strerror(self.error))
         return super().accept()
+
+    @classmethod
+    def ready(cls) -> NoRoom:
+        listener = cls()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        return listener
+
+
+async def test_an_error_of_one_connection_costs_nobody_else_his() -> None:
+    """Linux hands what is pending on the new socket to accept(2)."""
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+    with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
+        acceptor = Acceptor([listener], accepted.put_nowait, report=nothing)
+        listener.tries, listener.error = 3, errno.ECONNABORTED
+        acceptor.start()
+        async with asyncio.timeout(10):
+            (await accepted.get()).close()
+        acceptor.close()
+
+
+async def test_a_listener_that_is_broken_is_no_secret() -> None:
+    told: asyncio.Queue[object] = asyncio.Queue()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.put_nowait(context["exception"]))
+    with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
+        acceptor = Acceptor([listener], close_at_once, report=nothing)
+        listener.tries, listener.error = 1, errno.EINVAL
+        acceptor.start()
+        async with asyncio.timeout(10):
+            error = await told.get()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EINVAL
+        acceptor.close()
+
+
+def close_at_once(sock: socket.socket) -> None:
+    sock.close()
+
+
+async def test_whoever_is_told_to_stop_by_the_one_it_accepts_accepts_no_more_until_it_may() -> None:
+    """With all that waits in the queue, one too many each time would be hundreds."""
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(5)]
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+    def take(sock: socket.socket) -> None:
+        accepted.put_nowait(sock)
+        acceptor.pause()
+
+    acceptor = Acceptor(sockets, take, report=nothing)
+    acceptor.start()
+    async with asyncio.timeout(10):
+        for _ in visitors:
+            (await accepted.get()).close()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert accepted.empty()
+            acceptor.resume()
+    acceptor.close()
+    close(visitors)
+
+
+async def test_an_acceptor_that_is_closed_by_the_one_it_accepts_asks_for_no_more() -> None:
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(2)]
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+
+    def take(sock: socket.socket) -> None:
+        accepted.put_nowait(sock)
+        acceptor.close()
+
+    acceptor = Acceptor(sockets, take, report=nothing)
+    acceptor.start()
+    async with asyncio.timeout(10):
+        (await accepted.get()).close()
+    await asyncio.sleep(0)
+    assert (accepted.qsize(), failed) == (0, [])
+    close(visitors)
+
+
+@pytest.mark.parametrize("in_between", [True, False])
+def test_a_pause_for_want_of_room_and_one_by_the_gate_end_when_both_have(in_between: bool) -> None:
+    """`in_between`: the gate resumes while there is no room yet."""
+    loop = Hurried()
+
+    async def both() -> None:
+        accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+        with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
+            acceptor = Acceptor([listener], accepted.put_nowait, report=nothing)
+            acceptor.start()
+            listener.tries = 1
+            loop.held = []
+            async with asyncio.timeout(10):
+                while not loop.held:
+                    await asyncio.sleep(0)
+            acceptor.pause()
+            if in_between:
+                acceptor.resume()
+                await asyncio.sleep(0)
+                assert accepted.empty()
+            loop.release()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if not in_between:
+                assert accepted.empty()
+                acceptor.resume()
+            async with asyncio.timeout(10):
+                (await accepted.get()).close()
+            acceptor.close()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(both())
 
 
 def test_in_a_shortage_of_descriptors_the_pauses_grow_up_to_a_bound_and_begin_anew_after_it() -> None:
@@ -181,10 +375,7 @@ def test_in_a_shortage_of_descriptors_the_pauses_grow_up_to_a_bound_and_begin_an
 
     async def two_shortages() -> None:
         accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
-        with NoRoom() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            listener.setblocking(False)
+        with NoRoom.ready() as listener:
             acceptor = Acceptor([listener], accepted.put_nowait, report=events)
             acceptor.start()
             for tries in (7, 2):

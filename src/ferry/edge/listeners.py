@@ -97,8 +97,7 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
         # Linux: a port whose old connections are in TIME_WAIT can be bound again; one that is listened on cannot.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            both = endpoint.host == "::" and ipv4_too
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)  # all but `::` are IPv6 alone
         tune(sock)
         sock.bind((endpoint.host, endpoint.port))
         sock.listen(limits.ACCEPT_BACKLOG)
@@ -129,7 +128,7 @@ def endpoint_of(name: object) -> Endpoint:
 
     A peer that is gone already has no name: that gives `0.0.0.0:0`.
     """
-    if not isinstance(name, tuple) or len(name) < 2:
+    if not isinstance(name, tuple):
         return Endpoint("0.0.0.0", 0)
     host = str(name[0])
     return Endpoint(host.removeprefix("::ffff:") if "." in host else host, int(name[1]))

@@ -86,12 +86,11 @@ class LoopServer:
         self._server: asyncio.Server | None = None
         self._wanted = True
         """Accepting is what should be going on."""
-        self._closed = False
 
     async def start(self) -> None:
-        await self._serve()
-        if self._gate is not None and not self._closed:
+        if self._gate is not None and self._wanted:  # not closed already
             self._gate.add(self)
+        await self._serve()
 
     def pause(self) -> None:
         self._wanted = False
@@ -100,16 +99,14 @@ class LoopServer:
             self._server = None
 
     def resume(self) -> None:
-        if not self._wanted and not self._closed:
-            self._wanted = True
-            tasks.spawn("accept again", self._serve())
+        self._wanted = True
+        tasks.spawn("accept again", self._serve())
 
     def close(self) -> None:
-        self._closed = True
-        self.pause()
-        self._sock.close()
         if self._gate is not None:
             self._gate.discard(self)
+        self.pause()
+        self._sock.close()
 
     async def _serve(self) -> None:
         if self._is_settled():
