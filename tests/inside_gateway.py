@@ -133,10 +133,11 @@ class Inside:
             def connection_lost(self, exc: Exception | None) -> None:
                 reasons.append(str(exc or ""))
 
-        connection = await asyncssh.connect(
-            "127.0.0.1", self.ssh_port, username=options.pop("username", "dev"), client_keys=[str(key)], known_hosts=None, config=None,
-            agent_path=None, client_factory=Told, **options,
-        )  # fmt: skip
+        async with asyncio.timeout(SECONDS / 2):
+            connection = await asyncssh.connect(
+                "127.0.0.1", self.ssh_port, username=options.pop("username", "dev"), client_keys=[str(key)],
+                known_hosts=None, config=None, agent_path=None, client_factory=Told, **options,
+            )  # fmt: skip
         try:
             yield RawClient(connection, reasons)
         finally:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 
 from edge.tcp_tunnel import TcpTunnel, small_visitor
 from ferry import limits
 from ferry.clock import SystemClock
+from ferry.edge.connections import Connections
+from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.errors import Refused
 from ferry.names import Address, Kind
@@ -22,13 +26,24 @@ from ferry.policy.crowd import Crowd
 from ferry.policy.sources import Exempt
 from ferry.policy.visits import public_visit
 from ferry.registry.routes import Tunnel
+from ferry.report import nothing
 from ferry.streams import OpenFailure
+from hand_clock import HandClock
 
 VISITORS_PER_TUNNEL = 900
 
 Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LOOPBACK = ["127.0.0.1", "::1"]
 BOTH_LOOPS = True
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whoever comes and goes at whatever moment: nothing inside goes wrong, which no visitor would see."""
+    yield
+    failed = [record for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info]
+    # A service of the test that still runs when its loop ends is cancelled, which asyncio's streams log.
+    assert [one for one in failed if not isinstance((one.exc_info or ())[1], asyncio.CancelledError)] == []
 
 
 class World:
@@ -39,12 +54,18 @@ class World:
         self.proxies: list[Tunnel] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.listener: TcpListener
+        self.last_edge: TcpEdge
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields))
 
     def edge(
-        self, *, allow_open_proxy: bool = False, visitors: int = VISITORS_PER_TUNNEL, crowd: Crowd | None = None
+        self,
+        *,
+        allow_open_proxy: bool = False,
+        visitors: int = VISITORS_PER_TUNNEL,
+        crowd: Crowd | None = None,
+        connections: Connections | None = None,
     ) -> TcpEdge:
         return TcpEdge(
             report=self.report,
@@ -53,7 +74,12 @@ class World:
             allow_open_proxy=allow_open_proxy,
             visitors=visitors,
             crowd=crowd,
+            connections=connections,
         )
+
+    async def another_port(self) -> TcpListener:
+        """To the same tunnel."""
+        return await self.last_edge.listen(self.tunnel, hosts=LOOPBACK, port=0, public=False)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.listener.port)
@@ -74,6 +100,7 @@ async def world(
     allow_open_proxy: bool = False,
     visitors: int = VISITORS_PER_TUNNEL,
     crowd: Crowd | None = None,
+    connections: Connections | None = None,
 ) -> AsyncIterator[World]:
     running: set[asyncio.StreamWriter] = set()
 
@@ -85,7 +112,7 @@ async def world(
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     tunnel = tcp_tunnel(server.sockets[0].getsockname()[1])
     made = World(tunnel)
-    edge = made.edge(allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd)
+    made.last_edge = edge = made.edge(allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd, connections=connections)
     made.listener = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
     try:
         yield made
@@ -550,3 +577,87 @@ async def test_visitors_from_the_clients_own_address_have_a_share() -> None:
         writer.write(b"x")
         assert await reader.read(1) == b"x"
         other.close()
+
+
+async def say_hello(w: World, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A visitor who has been answered."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=(host, 0))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+    return reader, writer
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_whoever_was_accepted_before_the_close_and_comes_after_it_is_no_visitor(turns: int) -> None:
+    """Between its accept and its transport are turns of the loop. (asyncio's own server leaves such a one to the garbage
+    collector.)"""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(closes_after(turns))
+
+
+async def closes_after(turns: int) -> None:
+    async with asyncio.timeout(10), world(echo) as w:
+        visitor = socket.create_connection(("127.0.0.1", w.listener.port))
+        visitor.setblocking(False)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        w.listener.close(cut=True)
+        before = len(w.tunnel.dialled)
+        with visitor, pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(visitor, 1)
+        assert len(w.tunnel.dialled) == before
+        await _until(lambda: len(w.listener) == 0)
+        assert len(w.tunnel.visits) == before
+
+
+@asynccontextmanager
+async def short_world(*, short_from: int = 850) -> AsyncIterator[tuple[World, DescriptorGate, HandClock]]:
+    """One whose gateway is short of descriptors as soon as its gate has seen `short_from`."""
+    clock = HandClock()
+    gate = DescriptorGate(report=nothing, most=1000, count=lambda: short_from)
+    try:
+        async with world(echo, connections=Connections(gate, Exempt([]), clock)) as w:
+            yield w, gate, clock
+    finally:
+        gate.close()
+
+
+async def test_a_gateway_short_of_descriptors_refuses_whoever_holds_its_share_and_forgets_it() -> None:
+    async with short_world() as (w, gate, _):
+        held = [await say_hello(w) for _ in range(5)]
+        gate.seen(850)
+        for _ in range(2):
+            reader, writer = await w.connect()
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+        assert [fields["reason"] for _, fields in w.events] == ["too many connections to the gateway"] * 2
+        assert (w.tunnel.traffic.visits, len(w.listener)) == (5, 5)
+        for _, writer in held:
+            writer.close()
+        await w.visits(5)
+
+
+@pytest.mark.parametrize("before", ["nobody", "all have left", "closed to newcomers"])
+async def test_visitors_of_a_port_give_their_descriptors_to_a_newcomer(before: str) -> None:
+    """Also of one that was empty for a while, and of one that takes nobody any more."""
+    async with short_world() as (w, gate, clock):
+        if before == "all have left":
+            (await say_hello(w))[1].close()
+            await w.visits(1)
+        held = [await w.connect() for _ in range(5)]
+        port = w.listener
+        await _until(lambda: len(port) == 5)
+        if before == "closed to newcomers":
+            w.listener = await w.another_port()
+            port.close(cut=False)
+            held.pop(0)[1].close()
+            await w.visits(1)
+        clock.ahead += 10 * max(limits.PLACE_PATIENCE_SECONDS)
+        gate.seen(850)
+        held.append(await say_hello(w, "127.0.9.9"))
+        await w.visits(1 if before == "nobody" else 2)
+        assert w.tunnel.visits[-1].note.endswith("this one gave its place to another")
+        for _, writer in held:
+            writer.close()
