@@ -203,7 +203,10 @@ async def inside_gateway(
         request_log=False,
     )
     asyncssh_options = await connection_options(
-        [asyncssh.generate_private_key("ssh-ed25519")], login_grace=login_grace, keepalive_interval=15, keepalive_count=3
+        [asyncssh.generate_private_key("ssh-ed25519")],
+        login_grace=login_grace,
+        keepalive_interval=15,
+        keepalive_count=3,
     )
     exempt = Exempt()
     front = SshFront(services, HandshakeGate(200, 200, exempt), Penalties(exempt), asyncssh_options)

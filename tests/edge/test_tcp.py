@@ -41,9 +41,9 @@ BOTH_LOOPS = True
 def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whoever comes and goes at whatever moment: nothing inside goes wrong, which no visitor would see."""
     yield
-    failed = [record for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info]
+    failed = [record.exc_info[1] for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info]
     # A service of the test that still runs when its loop ends is cancelled, which asyncio's streams log.
-    assert [one for one in failed if not isinstance((one.exc_info or ())[1], asyncio.CancelledError)] == []
+    assert [error for error in failed if not isinstance(error, asyncio.CancelledError)] == []
 
 
 class World:
@@ -112,7 +112,9 @@ async def world(
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     tunnel = tcp_tunnel(server.sockets[0].getsockname()[1])
     made = World(tunnel)
-    made.last_edge = edge = made.edge(allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd, connections=connections)
+    made.last_edge = edge = made.edge(
+        allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd, connections=connections
+    )
     made.listener = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
     try:
         yield made
@@ -590,8 +592,7 @@ async def say_hello(w: World, host: str = "127.0.0.1") -> tuple[asyncio.StreamRe
 
 @pytest.mark.parametrize("turns", range(8))
 def test_whoever_was_accepted_before_the_close_and_comes_after_it_is_no_visitor(turns: int) -> None:
-    """Between its accept and its transport are turns of the loop. (asyncio's own server leaves such a one to the garbage
-    collector.)"""
+    """Between its accept and its transport are turns of the loop. asyncio's own server leaves it to the collector."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(closes_after(turns))
 

@@ -139,8 +139,7 @@ async def test_who_has_signed_and_has_too_many_connections_is_not_blamed(key: Pa
     async with asyncio.timeout(SECONDS), inside_gateway(limits={"connections_per_identity": 1}) as gateway:
         gateway.front.admission.penalties = Heard()
         async with gateway.client(key):
-            with pytest.raises((asyncssh.DisconnectError, ConnectionError)):
+            with suppress(asyncssh.DisconnectError):  # it may be told before its log-in has ended, for asyncssh
                 async with gateway.client(key) as second:
-                    await second.connection.wait_closed()
-                    raise ConnectionError(await second.said_at_the_end())
+                    assert "1 connections open, which is the limit" in await second.said_at_the_end()
             assert await end_of(gateway, 2) == ("failed", [])
