@@ -97,9 +97,8 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
         # Linux: a port whose old connections are in TIME_WAIT can be bound again; one that is listened on cannot.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            sock.setsockopt(
-                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1
-            )  # all but `::` are IPv6 alone
+            # For `::` alone it matters: any other address is of one family.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)
         tune(sock)
         sock.bind((endpoint.host, endpoint.port))
         sock.listen(limits.ACCEPT_BACKLOG)
