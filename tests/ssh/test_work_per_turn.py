@@ -149,14 +149,14 @@ async def test_what_comes_while_a_turn_is_used_up_is_not_read_and_not_lost(key: 
 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
-@pytest.mark.parametrize("before", [limits.TURN_PACKETS - 1, limits.TURN_PACKETS, 2 * limits.TURN_PACKETS - 1])
+@pytest.mark.parametrize("before", [TURN_PACKETS - 1, TURN_PACKETS, 2 * TURN_PACKETS - 1])
 async def test_who_says_goodbye_with_the_last_packet_of_a_turn_is_let_go(key: Path, cipher: str, before: int) -> None:
     """And nothing that it has sent behind that is looked at."""
     async with on_stage(key, cipher) as play:
         for _ in range(before):
             play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(b"ab"))
         play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
-        for _ in range(limits.TURN_PACKETS):
+        for _ in range(TURN_PACKETS):
             play.client.send(MSG_IGNORE, String(b""))
         while play.sinks[0].heard[-1] != "broken":
             await asyncio.sleep(0.001)
