@@ -68,6 +68,14 @@ def test_line_without_end_is_bounded() -> None:
         decode(*[b"1"] * (CHUNK_LINE_BYTES + 2))
 
 
+@pytest.mark.parametrize("wire", [b"5\rhello", b"5;a\r;b", b"0\r\nX: y\rZ: w"])
+def test_who_ends_lines_in_cr_alone_is_told_at_once_and_not_waited_for(wire: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode(wire)
+    with pytest.raises(RemoteProtocolError):
+        decode(*(wire[i : i + 1] for i in range(len(wire))))
+
+
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
 EXTENSIONS = st.sampled_from([b"", b";a", b";a=b", b';a="b c"', b";a=b;c=d"])
 TRAILERS = st.sampled_from([b"", b"X: y\r\n", b"X: y\r\nContent-Length: 5\r\n"])

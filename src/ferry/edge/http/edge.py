@@ -140,7 +140,6 @@ class HttpEdge:
     def close(self) -> None:
         """Cut everything now. Listeners are closed by whoever opened them."""
         state = self._state
-        state.draining = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -256,10 +256,13 @@ class Exchange(HeadReader):
 
     def _body_due(self) -> bool:
         """Whether it is the visitor that is waited for, not the service."""
-        if self.paused or self._upstream is None or self._request is None:
+        if self.paused:
             return False
+        request, upstream = self._request, self._upstream
+        assert request is not None
+        assert upstream is not None
         # RFC 9110 §10.1.1: it may wait for 100 (Continue) before it sends
-        return not self._request.expects_continue or self._up > 0 or self._upstream.encouraged
+        return not request.expects_continue or self._up > 0 or upstream.encouraged
 
     def _too_slow(self, reason: str) -> None:
         if self._status:
@@ -312,7 +315,8 @@ class Exchange(HeadReader):
         if self.pool is not None:
             self._leave()
         upstream, request = self._upstream, self._request
-        if upstream is not None and request is not None:
+        if upstream is not None:
+            assert request is not None
             self._upstream = None
             tunnel = upstream.tunnel
             tunnel.traffic.visits += 1

@@ -70,7 +70,8 @@ class HeadReader(Connection):
         if not end:
             check_request_line(buffer, seen=seen)
             self._seen = len(buffer)
-            return self._await_head()
+            self._await_head()
+            return False
         self._seen = 0
         if end == len(buffer):
             head, self.buffer = buffer, b""
@@ -87,11 +88,10 @@ class HeadReader(Connection):
         self.begin(request)
         return True
 
-    def _await_head(self) -> bool:
+    def _await_head(self) -> None:
         if self.ended:
             self.shut()
         elif self.buffer and not self.begun:
             self.begun = True
             self.expire_in(self.edge.bounds.head_seconds)
         self.resume(READ_AHEAD)
-        return False

@@ -151,7 +151,7 @@ class Upstream:
 
     def rest(self, now: float) -> None:
         """Into the pool."""
-        if self._pool is None or self._edge.draining:
+        if self._pool is None:
             self.discard()
         else:
             self._pool.put(self, now)
@@ -253,10 +253,12 @@ class Upstream:
         request = self._request
         assert request is not None
         buffer = self._buffer + data if self._buffer else data
-        if buffer.startswith(self._head) and request.method == self._method and self._seen is not None:
+        if request.method == self._method and buffer.startswith(self._head):
             # The same bytes in answer to the same method mean the same; services answer alike within a second.
+            response = self._seen
+            assert response is not None
             self._buffer = b""
-            self._respond(visitor, request, self._seen, buffer[len(self._head) :])
+            self._respond(visitor, request, response, buffer[len(self._head) :])
             return
         most_line, most_head = limits.REQUEST_LINE_BYTES, limits.RESPONSE_HEAD_BYTES
         seen = len(self._buffer)  # it holds the beginning of a head alone

@@ -135,7 +135,7 @@ class Visitor(Upgraded):
         self.unchoke(_BUFFER_FULL)
 
     def choke(self, why: int) -> None:
-        if not self.choked and self._upstream is not None:
+        if self._upstream is not None:
             self._upstream.hold()
         self.choked |= why
 
@@ -185,7 +185,8 @@ class Visitor(Upgraded):
             spawn("edge.explain-miss", self._explain_miss(host))
 
     def _certificate_serves(self, host: str) -> bool:
-        if self._sni is not None and self._certificate_for is not None:
+        if self._sni is not None:
+            assert self._certificate_for is not None
             name = self._sni(self.transport.get_extra_info("ssl_object"))
             if name is not None and name != host and self._certificate_for(name) is not self._certificate_for(host):
                 return False
@@ -319,7 +320,8 @@ class Visitor(Upgraded):
         RFC 9110 §9.2.2: only what is idempotent, and only what can be sent whole again.
         """
         request = self._request
-        if request is None or not request.may_retry or self._retried:
+        assert request is not None
+        if not request.may_retry or self._retried:
             return False
         tunnel = self.edge.routes.by_host.get(request.host)
         if tunnel is None or tunnel is not_to:

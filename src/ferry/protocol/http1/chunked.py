@@ -76,8 +76,9 @@ class ChunkedDecoder:
         got = data[at : at + len(wanted)]
         if not wanted.startswith(got):
             raise RemoteProtocolError("a chunk does not end in CRLF where its size says")
-        self._line += got
-        if self._line == CRLF:
+        if len(got) < len(wanted):
+            self._line = got
+        else:
             self._line = b""
             self._state = _State.SIZE
         return at + len(got)
@@ -100,8 +101,8 @@ class ChunkedDecoder:
             return len(data)
         line = self._line + data[at:end] if self._line else data[at:end]
         self._line = b""
-        # Stricter than RFC 9112 §2.2: a bare LF does not end a line, and a bare CR stands nowhere
-        if line[-1:] != b"\r" or b"\r" in line[:-1]:
+        # Stricter than RFC 9112 §2.2: a bare LF does not end a line. A bare CR stands in no size and in no field.
+        if line[-1:] != b"\r":
             raise RemoteProtocolError("a line of the chunked coding does not end in CRLF")
         if self._state is _State.SIZE:
             self._size_line(line[:-1])
@@ -115,8 +116,8 @@ class ChunkedDecoder:
         # which is checked and dropped.
         if not digits or len(digits) > _SIZE_DIGITS or digits.translate(None, _HEX):
             raise RemoteProtocolError("a chunk size is not a hexadecimal number")
-        if semicolon and _EXTENSION.fullmatch(line, len(digits)) is None:
-            raise RemoteProtocolError("a chunk extension is malformed")
+        if semicolon:
+            _check_extension(line, len(digits))
         self._left = int(digits, 16)
         self._state = _State.DATA if self._left else _State.TRAILER
 
@@ -128,6 +129,11 @@ class ChunkedDecoder:
         name, colon, value = line.partition(b":")
         if not colon or not is_token(name) or value.translate(None, FIELD_VALUE):
             raise RemoteProtocolError("a trailer field is malformed")
+
+
+def _check_extension(line: bytes, at: int) -> None:
+    if _EXTENSION.fullmatch(line, at) is None:
+        raise RemoteProtocolError("a chunk extension is malformed")
 
 
 def encode_chunk(pieces: list[bytes]) -> bytes:
