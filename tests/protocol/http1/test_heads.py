@@ -55,6 +55,23 @@ def test_head_length_is_exact_and_found_at_any_cut() -> None:
     assert [length_of(head[:cut]) for cut in range(len(head))] == [0] * len(head)
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (b"X: a\x00b", "control character"),
+        (b"X: a\rb", "control character"),
+        (b"X: y\r\n z", "folded"),
+        (b"X: y\r\n\tz", "folded"),
+        (b"X : y", "not NAME: VALUE"),
+        (b"X", "not NAME: VALUE"),
+        (b": y", "not NAME: VALUE"),
+    ],
+)
+def test_who_sends_a_malformed_field_is_told_what_is_wrong_with_it(lines: bytes, says: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=says):
+        parse_request(GET + lines + b"\r\n\r\n", most_fields=9)
+
+
 def test_too_many_fields() -> None:
     head = GET + b"".join(b"F%d: x\r\n" % i for i in range(100)) + b"\r\n"
     with pytest.raises(RemoteProtocolError) as refused:
