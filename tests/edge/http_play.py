@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
+import pytest
+
+from edge.http_rig import Rig, running_edge
+from ferry.edge.http.visitor import Visitor
 from ferry.streams import Sink
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -20,6 +27,8 @@ class Transport:
         self.is_read = True
         """The gateway takes what the visitor sends."""
         self.written = bytearray()
+        self.ends: list[str] = []
+        """What the gateway has done to end it."""
         self._mark = 0
         self._full = False
 
@@ -36,6 +45,12 @@ class Transport:
         if self.waiting > self._mark and not self._full:
             self._full = True
             self.protocol.pause_writing()
+
+    def take_nothing(self) -> None:
+        """The visitor reads no more, and what waits for it is as much as may wait."""
+        self.reads = False
+        self._full = True
+        self.protocol.pause_writing()
 
     def take_all(self) -> None:
         """The visitor reads what waits for it."""
@@ -60,9 +75,13 @@ class Transport:
         return True
 
     def write_eof(self) -> None:
-        """Nobody waits for the end."""
+        self.ends.append("eof")
 
-    close = abort = write_eof
+    def close(self) -> None:
+        self.ends.append("close")
+
+    def abort(self) -> None:
+        self.ends.append("abort")
 
 
 class Stream:
@@ -72,6 +91,8 @@ class Stream:
         self.sink = sink
         self.paused = False
         self.closed = False
+        """By either of the two ways."""
+        self.aborted = False
         self.written = bytearray()
         self.held = b""
         """What has come while it was paused."""
@@ -91,7 +112,8 @@ class Stream:
     def close(self) -> None:
         self.closed = True
 
-    abort = close
+    def abort(self) -> None:
+        self.closed = self.aborted = True
 
     def sends(self, piece: bytes, most: int = VISITOR_HIGH_WATER_BYTES) -> int:
         """How many pieces were read before it was paused, of `most`."""
@@ -100,3 +122,46 @@ class Stream:
             self.sink.data_received(piece)
             sent += 1
         return sent
+
+
+@asynccontextmanager
+async def played(
+    monkeypatch: pytest.MonkeyPatch, opened: Callable[[Stream], None] = lambda _: None, **edge: Any
+) -> AsyncIterator[tuple[Rig, Visitor, Transport, list[Stream]]]:
+    """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
+    streams: list[Stream] = []
+
+    def dial(_grant: object, _originator: object, sink: Any) -> Stream:
+        streams.append(Stream(sink))
+        opened(streams[-1])
+        return streams[-1]
+
+    async with running_edge(1, **edge) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        visitor = rig.edge.protocol(secure=False, port=80)
+        transport = Transport(visitor)
+        visitor.connection_made(cast(Any, transport))
+        yield rig, visitor, transport, streams
+        visitor.connection_lost(None)
+
+
+Said = list[bytes | str]
+"""What happens in a play: bytes are the visitor's, text the service's, but for the words that `perform` knows."""
+
+
+def perform(said: Said, visitor: Visitor, transport: Transport, streams: list[Stream]) -> None:
+    """One after the other. `end`: the visitor has said all; `stuck`: it reads no more; `full`: the service reads no more;
+    `lost`: the visitor is gone."""
+    for words in said:
+        if isinstance(words, bytes):
+            visitor.data_received(words)
+        elif words == "end":
+            visitor.eof_received()
+        elif words == "stuck":
+            transport.take_nothing()
+        elif words == "full":
+            streams[0].sink.pause_writing()
+        elif words == "lost":
+            visitor.connection_lost(None)
+        else:
+            streams[-1].sink.data_received(words.encode())

@@ -7,13 +7,14 @@ import re
 
 import pytest
 
-from edge.http_play import Stream
+from edge.http_play import Stream, played
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.http.state import Bounds
 from ferry.streams import Sink
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 PATIENT = Bounds(linger_seconds=60, tick_seconds=0.02)  # no end here may wait for the deadline of a last answer
 
@@ -119,3 +120,35 @@ async def test_one_of_many_who_reads_its_answer_late_is_read_again(monkeypatch: 
                 while got < len(large):
                     got += len(await loop.sock_recv(visitor, 65536))
         assert len(streams) == 1
+
+
+TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\nto the end"
+
+
+@pytest.mark.parametrize(
+    ("asked", "half_closed", "answer", "end"),
+    [
+        (CLOSING, False, OK, "close"),
+        (CLOSING, True, OK, "close"),
+        (CLOSING, False, TO_THE_END, "close"),
+        (CLOSING + b"GET", False, OK, "eof"),
+        (GET, False, TO_THE_END, "eof"),
+        (GET, True, TO_THE_END, "close"),
+        (POST % 5 + b"hel", False, OK, "eof"),
+        ((POST % 5).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hel", False, OK, "eof"),
+    ],
+)
+async def test_after_a_last_answer_only_one_half_is_closed_where_more_may_come(
+    asked: bytes, half_closed: bool, answer: bytes, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9112 §9.6: what still comes would be answered by a reset, which destroys the answer."""
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(asked)
+        if half_closed:
+            visitor.eof_received()
+        streams[0].sink.data_received(answer)
+        if answer is TO_THE_END:
+            assert transport.ends == []
+            streams[0].sink.eof_received()
+        assert b"\r\nConnection: close\r\n" in transport.written
+        assert transport.ends == [end]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from edge.http_play import Transport
 from edge.http_rig import GET, running_edge
 
@@ -31,15 +33,20 @@ async def test_pages_for_requests_that_came_together_wait_until_those_before_hav
         visitor.connection_lost(None)
 
 
-async def test_an_empty_line_is_passed_over_once_each_time_before_a_head_that_is_known_by_its_bytes() -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["new heads", "heads that are known by their bytes"])
+async def test_an_empty_line_before_a_head_is_passed_over_once_each_time(known: bool) -> None:
     ask = GET.replace(b"a.", b"")
     async with running_edge(1) as rig:
         visitor = rig.edge.protocol(secure=False, port=80)
         transport = Transport(visitor)
         visitor.connection_made(cast(Any, transport))
-        for piece in (ask, b"\r\n", ask, b"\r\n", ask):
-            visitor.data_received(piece)
-        assert transport.written.count(b"HTTP/1.1 404 ") == 3
-        visitor.data_received(b"\r\n\r\n")
+        visitor.data_received(ask)
+        for number in range(3):
+            visitor.data_received(b"\r\n")
+            visitor.data_received(ask if known else ask[:-2] + b"N: %d\r\n\r\n" % number)
+        assert transport.written.count(b"HTTP/1.1 404 ") == 4
+        for _ in range(2):
+            assert b"HTTP/1.1 400 " not in transport.written
+            visitor.data_received(b"\r\n")
         assert transport.written.count(b"HTTP/1.1 400 ") == 1
         visitor.connection_lost(None)

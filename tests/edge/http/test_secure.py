@@ -97,6 +97,36 @@ async def test_websocket_end_over_tls_is_an_end(contexts: tuple[ssl.SSLContext, 
         await rig.tunnel.quiet()
 
 
+@pytest.mark.parametrize("upgrade", [False, True], ids=["a request", "an upgrade"])
+async def test_who_ends_over_tls_while_it_is_waited_for_ends_the_request_and_logs_nothing(
+    contexts: tuple[ssl.SSLContext, Path], upgrade: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TLS cannot end one half. An event loop warns each time that somebody tries to keep the other."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if upgrade:
+            writer.write(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        asked.set()
+        await reader.read()
+
+    context, trusted = contexts
+    context.sni_callback = None
+    async with service(silent) as port, running_edge(port, tls=context) as rig, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", rig.port, ssl=ssl.create_default_context(cafile=str(trusted)), server_hostname="a.localhost"
+        )
+        writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n") if upgrade else GET)
+        await (reader.readuntil(b"\r\n\r\n") if upgrade else asked.wait())
+        writer.close()
+        await rig.visit()
+        await rig.tunnel.quiet()
+        while rig.edge.visitors:
+            await asyncio.sleep(0.005)
+    assert not caplog.records
+
+
 async def test_service_that_speaks_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
     body = bytes(range(256)) * 8192  # 2 MiB
     names: list[str | None] = []

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, cast
-
 import pytest
 
-from edge.http_play import Stream, Transport
-from edge.http_rig import GET, Rig, running_edge
-from ferry.edge.http.visitor import Visitor
+from edge.http_play import Stream, played
+from edge.http_rig import GET
 from ferry.edge.unsent import Choke
 from ferry.streams import OpenFailure
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 PIPELINE_BYTES = 64 * 1024
+HEAD_REMEMBERED_BYTES = 2 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhello"
-
-
-@asynccontextmanager
-async def play(
-    monkeypatch: pytest.MonkeyPatch, opened: Callable[[Stream], None] = lambda _: None
-) -> AsyncIterator[tuple[Rig, Visitor, Transport, list[Stream]]]:
-    """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
-    streams: list[Stream] = []
-
-    def dial(_grant: object, _originator: object, sink: Any) -> Stream:
-        streams.append(Stream(sink))
-        opened(streams[-1])
-        return streams[-1]
-
-    async with running_edge(1) as rig:
-        monkeypatch.setattr(rig.tunnel, "dial", dial)
-        visitor = rig.edge.protocol(secure=False, port=80)
-        transport = Transport(visitor)
-        visitor.connection_made(cast(Any, transport))
-        yield rig, visitor, transport, streams
-        visitor.connection_lost(None)
 
 
 @pytest.mark.parametrize("drained", [False, True])
@@ -46,7 +21,7 @@ async def test_a_stream_serves_another_request_only_when_it_has_taken_the_whole_
     drained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that answers without reading would not read the next one either, which waits behind."""
-    async with play(monkeypatch) as (_, visitor, transport, streams):
+    async with played(monkeypatch) as (_, visitor, transport, streams):
         visitor.data_received(POST)
         streams[0].sink.pause_writing()
         if drained:
@@ -62,7 +37,7 @@ async def test_a_stream_serves_another_request_only_when_it_has_taken_the_whole_
 async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with play(monkeypatch) as (rig, visitor, transport, streams):
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
         visitor.data_received(POST[:-1])
         streams[0].sink.data_received(OK[:-1])
         visitor.data_received(POST[-1:])
@@ -74,7 +49,7 @@ async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_n
 
 async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     size = VISITOR_HIGH_WATER_BYTES
-    async with play(monkeypatch) as (rig, visitor, transport, streams):
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
         transport.reads = False
         visitor.data_received(GET)
         (stream,) = streams
@@ -91,7 +66,7 @@ async def test_who_was_read_too_far_ahead_is_read_again_when_its_last_request_is
 ) -> None:
     """Also where what was read ahead ends with a request, so that no rest of a head is waited for."""
     many = PIPELINE_BYTES // len(GET) + 1
-    async with play(monkeypatch) as (_, visitor, transport, streams):
+    async with played(monkeypatch) as (_, visitor, transport, streams):
         visitor.data_received(GET)
         visitor.data_received(GET * many)
         assert not transport.is_read
@@ -107,7 +82,7 @@ async def test_a_stream_that_is_refused_before_its_dial_returns_is_not_written_t
     def refuse(stream: Stream) -> None:
         stream.sink.stream_refused(OpenFailure.LIMIT)
 
-    async with play(monkeypatch, refuse) as (_, visitor, transport, streams):
+    async with played(monkeypatch, refuse) as (_, visitor, transport, streams):
         visitor.data_received(GET)
         assert transport.written.startswith(b"HTTP/1.1 503 ")
         assert [stream.written for stream in streams] == [b""]
@@ -115,7 +90,7 @@ async def test_a_stream_that_is_refused_before_its_dial_returns_is_not_written_t
 
 async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The transport's buffer may have drained into the kernel's, where too much is unsent."""
-    async with play(monkeypatch) as (_, visitor, _, streams):
+    async with played(monkeypatch) as (_, visitor, _, streams):
         visitor.data_received(GET)
         visitor.choke(int(Choke.UNSENT))
         visitor.pause_writing()
@@ -123,3 +98,20 @@ async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypa
         assert streams[0].paused
         visitor.unchoke(int(Choke.UNSENT))
         assert not streams[0].paused
+
+
+async def test_no_answer_gets_the_head_of_another_that_came_before_it_on_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A head is kept as it was written for one visitor, for others who want the same."""
+    small = [OK, OK.replace(b"ok", b"no"), OK.replace(b"200 OK", b"201 Created")]
+    large = OK.replace(b"OK\r\n", b"OK\r\nX: " + b"x" * HEAD_REMEMBERED_BYTES + b"\r\n")
+    old = GET.replace(b"1.1", b"1.0").replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        for answer in (OK, *small, large, OK, large.replace(b"X: x", b"X: y"), OK):
+            for request, connection in ((GET, b""), (old, b"Connection: keep-alive\r\n"), (GET, b"")):
+                visitor.data_received(request)
+                streams[0].sink.data_received(answer)
+                assert transport.written == answer.replace(b"\r\n\r\n", b"\r\n" + connection + b"\r\n")
+                transport.written.clear()
+        assert len(streams) == 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import pytest
+
+from edge.http_play import played
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from ferry.edge.http.state import Bounds
 from ferry.protocol.http1.request import RequestHead
@@ -63,3 +66,20 @@ async def test_the_same_bytes_mean_the_same_whoever_sends_them_and_one_that_only
         assert (await rig.talk(GET[:-2] + b"Bad\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         assert (await rig.talk(b"\r\n\r\n" + GET)).startswith(b"HTTP/1.1 400 ")
         assert (await rig.talk(GET + b"\r\n\r\n" + GET)).count(b"HTTP/1.1 400 ") == 1
+
+
+@pytest.mark.parametrize("fields", [1, 60])
+async def test_an_idle_visitor_keeps_its_last_head_as_it_was_sent_on_only_if_it_was_small(
+    fields: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand idle visitors whose heads were large would keep 160 MB."""
+    head = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 80) for number in range(fields)) + b"\r\n"
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        for _ in range(2):
+            visitor.data_received(head)
+            streams[0].sink.data_received(OK)
+        assert transport.written == OK + OK
+        sent = bytes(streams[0].written[: len(streams[0].written) // 2])
+        assert streams[0].written == sent + sent
+        kept = max(len(thing) for thing in gc.get_referents(visitor) if isinstance(thing, bytes))
+        assert kept == len(sent) if fields == 1 else kept <= HEAD_REMEMBERED_BYTES < len(sent)

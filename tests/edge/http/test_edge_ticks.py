@@ -1,0 +1,96 @@
+"""The edge's tick goes on whatever becomes of visitors while it looks at them; and its end waits for who is there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edge.http_play import Stream, played
+from edge.http_rig import GET, running_edge, service
+from ferry import limits
+from ferry.edge.http.state import Bounds
+from ferry.streams import Sink
+from hand_clock import HandClock
+
+PARTED_IN_A_TURN = 8
+PIPELINE_BYTES = 64 * 1024
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\n"
+
+
+async def test_who_is_cut_between_two_turns_of_a_tick_holds_up_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads that the service does not take, while many others are parted with, a few at a time."""
+    monkeypatch.setattr(limits, "PARTED_PAUSE_SECONDS", 0.05)
+    streams: list[Stream] = []
+
+    def dial(_grant: object, _originator: object, sink: Sink) -> Stream:
+        streams.append(Stream(sink))
+        return streams[-1]
+
+    clock, late = HandClock(), 3 * PARTED_IN_A_TURN
+    bounds = Bounds(tick_seconds=0.05, linger_seconds=0.1, body_min_rate=0)
+    async with running_edge(1, bounds=bounds, clock=clock) as rig, asyncio.timeout(10):
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        for _ in range(8):
+            _, writer = await rig.connect()
+            writer.write(POST)
+        while len(streams) < 8:
+            await asyncio.sleep(0)
+        for stream in streams:
+            stream.sink.pause_writing()
+            stream.sink.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        slow = [await rig.connect() for _ in range(late)]
+        while rig.edge.visitors < 8 + late:
+            await asyncio.sleep(0)
+        clock.ahead += limits.HEAD_SECONDS + 1
+        while rig.edge.visitors == 8 + late:
+            await asyncio.sleep(0)
+        for stream in streams:
+            stream.sink.stream_lost(None)
+        for reader, _ in slow:
+            assert await reader.read() == b""
+        while rig.edge.visitors:
+            await asyncio.sleep(0)
+
+
+async def test_who_does_not_read_pages_of_ours_is_cut_as_one_who_does_not_read_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = HandClock()
+    async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.01)) as (rig, visitor, transport, _):
+        transport.reads = False
+        ask = GET.replace(b"a.", b"")
+        visitor.data_received(ask * (PIPELINE_BYTES // len(ask)))
+        assert visitor.choked
+        ticked = asyncio.Event()
+        for seconds in (0.0, 2 * limits.PACE_SECONDS):
+            clock.ahead += seconds
+            ticked.clear()
+            asyncio.get_running_loop().call_later(0.05, ticked.set)
+            await ticked.wait()
+        assert transport.ends == ["abort"]
+        assert rig.edge.visitors == 1  # nobody has told that it has gone
+
+
+async def test_a_stopping_edge_waits_for_a_request_though_nobody_was_there_before() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"/slow" in head:
+                asked.set()
+                await go.wait()
+            writer.write(OK)
+
+    async with service(slow) as port, running_edge(port) as rig, asyncio.timeout(10):
+        assert await rig.talk(GET, eof=True) == OK
+        while rig.edge.visitors:
+            await asyncio.sleep(0)
+        reader, writer = await rig.connect()
+        writer.write(GET.replace(b"/ ", b"/slow ", 1))
+        await asked.wait()
+        draining = asyncio.ensure_future(rig.edge.drain(60))
+        go.set()
+        assert (await reader.read()).endswith(b"ok")
+        await draining

@@ -1,0 +1,46 @@
+"""Who is turned away before it has said anything, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from edge.http_rig import GET, gone, running_edge
+from ferry.clock import SystemClock
+from ferry.edge.connections import Connected, Connections
+from ferry.policy.crowd import Crowd
+from ferry.policy.sources import Exempt
+
+
+class Full(Connections):
+    """Has a descriptor for nobody."""
+
+    def admit(self, newcomer: Connected, transport: asyncio.BaseTransport) -> bool:
+        return False
+
+
+async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_beside() -> None:
+    crowd = Crowd(0, Exempt([]))  # its address has too many as well
+    full = Full(None, crowd.exempt, SystemClock())
+    async with running_edge(1, crowd=crowd, connections=full) as rig, asyncio.timeout(10):
+        answer = await rig.talk(b"")
+        assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answer) == [b"503"]
+        assert answer.count(b"The gateway has as many connections") == 1
+        assert not rig.reports
+        while rig.edge.visitors:
+            await asyncio.sleep(0)
+
+
+async def test_one_too_many_of_an_address_is_told_so_until_one_of_the_others_has_left() -> None:
+    async with running_edge(1, crowd=Crowd(1, Exempt([]))) as rig, asyncio.timeout(10):
+        ask = GET.replace(b"a.", b"")
+        reader, writer = await rig.connect()
+        writer.write(ask)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        refused = await rig.talk(ask)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"Too many connections" in refused
+        await gone(writer)
+        while rig.edge.visitors:
+            await asyncio.sleep(0)
+        assert (await rig.talk(ask, eof=True)).startswith(b"HTTP/1.1 404 ")
