@@ -141,13 +141,24 @@ class Commands:
         """The reservation that `text` means: `blog`, `blog.example.com`, `30042`, `laptop:22`."""
         wanted = text.lower().removesuffix(".")
         domain = self._services.urls.domain
-        for reservation in mine:
-            address = reservation.address
-            forms = {str(address), address.name, f"{address.port}", address.name.removesuffix(f".{domain}")}
-            if address.kind is Kind.TCP:
-                forms = {str(address.port)}
-            if wanted in forms:
-                return address
+        in_full = {_in_full(one.address): one.address for one in mine}
+        if wanted in in_full:
+            return in_full[wanted]
+        meant = [
+            (form, address)
+            for form, address in in_full.items()
+            if address.name and wanted in (address.name, address.name.removesuffix(f".{domain}"))
+        ]
+        if len(meant) == 1:
+            return meant[0][1]
+        if meant:
+            forms = " and ".join(form for form, _ in meant)
+            raise InvalidInput(f"'{printable(text, 80)}' may mean {forms}: write one of them")
         if not wanted.isdecimal():
             parse_label(wanted.partition(":")[0].removesuffix(f".{domain}"))
         raise InvalidInput(f"{printable(text, 80)} is not reserved for you: `names` lists what is")
+
+
+def _in_full(address: Address) -> str:
+    """As `release` takes it for that address alone: a number is a port, and no web address has one."""
+    return str(address.port) if address.kind is Kind.TCP else str(address)

@@ -1,0 +1,170 @@
+"""Commands: which names are somebody's, which of them a word means, and what works while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from asyncssh.packet import String
+
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
+from ferry.registry.contract import Claimed, Reservation, StoreUnavailable, Terms
+from ferry.registry.memory import MemoryRegistry
+from hand_clock import HandClock
+from inside_gateway import SECONDS, Inside, inside_gateway
+from raw_client import RawClient
+from raw_session import open_session
+from ssh_command import fingerprint
+
+WORKER = WorkerId("w")
+
+
+class Registry(MemoryRegistry):
+    away = False
+
+    async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().reservations(owner)
+
+
+@dataclass
+class Stage:
+    inside: Inside
+    client: RawClient
+    registry: Registry
+    clock: HandClock
+    who: Identity
+    numbers: int = 5000
+
+    async def own(self, *addresses: Address) -> None:
+        """Reserved for the client, and not served."""
+        rules = self.inside.front.services.rules
+        terms = Terms(keep=rules.keep, rest=rules.rest, reserve=True, derived=False, max_reservations=99)
+        for address in addresses:
+            claimed = await self.registry.claim(address, self.who, WORKER, now=self.clock.now(), terms=terms)
+            assert isinstance(claimed, Claimed)
+            assert await self.registry.release(address, claimed.lease.generation, now=self.clock.now())
+
+    async def owned(self) -> list[Address]:
+        return [found.address for found in await self.registry.reservations(None)]
+
+    async def run(self, words: str) -> tuple[int, list[str]]:
+        self.numbers += 1
+        session = await open_session(self.client, self.numbers)
+        assert session is not None
+        assert await session.ask(b"exec", String(words)) if words else await session.ask(b"shell")
+        status = await session.ended()
+        return status, session.said.decode().splitlines()
+
+
+@asynccontextmanager
+async def on_stage(key: Path, username: str = "dev") -> AsyncIterator[Stage]:
+    registry, clock = Registry(), HandClock()
+    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as inside:
+        inside.front.use(replace(inside.front.services, clock=clock))
+        async with inside.client(key, username=username) as client:
+            mark = Fingerprint(fingerprint(key))
+            yield Stage(inside, client, registry, clock, Identity(IdentityId(mark), None, mark))
+
+
+@pytest.fixture
+async def stage(key: Path) -> AsyncIterator[Stage]:
+    async with on_stage(key) as made:
+        yield made
+
+
+BLOG, SHOP = Address(Kind.HTTP, "blog.localhost"), Address(Kind.HTTP, "shop.localhost")
+PORT = Address(Kind.TCP, "", 30042)
+LAPTOP, LAPTOP_WEB, ALIAS_BLOG = (
+    Address(Kind.ALIAS, "laptop", 22),
+    Address(Kind.ALIAS, "laptop", 80),
+    Address(Kind.ALIAS, "blog", 22),
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("blog", BLOG),
+        ("blog.localhost", BLOG),
+        ("BLOG.localhost.", BLOG),
+        ("30042", PORT),
+        ("laptop", LAPTOP),
+        ("laptop:22", LAPTOP),
+        ("shop", SHOP),
+    ],
+)
+async def test_release_gives_back_what_its_word_means_and_nothing_else(stage: Stage, word: str, meant: Address) -> None:
+    everything = [BLOG, PORT, LAPTOP, SHOP]
+    await stage.own(*everything)
+    assert (await stage.run(f"release {word}"))[0] == 0
+    assert set(everything) - set(await stage.owned()) == {meant}
+
+
+@pytest.mark.parametrize("word", ["0", "22", "30043", "localhost", "port", "laptop:23", "lap", ".localhost", ".", "-"])
+async def test_release_of_what_means_nothing_gives_nothing_back(stage: Stage, word: str) -> None:
+    """`release 0` gave back the first web name: it has no port, which is 0."""
+    everything = [BLOG, PORT, LAPTOP, SHOP]
+    await stage.own(*everything)
+    assert (await stage.run(f"release {word}"))[0] == 1
+    assert await stage.owned() == everything
+
+
+@pytest.mark.parametrize(
+    ("word", "both"), [("laptop", "laptop:22 and laptop:80"), ("blog", "blog.localhost and blog:22")]
+)
+async def test_a_word_that_means_two_gives_neither_back_and_names_both(stage: Stage, word: str, both: str) -> None:
+    everything = [BLOG, LAPTOP, LAPTOP_WEB, ALIAS_BLOG]
+    await stage.own(*everything)
+    assert await stage.run(f"release {word}") == (1, [f"'{word}' may mean {both}: write one of them"])
+    assert await stage.owned() == everything
+    assert (await stage.run(f"release {both.split(maxsplit=1)[0]}"))[0] == 0
+    assert len(await stage.owned()) == 3
+
+
+async def test_names_are_those_that_are_kept_or_in_use(stage: Stage) -> None:
+    await stage.own(SHOP)
+    assert await stage.client.forward(b"blog", 80)
+    _, lines = await stage.run("names")
+    assert [line.split()[0] for line in lines] == ["shop.localhost", "blog.localhost"]
+    stage.clock.ahead = stage.inside.front.services.rules.keep + 60
+    _, lines = await stage.run("names")
+    assert [" ".join(line.split()) for line in lines] == ["blog.localhost in use now"]
+
+
+@pytest.mark.parametrize(("username", "status"), [("dev", 1), ("nokey", 0)])
+async def test_who_has_no_key_is_answered_without_the_database(key: Path, username: str, status: int) -> None:
+    async with on_stage(key, username) as stage:
+        stage.registry.away = True
+        ended, lines = await stage.run("")
+        assert ended == status
+        assert any("new ones must wait" in line for line in lines) is (status == 1)
+        assert any("To forward: " in line for line in lines) is (status == 0)
+
+
+@pytest.mark.parametrize(
+    ("username", "seconds", "told"), [("dev", 600.0, True), ("dev", 0.0, False), ("nokey", 600.0, False)]
+)
+async def test_who_has_to_earn_a_name_is_told_how(key: Path, username: str, *, seconds: float, told: bool) -> None:
+    async with on_stage(key, username) as stage:
+        services = stage.inside.front.services
+        stage.inside.front.use(replace(services, rules=replace(services.rules, reserve_after=seconds)))
+        _, lines = await stage.run("")
+        assert ("A name is reserved for you after 10 minutes of use." in lines) is told
+
+
+async def test_the_commands_of_one_show_nothing_of_another(new_key: Callable[[], Path]) -> None:
+    async with on_stage(new_key()) as stage, stage.inside.client(new_key()) as other:
+        assert await stage.client.forward(b"blog", 80)
+        assert not await stage.client.forward(b"no_name", 80)
+        stranger = replace(stage, client=other)
+        for words in ("", "ls", "names"):
+            _, lines = await stranger.run(words)
+            assert not any("blog" in line or "no_name" in line for line in lines)
+        assert (await stranger.run("release blog"))[0] == 1
+        assert await stage.owned() == [BLOG]
