@@ -263,7 +263,8 @@ async def test_a_storm_after_a_full_disk_costs_few_commits_again(store: Store, h
     else:
         assert not await store.first(put_much)
     await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").close())
-    await store.run(lambda connection: put(connection, "there is room"))
+    if how == "a full disk":
+        await store.run(lambda connection: put(connection, "there is room"))
     commits: list[str] = []
 
     def watch(connection: Connection) -> None:

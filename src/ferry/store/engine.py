@@ -50,11 +50,11 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
         self._first: list[Transaction] = []
-        self._busy = False
         self._one_by_one = False
         """While nothing can be written: a batch would take those that only read with it."""
         self._closed = False
         self._idle = asyncio.Event()
+        """No batch is on its way."""
         self._idle.set()
         self.healthy = True
         """Whether the last commit that wrote something went through, and none has failed since."""
@@ -87,14 +87,14 @@ class Store:
             raise StoreUnavailable(f"{limits.STORE_WAITING} transactions wait for the database already")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting.append(_Job(transaction, future, undo))
-        self._next_batch()
+        self._wake()
         try:
             return await future
         except asyncio.CancelledError:
             # The result may have been set, and the caller cancelled before it woke up to see it.
             if undo is not None and not future.cancelled() and future.exception() is None:
                 self._undo(undo, future.result())
-                self._next_batch()
+                self._wake()
             raise
 
     async def first(self, transaction: Transaction) -> bool:
@@ -125,16 +125,17 @@ class Store:
         self._thread.shutdown(wait=True)  # nobody uses the writer from here on, so any thread may close it
         self._writer.close()
 
+    def _wake(self) -> None:
+        if self._idle.is_set():
+            self._next_batch()
+
     def _next_batch(self) -> None:
-        if self._busy:
-            return
         batch: list[_Job] = []
         while self._waiting and len(batch) < (1 if self._one_by_one else limits.STORE_BATCH):
             job = self._waiting.popleft()
             if not job.future.cancelled():
                 batch.append(job)
         if batch:
-            self._busy = True
             self._idle.clear()
             self._thread.submit(self._work, batch, list(self._first))
         else:
@@ -149,7 +150,7 @@ class Store:
                 late = self._write_first(first)
             result = self._writer.run([job.transaction for job in batch], reading=late is not None)
         except StoreUnavailable as error:
-            result = late if late is not None and error.readable else error
+            result = (late or error) if error.readable else error
         self._loop.call_soon_threadsafe(self._done, batch, result, late)
 
     def _write_first(self, first: list[Transaction]) -> StoreUnavailable | None:
@@ -174,7 +175,6 @@ class Store:
             self._one_by_one = False
 
     def _done(self, batch: list[_Job], result: list[Outcome] | StoreUnavailable, late: StoreUnavailable | None) -> None:
-        self._busy = False
         if late is not None:
             self._note_health(str(late))
             self._one_by_one = True

@@ -1,0 +1,88 @@
+"""The table of clients: who is in it, what the operator takes away, and how a gateway that stops parts with everybody."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ferry.names import SessionId
+from inside_gateway import SECONDS, inside_gateway
+from raw_session import open_session
+
+
+class Rows:
+    """Sessions as the database hears of them."""
+
+    def __init__(self) -> None:
+        self.began: list[SessionId] = []
+        self.ended: list[SessionId] = []
+
+    def session_started(self, session: SessionId, *_: object) -> None:
+        self.began.append(session)
+
+    def session_ended(self, session: SessionId, *_: object) -> None:
+        self.ended.append(session)
+
+
+async def test_a_session_is_written_down_and_told_for_who_has_logged_in_alone(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        rows = Rows()
+        gateway.front.use(replace(gateway.front.services, sessions=rows))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
+        await reader.readline()
+        writer.close()
+        while not gateway.said("handshake.ended"):
+            await asyncio.sleep(0)
+        assert (rows.began, rows.ended, gateway.said("connection.closed")) == ([], [], [])
+        async with gateway.client(key):
+            assert len(gateway.front) == len(rows.began) == 1
+            assert gateway.front.get(rows.began[0]) is gateway.clients[0]
+        while gateway.clients:
+            await asyncio.sleep(0)
+        assert rows.ended == rows.began
+        assert [one["session"] for one in gateway.said("connection.closed")] == rows.ended
+
+
+async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if_it_was_the_last(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
+        assert await client.forward(b"one", 80)
+        assert await client.forward(b"two", 80)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        one, two = gateway.tunnels
+        gateway.front.close_tunnel(one, "closed by the operator")
+        assert await client.lives()
+        assert session.said.count(b"closed by the operator") == 1
+        assert gateway.tunnels == [two]
+        gateway.front.close_tunnel(two, "closed by the operator")
+        await client.connection.wait_closed()
+        while gateway.clients:
+            await asyncio.sleep(0)
+        assert [one["reason"] for one in gateway.said("connection.closed")] == ["closed by the operator"]
+
+
+async def test_a_gateway_that_stops_takes_no_new_visitors_of_ports_and_no_clients_and_tells_everybody(
+    key: Path,
+) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
+        port = gateway.ports.loopback[0]
+        assert await client.forward(b"blog", 80)
+        assert await client.forward(b"", port)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        gateway.front.start_drain()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
+        assert b"the gateway is stopping; retry-after=" in await reader.read()
+        writer.close()
+        assert await client.lives()
+        assert b"the gateway is stopping; retry-after=" in session.said
+        assert len(gateway.tunnels) == 2
