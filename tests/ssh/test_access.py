@@ -120,6 +120,28 @@ def test_they_are_read_again_when_something_has_changed_and_only_then(
     assert (len(keys), len(reports)) == (0, 4)
 
 
+def test_what_stays_as_it_is_is_read_no_more_and_what_changes_is_read_once(
+    read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files may be large, and a look comes every half second."""
+    file, readings, whole = tmp_path / "keys", 0, Path.read_text
+
+    def counted(path: Path, *arguments: str) -> str:
+        nonlocal readings
+        readings += 1
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    file.write_text("")
+    keys = read(file)
+    assert readings == 1
+    for _ in range(access.KEYS_LOOKS_MORE):
+        refresh(keys)
+    before = readings
+    refresh(keys)
+    assert (readings, keys.read()) == (before, None)
+
+
 def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],

@@ -56,7 +56,7 @@ async def test_names_are_reserved_when_their_time_is_over_all_at_once_and_told_o
         clock.ahead = TRIAL + 5
         for _ in range(2):
             await gateway.front.write_late()
-        assert (registry.tried, await registry.names()) == (2, ["one", "two"])
+            assert (registry.tried, await registry.names()) == (2, ["one", "two"])
         assert await client.lives()
         assert session.said.count(b"is now reserved for you") == 2
         assert await client.cancel(b"one", 80)

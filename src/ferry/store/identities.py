@@ -94,7 +94,7 @@ class Identities:
 
 def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
     """The identity called `name`; a new one if there is none, or if `name` is None."""
-    if name is not None and (found := one(connection, _CALLED, {"name": name})):
+    if found := one(connection, _CALLED, {"name": name}):  # NULL equals nothing
         return IdentityId(found[0])
     made = IdentityId(random_token())
     connection.execute(_NEW, {"id": made, "name": name, "now": now})
