@@ -19,7 +19,10 @@ from ferry.clock import SystemClock
 from ferry.names import Address, Kind, WorkerId
 from ferry.registry.contract import Taken
 from ferry.registry.memory import MemoryRegistry
+from ferry.report import nothing
 from ferry.ssh.hardening import HardenedConnection
+from ferry.store.engine import Store
+from ferry.store.registry import SqlRegistry
 from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 from ssh.forward_stage import (
@@ -251,8 +254,13 @@ async def test_a_name_that_keeps_changing_hands_stays_where_it_is(new_key: Calla
         assert tunnel.closed
 
 
-async def test_a_login_name_that_cannot_be_a_web_address_is_no_obstacle(key: Path) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key, username="_a b!") as client:
+async def test_a_login_name_that_cannot_be_a_web_address_is_no_obstacle(key: Path, tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(SECONDS),
+        await Store.open(tmp_path / "ferry.db", report=nothing) as store,
+        inside_gateway(registry=SqlRegistry(store)) as gateway,
+        gateway.client(key, username="_a b!") as client,
+    ):
         assert await client.forward(b"", 80)
         assert [tunnel.kind for tunnel in gateway.tunnels] == ["http"]
 
