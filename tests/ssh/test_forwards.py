@@ -16,8 +16,8 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
 from ferry.clock import SystemClock
-from ferry.names import Address, Kind, WorkerId
-from ferry.registry.contract import Taken
+from ferry.names import Address, Identity, Kind, WorkerId
+from ferry.registry.contract import Claimed, Taken, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
 from ferry.ssh.hardening import HardenedConnection
@@ -174,13 +174,23 @@ async def test_the_name_that_was_given_before_is_given_again(key: Path) -> None:
 
 @pytest.mark.parametrize(("most", "code"), [(1, "name_over_limit"), (9, None)])
 async def test_names_of_our_choice_count_too(key: Path, most: int, code: str | None) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+    claims: list[Address] = []
+
+    class Counted(MemoryRegistry):
+        async def claim(
+            self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+        ) -> Claimed | Taken:
+            claims.append(address)
+            return await super().claim(address, identity, worker, now=now, terms=terms)
+
+    async with asyncio.timeout(SECONDS), inside_gateway(registry=Counted()) as gateway:
         services = gateway.front.services
         gateway.front.use(replace(services, rules=replace(services.rules, reservations_per_identity=most)))
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
             assert await client.forward(b"localhost", 80) is (code is None)
             assert refusals(gateway) == ([] if code is None else [code])
+            assert len(claims) == 2  # another name would not help
 
 
 async def test_a_login_name_means_the_web_address_that_is_owned_already_and_nothing_else(key: Path) -> None:

@@ -199,6 +199,11 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
         registry.full = False
         assert await write_lease(tunnel)
         assert await registry.lookup(BLOG) is None
+        assert await client.forward(b"blog", 80)
+        again = await registry.lookup(BLOG)
+        assert again is not None
+        assert await write_lease(tunnel)
+        assert await registry.lookup(BLOG) == again
         close_forward(tunnel, "once more")
         assert len(gateway.said("tunnel.closed")) == 2  # once each
 

@@ -255,6 +255,18 @@ async def test_second_terminals_and_second_words_are_refused(stage: Stage) -> No
     assert len(stage.inside.tunnels) == 1
 
 
+async def test_a_request_is_answered_if_it_asks_for_that_and_while_there_is_somebody_to_answer(stage: Stage) -> None:
+    session = await stage.screen(None)
+    session.request(b"pty-req", reply=False)
+    assert await session.ask(b"exec", String(b"whoami"))
+    assert session.answers.empty()
+    assert await session.ended() == 0
+    for kind in (b"pty-req", b"no-such@test"):  # the gateway has closed its half, and the client has not
+        session.request(kind)
+    await stage.settle()
+    assert session.answers.empty()
+
+
 async def test_a_command_is_not_run_for_a_session_that_has_closed_meanwhile(stage: Stage) -> None:
     session = await stage.screen(None)
     number = UInt32(session.number)

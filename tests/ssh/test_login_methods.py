@@ -1,0 +1,89 @@
+"""Who comes in by which method, and who is sent away on the way: with the gateway in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from ferry.names import Fingerprint, Identity, IdentityId
+from ferry.ssh.access import Found
+from inside_gateway import SECONDS, Inside, inside_gateway
+
+
+class OnlyKeys:
+    """Access for every key, as long as `known`; for nobody without one."""
+
+    keyless = False
+    known = True
+
+    def key_name(self, _fingerprint: Fingerprint) -> tuple[bool, str | None]:
+        return self.known, None
+
+    def read(self) -> Found | None:
+        return None
+
+    def use(self, found: Found | None) -> None:
+        assert found is None
+
+
+def only_keys(gateway: Inside) -> OnlyKeys:
+    access = OnlyKeys()
+    gateway.front.use(replace(gateway.front.services, access=access))
+    return access
+
+
+@pytest.mark.parametrize("keys", [False, True])
+async def test_a_method_that_lets_nobody_in_is_not_offered(*, keys: bool) -> None:
+    """A client that sees it asks its user, for nothing."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        if keys:
+            only_keys(gateway)
+        offered = await asyncssh.get_server_auth_methods("127.0.0.1", gateway.ssh_port, "dev", config=None)
+        assert set(offered) == {"publickey"} | (set() if keys else {"keyboard-interactive"})
+
+
+@pytest.mark.parametrize(("user", "anonymous"), [("dev", False), ("nokey", True), ("nokeys", False)])
+async def test_nokey_is_nobody_although_a_key_is_at_hand(key: Path, *, user: str, anonymous: bool) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        async with gateway.client(key, username=user):
+            assert [client.identity.anonymous for client in gateway.clients] == [anonymous]
+        only_keys(gateway)
+        async with gateway.client(key, username=user):  # the name means nothing where keys are asked for
+            assert [client.identity.anonymous for client in gateway.clients if not client.is_closed][-1:] == [False]
+
+
+async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not_come_in(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        access = only_keys(gateway)
+
+        class People:
+            async def identity_for_key(
+                self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
+            ) -> Identity:
+                del algorithm, now
+                access.known = False
+                return Identity(IdentityId(fingerprint), name, fingerprint)
+
+        gateway.front.use(replace(gateway.front.services, people=People()))
+        with pytest.raises((asyncssh.PermissionDenied, asyncssh.DisconnectError)):
+            async with gateway.client(key):
+                pass
+        assert gateway.said("connection.opened") == []
+
+
+async def test_who_offers_no_key_in_time_is_ended_for_that(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        services = gateway.front.services
+        gateway.front.use(replace(services, limits=replace(services.limits, key_grace=0.2)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
+        async with gateway.client(key) as client:
+            assert b"no acceptable key was offered in time" in await reader.read()
+            writer.close()
+            while len(ended := gateway.said("handshake.ended")) < 2:
+                await asyncio.sleep(0)
+            assert sorted(str(one["outcome"]) for one in ended) == ["ok", "timeout"]
+            assert await client.lives()
