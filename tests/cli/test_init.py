@@ -106,6 +106,13 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert "domain =" in (tmp_path / "ferry.toml").read_text()
 
 
+async def test_a_folder_is_not_overwritten_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    refused = await run(write, "--yes", "--force", "--out", str(tmp_path / "folder"))
+    assert str(refused.error).startswith(f"cannot write {tmp_path}/folder: Is a directory: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_questions_are_asked_again_until_they_are_answered(tmp_path: Path) -> None:
     typed = ["not a domain", "gw.example", "nobody", "keys", str(tmp_path / "people"), "2222"]
     arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state")

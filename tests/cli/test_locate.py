@@ -61,8 +61,12 @@ def test_the_state_of_a_configuration_file(tmp_path: Path, monkeypatch: pytest.M
         assert find_state(None, {}, config=file, cwd=tmp_path).resolve() == tmp_path / "data"
     file.write_text("")
     assert state_of_file(file) == tmp_path / "etc" / "ferry-data"
-    file.write_text("state = 3")
-    with pytest.raises(InvalidInput, match='write state = "/var/lib/ferry"'):
+    for state in ("3", '""', '"a\\u0000b"'):
+        file.write_text(f"state = {state}")
+        with pytest.raises(InvalidInput, match='write state = "/var/lib/ferry"'):
+            state_of_file(file)
+    file.write_text("x = " + "[" * 5_000)
+    with pytest.raises(InvalidInput, match=r"ferry\.toml: "):
         state_of_file(file)
     with pytest.raises(InvalidInput, match="No such file"):
         state_of_file(tmp_path / "none.toml")

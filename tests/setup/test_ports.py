@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -67,6 +68,18 @@ def test_a_holder_whose_process_cannot_be_seen() -> None:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: no process listens there
         port = unused.getsockname()[1]
         assert f"'sport = :{port}'" in holder(port)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_holder_that_ends_while_it_is_looked_for_is_nobody_in_particular(tmp_path: Path, *, gone: bool) -> None:
+    """As /proc shows it (proc(5)): the sockets of the table, and each process with its descriptors and its name."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text("head\n 0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 4242 1\n")
+    (tmp_path / "812/fd").mkdir(parents=True)
+    (tmp_path / "812/fd/3").symlink_to("socket:[4242]")
+    if not gone:
+        (tmp_path / "812/comm").write_text("nginx\n")
+    assert holder(8080, tmp_path).startswith("another user's process" if gone else "nginx (pid 812)")
 
 
 async def test_a_real_ssh_server_is_seen_by_its_banner() -> None:

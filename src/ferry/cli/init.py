@@ -138,11 +138,11 @@ def _write(path: Path, answers: Answers) -> None:
     _attempt(path, lambda: new.write_text(text, "utf-8"))
     try:
         load(new, {}, {})
+        new.chmod(0o644)
+        _attempt(path, lambda: new.replace(path))
     except InvalidInput:
         new.unlink()
         raise
-    new.chmod(0o644)
-    new.replace(path)
 
 
 def _make_folder(folder: Path) -> None:

@@ -112,10 +112,10 @@ def state_of_file(path: Path) -> Path:
         table = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: {error}") from None
     state = table.get("state", LOCAL_STATE)
-    if not isinstance(state, str):
+    if not isinstance(state, str) or not state or "\0" in state:
         raise InvalidInput(f'{path}: state must be a folder: write state = "{SYSTEM_STATE}"')
     return path.absolute().parent / state
 

@@ -104,7 +104,8 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
     inodes = {f"socket:[{listener.inode}]" for listener in listeners(proc) if listener.endpoint.port == port}
     for process in proc.iterdir():
         if process.name.isdecimal() and not inodes.isdisjoint(_sockets(process)):
-            return f"{printable((process / 'comm').read_text().strip())} (pid {process.name})"
+            with contextlib.suppress(OSError):  # it has ended since
+                return f"{printable((process / 'comm').read_text().strip())} (pid {process.name})"
     return f"another user's process (`sudo ss -ltnp 'sport = :{port}'` names it)"
 
 
