@@ -8,6 +8,7 @@ import pytest
 from console_commands import run
 from ferry.cli.init import init as write
 from ferry.configfile import load
+from ferry.errors import InvalidInput
 from ferry.names import Endpoint
 from ferry.setup import ports
 from ferry.setup.answers import Answers, SshChoice, Who, sshd_steps
@@ -34,22 +35,23 @@ def test_flags_alone_write_a_file_that_serves_a_domain(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("choice", "command"), [("2222", "ssh -p 2222 -R"), ("22", "ssh -R")])
-def test_the_other_ports(tmp_path: Path, choice: str, command: str) -> None:
-    ran = init(tmp_path, "--domain", "gw.example", "--access", "anyone", "--ssh", choice)
+async def test_the_other_ports(tmp_path: Path, choice: str, command: str) -> None:
+    flags = ("--domain", "gw.example", "--access", "anyone", "--ssh", choice)
+    written = await run(write, "--out", str(tmp_path / "ferry.toml"), *flags)
     config = load(tmp_path / "ferry.toml", {}, {})
     assert config.ssh.listen == [Endpoint("::", int(choice))]
     assert config.access.mode == "anyone"
     assert not (tmp_path / "keys").exists()
-    assert f"      {command} 80:localhost:3000 gw.example\n" in ran.out
+    assert f"      {command} 80:localhost:3000 gw.example" in written.lines
 
 
-def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) -> None:
-    ran = init(tmp_path, "--yes")
+async def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) -> None:
+    written = await run(write, "--yes", "--out", str(tmp_path / "ferry.toml"))
     config = load(tmp_path / "ferry.toml", {}, {})
     assert not config.listens_beyond_loopback
     assert config.access.mode == "anyone"
-    assert "ssh -p 2222 -R 80:localhost:3000 localhost" in ran.out
-    assert "DNS" not in ran.out
+    assert "      ssh -p 2222 -R 80:localhost:3000 localhost" in written.lines
+    assert "DNS" not in written.text
 
 
 def test_nobody_to_answer_is_said(tmp_path: Path) -> None:
@@ -96,13 +98,14 @@ async def test_a_key_is_copied_through_the_ssh_server_that_there_is(
     assert ("Port 22 is held by an SSH server" in written.text) is ("-P 2022" in line)
 
 
-def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
+async def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "ferry.toml").write_text("mine")
-    ran = init(tmp_path, "--yes")
-    assert ran.code == 2
-    assert "edit it, or write it anew with --force" in ran.err
+    flags = ("--yes", "--out", str(tmp_path / "ferry.toml"))
+    refused = await run(write, *flags)
+    assert isinstance(refused.error, InvalidInput)
+    assert str(refused.error).endswith("edit it, or write it anew with --force")
     assert (tmp_path / "ferry.toml").read_text() == "mine"
-    assert init(tmp_path, "--yes", "--force").code == 0
+    assert (await run(write, *flags, "--force")).code == 0
     assert "domain =" in (tmp_path / "ferry.toml").read_text()
 
 
@@ -140,14 +143,19 @@ def test_for_this_machine_alone_no_port_is_asked_for(tmp_path: Path) -> None:
     assert load(tmp_path / "ferry.toml", {}, {}).domain == "localhost"
 
 
-def test_wrong_flags_leave_nothing_behind(tmp_path: Path) -> None:
-    ran = init(tmp_path, "--yes", "--domain", "a b")
-    assert (ran.code, list(tmp_path.iterdir())) == (2, [])
-    ran = init(tmp_path, "--yes", "--access", "anyone", "--keys", "k")
-    assert ran.err == "ferry: --keys goes with --access keys\n"
-    ran = ferry("init", "--yes", "--out", "/proc/nowhere/ferry.toml", cwd=tmp_path)
-    assert ran.code == 2
-    assert "cannot write /proc/nowhere/ferry.toml" in ran.err
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--domain", "a b"), "hostname label 'a b' has ' ' in it"),
+        (("--access", "anyone", "--keys", "k"), "--keys goes with --access keys"),
+        (("--out", "/proc/nowhere/ferry.toml"), "cannot write /proc/nowhere/ferry.toml"),
+    ],
+)
+async def test_wrong_flags_leave_nothing_behind(tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
+    refused = await run(write, "--yes", "--out", str(tmp_path / "ferry.toml"), *flags)
+    assert isinstance(refused.error, InvalidInput)
+    assert str(refused.error).startswith(says)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_commands_are_printed_as_they_work_from_here(tmp_path: Path) -> None:
