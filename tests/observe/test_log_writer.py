@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,44 +72,60 @@ def test_a_pipe_that_nobody_reads_drops_lines_and_says_how_many_once_it_flows(pi
     assert len(got) - 1 + log.dropped == total
 
 
-def gathered(log: LogWriter, reader: int, lines: int) -> None:
-    """Put lines in until the writer has gathered some, and is held up by the pipe."""
-    for number in range(lines):
-        log.put(event(number, text="x" * 100))
-    select.select([reader], [], [], 10)
-
-
-def test_the_notice_comes_once_lines_flow_again_and_not_between_those_that_wait(pipe: tuple[int, int]) -> None:
+@pytest.fixture
+def held_up(pipe: tuple[int, int]) -> tuple[int, int]:
+    """A pipe with room for less than one `long` line."""
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
-    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=50)
-    gathered(log, pipe[0], 60)
-    for number in range(100):
-        log.put(event(number, name="tunnel.closed"))
-    got: list[dict[str, object]] = []
+    return pipe
 
-    def read() -> None:
-        with open(pipe[0], "rb", closefd=False) as stream:
-            while not got or got[-1]["event"] != "log.dropped":
-                got.append(json.loads(stream.readline()))
 
-    reading = threading.Thread(target=read)
-    reading.start()
-    reading.join(10)
-    assert got[-1] | {"count": log.dropped} == got[-1]
-    assert sum(line["event"] == "tunnel.closed" for line in got) == 50
+def long() -> Event:
+    return event(list=["y" * 400] * 20)
+
+
+def begun(reader: int) -> None:
+    """The writer has taken what it writes next, and is held up until that is read."""
+    assert select.select([reader], [], [], 10)[0]
+
+
+def one_line(reader: int) -> dict[str, Any]:
+    """The next one, and not a byte behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        begun(reader)
+        line += os.read(reader, 1)
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_the_notice_comes_once_lines_flow_again_and_not_between_those_that_wait(held_up: tuple[int, int]) -> None:
+    reader, writer = held_up
+    log = LogWriter(writer, json_lines(), now=lambda: 0.0, size=50)
+    log.put(long())
+    begun(reader)
+    for number in range(80):
+        log.put(event(number))
+    assert [one_line(reader)["event"] for _ in range(51)] == ["tunnel.opened"] * 51
+    told = one_line(reader)
+    assert (told["event"], told["count"], log.dropped) == ("log.dropped", 30, 30)
     assert log.close(10)
 
 
-def test_what_waits_in_all_is_bounded(pipe: tuple[int, int]) -> None:
-    """LOG_BATCH: what the writer has taken to write no longer counts as waiting."""
-    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+def test_what_is_taken_to_be_written_is_bounded_too(held_up: tuple[int, int]) -> None:
+    """LOG_BATCH: it no longer counts as waiting."""
+    reader, writer = held_up
     size = 2_000
-    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=size)
-    gathered(log, pipe[0], size)
-    for number in range(2 * size):
+    log = LogWriter(writer, json_lines(), now=lambda: 0.0, size=size)
+    log.put(long())
+    begun(reader)
+    for number in range(size):
         log.put(event(number))
-    assert 3 * size - log.dropped <= size + 500
-    os.close(pipe[0])
+    one_line(reader)
+    begun(reader)
+    for number in range(size):
+        log.put(event(number))
+    assert 0 < size - log.dropped < 500
+    os.close(reader)
     assert log.close(10)
 
 
