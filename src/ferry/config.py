@@ -13,11 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from . import limits
 from .errors import InvalidInput
-from .names import Endpoint, parse_hostname
+from .names import Endpoint, parse_hostname, parse_label
 from .policy.sources import LOOPBACK, parse_network
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
@@ -72,6 +72,13 @@ def _words(value: object) -> object:
     return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
 
 
+def _labels(words: list[str]) -> list[str]:
+    try:
+        return [parse_label(word) for word in words]
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
 def _path(value: object) -> object:
     if not str(value) or "\0" in str(value):
         raise ValueError(f"{str(value)!r} is not a path: write one, such as /var/lib/ferry")
@@ -84,6 +91,7 @@ Listen = Annotated[list[Endpoint], BeforeValidator(_listen)]
 FileName = Annotated[Path, BeforeValidator(_path)]
 Paths = Annotated[list[FileName], BeforeValidator(_words)]
 Words = Annotated[list[str], BeforeValidator(_words)]
+Labels = Annotated[list[str], BeforeValidator(_words), AfterValidator(_labels)]
 
 
 class Section(BaseModel):
@@ -186,7 +194,7 @@ class Https(Section):
 class Access(Section):
     mode: Literal["anyone", "keys"] = Field(
         "anyone",
-        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). SSH beyond loopback needs this to be written out.",
+        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). SSH beyond loopback needs this to be written out, and so does `keys`.",
     )
     keys: Paths = Field(
         default_factory=list,
@@ -214,7 +222,7 @@ class Names(Section):
         ge=0,
         description="On such a gateway: new reservations a day from one IPv4 /24 or IPv6 /64.",
     )
-    reserved: Words = Field(
+    reserved: Labels = Field(
         [
             "admin", "administrator", "api-docs", "autoconfig", "autodiscover", "console", "dashboard", "dns", "ferry", "ftp",
             "gateway", "host", "imap", "localhost", "login", "mail", "mx", "ns", "ns1", "ns2", "oauth", "pop", "postmaster",
@@ -388,6 +396,11 @@ class Config(Section):
                 "this gateway listens beyond loopback and access.mode is not written: anybody could connect. Write\n"
                 '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
                 'or, if everybody is meant to have tunnels, mode = "anyone"'
+            )
+        if self.access.keys and "mode" not in self.access.model_fields_set:
+            raise ValueError(
+                "access.keys is written and access.mode is not: anybody could connect. "
+                'Write mode = "keys" in [access], or mode = "anyone"'
             )
         if self.access.mode == "keys" and not self.access.keys:
             raise ValueError(
