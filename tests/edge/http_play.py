@@ -29,12 +29,12 @@ class Transport:
         self.written = bytearray()
         self.ends: list[str] = []
         """What the gateway has done to end it."""
-        self._mark = 0
+        self._mark = self._low = 0
         self._full = False
 
     def set_write_buffer_limits(self, high: int, low: int = 0) -> None:
         assert 0 <= low <= high
-        self._mark = high
+        self._mark, self._low = high, low
 
     def get_write_buffer_size(self) -> int:
         return self.waiting
@@ -52,12 +52,16 @@ class Transport:
         self._full = True
         self.protocol.pause_writing()
 
-    def take_all(self) -> None:
-        """The visitor reads what waits for it."""
-        self.waiting = 0
-        if self._full:
+    def take(self, size: int) -> None:
+        """The visitor reads so much of what waits for it."""
+        self.waiting -= size
+        if self._full and self.waiting <= self._low:
             self._full = False
             self.protocol.resume_writing()
+
+    def take_all(self) -> None:
+        """The visitor has read everything."""
+        self.take(self.waiting)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return ("192.0.2.1", 4711) if name == "peername" else default

@@ -22,14 +22,19 @@ LEAST_WINDOW_BYTES = 8 * 1024
 
 
 @pytest.mark.parametrize(
-    ("near", "window"),
-    [(-1.0, CHANNEL_WINDOW_BYTES), (60.0, NEAR_WINDOW_BYTES)],
-    ids=["not near", "near"],
+    ("near", "answers_after", "window"),
+    [(None, 0.05, CHANNEL_WINDOW_BYTES), (60.0, 0.0, NEAR_WINDOW_BYTES)],
+    ids=["NEAR_SECONDS as shipped", "near"],
 )
 async def test_who_answers_soon_gets_small_windows(
-    new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, near: float, window: int
+    new_key: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    near: float | None,
+    answers_after: float,
+    window: int,
 ) -> None:
-    monkeypatch.setattr(limits, "NEAR_SECONDS", near)
+    if near is not None:
+        monkeypatch.setattr(limits, "NEAR_SECONDS", near)
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
         assert await client.forward(b"near", 80)
         tunnel = await gateway.let_through()
@@ -40,6 +45,7 @@ async def test_who_answers_soon_gets_small_windows(
             theirs, rest = await client.opens.get()
             windows.append(int.from_bytes(rest[:4], "big"))
             ours = UInt32(1000 + number)
+            await asyncio.sleep(answers_after)
             client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(theirs), ours, UInt32(1000), UInt32(1000))
             assert await client.lives()
     assert windows == [CHANNEL_WINDOW_BYTES, window]
@@ -47,11 +53,12 @@ async def test_who_answers_soon_gets_small_windows(
 
 async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Path]) -> None:
     """The more channels there are, the smaller is the window of the next, down to a least one."""
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(new_key()) as client:
+    many: dict[str, object] = {"channels_per_connection": 1_200}
+    async with asyncio.timeout(SECONDS), inside_gateway(limits=many) as gateway, gateway.client(new_key()) as client:
         assert await client.forward(b"many", 80)
         tunnel = await gateway.let_through()
         client.hold_opens()
-        for number in range(1, 1001):
+        for number in range(1, 1_101):
             tunnel.dial(tunnel.visitor_grant, Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
             _, rest = await client.opens.get()
             fair = max(WINDOWS_BYTES // number, LEAST_WINDOW_BYTES)

@@ -94,3 +94,17 @@ async def test_large_writes_wait_as_long_as_there_is_room(monkeypatch: pytest.Mo
             assert stream.sends(PIECE, room) == room
             transport.take_all()
         assert stream.sends(PIECE) == room + 1
+
+
+@pytest.mark.parametrize("way", ["a length", "an upgrade"])
+async def test_more_is_taken_from_the_service_before_a_visitor_has_run_dry(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """VISITOR_LOW_WATER_BYTES: else a download stands still each time."""
+    async with answering(monkeypatch, way) as (transport, stream, _):
+        transport.reads = False
+        stream.sends(PIECE)
+        transport.take(transport.waiting - 16 * 1024 - 1)
+        assert stream.paused
+        transport.take(1)
+        assert not stream.paused
