@@ -142,6 +142,34 @@ def test_close_gives_up_on_a_stalled_pipe(pipe: tuple[int, int]) -> None:
     reader.join(10)
 
 
+def test_as_shipped_a_stalled_pipe_holds_up_the_end_for_two_seconds(pipe: tuple[int, int]) -> None:
+    """LOG_CLOSE_SECONDS."""
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    for number in range(200):
+        log.put(event(number, text="x" * 100))
+    closing = threading.Thread(target=log.close, daemon=True)
+    closing.start()
+    closing.join(1.5)
+    assert closing.is_alive()
+    closing.join(5)
+    assert not closing.is_alive()
+    reader = threading.Thread(target=read_lines, args=(pipe[0],))  # lets the writer's thread end
+    reader.start()
+    assert log.close(10)
+    os.close(pipe[1])
+    reader.join(10)
+
+
+def test_a_line_is_there_soon_though_none_follows(pipe: tuple[int, int]) -> None:
+    """LOG_GATHER_SECONDS."""
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    log.put(event())
+    readable, _, _ = select.select([pipe[0]], [], [], 5)
+    assert readable
+    assert log.close()
+
+
 def test_a_reader_that_left_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)

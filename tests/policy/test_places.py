@@ -497,6 +497,28 @@ def test_many_who_have_moved_cost_one_newcomer_little(monkeypatch: pytest.Monkey
     assert [play.come("192.0.2.9") is not None for _ in range(4)] == [False, False, False, True]
 
 
+def test_as_shipped_a_look_and_a_newcomer_cost_no_more_than_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PLACES_LOOKED_AT and PLACES_CHECKED, where there are more."""
+    looked = 0
+    standing = Visitor.standing
+
+    def counted(self: Visitor) -> tuple[Standing, int]:
+        nonlocal looked
+        looked += 1
+        return standing(self)
+
+    play = Play(5_000)
+    stalled = play.fill("192.0.2.2", Standing.SILENT)
+    play.come("192.0.2.9")
+    monkeypatch.setattr(Visitor, "standing", counted)
+    play.now += LOOK
+    assert play.come("192.0.2.9") is not None
+    assert 4096 <= looked < 4096 + 32
+    for one in stalled[1:41]:
+        one.moved = 1_000_000
+    assert [play.come("192.0.2.9") is not None for _ in range(2)] == [False, True]
+
+
 def test_the_index_is_there_while_places_are_short_and_no_longer() -> None:
     play = Play()
     first = play.fill("192.0.2.2", Standing.WAITING, play.most - play.most // TRIAL_SHARE)

@@ -64,6 +64,14 @@ def test_a_host_is_remembered_after_its_tunnel_and_the_oldest_is_forgotten_first
     assert list(routes.seen_hosts) == ["three", "blog.localhost", "four"]
 
 
+def test_as_shipped_so_many_hosts_are_remembered() -> None:
+    """HOSTS_SEEN."""
+    routes = Routes()
+    for number in range(100_007):
+        routes.note_host(f"{number}.localhost")
+    assert len(routes.seen_hosts) == 100_000
+
+
 def test_tunnels_may_close_while_all_are_looked_at() -> None:
     routes = Routes()
     for address in (BLOG, PORT, ALIAS):
