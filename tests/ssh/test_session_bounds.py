@@ -147,6 +147,13 @@ async def test_forwards_that_are_taken_back_while_a_session_says_nothing_are_not
         assert sum(isinstance(thing, SshTunnel) for thing in gc.get_objects()) <= JOURNAL + 5
 
 
+async def test_a_connection_has_ten_sessions_at_once(key: Path) -> None:
+    """SESSIONS_PER_CONNECTION: each has a terminal's text and a journal."""
+    async with inside_gateway() as inside, inside.client(key) as client:
+        opened = [await open_session(client, 6000 + number) for number in range(15)]
+        assert [session is not None for session in opened] == [True] * 10 + [False] * 5
+
+
 async def test_a_local_target_that_refuses_everybody_is_told_once_in_a_while(key: Path) -> None:
     """TARGET_NOTE_SECONDS: who visits often must not fill its owner's terminal."""
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from pathlib import Path
 
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_GLOBAL_REQUEST
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_OPEN_FAILURE, MSG_GLOBAL_REQUEST, OPEN_CONNECT_FAILED
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import tasks
@@ -18,6 +19,7 @@ from raw_client import RawClient
 from raw_session import open_session
 
 FOR_EVER = 300
+TCP_NOTSENT_LOWAT = 25  # tcp(7); not in `socket` before 3.12
 VERSION = b"SSH-2.0-silent\r\n"
 
 
@@ -159,3 +161,28 @@ async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
             assert b"your address is blocked, so a log-in may take 10 s" in await reader.read()
         assert 9.9 < watch.seconds < 11
         writer.close()
+
+
+@hurried
+async def test_a_stopping_gateway_waits_no_longer_than_its_last_visitor(key: Path) -> None:
+    """DRAIN_LOOK_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        port = inside.ports.loopback[0]
+        client.hold_opens()
+        assert await client.forward(b"localhost", port)
+        await inside.let_through()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        number, _ = await client.opens.get()
+        refuse = UInt32(number), UInt32(OPEN_CONNECT_FAILED), String(b"no"), String(b"")
+        asyncio.get_running_loop().call_later(3, client.send, MSG_CHANNEL_OPEN_FAILURE, *refuse)
+        watch = Watch()
+        await inside.front.drain(60)
+        assert 2.9 < watch.seconds < 3.5
+        writer.close()
+
+
+async def test_little_waits_in_the_kernel_for_a_client(key: Path) -> None:
+    """UNSENT_BYTES: small answers wait behind it."""
+    async with inside_gateway() as inside, inside.client(key):
+        sock = inside.clients[0].connection.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == 65_536
