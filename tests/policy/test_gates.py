@@ -5,12 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.limits import FLAP_SECONDS, FLAP_TAKEOVERS
 from ferry.names import Address, Kind
 from ferry.policy import flapping
 from ferry.policy.flapping import FlapGuard
 from weight import weight
 
+FLAP_TAKEOVERS = 3
+FLAP_SECONDS = 60.0
 BLOG, SHOP = Address(Kind.HTTP, "blog.example.com"), Address(Kind.HTTP, "shop.example.com")
 
 
