@@ -163,6 +163,21 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     ]
 
 
+def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "alice.pub~").write_text(PUBLIC_KEY + "\n")  # what an editor leaves behind
+    (keys / ".bob.pub").write_text(PUBLIC_KEY + "\n")
+    (keys / "carol.pub").write_text(f"# gone since May\r{PUBLIC_KEY}\n", newline="")
+    (finding,) = to_fix(config(tmp_path, access=Access(mode="keys", keys=[keys])))
+    assert finding.text.startswith("no usable key")
+
+
+def test_a_file_of_keys_that_is_named_counts_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / ".keys").write_text(PUBLIC_KEY + "\n")
+    assert to_fix(config(tmp_path, access=Access(mode="keys", keys=[tmp_path / ".keys"]))) == []
+
+
 def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:
     folder = tmp_path / "certs"
     configuration = config(tmp_path, https=Https(listen=ANY_PORT, certificates=folder))

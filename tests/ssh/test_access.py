@@ -96,6 +96,23 @@ def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
     assert {name for name, key in made.items() if knows(keys, key)} == {"alice", "bob.pub"}
 
 
+@pytest.mark.parametrize("name", [".hidden", "alice~"])
+def test_a_file_that_is_named_counts_whatever_it_is_called(
+    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(public(key))
+    assert knows(read(tmp_path / name), key)
+
+
+@pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_key_that_was_taken_out_by_a_comment_stays_out(
+    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, separator: str
+) -> None:
+    """Lines end as they do for sshd: what follows another separator in a comment is part of it."""
+    (tmp_path / "keys").write_text(f"# gone since May{separator}{public(key)}", "utf-8", newline="")
+    assert len(read(tmp_path / "keys")) == 0
+
+
 def test_they_are_read_again_when_something_has_changed_and_only_then(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
@@ -124,14 +141,14 @@ def test_what_stays_as_it_is_is_read_no_more_and_what_changes_is_read_once(
     read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may be large, and a look comes every half second."""
-    file, readings, whole = tmp_path / "keys", 0, Path.read_text
+    file, readings, whole = tmp_path / "keys", 0, Path.read_bytes
 
-    def counted(path: Path, *arguments: str) -> str:
+    def counted(path: Path) -> bytes:
         nonlocal readings
         readings += 1
-        return whole(path, *arguments)
+        return whole(path)
 
-    monkeypatch.setattr(Path, "read_text", counted)
+    monkeypatch.setattr(Path, "read_bytes", counted)
     file.write_text("")
     keys = read(file)
     assert readings == 1
@@ -157,14 +174,14 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     monkeypatch.setattr(access, "KEY_FILE_BYTES", 1000)
     keys = read(folder)
     assert (knows(keys, one), knows(keys, two)) == (True, False)
-    whole = Path.read_text
+    whole = Path.read_bytes
 
-    def unreadable(path: Path, *arguments: str) -> str:
+    def unreadable(path: Path) -> bytes:
         if path.name == "one":
             raise PermissionError(13, "Permission denied")
-        return whole(path, *arguments)
+        return whole(path)
 
-    monkeypatch.setattr(Path, "read_text", unreadable)  # root may read everything
+    monkeypatch.setattr(Path, "read_bytes", unreadable)  # root may read everything
     os.utime(folder / "one", (1, 1))
     refresh(keys)
     assert not knows(keys, one)
@@ -238,15 +255,15 @@ def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_emp
     file = tmp_path / "keys"
     file.write_text(public(one))
     keys = read(file)
-    whole, text = Path.read_text, public(one) + public(two)
+    whole, text = Path.read_bytes, public(one) + public(two)
 
-    def in_the_middle(path: Path, *arguments: str) -> str:
-        seen = whole(path, *arguments)
+    def in_the_middle(path: Path) -> bytes:
+        seen = whole(path)
         path.write_text(text)
-        monkeypatch.setattr(Path, "read_text", whole)
+        monkeypatch.setattr(Path, "read_bytes", whole)
         return seen
 
-    monkeypatch.setattr(Path, "read_text", in_the_middle)
+    monkeypatch.setattr(Path, "read_bytes", in_the_middle)
     file.write_text("")
     refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (True, True)

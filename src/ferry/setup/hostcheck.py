@@ -121,9 +121,11 @@ def _read_keys(path: Path) -> tuple[int, list[str]]:
     """How many keys are in a file or a folder of such files, and what is wrong with the others."""
     count, problems = 0, []
     try:
-        files = sorted(each for each in path.iterdir() if not each.name.startswith(".")) if path.is_dir() else [path]
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in files:
-            keys, bad = parse_file(file.read_text("utf-8"))
+            if file is not path and (file.name.startswith(".") or file.name.endswith("~")):  # as `ssh.access` does
+                continue
+            keys, bad = parse_file(file.read_bytes().decode("utf-8"))
             count += len(keys)
             problems += [f"{file}, line {line.number}: {line.why}" for line in bad]
     except (OSError, UnicodeDecodeError, FerryError) as error:

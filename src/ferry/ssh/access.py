@@ -142,7 +142,8 @@ class KeyFiles:
         found = Found(look, {}, list(look.rejected))
         for stamp in look.stamps:
             try:
-                text = stamp.path.read_text("utf-8", "replace") if stamp.size <= KEY_FILE_BYTES else ""
+                # As bytes: in a text a lone CR would end a line, and with it the comment that took a key out.
+                text = stamp.path.read_bytes().decode("utf-8", "replace") if stamp.size <= KEY_FILE_BYTES else ""
             except OSError as error:
                 found.rejected.append((str(stamp.path), 0, str(error)))
                 continue
@@ -160,7 +161,7 @@ class KeyFiles:
                 look.rejected.append((str(path), 0, str(error)))
                 continue
             for file in files:
-                if file.name.startswith(".") or file.name.endswith("~"):
+                if file is not path and (file.name.startswith(".") or file.name.endswith("~")):
                     continue
                 try:
                     of = file.stat()
