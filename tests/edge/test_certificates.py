@@ -15,7 +15,7 @@ from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.certificate_folder import CertificateFolder, Pair, load_pair
 from ferry.edge.certificates import Certificates, sni_of
-from ferry.edge.local_ca import LocalCa
+from ferry.edge.local_ca import Certificate, LocalCa
 from ferry.errors import InvalidInput
 from ferry_command import clean_environment
 
@@ -275,6 +275,62 @@ def test_a_pair_that_had_expired_by_a_wrong_clock_is_served_once_it_is_right(wor
     clock.ahead = Ahead.ahead
     assert not folder.read().changed  # it is served for as long as nothing better is there
     assert len(folder.certificates) == 1
+
+
+async def test_a_certificate_that_has_ended_meanwhile_is_served_and_not_counted_on(world: World) -> None:
+    """`https://` without the local CA is not promised with it."""
+    world.put("a", "a.localhost")
+    clock = Ahead()
+    clock.ahead = 0
+    certificates = Certificates(
+        domain="localhost",
+        local=LocalCa.open(world.state, "localhost", clock=clock),
+        allowed=lambda _host: True,
+        report=world.report,
+        clock=clock,
+    )
+    await certificates.use_folder(world.folder)
+    shown = certificates.certificate_for("a.localhost")
+    assert shown is not None
+    assert certificates.covers("a.localhost")
+    clock.ahead = Ahead.ahead
+    assert not certificates.covers("a.localhost")
+    assert certificates.certificate_for("a.localhost") is shown
+
+
+def test_a_pair_that_changes_while_it_is_read_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new certificate with the old key, or half of it: the next look finds it whole."""
+    world.put("a", "a.localhost")
+    folder = CertificateFolder(world.folder, clock=SystemClock())
+    reads = []
+
+    def renewed_meanwhile(pair: Pair, *, now: float) -> Certificate:
+        certificate = load_pair(pair, now=now)
+        if not reads:
+            world.put("a", "b.localhost")
+        reads.append(certificate.names)
+        return certificate
+
+    monkeypatch.setattr("ferry.edge.certificate_folder.load_pair", renewed_meanwhile)
+    first = folder.read(first=True)
+    assert (first.loaded, first.rejected, first.changed, folder.certificates) == ([], [], False, [])
+    assert [certificate.names for certificate in folder.read().loaded] == [{"b.localhost"}]
+    assert not folder.read().changed
+    assert reads == [{"a.localhost"}, {"b.localhost"}]
+
+
+def test_what_is_no_pair_is_not_one(world: World) -> None:
+    """What copying programs have in progress, and what people keep beside it."""
+    world.put("a", "a.localhost")
+    world.put(".b", "b.localhost")
+    world.put(".c", "c.localhost", certbot=True)
+    world.put("d", "d.localhost", certbot=True)
+    (world.folder / "README").write_text("how to renew")
+    (world.folder / "empty").mkdir()
+    folder = CertificateFolder(world.folder, clock=SystemClock())
+    reading = folder.read(first=True)
+    assert sorted(name for one in reading.loaded for name in one.names) == ["a.localhost", "d.localhost"]
+    assert reading.rejected == []
 
 
 async def test_a_folder_that_cannot_be_read(world: World) -> None:

@@ -198,7 +198,7 @@ def test_another_domain_or_an_end_puts_the_old_aside(tmp_path: Path) -> None:
     assert later.serial_number != new.serial_number
 
 
-@pytest.mark.parametrize("damage", ["no key", "other key", "cut certificate", "cut key"])
+@pytest.mark.parametrize("damage", ["no key", "other key", "cut certificate", "cut key", "a kind we do not make"])
 def test_half_a_ca_is_never_replaced_silently(tmp_path: Path, damage: str) -> None:
     make(tmp_path)
     certificate, key = ca_path(tmp_path), tmp_path / "ca" / "ca.key"
@@ -212,6 +212,10 @@ def test_half_a_ca_is_never_replaced_silently(tmp_path: Path, damage: str) -> No
             certificate.write_bytes(certificate.read_bytes()[:200])
         case "cut key":
             key.write_bytes(key.read_bytes()[:100])
+        case "a kind we do not make":
+            openssl(
+                "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x", "-keyout", key, "-out", certificate
+            )
     before = certificate.read_bytes()
     with pytest.raises(StartupError, match="restore it, or remove"):
         make(tmp_path)

@@ -123,6 +123,15 @@ def test_the_owner_is_named() -> None:
     assert port_owner(1) == "another program"
 
 
+def test_who_only_uses_the_number_of_a_port_does_not_hold_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = listener.accept()
+    with client, accepted:
+        assert port_owner(port) == "another program"
+
+
 async def test_a_client_that_asks_for_taken_ports_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy host each refusal read the descriptors of all processes before the loop went on. Whatever is read of
     /proc, no turn of the loop does it."""

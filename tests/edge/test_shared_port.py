@@ -66,7 +66,15 @@ class Port:
         assert self._shared is not None
         return self._shared
 
-    def start(self, *, ssh: bool = True, silence: float = 0.2, identify: float = 0.5, bound: int = 100) -> None:
+    def start(
+        self,
+        *,
+        ssh: bool = True,
+        silence: float = 0.2,
+        identify: float = 0.5,
+        handshake: float = 0.5,
+        bound: int = 100,
+    ) -> None:
         self._shared = SharedPort(
             self.sockets,
             ssh=self.ssh.put_nowait if ssh else None,
@@ -76,7 +84,7 @@ class Port:
             report=self.report,
             silence=silence,
             identify=identify,
-            handshake=0.5,
+            handshake=handshake,
             unidentified=bound,
         )
         self._shared.start()
@@ -272,6 +280,30 @@ async def test_at_the_bound_the_oldest_goes(port: Port) -> None:
     assert await asyncio.wait_for(second[0].read(), 5) == b""
     for _, writer in (first, second, third):
         writer.close()
+
+
+@pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00"])
+async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other(
+    port: Port, first: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, however long it has; and whose socket a transport has is closed by that alone."""
+    stalled = socket.create_connection(port.address)
+    stalled.sendall(first)
+    stalled.setblocking(False)
+    port.start(silence=60, identify=60, handshake=60, bound=1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(port.shared) == 1
+    _, writer = await port.connect()
+    async with asyncio.timeout(10):
+        with stalled, suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(stalled, 100) == b""
+    assert [fields["reason"] for _, fields in port.events] == ["too many connections that say nothing"]
+    assert len(port.shared) == 1
+    writer.close()
+    await port.settled()
+    port.shared.close()
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:

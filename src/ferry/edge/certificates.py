@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from ferry.clock import Clock
 from ferry.report import Report
@@ -105,8 +105,8 @@ class Certificates:
         host = normal_name(name) if name else self._domain
         record = current_handshake.get() or Handshake()
         record.sni = host if name else ""
-        if name and isinstance(ssl_object, NamedSslObject):
-            ssl_object.sni = host
+        if name:
+            cast(NamedSslObject, ssl_object).sni = host
         try:
             certificate = self.certificate_for(host)
         except Exception as error:  # it would be printed by the interpreter, past our log

@@ -204,6 +204,5 @@ def _wake_at(sock: socket.socket, count: int) -> None:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return str(error) or type(error).__name__
+    reason: str | None = getattr(error, "reason", None)  # of an ssl.SSLError
+    return reason.lower().replace("_", " ") if reason else str(error) or type(error).__name__

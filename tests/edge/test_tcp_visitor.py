@@ -1,0 +1,84 @@
+"""What a visitor of a port is seen to do with its place, and what is said of its visit: after a trace of its bridge."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from edge.tcp_tunnel import TcpTunnel
+from edge.test_bridge import Trace
+from ferry.edge.bridge import Bridge
+from ferry.edge.socks_guard import GuardedBridge
+from ferry.edge.tcp_visitor import TcpVisitor
+from ferry.names import Endpoint
+from ferry.policy.shortage import Standing
+from ferry.registry.routes import Traffic, Tunnel
+
+SINCE = 50.0
+
+
+class Guest:
+    """One visitor."""
+
+    def __init__(self) -> None:
+        self.trace = Trace().join()
+        self.ended: list[Bridge] = []
+        bridge = self.trace.bridge
+        self.visitor = TcpVisitor(
+            bridge, bridge.transport, Endpoint("192.0.2.7", 4711), SINCE, "192.0.2.7", False, self.ended.append
+        )
+
+    @property
+    def note(self) -> str:
+        return self.visitor.visit(cast(Tunnel, TcpTunnel("x", ("127.0.0.1", 1))), SINCE + 3).note
+
+
+async def test_what_it_does_with_its_place() -> None:
+    guest = Guest()
+    assert guest.visitor.standing() == (Standing.SILENT, 0)
+    assert guest.visitor.looked_at() == (SINCE, 0)
+    guest.trace.play("v:data")
+    assert guest.visitor.standing() == (Standing.WAITING, 0)
+    assert guest.visitor.looked_at() == (SINCE, 0)
+    guest.trace.play("s:data")
+    assert guest.visitor.standing() == (Standing.STREAM, len("up") + len("down"))
+    assert guest.visitor.looked_at() is None
+    guest.trace.buffered = 1
+    guest.trace.play("v:full")
+    assert guest.visitor.standing() == (Standing.UNREAD, len("down") - 1)
+    guest.trace.buffered = 0
+    assert guest.visitor.standing() == (Standing.UNREAD, len("down"))
+    guest.trace.play("v:drained", "v:data")
+    assert guest.visitor.standing() == (Standing.STREAM, 2 * len("up") + len("down"))
+
+
+@pytest.mark.parametrize("how", ["displace", "disconnect"])
+async def test_one_that_gives_its_place_away_ends_at_once_and_is_told_of(how: str) -> None:
+    guest = Guest()
+    guest.trace.play("v:data")
+    guest.trace.calls.clear()
+    getattr(guest.visitor, how)()
+    assert guest.trace.calls == ["> abort", "< abort"]
+    assert guest.ended == [guest.trace.bridge]
+    assert guest.note == "cut: there are as many visitors as there may be, and this one gave its place to another"
+
+
+async def test_one_that_ends_as_it_should_is_told_of_without_a_note() -> None:
+    guest = Guest()
+    guest.trace.play("v:data", "s:data", "v:eof", "s:eof", "v:lost")
+    assert guest.note == ""
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+async def test_only_a_proxy_is_called_one(proxy: bool) -> None:
+    found: list[str] = []
+    bridge = GuardedBridge(traffic=Traffic(), on_end=lambda _bridge: None, found=lambda: found.append("proxy"))
+    guest = Guest()
+    guest.trace.bridge = bridge
+    guest.trace.join()
+    guest.visitor.bridge = bridge
+    bridge.visitor_data(b"\x05\x01\x00")
+    bridge.data_received(b"\x05\x00" if proxy else b"HTTP/1.1 200 OK")
+    assert guest.note == ("cut: a SOCKS proxy answered on a public port" if proxy else "")
+    assert found == ["proxy"] * proxy
