@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.edge.bridge import Bridge, Phase
+from ferry.edge.bridge import Bridge, Phase, reset
 from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink
 
@@ -216,6 +218,39 @@ async def test_what_is_counted_and_tapped() -> None:
         "tap up up, > up, tap down down, < down, < abort, tap ended reset, end"
     )
     assert (trace.bridge.up, trace.bridge.down, trace.bridge.error) == (2, 4, LOST)
+
+
+async def test_a_connection_that_nobody_waits_for_is_ended() -> None:
+    trace = Trace()
+    trace.bridge.visitor.connection_made(Visitor(trace))
+    assert trace.play("v:data", "v:eof", "v:full", "v:drained", "v:lost") == "shut, end"
+    trace = Trace()
+    trace.bridge.visitor.connection_made(Visitor(trace))
+    assert trace.calls == ["< abort"]
+
+
+class OverSocket(Visitor):
+    """A transport with a socket, of which is noted what is asked of it."""
+
+    def __init__(self, trace: Trace, *, tls: bool) -> None:
+        super().__init__(trace)
+        self._tls = tls
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"socket": self, "sslcontext": object() if self._tls else None}.get(name, default)
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option, value) == (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._say("linger")
+
+
+@pytest.mark.parametrize(("closing", "tls"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_reset_touches_no_socket_that_may_be_another_connections(closing: bool, tls: bool) -> None:
+    """Only TLS goes on after its close began without our knowing for how long."""
+    trace = Trace()
+    trace.closing = closing
+    reset(OverSocket(trace, tls=tls))
+    assert trace.calls == (["< abort"] if closing and tls else ["< linger", "< abort"])
 
 
 async def test_refused_before_dial_returns() -> None:

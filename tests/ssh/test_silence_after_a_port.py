@@ -76,6 +76,20 @@ async def test_a_client_that_speaks_is_answered_at_once(key: Path, monkeypatch: 
         assert reads.keepalives.qsize() == 1  # it waited, and came before the answer
 
 
+@pytest.mark.parametrize("host", [b"blog", b"lone star"])
+async def test_an_answer_without_a_port_is_followed_at_once(
+    key: Path, monkeypatch: pytest.MonkeyPatch, host: bytes
+) -> None:
+    """Granted or refused: the visitors of a name, and what is asked next, wait for nothing."""
+    monkeypatch.setattr(limits, "ANSWER_PAUSE_SECONDS", 10.0 * SECONDS)
+    async with inside_gateway() as inside, inside.client(key) as client, asyncio.timeout(SECONDS):
+        assert await client.forward(b"first", 80)
+        connection = inside.clients[0].connection
+        assert connection.may_send
+        assert await client.forward(host, 0 if b" " in host else 80) == (b" " not in host)
+        assert connection.may_send
+
+
 def test_libssh_gets_a_port_of_the_gateways_choice(gateway: Gateway, tmp_path: Path, key: Path) -> None:
     """It took the port from the keepalive that had come with the answer: `-R 0` failed every time."""
     if ctypes.util.find_library("ssh") is None:
