@@ -71,9 +71,12 @@ async def test_a_client_that_speaks_is_answered_at_once(key: Path, monkeypatch: 
         reads.ask_for_a_port()
         await reads.ports.get()
         assert reads.keepalives.empty()
+        connection = inside.clients[0].connection
+        assert not connection.may_send  # visitors of other tunnels wait as well
         client.send(MSG_GLOBAL_REQUEST, String(b"no-such@test"), Boolean(True))
         assert not (await client.answers.get())[0]
         assert reads.keepalives.qsize() == 1  # it waited, and came before the answer
+        assert connection.may_send
 
 
 @pytest.mark.parametrize("host", [b"blog", b"lone star"])

@@ -1,0 +1,146 @@
+"""What the kernel keeps for a visitor who does not read: noticed where there are many, and given up when it has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from edge.tcp_tunnel import small_visitor
+from ferry import limits
+from ferry.edge.unsent import Unsent, has_left, untaken
+
+MANY = 10_000
+LEAST = 16 * 1024
+CHOKED, UNCHOKED = ("choke", 2), ("unchoke", 2)
+
+
+class OverSocket(asyncio.Transport):
+    """A visitor's connection, of which everything written is in the kernel; or TLS over one that is gone."""
+
+    def __init__(self, sock: socket.socket | None) -> None:
+        super().__init__()
+        self.sock = sock
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.sock if name == "socket" else default
+
+    def get_write_buffer_size(self) -> int:
+        return 7
+
+
+class Play:
+    """One visitor at the other end of a real connection."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.transport = OverSocket(ours)
+        self.said: list[tuple[str, int]] = []
+        self.heard = asyncio.Event()
+        self.unsent = Unsent(self.transport, lambda why: self.hear("choke", why), lambda why: self.hear("unchoke", why))
+
+    def hear(self, what: str, why: int) -> None:
+        self.said.append((what, why))
+        self.heard.set()
+
+    def fill(self) -> None:
+        """Until the kernel takes no more."""
+        try:
+            while True:
+                self.ours.send(bytes(65536))
+        except BlockingIOError:
+            pass
+
+    async def read_all(self) -> None:
+        while True:
+            try:
+                self.theirs.recv(1 << 20)
+            except BlockingIOError:
+                if untaken(self.transport) == 7:
+                    return
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def play(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Play]:
+    monkeypatch.setattr(limits, "UNSENT_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "UNSENT_LOOK_MOST_SECONDS", 0.002)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with small_visitor(listener.getsockname()[1], 4096) as theirs:
+            ours, _ = listener.accept()
+            with ours:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+                ours.setblocking(False)
+                made = Play(ours, theirs)
+                yield made
+                made.unsent.forget()
+
+
+async def test_one_of_few_may_have_what_the_kernel_takes(play: Play) -> None:
+    play.fill()
+    assert play.unsent.look(31) == limits.UNSENT_LOOK_BYTES
+    assert play.said == []
+
+
+async def test_one_of_many_is_choked_once_until_half_of_what_it_may_have_is_left(play: Play) -> None:
+    assert play.unsent.look(MANY) == LEAST
+    assert play.said == []
+    play.fill()
+    for _ in range(3):
+        assert play.unsent.look(MANY) == LEAST
+    assert play.said == [CHOKED]
+    for _ in range(5):
+        await asyncio.sleep(0.001)
+    assert play.said == [CHOKED]
+    play.heard.clear()
+    async with asyncio.timeout(10):
+        await play.read_all()
+        await play.heard.wait()
+    assert play.said == [CHOKED, UNCHOKED]
+    play.fill()
+    play.unsent.look(MANY)
+    assert play.said == [CHOKED, UNCHOKED, CHOKED]
+
+
+async def test_one_that_has_left_is_waited_for_no_longer(play: Play) -> None:
+    play.fill()
+    play.unsent.look(MANY)
+    assert not has_left(play.transport)
+    play.heard.clear()
+    play.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    play.theirs.close()
+    async with asyncio.timeout(10):
+        await play.heard.wait()
+    assert play.said == [CHOKED, UNCHOKED]
+    assert has_left(play.transport)
+
+
+async def test_one_that_is_forgotten_is_told_nothing_more(play: Play) -> None:
+    play.fill()
+    play.unsent.look(MANY)
+    play.unsent.forget()
+    play.unsent.forget()
+    async with asyncio.timeout(10):
+        await play.read_all()
+    for _ in range(5):
+        await asyncio.sleep(0.001)
+    assert play.said == [CHOKED]
+
+
+async def test_what_a_visitor_has_not_taken_is_ours_and_the_kernels(play: Play) -> None:
+    assert untaken(play.transport) == 7
+    play.fill()
+    assert untaken(play.transport) > 65536
+
+
+async def test_of_a_connection_whose_socket_is_gone_nothing_is_left() -> None:
+    gone = OverSocket(None)
+    said: list[int] = []
+    assert untaken(gone) == 7
+    assert not has_left(gone)
+    assert Unsent(gone, said.append, said.append).look(MANY) == LEAST
+    assert said == []
