@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_GLOBAL_REQUEST, MSG_IGNORE
-from asyncssh.packet import UInt32
+from asyncssh.constants import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_DISCONNECT,
+    MSG_GLOBAL_REQUEST,
+    MSG_IGNORE,
+)
+from asyncssh.packet import String, UInt32
 
 from inside_gateway import SECONDS, inside_gateway
 from ssh.lean_script import Play
@@ -63,6 +69,31 @@ async def test_data_that_says_another_length_than_it_has(key: Path, said: int) -
     async with on_stage(key) as play:
         play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), UInt32(said), b"data")
         assert await end_of(play) == "The length of channel data is wrong"
+
+
+async def test_a_packet_that_says_it_is_endless(key: Path) -> None:
+    """It would be waited for, and all that comes meanwhile kept."""
+    async with on_stage(key) as play:
+        connection: Any = play.client.connection
+        connection._send(UInt32(2**20))
+        connection._send(bytes(100))
+        assert await end_of(play) == "Max packet size exceeded"
+
+
+@pytest.mark.parametrize("cut", [3, 10, 30])
+async def test_what_follows_a_goodbye_that_came_in_two_parts_is_not_looked_at(key: Path, cut: int) -> None:
+    async with on_stage(key) as play:
+        connection: Any = play.client.connection
+        wires: list[bytes] = []
+        connection._send = wires.append  # caught on their way to the socket
+        play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
+        play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(b"data"))
+        sent = b"".join(wires)
+        play.connection.data_received(sent[:cut])
+        play.connection.data_received(sent[cut:])
+        while play.gateway.clients:
+            await asyncio.sleep(0.001)
+        assert play.sinks[0].heard == ["opened", "broken"]
 
 
 @pytest.mark.parametrize("cipher", [LEAN, ASYNCSSHS])

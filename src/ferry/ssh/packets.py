@@ -161,12 +161,9 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def _may_be_lean(self) -> bool:
-        """No key exchange is due or under way, and the log-in is over."""
+        """No key exchange is due or under way."""
         return (
-            self._auth_complete
-            and self._kex_complete
-            and self._rekey_bytes_sent < self._rekey_bytes
-            and self._loop.time() < self._rekey_time
+            self._kex_complete and self._rekey_bytes_sent < self._rekey_bytes and self._loop.time() < self._rekey_time
         )
 
     def _send_lean(self, payload: bytes) -> None:
