@@ -302,7 +302,7 @@ def test_a_pair_that_changes_while_it_is_read_is_read_again(world: World, monkey
     """The new certificate with the old key, or half of it: the next look finds it whole."""
     world.put("a", "a.localhost")
     folder = CertificateFolder(world.folder, clock=SystemClock())
-    reads = []
+    reads: list[frozenset[str]] = []
 
     def renewed_meanwhile(pair: Pair, *, now: float) -> Certificate:
         certificate = load_pair(pair, now=now)
