@@ -11,7 +11,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -33,20 +33,13 @@ def upgrade(path: Path, *, busy_seconds: float) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        current = _revision(connection)
+        current = connection.scalar(text("SELECT version_num FROM alembic_version"))
         if current is not None and current not in known:
             raise StartupError(
                 f"the database {path} was written by a newer ferry (revision {current}, this one knows up to {HEAD}): "
                 "start that version, or restore the backup that was made before the upgrade"
             )
         command.upgrade(config, "head")
-
-
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
 
 
 def main() -> int:
