@@ -413,3 +413,23 @@ async def test_a_cancelled_takeover_leaves_the_older_holder_in_place(registry: R
         now_held = await registry.lookup(BLOG)
         assert now_held is not None
         assert (now_held != older) == held
+
+
+async def test_a_cancelled_takeover_brings_no_lease_back_that_has_ended_meanwhile(registry: Registry) -> None:
+    await won(registry, BLOG, ANN, 10)
+
+    async def cancel() -> None:
+        await registry.lookup(BLOG)
+        late.cancel()
+
+    busy, first = asyncio.ensure_future(registry.lookup(PORT)), asyncio.ensure_future(cancel())
+    late = asyncio.ensure_future(registry.claim(BLOG, ANN, W2, now=11, terms=TERMS))
+    ended = asyncio.ensure_future(registry.retire(None, now=12))
+    await asyncio.wait([busy, first, late, ended])
+    assert await registry.lookup(BLOG) is None
+
+
+async def test_where_no_network_is_known_none_is_limited(registry: Registry) -> None:
+    terms = replace(TERMS, network="", max_per_network_day=0)
+    assert (await won(registry, BLOG, ANN, 10, terms)).new
+    await lost(registry, PORT, ANN, 10, replace(terms, network="192.0.2.0/24"))

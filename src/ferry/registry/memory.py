@@ -30,7 +30,7 @@ class MemoryRegistry:
         reserved = mine is not None or terms.reserve
         if (
             reserved
-            and not (mine and in_force(standing, now=now, keep=terms.keep))
+            and not in_force(standing, now=now, keep=terms.keep)
             and (taken := self._no_room(terms, identity.id, name, now=now, new=mine is None))
         ):
             return taken
@@ -48,8 +48,8 @@ class MemoryRegistry:
         lease = standing.lease
         if lease is None or lease.generation != generation:
             return False
-        if standing.reservation is not None:
-            return standing.reservation.owner == lease.owner
+        if standing.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
+            return True
         if self._no_room(terms, lease.owner, lease.owner_name, now=now, new=True):
             return False
         self._make(lease, terms, now)
@@ -137,7 +137,7 @@ class MemoryRegistry:
 
     def _use(self, lease: Lease, now: float) -> None:
         found = self._reservations.get(lease.address)
-        if found is not None and found.owner == lease.owner:
+        if found is not None:
             self._reservations[lease.address] = replace(found, last_used=max(found.last_used, now))
 
     def _end(self, lease: Lease, now: float) -> None:

@@ -119,7 +119,7 @@ def _claim(
     reserved = mine is not None or terms.reserve
     if (
         reserved
-        and not (mine and in_force(standing, now=now, keep=terms.keep))
+        and not in_force(standing, now=now, keep=terms.keep)
         and (taken := _no_room(connection, terms, identity.id, name, now=now, new=mine is None))
     ):
         return taken
@@ -153,8 +153,8 @@ def _reserve(connection: Connection, address: Address, generation: int, now: flo
     lease = standing.lease
     if lease is None or lease.generation != generation:
         return False
-    if standing.reservation is not None:
-        return standing.reservation.owner == lease.owner
+    if standing.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
+        return True
     if _no_room(connection, terms, lease.owner, lease.owner_name, now=now, new=True):
         return False
     _make(connection, lease, terms, now)
