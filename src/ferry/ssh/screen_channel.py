@@ -53,8 +53,8 @@ class ScreenChannel(SSHServerChannel[bytes]):
         if self._connection.may_request():
             wanted = _REQUESTS.get(kind)
             granted = wanted is not None and wanted(self._screen, packet)
-        if wants_reply and not self.is_closing():
-            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)
+        if wants_reply:
+            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)  # nothing behind our close
 
     def _process_extended_data(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         """No type of it is defined towards a server (§5.2): counted as data, and dropped."""
