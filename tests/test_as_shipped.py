@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from ferry import limits
 from ferry.config import Config
 from ferry.errors import Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
@@ -146,10 +145,3 @@ def test_what_one_request_may_cost() -> None:
     assert (bounds.head_bytes, bounds.head_fields, bounds.head_seconds) == (16_384, 100, 10)
     assert (bounds.body_min_rate, bounds.read_min_rate, bounds.pace_seconds) == (240, 240, 20)
     assert (bounds.keepalive_seconds, bounds.visitors_per_tunnel) == (75, 900)
-
-
-@pytest.mark.parametrize(
-    ("bound", "seconds"), [("LANE_SECONDS", 10), ("LOSER_DRAIN_SECONDS", 5), ("CROWDED_PACE_SECONDS", 5)]
-)
-def test_times_that_other_tests_shorten(bound: str, seconds: float) -> None:
-    assert getattr(limits, bound) == seconds

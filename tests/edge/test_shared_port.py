@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.certificates import Certificates, sni_of
 from ferry.edge.listeners import bind_all
@@ -21,7 +22,6 @@ from ferry.edge.shared_port import SharedPort
 from ferry.names import Endpoint
 from ferry.report import nothing
 
-UNIDENTIFIED = 2048
 BOTH_LOOPS = True
 
 
@@ -310,7 +310,7 @@ async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
     """UNIDENTIFIED."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6_000)), hard))
-    port.start(silence=60, identify=60, bound=UNIDENTIFIED)
+    port.start(silence=60, identify=60, bound=limits.UNIDENTIFIED)
     silent: list[socket.socket] = []
     try:
         async with asyncio.timeout(10):

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from ferry import limits
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.budgeted import AS_SHIPPED, LogRates
 from ferry.observe.levels import LEVELS
@@ -23,6 +22,7 @@ from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
 from ferry.policy.sources import Exempt
 from ferry.registry.routes import Visit
+from hurried_loop import Watch, hurried
 
 LOG_SOURCES_SHOWN = 256
 TRACEBACKS_PER_SECOND = 0.1
@@ -289,20 +289,20 @@ def test_a_count_that_fails_each_time_fills_no_log(tmp_path: Path) -> None:
         assert a.value("ferry_report_failures_total") == 5_000
 
 
-async def test_sums_are_told_while_the_gateway_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOG_SUMMARY_SECONDS", 0.01)
-    monkeypatch.setattr(limits, "LOG_OMITTED_SECONDS", 0.02)
-    with attacked(tmp_path) as a, a.observation.summing_up():
-        for _ in range(5_000):
+@hurried
+async def test_visits_are_summed_up_each_second_and_other_lines_each_ten_while_the_gateway_runs(tmp_path: Path) -> None:
+    """LOG_SUMMARY_SECONDS and LOG_OMITTED_SECONDS."""
+    with attacked(tmp_path) as a:
+        for _ in range(1_000):
             a.report("visit", visit=VISIT)
             a.report("tunnel.refused", session="s1", code="unknown_form")
-        async with asyncio.timeout(10):
-            while not {"visits", "lines.omitted"} <= {json.loads(line)["event"] for line in _whole_lines(a.path)}:
-                await asyncio.sleep(0.01)
-
-
-def _whole_lines(path: Path) -> list[str]:
-    return path.read_text().rpartition("\n")[0].splitlines()
+        with a.observation.summing_up():
+            watch, told = Watch(), []
+            for until in (0.9, 1.5, 9.5, 10.5):
+                await asyncio.sleep(until - watch.seconds)
+                omitted = [a.value("ferry_log_omitted_total", event=event) for event in ("visit", "tunnel.refused")]
+                told.append([count > 0 for count in omitted])
+        assert told == [[False, False], [True, False], [True, False], [True, True]]
 
 
 def test_every_event_has_a_budget_or_a_reason_for_none() -> None:
