@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
@@ -99,6 +100,24 @@ async def test_a_tunnel_that_goes_before_it_was_answered(pair: Pair) -> None:
     assert what == "failed"
     packet.get_uint32(), packet.get_uint32()
     assert packet.get_string() == b"the alias has just gone"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "says"),
+    [
+        ("desktop", 22, "no alias desktop:22 here for you"),
+        ("laptop", 23, "no alias laptop:23 here for you"),
+        ("192.0.2.1", 22, "only your private aliases can be reached"),
+        ("localhost", 22, "no alias localhost:22 here for you"),
+    ],
+)
+async def test_what_is_no_alias_that_is_served_is_refused_and_the_connection_goes_on(
+    pair: Pair, host: str, port: int, says: str
+) -> None:
+    with pytest.raises(asyncssh.ChannelOpenError) as caught:
+        await pair.machine.connection.open_connection(host, port)
+    assert says in caught.value.reason
+    await pair.settle()
 
 
 # --- ends

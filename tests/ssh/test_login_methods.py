@@ -87,3 +87,16 @@ async def test_who_offers_no_key_in_time_is_ended_for_that(key: Path) -> None:
                 await asyncio.sleep(0)
             assert sorted(str(one["outcome"]) for one in ended) == ["ok", "timeout"]
             assert await client.lives()
+
+
+async def test_one_connection_more_than_an_identity_may_have_is_ended_with_the_reason(key: Path) -> None:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(limits={"connections_per_identity": 2}) as gateway,
+        gateway.client(key) as first,
+        gateway.client(key),
+        gateway.client(key) as third,
+    ):
+        assert "you have 2 connections open, which is the limit" in await third.said_at_the_end()
+        assert await first.lives()
+        assert len(gateway.said("connection.opened")) == 2

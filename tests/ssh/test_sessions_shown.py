@@ -12,9 +12,11 @@ import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST
 from asyncssh.packet import Boolean, String, UInt32
 
+from ferry import limits
 from ferry.names import Endpoint
 from ferry.registry.routes import Visit
 from ferry.ssh.hardening import HardenedConnection
+from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 from raw_session import Session, open_session
@@ -214,6 +216,21 @@ async def test_where_the_socket_is_full_visits_are_counted_and_not_kept(stage: S
         b"(3 lines were dropped: your terminal did not read them)",
         b"GET /x 200 5ms 192.0.2.7",
     ]
+
+
+async def test_a_target_that_refuses_is_told_at_once_and_again_after_a_while(stage: Stage) -> None:
+    """At once also on a machine that has just started: its monotonic clock begins with 0."""
+    clock = HandClock()
+    clock.ahead = -clock.monotonic()
+    stage.use(clock=clock)
+    session = await stage.screen()
+    lines(session)
+    [client] = stage.inside.clients
+    for ahead, told in ((0.0, 1), (1.0, 0), (limits.TARGET_NOTE_SECONDS + 1, 1), (1.0, 0)):
+        clock.ahead += ahead
+        client.target_refused(stage.inside.tunnels[0], "nothing answers")
+        await stage.settle()
+        assert lines(session) == [b"blog.localhost: nothing answers"] * told
 
 
 @pytest.mark.parametrize("typed", [b"q", b"Q", b"\x03", b"\x04"])
