@@ -160,6 +160,7 @@ class Visitor(asyncio.Transport):
         ("s:eof v:data v:eof v:lost", "< eof, > up, > eof, > close, shut, end"),
         # back-pressure
         ("v:full v:drained", "> pause, > resume"),
+        ("v:full v:full v:drained", "> pause, > resume"),
         ("s:full s:drained", "< pause, < resume"),
         # the visitor goes: without EOF, after its EOF, by reset after its EOF, while the stream opens
         ("v:data v:lost", "> up, > abort, end"),

@@ -138,7 +138,7 @@ class Bridge(Sink):
         self.phase = Phase.RELAY
         transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.stream = dial(self)
-        if self.phase is Phase.RELAY and transport.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
+        if transport.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
             self._choke(_BUFFER_FULL)  # filled by the transport's former protocol, which alone was told
 
     def cut(self, error: Exception | None = None) -> None:
@@ -253,7 +253,7 @@ class Bridge(Sink):
             self._look_at = self.down + self._look_at_unsent()
 
     def eof_received(self) -> None:
-        if self.phase is not Phase.RELAY or self._down_done:
+        if self.phase is not Phase.RELAY:
             return
         self._down_done = True
         if self._up_done or not self.transport.can_write_eof():
