@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -289,6 +289,43 @@ async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded() ->
     assert trace.marks == [usual, 0, usual]
     assert trace.play("v:full", "v:drained") == "> pause, > resume"
     assert trace.marks == [usual, 0, usual]
+
+
+class TwoReasons:
+    """Stands for what looks at the kernel's buffer: the test says when that is full, and when it is not any more."""
+
+    made: ClassVar[list[TwoReasons]] = []
+
+    def __init__(self, _transport: object, choke: Callable[[int], None], unchoke: Callable[[int], None]) -> None:
+        self.choke, self.unchoke = choke, unchoke
+        self.made.append(self)
+
+    def look(self, _visitors: int) -> int:
+        return 1 << 20
+
+    def forget(self) -> None:
+        """Nothing runs."""
+
+
+@pytest.mark.parametrize("first", ["buffer", "kernel"])
+async def test_a_stream_that_waits_for_two_reasons_goes_on_when_both_are_gone(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """What a visitor has not read waits in two places, and either may be too full."""
+    monkeypatch.setattr("ferry.edge.bridge.Unsent", TwoReasons)
+    trace = Trace().join()
+    trace.bridge.data_received(b"x" * (1 << 20))
+    kernel = TwoReasons.made.pop()
+    kernel.choke(2)
+    assert trace.play("v:full") == ""
+    if first == "buffer":
+        assert trace.play("v:drained") == ""
+        kernel.unchoke(2)
+    else:
+        kernel.unchoke(2)
+        assert trace.calls == []
+        trace.play("v:drained")
+    assert trace.calls == ["> resume"]
 
 
 async def test_large_writes_wait_as_long_as_there_is_room() -> None:

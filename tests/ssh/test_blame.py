@@ -17,6 +17,7 @@ from ferry.policy.penalties import Offence, Penalties
 from ferry.policy.sources import Exempt
 from ferry.registry.contract import StoreUnavailable
 from inside_gateway import SECONDS, Inside, inside_gateway
+from ssh.test_revoked import Keys
 
 HERE = "127.0.0.1"
 
@@ -143,3 +144,20 @@ async def test_who_has_signed_and_has_too_many_connections_is_not_blamed(key: Pa
                 async with gateway.client(key) as second:
                     assert "1 connections open, which is the limit" in await second.said_at_the_end()
             assert await end_of(gateway, 2) == ("failed", [])
+
+
+@pytest.mark.parametrize(("strangers", "gets_in"), [(5, True), (6, False)])
+async def test_each_key_is_one_try_and_a_good_one_is_none(strangers: int, gets_in: bool) -> None:
+    """An agent may hold many keys; the one that is known may be its last."""
+    own = asyncssh.generate_private_key("ssh-ed25519")
+    keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(strangers)]
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        gateway.front.admission.penalties = Heard()
+        gateway.front.use(replace(gateway.front.services, access=Keys(str(own.get_fingerprint()))))
+        if gets_in:
+            await log_in(gateway, *keys, own)
+            assert await end_of(gateway) == ("ok", [])
+        else:
+            with pytest.raises(asyncssh.DisconnectError, match="6 keys were tried and none is known here"):
+                await log_in(gateway, *keys, own)
+            assert await end_of(gateway) == ("failed", [Offence.KEYS_REFUSED])

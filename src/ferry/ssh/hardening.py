@@ -250,12 +250,12 @@ class HardenedConnection(PacketConnection):
 
     def forward_decided(self, port: int, tunnel: SshTunnel | None) -> float:
         """Answer a forward of `port`. Returns for how many seconds nothing may follow the answer."""
-        allocated = tunnel is not None and port == 0
-        self._turns.answer(UInt32(tunnel.bind[1]) if tunnel is not None and allocated else tunnel is not None)
-        if not allocated:
-            return 0.0
-        self._fall_silent()
-        return limits.ANSWER_PAUSE_SECONDS
+        if tunnel is not None and port == 0:
+            self._turns.answer(UInt32(tunnel.bind[1]))
+            self._fall_silent()
+            return limits.ANSWER_PAUSE_SECONDS
+        self._turns.answer(tunnel is not None)
+        return 0.0
 
     def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
