@@ -303,6 +303,13 @@ async def test_a_path_that_can_not_be_used(tmp_path: Path, reports: Reports) -> 
         await Store.open(tmp_path / "file" / "ferry.db", report=reports)
 
 
+async def test_as_shipped_a_write_waits_five_seconds_for_another_process(tmp_path: Path, reports: Reports) -> None:
+    """STORE_BUSY_SECONDS, as SQLite has it: nobody waits for it here."""
+    async with await Store.open(tmp_path / "ferry.db", report=reports) as store:
+        asked = "PRAGMA busy_timeout"
+        assert await store.run(lambda connection: next(iter(connection.execute(asked)))[0]) == 5_000
+
+
 async def test_locked_at_the_start(tmp_path: Path, reports: Reports) -> None:
     async with await Store.open(tmp_path / "ferry.db", report=reports):
         other = sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)
