@@ -17,6 +17,7 @@ from ferry.policy.sources import Exempt
 PLACE_LOOK_SECONDS = 0.5
 PLACE_PATIENCE_SECONDS = (0.0, 5.0, 20.0, 5.0, 60.0)
 PLACE_MOVES_RATE = 1 * 1024
+STALLED_SHARE = 1 / 4
 TRIAL_SHARE = 8
 TRIAL_SECONDS = 0.02
 LOOK = PLACE_LOOK_SECONDS
@@ -264,7 +265,7 @@ def test_exempt_addresses_are_sources_of_their_own() -> None:
 def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
     """Also at the newcomer's own address: a proxy behind which somebody holds much."""
     play = Play()
-    stalled = play.fill(PROXY, doing, round(play.most * limits.STALLED_SHARE))
+    stalled = play.fill(PROXY, doing, round(play.most * STALLED_SHARE))
     play.fill(PROXY, Standing.STREAM)
     play.come(PROXY)
     play.wait(1)
@@ -274,7 +275,7 @@ def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
 
 def test_where_few_are_stalled_they_are_waited_for() -> None:
     play = Play()
-    stalled = play.fill(PROXY, Standing.SILENT, round(play.most * limits.STALLED_SHARE) - 1)
+    stalled = play.fill(PROXY, Standing.SILENT, round(play.most * STALLED_SHARE) - 1)
     play.fill(PROXY, Standing.STREAM)
     play.come(PROXY)
     play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] - 2)
