@@ -58,6 +58,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("observe/tracebacks.py", ("observe/test_log_budgets.py",)),
     ("observe/texts.py", ("observe/test_observe_bounds.py",)),
     ("observe/events.py", ("observe/test_event_ring.py", "observe/test_observe_bounds.py")),
+    ("setup/answers.py", ("cli/test_init.py",)),
     ("setup/hostcheck.py", ("cli/test_check_config.py",)),
     ("edge/*.py", ("e2e/test_tcp_ports.py", "e2e/test_descriptors.py")),
     ("registry/*.py", ("store/test_engine.py", "ssh/test_forwards.py", "policy/*.py")),

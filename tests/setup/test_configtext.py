@@ -13,7 +13,7 @@ from ferry.configfile import load
 from ferry.configwords import FIELDS, SECTIONS
 from ferry.names import Endpoint
 from ferry.setup.configtext import config_text
-from ferry.setup.values import default_of, toml
+from ferry.setup.values import default_of, kind, toml
 
 
 def uncommented(text: str) -> str:
@@ -77,6 +77,26 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 )
 def test_values_as_people_write_them(key: str, value: object, text: str) -> None:
     assert toml(key, value) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("drain", "duration"),
+        ("http.head_bytes", "size"),
+        ("access.mode", "`anyone` or `keys`"),
+        ("access.keys", "paths"),
+        ("https.certificates", "path"),
+        ("ssh.advertised_port", "number"),
+        ("https.listen", "addresses"),
+        ("tcp.ranges", "ranges"),
+        ("names.reserved", "words"),
+        ("domain", "text"),
+        ("ssh.banner", "true or false"),
+    ],
+)
+def test_what_is_to_be_written_is_said_in_a_word_or_two(key: str, text: str) -> None:
+    assert kind(key) == text
 
 
 @given(st.text(st.characters(codec="utf-8")))
