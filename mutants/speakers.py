@@ -53,6 +53,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("edge/descriptors.py", ("edge/test_descriptor_gate.py",)),
     ("edge/ca_files.py", ("edge/test_local_ca.py",)),
     ("edge/certificate_folder.py", ("edge/test_certificates.py",)),
+    ("observe/observer.py", ("observe/test_log_budgets.py",)),
     ("observe/sums.py", ("observe/test_log_budgets.py", "observe/test_observe_bounds.py")),
     ("observe/budgeted.py", ("observe/test_log_budgets.py", "observe/test_observe_bounds.py")),
     ("observe/tracebacks.py", ("observe/test_log_budgets.py",)),
