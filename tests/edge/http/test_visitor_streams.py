@@ -1,0 +1,76 @@
+"""Which stream a request goes on, as a play."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from edge.http_play import Transport, played
+from edge.http_rig import GET
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NTLM = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost", "asked", "same", "left"),
+    [
+        (OK, False, GET, True, 0),
+        (OK, True, GET, False, 0),
+        (OK, False, UPGRADE, False, 1),
+        (NTLM, False, GET, True, 0),
+        (NTLM, True, GET, False, 0),
+        (NTLM, False, UPGRADE, False, 0),
+    ],
+    ids=["idle", "idle and lost", "an upgrade", "its own", "its own and lost", "an upgrade, with one of its own"],
+)
+async def test_the_next_request_of_a_connection(
+    answer: bytes, lost: bool, asked: bytes, same: bool, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
+        visitor.data_received(GET)
+        streams[0].sink.data_received(answer)
+        if lost:
+            streams[0].sink.stream_lost(None)
+        visitor.data_received(asked)
+        assert (len(streams) == 1) is same
+        assert rig.edge.idle_streams == left
+        assert streams[0].closed is (not same and not left and not lost)
+        streams[-1].sink.data_received(OK)
+        assert transport.written == answer + OK
+
+
+async def test_each_request_of_a_connection_may_be_sent_again_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(GET)
+        streams[0].sink.data_received(OK)
+        for turn in (1, 2):
+            visitor.data_received(GET)
+            streams[-1].sink.stream_lost(None)
+            assert len(streams) == 1 + turn
+            streams[-1].sink.data_received(OK)
+        assert transport.written == OK * 3
+
+
+async def test_what_is_sent_again_does_not_go_on_another_idle_stream_which_may_be_dead_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
+        other = rig.edge.protocol(secure=False, port=80)
+        other.connection_made(cast(Any, Transport(other)))
+        for one in (visitor, other):
+            one.data_received(GET)
+        for stream in streams:
+            stream.sink.data_received(OK)
+        assert rig.edge.idle_streams == 2
+        visitor.data_received(GET)
+        streams[1].sink.stream_lost(None)
+        assert rig.edge.idle_streams == 1
+        streams[2].sink.stream_lost(None)
+        assert transport.written.startswith(OK + b"HTTP/1.1 502 ")
+        assert len(streams) == 3
+        other.connection_lost(None)
