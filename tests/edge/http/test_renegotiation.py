@@ -185,6 +185,25 @@ async def test_an_end_of_file_waits_for_the_handshake_and_nothing_follows_it() -
     assert tls.writes == [b"all", b"goodbye"]
 
 
+async def test_a_service_that_ends_in_the_handshake_is_told_of_as_one_that_does() -> None:
+    stream, _, sink, inner = stage(shaking=True)
+    stream.eof_received()
+    ((what, said),) = cast(Any, sink.news())
+    assert (what, str(said)) == ("stream_lost", "the local service ended the TLS handshake")
+    assert inner.news() == ["abort"]
+
+
+async def test_an_owner_that_aborts_as_soon_as_it_stands_says_no_more_on_it() -> None:
+    stream, tls, sink, inner = stage(shaking=True)
+    stream.write(b"early")
+    stream.write_eof()
+    cast(Any, sink).stream_opened = stream.abort
+    tls.shaking = False
+    stream.data_received(b"the service's part")
+    assert inner.news() == ["abort"]
+    assert sink.news() == []
+
+
 async def test_ends_are_told_once() -> None:
     stream, _, sink, inner = stage()
     stream.eof_received()

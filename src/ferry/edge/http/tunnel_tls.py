@@ -89,8 +89,6 @@ class TlsStream:
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._closed:
-            return
         if not self._ready:
             self._pending += data
             if len(self._pending) > limits.HIGH_WATER_BYTES and not self._held:
@@ -203,7 +201,7 @@ class TlsStream:
         if self._held:
             self._held = False
             self._tell_drained()
-        if self._eof_wanted and not self._closed:
+        if self._eof_wanted:
             self._say_goodbye()
 
     def _read(self) -> None:

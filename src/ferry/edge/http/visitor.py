@@ -172,7 +172,7 @@ class Visitor(Upgraded):
         self._retried = False
         host = request.host
         # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
-        if self.secure and host != self._checked and not self._certificate_serves(host):
+        if host != self._checked and not self._certificate_serves(host):
             self.refuse(421, pages.WRONG_CERTIFICATE)
             return
         tunnel = edge.routes.by_host.get(host)

@@ -205,8 +205,8 @@ def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes,
         if method == b"OPTIONS":
             return hosts[0], host, target
         raise RemoteProtocolError("the target * is for OPTIONS only")
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() not in (b"http", b"https"):
+    scheme, _, rest = target.partition(b"://")
+    if scheme.lower() not in (b"http", b"https"):
         raise RemoteProtocolError("the request target is neither a path nor an http URL")
     cut = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
     # RFC 9112 §3.2.2: the target's authority overrides Host. Stricter: they must agree, or it is not forwarded.

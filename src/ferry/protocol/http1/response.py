@@ -122,8 +122,9 @@ def _judge(
     keep_alive = framing is not Framing.CLOSE and b"close" not in connection
     if http10 and b"keep-alive" not in connection:
         keep_alive = False
-    if status < 200 or status == 204:
-        # RFC 9110 §8.6, RFC 9112 §6.1: no framing in 1xx and 204. Where one announces a body, one may follow.
+    if status == 204:
+        # RFC 9110 §8.6, RFC 9112 §6.1: no framing in 204 (nor in 1xx: `serialize.interim_head`). Where one announces a
+        # body, one may follow.
         keep_alive = keep_alive and not coding and length <= 0
         length = -1
     elif framing is Framing.NONE and (coding or length > 0):
