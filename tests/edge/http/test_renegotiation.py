@@ -204,6 +204,13 @@ async def test_an_owner_that_aborts_as_soon_as_it_stands_says_no_more_on_it() ->
     assert sink.news() == []
 
 
+async def test_a_service_that_says_goodbye_has_ended_and_nothing_is_read_behind_it() -> None:
+    stream, tls, sink, _ = stage()
+    tls.records = [b"one", b"", b"late"]  # as OpenSSL tells close_notify
+    stream.data_received(b"two records in a packet")
+    assert sink.news() == [("data_received", b"one"), "eof_received"]
+
+
 async def test_ends_are_told_once() -> None:
     stream, _, sink, inner = stage()
     stream.eof_received()
