@@ -97,6 +97,8 @@ class Stream:
         self.closed = False
         """By either of the two ways."""
         self.aborted = False
+        self.ended = False
+        """The gateway has said that no more comes."""
         self.written = bytearray()
         self.held = b""
         """What has come while it was paused."""
@@ -112,6 +114,9 @@ class Stream:
         held, self.held = self.held, b""
         if held:
             self.sink.data_received(held)
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def close(self) -> None:
         self.closed = True
@@ -130,7 +135,11 @@ class Stream:
 
 @asynccontextmanager
 async def played(
-    monkeypatch: pytest.MonkeyPatch, opened: Callable[[Stream], None] = lambda _: None, **edge: Any
+    monkeypatch: pytest.MonkeyPatch,
+    opened: Callable[[Stream], None] = lambda _: None,
+    *,
+    secure: bool = False,
+    **edge: Any,
 ) -> AsyncIterator[tuple[Rig, Visitor, Transport, list[Stream]]]:
     """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
     streams: list[Stream] = []
@@ -142,7 +151,7 @@ async def played(
 
     async with running_edge(1, **edge) as rig:
         monkeypatch.setattr(rig.tunnel, "dial", dial)
-        visitor = rig.edge.protocol(secure=False, port=80)
+        visitor = rig.edge.protocol(secure=secure, port=80)
         transport = Transport(visitor)
         visitor.connection_made(cast(Any, transport))
         yield rig, visitor, transport, streams

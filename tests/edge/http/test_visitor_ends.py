@@ -6,13 +6,17 @@ import asyncio
 
 import pytest
 
-from edge.http_play import played
+from edge.http_play import Said, perform, played
 from edge.http_rig import GET
 from ferry import limits
 from ferry.edge.http.state import Bounds
 from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhel"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+SWITCHING = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+HALF = OK[:-1].decode()
 
 
 @pytest.mark.parametrize("answer", [b"", OK[:-1]], ids=["not answered", "half an answer"])
@@ -46,3 +50,62 @@ async def test_each_further_head_has_a_head_s_time_from_its_first_byte(monkeypat
         while b"HTTP/1.1 408 " not in transport.written:
             await asyncio.sleep(0.005)
         assert transport.written.startswith(OK + OK + b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("said", "stays"),
+    [
+        ([], False),
+        ([GET[:9]], False),
+        ([GET], True),
+        ([GET, HALF], True),
+        ([GET, OK.decode()], False),
+        ([GET, "stuck", OK.decode()], True),
+        ([POST], False),
+        ([POST, HALF, "stuck"], False),
+        ([UPGRADE, SWITCHING], True),
+    ],
+    ids=[
+        "new",
+        "half a head",
+        "waiting",
+        "reading",
+        "idle",
+        "idle, not reading",
+        "sending",
+        "reading slowly",
+        "upgraded",
+    ],
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_who_says_its_end_is_kept_where_something_is_still_due_to_it(
+    said: Said, stays: bool, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its end is passed on after an upgrade. TLS cannot end one half."""
+    async with played(monkeypatch, secure=secure) as (_, visitor, transport, streams):
+        perform(said, visitor, transport, streams)
+        assert visitor.eof_received() is (stays and not secure)
+        assert [stream.ended for stream in streams] == [SWITCHING in said] * len(streams)
+        assert transport.ends == []
+
+
+async def test_an_upgraded_connection_that_both_have_ended_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
+        perform([UPGRADE, SWITCHING], visitor, transport, streams)
+        streams[0].sink.eof_received()
+        assert transport.ends == ["eof"]
+        assert visitor.eof_received() is False
+        assert transport.ends == ["eof", "close"]
+        assert [visit.note for visit in rig.tunnel.visits] == [""]
+        assert streams[0].closed
+
+
+async def test_an_idle_connection_whose_visitor_had_ended_is_closed_with_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        perform([GET + GET, "end", OK.decode()], visitor, transport, streams)
+        assert transport.ends == []
+        perform([OK.decode()], visitor, transport, streams)
+        assert transport.written == OK + OK
+        assert transport.ends == ["close"]

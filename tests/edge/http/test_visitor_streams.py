@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from edge.http_play import Transport, played
+from edge.http_play import Said, Transport, perform, played
 from edge.http_rig import GET
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NTLM = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\n"
+SWITCHING = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,24 @@ async def test_what_is_sent_again_does_not_go_on_another_idle_stream_which_may_b
         assert transport.written.startswith(OK + b"HTTP/1.1 502 ")
         assert len(streams) == 3
         other.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ([POST + b"hel"], True),
+        ([POST + b"hello"], False),
+        ([GET], False),
+        ([UPGRADE, SWITCHING], True),
+    ],
+    ids=["sending", "having sent", "waiting", "upgraded"],
+)
+async def test_who_has_more_for_a_service_that_does_not_read_waits_with_it(
+    said: Said, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        perform(said, visitor, transport, streams)
+        perform(["full"], visitor, transport, streams)
+        assert transport.is_read is not waits
+        streams[0].sink.resume_writing()
+        assert transport.is_read
