@@ -101,6 +101,22 @@ def test_persistence(version: bytes, connection: bytes, keep_alive: bool) -> Non
     assert parse_request(head, most_fields=9).keep_alive is keep_alive
 
 
+@pytest.mark.parametrize(
+    ("method", "field", "may"),
+    [
+        (b"GET", b"", True),
+        (b"PUT", b"Content-Length: 0\r\n", True),
+        (b"PUT", b"Content-Length: 1\r\n", False),
+        (b"PUT", b"Transfer-Encoding: chunked\r\n", False),
+        (b"POST", b"Content-Length: 0\r\n", False),
+        (b"PATCH", b"", False),
+    ],
+)
+def test_what_may_be_sent_again_is_idempotent_and_all_there(method: bytes, field: bytes, may: bool) -> None:
+    head = b"%b / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (method, field)
+    assert parse_request(head, most_fields=9).may_retry is may
+
+
 def test_upgrade_is_written_anew_and_expect_is_kept() -> None:
     head = GET + b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n"
     request = parse_request(head, most_fields=9)
