@@ -49,6 +49,28 @@ def test_head_that_is_refused_before_its_end(data: bytes, status: int) -> None:
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        (b"G", 0),
+        (b"GET / HTTP/1.1", 0),
+        (b"GET / HTTP/1.1\r\nHo", 0),
+        (b"GET /", 0),
+        (b"GET /\r\n", 400),
+        (b"TRACE / HTTP/1.1\r\nHo", 405),
+        (b"BREW / HTTP/1.1\r\n", 501),
+        (b"GET / HTTP/3.0\r\n", 505),
+    ],
+)
+def test_a_first_line_that_begins_no_request_is_refused_once_it_is_whole(part: bytes, status: int) -> None:
+    found = 0
+    try:
+        check_request_line(part)
+    except RemoteProtocolError as refused:
+        found = refused.status
+    assert found == status
+
+
 def test_head_length_is_exact_and_found_at_any_cut() -> None:
     head = GET + b"X: y\r\n\r\n"
     assert length_of(head + b"BODY\n") == len(head)
