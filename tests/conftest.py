@@ -16,7 +16,8 @@ from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh, make_key
 
-hypothesis.settings.register_profile("ferry", deadline=None)  # how long an example takes depends on what else runs
+# How long an example takes, or to draw one, depends on what else runs.
+hypothesis.settings.register_profile("ferry", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("ferry")
 
 
