@@ -43,6 +43,12 @@ def read_lines(fd: int) -> list[dict[str, object]]:
         return [json.loads(line) for line in stream]
 
 
+def read_rest(fd: int) -> None:
+    """What is left, which begins anywhere."""
+    while os.read(fd, 65_536):
+        pass
+
+
 def test_lines_arrive_in_order_and_close_waits_for_them(pipe: tuple[int, int]) -> None:
     log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
     for number in range(100):
@@ -155,6 +161,28 @@ def test_as_shipped_a_stalled_pipe_holds_up_the_end_for_two_seconds(pipe: tuple[
     closing.join(5)
     assert not closing.is_alive()
     reader = threading.Thread(target=read_lines, args=(pipe[0],))  # lets the writer's thread end
+    reader.start()
+    assert log.close(10)
+    os.close(pipe[1])
+    reader.join(10)
+
+
+def test_as_shipped_so_many_lines_wait_and_are_written_together(pipe: tuple[int, int]) -> None:
+    """LOG_QUEUE and LOG_BATCH."""
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
+    log.put(event(list=["y" * 400] * 20))  # more than the pipe takes
+    assert select.select([pipe[0]], [], [], 5)[0]  # it is being written
+    for number in range(10_300):
+        log.put(event(number))
+    assert log.dropped == 300
+    while b"\n" not in os.read(pipe[0], 1024):
+        pass
+    assert select.select([pipe[0]], [], [], 5)[0]  # the next are
+    for number in range(1_000):
+        log.put(event(number))
+    assert log.dropped == 300 + 1_000 - 256
+    reader = threading.Thread(target=read_rest, args=(pipe[0],))
     reader.start()
     assert log.close(10)
     os.close(pipe[1])
