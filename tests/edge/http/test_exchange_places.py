@@ -36,6 +36,7 @@ DOING: dict[str, tuple[Said, Standing, int | None]] = {
     "idle": ([GET, OK.decode()], Standing.SILENT, None),
     "reading its last answer": ([CLOSING, "stuck", OK.decode()], Standing.UNREAD, 2 - len(OK) - 19),
     "having read its last answer": ([CLOSING, OK.decode()], Standing.GONE, 0),
+    "left without having read": ([GET, "stuck", HALF.decode(), "lost"], Standing.GONE, 0),
     "left": ([GET, OK.decode(), "lost"], Standing.GONE, 0),
 }
 

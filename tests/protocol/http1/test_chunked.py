@@ -37,6 +37,7 @@ BAD = {
     "NUL in extension": b"5;a\x00\r\nhello\r\n0\r\n\r\n",
     "bare LF at the end": b"5\r\nhello\r\n0\r\n\n",
     "trailer without colon": b"0\r\nx\r\n\r\n",
+    "trailer without a name": b"0\r\n: y\r\n\r\n",
     "folded trailer": b"0\r\nX: y\r\n z\r\n\r\n",
     "space before trailer colon": b"0\r\nX : y\r\n\r\n",
     "NUL in trailer": b"0\r\nX: \x00\r\n\r\n",

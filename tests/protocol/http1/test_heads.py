@@ -74,6 +74,8 @@ def test_a_first_line_that_begins_no_request_is_refused_once_it_is_whole(part: b
 def test_head_length_is_exact_and_found_at_any_cut() -> None:
     head = GET + b"X: y\r\n\r\n"
     assert length_of(head + b"BODY\n") == len(head)
+    longer = GET + b"X: ".ljust(120, b"y") + b"\r\n\r\n"  # than a first line may be
+    assert length_of(longer) == len(longer)
     assert [length_of(head[:cut]) for cut in range(len(head))] == [0] * len(head)
 
 
