@@ -343,3 +343,9 @@ async def test_who_loses_its_last_name_is_sent_away_but_nobody_with_a_forward_st
             while len(gateway.tunnels) < 2:
                 await asyncio.sleep(0)
             assert len(gateway.clients) == 2
+
+
+async def test_a_cancel_for_nothing_is_no_error_of_ours(key: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with one_client(key, MemoryRegistry()) as (_, client):
+        assert not await client.cancel(b"blog", 80)
+        assert [record for record in caplog.records if record.name.startswith("ferry")] == []
