@@ -19,6 +19,7 @@ UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\
 SWITCHING = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SENT_SLOWLY, READ_SLOWLY = "the request's body came too slowly", "the visitor read its answer too slowly"
 SLOW: dict[str, tuple[Said, str]] = {
+    "about to send": ([POST], SENT_SLOWLY),
     "sending": ([POST + b"x"], SENT_SLOWLY),
     "sending after the answer began": ([POST + b"x", HALF], SENT_SLOWLY),
     "told to send": ([EXPECTING, "HTTP/1.1 100 Continue\r\n\r\n"], SENT_SLOWLY),
