@@ -172,7 +172,8 @@ PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places a
 PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged
 PLACES_LOOKED_AT: Final = 4096  # in one look, about 10 ms
 PLACES_CHECKED: Final = 32  # candidates for one newcomer that turn out to have moved since the last look
-STALLED_SHARE: Final = 1 / 4  # of all places: held by so many who could move and do not, they have no patience left
+STALLED_SHARE: Final = 1 / 4  # of all places: held by so many of one standing who could move and do not, that standing
+# has no patience left
 TRIAL_SHARE: Final = 8  # one place in so many goes to requests that are answered soon
 TRIAL_SECONDS: Final = 0.02  # for such a request to be answered, before a newcomer may have its place
 VISITOR_KEEPALIVE_SECONDS: Final = 60  # TCP keepalive: a visitor that vanished is noticed after about twice this

@@ -285,6 +285,70 @@ def test_where_few_are_stalled_they_are_waited_for() -> None:
     assert play.displaced == [stalled[0]]
 
 
+UNREAD_SHARES = (23, 39, 71)  # of 80, each past STALLED_SHARE
+
+
+@pytest.mark.parametrize("unread", UNREAD_SHARES)
+@pytest.mark.parametrize("addresses", [2, 71])
+def test_an_upload_that_pauses_stays_while_many_who_do_not_read_can_go(unread: int, addresses: int) -> None:
+    """It is of an earlier class, and its pause is within its patience. Theirs is lost: there are too many of them."""
+    play = Play()
+    (upload,) = play.fill("203.0.113.5", Standing.SILENT, 1)
+    attackers = [
+        one for n in range(unread) for one in play.fill(f"192.0.2.{1 + n % addresses}", Standing.UNREAD, 1)
+    ]  # fmt: skip
+    moving = play.fill("198.51.101.1", Standing.STREAM, 79 - unread)
+    play.come("198.51.101.1")
+    for number in range(12):
+        play.wait(LOOK, *moving, *([upload] if number < 4 else []))
+        if (visitor := play.come(f"198.51.100.{number}", Standing.STREAM)) is not None:
+            moving.append(visitor)
+    assert upload.stays
+    assert play.displaced
+    assert set(play.displaced) <= set(attackers)
+
+
+def test_who_has_lost_its_patience_stays_while_a_source_of_a_later_class_holds_more_than_the_newcomers() -> None:
+    play = Play()
+    (upload,) = play.fill("203.0.113.5", Standing.SILENT, 1)
+    unread = play.fill("192.0.2.1", Standing.UNREAD, 10)
+    moving = play.fill("198.51.101.1", Standing.STREAM)
+    play.come("198.51.101.1")
+    play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] + 1, *moving)
+    came = [play.come(f"198.51.100.{number}", Standing.STREAM) for number in range(9)]
+    assert all(came)
+    assert play.displaced == unread[:9]
+    assert play.come("198.51.100.9") is not None  # nobody holds two places without moving any more
+    assert not upload.stays
+
+
+def test_an_end_of_file_goes_before_a_source_of_a_later_class_that_holds_more() -> None:
+    play = Play()
+    (gone,) = play.fill("203.0.113.5", Standing.GONE, 1)
+    play.fill("192.0.2.1", Standing.UNREAD)
+    play.come("198.51.100.1")
+    play.wait(1)
+    assert play.come("198.51.100.1") is not None
+    assert play.displaced[0] is gone
+
+
+@pytest.mark.parametrize("doing", [Standing.SILENT, Standing.WAITING])
+def test_who_comes_for_a_place_again_has_its_patience_and_its_trial_whatever_time_is_said(doing: Standing) -> None:
+    """A request that is sent on anew has begun earlier. Time goes on nevertheless."""
+    play = Play()
+    play.fill("198.51.101.1", Standing.STREAM, play.most - 1)
+    play.now += 60
+    play.come("192.0.2.1", Standing.STREAM)
+    began = play.now - 30
+    next(iter(play.there)).leave()
+    again = Visitor(play, "203.0.113.5", doing, since=began)
+    assert play.places.enter(again, doing, began)
+    play.there[again] = None
+    play.now += TRIAL_SECONDS / 2
+    assert play.come("198.51.100.1") is None
+    assert not play.displaced
+
+
 def test_answers_that_come_soon_go_on_beside_those_that_never_come() -> None:
     """The last eighth is on trial: 1,000 requests/s that take 5 ms, from the same address as what holds the rest."""
     play = Play()

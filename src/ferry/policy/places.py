@@ -33,7 +33,8 @@ class Places:
         return self._shortage is not None
 
     def enter(self, holder: Holder, standing: Standing, now: float) -> bool:
-        """Give `holder`, which will be in `standing`, a place; False if nobody has to go for it."""
+        """Give `holder`, which will be in `standing`, a place; False if nobody has to go for it. `now` is this moment,
+        also for a holder that began earlier: its trial and its patience begin with it."""
         shortage = self._shortage
         if shortage is None:
             if self.taken < self._short_from:

@@ -8,11 +8,14 @@ downloads are never cut one for another: the newcomer is refused.
 
 Of those who do not move, a newcomer gets the place of whoever deserves it least:
 
-* the `Standing` decides first, in its order;
-* in it the source that holds most, and of its visitors the one that has not moved for the longest. It goes **at once**
-  if its source then still holds no less than the newcomer's;
-* else the one that has not moved for `limits.PLACE_PATIENCE_SECONDS`. Where STALLED_SHARE of all places is held by
-  visitors who could move and do not, nobody is waited for. Whoever holds many takes no place from who holds few.
+* first **at once** of a source that then still holds no less than the newcomer's. The `Standing` decides first, in its
+  order, in it the source that holds most, and of its visitors the one that has not moved for the longest;
+* only if no standing has such a source, the one that has not moved for `limits.PLACE_PATIENCE_SECONDS`, again in the
+  order of standings. Where STALLED_SHARE of all places is held by visitors of one standing who could move and do not,
+  that standing has no patience left; the others keep theirs. Whoever holds many takes no place from who holds few.
+
+So the order of standings holds within each of the two, not over both: one upload that pauses does not go by patience
+while somebody of a later standing holds dozens. Whoever is `GONE` has no patience, and goes first of all.
 
 **The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
 average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves,
@@ -111,7 +114,8 @@ class _Held(Generic[H]):
 
 
 class Shortage(Generic[H]):
-    """Who holds which of `most` places, while places are short. Times are monotonic seconds."""
+    """Who holds which of `most` places, while places are short. Times are monotonic seconds. A time before one that was
+    said earlier counts as that one: time does not go back."""
 
     def __init__(self, holders: Iterable[H], exempt: Exempt, most: int, now: float) -> None:
         self._exempt = exempt
@@ -129,10 +133,15 @@ class Shortage(Generic[H]):
         self._lines: dict[Standing, Line[_Held[H]]] = {standing: Line() for standing in Standing}
         """Those who do not move."""
         self._trial: OrderedDict[_Held[H], None] = OrderedDict()
-        self._looked = now
+        self._looked = self._now = now
         for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
             self._keep(held)
             self._judge(held, now)
+
+    def _at(self, now: float) -> float:
+        """The latest time that was said."""
+        self._now = max(self._now, now)
+        return self._now
 
     def _known(self, holder: H, now: float) -> _Held[H]:
         """Somebody who was there before."""
@@ -147,6 +156,7 @@ class Shortage(Generic[H]):
 
     def add(self, holder: H, standing: Standing, now: float) -> None:
         """A newcomer has a place."""
+        now = self._at(now)
         held = _Held(holder, *self._source(holder.host), holder.since, standing, now, now, now, 0)
         self._keep(held)
         if standing in _UNANSWERED:
@@ -193,7 +203,7 @@ class Shortage(Generic[H]):
     def changed(self, holder: H, now: float) -> None:
         """It does something else by now."""
         if (held := self._all.get(holder)) is not None:
-            self._judge(held, now)
+            self._judge(held, self._at(now))
 
     def _look(self, now: float) -> None:
         """At PLACES_LOOKED_AT of them, in turn, unless the last look was just now."""
@@ -231,7 +241,7 @@ class Shortage(Generic[H]):
             return False
         known = self._known_who_moves()
         whole = sum(map(len, self._lines.values())) if known else len(self._all)
-        holds = self._holds(source, now)
+        holds = self._holds(source, self._at(now))
         return holds > 1 and holds * len(self._stuck if known else self._held) >= whole
 
     def _known_who_moves(self) -> bool:
@@ -251,6 +261,7 @@ class Shortage(Generic[H]):
 
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""
+        now = self._at(now)
         self._look(now)
         source, _ = self._source(host)
         for _ in range(limits.PLACES_CHECKED):
@@ -269,17 +280,22 @@ class Shortage(Generic[H]):
             _, first = line.fullest()
             if first is not None and first.source != source and self._stuck[first.source] > stuck + 1:
                 return first
-            patience = self._patience(standing)
-            for held in (first, line.oldest()):
-                if held is not None and now - held.since >= patience and self._stuck[held.source] >= stuck:
-                    return held
+            if standing is Standing.GONE and (held := self._out_of_patience(standing, stuck, now)) is not None:
+                return held
+        for standing in self._lines:
+            if (held := self._out_of_patience(standing, stuck, now)) is not None:
+                return held
         return self._on_trial(self._holds(source, now), now)
 
-    def _patience(self, standing: Standing) -> float:
-        stalled = sum(len(self._lines[one]) for one in _STALLS)
-        if standing in _STALLS and stalled >= self._most * limits.STALLED_SHARE:
-            return 0.0
-        return limits.PLACE_PATIENCE_SECONDS[standing]
+    def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Held[H] | None:
+        """Of those with that standing whose source has no less than `stuck`, one that has not moved for too long."""
+        line = self._lines[standing]
+        crowded = standing in _STALLS and len(line) >= self._most * limits.STALLED_SHARE
+        patience = 0.0 if crowded else limits.PLACE_PATIENCE_SECONDS[standing]
+        for held in (line.fullest()[1], line.oldest()):
+            if held is not None and now - held.since >= patience and self._stuck[held.source] >= stuck:
+                return held
+        return None
 
     def _on_trial(self, holds: int, now: float) -> _Held[H] | None:
         """The oldest of the last eighth who has no answer, or does not read it, and does not move."""
