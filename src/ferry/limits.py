@@ -103,6 +103,10 @@ ANSWER_PAUSE_SECONDS: Final = 0.1  # nothing is sent after an answer with a port
 # for this long: libssh 0.10 and 0.11 take the port from whatever packet they have read last
 KEY_EXCHANGES_TOGETHER: Final = 16  # of one connection that may follow each other at once; each costs 2 ms of a core
 KEY_EXCHANGES_PER_SECOND: Final = 4.0  # after that: the next one waits, and nothing is read meanwhile
+KEY_EXCHANGES_OF_IDENTITY_PER_SECOND: Final = (
+    8.0  # over all its connections: 2 % of a core. So many may follow each other
+)
+# at once as it may have connections, for those that were made together exchange keys together
 KEXINIT_WAIT_SECONDS: Final = 0.25  # how long our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # a key exchange or a write that has not moved for this long ends the connection

@@ -16,6 +16,7 @@ from ferry.clock import random_number
 from ferry.names import Identity, IdentityId, SessionId
 from ferry.policy.handshakes import HandshakeGate
 from ferry.policy.penalties import Penalties
+from ferry.policy.spacings import Spacings
 from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 
@@ -59,6 +60,7 @@ class SshFront:
         self._services = services
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
+        self._key_exchanges = Spacings()
         self._refusals = Refusals()
         self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
         """Addresses of closed tunnels that the database still has as served."""
@@ -94,6 +96,13 @@ class SshFront:
         client.logged_in = True
         client.holding.logged_in(session_first=client.client_version.startswith("OpenSSH_"))
         client.connection.logged_in()
+        client.connection.exchanges_keys_with(
+            self._key_exchanges.enter(
+                client.identity.id,
+                max(limits.KEY_EXCHANGES_TOGETHER, client.limits.connections_per_identity),
+                limits.KEY_EXCHANGES_OF_IDENTITY_PER_SECOND,
+            )
+        )
         self._clients[client.id] = client
         self._of_identity.setdefault(client.identity.id, set()).add(client)
         services = client.services
@@ -111,7 +120,8 @@ class SshFront:
     def client_closed(self, client: Client, error: Exception | None) -> None:
         """A connection is gone, logged in or not."""
         client.closed(error)
-        self._clients.pop(client.id, None)
+        if self._clients.pop(client.id, None) is not None:
+            self._key_exchanges.leave(client.identity.id)
         if (same := self._of_identity.get(client.identity.id)) is not None:
             same.discard(client)
             if not same:

@@ -94,7 +94,8 @@ class HardenedConnection(PacketConnection):
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
-        self._key_exchanges = Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)
+        self._key_exchanges = [Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)]
+        """What the next exchange waits for: this connection's spacing, and its identity's once it has logged in."""
         self._keys_wait = False
         """The client exchanges keys too often: nothing is read until the next exchange may go on."""
         self._silence: asyncio.TimerHandle | None = None
@@ -199,8 +200,14 @@ class HardenedConnection(PacketConnection):
         if self._transport is not None:
             super()._send_kexinit()
 
+    def exchanges_keys_with(self, identity: Spacing) -> None:
+        """From now on also the exchanges of its identity's other connections count."""
+        self._key_exchanges.append(identity)
+
     async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
-        if wait := self._key_exchanges.wait(self._loop.time()):
+        if self._session_id and not self._auth_complete:
+            raise ProtocolError("keys are exchanged again after the log-in only")
+        if wait := self._wait_before_exchange():
             await self._hear_nothing_for(wait)
         if self._kexinit_timer is not None and not self._kexinit_waited:
             self._kexinit_timer.cancel()
@@ -208,6 +215,13 @@ class HardenedConnection(PacketConnection):
             self._kexinit_sent = False  # asyncssh believes that ours has gone; with this it sends it now
             self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
+
+    def _wait_before_exchange(self) -> float:
+        """Seconds. An exchange that we have begun is answered at once: it ends the connection if it takes too long."""
+        if self._kexinit_sent and self._auth_complete:
+            return 0.0
+        now = self._loop.time()
+        return max(spacing.wait(now) for spacing in self._key_exchanges)
 
     async def _hear_nothing_for(self, seconds: float) -> None:
         """What the client has asked for waits, and it cannot send ahead meanwhile. Our data goes on (RFC 4253 §9)."""

@@ -1,0 +1,25 @@
+"""Those who belong together wait for each other, and nobody else does."""
+
+from __future__ import annotations
+
+from ferry.policy.spacings import Spacings
+
+
+def test_those_of_one_key_have_one_spacing_and_others_have_their_own() -> None:
+    spacings = Spacings()
+    first, second, other = (spacings.enter(key, 2, 4) for key in ("ann", "ann", "bob"))
+    assert [one.wait(10.0) for one in (first, second, first, second)] == [0, 0, 0.25, 0.5]
+    assert other.wait(10.0) == 0
+
+
+def test_it_is_kept_while_one_of_them_is_there_and_no_longer() -> None:
+    spacings = Spacings()
+    for _ in range(2):
+        spacings.enter("ann", 1, 4).wait(10.0)
+    spacings.leave("ann")
+    assert len(spacings) == 1
+    assert spacings.enter("ann", 1, 4).wait(10.0) == 0.5
+    for _ in range(2):
+        spacings.leave("ann")
+    assert len(spacings) == 0
+    assert spacings.enter("ann", 1, 4).wait(10.0) == 0
