@@ -59,6 +59,8 @@ VISITOR_UNSENT_LEAST_BYTES: Final = 16 * KIB  # for one, however many they are; 
 UNSENT_LOOK_BYTES: Final = 64 * KIB  # of an answer, between two looks whether there are so many visitors by now
 UNSENT_LOOK_SECONDS: Final = 0.004  # until the next look at such a visitor: 16 KiB each 4 ms are 32 Mbit/s
 UNSENT_LOOK_MOST_SECONDS: Final = 0.5  # to which that doubles, while the visitor does not read
+LEFT_LOOK_SECONDS: Final = 1.0  # between two looks whether a visitor that is not read from has gone: the loop
+# watches its socket for nothing, and a look costs 2 µs
 RETRY_AFTER_SECONDS: Final = 5  # what a 503 asks for
 EDGE_TICK_SECONDS: Final = 1.0  # how often deadlines of visitors and idle streams are looked at
 PARTED_IN_A_TURN: Final = 8  # visitors whose time is up; the next so many after

@@ -5,7 +5,8 @@ Who ends what, and what the other side then sees:
     visitor sends FIN             stream.write_eof(); the way down goes on
     stream sends EOF              FIN to the visitor; the way up goes on
     both have done so             both are closed after what is buffered
-    visitor resets                stream.abort(): the local service must not take half a message for a whole one
+    visitor resets                stream.abort(): the local service must not take half a message for a whole one;
+                                  also while the visitor is not read from (`Unwatched`)
     stream lost with an error     RST to the visitor, for the same reason
     stream closed in good order   FIN to the visitor, whose bytes are read and dropped for a moment: closing at once
                                   would reset the connection and destroy the answer on its way (RFC 9112 §9.6)
@@ -32,6 +33,7 @@ from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink, Stream, Tap
 
 from .unsent import Choke, Unsent
+from .unwatched import Unwatched
 
 _BUFFER_FULL: Final = int(Choke.BUFFER_FULL)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s, so that close() sends RST
@@ -131,6 +133,8 @@ class Bridge(Sink):
         self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES  # once so much has gone down, a look at what is unsent of it
         self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
         self._linger: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._unwatched: Unwatched | None = None  # once it was not read from
 
     def join(self, transport: asyncio.Transport, dial: Callable[[Sink], Stream]) -> None:
         """Attach both ends. `dial` may call `stream_refused` before it returns, nothing else."""
@@ -181,6 +185,7 @@ class Bridge(Sink):
             self._stop(Phase.CLOSING)
             self.stream.close()
             return False
+        self._watch()
         return self.transport.can_write_eof()
 
     def visitor_lost(self, exc: Exception | None) -> None:
@@ -282,11 +287,24 @@ class Bridge(Sink):
 
     def pause_writing(self) -> None:
         if self.phase is Phase.RELAY:
+            self._paused = True
             self.transport.pause_reading()
+            self._watch()
 
     def resume_writing(self) -> None:
+        self._paused = False
         if self.phase is Phase.RELAY:
             self.transport.resume_reading()
+
+    # --- while the loop does not read from the visitor
+
+    def _watch(self) -> None:
+        if self._unwatched is None:
+            self._unwatched = Unwatched(self.transport, self._unread, self.cut)
+        self._unwatched.watch()
+
+    def _unread(self) -> bool:
+        return self._paused or self._up_done
 
     # --- ends
 
@@ -294,6 +312,8 @@ class Bridge(Sink):
         self.phase = phase
         if self._unsent is not None:
             self._unsent.forget()
+        if self._unwatched is not None:
+            self._unwatched.forget()
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None

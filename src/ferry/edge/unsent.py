@@ -41,13 +41,17 @@ def untaken(transport: asyncio.Transport) -> int:
 
 
 def has_left(transport: asyncio.Transport) -> bool:
-    """Whether its connection was reset: for when the loop watches the socket neither for reading nor for writing."""
+    """Whether its connection was reset: for when the loop watches the socket neither for reading nor for writing.
+
+    A hang-up alone is no reset: the kernel tells that too where both sides have sent their end-of-file, and then there
+    may be bytes that nobody has read (poll(2) POLLHUP).
+    """
     sock = transport.get_extra_info("socket")
     if sock is None:  # TLS over a connection that is gone
         return False
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
-    return bool(poll.poll(0))
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _queued(transport: asyncio.Transport, request: int) -> int:
