@@ -39,10 +39,10 @@ class Upkeep:
         access.use(await asyncio.to_thread(access.read))
 
     async def end_revoked(self) -> None:
-        """End the connections of keys that may not log in any more."""
+        """End the connections of keys that may not log in any more, or only as somebody else."""
         front = self._front
-        for client in self._revoked.look(front, front.services.access, self._clock.monotonic()):
-            client.close("your key may not log in here any more")
+        for client, why in self._revoked.look(front, front.services.access, self._clock.monotonic()):
+            client.close(why)
 
     async def renew(self) -> None:
         """The worker's heartbeat, on which its leases rest."""

@@ -1,21 +1,26 @@
-"""Whose key leaves the key files is sent away, not only kept from the next log-in."""
+"""Whose key leaves the key files, or is somebody else's there, is sent away, not only kept from the next log-in."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from asyncssh.misc import ChannelOpenError
 
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.ssh.access import Anyone, Found
 from ferry.ssh.revoked import Revoked
 from gateway_process import Gateway
+from raw_client import raw_client
 
 REVOKED_SECONDS = 2.0
 LITTLE = 0.1
+GONE = "your key may not log in here any more"
+RENAMED = "your key belongs to another name= here by now: connect again"
 
 
 @dataclass(eq=False)
@@ -24,14 +29,14 @@ class Connection:
 
 
 class Keys:
-    """Access for some."""
+    """Access for some; `named` have a `name=`."""
 
-    def __init__(self, *names: str, keyless: bool = False) -> None:
-        self.names = set(names)
+    def __init__(self, *keys: str, keyless: bool = False, **named: str) -> None:
+        self.keys = dict.fromkeys(keys) | named
         self.keyless = keyless
 
     def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
-        return fingerprint in self.names, None
+        return fingerprint in self.keys, self.keys.get(fingerprint)
 
     def read(self) -> Found | None:
         return None
@@ -40,8 +45,8 @@ class Keys:
         assert found is None
 
 
-def connection(key: str | None) -> Connection:
-    return Connection(Identity(IdentityId(f"of {key}"), None, Fingerprint(key) if key else None, anonymous=not key))
+def connection(key: str | None, name: str | None = None) -> Connection:
+    return Connection(Identity(IdentityId(f"of {key}"), name, Fingerprint(key) if key else None, anonymous=not key))
 
 
 def test_a_key_has_to_be_missing_for_a_while() -> None:
@@ -51,7 +56,34 @@ def test_a_key_has_to_be_missing_for_a_while() -> None:
     assert not revoked.look([ann, ben], half, 10 + REVOKED_SECONDS - LITTLE)
     assert not revoked.look([ann, ben], whole, 10 + REVOKED_SECONDS)
     assert not revoked.look([ann, ben], half, 20)
-    assert revoked.look([ann, ben], half, 20 + REVOKED_SECONDS) == [ben]
+    assert revoked.look([ann, ben], half, 20 + REVOKED_SECONDS) == [(ben, GONE)]
+
+
+@pytest.mark.parametrize(
+    ("was", "access", "why"),
+    [
+        ("alice", Keys(key="bob"), RENAMED),
+        (None, Keys(key="bob"), RENAMED),
+        ("alice", Keys(key="alice"), None),
+        ("alice", Keys("key"), None),
+        (None, Keys("key"), None),
+        ("alice", Anyone(), None),
+    ],
+)
+def test_a_connection_ends_if_its_key_would_log_in_as_somebody_else(
+    was: str | None, access: Keys | Anyone, why: str | None
+) -> None:
+    """A key beside which no name stands any more keeps its identity."""
+    one, revoked = connection("key", was), Revoked[Connection]()
+    assert not revoked.look([one], access, 0)
+    assert revoked.look([one], access, REVOKED_SECONDS) == ([] if why is None else [(one, why)])
+
+
+def test_a_key_that_has_its_name_back_in_time_stays() -> None:
+    one, revoked = connection("key", "alice"), Revoked[Connection]()
+    assert not revoked.look([one], Keys(key="al"), 0)  # half a line, while an editor writes
+    assert not revoked.look([one], Keys(key="alice"), 1)
+    assert not revoked.look([one], Keys(key="al"), REVOKED_SECONDS)
 
 
 @pytest.mark.parametrize(("access", "ended"), [(Keys(), True), (Keys(keyless=True), False), (Anyone(), False)])
@@ -85,7 +117,37 @@ def test_a_connection_whose_key_is_taken_away_ends_and_the_others_stay(
             gateway.write_config()
             gateway.running.signal(signal.SIGHUP)
         assert revoked.exit_code() == 255
-        assert "your key may not log in here any more" in revoked.err.text
-        assert gateway.event('"connection.closed"', after=seen)["reason"] == "your key may not log in here any more"
+        assert GONE in revoked.err.text
+        assert gateway.event('"connection.closed"', after=seen)["reason"] == GONE
         assert gateway.ask("status")["counts"]["sessions"] == 1
         assert other.process.poll() is None
+
+
+async def test_a_connection_whose_key_is_given_another_name_ends_and_holds_nothing_of_its_old_one(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """It went on to reach the private aliases of its former name, and to claim more for it."""
+
+    def write(names: dict[Path, str]) -> None:
+        lines = (f"{' '.join(public_words(key))} me@laptop name={name}\n" for key, name in names.items())
+        file.write_text("".join(lines))
+
+    moves, stays = new_key(), new_key()
+    file = tmp_path / "keys"
+    write({moves: "alice", stays: "alice"})
+    gateway = await asyncio.to_thread(start_gateway, access={"mode": "keys", "keys": [file]})
+    async with raw_client(gateway, moves) as moved, raw_client(gateway, stays) as other:
+        assert await moved.forward(b"shop", 80)
+        assert await other.forward(b"laptop", 22)
+        write({moves: "bob", stays: "alice"})
+        await moved.said_at_the_end()
+        assert (await asyncio.to_thread(gateway.event, '"connection.closed"'))["reason"] == RENAMED
+        assert await other.lives()
+        async with raw_client(gateway, moves) as back:
+            assert not await back.forward(b"shop", 80)  # alice has it
+            with pytest.raises(ChannelOpenError):
+                await back.connection.open_connection("laptop", 22)
+
+
+def public_words(key: Path) -> list[str]:
+    return key.with_suffix(".pub").read_text().split()[:2]
