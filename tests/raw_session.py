@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
@@ -28,6 +29,7 @@ class Session:
         self.mine = mine
         self.answers: asyncio.Queue[bool] = asyncio.Queue()
         self.said = b""
+        self.closed = False
         self.window = 0
         """What the gateway takes of us before it grants more, in bytes."""
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -41,8 +43,10 @@ class Session:
         elif message == MSG_CHANNEL_REQUEST and packet.get_string() == b"exit-status":
             packet.get_boolean()
             self.status.set_result(packet.get_uint32())
-        elif message == MSG_CHANNEL_CLOSE and not self.status.done():
-            self.status.set_result(-1)
+        elif message == MSG_CHANNEL_CLOSE:
+            self.closed = True
+            if not self.status.done():
+                self.status.set_result(-1)
         return True
 
     def log_received_packet(self, *_: object) -> None:
@@ -69,8 +73,14 @@ class Session:
             return await self.status
 
 
-async def open_session(client: RawClient, mine: int = 5000, window: int = 2**31 - 1) -> Session | None:
-    """None: refused."""
+async def open_session(
+    client: RawClient,
+    mine: int = 5000,
+    window: int = 2**31 - 1,
+    packet: int = 32768,
+    refused: Callable[[SSHPacket], None] = lambda _packet: None,
+) -> Session | None:
+    """None: refused, and `refused` has been given the answer."""
     opened: asyncio.Future[tuple[int, int] | None] = asyncio.get_running_loop().create_future()
 
     def confirmed(packet: SSHPacket) -> None:
@@ -78,8 +88,13 @@ async def open_session(client: RawClient, mine: int = 5000, window: int = 2**31 
         opened.set_result((packet.get_uint32(), packet.get_uint32()))
 
     client.on(MSG_CHANNEL_OPEN_CONFIRMATION, confirmed)
-    client.on(MSG_CHANNEL_OPEN_FAILURE, lambda _packet: opened.set_result(None))
-    client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(mine), UInt32(window), UInt32(32768))
+
+    def failed(packet: SSHPacket) -> None:
+        refused(packet)
+        opened.set_result(None)
+
+    client.on(MSG_CHANNEL_OPEN_FAILURE, failed)
+    client.send(MSG_CHANNEL_OPEN, String(b"session"), UInt32(mine), UInt32(window), UInt32(packet))
     async with asyncio.timeout(SECONDS):
         confirmation = await opened
     if confirmation is None:

@@ -56,8 +56,10 @@ async def test_a_terminal_that_does_not_read_keeps_a_bounded_text_and_is_told_wh
         if number % 1000 == 0:
             assert await client.lives()  # and the window for what is typed is granted anew
     session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**30))
-    assert await client.lives()
-    assert SESSION_BACKLOG_BYTES < len(session.said) < SESSION_BACKLOG_BYTES + 1000
+    async with asyncio.timeout(SECONDS):
+        while len(session.said) <= SESSION_BACKLOG_BYTES:  # it comes in turns, and answers overtake it
+            assert await client.lives()
+    assert len(session.said) < SESSION_BACKLOG_BYTES + 1000
     session.send(MSG_CHANNEL_DATA, String(b"?"))
     assert await client.lives()
     shown = session.said.count(KEYS) - 2  # one as it began, one after the note
@@ -191,3 +193,55 @@ async def test_what_a_client_says_as_it_leaves_is_cut(key: Path) -> None:
         for told in closed + inside.said("tunnel.closed"):
             assert "goodbye" in told["reason"]
             assert len(told["reason"]) == 200
+
+
+@pytest.mark.parametrize("packet", [0, 1, 255, 256])
+async def test_a_session_that_takes_tiny_packets_only_is_refused_with_the_reason(
+    gateway: Gateway, client: RawClient, packet: int
+) -> None:
+    """LEAST_PACKET_BYTES: 256 KiB of text in packets of one byte stopped the whole gateway for 4 s."""
+    refusals: list[SSHPacket] = []
+    session = await open_session(client, packet=packet, refused=refusals.append)
+    assert (session is not None) == (packet == 256)
+    for refusal in refusals:
+        assert (refusal.get_uint32(), refusal.get_uint32()) == (5000, OPEN_CONNECT_FAILED)
+        assert refusal.get_string() == b"packets must hold 256 bytes at least"
+    assert await client.lives()
+
+
+async def test_a_full_socket_stops_a_session_and_nothing_is_lost(key: Path) -> None:
+    """It waits as the streams do, and goes on as they do; its end waits behind its text."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        session = await open_session(client, window=0)
+        assert session is not None
+        assert await session.ask(b"exec", String(b"help"))
+        assert await client.lives()
+        connection = inside.clients[0].connection
+        connection.pause_writing()
+        session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**31 - 1))
+        assert await client.lives()
+        assert (session.said, session.closed) == (b"", False)
+        connection.resume_writing()
+        assert await session.ended() == 0
+        assert await client.lives()
+        assert session.said.startswith(b"A web address")
+        assert session.closed
+
+
+async def test_a_session_that_is_closed_while_it_waits_sends_nothing_more(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        waiting, beside = await open_session(client, 5000), await open_session(client, 5001)
+        assert waiting is not None
+        assert beside is not None
+        connection = inside.clients[0].connection
+        connection.pause_writing()
+        assert await waiting.ask(b"exec", String(b"help"))
+        assert await beside.ask(b"exec", String(b"help"))
+        assert await client.lives()
+        waiting.send(MSG_CHANNEL_CLOSE)
+        assert await client.lives()
+        connection.resume_writing()
+        assert await beside.ended() == 0
+        assert await client.lives()
+        assert (waiting.said, waiting.closed) == (b"", True)
+        assert beside.said

@@ -15,24 +15,14 @@ from asyncssh.packet import Boolean, String, UInt32
 from ferry import limits
 from ferry.names import Endpoint
 from ferry.registry.routes import Visit
-from ferry.ssh.hardening import HardenedConnection
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 from raw_session import Session, open_session
 
 DIM, GREEN, RED, RESET = b"\x1b[2m", b"\x1b[32m", b"\x1b[31m", b"\x1b[0m"
+SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS = b"keys: q or Ctrl-C ends, ? shows this"
-
-
-class Connection(HardenedConnection):
-    """Its socket is full when the test says so."""
-
-    full = False
-
-    @property
-    def may_send(self) -> bool:
-        return not self.full and super().may_send
 
 
 class Stage:
@@ -78,7 +68,7 @@ class Stage:
 async def stage(key: Path) -> AsyncIterator[Stage]:
     async with (
         asyncio.timeout(SECONDS),
-        inside_gateway(kind=Connection) as inside,
+        inside_gateway() as inside,
         inside.client(key) as client,
     ):
         made = Stage(inside, client)
@@ -198,19 +188,24 @@ async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_f
     ]
 
 
-async def test_where_the_socket_is_full_visits_are_counted_and_not_kept(stage: Stage) -> None:
-    """They would be kept without bound."""
+async def test_where_the_socket_is_full_visits_wait_up_to_a_bound_and_then_are_counted(stage: Stage) -> None:
+    """SESSION_BACKLOG_BYTES."""
     session = await stage.screen()
     lines(session)
     [client] = stage.inside.clients
-    assert isinstance(client.connection, Connection)
     tunnel = stage.inside.tunnels[0]
-    client.connection.full = True
-    for _ in range(3):
+    client.connection.pause_writing()
+    fit = SESSION_BACKLOG_BYTES // len(b"GET /x 200 0ms 192.0.2.7\n") + 1
+    for _ in range(fit + 3):
         tunnel.visited(
             Visit(tunnel.id, tunnel.shown_address, tunnel.kind, Endpoint("192.0.2.7", 4711), "GET", "/x", 200, 0, 0, 0)
         )
-    client.connection.full = False
+    await stage.settle()
+    assert lines(session) == []
+    client.connection.resume_writing()
+    while len(session.said) < SESSION_BACKLOG_BYTES:  # in turns
+        await stage.settle()
+    assert lines(session) == [b"GET /x 200 0ms 192.0.2.7"] * fit
     await stage.visit()
     assert lines(session) == [
         b"(3 lines were dropped: your terminal did not read them)",

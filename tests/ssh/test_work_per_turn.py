@@ -6,15 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_DISCONNECT, MSG_IGNORE
-from asyncssh.packet import String, UInt32
+from asyncssh.constants import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_DISCONNECT,
+    MSG_IGNORE,
+    OPEN_CONNECT_FAILED,
+)
+from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry.ssh.hardening import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
+from raw_session import open_session
 from ssh.lean_script import Play, far_clients
 
 TURN_PACKETS = 256
@@ -62,6 +72,11 @@ class Counting(HardenedConnection):
     def send_data(self, channel: int, data: bytes | bytearray | memoryview) -> None:
         Counting.turns.count()
         super().send_data(channel, data)
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
+        if pkttype == MSG_CHANNEL_DATA:
+            Counting.turns.count()
+        super().send_packet(pkttype, *args, handler=handler)
 
 
 @asynccontextmanager
@@ -170,3 +185,40 @@ async def test_who_says_goodbye_with_the_last_packet_of_a_turn_is_let_go(key: Pa
         assert len(b"".join(heard[1:-1])) == 2 * before
         while play.gateway.clients:
             await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("sessions", [1, 4])
+async def test_sessions_that_take_small_packets_get_so_many_in_a_turn(key: Path, sessions: int) -> None:
+    """Each lets a backlog of visits with long paths wait behind a window of nothing, and opens it at once."""
+    visits, path = 24, b"/" + b"a" * 7_900
+    async with on_stage(key, CIPHERS[0]) as play:
+        front = play.gateway.front
+        front.use(replace(front.services, request_log=True))
+
+        def refuse(packet: SSHPacket) -> None:
+            packet.get_string()
+            code = UInt32(OPEN_CONNECT_FAILED)
+            play.client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(packet.get_uint32()), code, String(b"no"), String(b""))
+
+        play.client.on(MSG_CHANNEL_OPEN, refuse)
+        screens = [await open_session(play.client, 5000 + number, 0, 256) for number in range(sessions)]
+        for screen in screens:
+            assert screen is not None
+            assert await screen.ask(b"exec", String(b"output=json"))
+        for _ in range(visits):
+            reader, writer = await asyncio.open_connection("127.0.0.1", play.gateway.http_port)
+            writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: work.localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+            writer.close()
+        await play.settle()
+        Counting.turns.begin()
+        for screen in screens:
+            assert screen is not None
+            screen.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**31 - 1))
+        await play.settle()
+        Counting.turns.end()
+        assert max(Counting.turns.counts) <= TURN_PACKETS
+        for screen in screens:
+            assert screen is not None
+            assert screen.said.count(path) == visits
+            assert sum(Counting.turns.counts) >= sessions * len(screen.said) // 256

@@ -162,12 +162,6 @@ class TunnelChannel:
         self._number = self._connection.add_channel(self)
         self.state = _ASKED
         self._know_peer(number, window, packet_size)
-        if packet_size < limits.LEAST_PACKET_BYTES:
-            sink = self._sink
-            why = f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least"
-            self.reject(ChannelOpenError(OPEN_CONNECT_FAILED, why))
-            if sink is not None:
-                self._tell(sink.stream_refused, OpenFailure.REFUSED)
 
     def _know_peer(self, number: int, window: int, packet_size: int) -> None:
         """Larger packets than CHANNEL_PACKET_BYTES are never sent, whatever the peer takes: each is what others wait for."""

@@ -1,4 +1,4 @@
-"""The states of a data channel, and whom it tells of its life."""
+"""The states of a data channel, whom it tells of its life, and what waits for its turn to send."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class State(enum.Enum):
     CLOSING = "closing"
     """We have sent our close; the peer's has not come."""
     CLOSED = "closed"
+
+
+class Waiting(Protocol):
+    """A channel in the round of its connection: it has something to send, which could not go at once."""
+
+    waiting: bool
+    """It is in the round (kept by the connection)."""
+
+    def send_one(self) -> bool:
+        """Send one packet, if there is one and the connection takes it. True if more can follow."""
+        ...
 
 
 class ChannelOwner(Protocol):

@@ -131,8 +131,7 @@ class SshFront:
         """A session channel was asked for."""
         if len(client.screens) >= limits.SESSIONS_PER_CONNECTION:
             return False
-        screen = Screen(client)
-        return ScreenChannel(client.connection, screen), screen
+        return ScreenChannel(client.connection), Screen(client)
 
     # --- the table
 

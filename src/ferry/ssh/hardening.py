@@ -277,8 +277,8 @@ class HardenedConnection(PacketConnection):
         try:
             if (open_channel := CHANNELS.get(kind)) is None:
                 raise ChannelOpenError(OPEN_UNKNOWN_CHANNEL_TYPE, "this gateway has no channels of that type")
-            if packet_bytes == 0:
-                raise ChannelOpenError(OPEN_CONNECT_FAILED, "a channel whose packets hold nothing carries nothing")
+            if packet_bytes < limits.LEAST_PACKET_BYTES:
+                raise ChannelOpenError(OPEN_CONNECT_FAILED, _TINY_PACKETS)
             if len(self._channels) >= self.client.limits.channels_per_connection:
                 raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
             channel, session = open_channel(self, packet)
@@ -441,4 +441,5 @@ class HardenedConnection(PacketConnection):
     and 60 to 79, are in the tables of the asyncssh objects that carry them out; a channel's are in its own."""
 
 
+_TINY_PACKETS: Final = f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least"
 _NO_SHA1: Final = "your client signs with SHA-1 (ssh-rsa), which is not accepted: update it, or use an Ed25519 key"

@@ -5,7 +5,7 @@
 * The packets of one loop turn leave in one socket write.
 * Packets are taken out of the input by offset; asyncssh copies the whole rest of its input for each.
 * Data for our own channels goes straight to them; everything else takes asyncssh's way.
-* Data channels stop while the socket is full or a key exchange is under way, and wait in a round, one packet each in
+* Channels, those of sessions too, stop while the socket is full or a key exchange is under way, and wait in a round, one packet each in
   turn. asyncssh's `pause_writing` does nothing: a peer with a huge window that stopped reading took the process from 40
   to 2,200 MB.
 * A connection takes, and sends as data, TURN_PACKETS in one turn of the loop: work is what others wait for, and a peer
@@ -45,6 +45,7 @@ from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 from ferry import limits
 
 from .channel import TunnelChannel
+from .channel_state import Waiting
 from .gcm import TAG_BYTES, PacketGcm, with_one_cipher
 from .standstill import Standstill
 
@@ -86,7 +87,7 @@ class PacketConnection(SSHServerConnection):
         """Nothing is read, until the peer has read what it was answered."""
         self._behind = False
         """What has been read is not all taken yet: nothing more is read until it is, in the loop's next turns."""
-        self._round: deque[TunnelChannel] = deque()
+        self._round: deque[Waiting] = deque()
         self._turn_packets = 0
         """Packets of data that were sent in this turn of the loop."""
         self._silent = False
@@ -462,7 +463,7 @@ class PacketConnection(SSHServerConnection):
         super()._send_deferred_packets()
         self._run_round()
 
-    def await_turn(self, channel: TunnelChannel) -> None:
+    def await_turn(self, channel: Waiting) -> None:
         """Remember a channel that has something to send, which cannot go now."""
         channel.waiting = True
         self._round.append(channel)

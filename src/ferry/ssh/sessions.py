@@ -162,11 +162,8 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._line(notices.refusal_line(refusal), _RED)
 
     def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
-        """A visitor was served. Where the socket is full nothing is added: asyncssh would keep it without bound."""
+        """A visitor was served."""
         if self._silent:
-            return
-        if not self._client.connection.may_send:
-            self._dropped += 1
             return
         if self._words.json:
             fields = {
