@@ -235,6 +235,7 @@ IDENTITIES_KEEP_SECONDS: Final = (
 )
 PRUNE_SECONDS: Final = 3600.0  # between two looks for what nobody can ask for any more
 RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
+KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is not read, and that is told
 REVOKED_SECONDS: Final = 2.0  # that a key is missing from its files, or has another name there, before its
 # connections end
 TICK_SECONDS: Final = 1.0  # between two looks at what is stuck, and at what could not be written yet

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -171,6 +172,35 @@ def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     (keys / "carol.pub").write_text(f"# gone since May\r{PUBLIC_KEY}\n", newline="")
     (finding,) = to_fix(config(tmp_path, access=Access(mode="keys", keys=[keys])))
     assert finding.text.startswith("no usable key")
+
+
+def test_what_the_gateway_does_not_read_is_something_to_fix(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "good.pub").write_text(PUBLIC_KEY + "\n")
+    (keys / "large.pub").write_text(PUBLIC_KEY + "\n" + "#" * 4 * 1024 * 1024)
+    (keys / "broken.pub").symlink_to(keys / "nowhere")
+    os.mkfifo(keys / "pipe")  # reading it would wait for ever
+    texts = [each.text for each in to_fix(config(tmp_path, access=Access(mode="keys", keys=[keys])))]
+    assert [text.partition(":")[0] for text in texts] == [
+        str(keys / "broken.pub"),
+        str(keys / "pipe"),
+        str(keys / "large.pub"),
+    ]
+    assert "spread them over the files of a folder" in texts[-1]
+
+
+def test_a_line_of_a_key_file_is_shown_to_whoever_may_read_it(tmp_path: Path) -> None:
+    """Other than in the log, where it may be a secret."""
+    (tmp_path / "keys").write_text(f"{PUBLIC_KEY} name=My_Laptop\n")
+    finding, _ = to_fix(config(tmp_path, access=Access(mode="keys", keys=[tmp_path / "keys"])))
+    assert finding.text.startswith(f"{tmp_path / 'keys'}, line 1: ")
+    assert "My_Laptop" in finding.text
+
+
+def test_a_path_of_keys_that_is_not_there_is_something_to_fix(tmp_path: Path) -> None:
+    finding, _ = to_fix(config(tmp_path, access=Access(mode="keys", keys=[tmp_path / "nowhere"])))
+    assert finding.text.endswith("nowhere does not exist: make the file or folder, or correct the path")
 
 
 def test_a_file_of_keys_that_is_named_counts_whatever_it_is_called(tmp_path: Path) -> None:

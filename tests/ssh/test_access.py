@@ -15,6 +15,7 @@ from ferry.ssh import access
 from ferry.ssh.access import Anyone, KeyFiles
 from ssh_command import fingerprint
 
+KEY_FILE_BYTES = 4 * 1024 * 1024
 Reports = list[tuple[str, dict[str, object]]]
 
 
@@ -83,7 +84,7 @@ def test_a_file_and_its_names(
 
 
 def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path
+    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     folder = tmp_path / "keys"
     (folder / "deeper").mkdir(parents=True)
@@ -94,6 +95,32 @@ def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
     (folder / "broken").symlink_to(folder / "nowhere")
     keys = read(folder)
     assert {name for name, key in made.items() if knows(keys, key)} == {"alice", "bob.pub"}
+    rejected = {
+        Path(str(fields["path"])).name: fields["error"] for event, fields in reports if event == "keys.rejected"
+    }
+    assert rejected.keys() == {"deeper", "pipe", "broken"}
+    assert "it is no file, so it is not read" in str(rejected["deeper"])
+    assert "No such file" in str(rejected["broken"])
+
+
+def test_a_file_that_is_taken_away_while_its_folder_is_listed_is_no_fault(
+    read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def and_one_more(folder: Path) -> Iterator[Path]:
+        return iter([*listed(folder), folder / "gone"])
+
+    monkeypatch.setattr(Path, "iterdir", and_one_more)
+    (tmp_path / "keys").mkdir()
+    assert len(read(tmp_path / "keys")) == 0
+    assert [event for event, _ in reports] == ["keys.loaded"]
+
+
+def test_what_is_named_and_is_no_file_is_told(read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert len(read(tmp_path / "pipe")) == 0
+    assert [(event, fields["path"]) for event, fields in reports[:-1]] == [("keys.rejected", str(tmp_path / "pipe"))]
 
 
 @pytest.mark.parametrize("name", [".hidden", "alice~"])
@@ -134,7 +161,8 @@ def test_they_are_read_again_when_something_has_changed_and_only_then(
     assert (knows(keys, one), knows(keys, two)) == (True, True)
     file.unlink()
     refresh(keys)
-    assert (len(keys), len(reports)) == (0, 4)
+    assert (len(keys), [event for event, _ in reports[3:]]) == (0, ["keys.rejected", "keys.loaded"])
+    assert "No such file" in str(reports[3][1]["error"])
 
 
 def test_what_stays_as_it_is_is_read_no_more_and_what_changes_is_read_once(
@@ -170,8 +198,7 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     folder = tmp_path / "keys"
     folder.mkdir()
     (folder / "one").write_text(public(one))
-    (folder / "two").write_text(public(two) + "#" * 1000)
-    monkeypatch.setattr(access, "KEY_FILE_BYTES", 1000)
+    (folder / "two").write_text(public(two) + "#" * KEY_FILE_BYTES)
     keys = read(folder)
     assert (knows(keys, one), knows(keys, two)) == (True, False)
     whole = Path.read_bytes
@@ -186,7 +213,11 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     refresh(keys)
     assert not knows(keys, one)
     rejected = [fields for event, fields in reports if event == "keys.rejected"]
-    assert rejected == [{"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"}]
+    assert {"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"} in rejected
+    assert rejected[0]["path"] == str(folder / "two")
+    assert str(rejected[0]["error"]).endswith(
+        "one file of keys may have 4 MiB, so none of its keys counts: spread them over the files of a folder"
+    )
 
 
 def test_what_is_not_there_or_not_ours_to_read_stops_the_start(

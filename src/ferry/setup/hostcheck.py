@@ -9,7 +9,7 @@ from pathlib import Path
 from ferry.config import Config
 from ferry.errors import FerryError
 from ferry.names import Endpoint
-from ferry.protocol.authorized_keys import parse_file
+from ferry.ssh.access import read_keys
 
 from .dns import is_local
 from .findings import Finding, Level
@@ -106,31 +106,20 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         return
     usable = 0
     for path in config.access.keys:
-        count, problems = _read_keys(path)
+        try:
+            found = read_keys([path])  # as the gateway does
+        except FerryError as error:
+            yield Finding(Level.FIX, "keys", str(error))
+            continue
+        count = len(found.names)
         usable += count
-        for problem in problems:
-            yield Finding(Level.FIX, "keys", problem)
-        if not problems:
+        for rejected in found.rejected:
+            yield Finding(Level.FIX, "keys", str(rejected))
+        if not found.rejected:
             yield Finding(Level.OK if count else Level.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}")
     if not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Level.FIX, "keys", text)
-
-
-def _read_keys(path: Path) -> tuple[int, list[str]]:
-    """How many keys are in a file or a folder of such files, and what is wrong with the others."""
-    count, problems = 0, []
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in files:
-            if file is not path and (file.name.startswith(".") or file.name.endswith("~")):  # as `ssh.access` does
-                continue
-            keys, bad = parse_file(file.read_bytes().decode("utf-8"))
-            count += len(keys)
-            problems += [f"{file}, line {line.number}: {line.why}" for line in bad]
-    except (OSError, UnicodeDecodeError, FerryError) as error:
-        problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
-    return count, problems
 
 
 def _check_certificates(folder: Path | None) -> Iterator[Finding]:
