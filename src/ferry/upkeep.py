@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from . import limits, systemd, tasks
 from .clock import Steps
@@ -42,7 +43,7 @@ class Upkeep:
         """End the connections of keys that may not log in any more, or only as somebody else."""
         front = self._front
         for client, why in self._revoked.look(front, front.services.access, self._clock.monotonic()):
-            client.close(why)
+            front.apart(client, partial(client.close, why))
 
     async def renew(self) -> None:
         """The worker's heartbeat, on which its leases rest."""

@@ -50,5 +50,5 @@ class Endings:
                 channel.abort()
 
     def _forget(self, channel: TunnelChannel) -> None:
-        del self._waiting[channel]
+        self._waiting.pop(channel, None)  # the abort of one may have ended others, with their connection
         self._moved.pop(channel, None)

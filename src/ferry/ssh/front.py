@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import asyncssh
@@ -178,12 +179,14 @@ class SshFront:
         now = self._services.clock.monotonic()
         loop_now = asyncio.get_running_loop().time()
         for client in self:
-            if (why := client.connection.stuck(loop_now)) is not None:
-                client.end_reason = why
-                client.connection.abort()
-                continue
-            for tunnel in list(client.forwards.values()):
-                tunnel.give_up_openings(now)
+            self.apart(client, partial(_look_at, client, now, loop_now))
+
+    def apart(self, client: Client, action: Callable[[], None]) -> None:
+        """Do what is done to one client after the other. Where it fails it ends that client, and the next has its turn."""
+        try:
+            action()
+        except Exception:
+            client.connection.internal_error()
 
     async def write_late(self) -> None:
         """Once a second: names whose trial is over, leases that could not be written, or not given back. Waits for the
@@ -265,6 +268,15 @@ class SshFront:
         client.tell(reason, event="closed", address=str(tunnel.address))
         if not client.forwards:
             client.close(reason)
+
+
+def _look_at(client: Client, now: float, loop_now: float) -> None:
+    if (why := client.connection.stuck(loop_now)) is not None:
+        client.end_reason = why
+        client.connection.abort()
+        return
+    for tunnel in list(client.forwards.values()):
+        tunnel.give_up_openings(now)
 
 
 async def connection_options(

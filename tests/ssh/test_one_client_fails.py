@@ -1,0 +1,75 @@
+"""An error of our own in the look at one client ends that client, is logged once, and the next one is looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ferry.ssh.channel import TunnelChannel
+from ferry.ssh.channel_state import State
+from ferry.ssh.endings import Endings
+from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.pieces import Pieces
+from inside_gateway import inside_gateway
+
+BROKEN, WELL = "broken", "well"
+STUCK_SECONDS = 30.0
+
+
+async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
+    new_key: Callable[[], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    looked_at: list[str] = []
+
+    class Fails(HardenedConnection):
+        """The look at it fails, where its user is called so."""
+
+        def stuck(self, now: float) -> str | None:
+            if self.client.user == BROKEN:
+                raise KeyError("an error of our own")
+            looked_at.append(self.client.user)
+            return super().stuck(now)
+
+    async with (
+        inside_gateway(kind=Fails) as gateway,
+        gateway.client(new_key(), username=BROKEN) as broken,
+        gateway.client(new_key(), username=WELL) as well,
+    ):
+        await gateway.front.tick()
+        assert looked_at == [WELL]
+        await broken.connection.wait_closed()
+        assert await well.lives()
+        assert [client.user for client in gateway.clients] == [WELL]
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert ["an error of our own" in str(record.exc_info) for record in errors] == [True]
+
+
+class Ending:
+    """A channel whose peer takes nothing; the end of one is the end of all, as of a connection that breaks."""
+
+    def __init__(self, endings: Endings, together: list[Ending]) -> None:
+        self.state = State.OPEN
+        self._endings = endings
+        self._together = together
+        together.append(self)
+
+    def abort(self) -> None:
+        for one in self._together:
+            one.state = State.CLOSED
+            self._endings.discard(one)
+
+
+def test_channels_that_end_while_one_before_them_is_ended_are_no_error() -> None:
+    endings, together = Endings(), list[Ending]()
+    unsent = Pieces()
+    unsent.add(b"nobody takes it")
+    for _ in range(3):
+        endings.add(cast(TunnelChannel, Ending(endings, together)), unsent)
+    endings.look(0.0)
+    endings.look(STUCK_SECONDS + 1)
+    assert [one.state for one in together] == [State.CLOSED] * 3
+    endings.look(2 * STUCK_SECONDS + 2)
