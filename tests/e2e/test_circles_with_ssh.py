@@ -1,13 +1,17 @@
-"""`ssh -R` to the gateway's own HTTP port, and services that call it: circles end, chains go on, neighbours notice nothing."""
+"""`ssh -R` to the gateway's own ports, and services that call it: circles end, chains go on, neighbours notice nothing."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from child_process import Child
 from gateway_process import DOMAIN, Gateway
+from line_service import LineService, ask
 from origin_server import Origin
 from ssh_command import StockSsh, environment
 from web_client import visit
@@ -93,3 +97,44 @@ def test_who_strips_the_field_fills_his_own_tunnel_and_nobody_elses(
         assert visit(gateway, "blog").text == "origin"
         (visits,) = [t["visits"] for t in gateway.ask("tunnels") if t["address"].startswith("loop.")]
         assert visits == 9
+
+
+def go_round(gateway: Gateway, *ports: int) -> list[int]:
+    """A visitor of the first of `ports`, who sends ten bytes; gives how many visits each has had when it is over."""
+    with socket.create_connection(("127.0.0.1", ports[0]), timeout=60) as visitor:
+        visitor.sendall(b"x" * 10)
+        with suppress(ConnectionResetError):
+            assert visitor.recv(1) == b""
+    visits = {tunnel["address"]: tunnel["visits"] for tunnel in gateway.ask("tunnels")}
+    return [visits[f"port {port}"] for port in ports]
+
+
+LOOPBACKS = ["127.0.0.1", "[::1]"]
+
+
+@pytest.mark.parametrize("target", LOOPBACKS)
+def test_a_port_that_leads_to_itself_fills_a_share_of_its_places(
+    gateway: Gateway, ssh: StockSsh, lines: LineService, target: str
+) -> None:
+    """Its visitors come back in from the client's host, by whichever address. VISITORS_FROM_CLIENT."""
+    port, honest = next(gateway.loopback_ports), next(gateway.loopback_ports)
+    with ssh.start("-R", f"{port}:{target}:{port}", "-R", f"{honest}:127.0.0.1:{lines.port}") as child:
+        child.line(f"Forwarding TCP traffic from localhost:{port}$")
+        child.line(f"Forwarding TCP traffic from localhost:{honest}$")
+        assert go_round(gateway, port) == [128]
+        assert ask(honest, b"hello\n") == b"HELLO\nbye\n"
+
+
+@pytest.mark.parametrize("there", LOOPBACKS)
+@pytest.mark.parametrize("back", LOOPBACKS)
+def test_two_ports_of_two_people_that_lead_to_each_other_fill_a_share_of_theirs(
+    gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, there: str, back: str
+) -> None:
+    port, other = next(gateway.loopback_ports), next(gateway.loopback_ports)
+    with (
+        gateway.ssh(tmp_path, new_key()).start("-R", f"{port}:{there}:{other}") as one,
+        gateway.ssh(tmp_path, new_key()).start("-R", f"{other}:{back}:{port}") as two,
+    ):
+        one.line("Forwarding TCP")
+        two.line("Forwarding TCP")
+        assert go_round(gateway, port, other) == [128, 128]

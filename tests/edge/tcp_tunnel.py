@@ -138,7 +138,8 @@ class TcpTunnel:
         self.session = SessionId(f"s{number}")
         self.address = Address(Kind.HTTP, host)
         self.identity = Identity(IdentityId("tester"), "tester", None)
-        self.client_host = "192.0.2.9"
+        self.origins = {"192.0.2.9"}
+        """Where its owner is."""
         self.generation = number
         self.created = 0.0
         self.tls_upstream = tls_upstream
@@ -176,6 +177,9 @@ class TcpTunnel:
         self.streams.add(stream)
         spawn("test.dial", stream.open(self.target))
         return stream
+
+    def comes_from(self, origin: str) -> bool:
+        return origin in self.origins
 
     def visited(self, visit: Visit) -> None:
         self.visits.append(visit)

@@ -23,6 +23,7 @@ from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.errors import Refused
 from ferry.names import Address, Kind
 from ferry.policy.crowd import Crowd
+from ferry.policy.origins import THIS_HOST
 from ferry.policy.sources import Exempt
 from ferry.policy.visits import public_visit
 from ferry.registry.routes import Tunnel
@@ -558,27 +559,37 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypa
             one.close()
 
 
-async def test_visitors_from_the_clients_own_address_have_a_share() -> None:
+@pytest.mark.parametrize("host", LOOPBACK)
+async def test_visitors_from_where_the_client_is_have_a_share(host: str) -> None:
     """A port whose target is a port of this gateway sends its visitors in again, and again. VISITORS_FROM_CLIENT."""
     async with world(echo) as w:
-        w.tunnel.client_host = "127.0.0.1"
-        held = [await w.connect() for _ in range(128)]
+        w.tunnel.origins = {"192.0.2.9", THIS_HOST}
+        held = [await asyncio.open_connection(host, w.listener.port) for _ in range(128)]
         for reader, writer in held:
             writer.write(b"x")
             assert await reader.read(1) == b"x"
-        reader, _ = await w.connect()
-        async with asyncio.timeout(10):
-            with pytest.raises(ConnectionResetError):
-                await reader.read()
-        reader, other = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=("127.0.9.9", 0))
-        other.write(b"x")
-        assert await reader.read(1) == b"x"  # who comes from elsewhere is none of them
+        for again in LOOPBACK:  # by whichever address
+            reader, _ = await asyncio.open_connection(again, w.listener.port)
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+        assert w.events[-1][1]["reason"] == "too many visitors from where the client is: does the tunnel end in itself?"
         held[0][1].close()
         await w.visits(1)
         reader, writer = await w.connect()
         writer.write(b"x")
         assert await reader.read(1) == b"x"
-        other.close()
+
+
+async def test_visitors_of_a_client_that_is_elsewhere_have_all_places() -> None:
+    """A reverse proxy on the gateway's own host carries everybody."""
+    async with world(echo) as w:
+        w.tunnel.origins = {"192.0.2.9"}
+        held = [await asyncio.open_connection(host, w.listener.port) for host in LOOPBACK for _ in range(100)]
+        for reader, writer in held:
+            writer.write(b"x")
+            assert await reader.read(1) == b"x"
+        assert len(w.listener) == 200
 
 
 async def say_hello(w: World, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

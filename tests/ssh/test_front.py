@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ferry.names import SessionId
+from ferry.policy.origins import THIS_HOST
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
 
@@ -63,6 +65,23 @@ async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if
         while gateway.clients:
             await asyncio.sleep(0)
         assert [one["reason"] for one in gateway.said("connection.closed")] == ["closed by the operator"]
+
+
+async def test_a_tunnels_client_is_wherever_its_owner_has_a_connection(new_key: Callable[[], Path]) -> None:
+    key = new_key()
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
+        assert await client.forward(b"", gateway.ports.loopback[0])
+        (tunnel,) = gateway.tunnels
+        assert tunnel.comes_from(THIS_HOST)
+        async with gateway.client(key), gateway.client(new_key()):
+            _, another, stranger = gateway.clients
+            another.origin, stranger.origin = "192.0.2.9", "192.0.2.10"
+            assert tunnel.comes_from(THIS_HOST)
+            assert tunnel.comes_from("192.0.2.9")
+            assert not tunnel.comes_from("192.0.2.10")
+        while len(gateway.clients) > 1:
+            await asyncio.sleep(0)
+        assert not tunnel.comes_from("192.0.2.9")
 
 
 async def test_a_gateway_that_stops_takes_no_new_visitors_of_ports_and_no_clients_and_tells_everybody(

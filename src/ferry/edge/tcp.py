@@ -13,6 +13,7 @@ from ferry.clock import Clock
 from ferry.errors import Refused
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
+from ferry.policy.origins import Origins
 from ferry.policy.places import Places
 from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel
@@ -39,6 +40,7 @@ class TcpListener:
         clock: Clock,
         visitors: int,
         crowd: Crowd,
+        origins: Origins,
         connections: Connections,
         open_proxy: Callable[[Tunnel], None] | None,
     ) -> None:
@@ -50,8 +52,9 @@ class TcpListener:
         self._visitors: dict[Bridge, TcpVisitor] = {}
         self._places = Places(visitors, crowd.exempt, self._visitors.values)
         self._of_client = 0
-        """Visitors from the address of the tunnel's own client."""
+        """Visitors from where the tunnel's own client is."""
         self._crowd = crowd
+        self._origins = origins
         self._connections = connections
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
@@ -108,10 +111,11 @@ class TcpListener:
             reset(transport)  # accepted before the close, made into a transport after it
             return
         tunnel = self._tunnel
-        of_client = visitor.host == tunnel.client_host
+        own = endpoint_of(transport.get_extra_info("sockname"))
+        of_client = tunnel.comes_from(self._origins.of(visitor.host, own.host))
         if of_client and self._of_client >= limits.VISITORS_FROM_CLIENT:
             self._refuse(
-                transport, visitor, "too many visitors from the client's own address: does the tunnel end in itself?"
+                transport, visitor, "too many visitors from where the client is: does the tunnel end in itself?"
             )
             return
         source = self._crowd.enter(visitor.host)
@@ -184,6 +188,7 @@ class TcpEdge:
         self._visitors = visitors
         self._crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
         self._connections = Connections(None, self._crowd.exempt, clock) if connections is None else connections
+        self._origins = Origins()
         self._owners = PortOwners(report=report, clock=clock)
 
     async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
@@ -204,6 +209,7 @@ class TcpEdge:
             clock=self._clock,
             visitors=self._visitors,
             crowd=self._crowd,
+            origins=self._origins,
             connections=self._connections,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )

@@ -39,7 +39,7 @@ class TcpVisitor:
     source: str
     """What it is counted for in the crowd."""
     of_client: bool
-    """It comes from the address of the tunnel's own client."""
+    """It comes from where the tunnel's own client is."""
     ended: Callable[[Bridge], None]
     """Called when its visit is over."""
     displaced: bool = False

@@ -57,8 +57,6 @@ class Tunnel(Protocol):
     session: SessionId
     address: Address
     identity: Identity
-    client_host: str
-    """The address that its client connects from."""
     generation: int
     created: float
     tls_upstream: bool
@@ -86,6 +84,10 @@ class Tunnel(Protocol):
         `originator` is what the client is told (RFC 4254 §7.2). Visitors are held here until the owner's words have
         been heard. Raises LocalProtocolError if `grant` is for something else.
         """
+        ...
+
+    def comes_from(self, origin: str) -> bool:
+        """Whether its owner has a connection from `origin` (`ferry.policy.origins`)."""
         ...
 
     def visited(self, visit: Visit) -> None:

@@ -52,6 +52,8 @@ class Client:
         self.services = services
         # by the transport
         self.peer = Endpoint("", 0)
+        self.origin = ""
+        """Where it comes from, as `ferry.policy.origins` tells it."""
         # by the login, in this order
         self.key_acceptable = False
         self.tries = 0
@@ -72,6 +74,10 @@ class Client:
         self._settled: list[Callable[[], None]] = []
         self._target_noted = float("-inf")
         self.is_closed = False
+
+    def comes_from(self, origin: str) -> bool:
+        """Whether this connection, or another of the same identity, comes from `origin`."""
+        return origin == self.origin or self.front.is_at(self.identity.id, origin)
 
     @property
     def front(self) -> SshFront:

@@ -16,6 +16,7 @@ from ferry import __version__, limits, tasks
 from ferry.clock import random_number
 from ferry.names import Identity, IdentityId, SessionId
 from ferry.policy.handshakes import HandshakeGate
+from ferry.policy.origins import Origins
 from ferry.policy.penalties import Penalties
 from ferry.policy.spacings import Spacings
 from ferry.protocol.words import Words
@@ -53,6 +54,7 @@ class SshFront:
     ) -> None:
         self.prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
+        self.origins = Origins()
         self.admission = Admission(
             gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
         )
@@ -153,6 +155,10 @@ class SshFront:
     def held_by(self, identity: IdentityId) -> int:
         """Forwards that an identity holds, over all its connections."""
         return sum(len(client.forwards) for client in self._of_identity.get(identity, ()))
+
+    def is_at(self, identity: IdentityId, origin: str) -> bool:
+        """Whether one of the connections of an identity comes from `origin`."""
+        return any(client.origin == origin for client in self._of_identity.get(identity, ()))
 
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""

@@ -46,7 +46,9 @@ class Login(asyncssh.SSHServer):
         connection: HardenedConnection = conn  # type: ignore[assignment]  # the front makes no others
         self._client = connection.client
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
+        own = conn.get_extra_info("sockname", ("", 0))[0]
         self._client.peer = Endpoint(host.removeprefix("::ffff:"), port)
+        self._client.origin = self._front.origins.of(self._client.peer.host, own.removeprefix("::ffff:"))
         grace = self._client.limits.key_grace
         self._grace = asyncio.get_running_loop().call_later(grace, self._grace_over)
 

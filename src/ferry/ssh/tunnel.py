@@ -48,7 +48,6 @@ class SshTunnel:
         self.kind = address.kind.value
         self.shown_address = str(address)
         self.identity: Identity = client.identity
-        self.client_host = client.peer.host
         self.generation = generation
         self.bind = bind
         self.created = created
@@ -87,6 +86,9 @@ class SshTunnel:
         elif not self._open(channel, originator):
             self.client.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
+
+    def comes_from(self, origin: str) -> bool:
+        return self.client.comes_from(origin)
 
     def visited(self, visit: Visit) -> None:
         self.client.visited(self, visit)
