@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from ferry.clock import Clock, SystemClock
 from ferry.console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
 from ferry.names import Address, IdentityId, SessionId, TunnelId
 from ferry.observe.events import EventRing
@@ -66,6 +67,7 @@ class SmallGateway:
     events: EventRing = field(default_factory=EventRing)
     counted: Metrics = field(default_factory=lambda: Metrics(version="0.1.0", started=STARTED))
     told: list[str] = field(default_factory=list)
+    clock: Clock = field(default_factory=SystemClock)
 
     @property
     def metrics(self) -> CollectorRegistry:

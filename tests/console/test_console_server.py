@@ -18,6 +18,7 @@ import pytest
 import uvloop
 
 from ferry.cli import locate
+from ferry.clock import SystemClock
 from ferry.console.models import TunnelInfo
 from ferry.console.rebinding import is_loopback_authority
 from ferry.console.server import _served, serving
@@ -128,6 +129,35 @@ async def test_admin_addresses_serve_metrics_and_health_and_nothing_else(folder:
         health = await ask(bound[0], "/health")
         assert (health.status, health.json["status"]) == (503, "draining")
         assert "server" not in health.headers
+
+
+class StillClock(SystemClock):
+    """One whose time of day a test sets."""
+
+    seconds = 784_111_777.0
+
+    def now(self) -> float:
+        return self.seconds
+
+
+async def test_every_answer_has_the_date_of_its_moment(folder: Path) -> None:
+    """RFC 9110 §6.6.1: an origin server with a clock MUST send it."""
+    clock = StillClock()
+    async with serving(SmallGateway(clock=clock), folder, [LOOPBACK]) as (where,):
+        for seconds, date in ((784_111_777.0, "06 Nov 1994 08:49:37"), (784_115_400.5, "06 Nov 1994 09:50:00")):
+            clock.seconds = seconds
+            answers = [
+                await ask(where, "/metrics"),
+                await ask(where, "/health"),
+                await ask(where, "/nothing"),
+                await ask(where, "/metrics", "POST"),
+                await ask(where, "/metrics", headers={"Host": "evil.example"}),
+                await ask(where, "/metrics", headers={"Content-Length": "none"}),
+                await ask(folder, "/api/v1/status"),
+                await ask(folder, "/api/v1/sessions/x", "DELETE"),
+            ]
+            assert [answer.status for answer in answers] == [200, 200, 404, 405, 403, 400, 200, 404]
+            assert [answer.headers.get_all("date") for answer in answers] == [[f"Sun, {date} GMT"]] * len(answers)
 
 
 async def test_a_rebound_name_is_refused(folder: Path) -> None:

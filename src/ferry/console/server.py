@@ -90,7 +90,7 @@ def _whole_api(state: ConsoleState) -> WebServer:
     from .app import create_app
     from .web import WebServer
 
-    return WebServer(create_app(state))
+    return WebServer(create_app(state), state.clock)
 
 
 def _two_pages(state: ConsoleState) -> WebServer:
@@ -98,7 +98,7 @@ def _two_pages(state: ConsoleState) -> WebServer:
     from .watching import create_admin_app
     from .web import WebServer
 
-    return WebServer(LoopbackHost(create_admin_app(state)))
+    return WebServer(LoopbackHost(create_admin_app(state)), state.clock)
 
 
 @asynccontextmanager

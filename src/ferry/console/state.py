@@ -6,6 +6,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from ferry.clock import Clock
 from ferry.names import Address, IdentityId, SessionId, TunnelId
 from ferry.observe.events import EventRing
 
@@ -14,6 +15,11 @@ from .models import BlockedAddress, NameInfo, SessionInfo, Status, TunnelInfo
 
 class ConsoleState(Protocol):
     """A running gateway. Called on its event loop. Texts may be raw: the command line escapes what it prints."""
+
+    @property
+    def clock(self) -> Clock:
+        """What `Date` is read from."""
+        ...
 
     @property
     def events(self) -> EventRing:
