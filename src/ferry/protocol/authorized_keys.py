@@ -13,22 +13,26 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, parse_label, typed_name
 
 _KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
-ALGORITHMS = frozenset(
+_FIELDS = MappingProxyType(
     {
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
+        "ssh-ed25519": 2,
+        "ssh-rsa": 3,
+        "ecdsa-sha2-nistp256": 3,
+        "ecdsa-sha2-nistp384": 3,
+        "ecdsa-sha2-nistp521": 3,
+        "sk-ssh-ed25519@openssh.com": 3,
+        "sk-ecdsa-sha2-nistp256@openssh.com": 4,
     }
 )
+"""Strings in a key's wire form, the first of which is the algorithm (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
+PROTOCOL.u2f of OpenSSH)."""
+ALGORITHMS = frozenset(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +91,20 @@ def parse_line(line: str) -> AuthorizedKey:
         blob = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInput("the key is not base64: copy the whole .pub line again") from None
-    size = int.from_bytes(blob[:4], "big")
-    if blob[4 : 4 + size] != algorithm.encode():
+    fields = _fields(blob)
+    if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
     return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment))
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The strings (RFC 4251 §5) that `blob` consists of; none if it ends within one."""
+    fields, at = [], 0
+    while at < len(blob):
+        size = int.from_bytes(blob[at : at + 4], "big")
+        fields.append(blob[at + 4 : at + 4 + size])
+        at += 4 + size
+    return fields if at == len(blob) else []
 
 
 def _name_in(comment: str) -> str | None:
