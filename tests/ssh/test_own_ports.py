@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from asyncssh.constants import MSG_CHANNEL_OPEN, MSG_CHANNEL_OPEN_FAILURE, OPEN_CONNECT_FAILED
+from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.errors import Refused
 from ferry.names import Address, Kind
 from ferry.ssh.own_ports import own_port
+from inside_gateway import SECONDS, inside_gateway
 
 
 @dataclass(eq=False)
@@ -56,3 +61,20 @@ def test_a_port_that_ends_in_itself_goes_round_a_few_times_only() -> None:
     with pytest.raises(Refused, match="serves 8 connections already") as caught:
         reached(b"localhost", 20000, busy)
     assert caught.value.code == "own_port"
+
+
+async def test_where_nothing_listens_behind_ones_own_port_the_port_is_named_and_no_alias(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        port = inside.ports.loopback[0]
+        assert await client.forward(b"localhost", port)
+        client.hold_opens()
+        answers: asyncio.Queue[SSHPacket] = asyncio.Queue()
+        client.on(MSG_CHANNEL_OPEN_FAILURE, answers.put_nowait)
+        target = String(b"127.0.0.1"), UInt32(port), String(b"127.0.0.1"), UInt32(4711)
+        client.send(MSG_CHANNEL_OPEN, String(b"direct-tcpip"), UInt32(7000), UInt32(1000), UInt32(1000), *target)
+        number, _ = await client.opens.get()
+        code = UInt32(OPEN_CONNECT_FAILED)
+        client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(number), code, String(b"refused"), String(b""))
+        answer = await answers.get()
+        assert (answer.get_uint32(), answer.get_uint32()) == (7000, OPEN_CONNECT_FAILED)
+        assert answer.get_string() == f"nothing answers at port {port}'s local target".encode()

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
     {
-        OpenFailure.REFUSED: "nothing answers at the alias's local target",
-        OpenFailure.GONE: "the alias has just gone",
-        OpenFailure.LIMIT: "the alias has as many connections as it may have",
-        OpenFailure.TIMEOUT: "the machine behind the alias does not answer",
+        OpenFailure.REFUSED: "nothing answers at {}'s local target",
+        OpenFailure.GONE: "{} has just gone",
+        OpenFailure.LIMIT: "{} has as many connections as it may have",
+        OpenFailure.TIMEOUT: "the machine behind {} does not answer",
     }
 )
+"""`{}` is the alias, or the port of one's own (`own_ports`)."""
 
 
 def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
@@ -87,8 +88,10 @@ class _Splice:
         self.channel.accept(self._back)
 
     def stream_refused(self, failure: OpenFailure) -> None:
-        self.channel.reject(ChannelOpenError(OPEN_CONNECT_FAILED, _WHY[failure]))
-        self.end(_WHY[failure])
+        address = self._tunnel.address
+        why = _WHY[failure].format(f"port {address.port}" if address.kind is Kind.TCP else "the alias")
+        self.channel.reject(ChannelOpenError(OPEN_CONNECT_FAILED, why))
+        self.end(why)
 
     def data_received(self, data: bytes) -> None:
         self._down += len(data)
