@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,26 @@ async def test_a_session_that_is_closed_while_it_waits_sends_nothing_more(key: P
         assert await client.lives()
         assert (waiting.said, waiting.closed) == (b"", True)
         assert beside.said
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is freed is freed by reference counts. An idle gateway makes so little that Python collects nothing."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_session_goes_with_its_connection_and_waits_for_no_collector(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside:
+        async with inside.client(key) as client:
+            assert await client.forward(b"freed", 80)
+            session = await open_session(client, window=0)
+            assert session is not None
+            assert await session.ask(b"shell")
+            screen = weakref.ref(inside.clients[0].screens[0])
+            assert screen() is not None
+        while screen() is not None:
+            await asyncio.sleep(0.001)
