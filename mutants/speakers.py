@@ -44,7 +44,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policy/shortage.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py")),
     ("policy/forwards.py", ("ssh/test_forwards.py", "protocol/test_forward_spec.py")),
     ("policy/*.py", ("ssh/test_admission.py", "ssh/test_forwards.py")),
-    ("edge/http/visitor.py", ("edge/http/test_secure.py",)),
+    ("edge/http/h1.py", ("edge/http/test_visitor.py", "edge/http/test_secure.py")),
     ("edge/http/exchange.py", ("edge/http/test_secure.py", "edge/http/test_slow_and_many.py")),
     ("edge/http/tunnel_tls.py", ("edge/http/test_renegotiation.py", "edge/http/test_secure.py")),
     ("edge/http/connection.py", ("edge/http/test_ends_of_visitors.py", "edge/test_leavers.py")),

@@ -20,10 +20,10 @@ from ferry.clock import Clock, SystemClock
 from ferry.config import Config
 from ferry.edge.acceptor import Acceptor
 from ferry.edge.bridge import Bridge
-from ferry.edge.http.connection import Connection
+from ferry.edge.http.connection import VisitorConnection
 from ferry.edge.http.edge import HttpEdge
-from ferry.edge.http.pool import Pool
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.exchange import Exchange
+from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tcp import TcpEdge
 from ferry.listening import TcpPorts
@@ -47,7 +47,7 @@ from ferry.wiring import client_limits_of, public_is_loopback, rules_of, urls_of
 from gateway_process import PortBlock
 from raw_client import RawClient
 
-KEPT_FOR_VISITORS = (Connection, Upstream, Bridge, TunnelChannel)
+KEPT_FOR_VISITORS = (VisitorConnection, Exchange, Upstream, Bridge, TunnelChannel)
 SECONDS = 20
 
 
@@ -72,6 +72,7 @@ class Inside:
 
     front: SshFront
     edge: HttpEdge
+    crowd: Crowd
     routes: Routes
     ssh_port: int
     http_port: int
@@ -105,14 +106,14 @@ class Inside:
         count["asyncio tasks"] = len(asyncio.all_tasks())
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
-        count["addresses in the crowd"] = len(self.edge._state.crowd)
+        count["addresses in the crowd"] = len(self.crowd)
         count["channels in tables"] = sum(len(client.connection._channels) for client in self.front)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
             count["openings"] += len(tunnel._opening)
-            if isinstance(pool := tunnel.edge_state, Pool):
-                count["places"] += pool.places.taken
-                count["idle streams"] += len(pool)
+        for backend in self.edge.backends.values():
+            count["places"] += backend.places.taken
+            count["idle streams"] += len(backend)
         return +count
 
     async def back_to(self, before: Counter[str]) -> None:
@@ -176,10 +177,17 @@ async def inside_gateway(
     async def known(_host: str) -> bool:
         return False
 
+    crowd = Crowd(10_000, Exempt([]))
     edge = HttpEdge(
-        routes, domain="localhost", clock=clock, report=report, known=known, secret=b"secret", bounds=bounds
+        routes,
+        domain="localhost",
+        clock=clock,
+        report=report,
+        known=known,
+        secret=b"secret",
+        bounds=bounds,
+        crowd=crowd,
     )
-    crowd = edge._state.crowd = Crowd(10_000, Exempt([]))
     services = Services(
         worker=WorkerId("inside"),
         clock=clock,
@@ -221,7 +229,7 @@ async def inside_gateway(
     edge.start()
     try:
         with patch.object(ferry.ssh.front, "HardenedConnection", kind):
-            yield Inside(front, edge, routes, ssh_port, http_port, ports, reports)
+            yield Inside(front, edge, crowd, routes, ssh_port, http_port, ports, reports)
     finally:
         acceptor.close()
         server.close()

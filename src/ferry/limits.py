@@ -63,6 +63,9 @@ LEFT_LOOK_SECONDS: Final = 1.0  # between two looks whether a visitor that is no
 # watches its socket for nothing, and a look costs 2 µs
 RETRY_AFTER_SECONDS: Final = 5  # what a 503 asks for
 EDGE_TICK_SECONDS: Final = 1.0  # how often deadlines of visitors and idle streams are looked at
+REQUESTS_IN_A_PIECE: Final = 32  # that a visitor has sent ahead and that are answered on the spot: 1 ms
+CHUNKS_IN_A_PIECE: Final = 128  # of a body's lines that are decoded at once (9 µs each): what follows waits its turn
+PIECES_IN_A_TURN: Final = 4  # of such work, over all visitors: the next ones are done in the loop's next turn
 PARTED_IN_A_TURN: Final = 8  # visitors whose time is up; the next so many after
 PARTED_PAUSE_SECONDS: Final = 0.008  # 2 ms: the reading that an attack begins anew meanwhile took others 50 ms more
 LINGER_SECONDS: Final = 2.0  # how long a refused visitor is read from before the close (RFC 9112 §9.6)

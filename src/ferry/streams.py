@@ -16,6 +16,7 @@ import enum
 from typing import Final, Protocol
 
 from .names import Endpoint
+from .protocol.http1.request import RequestHead
 
 ANY_VISITOR: Final = Endpoint("127.0.0.1", 80)
 """The originator of a stream that serves many visitors, or one whose address is not known. It must look like a socket's
@@ -104,10 +105,18 @@ class Direction(enum.Enum):
 
 
 class Tap(Protocol):
-    """The one seam for somebody who wants to watch a relay (an inspector). None attached costs one comparison.
+    """The one seam for somebody who wants to watch a tunnel (an inspector). None attached costs one comparison.
 
     A tap is called on the hot path, must not block, must not raise, and must bound what it keeps.
     """
+
+    def begin(self, request: RequestHead | None) -> ExchangeTap:
+        """A request begins, or a connection of another kind (None): what is seen of it goes to what this returns."""
+        ...
+
+
+class ExchangeTap(Protocol):
+    """Watches one request and its answer, or one connection."""
 
     def seen(self, direction: Direction, data: bytes) -> None:
         """`data` is about to be relayed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .config import Config, is_loopback
-from .edge.http.state import Bounds
+from .edge.http.shared import Bounds
 from .observe.budgeted import LogRates
 from .policy.forwards import ForwardRules, Span
 from .protocol.forward_spec import Web

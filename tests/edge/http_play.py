@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_rig import Rig, running_edge
-from ferry.edge.http.visitor import Visitor
+from ferry.edge.http.h1 import H1Connection
 from ferry.streams import Sink
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -140,7 +140,7 @@ async def played(
     *,
     secure: bool = False,
     **edge: Any,
-) -> AsyncIterator[tuple[Rig, Visitor, Transport, list[Stream]]]:
+) -> AsyncIterator[tuple[Rig, H1Connection, Transport, list[Stream]]]:
     """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
     streams: list[Stream] = []
 
@@ -162,7 +162,7 @@ Said = list[bytes | str]
 """What happens in a play: bytes are the visitor's, text the service's, but for the words that `perform` knows."""
 
 
-def perform(said: Said, visitor: Visitor, transport: Transport, streams: list[Stream]) -> None:
+def perform(said: Said, visitor: H1Connection, transport: Transport, streams: list[Stream]) -> None:
     """One after the other. `end`: the visitor has said all; `stuck`: it reads no more; `full`: the service reads no more;
     `lost`: the visitor is gone."""
     for words in said:

@@ -15,7 +15,7 @@ from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import Clock, SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
-from ferry.edge.http.state import Bounds, Known
+from ferry.edge.http.shared import Bounds, Known
 from ferry.policy.crowd import Crowd
 from ferry.registry.routes import Routes
 
@@ -62,8 +62,8 @@ class Rig:
 
     def forget_streams(self) -> None:
         """Close those that rest in pools."""
-        for pool in self.edge._state.pools:
-            pool.close_idle()
+        for backend in self.edge.backends.values():
+            backend.close_idle()
 
     async def visit(self) -> None:
         """Until the tunnel has been told of another visit."""

@@ -146,7 +146,6 @@ class TcpTunnel:
         self.traffic = Traffic()
         self.tap: Tap | None = None
         self.visitor_grant = public_visit(self.address)
-        self.edge_state: object | None = None
         self.target = target
         self.streams: set[TcpStream] = set()
         self.dialled: list[Endpoint] = []
@@ -155,7 +154,6 @@ class TcpTunnel:
         self.dialling: Callable[[], object] = lambda: None
         """Called at the beginning of each dial."""
         self.visited_event = asyncio.Event()
-        self._on_close: list[Callable[[], None]] = []
 
     @property
     def shown_address(self) -> str:
@@ -185,17 +183,7 @@ class TcpTunnel:
         self.visits.append(visit)
         self.visited_event.set()
 
-    def on_close(self, callback: Callable[[], None]) -> None:
-        self._on_close.append(callback)
-
-    def retire(self) -> None:
-        """Closed to new visitors: what is open goes on, as with a client that has taken its forward back."""
-        callbacks, self._on_close = self._on_close, []
-        for callback in callbacks:
-            callback()
-
     def close(self) -> None:
-        self.retire()
         for stream in list(self.streams):
             stream.close()
 

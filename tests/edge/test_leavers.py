@@ -14,7 +14,7 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN_CONFIRMATION,
 from asyncssh.packet import String, UInt32
 
 from edge.http_rig import service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from inside_gateway import SECONDS, Inside, inside_gateway
 from ssh_command import StockSsh
 

@@ -435,6 +435,10 @@ async def test_a_tap_sees_both_directions() -> None:
     ended: list[Exception | None] = []
 
     class Watcher:
+        def begin(self, request: object) -> Watcher:
+            assert request is None
+            return self
+
         def seen(self, direction: object, data: bytes) -> None:
             seen.append((str(direction), data))
 

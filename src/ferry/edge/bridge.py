@@ -30,7 +30,7 @@ from typing import Final, cast
 
 from ferry import limits
 from ferry.registry.routes import Traffic
-from ferry.streams import Direction, OpenFailure, Sink, Stream, Tap
+from ferry.streams import Direction, ExchangeTap, OpenFailure, Sink, Stream
 
 from .unsent import Choke, Unsent
 from .unwatched import Unwatched
@@ -109,7 +109,7 @@ class Bridge(Sink):
         traffic: Traffic,
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        tap: Tap | None = None,
+        tap: ExchangeTap | None = None,
         crowd: Callable[[], int] = lambda: 0,
     ) -> None:
         self.visitor: Final = VisitorSide(self)

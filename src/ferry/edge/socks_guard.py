@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ferry.protocol.socks import SocksRecogniser, Verdict
 from ferry.registry.routes import Traffic
-from ferry.streams import Tap
+from ferry.streams import ExchangeTap
 
 from .bridge import Bridge
 
@@ -25,7 +25,7 @@ class GuardedBridge(Bridge):
         traffic: Traffic,
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        tap: Tap | None = None,
+        tap: ExchangeTap | None = None,
         crowd: Callable[[], int] = lambda: 0,
         found: Callable[[], None],
     ) -> None:

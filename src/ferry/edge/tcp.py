@@ -100,7 +100,7 @@ class TcpListener:
             traffic=tunnel.traffic,
             on_end=self._ended,
             connected=self._connected,
-            tap=tunnel.tap,
+            tap=None if tunnel.tap is None else tunnel.tap.begin(None),
             crowd=self._visitors.__len__,
         )
         return bridge.visitor

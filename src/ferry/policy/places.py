@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from ferry import limits
 
 from .shortage import Holder, Shortage, Standing
 from .sources import Exempt
+
+
+class PlaceHolder(Holder, Protocol):
+    """Whoever has a place of a tunnel."""
+
+    def displace(self) -> None:
+        """Its place goes to another visitor: end it, and leave the place."""
+        ...
 
 
 class Places:
@@ -19,20 +28,20 @@ class Places:
 
     __slots__ = ("_exempt", "_holders", "_short_from", "_shortage", "most", "taken")
 
-    def __init__(self, most: int, exempt: Exempt, holders: Callable[[], Iterable[Holder]]) -> None:
+    def __init__(self, most: int, exempt: Exempt, holders: Callable[[], Iterable[PlaceHolder]]) -> None:
         self.most = most
         self.taken = 0
         self._exempt = exempt
         self._holders = holders
         self._short_from = most - most // limits.TRIAL_SHARE
-        self._shortage: Shortage[Holder] | None = None
+        self._shortage: Shortage[PlaceHolder] | None = None
 
     @property
     def short(self) -> bool:
         """Whether it is known who holds which place."""
         return self._shortage is not None
 
-    def enter(self, holder: Holder, standing: Standing, now: float) -> bool:
+    def enter(self, holder: PlaceHolder, standing: Standing, now: float) -> bool:
         """Give `holder`, which will be in `standing`, a place; False if nobody has to go for it. `now` is this moment,
         also for a holder that began earlier: its trial and its patience begin with it."""
         shortage = self._shortage
@@ -55,12 +64,12 @@ class Places:
         shortage.add(holder, standing, now)
         return True
 
-    def ended(self, holder: Holder, now: float) -> None:
+    def ended(self, holder: PlaceHolder, now: float) -> None:
         """`holder` has sent end-of-file."""
         if self._shortage is not None:
             self._shortage.changed(holder, now)
 
-    def leave(self, holder: Holder) -> None:
+    def leave(self, holder: PlaceHolder) -> None:
         """The place is free."""
         self.taken -= 1
         if self._shortage is not None:

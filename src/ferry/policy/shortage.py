@@ -87,10 +87,6 @@ class Holder(Protocol):
         """A moment before now (monotonic seconds) and what it had moved by then, if that is known."""
         ...
 
-    def displace(self) -> None:
-        """Its place goes to another visitor: end it, and leave the place."""
-        ...
-
 
 H = TypeVar("H", bound=Holder)
 

@@ -65,8 +65,6 @@ class Tunnel(Protocol):
     tap: Tap | None
     visitor_grant: Grant
     """The public's grant for this address, made once; for an alias it never leaves `ssh`."""
-    edge_state: object | None
-    """Whatever the edge that serves this tunnel keeps per tunnel (its pool of idle streams)."""
 
     @property
     def shown_address(self) -> str:
@@ -94,10 +92,6 @@ class Tunnel(Protocol):
         """Tell the owner and the log about a finished visit. Never blocks."""
         ...
 
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once when the tunnel closes (at once if it has)."""
-        ...
-
 
 @dataclass(slots=True)
 class Routes:
@@ -107,6 +101,8 @@ class Routes:
     by_host: dict[str, Tunnel] = field(default_factory=dict)
     """`http` tunnels by lower-case hostname: the hot path's one look-up."""
 
+    on_gone: list[Callable[[Tunnel], None]] = field(default_factory=list)
+    """Each is called with a tunnel that no longer answers at its address."""
     seen_hosts: dict[str, None] = field(default_factory=dict)
     """Hostnames that are somebody's or were served lately, at most HOSTS_SEEN: for whom a certificate may be made
     although nobody is connected now. The oldest is forgotten first."""
@@ -118,6 +114,8 @@ class Routes:
         if tunnel.address.kind == "http":
             self.by_host[tunnel.address.name] = tunnel
             self.note_host(tunnel.address.name)
+        if previous is not None and previous is not tunnel:
+            self._gone(previous)
         return previous
 
     def note_host(self, host: str) -> None:
@@ -134,7 +132,12 @@ class Routes:
         del self.by_address[tunnel.address]
         if tunnel.address.kind == "http":
             del self.by_host[tunnel.address.name]
+        self._gone(tunnel)
         return True
+
+    def _gone(self, tunnel: Tunnel) -> None:
+        for callback in self.on_gone:
+            callback(tunnel)
 
     def get(self, address: Address) -> Tunnel | None:
         """The tunnel that serves `address` on this worker."""

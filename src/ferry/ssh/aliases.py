@@ -79,6 +79,7 @@ class _Splice:
         self._tunnel = tunnel
         self.channel = channel
         self._back = _Back(self)
+        self._tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         self._began = client.services.clock.monotonic()
         self.up = self._down = 0
         self._ended = False
@@ -95,8 +96,8 @@ class _Splice:
 
     def data_received(self, data: bytes) -> None:
         self._down += len(data)
-        if self._tunnel.tap is not None:
-            self._tunnel.tap.seen(Direction.DOWN, data)
+        if self._tap is not None:
+            self._tap.seen(Direction.DOWN, data)
         self.channel.write(data)
 
     def eof_received(self) -> None:
@@ -127,14 +128,14 @@ class _Splice:
         self._tunnel.visited(
             Visit(self._tunnel.id, address, kind, peer, "", address, 0, seconds, self.up, self._down, note)
         )
-        if self._tunnel.tap is not None:
-            self._tunnel.tap.ended(None)
+        if self._tap is not None:
+            self._tap.ended(None)
 
     def seen_up(self, data: bytes) -> None:
         """Count what the visitor sends."""
         self.up += len(data)
-        if self._tunnel.tap is not None:
-            self._tunnel.tap.seen(Direction.UP, data)
+        if self._tap is not None:
+            self._tap.seen(Direction.UP, data)
 
 
 class _Back:

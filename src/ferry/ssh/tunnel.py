@@ -59,7 +59,6 @@ class SshTunnel:
         self.visitor_grant = visitor_grant
         self.traffic = Traffic()
         self.tap: Tap | None = None
-        self.edge_state: object | None = None
         self.listener: PortListener | None = None
         self.trial_until: float | None = None
         """When its name is to be reserved (monotonic), on a gateway where names must first be used."""

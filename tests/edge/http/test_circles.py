@@ -11,7 +11,7 @@ import pytest
 
 from edge.http_rig import GET, Handler, Rig, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

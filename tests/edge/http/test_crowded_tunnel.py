@@ -9,7 +9,7 @@ import pytest
 
 from edge.http_rig import GET, Rig, running_edge, service
 from ferry import limits
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from ferry.policy.crowd import Crowd
 from ferry.policy.sources import Exempt
 from hand_clock import HandClock

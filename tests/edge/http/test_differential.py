@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from edge.http_origins import Origin, Sight, origins
 from edge.http_rig import Rig, running_edge
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from vectors.http1.table import Request, requests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
 
 PIPELINE_BYTES = 64 * 1024

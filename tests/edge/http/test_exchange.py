@@ -11,7 +11,7 @@ from edge.http_play import Stream, played
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

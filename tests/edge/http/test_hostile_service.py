@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from edge.http_rig import GET, OTHER, Rig, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from vectors.http1.table import Answer, answers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from edge.http_rig import CLOSING, GET, Rig, answering, reset, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
 
 POOL_IDLE_STREAMS = 64
@@ -95,7 +95,7 @@ async def test_nothing_rests_with_a_tunnel_that_has_closed_meanwhile() -> None:
         reader, writer = await rig.connect()
         writer.write(GET)
         await asked.wait()
-        rig.tunnel.retire()
+        rig.routes.remove(rig.tunnel)
         go.set()
         assert await reader.readexactly(len(OK)) == OK
         assert rig.edge.idle_streams == 0

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 from edge.http_rig import GET, OTHER, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 
 CLEAN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"
 POISON = CLEAN.replace(b"clean", b"poiso")

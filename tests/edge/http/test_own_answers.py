@@ -11,7 +11,7 @@ import pytest
 from edge.http_rig import GET, running_edge
 from ferry.clock import SystemClock
 from ferry.edge.http.dates import Dates
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from ferry.streams import OpenFailure
 
 PATIENT = Bounds(linger_seconds=0.1, tick_seconds=0.05)  # no answer here may wait for a deadline

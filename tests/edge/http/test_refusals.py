@@ -9,7 +9,7 @@ import pytest
 
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from ferry.streams import OpenFailure
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -11,7 +11,7 @@ import pytest
 
 from curl_command import curl
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 
 HIGH_WATER_BYTES = 256 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -206,7 +206,7 @@ async def test_a_body_waits_for_the_handshake_within_bounds(contexts: tuple[ssl.
             writer.write((POST % len(body)) + body)
             sending = asyncio.ensure_future(writer.drain())
             async with asyncio.timeout(20):
-                while not any(visitor.paused for visitor in rig.edge._state.visitors):
+                while not any(visitor.paused for visitor in rig.edge.connections):
                     await asyncio.sleep(0.01)
                 assert HIGH_WATER_BYTES < rig.tunnel.traffic.up < 4 * HIGH_WATER_BYTES
                 async with service(upload, ssl=context, sock=listener.dup()):

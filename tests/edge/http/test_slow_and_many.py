@@ -16,9 +16,10 @@ from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.http.backend import Backend
 from ferry.edge.http.pace import Pace
-from ferry.edge.http.pool import Pool
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
+from ferry.edge.unsent import untaken as untaken_by
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.shortage import Standing
@@ -39,10 +40,8 @@ def statuses(data: bytes) -> list[int]:
     return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
-def pool(rig: Rig) -> Pool:
-    state = rig.tunnel.edge_state
-    assert isinstance(state, Pool)
-    return state
+def backend(rig: Rig) -> Backend:
+    return rig.edge.backends["a.localhost"]
 
 
 def peer(writer: asyncio.StreamWriter) -> Endpoint:
@@ -221,7 +220,7 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         release.set()
         for reader, _ in waiting:
             assert await reader.readexactly(len(OK)) == OK
-        assert pool(rig).places.taken == 0
+        assert backend(rig).places.taken == 0
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 
@@ -256,7 +255,7 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         staying, writer = await rig.connect()
         writer.write(get(b"/stays"))
         assert await seen.get() == b"/stays"
-        await until(lambda: sum(visitor.ended for visitor in rig.edge._state.visitors) == 2)
+        await until(lambda: sum(visitor.ended for visitor in rig.edge.connections) == 2)
 
         for reader, begun in ((first, [200, 503]), (second, [503])):
             newer, writer = await rig.connect()
@@ -266,12 +265,12 @@ async def test_half_closed_requests_make_room_for_others() -> None:
             assert statuses(answer) == begun
             assert b"Connection: close\r\n" in answer
             assert rig.tunnel.visits[-1].note.endswith("this one gave its place to another visitor")
-        assert pool(rig).places.taken == 3
+        assert backend(rig).places.taken == 3
         assert statuses(await rig.talk(GET, eof=True)) == [503]  # nobody left to go
         release.set()
         assert await staying.readexactly(len(OK)) == OK
         assert await newer.readexactly(len(OK)) == OK
-        await until(lambda: pool(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.taken == 0)
 
 
 async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more() -> None:
@@ -289,12 +288,12 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", rig.port))
             await loop.sock_sendall(client, GET)
-            await until(lambda: any(visitor.choked for visitor in rig.edge._state.visitors))
-            (visitor,) = rig.edge._state.visitors
+            await until(lambda: any(visitor.choked for visitor in rig.edge.connections))
+            (visitor,) = rig.edge.connections
             looks: list[tuple[int, int]] = []
 
             def nothing_is_under_way() -> bool:
-                looks.append((visitor.transport.get_write_buffer_size(), visitor.untaken()))
+                looks.append((visitor.transport.get_write_buffer_size(), untaken_by(visitor.transport)))
                 return len(looks) > 10 and len(set(looks[-10:])) == 1
 
             await until(nothing_is_under_way)
@@ -302,7 +301,7 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
             assert untaken > here
             for _ in range(20):
                 await loop.sock_recv(client, 1024)
-            await until(lambda: visitor.untaken() <= untaken - 1024)
+            await until(lambda: untaken_by(visitor.transport) <= untaken - 1024)
             assert visitor.transport.get_write_buffer_size() == here
         await until(lambda: not rig.edge.visitors)
 
@@ -320,7 +319,7 @@ async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once()
             _, writer = await rig.connect("127.0.1.1")
             pause_reading(writer)
             while not any(
-                one.transport.get_write_buffer_size() for one in rig.edge._state.visitors if one.peer == peer(writer)
+                one.transport.get_write_buffer_size() for one in rig.edge.connections if one.peer == peer(writer)
             ):
                 writer.write(GET)
                 await rig.visit()
@@ -378,13 +377,13 @@ async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatc
         sending, deaf = await rig.connect(), await rig.connect()
         sending[1].write((POST % 1000) + b"x")
         deaf[1].write(GET.replace(b"/ ", b"/much ", 1))  # nobody reads, and StreamReader buffers little
-        await until(lambda: rig.tunnel.edge_state is not None and pool(rig).places.taken == 2)
+        await until(lambda: bool(rig.edge.backends) and backend(rig).places.taken == 2)
         await asyncio.sleep(0.5)  # longer than the window for crowds
-        assert pool(rig).places.taken == 2  # half of the places: no crowd
+        assert backend(rig).places.taken == 2  # half of the places: no crowd
         third = await rig.connect()
         third[1].write((POST % 1000) + b"x")
         await until(lambda: len(rig.tunnel.visits) == 1)  # one of them has gone,
-        assert pool(rig).places.taken == 2  # and there is no crowd any more
+        assert backend(rig).places.taken == 2  # and there is no crowd any more
         assert rig.tunnel.visits[0].note in (
             "the request's body came too slowly",
             "the visitor read its answer too slowly",
@@ -392,7 +391,7 @@ async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatc
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         for _, writer in (sending, deaf, third):
             reset(writer)
-        await until(lambda: pool(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.taken == 0)
 
 
 async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:
@@ -413,7 +412,7 @@ async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None
         writer.write_eof()
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 10)
-        await until(lambda: pool(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.taken == 0)
 
 
 async def test_uploads_and_upgrades_have_places_too() -> None:
@@ -437,7 +436,7 @@ async def test_uploads_and_upgrades_have_places_too() -> None:
         sending = [await rig.connect() for _ in range(2)]
         for _, writer in sending:
             writer.write((POST % 2000) + b"x")
-        await until(lambda: pool(rig).places.taken == 3)
+        await until(lambda: backend(rig).places.taken == 3)
         assert statuses(await rig.talk(GET, eof=True)) == [503]
         for reader, writer in sending:
             writer.write(b"x" * 1999)
@@ -445,7 +444,7 @@ async def test_uploads_and_upgrades_have_places_too() -> None:
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         reset(raw)
         await rig.tunnel.quiet()
-        assert pool(rig).places.taken == 0
+        assert backend(rig).places.taken == 0
 
 
 async def test_counts_are_right_however_requests_end() -> None:
@@ -467,18 +466,18 @@ async def test_counts_are_right_however_requests_end() -> None:
                 reader, writer = await rig.connect()
                 writer.write(request.replace(b"/ ", path + b" ", 1))
                 if path == b"/hang":
-                    await until(lambda: pool(rig).places.taken > 0)
+                    await until(lambda: backend(rig).places.taken > 0)
                     reset(writer)
                 else:
                     await reader.read(1)
                     writer.close()
-        await until(lambda: not rig.edge.visitors and not pool(rig).places.taken)
-        assert pool(rig).places.taken == 0
+        await until(lambda: not rig.edge.visitors and not backend(rig).places.taken)
+        assert backend(rig).places.taken == 0
 
 
 async def test_one_visitor_too_many_is_told_so() -> None:
-    async with service(answering(OK)) as port, running_edge(port) as rig:
-        rig.edge._state.crowd = Crowd(2, Exempt([]))  # tests have no other address than loopback
+    crowd = Crowd(2, Exempt([]))  # tests have no other address than loopback
+    async with service(answering(OK)) as port, running_edge(port, crowd=crowd) as rig:
         held = [await rig.connect() for _ in range(2)]
         for reader, writer in held:
             writer.write(GET)
@@ -573,7 +572,7 @@ async def test_an_upload_that_waits_for_its_service_is_not_one_that_does_not_mov
     async with service(deaf) as port, running_edge(port) as rig, asyncio.timeout(10):
         _, writer = await rig.connect()
         writer.write(POST % 100_000_000)
-        (visitor,) = rig.edge._state.visitors
+        (visitor,) = rig.edge.connections
         while not visitor.paused:
             writer.write(bytes(100_000))
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from edge.http_rig import CLOSING, GET, Handler, answering, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from hurried_loop import LoopsClock, Watch, hurried
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -9,7 +9,7 @@ import websockets.asyncio.client
 import websockets.asyncio.server
 
 from edge.http_rig import answering, reset, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

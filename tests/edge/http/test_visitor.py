@@ -11,7 +11,8 @@ import pytest
 
 from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
+from ferry.protocol.http1.request import RequestHead
 from ferry.streams import Direction, OpenFailure
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -80,7 +81,7 @@ async def test_a_closing_tunnel_empties_its_pool() -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig:
         await rig.talk(CLOSING)
         assert rig.edge.idle_streams == 1
-        rig.tunnel.close()
+        rig.routes.remove(rig.tunnel)
         assert rig.edge.idle_streams == 0
         await rig.tunnel.quiet()
 
@@ -424,7 +425,7 @@ async def test_a_visitor_who_does_not_read_stalls_the_service_not_memory() -> No
             last = sent
             await asyncio.sleep(0.2)
         assert sent < 2**25  # what the kernel's buffers hold, and no more
-        held = next(iter(rig.edge._state.visitors)).transport.get_write_buffer_size()
+        held = next(iter(rig.edge.connections)).transport.get_write_buffer_size()
         assert held <= 2**20
         reset(writer)
         await rig.tunnel.quiet()
@@ -484,6 +485,11 @@ async def test_tap_sees_both_directions() -> None:
             self.data = {Direction.UP: b"", Direction.DOWN: b""}
             self.ends: list[Exception | None] = []
 
+        def begin(self, request: RequestHead | None) -> Watch:
+            assert request is not None
+            self.asked = request.method
+            return self
+
         def seen(self, direction: Direction, data: bytes) -> None:
             self.data[direction] += data
 
@@ -496,3 +502,4 @@ async def test_tap_sees_both_directions() -> None:
         assert watch.data[Direction.DOWN] == OK
         assert watch.data[Direction.UP].endswith(b"\r\n\r\nhello")
         assert watch.ends == [None]
+        assert watch.asked == b"POST"

@@ -9,7 +9,7 @@ import pytest
 from edge.http_play import Said, perform, played
 from edge.http_rig import GET
 from ferry import limits
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -9,7 +9,7 @@ import pytest
 
 from edge.http_play import played
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
-from ferry.edge.http.state import Bounds
+from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 
@@ -81,5 +81,7 @@ async def test_an_idle_visitor_keeps_its_last_head_as_it_was_sent_on_only_if_it_
         assert transport.written == OK + OK
         sent = bytes(streams[0].written[: len(streams[0].written) // 2])
         assert streams[0].written == sent + sent
-        kept = max(len(thing) for thing in gc.get_referents(visitor) if isinstance(thing, bytes))
+        kept = max(
+            len(thing) for thing in gc.get_referents(*gc.get_referents(visitor.exchange)) if isinstance(thing, bytes)
+        )
         assert kept == len(sent) if fields == 1 else kept <= HEAD_REMEMBERED_BYTES < len(sent)

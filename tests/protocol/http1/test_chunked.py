@@ -15,6 +15,7 @@ from ferry.protocol.http1.chunked import ChunkedDecoder, encode_chunk
 from ferry.protocol.http1.framing import CHUNKED
 
 CHUNK_LINE_BYTES = 256
+CHUNKS_IN_A_PIECE = 128
 TRAILER_BYTES = 8 * 1024
 BAD = {
     "trailing space": b"5 \r\nhello\r\n0\r\n\r\n",
@@ -52,7 +53,10 @@ def decode(*parts: bytes) -> tuple[bytes, bool, bytes]:
         if decoder.done:
             rest += part
             continue
-        rest += part[decoder.feed(part, pieces) :]
+        left = part
+        while left and not decoder.done:
+            left = left[decoder.feed(left, pieces) :]
+        rest += left
     return b"".join(pieces), decoder.done, rest
 
 
@@ -62,6 +66,19 @@ def test_refused_whole_and_byte_by_byte(wire: bytes) -> None:
         decode(wire)
     with pytest.raises(RemoteProtocolError):
         decode(*(wire[i : i + 1] for i in range(len(wire))))
+
+
+def test_small_chunks_are_decoded_so_many_at_once() -> None:
+    decoder, pieces, many = ChunkedDecoder(), list[bytes](), 10 * CHUNKS_IN_A_PIECE
+    wire = b"1\r\nx\r\n" * many + b"0\r\n\r\n"
+    calls = 0
+    while not decoder.done:
+        before = len(pieces)
+        wire = wire[decoder.feed(wire, pieces) :]
+        assert len(pieces) - before <= CHUNKS_IN_A_PIECE
+        calls += 1
+    assert (len(pieces), wire) == (many, b"")
+    assert calls <= 11
 
 
 def test_line_without_end_is_bounded() -> None:

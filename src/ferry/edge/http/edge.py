@@ -12,16 +12,20 @@ from ferry.edge.connections import Connected, Connections
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
+from ferry.policy.places import PlaceHolder
+from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
 from ferry.report import Report
 from ferry.streams import ANY_VISITOR
 
-from .connection import Connection, Phase
+from .backend import Backend, Backends
+from .connection import Phase, VisitorConnection
 from .dates import Dates
+from .h1 import CertificateFor, Entrance, H1Connection, Sni
 from .redirect import RedirectProtocol
-from .state import Bounds, EdgeState, Known
+from .round import Round
+from .shared import Bounds, Known, Shared
 from .tunnel_tls import client_context
-from .visitor import CertificateFor, Sni, Visitor
 
 
 class HttpEdge:
@@ -45,105 +49,135 @@ class HttpEdge:
         crowd: Crowd | None = None,
         connections: Connections | None = None,
     ) -> None:
-        bounds = bounds or Bounds()
         crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
-        self._state = EdgeState(
-            routes=routes,
+        self.shared = Shared(
             domain=domain,
             clock=clock,
             report=report,
             known=known,
             gateway=gateway,
             tls=client_context(),
-            bounds=bounds,
+            bounds=bounds or Bounds(),
             crowd=crowd,
             connections=Connections(None, crowd.exempt, clock) if connections is None else connections,
             loops=Loops(secret),
             dates=Dates(clock),
+            round=Round(),
         )
-        self._state.connections.add(self._visitors)
+        self.backends = Backends(self.shared, routes, self._visitors_of)
+        self.connections: set[VisitorConnection] = set()
+        """Open now."""
         self._timer: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        """Set when the last visitor leaves while draining."""
+        self.draining = False
+        self.heads: dict[bytes, RequestHead] = {}
+        self.shared.connections.add(self._visitors)
 
     @property
     def visitors(self) -> int:
-        """Connections open now."""
-        return len(self._state.visitors)
+        """How many connections are open now."""
+        return len(self.connections)
 
     def _visitors(self) -> Iterable[Connected]:
-        return self._state.visitors
+        return self.connections
 
     @property
     def idle_streams(self) -> int:
-        """Streams resting in pools. Nothing outside shows it: this is what tests look at."""
-        return sum(map(len, self._state.pools))
+        """Streams that rest. Nothing outside shows it: this is what tests look at."""
+        return sum(map(len, self.backends.values()))
 
     def protocol(
         self, *, secure: bool, port: int, sni: Sni | None = None, certificate_for: CertificateFor | None = None
-    ) -> Visitor:
+    ) -> H1Connection:
         """The protocol for one accepted connection. `port` is the one that visitors know us by.
 
         `sni` and `certificate_for` are for secure listeners: a request whose Host has another certificate than the
         name that the connection was opened for gets 421.
         """
-        return Visitor(self._state, secure=secure, port=port, sni=sni, certificate_for=certificate_for)
+        return H1Connection(self, self.shared, Entrance(secure, port, sni, certificate_for))
 
     def redirect(self, port: int) -> RedirectProtocol:
         """The protocol for one connection that speaks plain HTTP on the HTTPS port, which visitors know as `port`."""
-        return RedirectProtocol(port, self._state.dates)
+        return RedirectProtocol(port, self.shared.dates)
+
+    def _visitors_of(self, backend: Backend) -> Iterator[PlaceHolder]:
+        """Who holds a place of `backend` now."""
+        return (
+            exchange
+            for connection in self.connections
+            for exchange in connection.exchanges
+            if exchange.placed and exchange.backend is backend
+        )
+
+    # --- connections
+
+    def joined(self, connection: VisitorConnection) -> None:
+        """It is there."""
+        self.connections.add(connection)
+
+    def left(self, connection: VisitorConnection) -> None:
+        """It is gone."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._empty.set()
+
+    # --- time
 
     def start(self) -> None:
         """Begin to watch deadlines."""
-        self._timer = asyncio.get_running_loop().call_later(self._state.bounds.tick_seconds, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(self.shared.bounds.tick_seconds, self._tick)
 
     def _tick(self) -> None:
         """One timer for all connections: a timer each, set and cancelled with every request, would cost more than
         looking at ten thousand numbers a second."""
-        self._look_at(iter(list(self._state.visitors)))
+        self._look_at(iter(list(self.connections)))
 
-    def _look_at(self, visitors: Iterator[Connection]) -> None:
+    def _look_at(self, connections: Iterator[VisitorConnection]) -> None:
         """Part with those whose time is up, a few in one turn of the loop: an attack's thousand connections expire
         together, which took 28 ms that everybody waited."""
-        state, loop = self._state, asyncio.get_running_loop()
-        now = state.clock.monotonic()
+        loop, now = asyncio.get_running_loop(), self.shared.clock.monotonic()
         parted = 0
-        for visitor in visitors:
-            phase = visitor.phase
+        for connection in connections:
+            phase = connection.phase
             if phase is Phase.CLOSED:
                 continue  # since the tick
-            if 0.0 < visitor.deadline <= now:
-                visitor.expired()
-            elif visitor.paused and visitor.has_left_unseen():
-                visitor.abort()
-            elif visitor.choked or phase is Phase.BODY:
-                visitor.check_pace(now)
-            parted += visitor.phase is not phase
+            if 0.0 < connection.deadline <= now:
+                connection.expired()
+            elif connection.paused and connection.has_left_unseen():
+                connection.abort()
+            elif connection.waited_for:
+                connection.check_pace(now)
+            parted += connection.phase is not phase
             if parted == limits.PARTED_IN_A_TURN:
-                self._timer = loop.call_later(limits.PARTED_PAUSE_SECONDS, self._look_at, visitors)
+                self._timer = loop.call_later(limits.PARTED_PAUSE_SECONDS, self._look_at, connections)
                 return
-        for pool in list(state.pools):
-            pool.expire(now)
-        state.heads.clear()
-        self._timer = loop.call_later(state.bounds.tick_seconds, self._tick)
+        for backend in list(self.backends.values()):
+            backend.expire(now)
+        self.heads.clear()
+        self._timer = loop.call_later(self.shared.bounds.tick_seconds, self._tick)
+
+    # --- the end
 
     async def drain(self, seconds: float) -> None:
         """Read no more requests; give those in flight `seconds` to end; then cut what is left."""
-        state = self._state
-        state.draining = True
-        for visitor in list(state.visitors):
-            visitor.drain()
-        if state.visitors:
+        self.draining = True
+        for backend in self.backends.values():
+            backend.close()
+        for connection in list(self.connections):
+            connection.drain()
+        if self.connections:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await state.empty.wait()
+                    await self._empty.wait()
         self.close()
 
     def close(self) -> None:
         """Cut everything now. Listeners are closed by whoever opened them."""
-        state = self._state
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for visitor in list(state.visitors):
-            visitor.abort()
-        for pool in list(state.pools):
-            pool.close()
+        for connection in list(self.connections):
+            connection.abort()
+        for backend in self.backends.values():
+            backend.close()

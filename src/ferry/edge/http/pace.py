@@ -31,3 +31,31 @@ class Pace:
         self.since = now
         self.moved = moved
         return False
+
+
+class Paces:
+    """Both directions of one exchange."""
+
+    __slots__ = ("_body", "read")
+
+    def __init__(self) -> None:
+        self._body: Pace | None = None
+        self.read: Pace | None = None
+        """Of its answer, while the visitor takes less than there is."""
+
+    def body_behind(self, now: float, moved: int, *, due: bool, rate: int, window: float) -> bool:
+        """As `Pace.behind`, of the request's body while it is due."""
+        if not due:
+            self._body = None
+        elif self._body is None:
+            self._body = Pace(now, moved)
+        else:
+            return self._body.behind(now, moved, rate=rate, window=window)
+        return False
+
+    def read_behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
+        """As `Pace.behind`, of what the visitor has taken."""
+        if self.read is None:
+            self.read = Pace(now, moved)
+            return False
+        return self.read.behind(now, moved, rate=rate, window=window)

@@ -8,7 +8,8 @@ length or chunks and ended where it said, both sides meant to go on, and not one
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
@@ -18,16 +19,73 @@ from ferry.protocol.http1.framing import CHUNKED, Framing
 from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_response
-from ferry.protocol.http1.serialize import interim_head, response_head
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure, Stream
 
-from .pool import Pool
-from .state import EdgeState
+from .shared import Shared
 from .tunnel_tls import dial_tls
 
-if TYPE_CHECKING:
-    from .visitor import Visitor
+
+class ResponseSink(Protocol):
+    """Who gets the answer that an upstream reads."""
+
+    @property
+    def sending(self) -> bool:
+        """The request's body has not been read whole."""
+        ...
+
+    @property
+    def takes_chunks(self) -> bool:
+        """The answer may be sent on in chunked framing."""
+        ...
+
+    def interim(self, response: ResponseHead) -> None:
+        """A 1xx head has come (RFC 9110 §15.2)."""
+        ...
+
+    def responding(self, response: ResponseHead, framing: Framing) -> bytes:
+        """The final head has come, and its body follows in that framing. Returns what precedes the body."""
+        ...
+
+    def relay(self, data: bytes, size: int) -> None:
+        """Bytes for the visitor, `size` of which are payload."""
+        ...
+
+    def answered(self, *, reusable: bool) -> None:
+        """The answer has been relayed whole; whether the stream may carry another request."""
+        ...
+
+    def cut(self, reason: str) -> None:
+        """The answer broke off in the middle. The stream is gone."""
+        ...
+
+    def no_answer(self, reason: str, *, retry: bool) -> None:
+        """The stream is gone before a final head; `retry`: it may have been dead before the request."""
+        ...
+
+    def not_opened(self, failure: OpenFailure) -> None:
+        """The stream was never opened, so nothing of the request has gone anywhere."""
+        ...
+
+    def switched(self, response: ResponseHead, rest: bytes) -> None:
+        """101 has come, with `rest` behind it: from here on bytes are relayed as they are."""
+        ...
+
+    def upstream_ended(self) -> None:
+        """End-of-file from the service after an upgrade; the visitor may still send."""
+        ...
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The stream is gone after an upgrade."""
+        ...
+
+    def upstream_full(self) -> None:
+        """The stream's buffer is over its high-water mark."""
+        ...
+
+    def upstream_drained(self) -> None:
+        """Undo `upstream_full`."""
+        ...
 
 
 class _State(enum.Enum):
@@ -39,64 +97,76 @@ class _State(enum.Enum):
     DEAD = enum.auto()
 
 
+class _Pause(enum.IntFlag):
+    """Why nothing is taken from the stream."""
+
+    VISITOR = 1
+    """It does not read."""
+    BEHIND = 2
+    """What has come is more than one piece of work (`round`)."""
+
+
 # Members as plain globals: looking one up on its class for every packet is slower.
 _IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
+_VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
+
+_NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
 
 
 class Upstream:
-    """A `ferry.streams.Sink`, and what the visitor writes its request to."""
+    """A `ferry.streams.Sink`, and what a request is written to. `lost` is called if it ends while nobody uses it."""
 
     __slots__ = (
+        "_behind",
         "_body",
         "_buffer",
-        "_edge",
+        "_end",
         "_full",
         "_head",
         "_interims",
         "_keep",
+        "_lost",
         "_method",
-        "_pool",
+        "_paused",
         "_request",
         "_seen",
-        "_sent",
-        "_sent_as",
-        "_sent_for",
+        "_shared",
+        "_sink",
         "_state",
         "_stream",
-        "_visitor",
         "ended",
         "idle_since",
         "reused",
         "tunnel",
     )
 
-    def __init__(self, edge: EdgeState, tunnel: Tunnel, pool: Pool | None) -> None:
-        self._edge = edge
+    def __init__(self, shared: Shared, tunnel: Tunnel, lost: Callable[[Upstream], None]) -> None:
+        self._shared = shared
         self.tunnel = tunnel
-        self._pool = pool
+        self._lost = lost
         self._state = _IDLE
         self._stream: Stream | None = None
-        self._visitor: Visitor | None = None
+        self._sink: ResponseSink | None = None
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._buffer = b""
         self._head = self._method = b""  # the last head that came, and the method it answered
         self._seen: ResponseHead | None = None  # what it meant
-        self._sent_for: ResponseHead | None = None  # a head that was remembered,
-        self._sent_as = (Framing.NONE, b"")  # for whom it was written,
-        self._sent = b""  # and the result
         self._interims = 0
         self._keep = False
         self.ended = False
         self._full = False
+        self._paused = 0  # as `_Pause`
+        self._behind = False  # it waits in the round
+        self._end: tuple[Exception | None] | None = None  # the stream's, which came meanwhile
         self.reused = False
         self.idle_since = 0.0
 
-    # --- the visitor's side
+    # --- the request
 
-    def begin(self, visitor: Visitor, request: RequestHead, data: bytes, originator: Endpoint) -> None:
-        """Send `data` (the head, and what is there of the body) and give the answer to `visitor`."""
-        self._visitor = visitor
+    def begin(self, sink: ResponseSink, request: RequestHead, data: bytes, originator: Endpoint) -> None:
+        """Send `data` (the head, and what is there of the body) and give the answer to `sink`."""
+        self._sink = sink
         self._request = request
         self._state = _HEAD
         self._interims = 0
@@ -104,8 +174,8 @@ class Upstream:
         if stream is None:
             tunnel = self.tunnel
             if tunnel.tls_upstream:
-                seconds = self._edge.bounds.local_tls_seconds
-                stream = dial_tls(self._edge.tls, tunnel, originator, self, request.host, seconds=seconds)
+                seconds = self._shared.bounds.local_tls_seconds
+                stream = dial_tls(self._shared.tls, tunnel, originator, self, request.host, seconds=seconds)
             else:
                 stream = tunnel.dial(tunnel.visitor_grant, originator, self)
             if self._state is _DEAD:  # refused before dial returned
@@ -125,14 +195,22 @@ class Upstream:
         if self._stream is not None:
             self._stream.write_eof()
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         """The visitor cannot take more for now."""
-        if self._stream is not None:
-            self._stream.pause_reading()
+        self._pause(_VISITOR)
 
-    def release(self) -> None:
-        """Undo `hold`."""
-        if self._stream is not None:
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`. What was held comes, possibly before this returns."""
+        self._resume(_VISITOR)
+
+    def _pause(self, why: int) -> None:
+        if not self._paused and self._stream is not None:
+            self._stream.pause_reading()
+        self._paused |= why
+
+    def _resume(self, why: int) -> None:
+        paused, self._paused = self._paused, self._paused & ~why
+        if paused and not self._paused and self._stream is not None:
             self._stream.resume_reading()
 
     def abandon(self) -> None:
@@ -149,13 +227,6 @@ class Upstream:
         if stream is not None:
             stream.close()
 
-    def rest(self, now: float) -> None:
-        """Into the pool."""
-        if self._pool is None:
-            self.discard()
-        else:
-            self._pool.put(self, now)
-
     @property
     def encouraged(self) -> bool:
         """The service has sent an interim response, as it does to a visitor that waits for 100 (Continue)."""
@@ -168,7 +239,7 @@ class Upstream:
 
     def _forget(self) -> None:
         self._state = _DEAD
-        self._visitor = None
+        self._sink = None
 
     # --- Sink
 
@@ -176,80 +247,84 @@ class Upstream:
         pass
 
     def stream_refused(self, failure: OpenFailure) -> None:
-        visitor = self._visitor
+        sink = self._sink
         self._forget()
         self._stream = None
-        if visitor is not None:
-            visitor.not_opened(self, failure)
+        if sink is not None:
+            sink.not_opened(failure)
 
     def pause_writing(self) -> None:
         self._full = True
-        if self._visitor is not None:
-            self._visitor.upstream_full()
+        if self._sink is not None:
+            self._sink.upstream_full()
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._visitor is not None:
-            self._visitor.upstream_drained()
+        if self._sink is not None:
+            self._sink.upstream_drained()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        visitor = self._visitor
-        if visitor is None:
+        sink = self._sink
+        if sink is None:
             if state is _IDLE:  # bytes that nobody asked for
                 self._drop_idle()
         elif state is _HEAD:
-            self._read_head(visitor, data)
+            self._read_head(sink, data)
         elif state is _RAW or state is _CLOSE:
-            visitor.relay(data, len(data))
+            sink.relay(data, len(data))
+        elif self._behind:
+            self._buffer += data
         else:
-            self._read_body(visitor, data)
+            self._read_body(sink, data)
 
     def eof_received(self) -> None:
-        visitor = self._visitor
-        if visitor is None:
+        sink = self._sink
+        if sink is None:
             if self._state is _IDLE:
                 self._drop_idle()
         elif self._state is _RAW:
             self.ended = True
-            visitor.upstream_ended()
+            sink.upstream_ended()
         else:
-            self._over(visitor, None)
+            self._over(sink, None)
 
     def stream_lost(self, error: Exception | None) -> None:
-        visitor = self._visitor
+        sink = self._sink
         self._stream = None
-        if visitor is None:
+        if sink is None:
             if self._state is _IDLE:
                 self._drop_idle()
         elif self._state is _RAW:
             self._forget()
-            visitor.upstream_closed(error)
+            sink.upstream_lost(error)
         else:
-            self._over(visitor, error)
+            self._over(sink, error)
 
     def _drop_idle(self) -> None:
-        if self._pool is not None:
-            self._pool.remove(self)
+        self._lost(self)
         self.discard()
 
-    def _over(self, visitor: Visitor, error: Exception | None) -> None:
+    def _over(self, sink: ResponseSink, error: Exception | None) -> None:
         """No more will come."""
+        if self._behind:
+            self._end = (error,)
+            return
         state = self._state
         if state is _CLOSE and error is None:
-            self._finish(visitor)
+            self._finish(sink)
             return
         untouched = state is _HEAD and not self._buffer and not self._interims
         self.abandon()
         if state is _HEAD:
             reason = f"the local service failed: {error}" if error else "the local service closed without an answer"
-            visitor.no_answer(reason, retry=untouched and self.reused)
+            sink.no_answer(reason, retry=untouched and self.reused)
         else:
-            visitor.cut("the local service broke off in the middle of its answer")
+            sink.cut("the local service broke off in the middle of its answer")
 
     # --- the answer
 
-    def _read_head(self, visitor: Visitor, data: bytes) -> None:
+    def _read_head(self, sink: ResponseSink, data: bytes) -> None:
         request = self._request
         assert request is not None
         buffer = self._buffer + data if self._buffer else data
@@ -258,7 +333,7 @@ class Upstream:
             response = self._seen
             assert response is not None
             self._buffer = b""
-            self._respond(visitor, request, response, buffer[len(self._head) :])
+            self._respond(sink, response, buffer[len(self._head) :])
             return
         most_line, most_head = limits.REQUEST_LINE_BYTES, limits.RESPONSE_HEAD_BYTES
         seen = len(self._buffer)  # it holds the beginning of a head alone
@@ -275,15 +350,15 @@ class Upstream:
                 if response.status >= 200:
                     break
                 if response.status == 101:
-                    self._switch(visitor, request, response, buffer)
+                    self._switch(sink, request, response, buffer)
                     return
-                self._interim(visitor, request, response)
+                self._interim(sink, response)
         except RemoteProtocolError as error:
             self.abandon()
-            visitor.no_answer(f"the local service's answer is not valid HTTP/1.1: {error}", retry=False)
+            sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
             return
         self._buffer = b""
-        self._respond(visitor, request, response, buffer)
+        self._respond(sink, response, buffer)
 
     def _parse(self, head: bytes, method: bytes) -> ResponseHead:
         response = parse_response(head, method=method, most_fields=limits.RESPONSE_HEAD_FIELDS)
@@ -291,77 +366,105 @@ class Upstream:
             self._head, self._method, self._seen = head, method, response
         return response
 
-    def _interim(self, visitor: Visitor, request: RequestHead, response: ResponseHead) -> None:
+    def _interim(self, sink: ResponseSink, response: ResponseHead) -> None:
         self._interims += 1
         if self._interims > limits.INTERIM_RESPONSES:
             raise RemoteProtocolError(f"more than {limits.INTERIM_RESPONSES} interim responses")
-        if not request.http10:  # RFC 9110 §15.2: never to an HTTP/1.0 client
-            visitor.relay(interim_head(response), 0)
+        sink.interim(response)
 
-    def _switch(self, visitor: Visitor, request: RequestHead, response: ResponseHead, rest: bytes) -> None:
+    def _switch(self, sink: ResponseSink, request: RequestHead, response: ResponseHead, rest: bytes) -> None:
         # RFC 9110 §7.8: a server must not switch to a protocol that the client did not offer
         chosen = list_tokens(response.upgrade)
         if not chosen or not set(chosen) <= set(list_tokens(request.upgrade)):
             raise RemoteProtocolError("101 to a request that did not ask for this protocol")
         self._buffer = b""
         self._state = _RAW
-        visitor.switched(interim_head(response), rest)
+        sink.switched(response, rest)
 
-    def _respond(self, visitor: Visitor, request: RequestHead, response: ResponseHead, rest: bytes) -> None:
+    def _respond(self, sink: ResponseSink, response: ResponseHead, rest: bytes) -> None:
         """Relay the final head, joined with what is there of the body."""
         framing, length = response.framing, response.length
-        # RFC 9112 §6.1: no chunked coding to HTTP/1.0
-        sent_as = Framing.CLOSE if request.http10 and framing is Framing.CHUNKED else framing
-        connection = visitor.responding(response, closes=sent_as is Framing.CLOSE)
-        if response is self._sent_for and (sent_as, connection) == self._sent_as:
-            head = self._sent
-        else:
-            head = response_head(response, sent_as, connection)
-            if response is self._seen:
-                self._sent_for, self._sent_as, self._sent = response, (sent_as, connection), head
-        self._keep = response.keep_alive and not visitor.sending
-        if framing is Framing.LENGTH and len(rest) == length:  # most answers
-            visitor.relay(head + rest, length)
-            self._finish(visitor)
+        sent_as = Framing.CLOSE if framing is Framing.CHUNKED and not sink.takes_chunks else framing
+        body, size = None, len(rest)
+        if framing is Framing.CHUNKED or (framing is Framing.LENGTH and size != length):
+            body = Body(CHUNKED if framing is Framing.CHUNKED else length, chunked_out=sent_as is Framing.CHUNKED)
+            try:
+                rest, more = body.feed(rest)
+            except RemoteProtocolError as error:
+                self.abandon()
+                sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
+                return
+            size = body.payload
         elif framing is Framing.NONE:
-            self._keep = self._keep and not rest
-            visitor.relay(head, 0)
-            self._finish(visitor)
-        elif framing is Framing.CLOSE:
-            self._state = _CLOSE
-            visitor.relay(head + rest, len(rest))
+            rest, more, size = b"", rest, 0
         else:
-            chunked = framing is Framing.CHUNKED
+            more = b""
+        head = sink.responding(response, sent_as)
+        if self._state is _DEAD:
+            return
+        # What follows the body belongs to no response: the stream is not used again.
+        done = body is None or body.done
+        self._keep = response.keep_alive and not sink.sending and not (done and more)
+        sink.relay(head + rest, size)
+        if framing is Framing.CLOSE:
+            self._state = _CLOSE
+        elif done:
+            self._finish(sink)
+        else:
             self._state = _BODY
-            self._body = Body(CHUNKED if chunked else length, chunked_out=sent_as is Framing.CHUNKED)
-            self._read_body(visitor, rest, head)
+            self._body = body
+            if more:
+                self._fall_behind(more)
 
-    def _read_body(self, visitor: Visitor, data: bytes, head: bytes = b"") -> None:
-        """Relay `head` and what `data` holds of the body."""
+    def _read_body(self, sink: ResponseSink, data: bytes) -> None:
+        """Relay what `data` holds of the body."""
         body = self._body
         assert body is not None
         try:
-            wire, rest = body.feed(data)
+            wire, more = body.feed(data)
         except RemoteProtocolError as error:
             self.abandon()
-            reason = f"the local service's answer is not valid HTTP/1.1: {error}"
-            if head:  # nothing of it has been relayed
-                visitor.no_answer(reason, retry=False)
-            else:
-                visitor.cut(reason)
+            sink.cut(f"{_NOT_VALID}: {error}")
             return
-        if head or wire:
-            visitor.relay(head + wire if head else wire, body.payload)
+        if wire:
+            sink.relay(wire, body.payload)
         if body.done:
-            # What follows the body belongs to no response: the stream is not used again.
-            self._keep = self._keep and not rest
-            self._finish(visitor)
+            self._keep = self._keep and not more
+            self._finish(sink)
+        elif more:
+            self._fall_behind(more)
 
-    def _finish(self, visitor: Visitor) -> None:
+    def _fall_behind(self, more: bytes) -> None:
+        """What has come is more than others should wait for."""
+        self._behind = True
+        self._buffer = more
+        self._pause(_BEHIND)
+        self._shared.round.later(self)
+
+    def catch_up(self) -> None:
+        """As `ferry.edge.http.round.Worker`, like the next."""
+        self._behind = False
+        if (sink := self._sink) is None:  # nobody wants the rest
+            return
+        data, self._buffer = self._buffer, b""
+        self._read_body(sink, data)
+        if self._behind:
+            return
+        if self._end is not None and self._state is _BODY:
+            self._over(sink, self._end[0])
+        else:
+            self._resume(_BEHIND)
+
+    def fail(self) -> None:
+        if (sink := self._sink) is not None:
+            self.abandon()
+            sink.cut("the gateway made a mistake")
+
+    def _finish(self, sink: ResponseSink) -> None:
         """The answer has been relayed whole."""
-        self._visitor = None
+        self._sink = None
         self._request = None
         self._body = None
         keep = self._keep and self._stream is not None and not self._full
         self._state = _IDLE if keep else _DEAD
-        visitor.answered(self, reusable=keep)
+        sink.answered(reusable=keep)

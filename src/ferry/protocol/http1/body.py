@@ -21,7 +21,8 @@ class Body:
         """Bytes of payload in what was fed last."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """What to write on for `data`, and what of `data` lies behind the body's end.
+        """What to write on for `data`, and what of `data` was not taken: it lies behind the body's end, or, while the
+        body is not done, it is to be fed in another turn (`ChunkedDecoder.feed`).
 
         Raises RemoteProtocolError (400, 431) where the chunked coding is broken.
         """

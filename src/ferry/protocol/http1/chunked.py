@@ -51,11 +51,12 @@ class ChunkedDecoder:
         return self._state is _State.DONE
 
     def feed(self, data: bytes, pieces: list[bytes]) -> int:
-        """Append the payload in `data` to `pieces`; return how many octets of `data` belong to this body.
+        """Append the payload in `data` to `pieces`; return how many octets of `data` were taken.
 
-        That is less than `len(data)` only when the body is done. Raises RemoteProtocolError (400).
+        That is less than `len(data)` when the body is done, or after CHUNKS_IN_A_PIECE lines: whoever cuts a body into
+        chunks of one octet makes work of each. Raises RemoteProtocolError (400).
         """
-        at, size = 0, len(data)
+        at, size, lines = 0, len(data), 0
         while at < size and self._state is not _State.DONE:
             if self._state is _State.DATA:
                 piece = data[at : at + self._left] if at or self._left < size else data
@@ -66,7 +67,10 @@ class ChunkedDecoder:
                     self._state = _State.DATA_END
             elif self._state is _State.DATA_END:
                 at = self._data_end(data, at)
+            elif lines == limits.CHUNKS_IN_A_PIECE:
+                break
             else:
+                lines += 1
                 at = self._read_line(data, at)
         return at
 

@@ -48,6 +48,12 @@ class ResponseHead:
     upgrade: bytes
     binds_connection: bool
     """Asks for NTLM or Negotiate."""
+    written: bytes = b""
+    """What `serialize.response_head` made of it last, for the same head answers many requests within a second;"""
+    written_framing: Framing | None = None
+    """and for which framing"""
+    written_connection: bytes = b""
+    """and Connection field."""
 
     @property
     def event_stream(self) -> bool:

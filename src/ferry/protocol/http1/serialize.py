@@ -83,7 +83,8 @@ def response_head(response: ResponseHead, framing: Framing, connection: bytes) -
         tail = b"Content-Length: %d\r\n" % response.length
     if connection:
         tail += b"Connection: %b\r\n" % connection
-    return b"".join(
+    response.written_framing, response.written_connection = framing, connection
+    response.written = b"".join(
         (
             b"HTTP/1.1 ",
             response.status_line,
@@ -94,6 +95,7 @@ def response_head(response: ResponseHead, framing: Framing, connection: bytes) -
             b"\r\n",
         )
     )
+    return response.written
 
 
 def interim_head(response: ResponseHead) -> bytes:

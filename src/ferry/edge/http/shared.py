@@ -1,12 +1,10 @@
-"""What all visitors of one edge share: values from the composition root, and who is there."""
+"""What all connections of one edge share, and what never changes while it runs."""
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ferry import limits
 from ferry.clock import Clock
@@ -14,15 +12,10 @@ from ferry.edge.connections import Connections
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
-from ferry.protocol.http1.request import RequestHead
-from ferry.registry.routes import Routes
 from ferry.report import Report
 
 from .dates import Dates
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .pool import Pool
+from .round import Round
 
 Known = Callable[[str], Awaitable[bool]]
 """Whether a hostname is somebody's although nobody serves it now. May raise StoreUnavailable."""
@@ -48,11 +41,10 @@ class Bounds:
     tick_seconds: float = limits.EDGE_TICK_SECONDS
 
 
-@dataclass(slots=True)
-class EdgeState:
-    """One per edge, owned by the event loop."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One per edge. What it names may live (a limiter counts); which one it names stays."""
 
-    routes: Routes
     domain: str
     clock: Clock
     report: Report
@@ -66,11 +58,4 @@ class EdgeState:
     connections: Connections
     loops: Loops
     dates: Dates
-    draining: bool = False
-    empty: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the last visitor leaves while draining."""
-    heads: dict[bytes, RequestHead] = field(default_factory=dict)
-    """What heads of the last second meant. Programs send the same one again and again, on one connection or on many,
-    and the same bytes have the same meaning. At most HEADS_REMEMBERED, of HEAD_REMEMBERED_BYTES."""
-    visitors: set[Connection] = field(default_factory=set)
-    pools: set[Pool] = field(default_factory=set)
+    round: Round

@@ -1,0 +1,40 @@
+"""The head that a tunnel's service gets for a request, with the fields that say who visits and how."""
+
+from __future__ import annotations
+
+from ferry import limits
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.serialize import forwarding_fields, loop_field, request_head
+
+
+class Forwarding:
+    """Of one visitor's connection. `host` is the visitor's numeric address, `port` the one that it knows us by."""
+
+    __slots__ = ("_fields", "_fields_for", "_host", "_port", "_secure", "wire", "wire_of")
+
+    def __init__(self, host: str, *, secure: bool, port: int) -> None:
+        self._host = host
+        self._secure = secure
+        self._port = port
+        self._fields = self._fields_for = b""
+        self.wire_of: RequestHead | None = None
+        """The last request, if it was small,"""
+        self.wire = b""
+        """and how it went on to the service: the next one is mostly the same."""
+
+    def head(self, request: RequestHead, mark: bytes) -> bytes:
+        """The head of `request` for the tunnel with that `mark`, which is the same for the same authority."""
+        data = request_head(request, self._forwarding_fields(request, mark))
+        if len(data) <= limits.HEAD_REMEMBERED_BYTES:
+            self.wire_of, self.wire = request, data
+        return data
+
+    def _forwarding_fields(self, request: RequestHead, mark: bytes) -> bytes:
+        authority = request.authority
+        if authority != self._fields_for or request.loop:
+            fields = forwarding_fields(self._host, authority, secure=self._secure, port=self._port)
+            if request.loop:
+                return fields + loop_field(request.loop, mark)
+            self._fields = fields + loop_field(b"", mark)
+            self._fields_for = authority
+        return self._fields

@@ -1,0 +1,443 @@
+"""One visitor's HTTP/1.1 connection: its requests read in order, and answered in the same order by one exchange.
+
+A state machine driven by callbacks alone. There is one request at a time; bytes that come ahead of their turn wait in
+a bounded buffer. Nothing here is a task, a future or a timer of its own: deadlines are numbers that the edge's tick
+compares with its clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ferry import limits
+from ferry.edge.unsent import untaken
+from ferry.errors import RemoteProtocolError
+from ferry.policy.shortage import Standing
+from ferry.protocol.http1.body import Body
+from ferry.protocol.http1.framing import Framing
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.response import ResponseHead
+from ferry.protocol.http1.serialize import interim_head, response_head
+
+from . import pages
+from .connection import BEHIND, READ_AHEAD, STREAM_FULL, Owner, Phase, VisitorConnection
+from .exchange import Exchange
+from .forwarding import Forwarding
+from .heads import HeadReader
+from .phases import Phase as ExchangePhase
+from .shared import Shared
+
+Sni = Callable[[object], str | None]
+"""From a connection's SSL object to the name that its ClientHello asked for."""
+CertificateFor = Callable[[str], object | None]
+"""From a hostname to the certificate that serves it; compared by identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """The listener that a visitor has come through."""
+
+    secure: bool
+    port: int
+    """The one that visitors know us by."""
+    sni: Sni | None = None
+    certificate_for: CertificateFor | None = None
+
+
+# Members as plain globals: looking one up on its class for every packet is slower.
+_READING, _BUSY, _LINGER, _CLOSED = Phase
+_SENDING, _EARLY, _RAW = ExchangePhase.SENDING, ExchangePhase.EARLY, ExchangePhase.RAW
+
+_GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals after which the visitor's connection may go on
+
+
+class H1Connection(VisitorConnection):
+    """The protocol of one accepted connection, plain or TLS, and the `Downstream` of its exchange."""
+
+    __slots__ = (
+        "_begun",
+        "_behind",
+        "_body",
+        "_checked",
+        "_closing",
+        "_entrance",
+        "_heads",
+        "_look_at",
+        "_reading",
+        "exchange",
+    )
+
+    exchange: Exchange
+    """Set with the transport."""
+
+    def __init__(self, owner: Owner, shared: Shared, entrance: Entrance) -> None:
+        super().__init__(owner, shared)
+        self._entrance = entrance
+        self._heads = HeadReader(shared.bounds, owner.heads)
+        self._begun = True  # a head's deadline runs: from the accept, later from a head's first byte
+        self._reading = False
+        self._behind = False  # it waits in the round
+        self._body: Body | None = None  # of the request, while it is coming
+        self._closing = False  # no request after this one
+        self._checked = ""  # the Host that this connection's certificate was found to serve
+        self._look_at = 0  # once so much of an answer has gone down, a look at how much of it is unsent
+
+    # --- asyncio
+
+    def _started(self) -> None:
+        forwarding = Forwarding(self.host, secure=self._entrance.secure, port=self._entrance.port)
+        self.exchange = Exchange(self._shared, self, self._owner.backends, forwarding)
+
+    def data_received(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is _READING and not self.choked:
+            self.buffer = self.buffer + data if self.buffer else data
+            self._read_heads()
+            return
+        if phase is _BUSY:
+            of_exchange = self.exchange.phase
+            if of_exchange is _SENDING or of_exchange is _EARLY:
+                self._send_body(data)
+                return
+            if of_exchange is _RAW:
+                self.exchange.send(data, len(data))
+                return
+        if phase is not _LINGER:
+            self.buffer += data
+            if len(self.buffer) > limits.PIPELINE_BYTES:
+                self._pause(READ_AHEAD)
+
+    def eof_received(self) -> bool:
+        """RFC 9112 §9.6. True keeps the connection open for writing, which TLS cannot."""
+        self.ended = True
+        exchange = self.exchange
+        if self.phase is _BUSY and exchange.phase is _RAW:
+            if not exchange.raw_ended():
+                self.shut()  # with a deadline for what it has not read yet
+                return False
+            return not self._entrance.secure
+        more_to_read = self.choked or self._behind
+        if (self.phase is _BUSY and not exchange.sending) or (self.phase is _READING and more_to_read):
+            # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
+            # reset at the first of them.
+            self.expire_in(self._shared.bounds.half_closed_seconds)
+            exchange.visitor_ended()
+            return not self._entrance.secure
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.exchange.visitor_left()
+        super().connection_lost(exc)
+
+    # --- requests
+
+    def _read_heads(self) -> None:
+        """Begin the next request, and as many after it as are answered on the spot."""
+        if self._reading or self._behind:  # an answer on the spot has come back here: the loop below goes on by itself
+            return
+        self._reading = True
+        left = limits.REQUESTS_IN_A_PIECE
+        try:
+            while self.phase is _READING and not self.choked:
+                buffer = self.buffer
+                if not left and buffer:
+                    self._fall_behind()
+                    break
+                left -= 1
+                # One head that is known, and nothing else: neither its end nor its bounds need be looked for again.
+                if len(buffer) <= limits.HEAD_REMEMBERED_BYTES and (request := self._owner.heads.get(buffer)):
+                    self.buffer = b""
+                    if self._heads.begun:
+                        self._heads.restart()
+                else:
+                    request, self.buffer = self._heads.take(buffer)
+                    if request is None:
+                        self._await_head()
+                        break
+                self._begin(request)
+        except RemoteProtocolError as error:
+            self._refuse_connection(error.status, str(error))
+        finally:
+            self._reading = False
+
+    def _fall_behind(self) -> None:
+        """What has come is more than others should wait for."""
+        self._behind = True
+        self._pause(BEHIND)
+        self._shared.round.later(self)
+
+    def catch_up(self) -> None:
+        """As `ferry.edge.http.round.Worker`, like the next."""
+        self._behind = False
+        if self.phase is _READING:
+            self._read_heads()
+        elif self.phase is _BUSY and self.exchange.sending and self.buffer:
+            data, self.buffer = self.buffer, b""
+            self._send_body(data)
+        if not self._behind:
+            self._resume(BEHIND)
+
+    def fail(self) -> None:
+        self.abort()
+
+    def _await_head(self) -> None:
+        if self.ended:
+            self.shut()
+        elif self.buffer and not self._begun:
+            self._begun = True
+            self.expire_in(self._shared.bounds.head_seconds)
+        self._resume(READ_AHEAD)
+
+    def _begin(self, request: RequestHead) -> None:
+        self.phase = _BUSY
+        self.deadline = 0.0
+        if self.ended:
+            self.expire_in(self._shared.bounds.half_closed_seconds)
+        self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
+        # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
+        if request.host != self._checked and not self._certificate_serves(request.host):
+            self.exchange.decline(request, 421, pages.WRONG_CERTIFICATE)
+        else:
+            self.exchange.begin(request)
+
+    def _certificate_serves(self, host: str) -> bool:
+        sni, certificate_for = self._entrance.sni, self._entrance.certificate_for
+        if sni is not None:
+            assert certificate_for is not None
+            name = sni(self.transport.get_extra_info("ssl_object"))
+            if name is not None and name != host and certificate_for(name) is not certificate_for(host):
+                return False
+        self._checked = host
+        return True
+
+    def first_body(self, request: RequestHead) -> bytes:
+        self._body = Body(request.length)
+        wire = self._take_body(self.buffer) if self.buffer else b""
+        self._resume(READ_AHEAD)
+        return wire
+
+    def _take_body(self, data: bytes) -> bytes:
+        """What of `data` belongs to the body, framed for the service; the rest is read ahead."""
+        body = self._body
+        assert body is not None
+        wire, self.buffer = body.feed(data)
+        self.exchange.up += body.payload
+        if body.done:
+            self._body = None
+            self.exchange.sent()
+        elif self.buffer:
+            self._fall_behind()
+        return wire
+
+    def _send_body(self, data: bytes) -> None:
+        if self._behind:
+            self.buffer += data
+            return
+        before = self.exchange.up
+        try:
+            wire = self._take_body(data)
+        except RemoteProtocolError as error:
+            self.exchange.body_failed(error.status, str(error))
+            return
+        if wire:
+            size = self.exchange.up - before
+            self.exchange.up = before  # counted by `send`
+            self.exchange.send(wire, size)
+
+    # --- answers (`Downstream`)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self._entrance.secure else "http"
+
+    @property
+    def reading_paused(self) -> bool:
+        return bool(self.paused)
+
+    def takes_chunks(self, request: RequestHead) -> bool:
+        return not request.http10  # RFC 9112 §6.1
+
+    def interim(self, response: ResponseHead) -> None:
+        request = self.exchange.request
+        if request is not None and not request.http10:  # RFC 9110 §15.2: never to an HTTP/1.0 client
+            self.exchange.relay(interim_head(response), 0)
+
+    def head(self, response: ResponseHead, framing: Framing) -> bytes:
+        exchange = self.exchange
+        request = exchange.request
+        assert request is not None
+        # RFC 9112 §9.6: `close` tells that no more requests will be read. An answer before the end of the body, and
+        # an upgrade that was refused with bytes of the new protocol already here, leave no place to go on from.
+        doubt = exchange.phase is _EARLY or (request.upgrade and self.buffer)
+        if framing is Framing.CLOSE or doubt or not request.keep_alive or self._owner.draining:
+            self._closing = True
+            connection = b"close"
+        else:
+            connection = b"keep-alive" if request.http10 else b""
+        if framing is response.written_framing and connection == response.written_connection:
+            return response.written
+        return response_head(response, framing, connection)
+
+    def write(self, data: bytes) -> None:
+        exchange = self.exchange
+        if self.ended and exchange.phase is not _RAW:
+            self.expire_in(self._shared.bounds.half_closed_seconds)
+        self.transport.write(data)
+        if len(data) < limits.SMALL_WRITE_BYTES and self.transport.get_write_buffer_size():
+            self._wrote_little()
+        if exchange.down >= self._look_at:
+            self._look_at = exchange.down + self._look_at_unsent(
+                0 if exchange.backend is None else exchange.backend.places.taken
+            )
+
+    def answered(self, now: float, *, whole: bool) -> None:
+        if self._unsent is not None:
+            self._forget_unsent()
+        if not self._closing:
+            self._next(now)
+        elif whole and not self.buffer and (self._entrance.secure or _asks_to_close(self.exchange)):
+            self.shut()
+        else:
+            self.linger()
+
+    def refused(self, status: int, reason: str, *, last: bool) -> None:
+        request = self.exchange.request
+        goes_on = (
+            status in _GOES_ON
+            and not last
+            and request is not None
+            and request.keep_alive
+            and not request.length
+            and not request.upgrade
+            and not self._owner.draining
+        )
+        self._write_page(status, reason, request, close=not goes_on)
+        if goes_on and not self.transport.is_closing():  # else the write has found that the visitor is gone
+            self._next(self._shared.clock.monotonic())
+        else:
+            self.linger()
+
+    def broken(self) -> None:
+        self.abort()
+
+    def switched(self, response: ResponseHead, rest: bytes) -> None:
+        exchange = self.exchange
+        self.deadline = 0.0
+        exchange.relay(interim_head(response) + rest, len(rest))
+        data, self.buffer = self.buffer, b""
+        if data:
+            exchange.send(data, len(data))
+        self._resume(READ_AHEAD)
+        if self.ended and not exchange.raw_ended():
+            self.shut()
+
+    def write_eof(self) -> bool:
+        if not self.transport.can_write_eof():
+            return False
+        self.transport.write_eof()
+        return True
+
+    def closed(self) -> None:
+        self.shut()
+
+    def pause_reading(self) -> None:
+        self._pause(STREAM_FULL)
+
+    def resume_reading(self) -> None:
+        self._resume(STREAM_FULL)
+
+    def untaken(self) -> int:
+        return untaken(self.transport)
+
+    def _next(self, now: float) -> None:
+        self.phase = _READING
+        self._begun = False
+        self.deadline = now + self._shared.bounds.keepalive_seconds
+        if self.paused:
+            self._resume(STREAM_FULL)
+        if self.buffer or self.ended or self.paused:
+            self._read_heads()
+        elif self._owner.draining:
+            self.shut()
+
+    def _refuse_connection(self, status: int, reason: str) -> None:
+        """There is no request to speak of, and where the next one begins is uncertain."""
+        self._shared.report("edge.refused", edge=self.scheme, status=status, peer=str(self.peer), reason=reason)
+        self._write_page(status, reason, None, close=True)
+        self.linger()
+
+    # --- its place among all connections (`ferry.edge.connections.Connected`)
+
+    @property
+    def since(self) -> float:
+        return self.exchange.since
+
+    def standing(self) -> tuple[Standing, int]:
+        phase = self.phase
+        if phase is _BUSY:
+            return self.exchange.standing()
+        if phase is _READING:  # whoever has asked since the last look has moved
+            return Standing.SILENT, int(self.since * limits.MIB) + len(self.buffer)
+        if phase is _LINGER and untaken(self.transport):  # it reads its last answer
+            return Standing.UNREAD, self.exchange.taken
+        return Standing.GONE, 0
+
+    def looked_at(self) -> tuple[float, int] | None:
+        return None if self.phase is _READING else self.exchange.looked_at()
+
+    def disconnect(self) -> None:
+        if self.phase is _READING and not self.transport.get_write_buffer_size():
+            self.shut()  # else it would be kept until its last answer is read
+        elif self.phase is _BUSY and self.exchange.backend is not None:
+            self.exchange.give_up(pages.DISCONNECTED)
+        else:
+            self.abort()
+
+    # --- the edge's
+
+    @property
+    def exchanges(self) -> tuple[Exchange]:
+        return (self.exchange,)
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+        if self.phase is _READING and self.buffer:
+            self._refuse_connection(408, "the head did not arrive in time")  # RFC 9110 §15.5.9
+        elif self.phase is _READING or (self.phase is _LINGER and not self.transport.is_closing()):
+            self.shut()
+        else:
+            self.abort()
+
+    @property
+    def waited_for(self) -> bool:
+        """A body is due from the visitor, or it does not read."""
+        return bool(self.choked) or (self.phase is _BUSY and self.exchange.sending)
+
+    def check_pace(self, now: float) -> None:
+        """Part with a visitor that sends or reads too slowly."""
+        if self.phase is _BUSY or self.phase is _READING:
+            self.exchange.check_pace(now)
+
+    def drain(self) -> None:
+        """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
+        if self.phase is _READING and not self.buffer:
+            self.shut()
+
+    # --- back-pressure
+
+    def _stop_writing(self) -> None:
+        self.exchange.pause()
+
+    def _go_on_writing(self) -> None:
+        between = self.phase is _READING
+        self.exchange.resume()
+        if between:
+            self._read_heads()
+
+
+def _asks_to_close(exchange: Exchange) -> bool:
+    """Then nothing more comes from the visitor. Else its next request may be on the way, and would be answered by a
+    reset that destroys this answer; but TLS has no way to close one direction (RFC 9112 §9.6, §9.8)."""
+    return exchange.request is not None and not exchange.request.keep_alive

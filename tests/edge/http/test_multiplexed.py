@@ -1,0 +1,149 @@
+"""Two exchanges at once over one transport: each is paused, cut and tapped by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from edge.http.mux import MuxConnection
+from edge.http_play import Stream, Transport
+from edge.http_rig import GET, Rig, running_edge
+from ferry.protocol.http1.request import RequestHead
+from ferry.streams import Direction, OpenFailure
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+
+
+def get(target: bytes) -> bytes:
+    return GET.replace(b"GET /", b"GET /" + target)
+
+
+@dataclass
+class Taps:
+    """A tunnel's tap, which keeps what was seen of each request."""
+
+    seen: dict[bytes, list[tuple[Direction, bytes]]] = field(default_factory=dict)
+    ends: dict[bytes, Exception | None] = field(default_factory=dict)
+
+    def begin(self, request: RequestHead | None) -> OneTap:
+        assert request is not None
+        self.seen[request.target] = []
+        return OneTap(self, request.target)
+
+
+@dataclass
+class OneTap:
+    taps: Taps
+    target: bytes
+
+    def seen(self, direction: Direction, data: bytes) -> None:
+        self.taps.seen[self.target].append((direction, data))
+
+    def ended(self, error: Exception | None) -> None:
+        self.taps.ends[self.target] = error
+
+
+@dataclass
+class Play:
+    rig: Rig
+    connection: MuxConnection
+    streams: list[Stream]
+    taps: Taps
+
+
+@asynccontextmanager
+async def two_requests(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Play]:
+    """Streams 1 and 2 of a connection ask the same tunnel, for `/one` and `/two`."""
+    streams: list[Stream] = []
+
+    def dial(_grant: object, _originator: object, sink: Any) -> Stream:
+        streams.append(Stream(sink))
+        return streams[-1]
+
+    async with running_edge(1) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        rig.tunnel.tap = taps = Taps()
+        connection = MuxConnection(rig.edge, Transport(asyncio.Protocol()))
+        for number, target in ((1, b"one"), (2, b"two")):
+            connection.ask(number, get(target))
+        yield Play(rig, connection, streams, taps)
+        for exchange in connection.exchanges.values():
+            exchange.visitor_left()
+
+
+async def test_two_answers_come_mixed_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        one, two = play.streams
+        one.sink.data_received(HEAD + b"11111")
+        two.sink.data_received(HEAD + b"22222")
+        two.sink.data_received(b"22222")
+        one.sink.data_received(b"11111")
+        assert play.connection.frames == {
+            1: [HEAD + b"11111", b"11111"],
+            2: [HEAD + b"22222", b"22222"],
+        }
+        assert all(stream.over for stream in play.connection.streams.values())
+        assert [(visit.target, visit.status, visit.down) for visit in play.rig.tunnel.visits] == [
+            ("/two", 200, 10),
+            ("/one", 200, 10),
+        ]
+        assert play.rig.edge.idle_streams == 2
+
+
+async def test_one_is_paused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        one, two = play.streams
+        play.connection.exchanges[1].pause()
+        assert (one.paused, two.paused) == (True, False)
+        two.sink.data_received(HEAD + b"2222222222")
+        assert play.connection.streams[2].over
+        play.connection.exchanges[1].resume()
+        assert not one.paused
+
+
+async def test_one_is_cut_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        one, two = play.streams
+        for stream in (one, two):
+            stream.sink.data_received(HEAD + b"half ")
+        one.sink.stream_lost(ConnectionResetError())
+        assert play.connection.frames[1][-1] == b""
+        assert not play.connection.streams[2].over
+        two.sink.data_received(b"whole")
+        assert play.connection.frames[2] == [HEAD + b"half ", b"whole"]
+        assert [visit.note for visit in play.rig.tunnel.visits] == [
+            "the local service broke off in the middle of its answer",
+            "",
+        ]
+
+
+async def test_one_is_refused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        one, two = play.streams
+        one.sink.stream_refused(OpenFailure.REFUSED)
+        assert play.connection.frames[1][0].startswith(b"502 ")
+        two.sink.data_received(HEAD + b"2222222222")
+        assert play.connection.streams[2].over
+
+
+async def test_a_tap_has_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        one, two = play.streams
+        one.sink.data_received(HEAD + b"1")
+        two.sink.data_received(HEAD + b"2222222222")
+        one.sink.stream_lost(None)
+        seen = {
+            target: [data for direction, data in events if direction is Direction.DOWN]
+            for target, events in play.taps.seen.items()
+        }
+        assert seen == {b"/one": [HEAD + b"1"], b"/two": [HEAD + b"2222222222"]}
+        assert all(b"GET " + target in events[0][1] for target, events in play.taps.seen.items())
+        assert {target: str(error) for target, error in play.taps.ends.items()} == {
+            b"/one": "the local service broke off in the middle of its answer",
+            b"/two": "None",
+        }

@@ -1,0 +1,160 @@
+"""The table of phases: nothing that a visitor or a service does leads off it, and what does ends that exchange alone."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.http_play import Stream, Transport
+from edge.http_rig import GET, running_edge
+from ferry.edge.http.h1 import H1Connection
+from ferry.edge.http.phases import TABLE, Phase, Step
+from ferry.streams import OpenFailure
+
+POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\n"
+UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+MOST_STEPS = 12
+
+FROM_VISITOR = (GET, POST, POST + b"hello", b"hel", b"lo", UPGRADE, b"HTTP/2", GET.replace(b"a.", b"nobody."))
+FROM_SERVICE = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"0\r\n\r\n",
+    b"ok",
+    SWITCHING,
+)
+ENDS = ("eof", "lost", "broken", "refused", "gone")
+OTHERS = ("visitor eof", "full", "drained", "service full", "service drained", "displaced", "expired", "disconnected")
+
+steps = st.one_of(
+    st.sampled_from(FROM_VISITOR).map(lambda data: ("visitor", data)),
+    st.sampled_from(FROM_SERVICE).map(lambda data: ("service", data)),
+    st.sampled_from(ENDS).map(lambda end: ("end", end)),
+    st.sampled_from(OTHERS).map(lambda other: ("other", other)),
+)
+
+
+class Listening(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+class Streams(list[Stream]):
+    """Those that were dialled; the last one is the one that is played."""
+
+    opened = False
+
+    def dial(self, _grant: object, _originator: object, sink: Any) -> Stream:
+        self.append(Stream(sink))
+        self.opened = False
+        return self[-1]
+
+
+def service_step(streams: Streams, kind: str, what: Any) -> None:
+    """As `ferry.streams` lets them follow each other."""
+    stream = streams[-1]
+    if what in ("refused", "gone"):
+        if not streams.opened:
+            stream.closed = True
+            stream.sink.stream_refused(OpenFailure.REFUSED if what == "refused" else OpenFailure.GONE)
+        return
+    streams.opened = True
+    if kind == "service":
+        stream.sink.data_received(what)
+    elif what == "eof":
+        stream.sink.eof_received()
+    elif what == "lost":
+        stream.closed = True
+        stream.sink.stream_lost(None)
+    else:
+        stream.closed = True
+        stream.sink.stream_lost(ConnectionResetError("gone"))
+
+
+def other_step(visitor: H1Connection, streams: Streams, what: str) -> None:
+    if what == "visitor eof" and not visitor.ended:
+        if not visitor.eof_received():
+            visitor.transport.close()
+    elif what == "full" and not visitor.choked:
+        visitor.pause_writing()
+    elif what == "drained" and visitor.choked:
+        visitor.resume_writing()
+    elif what == "displaced" and visitor.exchange.backend is not None:
+        visitor.exchange.displace()
+    elif what == "expired":
+        visitor.expired()
+    elif what == "disconnected":
+        visitor.disconnect()
+    elif streams and not streams[-1].closed and what.startswith("service "):
+        sink = streams[-1].sink
+        sink.pause_writing() if what == "service full" else sink.resume_writing()
+
+
+@given(played=st.lists(steps, max_size=MOST_STEPS))
+@settings(max_examples=400)
+async def test_nothing_that_others_do_leads_off_the_table(played: list[tuple[str, Any]]) -> None:
+    listening = Listening()
+    streams = Streams()
+    logging.getLogger("ferry.edge").addHandler(listening)
+    try:
+        async with running_edge(1) as rig:
+            rig.tunnel.dial = streams.dial  # type: ignore[method-assign, assignment]  # streams of the test's own
+            visitor = rig.edge.protocol(secure=False, port=80)
+            visitor.connection_made(cast(Any, Transport(visitor)))
+            for kind, what in played:
+                if kind == "visitor":
+                    visitor.data_received(what)
+                elif kind == "other":
+                    other_step(visitor, streams, what)
+                elif streams and not streams[-1].closed:
+                    service_step(streams, kind, what)
+            visitor.connection_lost(None)
+            assert visitor.exchange.phase is Phase.IDLE
+            assert not any(backend.places.taken for backend in rig.edge.backends.values())
+    finally:
+        logging.getLogger("ferry.edge").removeHandler(listening)
+    assert listening.said == []
+
+
+async def test_a_step_that_is_not_in_the_table_ends_that_exchange_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = Streams()
+    async with running_edge(1) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", streams.dial)
+        visitors = [rig.edge.protocol(secure=False, port=80) for _ in range(2)]
+        for visitor in visitors:
+            visitor.connection_made(cast(Any, Transport(visitor)))
+            visitor.data_received(GET)
+        visitors[0].exchange.sent()  # it had no body
+        assert [stream.closed for stream in streams] == [True, False]
+        assert [visitor.exchange.phase for visitor in visitors] == [Phase.IDLE, Phase.WAITING]
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "an exchange in phase WAITING was ended: the end of the request's body cannot come then"
+        )
+        for visitor in visitors:
+            visitor.connection_lost(None)
+        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake", "the visitor left"]
+
+
+def test_every_phase_can_be_left_and_every_step_taken_somewhere() -> None:
+    for phase in Phase:
+        assert TABLE[Step.BREAK][phase] is Phase.IDLE
+    for row in TABLE.values():
+        assert any(after is not None for after in row)
+        assert len(row) == len(Phase)

@@ -1,0 +1,147 @@
+"""How finely a visitor or a service cuts its bytes is its own affair: others have their turn in between."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+
+from edge.http_play import Stream, Transport
+from edge.http_rig import GET, Rig, running_edge
+from ferry.edge.http.h1 import H1Connection
+
+REQUESTS_IN_A_PIECE, CHUNKS_IN_A_PIECE, PIECES_IN_A_TURN = 32, 128, 4
+MANY = 50  # pieces of work
+SECONDS = 10
+ASK = GET.replace(b"a.", b"")
+CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNK, LAST = b"1\r\nx\r\n", b"0\r\n\r\n"
+
+
+class Streams(list[Stream]):
+    def dial(self, _grant: object, _originator: object, sink: Any) -> Stream:
+        self.append(Stream(sink))
+        return self[-1]
+
+
+def visitor_of(rig: Rig) -> tuple[H1Connection, Transport]:
+    visitor = rig.edge.protocol(secure=False, port=80)
+    transport = Transport(visitor)
+    visitor.connection_made(cast(Any, transport))
+    return visitor, transport
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
+    """What is dialled is in the test's hand."""
+    streams = Streams()
+    monkeypatch.setattr("edge.tcp_tunnel.TcpTunnel.dial", lambda _, *arguments: streams.dial(*arguments))
+    return streams
+
+
+async def test_requests_that_were_sent_ahead_are_answered_a_few_in_a_turn_in_their_order() -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitors = [visitor_of(rig) for _ in range(2 * PIECES_IN_A_TURN)]
+        for visitor, transport in visitors:
+            visitor.data_received(ASK * (MANY * REQUESTS_IN_A_PIECE))
+            assert not transport.is_read
+        answered = [len(rig.reports)]
+        while len(rig.reports) < len(visitors) * MANY * REQUESTS_IN_A_PIECE:
+            await asyncio.sleep(0)
+            answered.append(len(rig.reports))
+        in_turns = [after - before for before, after in pairwise(answered)]
+        assert answered[0] == len(visitors) * REQUESTS_IN_A_PIECE
+        assert max(in_turns) <= PIECES_IN_A_TURN * REQUESTS_IN_A_PIECE
+        while not all(transport.is_read for _, transport in visitors):
+            await asyncio.sleep(0)
+        for visitor, transport in visitors:
+            assert transport.written.count(b"HTTP/1.1 404 ") == MANY * REQUESTS_IN_A_PIECE
+            visitor.connection_lost(None)
+
+
+async def test_a_newcomer_does_not_wait_for_what_others_have_sent_ahead() -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        busy, transport = visitor_of(rig)
+        busy.data_received(ASK * (MANY * REQUESTS_IN_A_PIECE))
+        other, its = visitor_of(rig)
+        other.data_received(ASK)
+        assert its.written.count(b"HTTP/1.1 404 ") == 1
+        assert transport.written.count(b"HTTP/1.1 404 ") == REQUESTS_IN_A_PIECE
+        for visitor in (busy, other):
+            visitor.connection_lost(None)
+        reports = len(rig.reports)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(rig.reports) == reports  # nothing is done for who has left
+
+
+async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: Streams) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + LAST + ASK)
+        sent = [rig.tunnel.traffic.up]
+        while not transport.is_read:
+            await asyncio.sleep(0)
+            sent.append(rig.tunnel.traffic.up)
+        assert max(after - before for before, after in pairwise([0, *sent])) <= CHUNKS_IN_A_PIECE
+        assert sent[-1] == MANY * CHUNKS_IN_A_PIECE
+        assert streams[0].written.endswith(LAST)
+        streams[0].sink.data_received(OK)
+        assert transport.written.startswith(OK)
+        assert transport.written.count(b"HTTP/1.1 404 ") == 1  # what came behind the body
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("end", ["last chunk", "lost", "broken"])
+async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did(streams: Streams, end: str) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(GET)
+        last = LAST if end == "last chunk" else b""
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + last)
+        assert streams[0].paused
+        if not last:
+            streams[0].sink.stream_lost(None if end == "lost" else ConnectionResetError())
+        came = [rig.tunnel.traffic.down]
+        while not rig.tunnel.visits:
+            await asyncio.sleep(0)
+            came.append(rig.tunnel.traffic.down)
+        assert max(after - before for before, after in pairwise([0, *came])) <= CHUNKS_IN_A_PIECE
+        (visit,) = rig.tunnel.visits
+        assert visit.down == MANY * CHUNKS_IN_A_PIECE
+        assert visit.note == ("" if last else "the local service broke off in the middle of its answer")
+        assert transport.written.endswith(LAST) == bool(last)
+        assert rig.edge.idle_streams == (1 if last else 0)
+        visitor.connection_lost(None)
+
+
+async def test_a_stream_that_is_behind_rests_only_when_it_is_read_again(streams: Streams) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(GET)
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * (2 * CHUNKS_IN_A_PIECE) + LAST)
+        while not rig.edge.idle_streams:
+            await asyncio.sleep(0)
+        assert not streams[0].paused
+        visitor.data_received(GET)
+        streams[0].sink.data_received(OK)
+        assert transport.written.endswith(OK)
+        assert len(streams) == 1
+        visitor.connection_lost(None)
+
+
+async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(streams: Streams) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, _ = visitor_of(rig)
+        visitor.data_received(GET)
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * (MANY * CHUNKS_IN_A_PIECE))
+        visitor.connection_lost(None)
+        down = rig.tunnel.traffic.down
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert rig.tunnel.traffic.down == down
+        assert streams[0].closed
