@@ -215,8 +215,8 @@ class VisitorConnection(asyncio.Protocol, ABC):
         """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
 
     def has_left_unseen(self) -> bool:
-        """While reading is paused the loop does not watch the socket, so a visitor's reset would go unnoticed for as
-        long as the service does not read."""
+        """While reading is paused, and after the visitor's end-of-file, the loop does not watch the socket, so a reset
+        would go unnoticed for as long as the service neither reads nor says anything."""
         return has_left(self.transport)
 
     # --- back-pressure

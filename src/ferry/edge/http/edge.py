@@ -144,7 +144,7 @@ class HttpEdge:
                 continue  # since the tick
             if 0.0 < connection.deadline <= now:
                 connection.expired()
-            elif connection.paused and connection.has_left_unseen():
+            elif (connection.paused or connection.ended) and connection.has_left_unseen():
                 connection.abort()
             elif connection.waited_for:
                 connection.check_pace(now)
