@@ -77,7 +77,7 @@ class Client:
 
     def comes_from(self, origin: str) -> bool:
         """Whether this connection, or another of the same identity, comes from `origin`."""
-        return origin == self.origin or self.front.is_at(self.identity.id, origin)
+        return self.front.is_at(self.identity.id, origin)
 
     @property
     def front(self) -> SshFront:
