@@ -167,7 +167,11 @@ DESCRIPTORS_SAMPLE: Final = 16  # of so many new connections one shows how many 
 UVLOOP_BURST: Final = 256  # accepted before a look, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports
 DESCRIPTORS_RESUME: Final = 0.85  # and begins again; from here on a newcomer takes somebody's place, or is refused
 DESCRIPTORS_ENOUGH: Final = 0.80  # and below this no more
-DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted, while accepting has stopped
+DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # how often open descriptors are counted, while they are short
+DESCRIPTORS_LOOK_LEAST_SECONDS: Final = (
+    0.02  # the same where there may be few of them: 5 % of 240 are used up in no time
+)
+DESCRIPTOR_LOOK_SECONDS: Final = 2e-5  # in between, for each that there may be: Linux before 6.2 counts them one by one
 DESCRIPTORS_QUIET_SECONDS: Final = 3.0  # without another such stop, before the shortage counts as over
 ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to the next line
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0

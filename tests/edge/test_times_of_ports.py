@@ -122,6 +122,23 @@ async def test_a_tenth_of_the_descriptors_is_kept_and_accepting_goes_on_once_som
 
 
 @hurried
+@pytest.mark.parametrize(("most", "least", "at_most"), [(240, 0.01, 0.03), (5_000, 0.09, 0.11), (1_000_000, 0.2, 0.3)])
+async def test_where_few_descriptors_are_kept_they_are_counted_sooner(most: int, least: float, at_most: float) -> None:
+    """DESCRIPTORS_LOOK_LEAST_SECONDS and DESCRIPTOR_LOOK_SECONDS: a rush takes twelve of 240 in a moment, and counting a
+    million is work."""
+    gate = DescriptorGate(report=nothing, most=most, count=lambda: 0)
+    listener = Listener()
+    gate.add(listener)
+    gate.seen(most)
+    assert not listener.accepts
+    await asyncio.sleep(least)
+    assert not listener.accepts
+    await asyncio.sleep(at_most - least)
+    assert listener.accepts
+    gate.close()
+
+
+@hurried
 async def test_a_rush_is_seen_before_it_takes_what_is_kept() -> None:
     """DESCRIPTORS_SAMPLE: of those that come at once some are looked at."""
 

@@ -45,6 +45,8 @@ class DescriptorGate:
         self._resume_below = most * limits.DESCRIPTORS_RESUME
         self._short_at = self._pause_at * limits.DESCRIPTORS_RESUME / limits.DESCRIPTORS_PAUSE
         self._enough_below = most * limits.DESCRIPTORS_ENOUGH
+        least, each = limits.DESCRIPTORS_LOOK_LEAST_SECONDS, limits.DESCRIPTOR_LOOK_SECONDS
+        self._look_seconds = min(limits.DESCRIPTORS_LOOK_SECONDS, max(least, most * each))
         self._report = report
         self._count = count or open_descriptors
         self._listeners: dict[Pausable, None] = {}
@@ -83,7 +85,7 @@ class DescriptorGate:
         self.short = True
         self.excess = max(self.excess, int(descriptor - self._enough_below) + 1)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._look_seconds, self._look)
         if descriptor >= self._pause_at and not self.paused:
             self._pause(descriptor)
 
@@ -125,7 +127,7 @@ class DescriptorGate:
                 listener.resume()
         self.excess = int(count - self._enough_below) + 1
         self.short = self.paused or self.excess > 0
-        self._timer = loop.call_later(limits.DESCRIPTORS_LOOK_SECONDS, self._look) if self.short else None
+        self._timer = loop.call_later(self._look_seconds, self._look) if self.short else None
 
     def _over(self) -> None:
         self._quiet = None
