@@ -43,14 +43,16 @@ def _get(gateway: Gateway, source: str) -> bytes:
 
 
 @contextlib.contextmanager
-def published(gateway: Gateway, ssh: StockSsh, origin: Origin, lines: LineService) -> Iterator[int]:
-    """The gateway is started, with `blog` and a port while the context lasts. Yields the port."""
+def published(gateway: Gateway, ssh: StockSsh, origin: Origin, lines: LineService) -> Iterator[list[int]]:
+    """The gateway is started, with `blog` and two ports while the context lasts. Yields the ports."""
     gateway.start()
-    port = next(gateway.loopback_ports)
-    with ssh.start("-R", f"blog:80:localhost:{origin.port}", "-R", f"{port}:localhost:{lines.port}") as child:
+    ports = [next(gateway.loopback_ports) for _ in range(2)]
+    forwards = [f"{port}:localhost:{lines.port}" for port in ports]
+    with ssh.start("-R", f"blog:80:localhost:{origin.port}", "-R", forwards[0], "-R", forwards[1]) as child:
         child.line("^Forwarding HTTP")
-        child.line("^Forwarding TCP")
-        yield port
+        for _ in ports:
+            child.line("^Forwarding TCP")
+        yield ports
 
 
 def open_files(gateway: Gateway) -> int:
@@ -68,12 +70,14 @@ def test_visitors_who_do_not_move_make_room_for_others(
     gateway = Gateway(tmp_path, settings)
     gateway.descriptors = CAREFUL
     with contextlib.closing(gateway), contextlib.ExitStack() as stack:
-        port = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
-        crowded = gateway.ports.http if kind == "http" else port
+        ports = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
+        # Visitors from where the client is, as here, have a share of one port only.
+        crowded = [gateway.ports.http] if kind == "http" else ports
         crowd = stack.enter_context(contextlib.ExitStack())
         with contextlib.suppress(ConnectionResetError):  # where they are short, who holds most of them gets no more
-            for _ in range(CAREFUL):
-                sock = crowd.enter_context(socket.create_connection(("127.0.0.1", crowded), 20, ("127.0.1.1", 0)))
+            for number in range(CAREFUL):
+                address = ("127.0.0.1", crowded[number % len(crowded)])
+                sock = crowd.enter_context(socket.create_connection(address, 20, ("127.0.1.1", 0)))
                 sock.sendall(f"GET / HTTP/1.1\r\nHost: blog.{DOMAIN}\r\n\r\n".encode())
                 if not sock.recv(12).endswith(CROWD[kind]):
                     break
@@ -99,7 +103,7 @@ def test_accepting_stops_at_nine_tenths_and_goes_on(
     gateway = Gateway(tmp_path, {"ssh": {"handshakes": 5000}})
     gateway.descriptors = most
     with contextlib.closing(gateway), contextlib.ExitStack() as stack:
-        port = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
+        port, _ = stack.enter_context(published(gateway, gateway.ssh(tmp_path, key), origin, lines))
         held = stack.enter_context(
             contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=20))
         )

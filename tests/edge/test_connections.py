@@ -177,3 +177,18 @@ async def test_of_an_edge_that_has_closed_nobody_is_looked_at(play: Play) -> Non
     play.become_short()
     assert play.come("192.0.2.9") is not None
     assert not any(visitor.disconnected or visitor.asked for visitor in held)
+
+
+@pytest.mark.parametrize("holds", [1, 30])
+async def test_while_nobody_is_accepted_those_who_hold_most_and_do_not_move_go(play: Play, holds: int) -> None:
+    """Nobody comes who could have their places: they would keep the gateway shut for as long as they like."""
+    assert play.gate is not None
+    quiet = play.crowd("192.0.2.9", 1)
+    held = [visitor for number in range(30 // holds) for visitor in play.crowd(f"192.0.3.{number}", holds)]
+    play.clock.ahead += 2 * limits.PLACE_LOOK_SECONDS
+    play.gate.make_room(10)
+    assert sum(visitor.disconnected for visitor in held) == (0 if holds == 1 else 10)
+    play.clock.ahead += LONG
+    play.gate.make_room(100)
+    assert sum(visitor.disconnected for visitor in held) == (0 if holds == 1 else holds - 1)
+    assert not quiet[0].disconnected

@@ -324,3 +324,24 @@ def test_descriptors_are_counted() -> None:
     assert open_descriptors() - before == 7
     for one in held:
         os.close(one)
+
+
+async def test_while_nobody_is_accepted_room_is_asked_for_until_there_is_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
+    opened, asked = 230, list[int]()
+    with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
+        gate.make_room = asked.append
+        gate.seen(220)
+        assert gate.paused
+        async with asyncio.timeout(10):
+            while not asked:
+                await asyncio.sleep(0.001)
+            assert asked[0] == 230 - 240 * 0.85 + 1
+            opened = 200
+            while gate.paused:
+                await asyncio.sleep(0.001)
+        before = len(asked)
+        await asyncio.sleep(0.01)
+        assert len(asked) == before

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from ferry.clock import Clock
 from ferry.policy.shortage import Holder, Shortage, Standing
@@ -26,6 +26,9 @@ class Connected(Holder, Protocol):
         ...
 
 
+_NOBODY: Final = "0.0.0.0"  # nobody connects from there
+
+
 class Connections:
     """Shared by all edges of a worker. Without a `gate` everybody is admitted."""
 
@@ -35,6 +38,8 @@ class Connections:
         self._clock = clock
         self._groups: dict[Group, None] = {}
         self._shortage: Shortage[Connected] | None = None
+        if gate is not None:
+            gate.make_room = self._make_room
 
     def add(self, group: Group) -> None:
         """An edge, or a port, has opened."""
@@ -53,10 +58,8 @@ class Connections:
         if not gate.short:
             self._shortage = None
             return True
-        now, shortage = self._clock.monotonic(), self._shortage
-        if shortage is None:
-            there = [visitor for group in self._groups for visitor in group()]
-            shortage = self._shortage = Shortage(there, self._exempt, len(there), now)
+        now = self._clock.monotonic()
+        shortage = self._short(now)
         if gate.excess > 0:
             least = shortage.least_deserving(newcomer.host, now)
             if least is not None:
@@ -67,6 +70,24 @@ class Connections:
         gate.excess += 1
         shortage.add(newcomer, Standing.SILENT, now)
         return True
+
+    def _short(self, now: float) -> Shortage[Connected]:
+        if self._shortage is None:
+            there = [visitor for group in self._groups for visitor in group()]
+            self._shortage = Shortage(there, self._exempt, len(there), now)
+        return self._shortage
+
+    def _make_room(self, wanted: int) -> None:
+        """Part with so many, as if each went for a newcomer who holds nothing: those who hold much would sit there for as
+        long as nobody comes. Who holds one place keeps it."""
+        now = self._clock.monotonic()
+        shortage = self._short(now)
+        for _ in range(wanted):
+            least = shortage.least_deserving(_NOBODY, now)
+            if least is None or shortage.stuck(least.host) < 2:
+                return
+            self._gone(least)
+            least.disconnect()
 
     def left(self, visitor: Connected) -> None:
         """Its connection has ended."""

@@ -2,7 +2,7 @@
 
 From 85 % on they are short. Accepting goes on, so that a newcomer's address can be known, and `connections` decides who
 goes for it. Where that does not help (it is SSH clients who come, or too many at once), newcomers wait in the kernel's
-queue and are served when enough of the others have left. What is open goes on, and has a tenth left for files and the
+queue and are served when enough of the others have left; those who deserve their places least are made to. What is open goes on, and has a tenth left for files and the
 database. Counting is cheap: the kernel always gives the lowest free number, so a new connection whose number is N shows
 that N others are open. Only while descriptors are short are they counted.
 """
@@ -56,6 +56,8 @@ class DescriptorGate:
         """So many are open that a newcomer's descriptor should be somebody else's, as long as there is an `excess`."""
         self.excess = 0
         """How many more are open than are enough: as last counted, and as told since by who opens or closes some."""
+        self.make_room: Callable[[int], None] = lambda _wanted: None
+        """Called with how many descriptors are to be freed, while nobody is accepted: so no newcomer takes a place."""
         self._timer: asyncio.TimerHandle | None = None
         """Runs while descriptors are short."""
         self._quiet: asyncio.TimerHandle | None = None
@@ -125,6 +127,8 @@ class DescriptorGate:
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
             for listener in list(self._listeners):
                 listener.resume()
+        elif self.paused:
+            self.make_room(int(count - self._resume_below) + 1)
         self.excess = int(count - self._enough_below) + 1
         self.short = self.paused or self.excess > 0
         self._timer = loop.call_later(self._look_seconds, self._look) if self.short else None

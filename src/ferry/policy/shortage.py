@@ -255,6 +255,10 @@ class Shortage(Generic[H]):
         age = _age(places, self._came[source], now)
         return 0 if 2 * age < _age(len(self._all), self._came_all, now) else places
 
+    def stuck(self, host: str) -> int:
+        """How many places of the source of `host` do not move."""
+        return self._stuck[self._source(host)[0]]
+
     def least_deserving(self, host: str, now: float) -> H | None:
         """Who has to go for a newcomer from `host`."""
         now = self._at(now)
