@@ -113,7 +113,7 @@ class Inside:
             count["openings"] += len(tunnel._opening)
         for backend in self.edge.backends.values():
             count["places"] += backend.places.taken
-            count["idle streams"] += len(backend)
+            count["idle streams"] += backend.idle_streams
         return +count
 
     async def back_to(self, before: Counter[str]) -> None:

@@ -32,8 +32,9 @@ class Backend:
         self._idle: list[Upstream] = []
         self._closed = False
 
-    def __len__(self) -> int:
-        """Idle streams."""
+    @property
+    def idle_streams(self) -> int:
+        """How many rest."""
         return len(self._idle)
 
     @property

@@ -85,7 +85,7 @@ class HttpEdge:
     @property
     def idle_streams(self) -> int:
         """Streams that rest. Nothing outside shows it: this is what tests look at."""
-        return sum(map(len, self.backends.values()))
+        return sum(backend.idle_streams for backend in self.backends.values())
 
     def protocol(
         self, *, secure: bool, port: int, sni: Sni | None = None, certificate_for: CertificateFor | None = None

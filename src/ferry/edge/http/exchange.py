@@ -103,6 +103,7 @@ class Exchange:
         """Answer `request` here, whoever serves its host."""
         self.request = request
         self.since = self._shared.clock.monotonic()
+        self.up = self.down = 0
         self.refuse(status, reason)
 
     async def _explain_miss(self, host: str) -> None:
