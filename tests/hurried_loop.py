@@ -20,6 +20,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 QUIET_SECONDS = 0.002
 
+BUSY = 2.0  # seconds that a busy machine may add: a bound that is gone adds hours
+
 
 class _Selector(selectors.EpollSelector):
     """Says how far its loop's time is ahead of the machine's."""

@@ -17,7 +17,7 @@ from ferry.edge.local_ca import LocalCa
 from ferry.edge.shared_port import SharedPort
 from ferry.names import Endpoint
 from ferry.report import nothing
-from hurried_loop import LoopsClock, Watch, hurried
+from hurried_loop import BUSY, LoopsClock, Watch, hurried
 
 FOR_EVER = 300
 HELLO = b"\x16\x03\x01\x02\x00\x01"  # a ClientHello begins
@@ -64,7 +64,7 @@ async def test_who_falls_silent_on_the_https_port(
             while not taken and await reader.read(1) != b"" if becomes == "gone" else not taken:
                 await asyncio.sleep(0.1)
     assert (becomes == "ssh") == bool(taken)
-    assert seconds - 0.1 < watch.seconds < seconds + 0.3
+    assert seconds - 0.1 < watch.seconds < seconds + BUSY
     for sock in taken:
         sock.close()
     writer.close()
@@ -117,7 +117,7 @@ async def test_a_tenth_of_the_descriptors_is_kept_and_accepting_goes_on_once_som
     assert not gate.short
     await asyncio.sleep(10)
     assert [event for event, _ in said] == ["accept.stopped", "accept.resumed"]
-    assert 2.6 < said[1][1] - resumed < 3.1
+    assert 2.6 < said[1][1] - resumed < 3.1 + BUSY
     gate.close()
 
 

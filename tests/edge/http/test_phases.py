@@ -105,7 +105,7 @@ def other_step(visitor: H1Connection, streams: Streams, what: str) -> None:
 
 
 @given(played=st.lists(steps, max_size=MOST_STEPS))
-@settings(max_examples=400)
+@settings(max_examples=150)
 async def test_nothing_that_others_do_leads_off_the_table(played: list[tuple[str, Any]]) -> None:
     listening = Listening()
     streams = Streams()
