@@ -20,8 +20,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 QUIET_SECONDS = 0.002
 
-BUSY = 2.0  # seconds that a busy machine may add: a bound that is gone adds hours
-
 
 class _Selector(selectors.EpollSelector):
     """Says how far its loop's time is ahead of the machine's."""
@@ -51,7 +49,12 @@ class HurriedLoop(asyncio.SelectorEventLoop):
         super().__init__(self._hurried)
 
     def time(self) -> float:
-        return time.monotonic() + self._hurried.ahead
+        return time.monotonic() + self.ahead
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which time was set forward so far."""
+        return self._hurried.ahead
 
     def run_in_executor(  # type: ignore[override]  # typeshed has the arguments' types apart
         self, executor: Executor | None, func: Callable[..., T], *args: Any
@@ -90,9 +93,17 @@ class Watch:
     """Seconds of the loop since this was made."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, HurriedLoop)
+        self._loop = loop
+        self._began, self._ahead = loop.time(), loop.ahead
 
     @property
     def seconds(self) -> float:
+        """All of them: what has to be waited for is no less."""
         return self._loop.time() - self._began
+
+    @property
+    def skipped(self) -> float:
+        """Those by which time was set forward: no more than is waited for, however busy the machine is."""
+        return self._loop.ahead - self._ahead

@@ -14,7 +14,7 @@ from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId
 from ferry.policy.grants import Grant
 from ferry.policy.visits import public_visit
 from ferry.registry.routes import Traffic, Visit
-from ferry.streams import OpenFailure, Sink, Tap
+from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
 
 HIGH_WATER = 256 * 1024
@@ -163,7 +163,7 @@ class TcpTunnel:
     def kind(self) -> str:
         return self.address.kind.value
 
-    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> TcpStream:
+    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         self.dialling()
         grant.require(self.address)
         self.dialled.append(originator)

@@ -87,7 +87,7 @@ class FullTunnel(TcpTunnel):
 
     stream: Full
 
-    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Full:  # type: ignore[override]
+    def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Full:
         self.stream = Full(sink)
         sink.stream_opened()
         return self.stream

@@ -7,13 +7,14 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
-from ferry.names import Endpoint
+from ferry.names import Endpoint, IdentityId
 from ferry.registry.routes import Visit
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
@@ -59,9 +60,9 @@ class Stage:
         tunnel.visited(served)
         await self.settle()
 
-    def use(self, **changes: object) -> None:
+    def use(self, **changes: Any) -> None:
         front = self.inside.front
-        front.use(replace(front.services, **changes))  # type: ignore[arg-type]  # a test names fields that are there
+        front.use(replace(front.services, **changes))
 
 
 @pytest.fixture
@@ -165,9 +166,9 @@ async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_f
     registry = stage.inside.front.services.registry
     reservations = registry.reservations
 
-    async def slow(owner: object) -> object:
+    async def slow(owner: IdentityId | None) -> object:
         await waits.wait()
-        return await reservations(owner)  # type: ignore[arg-type]  # an identity
+        return await reservations(owner)
 
     monkeypatch.setattr(registry, "reservations", slow)
     mute, command = await stage.screen(None), await stage.screen(b"names")

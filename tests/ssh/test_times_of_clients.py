@@ -13,7 +13,7 @@ from asyncssh.packet import Boolean, String, UInt32
 from ferry import tasks
 from ferry.policy.penalties import Offence, Penalties
 from ferry.policy.sources import Exempt
-from hurried_loop import BUSY, LoopsClock, Watch, hurried
+from hurried_loop import LoopsClock, Watch, hurried
 from inside_gateway import Inside, inside_gateway
 from raw_client import RawClient
 from raw_session import open_session
@@ -38,7 +38,8 @@ async def test_a_client_that_waits_for_the_gateways_key_exchange_gets_it_in_a_qu
         await reader.readuntil(b"\r\n")
         watch = Watch()
         assert await reader.read(1)
-        assert 0.2 < watch.seconds < 0.5 + BUSY
+        assert watch.seconds > 0.2
+        assert watch.skipped < 0.5
         writer.close()
 
 
@@ -54,7 +55,8 @@ async def test_a_client_whose_owner_ends_it_from_the_terminal_is_disconnected_af
         watch = Watch()
         session.send(MSG_CHANNEL_DATA, String(b"\x03"))
         await client.connection.wait_closed()
-        assert 1.9 < watch.seconds < 3.5 + BUSY
+        assert watch.seconds > 1.9
+        assert watch.skipped < 3.5
 
 
 @hurried
@@ -69,7 +71,8 @@ async def test_a_client_that_does_not_open_a_visitors_channel_has_thirty_seconds
         watch = Watch()
         async with asyncio.timeout(FOR_EVER):
             assert (await reader.read()).startswith(b"HTTP/1.1 504 ")
-        assert 29.9 < watch.seconds < 31.5 + BUSY
+        assert watch.seconds > 29.9
+        assert watch.skipped < 31.5
         writer.close()
         ticks.cancel()
 
@@ -85,7 +88,8 @@ async def test_visitors_wait_half_a_second_for_the_words_of_a_client_that_says_n
         _, writer = await visit(inside, "mute")
         async with asyncio.timeout(FOR_EVER):
             await client.opens.get()
-        assert 0.4 < watch.seconds < 0.7 + BUSY
+        assert watch.seconds > 0.4
+        assert watch.skipped < 0.7
         writer.close()
 
 
@@ -100,7 +104,8 @@ async def test_a_silent_client_that_asked_for_a_port_is_spoken_to_after_a_tenth_
         watch = Watch()
         async with asyncio.timeout(5):
             await asked.wait()
-        assert 0.05 < watch.seconds < 0.2 + BUSY
+        assert watch.seconds > 0.05
+        assert watch.skipped < 0.2
 
 
 async def dead(client: RawClient) -> None:
@@ -121,11 +126,13 @@ async def test_a_dead_holder_is_waited_for_a_second_before_its_place_is_another_
             new.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b""), UInt32(80))
             async with asyncio.timeout(FOR_EVER):
                 assert (await new.answers.get())[0]
-                assert 0.9 < watch.seconds < 1.3 + BUSY
+                assert watch.seconds > 0.9
+                assert watch.skipped < 1.3
                 assert [tunnel.address for tunnel in inside.tunnels] == [address]
                 while len(inside.clients) > 1:
                     await asyncio.sleep(0.1)
-            assert 2.9 < watch.seconds < 3.5 + BUSY
+            assert watch.seconds > 2.9
+            assert watch.skipped < 3.5
 
 
 @hurried
@@ -142,7 +149,8 @@ async def test_the_visitors_of_a_loser_that_is_there_have_five_seconds(key: Path
         async with asyncio.timeout(FOR_EVER):
             with suppress(ConnectionResetError):
                 await reader.read()
-        assert 4.9 < watch.seconds < 6 + BUSY
+        assert watch.seconds > 4.9
+        assert watch.skipped < 6
         writer.close()
 
 
@@ -159,7 +167,8 @@ async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
         watch = Watch()
         async with asyncio.timeout(FOR_EVER):
             assert b"your address is blocked, so a log-in may take 10 s" in await reader.read()
-        assert 9.9 < watch.seconds < 11 + BUSY
+        assert watch.seconds > 9.9
+        assert watch.skipped < 11
         writer.close()
 
 
@@ -177,7 +186,8 @@ async def test_a_stopping_gateway_waits_no_longer_than_its_last_visitor(key: Pat
         asyncio.get_running_loop().call_later(3, client.send, MSG_CHANNEL_OPEN_FAILURE, *refuse)
         watch = Watch()
         await inside.front.drain(60)
-        assert 2.9 < watch.seconds < 3.5 + BUSY
+        assert watch.seconds > 2.9
+        assert watch.skipped < 3.5
         writer.close()
 
 

@@ -14,10 +14,11 @@ from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.forwarding import Forwarding
 from ferry.edge.http.heads import HeadReader
 from ferry.names import Endpoint
+from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
-from ferry.protocol.http1.serialize import response_head
+from ferry.protocol.http1.serialize import interim_head, response_head
 
 _FRAME = Struct(">BI")
 PEER = Endpoint("192.0.2.1", 4711)
@@ -31,16 +32,22 @@ class MuxStream:
     ended = False
     reading_paused = False
 
-    def __init__(self, connection: MuxConnection, number: int) -> None:
+    def __init__(self, connection: MuxConnection, number: int, body: bytes) -> None:
         self._connection = connection
         self._number = number
+        self._body = body
         self.over = False
 
     def takes_chunks(self, request: RequestHead) -> bool:
         return True
 
     def first_body(self, request: RequestHead) -> bytes:
-        raise NotImplementedError("its requests have no bodies")
+        wire, rest = Body(request.length).feed(self._body)
+        assert not rest
+        exchange = self._connection.exchanges[self._number]
+        exchange.up += len(self._body)
+        exchange.sent()
+        return wire
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
         return response_head(response, framing, b"")
@@ -63,7 +70,7 @@ class MuxStream:
         self._connection.send(self._number, b"")
 
     def switched(self, response: ResponseHead, rest: bytes) -> None:
-        raise NotImplementedError("its requests ask for no upgrade")
+        self._connection.exchanges[self._number].relay(interim_head(response) + rest, len(rest))
 
     def write_eof(self) -> bool:
         return False
@@ -90,13 +97,13 @@ class MuxConnection:
         self.exchanges: dict[int, Exchange] = {}
         self.streams: dict[int, MuxStream] = {}
 
-    def ask(self, number: int, head: bytes) -> Exchange:
-        """A request on stream `number`."""
+    def ask(self, number: int, head: bytes, body: bytes = b"") -> Exchange:
+        """A request on stream `number`, with all of its body."""
         shared = self._edge.shared
         request, rest = HeadReader(shared.bounds, {}).take(head)
         assert request is not None
         assert not rest
-        stream = self.streams[number] = MuxStream(self, number)
+        stream = self.streams[number] = MuxStream(self, number, body)
         forwarding = Forwarding(PEER.host, secure=False, port=80)
         exchange = self.exchanges[number] = Exchange(shared, stream, self._edge.backends, forwarding)
         exchange.begin(request)

@@ -147,3 +147,20 @@ async def test_a_tap_has_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None
             b"/one": "the local service broke off in the middle of its answer",
             b"/two": "None",
         }
+
+
+async def test_each_has_its_own_body_and_may_switch_to_its_own_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        post = get(b"three").replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
+        play.connection.ask(3, post, b"three")
+        upgrade = get(b"four").replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        play.connection.ask(4, upgrade)
+        _, two, three, four = play.streams
+        assert three.written.endswith(b"\r\n\r\nthree")
+        assert not two.written.endswith(b"three")
+        switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+        four.sink.data_received(switching + b"hello")
+        three.sink.data_received(HEAD + b"3333333333")
+        assert play.connection.frames[4] == [switching + b"hello"]
+        assert play.connection.frames[3] == [HEAD + b"3333333333"]
+        assert [(visit.target, visit.up) for visit in play.rig.tunnel.visits] == [("/three", 5)]

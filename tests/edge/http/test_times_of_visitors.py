@@ -11,7 +11,7 @@ import pytest
 
 from edge.http_rig import CLOSING, GET, Handler, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
-from hurried_loop import BUSY, LoopsClock, Watch, hurried
+from hurried_loop import LoopsClock, Watch, hurried
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 100000\r\n\r\n"
@@ -57,7 +57,8 @@ async def test_who_goes_on_too_late_is_parted_with(
             else:
                 writer.write(said)
         assert await answer_of(reader) == answers
-        assert seconds - 0.1 < watch.seconds < seconds + 2 * LATE + BUSY
+        assert watch.seconds > seconds - 0.1
+        assert watch.skipped < seconds + 2 * LATE
 
 
 @hurried
@@ -71,7 +72,8 @@ async def test_who_was_refused_may_go_on_talking_for_two_seconds() -> None:
         async with asyncio.timeout(FOR_EVER):
             while rig.edge.visitors:
                 await asyncio.sleep(0.1)
-        assert 1.9 < watch.seconds < 2 + LATE + BUSY
+        assert watch.seconds > 1.9
+        assert watch.skipped < 2 + LATE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,8 @@ async def test_who_does_not_read_is_cut(last: bool, seconds: float) -> None:
                     await asyncio.sleep(0)
                 while rig.edge.visitors:
                     await asyncio.sleep(0.5)
-        assert seconds - 0.1 < watch.seconds < seconds + 2 * LATE + BUSY
+        assert watch.seconds > seconds - 0.1
+        assert watch.skipped < seconds + 2 * LATE
 
 
 @hurried
@@ -113,7 +116,8 @@ async def test_where_more_than_half_of_the_places_are_taken_the_slow_ones_have_f
             (await rig.connect())[1].write(POST)
         async with asyncio.timeout(FOR_EVER):
             await rig.tunnel.visited_event.wait()  # one of them has gone, and there is no crowd any more
-        assert 4.9 < watch.seconds < 5 + 2 * LATE + BUSY
+        assert watch.seconds > 4.9
+        assert watch.skipped < 5 + 2 * LATE
 
 
 @hurried
@@ -127,7 +131,8 @@ async def test_a_service_that_takes_a_connection_and_does_not_speak_tls_has_ten_
         watch = Watch()
         writer.write(CLOSING)
         assert await answer_of(reader) == [502]
-        assert 9.9 < watch.seconds < 10 + LATE + BUSY
+        assert watch.seconds > 9.9
+        assert watch.skipped < 10 + LATE
 
 
 @hurried
@@ -141,7 +146,8 @@ async def test_an_idle_stream_rests_for_four_seconds() -> None:
         async with asyncio.timeout(FOR_EVER):
             while rig.tunnel.streams:
                 await asyncio.sleep(0.1)
-        assert 3.9 < watch.seconds < 5 + 0.2 + BUSY
+        assert watch.seconds > 3.9
+        assert watch.skipped < 5 + 0.2
 
 
 @hurried
@@ -162,4 +168,4 @@ async def test_many_whose_time_is_up_together_are_parted_with_within_the_second(
         visitors = [await rig.connect() for _ in range(100)]
         for reader, _ in visitors:
             assert await answer_of(reader) == []
-        assert watch.seconds < 10 + LATE + 1 + BUSY
+        assert watch.skipped < 10 + LATE + 1
