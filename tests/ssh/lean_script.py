@@ -301,3 +301,21 @@ async def play(script: Sequence[Step], key: Path, kind: type[HardenedConnection]
             await one.step(*step)
         await one.end()
         return one.seen()
+
+
+@asynccontextmanager
+async def one_channel(
+    key: Path, cipher: str = "aes128-gcm@openssh.com", *, kind: type[HardenedConnection] = HardenedConnection
+) -> AsyncIterator[Play]:
+    """A client with a tunnel that lets visitors through, and one open channel of it."""
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(kind=kind) as gateway,
+        gateway.client(key, encryption_algs=[cipher]) as client,
+    ):
+        assert await client.forward(b"channel", 80)
+        await gateway.let_through()
+        play = Play(gateway, client)
+        await play.open(2**20, 2**15)
+        await play.settle()
+        yield play

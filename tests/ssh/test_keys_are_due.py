@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from ferry.ssh.hardening import HardenedConnection
-from inside_gateway import SECONDS, inside_gateway
-from ssh.lean_script import PATTERN, Play
+from ssh.lean_script import PATTERN, one_channel
 
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 
@@ -30,16 +28,7 @@ class Counting(HardenedConnection):
 async def test_new_keys_are_asked_for_when_they_are_due(
     key: Path, cipher: str, due: dict[str, float], exchanges: int
 ) -> None:
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway(kind=Counting) as gateway,
-        gateway.client(key, encryption_algs=[cipher]) as client,
-    ):
-        assert await client.forward(b"due", 80)
-        await gateway.let_through()
-        play = Play(gateway, client)
-        await play.open(2**20, 2**15)
-        await play.settle()
+    async with one_channel(key, cipher, kind=Counting) as play:
         Counting.keys = 0
         connection: Any = play.connection
         for name, value in due.items():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import String, UInt32
 
-from inside_gateway import SECONDS, inside_gateway
-from ssh.lean_script import Play
+from ssh.lean_script import Play, one_channel
 
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 
@@ -30,22 +28,6 @@ def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No peer writes tracebacks into the log."""
     yield
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
-
-
-@asynccontextmanager
-async def on_stage(key: Path, cipher: str = LEAN) -> AsyncIterator[Play]:
-    """A client with an open channel."""
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway() as gateway,
-        gateway.client(key, encryption_algs=[cipher]) as client,
-    ):
-        assert await client.forward(b"wrong", 80)
-        await gateway.let_through()
-        play = Play(gateway, client)
-        await play.open(2**20, 2**15)
-        await play.settle()
-        yield play
 
 
 async def end_of(play: Play) -> str:
@@ -59,21 +41,21 @@ async def end_of(play: Play) -> str:
 
 @pytest.mark.parametrize("number", [30, 31, 49, 60, 61, 79])
 async def test_a_message_of_an_exchange_or_a_log_in_that_is_over(key: Path, number: int) -> None:
-    async with on_stage(key) as play:
+    async with one_channel(key) as play:
         play.client.send(number, bytes(40))
         assert await end_of(play) == f"Packet type {number} was not expected now"
 
 
 @pytest.mark.parametrize("said", [0, 3, 5, 2**31, 2**32 - 1])
 async def test_data_that_says_another_length_than_it_has(key: Path, said: int) -> None:
-    async with on_stage(key) as play:
+    async with one_channel(key) as play:
         play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), UInt32(said), b"data")
         assert await end_of(play) == "The length of channel data is wrong"
 
 
 async def test_a_packet_that_says_it_is_endless(key: Path) -> None:
     """It would be waited for, and all that comes meanwhile kept."""
-    async with on_stage(key) as play:
+    async with one_channel(key) as play:
         connection: Any = play.client.connection
         connection._send(UInt32(2**20))
         connection._send(bytes(100))
@@ -82,7 +64,7 @@ async def test_a_packet_that_says_it_is_endless(key: Path) -> None:
 
 @pytest.mark.parametrize("cut", [3, 10, 30])
 async def test_what_follows_a_goodbye_that_came_in_two_parts_is_not_looked_at(key: Path, cut: int) -> None:
-    async with on_stage(key) as play:
+    async with one_channel(key) as play:
         connection: Any = play.client.connection
         wires: list[bytes] = []
         connection._send = wires.append  # caught on their way to the socket
@@ -99,7 +81,7 @@ async def test_what_follows_a_goodbye_that_came_in_two_parts_is_not_looked_at(ke
 @pytest.mark.parametrize("cipher", [LEAN, ASYNCSSHS])
 @pytest.mark.parametrize("kind", [MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_GLOBAL_REQUEST])
 async def test_a_message_that_ends_in_its_middle(key: Path, cipher: str, kind: int) -> None:
-    async with on_stage(key, cipher) as play:
+    async with one_channel(key, cipher) as play:
         play.client.send(kind, b"\0\0\0")
         assert await end_of(play)
 
@@ -107,7 +89,7 @@ async def test_a_message_that_ends_in_its_middle(key: Path, cipher: str, kind: i
 @pytest.mark.parametrize("packet", [bytes(size) for size in range(6)] + [b"\xff" + bytes(15), b"\x0f" + bytes(15)])
 async def test_a_packet_without_room_for_what_it_must_have(key: Path, packet: bytes) -> None:
     """RFC 4253 §6: a padding length, a message, and four bytes of padding at least."""
-    async with on_stage(key) as play:
+    async with one_channel(key) as play:
         connection: Any = play.client.connection
         sealed, tag = connection._send_encryption.encrypt_packet(0, UInt32(len(packet)), packet)
         connection._send(sealed + tag)
