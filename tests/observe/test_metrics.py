@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ferry.names import Endpoint, TunnelId
+from ferry.observe.batches import VisitBatch
 from ferry.observe.levels import LEVELS
 from ferry.observe.metrics import Metrics
 from ferry.observe.metrics_page import metrics_page
@@ -44,7 +45,7 @@ def test_visits_by_class(metrics: Metrics, status: int, kind: str, label: str) -
     value = metrics.registry.get_sample_value
     assert value("ferry_requests_total", {"kind": kind, "class": label}) == 0
     visit = Visit(TunnelId("t1"), "blog", kind, Endpoint("192.0.2.1", 5), "", "/", status, 0.1, up=7, down=9)
-    metrics.count_visits([visit])
+    metrics.count_visits(VisitBatch.of([visit], []))
     assert value("ferry_requests_total", {"kind": kind, "class": label}) == 1
     assert value("ferry_bytes_total", {"direction": "up"}) == 7
     assert value("ferry_bytes_total", {"direction": "down"}) == 9

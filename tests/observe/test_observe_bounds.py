@@ -18,6 +18,7 @@ import pytest
 from ferry.clock import SystemClock
 from ferry.errors import Refused
 from ferry.names import Endpoint, TunnelId
+from ferry.observe.batches import VisitBatch
 from ferry.observe.budgeted import BudgetedLog, LogRates
 from ferry.observe.events import Event, EventRing
 from ferry.observe.metrics import Metrics
@@ -139,7 +140,7 @@ def test_visits_that_wait_to_be_summed_up() -> None:
     sums = VisitSums()
     with growth() as grown:
         for number in range(MANY):
-            sums.add([VISIT._replace(up=number)])
+            sums.add(VisitBatch.of([VISIT._replace(up=number)], []))
     assert grown.bytes < 500_000  # all of them would be 3 MB
     ((count, fields),) = sums.take()
     assert (count, fields["up"]) == (MANY, MANY * (MANY - 1) // 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -72,7 +73,7 @@ def test_the_level_hides_lines_but_neither_counts_nor_events(tmp_path: Path) -> 
         assert [line["tunnel"] for line in w.lines()] == ["t2"]
 
 
-async def test_the_visits_of_a_turn_are_in_their_place_among_the_other_events(tmp_path: Path) -> None:
+async def test_visits_that_have_gathered_are_in_their_place_among_the_other_events(tmp_path: Path) -> None:
     with watched(tmp_path) as w, w.observation.events.subscribe() as follower:
         w.report("visit", visit=VISIT)
         w.report("visit", visit=VISIT._replace(target="/\x1b", status=502, note="nothing answers"))
@@ -99,19 +100,40 @@ async def test_the_visits_of_a_turn_are_in_their_place_among_the_other_events(tm
     assert (one["target"], three["event"], four["target"]) == ("/", "name.freed", "/last")
 
 
-async def test_visits_of_the_last_turn_are_logged(tmp_path: Path) -> None:
+async def test_visits_that_still_gather_at_the_end_are_logged(tmp_path: Path) -> None:
     with watched(tmp_path) as w:
         w.report("visit", visit=VISIT)
     assert json.loads(w.path.read_text())["event"] == "visit"
 
 
-async def test_visits_without_end_in_one_turn_do_not_gather_without_end(tmp_path: Path) -> None:
-    with watched(tmp_path, "warning") as w:
+async def test_visits_without_end_do_not_gather_without_end(tmp_path: Path) -> None:
+    with watched(tmp_path, "warning") as w, w.observation.events.subscribe() as follower:
+        reading = asyncio.ensure_future(anext(aiter(follower)))
         for _ in range(VISITS_GATHERED - 1):
             w.report("visit", visit=VISIT)
-        assert w.observation.events.last() == []
+        await asyncio.sleep(0)
+        assert not reading.done()
         w.report("visit", visit=VISIT)
-        assert len(w.observation.events.last()) == VISITS_GATHERED
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert reading.done()
+
+
+async def test_a_follower_sees_a_visit_soon_though_nothing_follows_it(tmp_path: Path) -> None:
+    with watched(tmp_path) as w, w.observation.events.subscribe() as follower:
+        for _ in range(2):  # the second one gathers anew
+            w.report("visit", visit=VISIT)
+            async with asyncio.timeout(5):
+                assert (await anext(aiter(follower))).name == "visit"
+
+
+async def test_who_reads_counts_or_events_sees_the_visits_that_have_just_ended(tmp_path: Path) -> None:
+    with watched(tmp_path) as w:
+        w.report("visit", visit=VISIT)
+        assert [event.name for event in w.observation.events.last()] == ["visit"]
+        w.report("visit", visit=VISIT)
+        value = w.observation.metrics.registry.get_sample_value
+        assert value("ferry_requests_total", {"kind": "http", "class": "2xx"}) == 2
 
 
 def test_a_report_that_cannot_be_counted_is_told_and_logged(tmp_path: Path) -> None:

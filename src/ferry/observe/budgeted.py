@@ -7,15 +7,15 @@ Counts in the metrics and what `ferry events` shows are of everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from ferry import limits
 from ferry.clock import Clock
 from ferry.policy.budgets import Budget, Budgets
-from ferry.registry.routes import Visit
 
+from .batches import VisitBatch
 from .events import Event
 from .levels import LEVELS
 from .sources import CAUSED_BY, cause
@@ -84,23 +84,18 @@ class BudgetedLog:
                 return
         self._write(event)
 
-    def put_visits(self, visits: Sequence[Visit], events: Sequence[Event]) -> None:
-        """The same for visits that ended together, and their events.
+    def put_visits(self, batch: VisitBatch) -> None:
+        """The same for visits of one tunnel that ended together.
 
-        Once a tunnel has nothing left at this moment, the visits that follow of it have nothing either: they are not
-        asked about one by one. That leaves 0.3 µs for each.
+        Once it has nothing left at this moment, the visits that follow have nothing either: they are not asked about
+        one by one.
         """
-        now, start = self._clock.monotonic(), 0
-        while start < len(visits):
-            tunnel, end = visits[start].tunnel, start + 1
-            while end < len(visits) and visits[end].tunnel is tunnel:
-                end += 1
-            while start < end and self._visits.take(tunnel, now):
-                self._write(events[start])
-                start += 1
-            if start < end:
-                self._sums.add(visits[start:end])
-            start = end
+        now, tunnel, written = self._clock.monotonic(), batch.visits[0].tunnel, 0
+        while written < len(batch.events) and self._visits.take(tunnel, now):
+            self._write(batch.events[written])
+            written += 1
+        if written < len(batch.events):
+            self._sums.add(batch.after(written))
 
     def tell_visits(self) -> None:
         """Write the sums of visits, if there are any."""

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -106,6 +106,8 @@ class EventRing:
         self._subscribers: list[Subscription] = []
         self._seq = 0
         self._closed = False
+        self.before_reading: Callable[[], None] = lambda: None
+        """Who gathers events before they are added adds them here."""
         self.dropped = 0
         """Events that slow followers did not get, in all."""
 
@@ -133,6 +135,7 @@ class EventRing:
 
     def last(self, count: int | None = None) -> list[Event]:
         """The newest `count` events that are kept (all, by default), oldest first."""
+        self.before_reading()
         events = list(heapq.merge(self._rare, self._frequent))
         return events if count is None else events[max(0, len(events) - count) :]
 

@@ -16,6 +16,7 @@ from ferry.clock import Clock
 from ferry.registry.routes import Visit
 from ferry.report import Report
 
+from .batches import batches
 from .budgeted import AS_SHIPPED, BudgetedLog, LogRates
 from .events import Event, EventRing
 from .levels import LEVELS, level_of, parse_level
@@ -44,7 +45,8 @@ class Observer:
         self._events = events
         self._log = log
         self._visits: list[Visit] = []
-        """Of this turn of the loop, in which nothing else was reported yet; at most VISITS_GATHERED."""
+        """Since the last report of something else; at most VISITS_GATHERED, for VISITS_GATHER_SECONDS."""
+        self._settles: asyncio.TimerHandle | None = None
         self.level = level
 
     def __call__(self, event: str, /, **fields: object) -> None:
@@ -67,27 +69,33 @@ class Observer:
             self._log.put(Event(0, self._now(), level, event, fields))
 
     def _gather(self, visit: object) -> None:
-        """Visits are taken by the turn: one at a time each cost 5.5 µs, a quarter of the Python that serves it."""
+        """Visits are taken together: one at a time each cost 5.5 µs, a quarter of the Python that serves it; and by the
+        turn of the loop, of which a busy one has thousands a second, 2.3 µs, or 3.8 with the log."""
         assert isinstance(visit, Visit)
         self._visits.append(visit)
-        if len(self._visits) == 1:
+        if self._settles is None:
             try:
-                asyncio.get_running_loop().call_soon(self.settle)
+                self._settles = asyncio.get_running_loop().call_later(limits.VISITS_GATHER_SECONDS, self._settle_all)
             except RuntimeError:  # no loop: a report made before it runs, or after
                 self.settle()
         elif len(self._visits) >= limits.VISITS_GATHERED:
             self.settle()
 
+    def _settle_all(self) -> None:
+        self._settles = None
+        self.settle()
+
     def settle(self) -> None:
-        """Take the visits that wait for the end of the turn."""
+        """Count the visits that have gathered, keep them, and hand them to the log."""
         visits, self._visits = self._visits, []
+        events = self._events.add_visits(self._now(), visits)
         try:
-            self._count_visits(visits)
+            for batch in batches(visits, events):
+                self._count_visits(batch)
+                if self.level <= logging.INFO:
+                    self._log.put_visits(batch)
         except Exception:  # see __call__
             self._failed("visit")
-        entries = self._events.add_visits(self._now(), visits)
-        if self.level <= logging.INFO:
-            self._log.put_visits(visits, entries)
 
     def _failed(self, event: str) -> None:
         self._handlers["report.failed"]({})
@@ -185,6 +193,7 @@ def observing(
     least = parse_level(level)
     budgeted = BudgetedLog(log.put, clock=clock, omitted=metrics.log_omitted, rates=rates, counted=counted)
     observer = Observer(clock=clock, metrics=metrics, events=events, log=budgeted, level=least)
+    metrics.reading.before = events.before_reading = observer.settle
     handler = RoutedHandler(log.put, clock=clock, rates=rates)
     observation = Observation(observer, metrics, events, log, budgeted, handler)
     try:

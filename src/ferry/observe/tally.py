@@ -98,3 +98,18 @@ class Asked(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return [CounterMetricFamily(self._name, self._text, value=self.ask())]
+
+
+class Reading(Collector):
+    """Has no series. Registered first, it is asked first: who gathers what is to be counted counts it in `before`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.before: Callable[[], None] = lambda: None
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        self.before()
+        return []
