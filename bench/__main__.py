@@ -1,6 +1,6 @@
 """`python -m bench`: rounds in which every system is measured beside the others, then tables of medians and ratios.
 
-A round goes through all measures; within a measure the systems follow each other directly (A B C, A B C, …), each in a
+A round goes through all measures; within a measure the systems follow each other directly (A B C, C B A, …), each in a
 fresh process. The machine's speed drifts by a factor of two within an hour, so only what ran side by side is compared.
 """
 
@@ -62,7 +62,7 @@ def _measure_all(folder: Path, options: Options, systems: list[System], results:
         setting = Setting(folder, keys, origin, options.effort, results.details)
         for number in range(1, options.rounds + 1):
             for row in options.rows:
-                for system in systems if number % 2 or not options.against else reversed(systems):
+                for system in systems if number % 2 else reversed(systems):
                     if row.concerns(system) and not (row.once and number > 1):
                         label = f"round {number}/{options.rounds}  {row.name}  {system.name}"
                         results.add(row, system.name, _measure(setting, row, system, label, results))
