@@ -273,6 +273,19 @@ def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
     assert play.displaced == [stalled[0]]
 
 
+@pytest.mark.parametrize("phone", ["127.0.0.2", "192.0.2.1"])
+def test_one_of_a_source_that_holds_few_keeps_no_place_of_others_from_a_newcomer(phone: str) -> None:
+    play = Play()
+    honest = play.come(phone, Standing.UNREAD)
+    stalled = play.fill(PROXY, Standing.UNREAD)
+    play.come(PROXY)
+    play.wait(2 * LOOK)
+    for _ in range(len(stalled) // 2):
+        assert play.come(PROXY, Standing.STREAM) is not None
+    assert honest is not None
+    assert honest.stays
+
+
 def test_where_few_are_stalled_they_are_waited_for() -> None:
     play = Play()
     stalled = play.fill(PROXY, Standing.SILENT, round(play.most * STALLED_SHARE) - 1)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
 
 class Line(Generic[T]):
-    """Each thing is in it once. One without a source counts for none: it is among `oldest`, never among `fullest`."""
+    """Each thing is in it once."""
 
     __slots__ = ("_by_size", "_groups", "_most", "_source_of")
 
     def __init__(self) -> None:
-        self._source_of: OrderedDict[T, str | None] = OrderedDict()
+        self._source_of: OrderedDict[T, str] = OrderedDict()
         self._groups: dict[str, OrderedDict[T, None]] = {}
         self._by_size: dict[int, OrderedDict[str, None]] = {}
         """Sources by how many they have; in each, the one that has had so many for the longest comes first."""
@@ -24,30 +24,28 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         return len(self._source_of)
 
+    def __iter__(self) -> Iterator[T]:
+        """Those who have been in it for the longest come first."""
+        return iter(self._source_of)
+
     def __contains__(self, thing: object) -> bool:
         return thing in self._source_of
 
-    def add(self, thing: T, source: str | None) -> None:
+    def add(self, thing: T, source: str) -> None:
         """Put `thing`, which is not in it, at the end."""
         self._source_of[thing] = source
-        if source is not None:
-            group = self._groups.setdefault(source, OrderedDict())
-            group[thing] = None
-            self._resized(source, len(group) - 1, len(group))
+        group = self._groups.setdefault(source, OrderedDict())
+        group[thing] = None
+        self._resized(source, len(group) - 1, len(group))
 
     def remove(self, thing: T) -> None:
         """Take `thing`, which is in it, out."""
         source = self._source_of.pop(thing)
-        if source is not None:
-            group = self._groups[source]
-            del group[thing]
-            self._resized(source, len(group) + 1, len(group))
-            if not group:
-                del self._groups[source]
-
-    def oldest(self) -> T | None:
-        """The one that has been in it for the longest."""
-        return next(iter(self._source_of), None)
+        group = self._groups[source]
+        del group[thing]
+        self._resized(source, len(group) + 1, len(group))
+        if not group:
+            del self._groups[source]
 
     def fullest(self) -> tuple[int, T | None]:
         """How many the fullest source has, and the oldest of them; (0, None) when there is none."""

@@ -37,7 +37,7 @@ import enum
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
 from ferry import limits
@@ -97,8 +97,7 @@ class _Held(Generic[H]):
 
     holder: H
     source: str
-    counted: str | None
-    """The source as lines know it; None for an exempt one."""
+    exempt: bool
     came: float
     standing: Standing
     entered: float
@@ -126,8 +125,10 @@ class Shortage(Generic[H]):
         """and over all sources."""
         self._stuck: Counter[str] = Counter()
         """How many of each source do not move."""
-        self._lines: dict[Standing, Line[_Held[H]]] = {standing: Line() for standing in Standing}
-        """Those who do not move."""
+        self._lines: dict[Standing, tuple[Line[_Held[H]], Line[_Held[H]]]] = {
+            standing: (Line(), Line()) for standing in Standing
+        }
+        """Those who do not move; those of exempt sources are apart, in the second."""
         self._trial: OrderedDict[_Held[H], None] = OrderedDict()
         self._looked = self._now = now
         for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
@@ -143,12 +144,13 @@ class Shortage(Generic[H]):
         """Somebody who was there before."""
         standing, moved = holder.standing()
         looked, moved = holder.looked_at() or (now, moved)
-        source, counted = self._source(holder.host)
-        return _Held(holder, source, counted, holder.since, standing, looked, looked, looked, moved)
+        source, exempt = self._source(holder.host)
+        return _Held(holder, source, exempt, holder.since, standing, looked, looked, looked, moved)
 
-    def _source(self, host: str) -> tuple[str, str | None]:
+    def _source(self, host: str) -> tuple[str, bool]:
+        """And whether it is exempt."""
         counted = self._exempt.source_of(host)
-        return (counted, counted) if counted else (f"exempt {host}", None)
+        return (counted, False) if counted else (f"exempt {host}", True)
 
     def add(self, holder: H, standing: Standing, now: float) -> None:
         """A newcomer has a place."""
@@ -181,18 +183,25 @@ class Shortage(Generic[H]):
         return True
 
     def _list(self, held: _Held[H]) -> None:
-        line = self._lines[held.standing]
+        line = self._line_of(held)
         if held not in line:
-            line.add(held, held.counted)
+            line.add(held, held.source)
             self._stuck[held.source] += 1
 
     def _unlist(self, held: _Held[H]) -> None:
-        line = self._lines[held.standing]
+        line = self._line_of(held)
         if held in line:
             line.remove(held)
             self._stuck[held.source] -= 1
             if not self._stuck[held.source]:
                 del self._stuck[held.source]
+
+    def _line_of(self, held: _Held[H]) -> Line[_Held[H]]:
+        return self._lines[held.standing][held.exempt]
+
+    def _listed(self) -> int:
+        """How many do not move."""
+        return sum(len(line) for both in self._lines.values() for line in both)
 
     # --- looking
 
@@ -232,16 +241,16 @@ class Shortage(Generic[H]):
 
     def holds_its_share(self, host: str, now: float) -> bool:
         """Whether the source of `host` holds as much as sources do on average, and more than one place."""
-        source, counted = self._source(host)
-        if counted is None:
+        source, exempt = self._source(host)
+        if exempt:
             return False
         known = self._known_who_moves()
-        whole = sum(map(len, self._lines.values())) if known else len(self._all)
+        whole = self._listed() if known else len(self._all)
         holds = self._holds(source, self._at(now))
         return holds > 1 and holds * len(self._stuck if known else self._held) >= whole
 
     def _known_who_moves(self) -> bool:
-        return sum(map(len, self._lines.values())) >= self._most // 4
+        return self._listed() >= self._most // 4
 
     def _holds(self, source: str, now: float) -> int:
         """How many places of those who do not move. In the first moments, when that is not known yet: all it has, unless
@@ -268,16 +277,16 @@ class Shortage(Generic[H]):
             found = self._choose(source, now)
             if found is None:
                 break
-            standing, listed = found.standing, found in self._lines[found.standing]
+            standing, listed = found.standing, found in self._line_of(found)
             self._judge(found, now)  # it may have moved since the last look
-            if found.standing is standing and listed == (found in self._lines[standing]):
+            if found.standing is standing and listed == (found in self._line_of(found)):
                 return found.holder
         return None
 
     def _choose(self, source: str, now: float) -> _Held[H] | None:
         stuck = self._stuck[source]
-        for standing, line in self._lines.items():
-            _, first = line.fullest()
+        for standing, (counted, _) in self._lines.items():
+            _, first = counted.fullest()
             if first is not None and first.source != source and self._stuck[first.source] > stuck + 1:
                 return first
             if standing is Standing.GONE and (held := self._out_of_patience(standing, stuck, now)) is not None:
@@ -289,12 +298,17 @@ class Shortage(Generic[H]):
 
     def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Held[H] | None:
         """Of those with that standing whose source has no less than `stuck`, one that has not moved for too long."""
-        line = self._lines[standing]
-        crowded = standing in _STALLS and len(line) >= self._most * limits.STALLED_SHARE
+        lines = self._lines[standing]
+        crowded = standing in _STALLS and sum(map(len, lines)) >= self._most * limits.STALLED_SHARE
         patience = 0.0 if crowded else limits.PLACE_PATIENCE_SECONDS[standing]
-        for held in (line.fullest()[1], line.oldest()):
-            if held is not None and now - held.since >= patience and self._stuck[held.source] >= stuck:
-                return held
+        for line in lines:
+            fullest = line.fullest()[1]
+            if fullest is None:
+                continue
+            # Whoever has been there for longest may be of a source that holds few: others go all the same.
+            for held in chain((fullest,), islice(line, limits.PLACES_CHECKED)):
+                if now - held.since >= patience and self._stuck[held.source] >= stuck:
+                    return held
         return None
 
     def _on_trial(self, holds: int, now: float) -> _Held[H] | None:
