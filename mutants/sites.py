@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ class Site:
     path: str
     """Below src/ferry."""
     line: int
-    last_line: int
     kind: str
     source: str
     """What is taken out, on one line."""
@@ -31,8 +31,8 @@ class Site:
     becomes: str
     where: str
     """The function around it."""
-    imported: bool = False
-    """It runs when the module is imported, not in a function."""
+    around: str = ""
+    """A digest of that function, and where in it the mutant is: the same as long as the function is."""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -64,6 +64,7 @@ class _Finder(ast.NodeVisitor):
         for line in text.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
         self._where: list[str] = []
+        self._around: list[ast.expr | ast.stmt] = []
         self._judges: list[bool] = []
         """For each function around: it answers yes or no."""
         self._whole: set[ast.expr] = set()
@@ -87,8 +88,10 @@ class _Finder(ast.NodeVisitor):
 
     def _inside(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._where.append(node.name)
+        self._around.append(node)
         for statement in node.body:
             self.visit(statement)
+        self._around.pop()
         self._where.pop()
 
     # --- what protects
@@ -195,10 +198,10 @@ class _Finder(ast.NodeVisitor):
         if kind == "verdict":
             shown += " → True" if becomes.endswith("or True)") else " → False"
         where = ".".join(self._where)
-        last = node.end_lineno or node.lineno
-        self.found.append(
-            Site(self._path, node.lineno, last, kind, shown, start, end, becomes, where, imported=not self._judges)
-        )
+        around = self._around[-1] if self._around else node
+        place = f"{start - self._span(around)[0]} {becomes} {self._of(around)}"
+        digest = hashlib.sha256(place.encode()).hexdigest()
+        self.found.append(Site(self._path, node.lineno, kind, shown, start, end, becomes, where, digest))
 
 
 def _leaves(statement: ast.stmt) -> bool:

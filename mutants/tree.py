@@ -1,4 +1,4 @@
-"""A copy of the clone to take guards out of: the files as they are now, and a virtual environment that imports them."""
+"""A copy of the clone that holds all mutants: the files as they are now, and a virtual environment that imports them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
+from .instrument import instrumented
+from .sites import Site
+
 ROOT = Path(__file__).resolve().parents[1]
+Numbered = Mapping[int, Site]
 
 
-def make_tree(folder: Path) -> None:
+def make_tree(folder: Path, sites: Numbered) -> None:
     """Fill `folder` with every file that git knows or would take, and `.venv`, which borrows this clone's packages."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -25,8 +30,13 @@ def make_tree(folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    by_module: dict[str, dict[int, Site]] = {}
+    for number, site in sites.items():
+        by_module.setdefault(site.path, {})[number] = site
+    for path, inside in by_module.items():
+        module = folder / "src/ferry" / path
+        module.write_bytes(instrumented(module.read_bytes(), inside))
     compileall.compile_dir(folder / "src", quiet=2)
-    compileall.compile_dir(folder / "tests", quiet=2)
     _make_venv(folder / ".venv", folder)
 
 
@@ -34,12 +44,8 @@ def _make_venv(target: Path, tree: Path) -> None:
     own = Path(sys.prefix)
     venv.EnvBuilder(with_pip=False).create(target)
     packages = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
-    shutil.copy(ROOT / "mutants/lines.py", target / packages / "ferry_lines.py")
     (target / packages / "a_ferry.pth").write_text(
-        f"{tree}/src\n"
-        "import sys; sys.dont_write_bytecode = True\n"  # two mutants may have the same size in the same second
-        f"import site; site.addsitedir({str(own / packages)!r})\n"
-        "import ferry_lines\n"
+        f"{tree}/src\nimport site; site.addsitedir({str(own / packages)!r})\n{tree}\n"  # for mutants.switch
     )
     for program in (own / "bin").iterdir():
         copied = target / "bin" / program.name

@@ -1,25 +1,23 @@
-"""Runs tests in the copy, in a fresh child each time: told what by lines of JSON, and answers each with one.
+"""Runs tests in a copy with a mutant on, in a child each time: told what by lines of JSON, and answers each with one.
 
-The packages of others are imported here once, so that a child begins with the tests.
+With files as arguments it has collected their tests once, and no test has run where a child begins. Without, nothing of
+the copy is imported where a child begins: for mutants that act while modules are imported.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import gc
 import importlib
 import json
 import os
-import shutil
-import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import pytest
+
+from . import child, switch
+from .plugins import Chosen, First, Notes
 
 _HEAVY: Final = (
     "alembic.command",
@@ -38,178 +36,109 @@ _HEAVY: Final = (
     "uvicorn",
     "uvloop",
 )
-_ALWAYS = ("-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins are imported already
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2): what tests leave behind becomes our child, and is ended here
-_GRACE_SECONDS = 5.0  # for fixtures to clean up after a time limit
-TREE = Path(sys.prefix).parent
-_ANSWER = TREE / ".answer"
+_OPTIONS = ["-p", "no:xdist", f"--basetemp={child.TEMPORARY}/p"]
+_IMPORTED_ALREADY = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 
-class _First:
-    """Keeps the tests that were chosen, in that order, and remembers the first that fails."""
+class _Stage:
+    """A session of pytest that has collected its tests, and runs those that are asked for in forks of it."""
 
-    def __init__(self, chosen: list[str]) -> None:
-        self.chosen = {test: number for number, test in enumerate(chosen)}
-        self.failed: str | None = None
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        there = {item.nodeid for item in items}
-        # A bound may be part of a test's name, which is another one once it is lifted: every case of that test is asked.
-        renamed = {_function(test): number for test, number in self.chosen.items() if test not in there}
-        ranks = renamed | self.chosen
-        ranked = [
-            (ranks[name], item) for item in items for name in (item.nodeid, _function(item.nodeid)) if name in ranks
-        ]
-        items[:] = dict.fromkeys(item for _, item in sorted(ranked, key=lambda one: one[0]))
+    def __init__(self, questions: TextIO, answers: TextIO) -> None:
+        self._questions = questions
+        self._answers = answers
+        self._broken: list[str] = []
+        self._items: dict[str, pytest.Item] = {}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.failed = self.failed or report.nodeid
+            self._broken.append(report.nodeid)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.failed = self.failed or report.nodeid
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # a fork would copy what it looks at
+        self._say({"early": sorted(switch.seen()), "broken": self._broken})
+        for line in self._questions:
+            asked = json.loads(line)
+            self._say(self._learned(**asked) if "file" in asked else self._judged(**asked))
+        return True
 
+    def _say(self, answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=self._answers, flush=True)
 
-def _function(test: str) -> str:
-    """A test's name without its parameters."""
-    return test.partition("[")[0]
+    def _learned(self, file: str, seconds: float) -> dict[str, Any]:
+        """What each test of a file comes to. A test that fails is asked once more, by itself."""
+        answer = self._noted([test for test in self._items if test.startswith(f"{file}::")], seconds)
+        for test in list(answer.get("failed", ())):
+            again = self._noted([test], seconds)
+            if again["state"] == "passed" and not again["failed"]:
+                del answer["failed"][test]
+                answer["tests"] |= again["tests"]
+        return answer
 
+    def _noted(self, tests: list[str], seconds: float) -> dict[str, Any]:
+        def run() -> dict[str, Any]:
+            switch.note()
+            notes = Notes()
+            self._run(tests, notes)
+            return notes.answer()
 
-class _Lines:
-    """Notes for each test its seconds, whether it passed, and the lines that ran in this process and in its children.
+        switch.turn_on(switch.NONE)
+        answer = child.answer_of(run, seconds)
+        switch.HITS.unlink(missing_ok=True)
+        return answer
 
-    A child writes each line once. What the gateway that tests share has run counts for all tests that use it.
-    """
+    def _judged(self, number: int, tests: list[str], seconds: float, patience: dict[str, float]) -> dict[str, Any]:
+        def run() -> dict[str, Any]:
+            switch.turn_on(number)
+            first = First(patience)
+            self._run(tests, first)
+            return first.answer()
 
-    def __init__(self, switch: Path) -> None:
-        self.tests: dict[str, tuple[float, list[str], list[str]]] = {}
-        self.failed: set[str] = set()
-        self._switch = switch
-        self._seen: set[str] = set()
-        self._of_shared: set[str] = set()
-        self._sharing: set[str] = set()
+        return child.answer_of(run, seconds)
 
-    def start(self) -> None:
-        importlib.import_module("ferry_lines").watch(self._seen)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        self._seen.clear()
-        written = self._switch.stat().st_size
-        began = time.monotonic()
-        result = yield
-        seconds = time.monotonic() - began
-        fresh = set(self._switch.read_bytes()[written:].decode().split())
-        if "gateway" in getattr(item, "fixturenames", ()):
-            self._sharing.add(item.nodeid)
-            self._of_shared |= fresh
-        self.tests[item.nodeid] = (seconds, sorted(self._seen), sorted(fresh))
-        return result
-
-    def all(self) -> dict[str, tuple[float, list[str], list[str]]]:
-        shared = sorted(self._of_shared)
-        return {
-            test: (seconds, near, shared if test in self._sharing else far)
-            for test, (seconds, near, far) in self.tests.items()
-        }
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.failed.add(report.nodeid)
-
-
-def lines_of(file: str, seconds: float) -> dict[str, Any]:
-    """Run one file of tests and say what each test reaches, here and in other processes."""
-    switch = TREE / ".lines"
-    switch.write_text("")
-
-    def run() -> dict[str, Any]:
-        notes = _Lines(switch)
-        notes.start()
-        pytest.main([*_ALWAYS, f"--basetemp={TREE}/t", file], plugins=[notes])
-        return {"tests": notes.all(), "failed": sorted(notes.failed)}
-
-    answer = _in_child(run, seconds) or {"tests": {}, "failed": [f"{file} (time)"]}
-    switch.unlink()
-    anything = [sorted(set().union(*(row[n] for row in answer["tests"].values()))) for n in (1, 2)]
-    for test in [test for test in answer["failed"] if test in answer["tests"]]:  # a trace makes slow
-        if not first_failure([file], [test], seconds)["failed"]:
-            answer["failed"].remove(test)
-            answer["tests"][test][1:] = anything
-    return answer
+    def _run(self, tests: list[str], plugin: First | Notes) -> None:
+        items = [self._items[test] for test in tests]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if not item.config.pluginmanager.is_registered(plugin):
+                item.config.pluginmanager.register(plugin)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if isinstance(plugin, First) and plugin.failed:
+                break
 
 
-def first_failure(files: list[str], chosen: list[str], seconds: float) -> dict[str, Any]:
-    """Run the chosen tests of these files up to the first that fails."""
+def _judged_afresh(number: int, tests: list[str], seconds: float, patience: dict[str, float]) -> dict[str, Any]:
+    files = list(dict.fromkeys(test.split("::")[0] for test in tests))
 
     def run() -> dict[str, Any]:
-        first = _First(chosen)
-        code = pytest.main(["-x", *_ALWAYS, f"--basetemp={TREE}/t", *files], plugins=[first])
-        return {"failed": first.failed or ("exit code of pytest" if code not in {0, 5} else None)}
+        switch.turn_on(number)
+        first = First(patience)
+        code = pytest.main(["-x", *_OPTIONS, *_IMPORTED_ALREADY, *files], plugins=[first, Chosen(tests)])
+        if not first.failed and code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            first.failed = "pytest itself"
+        return first.answer()
 
-    return _in_child(run, seconds) or {"failed": None, "timed_out": True}
-
-
-def _in_child(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any] | None:
-    """What `run` says in a process of its own; None if it is not done in time."""
-    _ANSWER.unlink(missing_ok=True)
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would be deaf
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        try:
-            with Path(TREE, ".output").open("wb") as output:
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-            said = json.dumps(run())
-            _ANSWER.write_text(said)
-        except BaseException:  # pytest's own, or its plugins'
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    deadline = time.monotonic() + seconds
-    asked = False
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL if asked else signal.SIGINT)
-            deadline, asked = time.monotonic() + _GRACE_SECONDS, True
-        time.sleep(0.01)
-    _end_what_is_left()
-    shutil.rmtree(TREE / "t", ignore_errors=True)
-    if asked:
-        return None
-    if not _ANSWER.exists():
-        return {"tests": {}, "failed": ["the process of the tests"]}
-    answer: dict[str, Any] = json.loads(_ANSWER.read_text())
-    return answer
-
-
-def _end_what_is_left() -> None:
-    ours = Path(f"/proc/self/task/{os.getpid()}/children")
-    while left := ours.read_text().split():
-        for process in map(int, left):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-
-
-def _stopped(*_: object) -> None:
-    _end_what_is_left()
-    os._exit(0)
+    return child.answer_of(run, seconds)
 
 
 def main() -> None:
-    os.chdir(TREE)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and then we are stopped
-    signal.signal(signal.SIGTERM, _stopped)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Questions and answers come and go where standard input and output were; what tests print goes to a file."""
+    questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with Path(os.devnull).open() as nothing, child.OUTPUT.open("a") as output:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    child.adopt()
+    os.environ["TMPDIR"] = str(child.TEMPORARY)
+    os.chdir(Path(sys.prefix).parent)
+    switch.turn_on(switch.NONE)
+    if sys.argv[1:]:
+        pytest.main([*_OPTIONS, "--continue-on-collection-errors", *sys.argv[1:]], plugins=[_Stage(questions, answers)])
+        return
     for name in _HEAVY:
         importlib.import_module(name)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        done = lines_of if asked.pop("do") == "lines" else first_failure
-        print(json.dumps(done(**asked)), flush=True)
+    for line in questions:
+        print(json.dumps(_judged_afresh(**json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""Which tests come to a mutant, and in which order they are asked: what speaks for its module first, and the quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .sites import Site
+from .speakers import is_own, tests_of, tests_of_bound
+from .tree import ROOT
+
+_CODE = (
+    "src/ferry/**/*.py",
+    "mutants/sites.py",
+    "mutants/plugins.py",
+    "tests/**/[!t]*.py",
+    "tests/**/t[!e]*.py",
+    "pyproject.toml",
+)
+"""All but the tests themselves: while it stays as it is, so does what a file of tests comes to."""
+
+_FAR = 4
+"""The rank of tests that do not speak for the module: see `speakers_of`."""
+
+
+@dataclass
+class Reach:
+    """What the tests of some files come to, as they are without a mutant."""
+
+    kept: Path
+    """A folder: a second run need not ask again."""
+    early: frozenset[int] = frozenset()
+    """Numbers of mutants that act while modules are imported."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of each test that passes, by itself."""
+    _shared: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of each test the fixtures that it shares with others, each with its seconds."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Tests that fail without a mutant, and why: they say nothing."""
+    _comers: dict[int, list[str]] = field(default_factory=dict)
+
+    def known(self, file: str) -> bool:
+        """Take what was kept of a file of tests."""
+        kept = self._kept(file)
+        if kept.exists():
+            self._take(json.loads(kept.read_text()))
+        return kept.exists()
+
+    def learn(self, file: str, answer: Mapping[str, Any]) -> None:
+        """Take what a worker found out about a file of tests, and keep it unless something failed."""
+        if answer["state"] != "passed":
+            self.failed[file] = f"{answer['state']}, at {answer['test']}"
+            return
+        self.failed |= answer["failed"]
+        if not answer["failed"]:
+            self._kept(file).write_text(json.dumps(answer["tests"]))
+        self._take({test: row for test, row in answer["tests"].items() if test not in answer["failed"]})
+
+    def _take(self, tests: Mapping[str, tuple[float, list[int], dict[str, float]]]) -> None:
+        for test, (seconds, places, shared) in tests.items():
+            self.seconds[test] = seconds + sum(shared.values())
+            self._shared[test] = shared
+            for number in places:
+                self._comers.setdefault(number, []).append(test)
+
+    def _kept(self, file: str) -> Path:
+        return self.kept / f"{_digest([_code_digest(), file, (ROOT / file).read_text()])}.json"
+
+    def tests(self, number: int, site: Site) -> list[str]:
+        """All that may notice the mutant, in the order in which they are asked.
+
+        What an import has come to counts for the tests that speak for the module, whether or not they come there again.
+        """
+        speakers = speakers_of(site)
+        comers = set(self._comers.get(number, ()))
+        if number in self.early:
+            comers |= {test for test in self.seconds if test.split("::")[0] in speakers}
+        return sorted(comers, key=lambda test: (speakers.get(test.split("::")[0], _FAR), self.seconds[test]))
+
+    def duration(self, tests: Iterable[str]) -> float:
+        """The seconds that all of them take without a mutant."""
+        return max(self._ends(tests), default=0.0)
+
+    def up_to(self, tests: Sequence[str], seconds: float) -> int:
+        """How many of them are done in so many seconds; at least one if there is any time."""
+        return sum(1 for number, end in enumerate(self._ends(tests)) if end <= seconds or (seconds and not number))
+
+    def _ends(self, tests: Iterable[str]) -> Generator[float]:
+        """When each is done: what they share is prepared once."""
+        end, prepared = 0.0, set[str]()
+        for test in tests:
+            shared = self._shared[test]
+            end += self.seconds[test] - sum(shared[fixture] for fixture in shared if fixture in prepared)
+            prepared.update(shared)
+            yield end
+
+
+def speakers_of(site: Site) -> dict[str, int]:
+    """Files of tests that speak for a mutant, the nearest first: 0 for its module's own, or where its bound is named."""
+    if site.path != "limits.py":
+        return _speakers_of_module(site.path)
+    return {file: 2 * (site.source not in _text(file)) for file in _speakers_of_bound(site.source)}
+
+
+@cache
+def _speakers_of_module(path: str) -> dict[str, int]:
+    def rank(file: str) -> int:
+        if Path(file).name.startswith(f"test_{Path(path).stem}"):
+            return 0
+        if Path(file).parent == Path("tests", path).parent:
+            return 1
+        return 2 if is_own(path, f"{file}::") else 3
+
+    return {file: rank(file) for file in tests_of(ROOT, path)}
+
+
+@cache
+def _speakers_of_bound(name: str) -> list[str]:
+    return tests_of_bound(ROOT, name)
+
+
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text()
+
+
+@cache
+def _code_digest() -> str:
+    files = sorted({file for pattern in _CODE for file in ROOT.glob(pattern)})
+    return _digest(part for file in files for part in (str(file.relative_to(ROOT)), file.read_text()))
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
