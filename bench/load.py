@@ -50,15 +50,21 @@ def figures(
 
 
 def _wrk(setting: Setting, site: Site, connections: int, seconds: float, close: bool, script: Path | None) -> Load:
-    # wrk takes whole seconds only
     whole = max(1, round(seconds))
-    command: list[str | Path] = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "5s"]
-    command += ["-H", f"Host: {site.host}"]
+    return parse(run(command(site, connections, whole, close=close, script=script), setting.folder, seconds=whole + 30))
+
+
+def command(
+    site: Site, connections: int, seconds: int, *, close: bool = False, script: Path | None = None
+) -> list[str | Path]:
+    """Of wrk, which takes whole seconds only; its output is for `parse`."""
+    words: list[str | Path] = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s"]
+    words += ["-H", f"Host: {site.host}"]
     if close:
-        command += ["-H", "Connection: close"]
+        words += ["-H", "Connection: close"]
     if script:
-        command += ["-s", script]
-    return parse(run([*command, site.url], setting.folder, seconds=whole + 30))
+        words += ["-s", script]
+    return [*words, site.url]
 
 
 def parse(text: str) -> Load:

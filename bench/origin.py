@@ -35,6 +35,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         root {folder}/www;
         location = / {{ default_type text/plain; return 200 "hello, world\\n"; }}
+        location = /served {{ stub_status; }}
         location /silent/ {{
             proxy_pass http://unix:{folder}/silent.sock:;
             proxy_http_version 1.1;
@@ -50,7 +51,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A running origin. `/` answers ANSWER, `/bulk` is `bulk` (a file of zeros), `PUT /uploads/NAME` takes a body, and
+    """A running origin. `/` answers ANSWER, `/bulk` is `bulk` (a file of zeros), `/served` counts requests, `PUT /uploads/NAME` takes a body, and
     `/silent/…` goes to `bench.silent`."""
 
     port: int

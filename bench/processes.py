@@ -75,6 +75,10 @@ class Program:
         if code != 0:
             raise BenchError(f"{self.command[:3]} ended with {code}: {self.output}")
 
+    def reload(self) -> None:
+        """SIGHUP."""
+        self._signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
         self._signal(signal.SIGKILL)

@@ -50,6 +50,7 @@ _FROM = (
 )
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("HTTP, requests", ("kept", "differing", "new")),
+    ("HTTP, what the log costs", ("log",)),
     ("HTTP, time and volume", ("steady", "bulk")),
     ("Tunnels", ("idle", "start", "storm", "comeback")),
     ("A plain TCP port (aes128-gcm), requests", ("tcp-kept", "tcp-new")),

@@ -23,6 +23,7 @@ class Effort:
 
     load_seconds: float = 4.0
     warm_seconds: float = 1.0
+    log_blocks: int = 5  # of four turns each
     open_loop_seconds: float = 20.0  # long, because the machine's own stalls make most of a p99
     bulk_bytes: int = 1024 * MIB
     idle_clients: int = 1000
@@ -39,6 +40,7 @@ class Effort:
 QUICK = Effort(
     load_seconds=1.5,
     warm_seconds=0.3,
+    log_blocks=1,
     open_loop_seconds=2.0,
     bulk_bytes=256 * MIB,
     idle_clients=150,

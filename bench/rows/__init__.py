@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from . import attacked, bulk, comeback, idle, leavers, requests, slow, start, storm
+from . import attacked, bulk, comeback, idle, leavers, logged, requests, slow, start, storm
 from .row import Figure, Row
 
 ROWS: tuple[Row, ...] = (
     *requests.ROWS,
+    logged.ROW,
     bulk.ROW,
     idle.ROW,
     start.ROW,
