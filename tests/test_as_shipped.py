@@ -119,14 +119,14 @@ def test_connections_of_one_visitor() -> None:
 def test_what_one_client_may_have() -> None:
     """CONNECTIONS_PER_IDENTITY, CHANNELS_PER_CONNECTION, GLOBAL_REQUESTS_PER_SECOND, AUTH_TRIES, KEY_GRACE_SECONDS."""
     assert client_limits_of(CONFIG) == ClientLimits(
-        forwards_per_connection=16,
-        forwards_per_identity=32,
         connections_per_identity=64,
         channels_per_connection=1024,
         global_requests_per_second=50,
         auth_tries=6,
         key_grace=20,
     )
+    rules = rules_of(CONFIG)
+    assert (rules.forwards_per_connection, rules.forwards_per_identity) == (16, 32)
 
 
 def test_for_how_long_one_is_waited_for() -> None:

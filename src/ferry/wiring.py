@@ -52,8 +52,6 @@ def urls_of(config: Config, trusted: Callable[[str], bool]) -> Urls:
 def client_limits_of(config: Config) -> ClientLimits:
     """Bounds of one SSH connection."""
     return ClientLimits(
-        forwards_per_connection=config.limits.forwards_per_connection,
-        forwards_per_identity=config.limits.forwards_per_identity,
         connections_per_identity=config.limits.connections_per_identity,
         channels_per_connection=config.limits.channels_per_connection,
         global_requests_per_second=config.limits.global_requests_per_second,

@@ -14,7 +14,7 @@ import pytest
 from ferry.clock import SystemClock
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import HANDSHAKE_LEVELS, LEVELS, level_name, level_of, parse_level
-from ferry.observe.observer import LevelName, LogFormat, Observation, bound, observing
+from ferry.observe.observer import LevelName, LogFormat, Observation, observing
 from ferry.observe.texts import quoted
 from ferry.registry.routes import Visit
 from ferry.report import Report
@@ -181,14 +181,6 @@ def test_human_lines_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a b", 'a"b', 'a\\"status=500', "a b\\", "a=\\x1b", ""])
 def test_a_quoted_value_cannot_be_left_early(text: str) -> None:
     assert json.loads(quoted(text)) == text
-
-
-def test_bound_fields_are_in_every_event(tmp_path: Path) -> None:
-    with watched(tmp_path) as w:
-        report = bound(w.report, session="s1", tunnel="t1")
-        report("name.freed", address="a", tunnel="t2")
-        (line,) = w.lines()
-    assert (line["session"], line["tunnel"]) == ("s1", "t2")
 
 
 def test_levels() -> None:

@@ -1,4 +1,4 @@
-"""What every registry engine must do. A new engine joins `_ENGINES`, and is done when this file passes."""
+"""What every registry engine must do. A new engine joins `Engine` and `_ENGINES`, and is done when this file passes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -16,6 +17,8 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
+
+Engine: TypeAlias = MemoryRegistry | SqlRegistry
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 PORT = Address(Kind.TCP, "", 30042)
@@ -34,12 +37,12 @@ ANN, BOB = person("ann"), person("bob")
 
 
 @asynccontextmanager
-async def _memory(_path: Path) -> AsyncIterator[Registry]:
+async def _memory(_path: Path) -> AsyncIterator[Engine]:
     yield MemoryRegistry()
 
 
 @asynccontextmanager
-async def _sqlite(path: Path) -> AsyncIterator[Registry]:
+async def _sqlite(path: Path) -> AsyncIterator[Engine]:
     async with await Store.open(path / "ferry.db", report=nothing) as store:
         yield SqlRegistry(store)
 
@@ -48,7 +51,7 @@ _ENGINES = {"memory": _memory, "sqlite": _sqlite}
 
 
 @pytest.fixture(params=_ENGINES)
-async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
+async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     async with _ENGINES[request.param](tmp_path) as engine:
         yield engine
 
@@ -220,7 +223,7 @@ async def test_reserve_after_a_trial_obeys_the_limits(registry: Registry) -> Non
     assert await registry.reserve(BLOG, claimed.lease.generation, now=11, terms=replace(roomy, max_per_network_day=1))
 
 
-async def test_daily_limit_per_network(registry: Registry) -> None:
+async def test_daily_limit_per_network(registry: Engine) -> None:
     here = replace(TERMS, network="192.0.2.0/24", max_per_network_day=2)
     day = 86400.0
     await won(registry, BLOG, ANN, 0, here)
@@ -255,7 +258,7 @@ async def test_free_drops_the_reservation_without_a_rest(registry: Registry) -> 
     await won(registry, BLOG, BOB, 12)
 
 
-async def test_undo_takes_back_the_lease_and_the_reservation_that_a_claim_made(registry: Registry) -> None:
+async def test_undo_takes_back_the_lease_and_the_reservation_that_a_claim_made(registry: Engine) -> None:
     claimed = await won(registry, BLOG, ANN, 10, replace(TERMS, network="192.0.2.0/24"))
     assert not await registry.undo(BLOG, claimed.lease.generation + 1)
     assert await registry.lookup(BLOG) == claimed.lease
@@ -351,7 +354,7 @@ async def test_generations_only_grow_over_all_addresses(registry: Registry) -> N
     assert seen == sorted(set(seen))
 
 
-async def test_prune_forgets_only_what_no_longer_matters(registry: Registry) -> None:
+async def test_prune_forgets_only_what_no_longer_matters(registry: Engine) -> None:
     here = replace(TERMS, network="192.0.2.0/24")
     for address in (BLOG, PORT):
         claimed = await won(registry, address, ANN, 0, here)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
-from ferry.registry.contract import Claimed, Registry, Taken, TakenBy, Terms
+from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
 from ferry.store.engine import Store
@@ -212,7 +212,7 @@ class Engines(RuleBasedStateMachine):
         assert {r.address: r.owner for r in everybodys} == {a: owner for a, (owner, _) in self.reserved.items()}
 
     async def _look(self) -> list[Any]:
-        async def one(engine: Registry) -> Any:
+        async def one(engine: MemoryRegistry | SqlRegistry) -> Any:
             since = self.now - 86400
             return await asyncio.gather(
                 asyncio.gather(*(engine.lookup(address) for address in ADDRESSES)),

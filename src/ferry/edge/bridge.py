@@ -95,9 +95,8 @@ class Bridge(Sink):
     """One visit. The object itself is the stream's sink; `visitor` is the protocol of the visitor's transport.
 
     `connected` is called with the new connection where `visitor` is what a server's factory returned; it must call
-    `join`, or close the transport. Whoever has a transport and a stream already (an HTTP upgrade) calls `join` and
-    then `transport.set_protocol(bridge.visitor)`. `on_end` is called once, when the visitor is gone. `crowd` tells
-    how many visitors its tunnel has; unless it is given, they are too few to matter.
+    `join`, or close the transport. `on_end` is called once, when the visitor is gone. `crowd` tells how
+    many visitors its tunnel has; unless it is given, they are too few to matter.
     """
 
     stream: Stream

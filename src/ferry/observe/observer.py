@@ -14,7 +14,6 @@ from typing import Literal
 from ferry import limits
 from ferry.clock import Clock
 from ferry.registry.routes import Visit
-from ferry.report import Report
 
 from .batches import batches
 from .budgeted import AS_SHIPPED, BudgetedLog, LogRates
@@ -103,15 +102,6 @@ class Observer:
         if (error := sys.exc_info())[0] is not None:
             why = self._tracebacks.explain(event, error)
         self._log.put(Event(0, self._now(), logging.ERROR, "report.failed", {"about": event, **why}))
-
-
-def bound(report: Report, **fixed: object) -> Report:
-    """A `Report` that adds `fixed` fields (`session=…`, `tunnel=…`) to each event; a call's own fields win."""
-
-    def bound_report(event: str, /, **fields: object) -> None:
-        report(event, **{**fixed, **fields})
-
-    return bound_report
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,11 +168,6 @@ class Registry(Protocol):
         """The worker's heartbeat: one row, and `last_used` of what it serves (in one statement)."""
         ...
 
-    async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
-        this is how the tests of every engine see what is kept."""
-        ...
-
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         """Forget reservations whose rest is over, and old counts per network. Changes no decision; returns how many
         reservations went. For a daily call: without it tables grow with every name ever used."""

@@ -93,6 +93,8 @@ class MemoryRegistry:
                 self._use(lease, now)
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
+        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
+        this is how tests see what is kept."""
         return self._made_from(network, since).count
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:

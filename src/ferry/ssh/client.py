@@ -26,7 +26,6 @@ from .services import ClientLimits, Services
 from .tunnel import SshTunnel
 
 if TYPE_CHECKING:
-    from ferry.protocol.words import Words
     from ferry.report import Report
 
     from .channel import TunnelChannel
@@ -67,7 +66,7 @@ class Client:
         self.undecided = 0
         """Forwards that were asked for and are not decided, from the moment when their requests are read."""
         self.screens: list[Screen] = []
-        self.journal: deque[SshTunnel | Refusal | str] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
+        self.journal: deque[SshTunnel | Refusal] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
         self.asked = 0
         self.up = self.down = 0
         self.end_reason = ""
@@ -125,11 +124,6 @@ class Client:
         self.tries += 1
         self.end_reason = "too much was asked without a log-in"
         self.connection.end(self.end_reason, DISC_NO_MORE_AUTH_METHODS_AVAILABLE)
-
-    def known_as(self, identity: Identity, user: str) -> None:
-        """The identity is certain."""
-        self.identity = identity
-        self.user = user
 
     # --- forwards (called by the connection)
 
@@ -263,10 +257,6 @@ class Client:
             self._target_noted = now
             self.tell(f"{tunnel.address}: {why}", event="target_refused")
 
-    def run_command(self, screen: Screen, words: Words) -> None:
-        """Answer a command that a screen was started with."""
-        self.front.run_command(self, screen, words)
-
     # --- the end
 
     def leave(self, reason: str) -> None:
@@ -276,10 +266,6 @@ class Client:
             forwards.close_forward(tunnel, reason)
             tunnel.cut()
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
-
-    async def alive(self, seconds: float) -> bool:
-        """Whether this connection shows in that time that it is there."""
-        return await self.connection.alive_within(seconds)
 
     def lose(self, tunnel: SshTunnel, winner: Client) -> None:
         """`tunnel` was taken over by another connection of the same identity."""
@@ -292,7 +278,7 @@ class Client:
     async def _settle(self, tunnel: SshTunnel, reason: str) -> None:
         """After a takeover: find out whether the loser was alive, let its visitors finish, and end it if it holds none."""
         services = self.services
-        if await self.alive(limits.FLAP_ALIVE_SECONDS):
+        if await self.connection.alive_within(limits.FLAP_ALIVE_SECONDS):
             services.flaps.counted(tunnel.address, services.clock.monotonic())
             await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
         tunnel.cut()
@@ -312,7 +298,7 @@ class Client:
             self.connection.end(reason)
 
     async def _close_after_screens(self, reason: str) -> None:
-        await self.alive(limits.ALIVE_SECONDS)
+        await self.connection.alive_within(limits.ALIVE_SECONDS)
         self.connection.end(reason)
 
     def closed(self, error: Exception | None) -> None:

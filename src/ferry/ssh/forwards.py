@@ -104,7 +104,7 @@ async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) 
         if isinstance(holder, SshTunnel) and (
             holder.identity.id != client.identity.id
             or holder.client is client
-            or await holder.client.alive(limits.ALIVE_SECONDS)
+            or await holder.client.connection.alive_within(limits.ALIVE_SECONDS)
         ):
             continue
         outcome = await _claim(client, address, derived=True)

@@ -60,7 +60,7 @@ class SshFront:
         )
         """Connections that are logging in, and those that may not."""
         self._options = options
-        self._services = services
+        self.services = services
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
@@ -68,13 +68,9 @@ class SshFront:
         self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
         """Addresses of closed tunnels that the database still has as served."""
 
-    @property
-    def services(self) -> Services:
-        return self._services
-
     def use(self, services: Services) -> None:
         """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
-        self._services = services
+        self.services = services
         for connection in self.admission.in_progress:
             connection.client.services = services
         for client in self:
@@ -89,7 +85,7 @@ class SshFront:
     def _connection(self, place: Place) -> HardenedConnection:
         connection = HardenedConnection(asyncio.get_running_loop(), self._options, None, None, None)
         connection._protocol_factory = lambda: Login(self)
-        connection.client = Client(connection, self._services, self._remember)
+        connection.client = Client(connection, self.services, self._remember)
         connection.front = self
         connection.place = place
         return connection
@@ -182,7 +178,7 @@ class SshFront:
         """Once a second: connections that are stuck, streams that were never answered. Waits for nothing: everybody's
         deadlines hang on it."""
         self.admission.tick()
-        now = self._services.clock.monotonic()
+        now = self.services.clock.monotonic()
         loop_now = asyncio.get_running_loop().time()
         for client in self:
             self.apart(client, partial(_look_at, client, now, loop_now))
@@ -197,7 +193,7 @@ class SshFront:
     async def write_late(self) -> None:
         """Once a second: names whose trial is over, leases that could not be written, or not given back. Waits for the
         database, and for whoever of the same identity is being given a forward."""
-        now = self._services.clock.monotonic()
+        now = self.services.clock.monotonic()
         for tunnel in [tunnel for client in self for tunnel in client.forwards.values()]:
             if tunnel.trial_until is not None and now >= tunnel.trial_until and not await self._reserve(tunnel):
                 break

@@ -107,7 +107,7 @@ class HardenedConnection(PacketConnection):
         # by the log-in
         self._auth_requests = 0
         self.proven = False
-        """A key has signed that is acceptable, or none is needed."""
+        """A key has signed that is acceptable."""
         self.garbage = False
         self.timed_out = False
 

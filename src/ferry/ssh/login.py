@@ -124,7 +124,7 @@ async def bind_identity(client: Client, user: str, key_data: bytes) -> bool:
     algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
     try:
         identity = await services.people.identity_for_key(fingerprint, algorithm, name, now=services.clock.now())
-        client.known_as(identity, user)
+        client.identity, client.user = identity, user
         if services.banner and (text := await _own_address(client)):
             client.connection.send_auth_banner(text)
     except StoreUnavailable as error:

@@ -105,8 +105,6 @@ class Urls:
 class ClientLimits:
     """Bounds of one connection or identity."""
 
-    forwards_per_connection: int
-    forwards_per_identity: int
     connections_per_identity: int
     channels_per_connection: int
     global_requests_per_second: int

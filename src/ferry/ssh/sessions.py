@@ -113,7 +113,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._begun = True
         client, words = self._client, self._words
         if words.command is not None:
-            client.run_command(self, words)
+            client.front.run_command(client, self, words)
             return
         for entry in list(client.journal):
             self._show(entry)
@@ -123,18 +123,15 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         elif client.asked:
             self.end(1)
         else:
-            client.run_command(self, words)
+            client.front.run_command(client, self, words)
 
-    def _show(self, entry: SshTunnel | Refusal | str) -> None:
+    def _show(self, entry: SshTunnel | Refusal) -> None:
         from .tunnel import SshTunnel
 
-        if isinstance(entry, str):
-            self.say(entry)
-        elif isinstance(entry, SshTunnel):
-            if not entry.closed:
-                self.forward_opened(entry)
-        else:
+        if not isinstance(entry, SshTunnel):
             self.forward_refused(entry)
+        elif not entry.closed:
+            self.forward_opened(entry)
 
     def forward_opened(self, tunnel: SshTunnel) -> None:
         """A forward was granted."""

@@ -77,6 +77,8 @@ class SqlRegistry:
         await self._store.run(lambda connection: renew(connection, worker, now))
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
+        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
+        this is how tests see what is kept."""
         return (await self._store.run(lambda connection: _made_from(connection, network, since))).count
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
