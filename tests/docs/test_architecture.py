@@ -8,7 +8,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "ferry"
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-LINES_PER_FILE = 500
 
 
 def test_files_that_are_named_exist() -> None:
@@ -41,12 +40,3 @@ def test_the_layers_are_those_of_the_import_linter() -> None:
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     written = [" · ".join(part.strip().removeprefix("ferry.") for part in layer.split("|")) for layer in layers]
     assert "\n".join(written) in PAGE
-
-
-def test_no_source_file_is_too_long() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in SOURCE.rglob("*.py")
-        if (lines := len(path.read_text("utf-8").splitlines())) > LINES_PER_FILE
-    }
-    assert long == {}

@@ -6,6 +6,7 @@ import enum
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 
 class Page(enum.StrEnum):
@@ -15,17 +16,19 @@ class Page(enum.StrEnum):
     COMMANDS = "commands"
 
 
-def docs(page: Annotated[Page, typer.Argument(help="Which page.")]) -> None:
+def docs(context: typer.Context, page: Annotated[Page, typer.Argument(help="Which page.")]) -> None:
     """Print a reference page in Markdown, generated from this very program."""
-    typer.echo(text_of(page), nl=False)
+    group = context.find_root().command
+    assert isinstance(group, TyperGroup)
+    typer.echo(text_of(page, group), nl=False)
 
 
-def text_of(page: Page) -> str:
-    """The page's text, as `docs/reference/` has it."""
+def text_of(page: Page, group: TyperGroup) -> str:
+    """The page's text, as `docs/reference/` has it; `group` holds all commands."""
     if page is Page.CONFIGURATION:
         from ferry.setup.reference import configuration_page
 
         return configuration_page()
     from .manual import commands_page
 
-    return commands_page()
+    return commands_page(group)

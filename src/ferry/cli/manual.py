@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from typer.core import TyperGroup
 
 WIDTH = 100
 INTRO = """\
@@ -23,11 +24,8 @@ INTRO = """\
 """
 
 
-def commands_page() -> str:
-    """docs/reference/commands.md."""
-    from .main import app
-
-    group = typer.main.get_group(app)
+def commands_page(group: TyperGroup) -> str:
+    """docs/reference/commands.md, for the group of all commands."""
     context = typer.Context(group, info_name="ferry", terminal_width=WIDTH)
     parts = [INTRO]
     for name in group.list_commands(context):

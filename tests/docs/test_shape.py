@@ -1,0 +1,119 @@
+"""The shape of the source: nothing in it is longer, wider or deeper than one reader can hold."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "ferry"
+LINES_PER_FILE = 500
+LINES_PER_FUNCTION = 100
+FIELDS_PER_CLASS = 24
+CLASSES_PER_CHAIN = 3
+
+WIDE = {"ferry.ssh.packets.PacketConnection": 27, "ferry.ssh.client.Client": 25, "ferry.ssh.tunnel.SshTunnel": 25}
+"""Classes with more fields than there may be, each with its number. The list may only become shorter."""
+
+LISTS = {"ferry.observe.metrics.Metrics"}
+"""Classes that are lists of values of one sort, and do nothing else."""
+
+
+Sources = dict[str, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    """The syntax tree of every module."""
+    return {
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): ast.parse(path.read_text("utf-8"))
+        for path in SOURCE.rglob("*.py")
+        if path.stem != "__init__"
+    }
+
+
+def own_targets(target: ast.expr) -> Iterator[str]:
+    """The fields that an assignment to `target` sets: `x` of `self.x`."""
+    match target:
+        case ast.Tuple() | ast.List():
+            for part in target.elts:
+                yield from own_targets(part)
+        case ast.Starred():
+            yield from own_targets(target.value)
+        case ast.Attribute(value=ast.Name(id="self")):
+            yield target.attr
+
+
+def fields_of(body: ast.ClassDef) -> set[str]:
+    """The fields that the methods of a class set."""
+    found: set[str] = set()
+    for node in ast.walk(body):
+        match node:
+            case ast.Assign():
+                for target in node.targets:
+                    found.update(own_targets(target))
+            case ast.AnnAssign() | ast.AugAssign():
+                found.update(own_targets(node.target))
+            case ast.withitem(optional_vars=ast.expr() as target):
+                found.update(own_targets(target))
+    return found
+
+
+def bases_of(sources: Sources) -> dict[str, list[str]]:
+    """The bases of every class, as far as they are our own and written as a name."""
+    found: dict[str, list[str]] = {}
+    for module, tree in sources.items():
+        package = module.rpartition(".")[0]
+        meant = {node.name: f"{module}.{node.name}" for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                origin = resolve_name("." * node.level + (node.module or ""), package)
+                meant.update({alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names})
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                names = [ast.unparse(base).partition("[")[0] for base in node.bases]
+                found[f"{module}.{node.name}"] = [meant[name] for name in names if name in meant]
+    return found
+
+
+def test_no_file_is_too_long() -> None:
+    found = {path: len(path.read_text("utf-8").splitlines()) for path in SOURCE.rglob("*.py")}
+    assert len(found) > 150
+    assert {str(path.relative_to(ROOT)): lines for path, lines in found.items() if lines > LINES_PER_FILE} == {}
+
+
+def test_no_function_is_too_long(sources: Sources) -> None:
+    found = {
+        f"{module}:{node.name}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1
+        for module, tree in sources.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(found) > 1000
+    assert {name: lines for name, lines in found.items() if lines > LINES_PER_FUNCTION} == {}
+
+
+def test_no_class_has_too_many_fields(sources: Sources) -> None:
+    found = {
+        f"{module}.{node.name}": len(fields_of(node))
+        for module, tree in sources.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    assert set(found) >= LISTS, "a class that is a list has another name"
+    wide = {name: count for name, count in found.items() if count > FIELDS_PER_CLASS and name not in LISTS}
+    assert wide == WIDE, "what is not too wide any more leaves the list, and nothing comes in"
+
+
+def test_no_class_stands_on_too_many_of_our_own(sources: Sources) -> None:
+    bases = bases_of(sources)
+
+    def depth(name: str) -> int:
+        return 1 + max((depth(base) for base in bases[name] if base in bases), default=0)
+
+    assert depth("ferry.edge.socks_guard.GuardedBridge") == 3
+    assert {name: depth(name) for name in bases if depth(name) > CLASSES_PER_CHAIN} == {}
