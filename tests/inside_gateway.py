@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,18 +27,22 @@ from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tcp import TcpEdge
 from ferry.listening import TcpPorts
-from ferry.names import Fingerprint, Identity, IdentityId, WorkerId
+from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
 from ferry.policy.crowd import Crowd
 from ferry.policy.flapping import FlapGuard
+from ferry.policy.forwards import ForwardRules
+from ferry.policy.grants import Grant
 from ferry.policy.handshakes import HandshakeGate
 from ferry.policy.penalties import Penalties
 from ferry.policy.sources import Exempt
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
-from ferry.registry.routes import Routes
+from ferry.registry.routes import Routes, Tunnel
 from ferry.ssh.access import Anyone
+from ferry.ssh.admission import Admission
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.client import Client
+from ferry.ssh.forwards import Owed, close_forward, give_back_late, write_lease
 from ferry.ssh.front import SshFront, connection_options
 from ferry.ssh.hardening import HardenedConnection
 from ferry.ssh.services import Services
@@ -66,11 +70,16 @@ class _NoRows:
     session_ended = session_started
 
 
+def visit_grant(tunnel: Tunnel) -> Grant:
+    """What somebody from outside reaches that tunnel with."""
+    return tunnel.visitor_grant
+
+
 @dataclass
 class Inside:
-    """What is inside."""
+    """What is inside: tests ask this for it, so that what it consists of is said here alone."""
 
-    front: SshFront
+    _front: SshFront
     edge: HttpEdge
     crowd: Crowd
     routes: Routes
@@ -82,11 +91,90 @@ class Inside:
 
     @property
     def clients(self) -> list[Client]:
-        return list(self.front)
+        return list(self._front)
+
+    def client_of(self, session: SessionId) -> Client | None:
+        """Who has logged in, and is there, as that session."""
+        return self._front.get(session)
 
     @property
     def tunnels(self) -> list[SshTunnel]:
-        return [tunnel for client in self.front for tunnel in client.forwards.values()]
+        return [tunnel for client in self._front for tunnel in client.forwards.values()]
+
+    @property
+    def admission(self) -> Admission:
+        return self._front.admission
+
+    @property
+    def penalties(self) -> Penalties:
+        return self._front.admission.penalties
+
+    @property
+    def registry(self) -> Registry:
+        return self._front.services.registry
+
+    @property
+    def clock(self) -> Clock:
+        return self._front.services.clock
+
+    @property
+    def rules(self) -> ForwardRules:
+        return self._front.services.rules
+
+    @property
+    def flaps(self) -> FlapGuard:
+        return self._front.services.flaps
+
+    @property
+    def pending_releases(self) -> deque[Owed]:
+        """Addresses that nobody serves any more, and that the database still has as served."""
+        return self._front.owed
+
+    def change(self, **changes: Any) -> None:
+        """Parts, rules of forwards and bounds of clients by their names, for clients who come and who are there."""
+        services = self._front.services
+        for group in ("rules", "limits"):
+            held = getattr(services, group)
+            names = changes.keys() & {field.name for field in fields(held)}
+            changes[group] = replace(held, **{name: changes.pop(name) for name in names})
+        self._front.use(replace(services, **changes))
+
+    async def tick(self) -> None:
+        """What is done once a second, and waits for nothing."""
+        await self._front.tick()
+
+    async def write_late(self) -> None:
+        """What is done once a second, and waits for the database."""
+        await self._front.write_late()
+
+    async def release_late(self) -> None:
+        """The last part of `write_late`: what is pending alone."""
+        await give_back_late(self._front)
+
+    async def write_lease(self, tunnel: SshTunnel) -> bool:
+        """The part of `write_late` that is about this tunnel: False where nothing can be written."""
+        return await write_lease(tunnel)
+
+    def deciding(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
+        """While it lasts no forward of the identity is decided, claimed or given back: whoever wants to waits."""
+        return self._front.locks(identity)
+
+    def close_forward(self, tunnel: SshTunnel, reason: str) -> None:
+        close_forward(tunnel, reason)
+
+    def take_away(self, tunnel: SshTunnel, reason: str) -> None:
+        """As the operator does."""
+        self._front.close_tunnel(tunnel, reason)
+
+    def take(self, sock: socket.socket) -> None:
+        """As if `sock` had been accepted."""
+        self._front.take(sock)
+
+    def start_drain(self) -> None:
+        self._front.start_drain()
+
+    async def drain(self, seconds: float) -> None:
+        await self._front.drain(seconds)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The fields of every report of `event`."""
@@ -107,7 +195,7 @@ class Inside:
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
         count["addresses in the crowd"] = len(self.crowd)
-        count["channels in tables"] = sum(len(client.connection._channels) for client in self.front)
+        count["channels in tables"] = sum(len(client.connection._channels) for client in self._front)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
             count["openings"] += len(tunnel._opening)
@@ -154,6 +242,8 @@ async def inside_gateway(
     registry: Registry | None = None,
     limits: dict[str, object] | None = None,
     clock: Clock | None = None,
+    penalties: Penalties | None = None,
+    prefer_gcm: bool = True,
     login_grace: float = 20,
 ) -> AsyncIterator[Inside]:
     """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
@@ -217,7 +307,13 @@ async def inside_gateway(
         keepalive_count=3,
     )
     exempt = Exempt()
-    front = SshFront(services, HandshakeGate(200, 200, exempt), Penalties(exempt), asyncssh_options)
+    front = SshFront(
+        services,
+        HandshakeGate(200, 200, exempt),
+        Penalties(exempt) if penalties is None else penalties,
+        asyncssh_options,
+        prefer_gcm=prefer_gcm,
+    )
     loop = asyncio.get_running_loop()
     ssh = socket.create_server(("127.0.0.1", 0))
     ssh.setblocking(False)

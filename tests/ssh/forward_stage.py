@@ -56,11 +56,6 @@ class _Port:
         return 0
 
 
-def with_ports(gateway: Inside, ports: NoPorts) -> None:
-    """For clients who come from now on."""
-    gateway.front.use(replace(gateway.front.services, ports=ports))
-
-
 def refusals(gateway: Inside) -> list[object]:
     return [fields["code"] for fields in gateway.said("tunnel.refused")]
 
@@ -78,7 +73,7 @@ async def one_client(
 ) -> AsyncIterator[tuple[Inside, RawClient]]:
     async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
         if ports is not None:
-            with_ports(gateway, ports)
+            gateway.change(ports=ports)
         async with gateway.client(key) as client:
             yield gateway, client
 

@@ -28,7 +28,7 @@ from ferry.names import Endpoint
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.hardening import HardenedConnection
 from ferry.streams import OpenFailure
-from inside_gateway import SECONDS, Inside, inside_gateway
+from inside_gateway import SECONDS, Inside, inside_gateway, visit_grant
 from raw_client import RawClient
 
 Step = tuple[Any, ...]
@@ -177,7 +177,7 @@ class Play:
 
     async def open(self, window: int, packet: int) -> None:
         sink = Sink()
-        grant = self.tunnel.visitor_grant
+        grant = visit_grant(self.tunnel)
         self.streams.append(cast(TunnelChannel, self.tunnel.dial(grant, Endpoint("192.0.2.1", 4711), cast(Any, sink))))
         self.sinks.append(sink)
         self.written.append(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ async def end_of(gateway: Inside, count: int = 1) -> tuple[str, list[Offence]]:
     async with asyncio.timeout(SECONDS):
         while len(ended := gateway.said("handshake.ended")) < count:
             await asyncio.sleep(0.001)
-    heard = gateway.front.admission.penalties
+    heard = gateway.penalties
     assert isinstance(heard, Heard)
     return ended[-1]["outcome"], heard.offences
 
@@ -104,15 +103,13 @@ async def silent(gateway: Inside) -> None:
 async def test_a_log_in_that_fails_is_blamed_for_what_it_was(
     does: Callable[[Inside], Awaitable[None]], outcome: str, blame: Offence
 ) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.admission.penalties = Heard()
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
         await does(gateway)
         assert await end_of(gateway) == (outcome, [blame])
 
 
 async def test_who_lets_the_time_for_a_log_in_run_out_is_blamed_for_that() -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway(login_grace=0.05) as gateway:
-        gateway.front.admission.penalties = Heard()
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard(), login_grace=0.05) as gateway:
         await silent(gateway)
         assert await end_of(gateway) == ("timeout", [Offence.NEVER_ENDED])
 
@@ -128,22 +125,23 @@ class NoDatabase:
 async def test_who_has_signed_is_not_blamed_for_our_database(tries: int) -> None:
     """Also after keys that did not do: they were somebody's who is known here."""
     own = asyncssh.generate_private_key("ssh-ed25519")
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.admission.penalties = Heard()
-        gateway.front.use(replace(gateway.front.services, people=NoDatabase()))
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
+        gateway.change(people=NoDatabase())
         with pytest.raises(asyncssh.DisconnectError, match="retry-after=30"):
             await log_in(gateway, *(stolen() for _ in range(tries)), own)
         assert await end_of(gateway) == ("failed", [])
 
 
 async def test_who_has_signed_and_has_too_many_connections_is_not_blamed(key: Path) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway(limits={"connections_per_identity": 1}) as gateway:
-        gateway.front.admission.penalties = Heard()
-        async with gateway.client(key):
-            with suppress(asyncssh.DisconnectError):  # it may be told before its log-in has ended, for asyncssh
-                async with gateway.client(key) as second:
-                    assert "1 connections open, which is the limit" in await second.said_at_the_end()
-            assert await end_of(gateway, 2) == ("failed", [])
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(penalties=Heard(), limits={"connections_per_identity": 1}) as gateway,
+        gateway.client(key),
+    ):
+        with suppress(asyncssh.DisconnectError):  # it may be told before its log-in has ended, for asyncssh
+            async with gateway.client(key) as second:
+                assert "1 connections open, which is the limit" in await second.said_at_the_end()
+        assert await end_of(gateway, 2) == ("failed", [])
 
 
 @pytest.mark.parametrize(("strangers", "gets_in"), [(5, True), (6, False)])
@@ -151,9 +149,8 @@ async def test_each_key_is_one_try_and_a_good_one_is_none(strangers: int, gets_i
     """An agent may hold many keys; the one that is known may be its last."""
     own = asyncssh.generate_private_key("ssh-ed25519")
     keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(strangers)]
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.admission.penalties = Heard()
-        gateway.front.use(replace(gateway.front.services, access=Keys(str(own.get_fingerprint()))))
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
+        gateway.change(access=Keys(str(own.get_fingerprint())))
         if gets_in:
             await log_in(gateway, *keys, own)
             assert await end_of(gateway) == ("ok", [])

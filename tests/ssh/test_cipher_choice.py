@@ -26,12 +26,14 @@ GCM, LONG_GCM, CHACHA = "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "cha
 async def test_a_client_gets_the_cheap_cipher_that_it_knows_unless_it_is_to_choose_itself(
     key: Path, prefer: bool, listed: list[str], chosen: str
 ) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.prefer_gcm = prefer
-        async with gateway.client(key, encryption_algs=listed) as client:
-            assert client.connection.get_extra_info("send_cipher") == chosen
-            assert client.connection.get_extra_info("recv_cipher") == chosen
-            assert await client.lives()
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(prefer_gcm=prefer) as gateway,
+        gateway.client(key, encryption_algs=listed) as client,
+    ):
+        assert client.connection.get_extra_info("send_cipher") == chosen
+        assert client.connection.get_extra_info("recv_cipher") == chosen
+        assert await client.lives()
 
 
 async def next_payload(reader: asyncio.StreamReader) -> bytes:
@@ -46,8 +48,7 @@ async def test_a_client_that_waits_for_our_offer_gets_all_of_it_once(
 ) -> None:
     """RFC 4253 §7.1 lets both wait for nobody; two offers in one key exchange would end it."""
     monkeypatch.setattr(limits, "KEXINIT_WAIT_SECONDS", 0.01 if prefer else 10 * SECONDS)
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.prefer_gcm = prefer
+    async with asyncio.timeout(SECONDS), inside_gateway(prefer_gcm=prefer) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         writer.write(b"SSH-2.0-patient\r\n")
         assert (await reader.readline()).startswith(b"SSH-2.0-")

@@ -43,7 +43,7 @@ class Stage:
 
     async def own(self, *addresses: Address) -> None:
         """Reserved for the client, and not served."""
-        rules = self.inside.front.services.rules
+        rules = self.inside.rules
         terms = Terms(keep=rules.keep, rest=rules.rest, reserve=True, derived=False, max_reservations=99)
         for address in addresses:
             claimed = await self.registry.claim(address, self.who, WORKER, now=self.clock.now(), terms=terms)
@@ -65,11 +65,13 @@ class Stage:
 @asynccontextmanager
 async def on_stage(key: Path, username: str = "dev") -> AsyncIterator[Stage]:
     registry, clock = Registry(), HandClock()
-    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as inside:
-        inside.front.use(replace(inside.front.services, clock=clock))
-        async with inside.client(key, username=username) as client:
-            mark = Fingerprint(fingerprint(key))
-            yield Stage(inside, client, registry, clock, Identity(IdentityId(mark), None, mark))
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(registry=registry, clock=clock) as inside,
+        inside.client(key, username=username) as client,
+    ):
+        mark = Fingerprint(fingerprint(key))
+        yield Stage(inside, client, registry, clock, Identity(IdentityId(mark), None, mark))
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ async def test_names_are_those_that_are_kept_or_in_use(stage: Stage) -> None:
     assert await stage.client.forward(b"blog", 80)
     _, lines = await stage.run("names")
     assert [line.split()[0] for line in lines] == ["shop.localhost", "blog.localhost"]
-    stage.clock.ahead = stage.inside.front.services.rules.keep + 60
+    stage.clock.ahead = stage.inside.rules.keep + 60
     _, lines = await stage.run("names")
     assert [" ".join(line.split()) for line in lines] == ["blog.localhost in use now"]
 
@@ -152,8 +154,7 @@ async def test_who_has_no_key_is_answered_without_the_database(key: Path, userna
 )
 async def test_who_has_to_earn_a_name_is_told_how(key: Path, username: str, *, seconds: float, told: bool) -> None:
     async with on_stage(key, username) as stage:
-        services = stage.inside.front.services
-        stage.inside.front.use(replace(services, rules=replace(services.rules, reserve_after=seconds)))
+        stage.inside.change(reserve_after=seconds)
         _, lines = await stage.run("")
         earned = [line for line in lines if line.startswith("A name is reserved")]
         assert earned == (["A name is reserved for you after 10 minutes of use."] if told else [])

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +32,6 @@ from ssh.forward_stage import (
     closed,
     one_client,
     refusals,
-    with_ports,
 )
 
 FLAP_TAKEOVERS = 3
@@ -121,7 +119,7 @@ async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Pat
     async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
         port = gateway.ports.loopback[0]
         ports = NoPorts(but=port)
-        with_ports(gateway, ports)
+        gateway.change(ports=ports)
         async with gateway.client(key) as client:
             client.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b""), UInt32(port))
             await ports.listening.wait()
@@ -184,8 +182,7 @@ async def test_names_of_our_choice_count_too(key: Path, most: int, code: str | N
             return await super().claim(address, identity, worker, now=now, terms=terms)
 
     async with asyncio.timeout(SECONDS), inside_gateway(registry=Counted()) as gateway:
-        services = gateway.front.services
-        gateway.front.use(replace(services, rules=replace(services.rules, reservations_per_identity=most)))
+        gateway.change(reservations_per_identity=most)
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
             assert await client.forward(b"localhost", 80) is (code is None)
@@ -252,9 +249,8 @@ async def test_a_name_that_keeps_changing_hands_stays_where_it_is(new_key: Calla
         gateway.client(new_key()) as stranger,
     ):
         assert await first.forward(b"blog", 80)
-        services = gateway.front.services
         for _ in range(FLAP_TAKEOVERS):
-            services.flaps.counted(BLOG, services.clock.monotonic())
+            gateway.flaps.counted(BLOG, gateway.clock.monotonic())
         assert not await second.forward(b"blog", 80)
         assert not await stranger.forward(b"blog", 80)  # who learns nothing of it
         assert refusals(gateway) == ["flapping", "name_reserved"]
@@ -298,11 +294,7 @@ async def test_for_an_address_of_our_choice_only_ones_own_other_connections_are_
         gateway.client(key) as first,
         gateway.client(key) as second,
     ):
-        services = gateway.front.services
-        many = replace(
-            services.rules, reservations_per_identity=999, forwards_per_connection=999, forwards_per_identity=999
-        )
-        gateway.front.use(replace(services, rules=many))
+        gateway.change(reservations_per_identity=999, forwards_per_connection=999, forwards_per_identity=999)
         for port in gateway.ports.loopback[3:]:
             assert await stranger.forward(b"", port)
         assert await first.forward(b"", 0)
@@ -320,7 +312,7 @@ async def test_who_loses_its_last_name_is_sent_away_but_nobody_with_a_forward_st
     async with one_client(key, MemoryRegistry()) as (gateway, loser), gateway.client(key) as winner:
         port = gateway.ports.loopback[0]
         ports = NoPorts(but=port, at_once=True)
-        with_ports(gateway, ports)
+        gateway.change(ports=ports)
         assert await loser.forward(b"", port)
         if left == "another forward":
             assert await loser.forward(b"blog", 80)

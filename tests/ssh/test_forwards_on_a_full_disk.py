@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from ferry import limits
 from ferry.names import Address, Identity, WorkerId
 from ferry.registry.contract import UNWRITTEN, Claimed, StoreUnavailable, Taken, Terms
 from ferry.registry.memory import MemoryRegistry
-from ferry.ssh.forwards import close_forward, give_back_late, write_lease
 from ferry.ssh.tunnel import SshTunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
@@ -79,13 +77,13 @@ async def test_what_could_not_be_given_back_is_given_back_later(key: Path) -> No
         registry.full = True
         ports.let_go.set()
         assert not await asking
-        assert len(await registry.reservations(None)) == len(gateway.front.owed) == 1
-        await gateway.front.write_late()
-        assert len(gateway.front.owed) == 1  # in vain
+        assert len(await registry.reservations(None)) == len(gateway.pending_releases) == 1
+        await gateway.write_late()
+        assert len(gateway.pending_releases) == 1  # in vain
         registry.full = False
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert await registry.reservations(None) == []
-        assert not gateway.front.owed
+        assert not gateway.pending_releases
         assert len(gateway.said("name.freed")) == 1
 
 
@@ -100,11 +98,11 @@ async def test_what_is_given_back_late_spares_whoever_asked_again_without_a_leas
         assert await second.forward(b"blog", 80)
         [tunnel] = gateway.tunnels
         assert tunnel.generation == UNWRITTEN
-        assert len(gateway.front.owed) == 1
+        assert len(gateway.pending_releases) == 1
         registry.full = False
-        await give_back_late(gateway.front)
+        await gateway.release_late()
         assert [found.address for found in await registry.reservations(None)] == [BLOG]
-        await gateway.front.write_late()
+        await gateway.write_late()
         lease = await registry.lookup(BLOG)
         assert lease is not None
         assert lease.generation == tunnel.generation != UNWRITTEN
@@ -120,13 +118,13 @@ async def test_addresses_that_are_owed_are_bounded(key: Path, monkeypatch: pytes
         for name in (b"one", b"two", b"three"):
             assert await client.cancel(name, 80)
             await closed_one(gateway, name)
-        assert [owed.address.name for owed in gateway.front.owed] == ["two.localhost", "three.localhost"]
+        assert [pending.address.name for pending in gateway.pending_releases] == ["two.localhost", "three.localhost"]
 
 
 async def test_as_shipped_so_many_addresses_are_owed(key: Path) -> None:
     """ADDRESSES_OWED."""
     async with one_client(key, MemoryRegistry()) as (gateway, _):
-        assert gateway.front.owed.maxlen == 65_536
+        assert gateway.pending_releases.maxlen == 65_536
 
 
 async def closed_one(gateway: Inside, name: bytes) -> None:
@@ -147,7 +145,7 @@ async def test_on_a_full_disk_only_what_is_reserved_for_the_asker_is_served(
         assert refusals(gateway) == ["store", "store"]
         assert await owner.forward(b"blog", 80)
         registry.full = False
-        await gateway.front.write_late()
+        await gateway.write_late()
         lease = await registry.lookup(BLOG)
         assert lease is not None
         assert lease.generation == gateway.tunnels[0].generation
@@ -157,7 +155,7 @@ async def test_a_lease_of_somebody_else_is_not_served_over_on_a_full_disk(key: P
     """Its reservation ran out and was claimed anew, without being reserved: whoever holds the lease has it."""
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
-        await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.front.services.clock.now(), terms=TRIAL)
+        await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.clock.now(), terms=TRIAL)
         assert not await client.forward(b"blog", 80)
         registry.full = True
         assert not await client.forward(b"blog", 80)
@@ -180,9 +178,9 @@ async def test_a_name_that_went_to_somebody_else_before_its_lease_was_written_is
         tunnel = await served_without_a_lease(gateway, client, registry)
         registry.full = False
         assert await registry.free(BLOG, tunnel.identity.id)
-        won = await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.front.services.clock.now(), terms=TERMS)
+        won = await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.clock.now(), terms=TERMS)
         assert isinstance(won, Claimed)
-        await gateway.front.write_late()
+        await gateway.write_late()
         await closed(gateway)
         assert await registry.lookup(BLOG) == won.lease
         await client.connection.wait_closed()
@@ -197,14 +195,14 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
         assert await client.cancel(b"blog", 80)
         await closed(gateway)
         registry.full = False
-        assert await write_lease(tunnel)
+        assert await gateway.write_lease(tunnel)
         assert await registry.lookup(BLOG) is None
         assert await client.forward(b"blog", 80)
         again = await registry.lookup(BLOG)
         assert again is not None
-        assert await write_lease(tunnel)
+        assert await gateway.write_lease(tunnel)
         assert await registry.lookup(BLOG) == again
-        close_forward(tunnel, "once more")
+        gateway.close_forward(tunnel, "once more")
         assert len(gateway.said("tunnel.closed")) == 2  # once each
 
 
@@ -219,10 +217,10 @@ async def test_leases_are_all_written_at_once_when_they_can_be_and_tried_one_at_
         for name in (b"one", b"two", b"three"):
             assert await client.forward(name, 80)
         registry.tried = 0
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert registry.tried == 1
         registry.full = False
-        await gateway.front.write_late()
+        await gateway.write_late()
         leases = [await registry.lookup(tunnel.address) for tunnel in gateway.tunnels]
         generations = [tunnel.generation for tunnel in gateway.tunnels]
         assert [lease and lease.generation for lease in leases] == generations
@@ -246,7 +244,7 @@ async def test_a_tunnel_that_closes_while_its_lease_is_written_gives_it_back(key
     async with one_client(key, registry) as (gateway, client):
         await served_without_a_lease(gateway, client, registry)
         registry.full, late = False, True
-        writing = asyncio.ensure_future(gateway.front.write_late())
+        writing = asyncio.ensure_future(gateway.write_late())
         await registry.claimed.wait()
         assert await client.cancel(b"blog", 80)
         await closed(gateway)
@@ -264,7 +262,7 @@ async def test_a_name_that_was_left_while_nothing_could_be_written_is_given_back
         await closed(gateway)
         assert await registry.lookup(BLOG) is not None
         registry.full = False
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert await registry.lookup(BLOG) is None
         assert len(await registry.reservations(None)) == 1
 
@@ -272,22 +270,21 @@ async def test_a_name_that_was_left_while_nothing_could_be_written_is_given_back
 async def test_a_trial_that_cannot_be_ended_on_a_full_disk_is_ended_later(key: Path) -> None:
     registry = FullDisk()
     async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
-        services = gateway.front.services
-        gateway.front.use(replace(services, rules=replace(services.rules, reserve_after=0.001)))
+        gateway.change(reserve_after=0.001)
         async with gateway.client(key) as client:
             assert await client.forward(b"blog", 80)
             assert await registry.reservations(None) == []
             [tunnel] = gateway.tunnels
             assert tunnel.trial_until is not None
-            while services.clock.monotonic() < tunnel.trial_until:
+            while gateway.clock.monotonic() < tunnel.trial_until:
                 await asyncio.sleep(0)
             registry.full = True
-            await gateway.front.write_late()
+            await gateway.write_late()
             assert await registry.reservations(None) == []
             registry.full = False
-            await gateway.front.write_late()
+            await gateway.write_late()
             assert [found.address for found in await registry.reservations(None)] == [BLOG]
-            await gateway.front.write_late()
+            await gateway.write_late()
             assert len(gateway.said("name.reserved")) == 1
 
 
@@ -296,10 +293,10 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         tunnel = await served_without_a_lease(gateway, client, registry)
-        async with gateway.front.locks(tunnel.identity.id):
-            late = asyncio.ensure_future(gateway.front.write_late())
+        async with gateway.deciding(tunnel.identity.id):
+            late = asyncio.ensure_future(gateway.write_late())
             for _ in range(3):
-                await gateway.front.tick()
+                await gateway.tick()
             assert not late.done()
             registry.full = False
         await late

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ferry.names import Address
@@ -36,9 +35,9 @@ class Registry(MemoryRegistry):
 
 @asynccontextmanager
 async def on_trial(registry: Registry) -> AsyncIterator[tuple[Inside, HandClock]]:
-    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry) as gateway:
-        clock, services = HandClock(), gateway.front.services
-        gateway.front.use(replace(services, clock=clock, rules=replace(services.rules, reserve_after=TRIAL)))
+    clock = HandClock()
+    async with asyncio.timeout(SECONDS), inside_gateway(registry=registry, clock=clock) as gateway:
+        gateway.change(reserve_after=TRIAL)
         yield gateway, clock
 
 
@@ -51,18 +50,18 @@ async def test_names_are_reserved_when_their_time_is_over_all_at_once_and_told_o
         assert session is not None
         assert await session.ask(b"shell")
         clock.ahead = TRIAL - 5
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert (registry.tried, await registry.names()) == (0, [])
         clock.ahead = TRIAL + 5
         for _ in range(2):
-            await gateway.front.write_late()
+            await gateway.write_late()
             assert (registry.tried, await registry.names()) == (2, ["one", "two"])
         assert await client.lives()
         assert session.said.count(b"is now reserved for you") == 2
         assert await client.cancel(b"one", 80)
         assert await client.forward(b"one", 80)  # it is theirs already
         clock.ahead += TRIAL + 5
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert registry.tried == 2
 
 
@@ -72,7 +71,7 @@ async def test_on_a_full_disk_one_is_tried_at_a_time(key: Path) -> None:
         for name in (b"one", b"two", b"three"):
             assert await client.forward(name, 80)
         clock.ahead, registry.full = TRIAL + 5, True
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert registry.tried == 1
 
 
@@ -81,7 +80,7 @@ async def test_whoever_has_no_key_is_on_no_trial(key: Path) -> None:
     async with on_trial(registry) as (gateway, clock), gateway.client(key, username="nokey") as nobody:
         assert await nobody.forward(b"one", 80)
         clock.ahead = TRIAL + 5
-        await gateway.front.write_late()
+        await gateway.write_late()
         assert registry.tried == 0
 
 
@@ -90,16 +89,15 @@ async def test_a_name_past_the_limit_is_served_on_and_its_owner_told_why_it_is_n
 ) -> None:
     registry = Registry()
     async with on_trial(registry) as (gateway, clock), gateway.client(new_key()) as client:
-        services = gateway.front.services
-        gateway.front.use(replace(services, rules=replace(services.rules, reservations_per_identity=1)))
+        gateway.change(reservations_per_identity=1)
         assert await client.forward(b"one", 80)
         assert await client.forward(b"two", 80)
         session = await open_session(client)
         assert session is not None
         assert await session.ask(b"shell")
         clock.ahead = TRIAL + 5
-        await gateway.front.write_late()
-        await gateway.front.write_late()
+        await gateway.write_late()
+        await gateway.write_late()
         assert (registry.tried, await registry.names(), len(gateway.tunnels)) == (2, ["one"], 2)
         assert await client.lives()
         assert b"two.localhost is not reserved for you" in session.said

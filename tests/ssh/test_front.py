@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ class Rows:
 async def test_a_session_is_written_down_and_told_for_who_has_logged_in_alone(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         rows = Rows()
-        gateway.front.use(replace(gateway.front.services, sessions=rows))
+        gateway.change(sessions=rows)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         await reader.readline()
         writer.close()
@@ -40,8 +39,8 @@ async def test_a_session_is_written_down_and_told_for_who_has_logged_in_alone(ke
             await asyncio.sleep(0)
         assert (rows.began, rows.ended, gateway.said("connection.closed")) == ([], [], [])
         async with gateway.client(key):
-            assert len(gateway.front) == len(rows.began) == 1
-            assert gateway.front.get(rows.began[0]) is gateway.clients[0]
+            assert len(gateway.clients) == len(rows.began) == 1
+            assert gateway.client_of(rows.began[0]) is gateway.clients[0]
         while gateway.clients:
             await asyncio.sleep(0)
         assert rows.ended == rows.began
@@ -56,11 +55,11 @@ async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if
         assert session is not None
         assert await session.ask(b"shell")
         one, two = gateway.tunnels
-        gateway.front.close_tunnel(one, "closed by the operator")
+        gateway.take_away(one, "closed by the operator")
         assert await client.lives()
         assert session.said.count(b"closed by the operator") == 1
         assert gateway.tunnels == [two]
-        gateway.front.close_tunnel(two, "closed by the operator")
+        gateway.take_away(two, "closed by the operator")
         await client.connection.wait_closed()
         while gateway.clients:
             await asyncio.sleep(0)
@@ -96,7 +95,7 @@ async def test_a_gateway_that_stops_takes_no_new_visitors_of_ports_and_no_client
         assert await session.ask(b"shell")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
-        gateway.front.start_drain()
+        gateway.start_drain()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)

@@ -10,7 +10,7 @@ from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Kind
 from ferry.policy.visits import public_visit
 from ferry.streams import OpenFailure
-from inside_gateway import inside_gateway
+from inside_gateway import inside_gateway, visit_grant
 
 
 class Nobody:
@@ -46,5 +46,5 @@ async def test_a_tunnel_is_dialled_with_its_own_grant_alone(key: Path) -> None:
                 tunnel.dial(grant, visitor, Nobody())
         assert await client.lives()
         assert client.opens.empty()
-        tunnel.dial(tunnel.visitor_grant, visitor, Nobody())
+        tunnel.dial(visit_grant(tunnel), visitor, Nobody())
         assert (await client.opens.get())[1]

@@ -66,8 +66,7 @@ async def test_who_exchanges_keys_again_before_the_log_in_is_ended_and_blamed(ke
             self._connection._kexinit_sent = True
             return asyncssh.load_keypairs([str(key)])[0]
 
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.admission.penalties = Heard()
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
         with pytest.raises(asyncssh.ProtocolError, match="after the log-in only"):
             await asyncssh.connect(
                 HERE, gateway.ssh_port, username="dev", client_factory=Again, client_keys=None,

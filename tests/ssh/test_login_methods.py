@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
@@ -32,7 +31,7 @@ class OnlyKeys:
 
 def only_keys(gateway: Inside) -> OnlyKeys:
     access = OnlyKeys()
-    gateway.front.use(replace(gateway.front.services, access=access))
+    gateway.change(access=access)
     return access
 
 
@@ -68,7 +67,7 @@ async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not
                 access.known = False
                 return Identity(IdentityId(fingerprint), name, fingerprint)
 
-        gateway.front.use(replace(gateway.front.services, people=People()))
+        gateway.change(people=People())
         with pytest.raises((asyncssh.PermissionDenied, asyncssh.DisconnectError)):
             async with gateway.client(key):
                 pass
@@ -77,8 +76,7 @@ async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not
 
 async def test_who_offers_no_key_in_time_is_ended_for_that(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        services = gateway.front.services
-        gateway.front.use(replace(services, limits=replace(services.limits, key_grace=0.2)))
+        gateway.change(key_grace=0.2)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         async with gateway.client(key) as client:
             assert b"no acceptable key was offered in time" in await reader.read()
@@ -104,7 +102,7 @@ async def test_one_connection_more_than_an_identity_may_have_is_ended_with_the_r
 
 async def test_who_has_ports_only_comes_in_and_is_told_of_no_web_address(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.front.use(replace(gateway.front.services, banner=True))
+        gateway.change(banner=True)
         for _ in range(2):
             async with gateway.client(key) as client:
                 assert await client.forward(b"", 0)

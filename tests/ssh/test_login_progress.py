@@ -22,7 +22,7 @@ async def test_the_door_hears_of_the_key_exchange_and_of_the_good_key(
         def progressed(_connection: Any, progress: Progress) -> None:
             heard.append(progress)
 
-        monkeypatch.setattr(inside.front.admission, "progressed", progressed)
+        monkeypatch.setattr(inside.admission, "progressed", progressed)
         async with inside.client(key):
             assert heard[0] is Progress.EXCHANGED
             assert set(heard[1:]) == {Progress.PROMISING}
@@ -36,9 +36,9 @@ async def test_who_gives_way_before_its_connection_is_made_begins_no_log_in() ->
             ours, _ = listener.accept()
         for one in (ours, theirs):
             one.setblocking(False)
-        inside.front.take(ours)
-        (connection,) = inside.front.admission.in_progress
-        inside.front.admission.over(connection, "displaced")
+        inside.take(ours)
+        (connection,) = inside.admission.in_progress
+        inside.admission.over(connection, "displaced")
         connection.give_way("others wait to log in")
         with theirs:
             assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""

@@ -39,7 +39,7 @@ async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
         gateway.client(new_key(), username=BROKEN) as broken,
         gateway.client(new_key(), username=WELL) as well,
     ):
-        await gateway.front.tick()
+        await gateway.tick()
         assert looked_at == [WELL]
         await broken.connection.wait_closed()
         assert await well.lives()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST
@@ -60,10 +58,6 @@ class Stage:
         tunnel.visited(served)
         await self.settle()
 
-    def use(self, **changes: Any) -> None:
-        front = self.inside.front
-        front.use(replace(front.services, **changes))
-
 
 @pytest.fixture
 async def stage(key: Path) -> AsyncIterator[Stage]:
@@ -73,7 +67,7 @@ async def stage(key: Path) -> AsyncIterator[Stage]:
         inside.client(key) as client,
     ):
         made = Stage(inside, client)
-        made.use(request_log=True)
+        inside.change(request_log=True)
         assert await client.forward(b"blog", 80)
         yield made
 
@@ -153,7 +147,7 @@ async def test_how_the_local_ca_is_trusted_is_said_once_a_screen(stage: Stage) -
 async def test_visits_are_shown_only_where_the_operator_wants_that(stage: Stage) -> None:
     session = await stage.screen()
     lines(session)
-    stage.use(request_log=False)
+    stage.inside.change(request_log=False)
     await stage.visit()
     assert lines(session) == []
     assert len(stage.inside.said("visit")) == 1
@@ -163,7 +157,7 @@ async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_f
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = asyncio.Event()
-    registry = stage.inside.front.services.registry
+    registry = stage.inside.registry
     reservations = registry.reservations
 
     async def slow(owner: IdentityId | None) -> object:
@@ -218,7 +212,7 @@ async def test_a_target_that_refuses_is_told_at_once_and_again_after_a_while(sta
     """At once also on a machine that has just started: its monotonic clock begins with 0."""
     clock = HandClock()
     clock.ahead = -clock.monotonic()
-    stage.use(clock=clock)
+    stage.inside.change(clock=clock)
     session = await stage.screen()
     lines(session)
     [client] = stage.inside.clients
@@ -289,4 +283,4 @@ async def test_a_command_is_not_run_for_a_session_that_has_closed_meanwhile(stag
     )
     assert await session.ended() == -1
     await stage.settle()
-    assert len(await stage.inside.front.services.registry.reservations(None)) == 1
+    assert len(await stage.inside.registry.reservations(None)) == 1

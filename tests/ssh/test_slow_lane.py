@@ -21,8 +21,8 @@ async def test_who_says_nothing_in_the_slow_lane_makes_room_for_a_key_that_is_kn
 ) -> None:
     monkeypatch.setattr(limits, "LANE_PACE_SECONDS", 0.0)
     monkeypatch.setattr(limits, "LANE_SECONDS", 0.1)
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        penalties = gateway.front.admission.penalties = Penalties(Exempt([]))
+    penalties = Penalties(Exempt([]))
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=penalties) as gateway:
         while not penalties.blocked(HERE, time.monotonic()):
             penalties.offended(HERE, Offence.GARBAGE, time.monotonic())
         reader, writer = await asyncio.open_connection(HERE, gateway.ssh_port)

@@ -55,7 +55,7 @@ class Stage:
         """The reason that the log gives, once the gateway's looks have ended the connection."""
         async with asyncio.timeout(SECONDS):
             while self.gateway.clients:
-                await self.gateway.front.tick()
+                await self.gateway.tick()
                 await asyncio.sleep(0)
         (closed,) = self.gateway.said("connection.closed")
         return closed["reason"]
@@ -103,7 +103,7 @@ async def test_one_that_stops_reading_is_ended_and_the_log_says_why(
     stage.transport.pause_reading()
     await stage.fill()
     monkeypatch.setattr(limits, "STUCK_SECONDS", 0.0)
-    await stage.gateway.front.tick()
+    await stage.gateway.tick()
     assert stage.gateway.clients  # the first look only notes what waits
     assert await stage.ended_for() == NOT_READING
     assert stage.play.sinks[0].heard == ["opened", "broken"]

@@ -63,7 +63,7 @@ async def test_a_client_whose_owner_ends_it_from_the_terminal_is_disconnected_af
 async def test_a_client_that_does_not_open_a_visitors_channel_has_thirty_seconds(key: Path) -> None:
     """STREAM_OPEN_SECONDS."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
-        ticks = tasks.spawn("tick", tasks.repeat("tick", 1.0, inside.front.tick))
+        ticks = tasks.spawn("tick", tasks.repeat("tick", 1.0, inside.tick))
         client.hold_opens()
         assert await client.forward(b"mute", 80)
         await inside.let_through()
@@ -157,9 +157,8 @@ async def test_the_visitors_of_a_loser_that_is_there_have_five_seconds(key: Path
 @hurried
 async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
     """LANE_SECONDS."""
-    async with inside_gateway(clock=LoopsClock()) as inside:
-        penalties, now = Penalties(Exempt([])), LoopsClock().monotonic
-        inside.front.admission.penalties = penalties
+    penalties, now = Penalties(Exempt([])), LoopsClock().monotonic
+    async with inside_gateway(clock=LoopsClock(), penalties=penalties) as inside:
         while not penalties.blocked("127.0.0.1", now()):
             penalties.offended("127.0.0.1", Offence.GARBAGE, now())
         await asyncio.sleep(2)
@@ -185,7 +184,7 @@ async def test_a_stopping_gateway_waits_no_longer_than_its_last_visitor(key: Pat
         refuse = UInt32(number), UInt32(OPEN_CONNECT_FAILED), String(b"no"), String(b"")
         asyncio.get_running_loop().call_later(3, client.send, MSG_CHANNEL_OPEN_FAILURE, *refuse)
         watch = Watch()
-        await inside.front.drain(60)
+        await inside.drain(60)
         assert watch.seconds > 2.9
         assert watch.skipped < 3.5
         writer.close()

@@ -19,6 +19,7 @@ from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.channel_state import State
 from ferry.ssh.tunnel import SshTunnel
 from ferry.streams import OpenFailure
+from inside_gateway import visit_grant
 from ssh.test_tunnel_channel import Told
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
@@ -97,7 +98,7 @@ class Stage:
 
     def visitor(self) -> tuple[TunnelChannel, Told]:
         sink = Told()
-        stream = self.tunnel.dial(self.tunnel.visitor_grant, VISITOR, cast(Any, sink))
+        stream = self.tunnel.dial(visit_grant(self.tunnel), VISITOR, cast(Any, sink))
         return cast(TunnelChannel, stream), sink
 
     def turn(self) -> None:

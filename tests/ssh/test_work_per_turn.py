@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -192,8 +191,7 @@ async def test_sessions_that_take_small_packets_get_so_many_in_a_turn(key: Path,
     """Each lets a backlog of visits with long paths wait behind a window of nothing, and opens it at once."""
     visits, path = 24, b"/" + b"a" * 7_900
     async with on_stage(key, CIPHERS[0]) as play:
-        front = play.gateway.front
-        front.use(replace(front.services, request_log=True))
+        play.gateway.change(request_log=True)
 
         def refuse(packet: SSHPacket) -> None:
             packet.get_string()
