@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from ferry.config import Config
-from ferry.configfile import ConfigSource, env_name
-from ferry.configwords import FIELDS, SECTIONS
+from ferry.config.file import ConfigSource, env_name
+from ferry.config.model import Config
+from ferry.config.words import FIELDS, SECTIONS
 from ferry.errors import InvalidInput
 
 from .target import Target, Value
@@ -91,6 +91,6 @@ TARGET = Target(
     "configuration",
     st.tuples(_FILES, st.lists(_VARIABLES, max_size=3)),
     check,
-    ("ferry.config", "ferry.configfile", "ferry.configwords"),
+    ("ferry.config.model", "ferry.config.file", "ferry.config.words"),
     in_tests=200,
 )

@@ -70,7 +70,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
     ("gateway.py", ("e2e/test_drain.py",)),
-    ("config*.py", ("test_configfile.py", "test_as_shipped.py", "cli/test_check_config.py")),
+    ("config/*.py", ("test_as_shipped.py", "cli/test_check_config.py")),
 )
 
 

@@ -17,7 +17,7 @@ import asyncssh
 
 import ferry.ssh.front
 from ferry.clock import Clock, SystemClock
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.edge.acceptor import Acceptor
 from ferry.edge.bridge import Bridge
 from ferry.edge.http.connection import VisitorConnection

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.errors import Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.policy.crowd import Crowd

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferry import tasks
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.observe.events import Event
 from ferry.observe.texts import shown_fields
 from ferry.parts import Parts

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.kept import Kept, kept_in
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId
 from ferry.registry.contract import Claimed, Terms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.wiring import public_is_loopback, rules_of, web_of
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncssh
 
 from ferry.clock import Clock, SystemClock
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.kept import kept_in
 from ferry.observe.observer import observing
 from ferry.parts import Parts, parts_of

@@ -16,7 +16,7 @@ import uvloop
 
 from . import __version__, systemd, tasks
 from .clock import Clock, SystemClock
-from .config import Config
+from .config.model import Config
 from .console.server import serving
 from .errors import StartupError
 from .kept import kept_in

@@ -1,4 +1,4 @@
-"""Every bound, with its unit. What an operator may change is a field of `ferry.config`, whose default is named here."""
+"""Every bound, with its unit. What an operator may change is a field of `ferry.config.model`, whose default is named here."""
 
 from __future__ import annotations
 

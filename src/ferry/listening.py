@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .config import Config
+from .config.model import Config
 from .edge.acceptor import Acceptor
 from .edge.certificates import Certificates
 from .edge.descriptors import DescriptorGate

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from . import __version__
 from .clock import Clock
-from .config import Config
+from .config.model import Config
 from .console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
 from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
 from .observe.events import EventRing

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, closing
 from typing import cast
 
 from .clock import Clock
-from .config import Config
+from .config.model import Config
 from .edge.certificates import Certificates
 from .edge.connections import Connections
 from .edge.descriptors import DescriptorGate

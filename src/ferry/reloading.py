@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from . import systemd, tasks
-from .config import Config, needs_restart
+from .config.model import Config, needs_restart
 from .errors import FerryError, StartupError
 from .parts import Parts, access_of
 from .wiring import log_rates_of

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .config import Config
+from .config.model import Config
 
 
 def welcome_lines(

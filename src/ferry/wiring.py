@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .config import Config, is_loopback
+from .config.model import Config, is_loopback
 from .edge.http.shared import Bounds
 from .observe.budgeted import LogRates
 from .policy.forwards import ForwardRules, Span

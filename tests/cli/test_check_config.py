@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.config import Access, Admin, Config, Http, Https, Ssh, Tcp
+from ferry.config.model import Access, Admin, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
 from ferry.setup import hostcheck
 from ferry.setup.findings import Finding, Level

@@ -7,7 +7,7 @@ import pytest
 
 from console_commands import run
 from ferry.cli.init import init as write
-from ferry.configfile import load
+from ferry.config.file import load
 from ferry.errors import InvalidInput
 from ferry.names import Endpoint
 from ferry.setup import ports

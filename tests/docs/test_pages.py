@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 
 from ferry.cli.main import app
-from ferry.config import Config
+from ferry.config.model import Config
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

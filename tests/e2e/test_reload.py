@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.config import AT_START
+from ferry.config.model import AT_START
 from gateway_process import Gateway
 from origin_server import Origin
 from web_client import visit

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.config import Config
-from ferry.configfile import load
-from ferry.configwords import FIELDS, SECTIONS
+from ferry.config.file import load
+from ferry.config.model import Config
+from ferry.config.words import FIELDS, SECTIONS
 from ferry.names import Endpoint
 from ferry.setup.configtext import config_text
 from ferry.setup.values import default_of, kind, toml

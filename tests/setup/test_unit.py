@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.config import Access, Config, Https
+from ferry.config.model import Access, Config, Https
 from ferry.setup.paths import Account, account
 from ferry.setup.unit import Service, obstacles, unit_text
 

@@ -125,7 +125,7 @@ def _public_addresses() -> tuple[str, ...]:
 
 def _write(path: Path, answers: Answers) -> None:
     """The file, and the folder for keys. Readable by all: there is no secret in them, and the service must read both."""
-    from ferry.configfile import load
+    from ferry.config.file import load
     from ferry.setup.configtext import config_text
 
     text = config_text(answers.written(), answers.notes())

@@ -55,7 +55,7 @@ def install_service(
 def describe(config: Path, user: str) -> Service:
     """What the unit runs: this very program, with the file alone (a service does not inherit this shell's variables)."""
     import ferry
-    from ferry.configfile import load
+    from ferry.config.file import load
     from ferry.setup.paths import account
     from ferry.setup.unit import Service
 

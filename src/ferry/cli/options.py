@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ferry.configfile import ConfigSource
+    from ferry.config.file import ConfigSource
 
 ConfigFile = Annotated[
     Path | None,
@@ -34,7 +34,7 @@ def source(
     log_format: str | None = None,
 ) -> ConfigSource:
     """Where the configuration of a command comes from: its file, this process's environment, its flags."""
-    from ferry.configfile import ConfigSource
+    from ferry.config.file import ConfigSource
 
     flags = {
         "domain": domain,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from ferry.config import Config
-from ferry.configwords import FIELDS, SECTIONS
+from ferry.config.model import Config
+from ferry.config.words import FIELDS, SECTIONS
 
 from .values import default_of, kind, toml
 

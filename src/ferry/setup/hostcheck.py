@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ferry.config import Config
+from ferry.config.model import Config
 from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.ssh.access import read_keys

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ferry.config import Config
+from ferry.config.model import Config
 
 from .paths import Account, unreadable
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic.fields import FieldInfo
 
-from ferry.config import PortRange, Seconds, Size
-from ferry.configwords import FIELDS
+from ferry.config.model import PortRange, Seconds, Size
+from ferry.config.words import FIELDS
 from ferry.names import Endpoint
 
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.config import Config
-from ferry.configfile import ConfigSource, env_name, load
-from ferry.configwords import FIELDS
+from ferry.config.file import ConfigSource, env_name, load
+from ferry.config.model import Config
+from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
 from ferry.names import Endpoint
 from ferry.wiring import rules_of

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from .config import Config, PortRange, Section
-from .names import printable
+from ferry.names import printable
+
+from .model import Config, PortRange, Section
 
 SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""Fills `ferry.config.Config`: the TOML file, then `FERRY_SECTION__KEY` from the environment, then flags.
+"""Fills `ferry.config.model.Config`: the TOML file, then `FERRY_SECTION__KEY` from the environment, then flags.
 
 Each later one wins over the earlier, key by key. All paths come out absolute: one that is written in the file is taken
 from the file's folder, one from the environment or a flag from the working directory. The default `state` lies beside
@@ -17,9 +17,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from .config import Config
-from .configwords import FIELDS, RETIRED, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
-from .errors import InvalidInput
+from ferry.errors import InvalidInput
+
+from .model import Config
+from .words import FIELDS, RETIRED, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
 
 ENV_PREFIX: Final = "FERRY_"
 PATH_KEYS: Final = ("state", "https.certificates", "access.keys")

@@ -1,4 +1,4 @@
-"""The configuration: one typed object, read once. `ferry.configfile` fills it; rooms take values and never look in it.
+"""The configuration: one typed object, read once. `ferry.config.file` fills it; rooms take values and never look in it.
 
 Every field's description is what `docs/reference/configuration.md` prints, so it is written for operators.
 """
@@ -15,10 +15,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from . import limits
-from .errors import InvalidInput
-from .names import Endpoint, parse_hostname, parse_label
-from .policy.sources import LOOPBACK, parse_network
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.names import Endpoint, parse_hostname, parse_label
+from ferry.policy.sources import LOOPBACK, parse_network
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
