@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 from ferry.names import Kind, parse_label
 from ferry.protocol import authorized_keys, words
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
@@ -16,7 +17,7 @@ from ferry.protocol.forward_spec import Wanted, Web, parse_forward
 
 from .target import Target, Value, grown
 
-WEB = Web("gw.example.com", frozenset({80, 8080}), frozenset({443, 8443}))
+WEB = Web(Domain("gw.example.com"), frozenset({80, 8080}), frozenset({443, 8443}))
 SECRET = "Sesame17"  # typed by mistake, in many places
 LINE_CHARS = 1000  # of what is said of one mistake
 

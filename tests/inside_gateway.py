@@ -47,7 +47,7 @@ from ferry.ssh.front import SshFront, connection_options
 from ferry.ssh.hardening import HardenedConnection
 from ferry.ssh.services import Services
 from ferry.ssh.tunnel import SshTunnel
-from ferry.wiring import client_limits_of, public_is_loopback, rules_of, urls_of, web_of
+from ferry.wiring import client_limits_of, public_is_loopback, rules_of, web_of
 from gateway_process import PortBlock
 from raw_client import RawClient
 
@@ -292,7 +292,7 @@ async def inside_gateway(
         ),
         rules=rules_of(config),
         web=web_of(config),
-        urls=urls_of(config, lambda _host: False),
+        urls=config.urls(lambda _host: False),
         limits=client_limits_of(config),
         flaps=FlapGuard(),
         secret=b"secret",

@@ -16,7 +16,6 @@ from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
 from .observe.events import EventRing
 from .registry.contract import Registry
 from .ssh.front import SshFront
-from .ssh.notices import best_url
 from .ssh.tunnel import SshTunnel
 
 
@@ -135,9 +134,9 @@ class OperatorView:
         urls, address = self.front.services.urls, tunnel.address
         url = None
         if address.kind is Kind.HTTP:
-            url = best_url(address.name, urls)
+            url = urls.best(address.name)
         elif address.kind is Kind.TCP:
-            url = f"tcp://{self.config.domain}:{address.port}"
+            url = urls.tcp(address.port)
         return TunnelInfo(
             id=tunnel.id,
             address=str(address),

@@ -31,7 +31,7 @@ from .ssh.front import ConnectionOptions, SshFront, connection_options
 from .ssh.host_keys import describe
 from .ssh.services import Access, Services
 from .ssh.tunnel import SshTunnel
-from .wiring import client_limits_of, http_bounds_of, public_is_loopback, rules_of, urls_of, web_of
+from .wiring import client_limits_of, http_bounds_of, public_is_loopback, rules_of, web_of
 
 
 class Parts:
@@ -91,7 +91,7 @@ class Parts:
             ports=TcpPorts(self._tcp_edge(config), config.tcp.public_addresses),
             rules=rules_of(config),
             web=web_of(config),
-            urls=urls_of(config, self.certificates.covers),
+            urls=config.urls(self.certificates.covers),
             limits=client_limits_of(config),
             flaps=self._flaps,
             secret=self.kept.secret,

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config.model import Config
+from .hostnames import Urls
 
 
 def welcome_lines(
     config: Config, host_keys: Sequence[str], *, state: Path, trusted: Callable[[str], bool]
 ) -> list[str]:
     """The lines, in order. Asks `ssh-keygen` whether known_hosts holds another key."""
-    gateway = config.domain if config.ssh_port == 22 else f"-p {config.ssh_port} {config.domain}"
-    blog = f"blog.{config.domain}"
-    secure = bool(config.https_port) and (trusted(blog) or not config.http_port)
-    web = config.url(blog, secure=secure)
-    own = config.url(f"TWO-WORDS.{config.domain}", secure=secure)
+    urls = config.urls(trusted)
+    gateway, blog = urls.gateway, urls.domain.host("blog")
+    secure = urls.prefers_https(blog)
+    web = urls.url(blog, secure=secure)
+    own = urls.url(urls.domain.host("TWO-WORDS"), secure=secure)
     lines = [
         f"Ferry is ready. State: {state}",
         "",
@@ -32,22 +33,22 @@ def welcome_lines(
         span = config.tcp.ranges[config.tcp.allocate_from]
         lines += [
             f"  ssh -R 0:localhost:5432 {gateway}",
-            f"      gives {config.domain}:PORT, PORT from {span.first} to {span.last}",
+            f"      gives {urls.domain}:PORT, PORT from {span.first} to {span.last}",
         ]
     lines += [
         f"  ssh -R laptop:22:localhost:22 {gateway}",
-        f"      gives ssh -J {config.domain}{'' if config.ssh_port == 22 else f':{config.ssh_port}'} you@laptop",
+        f"      gives ssh -J {urls.jump} you@laptop",
         "",
         "Host keys: " + "\n           ".join(host_keys),
     ]
-    lines += _known_hosts_lines(config, host_keys)
-    lines += _resolve_lines(config, secure=secure)
+    lines += _known_hosts_lines(urls, host_keys)
+    lines += _resolve_lines(urls, secure=secure)
     return lines
 
 
-def _known_hosts_lines(config: Config, host_keys: Sequence[str]) -> list[str]:
+def _known_hosts_lines(urls: Urls, host_keys: Sequence[str]) -> list[str]:
     """The line that forgets an older key, where known_hosts holds one that this gateway does not have."""
-    host = config.domain if config.ssh_port == 22 else f"[{config.domain}]:{config.ssh_port}"
+    host = urls.known_hosts
     try:
         found = subprocess.run(
             ["ssh-keygen", "-l", "-F", host], capture_output=True, text=True, timeout=5, check=False
@@ -61,9 +62,9 @@ def _known_hosts_lines(config: Config, host_keys: Sequence[str]) -> list[str]:
     return []
 
 
-def _resolve_lines(config: Config, *, secure: bool) -> list[str]:
+def _resolve_lines(urls: Urls, *, secure: bool) -> list[str]:
     """How to reach a name that does not resolve on this host."""
-    name = f"blog.{config.domain}"
+    name = urls.domain.host("blog")
     try:
         socket.getaddrinfo(name, None)
     except OSError:
@@ -71,8 +72,8 @@ def _resolve_lines(config: Config, *, secure: bool) -> list[str]:
     else:
         return []
     lines = [f"{name} does not resolve on this host; browsers and curl 7.85 or newer find it all the same. Else:"]
-    if config.domain != "localhost":
-        lines = [f"{name} does not resolve: make a DNS record *.{config.domain} for this host. Until then:"]
-    port = config.https_port if secure else config.http_port
-    lines.append(f"  curl --resolve {name}:{port}:127.0.0.1 {config.url(name, secure=secure)}/")
+    if urls.domain.name != "localhost":
+        lines = [f"{name} does not resolve: make a DNS record {urls.domain.wildcard} for this host. Until then:"]
+    port = urls.https_port if secure else urls.http_port
+    lines.append(f"  curl --resolve {name}:{port}:127.0.0.1 {urls.url(name, secure=secure)}/")
     return lines

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .config.model import Config, is_loopback
 from .edge.http.shared import Bounds
+from .hostnames import Domain
 from .observe.budgeted import LogRates
 from .policy.forwards import ForwardRules, Span
 from .protocol.forward_spec import Web
-from .ssh.services import ClientLimits, Urls
+from .ssh.services import ClientLimits
 
 
 def web_of(config: Config) -> Web:
     """Which ports mean HTTP in `-R`."""
     http = {endpoint.port for endpoint in config.http.listen} | {config.http.advertised_port or 80}
     https = {endpoint.port for endpoint in config.https.listen} | {config.https.advertised_port or 443}
-    return Web(config.domain, frozenset(http | {80}), frozenset(https | {443}))
+    return Web(Domain(config.domain), frozenset(http | {80}), frozenset(https | {443}))
 
 
 def rules_of(config: Config) -> ForwardRules:
@@ -24,7 +23,7 @@ def rules_of(config: Config) -> ForwardRules:
     spans = tuple(Span(r.first, r.last, r.listen == "loopback") for r in config.tcp.ranges)
     public_anyone = config.listens_beyond_loopback and config.access.mode == "anyone"
     return ForwardRules(
-        domain=config.domain,
+        domain=Domain(config.domain),
         reserved_names=frozenset(config.names.reserved),
         spans=spans,
         allocate_from=spans[config.tcp.allocate_from] if spans else None,
@@ -35,17 +34,6 @@ def rules_of(config: Config) -> ForwardRules:
         reservations_per_network=config.names.per_network_per_day if public_anyone else None,
         forwards_per_connection=config.limits.forwards_per_connection,
         forwards_per_identity=config.limits.forwards_per_identity,
-    )
-
-
-def urls_of(config: Config, trusted: Callable[[str], bool]) -> Urls:
-    """How addresses are written for people."""
-    return Urls(
-        domain=config.domain,
-        ssh_port=config.ssh_port,
-        http=lambda host: config.url(host, secure=False) if config.http_port else None,
-        https=lambda host: config.url(host, secure=True) if config.https_port else None,
-        trusted=trusted,
     )
 
 

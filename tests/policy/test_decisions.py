@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ferry.errors import LocalProtocolError, Refused
+from ferry.hostnames import Domain
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.forwards import (
     ForwardRules,
@@ -22,7 +23,7 @@ from ferry.protocol.forward_spec import Wanted
 
 LOOPBACK, PUBLIC = Span(21000, 22999, loopback=True), Span(30000, 39999, loopback=False)
 RULES = ForwardRules(
-    domain="example.com", reserved_names=frozenset({"admin"}), spans=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
+    domain=Domain("example.com"), reserved_names=frozenset({"admin"}), spans=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
     rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None, forwards_per_connection=3,
     forwards_per_identity=5,
 )  # fmt: skip

@@ -7,10 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 from ferry.names import Kind, parse_label
 from ferry.protocol.forward_spec import Wanted, Web, parse_forward
 
-WEB = Web("gw.example.com", frozenset({80, 8080}), frozenset({443, 8443}))
+WEB = Web(Domain("gw.example.com"), frozenset({80, 8080}), frozenset({443, 8443}))
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True).filter(
     lambda text: not text.startswith("xn--")
 )

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from ferry.hostnames import Domain, Urls
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
 from ferry.policy.forwards import Span
 from ferry.registry.routes import Visit
-from ferry.ssh.notices import best_url, forward_lines, help_lines, reach, size, visit_line, who_line
-from ferry.ssh.services import Urls
+from ferry.ssh.notices import forward_lines, help_lines, reach, size, visit_line, who_line
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 KEY = Identity(IdentityId("key"), None, Fingerprint("SHA256:key"))
@@ -26,7 +26,7 @@ ITSELF, ANYBODY = (
 
 
 def urls(plain: str | None = PLAIN, secure: str | None = SECURE, *, trusted: bool = True) -> Urls:
-    return Urls("example.com", 22, lambda _: plain, lambda _: secure, lambda _: trusted)
+    return Urls(Domain("example.com"), 22, 80 if plain else None, 443 if secure else None, lambda _: trusted)
 
 
 def services(of: Urls | None = None, *, public_is_loopback: bool = False) -> Any:
@@ -66,7 +66,7 @@ def web(of: Urls | None = None, **fields: object) -> list[str]:
 def test_https_is_given_to_somebody_where_browsers_trust_it_or_nothing_else_is_there(
     of: Urls, best: str, lines: list[str]
 ) -> None:
-    assert best_url(BARE, of) == best
+    assert of.best(BARE) == best
     assert web(of) == lines
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 from ferry.setup.answers import SSHD_ELSEWHERE, Answers, SshChoice, Who, sshd_steps
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
     lines.append("Next:")
     if not answers.local:
         host = this_host()
-        both = "\n".join(records(name, host) for name in (answers.domain, f"*.{answers.domain}"))
+        both = "\n".join(records(name, host) for name in (answers.domain, Domain(answers.domain).wildcard))
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
     if answers.keys:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain, Urls
 from ferry.names import Endpoint, parse_hostname, parse_label
 from ferry.policy.sources import LOOPBACK, parse_network
 
@@ -434,11 +435,9 @@ class Config(Section):
         """The port to print in https:// URLs; None where HTTPS is off."""
         return self.https.advertised_port or (self.https.listen[0].port if self.https.listen else None)
 
-    def url(self, hostname: str, *, secure: bool) -> str:
-        """`https://name.example.com`, with the port where it is not the scheme's own."""
-        port = self.https_port if secure else self.http_port
-        default = 443 if secure else 80
-        return f"http{'s' if secure else ''}://{hostname}" + ("" if port in (default, None) else f":{port}")
+    def urls(self, trusted: Callable[[str], bool]) -> Urls:
+        """How addresses are written for people. `trusted` says whether browsers trust the certificate of a hostname."""
+        return Urls(Domain(self.domain), self.ssh_port, self.http_port, self.https_port, trusted)
 
 
 _RELOADED_OF_HTTP: Final = frozenset({"listen", "advertised_port"})

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 
 from .ca_files import ca_path
 
@@ -71,7 +72,7 @@ def describe_ca(state: Path) -> CaDescription:
 def _trust(path: Path, domain: str) -> tuple[tuple[str, str], ...]:
     file, name = shlex.quote(str(path)), f"ferry-{domain}"
     return (
-        ("one command", f"curl --cacert {file} https://NAME.{domain}:PORT"),
+        ("one command", f"curl --cacert {file} https://{Domain(domain).host('NAME')}:PORT"),
         (
             "Debian, Ubuntu: everything that uses the system's certificates",
             f"sudo install -m 644 {file} /usr/local/share/ca-certificates/{name}.crt && sudo update-ca-certificates",

@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 
 from .ca_files import BACKDATE, certificate_builder, key_pem, open_ca
 from .tls_context import context_with
@@ -53,7 +54,7 @@ class LocalCa:
     ) -> None:
         self.certificate: Final = certificate
         self._key = key
-        self._domain = domain
+        self._domain = Domain(domain)
         self._clock = clock
         self._bound = cache
         self._leaves: OrderedDict[str, Certificate] = OrderedDict()
@@ -66,7 +67,7 @@ class LocalCa:
 
     def may_sign(self, host: str) -> bool:
         """Whether a client that trusts this CA would take its signature for `host`."""
-        return host == self._domain or host.endswith("." + self._domain)
+        return self._domain.has(host)
 
     def leaf(self, host: str) -> Certificate:
         """A certificate for exactly `host` (lower-case), from the cache or made now (about 1 ms).

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ferry.errors import InvalidInput, Refused
+from ferry.hostnames import Domain
 from ferry.names import Address, Identity, Kind, parse_label
 from ferry.protocol.forward_spec import Wanted
 
@@ -28,7 +29,7 @@ class Span:
 class ForwardRules:
     """The operator's rules, as values."""
 
-    domain: str
+    domain: Domain
     reserved_names: frozenset[str]
     spans: tuple[Span, ...]
     allocate_from: Span | None
@@ -42,6 +43,10 @@ class ForwardRules:
     """New reservations a day from one network; None: no limit."""
     forwards_per_connection: int
     forwards_per_identity: int
+
+    def web_address(self, label: str) -> Address:
+        """The web address of a label."""
+        return Address(Kind.HTTP, self.domain.host(label))
 
     def span_of(self, port: int) -> Span | None:
         """The range that `port` is in."""
@@ -70,7 +75,7 @@ def requested(wanted: Wanted, rules: ForwardRules, identity: Identity) -> Addres
             if wanted.name is None:
                 return None
             _check_label(wanted.name, rules)
-            return Address(Kind.HTTP, f"{wanted.name}.{rules.domain}")
+            return rules.web_address(wanted.name)
         case Kind.ALIAS:
             assert wanted.name is not None
             if identity.anonymous:
@@ -114,7 +119,7 @@ def ours_to_choose(
             seen.add(address)
             yield address
     if wanted.kind is Kind.HTTP:
-        fresh = (Address(Kind.HTTP, f"{label}.{rules.domain}") for label in derived_labels(secret, identity.id))
+        fresh = (rules.web_address(label) for label in derived_labels(secret, identity.id))
     else:
         assert rules.allocate_from is not None
         span = rules.allocate_from
@@ -132,4 +137,4 @@ def login_name_address(user: str, rules: ForwardRules) -> Address | None:
         label = parse_label(user)
     except InvalidInput:
         return None
-    return None if label in rules.reserved_names else Address(Kind.HTTP, f"{label}.{rules.domain}")
+    return None if label in rules.reserved_names else rules.web_address(label)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 from ferry.names import Kind, parse_label, printable
 
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})
@@ -29,7 +30,7 @@ _LOCAL = frozenset({"localhost", "localhost.", "127.0.0.1", "::1"})
 class Web:
     """The ports and the domain that make a forward an `http` one."""
 
-    domain: str
+    domain: Domain
     http_ports: frozenset[int]
     """80 and the gateway's own plain HTTP ports."""
     https_ports: frozenset[int]
@@ -99,14 +100,16 @@ def _label(text: str, port: int, web: Web) -> str:
             detail="a wildcard name",
         )
     bare = text.removesuffix(".")
-    if bare == web.domain:
-        raise InvalidInput(f"{web.domain} is the gateway itself: write -R NAME:{port}:... for NAME.{web.domain}")
-    bare = bare.removesuffix("." + web.domain)
-    if "." in bare:
-        first = bare.partition(".")[0]
+    if bare == web.domain.name:
         raise InvalidInput(
-            f"{printable(text)} is not one name below {web.domain}: write -R {printable(first) or 'NAME'}:{port}:... "
-            f"for {printable(first) or 'NAME'}.{web.domain}",
+            f"{web.domain} is the gateway itself: write -R NAME:{port}:... for {web.domain.host('NAME')}"
+        )
+    bare = web.domain.relative(bare)
+    if "." in bare:
+        first = printable(bare.partition(".")[0]) or "NAME"
+        raise InvalidInput(
+            f"{printable(text)} is not one name below {web.domain}: write -R {first}:{port}:... "
+            f"for {web.domain.host(first)}",
             detail=f"a name with dots that is not below {web.domain}",
         )
     if bare == "localhost":

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ferry.hostnames import Domain
+
 from .findings import Finding, Level
 
+LOCALHOST: Final = Domain("localhost")
 Resolver = Callable[[str], list[str]]
 # Documentation addresses (RFC 5737, RFC 3849): a UDP socket "connected" to one sends nothing, and shows the address
 # that this host would send from.
@@ -72,20 +75,21 @@ def this_host() -> Host:
 
 def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> list[Finding]:
     """Resolve `domain` and `label.domain`, a name that nobody can have set by hand, and compare with this host."""
-    if domain == "localhost" or domain.endswith(".localhost"):
-        return [_check_localhost(domain, label, host, port=port)]
-    return [_check_name(name, shown, host) for name, shown in ((domain, domain), (f"{label}.{domain}", f"*.{domain}"))]
+    below = Domain(domain)
+    if LOCALHOST.has(domain):
+        return [_check_localhost(below, label, host, port=port)]
+    return [_check_name(domain, domain, host), _check_name(below.host(label), below.wildcard, host)]
 
 
-def _check_localhost(domain: str, label: str, host: Host, *, port: int | None) -> Finding:
-    name = f"{label}.{domain}"
-    if host.resolve(name):
-        return Finding(Level.OK, "dns", f"NAME.{domain} resolves here")
-    example = f"curl --resolve NAME.{domain}:{port}:127.0.0.1 http://NAME.{domain}:{port}/" if port else ""
+def _check_localhost(domain: Domain, label: str, host: Host, *, port: int | None) -> Finding:
+    name = domain.host("NAME")
+    if host.resolve(domain.host(label)):
+        return Finding(Level.OK, "dns", f"{name} resolves here")
+    example = f"curl --resolve {name}:{port}:127.0.0.1 http://{name}:{port}/" if port else ""
     return Finding(
         Level.NOTE,
         "dns",
-        f"NAME.{domain} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
+        f"{name} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
         + (f"an older curl needs\n{example}" if example else "other programs need an entry in /etc/hosts"),
     )
 

@@ -19,20 +19,20 @@ from .ports import blocked
 def effective(config: Config) -> str:
     """What the configuration comes to, in a few lines."""
     who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
-    urls = [config.url(f"NAME.{config.domain}", secure=False)] if config.http.listen else []
-    if config.https.listen:
-        urls.append(config.url(f"NAME.{config.domain}", secure=True))
-    ssh = f"ssh -p {config.ssh_port} {config.domain}" if config.ssh_port != 22 else f"ssh {config.domain}"
+    urls = config.urls(lambda _host: False)  # no certificate is looked at: every URL is shown
+    name = urls.domain.host("NAME")
+    listens = ((config.http.listen, False), (config.https.listen, True))
+    web = [urls.url(name, secure=secure) for listen, secure in listens if listen]
     at = _all(config.ssh.listen) if config.ssh.listen else "on the HTTPS port"  # a configuration has one of them
     return "\n".join(
         [
             f"domain     {config.domain}",
             f"state      {config.state}",
-            f"ssh        {at}; people type {ssh}",
+            f"ssh        {at}; people type ssh {urls.gateway}",
             f"http       {_all(config.http.listen)}",
             f"https      {_all(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
             f"admin      {_all(config.admin.listen)}",
-            f"urls       {' and '.join(urls) or 'none'}",
+            f"urls       {' and '.join(web) or 'none'}",
             f"access     {who}",
             "",
         ]

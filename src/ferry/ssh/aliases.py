@@ -42,10 +42,8 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
     """The channel that answers a `direct-tcpip` open: confirmed once the alias has. Raises Refused."""
     services = client.services
     try:
-        name = (
-            host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".").removesuffix(f".{services.web.domain}")
-        )
-        label = parse_label(name, "alias")
+        name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
+        label = parse_label(services.web.domain.relative(name), "alias")
     except (UnicodeDecodeError, InvalidInput):
         raise Refused("only your private aliases can be reached through this gateway", code="not_an_alias") from None
     address = Address(Kind.ALIAS, label, port)

@@ -147,7 +147,7 @@ class Commands:
         meant = [
             (form, address)
             for form, address in in_full.items()
-            if address.name and wanted in (address.name, address.name.removesuffix(f".{domain}"))
+            if address.name and wanted in (address.name, domain.relative(address.name))
         ]
         if len(meant) == 1:
             return meant[0][1]
@@ -155,7 +155,7 @@ class Commands:
             forms = " and ".join(form for form, _ in meant)
             raise InvalidInput(f"'{printable(text, 80)}' may mean {forms}: write one of them")
         if not wanted.isdecimal():
-            parse_label(wanted.partition(":")[0].removesuffix(f".{domain}"))
+            parse_label(domain.relative(wanted.partition(":")[0]))
         raise InvalidInput(f"{printable(text, 80)} is not reserved for you: `names` lists what is")
 
 

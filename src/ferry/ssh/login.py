@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
 
-from ferry.names import Address, Endpoint, Fingerprint, Kind, printable
+from ferry.names import Endpoint, Fingerprint, Kind, printable
 from ferry.policy.derived import derived_labels
 from ferry.policy.handshakes import Progress
 from ferry.protocol.authorized_keys import fingerprint_of
@@ -149,6 +149,6 @@ async def _own_address(client: Client) -> str | None:
     if reservations:
         return None
     label = next(derived_labels(services.secret, client.identity.id))
-    address = Address(Kind.HTTP, f"{label}.{services.rules.domain}")
+    address = services.rules.web_address(label)
     taken = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
     return None if taken else first_banner_for(address.name, services.urls)

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ferry.hostnames import Urls
 from ferry.names import Address, Identity, Kind, printable
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation
 from ferry.registry.routes import Visit
 
-from .services import Services, Urls
+from .services import Services
 
 if TYPE_CHECKING:
     from .refusals import Refusal
@@ -28,22 +29,14 @@ CA_NOTE = "  https uses this gateway's own CA: `ferry ca` on the gateway says ho
 
 def banner_for(hostnames: Sequence[str], urls: Urls) -> str:
     """The login banner: which web addresses are yours."""
-    shown = [best_url(host, urls) for host in hostnames[:5]]
+    shown = [urls.best(host) for host in hostnames[:5]]
     more = f" and {len(hostnames) - 5} more" if len(hostnames) > 5 else ""
     return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
 
 
 def first_banner_for(hostname: str, urls: Urls) -> str:
     """The login banner of somebody new."""
-    return f"ferry: -R 80:... gives you {best_url(hostname, urls)}\r\n"
-
-
-def best_url(hostname: str, urls: Urls) -> str:
-    """The URL to give to somebody: https:// where browsers will trust it, http:// otherwise."""
-    plain, secure = urls.http(hostname), urls.https(hostname)
-    if secure and urls.trusted(hostname):
-        return secure
-    return plain or secure or hostname
+    return f"ferry: -R 80:... gives you {urls.best(hostname)}\r\n"
 
 
 def forward_lines(tunnel: SshTunnel, services: Services) -> list[str]:
@@ -55,7 +48,7 @@ def forward_lines(tunnel: SshTunnel, services: Services) -> list[str]:
         case Kind.TCP:
             span = services.rules.span_of(address.port)
             loopback = span is None or span.loopback
-            where = f"localhost:{address.port}" if loopback else f"{urls.domain}:{address.port}"
+            where = f"localhost:{address.port}" if loopback else urls.host_port(address.port)
             lines = [f"Forwarding TCP traffic from {where}", f"  {reach(services, address.port)}"]
             if loopback and tunnel.asked_wide:
                 lines.append(
@@ -102,7 +95,7 @@ def reach(services: Services, port: int) -> str:
 
 def address_text(address: Address, urls: Urls) -> str:
     """An address for programs, spelled the same in every object: a hostname, `HOST:PORT`, or `ALIAS:PORT`."""
-    return f"{urls.domain}:{address.port}" if address.kind is Kind.TCP else str(address)
+    return urls.host_port(address.port) if address.kind is Kind.TCP else str(address)
 
 
 def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
@@ -118,7 +111,7 @@ def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
     }
     if address.kind is Kind.HTTP:
         plain, secure = urls.http(address.name), urls.https(address.name)
-        out |= {"url": best_url(address.name, urls), "urls": [url for url in (plain, secure) if url]}
+        out |= {"url": urls.best(address.name), "urls": [url for url in (plain, secure) if url]}
     if address.port:
         out["port"] = address.port
     if address.kind is Kind.TCP:
@@ -158,7 +151,7 @@ def help_lines(services: Services) -> list[str]:
     lines = [
         "A web address for a local service:",
         f"  ssh -R 80:localhost:3000 {gw}          a name of your own, the same every day",
-        f"  ssh -R blog:80:localhost:3000 {gw}     blog.{services.urls.domain}",
+        f"  ssh -R blog:80:localhost:3000 {gw}     {services.urls.domain.host('blog')}",
         f"  ssh -R 443:localhost:8443 {gw}         the local service speaks TLS",
     ]
     if spans:
@@ -197,7 +190,7 @@ def reservation_line(reservation: Reservation, keep: float, *, up: bool) -> str:
 def tunnel_line(tunnel: SshTunnel, services: Services) -> str:
     """One tunnel that is up."""
     address = tunnel.address
-    where = best_url(address.name, services.urls) if address.kind is Kind.HTTP else str(address)
+    where = services.urls.best(address.name) if address.kind is Kind.HTTP else str(address)
     traffic = tunnel.traffic
     visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
     return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"

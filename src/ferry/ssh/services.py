@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ferry.clock import Clock
+from ferry.hostnames import Urls
 from ferry.names import Fingerprint, Identity, SessionId, WorkerId
 from ferry.policy.flapping import FlapGuard
 from ferry.policy.forwards import ForwardRules
@@ -76,29 +76,6 @@ class Ports(Protocol):
     """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
 
     async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> PortListener: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Urls:
-    """How addresses are written for people."""
-
-    domain: str
-    ssh_port: int
-    http: Callable[[str], str | None]
-    """hostname → http:// URL, None where HTTP is off."""
-    https: Callable[[str], str | None]
-    trusted: Callable[[str], bool]
-    """Whether browsers will trust the certificate for this hostname."""
-
-    @property
-    def gateway(self) -> str:
-        """The gateway as it is typed after `ssh`: `-p 2222 localhost`, `gw.example.com`."""
-        return self.domain if self.ssh_port == 22 else f"-p {self.ssh_port} {self.domain}"
-
-    @property
-    def jump(self) -> str:
-        """The gateway as it is typed after `ssh -J`."""
-        return self.domain if self.ssh_port == 22 else f"{self.domain}:{self.ssh_port}"
 
 
 @dataclass(frozen=True, slots=True)

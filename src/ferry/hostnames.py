@@ -1,0 +1,96 @@
+"""Hostnames below the gateway's domain, and the URLs and commands that people read: made and taken apart here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The domain below which names are given. `name` is lower-case and has no final dot."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """The name itself."""
+        return self.name
+
+    def host(self, label: str) -> str:
+        """The hostname of a label: `blog.example.com`."""
+        return f"{label}.{self.name}"
+
+    @property
+    def wildcard(self) -> str:
+        """Every hostname, as DNS writes it: `*.example.com`."""
+        return self.host("*")
+
+    def relative(self, text: str) -> str:
+        """The name relative to this domain: `blog` of `blog.example.com`. Any other text stays as it is.
+
+        `text` is spelled as `name` is: lower-case, and without a final dot.
+        """
+        return text.removesuffix(f".{self.name}")
+
+    def has(self, host: str) -> bool:
+        """Whether `host` is the domain itself or below it, however many labels deep."""
+        return host == self.name or host.endswith(f".{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """How addresses are written for people. A port is named where it is not the protocol's own."""
+
+    domain: Domain
+    ssh_port: int
+    http_port: int | None
+    """None where HTTP is off."""
+    https_port: int | None
+    trusted: Callable[[str], bool]
+    """Whether browsers will trust the certificate for this hostname."""
+
+    def http(self, host: str) -> str | None:
+        """The `http://` URL of `host`; None where HTTP is off."""
+        return self.url(host, secure=False) if self.http_port else None
+
+    def https(self, host: str) -> str | None:
+        """The `https://` URL of `host`; None where HTTPS is off."""
+        return self.url(host, secure=True) if self.https_port else None
+
+    def url(self, host: str, *, secure: bool) -> str:
+        """The URL of `host` with this scheme, whether it is on or off."""
+        port, own = (self.https_port, 443) if secure else (self.http_port, 80)
+        return f"http{'s' if secure else ''}://{host}" + ("" if port in (own, None) else f":{port}")
+
+    def prefers_https(self, host: str) -> bool:
+        """Whether `https://` is the scheme to give to somebody: browsers will trust it, or there is no other."""
+        return bool(self.https_port) and (not self.http_port or self.trusted(host))
+
+    def best(self, host: str) -> str:
+        """The URL to give to somebody; `host` alone where HTTP and HTTPS are off."""
+        if not self.http_port and not self.https_port:
+            return host
+        return self.url(host, secure=self.prefers_https(host))
+
+    def host_port(self, port: int) -> str:
+        """A TCP port of the gateway: `example.com:30042`."""
+        return f"{self.domain}:{port}"
+
+    def tcp(self, port: int) -> str:
+        """A TCP port of the gateway as a URL: `tcp://example.com:30042`."""
+        return f"tcp://{self.host_port(port)}"
+
+    @property
+    def gateway(self) -> str:
+        """The gateway as it is typed after `ssh`: `-p 2222 localhost`, `gw.example.com`."""
+        return self.domain.name if self.ssh_port == 22 else f"-p {self.ssh_port} {self.domain}"
+
+    @property
+    def jump(self) -> str:
+        """The gateway as it is typed after `ssh -J`: `localhost:2222`, `gw.example.com`."""
+        return self.domain.name if self.ssh_port == 22 else self.host_port(self.ssh_port)
+
+    @property
+    def known_hosts(self) -> str:
+        """The gateway as `known_hosts` has it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): `[localhost]:2222`, `gw.example.com`."""
+        return self.domain.name if self.ssh_port == 22 else f"[{self.domain}]:{self.ssh_port}"

@@ -1,0 +1,110 @@
+"""Hostnames, URLs and the gateway as it is typed: made and taken apart in one place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ferry.hostnames import Domain, Urls
+
+SOURCE = Path(__file__).parent.parent / "src/ferry"
+GATEWAY = Domain("gw.example.com")
+BLOG = "blog.gw.example.com"
+BY_HAND = re.compile(
+    r"""(?:\w|\}|\*)\.\{[^{}]*domain\b     # f"{label}.{domain}"
+    | removesuffix\((?:f"\.|"\."\s*\+)     # host.removesuffix(f".{domain}")
+    | endswith\((?:f"\.|"\."\s*\+)         # host.endswith("." + domain)
+    | -p\s\{[^{}]*ssh_port\}\s               # f"-p {ssh_port} {domain}"
+    """,
+    re.VERBOSE,
+)
+
+
+def urls(*, ssh: int = 22, http: int | None = 80, https: int | None = 443, trusted: bool = True) -> Urls:
+    return Urls(GATEWAY, ssh, http, https, lambda _host: trusted)
+
+
+def test_a_hostname_is_made_and_taken_apart() -> None:
+    assert (GATEWAY.host("blog"), GATEWAY.wildcard, str(GATEWAY)) == (BLOG, "*.gw.example.com", "gw.example.com")
+    assert GATEWAY.relative(BLOG) == "blog"
+    assert GATEWAY.relative("a.b.gw.example.com") == "a.b"
+
+
+@pytest.mark.parametrize("text", ["gw.example.com", "blog", "blog.example.com", "bloggw.example.com", ""])
+def test_what_is_not_below_the_domain_stays_as_it_is(text: str) -> None:
+    assert GATEWAY.relative(text) == text
+
+
+@pytest.mark.parametrize(
+    ("host", "has"),
+    [
+        ("gw.example.com", True),
+        (BLOG, True),
+        ("a.b.gw.example.com", True),
+        ("example.com", False),
+        ("other.example.com", False),
+        ("bloggw.example.com", False),
+        ("gw.example.com.attacker.example", False),
+    ],
+)
+def test_a_domain_has_itself_and_what_is_below(host: str, *, has: bool) -> None:
+    assert GATEWAY.has(host) is has
+
+
+def test_a_port_is_named_where_it_is_not_the_protocols_own() -> None:
+    standard, moved = urls(), urls(ssh=2222, http=8080, https=8443)
+    assert (standard.http(BLOG), standard.https(BLOG)) == (f"http://{BLOG}", f"https://{BLOG}")
+    assert (moved.http(BLOG), moved.https(BLOG)) == (f"http://{BLOG}:8080", f"https://{BLOG}:8443")
+    assert {standard.gateway, standard.jump, standard.known_hosts} == {"gw.example.com"}
+    assert moved.gateway == "-p 2222 gw.example.com"
+    assert moved.jump == "gw.example.com:2222"
+    assert moved.known_hosts == "[gw.example.com]:2222"
+    assert (moved.host_port(5), moved.tcp(5)) == ("gw.example.com:5", "tcp://gw.example.com:5")
+
+
+def test_a_scheme_that_is_off_has_no_url() -> None:
+    assert (urls(http=None).http(BLOG), urls(https=None).https(BLOG)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("of", "best"),
+    [
+        (urls(), f"https://{BLOG}"),
+        (urls(trusted=False), f"http://{BLOG}"),
+        (urls(http=None, trusted=False), f"https://{BLOG}"),
+        (urls(https=None), f"http://{BLOG}"),
+        (urls(http=None, https=None), BLOG),
+    ],
+)
+def test_https_is_given_where_it_is_trusted_or_alone(of: Urls, best: str) -> None:
+    assert of.best(BLOG) == best
+    assert of.prefers_https(BLOG) is best.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'name = f"{label}.{rules.domain}"',
+        'name = f"blog.{config.domain}"',
+        'f"*.{domain}"',
+        'host.removesuffix(f".{domain}")',
+        'host.removesuffix("." + domain)',
+        'host == domain or host.endswith("." + domain)',
+        'f"-p {config.ssh_port} {config.domain}"',
+    ],
+)
+def test_the_next_test_finds_what_is_made_by_hand(line: str) -> None:
+    assert BY_HAND.search(line)
+
+
+def test_nothing_else_makes_a_hostname_or_takes_one_apart() -> None:
+    by_hand = [
+        f"{file.relative_to(SOURCE)}:{number}: {line.strip()}"
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file.name != "hostnames.py"
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if BY_HAND.search(line)
+    ]
+    assert by_hand == []
