@@ -10,14 +10,14 @@ from typing import Final
 
 from .config.model import Config
 from .edge.acceptor import Acceptor
-from .edge.certificates import Certificates
 from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
 from .edge.listeners import endpoint_of, listen_on
 from .edge.server import server_on
 from .edge.shared_port import SharedPort
 from .edge.tcp import TcpEdge, TcpListener
-from .edge.tls_context import sni_of
+from .edge.tls.certificates import Certificates
+from .edge.tls.context import sni_of
 from .names import Endpoint
 from .registry.routes import Tunnel
 from .report import Report

@@ -8,12 +8,12 @@ from typing import cast
 
 from .clock import Clock
 from .config.model import Config
-from .edge.certificates import Certificates
 from .edge.connections import Connections
 from .edge.descriptors import DescriptorGate
 from .edge.http.edge import HttpEdge
-from .edge.local_ca import LocalCa
 from .edge.tcp import TcpEdge
+from .edge.tls.certificates import Certificates
+from .edge.tls.local_ca import LocalCa
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .names import Address, Kind

@@ -8,7 +8,7 @@ from pathlib import Path
 from console_commands import run
 from ferry.cli.ca import ca
 from ferry.clock import SystemClock
-from ferry.edge.local_ca import LocalCa
+from ferry.edge.tls.local_ca import LocalCa
 
 
 async def test_the_certificate_alone_or_with_how_to_trust_it(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ import pytest
 
 from ferry import limits
 from ferry.clock import SystemClock
-from ferry.edge.certificates import Certificates, sni_of
 from ferry.edge.listeners import bind_all
-from ferry.edge.local_ca import LocalCa
 from ferry.edge.shared_port import SharedPort
+from ferry.edge.tls.certificates import Certificates
+from ferry.edge.tls.context import sni_of
+from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
 from ferry.report import nothing
 

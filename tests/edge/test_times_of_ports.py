@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ferry.edge.certificates import Certificates
 from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.listeners import bind_all
-from ferry.edge.local_ca import LocalCa
 from ferry.edge.shared_port import SharedPort
+from ferry.edge.tls.certificates import Certificates
+from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
 from ferry.report import nothing
 from hurried_loop import LoopsClock, Watch, hurried

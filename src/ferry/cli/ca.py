@@ -13,7 +13,7 @@ from ferry.errors import FerryError, InvalidInput
 from .options import ConfigFile
 
 if TYPE_CHECKING:
-    from ferry.edge.ca_trust import CaDescription
+    from ferry.edge.tls.ca_trust import CaDescription
 
 
 def ca(
@@ -33,7 +33,7 @@ def ca(
 
 def find_ca(state: Path | None, config: Path | None) -> CaDescription:
     """The CA of the first state folder that has one. Raises FerryError listing where it looked."""
-    from ferry.edge.ca_trust import describe_ca
+    from ferry.edge.tls.ca_trust import describe_ca
 
     from .locate import places
 

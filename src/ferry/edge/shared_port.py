@@ -22,7 +22,7 @@ from ferry.report import Report
 from .acceptor import Acceptor
 from .descriptors import DescriptorGate
 from .listeners import endpoint_of
-from .tls_context import Handshake, current_handshake
+from .tls.context import Handshake, current_handshake
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ferry.clock import SystemClock
-from ferry.edge.ca_files import ca_path, certificate_builder, open_ca
-from ferry.edge.ca_trust import describe_ca
-from ferry.edge.local_ca import LocalCa
+from ferry.edge.tls.ca_files import ca_path, certificate_builder, open_ca
+from ferry.edge.tls.ca_trust import describe_ca
+from ferry.edge.tls.local_ca import LocalCa
 from ferry.errors import InvalidInput, StartupError
 
 LEAF_DAYS = 397

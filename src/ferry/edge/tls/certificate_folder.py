@@ -16,8 +16,8 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
 
+from .context import context_with, normal_name
 from .local_ca import Certificate
-from .tls_context import context_with, normal_name
 
 
 class Expired(InvalidInput):

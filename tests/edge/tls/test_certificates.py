@@ -13,9 +13,10 @@ import pytest
 
 from ferry import limits
 from ferry.clock import SystemClock
-from ferry.edge.certificate_folder import CertificateFolder, Pair, load_pair
-from ferry.edge.certificates import Certificates, sni_of
-from ferry.edge.local_ca import Certificate, LocalCa
+from ferry.edge.tls.certificate_folder import CertificateFolder, Pair, load_pair
+from ferry.edge.tls.certificates import Certificates
+from ferry.edge.tls.context import sni_of
+from ferry.edge.tls.local_ca import Certificate, LocalCa
 from ferry.errors import InvalidInput
 from ferry_command import clean_environment
 
@@ -311,7 +312,7 @@ def test_a_pair_that_changes_while_it_is_read_is_read_again(world: World, monkey
         reads.append(certificate.names)
         return certificate
 
-    monkeypatch.setattr("ferry.edge.certificate_folder.load_pair", renewed_meanwhile)
+    monkeypatch.setattr("ferry.edge.tls.certificate_folder.load_pair", renewed_meanwhile)
     first = folder.read(first=True)
     assert (first.loaded, first.rejected, first.changed, folder.certificates) == ([], [], False, [])
     assert [certificate.names for certificate in folder.read().loaded] == [{"b.localhost"}]
@@ -401,7 +402,7 @@ def expired(key: Path) -> str:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from ferry.edge.ca_files import certificate_builder
+    from ferry.edge.tls.ca_files import certificate_builder
 
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)

@@ -26,7 +26,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
 
 from .ca_files import BACKDATE, certificate_builder, key_pem, open_ca
-from .tls_context import context_with
+from .context import context_with
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,10 +12,8 @@ from ferry.clock import Clock
 from ferry.report import Report
 
 from .certificate_folder import CertificateFolder, Reading
+from .context import Handshake, NamedSslObject, current_handshake, normal_name, server_context
 from .local_ca import Certificate, LocalCa
-from .tls_context import Handshake, NamedSslObject, current_handshake, normal_name, server_context, sni_of
-
-__all__ = ["Certificates", "sni_of"]
 
 
 class Certificates:
