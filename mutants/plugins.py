@@ -90,16 +90,12 @@ class Notes:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         child.running(item.nodeid)
-        switch.seen().clear()
+        switch.forget()
         self._preparing = 0.0
-        written = switch.HITS.stat().st_size
         began = time.monotonic()
         result = yield
         seconds = time.monotonic() - began - self._preparing
-        with switch.HITS.open("rb") as file:
-            file.seek(written)
-            fresh = {int(number) for number in file.read().split()}
-        self._tests[item.nodeid] = seconds, fresh
+        self._tests[item.nodeid] = seconds, switch.marked()
         self._using[item.nodeid] = set(getattr(item, "fixturenames", ()))
         return result
 
