@@ -45,10 +45,10 @@ def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = Non
 
 
 def ferry_at_terminal(*arguments: str | Path, cwd: Path, typed: Sequence[str]) -> Ran:
-    """Run it with a terminal as its input, into which each of `typed` and Enter has been typed."""
+    """Run it with a terminal as its input, into which each of `typed` and Enter has been typed, and Ctrl-D at the end."""
     leader, follower = pty.openpty()
     try:
-        os.write(leader, "".join(f"{line}\n" for line in typed).encode())
+        os.write(leader, "".join(f"{line}\n" for line in typed).encode() + b"\x04")
         done = subprocess.run(
             [str(PROGRAM), *map(str, arguments)],
             cwd=cwd,

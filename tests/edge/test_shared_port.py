@@ -180,8 +180,9 @@ async def test_anything_else_is_closed(port: Port, first: bytes) -> None:
     port.start()
     reader, writer = await port.connect()
     writer.write(first)
-    with pytest.raises(ConnectionResetError):  # unread bytes: the kernel resets
-        await reader.read()
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionResetError):  # unread bytes: the kernel resets
+            await reader.read()
     writer.close()
     assert port.events[0][0] == "edge.refused"
     assert port.events[0][1]["reason"] == "neither SSH, TLS nor HTTP"
@@ -207,8 +208,9 @@ async def test_ssh_where_it_is_not_served_is_closed(port: Port) -> None:
     port.start(ssh=False)
     reader, writer = await port.connect()
     writer.write(b"SSH-2.0-x\r\n")
-    with pytest.raises(ConnectionResetError):
-        await reader.read()
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
     writer.close()
     port.shared.close()
 

@@ -405,8 +405,9 @@ async def test_visitors_are_bounded() -> None:
         writer.write(b"1")
         assert await reader.readexactly(1) == b"1"
         reader2, writer2 = await w.connect()
-        with pytest.raises(ConnectionResetError):
-            await reader2.read()
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionResetError):
+                await reader2.read()
         writer2.close()
         writer.close()
         await w.visits()
@@ -421,8 +422,9 @@ async def test_one_address_has_fewer_places_than_all_and_gets_them_back() -> Non
             writer.write(b"1")
             assert await reader.readexactly(1) == b"1"
             refused, leaving = await w.connect()
-            with pytest.raises(ConnectionResetError):
-                await refused.read()
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionResetError):
+                    await refused.read()
             leaving.close()
             writer.close()
             await w.visits(n)
@@ -645,8 +647,9 @@ async def test_a_gateway_short_of_descriptors_refuses_whoever_holds_its_share_an
         gate.seen(850)
         for _ in range(2):
             reader, writer = await w.connect()
-            with pytest.raises(ConnectionResetError):
-                await reader.read()
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
             writer.close()
         assert [fields["reason"] for _, fields in w.events] == ["too many connections to the gateway"] * 2
         assert (w.tunnel.traffic.visits, len(w.listener)) == (5, 5)
