@@ -16,7 +16,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     tunnel.refused (session, identity, asked, code, detail)
     tunnel.takeover (address, session, previous)
     channel.opened (tunnel), channel.failed (tunnel, failure)
-    visit (visit: a `registry.routes.Visit`, whose parts are shown as the event's fields)
+    visit (visit: a `visits.Visit`, whose parts are shown as the event's fields)
     edge.refused (edge: http|https|tcp, status, peer, reason)
     tls.failed (peer, sni, reason), certificate.loaded (names), certificate.rejected (path, error)
     listener.skipped (address, reason), accept.paused (address, error, seconds)

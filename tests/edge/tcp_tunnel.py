@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
-from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
+from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant
 from ferry.policy.visits import public_visit
-from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
+from ferry.visits import Traffic, Visit
 
 HIGH_WATER = 256 * 1024
 _numbers = itertools.count(1)
@@ -135,13 +135,10 @@ class TcpTunnel:
     def __init__(self, host: str, target: tuple[str, int], *, tls_upstream: bool = False) -> None:
         number = next(_numbers)
         self.id = TunnelId(f"t{number}")
-        self.session = SessionId(f"s{number}")
         self.address = Address(Kind.HTTP, host)
-        self.identity = Identity(IdentityId("tester"), "tester", None)
+        self.owner = IdentityId("tester")
         self.origins = {"192.0.2.9"}
         """Where its owner is."""
-        self.generation = number
-        self.created = 0.0
         self.tls_upstream = tls_upstream
         self.traffic = Traffic()
         self.tap: Tap | None = None

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.edge.bridge import Bridge, Phase, reset
-from ferry.registry.routes import Traffic
 from ferry.streams import Direction, OpenFailure, Sink
+from ferry.visits import Traffic
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 SMALL_WRITES = 128

@@ -13,7 +13,8 @@ from ferry.edge.socks_guard import GuardedBridge
 from ferry.edge.tcp_visitor import TcpVisitor
 from ferry.names import Endpoint
 from ferry.policy.shortage import Standing
-from ferry.registry.routes import Traffic, Tunnel
+from ferry.registry.routes import Tunnel
+from ferry.visits import Traffic
 
 SINCE = 50.0
 

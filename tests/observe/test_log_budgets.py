@@ -21,7 +21,7 @@ from ferry.observe.levels import LEVELS
 from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
 from ferry.policy.sources import Exempt
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 from hurried_loop import Watch, hurried
 
 LOG_SOURCES_SHOWN = 256

@@ -9,7 +9,7 @@ from ferry.observe.batches import VisitBatch
 from ferry.observe.levels import LEVELS
 from ferry.observe.metrics import Metrics
 from ferry.observe.metrics_page import metrics_page
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 

@@ -26,7 +26,7 @@ from ferry.observe.observer import observing
 from ferry.observe.render import human_lines, json_lines
 from ferry.observe.sums import VisitSums
 from ferry.observe.writer import LogWriter
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 LOG_TRACEBACK_LINES = 60
 MANY = 20_000

@@ -16,8 +16,8 @@ from ferry.names import Endpoint, TunnelId
 from ferry.observe.levels import HANDSHAKE_LEVELS, LEVELS, level_name, level_of, parse_level
 from ferry.observe.observer import LevelName, LogFormat, Observation, observing
 from ferry.observe.texts import quoted
-from ferry.registry.routes import Visit
 from ferry.report import Report
+from ferry.visits import Visit
 
 VISITS_GATHERED = 256
 VISIT = Visit(

@@ -177,7 +177,7 @@ async def test_a_name_that_went_to_somebody_else_before_its_lease_was_written_is
     async with one_client(key, registry) as (gateway, client):
         tunnel = await served_without_a_lease(gateway, client, registry)
         registry.full = False
-        assert await registry.free(BLOG, tunnel.identity.id)
+        assert await registry.free(BLOG, tunnel.owner)
         won = await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.clock.now(), terms=TERMS)
         assert isinstance(won, Claimed)
         await gateway.write_late()
@@ -293,7 +293,7 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         tunnel = await served_without_a_lease(gateway, client, registry)
-        async with gateway.deciding(tunnel.identity.id):
+        async with gateway.deciding(tunnel.owner):
             late = asyncio.ensure_future(gateway.write_late())
             for _ in range(3):
                 await gateway.tick()

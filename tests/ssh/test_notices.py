@@ -10,8 +10,8 @@ import pytest
 from ferry.hostnames import Domain, Urls
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
 from ferry.policy.forwards import Span
-from ferry.registry.routes import Visit
 from ferry.ssh.notices import forward_lines, help_lines, reach, size, visit_line, who_line
+from ferry.visits import Visit
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 KEY = Identity(IdentityId("key"), None, Fingerprint("SHA256:key"))
@@ -37,14 +37,14 @@ def services(of: Urls | None = None, *, public_is_loopback: bool = False) -> Any
     return SimpleNamespace(urls=of or urls(), rules=rules, public_is_loopback=public_is_loopback)
 
 
-def told(address: Address, of: Any, **fields: object) -> list[str]:
-    tunnel = {"address": address, "tls_upstream": False, "identity": KEY, "requested": True, "bind": (b"", 80)}
-    tunnel |= {"asked_wide": False} | fields
+def told(address: Address, of: Any, *, identity: Identity = KEY, **fields: object) -> list[str]:
+    tunnel = {"address": address, "tls_upstream": False, "requested": True, "bind": (b"", 80)}
+    tunnel |= {"asked_wide": False, "client": SimpleNamespace(identity=identity)} | fields
     return forward_lines(cast(Any, SimpleNamespace(**tunnel)), of)
 
 
-def web(of: Urls | None = None, **fields: object) -> list[str]:
-    return told(Address(Kind.HTTP, BARE), services(of), **fields)
+def web(of: Urls | None = None, *, identity: Identity = KEY, **fields: object) -> list[str]:
+    return told(Address(Kind.HTTP, BARE), services(of), identity=identity, **fields)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
 from ferry.names import Endpoint, IdentityId
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient

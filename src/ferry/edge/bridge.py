@@ -29,8 +29,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from ferry import limits
-from ferry.registry.routes import Traffic
 from ferry.streams import Direction, ExchangeTap, OpenFailure, Sink, Stream
+from ferry.visits import Traffic
 
 from .unsent import Choke, Unsent
 from .unwatched import Unwatched

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from ferry.protocol.socks import SocksRecogniser, Verdict
-from ferry.registry.routes import Traffic
 from ferry.streams import ExchangeTap
+from ferry.visits import Traffic
 
 from .bridge import Bridge
 

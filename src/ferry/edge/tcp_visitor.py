@@ -10,8 +10,9 @@ from typing import Final
 
 from ferry.names import Endpoint
 from ferry.policy.shortage import Standing
-from ferry.registry.routes import Tunnel, Visit
+from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure
+from ferry.visits import Visit
 
 from .bridge import Bridge
 from .socks_guard import GuardedBridge

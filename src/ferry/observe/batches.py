@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from .events import Event
 

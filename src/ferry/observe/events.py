@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.errors import Refused
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from .levels import LEVELS, level_name
 from .texts import safe_fields

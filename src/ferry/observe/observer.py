@@ -13,7 +13,7 @@ from typing import Literal
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from .batches import batches
 from .budgeted import AS_SHIPPED, BudgetedLog, LogRates

@@ -10,7 +10,7 @@ from typing import Final
 
 from ferry import limits
 from ferry.names import printable
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 TRACEBACK: Final = "traceback"
 """The one field that may hold several lines."""

@@ -18,8 +18,8 @@ from ferry.errors import InvalidInput, Refused
 from ferry.names import Address, Endpoint, Kind, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import alias_visit, no_alias
-from ferry.registry.routes import Visit
 from ferry.streams import Direction, OpenFailure, Stream
+from ferry.visits import Visit
 
 from .channel import TunnelChannel
 
@@ -54,7 +54,7 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
             code="no_such_alias",
             detail=f"{client.identity} asked for {address}, which nobody serves",
         )
-    grant = alias_visit(address, client.identity, tunnel.identity.id, services.urls.gateway)
+    grant = alias_visit(address, client.identity, tunnel.owner, services.urls.gateway)
     return splice(client, tunnel, grant)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
 
 

@@ -16,7 +16,7 @@ from ferry import limits, tasks
 from ferry.clock import random_token
 from ferry.errors import InvalidInput, Refused
 from ferry.names import Endpoint, Identity, IdentityId, SessionId, network_of, printable
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from . import aliases, forwards
 from .holding import Asked, Holding

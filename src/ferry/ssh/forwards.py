@@ -77,7 +77,7 @@ async def _owned_login_name(client: Client) -> Address | None:
 async def _open_requested(client: Client, wanted: Wanted, address: Address, bind: tuple[bytes, int]) -> SshTunnel:
     services = client.services
     holder = services.routes.get(address)
-    if isinstance(holder, SshTunnel) and holder.identity.id == client.identity.id:
+    if isinstance(holder, SshTunnel) and holder.owner == client.identity.id:
         if holder.client is client:
             raise Refused(f"this connection holds {address} already: ask for another", code="duplicate")
         wait = services.flaps.wait(address, services.clock.monotonic())
@@ -102,7 +102,7 @@ async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) 
     for address in ours_to_choose(wanted, services.rules, client.identity, services.secret, given):
         holder = services.routes.get(address)
         if isinstance(holder, SshTunnel) and (
-            holder.identity.id != client.identity.id
+            holder.owner != client.identity.id
             or holder.client is client
             or await holder.client.connection.alive_within(limits.ALIVE_SECONDS)
         ):
@@ -277,7 +277,7 @@ class Owed(NamedTuple):
 
 async def _give_back(tunnel: SshTunnel, *, forget: bool) -> None:
     services = tunnel.client.services
-    owed = Owed(tunnel.address, tunnel.generation, tunnel.identity if forget else None)
+    owed = Owed(tunnel.address, tunnel.generation, tunnel.client.identity if forget else None)
     try:
         await _pay(services, owed)
     except StoreUnavailable as error:

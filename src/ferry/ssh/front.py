@@ -222,7 +222,7 @@ class SshFront:
             return False  # the store has reported it
         tunnel.trial_until = None
         if held:
-            services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.identity))
+            services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.client.identity))
             tunnel.client.tell(f"{tunnel.address} is now reserved for you", event="reserved")
         else:
             why = "you, or your network today, have as many names as allowed"

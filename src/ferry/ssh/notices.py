@@ -13,7 +13,7 @@ from ferry.hostnames import Urls
 from ferry.names import Address, Identity, Kind, printable
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from .services import Services
 
@@ -75,7 +75,7 @@ def _web_lines(tunnel: SshTunnel, urls: Urls) -> list[str]:
             lines += [f"Forwarding HTTP traffic from {secure}", CA_NOTE]
     if tunnel.tls_upstream:
         lines.append("  your local service is spoken to in TLS; its certificate is not checked")
-    if tunnel.identity.anonymous:
+    if tunnel.client.identity.anonymous:
         kept = "stays yours only while you are connected" if tunnel.requested else "is new each time"
         lines.append(f"  you came without a key: the name {kept}")
     elif not tunnel.requested:

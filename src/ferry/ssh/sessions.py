@@ -15,7 +15,7 @@ import asyncssh
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.protocol.words import Words, parse_words
-from ferry.registry.routes import Visit
+from ferry.visits import Visit
 
 from . import notices
 

@@ -10,10 +10,10 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import String, UInt32
 
 from ferry import limits
-from ferry.names import Address, Endpoint, Identity, Kind, SessionId, TunnelId
+from ferry.names import Address, Endpoint, Kind, TunnelId
 from ferry.policy.grants import Grant
-from ferry.registry.routes import Traffic, Visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
+from ferry.visits import Traffic, Visit
 
 from .channel import TunnelChannel
 from .channel_state import State
@@ -43,11 +43,10 @@ class SshTunnel:
     ) -> None:
         self.client = client
         self.id = tunnel_id
-        self.session: SessionId = client.id
         self.address = address
         self.kind = address.kind.value
         self.shown_address = str(address)
-        self.identity: Identity = client.identity
+        self.owner = client.identity.id
         self.generation = generation
         self.bind = bind
         self.created = created

@@ -15,9 +15,9 @@ from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.registry.contract import StoreUnavailable
-from ferry.registry.routes import Visit
 from ferry.streams import Direction, ExchangeTap, OpenFailure
 from ferry.tasks import spawn
+from ferry.visits import Visit
 
 from . import pages, phases
 from .backend import Backend, Backends
