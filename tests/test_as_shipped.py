@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from ferry.config.model import Config
-from ferry.errors import Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.policy.crowd import Crowd
 from ferry.policy.forwards import check_counts
@@ -94,9 +93,10 @@ def test_a_stranger_uses_a_name_for_ten_minutes_before_it_is_reserved() -> None:
 def test_forwards(held: str, most: int) -> None:
     """FORWARDS_PER_CONNECTION and FORWARDS_PER_IDENTITY."""
     none = {"on_connection": 0, "of_identity": 0}
-    check_counts(rules_of(CONFIG), gateway="gw", **none | {held: most - 1})
-    with pytest.raises(Refused, match=f"{most} forwards, which is the limit"):
-        check_counts(rules_of(CONFIG), gateway="gw", **none | {held: most})
+    assert check_counts(rules_of(CONFIG), gateway="gw", **none | {held: most - 1}) is None
+    refusal = check_counts(rules_of(CONFIG), gateway="gw", **none | {held: most})
+    assert refusal is not None
+    assert f"{most} forwards, which is the limit" in refusal.public
 
 
 def test_who_is_logging_in() -> None:

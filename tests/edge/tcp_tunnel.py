@@ -12,10 +12,10 @@ from typing import cast
 
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant
-from ferry.policy.visits import public_visit
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
 from ferry.visits import Traffic, Visit
+from public_grant import public_grant
 
 HIGH_WATER = 256 * 1024
 _numbers = itertools.count(1)
@@ -142,7 +142,7 @@ class TcpTunnel:
         self.tls_upstream = tls_upstream
         self.traffic = Traffic()
         self.tap: Tap | None = None
-        self.visitor_grant = public_visit(self.address)
+        self.visitor_grant = public_grant(self.address)
         self.target = target
         self.streams: set[TcpStream] = set()
         self.dialled: list[Endpoint] = []

@@ -18,10 +18,10 @@ from ferry.clock import SystemClock
 from ferry.edge.tcp import TcpEdge
 from ferry.names import Address, Endpoint, Kind
 from ferry.policy.grants import Grant
-from ferry.policy.visits import public_visit
 from ferry.report import nothing
 from ferry.streams import Sink
 from inside_gateway import SECONDS, inside_gateway
+from public_grant import public_grant
 from ssh_command import StockSsh
 
 BOTH_LOOPS = True
@@ -102,7 +102,7 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
     """A visitor of a port, of whom the service has taken a first piece."""
     tunnel = FullTunnel("unused", ("127.0.0.1", 1))
     tunnel.address = Address(Kind.TCP, "", 30042)
-    tunnel.visitor_grant = public_visit(tunnel.address)
+    tunnel.visitor_grant = public_grant(tunnel.address)
     edge = TcpEdge(report=nothing, clock=SystemClock(), open_proxy=lambda _tunnel: None)
     listener = await edge.listen(tunnel, hosts=["127.0.0.1"], port=0, public=False)
     loop = asyncio.get_running_loop()

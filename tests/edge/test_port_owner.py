@@ -156,7 +156,7 @@ async def test_a_client_that_asks_for_taken_ports_does_not_hold_up_the_loop(monk
         for _ in range(20):
             with pytest.raises(Refused) as refused:
                 await edge.listen(TcpTunnel("x", ("127.0.0.1", 1)), hosts=["127.0.0.1"], port=port, public=False)
-            assert "pid" not in str(refused.value) + refused.value.detail
+            assert "pid" not in str(refused.value) + refused.value.refusal.detail
         async with asyncio.timeout(SECONDS):
             found = await told.get()
     assert f"(pid {os.getpid()})" in str(found["owner"])

@@ -25,11 +25,11 @@ from ferry.names import Address, Kind
 from ferry.policy.crowd import Crowd
 from ferry.policy.origins import THIS_HOST
 from ferry.policy.sources import Exempt
-from ferry.policy.visits import public_visit
 from ferry.registry.routes import Tunnel
 from ferry.report import nothing
 from ferry.streams import OpenFailure
 from hand_clock import HandClock
+from public_grant import public_grant
 
 VISITORS_PER_TUNNEL = 900
 
@@ -131,7 +131,7 @@ async def world(
 def tcp_tunnel(target: int) -> TcpTunnel:
     tunnel = TcpTunnel("unused", ("127.0.0.1", target))
     tunnel.address = Address(Kind.TCP, "", 30042)
-    tunnel.visitor_grant = public_visit(tunnel.address)
+    tunnel.visitor_grant = public_grant(tunnel.address)
     return tunnel
 
 
@@ -375,9 +375,9 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
             port = taken.getsockname()[1]
             with pytest.raises(Refused) as refused:
                 await w.edge().listen(w.tunnel, hosts=LOOPBACK, port=port, public=False)
-        assert refused.value.public == f"port {port} is in use by another program on this host: ask for another"
-        assert refused.value.code == "port_in_use"
-        assert refused.value.detail == f"[::1]:{port} is in use by another program"
+        assert refused.value.refusal.public == f"port {port} is in use by another program on this host: ask for another"
+        assert refused.value.refusal.code == "port_in_use"
+        assert refused.value.refusal.detail == f"[::1]:{port} is in use by another program"
         socket.create_server(("127.0.0.1", port)).close()
 
 

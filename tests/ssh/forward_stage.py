@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ferry.errors import Refused
+from ferry.errors import Refusal, Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.registry.contract import Terms
 from ferry.registry.memory import MemoryRegistry
@@ -40,7 +40,7 @@ class NoPorts:
         self.listening.set()
         await self.let_go.wait()
         if port != self.but and len(self.asked) <= 3:
-            raise Refused("no", code=self.code)
+            raise Refused(Refusal("no", code=self.code))
         self.opened.append(_Port())
         return self.opened[-1]
 

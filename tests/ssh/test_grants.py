@@ -8,9 +8,9 @@ import pytest
 
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Kind
-from ferry.policy.visits import public_visit
 from ferry.streams import OpenFailure
 from inside_gateway import inside_gateway, visit_grant
+from public_grant import public_grant
 
 
 class Nobody:
@@ -38,8 +38,8 @@ async def test_a_tunnel_is_dialled_with_its_own_grant_alone(key: Path) -> None:
         (tunnel,) = inside.tunnels
         visitor = Endpoint("192.0.2.7", 4711)
         others = [
-            public_visit(Address(Kind.HTTP, "shop.localhost")),
-            public_visit(Address(Kind.TCP, "", 80)),
+            public_grant(Address(Kind.HTTP, "shop.localhost")),
+            public_grant(Address(Kind.TCP, "", 80)),
         ]
         for grant in others:
             with pytest.raises(LocalProtocolError):

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 from ferry.names import IdentityId
-from ferry.ssh.refusals import Refusal, Refusals
+from ferry.ssh.refusals import RefusedForward, RefusedForwards
 
 REFUSAL_IDENTITIES = 4096
 REFUSALS_REMEMBERED = 20
 MANY = 5_000
 
 
-def refusal(number: int = 0) -> Refusal:
-    return Refusal(f"-R {number}", "no such port", "port_outside", 0.0)
+def refusal(number: int = 0) -> RefusedForward:
+    return RefusedForward(f"-R {number}", "no such port", "port_outside", 0.0)
 
 
 def test_an_attacker_with_many_identities_fills_no_memory() -> None:
-    refusals = Refusals()
+    refusals = RefusedForwards()
     people = [IdentityId(f"i{number}") for number in range(MANY)]
     for person in people:
         refusals.remember(person, refusal())
@@ -23,7 +23,7 @@ def test_an_attacker_with_many_identities_fills_no_memory() -> None:
 
 
 def test_who_is_refused_again_and_again_is_not_forgotten_for_others_and_keeps_the_last_ones() -> None:
-    refusals, busy = Refusals(), IdentityId("busy")
+    refusals, busy = RefusedForwards(), IdentityId("busy")
     for number in range(MANY):
         refusals.remember(busy, refusal(number))
         refusals.remember(IdentityId(f"i{number}"), refusal())

@@ -14,12 +14,12 @@ from asyncssh.packet import SSHPacket
 
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
-from ferry.policy.visits import public_visit
 from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.channel_state import State
 from ferry.ssh.tunnel import SshTunnel
 from ferry.streams import OpenFailure
 from inside_gateway import visit_grant
+from public_grant import public_grant
 from ssh.test_tunnel_channel import Told
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
@@ -90,7 +90,7 @@ class Stage:
             call_soon=lambda call, *args: self.soon.append((call, args)),
         )
         self.tunnel = SshTunnel(
-            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), public_visit(address), created=0.0,
+            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), public_grant(address), created=0.0,
             tls_upstream=False, requested=True, asked_wide=False,
         )  # fmt: skip
         if not held:
@@ -199,7 +199,7 @@ def test_a_visitor_is_refused_where_the_connection_has_no_room_but_after_dial_ha
 
 def test_only_a_grant_for_this_address_opens_a_stream() -> None:
     stage = Stage(held=False)
-    other = public_visit(Address(Kind.HTTP, "other.localhost"))
+    other = public_grant(Address(Kind.HTTP, "other.localhost"))
     with pytest.raises(LocalProtocolError):
         stage.tunnel.dial(other, VISITOR, cast(Any, Told()))
     assert stage.line.opens == []

@@ -10,7 +10,7 @@ from functools import partial
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.errors import Refused
+from ferry.errors import Refusal, Refused
 from ferry.names import Endpoint
 from ferry.policy.crowd import Crowd
 from ferry.policy.origins import Origins
@@ -201,7 +201,7 @@ class TcpEdge:
         except BindFailed as failed:
             if failed.error.errno == errno.EADDRINUSE:
                 self._owners.ask(port)
-            raise _refusal(failed) from failed.error
+            raise Refused(_refusal(failed)) from failed.error
         listener = TcpListener(
             tunnel,
             sockets,
@@ -217,23 +217,23 @@ class TcpEdge:
         return listener
 
 
-def _refusal(failed: BindFailed) -> Refused:
+def _refusal(failed: BindFailed) -> Refusal:
     port = failed.endpoint.port
     match failed.error.errno:
         case errno.EADDRINUSE:
-            return Refused(
+            return Refusal(
                 f"port {port} is in use by another program on this host: ask for another",
                 code="port_in_use",
                 detail=f"{failed.endpoint} is in use by another program",
             )
         case errno.EACCES:
-            return Refused(
+            return Refusal(
                 f"the gateway may not open port {port}: ask for one above 1023",
                 code="port_forbidden",
                 detail=f"{failed.endpoint} may not be bound by this user: it needs CAP_NET_BIND_SERVICE",
             )
         case _:
-            return Refused(
+            return Refusal(
                 f"port {port} cannot be opened just now: ask the operator to look at the gateway's log",
                 code="port_unavailable",
                 detail=f"{failed.endpoint} cannot be bound: {failed.error.strerror}; look at tcp.public_addresses",

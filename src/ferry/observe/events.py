@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry import limits
-from ferry.errors import Refused
+from ferry.errors import Refusal, Refused
 from ferry.visits import Visit
 
 from .levels import LEVELS, level_name
@@ -143,7 +143,8 @@ class EventRing:
     def subscribe(self) -> Iterator[Subscription]:
         """Follow from now on. Raises Refused (`too_many_followers`) when enough people do already."""
         if len(self._subscribers) >= self._most:
-            raise Refused(f"{self._most} readers follow the events already: end one of them", code="too_many_followers")
+            why = f"{self._most} readers follow the events already: end one of them"
+            raise Refused(Refusal(why, code="too_many_followers"))
         subscription = Subscription(self._queue)
         if self._closed:
             subscription.end()

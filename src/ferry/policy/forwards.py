@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ferry.errors import InvalidInput, Refused
+from ferry.errors import InvalidInput, Refusal
 from ferry.hostnames import Domain
 from ferry.names import Address, Identity, Kind, parse_label
 from ferry.protocol.forward_spec import Wanted
@@ -53,53 +53,53 @@ class ForwardRules:
         return next((span for span in self.spans if port in span), None)
 
 
-def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> None:
-    """Raise Refused when the connection or the identity holds as many forwards as it may. `gateway` is what is typed
+def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> Refusal | None:
+    """The refusal where the connection or the identity holds as many forwards as it may. `gateway` is what is typed
     after `ssh`."""
     if on_connection >= rules.forwards_per_connection:
-        raise Refused(
+        return Refusal(
             f"this connection holds {on_connection} forwards, which is the limit: open another connection",
             code="connection_limit",
         )
     if of_identity >= rules.forwards_per_identity:
-        raise Refused(
+        return Refusal(
             f"you hold {of_identity} forwards, which is the limit: close one (`ssh {gateway} ls` lists them)",
             code="identity_limit",
         )
+    return None
 
 
-def requested(wanted: Wanted, rules: ForwardRules, identity: Identity) -> Address | None:
-    """The one address that was asked for by name or number; None when the choice is ours. Raises Refused."""
+def requested(wanted: Wanted, rules: ForwardRules, identity: Identity) -> Address | Refusal | None:
+    """The one address that was asked for by name or number; None when the choice is ours."""
     match wanted.kind:
         case Kind.HTTP:
             if wanted.name is None:
                 return None
-            _check_label(wanted.name, rules)
-            return rules.web_address(wanted.name)
+            return _reserved(wanted.name, rules) or rules.web_address(wanted.name)
         case Kind.ALIAS:
             assert wanted.name is not None
             if identity.anonymous:
-                raise Refused("a private alias needs a key: only its owner can reach it", code="needs_key")
-            _check_label(wanted.name, rules)
-            return Address(Kind.ALIAS, wanted.name, wanted.port)
+                return Refusal("a private alias needs a key: only its owner can reach it", code="needs_key")
+            return _reserved(wanted.name, rules) or Address(Kind.ALIAS, wanted.name, wanted.port)
         case _:
             return _requested_port(wanted.port, rules)
 
 
-def _check_label(label: str, rules: ForwardRules) -> None:
-    if label in rules.reserved_names:
-        raise Refused(f"the name {label!r} is reserved by the operator: ask for another", code="reserved_name")
+def _reserved(label: str, rules: ForwardRules) -> Refusal | None:
+    if label not in rules.reserved_names:
+        return None
+    return Refusal(f"the name {label!r} is reserved by the operator: ask for another", code="reserved_name")
 
 
-def _requested_port(port: int, rules: ForwardRules) -> Address | None:
+def _requested_port(port: int, rules: ForwardRules) -> Address | Refusal | None:
     if port == 0:
         if rules.allocate_from is None:
-            raise Refused("this gateway allocates no ports: ask for a name with -R NAME:80:...", code="no_ports")
+            return Refusal("this gateway allocates no ports: ask for a name with -R NAME:80:...", code="no_ports")
         return None
     if rules.span_of(port) is None:
         spans = " and ".join(f"{span.first} to {span.last}" for span in rules.spans) or "none"
         hint = f"-R NAME:{port}:... for a private alias, or -R NAME:80:... for a web address"
-        raise Refused(
+        return Refusal(
             f"port {port} is outside the ports that may be forwarded ({spans}): ask for one of those, "
             f"-R 0:... for any, {hint}",
             code="port_outside",

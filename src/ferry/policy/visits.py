@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from ferry.errors import Refused
+from ferry.errors import Refusal
 from ferry.names import Address, Identity, IdentityId, Kind
 
 from .grants import Grant, grant_visit
 
 
-def public_visit(address: Address) -> Grant:
+def public_visit(address: Address) -> Grant | Refusal:
     """A visitor from the internet may open `http`, `tls` and `tcp` addresses; an alias never.
 
     The range's own `listen = loopback | public` decides who can reach a port at all.
     """
     if address.kind is Kind.ALIAS:
-        raise Refused(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
+        return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
     return grant_visit(address, None)
 
 
-def alias_visit(address: Address, visitor: Identity, owner: IdentityId, gateway: str) -> Grant:
+def alias_visit(address: Address, visitor: Identity, owner: IdentityId, gateway: str) -> Grant | Refusal:
     """An alias is open to its own identity only (rules for others come with bastion policy).
 
     The refusal is the same as for an alias that does not exist, so that names cannot be probed. `gateway` is what is
     typed after `ssh`.
     """
     if visitor.anonymous or visitor.id != owner:
-        raise Refused(
+        return Refusal(
             no_alias(address, gateway),
             code="no_such_alias",
             detail=f"{visitor} asked for {address}, which belongs to identity {owner}",

@@ -14,7 +14,7 @@ from asyncssh.constants import OPEN_CONNECT_FAILED
 from asyncssh.misc import ChannelOpenError
 
 from ferry import limits
-from ferry.errors import InvalidInput, Refused
+from ferry.errors import InvalidInput, Refusal
 from ferry.names import Address, Endpoint, Kind, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import alias_visit, no_alias
@@ -38,23 +38,25 @@ _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
 """`{}` is the alias, or the port of one's own (`own_ports`)."""
 
 
-def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel:
-    """The channel that answers a `direct-tcpip` open: confirmed once the alias has. Raises Refused."""
+def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel | Refusal:
+    """The channel that answers a `direct-tcpip` open: confirmed once the alias has."""
     services = client.services
     try:
         name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
         label = parse_label(services.web.domain.relative(name), "alias")
     except (UnicodeDecodeError, InvalidInput):
-        raise Refused("only your private aliases can be reached through this gateway", code="not_an_alias") from None
+        return Refusal("only your private aliases can be reached through this gateway", code="not_an_alias")
     address = Address(Kind.ALIAS, label, port)
     tunnel = services.routes.get(address)
     if tunnel is None:
-        raise Refused(
+        return Refusal(
             no_alias(address, services.urls.gateway),
             code="no_such_alias",
             detail=f"{client.identity} asked for {address}, which nobody serves",
         )
     grant = alias_visit(address, client.identity, tunnel.owner, services.urls.gateway)
+    if isinstance(grant, Refusal):
+        return grant
     return splice(client, tunnel, grant)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
 
 

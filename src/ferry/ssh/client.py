@@ -14,14 +14,14 @@ from asyncssh.misc import ChannelOpenError
 
 from ferry import limits, tasks
 from ferry.clock import random_token
-from ferry.errors import InvalidInput, Refused
+from ferry.errors import Refusal
 from ferry.names import Endpoint, Identity, IdentityId, SessionId, network_of, printable
 from ferry.visits import Visit
 
 from . import aliases, forwards
 from .holding import Asked, Holding
 from .own_ports import own_port
-from .refusals import Refusal
+from .refusals import RefusedForward
 from .services import ClientLimits, Services
 from .tunnel import SshTunnel
 
@@ -40,7 +40,7 @@ class Client:
     """What belongs to one connection. Fields are grouped by who sets them, and when."""
 
     def __init__(
-        self, connection: HardenedConnection, services: Services, remember: Callable[[Client, Refusal], None]
+        self, connection: HardenedConnection, services: Services, remember: Callable[[Client, RefusedForward], None]
     ) -> None:
         # set once
         self.id = SessionId(random_token())
@@ -66,7 +66,7 @@ class Client:
         self.undecided = 0
         """Forwards that were asked for and are not decided, from the moment when their requests are read."""
         self.screens: list[Screen] = []
-        self.journal: deque[SshTunnel | Refusal] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
+        self.journal: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
         self.asked = 0
         self.up = self.down = 0
         self.end_reason = ""
@@ -160,12 +160,9 @@ class Client:
                     callback()
 
     async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
-        try:
-            tunnel = await forwards.open_forward(self, host, port)
-        except (Refused, InvalidInput) as error:
-            code, why = (error.code, error.public) if isinstance(error, Refused) else ("invalid", error.detail)
-            refusal = Refusal(shown_request(host, port), str(error), code, self.services.clock.now())
-            self._note_refusal(refusal, refusal._replace(asked=kept_request(host, port), why=why), error.detail)
+        tunnel = await forwards.open_forward(self, host, port)
+        if isinstance(tunnel, Refusal):
+            self._refused(tunnel, asked=shown_request(host, port), kept=kept_request(host, port))
             return None
         if asked.refused is not None:  # its words came while it was being decided
             forwards.close_forward(tunnel, asked.refused, unwanted=True)
@@ -190,42 +187,48 @@ class Client:
 
     def refused_form(self, asked: str, why: str, *, kept: str = "") -> None:
         """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
-        refusal = Refusal(printable(asked, 80), why, "unknown_form", self.services.clock.now())
-        self._note_refusal(refusal, refusal._replace(asked=kept or refusal.asked), why)
+        asked = printable(asked, 80)
+        self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
 
-    def _note_refusal(self, refusal: Refusal, kept: Refusal, detail: str) -> None:
-        """`refusal` is for whoever typed it, on this connection; `kept` for the log, and for sessions to come."""
+    def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> None:
+        """`asked` is for whoever typed it, on this connection; `kept` for the log, and for sessions to come."""
+        now = self.services.clock.now()
         self.report(
             "tunnel.refused",
             session=self.id,
             identity=str(self.identity),
-            asked=kept.asked,
+            asked=kept,
             code=refusal.code,
-            detail=detail,
+            detail=refusal.detail,
         )
-        self._remember(self, kept)
-        self.journal.append(refusal)
+        self._remember(self, RefusedForward(kept, refusal.kept, refusal.code, now))
+        told = RefusedForward(asked, refusal.public, refusal.code, now)
+        self.journal.append(told)
         for screen in self.screens:
-            screen.forward_refused(refusal)
-        self.connection.send_debug(f"refused {refusal.asked}: {refusal.why}")  # shown by ssh -v, also under -N
+            screen.forward_refused(told)
+        self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
         """A `direct-tcpip` open: to an alias, by its own identity, or back to a port of this connection. Raises
         ChannelOpenError."""
-        try:
-            if (tunnel := own_port(self.forwards.values(), host, port)) is not None:
-                return aliases.splice(self, tunnel, tunnel.visitor_grant)
-            return aliases.open_alias(self, host, port)
-        except Refused as error:
+        opened = self._open_direct(host, port)
+        if isinstance(opened, Refusal):
             self.report(
                 "tunnel.refused",
                 session=self.id,
                 identity=str(self.identity),
                 asked=kept_request(host, port).replace("-R", "-J", 1),
-                code=error.code,
-                detail=error.detail,
+                code=opened.code,
+                detail=opened.detail,
             )
-            raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, error.public) from None
+            raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
+        return opened
+
+    def _open_direct(self, host: bytes, port: int) -> TunnelChannel | Refusal:
+        tunnel = own_port(self.forwards.values(), host, port)
+        if tunnel is None:
+            return aliases.open_alias(self, host, port)
+        return tunnel if isinstance(tunnel, Refusal) else aliases.splice(self, tunnel, tunnel.visitor_grant)
 
     def words_refused(self, session: int, why: str) -> int:
         """The words of that session are not understood (`why` is for the log): nothing that they shape may stay open.

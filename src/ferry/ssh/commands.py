@@ -15,7 +15,7 @@ from .forwards import store_down
 
 if TYPE_CHECKING:
     from .client import Client
-    from .refusals import Refusal
+    from .refusals import RefusedForward
     from .sessions import Screen
     from .tunnel import SshTunnel
 
@@ -26,12 +26,12 @@ REFUSALS_SHOWN: Final = 5  # the last ones; older ones are no news
 class Commands:
     """Runs one command of one screen. `tunnels` are the identity's own over all its connections."""
 
-    def __init__(self, client: Client, screen: Screen, tunnels: list[SshTunnel], refusals: list[Refusal]) -> None:
+    def __init__(self, client: Client, screen: Screen, tunnels: list[SshTunnel], refused: list[RefusedForward]) -> None:
         self._client = client
         self._services = client.services
         self._screen = screen
         self._tunnels = tunnels
-        self._refusals = refusals
+        self._refused = refused
 
     async def run(self, words: Words) -> None:
         """Answer, and end the screen with the command's exit status."""
@@ -97,18 +97,18 @@ class Commands:
         if self._tunnels:
             screen.say("Up now:")
             await self._ls()
-        if self._refusals:
+        if self._refused:
             screen.say("Refused lately:")
-            for refusal in self._refusals[-REFUSALS_SHOWN:]:
-                when = datetime.fromtimestamp(refusal.at, UTC)
+            for refused in self._refused[-REFUSALS_SHOWN:]:
+                when = datetime.fromtimestamp(refused.at, UTC)
                 fields: dict[str, object] = {
                     "event": "refusal",
-                    "asked": refusal.asked,
-                    "code": refusal.code,
-                    "message": refusal.why,
+                    "asked": refused.asked,
+                    "code": refused.code,
+                    "message": refused.why,
                 }
                 screen.show(
-                    f"{when:%Y-%m-%d %H:%M:%S} UTC  {notices.refusal_line(refusal)}", fields | {"at": refusal.at}
+                    f"{when:%Y-%m-%d %H:%M:%S} UTC  {notices.refusal_line(refused)}", fields | {"at": refused.at}
                 )
         if self._services.rules.reserve_after and not client.identity.anonymous:
             minutes = self._services.rules.reserve_after / 60

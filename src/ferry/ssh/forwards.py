@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ferry import limits, tasks
 from ferry.clock import random_token
-from ferry.errors import Refused
+from ferry.errors import InvalidInput, Refusal, Refused
 from ferry.names import Address, Identity, Kind, TunnelId
 from ferry.policy.forwards import check_counts, login_name_address, ours_to_choose, requested
 from ferry.policy.visits import owner_visit, public_visit
@@ -30,29 +30,40 @@ def store_down(error: StoreUnavailable) -> str:
     return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 
-async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel:
-    """Grant one `tcpip-forward` request, or raise Refused or InvalidInput."""
-    services = client.services
-    wanted = parse_forward(host, port, services.web)
+async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel | Refusal:
+    """Grant one `tcpip-forward` request, or say why not."""
+    try:
+        wanted = parse_forward(host, port, client.services.web)
+    except InvalidInput as error:
+        return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
     try:
         # one at a time per identity: what is counted here must still be so when the forward is there
         async with client.front.locks(client.identity.id):
-            check_counts(
-                services.rules,
-                on_connection=len(client.forwards),
-                of_identity=client.front.held_by(client.identity.id),
-                gateway=services.urls.gateway,
-            )
-            if (host, port) in client.forwards:  # never with 0: what is held has a number
-                raise Refused(_duplicate(wanted, port), code="duplicate")
-            address = requested(wanted, services.rules, client.identity)
-            if address is None and wanted.kind is Kind.HTTP:
-                address = await _owned_login_name(client)
-            if address is not None:
-                return await _open_requested(client, wanted, address, (host, port))
-            return await _open_chosen(client, wanted, (host, port))
+            return await _open(client, wanted, (host, port))
     except StoreUnavailable as error:
-        raise Refused(store_down(error), code="store", detail=str(error)) from error
+        return Refusal(store_down(error), code="store", detail=str(error))
+
+
+async def _open(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
+    services = client.services
+    too_many = check_counts(
+        services.rules,
+        on_connection=len(client.forwards),
+        of_identity=client.front.held_by(client.identity.id),
+        gateway=services.urls.gateway,
+    )
+    if too_many is not None:
+        return too_many
+    if bind in client.forwards:  # never with port 0: what is held has a number
+        return Refusal(_duplicate(wanted, bind[1]), code="duplicate")
+    address = requested(wanted, services.rules, client.identity)
+    if isinstance(address, Refusal):
+        return address
+    if address is None and wanted.kind is Kind.HTTP:
+        address = await _owned_login_name(client)
+    if address is not None:
+        return await _open_requested(client, wanted, address, bind)
+    return await _open_chosen(client, wanted, bind)
 
 
 def _duplicate(wanted: Wanted, port: int) -> str:
@@ -74,31 +85,33 @@ async def _owned_login_name(client: Client) -> Address | None:
     return address if reservation is not None and reservation.owner == client.identity.id else None
 
 
-async def _open_requested(client: Client, wanted: Wanted, address: Address, bind: tuple[bytes, int]) -> SshTunnel:
+async def _open_requested(
+    client: Client, wanted: Wanted, address: Address, bind: tuple[bytes, int]
+) -> SshTunnel | Refusal:
     services = client.services
     holder = services.routes.get(address)
     if isinstance(holder, SshTunnel) and holder.owner == client.identity.id:
         if holder.client is client:
-            raise Refused(f"this connection holds {address} already: ask for another", code="duplicate")
+            return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
         wait = services.flaps.wait(address, services.clock.monotonic())
         if wait > 0:
-            raise Refused(
+            return Refusal(
                 f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; it "
                 f"stays with the one from {holder.client.peer}: stop one of them, or ask again in {wait:.0f} s",
                 code="flapping",
             )
     outcome = await _claim(client, address, derived=False)
     if isinstance(outcome, Taken):
-        raise _refusal(address, outcome, services)
+        return _refusal(address, outcome, services)
     return await _serve(client, wanted, outcome, bind, chosen_by_us=False)
 
 
-async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel:
+async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
     """Give this identity its own name or port: what it had before, else the next derived one."""
     services = client.services
     had = [] if client.identity.anonymous else await services.registry.reservations(client.identity.id)
     given = [reservation.address for reservation in had if reservation.derived]
-    last: Refused | None = None
+    last: Refusal | None = None
     for address in ours_to_choose(wanted, services.rules, client.identity, services.secret, given):
         holder = services.routes.get(address)
         if isinstance(holder, SshTunnel) and (
@@ -111,15 +124,13 @@ async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) 
         if isinstance(outcome, Taken):
             last = _refusal(address, outcome, services)
             if outcome.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT):
-                raise last
+                return last
             continue
-        try:
-            return await _serve(client, wanted, outcome, bind, chosen_by_us=True)
-        except Refused as error:
-            if error.code != "port_in_use":
-                raise
-            last = error
-    raise last or Refused("every address that could be given is in use: ask for one by name", code="exhausted")
+        served = await _serve(client, wanted, outcome, bind, chosen_by_us=True)
+        if not isinstance(served, Refusal) or served.code != "port_in_use":
+            return served
+        last = served
+    return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 
 
 async def _claim(client: Client, address: Address, *, derived: bool) -> Claimed | Taken:
@@ -173,7 +184,7 @@ async def write_lease(tunnel: SshTunnel) -> bool:
     return tunnel.generation != UNWRITTEN
 
 
-def _refusal(address: Address, taken: Taken, services: Services) -> Refused:
+def _refusal(address: Address, taken: Taken, services: Services) -> Refusal:
     """What the asker is told; whose it is goes to the log only."""
     detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
     match taken.reason:
@@ -186,22 +197,26 @@ def _refusal(address: Address, taken: Taken, services: Services) -> Refused:
             public = f"{address} was given up a short while ago and is kept for its last owner: ask for another"
         case _:
             public = f"{address} belongs to somebody else: ask for another"
-    return Refused(public, code=f"name_{taken.reason.value}", detail=detail)
+    return Refusal(public, code=f"name_{taken.reason.value}", detail=detail)
 
 
 async def _serve(
     client: Client, wanted: Wanted, claimed: Claimed, bind: tuple[bytes, int], *, chosen_by_us: bool
-) -> SshTunnel:
+) -> SshTunnel | Refusal:
     """Put a claimed address into service. Whatever fails on the way gives the claim back."""
     services, lease = client.services, claimed.lease
     address = lease.address
+    grant = owner_visit(address, client.identity) if address.kind is Kind.ALIAS else public_visit(address)
+    if isinstance(grant, Refusal):
+        await _undo(client, claimed)
+        return grant
     tunnel = SshTunnel(
         client,
         TunnelId(random_token(4)),
         address,
         lease.generation,
         (bind[0], address.port if bind[1] == 0 else bind[1]),
-        owner_visit(address, client.identity) if address.kind is Kind.ALIAS else public_visit(address),
+        grant,
         created=services.clock.now(),
         tls_upstream=wanted.tls_upstream,
         requested=not chosen_by_us,
@@ -213,21 +228,15 @@ async def _serve(
         older = services.routes.get(address)
         if isinstance(older, SshTunnel):
             older.client.lose(older, client)
-        if address.kind is Kind.TCP:
-            span = services.rules.span_of(address.port)
-            tunnel.listener = await services.ports.listen(tunnel, address.port, loopback=span is None or span.loopback)
-        if client.is_closed:
-            raise Refused("the connection closed meanwhile", code="gone")
+        refusal = await _listen(tunnel, services)
+        if refusal is None and client.is_closed:
+            refusal = Refusal("the connection closed meanwhile", code="gone")
     except BaseException:
-        if tunnel.listener is not None:
-            tunnel.listener.close(cut=True)
-        # it was never in service: of what it made there is nothing to remember
-        owed = Owed(address, lease.generation, client.identity if claimed.new else None)
-        try:
-            await _pay(services, owed)
-        except StoreUnavailable:
-            client.front.owed.append(owed)
+        await _undo(client, claimed, tunnel)
         raise
+    if refusal is not None:
+        await _undo(client, claimed, tunnel)
+        return refusal
     tunnel.new_name = claimed.new
     services.routes.add(tunnel)
     client.forwards[tunnel.bind] = tunnel
@@ -242,6 +251,30 @@ async def _serve(
     if claimed.reserved:
         services.report("name.reserved", address=str(address), identity=str(client.identity))
     return tunnel
+
+
+async def _listen(tunnel: SshTunnel, services: Services) -> Refusal | None:
+    """Open the port of a `tcp` address; the other kinds have none."""
+    address = tunnel.address
+    if address.kind is not Kind.TCP:
+        return None
+    span = services.rules.span_of(address.port)
+    try:
+        tunnel.listener = await services.ports.listen(tunnel, address.port, loopback=span is None or span.loopback)
+    except Refused as error:
+        return error.refusal
+    return None
+
+
+async def _undo(client: Client, claimed: Claimed, tunnel: SshTunnel | None = None) -> None:
+    """Give back a claim that was never in service: of what it made there is nothing to remember."""
+    if tunnel is not None and tunnel.listener is not None:
+        tunnel.listener.close(cut=True)
+    owed = Owed(claimed.lease.address, claimed.lease.generation, client.identity if claimed.new else None)
+    try:
+        await _pay(client.services, owed)
+    except StoreUnavailable:
+        client.front.owed.append(owed)
 
 
 def close_forward(tunnel: SshTunnel, reason: str, *, unwanted: bool = False) -> None:

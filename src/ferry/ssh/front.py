@@ -31,7 +31,7 @@ from .hardening import HardenedConnection
 from .host_keys import HostKey
 from .locks import KeyedLocks
 from .login import Login
-from .refusals import Refusal, Refusals
+from .refusals import RefusedForward, RefusedForwards
 from .screen_channel import ScreenChannel
 from .services import Services
 from .sessions import Screen
@@ -64,7 +64,7 @@ class SshFront:
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
-        self._refusals = Refusals()
+        self._refused = RefusedForwards()
         self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
         """Addresses of closed tunnels that the database still has as served."""
 
@@ -165,12 +165,12 @@ class SshFront:
     def run_command(self, client: Client, screen: Screen, words: Words) -> None:
         """Answer a command of a screen."""
         tunnels = [tunnel for other in self.of(client.identity) for tunnel in other.forwards.values()]
-        refusals = self._refusals.of(client.identity.id)
-        command = Commands(client, screen, tunnels or list(client.forwards.values()), refusals)
+        refused = self._refused.of(client.identity.id)
+        command = Commands(client, screen, tunnels or list(client.forwards.values()), refused)
         tasks.spawn(f"command {client.id}", command.run(words))
 
-    def _remember(self, client: Client, refusal: Refusal) -> None:
-        self._refusals.remember(client.identity.id, refusal)
+    def _remember(self, client: Client, refused: RefusedForward) -> None:
+        self._refused.remember(client.identity.id, refused)
 
     # --- time
 

@@ -18,7 +18,7 @@ from ferry.visits import Visit
 from .services import Services
 
 if TYPE_CHECKING:
-    from .refusals import Refusal
+    from .refusals import RefusedForward
     from .tunnel import SshTunnel
 
 
@@ -119,9 +119,9 @@ def forward_json(tunnel: SshTunnel, services: Services) -> dict[str, object]:
     return out
 
 
-def refusal_line(refusal: Refusal) -> str:
+def refusal_line(refused: RefusedForward) -> str:
     """One refused forward."""
-    return f"Refused {refusal.asked}: {refusal.why}"
+    return f"Refused {refused.asked}: {refused.why}"
 
 
 def visit_line(visit: Visit) -> str:

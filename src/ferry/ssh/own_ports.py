@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from ferry import limits
-from ferry.errors import Refused
+from ferry.errors import Refusal
 from ferry.names import Kind
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
 
 
-def own_port(tunnels: Iterable[SshTunnel], host: bytes, port: int) -> SshTunnel | None:
-    """The tunnel among `tunnels` that `host` and `port` mean. Raises Refused when too many such streams are open: a port
+def own_port(tunnels: Iterable[SshTunnel], host: bytes, port: int) -> SshTunnel | Refusal | None:
+    """The tunnel among `tunnels` that `host` and `port` mean; a refusal when too many such streams are open: a port
     whose local target is its own way back would go round until the connection had no channel left."""
     if host.lower() not in _LOOPBACK:
         return None
     for tunnel in tunnels:
         if tunnel.address.kind is Kind.TCP and tunnel.address.port == port:
             if tunnel.streams >= limits.OWN_PORT_STREAMS:
-                raise Refused(
+                return Refusal(
                     f"port {port} serves {tunnel.streams} connections already: the way back to a port of your own "
                     f"needs fewer than {limits.OWN_PORT_STREAMS}",
                     code="own_port",

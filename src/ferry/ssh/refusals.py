@@ -9,7 +9,7 @@ from ferry import limits
 from ferry.names import IdentityId
 
 
-class Refusal(NamedTuple):
+class RefusedForward(NamedTuple):
     """A forward that was refused, as its owner is told."""
 
     asked: str
@@ -19,20 +19,20 @@ class Refusal(NamedTuple):
     """Seconds since the epoch."""
 
 
-class Refusals:
+class RefusedForwards:
     """The last `limits.REFUSALS_REMEMBERED` of each of the `limits.REFUSAL_IDENTITIES` identities that were refused last."""
 
     def __init__(self) -> None:
-        self._of: OrderedDict[IdentityId, deque[Refusal]] = OrderedDict()
+        self._of: OrderedDict[IdentityId, deque[RefusedForward]] = OrderedDict()
 
-    def remember(self, identity: IdentityId, refusal: Refusal) -> None:
+    def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
         """Add one; whoever was refused longest ago is forgotten for it where there are too many."""
         kept = self._of.pop(identity, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
-        kept.append(refusal)
+        kept.append(refused)
         self._of[identity] = kept
         if len(self._of) > limits.REFUSAL_IDENTITIES:
             self._of.popitem(last=False)
 
-    def of(self, identity: IdentityId) -> list[Refusal]:
+    def of(self, identity: IdentityId) -> list[RefusedForward]:
         """What `identity` was refused, oldest first."""
         return list(self._of.get(identity, ()))

@@ -21,7 +21,7 @@ from . import notices
 
 if TYPE_CHECKING:
     from .client import Client
-    from .refusals import Refusal
+    from .refusals import RefusedForward
     from .tunnel import SshTunnel
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
@@ -125,7 +125,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         else:
             client.front.run_command(client, self, words)
 
-    def _show(self, entry: SshTunnel | Refusal) -> None:
+    def _show(self, entry: SshTunnel | RefusedForward) -> None:
         from .tunnel import SshTunnel
 
         if not isinstance(entry, SshTunnel):
@@ -148,15 +148,15 @@ class Screen(asyncssh.SSHServerSession[bytes]):
                 self._ca_noted = True
             self._line(line, _DIM if line.startswith(" ") else _GREEN)
 
-    def forward_refused(self, refusal: Refusal) -> None:
+    def forward_refused(self, refused: RefusedForward) -> None:
         """A forward was refused."""
         if self._silent:
             return
         if self._words.json:
-            fields = {"event": "forward", "status": "refused", "asked": refusal.asked}
-            self._line(json.dumps(fields | {"code": refusal.code, "message": refusal.why}))
+            fields = {"event": "forward", "status": "refused", "asked": refused.asked}
+            self._line(json.dumps(fields | {"code": refused.code, "message": refused.why}))
             return
-        self._line(notices.refusal_line(refusal), _RED)
+        self._line(notices.refusal_line(refused), _RED)
 
     def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
         """A visitor was served."""

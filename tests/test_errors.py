@@ -1,0 +1,27 @@
+"""What a refusal tells, logs and keeps."""
+
+from __future__ import annotations
+
+from ferry.errors import Refusal, Refused
+
+
+def test_without_a_detail_the_log_gets_what_is_told() -> None:
+    refusal = Refusal("ask for another", code="taken")
+    assert (refusal.public, refusal.detail, refusal.kept) == ("ask for another",) * 3
+
+
+def test_what_is_for_the_log_is_neither_told_nor_kept() -> None:
+    refusal = Refusal("ask for another", code="taken", detail="ann has it")
+    assert (refusal.public, refusal.detail, refusal.kept) == ("ask for another", "ann has it", "ask for another")
+
+
+def test_what_was_typed_is_told_and_not_kept() -> None:
+    refusal = Refusal("'hunter2' is no name", code="invalid", detail="it is no name", repeats_input=True)
+    assert (refusal.public, refusal.detail, refusal.kept) == ("'hunter2' is no name", "it is no name", "it is no name")
+
+
+def test_the_error_of_an_edge_has_the_refusal_and_its_public_text() -> None:
+    refusal = Refusal("ask for another", code="taken", detail="ann has it")
+    error = Refused(refusal)
+    assert error.refusal is refusal
+    assert str(error) == "ask for another"
