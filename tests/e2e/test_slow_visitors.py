@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.http_rig import gone, reset, service
+from edge.http_rig import gone, service
 from gateway_process import Gateway
+from resets import reset
 
 PLACES = 60  # of the tunnel
 SLOW = 150  # connections

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,13 +140,6 @@ def pause_reading(writer: asyncio.StreamWriter) -> None:
     """Take nothing more from its socket: what comes stays with the other end."""
     assert isinstance(writer.transport, asyncio.ReadTransport)
     writer.transport.pause_reading()
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close by RST."""
-    linger = struct.pack("ii", 1, 0)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    writer.transport.abort()
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +14,11 @@ from asyncssh.packet import String, UInt32
 from edge.http_rig import service
 from ferry.edge.http.shared import Bounds
 from inside_gateway import SECONDS, Inside, inside_gateway
+from resets import reset
 from ssh_command import StockSsh
 
 BOTH_LOOPS = True
 OF_EACH = 20
-RESET = struct.pack("ii", 1, 0)
 BOUNDS = Bounds(head_seconds=2, linger_seconds=0.1, half_closed_seconds=0.2, pool_idle_seconds=0.2, tick_seconds=0.05)
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: echo\r\n"
 
@@ -84,8 +82,7 @@ async def leave(port: int, stage: tuple[bytes, bytes], how: str) -> None:
     if awaited:
         await reader.readuntil(awaited)
     if how == "RST":
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        writer.transport.abort()
+        reset(writer)
     else:
         writer.transport.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,13 +21,13 @@ from ferry.report import nothing
 from ferry.streams import Sink
 from inside_gateway import SECONDS, inside_gateway
 from public_grant import public_grant
+from resets import reset_at_close
 from ssh_command import StockSsh
 
 BOTH_LOOPS = True
 OF_EACH = 5
 LOOK_SECONDS = 0.01
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +120,7 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
 
 
 def leave(visitor: socket.socket) -> None:
-    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    reset_at_close(visitor)
     visitor.close()
 
 

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
@@ -30,6 +29,7 @@ from ferry.report import nothing
 from ferry.streams import OpenFailure
 from hand_clock import HandClock
 from public_grant import public_grant
+from resets import reset, reset_at_close
 
 VISITORS_PER_TUNNEL = 900
 
@@ -261,7 +261,7 @@ async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed() -> Non
         async with small_visitor(w.listener.port) as visitor:
             visitor.shutdown(socket.SHUT_WR)
             await w.tunnel.at_rest()
-            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(visitor)
         await w.visits()
 
 
@@ -283,7 +283,7 @@ async def test_a_visitors_reset_is_no_end_of_file() -> None:
         writer.write(b"half a message")
         await _until(lambda: w.tunnel.traffic.up > 0 and all(s.transport for s in w.tunnel.streams))
         stream = next(iter(w.tunnel.streams))
-        _reset(writer)
+        reset(writer)
         await w.visits()
         assert stream.sink is None  # aborted; this tunnel's own abort sends FIN, so what counts is
         assert not stream.eof_wanted  # that no end of file was written
@@ -296,7 +296,7 @@ async def test_a_broken_stream_resets_the_visitor() -> None:
         writer.write(b"half")
         await writer.drain()
         await reader.readexactly(1)
-        _reset(writer)
+        reset(writer)
 
     async with world(breaks) as w:
         reader, writer = await w.connect()
@@ -350,7 +350,7 @@ async def test_fifty_who_leave_while_the_stream_opens_leave_nothing() -> None:
         for _ in range(50):
             sock = socket.socket()
             sock.connect(("127.0.0.1", w.listener.port))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(sock)
             sock.close()
         await w.visits(50)
         await w.tunnel.quiet()
@@ -522,11 +522,6 @@ async def test_a_held_byte_is_not_lost_when_the_service_stops_there() -> None:
         assert await reader.read() == b"\x05"
         writer.close()
         await w.visits()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 def _unused_port() -> int:

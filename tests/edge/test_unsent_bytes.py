@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.unsent import Unsent, has_left, untaken
+from resets import reset_at_close
 
 MANY = 10_000
 LEAST = 16 * 1024
@@ -111,7 +111,7 @@ async def test_one_that_has_left_is_waited_for_no_longer(play: Play) -> None:
     play.unsent.look(MANY)
     assert not has_left(play.transport)
     play.heard.clear()
-    play.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(play.theirs)
     play.theirs.close()
     async with asyncio.timeout(10):
         await play.heard.wait()

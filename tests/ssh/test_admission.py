@@ -17,6 +17,7 @@ from ferry.policy.handshakes import HandshakeGate, Progress
 from ferry.policy.penalties import Offence, Penalties
 from ferry.policy.sources import Exempt
 from ferry.ssh.admission import Admission, Place
+from resets import reset_at_close
 
 LANE_PACE_SECONDS = 1.0
 LINGER_SECONDS = 2.0
@@ -279,7 +280,7 @@ async def test_the_refused_may_speak_before_they_read_and_are_let_go_in_good_ord
 
 async def test_who_is_gone_already_costs_nothing(door: Door) -> None:
     theirs, ours = door.arrive()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(theirs)
     theirs.close()
     door.admission.take(ours, door.make)
     assert (ours.fileno(), door.made, door.reports) == (-1, [], [])

@@ -18,6 +18,7 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from gateway_process import Gateway
 from raw_client import SECONDS, raw_client
+from resets import reset_at_close
 from ssh_command import StockSsh, run
 
 
@@ -27,7 +28,7 @@ async def visitor_who_leaves(gateway: Gateway, name: str) -> None:
     del reader
     writer.write(f"GET / HTTP/1.1\r\nHost: {name}.localhost\r\n\r\n".encode())
     await writer.drain()
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    reset_at_close(writer.get_extra_info("socket"))
     await asyncio.sleep(0.05)  # the request is to be on its way into the tunnel; too early and no channel opens at all
     writer.close()
 

@@ -8,9 +8,10 @@ import socket
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
+from resets import reset
 
 PIPELINE_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 75.0

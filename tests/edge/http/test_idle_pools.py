@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, Rig, answering, reset, running_edge, service
+from edge.http_rig import CLOSING, GET, Rig, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
+from resets import reset
 
 POOL_IDLE_STREAMS = 64
 POOL_IDLE_SECONDS = 4.0

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from edge.http_rig import GET, Rig, answering, reset, running_edge, service
+from edge.http_rig import GET, Rig, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
+from resets import reset
 
 BOTH_LOOPS = True
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

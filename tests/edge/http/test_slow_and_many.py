@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.http_rig import GET, Rig, answering, gone, pause_reading, reset, running_edge, service
+from edge.http_rig import GET, Rig, answering, gone, pause_reading, running_edge, service
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.connections import Connections
@@ -26,6 +26,7 @@ from ferry.policy.shortage import Standing
 from ferry.policy.sources import Exempt
 from ferry.report import nothing
 from hand_clock import HandClock
+from resets import reset
 
 PARTED_IN_A_TURN = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

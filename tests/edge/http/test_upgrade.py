@@ -8,8 +8,9 @@ import pytest
 import websockets.asyncio.client
 import websockets.asyncio.server
 
-from edge.http_rig import answering, reset, running_edge, service
+from edge.http_rig import answering, running_edge, service
 from ferry.edge.http.shared import Bounds
+from resets import reset
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, pause_reading, reset, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
 from ferry.streams import Direction, OpenFailure
+from resets import reset
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
