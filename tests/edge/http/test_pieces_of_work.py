@@ -96,26 +96,63 @@ async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: 
         visitor.connection_lost(None)
 
 
-@pytest.mark.parametrize("end", ["last chunk", "lost", "broken"])
+@pytest.mark.parametrize("end", ["last chunk", "last chunk, end", "last chunk, lost", "lost", "broken"])
 async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did(streams: Streams, end: str) -> None:
+    """A stream on which nothing more can come is not kept for another request."""
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         visitor.data_received(GET)
-        last = LAST if end == "last chunk" else b""
+        last = LAST if end.startswith("last chunk") else b""
         streams[0].sink.data_received(CHUNKED_OK + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + last)
         assert streams[0].paused
-        if not last:
-            streams[0].sink.stream_lost(None if end == "lost" else ConnectionResetError())
+        if end.endswith("end"):
+            streams[0].sink.eof_received()
+        elif end != "last chunk":
+            streams[0].sink.stream_lost(ConnectionResetError() if end == "broken" else None)
         came = [rig.tunnel.traffic.down]
         while not rig.tunnel.visits:
             await asyncio.sleep(0)
             came.append(rig.tunnel.traffic.down)
+            assert streams[0].paused or streams[0].closed or rig.tunnel.visits
         assert max(after - before for before, after in pairwise([0, *came])) <= CHUNKS_IN_A_PIECE
         (visit,) = rig.tunnel.visits
         assert visit.down == MANY * CHUNKS_IN_A_PIECE
         assert visit.note == ("" if last else "the local service broke off in the middle of its answer")
         assert transport.written.endswith(LAST) == bool(last)
-        assert rig.edge.idle_streams == (1 if last else 0)
+        assert rig.edge.idle_streams == (1 if end == "last chunk" else 0)
+        assert transport.ends == ([] if last else ["abort"])
+        visitor.connection_lost(None)
+
+
+async def test_a_service_that_makes_a_pause_after_many_small_chunks_is_read_again(streams: Streams) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(GET)
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * (2 * CHUNKS_IN_A_PIECE))
+        while streams[0].paused:
+            await asyncio.sleep(0)
+        streams[0].sink.data_received(CHUNK + LAST)
+        assert transport.written.endswith(LAST)
+        assert rig.tunnel.traffic.down == 2 * CHUNKS_IN_A_PIECE + 1
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["is answered", "gives its place to another"])
+async def test_who_is_in_the_middle_of_a_body_in_small_chunks_and_is_heard_no_more(
+    streams: Streams, early: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is left of the body is of use to nobody."""
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE))
+        streams[0].sink.data_received(OK) if early else visitor.disconnect()
+        up = rig.tunnel.traffic.up
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert transport.written == (OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if early else b"")
+        assert transport.ends == (["eof"] if early else ["abort"])
+        assert rig.tunnel.traffic.up == up
+        assert not caplog.records
         visitor.connection_lost(None)
 
 
@@ -134,7 +171,9 @@ async def test_a_stream_that_is_behind_rests_only_when_it_is_read_again(streams:
         visitor.connection_lost(None)
 
 
-async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(streams: Streams) -> None:
+async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(
+    streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, _ = visitor_of(rig)
         visitor.data_received(GET)
@@ -145,3 +184,4 @@ async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(streams: Str
             await asyncio.sleep(0)
         assert rig.tunnel.traffic.down == down
         assert streams[0].closed
+        assert not caplog.records

@@ -309,6 +309,7 @@ class Upstream:
         """No more will come."""
         if self._behind:
             self._end = (error,)
+            self._keep = False
             return
         state = self._state
         if state is _CLOSE and error is None:
