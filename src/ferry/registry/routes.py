@@ -72,13 +72,13 @@ class Routes:
     although nobody is connected now. The oldest is forgotten first."""
 
     def add(self, tunnel: Tunnel) -> Tunnel | None:
-        """Make `tunnel` the one that answers at its address."""
+        """Make `tunnel`, which is not in the table yet, the one that answers at its address."""
         previous = self.by_address.get(tunnel.address)
         self.by_address[tunnel.address] = tunnel
         if tunnel.address.kind == "http":
             self.by_host[tunnel.address.name] = tunnel
             self.note_host(tunnel.address.name)
-        if previous is not None and previous is not tunnel:
+        if previous is not None:
             self._gone(previous)
         return previous
 

@@ -173,7 +173,7 @@ class H1Connection(VisitorConnection):
         self._behind = False
         if self.phase is _READING:
             self._read_heads()
-        elif self.phase is _BUSY and self.exchange.sending and self.buffer:
+        elif self.exchange.sending:
             data, self.buffer = self.buffer, b""
             self._send_body(data)
         if not self._behind:
@@ -390,10 +390,8 @@ class H1Connection(VisitorConnection):
     def disconnect(self) -> None:
         if self.phase is _READING and not self.transport.get_write_buffer_size():
             self.shut()  # else it would be kept until its last answer is read
-        elif self.phase is _BUSY and self.exchange.backend is not None:
-            self.exchange.give_up(pages.DISCONNECTED)
         else:
-            self.abort()
+            self.exchange.give_up(pages.DISCONNECTED)
 
     # --- the edge's
 
