@@ -10,7 +10,7 @@ from ferry.cli.install_service import install_service
 from ferry.setup import unit
 from ferry_command import ferry
 
-NOBODY = "no-user-of-any-host"
+NOBODY = "no:such:user"  # which no host can have
 
 
 def test_a_unit_is_shown_with_what_is_in_its_way(tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ def test_relative_paths_are_taken_from_where_they_are_written(tmp_path: Path) ->
     (tmp_path / "etc").mkdir()
     path = tmp_path / "etc" / "ferry.toml"
     path.write_text(
-        '[access]\nmode = "keys"\nkeys = ["keys", "/abs", "~", "~no-such-user"]\n[https]\ncertificates = "certs"\n'
+        '[access]\nmode = "keys"\nkeys = ["keys", "/abs", "~", "~no:such:user"]\n[https]\ncertificates = "certs"\n'
     )
     config = ConfigSource(Path("etc/ferry.toml"), {}, {}, cwd=tmp_path).load()
-    assert config.access.keys == [tmp_path / "etc/keys", Path("/abs"), Path.home(), tmp_path / "etc/~no-such-user"]
+    assert config.access.keys == [tmp_path / "etc/keys", Path("/abs"), Path.home(), tmp_path / "etc/~no:such:user"]
     assert config.https.certificates == tmp_path / "etc/certs"
     assert config.state == tmp_path / "etc/ferry-data"
     config = ConfigSource(path, {"FERRY_STATE": "mine", "FERRY_ACCESS__KEYS": "k1 k2"}, {}, cwd=tmp_path).load()

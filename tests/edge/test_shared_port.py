@@ -309,6 +309,20 @@ async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other
     assert [record.getMessage() for record in caplog.records] == []
 
 
+async def test_who_comes_right_after_one_whose_handshake_was_ended_is_served(port: Port) -> None:
+    """Its descriptor has the same number as soon as that is free: no transport may still have it."""
+    stalled = socket.create_connection(port.address)
+    stalled.sendall(b"\x16\x03\x01")
+    port.start(silence=60, identify=60, handshake=60, bound=1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    second, third = (socket.create_connection(port.address) for _ in range(2))
+    third.sendall(b"SSH-2.0-x\r\n")
+    with stalled, second, third, await port.next_ssh() as sock:
+        assert sock.recv(100) == b"SSH-2.0-x\r\n"
+    port.shared.close()
+
+
 async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
     """UNIDENTIFIED."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -80,7 +80,8 @@ async def test_visits_that_have_gathered_are_in_their_place_among_the_other_even
         w.report("name.freed", address="a", identity="web-1")
         w.report("visit", visit=VISIT._replace(target="/last"))
         reading = aiter(follower)
-        seen = [await anext(reading) for _ in range(4)]
+        async with asyncio.timeout(10):
+            seen = [await anext(reading) for _ in range(4)]
         assert [(event.seq, event.name) for event in seen] == [
             (1, "visit"), (2, "visit"), (3, "name.freed"), (4, "visit")
         ]  # fmt: skip

@@ -71,7 +71,7 @@ def test_a_folder_is_readable_when_all_in_it_is(tree: Path) -> None:
 
 def test_what_does_not_exist(tree: Path) -> None:
     assert unreadable(tree / "none", STRANGER) == f"{tree / 'none'} does not exist"
-    nobody = account("no-such-user")
+    nobody = account("no:such:user")
     assert not nobody.exists
     assert account("root").uid == 0
     assert account("root").exists

@@ -154,6 +154,20 @@ async def test_a_step_that_is_not_in_the_table_ends_that_exchange_and_is_logged(
         assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake", "the visitor left"]
 
 
+async def test_an_exchange_that_a_wrong_step_has_ended_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams()
+    async with running_edge(1) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", streams.dial)
+        visitor = rig.edge.protocol(secure=False, port=80)
+        visitor.connection_made(cast(Any, Transport(visitor)))
+        visitor.data_received(GET)
+        streams[0].sink.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        visitor.exchange.no_answer("it is too late for that", retry=True)
+        assert len(streams) == 1
+        visitor.connection_lost(None)
+        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake"]
+
+
 def test_every_phase_can_be_left_and_every_step_taken_somewhere() -> None:
     for phase in Phase:
         assert TABLE[Step.BREAK][phase] is Phase.IDLE

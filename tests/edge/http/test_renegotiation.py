@@ -130,6 +130,7 @@ async def test_an_owner_that_aborts_meanwhile_hears_nothing() -> None:
     assert inner.news() == ["abort"]
     stream.write_eof()
     stream.data_received(b"late")
+    stream.eof_received()
     await asyncio.sleep(0)
     assert (sink.news(), inner.news()) == ([], [])
 

@@ -93,7 +93,8 @@ async def test_websocket_end_over_tls_is_an_end(contexts: tuple[ssl.SSLContext, 
         )
         rig.writers.append(writer)
         writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello"))
-        assert (await reader.read()).endswith(b"\r\n\r\nhello")
+        async with asyncio.timeout(10):
+            assert (await reader.read()).endswith(b"\r\n\r\nhello")
         await rig.tunnel.quiet()
 
 

@@ -44,6 +44,19 @@ async def test_the_next_request_of_a_connection(
         assert transport.written == answer + OK
 
 
+async def test_a_stream_that_follows_a_lost_one_of_its_own_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that fails on it is not sent again: nothing says that it was dead before."""
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        for _ in range(2):
+            visitor.data_received(GET)
+            streams[0].sink.data_received(NTLM)
+        streams[0].sink.stream_lost(None)
+        visitor.data_received(GET)
+        streams[1].sink.stream_lost(None)
+        assert len(streams) == 2
+        assert transport.written.startswith(NTLM * 2 + b"HTTP/1.1 502 ")
+
+
 async def test_each_request_of_a_connection_may_be_sent_again_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
