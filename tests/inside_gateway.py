@@ -26,15 +26,15 @@ from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tcp import TcpEdge
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.flapping import FlapGuard
+from ferry.limiters.handshakes import HandshakeGate
+from ferry.limiters.penalties import Penalties
+from ferry.limiters.sources import ExemptNetworks
 from ferry.listening import TcpPorts
 from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
-from ferry.policy.crowd import Crowd
-from ferry.policy.flapping import FlapGuard
 from ferry.policy.forwards import ForwardRules
 from ferry.policy.grants import Grant
-from ferry.policy.handshakes import HandshakeGate
-from ferry.policy.penalties import Penalties
-from ferry.policy.sources import Exempt
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes, Tunnel
@@ -81,7 +81,7 @@ class Inside:
 
     _front: SshFront
     edge: HttpEdge
-    crowd: Crowd
+    limiter: ConnectionLimiter
     routes: Routes
     ssh_port: int
     http_port: int
@@ -194,7 +194,7 @@ class Inside:
         count["asyncio tasks"] = len(asyncio.all_tasks())
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
-        count["addresses in the crowd"] = len(self.crowd)
+        count["addresses counted"] = len(self.limiter)
         count["channels in tables"] = sum(len(client.connection._channels) for client in self._front)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
@@ -267,7 +267,7 @@ async def inside_gateway(
     async def known(_host: str) -> bool:
         return False
 
-    crowd = Crowd(10_000, Exempt([]))
+    limiter = ConnectionLimiter(10_000, ExemptNetworks([]))
     edge = HttpEdge(
         routes,
         domain="localhost",
@@ -276,7 +276,7 @@ async def inside_gateway(
         known=known,
         secret=b"secret",
         bounds=bounds,
-        crowd=crowd,
+        limiter=limiter,
     )
     services = Services(
         worker=WorkerId("inside"),
@@ -288,7 +288,7 @@ async def inside_gateway(
         sessions=_NoRows(),
         access=Anyone(),
         ports=TcpPorts(
-            TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None, crowd=crowd), ["127.0.0.1"]
+            TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None, limiter=limiter), ["127.0.0.1"]
         ),
         rules=rules_of(config),
         web=web_of(config),
@@ -306,7 +306,7 @@ async def inside_gateway(
         keepalive_interval=15,
         keepalive_count=3,
     )
-    exempt = Exempt()
+    exempt = ExemptNetworks()
     front = SshFront(
         services,
         HandshakeGate(200, 200, exempt),
@@ -325,7 +325,7 @@ async def inside_gateway(
     edge.start()
     try:
         with patch.object(ferry.ssh.front, "HardenedConnection", kind):
-            yield Inside(front, edge, crowd, routes, ssh_port, http_port, ports, reports)
+            yield Inside(front, edge, limiter, routes, ssh_port, http_port, ports, reports)
     finally:
         acceptor.close()
         server.close()

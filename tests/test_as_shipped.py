@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from ferry.config.model import Config
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.handshakes import HandshakeGate
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
-from ferry.policy.crowd import Crowd
 from ferry.policy.forwards import check_counts
-from ferry.policy.handshakes import HandshakeGate
-from ferry.policy.sources import Exempt
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.services import ClientLimits
@@ -112,7 +112,7 @@ def test_who_is_logging_in() -> None:
 
 def test_connections_of_one_visitor() -> None:
     """CONNECTIONS_PER_VISITOR."""
-    crowd = Crowd(CONFIG.limits.connections_per_visitor, Exempt(CONFIG.limits.exempt))
+    crowd = ConnectionLimiter(CONFIG.limits.connections_per_visitor, ExemptNetworks(CONFIG.limits.exempt))
     assert sum(crowd.enter("192.0.2.7") is not None for _ in range(MANY)) == 512
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from ferry.limiters.penalties import Offence
 from ferry.names import Address, Fingerprint, IdentityId, Kind, SessionId, TunnelId
 from ferry.parts import Parts
-from ferry.policy.penalties import Offence
 from ferry.registry.contract import Claimed, Terms
 from whole_gateway import config_of, whole_gateway
 

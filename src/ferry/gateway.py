@@ -20,9 +20,9 @@ from .config.model import Config
 from .console.server import serving
 from .errors import StartupError
 from .kept import kept_in
+from .limiters.sources import ExemptNetworks
 from .observe.observer import Observation, observing
 from .parts import Parts, parts_of
-from .policy.sources import Exempt
 from .registry.contract import StoreUnavailable
 from .reloading import reloads
 from .upkeep import kept_up, watchdog_fed
@@ -42,7 +42,7 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
             log_format=config.log.format,
             level=config.log.level,
             rates=log_rates_of(config),
-            counted=Exempt(config.limits.exempt).source_of,
+            counted=ExemptNetworks(config.limits.exempt).source_of,
         ) as observation,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):

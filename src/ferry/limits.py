@@ -177,9 +177,17 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1  # after EMFILE and its like; doubles up to th
 ACCEPT_PAUSE_MAX_SECONDS: Final = 1.0
 VISITORS_PER_TUNNEL: Final = 900  # TCP connections, or HTTP requests in progress; past it 503. A stock client has 1,024
 # descriptors as a rule, and answers with an error of its own when they are used up
-VISITORS_FROM_CLIENT: Final = 128  # of a TCP port, from where its owner has a connection (`policy.origins`). Where the
+VISITORS_FROM_CLIENT: Final = (
+    128  # of a TCP port, from where its owner has a connection (`limiters.origins`). Where the
+)
 # target is a port of this gateway, the visitors come back in from there, and fill these alone
-PLACE_PATIENCE_SECONDS: Final = (0.0, 5.0, 20.0, 5.0, 60.0)  # by `policy.shortage.Standing`: the longest a visitor may
+PLACE_PATIENCE_SECONDS: Final = (
+    0.0,
+    5.0,
+    20.0,
+    5.0,
+    60.0,
+)  # by `limiters.shortage.Standing`: the longest a visitor may
 # stay without moving, where places are short and a newcomer wants its place. An upload may pause for 4 s, as phones do
 PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving where places are short: half of what a slow phone has
 PLACE_LOOK_SECONDS: Final = 0.5  # between two looks at who moves; what has not been there for so long is not judged

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from .clock import Clock
-from .policy.giveback import GiveBack
+from .limiters.giveback import GiveBack
 from .report import Report
 
 _STATM: Final = Path("/proc/self/statm")

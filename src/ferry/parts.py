@@ -15,15 +15,15 @@ from .edge.tcp import TcpEdge
 from .edge.tls.certificates import Certificates
 from .edge.tls.local_ca import LocalCa
 from .kept import Kept
+from .limiters.connection_limiter import ConnectionLimiter
+from .limiters.flapping import FlapGuard
+from .limiters.handshakes import HandshakeGate
+from .limiters.penalties import Penalties
+from .limiters.sources import ExemptNetworks
 from .listening import Listening, TcpPorts
 from .names import Address, Kind
 from .observe.observer import Observation
 from .operator_view import OperatorView
-from .policy.crowd import Crowd
-from .policy.flapping import FlapGuard
-from .policy.handshakes import HandshakeGate
-from .policy.penalties import Penalties
-from .policy.sources import Exempt
 from .registry.routes import Routes, Tunnel
 from .report import Report
 from .ssh.access import Anyone, KeyFiles
@@ -50,12 +50,12 @@ class Parts:
         descriptors: DescriptorGate,
         options: ConnectionOptions,
     ) -> None:
-        report, exempt = observation.report, Exempt(config.limits.exempt)
+        report, exempt = observation.report, ExemptNetworks(config.limits.exempt)
         self.kept = kept
         self.clock = clock
         self.observation = observation
         self._routes, self._flaps = Routes(), FlapGuard()
-        self._crowd = Crowd(config.limits.connections_per_visitor, exempt)
+        self._limiter = ConnectionLimiter(config.limits.connections_per_visitor, exempt)
         self._connections = Connections(descriptors, exempt, clock)
         self.edge = self._http_edge(config)
         self.certificates = Certificates(
@@ -115,7 +115,7 @@ class Parts:
             known=self._known,
             secret=self.kept.secret,
             bounds=http_bounds_of(config),
-            crowd=self._crowd,
+            limiter=self._limiter,
             connections=self._connections,
         )
 
@@ -131,7 +131,7 @@ class Parts:
             open_proxy=self._open_proxy,
             allow_open_proxy=config.tcp.allow_open_proxy,
             visitors=config.limits.visitors_per_tunnel,
-            crowd=self._crowd,
+            limiter=self._limiter,
             connections=self._connections,
         )
 

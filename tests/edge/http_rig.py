@@ -15,7 +15,7 @@ from ferry.clock import Clock, SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.shared import Bounds, Known
-from ferry.policy.crowd import Crowd
+from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.registry.routes import Routes
 
 HOST = "a.localhost"
@@ -82,7 +82,7 @@ async def running_edge(
     tls_upstream: bool = False,
     known: Known | None = None,
     clock: Clock | None = None,
-    crowd: Crowd | None = None,
+    limiter: ConnectionLimiter | None = None,
     connections: Connections | None = None,
     **secure: Any,
 ) -> AsyncIterator[Rig]:
@@ -107,7 +107,7 @@ async def running_edge(
         known=known or is_reserved,
         secret=SECRET,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
-        crowd=crowd,
+        limiter=limiter,
         connections=connections,
     )
     edge.start()

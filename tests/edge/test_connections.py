@@ -13,8 +13,8 @@ import pytest
 from ferry import limits
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
-from ferry.policy.shortage import Standing
-from ferry.policy.sources import Exempt
+from ferry.limiters.shortage import Standing
+from ferry.limiters.sources import ExemptNetworks
 from ferry.report import nothing
 from hand_clock import HandClock
 
@@ -53,7 +53,7 @@ class Play:
     there: dict[Visitor, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.connections = Connections(self.gate, Exempt([]), self.clock)
+        self.connections = Connections(self.gate, ExemptNetworks([]), self.clock)
         self.connections.add(self.group)
 
     def group(self) -> list[Visitor]:

@@ -20,10 +20,10 @@ from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.errors import Refused
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.origins import THIS_HOST
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Address, Kind
-from ferry.policy.crowd import Crowd
-from ferry.policy.origins import THIS_HOST
-from ferry.policy.sources import Exempt
 from ferry.registry.routes import Tunnel
 from ferry.report import nothing
 from ferry.streams import OpenFailure
@@ -65,7 +65,7 @@ class World:
         *,
         allow_open_proxy: bool = False,
         visitors: int = VISITORS_PER_TUNNEL,
-        crowd: Crowd | None = None,
+        limiter: ConnectionLimiter | None = None,
         connections: Connections | None = None,
     ) -> TcpEdge:
         return TcpEdge(
@@ -74,7 +74,7 @@ class World:
             open_proxy=self.proxies.append,
             allow_open_proxy=allow_open_proxy,
             visitors=visitors,
-            crowd=crowd,
+            limiter=limiter,
             connections=connections,
         )
 
@@ -100,7 +100,7 @@ async def world(
     public: bool = False,
     allow_open_proxy: bool = False,
     visitors: int = VISITORS_PER_TUNNEL,
-    crowd: Crowd | None = None,
+    limiter: ConnectionLimiter | None = None,
     connections: Connections | None = None,
 ) -> AsyncIterator[World]:
     running: set[asyncio.StreamWriter] = set()
@@ -114,7 +114,7 @@ async def world(
     tunnel = tcp_tunnel(server.sockets[0].getsockname()[1])
     made = World(tunnel)
     made.last_edge = edge = made.edge(
-        allow_open_proxy=allow_open_proxy, visitors=visitors, crowd=crowd, connections=connections
+        allow_open_proxy=allow_open_proxy, visitors=visitors, limiter=limiter, connections=connections
     )
     made.listener = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
     try:
@@ -416,7 +416,7 @@ async def test_visitors_are_bounded() -> None:
 
 
 async def test_one_address_has_fewer_places_than_all_and_gets_them_back() -> None:
-    async with world(echo, crowd=Crowd(1, Exempt([]))) as w:
+    async with world(echo, limiter=ConnectionLimiter(1, ExemptNetworks([]))) as w:
         for n in (1, 2):
             reader, writer = await w.connect()
             writer.write(b"1")
@@ -538,7 +538,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
-    async with world(echo, visitors=8, crowd=Crowd(100, Exempt([]))) as w:
+    async with world(echo, visitors=8, limiter=ConnectionLimiter(100, ExemptNetworks([]))) as w:
         port = w.listener.port
         held = [
             await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.1.{number % 2 + 1}", 0))
@@ -630,7 +630,7 @@ async def short_world(*, short_from: int = 850) -> AsyncIterator[tuple[World, De
     clock = HandClock()
     gate = DescriptorGate(report=nothing, most=1000, count=lambda: short_from)
     try:
-        async with world(echo, connections=Connections(gate, Exempt([]), clock)) as w:
+        async with world(echo, connections=Connections(gate, ExemptNetworks([]), clock)) as w:
             yield w, gate, clock
     finally:
         gate.close()

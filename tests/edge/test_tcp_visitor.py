@@ -11,8 +11,8 @@ from edge.test_bridge import Trace
 from ferry.edge.bridge import Bridge
 from ferry.edge.socks_guard import GuardedBridge
 from ferry.edge.tcp_visitor import TcpVisitor
+from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel
 from ferry.visits import Traffic
 

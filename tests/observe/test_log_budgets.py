@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.budgeted import AS_SHIPPED, LogRates
 from ferry.observe.levels import LEVELS
 from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
-from ferry.policy.sources import Exempt
 from ferry.visits import Visit
 from hurried_loop import Watch, hurried
 
@@ -80,7 +80,7 @@ def attacked(tmp_path: Path, rates: LogRates = AS_SHIPPED, level: LevelName = "i
     path, clock = tmp_path / "log", ByHand()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
-        counted = Exempt(["10.0.0.0/8"]).source_of
+        counted = ExemptNetworks(["10.0.0.0/8"]).source_of
         with observing(clock, version="0", level=level, fd=fd, rates=rates, counted=counted) as observation:
             yield Attacked(observation, clock, path)
     finally:
@@ -322,4 +322,4 @@ def test_every_event_has_a_budget_or_a_reason_for_none() -> None:
     ],
 )
 def test_an_address_is_a_source_with_and_without_a_port(peer: str, source: str) -> None:
-    assert cause("edge.refused", {"peer": peer}, Exempt(["10.0.0.0/8"]).source_of) == source
+    assert cause("edge.refused", {"peer": peer}, ExemptNetworks(["10.0.0.0/8"]).source_of) == source

@@ -13,9 +13,9 @@ import pytest
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
 
 from ferry import limits
-from ferry.policy.handshakes import HandshakeGate, Progress
-from ferry.policy.penalties import Offence, Penalties
-from ferry.policy.sources import Exempt
+from ferry.limiters.handshakes import HandshakeGate, Progress
+from ferry.limiters.penalties import Offence, Penalties
+from ferry.limiters.sources import ExemptNetworks
 from ferry.ssh.admission import Admission, Place
 from resets import reset_at_close
 
@@ -70,8 +70,8 @@ class Door:
         self.reports: list[tuple[str, dict[str, Any]]] = []
         self.made: list[Handshake] = []
         self.admission = Admission(
-            HandshakeGate(3, 2, Exempt([])),
-            Penalties(Exempt([])),
+            HandshakeGate(3, 2, ExemptNetworks([])),
+            Penalties(ExemptNetworks([])),
             clock=self,
             report=self.report,
             retry_after=lambda: self.retry_after,

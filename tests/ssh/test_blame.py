@@ -11,9 +11,9 @@ from typing import Any
 import asyncssh
 import pytest
 
+from ferry.limiters.penalties import Offence, Penalties
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Fingerprint, Identity
-from ferry.policy.penalties import Offence, Penalties
-from ferry.policy.sources import Exempt
 from ferry.registry.contract import StoreUnavailable
 from inside_gateway import SECONDS, Inside, inside_gateway
 from ssh.test_revoked import Keys
@@ -25,7 +25,7 @@ class Heard(Penalties):
     """Notes what it is told, and blocks nobody."""
 
     def __init__(self) -> None:
-        super().__init__(Exempt([]))
+        super().__init__(ExemptNetworks([]))
         self.offences: list[Offence] = []
 
     def offended(self, host: str, offence: Offence, now: float) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ferry.limiters.origins import THIS_HOST
 from ferry.names import SessionId
-from ferry.policy.origins import THIS_HOST
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
 

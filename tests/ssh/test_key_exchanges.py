@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 
 from ferry import limits
-from ferry.policy.penalties import Offence
+from ferry.limiters.penalties import Offence
 from gateway_process import Gateway
 from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient, raw_client

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferry.policy.handshakes import Progress
+from ferry.limiters.handshakes import Progress
 from inside_gateway import SECONDS, inside_gateway
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ferry import limits
-from ferry.policy.penalties import Offence, Penalties
-from ferry.policy.sources import Exempt
+from ferry.limiters.penalties import Offence, Penalties
+from ferry.limiters.sources import ExemptNetworks
 from inside_gateway import SECONDS, inside_gateway
 
 HERE = "127.0.0.1"
@@ -21,7 +21,7 @@ async def test_who_says_nothing_in_the_slow_lane_makes_room_for_a_key_that_is_kn
 ) -> None:
     monkeypatch.setattr(limits, "LANE_PACE_SECONDS", 0.0)
     monkeypatch.setattr(limits, "LANE_SECONDS", 0.1)
-    penalties = Penalties(Exempt([]))
+    penalties = Penalties(ExemptNetworks([]))
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=penalties) as gateway:
         while not penalties.blocked(HERE, time.monotonic()):
             penalties.offended(HERE, Offence.GARBAGE, time.monotonic())

@@ -11,8 +11,8 @@ from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_OPEN_FAILURE, MSG_G
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import tasks
-from ferry.policy.penalties import Offence, Penalties
-from ferry.policy.sources import Exempt
+from ferry.limiters.penalties import Offence, Penalties
+from ferry.limiters.sources import ExemptNetworks
 from hurried_loop import LoopsClock, Watch, hurried
 from inside_gateway import Inside, inside_gateway
 from raw_client import RawClient
@@ -157,7 +157,7 @@ async def test_the_visitors_of_a_loser_that_is_there_have_five_seconds(key: Path
 @hurried
 async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
     """LANE_SECONDS."""
-    penalties, now = Penalties(Exempt([])), LoopsClock().monotonic
+    penalties, now = Penalties(ExemptNetworks([])), LoopsClock().monotonic
     async with inside_gateway(clock=LoopsClock(), penalties=penalties) as inside:
         while not penalties.blocked("127.0.0.1", now()):
             penalties.offended("127.0.0.1", Offence.GARBAGE, now())

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
+from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.names import Endpoint, parse_hostname, parse_label
-from ferry.policy.sources import LOOPBACK, parse_network
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(

@@ -1,5 +1,5 @@
 """Every visitor's connection, over all edges: where descriptors are short, a newcomer gets that of whoever deserves it
-least (`ferry.policy.shortage`). Where nobody has to go, those who hold few are let in up to where accepting stops, and
+least (`ferry.limiters.shortage`). Where nobody has to go, those who hold few are let in up to where accepting stops, and
 the others are refused."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from ferry.clock import Clock
-from ferry.policy.shortage import Holder, Shortage, Standing
-from ferry.policy.sources import Exempt
+from ferry.limiters.shortage import Holder, Shortage, Standing
+from ferry.limiters.sources import ExemptNetworks
 
 from .descriptors import DescriptorGate
 
@@ -32,7 +32,7 @@ _NOBODY: Final = "0.0.0.0"  # nobody connects from there
 class Connections:
     """Shared by all edges of a worker. Without a `gate` everybody is admitted."""
 
-    def __init__(self, gate: DescriptorGate | None, exempt: Exempt, clock: Clock) -> None:
+    def __init__(self, gate: DescriptorGate | None, exempt: ExemptNetworks, clock: Clock) -> None:
         self.gate = gate
         self._exempt = exempt
         self._clock = clock

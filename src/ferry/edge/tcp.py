@@ -11,11 +11,11 @@ from functools import partial
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import Refusal, Refused
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.origins import Origins
+from ferry.limiters.places import Places
+from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.policy.crowd import Crowd
-from ferry.policy.origins import Origins
-from ferry.policy.places import Places
-from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel
 from ferry.report import Report
 
@@ -39,7 +39,7 @@ class TcpListener:
         report: Report,
         clock: Clock,
         visitors: int,
-        crowd: Crowd,
+        limiter: ConnectionLimiter,
         origins: Origins,
         connections: Connections,
         open_proxy: Callable[[Tunnel], None] | None,
@@ -50,10 +50,10 @@ class TcpListener:
         self._report = report
         self._clock = clock
         self._visitors: dict[Bridge, TcpVisitor] = {}
-        self._places = Places(visitors, crowd.exempt, self._visitors.values)
+        self._places = Places(visitors, limiter.exempt, self._visitors.values)
         self._of_client = 0
         """Visitors from where the tunnel's own client is."""
-        self._crowd = crowd
+        self._limiter = limiter
         self._origins = origins
         self._connections = connections
         self._open_proxy = open_proxy
@@ -118,19 +118,19 @@ class TcpListener:
                 transport, visitor, "too many visitors from where the client is: does the tunnel end in itself?"
             )
             return
-        source = self._crowd.enter(visitor.host)
+        source = self._limiter.enter(visitor.host)
         if source is None:
             self._refuse(transport, visitor, "too many connections from this address")
             return
         now = self._clock.monotonic()
         held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self._ended)
         if not self._connections.admit(held, transport):
-            self._crowd.leave(source)
+            self._limiter.leave(source)
             self._refuse(transport, visitor, "too many connections to the gateway")
             return
         if not self._places.enter(held, Standing.SILENT, now):
             self._connections.left(held)
-            self._crowd.leave(source)
+            self._limiter.leave(source)
             self._refuse(transport, visitor, "too many visitors")
             return
         self._of_client += of_client
@@ -146,7 +146,7 @@ class TcpListener:
         visitor = self._visitors.pop(bridge, None)
         if visitor is None:
             return  # one too many: it was never a visit
-        self._crowd.leave(visitor.source)
+        self._limiter.leave(visitor.source)
         self._places.leave(visitor)
         self._connections.left(visitor)
         if self._closed and not self._visitors:
@@ -166,7 +166,7 @@ class TcpEdge:
 
     `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
     was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
-    `crowd` counts visitors by address, over all ports, and over the HTTP edge if that has the same one. `connections`
+    `limiter` counts visitors by address, over all ports, and over the HTTP edge if that has the same one. `connections`
     are those of all edges.
     """
 
@@ -178,7 +178,7 @@ class TcpEdge:
         open_proxy: Callable[[Tunnel], None],
         allow_open_proxy: bool = False,
         visitors: int = limits.VISITORS_PER_TUNNEL,
-        crowd: Crowd | None = None,
+        limiter: ConnectionLimiter | None = None,
         connections: Connections | None = None,
     ) -> None:
         self._report = report
@@ -186,8 +186,8 @@ class TcpEdge:
         self._open_proxy = open_proxy
         self._allow_open_proxy = allow_open_proxy
         self._visitors = visitors
-        self._crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
-        self._connections = Connections(None, self._crowd.exempt, clock) if connections is None else connections
+        self._limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
+        self._connections = Connections(None, self._limiter.exempt, clock) if connections is None else connections
         self._origins = Origins()
         self._owners = PortOwners(report=report, clock=clock)
 
@@ -208,7 +208,7 @@ class TcpEdge:
             report=self._report,
             clock=self._clock,
             visitors=self._visitors,
-            crowd=self._crowd,
+            limiter=self._limiter,
             origins=self._origins,
             connections=self._connections,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.policy.shortage import Standing
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure
 from ferry.visits import Visit
@@ -30,7 +30,7 @@ _NOTES: Final = MappingProxyType(
 
 @dataclass(slots=True, eq=False)
 class TcpVisitor:
-    """A `ferry.policy.shortage.Holder`."""
+    """A `ferry.limiters.shortage.Holder`."""
 
     bridge: Bridge
     transport: asyncio.Transport
@@ -38,7 +38,7 @@ class TcpVisitor:
     since: float
     """Monotonic seconds."""
     source: str
-    """What it is counted for in the crowd."""
+    """What it is counted for by the limiter of connections."""
     of_client: bool
     """It comes from where the tunnel's own client is."""
     ended: Callable[[Bridge], None]

@@ -13,7 +13,7 @@ from typing import Final
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.policy.budgets import Budget, Budgets
+from ferry.limiters.budgets import Budget, Budgets
 
 from .batches import VisitBatch
 from .events import Event

@@ -10,7 +10,7 @@ from typing import Final
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.policy.budgets import Budgets
+from ferry.limiters.budgets import Budgets
 
 from .budgeted import LogRates
 from .events import Event

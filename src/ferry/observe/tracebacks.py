@@ -6,7 +6,7 @@ import traceback
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.policy.budgets import Budget, Budgets
+from ferry.limiters.budgets import Budget, Budgets
 
 from .texts import TRACEBACK, ExcInfo, describe_exception
 

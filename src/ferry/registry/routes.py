@@ -49,7 +49,7 @@ class Tunnel(Protocol):
         ...
 
     def comes_from(self, origin: str) -> bool:
-        """Whether its owner has a connection from `origin` (`ferry.policy.origins`)."""
+        """Whether its owner has a connection from `origin` (`ferry.limiters.origins`)."""
         ...
 
     def visited(self, visit: Visit) -> None:

@@ -1,6 +1,6 @@
 """The door of the SSH front: which accepted sockets become connections, what the others are told, and who is to blame.
 
-Decisions are `policy.handshakes` and `policy.penalties`; here they meet sockets. A refused connection never becomes
+Decisions are `limiters.handshakes` and `limiters.penalties`; here they meet sockets. A refused connection never becomes
 more than its socket: no asyncssh object is made for it.
 """
 
@@ -19,8 +19,8 @@ from asyncssh.packet import String, UInt32
 
 from ferry import limits, tasks
 from ferry.clock import Clock
-from ferry.policy.handshakes import Handshake, HandshakeGate, Progress
-from ferry.policy.penalties import Offence, Penalties
+from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
+from ferry.limiters.penalties import Offence, Penalties
 from ferry.report import Report
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ class Client:
         # by the transport
         self.peer = Endpoint("", 0)
         self.origin = ""
-        """Where it comes from, as `ferry.policy.origins` tells it."""
+        """Where it comes from, as `ferry.limiters.origins` tells it."""
         # by the login, in this order
         self.key_acceptable = False
         self.tries = 0

@@ -14,11 +14,11 @@ import asyncssh
 
 from ferry import __version__, limits, tasks
 from ferry.clock import random_number
+from ferry.limiters.handshakes import HandshakeGate
+from ferry.limiters.origins import Origins
+from ferry.limiters.penalties import Penalties
+from ferry.limiters.spacings import Spacings
 from ferry.names import Identity, IdentityId, SessionId
-from ferry.policy.handshakes import HandshakeGate
-from ferry.policy.origins import Origins
-from ferry.policy.penalties import Penalties
-from ferry.policy.spacings import Spacings
 from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 

@@ -40,10 +40,10 @@ from asyncssh.misc import ChannelOpenError, MACError, ProtocolError, ProtocolNot
 from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 
 from ferry import limits
+from ferry.limiters.handshakes import Progress
+from ferry.limiters.penalties import Offence
+from ferry.limiters.rate import PerSecond, Spacing
 from ferry.names import printable
-from ferry.policy.handshakes import Progress
-from ferry.policy.penalties import Offence
-from ferry.policy.rate import PerSecond, Spacing
 
 from .algorithms import ciphers_for, signed_with
 from .endings import Endings

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
 
+from ferry.limiters.handshakes import Progress
 from ferry.names import Endpoint, Fingerprint, Kind, printable
 from ferry.policy.derived import derived_labels
-from ferry.policy.handshakes import Progress
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ferry.clock import Clock
 from ferry.hostnames import Urls
+from ferry.limiters.flapping import FlapGuard
 from ferry.names import Fingerprint, Identity, SessionId, WorkerId
-from ferry.policy.flapping import FlapGuard
 from ferry.policy.forwards import ForwardRules
 from ferry.protocol.forward_spec import Web
 from ferry.registry.contract import Registry

@@ -1,4 +1,4 @@
-"""Where all places of a tunnel are taken: who keeps one, seen through sockets. `tests/policy/test_places.py` has the rules."""
+"""Where all places of a tunnel are taken: who keeps one, seen through sockets. `tests/limiters/test_places.py` has the rules."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from edge.http_rig import GET, Rig, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
-from ferry.policy.crowd import Crowd
-from ferry.policy.sources import Exempt
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.sources import ExemptNetworks
 from hand_clock import HandClock
 
 TRIAL_SHARE = 8
@@ -69,8 +69,8 @@ async def until_served(rig: Rig, source: str) -> None:
 
 @pytest.mark.parametrize("doing", HELD)
 async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: str) -> None:
-    crowd = Crowd(100, Exempt([]))
-    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, crowd=crowd) as rig:
+    limiter = ConnectionLimiter(100, ExemptNetworks([]))
+    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, limiter=limiter) as rig:
         held = []
         for number in range(8):
             held.append(await rig.connect(f"127.0.1.{number % 2 + 1}"))
@@ -102,7 +102,7 @@ async def test_who_has_waited_since_before_places_were_short_gives_way_at_once()
     clock = HandClock()
     async with (
         service(obliging) as port,
-        running_edge(port, bounds=BOUNDS, clock=clock, crowd=Crowd(100, Exempt([]))) as rig,
+        running_edge(port, bounds=BOUNDS, clock=clock, limiter=ConnectionLimiter(100, ExemptNetworks([]))) as rig,
         asyncio.timeout(10),
     ):
         for source in (*["127.0.1.1"] * 7, "127.0.9.8"):
@@ -117,8 +117,8 @@ async def test_who_has_waited_since_before_places_were_short_gives_way_at_once()
 
 
 async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:
-    crowd = Crowd(100, Exempt([]))
-    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, crowd=crowd) as rig:
+    limiter = ConnectionLimiter(100, ExemptNetworks([]))
+    async with service(obliging) as port, running_edge(port, bounds=BOUNDS, limiter=limiter) as rig:
         uploads = [await rig.connect(f"127.0.1.{number % 2 + 1}") for number in range(8)]
         for _, writer in uploads:
             writer.write(b"POST /never HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 10000000\r\n\r\n")

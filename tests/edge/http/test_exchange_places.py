@@ -8,7 +8,7 @@ from edge.http_play import Said, perform, played
 from edge.http_rig import CLOSING, GET
 from ferry import limits
 from ferry.edge.http import pages
-from ferry.policy.shortage import Standing
+from ferry.limiters.shortage import Standing
 from hand_clock import HandClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

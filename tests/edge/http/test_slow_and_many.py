@@ -20,10 +20,10 @@ from ferry.edge.http.backend import Backend
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.shared import Bounds
 from ferry.edge.unsent import untaken as untaken_by
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.shortage import Standing
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Endpoint
-from ferry.policy.crowd import Crowd
-from ferry.policy.shortage import Standing
-from ferry.policy.sources import Exempt
 from ferry.report import nothing
 from hand_clock import HandClock
 from resets import reset
@@ -314,7 +314,7 @@ async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once()
 
     clock = HandClock()
     gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_600)
-    connections = Connections(gate, Exempt([]), clock)
+    connections = Connections(gate, ExemptNetworks([]), clock)
     async with service(handle) as port, running_edge(port, clock=clock, connections=connections) as rig:
         for _ in range(2):
             _, writer = await rig.connect("127.0.1.1")
@@ -338,7 +338,7 @@ async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
     """They are counted four times a second, and more newcomers than that may come between two counts."""
     clock = HandClock()
     gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_001)
-    connections = Connections(gate, Exempt([]), clock)
+    connections = Connections(gate, ExemptNetworks([]), clock)
     async with service(answering(OK)) as port, running_edge(port, clock=clock, connections=connections) as rig:
         idle = [await rig.connect("127.0.1.1") for _ in range(10)]
         gate.seen(8_500)
@@ -477,8 +477,8 @@ async def test_counts_are_right_however_requests_end() -> None:
 
 
 async def test_one_visitor_too_many_is_told_so() -> None:
-    crowd = Crowd(2, Exempt([]))  # tests have no other address than loopback
-    async with service(answering(OK)) as port, running_edge(port, crowd=crowd) as rig:
+    limiter = ConnectionLimiter(2, ExemptNetworks([]))  # tests have no other address than loopback
+    async with service(answering(OK)) as port, running_edge(port, limiter=limiter) as rig:
         held = [await rig.connect() for _ in range(2)]
         for reader, writer in held:
             writer.write(GET)

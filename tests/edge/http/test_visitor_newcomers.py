@@ -8,8 +8,8 @@ import re
 from edge.http_rig import GET, gone, running_edge
 from ferry.clock import SystemClock
 from ferry.edge.connections import Connected, Connections
-from ferry.policy.crowd import Crowd
-from ferry.policy.sources import Exempt
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.sources import ExemptNetworks
 
 
 class Full(Connections):
@@ -20,9 +20,9 @@ class Full(Connections):
 
 
 async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_beside() -> None:
-    crowd = Crowd(0, Exempt([]))  # its address has too many as well
-    full = Full(None, crowd.exempt, SystemClock())
-    async with running_edge(1, crowd=crowd, connections=full) as rig, asyncio.timeout(10):
+    limiter = ConnectionLimiter(0, ExemptNetworks([]))  # its address has too many as well
+    full = Full(None, limiter.exempt, SystemClock())
+    async with running_edge(1, limiter=limiter, connections=full) as rig, asyncio.timeout(10):
         answer = await rig.talk(b"")
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answer) == [b"503"]
         assert answer.count(b"The gateway has as many connections") == 1
@@ -32,7 +32,7 @@ async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_be
 
 
 async def test_one_too_many_of_an_address_is_told_so_until_one_of_the_others_has_left() -> None:
-    async with running_edge(1, crowd=Crowd(1, Exempt([]))) as rig, asyncio.timeout(10):
+    async with running_edge(1, limiter=ConnectionLimiter(1, ExemptNetworks([]))) as rig, asyncio.timeout(10):
         ask = GET.replace(b"a.", b"")
         reader, writer = await rig.connect()
         writer.write(ask)

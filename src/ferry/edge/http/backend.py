@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ferry.policy.places import PlaceHolder, Places
+from ferry.limiters.places import PlaceHolder, Places
 from ferry.registry.routes import Routes, Tunnel
 
 from .shared import Shared
@@ -26,7 +26,7 @@ class Backend:
         self.tunnel = tunnel
         self.mark = shared.loops.mark(tunnel.address.name)
         """What requests to this tunnel carry in CDN-Loop."""
-        self.places = Places(shared.bounds.visitors_per_tunnel, shared.crowd.exempt, lambda: visitors(self))
+        self.places = Places(shared.bounds.visitors_per_tunnel, shared.limiter.exempt, lambda: visitors(self))
         """Of requests in progress, and of connections after an upgrade."""
         self._shared = shared
         self._idle: list[Upstream] = []

@@ -12,8 +12,8 @@ from typing import Final, Protocol, cast
 
 from ferry import limits
 from ferry.edge.unsent import Choke, Unsent, has_left
+from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.policy.shortage import Standing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.serialize import numeric_host
 
@@ -104,7 +104,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.paused = 0  # as `Pause`
         self.choked = 0  # as `Choke`: why nothing more is written to the visitor
         self.ended = False  # the visitor has sent end-of-file
-        self._network = ""  # what it is counted for in `Shared.crowd`
+        self._network = ""  # what it is counted for by `Shared.limiter`
         self._unsent: Unsent | None = None  # once it was looked at
         self._small_writes = 0  # that found bytes waiting, since the visitor had taken all
 
@@ -146,7 +146,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         if not admitted:
             self._write_page(503, pages.FULL, None, close=True)
             self.shut()
-        elif (network := shared.crowd.enter(self.host)) is None:
+        elif (network := shared.limiter.enter(self.host)) is None:
             self._refuse_connection(503, pages.CROWDED)
         else:
             self._network = network
@@ -155,7 +155,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.phase = Phase.CLOSED
         self.deadline = 0.0
         self.buffer = b""
-        self._shared.crowd.leave(self._network)
+        self._shared.limiter.leave(self._network)
         self._network = ""
         self._owner.left(self)
         self._shared.connections.left(self)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from ferry import limits
 from ferry.clock import Clock
 from ferry.edge.connections import Connected, Connections
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.places import PlaceHolder
 from ferry.names import Endpoint
-from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
-from ferry.policy.places import PlaceHolder
 from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
 from ferry.report import Report
@@ -46,10 +46,10 @@ class HttpEdge:
         secret: bytes,
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
-        crowd: Crowd | None = None,
+        limiter: ConnectionLimiter | None = None,
         connections: Connections | None = None,
     ) -> None:
-        crowd = Crowd(limits.CONNECTIONS_PER_VISITOR) if crowd is None else crowd
+        limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
         self.shared = Shared(
             domain=domain,
             clock=clock,
@@ -58,8 +58,8 @@ class HttpEdge:
             gateway=gateway,
             tls=client_context(),
             bounds=bounds or Bounds(),
-            crowd=crowd,
-            connections=Connections(None, crowd.exempt, clock) if connections is None else connections,
+            limiter=limiter,
+            connections=Connections(None, limiter.exempt, clock) if connections is None else connections,
             loops=Loops(secret),
             dates=Dates(clock),
             round=Round(),

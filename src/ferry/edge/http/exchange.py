@@ -10,7 +10,7 @@ import logging
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
-from ferry.policy.shortage import Standing
+from ferry.limiters.shortage import Standing
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
@@ -364,7 +364,7 @@ class Exchange:
         if self._upstream is not None:
             self._upstream.resume_reading()
 
-    # --- its place among the tunnel's visitors (`ferry.policy.shortage.Holder`)
+    # --- its place among the tunnel's visitors (`ferry.limiters.shortage.Holder`)
 
     @property
     def host(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from ferry import limits
 from ferry.edge.unsent import untaken
 from ferry.errors import RemoteProtocolError
-from ferry.policy.shortage import Standing
+from ferry.limiters.shortage import Standing
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead

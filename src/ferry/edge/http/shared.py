@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ferry import limits
 from ferry.clock import Clock
 from ferry.edge.connections import Connections
+from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.names import Endpoint
-from ferry.policy.crowd import Crowd
 from ferry.policy.loops import Loops
 from ferry.report import Report
 
@@ -54,7 +54,7 @@ class Shared:
     tls: ssl.SSLContext
     """For local services that speak TLS."""
     bounds: Bounds
-    crowd: Crowd
+    limiter: ConnectionLimiter
     connections: Connections
     loops: Loops
     dates: Dates

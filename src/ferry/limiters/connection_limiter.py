@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .sources import Exempt
+from .sources import ExemptNetworks
 
 
-class Crowd:
+class ConnectionLimiter:
     """Counts by IPv4 address, and by /64 for IPv6, over HTTP and TCP ports alike."""
 
     __slots__ = ("_counts", "_most", "exempt")
 
-    def __init__(self, most: int, exempt: Exempt | None = None) -> None:
+    def __init__(self, most: int, exempt: ExemptNetworks | None = None) -> None:
         self._most = most
-        self.exempt = Exempt() if exempt is None else exempt
+        self.exempt = ExemptNetworks() if exempt is None else exempt
         self._counts: dict[str, int] = {}  # as long as there are connections, at most
 
     def __len__(self) -> int:

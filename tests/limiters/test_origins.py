@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferry.policy.origins import THIS_HOST, Origins
+from ferry.limiters.origins import THIS_HOST, Origins
 from weight import weight
 
 OURS = "192.0.2.1"

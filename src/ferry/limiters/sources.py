@@ -15,7 +15,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
-class Exempt:
+class ExemptNetworks:
     """Networks that are not counted by address: a reverse proxy connects from there, for many people."""
 
     __slots__ = ("_networks", "source_of")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ferry import limits
-from ferry.policy.places import Places
-from ferry.policy.shortage import Shortage, Standing
-from ferry.policy.sources import Exempt
+from ferry.limiters.places import Places
+from ferry.limiters.shortage import Shortage, Standing
+from ferry.limiters.sources import ExemptNetworks
 
 PLACE_LOOK_SECONDS = 0.5
 PLACE_PATIENCE_SECONDS = (0.0, 5.0, 20.0, 5.0, 60.0)
@@ -63,7 +63,7 @@ class Play:
     displaced: list[Visitor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.places = Places(self.most, Exempt(), lambda: self.there)
+        self.places = Places(self.most, ExemptNetworks(), lambda: self.there)
 
     def come(self, host: str, doing: Standing = Standing.WAITING, **more: bool) -> Visitor | None:
         visitor = Visitor(self, host, doing, since=self.now, **more)
@@ -144,7 +144,7 @@ def test_a_place_is_given_once_it_is_free_and_not_before() -> None:
 def test_who_leaves_twice_is_counted_once() -> None:
     play = Play(most=8)
     first, *others = play.fill("192.0.2.1", Standing.STREAM)
-    shortage = Shortage(play.there, Exempt(), play.most, play.now)
+    shortage = Shortage(play.there, ExemptNetworks(), play.most, play.now)
     assert shortage.remove(first)
     assert not shortage.remove(first)
     assert all(shortage.remove(one) for one in others)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferry.policy.spacings import Spacings
+from ferry.limiters.spacings import Spacings
 
 
 def test_those_of_one_key_have_one_spacing_and_others_have_their_own() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferry.policy.rate import PerSecond, Spacing
+from ferry.limiters.rate import PerSecond, Spacing
 
 
 def test_what_is_over_the_rate_is_not_allowed_until_the_next_second() -> None:

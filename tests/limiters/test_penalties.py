@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
-from ferry.policy.crowd import Crowd
-from ferry.policy.penalties import SECONDS, Blocked, Offence, Penalties
-from ferry.policy.sources import Exempt
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.penalties import SECONDS, Blocked, Offence, Penalties
+from ferry.limiters.sources import ExemptNetworks
 from weight import weight
 
 LANE_PACE_SECONDS = 1.0
@@ -54,12 +54,12 @@ def test_an_ipv6_attacker_has_a_whole_64_and_ipv4_inside_ipv6_is_ipv4() -> None:
 
 def test_proxies_are_exempt_and_penalties_can_be_off() -> None:
     proxy = "192.0.2.9"
-    tables = {"127.0.0.1": Penalties(), proxy: Penalties(Exempt(["192.0.2.0/24"])), BAD: Penalties(on=False)}
+    tables = {"127.0.0.1": Penalties(), proxy: Penalties(ExemptNetworks(["192.0.2.0/24"])), BAD: Penalties(on=False)}
     for host, penalties in tables.items():
         assert all(penalties.offended(host, Offence.NEVER_ENDED, 0.0) is None for _ in range(50))
         assert penalties.offended("unknown", Offence.NEVER_ENDED, 0.0) is None
         assert len(penalties) == 0
-    assert blocked_by(Penalties(Exempt([])), "127.0.0.1", Offence.NEVER_ENDED).source == "127.0.0.1"
+    assert blocked_by(Penalties(ExemptNetworks([])), "127.0.0.1", Offence.NEVER_ENDED).source == "127.0.0.1"
 
 
 def test_the_slow_lane_takes_one_at_a_time_with_a_pace() -> None:
@@ -115,7 +115,7 @@ def test_as_shipped_so_many_addresses_are_remembered() -> None:
 
 def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
     """SOURCES_REMEMBERED."""
-    exempt = Exempt()
+    exempt = ExemptNetworks()
 
     def meet(beginning: int) -> int:
         for n in range(5_000):
@@ -128,7 +128,7 @@ def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
 
 def test_who_offends_without_end_takes_no_more_memory() -> None:
     """Each offence moves the end of a source, and where ends are kept in order the older ones stay behind."""
-    exempt = Exempt([])
+    exempt = ExemptNetworks([])
     penalties = Penalties(exempt, most=10)
 
     def offend(times: int) -> int:
@@ -214,23 +214,23 @@ def test_every_offence_has_a_price(offence: Offence, times: int) -> None:
     assert blocked == [False] * (times - 1) + [True]
 
 
-def test_crowd() -> None:
-    crowd = Crowd(2)
-    assert [crowd.enter("192.0.2.7") for _ in range(3)] == ["192.0.2.7", "192.0.2.7", None]
-    assert crowd.enter("192.0.2.8") == "192.0.2.8"
+def test_connections_are_counted_by_address() -> None:
+    limiter = ConnectionLimiter(2)
+    assert [limiter.enter("192.0.2.7") for _ in range(3)] == ["192.0.2.7", "192.0.2.7", None]
+    assert limiter.enter("192.0.2.8") == "192.0.2.8"
     # one visitor has a whole /64
-    assert [crowd.enter(f"2001:db8::{i}") for i in range(3)] == ["2001:db8::/64", "2001:db8::/64", None]
-    assert [crowd.enter(host) for host in ("127.0.0.1", "::1", "unknown") * 3] == [""] * 9
-    crowd.leave("192.0.2.7")
-    assert crowd.enter("192.0.2.7") == "192.0.2.7"
+    assert [limiter.enter(f"2001:db8::{i}") for i in range(3)] == ["2001:db8::/64", "2001:db8::/64", None]
+    assert [limiter.enter(host) for host in ("127.0.0.1", "::1", "unknown") * 3] == [""] * 9
+    limiter.leave("192.0.2.7")
+    assert limiter.enter("192.0.2.7") == "192.0.2.7"
     for network in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8::/64", "2001:db8::/64", ""):
-        crowd.leave(network)
-    assert len(crowd) == 0
+        limiter.leave(network)
+    assert len(limiter) == 0
 
 
 @pytest.mark.parametrize("host", ["", "@", "unknown", "::g"])
 def test_who_has_no_numeric_address_is_in_no_network_and_counts_as_nobody(host: str) -> None:
-    exempt = Exempt(["0.0.0.0/0", "::/0"])
+    exempt = ExemptNetworks(["0.0.0.0/0", "::/0"])
     assert host not in exempt
     assert exempt.source_of(host) == ""
 
@@ -238,4 +238,4 @@ def test_who_has_no_numeric_address_is_in_no_network_and_counts_as_nobody(host: 
 @pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0"])
 def test_what_is_no_network_is_said(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no network"):
-        Exempt([text])
+        ExemptNetworks([text])

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.policy.lines import Line
+from ferry.limiters.lines import Line
 
 MOVES = st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 30), st.sampled_from("abc")))
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from ferry import limits
 
-from .sources import Exempt, source_of
+from .sources import ExemptNetworks, source_of
 
 
 class Offence(enum.Enum):
@@ -72,8 +72,10 @@ class Penalties:
     Times are monotonic seconds. Every call takes O(log n).
     """
 
-    def __init__(self, exempt: Exempt | None = None, *, on: bool = True, most: int = limits.PENALTY_SOURCES) -> None:
-        self._exempt = Exempt() if exempt is None else exempt
+    def __init__(
+        self, exempt: ExemptNetworks | None = None, *, on: bool = True, most: int = limits.PENALTY_SOURCES
+    ) -> None:
+        self._exempt = ExemptNetworks() if exempt is None else exempt
         self._on = on
         self._most = most
         self._sources: dict[str, _Source] = {}

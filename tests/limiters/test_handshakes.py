@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
+from ferry.limiters.sources import ExemptNetworks
 from ferry.limits import HANDSHAKE_PATIENCE_SECONDS
-from ferry.policy.handshakes import Handshake, HandshakeGate, Progress
-from ferry.policy.sources import Exempt
 from weight import weight
 
 HOSTS = ["203.0.113.1", "203.0.113.200", "198.51.100.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "127.0.0.1", "::1"]
@@ -37,7 +37,7 @@ def test_loopback_is_many_people_behind_a_proxy_unless_it_is_not() -> None:
     for host in ("127.0.0.1", "127.0.0.1", "::1", "::ffff:127.0.0.1"):
         admitted(proxied, host)
     assert proxied.admit("127.0.0.1", 0.0) == (None, None)
-    ordinary = HandshakeGate(total=4, per_network=1, exempt=Exempt([]))
+    ordinary = HandshakeGate(total=4, per_network=1, exempt=ExemptNetworks([]))
     admitted(ordinary, "127.0.0.1")
     assert ordinary.admit("127.0.0.2", 0.0) == (None, None)
 
@@ -87,7 +87,7 @@ def test_what_is_done_is_done_once() -> None:
 
 
 def test_networks_that_are_gone_leave_nothing() -> None:
-    exempt = Exempt([])
+    exempt = ExemptNetworks([])
     gate = HandshakeGate(total=50, per_network=3, exempt=exempt)
 
     def come_and_go(first: int, networks: int) -> int:

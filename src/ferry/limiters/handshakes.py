@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from ferry import limits
 from ferry.names import network_of
 
-from .sources import Exempt
+from .sources import ExemptNetworks
 
 
 class Progress(enum.IntEnum):
@@ -62,10 +62,10 @@ class HandshakeGate:
     Networks in `exempt` have no share of their own, only the limit in all: many people connect through a proxy there.
     """
 
-    def __init__(self, total: int, per_network: int, exempt: Exempt | None = None) -> None:
+    def __init__(self, total: int, per_network: int, exempt: ExemptNetworks | None = None) -> None:
         self._total = total
         self._per_network = per_network
-        self._exempt = Exempt() if exempt is None else exempt
+        self._exempt = ExemptNetworks() if exempt is None else exempt
         self._count = 0
         self._networks: Counter[str] = Counter()
         self._lines = {progress: _Line() for progress in Progress}

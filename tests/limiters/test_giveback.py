@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ferry.policy.giveback import GiveBack
+from ferry.limiters.giveback import GiveBack
 
 MIB = 1024 * 1024
 

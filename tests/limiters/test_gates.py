@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.limiters import flapping
+from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, Kind
-from ferry.policy import flapping
-from ferry.policy.flapping import FlapGuard
 from weight import weight
 
 FLAP_TAKEOVERS = 3

@@ -8,7 +8,7 @@ from typing import Protocol
 from ferry import limits
 
 from .shortage import Holder, Shortage, Standing
-from .sources import Exempt
+from .sources import ExemptNetworks
 
 
 class PlaceHolder(Holder, Protocol):
@@ -28,7 +28,7 @@ class Places:
 
     __slots__ = ("_exempt", "_holders", "_short_from", "_shortage", "most", "taken")
 
-    def __init__(self, most: int, exempt: Exempt, holders: Callable[[], Iterable[PlaceHolder]]) -> None:
+    def __init__(self, most: int, exempt: ExemptNetworks, holders: Callable[[], Iterable[PlaceHolder]]) -> None:
         self.most = most
         self.taken = 0
         self._exempt = exempt

@@ -43,7 +43,7 @@ from typing import Generic, Protocol, TypeVar
 from ferry import limits
 
 from .lines import Line
-from .sources import Exempt
+from .sources import ExemptNetworks
 
 
 class Standing(enum.IntEnum):
@@ -112,7 +112,7 @@ class Shortage(Generic[H]):
     """Who holds which of `most` places, while places are short. Times are monotonic seconds. A time before one that was
     said earlier counts as that one: time does not go back."""
 
-    def __init__(self, holders: Iterable[H], exempt: Exempt, most: int, now: float) -> None:
+    def __init__(self, holders: Iterable[H], exempt: ExemptNetworks, most: int, now: float) -> None:
         self._exempt = exempt
         self._most = most
         self._all: OrderedDict[H, _Held[H]] = OrderedDict()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.policy.budgets import Budget, Budgets
+from ferry.limiters.budgets import Budget, Budgets
 
 BURST = 10.0
 
