@@ -24,9 +24,9 @@ from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 from hypothesis import strategies as st
 
 from ferry import limits
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.hardening import HardenedConnection
-from ferry.ssh.pieces import Pieces
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.pieces import Pieces
 from ferry.streams import OpenFailure
 
 from .target import Target, Value, grown
@@ -526,5 +526,5 @@ TARGET = Target(
     "channels",
     grown("channels", _values(), _STEPS, head=1),
     check,
-    ("ferry.ssh.channel", "ferry.ssh.pieces"),
+    ("ferry.ssh.wire.channel", "ferry.ssh.wire.pieces"),
 )

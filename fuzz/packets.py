@@ -13,9 +13,9 @@ from typing import Any
 import uvloop
 from hypothesis import strategies as st
 
-from ferry.ssh.hardening import HardenedConnection
-from ssh.lean_script import AsyncsshsOwn, Step, play
-from ssh.lean_steps import OPEN, SIZES, steps
+from ferry.ssh.wire.connection import HardenedConnection
+from ssh.wire.lean_script import AsyncsshsOwn, Step, play
+from ssh.wire.lean_steps import OPEN, SIZES, steps
 from ssh_command import make_key
 
 from .target import Target, Value, grown
@@ -72,6 +72,6 @@ TARGET = Target(
     "packets",
     grown("packets", _scripts(), st.lists(_STEPS, max_size=3), head=2),
     check,
-    ("ferry.ssh.packets", "ferry.ssh.channel"),
+    ("ferry.ssh.wire.packets", "ferry.ssh.wire.channel"),
     in_tests=6,
 )

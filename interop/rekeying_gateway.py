@@ -13,7 +13,7 @@ import asyncssh
 
 import ferry.ssh.front
 from ferry.cli.main import main
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.connection import HardenedConnection
 
 EXCHANGED = "keys exchanged"
 

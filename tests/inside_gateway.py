@@ -40,14 +40,14 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes, Tunnel
 from ferry.ssh.access import Anyone
 from ferry.ssh.admission import Admission
-from ferry.ssh.channel import TunnelChannel
 from ferry.ssh.client import Client
 from ferry.ssh.forwards import Owed, close_forward, give_back_late, write_lease
 from ferry.ssh.front import SshFront, connection_options
-from ferry.ssh.hardening import HardenedConnection
 from ferry.ssh.services import Services
 from ferry.ssh.tunnel import SshTunnel
-from ferry.wiring import client_limits_of, public_is_loopback, rules_of, web_of
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.connection import HardenedConnection
+from ferry.wiring import client_limits_of, connection_bounds_of, public_is_loopback, rules_of, web_of
 from gateway_process import PortBlock
 from raw_client import RawClient
 
@@ -294,6 +294,7 @@ async def inside_gateway(
         web=web_of(config),
         urls=config.urls(lambda _host: False),
         limits=client_limits_of(config),
+        bounds=connection_bounds_of(config),
         flaps=FlapGuard(),
         secret=b"secret",
         public_is_loopback=public_is_loopback(config),

@@ -16,7 +16,8 @@ from ferry.policy.forwards import check_counts
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.services import ClientLimits
-from ferry.wiring import client_limits_of, http_bounds_of, rules_of
+from ferry.ssh.wire.connection import ConnectionBounds
+from ferry.wiring import client_limits_of, connection_bounds_of, http_bounds_of, rules_of
 
 DAY = 86_400.0
 MANY = 3_000
@@ -120,11 +121,10 @@ def test_what_one_client_may_have() -> None:
     """CONNECTIONS_PER_IDENTITY, CHANNELS_PER_CONNECTION, GLOBAL_REQUESTS_PER_SECOND, AUTH_TRIES, KEY_GRACE_SECONDS."""
     assert client_limits_of(CONFIG) == ClientLimits(
         connections_per_identity=64,
-        channels_per_connection=1024,
-        global_requests_per_second=50,
         auth_tries=6,
         key_grace=20,
     )
+    assert connection_bounds_of(CONFIG) == ConnectionBounds(channels=1024, global_requests_per_second=50)
     rules = rules_of(CONFIG)
     assert (rules.forwards_per_connection, rules.forwards_per_identity) == (16, 32)
 

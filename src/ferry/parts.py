@@ -31,7 +31,7 @@ from .ssh.front import ConnectionOptions, SshFront, connection_options
 from .ssh.host_keys import describe
 from .ssh.services import Access, Services
 from .ssh.tunnel import SshTunnel
-from .wiring import client_limits_of, http_bounds_of, public_is_loopback, rules_of, web_of
+from .wiring import client_limits_of, connection_bounds_of, http_bounds_of, public_is_loopback, rules_of, web_of
 
 
 class Parts:
@@ -93,6 +93,7 @@ class Parts:
             web=web_of(config),
             urls=config.urls(self.certificates.covers),
             limits=client_limits_of(config),
+            bounds=connection_bounds_of(config),
             flaps=self._flaps,
             secret=self.kept.secret,
             public_is_loopback=public_is_loopback(config),

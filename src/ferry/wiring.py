@@ -9,6 +9,7 @@ from .observe.budgeted import LogRates
 from .policy.forwards import ForwardRules, Span
 from .protocol.forward_spec import Web
 from .ssh.services import ClientLimits
+from .ssh.wire.connection import ConnectionBounds
 
 
 def web_of(config: Config) -> Web:
@@ -38,13 +39,19 @@ def rules_of(config: Config) -> ForwardRules:
 
 
 def client_limits_of(config: Config) -> ClientLimits:
-    """Bounds of one SSH connection."""
+    """Bounds of one log-in and identity."""
     return ClientLimits(
         connections_per_identity=config.limits.connections_per_identity,
-        channels_per_connection=config.limits.channels_per_connection,
-        global_requests_per_second=config.limits.global_requests_per_second,
         auth_tries=config.ssh.auth_tries,
         key_grace=config.ssh.key_grace,
+    )
+
+
+def connection_bounds_of(config: Config) -> ConnectionBounds:
+    """Bounds of one SSH connection."""
+    return ConnectionBounds(
+        channels=config.limits.channels_per_connection,
+        global_requests_per_second=config.limits.global_requests_per_second,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from child_process import Child
 from ferry.names import Endpoint
-from ferry.ssh.originator import sayable
+from ferry.ssh.wire.originator import sayable
 from ferry.streams import ANY_VISITOR
 from gateway_process import Gateway
 from line_service import LineService

@@ -12,7 +12,8 @@ import pytest
 
 from edge.http_rig import service
 from edge.test_leavers import with_ssh
-from ferry.ssh.hardening import HardenedConnection
+from ferry.limiters.rate import Spacing
+from ferry.ssh.wire.connection import HardenedConnection
 from inside_gateway import inside_gateway
 
 MIB = 1024 * 1024
@@ -29,9 +30,14 @@ class Rekeying(HardenedConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rekey_bytes = REKEY
+        self.counts = False
+
+    def logged_in(self, keys: Spacing) -> None:
+        self.counts = True
+        super().logged_in(keys)
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
-        Rekeying.exchanges += self.client.logged_in
+        Rekeying.exchanges += self.counts
         super().send_newkeys(k, h)
 
 

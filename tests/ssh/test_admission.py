@@ -38,6 +38,10 @@ class Handshake(asyncio.Protocol):
         self.timed_out: list[bool] = []
         self.blame: Offence | None = Offence.KEYS_REFUSED
 
+    @property
+    def protocol(self) -> Handshake:
+        return self
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.begun.set_result(None)

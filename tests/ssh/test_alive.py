@@ -10,7 +10,7 @@ from pathlib import Path
 from asyncssh.constants import MSG_DEBUG, MSG_GLOBAL_REQUEST
 from asyncssh.packet import Boolean, String
 
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.connection import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 

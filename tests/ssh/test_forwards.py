@@ -19,7 +19,7 @@ from ferry.names import Address, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.connection import HardenedConnection
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from inside_gateway import SECONDS, inside_gateway

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ferry.ssh.hardening import HardenedConnection
-from ssh.lean_script import PATTERN, one_channel
+from ferry.ssh.wire.connection import HardenedConnection
+from ssh.wire.lean_script import PATTERN, one_channel
 
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 

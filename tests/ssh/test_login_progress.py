@@ -37,9 +37,9 @@ async def test_who_gives_way_before_its_connection_is_made_begins_no_log_in() ->
         for one in (ours, theirs):
             one.setblocking(False)
         inside.take(ours)
-        (connection,) = inside.admission.in_progress
-        inside.admission.over(connection, "displaced")
-        connection.give_way("others wait to log in")
+        (attempt,) = inside.admission.in_progress
+        inside.admission.over(attempt, "displaced")
+        attempt.give_way("others wait to log in")
         with theirs:
             assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
         assert inside.clients == []

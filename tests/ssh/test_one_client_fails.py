@@ -9,11 +9,11 @@ from typing import cast
 
 import pytest
 
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.channel_state import State
-from ferry.ssh.endings import Endings
-from ferry.ssh.hardening import HardenedConnection
-from ferry.ssh.pieces import Pieces
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.channel_state import State
+from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.endings import Endings
+from ferry.ssh.wire.pieces import Pieces
 from inside_gateway import inside_gateway
 
 BROKEN, WELL = "broken", "well"
@@ -29,9 +29,9 @@ async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
         """The look at it fails, where its user is called so."""
 
         def stuck(self, now: float) -> str | None:
-            if self.client.user == BROKEN:
+            if self.get_extra_info("username") == BROKEN:
                 raise KeyError("an error of our own")
-            looked_at.append(self.client.user)
+            looked_at.append(self.get_extra_info("username"))
             return super().stuck(now)
 
     async with (

@@ -21,7 +21,7 @@ from ferry.streams import OpenFailure
 from inside_gateway import SECONDS, inside_gateway, visit_grant
 from raw_client import RawClient
 from raw_session import open_session
-from ssh.test_tunnel_channel import Told
+from ssh.wire.test_tunnel_channel import Told
 
 
 async def refusal(client: RawClient, kind: bytes, *, packet: int = 1000, rest: bytes = b"") -> tuple[int, int]:

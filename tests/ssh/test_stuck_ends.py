@@ -16,7 +16,7 @@ from asyncssh.packet import Boolean, String, UInt32
 from ferry import limits
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
-from ssh.lean_script import NO_SUCH_MESSAGE, Play
+from ssh.wire.lean_script import NO_SUCH_MESSAGE, Play
 
 STUCK_SECONDS = 30.0
 UNREAD_BYTES = 256 * 1024
@@ -46,6 +46,12 @@ class Stage:
         connection: Any = self.play.connection
         return int(connection._transport.get_write_buffer_size())
 
+    @property
+    def full(self) -> bool:
+        """The gateway's socket for the client takes no more."""
+        connection: Any = self.play.connection
+        return self.waiting > int(connection._transport.get_write_buffer_limits()[1])
+
     def pass_time(self, seconds: float) -> str | None:
         """What the gateway's look at the connection finds, that much later."""
         self.now += seconds
@@ -63,7 +69,7 @@ class Stage:
     async def fill(self) -> None:
         """Until the socket is full."""
         async with asyncio.timeout(SECONDS):
-            while not self.play.connection._socket_full:
+            while not self.full:
                 self.play.streams[0].write(bytes(256 * 1024))
                 await asyncio.sleep(0)
 
@@ -163,7 +169,7 @@ async def test_one_that_asks_and_asks_and_reads_no_answer_is_not_listened_to_unt
     asked = 0
     async with asyncio.timeout(SECONDS):
         while stage.transport.get_write_buffer_size() < MOST:  # in the end what it asks stays with it
-            much = bytes(16 * 1024 if stage.play.connection._deaf else 1)
+            much = bytes(16 * 1024 if stage.waiting > UNREAD_BYTES else 1)
             for _ in range(200):
                 stage.client.send(NO_SUCH_MESSAGE, String(much))
             asked += 200

@@ -14,13 +14,13 @@ from asyncssh.packet import SSHPacket
 
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.channel_state import State
 from ferry.ssh.tunnel import SshTunnel
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.channel_state import State
 from ferry.streams import OpenFailure
 from inside_gateway import visit_grant
 from public_grant import public_grant
-from ssh.test_tunnel_channel import Told
+from ssh.wire.test_tunnel_channel import Told
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
 STREAM_OPEN_SECONDS = 30.0

@@ -21,10 +21,10 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import SSHPacket, String, UInt32
 
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.connection import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
-from ssh.lean_script import Play, far_clients
+from ssh.wire.lean_script import Play, far_clients
 
 TURN_PACKETS = 256
 CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]

@@ -18,7 +18,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import String, UInt32
 
-from ssh.lean_script import Play, one_channel
+from ssh.wire.lean_script import Play, one_channel
 
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 

@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
 from asyncssh.packet import String, UInt32
@@ -23,8 +23,7 @@ from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
 from ferry.report import Report
 
-if TYPE_CHECKING:
-    from .hardening import HardenedConnection
+from .services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,29 @@ class Place:
     """Monotonic seconds."""
     slow: bool
     """It is in the slow lane of a blocked address."""
+
+
+class Attempt(Protocol):
+    """Somebody who logs in."""
+
+    services: Services
+
+    @property
+    def protocol(self) -> asyncio.BaseProtocol:
+        """What hears from the socket."""
+        ...
+
+    def give_way(self, reason: str, /) -> None:
+        """A newcomer has got its place."""
+        ...
+
+    def offence(self, *, timed_out: bool) -> Offence | None:
+        """What its address is to be penalised for, when it has ended without a log-in."""
+        ...
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
 
 
 class Admission:
@@ -57,23 +79,24 @@ class Admission:
         self._clock = clock
         self._report = report
         self._retry_after = retry_after
-        self._connections: dict[Handshake, HardenedConnection] = {}
+        self._attempts: dict[Handshake, Attempt] = {}
+        self._places: dict[Attempt, Place] = {}
         self._lingering: deque[tuple[float, socket.socket]] = deque()
         self._unnoted: dict[str, int] = {}
         self._noted = float("-inf")
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._attempts)
 
     @property
-    def in_progress(self) -> list[HardenedConnection]:
-        """Connections that are logging in."""
-        return list(self._connections.values())
+    def in_progress(self) -> list[Attempt]:
+        """Who is logging in."""
+        return list(self._attempts.values())
 
     # --- the beginning
 
-    def take(self, sock: socket.socket, make: Callable[[Place], HardenedConnection]) -> None:
-        """Make a connection of an accepted non-blocking socket, or tell it why not."""
+    def take(self, sock: socket.socket, make: Callable[[Place], Attempt]) -> None:
+        """Make an attempt of an accepted non-blocking socket, or tell it why not."""
         try:
             host = str(sock.getpeername()[0]).removeprefix("::ffff:")
         except OSError:  # gone already
@@ -83,15 +106,16 @@ class Admission:
         if isinstance(place, str):
             self._refuse(sock, place)
             return
-        connection = self._connections[place.handshake] = make(place)
-        tasks.spawn("ssh connection", self._connect(sock, connection))
+        attempt = self._attempts[place.handshake] = make(place)
+        self._places[attempt] = place
+        tasks.spawn("ssh connection", self._connect(sock, attempt))
 
-    async def _connect(self, sock: socket.socket, connection: HardenedConnection) -> None:
+    async def _connect(self, sock: socket.socket, attempt: Attempt) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: attempt.protocol, sock)
         except OSError:
             sock.close()
-            self.over(connection, "failed")
+            self.over(attempt, "failed")
 
     def _admit(self, host: str) -> Place | str:
         now = self._clock.monotonic()
@@ -120,28 +144,29 @@ class Admission:
         self._report("handshake.ended", peer=host, seconds=0.0, outcome=outcome)
 
     def _displace(self, handshake: Handshake) -> None:
-        connection = self._connections[handshake]
+        attempt = self._attempts[handshake]
         self._unnoted["displaced"] = self._unnoted.get("displaced", 0) + 1
-        self.over(connection, "displaced")
-        connection.give_way(f"others wait to log in, and you have not gone on; retry-after={self._retry_after()}")
+        self.over(attempt, "displaced")
+        attempt.give_way(f"others wait to log in, and you have not gone on; retry-after={self._retry_after()}")
 
     # --- on the way, and the end
 
-    def progressed(self, connection: HardenedConnection, progress: Progress) -> None:
-        """A connection has come further in its log-in."""
-        self._gate.progressed(connection.place.handshake, progress, self._clock.monotonic())
+    def progressed(self, attempt: Attempt, progress: Progress) -> None:
+        """Somebody has come further in its log-in. Who is not logging in any more counts for nothing."""
+        if (place := self._places.get(attempt)) is not None:
+            self._gate.progressed(place.handshake, progress, self._clock.monotonic())
 
-    def over(self, connection: HardenedConnection, outcome: str) -> None:
-        """A connection has logged in (`ok`), or will not: `failed`, `timeout`, `displaced`. Only the first call counts."""
-        place = connection.place
-        if self._connections.pop(place.handshake, None) is None:
+    def over(self, attempt: Attempt, outcome: str) -> None:
+        """Somebody has logged in (`ok`), or will not: `failed`, `timeout`, `displaced`. Only the first call counts."""
+        if (place := self._places.pop(attempt, None)) is None:
             return
+        del self._attempts[place.handshake]
         now = self._clock.monotonic()
         self._gate.done(place.handshake)
         if place.slow:
             self.penalties.leave_lane(place.host)
         self._report("handshake.ended", peer=place.host, seconds=now - place.began, outcome=outcome)
-        offence = None if outcome == "ok" or self.draining else connection.offence(timed_out=outcome == "timeout")
+        offence = None if outcome == "ok" or self.draining else attempt.offence(timed_out=outcome == "timeout")
         if offence is not None:
             self._blame(place.host, offence, now)
 
@@ -179,8 +204,8 @@ class Admission:
 
     def close(self) -> None:
         """End all who are not logged in."""
-        for connection in self.in_progress:
-            connection.abort()
+        for attempt in self.in_progress:
+            attempt.abort()
         while self._lingering:
             self._let_go(self._lingering.popleft()[1])
 

@@ -21,7 +21,7 @@ from ferry.policy.visits import alias_visit, no_alias
 from ferry.streams import Direction, OpenFailure, Stream
 from ferry.visits import Visit
 
-from .channel import TunnelChannel
+from .wire.channel import TunnelChannel
 
 if TYPE_CHECKING:
     from .client import Client

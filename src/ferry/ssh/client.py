@@ -13,9 +13,10 @@ from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINIS
 from asyncssh.misc import ChannelOpenError
 
 from ferry import limits, tasks
-from ferry.clock import random_token
 from ferry.errors import Refusal
-from ferry.names import Endpoint, Identity, IdentityId, SessionId, network_of, printable
+from ferry.limiters.handshakes import Progress
+from ferry.limiters.penalties import Offence
+from ferry.names import Endpoint, Identity, IdentityId, network_of, printable
 from ferry.visits import Visit
 
 from . import aliases, forwards
@@ -23,15 +24,17 @@ from .holding import Asked, Holding
 from .own_ports import own_port
 from .refusals import RefusedForward
 from .services import ClientLimits, Services
+from .sessions import Screen
 from .tunnel import SshTunnel
+from .wire.channel import TunnelChannel
+from .wire.connection import HardenedConnection
+from .wire.requests import Answered, Opened
+from .wire.session_channel import SessionChannel
 
 if TYPE_CHECKING:
     from ferry.report import Report
 
-    from .channel import TunnelChannel
     from .front import SshFront
-    from .hardening import HardenedConnection
-    from .sessions import Screen
 
 _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 
@@ -39,13 +42,11 @@ _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 class Client:
     """What belongs to one connection. Fields are grouped by who sets them, and when."""
 
-    def __init__(
-        self, connection: HardenedConnection, services: Services, remember: Callable[[Client, RefusedForward], None]
-    ) -> None:
+    def __init__(self, connection: HardenedConnection, front: SshFront, services: Services) -> None:
         # set once
-        self.id = SessionId(random_token())
+        self.id = connection.id
         self.connection = connection
-        self._remember = remember
+        self.front = front
         self.began = services.clock.now()
         # by the front, and again at each reload: what is judged is judged by the configuration that is in force then
         self.services = services
@@ -79,11 +80,6 @@ class Client:
         return self.front.is_at(self.identity.id, origin)
 
     @property
-    def front(self) -> SshFront:
-        """The table of all clients."""
-        return self.connection.front
-
-    @property
     def network(self) -> str:
         """The IPv4 /24 or IPv6 /64 it comes from."""
         return network_of(self.peer.host)
@@ -100,7 +96,37 @@ class Client:
         """Run `callback` in the loop's next turn."""
         asyncio.get_running_loop().call_soon(callback, *args)
 
-    # --- log-in (called by the connection)
+    # --- log-in (called by the connection, and by the door)
+
+    @property
+    def protocol(self) -> HardenedConnection:
+        return self.connection
+
+    def give_way(self, reason: str) -> None:
+        """A newcomer has got the place of this log-in."""
+        self.connection.give_way(reason)
+
+    def abort(self) -> None:
+        self.connection.abort()
+
+    def keys_exchanged(self) -> None:
+        self.front.admission.progressed(self, Progress.EXCHANGED)
+
+    def over(self, outcome: str) -> None:
+        self.front.admission.over(self, outcome)
+
+    def offence(self, *, timed_out: bool) -> Offence | None:
+        """What the address is to be penalised for, when this connection has ended without a log-in.
+
+        Whoever has proved an acceptable key is not to blame (the database was away, the identity has too many).
+        """
+        if self.connection.proven:
+            return None
+        if self.connection.garbage:
+            return Offence.GARBAGE
+        if self.tries:
+            return Offence.KEYS_REFUSED
+        return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
 
     async def key_proven(self, user: str, key_data: bytes) -> bool:
         """A key has signed: bind its identity. False when this identity may not come in now."""
@@ -108,8 +134,8 @@ class Client:
 
         return await bind_identity(self, user, key_data)
 
-    def count_try(self) -> None:
-        """A key was refused, or a signature was wrong: a connection has a few tries."""
+    def key_refused(self) -> None:
+        """A key would not do, or its signature was wrong: a connection has a few tries."""
         self.tries += 1
         if self.tries >= self.limits.auth_tries:
             self.end_reason = "too many keys were tried"
@@ -127,24 +153,23 @@ class Client:
 
     # --- forwards (called by the connection)
 
-    def forward_read(self) -> Asked:
-        """A `tcpip-forward` request was read. `forward_requested` follows in its turn."""
+    def forward_read(self, host: bytes, port: int) -> Callable[[Answered], None]:
+        """A `tcpip-forward` request was read. What is returned is called in its turn, and decides it."""
         self.asked += 1
         self.undecided += 1
-        return self.holding.asked()
+        asked = self.holding.asked()
 
-    def forward_requested(
-        self, asked: Asked, host: bytes, port: int, answer: Callable[[SshTunnel | None], float]
-    ) -> None:
-        """Decide a forward. `answer(tunnel or None)` is called once; it says for how many seconds nothing may follow."""
-        tasks.spawn(f"forward {self.id}", self._forward(asked, host, port, answer))
+        def decide(answer: Answered) -> None:
+            tasks.spawn(f"forward {self.id}", self._forward(asked, host, port, answer))
 
-    async def _forward(self, asked: Asked, host: bytes, port: int, answer: Callable[[SshTunnel | None], float]) -> None:
+        return decide
+
+    async def _forward(self, asked: Asked, host: bytes, port: int, answer: Answered) -> None:
         tunnel: SshTunnel | None = None
         try:
             tunnel = await self._decide(asked, host, port)
         finally:
-            silence = answer(tunnel)
+            silence = answer(None if tunnel is None else tunnel.bind[1])
             if tunnel is None:
                 self.holding.forget(asked)
             else:
@@ -185,7 +210,17 @@ class Client:
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
 
-    def refused_form(self, asked: str, why: str, *, kept: str = "") -> None:
+    def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[], bool]:
+        """A forward that Ferry does not do was read. What is returned is called in its turn, and refuses it."""
+        self.asked += 1
+
+        def refuse() -> bool:
+            self.form_refused(asked, why, kept=kept)
+            return False
+
+        return refuse
+
+    def form_refused(self, asked: str, why: str, *, kept: str = "") -> None:
         """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
         asked = printable(asked, 80)
         self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
@@ -201,12 +236,18 @@ class Client:
             code=refusal.code,
             detail=refusal.detail,
         )
-        self._remember(self, RefusedForward(kept, refusal.kept, refusal.code, now))
+        self.front.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now)
         self.journal.append(told)
         for screen in self.screens:
             screen.forward_refused(told)
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
+
+    def session_requested(self) -> Opened | None:
+        """A session channel was asked for. None if there are too many."""
+        if len(self.screens) >= limits.SESSIONS_PER_CONNECTION:
+            return None
+        return SessionChannel(self.connection), Screen(self)
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
         """A `direct-tcpip` open: to an alias, by its own identity, or back to a port of this connection. Raises

@@ -8,12 +8,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncssh
 
 from ferry import __version__, limits, tasks
-from ferry.clock import random_number
+from ferry.clock import random_number, random_token
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
@@ -23,19 +23,18 @@ from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 
 from .admission import Admission, Place
-from .algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
 from .client import Client
 from .commands import Commands
 from .forwards import Owed, close_forward, give_back_late, write_lease
-from .hardening import HardenedConnection
 from .host_keys import HostKey
 from .locks import KeyedLocks
 from .login import Login
 from .refusals import RefusedForward, RefusedForwards
-from .screen_channel import ScreenChannel
 from .services import Services
 from .sessions import Screen
 from .tunnel import SshTunnel
+from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
+from .wire.connection import ConnectionBounds, HardenedConnection, Origin
 
 ConnectionOptions: TypeAlias = asyncssh.SSHServerConnectionOptions
 
@@ -52,7 +51,7 @@ class SshFront:
         *,
         prefer_gcm: bool = True,
     ) -> None:
-        self.prefer_gcm = prefer_gcm
+        self._prefer_gcm = prefer_gcm
         self.locks = KeyedLocks()
         self.origins = Origins()
         self.admission = Admission(
@@ -71,8 +70,8 @@ class SshFront:
     def use(self, services: Services) -> None:
         """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
         self.services = services
-        for connection in self.admission.in_progress:
-            connection.client.services = services
+        for attempt in self.admission.in_progress:
+            attempt.services = services
         for client in self:
             client.services = services
 
@@ -80,22 +79,32 @@ class SshFront:
 
     def take(self, sock: socket.socket) -> None:
         """Serve an accepted non-blocking socket, from which nothing has been read, or tell it why not."""
-        self.admission.take(sock, self._connection)
+        self.admission.take(sock, self._client)
 
-    def _connection(self, place: Place) -> HardenedConnection:
-        connection = HardenedConnection(asyncio.get_running_loop(), self._options, None, None, None)
-        connection._protocol_factory = lambda: Login(self)
-        connection.client = Client(connection, self.services, self._remember)
-        connection.front = self
-        connection.place = place
-        return connection
+    @property
+    def bounds(self) -> ConnectionBounds:
+        """Of each connection, now."""
+        return self.services.bounds
+
+    def _client(self, place: Place) -> Client:
+        connection = HardenedConnection(
+            asyncio.get_running_loop(),
+            self._options,
+            session=SessionId(random_token()),
+            origin=Origin(place.host, slow=place.slow),
+            owner=lambda: Login(self, client),
+            bounds=self,
+            prefer_gcm=self._prefer_gcm,
+        )
+        client = Client(connection, self, self.services)
+        connection.login = connection.handler = client
+        return client
 
     def client_opened(self, client: Client) -> None:
         """A client has logged in."""
         client.logged_in = True
         client.holding.logged_in(session_first=client.client_version.startswith("OpenSSH_"))
-        client.connection.logged_in()
-        client.connection.exchanges_keys_with(
+        client.connection.logged_in(
             self._key_exchanges.enter(
                 client.identity.id,
                 max(limits.KEY_EXCHANGES_TOGETHER, client.limits.connections_per_identity),
@@ -125,12 +134,6 @@ class SshFront:
             same.discard(client)
             if not same:
                 del self._of_identity[client.identity.id]
-
-    def screen_for(self, client: Client) -> Any:
-        """A session channel was asked for."""
-        if len(client.screens) >= limits.SESSIONS_PER_CONNECTION:
-            return False
-        return ScreenChannel(client.connection), Screen(client)
 
     # --- the table
 
@@ -169,8 +172,9 @@ class SshFront:
         command = Commands(client, screen, tunnels or list(client.forwards.values()), refused)
         tasks.spawn(f"command {client.id}", command.run(words))
 
-    def _remember(self, client: Client, refused: RefusedForward) -> None:
-        self._refused.remember(client.identity.id, refused)
+    def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
+        """A connection of that identity was refused something."""
+        self._refused.remember(identity, refused)
 
     # --- time
 

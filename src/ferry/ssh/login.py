@@ -23,7 +23,6 @@ from .notices import banner_for, first_banner_for
 if TYPE_CHECKING:
     from .client import Client
     from .front import SshFront
-    from .hardening import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
 RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check costs seconds (CVE-2026-39829)
@@ -32,30 +31,22 @@ RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check
 class Login(asyncssh.SSHServer):
     """asyncssh's callbacks for one connection (its `SSHServer`)."""
 
-    def __init__(self, front: SshFront) -> None:
+    def __init__(self, front: SshFront, client: Client) -> None:
+        self.client = client
         self._front = front
-        self._client: Client | None = None
         self._grace: asyncio.TimerHandle | None = None
 
-    @property
-    def client(self) -> Client:
-        assert self._client is not None
-        return self._client
-
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        connection: HardenedConnection = conn  # type: ignore[assignment]  # the front makes no others
-        self._client = connection.client
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
         own = conn.get_extra_info("sockname", ("", 0))[0]
-        self._client.peer = Endpoint(host.removeprefix("::ffff:"), port)
-        self._client.origin = self._front.origins.of(self._client.peer.host, own.removeprefix("::ffff:"))
-        grace = self._client.limits.key_grace
+        self.client.peer = Endpoint(host.removeprefix("::ffff:"), port)
+        self.client.origin = self._front.origins.of(self.client.peer.host, own.removeprefix("::ffff:"))
+        grace = self.client.limits.key_grace
         self._grace = asyncio.get_running_loop().call_later(grace, self._grace_over)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_grace()
-        if self._client is not None:
-            self._front.client_closed(self._client, exc)
+        self._front.client_closed(self.client, exc)
 
     def _grace_over(self) -> None:
         if not self.client.key_acceptable:
@@ -84,9 +75,9 @@ class Login(asyncssh.SSHServer):
         known, _ = self.client.services.access.key_name(Fingerprint(key.get_fingerprint()))
         if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
             self.client.key_acceptable = True
-            self._front.admission.progressed(self.client.connection, Progress.PROMISING)
+            self._front.admission.progressed(self.client, Progress.PROMISING)
             return True
-        self.client.count_try()
+        self.client.key_refused()
         return False
 
     def kbdint_auth_supported(self) -> bool:

@@ -19,6 +19,7 @@ from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
 from .access import Found
+from .wire.connection import ConnectionBounds
 
 
 class People(Protocol):
@@ -80,11 +81,9 @@ class Ports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds of one connection or identity."""
+    """Bounds of one log-in or identity."""
 
     connections_per_identity: int
-    channels_per_connection: int
-    global_requests_per_second: int
     auth_tries: int
     key_grace: float
 
@@ -106,6 +105,7 @@ class Services:
     web: Web
     urls: Urls
     limits: ClientLimits
+    bounds: ConnectionBounds
     flaps: FlapGuard
     secret: bytes
     """For names and ports of our own choice."""

@@ -79,8 +79,8 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         return first
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
-        """Something was asked for on this channel that Ferry does not do; `kept` as in `Client.refused_form`."""
-        self._client.refused_form(asked, why, kept=kept)
+        """Something was asked for on this channel that Ferry does not do; `kept` as in `Client.form_refused`."""
+        self._client.form_refused(asked, why, kept=kept)
 
     def started(self, command: str) -> bool:
         """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""

@@ -15,9 +15,9 @@ from ferry.policy.grants import Grant
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
 
-from .channel import TunnelChannel
-from .channel_state import State
-from .originator import sayable
+from .wire.channel import TunnelChannel
+from .wire.channel_state import OwnedChannel, State
+from .wire.originator import sayable
 
 if TYPE_CHECKING:
     from .client import Client
@@ -64,10 +64,10 @@ class SshTunnel:
         self.new_name = False
         """Its claim made the reservation."""
         self.closed = False
-        self._held: dict[TunnelChannel, Endpoint] | None = {}
+        self._held: dict[OwnedChannel, Endpoint] | None = {}
         """Channels of visitors who wait for the owner's words, with their originators; None once they are let through."""
-        self._streams: set[TunnelChannel] = set()
-        self._opening: dict[TunnelChannel, float] = {}
+        self._streams: set[OwnedChannel] = set()
+        self._opening: dict[OwnedChannel, float] = {}
         """Channels that the client has not answered for, with their deadlines (monotonic), oldest first."""
         self._idle: asyncio.Event | None = None
         self._on_close: list[Callable[[], None]] = []
@@ -154,7 +154,7 @@ class SshTunnel:
         for channel in list(self._streams):
             channel.cut(ConnectionResetError("the tunnel was closed"))
 
-    def _open(self, channel: TunnelChannel, originator: Endpoint) -> bool:
+    def _open(self, channel: OwnedChannel, originator: Endpoint) -> bool:
         """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2). False when the connection has too many, or is gone."""
         host, port = self.bind
         originator = sayable(originator)
@@ -176,7 +176,7 @@ class SshTunnel:
 
     # --- ChannelOwner
 
-    def channel_answered(self, channel: TunnelChannel, opened: bool) -> None:
+    def channel_answered(self, channel: OwnedChannel, opened: bool) -> None:
         self._answered(channel)
         if opened:
             self.client.report("channel.opened", tunnel=self.id)
@@ -184,7 +184,7 @@ class SshTunnel:
             self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
             self.client.target_refused(self, "nothing answers at your local target")
 
-    def channel_unfit(self, channel: TunnelChannel, packet_size: int) -> None:
+    def channel_unfit(self, channel: OwnedChannel, packet_size: int) -> None:
         self._answered(channel)
         self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
         self.client.target_refused(
@@ -192,12 +192,12 @@ class SshTunnel:
             f"your SSH client takes packets of {packet_size} bytes only; {limits.LEAST_PACKET_BYTES} are needed at least",
         )
 
-    def _answered(self, channel: TunnelChannel) -> None:
+    def _answered(self, channel: OwnedChannel) -> None:
         if (deadline := self._opening.pop(channel, None)) is not None:
             asked = deadline - limits.STREAM_OPEN_SECONDS
             self.client.connection.answered_in(self.client.services.clock.monotonic() - asked)
 
-    def channel_gone(self, channel: TunnelChannel) -> None:
+    def channel_gone(self, channel: OwnedChannel) -> None:
         if self._held is not None:
             self._held.pop(channel, None)
         self._opening.pop(channel, None)

@@ -15,8 +15,9 @@ abort its channel within any call, so that what was true before the call is look
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
@@ -36,13 +37,8 @@ from asyncssh.packet import SSHPacket, String, UInt32
 from ferry import limits
 from ferry.streams import OpenFailure, Sink
 
-from .channel_state import ChannelOwner, State
+from .channel_state import ChannelOwner, ChannelTransport, State
 from .pieces import Pieces
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .hardening import HardenedConnection
 
 _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its largest packet (RFC 4254 §5.1)
 
@@ -81,7 +77,7 @@ class TunnelChannel:
         "waiting",
     )
 
-    def __init__(self, connection: HardenedConnection, sink: Sink | None, owner: ChannelOwner | None = None) -> None:
+    def __init__(self, connection: ChannelTransport, sink: Sink | None, owner: ChannelOwner | None = None) -> None:
         self._connection = connection
         self._owner = owner
         self._sink = sink

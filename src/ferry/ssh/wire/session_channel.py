@@ -1,4 +1,4 @@
-"""The session channel of a screen (RFC 4254 §6): which messages and requests it takes, by number and by name.
+"""A session channel (RFC 4254 §6): which messages and requests it takes, by number and by name.
 
 asyncssh finds a method by the name that the network sends, keeps each request's packet, and keeps every variable of
 every `env`: 2,000 of 240 KB took the process from 51 to 510 MB. Here a request is looked up in a table, read for what
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from asyncssh.channel import SSHServerChannel
 from asyncssh.constants import (
@@ -32,19 +32,50 @@ from asyncssh.packet import SSHPacket
 from ferry import limits
 from ferry.names import typed_name
 
-if TYPE_CHECKING:
-    from .hardening import HardenedConnection
-    from .sessions import Screen
+from .channel_state import Waiting
 
 
-class ScreenChannel(SSHServerChannel[bytes]):
+class SessionEvents(Protocol):
+    """Who is shown in the channel, and hears what the client says on it."""
+
+    def terminal_requested(self) -> bool:
+        """Whether it may have a terminal."""
+        ...
+
+    def started(self, command: str, /) -> bool:
+        """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
+        ...
+
+    def refuse_form(self, asked: str, why: str, /, *, kept: str = "") -> None:
+        """Something was asked for that Ferry does not do; `kept` is what is kept of it."""
+        ...
+
+    def quit(self) -> None:
+        """A break was sent."""
+        ...
+
+
+class SessionTransport(Protocol):
+    """The connection, for a session: its sending, which waits for its turn, and the rate of requests."""
+
+    @property
+    def may_send(self) -> bool: ...
+
+    def send_data(self, channel: int, data: bytes | bytearray | memoryview, /) -> None: ...
+
+    def await_turn(self, channel: Waiting, /) -> None: ...
+
+    def may_request(self) -> bool: ...
+
+
+class SessionChannel(SSHServerChannel[bytes]):
     """What a shell would offer is refused with one sentence, and the session goes on."""
 
-    def __init__(self, connection: HardenedConnection) -> None:
+    def __init__(self, connection: Any) -> None:
         loop = asyncio.get_running_loop()
         window, packet = limits.SCREEN_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
         super().__init__(connection, loop, True, False, False, 0, 0, None, "strict", window, packet)
-        self._connection = connection
+        self._connection: SessionTransport = connection
         self.waiting = False
         """In the connection's round of channels that have something to send (kept by the connection)."""
 
@@ -89,13 +120,15 @@ class ScreenChannel(SSHServerChannel[bytes]):
     def _process_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
         wants_reply = packet.get_boolean()
-        screen = cast("Screen | None", self._session)  # asyncssh forgets it at the end: neither keeps the other alive
-        if kind == b"window-change" or screen is None:
+        session = cast(
+            "SessionEvents | None", self._session
+        )  # asyncssh forgets it at the end: neither keeps the other alive
+        if kind == b"window-change" or session is None:
             return  # its size is of no use, and it never has a reply (§6.7); or nobody has been told of this channel yet
         granted = False
         if self._connection.may_request():
             wanted = _REQUESTS.get(kind)
-            granted = wanted is not None and wanted(screen, packet)
+            granted = wanted is not None and wanted(session, packet)
         if wants_reply:
             self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)  # nothing behind our close
 
@@ -129,46 +162,46 @@ class ScreenChannel(SSHServerChannel[bytes]):
 # --- requests: whether each is granted
 
 
-def _pty(screen: Screen, packet: SSHPacket) -> bool:
+def _pty(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet  # the kind of terminal, its size and its modes
-    return screen.terminal_requested()
+    return session.terminal_requested()
 
 
-def _shell(screen: Screen, packet: SSHPacket) -> bool:
+def _shell(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    return screen.started("")
+    return session.started("")
 
 
-def _exec(screen: Screen, packet: SSHPacket) -> bool:
-    return screen.started(packet.get_string().decode("utf-8", "backslashreplace"))
+def _exec(session: SessionEvents, packet: SSHPacket) -> bool:
+    return session.started(packet.get_string().decode("utf-8", "backslashreplace"))
 
 
-def _subsystem(screen: Screen, packet: SSHPacket) -> bool:
+def _subsystem(session: SessionEvents, packet: SSHPacket) -> bool:
     name = packet.get_string()[:80].decode("utf-8", "backslashreplace")
     why = "there are no files here: sftp and scp go to a machine behind an alias"
-    screen.refuse_form(name, why, kept=typed_name(name))
+    session.refuse_form(name, why, kept=typed_name(name))
     return False
 
 
-def _break(screen: Screen, packet: SSHPacket) -> bool:
+def _break(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    screen.quit()
+    session.quit()
     return True
 
 
-def _windows(screen: Screen, packet: SSHPacket) -> bool:
+def _windows(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    screen.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
+    session.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
     return False
 
 
-def _agent(screen: Screen, packet: SSHPacket) -> bool:
+def _agent(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    screen.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
+    session.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
     return False
 
 
-_REQUESTS: Final[Mapping[bytes, Callable[[Screen, SSHPacket], bool]]] = MappingProxyType(
+_REQUESTS: Final[Mapping[bytes, Callable[[SessionEvents, SSHPacket], bool]]] = MappingProxyType(
     {
         b"pty-req": _pty,
         b"shell": _shell,

@@ -14,12 +14,12 @@ from asyncssh.packet import String, UInt32
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferry.ssh.gcm import PacketGcm
-from ferry.ssh.hardening import HardenedConnection
-from ferry.ssh.packets import PacketConnection
+from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.gcm import PacketGcm
+from ferry.ssh.wire.packets import PacketConnection
 from inside_gateway import SECONDS, inside_gateway
-from ssh.lean_script import AsyncsshsOwn, Play, Step, play
-from ssh.lean_steps import OPEN, steps
+from ssh.wire.lean_script import AsyncsshsOwn, Play, Step, play
+from ssh.wire.lean_steps import OPEN, steps
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
 GCM = "aes128-gcm@openssh.com"

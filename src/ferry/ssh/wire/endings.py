@@ -6,15 +6,12 @@ connection, would be in use for ever.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ferry import limits
 
-from .channel_state import State
-
-if TYPE_CHECKING:
-    from .channel import TunnelChannel
-    from .pieces import Pieces
+from .channel_state import OwnedChannel, State
+from .pieces import Pieces
 
 _ENDED: Final = (State.ABANDONED, State.CLOSING, State.CLOSED)
 
@@ -23,12 +20,12 @@ class Endings:
     """Those of one connection."""
 
     def __init__(self) -> None:
-        self._waiting: dict[TunnelChannel, Pieces] = {}
+        self._waiting: dict[OwnedChannel, Pieces] = {}
         """With what their peers have not taken."""
-        self._moved: dict[TunnelChannel, tuple[int, float]] = {}
+        self._moved: dict[OwnedChannel, tuple[int, float]] = {}
         """How much that was when it last changed, and when it did."""
 
-    def add(self, channel: TunnelChannel, unsent: Pieces) -> None:
+    def add(self, channel: OwnedChannel, unsent: Pieces) -> None:
         """`channel` is to close once its peer has taken `unsent`."""
         self._waiting[channel] = unsent
 
@@ -49,6 +46,6 @@ class Endings:
                 self._forget(channel)
                 channel.abort()
 
-    def _forget(self, channel: TunnelChannel) -> None:
+    def _forget(self, channel: OwnedChannel) -> None:
         self._waiting.pop(channel, None)  # the abort of one may have ended others, with their connection
         self._moved.pop(channel, None)

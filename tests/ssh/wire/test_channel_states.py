@@ -18,11 +18,11 @@ from asyncssh.constants import (
 from asyncssh.misc import ProtocolError
 from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.channel_state import State
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.channel_state import State
+from ferry.ssh.wire.connection import HardenedConnection
 from ferry.streams import OpenFailure
-from ssh.test_tunnel_channel import THEIRS, Play
+from ssh.wire.test_tunnel_channel import THEIRS, Play
 
 HIGH_WATER_BYTES = 256 * 1024
 SMALL_PIECE_BYTES = 4 * 1024

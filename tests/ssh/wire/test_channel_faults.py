@@ -8,9 +8,9 @@ import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.packet import SSHPacket, UInt32
 
-from ferry.ssh.channel_state import State
+from ferry.ssh.wire.channel_state import State
 from ferry.streams import OpenFailure
-from ssh.test_tunnel_channel import THEIRS, Play
+from ssh.wire.test_tunnel_channel import THEIRS, Play
 
 SMALL_PIECE_BYTES = 4 * 1024
 ERROR = AttributeError("a fault in a sink")

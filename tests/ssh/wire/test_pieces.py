@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry import limits
-from ferry.ssh.pieces import Pieces
+from ferry.ssh.wire.pieces import Pieces
 
 SMALL_PIECE_BYTES = 4 * 1024
 CHANNEL_PACKET_BYTES = 32 * 1024

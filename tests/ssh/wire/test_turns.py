@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from ferry.ssh.turns import Answer, Turns
+from ferry.ssh.wire.turns import Answer, Turns
 
 GLOBAL_REQUESTS_WAITING = 64
 

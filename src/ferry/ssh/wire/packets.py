@@ -11,7 +11,7 @@
 * A connection takes, and sends as data, TURN_PACKETS in one turn of the loop: work is what others wait for, and a peer
   that cuts its bytes into packets of one made 4,000 times the work of them.
 
-docs/performance.md has the figures. The channels, requests and log-in above are `hardening`'s.
+docs/performance.md has the figures. The channels, requests and log-in above are `connection`'s.
 """
 
 from __future__ import annotations
@@ -70,6 +70,14 @@ _LEAN_MESSAGES: Final = frozenset(
 """What goes straight to our own channels."""
 
 
+# As bits, plain: a member of an enum costs a call of Python to look at, and these are looked at for every packet.
+BEHIND, ANSWERS, KEYS = 1, 2, 4
+"""Why nothing is read: what has been read is not all taken yet, and is in the loop's next turns; the peer is to read what
+it was answered first; it exchanges keys too often (`connection`)."""
+SOCKET, SILENT = 1, 2
+"""Why no data is sent: the socket is full; the peer is being given a moment to read what it was answered (`connection`)."""
+
+
 class PacketConnection(SSHServerConnection):
     """asyncssh's server connection with the lean packet path. Everything that is not data is asyncssh's."""
 
@@ -82,16 +90,10 @@ class PacketConnection(SSHServerConnection):
         self._out_scheduled = False
         self._widest = self.channel_window = limits.CHANNEL_WINDOW_BYTES
         """What a channel's peer may send ahead."""
-        self._socket_full = False
-        self._deaf = False
-        """Nothing is read, until the peer has read what it was answered."""
-        self._behind = False
-        """What has been read is not all taken yet: nothing more is read until it is, in the loop's next turns."""
+        self._not_read = self._held_back = 0
         self._round: deque[Waiting] = deque()
         self._turn_packets = 0
         """Packets of data that were sent in this turn of the loop."""
-        self._silent = False
-        """Data waits for a moment (`hardening` says why)."""
         self._taken = 0
         """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
         self._written = 0
@@ -100,12 +102,9 @@ class PacketConnection(SSHServerConnection):
         self._heard = 0.0
         """When the peer last sent something (the loop's time)."""
 
-    _log_in_socket: socket.socket
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limits.UNSENT_BYTES)
-        self._log_in_socket = sock
         super().connection_made(transport)
         self._acknowledge_now()
 
@@ -115,9 +114,10 @@ class PacketConnection(SSHServerConnection):
         Stock ssh sends two small packets in a row there and has Nagle's algorithm on: the second one waited 41 ms for
         our acknowledgement of the first. From the start of ssh to the first answer: 72 ms before, 26 ms with this.
         """
-        if not self._auth_complete:
+        if not self._auth_complete and self._transport is not None:
+            sock: socket.socket = self._transport.get_extra_info("socket")
             with contextlib.suppress(OSError):  # the connection is gone; the next read tells
-                self._log_in_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     # --- ciphers
 
@@ -135,12 +135,7 @@ class PacketConnection(SSHServerConnection):
     def may_send(self) -> bool:
         """Whether data channels may send now: the socket takes it, no key exchange is under way, others have had their
         turn, and the peer is not being given a moment to read what it was answered."""
-        return (
-            not self._socket_full
-            and self._kex_complete
-            and self._turn_packets < limits.TURN_PACKETS
-            and not self._silent
-        )
+        return not self._held_back and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send one packet: lean where nothing is out of the ordinary, asyncssh's own way otherwise."""
@@ -218,7 +213,7 @@ class PacketConnection(SSHServerConnection):
             self._recv_data()
         else:
             self._recv_straddling(data)
-        if self._socket_full or not self._kex_complete:
+        if self._held_back & SOCKET or not self._kex_complete:
             self._bound_answers()
         if not self._auth_complete:
             self._acknowledge_now()
@@ -226,19 +221,19 @@ class PacketConnection(SSHServerConnection):
     def _fall_behind(self) -> None:
         """Enough has been taken in this turn of the loop."""
         if self._transport is not None:
-            self._behind = True
+            self._not_read |= BEHIND
             self._transport.pause_reading()
             self._loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
-        self._behind = False
+        self._not_read &= ~BEHIND
         if self._transport is not None:
             self._recv_data()
             self._listen()
 
     def _listen(self) -> None:
         """Read on, unless there is a reason not to."""
-        if not self._behind and not self._deaf and self._transport is not None:
+        if not self._not_read and self._transport is not None:
             self._transport.resume_reading()
 
     def _recv_straddling(self, data: bytes) -> None:
@@ -440,12 +435,12 @@ class PacketConnection(SSHServerConnection):
     # --- back-pressure and fairness
 
     def pause_writing(self) -> None:
-        self._socket_full = True
+        self._held_back |= SOCKET
 
     def resume_writing(self) -> None:
-        self._socket_full = False
-        if self._deaf:
-            self._deaf = False
+        self._held_back &= ~SOCKET
+        if self._not_read & ANSWERS:
+            self._not_read &= ~ANSWERS
             self._listen()
         self._run_round()
 
@@ -455,8 +450,8 @@ class PacketConnection(SSHServerConnection):
             return
         if len(self._deferred_packets) > limits.DEFERRED_PACKETS:
             self._force_close(ProtocolError("Too much was asked during a key exchange"))
-        elif self._socket_full and not self._deaf and self._waiting > limits.UNREAD_BYTES:
-            self._deaf = True
+        elif self._held_back & SOCKET and not self._not_read & ANSWERS and self._waiting > limits.UNREAD_BYTES:
+            self._not_read |= ANSWERS
             self._transport.pause_reading()
 
     def _send_deferred_packets(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ssh.lean_script import Step
+from ssh.wire.lean_script import Step
 
 HIGH_WATER_BYTES = 256 * 1024
 CHANNEL_WINDOW_BYTES = 768 * 1024

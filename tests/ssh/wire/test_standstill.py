@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ferry import limits
-from ferry.ssh.standstill import Standstill
+from ferry.ssh.wire.standstill import Standstill
 
 LONG = 10 * limits.STUCK_SECONDS
 NOT_READING = "it has not read for too long"

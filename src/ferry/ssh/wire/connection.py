@@ -1,10 +1,10 @@
 """asyncssh's server connection with bounds and manners. With `packets` the only place that overrides its inside.
 
-* **Admission.** A connection that logs in has a place (`admission`), says how far it is, and why it ended.
+* **Log-in.** Whoever lets it in (`LoginEvents`) hears how far it is, and that it ended.
 * **Odd input.** What asyncssh answers by ending the connection with all its tunnels (a cancel for an unknown forward, a
   window adjust for a channel that just closed, an unasked reply) is answered by a failure, or passed over.
 * **Counts.** asyncssh caps neither channels, nor sessions, nor queued global requests.
-* **Log-in.** asyncssh evaluates its configuration again for each user name; ours cannot change, so that is skipped.
+* **Configuration.** asyncssh evaluates its configuration again for each user name; ours cannot change, so that is skipped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
+import asyncssh
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
     MSG_CHANNEL_OPEN,
@@ -40,24 +43,16 @@ from asyncssh.misc import ChannelOpenError, MACError, ProtocolError, ProtocolNot
 from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 
 from ferry import limits
-from ferry.limiters.handshakes import Progress
-from ferry.limiters.penalties import Offence
 from ferry.limiters.rate import PerSecond, Spacing
-from ferry.names import printable
+from ferry.names import SessionId, printable
 
 from .algorithms import ciphers_for, signed_with
+from .channel_state import OwnedChannel
 from .endings import Endings
-from .packets import PacketConnection
-from .requests import CHANNELS, GLOBAL_REQUESTS
+from .packets import KEYS, SILENT, PacketConnection
+from .pieces import Pieces
+from .requests import CHANNELS, GLOBAL_REQUESTS, ConnectionHandler
 from .turns import Answer, Turns
-
-if TYPE_CHECKING:
-    from .admission import Place
-    from .channel import TunnelChannel
-    from .client import Client
-    from .front import SshFront
-    from .pieces import Pieces
-    from .tunnel import SshTunnel
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -81,27 +76,91 @@ class _Channels(dict[int, Any]):
         return self._late
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionBounds:
+    """Bounds of one connection."""
+
+    channels: int
+    global_requests_per_second: int
+
+
+class BoundsInForce(Protocol):
+    """The bounds that are in force now: one object for all connections, so that a reload is one assignment."""
+
+    @property
+    def bounds(self) -> ConnectionBounds: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from, as far as it was known before it was one."""
+
+    host: str
+    slow: bool
+    """It is in the slow lane of a blocked address."""
+
+
+class LoginEvents(Protocol):
+    """Who hears of the log-in."""
+
+    @property
+    def tries(self) -> int:
+        """Keys that were refused so far."""
+        ...
+
+    def keys_exchanged(self) -> None:
+        """Also again, after the log-in."""
+        ...
+
+    def key_refused(self) -> None:
+        """A key would not do, or its signature was wrong."""
+        ...
+
+    def asked_too_often(self) -> None:
+        """AUTH_REQUESTS have come, and no log-in."""
+        ...
+
+    async def key_proven(self, user: str, key_data: bytes, /) -> bool:
+        """A key has signed: bind its identity. False when this identity may not come in now."""
+        ...
+
+    def over(self, outcome: str, /) -> None:
+        """It has ended: `ok`, `failed` or `timeout`. Only the first call counts."""
+        ...
+
+
 class HardenedConnection(PacketConnection):
-    """One SSH connection of a client. `client` is what Ferry knows about it."""
+    """One SSH connection of a client. `login` and `handler` are set by whoever makes it, before it begins."""
 
-    client: Client
-    front: SshFront
-    place: Place
+    login: LoginEvents
+    handler: ConnectionHandler
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: asyncssh.SSHServerConnectionOptions,
+        *,
+        session: SessionId,
+        origin: Origin,
+        owner: Callable[[], asyncssh.SSHServer],
+        bounds: BoundsInForce,
+        prefer_gcm: bool = True,
+    ) -> None:
+        super().__init__(loop, options, None, None, None)
+        self._protocol_factory = owner
+        self.id = session
+        self._origin = origin
+        self._bounds = bounds
+        self._prefer_gcm = prefer_gcm
         self._channels = _Channels()
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
         self._key_exchanges = [Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)]
         """What the next exchange waits for: this connection's spacing, and its identity's once it has logged in."""
-        self._keys_wait = False
-        """The client exchanges keys too often: nothing is read until the next exchange may go on."""
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
-        self._began = False
         self._gave_way = False
         self._lane_timer: asyncio.TimerHandle | None = None
         # by the log-in
@@ -117,9 +176,8 @@ class HardenedConnection(PacketConnection):
         if self._gave_way:
             cast(asyncio.Transport, transport).abort()
             return
-        self._began = True
         super().connection_made(transport)
-        if self.place.slow:
+        if self._origin.slow:
             self._lane_timer = self._loop.call_later(limits.LANE_SECONDS, self._lane_over)
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
@@ -129,10 +187,9 @@ class HardenedConnection(PacketConnection):
             super().data_received(data, datatype)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
-        if self._began:
-            self._turns.close()
-            super().connection_lost(exc)
-            self._handshake_over("timeout" if self.timed_out else "failed")
+        self._turns.close()
+        super().connection_lost(exc)
+        self._handshake_over("timeout" if self.timed_out else "failed")
 
     def _login_timer_callback(self) -> None:
         self.timed_out = True
@@ -150,35 +207,24 @@ class HardenedConnection(PacketConnection):
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         super().send_newkeys(k, h)
-        self.front.admission.progressed(self, Progress.EXCHANGED)
+        self.login.keys_exchanged()
 
     def give_way(self, reason: str) -> None:
         """A newcomer has got the place of this handshake."""
         self._gave_way = True
         self.end(reason)
 
-    def logged_in(self) -> None:
-        """The handshake is over: it counts no longer."""
+    def logged_in(self, keys: Spacing) -> None:
+        """The handshake is over: it counts no longer. From now on also the key exchanges of its identity's other
+        connections count, which `keys` spaces."""
         self._handshake_over("ok")
+        self._key_exchanges.append(keys)
 
     def _handshake_over(self, outcome: str) -> None:
         if self._lane_timer is not None:
             self._lane_timer.cancel()
             self._lane_timer = None
-        self.front.admission.over(self, outcome)
-
-    def offence(self, *, timed_out: bool) -> Offence | None:
-        """What the address is to be penalised for, when this connection has ended without a log-in.
-
-        Whoever has proved an acceptable key is not to blame (the database was away, the identity has too many).
-        """
-        if self.proven:
-            return None
-        if self.garbage:
-            return Offence.GARBAGE
-        if self.client.tries:
-            return Offence.KEYS_REFUSED
-        return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
+        self.login.over(outcome)
 
     # --- choosing the cipher: our KEXINIT follows the client's
 
@@ -189,7 +235,7 @@ class HardenedConnection(PacketConnection):
         chacha20, which costs this process three times as much as AES-GCM. So AES-GCM alone is offered to a client that
         lists it among others, and the full list to everybody else. It costs half a round trip at log-in.
         """
-        if self._kexinit_timer is not None or not self.front.prefer_gcm:
+        if self._kexinit_timer is not None or not self._prefer_gcm:
             super()._send_kexinit()
             return
         self._kexinit_timer = self._loop.call_later(limits.KEXINIT_WAIT_SECONDS, self._send_kexinit_now)
@@ -199,10 +245,6 @@ class HardenedConnection(PacketConnection):
         self._kexinit_waited = True
         if self._transport is not None:
             super()._send_kexinit()
-
-    def exchanges_keys_with(self, identity: Spacing) -> None:
-        """From now on also the exchanges of its identity's other connections count."""
-        self._key_exchanges.append(identity)
 
     async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
         if self._session_id and not self._auth_complete:
@@ -226,15 +268,11 @@ class HardenedConnection(PacketConnection):
     async def _hear_nothing_for(self, seconds: float) -> None:
         """What the client has asked for waits, and it cannot send ahead meanwhile. Our data goes on (RFC 4253 §9)."""
         if self._transport is not None:
-            self._keys_wait = True
+            self._not_read |= KEYS
             self._transport.pause_reading()
             await asyncio.sleep(seconds)
-            self._keys_wait = False
+            self._not_read &= ~KEYS
             self._listen()
-
-    def _listen(self) -> None:
-        if not self._keys_wait:
-            super()._listen()
 
     # --- odd input, counts
 
@@ -246,7 +284,7 @@ class HardenedConnection(PacketConnection):
         kind, wants_reply = packet.get_string(), packet.get_boolean()
         # The rate has no exception: a refused keepalive is an answered one.
         read = GLOBAL_REQUESTS.get(kind)
-        within = self._global_rate.allows(self._loop.time(), self.client.limits.global_requests_per_second)
+        within = self._global_rate.allows(self._loop.time(), self._bounds.bounds.global_requests_per_second)
         if read is None or not within or self._turns.full:
             self._turns.refuse(wants_reply=wants_reply)
         else:
@@ -262,13 +300,14 @@ class HardenedConnection(PacketConnection):
         else:
             self.send_packet(MSG_REQUEST_SUCCESS, b"" if answer is True else answer)
 
-    def forward_decided(self, port: int, tunnel: SshTunnel | None) -> float:
-        """Answer a forward of `port`. Returns for how many seconds nothing may follow the answer."""
-        if tunnel is not None and port == 0:
-            self._turns.answer(UInt32(tunnel.bind[1]))
+    def forward_decided(self, port: int, bound: int | None) -> float:
+        """Answer a forward of `port`: with the port that was `bound`, or None for a refusal. Returns for how many seconds
+        nothing may follow the answer."""
+        if bound is not None and port == 0:
+            self._turns.answer(UInt32(bound))
             self._fall_silent()
             return limits.ANSWER_PAUSE_SECONDS
-        self._turns.answer(tunnel is not None)
+        self._turns.answer(bound is not None)
         return 0.0
 
     def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
@@ -279,7 +318,7 @@ class HardenedConnection(PacketConnection):
                 raise ChannelOpenError(OPEN_UNKNOWN_CHANNEL_TYPE, "this gateway has no channels of that type")
             if packet_bytes < limits.LEAST_PACKET_BYTES:
                 raise ChannelOpenError(OPEN_CONNECT_FAILED, _TINY_PACKETS)
-            if len(self._channels) >= self.client.limits.channels_per_connection:
+            if len(self._channels) >= self._bounds.bounds.channels:
                 raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
             channel, session = open_channel(self, packet)
             channel.process_open(number, window, packet_bytes, session)
@@ -295,9 +334,9 @@ class HardenedConnection(PacketConnection):
         error = (exc_info or sys.exc_info())[1]
         if isinstance(error, PacketDecodeError | UnicodeDecodeError):
             self.garbage = True
-            _log.info("%s sent what is not SSH: %s", self.place.host, printable(str(error)))
+            _log.info("%s sent what is not SSH: %s", self._origin.host, printable(str(error)))
         else:
-            _log.error("SSH connection %s failed", self.client.id, exc_info=exc_info or True)
+            _log.error("SSH connection %s failed", self.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
 
     # --- silence after an answer that carries a port
@@ -310,19 +349,19 @@ class HardenedConnection(PacketConnection):
         """
         self._write_out()
         if self._silence is None:
-            self._silent = True
+            self._held_back |= SILENT
             self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._speak)
 
     def _speak(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
-            self._silent = False
+            self._held_back &= ~SILENT
             self._write_out_soon()
             self._run_round()
 
     def _write_out_soon(self) -> None:
-        if not self._silent:
+        if not self._held_back & SILENT:
             super()._write_out_soon()
 
     # --- asking
@@ -356,13 +395,13 @@ class HardenedConnection(PacketConnection):
         if self._transport is not None:
             self.disconnect(code, reason)
 
-    def open_channel(self, channel: TunnelChannel, channel_type: bytes, *args: bytes) -> None:
+    def open_channel(self, channel: OwnedChannel, channel_type: bytes, *args: bytes) -> None:
         """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
-        if len(self._channels) >= self.client.limits.channels_per_connection:
+        if len(self._channels) >= self._bounds.bounds.channels:
             raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
         channel.request_open(channel_type, *args)
 
-    def await_end(self, channel: TunnelChannel, unsent: Pieces) -> None:
+    def await_end(self, channel: OwnedChannel, unsent: Pieces) -> None:
         """Remember a channel that is to close once the peer has taken `unsent`."""
         self._endings.add(channel, unsent)
 
@@ -377,11 +416,11 @@ class HardenedConnection(PacketConnection):
 
     def _request_failed(self, error: Exception) -> None:
         """An error of our own has kept a global request from being decided."""
-        _log.error("a request of SSH connection %s was refused for an error", self.client.id, exc_info=error)
+        _log.error("a request of SSH connection %s was refused for an error", self.id, exc_info=error)
 
     def sink_failed(self, error: Exception) -> None:
         """An error of our own has ended one stream."""
-        _log.error("a stream of SSH connection %s was ended by an error", self.client.id, exc_info=error)
+        _log.error("a stream of SSH connection %s was ended by an error", self.id, exc_info=error)
 
     # --- log-in
 
@@ -389,7 +428,7 @@ class HardenedConnection(PacketConnection):
         """As asyncssh's, which counts nothing: a request supersedes the one before (RFC 4252 §5.1), for ever."""
         self._auth_requests += not self._auth_complete
         if self._auth_requests > limits.AUTH_REQUESTS:
-            self.client.asked_too_often()
+            self.login.asked_too_often()
             return None
         return super()._process_userauth_request(message, sequence, packet)
 
@@ -402,19 +441,19 @@ class HardenedConnection(PacketConnection):
         Identity is bound here and only here, when the signature has been checked: asyncssh's callback of the same
         name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
         """
-        tries = self.client.tries
+        tries = self.login.tries
         if msg and (algorithm := signed_with(signature)) not in self._sig_algs:
             # asyncssh verifies with whatever the key can do, offered or not: SHA-1 with every RSA key
             if algorithm == b"ssh-rsa":
                 self.send_auth_banner(f"{_NO_SHA1}\n")
-            self.client.count_try()
+            self.login.key_refused()
             return False
         valid = await super().validate_public_key(username, key_data, msg, signature)
         if valid and msg:
             self.proven = True
-            return await self.client.key_proven(username, key_data)
-        if not valid and self.client.tries == tries:  # a wrong signature, or a key that asyncssh could not read
-            self.client.count_try()
+            return await self.login.key_proven(username, key_data)
+        if not valid and self.login.tries == tries:  # a wrong signature, or a key that asyncssh could not read
+            self.login.key_refused()
         return valid
 
     _packet_handlers: Any = MappingProxyType(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ferry.names import Endpoint
-from ferry.ssh.originator import sayable
+from ferry.ssh.wire.originator import sayable
 
 
 @pytest.mark.parametrize("port", [1, 4711, 65535])

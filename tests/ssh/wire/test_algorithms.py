@@ -6,7 +6,7 @@ import pytest
 from asyncssh.constants import MSG_KEXINIT
 from asyncssh.packet import NameList, String
 
-from ferry.ssh.algorithms import CIPHERS, ciphers_for, signed_with
+from ferry.ssh.wire.algorithms import CIPHERS, ciphers_for, signed_with
 
 OURS = [cipher.encode() for cipher in CIPHERS]
 GCM_128, GCM_256, CHACHA = b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com", b"chacha20-poly1305@openssh.com"

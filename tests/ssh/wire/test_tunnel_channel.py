@@ -19,9 +19,9 @@ from asyncssh.constants import (
 from asyncssh.misc import ChannelOpenError, ProtocolError
 from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.hardening import HardenedConnection
-from ferry.ssh.pieces import Pieces
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.pieces import Pieces
 from ferry.streams import OpenFailure
 
 CHANNEL_WINDOW_BYTES = 768 * 1024

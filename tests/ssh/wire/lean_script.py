@@ -25,8 +25,8 @@ from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.names import Endpoint
-from ferry.ssh.channel import TunnelChannel
-from ferry.ssh.hardening import HardenedConnection
+from ferry.ssh.wire.channel import TunnelChannel
+from ferry.ssh.wire.connection import HardenedConnection
 from ferry.streams import OpenFailure
 from inside_gateway import SECONDS, Inside, inside_gateway, visit_grant
 from raw_client import RawClient

@@ -1,0 +1,148 @@
+"""What a client may ask for: global requests by their names (RFC 4254 §4), channels by their types (§5.1).
+
+Each is a line of a table, and a call of the `ConnectionHandler`, who does what is asked. asyncssh would look for a method
+with the name that the client sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
+from asyncssh.misc import ChannelOpenError
+from asyncssh.packet import SSHPacket
+
+from ferry import limits
+
+from .channel import TunnelChannel
+from .turns import Step
+
+_NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
+
+
+Answered = Callable[[int | None], float]
+"""Takes the port that was bound, or None for a refusal; gives seconds for which nothing may follow the answer."""
+
+Opened = tuple[Any, Any]
+"""A channel, and the asyncssh session that it is for, if it is one of asyncssh's."""
+
+
+class ConnectionHandler(Protocol):
+    """Who does what a client asks for. asyncssh takes none of it before the log-in."""
+
+    def forward_read(self, host: bytes, port: int, /) -> Callable[[Answered], None]:
+        """A `tcpip-forward` was read. What is returned is called in its turn; it decides, and calls back once."""
+        ...
+
+    def forward_cancelled(self, host: bytes, port: int, /) -> bool:
+        """A `cancel-tcpip-forward`. False if there is no such forward."""
+        ...
+
+    def odd_forward_read(self, asked: str, why: str, /, *, kept: str) -> Callable[[], bool]:
+        """A forward that Ferry does not do was read. What is returned is called in its turn, and refuses it."""
+        ...
+
+    def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
+        """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
+        ...
+
+    def session_requested(self) -> Opened | None:
+        """A session was asked for. None if there are too many."""
+        ...
+
+    def direct_requested(self, host: bytes, port: int, /) -> TunnelChannel:
+        """A `direct-tcpip` open. Raises ChannelOpenError."""
+        ...
+
+
+class Asker(Protocol):
+    """The connection that somebody asks on."""
+
+    @property
+    def handler(self) -> ConnectionHandler: ...
+
+    def may_request(self) -> bool:
+        """Count a request on a channel, or the open of a session: whether it is within its rate."""
+        ...
+
+    def forward_decided(self, port: int, bound: int | None, /) -> float:
+        """Answer a forward of `port`, as `Answered`."""
+        ...
+
+
+def _keepalive(_connection: Asker, _packet: SSHPacket) -> Step:
+    return lambda: True
+
+
+def _forward(connection: Asker, packet: SSHPacket) -> Step:
+    host, port = _host_and_port(packet)
+    decide = connection.handler.forward_read(host, port)
+    return lambda: decide(partial(connection.forward_decided, port))
+
+
+def _cancel(connection: Asker, packet: SSHPacket) -> Step:
+    host, port = _host_and_port(packet)
+    return lambda: connection.handler.forward_cancelled(host, port)
+
+
+def _host_and_port(packet: SSHPacket) -> tuple[bytes, int]:
+    host, port = packet.get_string()[: limits.HOST_BYTES + 1], packet.get_uint32()
+    packet.check_end()
+    return host, port
+
+
+def _socket_forward(connection: Asker, packet: SSHPacket) -> Step:
+    path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
+    why = "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:..."
+    return connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
+
+
+GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Step]]] = MappingProxyType(
+    {
+        b"tcpip-forward": _forward,
+        b"cancel-tcpip-forward": _cancel,
+        b"streamlocal-forward@openssh.com": _socket_forward,
+        b"keepalive@openssh.com": _keepalive,
+    }
+)
+"""Each takes what follows the name and the wish for a reply, and gives what decides the request in its turn."""
+
+
+def _session(connection: Asker, packet: SSHPacket) -> Opened:
+    packet.check_end()
+    session = connection.handler.session_requested() if connection.may_request() else None
+    if session is None:
+        raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions")
+    return session
+
+
+def _direct(connection: Asker, packet: SSHPacket) -> Opened:
+    host, port = packet.get_string(), packet.get_uint32()
+    packet.get_string()  # the originator that the client claims: not to be believed, not used
+    packet.get_uint32()
+    packet.check_end()
+    return connection.handler.direct_requested(host, port), None
+
+
+def _direct_socket(_connection: Asker, _packet: SSHPacket) -> Opened:
+    raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "socket paths cannot be reached through this gateway")
+
+
+def _tun(connection: Asker, _packet: SSHPacket) -> Opened:
+    if connection.may_request():
+        connection.handler.form_refused("-w", _NO_VPN)
+    raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, _NO_VPN)
+
+
+CHANNELS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Opened]]] = MappingProxyType(
+    {
+        b"session": _session,
+        b"direct-tcpip": _direct,
+        b"direct-streamlocal@openssh.com": _direct_socket,
+        b"tun@openssh.com": _tun,
+    }
+)
+"""Each takes what follows the type, the number and the window. Raises ChannelOpenError."""
