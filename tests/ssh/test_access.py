@@ -300,6 +300,34 @@ def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_emp
     assert (knows(keys, one), knows(keys, two)) == (True, True)
 
 
+def test_a_file_of_a_folder_that_cannot_be_looked_at_any_more_grants_nothing_and_is_told(
+    read: Callable[..., KeyFiles],
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    reports: Reports,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that was taken away, but whoever put it there does not know."""
+    one, two = new_key(), new_key()
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for key, name in ((one, "one"), (two, "two")):
+        (folder / name).write_text(public(key))
+    keys = read(folder)
+    whole = Path.stat
+
+    def stale(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.name == "one" and follow_symlinks:
+            raise OSError(116, "Stale file handle")
+        return whole(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stale)
+    refresh(keys)
+    assert (knows(keys, one), knows(keys, two)) == (False, True)
+    rejected = [fields for event, fields in reports if event == "keys.rejected"]
+    assert rejected == [{"path": str(folder / "one"), "line": 0, "error": "[Errno 116] Stale file handle"}]
+
+
 def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
