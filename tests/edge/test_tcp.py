@@ -55,6 +55,7 @@ class World:
         self.proxies: list[Tunnel] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.listener: TcpListener
+        self.others: list[TcpListener] = []
         self.last_edge: TcpEdge
 
     def report(self, event: str, /, **fields: object) -> None:
@@ -80,7 +81,8 @@ class World:
 
     async def another_port(self) -> TcpListener:
         """To the same tunnel."""
-        return await self.last_edge.listen(self.tunnel, hosts=LOOPBACK, port=0, public=False)
+        self.others.append(await self.last_edge.listen(self.tunnel, hosts=LOOPBACK, port=0, public=False))
+        return self.others[-1]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.listener.port)
@@ -116,11 +118,12 @@ async def world(
     made.last_edge = edge = made.edge(
         allow_open_proxy=allow_open_proxy, visitors=visitors, limiter=limiter, connections=connections
     )
-    made.listener = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
+    made.listener = first = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
     try:
         yield made
     finally:
-        made.listener.close(cut=True)
+        for listener in (first, *made.others):
+            listener.close(cut=True)
         tunnel.close()
         await tunnel.quiet()
         server.close()
