@@ -7,7 +7,7 @@ import pytest
 import ferry.registry.routes
 from edge.tcp_tunnel import TcpTunnel
 from ferry.names import Address, Kind
-from ferry.registry.routes import Routes
+from ferry.registry.routes import Routes, Tunnel
 
 
 def tunnel(address: Address) -> TcpTunnel:
@@ -24,17 +24,22 @@ ALIAS = Address(Kind.ALIAS, "laptop", 22)
 @pytest.mark.parametrize("address", [BLOG, PORT, ALIAS], ids=str)
 def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address) -> None:
     routes, older, newer = Routes(), tunnel(address), tunnel(address)
+    gone: list[Tunnel] = []
+    routes.on_gone.append(gone.append)
     assert routes.get(address) is None
     assert routes.add(older) is None
+    assert gone == []
     assert routes.add(newer) is older
     assert routes.get(address) is newer
     assert not routes.remove(older)
+    assert gone == [older]
     assert routes.get(address) is newer
     assert routes.by_host.get(address.name) is (newer if address.kind is Kind.HTTP else None)
     assert list(routes) == [newer]
     assert len(routes) == 1
     assert routes.remove(newer)
     assert not routes.remove(newer)
+    assert gone == [older, newer]
     assert routes.get(address) is None
     assert routes.by_host == {}
     assert len(routes) == 0
