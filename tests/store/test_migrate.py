@@ -18,6 +18,7 @@ from ferry.errors import StartupError
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD, revision
+from ferry.store.migrations.__main__ import upgrade
 
 MIGRATIONS = Path(ferry.store.migrations.__file__).parent
 
@@ -103,6 +104,15 @@ async def test_several_databases_may_be_migrated_at_once(tmp_path: Path) -> None
     for store in stores:
         assert await store.run(revision) == HEAD
         await store.close()
+
+
+async def test_a_database_that_another_process_has_migrated_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ferry.db"
+    async with await Store.open(path, report=nothing):
+        pass
+    before = content(path)
+    upgrade(path, busy_seconds=5)
+    assert content(path) == before
 
 
 async def test_a_folder_where_the_gateway_was_started_is_not_imported_from(
