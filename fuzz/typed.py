@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
+from ferry.kinds import parse_forward
+from ferry.kinds.base import ForwardRequest
+from ferry.kinds.rules import Web
 from ferry.names import Kind, parse_label
 from ferry.protocol import authorized_keys, words
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
-from ferry.protocol.forward_spec import Wanted, Web, parse_forward
 
 from .target import Target, Value, grown
 
@@ -49,7 +51,7 @@ def check_forward(value: Value) -> None:
     assert parse_label(wanted.name) == wanted.name
     for same in (wanted.name, f"{wanted.name}.", f"{wanted.name}.{WEB.domain}", f"{wanted.name}.{WEB.domain}."):
         assert parse_forward(same.encode(), port, WEB) == wanted
-    assert parse_forward(wanted.name.encode(), 80, WEB) == Wanted(Kind.HTTP, wanted.name, 0)
+    assert parse_forward(wanted.name.encode(), 80, WEB) == ForwardRequest(Kind.HTTP, wanted.name, 0)
 
 
 def check_words(text: str) -> None:
@@ -122,7 +124,18 @@ _HOSTS = st.lists(_LABELS | st.text(max_size=3), max_size=4).map(lambda parts: "
 )
 _PORTS = st.sampled_from([0, 1, 22, 80, 443, 8080, 8443, 65_535, 65_536, 0xFFFFFFFF]) | st.integers(0, 70_000)
 FORWARDS = Target(
-    "forwards", st.tuples(_HOSTS, _PORTS), check_forward, ("ferry.protocol.forward_spec", "ferry.names"), in_tests=250
+    "forwards",
+    st.tuples(_HOSTS, _PORTS),
+    check_forward,
+    (
+        "ferry.protocol.forward_spec",
+        "ferry.kinds",
+        "ferry.kinds.web",
+        "ferry.kinds.port",
+        "ferry.kinds.alias",
+        "ferry.names",
+    ),
+    in_tests=250,
 )
 
 _TYPED = st.sampled_from(

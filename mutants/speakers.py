@@ -48,7 +48,17 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policy/loops.py", ("edge/http/test_circles.py",)),
     ("limiters/budgets.py", ("observe/*.py", "ssh/test_session_bounds.py")),
     ("limiters/shortage.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py")),
-    ("policy/forwards.py", ("ssh/test_forwards.py", "protocol/test_forward_spec.py")),
+    ("policy/forwards.py", ("ssh/test_forwards.py", "kinds/test_forward_requests.py")),
+    ("protocol/forward_spec.py", ("kinds/test_forward_requests.py",)),
+    (
+        "kinds/*.py",
+        (
+            "policy/test_decisions.py",
+            "ssh/test_notices.py",
+            "ssh/test_commands_and_names.py",
+            "registry/test_routes.py",
+        ),
+    ),
     ("policy/*.py", ("ssh/test_admission.py", "ssh/test_forwards.py")),
     ("limiters/*.py", ("ssh/test_admission.py", "ssh/test_forwards.py")),
     ("edge/http/h1.py", ("edge/http/test_visitor.py", "edge/http/test_secure.py")),

@@ -26,6 +26,7 @@ from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tcp import TcpEdge
+from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.flapping import FlapGuard
 from ferry.limiters.handshakes import HandshakeGate
@@ -33,7 +34,6 @@ from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.listening import TcpPorts
 from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
-from ferry.policy.forwards import ForwardRules
 from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry

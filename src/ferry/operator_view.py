@@ -12,6 +12,7 @@ from . import __version__
 from .clock import Clock
 from .config.model import Config
 from .console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
+from .kinds import kind_of
 from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
 from .observe.events import EventRing
 from .registry.contract import Registry
@@ -132,16 +133,11 @@ class OperatorView:
 
     def _tunnel_info(self, tunnel: SshTunnel) -> TunnelInfo:
         urls, address = self.front.services.urls, tunnel.address
-        url = None
-        if address.kind is Kind.HTTP:
-            url = urls.best(address.name)
-        elif address.kind is Kind.TCP:
-            url = urls.tcp(address.port)
         return TunnelInfo(
             id=tunnel.id,
             address=str(address),
             kind=address.kind.value,
-            url=url,
+            url=kind_of(address.kind).url(address, urls),
             identity=str(tunnel.client.identity),
             session=tunnel.client.id,
             peer=str(tunnel.client.peer),

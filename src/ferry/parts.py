@@ -15,13 +15,14 @@ from .edge.tcp import TcpEdge
 from .edge.tls.certificates import Certificates
 from .edge.tls.local_ca import LocalCa
 from .kept import Kept
+from .kinds import kind_of
+from .kinds.web import HTTP
 from .limiters.connection_limiter import ConnectionLimiter
 from .limiters.flapping import FlapGuard
 from .limiters.handshakes import HandshakeGate
 from .limiters.penalties import Penalties
 from .limiters.sources import ExemptNetworks
 from .listening import Listening, TcpPorts
-from .names import Address, Kind
 from .observe.observer import Observation
 from .operator_view import OperatorView
 from .registry.routes import Routes, Tunnel
@@ -104,7 +105,7 @@ class Parts:
     async def note_reserved_hosts(self) -> None:
         """The local CA signs for the hosts of reservations, also before their tunnels are back."""
         for reservation in await self.kept.registry.reservations(None):
-            if reservation.address.kind is Kind.HTTP:
+            if kind_of(reservation.address.kind).has_host:
                 self._routes.note_host(reservation.address.name)
 
     def _http_edge(self, config: Config) -> HttpEdge:
@@ -122,7 +123,7 @@ class Parts:
 
     async def _known(self, host: str) -> bool:
         """Whether somebody has reserved `host`."""
-        address, keep = Address(Kind.HTTP, host), self.front.services.rules.keep
+        address, keep = HTTP.address(host), self.front.services.rules.keep
         return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
 
     def _tcp_edge(self, config: Config) -> TcpEdge:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from .config.model import Config, is_loopback
 from .edge.http.shared import Bounds
 from .hostnames import Domain
+from .kinds.rules import ForwardRules, PortRange, Web
 from .observe.budgeted import LogRates
-from .policy.forwards import ForwardRules, Span
-from .protocol.forward_spec import Web
 from .ssh.services import ClientLimits
 from .ssh.wire.connection import ConnectionBounds
 
@@ -21,13 +20,13 @@ def web_of(config: Config) -> Web:
 
 def rules_of(config: Config) -> ForwardRules:
     """The operator's rules for forwards and names."""
-    spans = tuple(Span(r.first, r.last, r.listen == "loopback") for r in config.tcp.ranges)
+    ranges = tuple(PortRange(r.first, r.last, r.listen == "loopback") for r in config.tcp.ranges)
     public_anyone = config.listens_beyond_loopback and config.access.mode == "anyone"
     return ForwardRules(
         domain=Domain(config.domain),
         reserved_names=frozenset(config.names.reserved),
-        spans=spans,
-        allocate_from=spans[config.tcp.allocate_from] if spans else None,
+        ranges=ranges,
+        allocate_from=ranges[config.tcp.allocate_from] if ranges else None,
         keep=config.names.keep,
         rest=config.names.rest,
         reserve_after=config.names.reserve_after if public_anyone else 0.0,

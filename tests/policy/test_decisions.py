@@ -8,22 +8,21 @@ import pytest
 
 from ferry.errors import LocalProtocolError, Refusal
 from ferry.hostnames import Domain
+from ferry.kinds.base import ForwardRequest
+from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.forwards import (
-    ForwardRules,
-    Span,
+    candidate_addresses,
     check_counts,
     login_name_address,
-    ours_to_choose,
     requested,
 )
 from ferry.policy.grants import Grant
 from ferry.policy.visits import alias_visit, owner_visit, public_visit
-from ferry.protocol.forward_spec import Wanted
 
-LOOPBACK, PUBLIC = Span(21000, 22999, loopback=True), Span(30000, 39999, loopback=False)
+LOOPBACK, PUBLIC = PortRange(21000, 22999, loopback=True), PortRange(30000, 39999, loopback=False)
 RULES = ForwardRules(
-    domain=Domain("example.com"), reserved_names=frozenset({"admin"}), spans=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
+    domain=Domain("example.com"), reserved_names=frozenset({"admin"}), ranges=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
     rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None, forwards_per_connection=3,
     forwards_per_identity=5,
 )  # fmt: skip
@@ -34,7 +33,7 @@ BLOG = Address(Kind.HTTP, "blog.example.com")
 LAPTOP = Address(Kind.ALIAS, "laptop", 22)
 
 
-def refusal_of(wanted: Wanted, rules: ForwardRules = RULES, identity: Identity = ALICE) -> Refusal:
+def refusal_of(wanted: ForwardRequest, rules: ForwardRules = RULES, identity: Identity = ALICE) -> Refusal:
     return refused(requested(wanted, rules, identity))
 
 
@@ -49,23 +48,23 @@ def granted(outcome: Grant | Refusal) -> Grant:
 
 
 def test_what_is_asked_for_by_name_or_number() -> None:
-    assert requested(Wanted(Kind.HTTP, "blog", 0), RULES, ALICE) == BLOG
-    assert requested(Wanted(Kind.ALIAS, "laptop", 22), RULES, ALICE) == LAPTOP
-    assert requested(Wanted(Kind.TCP, None, 30042), RULES, NOBODY) == Address(Kind.TCP, "", 30042)
-    assert requested(Wanted(Kind.HTTP, None, 0), RULES, ALICE) is None
-    assert requested(Wanted(Kind.TCP, None, 0), RULES, ALICE) is None
+    assert requested(ForwardRequest(Kind.HTTP, "blog", 0), RULES, ALICE) == BLOG
+    assert requested(ForwardRequest(Kind.ALIAS, "laptop", 22), RULES, ALICE) == LAPTOP
+    assert requested(ForwardRequest(Kind.TCP, None, 30042), RULES, NOBODY) == Address(Kind.TCP, "", 30042)
+    assert requested(ForwardRequest(Kind.HTTP, None, 0), RULES, ALICE) is None
+    assert requested(ForwardRequest(Kind.TCP, None, 0), RULES, ALICE) is None
 
 
 def test_refusals_name_the_fix() -> None:
-    assert refusal_of(Wanted(Kind.HTTP, "admin", 0)).code == "reserved_name"
-    assert refusal_of(Wanted(Kind.ALIAS, "admin", 22)).code == "reserved_name"
-    assert refusal_of(Wanted(Kind.ALIAS, "laptop", 22), identity=NOBODY).code == "needs_key"
-    outside = refusal_of(Wanted(Kind.TCP, None, 22))
+    assert refusal_of(ForwardRequest(Kind.HTTP, "admin", 0)).code == "reserved_name"
+    assert refusal_of(ForwardRequest(Kind.ALIAS, "admin", 22)).code == "reserved_name"
+    assert refusal_of(ForwardRequest(Kind.ALIAS, "laptop", 22), identity=NOBODY).code == "needs_key"
+    outside = refusal_of(ForwardRequest(Kind.TCP, None, 22))
     assert outside.code == "port_outside"
     assert "21000 to 22999 and 30000 to 39999" in outside.public
     assert "-R NAME:22:... for a private alias" in outside.public
-    assert refusal_of(Wanted(Kind.TCP, None, 0), replace(RULES, allocate_from=None)).code == "no_ports"
-    assert "(none)" in refusal_of(Wanted(Kind.TCP, None, 5000), replace(RULES, spans=())).public
+    assert refusal_of(ForwardRequest(Kind.TCP, None, 0), replace(RULES, allocate_from=None)).code == "no_ports"
+    assert "(none)" in refusal_of(ForwardRequest(Kind.TCP, None, 5000), replace(RULES, ranges=())).public
 
 
 @pytest.mark.parametrize(("connection", "identity", "code"), [(3, 3, "connection_limit"), (0, 5, "identity_limit")])
@@ -78,11 +77,11 @@ def test_counts(connection: int, identity: int, code: str) -> None:
 
 def test_our_choice_begins_with_what_was_given_before_and_repeats_nothing() -> None:
     had = [BLOG, LAPTOP, Address(Kind.TCP, "", 30042)]
-    web = list(ours_to_choose(Wanted(Kind.HTTP, None, 0), RULES, ALICE, b"secret", had))
+    web = list(candidate_addresses(ForwardRequest(Kind.HTTP, None, 0), RULES, ALICE, b"secret", had))
     assert web[0] == BLOG
     assert len(web) == len(set(web)) > 50
     assert all(address.kind is Kind.HTTP and address.name.endswith(".example.com") for address in web)
-    ports = list(ours_to_choose(Wanted(Kind.TCP, None, 0), RULES, ALICE, b"secret", had))
+    ports = list(candidate_addresses(ForwardRequest(Kind.TCP, None, 0), RULES, ALICE, b"secret", had))
     assert ports[0].port == 30042
     assert len(ports) == len(set(ports)) > 50
     assert all(address.port in PUBLIC for address in ports)
@@ -90,12 +89,12 @@ def test_our_choice_begins_with_what_was_given_before_and_repeats_nothing() -> N
 
 def test_a_port_of_a_range_that_is_no_longer_allocated_from_is_not_given_again() -> None:
     old = Address(Kind.TCP, "", 21005)
-    assert old not in ours_to_choose(Wanted(Kind.TCP, None, 0), RULES, ALICE, b"secret", [old])
+    assert old not in candidate_addresses(ForwardRequest(Kind.TCP, None, 0), RULES, ALICE, b"secret", [old])
 
 
 def test_our_choice_depends_on_the_identity_and_the_secret_alone() -> None:
     def first(identity: Identity, secret: bytes) -> Address:
-        return next(ours_to_choose(Wanted(Kind.HTTP, None, 0), RULES, identity, secret, []))
+        return next(candidate_addresses(ForwardRequest(Kind.HTTP, None, 0), RULES, identity, secret, []))
 
     assert (
         first(ALICE, b"s") == first(ALICE, b"s") == first(replace(ALICE, fingerprint=Fingerprint("SHA256:new")), b"s")
@@ -107,12 +106,13 @@ def test_our_choice_depends_on_the_identity_and_the_secret_alone() -> None:
                                             ("my.blog", None), ("", None), ("x" * 64, None), ("-blog", None), ("blog-", None),
                                             ("xn--bcher-kva", None)])  # fmt: skip
 def test_a_login_name_that_can_be_a_name(user: str, host: str | None) -> None:
-    address = login_name_address(user, RULES)
+    address = login_name_address(user, Kind.HTTP, RULES)
     assert (address.name if address else None) == host
+    assert login_name_address(user, Kind.TCP, RULES) is None
 
 
 def test_the_public_visits_everything_but_aliases() -> None:
-    for address in (BLOG, Address(Kind.TCP, "", 30042), Address(Kind.TLS, "blog.example.com")):
+    for address in (BLOG, Address(Kind.TCP, "", 30042)):
         granted(public_visit(address)).require(address)
     assert refused(public_visit(LAPTOP)).code == "private"
 

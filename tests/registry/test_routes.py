@@ -34,14 +34,14 @@ def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address
     assert not routes.remove(older)
     assert gone == [older]
     assert routes.get(address) is newer
-    assert routes.by_host.get(address.name) is (newer if address.kind is Kind.HTTP else None)
+    assert routes.hosts[Kind.HTTP].get(address.name) is (newer if address.kind is Kind.HTTP else None)
     assert list(routes) == [newer]
     assert len(routes) == 1
     assert routes.remove(newer)
     assert not routes.remove(newer)
     assert gone == [older, newer]
     assert routes.get(address) is None
-    assert routes.by_host == {}
+    assert routes.hosts == {Kind.HTTP: {}}
     assert len(routes) == 0
 
 
@@ -49,10 +49,10 @@ def test_only_web_addresses_are_found_by_host() -> None:
     routes = Routes()
     for address in (BLOG, PORT, ALIAS):
         routes.add(tunnel(address))
-    assert list(routes.by_host) == ["blog.localhost"]
+    assert list(routes.hosts[Kind.HTTP]) == ["blog.localhost"]
     assert list(routes.seen_hosts) == ["blog.localhost"]
     assert routes.remove(routes.by_address[ALIAS])
-    assert list(routes.by_host) == ["blog.localhost"]
+    assert list(routes.hosts[Kind.HTTP]) == ["blog.localhost"]
 
 
 def test_a_host_is_remembered_after_its_tunnel_and_the_oldest_is_forgotten_first(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from ferry.hostnames import Domain, Urls
+from ferry.kinds.port import reach
+from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
-from ferry.policy.forwards import Span
-from ferry.ssh.notices import forward_lines, help_lines, reach, size, visit_line, who_line
+from ferry.ssh.notices import forward_lines, help_lines, size, visit_line, who_line
 from ferry.visits import Visit
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
@@ -19,6 +21,11 @@ NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
 PLAIN, SECURE, BARE = "http://blog.example.com", "https://blog.example.com", "blog.example.com"
 CA = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
 PUBLIC, PRIVATE, NOT_CONFIGURED = 30001, 20001, 9
+RULES = ForwardRules(
+    domain=Domain("example.com"), reserved_names=frozenset(), allocate_from=None, keep=100.0, rest=10.0, reserve_after=0.0,
+    ranges=(PortRange(20000, 20009, loopback=True), PortRange(30000, 30009, loopback=False)), reservations_per_identity=20,
+    reservations_per_network=None, forwards_per_connection=3, forwards_per_identity=5,
+)  # fmt: skip
 ITSELF, ANYBODY = (
     "only programs on the gateway's own machine can connect there",
     "anybody who can reach the gateway can connect there",
@@ -30,16 +37,12 @@ def urls(plain: str | None = PLAIN, secure: str | None = SECURE, *, trusted: boo
 
 
 def services(of: Urls | None = None, *, public_is_loopback: bool = False) -> Any:
-    spans = (Span(20000, 20009, loopback=True), Span(30000, 30009, loopback=False))
-    rules = SimpleNamespace(
-        spans=spans, span_of=lambda port: next((s for s in spans if s.first <= port <= s.last), None)
-    )
-    return SimpleNamespace(urls=of or urls(), rules=rules, public_is_loopback=public_is_loopback)
+    return SimpleNamespace(urls=of or urls(), rules=RULES, public_is_loopback=public_is_loopback)
 
 
 def told(address: Address, of: Any, *, identity: Identity = KEY, **fields: object) -> list[str]:
-    tunnel = {"address": address, "tls_upstream": False, "requested": True, "bind": (b"", 80)}
-    tunnel |= {"asked_wide": False, "client": SimpleNamespace(identity=identity)} | fields
+    tunnel = {"address": address, "tls_upstream": False, "derived": False, "bind": (b"", 80)}
+    tunnel |= {"asked_wide": False, "anonymous": identity.anonymous} | fields
     return forward_lines(cast(Any, SimpleNamespace(**tunnel)), of)
 
 
@@ -72,10 +75,10 @@ def test_https_is_given_to_somebody_where_browsers_trust_it_or_nothing_else_is_t
 
 def test_what_is_to_be_known_of_a_web_address() -> None:
     assert web(tls_upstream=True)[1:] == ["  your local service is spoken to in TLS; its certificate is not checked"]
-    assert web(requested=False)[1:] == ["  the name stays yours; for another: ssh -R NAME:80:... example.com"]
+    assert web(derived=True)[1:] == ["  the name stays yours; for another: ssh -R NAME:80:... example.com"]
     without = "  you came without a key: the name "
     assert web(identity=NOBODY)[1:] == [f"{without}stays yours only while you are connected"]
-    assert web(identity=NOBODY, requested=False)[1:] == [f"{without}is new each time"]
+    assert web(identity=NOBODY, derived=True)[1:] == [f"{without}is new each time"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_help_says_for_whom_ports_are() -> None:
     assert "  30000-30009: for everybody" in help_lines(services())
     assert "  30000-30009: for programs on the gateway's own machine" in help_lines(services(public_is_loopback=True))
     without = services()
-    without.rules.spans = ()
+    without.rules = replace(RULES, ranges=())
     assert not any("A TCP port" in line for line in help_lines(without))
 
 

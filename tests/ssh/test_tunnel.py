@@ -91,7 +91,7 @@ class Stage:
         )
         self.tunnel = SshTunnel(
             cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), public_grant(address), created=0.0,
-            tls_upstream=False, requested=True, asked_wide=False,
+            tls_upstream=False, derived=False, asked_wide=False,
         )  # fmt: skip
         if not held:
             self.tunnel.let_through()

@@ -233,7 +233,7 @@ class Names(Section):
     )  # fmt: skip
 
 
-class PortRange(Section):
+class TcpRange(Section):
     """A span of TCP ports with a purpose."""
 
     first: int = Field(ge=1, le=65535, description="First port.")
@@ -243,15 +243,15 @@ class PortRange(Section):
     )
 
     @model_validator(mode="after")
-    def _ordered(self) -> PortRange:
+    def _ordered(self) -> TcpRange:
         if self.first > self.last:
             raise ValueError(f"the range's first port {self.first} is above its last {self.last}: swap them")
         return self
 
 
 class Tcp(Section):
-    ranges: list[PortRange] = Field(
-        [PortRange(first=21000, last=22999, listen="loopback"), PortRange(first=30000, last=39999, listen="public")],
+    ranges: list[TcpRange] = Field(
+        [TcpRange(first=21000, last=22999, listen="loopback"), TcpRange(first=30000, last=39999, listen="public")],
         description="The ports that clients may ask for. Outside every range a port is refused.",
     )
     allocate_from: int = Field(1, ge=0, description="The range that `-R 0:...` is allocated from, counted from 0.")

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ferry.names import printable
 
-from .model import Config, PortRange, Section
+from .model import Config, Section, TcpRange
 
 SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
     {
@@ -126,7 +126,7 @@ def _sentence(detail: ErrorDetails, origins: Origins) -> str:
     if not key:
         return f"{origins.default}: {_problem(detail)}"
     if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
-        allowed = ", ".join(PortRange.model_fields)
+        allowed = ", ".join(TcpRange.model_fields)
         return f"{origins.where(key)}: unknown key: a range has {allowed}"
     problem = _problem(detail)
     if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from ferry.errors import FerryError
-from ferry.names import printable
+from ferry.kinds import kind_of
+from ferry.names import Kind, printable
 
 from .models import NameInfo, SessionInfo, TunnelInfo
 
@@ -75,13 +76,7 @@ def _name_words(name: NameInfo) -> list[str]:
 
 def _address_words(kind: str, address: str) -> list[str]:
     """From exact to short: `blog.example.com`, `blog`; `port 30042`, `30042`; `laptop:22`, `laptop`."""
-    match kind:
-        case "tcp":
-            return [address, address.removeprefix("port ")]
-        case "alias":
-            return [address, address.partition(":")[0]]
-        case _:
-            return [address, address.partition(".")[0]]
+    return [address, kind_of(Kind(kind)).short(address)]
 
 
 def _plain(target: str) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
 
+from ferry import kinds
 from ferry.names import Kind
 
 from .batches import VisitBatch
@@ -82,7 +83,8 @@ class Metrics:
         )
 
     def _visits(self, r: CollectorRegistry) -> None:
-        known = [(kind, status) for (kind,) in KINDS for status in (CLASSES if kind == Kind.HTTP else ("none",))]
+        with_status = {kind.value for kind, what in kinds.KINDS.items() if what.has_status}
+        known = [(kind, status) for (kind,) in KINDS for status in (CLASSES if kind in with_status else ("none",))]
         self.requests = Tally(
             r,
             "ferry_requests_total",

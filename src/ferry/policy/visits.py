@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from ferry.errors import Refusal
-from ferry.names import Address, Identity, IdentityId, Kind
+from ferry.kinds import kind_of
+from ferry.names import Address, Identity, IdentityId
 
 from .grants import Grant, grant_visit
 
 
 def public_visit(address: Address) -> Grant | Refusal:
-    """A visitor from the internet may open `http`, `tls` and `tcp` addresses; an alias never.
+    """A visitor from the internet may open whatever is of a public kind; an alias never.
 
     The range's own `listen = loopback | public` decides who can reach a port at all.
     """
-    if address.kind is Kind.ALIAS:
+    if not kind_of(address.kind).public:
         return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
     return grant_visit(address, None)
 

@@ -8,6 +8,8 @@
     -R 30042:...         that TCP port
     -R laptop:22:...     a private alias with a port
 
+What each form means is the kinds' business (`ferry.kinds`); here the bytes are read.
+
 A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is never a name: stock `ssh` sends
 `localhost` when nothing was typed. Whether a name, port or alias may be *had* is the policy's business.
 """
@@ -15,43 +17,28 @@ A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is nev
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
-from ferry.names import Kind, parse_label, printable
+from ferry.names import parse_label, printable
 
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})
 _LOCAL = frozenset({"localhost", "localhost.", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
-class Web:
-    """The ports and the domain that make a forward an `http` one."""
+class AskedForward(NamedTuple):
+    """What stands in one request."""
 
-    domain: Domain
-    http_ports: frozenset[int]
-    """80 and the gateway's own plain HTTP ports."""
-    https_ports: frozenset[int]
-    """443 and the gateway's own HTTPS ports: the local service speaks TLS."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One forward as asked for."""
-
-    kind: Kind
-    name: str | None
-    """The label asked for (`http`, `alias`); None when the choice is ours."""
+    label: str | None
+    """The name before the port; None where a bind address stands there, or nothing."""
     port: int
-    """The TCP port (0: of our choice) or the alias's port; 0 for `http`."""
-    tls_upstream: bool = False
-    wide: bool = False
+    wide: bool
     """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
 
 
-def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
+def read_forward(host: bytes, port: int, domain: Domain) -> AskedForward:
     """Read one request. Raises InvalidInput with what to write instead."""
     if len(host) > limits.HOST_BYTES:
         raise InvalidInput(f"the name before the port is longer than {limits.HOST_BYTES} bytes")
@@ -65,23 +52,12 @@ def parse_forward(host: bytes, port: int, web: Web) -> Wanted:
         ) from None
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
-    web_port = port in web.http_ports or port in web.https_ports
     if text in _ANY or text in _LOCAL or _is_numeric(text):
-        if web_port:
-            return Wanted(Kind.HTTP, None, 0, tls_upstream=port in web.https_ports)
-        return Wanted(Kind.TCP, None, port, wide=not _is_loopback(text))
-    label = _label(text, port, web)
-    if web_port:
-        return Wanted(Kind.HTTP, label, 0, tls_upstream=port in web.https_ports)
-    if port == 0:
-        raise InvalidInput(
-            f"a name with port 0 means nothing: write -R {label}:80:... for a web address, "
-            f"-R {label}:22:... for a private alias, or -R 0:... for a port"
-        )
-    return Wanted(Kind.ALIAS, label, port)
+        return AskedForward(None, port, wide=not _is_loopback(text))
+    return AskedForward(_label(text, port, domain), port, wide=False)
 
 
-def _label(text: str, port: int, web: Web) -> str:
+def _label(text: str, port: int, domain: Domain) -> str:
     """The one label that is left of the host, or InvalidInput with the nearest form that works."""
     if "@" in text:
         name = text.rpartition("@")[2]
@@ -100,17 +76,14 @@ def _label(text: str, port: int, web: Web) -> str:
             detail="a wildcard name",
         )
     bare = text.removesuffix(".")
-    if bare == web.domain.name:
-        raise InvalidInput(
-            f"{web.domain} is the gateway itself: write -R NAME:{port}:... for {web.domain.host('NAME')}"
-        )
-    bare = web.domain.relative(bare)
+    if bare == domain.name:
+        raise InvalidInput(f"{domain} is the gateway itself: write -R NAME:{port}:... for {domain.host('NAME')}")
+    bare = domain.relative(bare)
     if "." in bare:
         first = printable(bare.partition(".")[0]) or "NAME"
         raise InvalidInput(
-            f"{printable(text)} is not one name below {web.domain}: write -R {first}:{port}:... "
-            f"for {web.domain.host(first)}",
-            detail=f"a name with dots that is not below {web.domain}",
+            f"{printable(text)} is not one name below {domain}: write -R {first}:{port}:... for {domain.host(first)}",
+            detail=f"a name with dots that is not below {domain}",
         )
     if bare == "localhost":
         raise InvalidInput(f"localhost is what ssh sends when no name is typed: write -R NAME:{port}:... with another")

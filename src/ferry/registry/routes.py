@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ferry import kinds
 from ferry.limits import HOSTS_SEEN
-from ferry.names import Address, Endpoint, IdentityId, TunnelId
+from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant
 from ferry.streams import Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
@@ -62,8 +63,10 @@ class Routes:
     """address → tunnel. `add` returns the tunnel that was replaced, `remove` ignores one that no longer is current."""
 
     by_address: dict[Address, Tunnel] = field(default_factory=dict)
-    by_host: dict[str, Tunnel] = field(default_factory=dict)
-    """`http` tunnels by lower-case hostname: the hot path's one look-up."""
+    hosts: dict[Kind, dict[str, Tunnel]] = field(
+        default_factory=lambda: {kind: {} for kind, what in kinds.KINDS.items() if what.has_host}
+    )
+    """Tunnels of each kind that has hostnames, by lower-case hostname: the hot path's one look-up."""
 
     on_gone: list[Callable[[Tunnel], None]] = field(default_factory=list)
     """Each is called with a tunnel that no longer answers at its address."""
@@ -75,8 +78,8 @@ class Routes:
         """Make `tunnel`, which is not in the table yet, the one that answers at its address."""
         previous = self.by_address.get(tunnel.address)
         self.by_address[tunnel.address] = tunnel
-        if tunnel.address.kind == "http":
-            self.by_host[tunnel.address.name] = tunnel
+        if (by_host := self.hosts.get(tunnel.address.kind)) is not None:
+            by_host[tunnel.address.name] = tunnel
             self.note_host(tunnel.address.name)
         if previous is not None:
             self._gone(previous)
@@ -94,8 +97,8 @@ class Routes:
         if self.by_address.get(tunnel.address) is not tunnel:
             return False
         del self.by_address[tunnel.address]
-        if tunnel.address.kind == "http":
-            del self.by_host[tunnel.address.name]
+        if (by_host := self.hosts.get(tunnel.address.kind)) is not None:
+            del by_host[tunnel.address.name]
         self._gone(tunnel)
         return True
 

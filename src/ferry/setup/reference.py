@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ferry.config.file import env_name
-from ferry.config.model import Config, PortRange
+from ferry.config.model import Config, TcpRange
 from ferry.config.words import FIELDS, SECTIONS
 
 from .values import default_of, kind, toml
@@ -49,7 +49,7 @@ def configuration_page() -> str:
         lines += _table(key for key in FIELDS if key.startswith(f"{section}."))
         if section == "tcp":
             lines += ["", "A range has", ""]
-            lines += [f"* `{name}`: {_sentence(info.description)}" for name, info in PortRange.model_fields.items()]
+            lines += [f"* `{name}`: {_sentence(info.description)}" for name, info in TcpRange.model_fields.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic.fields import FieldInfo
 
-from ferry.config.model import PortRange, Seconds, Size
+from ferry.config.model import Seconds, Size, TcpRange
 from ferry.config.words import FIELDS
 from ferry.names import Endpoint
 
@@ -54,7 +54,7 @@ def _kind_of(annotation: object) -> str:
     if origin in (types.UnionType, typing.Union):
         return _kind_of(next(each for each in arguments if each is not type(None)))
     if origin is list:
-        return {Endpoint: "addresses", Path: "paths", str: "words", PortRange: "ranges"}[_plain(arguments[0])]
+        return {Endpoint: "addresses", Path: "paths", str: "words", TcpRange: "ranges"}[_plain(arguments[0])]
     return {str: "text", Path: "path", int: "number", bool: "true or false"}[typing.cast("type", annotation)]
 
 
@@ -82,7 +82,7 @@ def _literal(value: object) -> str:
             return str(value).lower()
         case int() | float():
             return str(value)
-        case PortRange():
+        case TcpRange():
             return f'{{ first = {value.first}, last = {value.last}, listen = "{value.listen}" }}'
         case list():
             return "[" + ", ".join(_literal(item) for item in value) + "]"

@@ -15,7 +15,8 @@ from asyncssh.misc import ChannelOpenError
 
 from ferry import limits
 from ferry.errors import InvalidInput, Refusal
-from ferry.names import Address, Endpoint, Kind, parse_label
+from ferry.kinds.alias import ALIAS
+from ferry.names import Endpoint, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import alias_visit, no_alias
 from ferry.streams import Direction, OpenFailure, Stream
@@ -46,7 +47,7 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel | Refusa
         label = parse_label(services.web.domain.relative(name), "alias")
     except (UnicodeDecodeError, InvalidInput):
         return Refusal("only your private aliases can be reached through this gateway", code="not_an_alias")
-    address = Address(Kind.ALIAS, label, port)
+    address = ALIAS.address(label, port)
     tunnel = services.routes.get(address)
     if tunnel is None:
         return Refusal(
@@ -57,13 +58,13 @@ def open_alias(client: Client, host: bytes, port: int) -> TunnelChannel | Refusa
     grant = alias_visit(address, client.identity, tunnel.owner, services.urls.gateway)
     if isinstance(grant, Refusal):
         return grant
-    return splice(client, tunnel, grant)  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
+    return splice(client, tunnel, grant, "the alias")  # type: ignore[arg-type]  # every tunnel of this worker is an SshTunnel
 
 
-def splice(client: Client, tunnel: SshTunnel, grant: Grant) -> TunnelChannel:
-    """A channel of `client` that is joined with a new stream into `tunnel`."""
+def splice(client: Client, tunnel: SshTunnel, grant: Grant, called: str) -> TunnelChannel:
+    """A channel of `client` that is joined with a new stream into `tunnel`, which a failure calls `called`."""
     channel = TunnelChannel(client.connection, None)
-    joined = _Splice(client, tunnel, channel)
+    joined = _Splice(client, tunnel, channel, called)
     joined.stream = tunnel.dial(grant, client.peer, joined)
     return channel
 
@@ -74,9 +75,10 @@ class _Splice:
     stream: Stream
     """Set as soon as it has been dialled: neither side is told anything before that."""
 
-    def __init__(self, client: Client, tunnel: SshTunnel, channel: TunnelChannel) -> None:
+    def __init__(self, client: Client, tunnel: SshTunnel, channel: TunnelChannel, called: str) -> None:
         self._client = client
         self._tunnel = tunnel
+        self._called = called
         self.channel = channel
         self._back = _Back(self)
         self._tap = None if tunnel.tap is None else tunnel.tap.begin(None)
@@ -89,8 +91,7 @@ class _Splice:
         self.channel.accept(self._back)
 
     def stream_refused(self, failure: OpenFailure) -> None:
-        address = self._tunnel.address
-        why = _WHY[failure].format(f"port {address.port}" if address.kind is Kind.TCP else "the alias")
+        why = _WHY[failure].format(self._called)
         self.channel.reject(ChannelOpenError(OPEN_CONNECT_FAILED, why))
         self.end(why)
 

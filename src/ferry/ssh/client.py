@@ -269,7 +269,9 @@ class Client:
         tunnel = own_port(self.forwards.values(), host, port)
         if tunnel is None:
             return aliases.open_alias(self, host, port)
-        return tunnel if isinstance(tunnel, Refusal) else aliases.splice(self, tunnel, tunnel.visitor_grant)
+        if isinstance(tunnel, Refusal):
+            return tunnel
+        return aliases.splice(self, tunnel, tunnel.visitor_grant, str(tunnel.address))
 
     def words_refused(self, session: int, why: str) -> int:
         """The words of that session are not understood (`why` is for the log): nothing that they shape may stay open.

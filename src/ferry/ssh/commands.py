@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ferry.errors import InvalidInput
-from ferry.names import Address, Kind, parse_label, printable
+from ferry.kinds import kind_of
+from ferry.names import Address, parse_label, printable
 from ferry.protocol.words import Words
 from ferry.registry.contract import Reservation, StoreUnavailable
 
@@ -77,7 +78,7 @@ class Commands:
             kind = reservation.address.kind.value
             fields = {
                 "event": "name",
-                "address": notices.address_text(reservation.address, self._services.urls),
+                "address": kind_of(reservation.address.kind).spelled(reservation.address, self._services.urls),
                 "kind": kind,
                 "up": up,
             }
@@ -141,7 +142,7 @@ class Commands:
         """The reservation that `text` means: `blog`, `blog.example.com`, `30042`, `laptop:22`."""
         wanted = text.lower().removesuffix(".")
         domain = self._services.urls.domain
-        in_full = {_in_full(one.address): one.address for one in mine}
+        in_full = {kind_of(one.address.kind).in_full(one.address): one.address for one in mine}
         if wanted in in_full:
             return in_full[wanted]
         meant = [
@@ -157,8 +158,3 @@ class Commands:
         if not wanted.isdecimal():
             parse_label(domain.relative(wanted.partition(":")[0]))
         raise InvalidInput(f"{printable(text, 80)} is not reserved for you: `names` lists what is")
-
-
-def _in_full(address: Address) -> str:
-    """As `release` takes it for that address alone: a number is a port, and no web address has one."""
-    return str(address.port) if address.kind is Kind.TCP else str(address)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ferry import limits, tasks
 from ferry.clock import random_token
 from ferry.errors import InvalidInput, Refusal, Refused
+from ferry.kinds import kind_of, parse_forward
+from ferry.kinds.base import ForwardRequest
 from ferry.names import Address, Identity, Kind, TunnelId
-from ferry.policy.forwards import check_counts, login_name_address, ours_to_choose, requested
+from ferry.policy.forwards import candidate_addresses, check_counts, login_name_address, requested
 from ferry.policy.visits import owner_visit, public_visit
-from ferry.protocol.forward_spec import Wanted, parse_forward
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, StoreUnavailable, Taken, TakenBy, Terms
 
 from .tunnel import SshTunnel
@@ -33,18 +34,18 @@ def store_down(error: StoreUnavailable) -> str:
 async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel | Refusal:
     """Grant one `tcpip-forward` request, or say why not."""
     try:
-        wanted = parse_forward(host, port, client.services.web)
+        request = parse_forward(host, port, client.services.web)
     except InvalidInput as error:
         return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
     try:
         # one at a time per identity: what is counted here must still be so when the forward is there
         async with client.front.locks(client.identity.id):
-            return await _open(client, wanted, (host, port))
+            return await _open(client, request, (host, port))
     except StoreUnavailable as error:
         return Refusal(store_down(error), code="store", detail=str(error))
 
 
-async def _open(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
+async def _open(client: Client, request: ForwardRequest, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
     services = client.services
     too_many = check_counts(
         services.rules,
@@ -55,30 +56,27 @@ async def _open(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshT
     if too_many is not None:
         return too_many
     if bind in client.forwards:  # never with port 0: what is held has a number
-        return Refusal(_duplicate(wanted, bind[1]), code="duplicate")
-    address = requested(wanted, services.rules, client.identity)
+        return Refusal(_duplicate(request, bind[1]), code="duplicate")
+    address = requested(request, services.rules, client.identity)
     if isinstance(address, Refusal):
         return address
-    if address is None and wanted.kind is Kind.HTTP:
-        address = await _owned_login_name(client)
+    if address is None:
+        address = await _owned_login_name(client, request.kind)
     if address is not None:
-        return await _open_requested(client, wanted, address, bind)
-    return await _open_chosen(client, wanted, bind)
+        return await _open_requested(client, request, address, bind)
+    return await _open_chosen(client, request, bind)
 
 
-def _duplicate(wanted: Wanted, port: int) -> str:
+def _duplicate(request: ForwardRequest, port: int) -> str:
     """Stock ssh finds the local target by what it asked for, so two equal requests both reach the first target."""
-    better = {
-        Kind.HTTP: f"-R one:{port}:... -R two:{port}:...",
-        Kind.ALIAS: f"-R {wanted.name}:{port}:... once",
-    }.get(wanted.kind, "-R 0:... -R 0:...")
+    better = kind_of(request.kind).duplicate_hint(request, port)
     return f"ssh would send both -R {port} to the first target: write {better}"
 
 
-async def _owned_login_name(client: Client) -> Address | None:
+async def _owned_login_name(client: Client, kind: Kind) -> Address | None:
     """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
     services = client.services
-    address = login_name_address(client.user, services.rules)
+    address = login_name_address(client.user, kind, services.rules)
     if address is None:
         return None
     reservation = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
@@ -86,7 +84,7 @@ async def _owned_login_name(client: Client) -> Address | None:
 
 
 async def _open_requested(
-    client: Client, wanted: Wanted, address: Address, bind: tuple[bytes, int]
+    client: Client, request: ForwardRequest, address: Address, bind: tuple[bytes, int]
 ) -> SshTunnel | Refusal:
     services = client.services
     holder = services.routes.get(address)
@@ -103,16 +101,16 @@ async def _open_requested(
     outcome = await _claim(client, address, derived=False)
     if isinstance(outcome, Taken):
         return _refusal(address, outcome, services)
-    return await _serve(client, wanted, outcome, bind, chosen_by_us=False)
+    return await _serve(client, request, outcome, bind, derived=False)
 
 
-async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
+async def _open_chosen(client: Client, request: ForwardRequest, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
     """Give this identity its own name or port: what it had before, else the next derived one."""
     services = client.services
     had = [] if client.identity.anonymous else await services.registry.reservations(client.identity.id)
     given = [reservation.address for reservation in had if reservation.derived]
     last: Refusal | None = None
-    for address in ours_to_choose(wanted, services.rules, client.identity, services.secret, given):
+    for address in candidate_addresses(request, services.rules, client.identity, services.secret, given):
         holder = services.routes.get(address)
         if isinstance(holder, SshTunnel) and (
             holder.owner != client.identity.id
@@ -126,7 +124,7 @@ async def _open_chosen(client: Client, wanted: Wanted, bind: tuple[bytes, int]) 
             if outcome.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT):
                 return last
             continue
-        served = await _serve(client, wanted, outcome, bind, chosen_by_us=True)
+        served = await _serve(client, request, outcome, bind, derived=True)
         if not isinstance(served, Refusal) or served.code != "port_in_use":
             return served
         last = served
@@ -171,7 +169,7 @@ async def write_lease(tunnel: SshTunnel) -> bool:
         if tunnel.closed:
             return True
         try:
-            outcome = await _claim(client, tunnel.address, derived=not tunnel.requested)
+            outcome = await _claim(client, tunnel.address, derived=tunnel.derived)
         except StoreUnavailable:
             return False
     if isinstance(outcome, Taken):
@@ -201,12 +199,12 @@ def _refusal(address: Address, taken: Taken, services: Services) -> Refusal:
 
 
 async def _serve(
-    client: Client, wanted: Wanted, claimed: Claimed, bind: tuple[bytes, int], *, chosen_by_us: bool
+    client: Client, request: ForwardRequest, claimed: Claimed, bind: tuple[bytes, int], *, derived: bool
 ) -> SshTunnel | Refusal:
     """Put a claimed address into service. Whatever fails on the way gives the claim back."""
     services, lease = client.services, claimed.lease
     address = lease.address
-    grant = owner_visit(address, client.identity) if address.kind is Kind.ALIAS else public_visit(address)
+    grant = public_visit(address) if kind_of(address.kind).public else owner_visit(address, client.identity)
     if isinstance(grant, Refusal):
         await _undo(client, claimed)
         return grant
@@ -218,9 +216,9 @@ async def _serve(
         (bind[0], address.port if bind[1] == 0 else bind[1]),
         grant,
         created=services.clock.now(),
-        tls_upstream=wanted.tls_upstream,
-        requested=not chosen_by_us,
-        asked_wide=wanted.wide,
+        tls_upstream=request.tls_upstream,
+        derived=derived,
+        asked_wide=request.wide,
     )
     if not claimed.reserved and not client.identity.anonymous:
         tunnel.trial_until = services.clock.monotonic() + services.rules.reserve_after
@@ -246,7 +244,7 @@ async def _serve(
         session=client.id,
         address=str(address),
         kind=address.kind.value,
-        url=services.urls.http(address.name) if address.kind is Kind.HTTP else None,
+        url=kind_of(address.kind).plain_url(address, services.urls),
     )
     if claimed.reserved:
         services.report("name.reserved", address=str(address), identity=str(client.identity))
@@ -254,13 +252,12 @@ async def _serve(
 
 
 async def _listen(tunnel: SshTunnel, services: Services) -> Refusal | None:
-    """Open the port of a `tcp` address; the other kinds have none."""
-    address = tunnel.address
-    if address.kind is not Kind.TCP:
+    """Open the port of an address that has one of its own."""
+    opening = kind_of(tunnel.address.kind).opening(tunnel.address, services.rules)
+    if opening is None:
         return None
-    span = services.rules.span_of(address.port)
     try:
-        tunnel.listener = await services.ports.listen(tunnel, address.port, loopback=span is None or span.loopback)
+        tunnel.listener = await services.ports.listen(tunnel, opening.port, loopback=opening.loopback)
     except Refused as error:
         return error.refusal
     return None

@@ -213,7 +213,7 @@ class SshFront:
             keep=rules.keep,
             rest=rules.rest,
             reserve=True,
-            derived=not tunnel.requested,
+            derived=tunnel.derived,
             max_reservations=rules.reservations_per_identity,
             network=tunnel.client.network,
             max_per_network_day=rules.reservations_per_network,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
 
+from ferry.kinds import kind_of
+from ferry.kinds.web import HTTP
 from ferry.limiters.handshakes import Progress
-from ferry.names import Endpoint, Fingerprint, Kind, printable
-from ferry.policy.derived import derived_labels
+from ferry.names import Endpoint, Fingerprint, printable
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 
@@ -134,12 +135,11 @@ async def _own_address(client: Client) -> str | None:
     """
     services = client.services
     reservations = await services.registry.reservations(client.identity.id)
-    hosts = [r.address.name for r in reservations if r.address.kind is Kind.HTTP]
+    hosts = [r.address.name for r in reservations if kind_of(r.address.kind).has_host]
     if hosts:
         return banner_for(hosts, services.urls)
     if reservations:
         return None
-    label = next(derived_labels(services.secret, client.identity.id))
-    address = services.rules.web_address(label)
+    address = next(HTTP.candidate_addresses(client.identity.id, services.secret, services.rules, ()))
     taken = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
     return None if taken else first_banner_for(address.name, services.urls)

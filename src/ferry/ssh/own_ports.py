@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ferry import limits
 from ferry.errors import Refusal
-from ferry.names import Kind
+from ferry.kinds.port import TCP
 
 if TYPE_CHECKING:
     from .tunnel import SshTunnel
@@ -26,7 +26,7 @@ def own_port(tunnels: Iterable[SshTunnel], host: bytes, port: int) -> SshTunnel 
     if host.lower() not in _LOOPBACK:
         return None
     for tunnel in tunnels:
-        if tunnel.address.kind is Kind.TCP and tunnel.address.port == port:
+        if tunnel.address == TCP.address(port):
             if tunnel.streams >= limits.OWN_PORT_STREAMS:
                 return Refusal(
                     f"port {port} serves {tunnel.streams} connections already: the way back to a port of your own "

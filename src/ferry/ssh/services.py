@@ -10,10 +10,9 @@ from typing import Protocol
 
 from ferry.clock import Clock
 from ferry.hostnames import Urls
+from ferry.kinds.rules import ForwardRules, Web
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Fingerprint, Identity, SessionId, WorkerId
-from ferry.policy.forwards import ForwardRules
-from ferry.protocol.forward_spec import Web
 from ferry.registry.contract import Registry
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report

@@ -14,6 +14,8 @@ import asyncssh
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.kinds import kind_of
+from ferry.kinds.web import CA_NOTE
 from ferry.protocol.words import Words, parse_words
 from ferry.visits import Visit
 
@@ -142,7 +144,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
             self._line(json.dumps(notices.forward_json(tunnel, services)))
             return
         for line in notices.forward_lines(tunnel, services):
-            if line == notices.CA_NOTE:  # once is enough
+            if line == CA_NOTE:  # once is enough
                 if self._ca_noted:
                     continue
                 self._ca_noted = True
@@ -165,7 +167,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         if self._words.json:
             fields = {
                 "event": "visit",
-                "address": notices.address_text(tunnel.address, self._client.services.urls),
+                "address": kind_of(tunnel.address.kind).spelled(tunnel.address, self._client.services.urls),
                 "method": visit.method,
                 "target": visit.target,
                 "status": visit.status,

@@ -10,7 +10,8 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import String, UInt32
 
 from ferry import limits
-from ferry.names import Address, Endpoint, Kind, TunnelId
+from ferry.kinds import kind_of
+from ferry.names import Address, Endpoint, TunnelId
 from ferry.policy.grants import Grant
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
@@ -38,7 +39,7 @@ class SshTunnel:
         *,
         created: float,
         tls_upstream: bool,
-        requested: bool,
+        derived: bool,
         asked_wide: bool,
     ) -> None:
         self.client = client
@@ -51,8 +52,8 @@ class SshTunnel:
         self.bind = bind
         self.created = created
         self.tls_upstream = tls_upstream
-        self.requested = requested
-        """Asked for by name or number; a claim of the same identity takes it over while this one is alive."""
+        self.derived = derived
+        """Of our choice: no claim of the same identity takes it over while this one is alive."""
         self.asked_wide = asked_wide
         """A listen address beyond loopback was written in the request."""
         self.visitor_grant = visitor_grant
@@ -100,6 +101,11 @@ class SshTunnel:
     # --- life
 
     @property
+    def anonymous(self) -> bool:
+        """Its owner came without a key."""
+        return self.client.identity.anonymous
+
+    @property
     def is_held(self) -> bool:
         """Visitors wait for the owner's words. Nothing outside shows it: this is what tests look at."""
         return self._held is not None
@@ -137,7 +143,9 @@ class SshTunnel:
     def serving(self) -> bool:
         """Streams are open, or visitors of its port have not taken all that came for them. Of HTTP the edge knows: its
         idle streams are open too."""
-        return self.address.kind is not Kind.HTTP and bool(self._streams or (self.listener and len(self.listener)))
+        if kind_of(self.address.kind).holds_idle_streams:
+            return False
+        return bool(self._streams or (self.listener and len(self.listener)))
 
     async def wait_idle(self, seconds: float) -> None:
         """Return when no stream is open any more, or after `seconds`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ferry.limiters.places import PlaceHolder, Places
+from ferry.names import Kind
 from ferry.registry.routes import Routes, Tunnel
 
 from .shared import Shared
@@ -94,14 +95,14 @@ class Backends(dict[str, Backend]):
     def __init__(self, shared: Shared, routes: Routes, visitors: Callable[[Backend], Iterable[PlaceHolder]]) -> None:
         super().__init__()
         self._shared = shared
-        self._routes = routes
+        self._tunnels = routes.hosts[Kind.HTTP]
         self._visitors = visitors
         routes.on_gone.append(self._gone)
 
     def find(self, host: str) -> Backend | None:
         """Who serves `host`; made at the first visit."""
         backend = self.get(host)
-        if backend is None and (tunnel := self._routes.by_host.get(host)) is not None:
+        if backend is None and (tunnel := self._tunnels.get(host)) is not None:
             backend = self[host] = Backend(self._shared, tunnel, self._visitors)
         return backend
 

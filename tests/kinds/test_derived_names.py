@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.kinds.derived import DERIVED_TRIES, derived_labels, derived_ports
+from ferry.kinds.wordlist import ADJECTIVES, NOUNS
 from ferry.names import IdentityId, parse_label
-from ferry.policy.derived import DERIVED_TRIES, derived_labels, derived_ports
-from ferry.policy.wordlist import ADJECTIVES, NOUNS
 
 
 @given(secret=st.binary(min_size=1, max_size=32), identity=st.text(max_size=40).map(IdentityId))

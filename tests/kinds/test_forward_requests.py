@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
+from ferry.kinds import parse_forward
+from ferry.kinds.base import ForwardRequest
+from ferry.kinds.rules import Web
 from ferry.names import Kind, parse_label
-from ferry.protocol.forward_spec import Wanted, Web, parse_forward
 
 WEB = Web(Domain("gw.example.com"), frozenset({80, 8080}), frozenset({443, 8443}))
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True).filter(
@@ -25,25 +27,25 @@ WIDE = [b"", b"*", b"0.0.0.0", b"::", b"[::]", b"192.0.2.7", b"2001:db8::1"]
 
 @given(host=st.sampled_from(LOCAL + WIDE), port=WEB_PORT)
 def test_a_bind_address_with_a_web_port_is_a_name_of_our_choice(host: bytes, port: int) -> None:
-    assert parse_forward(host, port, WEB) == Wanted(Kind.HTTP, None, 0, tls_upstream=port in WEB.https_ports)
+    assert parse_forward(host, port, WEB) == ForwardRequest(Kind.HTTP, None, 0, tls_upstream=port in WEB.https_ports)
 
 
 @given(host=st.sampled_from(LOCAL + WIDE), port=OTHER_PORT | st.just(0))
 def test_a_bind_address_with_another_port_is_that_port(host: bytes, port: int) -> None:
-    assert parse_forward(host, port, WEB) == Wanted(Kind.TCP, None, port, wide=host in WIDE)
+    assert parse_forward(host, port, WEB) == ForwardRequest(Kind.TCP, None, port, wide=host in WIDE)
 
 
 @given(name=NAME, port=WEB_PORT, spelling=st.sampled_from(["{}", "{}.", "{}.gw.example.com", "{}.GW.example.com."]))
 def test_a_name_with_a_web_port_in_each_spelling(name: str, port: int, spelling: str) -> None:
     for text in (spelling.format(name), spelling.format(name).upper()):
-        assert parse_forward(text.encode(), port, WEB) == Wanted(
+        assert parse_forward(text.encode(), port, WEB) == ForwardRequest(
             Kind.HTTP, name, 0, tls_upstream=port in WEB.https_ports
         )
 
 
 @given(name=NAME, port=OTHER_PORT)
 def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
-    assert parse_forward(name.encode(), port, WEB) == Wanted(Kind.ALIAS, name, port)
+    assert parse_forward(name.encode(), port, WEB) == ForwardRequest(Kind.ALIAS, name, port)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_what_cannot_be_understood_says_what_to_write(host: str, port: int, says
     assert str(caught.value).isprintable()
 
 
-def understood(host: bytes, port: int) -> Wanted | str:
+def understood(host: bytes, port: int) -> ForwardRequest | str:
     try:
         return parse_forward(host, port, WEB)
     except InvalidInput as error:

@@ -1,0 +1,69 @@
+"""`alias`: a name with a port that only its owner's keys reach, through the gateway."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ferry.errors import Refusal
+from ferry.names import Address, Kind
+from ferry.protocol.forward_spec import AskedForward
+
+from .base import ForwardRequest, ForwardShown, Telling, TunnelKind
+from .rules import ForwardRules, Web
+
+
+class AliasKind(TunnelKind):
+    """`-R laptop:22:...`."""
+
+    __slots__ = ()
+
+    kind = Kind.ALIAS
+    public = False
+
+    def address(self, label: str, port: int) -> Address:
+        """The address of an alias."""
+        return Address(self.kind, label, port)
+
+    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
+        del web
+        return ForwardRequest(self.kind, asked.label, asked.port) if asked.label is not None and asked.port else None
+
+    def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address:
+        del rules
+        assert request.name is not None  # as `parse` makes it
+        return self.address(request.name, request.port)
+
+    def without_key(self) -> Refusal:
+        return Refusal("a private alias needs a key: only its owner can reach it", code="needs_key")
+
+    def label_of(self, address: Address, rules: ForwardRules) -> str:
+        del rules
+        return address.name
+
+    def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
+        return f"-R {request.name}:{port}:... once"
+
+    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
+        address, urls = shown.address, told.urls
+        if address.port == 22:
+            way = f"ssh -J {urls.jump} you@{address.name}"
+        else:
+            way = f"ssh -N -L {address.port}:{address} {urls.gateway}"
+        return [
+            f"Forwarding private alias {address}",
+            "  only your own keys reach it, through this gateway:",
+            f"  {way}",
+        ]
+
+    def help_lines(self, told: Telling) -> list[str]:
+        urls = told.urls
+        return [
+            "A private machine, reached by your own keys only:",
+            f"  ssh -R laptop:22:localhost:22 {urls.gateway}     then: ssh -J {urls.jump} you@laptop",
+        ]
+
+    def short(self, text: str) -> str:
+        return text.partition(":")[0]
+
+
+ALIAS: Final = AliasKind()

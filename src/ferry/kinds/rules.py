@@ -1,0 +1,59 @@
+"""What the operator has settled about forwards, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferry.hostnames import Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The ports and the domain that make a forward an `http` one."""
+
+    domain: Domain
+    http_ports: frozenset[int]
+    """80 and the gateway's own plain HTTP ports."""
+    https_ports: frozenset[int]
+    """443 and the gateway's own HTTPS ports: the local service speaks TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """A range of TCP ports with one purpose."""
+
+    first: int
+    last: int
+    loopback: bool
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardRules:
+    """The operator's rules."""
+
+    domain: Domain
+    reserved_names: frozenset[str]
+    ranges: tuple[PortRange, ...]
+    allocate_from: PortRange | None
+    """Where `-R 0:...` is allocated; None turns it off."""
+    keep: float
+    rest: float
+    reserve_after: float
+    """Seconds of use before a name is reserved; 0 reserves at first use."""
+    reservations_per_identity: int
+    reservations_per_network: int | None
+    """New reservations a day from one network; None: no limit."""
+    forwards_per_connection: int
+    forwards_per_identity: int
+
+    def range_of(self, port: int) -> PortRange | None:
+        """The range that `port` is in."""
+        return next((one for one in self.ranges if port in one), None)
+
+    def on_loopback(self, port: int) -> bool:
+        """Whether `port` is listened on at loopback addresses alone; so is one that no range has any more."""
+        found = self.range_of(port)
+        return found is None or found.loopback

@@ -1,0 +1,103 @@
+"""`http`: a hostname below the domain, visited over HTTP and HTTPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ferry.hostnames import Urls
+from ferry.names import Address, IdentityId, Kind
+from ferry.protocol.forward_spec import AskedForward
+
+from .base import ForwardRequest, ForwardShown, Telling, TunnelKind
+from .derived import derived_labels
+from .rules import ForwardRules, Web
+
+CA_NOTE: Final = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
+
+
+class WebKind(TunnelKind):
+    """`-R 80:...`, `-R blog:80:...`, and `443` where the local service speaks TLS."""
+
+    __slots__ = ()
+
+    kind = Kind.HTTP
+    has_host = True
+    has_status = True
+    holds_idle_streams = True
+
+    def address(self, host: str) -> Address:
+        """The address of a hostname."""
+        return Address(self.kind, host)
+
+    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
+        tls = asked.port in web.https_ports
+        if not tls and asked.port not in web.http_ports:
+            return None
+        return ForwardRequest(self.kind, asked.label, 0, tls_upstream=tls)
+
+    def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | None:
+        return None if request.name is None else self.address(rules.domain.host(request.name))
+
+    def of_login_name(self, label: str, rules: ForwardRules) -> Address:
+        return self.address(rules.domain.host(label))
+
+    def candidate_addresses(
+        self, identity: IdentityId, secret: bytes, rules: ForwardRules, had: Sequence[Address]
+    ) -> Iterator[Address]:
+        yield from had
+        for label in derived_labels(secret, identity):
+            yield self.address(rules.domain.host(label))
+
+    def label_of(self, address: Address, rules: ForwardRules) -> str:
+        return rules.domain.relative(address.name)
+
+    def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
+        del request
+        return f"-R one:{port}:... -R two:{port}:..."
+
+    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
+        urls, host = told.urls, shown.address.name
+        plain, secure = urls.http(host), urls.https(host)
+        if secure and urls.trusted(host):
+            lines = [f"Forwarding HTTP traffic from {secure}"]
+        else:
+            lines = [f"Forwarding HTTP traffic from {plain}"] if plain else []
+            if secure:
+                lines += [f"Forwarding HTTP traffic from {secure}", CA_NOTE]
+        if shown.tls_upstream:
+            lines.append("  your local service is spoken to in TLS; its certificate is not checked")
+        if shown.anonymous:
+            kept = "is new each time" if shown.derived else "stays yours only while you are connected"
+            lines.append(f"  you came without a key: the name {kept}")
+        elif shown.derived:
+            lines.append(f"  the name stays yours; for another: ssh -R NAME:{shown.bind[1]}:... {urls.gateway}")
+        return lines
+
+    def forward_fields(self, shown: ForwardShown, told: Telling) -> dict[str, object]:
+        urls, host = told.urls, shown.address.name
+        return {"url": urls.best(host), "urls": [url for url in (urls.http(host), urls.https(host)) if url]}
+
+    def help_lines(self, told: Telling) -> list[str]:
+        gateway = told.urls.gateway
+        return [
+            "A web address for a local service:",
+            f"  ssh -R 80:localhost:3000 {gateway}          a name of your own, the same every day",
+            f"  ssh -R blog:80:localhost:3000 {gateway}     {told.urls.domain.host('blog')}",
+            f"  ssh -R 443:localhost:8443 {gateway}         the local service speaks TLS",
+        ]
+
+    def url(self, address: Address, urls: Urls) -> str:
+        return urls.best(address.name)
+
+    def plain_url(self, address: Address, urls: Urls) -> str | None:
+        return urls.http(address.name)
+
+    def where(self, address: Address, urls: Urls) -> str:
+        return urls.best(address.name)
+
+    def short(self, text: str) -> str:
+        return text.partition(".")[0]
+
+
+HTTP: Final = WebKind()
