@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import asyncssh
 
-import ferry.ssh.front
+import ferry.gateway.serve
 from ferry.cli.main import main
+from ferry.gateway.worker import build_worker
 from ferry.ssh.wire.connection import HardenedConnection
 
 EXCHANGED = "keys exchanged"
@@ -38,7 +40,8 @@ def rekey_after(size: int) -> None:
 
 
 if __name__ == "__main__":
-    setattr(ferry.ssh.front, "HardenedConnection", Counted)  # noqa: B010  # what the front makes, as tests do it
+    counting = partial(build_worker, make_connection=Counted)
+    setattr(ferry.gateway.serve, "build_worker", counting)  # noqa: B010  # as `ferry serve` calls it
     if after := int(sys.argv.pop(1)):
         rekey_after(after)
     main()

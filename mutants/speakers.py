@@ -87,7 +87,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("registry/test_durable.py", "registry/test_contract.py", "e2e/test_full_disk_and_stalled_log.py"),
     ),
     ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
-    ("gateway.py", ("e2e/test_drain.py",)),
+    ("gateway/*.py", ("e2e/test_drain.py",)),
     ("config/*.py", ("test_as_shipped.py", "cli/test_check_config.py")),
 )
 

@@ -6,53 +6,53 @@ import asyncio
 import gc
 import socket
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import asyncssh
+from prometheus_client import CollectorRegistry
 
-import ferry.ssh.front
 from ferry.clock import Clock, SystemClock
 from ferry.config.model import Config
-from ferry.edge.acceptor import Acceptor
 from ferry.edge.bridge import Bridge
 from ferry.edge.http.connection import VisitorConnection
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
-from ferry.edge.tcp import TcpEdge
+from ferry.edge.tls.local_ca import LocalCa
+from ferry.gateway.kept import Kept
+from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.flapping import FlapGuard
-from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.penalties import Penalties
-from ferry.limiters.sources import ExemptNetworks
-from ferry.listening import TcpPorts
 from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
+from ferry.observe.events import EventRing
 from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes, Tunnel
-from ferry.ssh.access import Anyone
 from ferry.ssh.admission import Admission
 from ferry.ssh.client import Client
 from ferry.ssh.forwards import Owed, close_forward, give_back_late, write_lease
-from ferry.ssh.front import SshFront, connection_options
-from ferry.ssh.services import Services
+from ferry.ssh.front import SshFront
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
-from ferry.wiring import client_limits_of, connection_bounds_of, public_is_loopback, rules_of, web_of
-from gateway_process import PortBlock
+from gateway_process import DOMAIN, PortBlock
 from raw_client import RawClient
+from whole_gateway import opened
 
 KEPT_FOR_VISITORS = (VisitorConnection, Exchange, Upstream, Bridge, TunnelChannel)
 SECONDS = 20
+CA = "ca"
+"""The folder of the local CA, in the state folder."""
 
 
 class _People:
@@ -62,12 +62,24 @@ class _People:
         del algorithm, now
         return Identity(IdentityId(fingerprint), name, fingerprint)
 
+    async def prune(self, _before: float) -> int:
+        return 0
+
 
 class _NoRows:
     def session_started(self, *_: object) -> None:
         """Not what is tested."""
 
     session_ended = session_started
+
+    async def prune(self, _before: float) -> int:
+        return 0
+
+
+class _Memory:
+    """In the place of a database."""
+
+    healthy = True
 
 
 def visit_grant(tunnel: Tunnel) -> Grant:
@@ -79,15 +91,34 @@ def visit_grant(tunnel: Tunnel) -> Grant:
 class Inside:
     """What is inside: tests ask this for it, so that what it consists of is said here alone."""
 
-    _front: SshFront
-    edge: HttpEdge
-    limiter: ConnectionLimiter
-    routes: Routes
-    ssh_port: int
-    http_port: int
+    worker: Worker
     ports: PortBlock
     """For forwards of ports."""
     reports: list[tuple[str, dict[str, Any]]]
+
+    @property
+    def _front(self) -> SshFront:
+        return self.worker.ssh
+
+    @property
+    def edge(self) -> HttpEdge:
+        return self.worker.http
+
+    @property
+    def limiter(self) -> ConnectionLimiter:
+        return self.worker.limiter
+
+    @property
+    def routes(self) -> Routes:
+        return self.worker.routes
+
+    @property
+    def ssh_port(self) -> int:
+        return self.ports.ssh
+
+    @property
+    def http_port(self) -> int:
+        return self.ports.http
 
     @property
     def clients(self) -> list[Client]:
@@ -195,10 +226,10 @@ class Inside:
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
         count["addresses counted"] = len(self.limiter)
-        count["channels in tables"] = sum(len(client.connection._channels) for client in self._front)
+        count["channels in tables"] = sum(client.connection.open_channels for client in self._front)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
-            count["openings"] += len(tunnel._opening)
+            count["openings"] += tunnel.openings
         for backend in self.edge.backends.values():
             count["places"] += backend.places.taken
             count["idle streams"] += backend.idle_streams
@@ -234,6 +265,52 @@ class Inside:
             await connection.wait_closed()
 
 
+@cache
+def _local_ca() -> dict[str, bytes]:
+    """The files of one, made once: a key takes time, and so does a disk that is waited for."""
+    with TemporaryDirectory(prefix="ferry-inside-") as folder:
+        LocalCa.open(Path(folder), DOMAIN, clock=SystemClock())
+        return {file.name: file.read_bytes() for file in (Path(folder) / CA).iterdir()}
+
+
+@contextmanager
+def _state_folder() -> Iterator[Path]:
+    """What the worker finds there. Nothing else of it is used: what the gateway keeps is in memory."""
+    with TemporaryDirectory(prefix="ferry-inside-") as folder:
+        (ca := Path(folder) / CA).mkdir(mode=0o700)
+        for name, content in _local_ca().items():
+            (ca / name).write_bytes(content)
+            (ca / name).chmod(0o600)
+        yield Path(folder)
+
+
+def _config(
+    state: Path, ports: PortBlock, *, limits: dict[str, object], prefer_gcm: bool, login_grace: float
+) -> Config:
+    """As shipped, but for what stands in the way of a test whose clients and visitors are all on loopback: they are
+    counted by address, but never blocked, and they are told what they ask for, but nothing else."""
+    return Config.model_validate(
+        {
+            "domain": DOMAIN,
+            "state": state,
+            "ssh": {
+                "listen": f"127.0.0.1:{ports.ssh}", "advertised_port": 2222, "banner": False, "penalties": False,
+                "handshakes": 200, "handshakes_per_network": 200,
+                "login_grace": login_grace, "prefer_aes_gcm": prefer_gcm,
+            },
+            "http": {"listen": f"127.0.0.1:{ports.http}", "advertised_port": 8080},
+            "https": {"listen": [], "advertised_port": 8443},
+            "tcp": {
+                "ranges": [{"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"}],
+                "allocate_from": 0,
+                "public_addresses": ["127.0.0.1"],
+            },
+            "limits": {"global_requests_per_second": 10_000, "connections_per_visitor": 10_000, "exempt": []} | limits,
+            "session": {"request_log": False},
+        }
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def inside_gateway(
     *,
@@ -248,88 +325,34 @@ async def inside_gateway(
 ) -> AsyncIterator[Inside]:
     """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
     ports = PortBlock.take()
-    config = Config.model_validate(
-        {
-            "domain": "localhost",
-            "limits": {"global_requests_per_second": 10_000} | (limits or {}),
-            "tcp": {
-                "ranges": [{"first": ports.loopback[0], "last": ports.loopback[-1], "listen": "loopback"}],
-                "allocate_from": 0,
-            },
-        }
-    )
-    clock, routes = clock or SystemClock(), Routes()
+    clock = clock or SystemClock()
     reports: list[tuple[str, dict[str, Any]]] = []
 
     def report(event: str, /, **fields: object) -> None:
         reports.append((event, fields))
 
-    async def known(_host: str) -> bool:
-        return False
-
-    limiter = ConnectionLimiter(10_000, ExemptNetworks([]))
-    edge = HttpEdge(
-        routes,
-        domain="localhost",
-        clock=clock,
-        report=report,
-        known=known,
-        secret=b"secret",
-        bounds=bounds,
-        limiter=limiter,
-    )
-    services = Services(
+    kept = Kept(
         worker=WorkerId("inside"),
-        clock=clock,
-        report=report,
+        store=_Memory(),
         registry=MemoryRegistry() if registry is None else registry,
-        routes=routes,
         people=_People(),
         sessions=_NoRows(),
-        access=Anyone(),
-        ports=TcpPorts(
-            TcpEdge(report=report, clock=clock, open_proxy=lambda _tunnel: None, limiter=limiter), ["127.0.0.1"]
-        ),
-        rules=rules_of(config),
-        web=web_of(config),
-        urls=config.urls(lambda _host: False),
-        limits=client_limits_of(config),
-        bounds=connection_bounds_of(config),
-        flaps=FlapGuard(),
         secret=b"secret",
-        public_is_loopback=public_is_loopback(config),
-        banner=False,
-        request_log=False,
+        host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )
-    asyncssh_options = await connection_options(
-        [asyncssh.generate_private_key("ssh-ed25519")],
-        login_grace=login_grace,
-        keepalive_interval=15,
-        keepalive_count=3,
-    )
-    exempt = ExemptNetworks()
-    front = SshFront(
-        services,
-        HandshakeGate(200, 200, exempt),
-        Penalties(exempt) if penalties is None else penalties,
-        asyncssh_options,
-        prefer_gcm=prefer_gcm,
-    )
-    loop = asyncio.get_running_loop()
-    ssh = socket.create_server(("127.0.0.1", 0))
-    ssh.setblocking(False)
-    acceptor = Acceptor([ssh], front.take, report=report)
-    ssh_port = ssh.getsockname()[1]
-    server = await loop.create_server(lambda: edge.protocol(secure=False, port=80), "127.0.0.1", 0)
-    http_port = server.sockets[0].getsockname()[1]
-    acceptor.start()
-    edge.start()
-    try:
-        with patch.object(ferry.ssh.front, "HardenedConnection", kind):
-            yield Inside(front, edge, limiter, routes, ssh_port, http_port, ports, reports)
-    finally:
-        acceptor.close()
-        server.close()
-        edge.close()
-        await front.stop()
-        ports.release()
+    with ports.guard, _state_folder() as state:
+        config = _config(state, ports, limits=limits or {}, prefer_gcm=prefer_gcm, login_grace=login_grace)
+        async with build_worker(
+            config,
+            kept,
+            clock=clock,
+            report=report,
+            events=EventRing(),
+            metrics=CollectorRegistry(),
+            http_bounds=bounds,
+            make_connection=kind,
+        ) as worker:
+            if penalties is not None:
+                worker.ssh.admission.penalties = penalties
+            async with opened(worker, config):
+                yield Inside(worker, ports, reports)

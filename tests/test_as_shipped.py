@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ferry.config.model import Config
+from ferry.gateway.wiring import client_limits_of, connection_bounds_of, http_bounds_of, rules_of
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.sources import ExemptNetworks
@@ -17,7 +18,6 @@ from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.services import ClientLimits
 from ferry.ssh.wire.connection import ConnectionBounds
-from ferry.wiring import client_limits_of, connection_bounds_of, http_bounds_of, rules_of
 
 DAY = 86_400.0
 MANY = 3_000

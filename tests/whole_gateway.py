@@ -1,20 +1,20 @@
-"""All parts of a gateway, made and wired as `ferry serve` does, in the test's own process: what it opens it closes."""
+"""A gateway as `ferry serve` builds it, in the test's own process: what it opens it closes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
-from ferry.clock import Clock, SystemClock
+from ferry.clock import SystemClock
 from ferry.config.model import Config
-from ferry.kept import kept_in
-from ferry.observe.observer import observing
-from ferry.parts import Parts, parts_of
+from ferry.gateway.kept import kept_in
+from ferry.gateway.worker import Worker, build_worker
+from ferry.observe.observer import Observation, observing
 
 LOOPBACK_FREE = "127.0.0.1:0"
 NOWHERE_ELSE: dict[str, dict[str, Any]] = {
@@ -35,25 +35,39 @@ def make_rsa_key(state: Path) -> None:
         path.chmod(0o600)
 
 
-@asynccontextmanager
-async def whole_gateway(config: Config, *, clock: Clock | None = None) -> AsyncIterator[Parts]:
-    """One that listens, with its log thrown away."""
-    clock = clock or SystemClock()
-    make_rsa_key(config.state)
+@contextmanager
+def observed() -> Iterator[Observation]:
+    """What a gateway tells, with its log thrown away."""
     log = os.open(os.devnull, os.O_WRONLY)
     try:
-        with observing(clock, version="0", fd=log) as observation:
-            async with (
-                kept_in(config.state, clock=clock, report=observation.report) as kept,
-                parts_of(config, kept, clock=clock, observation=observation) as parts,
-            ):
-                try:
-                    await parts.listening.use(config, parts.front)
-                    parts.edge.start()
-                    yield parts
-                finally:
-                    parts.listening.close()
-                    parts.edge.close()
-                    await parts.front.stop()
+        with observing(SystemClock(), version="0", fd=log) as observation:
+            yield observation
     finally:
         os.close(log)
+
+
+@asynccontextmanager
+async def opened(worker: Worker, config: Config) -> AsyncIterator[Worker]:
+    """It serves while the context lasts; then nobody is there any more."""
+    try:
+        await worker.open(config)
+        yield worker
+    finally:
+        worker.close()
+        await worker.ssh.stop()
+
+
+@asynccontextmanager
+async def whole_gateway(config: Config, observation: Observation | None = None) -> AsyncIterator[Worker]:
+    """One that listens. What it tells goes to `observation`, if that is given."""
+    clock = SystemClock()
+    make_rsa_key(config.state)
+    with observed() if observation is None else nullcontext(observation) as told:
+        async with (
+            kept_in(config.state, clock=clock, report=told.report) as kept,
+            build_worker(
+                config, kept, clock=clock, report=told.report, events=told.events, metrics=told.metrics.registry
+            ) as worker,
+            opened(worker, config),
+        ):
+            yield worker

@@ -11,8 +11,8 @@ from ferry.config.file import ConfigSource, env_name, load
 from ferry.config.model import Config
 from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
+from ferry.gateway.wiring import rules_of
 from ferry.names import Endpoint
-from ferry.wiring import rules_of
 
 Write = Callable[[str], Path]
 

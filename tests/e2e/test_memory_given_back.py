@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.memory import allocator
+from ferry.gateway.memory import allocator
 from gateway_process import Gateway
 from greedy_client import MIB
 

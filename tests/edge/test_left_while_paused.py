@@ -222,7 +222,6 @@ async def test_whoever_pours_into_a_service_that_does_not_read_and_resets_leaves
 ) -> None:
     """Through a stock ssh each, which has its own end of a channel until its service has read or gone."""
     async with inside_gateway(bounds=BOUNDS) as gateway:
-        gateway.edge.start()
         port = gateway.ports.loopback[0]
         asked = {"a port": str(port), "an upgrade": "leavers:80", "an alias": "leavers:7"}[door]
         async with (
@@ -245,4 +244,3 @@ async def test_whoever_pours_into_a_service_that_does_not_read_and_resets_leaves
                     await asyncio.gather(*(pour_and_leave(free_port, b"") for _ in range(OF_EACH)))
                     through.process.kill()
             await gateway.back_to(before)
-        gateway.edge.close()

@@ -18,7 +18,7 @@ def forget_host_key(algorithm: Algorithm, state: StateFolder = Path("ferry-data"
     """
     import asyncio
 
-    from ferry.kept import forget_host_key as forget
+    from ferry.gateway.kept import forget_host_key as forget
 
     old = asyncio.run(forget(state, algorithm))
     typer.echo(f"forgotten: {algorithm} {old}. Clients forget it with ssh-keygen -R and the gateway's address.")

@@ -32,6 +32,6 @@ def serve(
     )
     loaded = configuration.load()
 
-    from ferry import gateway
+    from ferry.gateway.serve import run
 
-    raise typer.Exit(gateway.run(loaded, reload=configuration.load))
+    raise typer.Exit(run(loaded, reload=configuration.load))

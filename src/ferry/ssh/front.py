@@ -50,8 +50,10 @@ class SshFront:
         options: ConnectionOptions,
         *,
         prefer_gcm: bool = True,
+        make_connection: type[HardenedConnection] = HardenedConnection,
     ) -> None:
         self._prefer_gcm = prefer_gcm
+        self._make_connection = make_connection
         self.locks = KeyedLocks()
         self.origins = Origins()
         self.admission = Admission(
@@ -87,7 +89,7 @@ class SshFront:
         return self.services.bounds
 
     def _client(self, place: Place) -> Client:
-        connection = HardenedConnection(
+        connection = self._make_connection(
             asyncio.get_running_loop(),
             self._options,
             session=SessionId(random_token()),

@@ -1,6 +1,6 @@
 """What one SSH connection needs from the rest of the gateway, as the narrow interfaces that this room uses.
 
-`parts.py` fills it. A reload makes a new `Services`, and every connection has that one from then on.
+`ferry.gateway.worker` fills it. A reload makes a new `Services`, and every connection has that one from then on.
 """
 
 from __future__ import annotations

@@ -110,6 +110,11 @@ class SshTunnel:
         """Visitors wait for the owner's words. Nothing outside shows it: this is what tests look at."""
         return self._held is not None
 
+    @property
+    def openings(self) -> int:
+        """Channels that the client has not answered for. Nothing outside shows it: this is what tests look at."""
+        return len(self._opening)
+
     def let_through(self) -> None:
         """Open the tunnel to visitors: those who waited, and all who come."""
         held, self._held = self._held or {}, None

@@ -395,6 +395,11 @@ class HardenedConnection(PacketConnection):
         if self._transport is not None:
             self.disconnect(code, reason)
 
+    @property
+    def open_channels(self) -> int:
+        """Channels of either side, from their opening on. Nothing outside shows it: this is what tests look at."""
+        return len(self._channels)
+
     def open_channel(self, channel: OwnedChannel, channel_type: bytes, *args: bytes) -> None:
         """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
         if len(self._channels) >= self._bounds.bounds.channels:

@@ -34,8 +34,8 @@ async def answer(where: Endpoint, asked: bytes, *, tls: bool = False) -> bytes:
 
 async def test_each_listener_answers_as_what_it_is(tmp_path: Path) -> None:
     config = config_of(tmp_path, https={"listen": LOOPBACK_FREE})
-    async with whole_gateway(config) as parts:
-        ((ssh,), (http,), (https,)) = (parts.listening.bound()[role] for role in ("ssh", "http", "https"))
+    async with whole_gateway(config) as worker:
+        ((ssh,), (http,), (https,)) = (worker.listening.bound()[role] for role in ("ssh", "http", "https"))
         assert (await answer(ssh, b"SSH-2.0-x\r\n")).startswith(b"SSH-2.0-")
         assert (await answer(http, GET)).startswith(b"HTTP/1.1 ")
         assert (await answer(https, GET, tls=True)).startswith(b"HTTP/1.1 ")
@@ -45,19 +45,19 @@ async def test_each_listener_answers_as_what_it_is(tmp_path: Path) -> None:
 
 async def test_ssh_is_not_served_on_the_https_port_once_a_reload_has_turned_it_off(tmp_path: Path) -> None:
     https = {"listen": LOOPBACK_FREE}
-    async with whole_gateway(config_of(tmp_path, https=https)) as parts:
-        (where,) = parts.listening.bound()["https"]
-        await parts.listening.use(config_of(tmp_path, https=https | {"ssh": False}), parts.front)
+    async with whole_gateway(config_of(tmp_path, https=https)) as worker:
+        (where,) = worker.listening.bound()["https"]
+        await worker.listening.use(config_of(tmp_path, https=https | {"ssh": False}), worker.ssh)
         assert await answer(where, b"SSH-2.0-x\r\n") == b""
         assert (await answer(where, GET, tls=True)).startswith(b"HTTP/1.1 ")
 
 
 async def test_a_port_of_the_systems_choice_stays_the_same_one(tmp_path: Path) -> None:
     config = config_of(tmp_path)
-    async with whole_gateway(config) as parts:
-        before = parts.listening.bound()
-        await parts.listening.use(config, parts.front)
-        assert parts.listening.bound() == before
+    async with whole_gateway(config) as worker:
+        before = worker.listening.bound()
+        await worker.listening.use(config, worker.ssh)
+        assert worker.listening.bound() == before
         assert (await answer(before["http"][0], GET)).startswith(b"HTTP/1.1 ")
 
 
@@ -66,8 +66,8 @@ async def test_a_reload_closes_what_is_no_longer_wanted_and_nothing_else(
     tmp_path: Path, free_port: int, stays: int
 ) -> None:
     places = [Endpoint("127.0.0.1", free_port), Endpoint("127.0.0.2", free_port), Endpoint("127.0.0.1", free_port + 1)]
-    async with whole_gateway(config_of(tmp_path, http={"listen": [str(place) for place in places]})) as parts:
-        await parts.listening.use(config_of(tmp_path, http={"listen": [str(places[stays])]}), parts.front)
-        assert parts.listening.bound()["http"] == [places[stays]]
+    async with whole_gateway(config_of(tmp_path, http={"listen": [str(place) for place in places]})) as worker:
+        await worker.listening.use(config_of(tmp_path, http={"listen": [str(places[stays])]}), worker.ssh)
+        assert worker.listening.bound()["http"] == [places[stays]]
         answered = [bool(await answer(place, GET)) for place in places]
         assert answered == [number == stays for number in range(3)]

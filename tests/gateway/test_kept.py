@@ -8,7 +8,7 @@ import pytest
 
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput, StartupError
-from ferry.kept import forget_host_key, kept_in
+from ferry.gateway.kept import forget_host_key, kept_in
 from ferry.report import nothing
 from ferry.ssh.host_keys import describe
 from whole_gateway import make_rsa_key

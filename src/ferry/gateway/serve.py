@@ -1,4 +1,4 @@
-"""The life of a gateway. Read `_serve`: open what is kept, make the parts, open to everybody, serve, drain, stop.
+"""The life of a gateway. Read `_serve`: open what is kept, build the worker, open to everybody, serve, drain, stop.
 
 Every step is a context, so that whatever has begun ends in the reverse order, also when the next one cannot begin.
 """
@@ -10,24 +10,26 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import uvloop
 
-from . import __version__, systemd, tasks
-from .clock import Clock, SystemClock
-from .config.model import Config
-from .console.server import serving
-from .errors import StartupError
+from ferry import __version__, tasks
+from ferry.clock import Clock, SystemClock
+from ferry.config.model import Config
+from ferry.console.server import serving
+from ferry.errors import StartupError
+from ferry.limiters.sources import ExemptNetworks
+from ferry.observe.observer import Observation, observing
+from ferry.registry.contract import StoreUnavailable
+
+from . import systemd
 from .kept import kept_in
-from .limiters.sources import ExemptNetworks
-from .observe.observer import Observation, observing
-from .parts import Parts, parts_of
-from .registry.contract import StoreUnavailable
 from .reloading import reloads
 from .upkeep import kept_up, watchdog_fed
 from .welcome import welcome_lines
 from .wiring import log_rates_of
+from .worker import Worker, build_worker
 
 
 def run(config: Config, *, reload: Callable[[], Config]) -> int:
@@ -60,38 +62,46 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation) -> None:
+    """Start, serve until a signal says stop, drain, stop."""
     report = observation.report
     async with (
         kept_in(config.state, clock=clock, report=report) as kept,
-        parts_of(config, kept, clock=clock, observation=observation) as parts,
-        _open_to_everybody(config, parts),
+        build_worker(
+            config,
+            kept,
+            clock=clock,
+            report=report,
+            events=observation.events,
+            metrics=observation.metrics.registry,
+        ) as worker,
+        _open_to_everybody(config, worker),
     ):
-        with kept_up(parts):
+        with kept_up(worker, observation):
             stop, again = asyncio.Event(), asyncio.Event()
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
             _on_signals(again, signal.SIGHUP)
             report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
-            await _welcome(config, parts)
+            await _welcome(config, worker)
             systemd.notify("READY=1")
             with watchdog_fed():
-                reloading = tasks.spawn("reload", reloads(again, reload, parts))
+                reloading = tasks.spawn("reload", reloads(again, reload, worker, observation))
                 await stop.wait()
                 reloading.cancel()
-                await _drain(parts)
+                at_once = asyncio.Event()
+                _on_signals(at_once, signal.SIGTERM, signal.SIGINT)
+                await _first(_drain(worker), at_once.wait())
+                await _first(worker.ssh.stop(), at_once.wait())
                 report("gateway.stopped")
 
 
 @asynccontextmanager
-async def _open_to_everybody(config: Config, parts: Parts) -> AsyncIterator[None]:
+async def _open_to_everybody(config: Config, worker: Worker) -> AsyncIterator[None]:
     """Listen: for clients and visitors, then for the operator. Raises StartupError."""
-    async with AsyncExitStack() as stack:
-        await parts.listening.use(config, parts.front)
-        stack.callback(parts.listening.close)
-        admin = await stack.enter_async_context(serving(parts.view, config.state, list(config.admin.listen)))
-        parts.listening.admin = admin
-        parts.edge.start()
-        stack.callback(parts.edge.close)
-        yield
+    with closing(worker):
+        await worker.open(config)
+        async with serving(worker.view, config.state, list(config.admin.listen)) as admin:
+            worker.listening.admin = admin
+            yield
 
 
 def _on_signals(event: asyncio.Event, *signals: signal.Signals) -> None:
@@ -100,32 +110,25 @@ def _on_signals(event: asyncio.Event, *signals: signal.Signals) -> None:
         asyncio.get_running_loop().add_signal_handler(number, event.set)
 
 
-async def _welcome(config: Config, parts: Parts) -> None:
+async def _welcome(config: Config, worker: Worker) -> None:
     """Print the first lines. In a thread: they ask the resolver and ssh-keygen, while visitors are served already."""
     lines = await asyncio.to_thread(
-        welcome_lines, config, parts.view.host_keys, state=config.state, trusted=parts.certificates.covers
+        welcome_lines, config, worker.view.host_keys, state=config.state, trusted=worker.certificates.covers
     )
     for line in lines:
         print(line, flush=True)
 
 
-async def _drain(parts: Parts) -> None:
-    """Take nobody new, and let end what has begun, unless a second signal says to go at once."""
+async def _drain(worker: Worker) -> None:
+    """Take nobody new, and give what visitors have begun time to end: requests, connections to ports, and through
+    aliases."""
     systemd.notify("STOPPING=1")
-    at_once = asyncio.Event()
-    _on_signals(at_once, signal.SIGTERM, signal.SIGINT)
-    seconds = parts.view.config.drain
-    parts.observation.report("gateway.draining", seconds=seconds)
-    parts.view.draining = True
-    parts.front.start_drain()
-    parts.listening.close()
-    await _first(_drained(parts, seconds), at_once.wait())
-    await _first(parts.front.stop(), at_once.wait())
-
-
-async def _drained(parts: Parts, seconds: float) -> None:
-    """Give what visitors have begun `seconds` to end: requests, connections to ports, and through aliases."""
-    await asyncio.gather(parts.edge.drain(seconds), parts.front.drain(seconds))
+    seconds = worker.view.config.drain
+    worker.report("gateway.draining", seconds=seconds)
+    worker.view.draining = True
+    worker.ssh.start_drain()
+    worker.listening.close()
+    await asyncio.gather(worker.http.drain(seconds), worker.ssh.drain(seconds))
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .config.model import Config
-from .hostnames import Urls
+from ferry.config.model import Config
+from ferry.hostnames import Urls
 
 
 def welcome_lines(

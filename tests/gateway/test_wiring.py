@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ferry.config.model import Config
-from ferry.wiring import public_is_loopback, rules_of, web_of
+from ferry.gateway.wiring import public_is_loopback, rules_of, web_of
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,26 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from . import __version__
-from .clock import Clock
-from .config.model import Config
-from .console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo, moment
-from .kinds import kind_of
-from .names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
-from .observe.events import EventRing
-from .registry.contract import Registry
-from .ssh.front import SshFront
-from .ssh.tunnel import SshTunnel
+from ferry import __version__
+from ferry.clock import Clock
+from ferry.config.model import Config
+from ferry.console.models import (
+    BlockedAddress,
+    Counts,
+    Listeners,
+    NameInfo,
+    SessionInfo,
+    Status,
+    Store,
+    TunnelInfo,
+    moment,
+)
+from ferry.kinds import kind_of
+from ferry.names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
+from ferry.observe.events import EventRing
+from ferry.registry.contract import Registry
+from ferry.ssh.front import SshFront
+from ferry.ssh.tunnel import SshTunnel
 
 
 @dataclass(slots=True)

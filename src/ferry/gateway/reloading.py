@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from . import systemd, tasks
-from .config.model import Config, needs_restart
-from .errors import FerryError, StartupError
-from .parts import Parts, access_of
+from ferry import tasks
+from ferry.config.model import Config, needs_restart
+from ferry.errors import FerryError, StartupError
+from ferry.observe.observer import Observation
+
+from . import systemd
 from .wiring import log_rates_of
+from .worker import Worker, access_of
 
 FIXED: Final = ("domain", "state")
 """Fields that a reload refuses to change."""
 
 
-async def reloads(again: asyncio.Event, read: Callable[[], Config], parts: Parts) -> None:
+async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Worker, observation: Observation) -> None:
     """Reload each time `again` is set. Whatever is wrong with the new configuration leaves the old one in force."""
-    report, started_with = parts.observation.report, parts.view.config
+    report, started_with = observation.report, worker.view.config
 
     async def obey() -> None:
         await again.wait()
@@ -26,7 +29,9 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], parts: Parts
         systemd.notify("RELOADING=1")
         try:
             config = await asyncio.to_thread(read)
-            await _swap(config, parts)
+            await _swap(config, worker)
+            observation.set_level(config.log.level)
+            observation.set_rates(log_rates_of(config))
         except FerryError as error:
             report("config.rejected", error=str(error))
         else:
@@ -37,22 +42,20 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], parts: Parts
     await tasks.repeat("reload", 0, obey)
 
 
-async def _swap(config: Config, parts: Parts) -> None:
+async def _swap(config: Config, worker: Worker) -> None:
     """Build the new beside the old, then swap. Raises FerryError, with everything as it was."""
-    old = parts.view.config
+    old = worker.view.config
     for field in FIXED:
         if getattr(config, field) != getattr(old, field):
             raise StartupError(f"{field} cannot change while the gateway runs: restart it")
-    access = await asyncio.to_thread(access_of, config, parts.observation.report)
-    services = parts.services(config, access)
-    await parts.certificates.use_folder(config.https.certificates)
+    access = await asyncio.to_thread(access_of, config, worker.report)
+    services = worker.services(config, access)
+    await worker.certificates.use_folder(config.https.certificates)
     try:
-        await parts.listening.use(config, parts.front)
+        await worker.listening.use(config, worker.ssh)
     except FerryError:
-        await parts.certificates.use_folder(old.https.certificates)
+        await worker.certificates.use_folder(old.https.certificates)
         raise
-    parts.front.use(services)
+    worker.ssh.use(services)
     access.use(None)  # tells what its files hold
-    parts.view.config = config
-    parts.observation.set_level(config.log.level)
-    parts.observation.set_rates(log_rates_of(config))
+    worker.view.config = config

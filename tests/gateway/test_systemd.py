@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.systemd import notify, watchdog_seconds
+from ferry.gateway.systemd import notify, watchdog_seconds
 
 
 @pytest.mark.parametrize("abstract", [False, True])

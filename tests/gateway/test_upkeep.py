@@ -13,12 +13,14 @@ from typing import Any, cast
 import pytest
 
 from ferry.config.model import Config
-from ferry.kept import Kept, kept_in
+from ferry.gateway.kept import Kept, kept_in
+from ferry.gateway.upkeep import Upkeep, kept_up
+from ferry.gateway.wiring import rules_of
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId
 from ferry.registry.contract import Claimed, Terms
 from ferry.report import nothing
-from ferry.upkeep import Upkeep, kept_up
-from ferry.wiring import rules_of
+from ferry.store.engine import Store
+from ferry.store.sessions import Sessions
 from hurried_loop import HurriedLoop, LoopsClock
 
 DAY = 86_400.0
@@ -49,14 +51,17 @@ class Past:
     def __init__(self, kept: Kept, clock: Hands) -> None:
         self.kept = kept
         self.clock = clock
+        assert isinstance(kept.sessions, Sessions)
+        assert isinstance(kept.store, Store)
+        self.sessions, self.store = kept.sessions, kept.store
 
     async def begin(self) -> None:
         now = self.clock.now()
-        owner = await self.kept.people.identity_for_key(Fingerprint("SHA256:owner"), "ssh-ed25519", None, now)
-        await self.kept.people.identity_for_key(Fingerprint("SHA256:passer-by"), "ssh-ed25519", None, now)
+        owner = await self.kept.people.identity_for_key(Fingerprint("SHA256:owner"), "ssh-ed25519", None, now=now)
+        await self.kept.people.identity_for_key(Fingerprint("SHA256:passer-by"), "ssh-ed25519", None, now=now)
         self.kept.sessions.session_started(SessionId("s"), Identity(IdentityId("x"), None, None), "::1", "", now)
         self.kept.sessions.session_ended(SessionId("s"), "gone", 0, 0, now)
-        await self.kept.sessions.flush()
+        await self.sessions.flush()
         claimed = await self.kept.registry.claim(BLOG, owner, self.kept.worker, now=now, terms=TERMS)
         assert isinstance(claimed, Claimed)
         await self.kept.registry.release(BLOG, claimed.lease.generation, now=now)
@@ -64,14 +69,14 @@ class Past:
     def upkeep(self, **names: str) -> Upkeep:
         """As shipped, or with other `names`."""
         services = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})))
-        parts = SimpleNamespace(clock=self.clock, front=SimpleNamespace(services=services), kept=self.kept)
-        return Upkeep(cast(Any, parts))
+        worker = SimpleNamespace(clock=self.clock, ssh=SimpleNamespace(services=services), kept=self.kept)
+        return Upkeep(cast(Any, worker))
 
     async def left(self) -> tuple[int, int, int]:
         """Sessions, names and identities."""
-        sessions, names = await self.kept.sessions.recent(9), await self.kept.registry.reservations(None)
+        sessions, names = await self.sessions.recent(9), await self.kept.registry.reservations(None)
         count = "SELECT count(*) FROM identities"
-        people = await self.kept.store.run(lambda connection: next(iter(connection.execute(count)))[0])
+        people = await self.store.run(lambda connection: next(iter(connection.execute(count)))[0])
         return len(sessions), len(names), people
 
 
@@ -162,7 +167,7 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
         def use(self, _keys: None) -> None:
             """They are as they were."""
 
-    class Front(Counted):
+    class Ssh(Counted):
         services = SimpleNamespace(access=Access(), rules=SimpleNamespace(keep=0.0, rest=0.0))
 
         def __iter__(self) -> Iterator[object]:
@@ -172,13 +177,11 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
     counted = Counted(count)
     kept = SimpleNamespace(store=counted, registry=counted, worker="w", sessions=Counted(Counter()), people=counted)
     observation = SimpleNamespace(report=nothing, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
-    monkeypatch.setattr("ferry.upkeep.allocator", Allocator)
+    monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
     async def an_hour() -> None:
-        parts = SimpleNamespace(
-            clock=LoopsClock(), front=Front(count), kept=kept, observation=observation, certificates=counted
-        )
-        with kept_up(cast(Any, parts)):
+        worker = SimpleNamespace(clock=LoopsClock(), ssh=Ssh(count), kept=kept, certificates=counted)
+        with kept_up(cast(Any, worker), cast(Any, observation)):
             await asyncio.sleep(3_601)
 
     with asyncio.Runner(loop_factory=lambda: HurriedLoop(quiet=0)) as runner:

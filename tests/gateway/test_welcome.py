@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ferry.config.model import Config
-from ferry.welcome import welcome_lines
+from ferry.gateway.welcome import welcome_lines
 
 OURS = ["ED25519 SHA256:ours", "RSA SHA256:also-ours"]
 

@@ -18,9 +18,9 @@ import resource
 from pathlib import Path
 from typing import Final, Protocol
 
-from .clock import Clock
-from .limiters.giveback import GiveBack
-from .report import Report
+from ferry.clock import Clock
+from ferry.limiters.giveback import GiveBack
+from ferry.report import Report
 
 _STATM: Final = Path("/proc/self/statm")
 _FIELDS: Final = (

@@ -7,32 +7,58 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from .clock import Clock, random_token
-from .console.sockets import prepare_state_folder
-from .errors import InvalidInput, StartupError
-from .names import WorkerId
-from .registry.contract import StoreUnavailable
-from .report import Report, nothing
-from .ssh.host_keys import HostKey, load_host_keys
-from .store.engine import Store
-from .store.identities import Identities
-from .store.registry import SqlRegistry
-from .store.secrets import Secrets
-from .store.sessions import Sessions
-from .store.start import begin
+from ferry.clock import Clock, random_token
+from ferry.console.sockets import prepare_state_folder
+from ferry.errors import InvalidInput, StartupError
+from ferry.names import WorkerId
+from ferry.registry.contract import Registry, StoreUnavailable
+from ferry.report import Report, nothing
+from ferry.ssh.host_keys import HostKey, load_host_keys
+from ferry.ssh.services import People, SessionLog
+from ferry.store.engine import Store
+from ferry.store.identities import Identities
+from ferry.store.registry import SqlRegistry
+from ferry.store.secrets import Secrets
+from ferry.store.sessions import Sessions
+from ferry.store.start import begin
+
+
+class Health(Protocol):
+    """Whether the database can be used."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last write went well."""
+        ...
+
+
+class KeptPeople(People, Protocol):
+    """Who has which key, for as long as somebody can ask."""
+
+    async def prune(self, before: float, /) -> int:
+        """Forget who was not seen since, and has nothing. Returns how many."""
+        ...
+
+
+class KeptSessions(SessionLog, Protocol):
+    """The rows of SSH connections, for as long as somebody can ask."""
+
+    async def prune(self, before: float, /) -> int:
+        """Forget connections that began before. Returns how many."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The state folder, opened by one worker."""
+    """What one worker keeps: with `kept_in`, the state folder that it has opened."""
 
     worker: WorkerId
-    store: Store
-    registry: SqlRegistry
-    people: Identities
-    sessions: Sessions
+    store: Health
+    registry: Registry
+    people: KeptPeople
+    sessions: KeptSessions
     secret: bytes
     """For names and ports of the gateway's own choice."""
     host_keys: list[HostKey]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .config.model import Config, is_loopback
-from .edge.http.shared import Bounds
-from .hostnames import Domain
-from .kinds.rules import ForwardRules, PortRange, Web
-from .observe.budgeted import LogRates
-from .ssh.services import ClientLimits
-from .ssh.wire.connection import ConnectionBounds
+from ferry.config.model import Config, is_loopback
+from ferry.edge.http.shared import Bounds
+from ferry.hostnames import Domain
+from ferry.kinds.rules import ForwardRules, PortRange, Web
+from ferry.observe.budgeted import LogRates
+from ferry.ssh.services import ClientLimits
+from ferry.ssh.wire.connection import ConnectionBounds
 
 
 def web_of(config: Config) -> Web:

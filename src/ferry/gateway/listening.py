@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .config.model import Config
-from .edge.acceptor import Acceptor
-from .edge.descriptors import DescriptorGate
-from .edge.http.edge import HttpEdge
-from .edge.listeners import endpoint_of, listen_on
-from .edge.server import server_on
-from .edge.shared_port import SharedPort
-from .edge.tcp import TcpEdge, TcpListener
-from .edge.tls.certificates import Certificates
-from .edge.tls.context import sni_of
-from .names import Endpoint
-from .registry.routes import Tunnel
-from .report import Report
-from .ssh.front import SshFront
+from ferry.config.model import Config
+from ferry.edge.acceptor import Acceptor
+from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.http.edge import HttpEdge
+from ferry.edge.listeners import endpoint_of, listen_on
+from ferry.edge.server import server_on
+from ferry.edge.shared_port import SharedPort
+from ferry.edge.tcp import TcpEdge, TcpListener
+from ferry.edge.tls.certificates import Certificates
+from ferry.edge.tls.context import sni_of
+from ferry.names import Endpoint
+from ferry.registry.routes import Tunnel
+from ferry.report import Report
+from ferry.ssh.front import SshFront
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 

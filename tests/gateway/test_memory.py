@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from ferry.clock import SystemClock
-from ferry.memory import Memory, allocator
+from ferry.gateway.memory import Memory, allocator
 
 
 @pytest.mark.skipif(allocator() is None, reason="this C library is not glibc, or older than 2.33")
 def test_pages_between_blocks_that_are_in_use_go_back() -> None:
     code = """
 import asyncio, os
-from ferry.memory import Memory, allocator
+from ferry.gateway.memory import Memory, allocator
 
 class Slow:
     # a minute passes between two looks, so that it is quiet

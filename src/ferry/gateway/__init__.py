@@ -1,0 +1,1 @@
+"""The composition: one worker and what it keeps, from its start to its end."""

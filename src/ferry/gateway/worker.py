@@ -1,0 +1,219 @@
+"""One worker: its parts, made and wired together by `build_worker`. Nothing listens before `Worker.open`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from typing import cast
+
+from prometheus_client import CollectorRegistry
+
+from ferry.clock import Clock
+from ferry.config.model import Config
+from ferry.edge.connections import Connections
+from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.http.edge import HttpEdge
+from ferry.edge.http.shared import Bounds
+from ferry.edge.tcp import TcpEdge
+from ferry.edge.tls.certificates import Certificates
+from ferry.edge.tls.local_ca import LocalCa
+from ferry.kinds import kind_of
+from ferry.kinds.web import HTTP
+from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.limiters.flapping import FlapGuard
+from ferry.limiters.handshakes import HandshakeGate
+from ferry.limiters.penalties import Penalties
+from ferry.limiters.sources import ExemptNetworks
+from ferry.observe.events import EventRing
+from ferry.registry.routes import Routes, Tunnel
+from ferry.report import Report
+from ferry.ssh.access import Anyone, KeyFiles
+from ferry.ssh.front import ConnectionOptions, SshFront, connection_options
+from ferry.ssh.host_keys import describe
+from ferry.ssh.services import Access, Services
+from ferry.ssh.tunnel import SshTunnel
+from ferry.ssh.wire.connection import HardenedConnection
+
+from .kept import Kept
+from .listening import Listening, TcpPorts
+from .operator_view import OperatorView
+from .wiring import client_limits_of, connection_bounds_of, http_bounds_of, public_is_loopback, rules_of, web_of
+
+
+class Worker:
+    """Everything that one worker is made of.
+
+    A reload changes `ssh.services`, `view.config`, the folder of `certificates` and what `listening` has open. All
+    else stays as it was made.
+    """
+
+    view: OperatorView
+    """What the operator sees of it."""
+
+    def __init__(
+        self,
+        config: Config,
+        kept: Kept,
+        *,
+        clock: Clock,
+        report: Report,
+        descriptors: DescriptorGate,
+        options: ConnectionOptions,
+        http_bounds: Bounds,
+        make_connection: type[HardenedConnection],
+    ) -> None:
+        exempt = ExemptNetworks(config.limits.exempt)
+        self.kept = kept
+        self.clock = clock
+        self.report = report
+        self.routes, self._flaps = Routes(), FlapGuard()
+        self.limiter = ConnectionLimiter(config.limits.connections_per_visitor, exempt)
+        self._connections = Connections(descriptors, exempt, clock)
+        self.http = HttpEdge(
+            self.routes,
+            domain=config.domain,
+            clock=clock,
+            report=report,
+            known=self._known,
+            secret=kept.secret,
+            bounds=http_bounds,
+            limiter=self.limiter,
+            connections=self._connections,
+        )
+        self.certificates = Certificates(
+            domain=config.domain,
+            local=LocalCa.open(config.state, config.domain, clock=clock),
+            allowed=lambda host: host == config.domain or host in self.routes.seen_hosts,
+            report=report,
+            clock=clock,
+        )
+        self.listening = Listening(self.http, self.certificates, report, descriptors)
+        access = access_of(config, report)
+        access.use(None)  # tells what its files hold, before anybody can connect
+        self.ssh = SshFront(
+            self.services(config, access),
+            HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
+            Penalties(exempt, on=config.ssh.penalties),
+            options,
+            prefer_gcm=config.ssh.prefer_aes_gcm,
+            make_connection=make_connection,
+        )
+
+    def services(self, config: Config, access: Access) -> Services:
+        """What an SSH connection may use under `config`."""
+        return Services(
+            worker=self.kept.worker,
+            clock=self.clock,
+            report=self.report,
+            registry=self.kept.registry,
+            routes=self.routes,
+            people=self.kept.people,
+            sessions=self.kept.sessions,
+            access=access,
+            ports=TcpPorts(self._tcp_edge(config), config.tcp.public_addresses),
+            rules=rules_of(config),
+            web=web_of(config),
+            urls=config.urls(self.certificates.covers),
+            limits=client_limits_of(config),
+            bounds=connection_bounds_of(config),
+            flaps=self._flaps,
+            secret=self.kept.secret,
+            public_is_loopback=public_is_loopback(config),
+            banner=config.ssh.banner,
+            request_log=config.session.request_log,
+        )
+
+    async def open(self, config: Config) -> None:
+        """Listen: for clients and visitors. Raises StartupError, with nothing open."""
+        await self.listening.use(config, self.ssh)
+        self.http.start()
+
+    def close(self) -> None:
+        """Take nobody new, and cut visitors over HTTP. Clients are there until `ssh.stop`."""
+        self.listening.close()
+        self.http.close()
+
+    async def note_reserved_hosts(self) -> None:
+        """The local CA signs for the hosts of reservations, also before their tunnels are back."""
+        for reservation in await self.kept.registry.reservations(None):
+            if kind_of(reservation.address.kind).has_host:
+                self.routes.note_host(reservation.address.name)
+
+    async def _known(self, host: str) -> bool:
+        """Whether somebody has reserved `host`."""
+        address, keep = HTTP.address(host), self.ssh.services.rules.keep
+        return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
+
+    def _tcp_edge(self, config: Config) -> TcpEdge:
+        return TcpEdge(
+            report=self.report,
+            clock=self.clock,
+            open_proxy=self._open_proxy,
+            allow_open_proxy=config.tcp.allow_open_proxy,
+            visitors=config.limits.visitors_per_tunnel,
+            limiter=self.limiter,
+            connections=self._connections,
+        )
+
+    def _open_proxy(self, tunnel: Tunnel) -> None:
+        reason = (
+            f"{tunnel.address} was closed: a SOCKS proxy answered there, so anybody could go out through your network. "
+            "Write a target (-R 0:localhost:PORT), or ask the operator for tcp.allow_open_proxy"
+        )
+        self.ssh.close_tunnel(cast(SshTunnel, tunnel), reason)
+
+
+@asynccontextmanager
+async def build_worker(
+    config: Config,
+    kept: Kept,
+    *,
+    clock: Clock,
+    report: Report,
+    events: EventRing,
+    metrics: CollectorRegistry,
+    http_bounds: Bounds | None = None,
+    make_connection: type[HardenedConnection] = HardenedConnection,
+) -> AsyncIterator[Worker]:
+    """Make a worker: whatever can fail does so before anybody can connect. Raises StartupError.
+
+    `events` and `metrics` are shown to the operator. `http_bounds` in the place of the configuration's are for who
+    wants times shorter than it can say; `make_connection` is for who looks into connections.
+    """
+    options = await connection_options(
+        kept.host_keys,
+        login_grace=config.ssh.login_grace,
+        keepalive_interval=config.ssh.keepalive_interval,
+        keepalive_count=config.ssh.keepalive_count,
+    )
+    with closing(DescriptorGate(report=report)) as descriptors:
+        worker = Worker(
+            config,
+            kept,
+            clock=clock,
+            report=report,
+            descriptors=descriptors,
+            options=options,
+            http_bounds=http_bounds or http_bounds_of(config),
+            make_connection=make_connection,
+        )
+        worker.view = OperatorView(
+            config=config,
+            front=worker.ssh,
+            registry=kept.registry,
+            events=events,
+            metrics=metrics,
+            host_keys=[describe(key) for key in kept.host_keys],
+            store_healthy=lambda: kept.store.healthy,
+            listening=worker.listening.bound,
+            clock=clock,
+            started=clock.now(),
+        )
+        await worker.note_reserved_hosts()
+        await worker.certificates.use_folder(config.https.certificates)
+        yield worker
+
+
+def access_of(config: Config, report: Report) -> Access:
+    """Who may connect. Reads files, and so blocks. Raises StartupError."""
+    return Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report)

@@ -1,0 +1,95 @@
+"""The gateway as its operator sees it, and what he can end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from ferry.gateway.worker import Worker
+from ferry.limiters.penalties import Offence
+from ferry.names import Address, Fingerprint, IdentityId, Kind, SessionId, TunnelId
+from ferry.registry.contract import Claimed, Terms
+from whole_gateway import config_of, whole_gateway
+
+BLOG = Address(Kind.HTTP, "blog.localhost")
+STRANGER = "203.0.113.7"
+
+
+def said(worker: Worker, event: str) -> int:
+    return sum(each.name == event for each in worker.view.events.last())
+
+
+async def connect(worker: Worker, key: Path) -> asyncssh.SSHClientConnection:
+    (ssh,) = worker.listening.bound()["ssh"]
+    return await asyncssh.connect(
+        ssh.host, ssh.port, username="dev", client_keys=[str(key)], known_hosts=None, config=None, agent_path=None
+    )
+
+
+async def test_one_tunnel_is_closed_and_the_others_stay(tmp_path: Path, key: Path) -> None:
+    async with whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as client:
+        for name in ("one", "two", "three"):
+            await client.forward_remote_port(name, 80, "localhost", 9)
+        two = next(tunnel for tunnel in worker.view.tunnels() if tunnel.address == "two.localhost")
+        assert not await worker.view.close_tunnel(TunnelId("none"), "why")
+        assert await worker.view.close_tunnel(TunnelId(two.id), "why")
+        assert not await worker.view.close_tunnel(TunnelId(two.id), "why")
+        assert sorted(tunnel.address for tunnel in worker.view.tunnels()) == ["one.localhost", "three.localhost"]
+
+
+async def test_one_connection_is_closed_and_the_others_stay(tmp_path: Path, key: Path) -> None:
+    async with whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as stays:
+        client = await connect(worker, key)
+        first, second = worker.view.sessions()
+        assert not await worker.view.close_session(SessionId("none"), "why")
+        assert await worker.view.close_session(SessionId(second.id), "why")
+        await client.wait_closed()
+        assert [session.id for session in worker.view.sessions()] == [first.id]
+        assert not stays.is_closed()
+
+
+async def test_an_address_is_unblocked_once_and_that_is_told_once(tmp_path: Path) -> None:
+    async with whole_gateway(config_of(tmp_path)) as worker:
+        assert not worker.view.unblock(STRANGER)
+        for _ in range(100):
+            worker.ssh.admission.penalties.offended(STRANGER, Offence.NEVER_ENDED, worker.clock.monotonic())
+        assert [one.address for one in worker.view.blocked()] == [STRANGER]
+        assert [worker.view.unblock(STRANGER) for _ in range(2)] == [True, False]
+        assert worker.view.blocked() == []
+        assert said(worker, "address.unblocked") == 1
+
+
+async def test_a_name_is_freed_once_and_that_is_told_once(tmp_path: Path, key: Path) -> None:
+    async with whole_gateway(config_of(tmp_path)) as worker:
+        async with await connect(worker, key) as client:
+            await client.forward_remote_port("blog", 80, "localhost", 9)
+            (name,) = await worker.view.names(None)
+            owner = IdentityId(name.owner)
+            assert (name.address, name.live) == (BLOG.name, True)
+        assert not await worker.view.free(BLOG, IdentityId("somebody else"))
+        assert [await worker.view.free(BLOG, owner) for _ in range(2)] == [True, False]
+        assert await worker.view.names(None) == []
+        assert said(worker, "name.freed") == 1
+
+
+@pytest.mark.parametrize("reserved", [False, True])
+async def test_a_name_that_is_somebodys_is_not_one_that_nobody_has(tmp_path: Path, *, reserved: bool) -> None:
+    """Who visits it is told to come back: its tunnel may."""
+    async with whole_gateway(config_of(tmp_path)) as worker:
+        if reserved:
+            kept, now = worker.kept, worker.clock.now()
+            owner = await kept.people.identity_for_key(Fingerprint("SHA256:x"), "ssh-ed25519", None, now=now)
+            terms = Terms(keep=100.0, rest=0.0, reserve=True, derived=False, max_reservations=9)
+            claimed = await kept.registry.claim(BLOG, owner, kept.worker, now=now, terms=terms)
+            assert isinstance(claimed, Claimed)
+            await kept.registry.release(BLOG, claimed.lease.generation, now=now)
+        (http,) = worker.listening.bound()["http"]
+        reader, writer = await asyncio.open_connection(http.host, http.port)
+        async with asyncio.timeout(20):
+            writer.write(b"GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n")
+            line = await reader.readline()
+        writer.close()
+        assert line.split()[1] == (b"503" if reserved else b"404")

@@ -1,0 +1,50 @@
+"""What SIGHUP does to a gateway that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ferry import tasks
+from ferry.config.model import Config
+from ferry.gateway.reloading import reloads
+from ferry.gateway.worker import Worker
+from ferry.observe.events import Event
+from ferry.observe.observer import Observation
+from ferry.observe.texts import shown_fields
+from whole_gateway import config_of, observed, whole_gateway
+
+
+async def reloaded(worker: Worker, config: Config, observation: Observation) -> Event:
+    """What the gateway says of it."""
+    again = asyncio.Event()
+    again.set()
+    with observation.events.subscribe() as events:
+        task = tasks.spawn("reload", reloads(again, lambda: config, worker, observation))
+        async with asyncio.timeout(20):
+            said = await anext(event async for event in events if event.name.startswith("config."))
+        task.cancel()
+        await asyncio.wait([task])
+    return said
+
+
+@pytest.mark.parametrize("field", ["domain", "state"])
+async def test_what_belongs_to_somebody_by_now_cannot_change(tmp_path: Path, field: str) -> None:
+    """Names are below the domain, and the state folder is open."""
+    config = config_of(tmp_path)
+    with observed() as observation:
+        async with whole_gateway(config, observation) as worker:
+            other = Config.model_validate(dict(config) | {field: "other"})
+            said = await reloaded(worker, other, observation)
+            assert shown_fields(said.fields)["error"] == f"{field} cannot change while the gateway runs: restart it"
+            assert worker.view.config is config
+
+
+async def test_the_rest_can(tmp_path: Path) -> None:
+    changed = config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"})
+    with observed() as observation:
+        async with whole_gateway(config_of(tmp_path), observation) as worker:
+            said = await reloaded(worker, changed, observation)
+            assert (said.name, worker.ssh.services.rules.reserved_names) == ("config.reloaded", frozenset({"mine"}))
