@@ -128,8 +128,10 @@ def growth() -> Iterator[Growth]:
 
 
 def test_sources_that_are_remembered() -> None:
-    tally = Metrics(version="0", started=0).log_omitted
-    log = BudgetedLog(lambda _: None, clock=SystemClock(), omitted=tally, rates=LogRates(per_source=10**6), counted=str)
+    counter = Metrics(version="0", started=0).log_omitted
+    log = BudgetedLog(
+        lambda _: None, clock=SystemClock(), omitted=counter, rates=LogRates(per_source=10**6), counted=str
+    )
     with growth() as grown:
         for number in range(MANY):
             log.put(Event(0, 0.0, logging.INFO, "edge.refused", {"peer": f"192.0.{number}"}))

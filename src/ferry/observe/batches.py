@@ -1,6 +1,6 @@
-"""Visits that ended together, by tunnel, with what the metrics and the log's sums say of them.
+"""Groups visits that ended together by tunnel, and sums up each group for the metrics and the log.
 
-They are looked at once, in loops of the interpreter's own: 0.2 µs each, where a loop of ours takes 0.6.
+The sums run in the interpreter's own loops (`map`, `sum`): 0.2 µs for each visit, where a Python loop takes 0.6.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class VisitBatch(NamedTuple):
 
     @classmethod
     def of(cls, visits: Sequence[Visit], events: Sequence[Event]) -> VisitBatch:
-        """Sums them up."""
+        """Sum up `visits`."""
         statuses = Counter(map(_STATUS, visits))
         up, down, slowest = sum(map(_UP, visits)), sum(map(_DOWN, visits)), max(map(_SECONDS, visits))
         return cls(visits, events, statuses, up, down, slowest)
@@ -43,7 +43,7 @@ class VisitBatch(NamedTuple):
 
 
 def batches(visits: Sequence[Visit], events: Sequence[Event]) -> Iterable[VisitBatch]:
-    """One for each tunnel, in the order of their first visits."""
+    """One batch for each tunnel, in the order of their first visits."""
     if len(set(map(_TUNNEL, visits))) == 1:
         return (VisitBatch.of(visits, events),)
     by_tunnel: dict[str, tuple[list[Visit], list[Event]]] = {}

@@ -1,4 +1,4 @@
-"""The last events, and those who follow them.
+"""Keeps the last events, and hands new ones to subscribers.
 
 Belongs to the event loop: `add` and `subscribe` are called there and need no lock. Frequent events (visits, failed
 logins of scanners) are kept apart from the rare ones, so that a busy minute does not push the takeover of an hour ago
@@ -27,10 +27,10 @@ FREQUENT: Final = frozenset({"visit", "handshake.ended", "edge.refused", "channe
 
 
 class Event(NamedTuple):
-    """One report. Texts in `fields` are as they came; `document` is what may be shown."""
+    """One report. Texts in `fields` are not escaped yet; show `document()` instead."""
 
     seq: int
-    """Grows by one with each event of this process; 0 for a notice made for one reader."""
+    """Grows by one with each event of this process. 0 for a notice that is made for one subscriber."""
     time: float
     """Seconds since the epoch."""
     level: int
@@ -54,7 +54,8 @@ def timestamp(seconds: float) -> str:
 
 
 class Subscription:
-    """One follower: iterate over it. It keeps at most `size` events; the oldest is dropped, and counted."""
+    """The events for one subscriber: iterate over it. It keeps `size` events at most; past that it drops the oldest and
+    counts it."""
 
     def __init__(self, size: int) -> None:
         self._waiting: deque[Event] = deque(maxlen=size)
@@ -63,7 +64,7 @@ class Subscription:
         self._ended = False
 
     def put(self, event: Event) -> bool:
-        """Hand over `event`. False when another one was dropped for it."""
+        """Queue `event`. False when an older one was dropped for it."""
         full = len(self._waiting) == self._waiting.maxlen
         self._dropped += full
         self._waiting.append(event)
@@ -71,7 +72,7 @@ class Subscription:
         return not full
 
     def end(self) -> None:
-        """Let the iteration stop once what waits has been read."""
+        """Stop the iteration once the queued events are read."""
         self._ended = True
         self._wake.set()
 
@@ -81,7 +82,7 @@ class Subscription:
                 if self._dropped:
                     lost, self._dropped = self._dropped, 0
                     yield Event(0, self._waiting[0].time, logging.WARNING, "events.dropped", {"count": lost})
-                    continue  # the queue may have moved on while the reader had the notice
+                    continue  # the queue may have changed while the subscriber handled the notice
                 yield self._waiting.popleft()
             if self._ended:
                 return
@@ -90,7 +91,7 @@ class Subscription:
 
 
 class EventRing:
-    """The last `size` frequent and the last `size` rare events, and the followers."""
+    """The last `size` frequent and the last `size` rare events, and the subscribers."""
 
     def __init__(
         self,
@@ -107,12 +108,12 @@ class EventRing:
         self._seq = 0
         self._closed = False
         self.before_reading: Callable[[], None] = lambda: None
-        """Who gathers events before they are added adds them here."""
+        """Called before events are read. The observer sets it, and adds the visits that it has gathered."""
         self.dropped = 0
-        """Events that slow followers did not get, in all."""
+        """Events that slow subscribers lost, in all."""
 
     def add(self, time: float, level: int, name: str, fields: Mapping[str, object]) -> Event:
-        """Record an event and hand it to every follower."""
+        """Record an event and hand it to every subscriber."""
         self._seq += 1
         event = Event(self._seq, time, level, name, fields)
         (self._frequent if name in FREQUENT else self._rare).append(event)
@@ -141,7 +142,7 @@ class EventRing:
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """Follow from now on. Raises Refused (`too_many_followers`) when enough people do already."""
+        """Subscribe to all events from now on. Raises Refused (`too_many_followers`) at the limit of subscribers."""
         if len(self._subscribers) >= self._most:
             why = f"{self._most} readers follow the events already: end one of them"
             raise Refused(Refusal(why, code="too_many_followers"))
@@ -156,11 +157,11 @@ class EventRing:
 
     @property
     def followers(self) -> int:
-        """How many follow now. Nothing outside shows it: this is what tests look at."""
+        """The number of subscribers. Only tests read it."""
         return len(self._subscribers)
 
     def close(self) -> None:
-        """End every follower, now and later: the process is stopping. Recording goes on."""
+        """End every subscription, later ones too: the process is stopping. Recording goes on."""
         self._closed = True
         for subscriber in self._subscribers:
             subscriber.end()

@@ -1,4 +1,4 @@
-"""How late the event loop runs: everything a gateway does for its visitors waits that long too."""
+"""Measures how late the event loop runs its timers. All of the gateway's work waits that long."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.report import Report
 
-from .tally import Level
+from .metric_families import EventGauge
 
 
 class LagSampler:
-    """Sets a timer again and again and sees how late it fires. `gauge` gets each lag in seconds; one past
+    """Sets a timer every `interval` seconds and measures how late it fires. `gauge` gets each lag in seconds. A lag past
     `limits.LAG_REPORT_SECONDS` is reported as `loop.lag`."""
 
     def __init__(
-        self, clock: Clock, report: Report, gauge: Level, *, interval: float = limits.LAG_SAMPLE_SECONDS
+        self, clock: Clock, report: Report, gauge: EventGauge, *, interval: float = limits.LAG_SAMPLE_SECONDS
     ) -> None:
         self._clock = clock
         self._report = report

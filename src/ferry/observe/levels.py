@@ -1,4 +1,4 @@
-"""How severe each event is: the one table that decides what `log.level` shows."""
+"""The level of each event, as in `logging`. `log.level` filters by it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ HANDSHAKE_LEVELS: Final[Mapping[object, int]] = MappingProxyType(
         "blocked": logging.DEBUG,
     }
 )
-"""`handshake.ended` by its outcome. A good one is followed by `connection.opened`, which says more. Floods make the last
-three by the thousand: `handshakes.crowded` sums them up."""
+"""The level of `handshake.ended`, by its outcome. `connection.opened` follows `ok` and says more. Floods cause the last
+three by the thousand; `handshakes.crowded` sums them up."""
 
 NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}
@@ -73,7 +73,7 @@ NAMES: Final[Mapping[int, str]] = MappingProxyType(
 
 
 def level_of(event: str, fields: Mapping[str, object]) -> int:
-    """The severity (as in `logging`) of `event`; an unknown event is worth a line."""
+    """The level (as in `logging`) of `event`; INFO for an event that is not in the table."""
     if event == "handshake.ended":
         return HANDSHAKE_LEVELS.get(fields.get("outcome"), logging.INFO)
     return LEVELS.get(event, logging.INFO)

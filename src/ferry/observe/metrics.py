@@ -1,4 +1,4 @@
-"""What Prometheus is told. One object per worker with a registry of its own; fed by reports alone.
+"""The metrics for Prometheus: one object for each worker, with a registry of its own. Reports alone update it.
 
 Label values come from our own small vocabularies (kinds, codes, outcomes, status classes), never from the network:
 a stranger must not be able to make series.
@@ -16,7 +16,7 @@ from ferry import kinds
 from ferry.names import Kind
 
 from .batches import VisitBatch
-from .tally import Asked, Level, Reading, Tally
+from .metric_families import EventCounter, EventGauge, PolledCounter, ScrapeHook
 
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
@@ -30,18 +30,18 @@ def status_class(status: int) -> str:
 
 
 class Metrics:
-    """All counts of one worker. `handlers` maps an event's name to what counts it; events without one count nothing. Visits
-    have `count_visits`."""
+    """All metrics of one worker. `handlers` maps an event's name to the function that counts it. `count_visits` counts
+    visits."""
 
     def __init__(self, *, version: str, started: float) -> None:
         """`started` is in seconds since the epoch."""
         r = self.registry = CollectorRegistry()
-        self.reading = Reading(r)
+        self.scrape = ScrapeHook(r)
         Info("ferry_build", "Version of Ferry and of Python.", registry=r).info(
             {"version": version, "python": platform.python_version()}
         )
         Gauge("ferry_start_time_seconds", "When the gateway started, since the epoch.", registry=r).set(started)
-        self.draining = Level(r, "ferry_draining", "1 while the gateway finishes and takes nothing new.")
+        self.draining = EventGauge(r, "ferry_draining", "1 while the gateway finishes and takes nothing new.")
         self._tunnels(r)
         self._visits(r)
         self._connections(r)
@@ -73,60 +73,64 @@ class Metrics:
         }
 
     def _tunnels(self, r: CollectorRegistry) -> None:
-        self.tunnels = Level(r, "ferry_tunnels", "Tunnels that are open.", ("kind",), KINDS)
-        self.tunnels_opened = Tally(r, "ferry_tunnels_opened_total", "Tunnels that were opened.", ("kind",), KINDS)
-        self.takeovers = Tally(
+        self.tunnels = EventGauge(r, "ferry_tunnels", "Tunnels that are open.", ("kind",), KINDS)
+        self.tunnels_opened = EventCounter(
+            r, "ferry_tunnels_opened_total", "Tunnels that were opened.", ("kind",), KINDS
+        )
+        self.takeovers = EventCounter(
             r, "ferry_takeovers_total", "Tunnels that a newer connection of the same identity took over."
         )
-        self.refusals = Tally(
+        self.refusals = EventCounter(
             r, "ferry_refusals_total", "Forward requests that were refused, by the reason's code.", ("reason",)
         )
 
     def _visits(self, r: CollectorRegistry) -> None:
         with_status = {kind.value for kind, what in kinds.KINDS.items() if what.has_status}
         known = [(kind, status) for (kind,) in KINDS for status in (CLASSES if kind in with_status else ("none",))]
-        self.requests = Tally(
+        self.requests = EventCounter(
             r,
             "ferry_requests_total",
             "HTTP requests by class of status, and connections of the other kinds (class `none`, as for a visitor who left before an answer). Counted when they end.",
             ("kind", "class"),
             known,
         )
-        self.bytes = Tally(
+        self.bytes = EventCounter(
             r,
             "ferry_bytes_total",
             "Payload of visits, `up` from visitors to tunnels. Counted when a visit ends.",
             ("direction",),
             [("up",), ("down",)],
         )
-        self.channels = Tally(r, "ferry_channels_opened_total", "Streams opened through tunnels.")
-        self.channel_failures = Tally(
+        self.channels = EventCounter(r, "ferry_channels_opened_total", "Streams opened through tunnels.")
+        self.channel_failures = EventCounter(
             r,
             "ferry_channel_failures_total",
             "Streams that could not be opened: `refused` is a local service that does not answer.",
             ("failure",),
             [("refused",), ("gone",), ("limit",), ("timeout",)],
         )
-        self.edge_refusals = Tally(
+        self.edge_refusals = EventCounter(
             r,
             "ferry_edge_refusals_total",
             "Visitors answered by the gateway itself, by status (0 where none could be sent).",
             ("edge", "status"),
         )
-        self.tls_failures = Tally(r, "ferry_tls_failures_total", "TLS handshakes of visitors that failed.")
+        self.tls_failures = EventCounter(r, "ferry_tls_failures_total", "TLS handshakes of visitors that failed.")
 
     def _connections(self, r: CollectorRegistry) -> None:
-        self.connections = Level(r, "ferry_connections", "SSH connections that are logged in.")
-        self.connects = Tally(r, "ferry_connects_total", "SSH connections that logged in.")
-        self.handshaking = Level(r, "ferry_handshakes_in_progress", "SSH connections that are logging in.")
-        self.handshakes = Tally(
+        self.connections = EventGauge(r, "ferry_connections", "SSH connections that are logged in.")
+        self.connects = EventCounter(r, "ferry_connects_total", "SSH connections that logged in.")
+        self.handshaking = EventGauge(r, "ferry_handshakes_in_progress", "SSH connections that are logging in.")
+        self.handshakes = EventCounter(
             r,
             "ferry_handshakes_total",
             "SSH log-ins by outcome; `limit` and `blocked` (the address) were turned away before they began, `displaced` had to go for another.",
             ("outcome",),
             [("ok",), ("failed",), ("timeout",), ("displaced",), ("limit",), ("blocked",)],
         )
-        self.blocks = Tally(r, "ferry_addresses_blocked_total", "Times an address was blocked for failed log-ins.")
+        self.blocks = EventCounter(
+            r, "ferry_addresses_blocked_total", "Times an address was blocked for failed log-ins."
+        )
         self.handshake_seconds = Histogram(
             "ferry_handshake_seconds",
             "Time from accept to the end of the log-in, of those that succeeded.",
@@ -135,32 +139,38 @@ class Metrics:
         )
 
     def _process(self, r: CollectorRegistry) -> None:
-        self.store_up = Level(r, "ferry_store_up", "1 while the database can be written, else 0.")
+        self.store_up = EventGauge(r, "ferry_store_up", "1 while the database can be written, else 0.")
         self.store_up.set(1)
-        self.store_failures = Tally(r, "ferry_store_failures_total", "Times the database could not be used.")
-        self.store_dropped = Tally(
+        self.store_failures = EventCounter(r, "ferry_store_failures_total", "Times the database could not be used.")
+        self.store_dropped = EventCounter(
             r, "ferry_store_dropped_rows_total", "Rows about sessions that were lost while the database was away."
         )
-        self.accept_pauses = Tally(
+        self.accept_pauses = EventCounter(
             r, "ferry_accept_pauses_total", "Times that accepting stopped for want of file descriptors."
         )
-        self.reloads = Tally(
+        self.reloads = EventCounter(
             r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
         )
-        self.lag = Level(r, "ferry_event_loop_lag_seconds", "How late the event loop ran its last timer.")
-        self.stalls = Tally(r, "ferry_event_loop_stalls_total", "Times the event loop was more than 0.25 s late.")
-        self.log_omitted = Tally(
+        self.lag = EventGauge(r, "ferry_event_loop_lag_seconds", "How late the event loop ran its last timer.")
+        self.stalls = EventCounter(
+            r, "ferry_event_loop_stalls_total", "Times the event loop was more than 0.25 s late."
+        )
+        self.log_omitted = EventCounter(
             r,
             "ferry_log_omitted_total",
             "Events that have no log line of their own because their source, or all together, had too many.",
             ("event",),
             [("visit",)],
         )
-        self.log_dropped = Asked(r, "ferry_log_dropped_total", "Log lines lost to a slow reader or a full disk.")
-        self.events_dropped = Asked(
+        self.log_dropped = PolledCounter(
+            r, "ferry_log_dropped_total", "Log lines lost to a slow reader or a full disk."
+        )
+        self.events_dropped = PolledCounter(
             r, "ferry_events_dropped_total", "Events that slow followers of `ferry events` did not get."
         )
-        self.report_failures = Tally(r, "ferry_report_failures_total", "Reports that could not be counted: a bug.")
+        self.report_failures = EventCounter(
+            r, "ferry_report_failures_total", "Reports that could not be counted: a bug."
+        )
         ProcessCollector(registry=r)
 
     def _handshake_ended(self, fields: Fields) -> None:
@@ -181,7 +191,7 @@ class Metrics:
         self.tunnels_opened.add(kind)
 
     def count_visits(self, batch: VisitBatch) -> None:
-        """Some visits of one tunnel have ended."""
+        """Count visits of one tunnel that have ended."""
         kind = batch.visits[0].kind
         for status, count in batch.statuses.items():
             self.requests.add(kind, status_class(status), count=count)

@@ -18,8 +18,8 @@ host only. `/health` beside it answers 200, or 503 while the gateway drains. Thi
 def metrics_page() -> str:
     """The whole page, as Markdown."""
     metrics = Metrics(version="", started=0)
-    for tally, known in ((metrics.refusals, ("code",)), (metrics.edge_refusals, ("edge", "status"))):
-        tally.values[known] = 0  # families without known values would show no labels
+    for counter, names in ((metrics.refusals, ("code",)), (metrics.edge_refusals, ("edge", "status"))):
+        counter.values[names] = 0  # families without preset values would show no labels
     rows = []
     for family in metrics.registry.collect():
         name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")

@@ -30,10 +30,10 @@ LevelName = Literal["debug", "info", "warning", "error"]
 
 
 class Observer:
-    """Callable as `report(event, **fields)`, from the event loop's thread. Never blocks, never raises.
+    """Call it as `report(event, **fields)`, from the event loop's thread. It never blocks and never raises.
 
-    `level` (as in `logging`) is the least severe that reaches the log and may be changed while running; counts are
-    made of everything, and events of everything from INFO on.
+    Events below `level` (as in `logging`) do not reach the log. `level` may change while the gateway runs. The metrics
+    count every event, and `ferry events` shows every event from INFO on.
     """
 
     def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: BudgetedLog, level: int) -> None:
@@ -44,7 +44,7 @@ class Observer:
         self._events = events
         self._log = log
         self._visits: list[Visit] = []
-        """Since the last report of something else; at most VISITS_GATHERED, for VISITS_GATHER_SECONDS."""
+        """Visits since the last other report: VISITS_GATHERED at most, for VISITS_GATHER_SECONDS at most."""
         self._settles: asyncio.TimerHandle | None = None
         self.level = level
 
@@ -68,8 +68,9 @@ class Observer:
             self._log.put(Event(0, self._now(), level, event, fields))
 
     def _gather(self, visit: object) -> None:
-        """Visits are taken together: one at a time each cost 5.5 µs, a quarter of the Python that serves it; and by the
-        turn of the loop, of which a busy one has thousands a second, 2.3 µs, or 3.8 with the log."""
+        """Gather visits, to count and log them together. One at a time, a visit costs 5.5 µs, a quarter of the Python
+        that serves it. Gathered for one turn of the loop, it costs 2.3 µs, and 3.8 with the log: a busy loop has
+        thousands of turns a second."""
         assert isinstance(visit, Visit)
         self._visits.append(visit)
         if self._settles is None:
@@ -85,7 +86,7 @@ class Observer:
         self.settle()
 
     def settle(self) -> None:
-        """Count the visits that have gathered, keep them, and hand them to the log."""
+        """Count the gathered visits, add them to the ring of events, and hand them to the log."""
         visits, self._visits = self._visits, []
         events = self._events.add_visits(self._now(), visits)
         try:
@@ -121,13 +122,13 @@ class Observation:
         logging.getLogger().setLevel(self.report.level)
 
     def set_rates(self, rates: LogRates) -> None:
-        """Take the budgets of lines from a reloaded configuration."""
+        """Take the budgets of log lines from a reloaded configuration."""
         self.budgeted.use(rates)
         self.routed.use(rates)
 
     @contextmanager
     def summing_up(self) -> Iterator[None]:
-        """Tell what has no line of its own while the context lasts: it needs a loop."""
+        """Write the sums of left-out lines periodically while the context lasts. It needs a running loop."""
         loop, told, timer = asyncio.get_running_loop(), 0.0, None
 
         def tell() -> None:
@@ -146,12 +147,12 @@ class Observation:
             timer.cancel()
 
     def tell_omitted(self) -> None:
-        """Write how many lines were left out, and of what."""
+        """Write how many lines were left out, by event."""
         self.budgeted.tell_omitted()
         self.budgeted.tell_also(self.routed.take_omitted())
 
     def tell_all(self) -> None:
-        """Write everything that has not been told: the log is about to end."""
+        """Write everything that still waits: the log is about to close."""
         self.report.settle()
         self.budgeted.tell_visits()
         self.tell_omitted()
@@ -170,8 +171,8 @@ def observing(
 ) -> Iterator[Observation]:
     """Observe while the context lasts, with log lines to `fd` (standard error); standard logging goes there too.
 
-    `counted` gives what is one source with a peer's address, and nothing for who is not counted by address. At the end
-    followers are told to stop and what waits for `fd` is written, for `limits.LOG_CLOSE_SECONDS` at most.
+    `counted` maps a peer's address to its source; empty for an address that is not counted. At the end subscriptions
+    end, and the lines that wait are written to `fd` within `limits.LOG_CLOSE_SECONDS`.
     """
     terminal = os.isatty(fd)
     human = log_format == "human" or (log_format == "auto" and terminal)
@@ -183,7 +184,7 @@ def observing(
     least = parse_level(level)
     budgeted = BudgetedLog(log.put, clock=clock, omitted=metrics.log_omitted, rates=rates, counted=counted)
     observer = Observer(clock=clock, metrics=metrics, events=events, log=budgeted, level=least)
-    metrics.reading.before = events.before_reading = observer.settle
+    metrics.scrape.before = events.before_reading = observer.settle
     handler = RoutedHandler(log.put, clock=clock, rates=rates)
     observation = Observation(observer, metrics, events, log, budgeted, handler)
     try:

@@ -1,7 +1,7 @@
-"""From an event to one line of log: JSON for machines, columns for people. On the hot path of every logged visit.
+"""Makes one log line of an event: JSON for machines, columns for people. On the hot path of every logged visit.
 
 The usual renderers (structlog's among them) take 30 to 50 µs for a visit, as long as serving it does. These take a
-quarter of that: what needs no escaping, which is nearly everything, is seen to need none by one look at the whole line.
+quarter of that: one test of the whole line shows that nothing in it needs escaping, which is nearly always so.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def json_lines() -> Render:
             for key, value in shown_fields(event.fields).items()
         }
         line = encode({**head, **fields, **head})  # a field never hides the head
-        # JSON writes a backslash for each character that `printable` would escape; and a line that is short enough has
-        # no field that is too long.
+        # JSON writes a backslash for each character that `printable` would escape. A line below the bound for one field
+        # has no field past it.
         if "\\" not in line and len(line) <= limits.LOG_FIELD_CHARS:
             return line
         return encode({**head, **safe_fields(event.fields), **head})
@@ -56,7 +56,7 @@ def json_lines() -> Render:
 
 
 def human_lines(*, colour: bool) -> Render:
-    """`time level event key=value …`; only a traceback takes more than a line, indented below its own."""
+    """`time level event key=value …`. A traceback follows on lines of its own, indented."""
     dim, bold, cyan, reset = (DIM, BOLD, CYAN, RESET) if colour else ("", "", "", "")
     levels = {name: f"{code if colour else ''}{name:<7}{reset}" for name, code in LEVEL_STYLES.items()}
     stamp = cached_timestamp()
@@ -75,7 +75,7 @@ def human_lines(*, colour: bool) -> Render:
 
 
 def cached_timestamp() -> Callable[[float], str]:
-    """`timestamp`, remembering the second it was last asked for: a calendar date costs 2 µs."""
+    """`timestamp`, with the last second's text kept: making a calendar date costs 2 µs."""
     last, prefix = -1, ""
 
     def stamp(seconds: float) -> str:

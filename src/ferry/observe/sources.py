@@ -1,4 +1,4 @@
-"""Who causes an event. What a peer can cause at will has a budget of log lines: see `budgeted`."""
+"""Names the source of each event that a peer can cause at will. `budgeted` gives each source a budget of log lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "report.failed": "about",
     }
 )
-"""The field that names the source of what a peer can cause: a connection, a tunnel, an identity or an address."""
+"""Event → the field that names its source: a connection, a tunnel, an identity or an address."""
 
 RARE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -61,12 +61,13 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "visit": "has a budget by tunnel, and sums of its own",
     }
 )
-"""What is always logged, and why that is few lines. A test holds the two tables against `LEVELS`: none may be forgotten."""
+"""Events that are always logged, and why they are few. A test checks that each event of `LEVELS` is in one of the two
+tables."""
 
 
 def cause(event: str, fields: Fields, counted: Callable[[str], str]) -> str:
-    """The source of a budgeted `event`, or nothing where it has none. Of an address with a port the host counts;
-    `counted` gives what counts as one source with it, and nothing for who is not counted by address."""
+    """The source of a budgeted `event`; empty where it has none. A peer's address counts without its port, and `counted`
+    maps it to its source; empty for an address that is not counted."""
     named = CAUSED_BY[event]
     text = str(fields.get(named, ""))
     if named != "peer":

@@ -1,4 +1,4 @@
-"""Standard logging (ferry.tasks, asyncio, asyncssh, uvicorn) goes through the same writer, one event a line."""
+"""Sends standard logging (ferry.tasks, asyncio, asyncssh, uvicorn) through the same writer, one event a line."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from .sums import Omissions
 from .tracebacks import Tracebacks
 
 QUIET: Final[Mapping[str, int]] = MappingProxyType(
-    # They narrate every connection at INFO; our own events say it with identities and addresses.
+    # They log every connection at INFO. Our own events do so with identities and addresses.
     {"asyncssh": logging.WARNING, "uvicorn": logging.WARNING}
 )
 
 
 class RoutedHandler(logging.Handler):
-    """Turns a record into an event called `log`. The text is made here, where its arguments are still what they were.
+    """Turns a log record into an event called `log`. It formats the text at once: the arguments may change later.
 
-    The place in the code that logs is what has a budget of lines, and a smaller one of tracebacks (`Tracebacks`). Records come from any thread; `handle` lets one in at a time.
+    Each place in the code that logs has a budget of lines, and a smaller one of tracebacks (`Tracebacks`). Records come
+    from any thread; `logging.Handler.handle` passes one at a time to `emit`.
     """
 
     def __init__(self, put: Callable[[Event], None], *, clock: Clock, rates: LogRates) -> None:
@@ -38,7 +39,7 @@ class RoutedHandler(logging.Handler):
         self._omissions = Omissions()
 
     def use(self, rates: LogRates) -> None:
-        """Take other rates."""
+        """Use `rates` from now on."""
         with self.lock or nullcontext():
             self._lines.use(*rates.of_events())
 
@@ -56,14 +57,14 @@ class RoutedHandler(logging.Handler):
             self.handleError(record)
 
     def take_omitted(self) -> list[tuple[str, int, dict[str, object]]]:
-        """As `Omissions.take`."""
+        """The lines left out, as `Omissions.take` gives them; counting begins anew."""
         with self.lock or nullcontext():
             return list(self._omissions.take())
 
 
 @contextmanager
 def routed(handler: RoutedHandler, level: int) -> Iterator[None]:
-    """Send all of standard logging to `handler` while the context lasts, then put everything back."""
+    """Send all of standard logging to `handler` while the context lasts, then restore the handlers and levels."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in QUIET})
     root.handlers[:] = [handler]

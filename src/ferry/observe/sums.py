@@ -1,4 +1,4 @@
-"""What is told in one line of what got none: visits of a tunnel by their outcome, and how many lines were left out."""
+"""Sums up events that have no log line of their own: visits by tunnel and outcome, other events by number and source."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .batches import VisitBatch
 from .metrics import status_class
 
 OTHERS = ""
-"""In the place of a tunnel: all visits of tunnels past the first `limits.VISITS_SUMMED`."""
+"""Stands for all tunnels past the first `limits.VISITS_SUMMED`."""
 
 
 class VisitSum:
-    """The visits of one tunnel that have no line."""
+    """Sums up the visits of one tunnel that have no line."""
 
     __slots__ = ("_statuses", "address", "down", "kind", "slowest", "tunnel", "up")
 
@@ -32,7 +32,7 @@ class VisitSum:
         self.slowest = max(self.slowest, batch.slowest)
 
     def counts(self) -> tuple[int, dict[str, int]]:
-        """How many there were, and of each class of status."""
+        """The number of visits, in all and by class of status."""
         classes: Counter[str] = Counter()
         for status, count in self._statuses.items():
             classes[f"status_{status_class(status)}"] += count
@@ -47,7 +47,7 @@ class VisitSums:
         self._sums: dict[str, VisitSum] = {}
 
     def add(self, batch: VisitBatch) -> None:
-        """Some visits of one tunnel."""
+        """Add visits of one tunnel."""
         first = batch.visits[0]
         found = self._sums.get(first.tunnel)
         if found is None and len(self._sums) < self._most:
@@ -57,7 +57,7 @@ class VisitSums:
         found.add(batch)
 
     def take(self) -> Iterator[tuple[int, dict[str, object]]]:
-        """Count and fields of one event `visits` for each tunnel; counting begins anew."""
+        """For each tunnel: the number of visits, and the fields of its event `visits`. Counting begins anew."""
         sums, self._sums = self._sums, {}
         for found in sums.values():
             count, classes = found.counts()
@@ -67,7 +67,7 @@ class VisitSums:
 
 
 class Omissions:
-    """How many lines were left out since the last summary, by event, and who caused most of them."""
+    """Counts the lines left out since the last summary, by event and source."""
 
     def __init__(self, sources: int = limits.LOG_SOURCES_SHOWN) -> None:
         self._most = sources
@@ -78,7 +78,7 @@ class Omissions:
         return len(self._counts)
 
     def add(self, event: str, source: str) -> None:
-        """One line of `event` was left out. Past the bound, sources that come new are in the count alone."""
+        """Count a line of `event` that was left out. Past the bound a new source is counted in the total alone."""
         self._counts[event] = self._counts.get(event, 0) + 1
         by = self._by.get(event)
         if by is None:
@@ -87,7 +87,7 @@ class Omissions:
             by[source] += 1
 
     def take(self) -> Iterator[tuple[str, int, dict[str, object]]]:
-        """Event, count, and the fields of its `lines.omitted`; counting begins anew."""
+        """For each event: its name, the count, and the fields of its `lines.omitted`. Counting begins anew."""
         counts, by = self._counts, self._by
         self._counts, self._by = {}, {}
         for event, count in counts.items():

@@ -1,4 +1,4 @@
-"""The one place where texts from the network are made safe to show, for log lines and events alike."""
+"""Escapes texts from the network for log lines and events. No other module does so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def shown_fields(fields: Mapping[str, object] | Visit) -> Mapping[str, object]:
-    """An event's fields by their names. Of a visit's target the path alone: tokens and passwords travel in queries."""
+    """An event's fields by name. A visit's target loses its query, which may hold a token or a password."""
     if not isinstance(fields, Visit):
         return fields
     shown = fields._asdict()
@@ -44,7 +44,7 @@ def safe_fields(fields: Mapping[str, object] | Visit) -> dict[str, object]:
 
 
 def safe_value(value: object) -> object:
-    """A number, a flag, None, an escaped text, or a list or table of these; anything else by its `str`."""
+    """`value` as a number, a flag, None, an escaped text, or a list or table of these. Other types become their `str`."""
     if isinstance(value, str):  # first, because most are
         return printable(value, limits.LOG_FIELD_CHARS)
     if value is None or isinstance(value, int):
@@ -59,12 +59,12 @@ def safe_value(value: object) -> object:
 
 
 def describe_exception(error: ExcInfo) -> str:
-    """A traceback's text, not yet escaped: an exception's message may carry what a stranger sent."""
+    """A traceback's text, not escaped yet: an exception's message may contain text from the network."""
     return "".join(traceback.format_exception(*error))
 
 
 def quoted(value: object) -> str:
-    """A value so that the line can be taken apart again: in quotes where it is empty or has spaces, `=` or quotes."""
+    """A value for `key=value`: in quotes where it is empty or has spaces, `=` or quotes, so that a line can be parsed."""
     text = str(value)
     if _WORD.fullmatch(text):
         return text

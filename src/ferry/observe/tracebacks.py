@@ -1,4 +1,4 @@
-"""Which errors of our own are logged with their traceback: few, for a peer that finds a mistake may repeat it."""
+"""Limits the tracebacks in the log: a peer that has found a bug may trigger it again and again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .texts import TRACEBACK, ExcInfo, describe_exception
 
 
 class Tracebacks:
-    """The one budget of tracebacks, by the place in the code that logs. Of one thread, or behind a lock."""
+    """The budget of tracebacks, by the place in the code that logs. For one thread; others need a lock around it."""
 
     def __init__(self, clock: Clock) -> None:
         burst = limits.TRACEBACK_BURST_SECONDS
@@ -21,7 +21,7 @@ class Tracebacks:
         self._budgets = Budgets(one_place, all_places, limits.LOG_SOURCES)
 
     def explain(self, place: str, error: ExcInfo) -> dict[str, object]:
-        """An exception's fields: its traceback, or where there were many its last line."""
+        """The fields of an exception: its traceback, or its last line alone once the budget is used up."""
         if self._budgets.take(place, self._clock.monotonic()):
             return {TRACEBACK: describe_exception(error)}
         return {"error": "".join(traceback.format_exception_only(error[1])).strip()}

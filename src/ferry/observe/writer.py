@@ -1,11 +1,11 @@
-"""Log lines leave through one thread, because the reader of a pipe may stop and a disk may fill.
+"""Writes log lines in a thread of its own, because the reader of a pipe may stop and a disk may fill.
 
-The event loop must feel neither. `put` makes the line and puts it on a bounded queue; the thread writes what has
-gathered, some fifty times a second. When the queue is full, lines are dropped and counted, and once lines flow again
-one of them says how many.
+Neither may delay the event loop. `put` makes the line and queues it; the queue is bounded. The thread writes the queued
+lines some fifty times a second. When the queue is full, `put` drops lines and counts them. Once lines flow again, a
+notice gives their number.
 
-Making the line in the thread would look better and is worse: two threads that compute take turns at the interpreter's
-lock in slices of 5 ms, and a loop that logged each visit so was left with a quarter of its requests per second.
+The event loop makes the line, not the thread: two threads that compute take turns at the interpreter's lock in slices of
+5 ms. With lines made in the thread, the loop served a quarter of the requests per second.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LogWriter:
         self._size = size
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._refused = 0  # lines that found the queue full
-        self._failed = 0  # lines that the descriptor did not take; written by the thread alone
+        self._failed = 0  # lines whose write failed; only the thread changes it
         self._told = 0
         self._torn = False
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class LogWriter:
         self._queue.put(self._line(event))
 
     def close(self, timeout: float = limits.LOG_CLOSE_SECONDS) -> bool:
-        """Write what waits, for at most `timeout` seconds. False if lines were left behind."""
+        """Write the queued lines, for at most `timeout` seconds. False if lines were left over."""
         self._closing.set()
         self._queue.put(STOP)
         self._thread.join(timeout)
@@ -86,7 +86,7 @@ class LogWriter:
             lines += [self._queue.get() for _ in range(min(self._queue.qsize(), limits.LOG_BATCH - 1))]
             stopping = STOP in lines
             self._failed += self._send([line for line in lines if line])
-            # Half empty: it flows again, and one notice covers the whole gap.
+            # The queue is half empty, so lines flow again: one notice covers the whole gap.
             if self.dropped > self._told and self._queue.qsize() <= self._size // 2:
                 self._tell()
 

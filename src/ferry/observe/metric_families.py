@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 LabelValues = tuple[str, ...]
 
 
-class Tally(Collector):
-    """A counter family. `values[labels] += n` counts; `known` label values exist from the start, as 0.
+class EventCounter(Collector):
+    """A counter family. The label values in `preset` exist from the start, as 0.
 
     A series that appears with its first event has no 0 before it, and `rate()` would miss that event.
     """
@@ -27,12 +27,12 @@ class Tally(Collector):
         name: str,
         text: str,
         labels: tuple[str, ...] = (),
-        known: Iterable[LabelValues] = (),
+        preset: Iterable[LabelValues] = (),
     ) -> None:
         self._name = name
         self._text = text
         self._labels = labels
-        self.values: dict[LabelValues, float] = dict.fromkeys(known if labels else [()], 0)
+        self.values: dict[LabelValues, float] = dict.fromkeys(preset if labels else [()], 0)
         registry.register(self)
 
     def add(self, *labels: str, count: float = 1) -> None:
@@ -49,8 +49,8 @@ class Tally(Collector):
         return [family]
 
 
-class Level(Collector):
-    """A gauge family that goes up and down, never below 0. Otherwise as `Tally`."""
+class EventGauge(Collector):
+    """A gauge family that goes up and down, never below 0. `preset` means the same as in `EventCounter`."""
 
     def __init__(
         self,
@@ -58,16 +58,16 @@ class Level(Collector):
         name: str,
         text: str,
         labels: tuple[str, ...] = (),
-        known: Iterable[LabelValues] = (),
+        preset: Iterable[LabelValues] = (),
     ) -> None:
         self._name = name
         self._text = text
         self._labels = labels
-        self.values: dict[LabelValues, float] = dict.fromkeys(known if labels else [()], 0)
+        self.values: dict[LabelValues, float] = dict.fromkeys(preset if labels else [()], 0)
         registry.register(self)
 
     def move(self, *labels: str, by: float) -> None:
-        """Change the level by `by`; an end without its beginning (it came before us) leaves 0."""
+        """Change the value by `by`. A report of an end whose beginning was never reported leaves 0."""
         self.values[labels] = max(0, self.values.get(labels, 0) + by)
 
     def set(self, value: float) -> None:
@@ -84,8 +84,8 @@ class Level(Collector):
         return [family]
 
 
-class Asked(Collector):
-    """A counter without labels that somebody else keeps, asked for at each scrape."""
+class PolledCounter(Collector):
+    """A counter without labels. Its value is kept elsewhere and read by `ask` at each scrape."""
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str) -> None:
         self._name = name
@@ -100,8 +100,11 @@ class Asked(Collector):
         return [CounterMetricFamily(self._name, self._text, value=self.ask())]
 
 
-class Reading(Collector):
-    """Has no series. Registered first, it is asked first: who gathers what is to be counted counts it in `before`."""
+class ScrapeHook(Collector):
+    """Calls `before` at the start of each scrape, so that gathered visits are counted first. It has no series.
+
+    It must be registered first: the registry collects in that order.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.before: Callable[[], None] = lambda: None
