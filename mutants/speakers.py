@@ -13,6 +13,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "ssh/test_proven_key.py",
             "e2e/test_identity.py",
             "e2e/test_public_gateway.py",
+            "e2e/test_flood.py",
         ),
     ),
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),

@@ -14,6 +14,7 @@ from edge.http_rig import service
 from edge.test_leavers import with_ssh
 from ferry.limiters.rate import Spacing
 from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.requests import ConnectionHandler
 from inside_gateway import inside_gateway
 
 MIB = 1024 * 1024
@@ -32,9 +33,9 @@ class Rekeying(HardenedConnection):
         self._rekey_bytes = REKEY
         self.counts = False
 
-    def logged_in(self, keys: Spacing) -> None:
+    def serve(self, handler: ConnectionHandler, keys: Spacing) -> None:
         self.counts = True
-        super().logged_in(keys)
+        super().serve(handler, keys)
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         Rekeying.exchanges += self.counts

@@ -16,7 +16,7 @@ from ferry import limits
 from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
 from ferry.limiters.sources import ExemptNetworks
-from ferry.ssh.admission import Admission, Place
+from ferry.ssh.admission import Admission, LoginSlot
 from resets import reset_at_close
 
 LANE_PACE_SECONDS = 1.0
@@ -29,8 +29,8 @@ VERSION = b"SSH-2.0-Ferry\r\n"
 class Handshake(asyncio.Protocol):
     """A connection that logs in, as far as the door knows it."""
 
-    def __init__(self, place: Place, door: Door) -> None:
-        self.place = place
+    def __init__(self, slot: LoginSlot, door: Door) -> None:
+        self.slot = slot
         self.door = door
         self.transport: asyncio.Transport | None = None
         self.begun = asyncio.get_running_loop().create_future()
@@ -95,8 +95,8 @@ class Door:
     def said(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.reports if name == event]
 
-    def make(self, place: Place) -> Any:
-        self.made.append(Handshake(place, self))
+    def make(self, slot: LoginSlot) -> Any:
+        self.made.append(Handshake(slot, self))
         return self.made[-1]
 
     def arrive(self, source: str = HERE) -> tuple[socket.socket, socket.socket]:
@@ -231,16 +231,16 @@ async def test_who_is_not_to_blame_is_not_blocked(door: Door, why: str) -> None:
 async def test_a_blocked_address_is_told_so_and_has_one_slow_place(door: Door) -> None:
     await door.block()
     slow = await door.admit()
-    assert slow.place.slow
+    assert slow.slot.slow
     told = door.told()
     assert told.startswith("your address is blocked for 15 s: too many log-ins from it failed.")
     assert told.endswith("retry-after=7")
     door.time += 5 * LANE_PACE_SECONDS
     assert "is blocked for 10 s" in door.told()  # somebody is in the lane
-    assert not (await door.admit(THERE)).place.slow
+    assert not (await door.admit(THERE)).slot.slow
     slow.over("failed")
     again = await door.admit()
-    assert again.place.slow
+    assert again.slot.slow
     again.over("ok")
     assert "is blocked" in door.told()  # the lane has a pace
     assert [one["outcome"] for one in door.said("handshake.ended")].count("blocked") == 3
@@ -252,7 +252,7 @@ async def test_the_slow_lane_is_free_again_when_there_is_no_place_for_who_took_i
     assert "too many connections are logging in" in door.told()
     door.time += LANE_PACE_SECONDS
     others[0].over("ok")
-    assert (await door.admit()).place.slow
+    assert (await door.admit()).slot.slow
 
 
 async def test_a_gateway_that_stops_admits_nobody(door: Door) -> None:
@@ -342,7 +342,7 @@ async def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer() -> None:
         ours, _ = door.listener.accept()
         ours.setblocking(False)
         door.admission.take(ours, door.make)
-        assert door.made[0].place.host == "127.0.0.1"
+        assert door.made[0].slot.host == "127.0.0.1"
         await door.made[0].begun
         door.admission.close()
         theirs.close()

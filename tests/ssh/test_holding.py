@@ -26,8 +26,7 @@ class Connection:
 
     def __init__(self, *, session_first: bool = True) -> None:
         self.pings: list[asyncio.Future[None]] = []
-        self.holding = Holding(self._ping)
-        self.holding.logged_in(session_first=session_first)
+        self.holding = Holding(self._ping, session_first=session_first)
 
     def _ping(self) -> asyncio.Future[None]:
         self.pings.append(asyncio.get_running_loop().create_future())

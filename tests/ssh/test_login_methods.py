@@ -74,6 +74,24 @@ async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not
         assert gateway.said("connection.opened") == []
 
 
+async def test_a_key_that_is_taken_away_while_it_is_looked_up_is_not_who_comes_in_keyless(key: Path) -> None:
+    """It has signed, and may not log in any more; without a key anybody may by then."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        access = only_keys(gateway)
+
+        class People:
+            async def identity_for_key(
+                self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
+            ) -> Identity:
+                del algorithm, now
+                access.known, access.keyless = False, True
+                return Identity(IdentityId(fingerprint), name, fingerprint)
+
+        gateway.change(people=People())
+        async with gateway.client(key, password="no question is asked"):
+            assert [client.identity.anonymous for client in gateway.clients] == [True]
+
+
 async def test_who_offers_no_key_in_time_is_ended_for_that(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         gateway.change(key_grace=0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from ferry.ssh.wire.channel_state import State
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.ssh.wire.endings import Endings
 from ferry.ssh.wire.pieces import Pieces
-from inside_gateway import inside_gateway
+from inside_gateway import SECONDS, inside_gateway
 
 BROKEN, WELL = "broken", "well"
 STUCK_SECONDS = 30.0
@@ -46,6 +47,33 @@ async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
         assert [client.user for client in gateway.clients] == [WELL]
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert ["an error of our own" in str(record.exc_info) for record in errors] == [True]
+
+
+class FullOfErrors:
+    """Rows of sessions: the end of one fails."""
+
+    def session_started(self, *_: object) -> None:
+        """Nothing to keep."""
+
+    def session_ended(self, *_: object) -> None:
+        raise KeyError("an error of our own")
+
+
+async def test_one_whose_end_fails_is_no_client_any_more_and_the_log_says_why(
+    key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        gateway.change(sessions=FullOfErrors())
+        async with gateway.client(key) as client:
+            assert await client.forward(b"", 80)
+        while gateway.clients or gateway.tunnels:
+            await asyncio.sleep(0)
+        assert len(gateway.said("tunnel.closed")) == 1
+        async with gateway.client(key) as again:
+            assert await again.forward(b"", 80)
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert {"an error of our own" in str(record.exc_info) for record in errors} == {True}
+    assert len(errors) == 2
 
 
 class Ending:

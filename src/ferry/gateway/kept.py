@@ -16,7 +16,8 @@ from ferry.names import WorkerId
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.report import Report, nothing
 from ferry.ssh.host_keys import HostKey, load_host_keys
-from ferry.ssh.services import People, SessionLog
+from ferry.ssh.login import People
+from ferry.ssh.services import SessionLog
 from ferry.store.engine import Store
 from ferry.store.identities import Identities
 from ferry.store.registry import SqlRegistry

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ferry import limits
 from ferry.errors import StartupError
@@ -19,6 +19,19 @@ KEYS_POLL_SECONDS = 0.5  # how often the files are looked at
 KEYS_LOOKS_MORE = 5  # looks after a change at which the files are read, whatever their times say: what is written
 # twice within a tick of the file system's clock (4 ms, or the 2 s of FAT) has the same times, and often the same length
 KEYS_READINGS = 3  # in one look, while the files change
+
+
+class KeyAccess(Protocol):
+    """Who may connect."""
+
+    def key_name(self, fingerprint: Fingerprint, /) -> tuple[bool, str | None]:
+        """Whether the key is acceptable, and the name that the operator gave it."""
+        ...
+
+    @property
+    def keyless(self) -> bool:
+        """Whether clients without a key are let in, as anonymous."""
+        ...
 
 
 class Anyone:

@@ -23,12 +23,10 @@ from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
 from ferry.report import Report
 
-from .services import Services
-
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a connection that logs in has been given."""
+class LoginSlot:
+    """What somebody who logs in has been given."""
 
     handshake: Handshake
     host: str
@@ -41,7 +39,10 @@ class Place:
 class Attempt(Protocol):
     """Somebody who logs in."""
 
-    services: Services
+    @property
+    def slot(self) -> LoginSlot:
+        """What it was made with."""
+        ...
 
     @property
     def protocol(self) -> asyncio.BaseProtocol:
@@ -80,7 +81,6 @@ class Admission:
         self._report = report
         self._retry_after = retry_after
         self._attempts: dict[Handshake, Attempt] = {}
-        self._places: dict[Attempt, Place] = {}
         self._lingering: deque[tuple[float, socket.socket]] = deque()
         self._unnoted: dict[str, int] = {}
         self._noted = float("-inf")
@@ -95,19 +95,18 @@ class Admission:
 
     # --- the beginning
 
-    def take(self, sock: socket.socket, make: Callable[[Place], Attempt]) -> None:
+    def take(self, sock: socket.socket, make: Callable[[LoginSlot], Attempt]) -> None:
         """Make an attempt of an accepted non-blocking socket, or tell it why not."""
         try:
             host = str(sock.getpeername()[0]).removeprefix("::ffff:")
         except OSError:  # gone already
             sock.close()
             return
-        place = self._admit(host)
-        if isinstance(place, str):
-            self._refuse(sock, place)
+        slot = self._admit(host)
+        if isinstance(slot, str):
+            self._refuse(sock, slot)
             return
-        attempt = self._attempts[place.handshake] = make(place)
-        self._places[attempt] = place
+        attempt = self._attempts[slot.handshake] = make(slot)
         tasks.spawn("ssh connection", self._connect(sock, attempt))
 
     async def _connect(self, sock: socket.socket, attempt: Attempt) -> None:
@@ -117,7 +116,7 @@ class Admission:
             sock.close()
             self.over(attempt, "failed")
 
-    def _admit(self, host: str) -> Place | str:
+    def _admit(self, host: str) -> LoginSlot | str:
         now = self._clock.monotonic()
         if self.draining:
             return f"the gateway is stopping; retry-after={self._retry_after()}"
@@ -137,7 +136,7 @@ class Admission:
         if gone is not None:
             self._displace(gone)
         self._report("handshake.started", peer=host)
-        return Place(handshake, host, now, slow=bool(left))
+        return LoginSlot(handshake, host, now, slow=bool(left))
 
     def _turned_away(self, host: str, outcome: str) -> None:
         self._unnoted[outcome] = self._unnoted.get(outcome, 0) + 1
@@ -153,22 +152,22 @@ class Admission:
 
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
         """Somebody has come further in its log-in. Who is not logging in any more counts for nothing."""
-        if (place := self._places.get(attempt)) is not None:
-            self._gate.progressed(place.handshake, progress, self._clock.monotonic())
+        if attempt.slot.handshake in self._attempts:
+            self._gate.progressed(attempt.slot.handshake, progress, self._clock.monotonic())
 
     def over(self, attempt: Attempt, outcome: str) -> None:
         """Somebody has logged in (`ok`), or will not: `failed`, `timeout`, `displaced`. Only the first call counts."""
-        if (place := self._places.pop(attempt, None)) is None:
+        slot = attempt.slot
+        if self._attempts.pop(slot.handshake, None) is None:
             return
-        del self._attempts[place.handshake]
         now = self._clock.monotonic()
-        self._gate.done(place.handshake)
-        if place.slow:
-            self.penalties.leave_lane(place.host)
-        self._report("handshake.ended", peer=place.host, seconds=now - place.began, outcome=outcome)
+        self._gate.done(slot.handshake)
+        if slot.slow:
+            self.penalties.leave_lane(slot.host)
+        self._report("handshake.ended", peer=slot.host, seconds=now - slot.began, outcome=outcome)
         offence = None if outcome == "ok" or self.draining else attempt.offence(timed_out=outcome == "timeout")
         if offence is not None:
-            self._blame(place.host, offence, now)
+            self._blame(slot.host, offence, now)
 
     def _blame(self, host: str, offence: Offence, now: float) -> None:
         if (blocked := self.penalties.offended(host, offence, now)) is not None:

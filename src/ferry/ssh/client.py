@@ -9,21 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, OPEN_ADMINISTRATIVELY_PROHIBITED
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 from asyncssh.misc import ChannelOpenError
 
 from ferry import limits, tasks
 from ferry.errors import Refusal
-from ferry.limiters.handshakes import Progress
-from ferry.limiters.penalties import Offence
-from ferry.names import Endpoint, Identity, IdentityId, network_of, printable
+from ferry.names import network_of, printable
 from ferry.visits import Visit
 
 from . import aliases, forwards
 from .holding import Asked, Holding
+from .login import LoggedIn
 from .own_ports import own_port
 from .refusals import RefusedForward
-from .services import ClientLimits, Services
+from .services import Services
 from .sessions import Screen
 from .tunnel import SshTunnel
 from .wire.channel import TunnelChannel
@@ -40,30 +39,24 @@ _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 
 
 class Client:
-    """What belongs to one connection. Fields are grouped by who sets them, and when."""
+    """What belongs to one connection that has logged in. Fields are grouped by who sets them, and when."""
 
-    def __init__(self, connection: HardenedConnection, front: SshFront, services: Services) -> None:
+    def __init__(self, who: LoggedIn, connection: HardenedConnection, front: SshFront, services: Services) -> None:
         # set once
-        self.id = connection.id
+        self.id = who.id
+        self.identity = who.identity
+        self.user = who.user
+        self.peer = who.peer
+        self.origin = who.origin
+        self.client_version = who.client_version
+        self.began = who.began
         self.connection = connection
         self.front = front
-        self.began = services.clock.now()
         # by the front, and again at each reload: what is judged is judged by the configuration that is in force then
         self.services = services
-        # by the transport
-        self.peer = Endpoint("", 0)
-        self.origin = ""
-        """Where it comes from, as `ferry.limiters.origins` tells it."""
-        # by the login, in this order
-        self.key_acceptable = False
-        self.tries = 0
-        self.user = ""
-        self.identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
-        self.client_version = ""
-        self.logged_in = False
         # by forwards and screens, for as long as it lasts
         self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
-        self.holding = Holding(connection.ping)
+        self.holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
         self.undecided = 0
         """Forwards that were asked for and are not decided, from the moment when their requests are read."""
         self.screens: list[Screen] = []
@@ -85,71 +78,12 @@ class Client:
         return network_of(self.peer.host)
 
     @property
-    def limits(self) -> ClientLimits:
-        return self.services.limits
-
-    @property
     def report(self) -> Report:
         return self.services.report
 
     def call_soon(self, callback: Callable[..., None], *args: object) -> None:
         """Run `callback` in the loop's next turn."""
         asyncio.get_running_loop().call_soon(callback, *args)
-
-    # --- log-in (called by the connection, and by the door)
-
-    @property
-    def protocol(self) -> HardenedConnection:
-        return self.connection
-
-    def give_way(self, reason: str) -> None:
-        """A newcomer has got the place of this log-in."""
-        self.connection.give_way(reason)
-
-    def abort(self) -> None:
-        self.connection.abort()
-
-    def keys_exchanged(self) -> None:
-        self.front.admission.progressed(self, Progress.EXCHANGED)
-
-    def over(self, outcome: str) -> None:
-        self.front.admission.over(self, outcome)
-
-    def offence(self, *, timed_out: bool) -> Offence | None:
-        """What the address is to be penalised for, when this connection has ended without a log-in.
-
-        Whoever has proved an acceptable key is not to blame (the database was away, the identity has too many).
-        """
-        if self.connection.proven:
-            return None
-        if self.connection.garbage:
-            return Offence.GARBAGE
-        if self.tries:
-            return Offence.KEYS_REFUSED
-        return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
-
-    async def key_proven(self, user: str, key_data: bytes) -> bool:
-        """A key has signed: bind its identity. False when this identity may not come in now."""
-        from .login import bind_identity
-
-        return await bind_identity(self, user, key_data)
-
-    def key_refused(self) -> None:
-        """A key would not do, or its signature was wrong: a connection has a few tries."""
-        self.tries += 1
-        if self.tries >= self.limits.auth_tries:
-            self.end_reason = "too many keys were tried"
-            self.connection.end(
-                f"{self.tries} keys were tried and none is known here: name the right one with "
-                "-o IdentitiesOnly=yes -i KEYFILE",
-                DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
-            )
-
-    def asked_too_often(self) -> None:
-        """AUTH_REQUESTS have come, and no log-in."""
-        self.tries += 1
-        self.end_reason = "too much was asked without a log-in"
-        self.connection.end(self.end_reason, DISC_NO_MORE_AUTH_METHODS_AVAILABLE)
 
     # --- forwards (called by the connection)
 
@@ -354,18 +288,17 @@ class Client:
         reason = self.end_reason or said
         for tunnel in list(self.forwards.values()):
             forwards.close_forward(tunnel, reason)
-        if self.logged_in:
-            now = self.services.clock.now()
-            self.services.sessions.session_ended(self.id, reason, self.up, self.down, now)
-            self.report(
-                "connection.closed",
-                session=self.id,
-                peer=str(self.peer),
-                reason=printable(reason),
-                seconds=now - self.began,
-                up=self.up,
-                down=self.down,
-            )
+        now = self.services.clock.now()
+        self.services.sessions.session_ended(self.id, reason, self.up, self.down, now)
+        self.report(
+            "connection.closed",
+            session=self.id,
+            peer=str(self.peer),
+            reason=printable(reason),
+            seconds=now - self.began,
+            up=self.up,
+            down=self.down,
+        )
 
 
 def shown_request(host: bytes, port: int) -> str:

@@ -13,28 +13,30 @@ from typing import TypeAlias
 import asyncssh
 
 from ferry import __version__, limits, tasks
-from ferry.clock import random_number, random_token
-from ferry.limiters.handshakes import HandshakeGate
+from ferry.clock import Clock, random_number
+from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import Identity, IdentityId, SessionId
 from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
+from ferry.report import Report
 
-from .admission import Admission, Place
+from .admission import Admission
+from .banner import own_address_banner
 from .client import Client
 from .commands import Commands
 from .forwards import Owed, close_forward, give_back_late, write_lease
 from .host_keys import HostKey
 from .locks import KeyedLocks
-from .login import Login
+from .login import LoggedIn, LoginAttempt, LoginSettings
 from .refusals import RefusedForward, RefusedForwards
 from .services import Services
 from .sessions import Screen
 from .tunnel import SshTunnel
 from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
-from .wire.connection import ConnectionBounds, HardenedConnection, Origin
+from .wire.connection import ConnectionBounds, HardenedConnection
 
 ConnectionOptions: TypeAlias = asyncssh.SSHServerConnectionOptions
 
@@ -55,13 +57,13 @@ class SshFront:
         self._prefer_gcm = prefer_gcm
         self._make_connection = make_connection
         self.locks = KeyedLocks()
-        self.origins = Origins()
+        self._origins = Origins()
         self.admission = Admission(
             gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
         )
         """Connections that are logging in, and those that may not."""
         self._options = options
-        self.services = services
+        self.services, self.login = services, _login_settings(services)
         self._clients: dict[SessionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
@@ -71,9 +73,7 @@ class SshFront:
 
     def use(self, services: Services) -> None:
         """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
-        self.services = services
-        for attempt in self.admission.in_progress:
-            attempt.services = services
+        self.services, self.login = services, _login_settings(services)
         for client in self:
             client.services = services
 
@@ -81,41 +81,58 @@ class SshFront:
 
     def take(self, sock: socket.socket) -> None:
         """Serve an accepted non-blocking socket, from which nothing has been read, or tell it why not."""
-        self.admission.take(sock, self._client)
+        self.admission.take(sock, lambda slot: LoginAttempt(self, slot, self._connection))
 
     @property
     def bounds(self) -> ConnectionBounds:
         """Of each connection, now."""
         return self.services.bounds
 
-    def _client(self, place: Place) -> Client:
-        connection = self._make_connection(
+    def _connection(self, attempt: LoginAttempt) -> HardenedConnection:
+        return self._make_connection(
             asyncio.get_running_loop(),
             self._options,
-            session=SessionId(random_token()),
-            origin=Origin(place.host, slow=place.slow),
-            owner=lambda: Login(self, client),
+            session=attempt.id,
+            login=attempt,
+            owner=attempt,
             bounds=self,
             prefer_gcm=self._prefer_gcm,
         )
-        client = Client(connection, self, self.services)
-        connection.login = connection.handler = client
-        return client
 
-    def client_opened(self, client: Client) -> None:
-        """A client has logged in."""
-        client.logged_in = True
-        client.holding.logged_in(session_first=client.client_version.startswith("OpenSSH_"))
-        client.connection.logged_in(
-            self._key_exchanges.enter(
-                client.identity.id,
-                max(limits.KEY_EXCHANGES_TOGETHER, client.limits.connections_per_identity),
-                limits.KEY_EXCHANGES_OF_IDENTITY_PER_SECOND,
-            )
+    # --- log-ins, as their `LoginHost`
+
+    @property
+    def clock(self) -> Clock:
+        return self.services.clock
+
+    @property
+    def report(self) -> Report:
+        return self.services.report
+
+    def origin_of(self, peer: str, own: str) -> str:
+        return self._origins.of(peer, own)
+
+    def progressed(self, attempt: LoginAttempt, progress: Progress) -> None:
+        self.admission.progressed(attempt, progress)
+
+    def over(self, attempt: LoginAttempt, outcome: str) -> None:
+        self.admission.over(attempt, outcome)
+
+    async def own_address_banner(self, identity: Identity) -> str | None:
+        return await own_address_banner(self.services, identity)
+
+    def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
+        """Somebody has logged in, and is a client from now on."""
+        services = self.services
+        client = Client(who, attempt.connection, self, services)
+        spacing = self._key_exchanges.enter(
+            client.identity.id,
+            max(limits.KEY_EXCHANGES_TOGETHER, self.login.connections_per_identity),
+            limits.KEY_EXCHANGES_OF_IDENTITY_PER_SECOND,
         )
+        client.connection.serve(client, spacing)
         self._clients[client.id] = client
         self._of_identity.setdefault(client.identity.id, set()).add(client)
-        services = client.services
         services.sessions.session_started(
             client.id, client.identity, str(client.peer), client.client_version, services.clock.now()
         )
@@ -127,13 +144,17 @@ class SshFront:
             client_version=client.client_version,
         )
 
-    def client_closed(self, client: Client, error: Exception | None) -> None:
-        """A connection is gone, logged in or not."""
-        client.closed(error)
-        if self._clients.pop(client.id, None) is not None:
+    def lost(self, attempt: LoginAttempt, error: Exception | None) -> None:
+        """A connection is gone: if somebody has logged in on it, that is a client no more."""
+        if (client := self._clients.get(attempt.id)) is None:
+            return
+        try:
+            client.closed(error)
+        finally:
+            del self._clients[client.id]
             self._key_exchanges.leave(client.identity.id)
-        if (same := self._of_identity.get(client.identity.id)) is not None:
-            same.discard(client)
+            same = self._of_identity[client.identity.id]
+            same.remove(client)
             if not same:
                 del self._of_identity[client.identity.id]
 
@@ -276,6 +297,18 @@ class SshFront:
         client.tell(reason, event="closed", address=str(tunnel.address))
         if not client.forwards:
             client.close(reason)
+
+
+def _login_settings(services: Services) -> LoginSettings:
+    bounds = services.limits
+    return LoginSettings(
+        access=services.access,
+        people=services.people,
+        banner=services.banner,
+        tries=bounds.auth_tries,
+        key_grace=bounds.key_grace,
+        connections_per_identity=bounds.connections_per_identity,
+    )
 
 
 def _look_at(client: Client, now: float, loop_now: float) -> None:

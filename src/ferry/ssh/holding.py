@@ -51,21 +51,17 @@ class Asked:
 
 
 class Holding:
-    """The forwards of one connection that are not settled. `ping` asks for a sign of life from the client."""
+    """The forwards of one connection that are not settled; made when it has logged in. `ping` asks for a sign of life from
+    the client; `session_first`: it opens its session before it answers a keepalive."""
 
-    def __init__(self, ping: Callable[[], asyncio.Future[Any]]) -> None:
+    def __init__(self, ping: Callable[[], asyncio.Future[Any]], *, session_first: bool) -> None:
         self._ping = ping
-        self._early_until = 0.0
-        self._session_first = False
+        self._early_until = asyncio.get_running_loop().time() + limits.HOLD_SECONDS
+        self._session_first = session_first
         self._sessions = 0
         self._silent: set[int] = set()
         """Sessions that are open and have not said their words."""
         self._unsettled: dict[Asked, None] = {}
-
-    def logged_in(self, *, session_first: bool) -> None:
-        """The connection begins. `session_first`: this client opens its session before it answers a keepalive."""
-        self._early_until = asyncio.get_running_loop().time() + limits.HOLD_SECONDS
-        self._session_first = session_first
 
     # --- forwards
 

@@ -13,10 +13,10 @@ from typing import Final, Generic, Protocol, TypeVar
 from ferry import limits
 from ferry.names import Identity
 
-from .services import Access
+from .access import KeyAccess
 
 
-class LoggedIn(Hashable, Protocol):
+class Revocable(Hashable, Protocol):
     """A connection; told from others by identity."""
 
     @property
@@ -25,7 +25,7 @@ class LoggedIn(Hashable, Protocol):
         ...
 
 
-C = TypeVar("C", bound=LoggedIn)
+C = TypeVar("C", bound=Revocable)
 
 GONE: Final = "your key may not log in here any more"
 RENAMED: Final = "your key belongs to another name= here by now: connect again"
@@ -38,14 +38,14 @@ class Revoked(Generic[C]):
         self._since: dict[C, float] = {}
         """Those who could not log in now as who they are, and since when."""
 
-    def look(self, connections: Iterable[C], access: Access, now: float) -> list[tuple[C, str]]:
+    def look(self, connections: Iterable[C], access: KeyAccess, now: float) -> list[tuple[C, str]]:
         """Those whose time is over, and why: for REVOKED_SECONDS they could not have logged in as who they are."""
         wrong = [(one, why) for one in connections if (why := _why_not(one.identity, access)) is not None]
         self._since = {one: self._since.get(one, now) for one, _ in wrong}
         return [(one, why) for one, why in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
 
 
-def _why_not(identity: Identity, access: Access) -> str | None:
+def _why_not(identity: Identity, access: KeyAccess) -> str | None:
     """Why it would not be this identity that logs in now; None if it would."""
     if identity.fingerprint is None:
         return None if access.keyless else GONE

@@ -12,21 +12,14 @@ from ferry.clock import Clock
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.limiters.flapping import FlapGuard
-from ferry.names import Fingerprint, Identity, SessionId, WorkerId
+from ferry.names import Identity, SessionId, WorkerId
 from ferry.registry.contract import Registry
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
-from .access import Found
+from .access import Found, KeyAccess
+from .login import People
 from .wire.connection import ConnectionBounds
-
-
-class People(Protocol):
-    """Who has which key (`ferry.store`)."""
-
-    async def identity_for_key(
-        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
-    ) -> Identity: ...
 
 
 class SessionLog(Protocol):
@@ -39,12 +32,8 @@ class SessionLog(Protocol):
     def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None: ...
 
 
-class Access(Protocol):
-    """Who may connect (`ferry.ssh.access`)."""
-
-    def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
-        """Whether the key is acceptable, and the name that the operator gave it."""
-        ...
+class Access(KeyAccess, Protocol):
+    """As `KeyAccess`, and looked at again while the gateway runs."""
 
     def read(self) -> Found | None:
         """Look whether the keys have changed. Blocks on the disk, and so runs in a thread, one call at a time."""
@@ -52,11 +41,6 @@ class Access(Protocol):
 
     def use(self, found: Found | None) -> None:
         """Change to what `read` has found."""
-        ...
-
-    @property
-    def keyless(self) -> bool:
-        """Whether clients without a key are let in, as anonymous."""
         ...
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
@@ -51,7 +50,7 @@ from .channel_state import OwnedChannel
 from .endings import Endings
 from .packets import KEYS, SILENT, PacketConnection
 from .pieces import Pieces
-from .requests import CHANNELS, GLOBAL_REQUESTS, ConnectionHandler
+from .requests import CHANNELS, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
 from .turns import Answer, Turns
 
 _log = logging.getLogger("ferry.ssh")
@@ -91,49 +90,54 @@ class BoundsInForce(Protocol):
     def bounds(self) -> ConnectionBounds: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a connection comes from, as far as it was known before it was one."""
-
-    host: str
-    slow: bool
-    """It is in the slow lane of a blocked address."""
-
-
 class LoginEvents(Protocol):
     """Who hears of the log-in."""
+
+    @property
+    def host(self) -> str:
+        """The address that it comes from."""
+        ...
 
     @property
     def tries(self) -> int:
         """Keys that were refused so far."""
         ...
 
+    def transport_made(self) -> bool:
+        """The socket is a connection. False if it has given way to another by then, so that no log-in is to begin."""
+        ...
+
     def keys_exchanged(self) -> None:
         """Also again, after the log-in."""
+        ...
+
+    def method_asked(self) -> bool:
+        """Count a request to be let in (RFC 4252 §5). False past AUTH_REQUESTS: it has been told so, and is ended."""
         ...
 
     def key_refused(self) -> None:
         """A key would not do, or its signature was wrong."""
         ...
 
-    def asked_too_often(self) -> None:
-        """AUTH_REQUESTS have come, and no log-in."""
-        ...
-
     async def key_proven(self, user: str, key_data: bytes, /) -> bool:
         """A key has signed: bind its identity. False when this identity may not come in now."""
         ...
 
-    def over(self, outcome: str, /) -> None:
-        """It has ended: `ok`, `failed` or `timeout`. Only the first call counts."""
+    def broke_protocol(self) -> None:
+        """It has sent what is not SSH. Also after the log-in."""
+        ...
+
+    def took_too_long(self) -> None:
+        """The time for a log-in is over."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is gone. Also after the log-in."""
         ...
 
 
 class HardenedConnection(PacketConnection):
-    """One SSH connection of a client. `login` and `handler` are set by whoever makes it, before it begins."""
-
-    login: LoginEvents
-    handler: ConnectionHandler
+    """One SSH connection of a client. `owner` is what asyncssh asks of a log-in, `login` who hears of it."""
 
     def __init__(
         self,
@@ -141,15 +145,17 @@ class HardenedConnection(PacketConnection):
         options: asyncssh.SSHServerConnectionOptions,
         *,
         session: SessionId,
-        origin: Origin,
-        owner: Callable[[], asyncssh.SSHServer],
+        login: LoginEvents,
+        owner: asyncssh.SSHServer,
         bounds: BoundsInForce,
         prefer_gcm: bool = True,
     ) -> None:
         super().__init__(loop, options, None, None, None)
-        self._protocol_factory = owner
+        self._protocol_factory = lambda: owner
         self.id = session
-        self._origin = origin
+        self.handler = NOBODY
+        """Who does what the client asks for, from the log-in on."""
+        self._login = login
         self._bounds = bounds
         self._prefer_gcm = prefer_gcm
         self._channels = _Channels()
@@ -161,24 +167,14 @@ class HardenedConnection(PacketConnection):
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
-        self._gave_way = False
-        self._lane_timer: asyncio.TimerHandle | None = None
-        # by the log-in
-        self._auth_requests = 0
-        self.proven = False
-        """A key has signed that is acceptable."""
-        self.garbage = False
-        self.timed_out = False
 
-    # --- admission
+    # --- the beginning and the end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._gave_way:
+        if self._login.transport_made():
+            super().connection_made(transport)
+        else:
             cast(asyncio.Transport, transport).abort()
-            return
-        super().connection_made(transport)
-        if self._origin.slow:
-            self._lane_timer = self._loop.call_later(limits.LANE_SECONDS, self._lane_over)
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         if self._transport is not None:
@@ -189,42 +185,26 @@ class HardenedConnection(PacketConnection):
     def connection_lost(self, exc: Exception | None = None) -> None:
         self._turns.close()
         super().connection_lost(exc)
-        self._handshake_over("timeout" if self.timed_out else "failed")
+        self._login.lost()
 
     def _login_timer_callback(self) -> None:
-        self.timed_out = True
+        self._login.took_too_long()
         super()._login_timer_callback()
 
-    def _lane_over(self) -> None:
-        """The slow lane is for those who log in at once."""
-        if not self._auth_complete:
-            self.timed_out = True
-            self.end(f"your address is blocked, so a log-in may take {limits.LANE_SECONDS:.0f} s; retry-after=10")
-
     def _force_close(self, exc: Exception | None) -> None:
-        self.garbage = self.garbage or isinstance(exc, ProtocolError | ProtocolNotSupported | MACError)
+        if isinstance(exc, ProtocolError | ProtocolNotSupported | MACError):
+            self._login.broke_protocol()
         super()._force_close(exc)
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         super().send_newkeys(k, h)
-        self.login.keys_exchanged()
+        self._login.keys_exchanged()
 
-    def give_way(self, reason: str) -> None:
-        """A newcomer has got the place of this handshake."""
-        self._gave_way = True
-        self.end(reason)
-
-    def logged_in(self, keys: Spacing) -> None:
-        """The handshake is over: it counts no longer. From now on also the key exchanges of its identity's other
+    def serve(self, handler: ConnectionHandler, keys: Spacing) -> None:
+        """Somebody has logged in: `handler` does what they ask for. From now on also the key exchanges of their other
         connections count, which `keys` spaces."""
-        self._handshake_over("ok")
+        self.handler = handler
         self._key_exchanges.append(keys)
-
-    def _handshake_over(self, outcome: str) -> None:
-        if self._lane_timer is not None:
-            self._lane_timer.cancel()
-            self._lane_timer = None
-        self.login.over(outcome)
 
     # --- choosing the cipher: our KEXINIT follows the client's
 
@@ -333,8 +313,8 @@ class HardenedConnection(PacketConnection):
         """
         error = (exc_info or sys.exc_info())[1]
         if isinstance(error, PacketDecodeError | UnicodeDecodeError):
-            self.garbage = True
-            _log.info("%s sent what is not SSH: %s", self._origin.host, printable(str(error)))
+            self._login.broke_protocol()
+            _log.info("%s sent what is not SSH: %s", self._login.host, printable(str(error)))
         else:
             _log.error("SSH connection %s failed", self.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
@@ -431,9 +411,7 @@ class HardenedConnection(PacketConnection):
 
     def _process_userauth_request(self, message: int, sequence: int, packet: SSHPacket) -> Any:
         """As asyncssh's, which counts nothing: a request supersedes the one before (RFC 4252 §5.1), for ever."""
-        self._auth_requests += not self._auth_complete
-        if self._auth_requests > limits.AUTH_REQUESTS:
-            self.login.asked_too_often()
+        if not self._auth_complete and not self._login.method_asked():
             return None
         return super()._process_userauth_request(message, sequence, packet)
 
@@ -446,19 +424,18 @@ class HardenedConnection(PacketConnection):
         Identity is bound here and only here, when the signature has been checked: asyncssh's callback of the same
         name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
         """
-        tries = self.login.tries
+        tries = self._login.tries
         if msg and (algorithm := signed_with(signature)) not in self._sig_algs:
             # asyncssh verifies with whatever the key can do, offered or not: SHA-1 with every RSA key
             if algorithm == b"ssh-rsa":
                 self.send_auth_banner(f"{_NO_SHA1}\n")
-            self.login.key_refused()
+            self._login.key_refused()
             return False
         valid = await super().validate_public_key(username, key_data, msg, signature)
         if valid and msg:
-            self.proven = True
-            return await self.login.key_proven(username, key_data)
-        if not valid and self.login.tries == tries:  # a wrong signature, or a key that asyncssh could not read
-            self.login.key_refused()
+            return await self._login.key_proven(username, key_data)
+        if not valid and self._login.tries == tries:  # a wrong signature, or a key that asyncssh could not read
+            self._login.key_refused()
         return valid
 
     _packet_handlers: Any = MappingProxyType(

@@ -58,6 +58,36 @@ class ConnectionHandler(Protocol):
         ...
 
 
+class _Nobody:
+    """Refuses everything: nobody has logged in, or whoever has is being sent away."""
+
+    def forward_read(self, _host: bytes, _port: int, /) -> Callable[[Answered], None]:
+        return _not_granted
+
+    def forward_cancelled(self, _host: bytes, _port: int, /) -> bool:
+        return False
+
+    def odd_forward_read(self, _asked: str, _why: str, /, *, kept: str) -> Callable[[], bool]:
+        del kept
+        return lambda: False
+
+    def form_refused(self, _asked: str, _why: str, /, *, kept: str = "") -> None:
+        """There is nobody to tell."""
+
+    def session_requested(self) -> Opened | None:
+        return None
+
+    def direct_requested(self, _host: bytes, _port: int, /) -> TunnelChannel:
+        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "nobody has logged in")
+
+
+def _not_granted(answer: Answered) -> None:
+    answer(None)
+
+
+NOBODY: Final[ConnectionHandler] = _Nobody()
+
+
 class Asker(Protocol):
     """The connection that somebody asks on."""
 

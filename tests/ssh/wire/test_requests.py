@@ -1,0 +1,60 @@
+"""Before somebody has logged in, and while whoever may not stay is sent away, nothing that a client asks for is done."""
+
+from __future__ import annotations
+
+import pytest
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
+from asyncssh.misc import ChannelOpenError
+from asyncssh.packet import SSHPacket, String, UInt32
+
+from ferry.ssh.wire.requests import CHANNELS, GLOBAL_REQUESTS, NOBODY
+
+HOST_AND_PORT = String(b"localhost") + UInt32(80)
+
+
+class Connection:
+    """Nobody has logged in on it."""
+
+    handler = NOBODY
+
+    def __init__(self) -> None:
+        self.decided: list[tuple[int, int | None]] = []
+
+    def may_request(self) -> bool:
+        return True
+
+    def forward_decided(self, port: int, bound: int | None) -> float:
+        self.decided.append((port, bound))
+        return 0.0
+
+
+def test_a_forward_is_refused_in_its_turn() -> None:
+    connection = Connection()
+    step = GLOBAL_REQUESTS[b"tcpip-forward"](connection, SSHPacket(HOST_AND_PORT))
+    assert connection.decided == []
+    assert step() is None
+    assert connection.decided == [(80, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [(b"cancel-tcpip-forward", HOST_AND_PORT), (b"streamlocal-forward@openssh.com", String(b"/run/x"))],
+    ids=["cancel", "socket"],
+)
+def test_what_is_about_forwards_is_refused(kind: bytes, rest: bytes) -> None:
+    assert GLOBAL_REQUESTS[kind](Connection(), SSHPacket(rest))() is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest", "code"),
+    [
+        (b"session", b"", OPEN_RESOURCE_SHORTAGE),
+        (b"direct-tcpip", HOST_AND_PORT * 2, OPEN_ADMINISTRATIVELY_PROHIBITED),
+        (b"tun@openssh.com", b"", OPEN_ADMINISTRATIVELY_PROHIBITED),
+    ],
+    ids=["session", "direct", "tun"],
+)
+def test_no_channel_is_opened(kind: bytes, rest: bytes, code: int) -> None:
+    with pytest.raises(ChannelOpenError) as raised:
+        CHANNELS[kind](Connection(), SSHPacket(rest))
+    assert raised.value.code == code
