@@ -19,7 +19,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
     ("ssh/admission.py", ("limiters/test_handshakes.py", "limiters/test_penalties.py", "e2e/test_flood.py")),
     ("ssh/wire/session_channel.py", ("ssh/test_session_bounds.py", "ssh/test_session_requests.py")),
-    ("ssh/aliases.py", ("e2e/test_aliases_with_ssh.py",)),
+    ("ssh/direct.py", ("ssh/test_alias_channels.py", "ssh/test_own_ports.py", "e2e/test_aliases_with_ssh.py")),
     (
         "ssh/tunnel.py",
         ("edge/test_leavers.py", "edge/http/test_slow_and_many.py", "e2e/test_first_second.py", "e2e/test_drain.py"),
@@ -88,6 +88,7 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("registry/test_durable.py", "registry/test_contract.py", "e2e/test_full_disk_and_stalled_log.py"),
     ),
     ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
+    ("relay.py", ("edge/test_bridge.py", "ssh/test_alias_channels.py", "ssh/test_direct_visits.py")),
     ("gateway/*.py", ("e2e/test_drain.py",)),
     ("config/*.py", ("test_as_shipped.py", "cli/test_check_config.py")),
 )

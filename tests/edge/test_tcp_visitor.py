@@ -27,7 +27,7 @@ class Guest:
         self.ended: list[Bridge] = []
         bridge = self.trace.bridge
         self.visitor = TcpVisitor(
-            bridge, bridge.transport, Endpoint("192.0.2.7", 4711), SINCE, "192.0.2.7", False, self.ended.append
+            bridge, bridge.near, Endpoint("192.0.2.7", 4711), SINCE, "192.0.2.7", False, self.ended.append
         )
 
     @property
@@ -79,7 +79,7 @@ async def test_only_a_proxy_is_called_one(proxy: bool) -> None:
     guest.trace.bridge = bridge
     guest.trace.join()
     guest.visitor.bridge = bridge
-    bridge.visitor_data(b"\x05\x01\x00")
+    bridge.near_data(b"\x05\x01\x00")
     bridge.data_received(b"\x05\x00" if proxy else b"HTTP/1.1 200 OK")
     assert guest.note == ("cut: a SOCKS proxy answered on a public port" if proxy else "")
     assert found == ["proxy"] * proxy

@@ -11,7 +11,8 @@ from socket import socket
 import pytest
 
 from edge.tcp_tunnel import small_visitor
-from ferry.edge.unsent import Choke, Unsent
+from ferry.edge.unsent import Unsent
+from ferry.relay import Choke
 from hurried_loop import Watch, hurried
 
 SIZE = 4_000_000

@@ -14,7 +14,7 @@ from asyncssh.packet import SSHPacket, String, UInt32
 from ferry import limits
 from ferry.errors import Refusal
 from ferry.names import Address, Kind
-from ferry.ssh.own_ports import own_port
+from ferry.ssh.direct import own_port
 from inside_gateway import SECONDS, inside_gateway
 
 

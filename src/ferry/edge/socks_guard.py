@@ -35,10 +35,10 @@ class GuardedBridge(Bridge):
         self._recogniser: SocksRecogniser | None = SocksRecogniser()
         self._held = b""
 
-    def visitor_data(self, data: bytes) -> None:
+    def near_data(self, data: bytes) -> None:
         if self._recogniser is not None and self._recogniser.visitor(data) is Verdict.CLEAN:
             self._let_through()
-        super().visitor_data(data)
+        super().near_data(data)
 
     def data_received(self, data: bytes) -> None:
         if self._recogniser is not None:

@@ -9,7 +9,6 @@ For a single download it is better to be ahead: it went at 0.75 of its speed wit
 from __future__ import annotations
 
 import asyncio
-import enum
 import fcntl
 import select
 import sys
@@ -18,17 +17,9 @@ from collections.abc import Callable
 from typing import Final
 
 from ferry import limits
+from ferry.relay import Choke
 
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h, tcp(7): bytes in the send queue that were not sent yet
-
-
-class Choke(enum.IntFlag):
-    """Why nothing more is written to a visitor."""
-
-    BUFFER_FULL = 1
-    """Of its transport."""
-    UNSENT = 2
-    """Its kernel buffer has much that is not sent."""
 
 
 def untaken(transport: asyncio.Transport) -> int:

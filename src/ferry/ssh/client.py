@@ -17,10 +17,10 @@ from ferry.errors import Refusal
 from ferry.names import network_of, printable
 from ferry.visits import Visit
 
-from . import aliases, forwards
+from . import forwards
+from .direct import open_direct
 from .holding import Asked, Holding
 from .login import LoggedIn
-from .own_ports import own_port
 from .refusals import RefusedForward
 from .services import Services
 from .sessions import Screen
@@ -186,7 +186,7 @@ class Client:
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
         """A `direct-tcpip` open: to an alias, by its own identity, or back to a port of this connection. Raises
         ChannelOpenError."""
-        opened = self._open_direct(host, port)
+        opened = open_direct(self, host, port)
         if isinstance(opened, Refusal):
             self.report(
                 "tunnel.refused",
@@ -198,14 +198,6 @@ class Client:
             )
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
         return opened
-
-    def _open_direct(self, host: bytes, port: int) -> TunnelChannel | Refusal:
-        tunnel = own_port(self.forwards.values(), host, port)
-        if tunnel is None:
-            return aliases.open_alias(self, host, port)
-        if isinstance(tunnel, Refusal):
-            return tunnel
-        return aliases.splice(self, tunnel, tunnel.visitor_grant, str(tunnel.address))
 
     def words_refused(self, session: int, why: str) -> int:
         """The words of that session are not understood (`why` is for the log): nothing that they shape may stay open.

@@ -6,7 +6,7 @@ import pytest
 
 from edge.http_play import Stream, played
 from edge.http_rig import GET
-from ferry.edge.unsent import Choke
+from ferry.relay import Choke
 from ferry.streams import OpenFailure
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from ferry import limits
-from ferry.edge.unsent import Choke, Unsent, has_left
+from ferry.edge.unsent import Unsent, has_left
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.serialize import numeric_host
+from ferry.relay import Choke
 
 from . import pages
 from .backend import Backends
