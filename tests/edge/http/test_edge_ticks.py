@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 
-from edge.http_play import Stream, played
+from edge.http_play import Stream, Transport, played
 from edge.http_rig import GET, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
@@ -15,6 +17,7 @@ from hand_clock import HandClock
 
 PARTED_IN_A_TURN = 8
 PIPELINE_BYTES = 64 * 1024
+VISITOR_HIGH_WATER_BYTES = 64 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\n"
 
@@ -70,6 +73,44 @@ async def test_who_does_not_read_pages_of_ours_is_cut_as_one_who_does_not_read_a
             await ticked.wait()
         assert transport.ends == ["abort"]
         assert rig.edge.visitors == 1  # nobody has told that it has gone
+
+
+async def test_who_asks_on_and_reads_nothing_is_answered_and_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gets every answer when it reads."""
+    asked = GET.replace(b"a.", b"")
+    async with played(monkeypatch) as (_, visitor, transport, _), asyncio.timeout(10):
+        visitor.data_received(asked)
+        page = len(transport.written)
+        transport.reads = False
+        sent = 1
+        while transport.is_read and sent * len(asked) < 10 * (VISITOR_HIGH_WATER_BYTES + PIPELINE_BYTES):
+            visitor.data_received(asked * 30)
+            sent += 30
+        assert not transport.is_read
+        assert transport.waiting <= VISITOR_HIGH_WATER_BYTES + page
+        transport.reads = True
+        transport.take_all()
+        while not transport.is_read:
+            await asyncio.sleep(0)
+        assert len(transport.written) == sent * page
+
+
+async def test_many_whose_time_is_up_together_leave_others_their_turns() -> None:
+    clock, many = HandClock(), 5 * PARTED_IN_A_TURN
+    async with running_edge(1, bounds=Bounds(tick_seconds=0.01), clock=clock) as rig, asyncio.timeout(10):
+        transports = []
+        for _ in range(many):
+            visitor = rig.edge.protocol(secure=False, port=80)
+            transports.append(Transport(visitor))
+            visitor.connection_made(cast(Any, transports[-1]))
+        clock.ahead += limits.HEAD_SECONDS + 1
+        parted = [0]
+        while parted[-1] < many:
+            await asyncio.sleep(0)
+            parted.append(sum(bool(transport.ends) for transport in transports))
+        assert max(after - before for before, after in pairwise(parted)) == PARTED_IN_A_TURN
+        for transport in transports:
+            transport.protocol.connection_lost(None)
 
 
 async def test_a_stopping_edge_waits_for_a_request_though_nobody_was_there_before() -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.http_play import Stream, Transport
+from edge.http_play import Said, Stream, Transport, perform, played
 from edge.http_rig import GET, running_edge
+from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.h1 import H1Connection
+from ferry.edge.http.heads import HeadReader
 from ferry.edge.http.phases import TABLE, Phase, Step
+from ferry.edge.http.shared import Bounds
+from ferry.protocol.http1.framing import Framing
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.response import parse_response
 from ferry.streams import OpenFailure
 
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\n"
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 MOST_STEPS = 12
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+RESPONSE = parse_response(HEAD, method=b"GET", most_fields=10)
 
 FROM_VISITOR = (GET, POST, POST + b"hello", b"hel", b"lo", UPGRADE, b"HTTP/2", GET.replace(b"a.", b"nobody."))
 FROM_SERVICE = (
@@ -166,6 +175,64 @@ async def test_an_exchange_that_a_wrong_step_has_ended_is_not_sent_again(monkeyp
         assert len(streams) == 1
         visitor.connection_lost(None)
         assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake"]
+
+
+def request(head: bytes) -> RequestHead:
+    taken, _ = HeadReader(Bounds(), {}).take(head)
+    assert taken is not None
+    return taken
+
+
+ON_THE_WAY: dict[Phase, Said] = {
+    Phase.SENDING: [POST + b"hel"],
+    Phase.WAITING: [GET],
+    Phase.EARLY: [POST + b"hel", HEAD.decode()],
+    Phase.ANSWERING: [GET, HEAD.decode()],
+    Phase.RAW: [UPGRADE, SWITCHING.decode()],
+}
+"""What leads there."""
+TAKEN: dict[Step, Callable[[Exchange], object]] = {
+    Step.ASK: lambda exchange: exchange.begin(request(GET)),
+    Step.ASK_WITH_BODY: lambda exchange: exchange.begin(request(POST)),
+    Step.LOOK_UP: lambda exchange: exchange.begin(request(GET.replace(b"a.", b"nobody."))),
+    Step.SENT: lambda exchange: exchange.sent(),
+    Step.HEAD: lambda exchange: exchange.responding(RESPONSE, Framing.LENGTH),
+    Step.SWITCH: lambda exchange: exchange.switched(RESPONSE, b""),
+    Step.ANSWERED: lambda exchange: exchange.answered(reusable=True),
+    Step.RAW_ENDED: lambda exchange: exchange.upstream_lost(None),
+    Step.REFUSE: lambda exchange: exchange.refuse(502, "it is too late for that"),
+}
+"""Each as somebody who calls an exchange takes it."""
+WRONG = [(phase, step) for phase in ON_THE_WAY for step in TAKEN if TABLE[step][phase] is None]
+
+
+@pytest.mark.parametrize(("phase", "step"), WRONG, ids=lambda one: one.name)
+async def test_whatever_wrong_step_is_taken_ends_the_exchange_and_nothing_more_is_written(
+    phase: Phase, step: Step, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        perform(ON_THE_WAY[phase], visitor, transport, streams)
+        written = bytes(transport.written)
+        assert visitor.exchange.phase is phase
+        TAKEN[step](visitor.exchange)
+        assert visitor.exchange.phase is Phase.IDLE
+        assert transport.ends == ["abort"]
+        assert transport.written == written
+        assert [stream.aborted for stream in streams] == [True]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"an exchange in phase {phase.name} was ended: ")
+
+
+async def test_nothing_is_relayed_of_an_answer_whose_head_was_a_wrong_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with played(monkeypatch) as (rig, visitor, transport, streams):
+        visitor.data_received(GET)
+        visitor.exchange.responding(RESPONSE, Framing.LENGTH)
+        streams[0].sink.data_received(HEAD + b"ok")
+        assert transport.written == b""
+        assert rig.tunnel.traffic.down == 0
+    assert len(caplog.records) == 1
 
 
 def test_every_phase_can_be_left_and_every_step_taken_somewhere() -> None:

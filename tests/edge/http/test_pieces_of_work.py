@@ -79,6 +79,48 @@ async def test_a_newcomer_does_not_wait_for_what_others_have_sent_ahead() -> Non
         assert len(rig.reports) == reports  # nothing is done for who has left
 
 
+async def test_who_has_sent_no_more_than_a_piece_is_read_on_at_once() -> None:
+    async with running_edge(1) as rig:
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(ASK * REQUESTS_IN_A_PIECE)
+        assert transport.written.count(b"HTTP/1.1 404 ") == REQUESTS_IN_A_PIECE
+        assert transport.is_read
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("meanwhile", ["more comes", "the visitor reads again"])
+async def test_whatever_happens_meanwhile_who_has_sent_ahead_waits_for_its_turn(meanwhile: str) -> None:
+    """What TLS has taken in already comes although it is not read."""
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(ASK * (2 * REQUESTS_IN_A_PIECE))
+        if meanwhile == "more comes":
+            visitor.data_received(ASK)
+        else:
+            transport.take_nothing()
+            transport.take_all()
+        assert transport.written.count(b"HTTP/1.1 404 ") == REQUESTS_IN_A_PIECE
+        while not transport.is_read:
+            await asyncio.sleep(0)
+        in_all = 2 * REQUESTS_IN_A_PIECE + (meanwhile == "more comes")
+        assert transport.written.count(b"HTTP/1.1 404 ") == in_all
+        visitor.connection_lost(None)
+
+
+async def test_what_comes_of_a_body_meanwhile_keeps_its_order(streams: Streams) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        many = 3 * CHUNKS_IN_A_PIECE
+        visitor.data_received(CHUNKED_POST + CHUNK * many)
+        visitor.data_received(CHUNK.replace(b"x", b"y") + LAST)
+        while not transport.is_read:
+            await asyncio.sleep(0)
+        _, body = bytes(streams[0].written).split(b"\r\n\r\n", 1)
+        assert bytes(octet for octet in body if octet in b"xy") == b"x" * many + b"y"
+        assert body.endswith(LAST)
+        visitor.connection_lost(None)
+
+
 async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: Streams) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
@@ -121,6 +163,45 @@ async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did
         assert transport.written.endswith(LAST) == bool(last)
         assert rig.edge.idle_streams == (1 if end == "last chunk" else 0)
         assert transport.ends == ([] if last else ["abort"])
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("reads_again", [True, False])
+async def test_a_visitor_who_does_not_read_gets_all_of_an_answer_whose_stream_is_gone(
+    streams: Streams, reads_again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(GET)
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + LAST)
+        streams[0].sink.stream_lost(None)
+        transport.take_nothing()
+        if reads_again:
+            transport.take_all()
+        while not rig.tunnel.visits:
+            await asyncio.sleep(0)
+        assert transport.written.endswith(LAST)
+        assert [(visit.note, visit.down) for visit in rig.tunnel.visits] == [("", MANY * CHUNKS_IN_A_PIECE)]
+        assert not caplog.records
+        visitor.connection_lost(None)
+
+
+@pytest.mark.parametrize("first", ["the visitor reads", "it has caught up"])
+async def test_a_stream_is_read_on_once_its_visitor_reads_and_it_has_caught_up(streams: Streams, first: str) -> None:
+    async with running_edge(1) as rig, asyncio.timeout(SECONDS):
+        visitor, transport = visitor_of(rig)
+        visitor.data_received(GET)
+        many = 3 * CHUNKS_IN_A_PIECE
+        streams[0].sink.data_received(CHUNKED_OK + CHUNK * many)
+        transport.take_nothing()
+        if first == "the visitor reads":
+            transport.take_all()
+            assert streams[0].paused
+        while rig.tunnel.traffic.down < many:
+            await asyncio.sleep(0)
+        assert streams[0].paused == (first == "it has caught up")
+        transport.take_all()
+        assert not streams[0].paused
         visitor.connection_lost(None)
 
 

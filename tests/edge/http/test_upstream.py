@@ -100,6 +100,20 @@ async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypa
         assert not streams[0].paused
 
 
+async def test_a_request_that_is_sent_again_for_who_does_not_read_brings_nothing_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(GET)
+        streams[0].sink.data_received(OK)
+        visitor.data_received(GET)
+        transport.take_nothing()
+        streams[0].sink.stream_lost(None)
+        assert [stream.paused for stream in streams] == [True, True]
+        transport.take_all()
+        assert not streams[1].paused
+
+
 async def test_no_answer_gets_the_head_of_another_that_came_before_it_on_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

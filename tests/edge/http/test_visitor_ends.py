@@ -52,6 +52,25 @@ async def test_each_further_head_has_a_head_s_time_from_its_first_byte(monkeypat
         assert transport.written.startswith(OK + OK + b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("of_ours", [True, False], ids=["an answer of ours", "the service's answer"])
+async def test_who_has_its_answer_may_rest_for_longer_than_a_head_may_take(
+    of_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, bounds = HandClock(), Bounds(tick_seconds=0.01, head_seconds=10, keepalive_seconds=60)
+    async with played(monkeypatch, clock=clock, bounds=bounds) as (_, visitor, transport, streams):
+        visitor.data_received(GET.replace(b"a.", b"") if of_ours else GET)
+        if not of_ours:
+            streams[0].sink.data_received(OK)
+        ended: list[list[str]] = []
+        for _ in range(2):
+            clock.ahead += 40
+            ticked = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.05, ticked.set)
+            await ticked.wait()
+            ended.append(list(transport.ends))
+        assert ended == [[], ["close"]]
+
+
 @pytest.mark.parametrize(
     ("said", "stays"),
     [

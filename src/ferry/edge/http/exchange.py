@@ -169,8 +169,8 @@ class Exchange:
 
     @property
     def takes_chunks(self) -> bool:
-        request = self.request
-        return request is not None and self._downstream.takes_chunks(request)
+        assert self.request is not None
+        return self._downstream.takes_chunks(self.request)
 
     def send(self, data: bytes, size: int) -> None:
         """More of the request's body, framed for the service, or of what is spoken after 101. `size` is its payload."""
@@ -197,7 +197,7 @@ class Exchange:
 
     def visitor_ended(self) -> None:
         """The visitor has sent all, and waits for its answer or is gone: TCP does not tell them apart."""
-        if self.placed and self.backend is not None:
+        if self.backend is not None:
             self.backend.places.ended(self, self._shared.clock.monotonic())
 
     def visitor_left(self) -> None:
@@ -258,13 +258,15 @@ class Exchange:
         self._downstream.answered(now, whole=whole)
 
     def _keep(self, upstream: Upstream, backend: Backend, now: float) -> None:
+        request = self.request
+        assert request is not None
         if self._paused:
             upstream.resume_reading()
             if not upstream.alive:  # what was held was not asked for
                 return
         if self._pins:
             self._pinned = upstream
-        elif self.request is not None and self.request.upgrade:
+        elif request.upgrade:
             upstream.discard()  # it has been dialled in this visitor's name
         else:
             backend.keep(upstream, now)
@@ -396,7 +398,8 @@ class Exchange:
             self.refuse(503, pages.DISPLACED, last=True)
 
     def _leave_place(self) -> None:
-        if self.placed and self.backend is not None:
+        if self.placed:
+            assert self.backend is not None
             self.placed = False
             self.backend.places.leave(self)
 
@@ -414,11 +417,7 @@ class Exchange:
         due, paces = self.sending and self._body_due(), self._paces
         if paces.body_behind(now, self.up, due=due, rate=bounds.body_min_rate, window=window):
             self.body_failed(408, "the request's body came too slowly")  # RFC 9110 §15.5.9
-        elif (
-            self._paused
-            and self.phase is not _LOOKUP
-            and paces.read_behind(now, self.taken, rate=bounds.read_min_rate, window=window)
-        ):
+        elif self._paused and paces.read_behind(now, self.taken, rate=bounds.read_min_rate, window=window):
             self.give_up("the visitor read its answer too slowly")
 
     @property

@@ -113,7 +113,7 @@ class H1Connection(VisitorConnection):
         """RFC 9112 §9.6. True keeps the connection open for writing, which TLS cannot."""
         self.ended = True
         exchange = self.exchange
-        if self.phase is _BUSY and exchange.phase is _RAW:
+        if exchange.phase is _RAW:
             if not exchange.raw_ended():
                 self.shut()  # with a deadline for what it has not read yet
                 return False
@@ -261,7 +261,8 @@ class H1Connection(VisitorConnection):
 
     def interim(self, response: ResponseHead) -> None:
         request = self.exchange.request
-        if request is not None and not request.http10:  # RFC 9110 §15.2: never to an HTTP/1.0 client
+        assert request is not None
+        if not request.http10:  # RFC 9110 §15.2: never to an HTTP/1.0 client
             self.exchange.relay(interim_head(response), 0)
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
@@ -411,7 +412,7 @@ class H1Connection(VisitorConnection):
     @property
     def waited_for(self) -> bool:
         """A body is due from the visitor, or it does not read."""
-        return bool(self.choked) or (self.phase is _BUSY and self.exchange.sending)
+        return bool(self.choked) or self.exchange.sending
 
     def check_pace(self, now: float) -> None:
         """Part with a visitor that sends or reads too slowly."""
@@ -438,4 +439,5 @@ class H1Connection(VisitorConnection):
 def _asks_to_close(exchange: Exchange) -> bool:
     """Then nothing more comes from the visitor. Else its next request may be on the way, and would be answered by a
     reset that destroys this answer; but TLS has no way to close one direction (RFC 9112 §9.6, §9.8)."""
-    return exchange.request is not None and not exchange.request.keep_alive
+    assert exchange.request is not None
+    return not exchange.request.keep_alive

@@ -160,8 +160,10 @@ def answer(status: int, reason: str, request: RequestHead | None, *, close: bool
         lines.append("Vary: Accept")
     if close:
         lines.append("Connection: close")
-    elif request is not None and request.http10:
-        lines.append("Connection: keep-alive")
+    else:
+        assert request is not None  # else nobody knows where the next one begins
+        if request.http10:
+            lines.append("Connection: keep-alive")
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
     return head if request is not None and request.method == b"HEAD" else head + body
 

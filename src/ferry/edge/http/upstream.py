@@ -204,13 +204,13 @@ class Upstream:
         self._resume(_VISITOR)
 
     def _pause(self, why: int) -> None:
-        if not self._paused and self._stream is not None:
-            self._stream.pause_reading()
         self._paused |= why
+        if self._stream is not None:
+            self._stream.pause_reading()
 
     def _resume(self, why: int) -> None:
-        paused, self._paused = self._paused, self._paused & ~why
-        if paused and not self._paused and self._stream is not None:
+        self._paused &= ~why
+        if not self._paused and self._stream is not None:
             self._stream.resume_reading()
 
     def abandon(self) -> None:

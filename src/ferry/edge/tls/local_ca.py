@@ -79,14 +79,17 @@ class LocalCa:
                 f"the local CA is for {self._domain} and names below it: {host} needs a certificate file"
             )
         leaf = self._leaves.get(host)
-        left = leaf.not_after - self._clock.now() if leaf is not None else 0.0
-        # More than a whole life is left where the clock was set back to before it begins: clients refuse it so far.
-        if leaf is None or left < limits.LEAF_RENEW_DAYS * 86400 or left > limits.LEAF_DAYS * 86400:
+        if leaf is None or not self._lasts(leaf):
             leaf = self._leaves[host] = self._sign(host)
             if len(self._leaves) > self._bound:
                 self._leaves.popitem(last=False)
         self._leaves.move_to_end(host)
         return leaf
+
+    def _lasts(self, leaf: Certificate) -> bool:
+        left = leaf.not_after - self._clock.now()
+        # More than a whole life is left where the clock was set back to before it begins: clients refuse it so far.
+        return limits.LEAF_RENEW_DAYS * 86400 <= left <= limits.LEAF_DAYS * 86400
 
     def __len__(self) -> int:
         """Leaves in the cache."""
