@@ -59,9 +59,8 @@ POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet 
 HALF_CLOSED_SECONDS: Final = 30.0  # between two bytes of the answer to a visitor that has sent end-of-file
 CLOSE_SECONDS: Final = 75.0  # for a visitor to read the end of an answer after which the connection closes
 UNSENT_VISITORS: Final = 32  # of one tunnel; from here on the unsent bytes in the kernel are bounded for each of them
-VISITORS_UNSENT_BYTES: Final = (
-    8 * MIB
-)  # for all of them, in equal shares; past it the tunnel reads no more from the service
+# For all of them, in equal shares. Past it the tunnel reads no more from the service.
+VISITORS_UNSENT_BYTES: Final = 8 * MIB
 VISITOR_UNSENT_LEAST_BYTES: Final = 16 * KIB  # the smallest share of one visitor; a shorter answer is never measured
 UNSENT_LOOK_BYTES: Final = 64 * KIB  # of an answer, between two checks whether the tunnel has so many visitors
 UNSENT_LOOK_SECONDS: Final = 0.004  # between two measurements of such a visitor: 16 KiB each 4 ms are 32 Mbit/s
@@ -85,9 +84,8 @@ HANDSHAKES_PER_NETWORK: Final = 30  # of one IPv4 /24 or IPv6 /64
 # that has exchanged keys, one that has offered an acceptable key.
 HANDSHAKE_PATIENCE_SECONDS: Final = (2.0, 5.0, 20.0)
 HANDSHAKES_NOTE_SECONDS: Final = 60.0  # between two log lines about refused and displaced handshakes
-REFUSED_LINGERING: Final = (
-    256  # refused connections kept open until they have read the reason; past it the oldest closes
-)
+# Refused connections kept open until they have read the reason; past it the oldest closes.
+REFUSED_LINGERING: Final = 256
 KEY_GRACE_SECONDS: Final = 20.0  # until a client has offered an acceptable key
 LOGIN_GRACE_SECONDS: Final = 120.0  # for the whole log-in, with a passphrase to type or a token to touch
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
@@ -111,9 +109,8 @@ CHANNELS_PER_CONNECTION: Final = 1024
 SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
-GLOBAL_REQUESTS_WAITING: Final = (
-    64  # requests of up to HOST_BYTES that wait for the one being decided; more are refused
-)
+# Requests of up to HOST_BYTES that wait for the one being decided; more are refused.
+GLOBAL_REQUESTS_WAITING: Final = 64
 # Channel requests of one connection and its opens of sessions; more are refused. It is enough for ten sessions at once,
 # each with a terminal, a command and the environment that distributions send.
 CHANNEL_REQUESTS_PER_SECOND: Final = 200
@@ -155,9 +152,8 @@ NAMES_KEEP_SECONDS: Final = 30 * 86400.0
 NAMES_REST_SECONDS: Final = 7 * 86400.0
 NAMES_RESERVE_AFTER_SECONDS: Final = 600.0
 NAMES_PER_NETWORK_PER_DAY: Final = 10
-CLOCK_STEP_SECONDS: Final = (
-    3600.0  # after a larger step of the wall clock nothing is pruned for an hour: it may be wrong
-)
+# After a larger step of the wall clock nothing is pruned for an hour: the clock may be wrong.
+CLOCK_STEP_SECONDS: Final = 3600.0
 NAMES_NETWORK_SECONDS: Final = 86400.0  # the day over which new reservations per network are counted
 
 # --- TLS
@@ -165,9 +161,8 @@ TLS_HANDSHAKE_SECONDS: Final = 10.0
 FIRST_BYTES_SECONDS: Final = 2.0  # silence on the HTTPS port that means "SSH client waiting for our banner"
 LEAF_CACHE: Final = 1024  # certificates of live names made by the local CA
 IDENTIFY_SECONDS: Final = 10.0  # from the accept to enough bytes to tell SSH, TLS and HTTP apart
-UNIDENTIFIED: Final = (
-    2048  # connections before the end of their first bytes or TLS handshake; past it the oldest closes
-)
+# Connections before the end of their first bytes or TLS handshake; past it the oldest closes.
+UNIDENTIFIED: Final = 2048
 CERTIFICATE_POLL_SECONDS: Final = 3.0  # between two scans of the folder of certificates
 CERTIFICATE_PAIRS: Final = 4096  # pairs read from it
 CERTIFICATE_BYTES: Final = 1 * MIB  # one file of a pair
@@ -184,9 +179,8 @@ PORT_OWNERS_REMEMBERED: Final = 256  # ports that were looked up; past it the ol
 DESCRIPTORS_PAUSE: Final = 0.90  # of RLIMIT_NOFILE in use: every listener stops accepting
 SOURCES_REMEMBERED: Final = 4096  # peer addresses, each with its source
 DESCRIPTORS_SAMPLE: Final = 16  # every so many new connections, the number of open descriptors is read
-UVLOOP_BURST: Final = (
-    256  # accepted before a check, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports
-)
+# Accepted before a check, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports.
+UVLOOP_BURST: Final = 256
 DESCRIPTORS_RESUME: Final = 0.85  # accepting begins again; a newcomer displaces somebody here, or is refused
 DESCRIPTORS_ENOUGH: Final = 0.80  # below this newcomers displace nobody
 DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # between two counts of open descriptors, while they are short
