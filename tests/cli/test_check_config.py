@@ -9,7 +9,7 @@ import pytest
 from ferry.config.model import Access, Admin, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
 from ferry.setup import hostcheck
-from ferry.setup.findings import Finding, Level
+from ferry.setup.findings import Finding, Severity
 from ferry.setup.hostcheck import check_host, effective
 from ferry.setup.ports import Busy
 from ferry_command import Ran, clean_environment, ferry
@@ -30,7 +30,7 @@ def config(state: Path, **sections: object) -> Config:
 
 
 def to_fix(configuration: Config, *, running: bool = False) -> list[Finding]:
-    return [each for each in check_host(configuration, running=running) if each.level is Level.FIX]
+    return [each for each in check_host(configuration, running=running) if each.severity is Severity.FIX]
 
 
 def check(tmp_path: Path, text: str) -> Ran:
@@ -94,7 +94,7 @@ def test_an_address_of_another_host_is_a_fault_also_while_the_gateway_runs(tmp_p
     absent = config(tmp_path, http=Http(listen=[Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 0)]))
     for running in (False, True):
         (finding,) = to_fix(absent, running=running)
-        assert finding == Finding(Level.FIX, "http", "192.0.2.1 is not an address of this host")
+        assert finding == Finding(Severity.FIX, "http", "192.0.2.1 is not an address of this host")
 
 
 def test_without_ipv6_the_other_loopback_address_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +149,12 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
     found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
     assert found == [
-        Finding(Level.NOTE, "keys", f"{keys}: 0 keys"),
-        Finding(Level.FIX, "keys", f"no usable key, so nobody can connect: put public keys into {keys}"),
+        Finding(Severity.NOTE, "keys", f"{keys}: 0 keys"),
+        Finding(Severity.FIX, "keys", f"no usable key, so nobody can connect: put public keys into {keys}"),
     ]
     (keys / "alice.pub").write_text(PUBLIC_KEY + "\n")
     found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
-    assert found == [Finding(Level.OK, "keys", f"{keys}: 1 key")]
+    assert found == [Finding(Severity.OK, "keys", f"{keys}: 1 key")]
     (keys / "bad").write_text("# mine\nssh-ed25519 nonsense\n")
     (finding,) = to_fix(configuration)
     assert finding.text.startswith(f"{keys / 'bad'}, line 2: ")

@@ -57,14 +57,14 @@ async def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) ->
 def test_nobody_to_answer_is_said(tmp_path: Path) -> None:
     ran = init(tmp_path)
     assert ran.code == 2
-    assert ran.err == "ferry: nobody is there to answer: give --domain and --access, or --yes for the defaults\n"
+    assert ran.err == "ferry: standard input is not a terminal: give --domain and --access, or --yes for the defaults\n"
     assert not (tmp_path / "ferry.toml").exists()
 
 
 @pytest.mark.parametrize("given", [("--domain", "gw.example"), ("--access", "keys")])
 async def test_half_an_answer_is_none_where_nobody_can_be_asked(tmp_path: Path, given: tuple[str, str]) -> None:
     refused = await run(write, "--out", str(tmp_path / "ferry.toml"), *given)
-    assert str(refused.error).startswith("nobody is there to answer: give --domain and --access")
+    assert str(refused.error).startswith("standard input is not a terminal: give --domain and --access")
 
 
 async def test_what_has_no_flag_gets_its_default_where_nothing_is_to_be_asked(tmp_path: Path) -> None:

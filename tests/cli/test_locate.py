@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.cli.locate import CONTROL_SOCKET, answers, find_state, places, state_of_file
+from ferry.cli.locate import CONTROL_SOCKET, answers, candidate_folders, find_state, state_of_file
 from ferry.errors import FerryError, InvalidInput
 
 
@@ -38,7 +38,7 @@ def test_a_socket_that_nobody_serves_is_passed_over(tmp_path: Path, monkeypatch:
     assert not answers(here / "ferry-data")
     with gateway(clone / "ferry-data", monkeypatch):
         assert find_state(None, {"FERRY_CLONE": str(clone)}, cwd=here) == clone / "ferry-data"
-    with pytest.raises(FerryError, match=r"here/ferry-data \(this folder\): a gateway was here, and runs no more"):
+    with pytest.raises(FerryError, match=r"here/ferry-data \(this folder\): the gateway there has stopped"):
         find_state(None, {"FERRY_CLONE": str(clone)}, cwd=here)
 
 
@@ -89,5 +89,5 @@ def test_the_message_says_where_it_looked_and_what_to_do(tmp_path: Path) -> None
 
 
 def test_each_folder_is_looked_at_once(tmp_path: Path) -> None:
-    found = [place.state for place in places(None, {"FERRY_CLONE": str(tmp_path)}, cwd=tmp_path)]
+    found = [folder.state for folder in candidate_folders(None, {"FERRY_CLONE": str(tmp_path)}, cwd=tmp_path)]
     assert len(found) == len(set(found))

@@ -338,7 +338,7 @@ async def test_a_bug_is_answered_and_logged(folder: Path, caplog: pytest.LogCapt
 
     async with serving(Broken(), folder, []):
         answer = await ask(folder, "/api/v1/tunnels")
-    assert (answer.status, answer.json["error"]) == (500, "the gateway made a mistake answering this")
+    assert (answer.status, answer.json["error"]) == (500, "the gateway failed to answer: this is a bug")
     assert "RuntimeError: the bug" in caplog.text
 
 

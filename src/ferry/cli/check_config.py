@@ -1,4 +1,4 @@
-"""`ferry check-config`: the configuration and this host, looked at without starting."""
+"""`ferry check-config`: checks the configuration and this host without starting the gateway."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_config(
 
     from ferry.clock import random_token
     from ferry.setup.dns import check_domain, this_host
-    from ferry.setup.findings import Level, worst
+    from ferry.setup.findings import Severity, worst
     from ferry.setup.hostcheck import check_host, effective
 
     from .locate import answers
@@ -47,5 +47,5 @@ def check_config(
         findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=loaded.http_port)
     for finding in findings:
         typer.echo(str(finding))
-    if worst(findings) is Level.FIX:
+    if worst(findings) is Severity.FIX:
         raise typer.Exit(EXIT_TO_FIX)

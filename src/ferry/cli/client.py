@@ -1,4 +1,4 @@
-"""The running gateway, as the commands see it: HTTP over its control socket, with the standard library alone.
+"""A client for the running gateway's API: HTTP over its control socket, with the standard library alone.
 
 `ferry ls` in a prompt or a loop must be quick, so nothing of the gateway is imported here.
 """
@@ -24,7 +24,8 @@ from .locate import connect_control, find_state
 
 API: Final = "/api/v1"
 StateOption = Annotated[
-    Path | None, typer.Option("--state", help="The gateway's state folder. Without it the usual places are tried.")
+    Path | None,
+    typer.Option("--state", help="The gateway's state folder. Without it the command tries the usual folders."),
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="The gateway's configuration file, which names its state folder.")
@@ -33,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text."
 
 
 class ApiError(FerryError):
-    """The gateway answered with a problem. The message has its fix."""
+    """The gateway answered with an error. The message includes the fix."""
 
     def __init__(self, status: int, error: str, fix: str) -> None:
         super().__init__(f"{error}: {fix}" if fix else error)
@@ -51,7 +52,7 @@ class _ControlConnection(http.client.HTTPConnection):
 
 
 class Gateway:
-    """Asks the gateway whose state folder is `state`. Every method raises FerryError with what to do."""
+    """The API of the gateway whose state folder is `state`. Every method raises FerryError with what to do."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -61,11 +62,11 @@ class Gateway:
         return self._ask("GET", _with_query(path, query))
 
     def delete(self, collection: str, target: str) -> Any:
-        """Close or free `target` of `tunnels`, `sessions`, `names` or `blocked`; what was closed."""
+        """Delete `target` from `tunnels`, `sessions`, `names` or `blocked`. Returns the API's answer."""
         return self._ask("DELETE", f"/{collection}/{quote(target, safe='')}")
 
     def lines(self, path: str, *, endless: bool, **query: str | int | None) -> Iterator[dict[str, Any]]:
-        """The JSON objects of an NDJSON answer, as they come. `endless`: wait for the next one as long as it takes."""
+        """The JSON objects of an NDJSON answer, as they arrive. `endless`: wait for the next one without a time-out."""
         with self._answer("GET", _with_query(path, query)) as answer:
             _check(answer)
             if endless:
@@ -90,13 +91,15 @@ class Gateway:
                 "look at its log, or restart it"
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise FerryError(f"the gateway at {self.state} went away while it was asked ({error!r})") from None
+            raise FerryError(
+                f"the gateway at {self.state} closed the connection before it answered ({error!r})"
+            ) from None
         finally:
             connection.close()
 
 
 class _Answer:
-    """A response and the connection it comes on: `http.client` hides the socket once a response says close."""
+    """A response and its connection: `http.client` drops the socket when a response has `Connection: close`."""
 
     def __init__(self, connection: _ControlConnection, response: http.client.HTTPResponse) -> None:
         self.connection = connection
@@ -106,7 +109,7 @@ class _Answer:
 
 
 def find_gateway(state: Path | None, config: Path | None) -> Gateway:
-    """The running gateway. Raises FerryError with the list of places looked at."""
+    """The running gateway. Raises FerryError with the folders that were tried."""
     return Gateway(find_state(state, os.environ, config=config))
 
 

@@ -1,4 +1,4 @@
-"""`ferry events`: what happened, and what happens."""
+"""`ferry events`: shows the last events and follows new ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 
 def events(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new events until Ctrl-C.")] = False,
     last: Annotated[
         int, typer.Option("--last", "-n", min=0, max=2 * limits.EVENT_RING, help="Past events to begin with.")
     ] = 50,
@@ -35,7 +35,7 @@ def events(
             for event in lines:
                 sys.stdout.write((json.dumps(event) if as_json else describe(event)) + "\n")
                 if follow:
-                    sys.stdout.flush()  # a pipe's reader is to see each event as it happens
+                    sys.stdout.flush()  # so that a pipe's reader sees each event at once
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if follow:

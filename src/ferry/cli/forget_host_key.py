@@ -1,4 +1,4 @@
-"""`ferry forget-host-key`: the operator's word that a host key may change, which the gateway never decides itself."""
+"""`ferry forget-host-key`: lets a host key change. Only the operator may decide that, never the gateway."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as the gateway's refusal named it.")]
+Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as named in the gateway's error.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
 
 
 def forget_host_key(algorithm: Algorithm, state: StateFolder = Path("ferry-data")) -> None:
-    """Forget which host key clients know this gateway by, so that the next start may use or make another.
+    """Forget the host key by which clients know this gateway. The next start may use or make another one.
 
     The gateway must be stopped. Clients that know the old key will refuse the new one until they are told.
     """

@@ -30,7 +30,9 @@ def init(
     ssh: Annotated[SshChoice | None, typer.Option(help="The port people type for SSH.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for everything that must survive a restart.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write. As root /etc/ferry/ferry.toml.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: what has no flag gets its default.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: settings without a flag get their defaults.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Ask for the domain and who may connect, and write a configuration file in which everything is explained."""
@@ -41,7 +43,7 @@ def init(
     if path.exists() and not force:
         raise InvalidInput(f"{path} exists: edit it, or write it anew with --force")
     if not yes and not sys.stdin.isatty() and (domain is None or access is None):
-        raise InvalidInput("nobody is there to answer: give --domain and --access, or --yes for the defaults")
+        raise InvalidInput("standard input is not a terminal: give --domain and --access, or --yes for the defaults")
     ask = not yes and sys.stdin.isatty()
     banner = sshd_on(22)
     name = _domain(domain, ask=ask)
@@ -125,7 +127,8 @@ def _public_addresses() -> tuple[str, ...]:
 
 
 def _write(path: Path, answers: Answers) -> None:
-    """The file, and the folder for keys. Readable by all: there is no secret in them, and the service must read both."""
+    """Write the file and make the folder for keys. All users may read them: they hold no secret, and the service user
+    needs them."""
     from ferry.config.file import load
     from ferry.setup.configtext import config_text
 
@@ -181,7 +184,7 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
             f"  put public keys into {answers.keys}, as in",
             f"      {_key_line(answers, answers.keys, banner, moving=moving)}",
         ]
-    lines += ["  look whether all is well", f"      {ferry} check-config --config {path}", "  start it"]
+    lines += ["  check the configuration and this host", f"      {ferry} check-config --config {path}", "  start it"]
     lines += [f"      {ferry} serve --config {path}"]
     if path.is_relative_to(ETC):
         lines += [f"    or as a service: {ferry} install-service && systemctl enable --now ferry"]
@@ -191,7 +194,7 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
 
 def _key_line(answers: Answers, keys: Path, banner: str | None, *, moving: bool) -> str:
     target = keys / "YOUR-NAME.pub" if keys.is_dir() else keys
-    if answers.local or not banner:  # no sshd to copy through, as far as can be seen
+    if answers.local or not banner:  # no sshd was found that scp could use
         return f"cp id_ed25519.pub {target}"
     scp = f"scp -P {SSHD_ELSEWHERE}" if moving else "scp"
     return f"{scp} ~/.ssh/id_ed25519.pub root@{answers.domain}:{target}     (from a laptop)"
@@ -203,7 +206,7 @@ def _ports(answers: Answers) -> str:
 
 
 def program() -> str:
-    """How to call this program from here."""
+    """The command that runs this program from the working directory."""
     clone = os.environ.get("FERRY_CLONE")
     if clone is None:
         return "ferry"

@@ -24,7 +24,7 @@ def install_service(
     user: Annotated[str, typer.Option(help="The user it runs as; made when it does not exist.")] = "ferry",
     print_only: Annotated[bool, typer.Option("--print", help="Print the unit, change nothing.")] = False,
 ) -> None:
-    """Write a hardened systemd unit for `ferry serve`, after looking whether its user can read what it needs."""
+    """Write a hardened systemd unit for `ferry serve`, after checking that its user can read what it needs."""
     from ferry.setup.unit import UNIT_PATH, obstacles, unit_text
 
     if not config.exists():
@@ -53,7 +53,7 @@ def install_service(
 
 
 def describe(config: Path, user: str) -> Service:
-    """What the unit runs: this very program, with the file alone (a service does not inherit this shell's variables)."""
+    """The service that the unit runs: this very program with the file alone. It does not inherit this shell's variables."""
     import ferry
     from ferry.config.file import load
     from ferry.setup.paths import account
@@ -70,7 +70,7 @@ def describe(config: Path, user: str) -> Service:
 
 
 def _make_state(state: Path, user: str) -> None:
-    """The folder must exist before the unit's `ReadWritePaths` can open it."""
+    """Make the state folder. It must exist before the unit's `ReadWritePaths` can open it."""
     if not state.exists():
         state.mkdir(parents=True)
         typer.echo(f"made {state}")

@@ -1,7 +1,7 @@
-"""Finding the running gateway from any directory: which state folder has a control socket that answers.
+"""Finds the running gateway from any directory, by the state folder whose control socket answers.
 
-A folder that somebody named (`--state`, `--config`, `$FERRY_STATE`) is the only one looked at: asking another gateway
-than the one that was meant would be worse than an error. Without a name the usual places are tried in order.
+If `--state`, `--config` or `$FERRY_STATE` names a folder, no other is tried: talking to the wrong gateway would be worse
+than an error. Otherwise the usual folders are tried in order.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ CONNECT_SECONDS: Final = 2.0  # a Unix socket answers at once, unless the gatewa
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A state folder to look in, and who says so."""
+class StateFolder:
+    """A state folder to try, and why."""
 
     state: Path
     because: str
 
 
-def places(
+def candidate_folders(
     explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
-) -> list[Place]:
-    """Where to look, best first. One place only where it was named."""
+) -> list[StateFolder]:
+    """The folders to try, in order. Only one if it was named."""
     here = cwd or Path.cwd()
     if explicit is not None:
-        return [Place(here / explicit, "--state")]
+        return [StateFolder(here / explicit, "--state")]
     if config is not None:
-        return [Place(state_of_file(here / config), f"--config {config}")]
+        return [StateFolder(state_of_file(here / config), f"--config {config}")]
     if named := environ.get("FERRY_STATE"):
-        return [Place(here / named, "$FERRY_STATE")]
-    found = [Place(here / LOCAL_STATE, "this folder")]
+        return [StateFolder(here / named, "$FERRY_STATE")]
+    found = [StateFolder(here / LOCAL_STATE, "this folder")]
     if clone := environ.get("FERRY_CLONE"):
-        found.append(Place(Path(clone) / LOCAL_STATE, "the clone"))
-    with contextlib.suppress(FerryError):  # not installed, or broken: `ferry check-config` is who explains that
-        found.append(Place(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG)))
-    found.append(Place(SYSTEM_STATE, "the system's gateway"))
-    first_reason: dict[Path, Place] = {}
-    for place in found:
-        first_reason.setdefault(place.state, place)
+        found.append(StateFolder(Path(clone) / LOCAL_STATE, "the clone"))
+    with contextlib.suppress(FerryError):  # not installed, or broken: `ferry check-config` explains that
+        found.append(StateFolder(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG)))
+    found.append(StateFolder(SYSTEM_STATE, "the system's gateway"))
+    first_reason: dict[Path, StateFolder] = {}
+    for folder in found:
+        first_reason.setdefault(folder.state, folder)
     return list(first_reason.values())
 
 
 def find_state(
     explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
 ) -> Path:
-    """The state folder of the running gateway. Raises FerryError listing where it looked and how to say it."""
+    """The state folder of the running gateway. Raises FerryError with the folders that were tried and how to name one."""
     looked: list[str] = []
-    for place in places(explicit, environ, config=config, cwd=cwd):
+    for folder in candidate_folders(explicit, environ, config=config, cwd=cwd):
         try:
-            connect_control(place.state).close()
+            connect_control(folder.state).close()
         except OSError as error:
-            looked.append(f"  {place.state} ({place.because}): {_why(error)}")
+            looked.append(f"  {folder.state} ({folder.because}): {_why(error)}")
         else:
-            return place.state
+            return folder.state
     raise FerryError(
         "no running gateway found. Looked in\n"
         + "\n".join(looked)
@@ -104,9 +104,9 @@ def answers(state: Path) -> bool:
 
 
 def state_of_file(path: Path) -> Path:
-    """The state folder that a configuration file names; beside the file where it names none, as `ferry serve` does.
+    """The state folder that a configuration file names. Without one it is beside the file, as for `ferry serve`.
 
-    Reads that one key without the whole model, so that asking a running gateway stays quick.
+    It reads that one key without the whole model, which keeps the commands quick.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
@@ -125,8 +125,8 @@ def _why(error: OSError) -> str:
         case errno.ENOENT | errno.ENOTDIR:
             return f"no {CONTROL_SOCKET} there"
         case errno.ECONNREFUSED:
-            return "a gateway was here, and runs no more"
+            return "the gateway there has stopped"
         case errno.EACCES | errno.EPERM:
-            return "not yours to open: try with sudo"
+            return "permission denied: try with sudo"
         case _:
             return error.strerror or str(error)

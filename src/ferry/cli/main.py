@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def exit_code(error: FerryError) -> int:
-    """2 for what somebody wrote wrongly, 3 for a gateway that cannot start, 1 otherwise."""
+    """2 for invalid input, 3 for a gateway that cannot start, 1 otherwise."""
     match error:
         case InvalidInput():
             return EXIT_INVALID

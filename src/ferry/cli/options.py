@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they mean for the configuration."""
+"""The options that several commands share, and the settings that they override."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file (TOML). Without it: environment and flags alone."),
+    typer.Option(
+        "--config", help="The configuration file (TOML). Without it only the environment and the flags count."
+    ),
 ]
 Domain = Annotated[str | None, typer.Option(help="Names are given below this domain.")]
 State = Annotated[Path | None, typer.Option(help="Folder for everything that must survive a restart.")]
-SshListen = Annotated[str | None, typer.Option(help="Where SSH is served, as in 127.0.0.1:2222 or *:2222.")]
-HttpListen = Annotated[str | None, typer.Option(help="Where plain HTTP is served.")]
-HttpsListen = Annotated[str | None, typer.Option(help="Where HTTPS is served, and SSH too.")]
+SshListen = Annotated[str | None, typer.Option(help="Addresses that serve SSH, such as 127.0.0.1:2222 or *:2222.")]
+HttpListen = Annotated[str | None, typer.Option(help="Addresses that serve plain HTTP.")]
+HttpsListen = Annotated[str | None, typer.Option(help="Addresses that serve HTTPS, and SSH too.")]
 LogFormat = Annotated[str | None, typer.Option(help="auto, human or json.")]
 
 
@@ -33,7 +35,7 @@ def source(
     https_listen: str | None = None,
     log_format: str | None = None,
 ) -> ConfigSource:
-    """Where the configuration of a command comes from: its file, this process's environment, its flags."""
+    """The sources of a command's configuration: its file, this process's environment, its flags."""
     from ferry.config.file import ConfigSource
 
     flags = {

@@ -1,4 +1,4 @@
-"""What the commands print. Every text of the gateway is escaped here: names, versions and paths come from strangers.
+"""Prints for the commands. It escapes every text from the gateway, since names, versions and paths come from strangers.
 
 On a terminal a table fits its width; in a pipe no line is cut or wrapped, so that `grep` and `awk` see whole values.
 """
@@ -23,7 +23,7 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. On a terminal, `optional` ones are left out where it is narrow, `whole` ones are folded and
+    """A column of a table. On a terminal, `optional` columns are left out where it is narrow, `whole` columns fold and are
     never cut, and a column with `most` is cut at that many characters."""
 
     title: str
@@ -55,7 +55,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> 
             justify="right" if column.right else "left",
             overflow="fold" if column.whole else "ellipsis",
             no_wrap=not column.whole,
-            # rich takes what is missing from folded columns alone: the others must leave them room.
+            # rich shrinks folded columns only, so the others must leave enough width for them.
             max_width=column.most if terminal else None,
         )
     for row in rows:
@@ -71,7 +71,7 @@ def safe(value: object) -> str:
 
 
 def short_identity(text: str) -> str:
-    """`web-1` for `web-1 (SHA256:...)`, and the first characters of a bare fingerprint: enough to tell keys apart."""
+    """`web-1` for `web-1 (SHA256:...)`; the first characters of a bare fingerprint, which are enough to tell keys apart."""
     name, _, _ = text.partition(" (SHA256:")
     return name[:16] + ".." if name.startswith("SHA256:") else name
 
@@ -104,12 +104,12 @@ def age(moment: Any, now: float) -> str:
 
 @contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """Let `| head` end the command without a complaint."""
+    """Let `| head` end the command without an error."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at its end, and would complain there.
+        # The interpreter flushes once more at exit, and would print an error then.
         import os
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`ferry unblock`: addresses that are refused because too many logins from them have failed."""
+"""`ferry unblock`: lists or unblocks addresses with too many failed log-ins."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def unblock(
 
 
 def _check(address: str) -> None:
-    """Raise InvalidInput unless this can be in the list: an IPv4 address, or an IPv6 one, alone or with its /64."""
+    """Raise InvalidInput unless `address` is an IPv4 address, or an IPv6 address with or without its /64."""
     try:
         ipaddress.ip_network(address.partition("%")[0], strict=False)
     except ValueError:

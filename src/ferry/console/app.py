@@ -24,7 +24,7 @@ from .watching import health_of, health_status, metrics_answer
 NDJSON = "application/x-ndjson"
 CLOSED_BY_OPERATOR = "closed by the operator"
 ALL_EVENTS = 2 * limits.EVENT_RING  # the ring keeps frequent and rare ones apart
-Follow = Annotated[bool, Query(description="Go on with what happens, until the reader leaves.")]
+Follow = Annotated[bool, Query(description="Follow new events until the reader disconnects.")]
 Last = Annotated[int, Query(ge=0, le=ALL_EVENTS, description="How many past events to begin with.")]
 
 

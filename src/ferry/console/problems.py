@@ -54,4 +54,4 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
         # Starlette raises it again, and uvicorn logs the traceback.
-        return problem(500, "the gateway made a mistake answering this", "its log has the details")
+        return problem(500, "the gateway failed to answer: this is a bug", "its log has the details")

@@ -116,7 +116,7 @@ async def _served(name: str, listeners: list[socket.socket], make: Callable[[], 
             try:
                 server = await asyncio.to_thread(make)  # visitors of tunnels do not wait for the imports
             except Exception:  # no descriptor is left, or the files were replaced by another version's
-                _log.exception("what answers on the %s cannot be loaded", name)
+                _log.exception("the API of the %s cannot be loaded", name)
                 _turn_away(listeners)
         await server.serve(sockets=listeners)
 

@@ -1,1 +1,1 @@
-"""What an operator's set-up needs to know about this host: ports, DNS, readable paths, sshd, the systemd unit."""
+"""Checks this host for the operator's set-up: ports, DNS, readable paths, sshd, the systemd unit."""

@@ -1,4 +1,4 @@
-"""What `ferry init` was told, and what that comes to in the file and in the next steps."""
+"""The answers given to `ferry init`, and the settings and steps that follow from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Who(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """All that is asked."""
+    """The answers to all questions of `ferry init`."""
 
     domain: str
     who: Who
@@ -71,7 +71,7 @@ class Answers:
         return settings
 
     def notes(self) -> dict[str, str]:
-        """Why, for those settings whose value would surprise."""
+        """Explanations for settings whose value may surprise, by dotted key."""
         if self.local:
             return {}
         notes = {"tcp.public_addresses": "Open to the network here; a firewall must let the public range through."}

@@ -1,4 +1,4 @@
-"""The text of a configuration file in which every setting is explained, and those with their default commented out."""
+"""Makes a configuration file that explains every setting. Settings with their default value are commented out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ HEADER = """\
 
 
 def config_text(written: Mapping[str, object], notes: Mapping[str, str] | None = None) -> str:
-    """The file. `written` has what differs from the defaults, by dotted key; `notes` says why, above the line."""
+    """The file's text. `written` has the settings that differ from the defaults, by dotted key. `notes` are printed above
+    their settings."""
     reasons = notes or {}
     lines = [HEADER]
     for key in FIELDS:

@@ -1,4 +1,4 @@
-"""Whether visitors who look a name up arrive at this host."""
+"""Checks that the names of the gateway resolve to this host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from ferry.hostnames import Domain
 
-from .findings import Finding, Level
+from .findings import Finding, Severity
 
 LOCALHOST: Final = Domain("localhost")
 Resolver = Callable[[str], list[str]]
@@ -20,7 +20,7 @@ FAR_AWAY: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1
 
 
 def resolve(name: str) -> list[str]:
-    """The numeric addresses of `name` as this host's resolver gives them; empty if there are none."""
+    """The numeric addresses of `name` from this host's resolver; empty if there are none."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -44,7 +44,7 @@ def own_addresses() -> list[str]:
 
 
 def is_local(address: str) -> bool:
-    """Whether this host has `address` on one of its interfaces: only then can a socket be bound to it."""
+    """Whether this host has `address` on one of its interfaces, so that a socket can be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -56,7 +56,7 @@ def is_local(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """This host as DNS checks see it."""
+    """The facts about this host that the DNS checks use."""
 
     own: list[str]
     is_local: Callable[[str], bool]
@@ -64,17 +64,18 @@ class Host:
 
     @property
     def behind_nat(self) -> bool:
-        """Whether its addresses are private, so that the public one is somewhere before it."""
+        """Whether all its addresses are private, so that the public one belongs to a router in front of it."""
         return bool(self.own) and not any(ipaddress.ip_address(address).is_global for address in self.own)
 
 
 def this_host() -> Host:
-    """The real one."""
+    """The host that runs this process."""
     return Host(own_addresses(), is_local, resolve)
 
 
 def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> list[Finding]:
-    """Resolve `domain` and `label.domain`, a name that nobody can have set by hand, and compare with this host."""
+    """Compare the addresses of `domain` and `label.domain` with this host's. `label` is random, so that only a wildcard
+    record can answer for it."""
     below = Domain(domain)
     if LOCALHOST.has(domain):
         return [_check_localhost(below, label, host, port=port)]
@@ -84,10 +85,10 @@ def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> li
 def _check_localhost(domain: Domain, label: str, host: Host, *, port: int | None) -> Finding:
     name = domain.host("NAME")
     if host.resolve(domain.host(label)):
-        return Finding(Level.OK, "dns", f"{name} resolves here")
+        return Finding(Severity.OK, "dns", f"{name} resolves here")
     example = f"curl --resolve {name}:{port}:127.0.0.1 http://{name}:{port}/" if port else ""
     return Finding(
-        Level.NOTE,
+        Severity.NOTE,
         "dns",
         f"{name} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
         + (f"an older curl needs\n{example}" if example else "other programs need an entry in /etc/hosts"),
@@ -97,18 +98,18 @@ def _check_localhost(domain: Domain, label: str, host: Host, *, port: int | None
 def _check_name(name: str, shown: str, host: Host) -> Finding:
     found = host.resolve(name)
     if not found:
-        return Finding(Level.FIX, "dns", f"{shown} does not resolve: make\n{records(shown, host)}")
+        return Finding(Severity.FIX, "dns", f"{shown} does not resolve: make\n{records(shown, host)}")
     elsewhere = [address for address in found if not host.is_local(address)]
     if not elsewhere:
-        return Finding(Level.OK, "dns", f"{shown} is this host ({', '.join(found)})")
+        return Finding(Severity.OK, "dns", f"{shown} is this host ({', '.join(found)})")
     text = f"{shown} is {', '.join(elsewhere)}, and this host is {', '.join(host.own) or 'without a network address'}"
     if host.behind_nat and len(elsewhere) == len(found):
-        return Finding(Level.NOTE, "dns", f"{text}: right if that address is mapped to this host")
-    return Finding(Level.FIX, "dns", f"{text}: make\n{records(shown, host)}")
+        return Finding(Severity.NOTE, "dns", f"{text}: right if that address is mapped to this host")
+    return Finding(Severity.FIX, "dns", f"{text}: make\n{records(shown, host)}")
 
 
 def records(name: str, host: Host) -> str:
-    """The DNS records to make, one a line, as a zone file has them."""
+    """The DNS records to make, one a line, in the form of a zone file."""
     if host.behind_nat or not host.own:
         return f"{name}. A THE-PUBLIC-ADDRESS-OF-THIS-HOST"
     return "\n".join(f"{name}. {'AAAA' if ':' in address else 'A'} {address}" for address in host.own)

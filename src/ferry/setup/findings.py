@@ -1,4 +1,4 @@
-"""What a check found: one line each, for `ferry check-config` and `ferry init`."""
+"""The results of checks, one line each, for `ferry check-config`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
-class Level(enum.Enum):
-    """How much a finding matters."""
+class Severity(enum.Enum):
+    """How serious a finding is."""
 
     OK = "ok"
     NOTE = "note"
-    """Works, and there is something to know."""
+    """It works, and the operator should know something about it."""
     FIX = "FIX"
-    """Stops the gateway, or keeps people from reaching it."""
+    """It stops the gateway, or keeps people from reaching it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`subject` is a few words (`ssh`, `dns`); `text` says what is so, and what to do about it."""
+    """`subject` is a word (`ssh`, `dns`). `text` describes the finding and says what to do about it."""
 
-    level: Level
+    severity: Severity
     subject: str
     text: str
 
     def __str__(self) -> str:
         indent = "\n" + " " * 21
-        return f"{self.level.value:<5}{self.subject:<16}{self.text.replace(chr(10), indent)}"
+        return f"{self.severity.value:<5}{self.subject:<16}{self.text.replace(chr(10), indent)}"
 
 
-def worst(findings: Iterable[Finding]) -> Level:
-    """The level that decides the exit code."""
-    levels = {finding.level for finding in findings}
-    return Level.FIX if Level.FIX in levels else Level.NOTE if Level.NOTE in levels else Level.OK
+def worst(findings: Iterable[Finding]) -> Severity:
+    """The severity that decides the exit code."""
+    severities = {finding.severity for finding in findings}
+    return Severity.FIX if Severity.FIX in severities else Severity.NOTE if Severity.NOTE in severities else Severity.OK

@@ -1,4 +1,4 @@
-"""Whether this configuration would work on this host: ports, folders, keys, certificates."""
+"""Checks that a configuration works on this host: ports, folders, keys, certificates."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ferry.names import Endpoint
 from ferry.ssh.access import read_keys
 
 from .dns import is_local
-from .findings import Finding, Level
+from .findings import Finding, Severity
 from .ports import blocked
 
 
 def effective(config: Config) -> str:
-    """What the configuration comes to, in a few lines."""
+    """A summary of the configuration in a few lines."""
     who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
-    urls = config.urls(lambda _host: False)  # no certificate is looked at: every URL is shown
+    urls = config.urls(lambda _host: False)  # without a look at certificates, which would decide the URL to prefer
     name = urls.domain.host("NAME")
     listens = ((config.http.listen, False), (config.https.listen, True))
     web = [urls.url(name, secure=secure) for listen, secure in listens if listen]
@@ -52,7 +52,7 @@ def _paths(paths: list[Path]) -> str:
 
 
 def check_host(config: Config, *, running: bool) -> list[Finding]:
-    """Everything that can be seen without starting. `running`: this configuration's gateway runs and holds its ports."""
+    """All findings that need no running gateway. `running`: this configuration's gateway runs and holds its ports."""
     return [
         *_check_ports(config, running=running),
         *_check_state(config.state),
@@ -75,13 +75,13 @@ def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
             elif busy.taken and running:
                 held.append(endpoint)
             elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
-                others.append(Finding(Level.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough"))
+                others.append(Finding(Severity.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough"))
             else:
-                others.append(Finding(Level.FIX, subject, busy.reason + _other_port(subject, busy.taken)))
+                others.append(Finding(Severity.FIX, subject, busy.reason + _other_port(subject, busy.taken)))
         for endpoints, what in ((free, "free"), (held, "held by this gateway, which runs")):
             if endpoints:
                 verb = "is" if len(endpoints) == 1 else "are"
-                yield Finding(Level.OK, subject, f"{' and '.join(map(_shown, endpoints))} {verb} {what}")
+                yield Finding(Severity.OK, subject, f"{' and '.join(map(_shown, endpoints))} {verb} {what}")
         yield from others
 
 
@@ -92,13 +92,13 @@ def _other_port(subject: str, taken: bool) -> str:
 def _check_state(state: Path) -> Iterator[Finding]:
     nearest = next(folder for folder in (state, *state.parents) if folder.exists())
     if not nearest.is_dir():
-        yield Finding(Level.FIX, "state", f"{nearest} is not a folder: write another state")
+        yield Finding(Severity.FIX, "state", f"{nearest} is not a folder: write another state")
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield Finding(
-            Level.FIX, "state", f"{nearest} cannot be written by you: run this as the gateway's user, or sudo"
+            Severity.FIX, "state", f"{nearest} cannot be written by you: run this as the gateway's user, or sudo"
         )
     else:
-        yield Finding(Level.OK, "state", f"{state} {'is there' if nearest == state else 'will be made'}")
+        yield Finding(Severity.OK, "state", f"{state} {'is there' if nearest == state else 'will be made'}")
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:
@@ -109,17 +109,19 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         try:
             found = read_keys([path])  # as the gateway does
         except FerryError as error:
-            yield Finding(Level.FIX, "keys", str(error))
+            yield Finding(Severity.FIX, "keys", str(error))
             continue
         count = len(found.names)
         usable += count
         for rejected in found.rejected:
-            yield Finding(Level.FIX, "keys", str(rejected))
+            yield Finding(Severity.FIX, "keys", str(rejected))
         if not found.rejected:
-            yield Finding(Level.OK if count else Level.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}")
+            yield Finding(
+                Severity.OK if count else Severity.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}"
+            )
     if not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
-        yield Finding(Level.FIX, "keys", text)
+        yield Finding(Severity.FIX, "keys", text)
 
 
 def _check_certificates(folder: Path | None) -> Iterator[Finding]:
@@ -128,17 +130,17 @@ def _check_certificates(folder: Path | None) -> Iterator[Finding]:
     try:
         pairs = sorted({name for entry in folder.iterdir() for name in _pair(entry)})
     except OSError as error:
-        yield Finding(Level.FIX, "certificates", f"{folder}: {error.strerror}")
+        yield Finding(Severity.FIX, "certificates", f"{folder}: {error.strerror}")
         return
     if not pairs:
         text = f"{folder} has no NAME.crt with NAME.key, nor NAME/fullchain.pem with NAME/privkey.pem"
-        yield Finding(Level.FIX, "certificates", text)
+        yield Finding(Severity.FIX, "certificates", text)
     for certificate, key in pairs:
         closed = [path for path in (certificate, key) if not os.access(path, os.R_OK)]
         if closed:
-            yield Finding(Level.FIX, "certificates", f"{_paths(closed)} cannot be read by you")
+            yield Finding(Severity.FIX, "certificates", f"{_paths(closed)} cannot be read by you")
         else:
-            yield Finding(Level.OK, "certificates", str(certificate))
+            yield Finding(Severity.OK, "certificates", str(certificate))
 
 
 def _pair(entry: Path) -> Iterator[tuple[Path, Path]]:
@@ -151,4 +153,4 @@ def _pair(entry: Path) -> Iterator[tuple[Path, Path]]:
 def _check_public(config: Config) -> Iterator[Finding]:
     for address in config.tcp.public_addresses:
         if not is_local(address):
-            yield Finding(Level.FIX, "tcp", f"tcp.public_addresses: {address} is not an address of this host")
+            yield Finding(Severity.FIX, "tcp", f"tcp.public_addresses: {address} is not an address of this host")

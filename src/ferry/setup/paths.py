@@ -1,4 +1,4 @@
-"""Whether another user can read a path: asked before a service runs as that user, not after it failed."""
+"""Checks that another user can read a path, before a service runs as that user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user by numbers. `uid` -1 stands for one that does not exist yet: only what everybody may read is its."""
+    """A user by its numbers. `uid` is -1 for a user that does not exist yet: it may read only what everybody may."""
 
     name: str
     uid: int
@@ -19,7 +19,7 @@ class Account:
 
     @property
     def exists(self) -> bool:
-        """Whether the system has it."""
+        """Whether the system has this user."""
         return self.uid >= 0
 
 
@@ -33,9 +33,9 @@ def account(name: str) -> Account:
 
 
 def unreadable(path: Path, who: Account) -> str | None:
-    """Why `who` cannot read `path` (a file, or a folder and what is in it), naming the part that is in the way.
+    """Why `who` cannot read `path` (a file, or a folder with its contents), with the path that is closed. None if it can.
 
-    Looks at permission bits, not at access control lists. None if it can.
+    It checks permission bits, not access control lists.
     """
     if not path.exists():
         return f"{path} does not exist"
@@ -55,7 +55,7 @@ def unreadable(path: Path, who: Account) -> str | None:
 
 
 def _may(path: Path, who: Account, bits: int) -> bool:
-    """`bits` are those of others (S_IROTH …), shifted to the class that `who` is in, as the kernel decides it."""
+    """Whether `who` has `bits` of others (S_IROTH …), shifted to the class of `who` by the kernel's rules."""
     if who.uid == 0:
         return True
     status = path.stat()

@@ -1,4 +1,4 @@
-"""Whether a port can be listened on, and who holds it if not. Reads /proc as `ss -ltnp` does."""
+"""Checks whether a port is free, and finds the program that holds it. It reads /proc, as `ss -ltnp` does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Why `endpoint` cannot be listened on. `taken` when somebody listens there already."""
+    """Why `endpoint` cannot be bound. `taken`: another socket listens there."""
 
     endpoint: Endpoint
     reason: str
@@ -54,7 +54,7 @@ def blocked(endpoint: Endpoint) -> Busy | None:
 
 
 def has_ipv6() -> bool:
-    """Whether this host has IPv6 at all: `*` means IPv4 alone where it has not."""
+    """Whether this host has IPv6. Without it `*` means IPv4 alone."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::", 0))
@@ -100,7 +100,7 @@ def _kernel_address(text: str) -> str:
 
 
 def holder(port: int, proc: Path = Path("/proc")) -> str:
-    """Who listens on `port`: `nginx (pid 812)`, or what to type to learn it."""
+    """The program that listens on `port`: `nginx (pid 812)`, or the command that names it."""
     inodes = {f"socket:[{listener.inode}]" for listener in listeners(proc) if listener.endpoint.port == port}
     for process in proc.iterdir():
         if process.name.isdecimal() and not inodes.isdisjoint(_sockets(process)):
@@ -110,15 +110,15 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
 
 
 def _sockets(process: Path) -> Iterator[str]:
-    """What the descriptors of a process point to; nothing where it is not ours to look into, or gone."""
+    """The targets of a process's descriptors; none if we may not read them or the process has ended."""
     with contextlib.suppress(OSError):
         for entry in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):  # closed since the listing, as the listing's own is
+            with contextlib.suppress(OSError):  # closed since the listing, as the descriptor of the listing itself
                 yield str(entry.readlink())
 
 
 def ssh_banner(endpoint: Endpoint) -> str | None:
-    """The SSH identification line that a server on this host sends, or None: nobody there, or no SSH server."""
+    """The SSH identification line of a server on this host. None if nothing listens or it is no SSH server."""
     try:
         with socket.create_connection((endpoint.host, endpoint.port), BANNER_SECONDS) as client:
             line = client.recv(BANNER_BYTES).split(b"\n", 1)[0].strip()

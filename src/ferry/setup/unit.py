@@ -48,7 +48,7 @@ class Service:
 
 
 def obstacles(service: Service) -> list[str]:
-    """Why the service could not run as it is: each names the path and what to do. Empty if nothing is in the way."""
+    """Why the service could not run yet: each text names the path and what to do. Empty if it can run."""
     config = service.config
     reads = [
         ("program", service.command, "install Ferry with `make install`, which uses /opt/ferry"),
@@ -92,7 +92,7 @@ def unit_text(service: Service) -> str:
 
 
 def _quoted(text: str) -> str:
-    """One word of a unit file (systemd.syntax(7)): `%` and `$` doubled, quoted where it has anything unusual."""
+    """`text` as one word of a unit file (systemd.syntax(7)): `%` and `$` doubled, in quotes if it has special characters."""
     text = text.replace("%", "%%").replace("$", "$$")
     if re.fullmatch(r"[\w./%$:@+-]+", text):
         return text
