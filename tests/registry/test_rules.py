@@ -9,7 +9,7 @@ import pytest
 from ferry import limits
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Lease, Reservation, TakenBy, Terms
-from ferry.registry.rules import Made, Standing, in_force, no_room, own, refusal
+from ferry.registry.rules import AddressState, RecentReservations, in_force, over_limit, own, refusal
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 ANN, BOB = (Identity(IdentityId(name), None, Fingerprint(f"SHA256:{name}")) for name in ("ann", "bob"))
@@ -25,64 +25,64 @@ def leased(owner: Identity) -> Lease:
 
 
 @pytest.mark.parametrize(
-    ("standing", "now", "holds"),
+    ("state", "now", "holds"),
     [
-        (Standing(None, None), 0, False),
-        (Standing(None, leased(ANN)), 0, False),
-        (Standing(reserved(ANN, 10), None), 110, True),
-        (Standing(reserved(ANN, 10), None), 111, False),
-        (Standing(reserved(ANN, 10), leased(ANN)), 999, True),
-        (Standing(reserved(ANN, 10), leased(BOB)), 111, False),  # who serves it keeps nothing for another
+        (AddressState(None, None), 0, False),
+        (AddressState(None, leased(ANN)), 0, False),
+        (AddressState(reserved(ANN, 10), None), 110, True),
+        (AddressState(reserved(ANN, 10), None), 111, False),
+        (AddressState(reserved(ANN, 10), leased(ANN)), 999, True),
+        (AddressState(reserved(ANN, 10), leased(BOB)), 111, False),  # who serves it keeps nothing for another
     ],
 )
 def test_a_reservation_is_in_force_for_its_time_and_while_its_owner_serves_it(
-    standing: Standing, *, now: float, holds: bool
+    state: AddressState, *, now: float, holds: bool
 ) -> None:
-    assert in_force(standing, now=now, keep=100) is holds
+    assert in_force(state, now=now, keep=100) is holds
 
 
 @pytest.mark.parametrize(
-    ("standing", "now", "why"),
+    ("state", "now", "why"),
     [
-        (Standing(None, None), 0, None),
-        (Standing(reserved(BOB, 10), leased(BOB)), 999, None),
-        (Standing(reserved(ANN, 10), leased(BOB)), 100, TakenBy.RESERVED),
-        (Standing(reserved(ANN, 10), leased(BOB)), 120, TakenBy.RESTING),
-        (Standing(reserved(ANN, 10), leased(BOB)), 160, None),
-        (Standing(reserved(BOB, 10), leased(ANN)), 100, TakenBy.LIVE),
-        (Standing(None, leased(ANN)), 0, TakenBy.LIVE),
+        (AddressState(None, None), 0, None),
+        (AddressState(reserved(BOB, 10), leased(BOB)), 999, None),
+        (AddressState(reserved(ANN, 10), leased(BOB)), 100, TakenBy.RESERVED),
+        (AddressState(reserved(ANN, 10), leased(BOB)), 120, TakenBy.RESTING),
+        (AddressState(reserved(ANN, 10), leased(BOB)), 160, None),
+        (AddressState(reserved(BOB, 10), leased(ANN)), 100, TakenBy.LIVE),
+        (AddressState(None, leased(ANN)), 0, TakenBy.LIVE),
     ],
 )
 def test_another_ones_reservation_lease_and_rest_refuse_in_this_order(
-    standing: Standing, *, now: float, why: TakenBy | None
+    state: AddressState, *, now: float, why: TakenBy | None
 ) -> None:
-    taken = refusal(standing, BOB, now=now, terms=TERMS)
+    taken = refusal(state, BOB, now=now, terms=TERMS)
     assert (taken and taken.reason) is why
 
 
 def test_ones_own_reservation_is_ones_own_in_force_or_not() -> None:
-    assert own(Standing(None, leased(BOB)), BOB) is None
+    assert own(AddressState(None, leased(BOB)), BOB) is None
     for last_used in (0, 1_000_000):
         mine = reserved(BOB, last_used)
-        assert own(Standing(mine, leased(ANN)), BOB) is mine
-        assert own(Standing(mine, leased(ANN)), ANN) is None
+        assert own(AddressState(mine, leased(ANN)), BOB) is mine
+        assert own(AddressState(mine, leased(ANN)), ANN) is None
 
 
 @pytest.mark.parametrize(
-    ("others", "made", "why", "until"),
+    ("others", "recent", "why", "until"),
     [
         (2, None, None, None),
         (3, None, TakenBy.OVER_LIMIT, None),
-        (2, Made(1, 10), None, None),
-        (2, Made(2, 10), TakenBy.NETWORK_LIMIT, 10 + limits.NAMES_NETWORK_SECONDS),
-        (3, Made(2, 10), TakenBy.OVER_LIMIT, None),
+        (2, RecentReservations(1, 10), None, None),
+        (2, RecentReservations(2, 10), TakenBy.NETWORK_LIMIT, 10 + limits.NAMES_NETWORK_SECONDS),
+        (3, RecentReservations(2, 10), TakenBy.OVER_LIMIT, None),
     ],
 )
 def test_an_identity_and_a_network_have_room_for_so_many(
-    *, others: int, made: Made | None, why: TakenBy | None, until: float | None
+    *, others: int, recent: RecentReservations | None, why: TakenBy | None, until: float | None
 ) -> None:
-    taken = no_room(TERMS, BOB.id, "bob", others=others, made=made)
+    taken = over_limit(TERMS, BOB.id, "bob", others=others, recent=recent)
     assert (taken and taken.reason, taken and taken.until) == (why, until)
     without = replace(TERMS, max_per_network_day=None)
-    unlimited = no_room(without, BOB.id, "bob", others=others, made=made)
+    unlimited = over_limit(without, BOB.id, "bob", others=others, recent=recent)
     assert (unlimited and unlimited.reason) is (TakenBy.OVER_LIMIT if others == 3 else None)

@@ -14,7 +14,7 @@ from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
-from ferry.store.identities import Identities
+from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
@@ -28,7 +28,7 @@ class House:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.identities = Identities(store)
+        self.identities = IdentityStore(store)
         self.registry = SqlRegistry(store)
 
     async def key(self, mark: str, name: str | None = None, now: float = 10) -> Identity:
@@ -166,5 +166,5 @@ async def test_where_nothing_can_be_read_a_log_in_does_not_wait_twice() -> None:
             raise StoreUnavailable("database is locked")
 
     with pytest.raises(StoreUnavailable):
-        await Identities(cast(Store, Busy())).identity_for_key(Fingerprint("SHA256:a"), "ssh-ed25519", None, 10)
+        await IdentityStore(cast(Store, Busy())).identity_for_key(Fingerprint("SHA256:a"), "ssh-ed25519", None, 10)
     assert len(asked) == 1

@@ -16,7 +16,7 @@ from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
-from ferry.store.secrets import Secrets
+from ferry.store.secrets import SecretStore
 from ferry.store.sessions import STOPPED, Sessions
 from ferry.store.start import begin
 
@@ -99,15 +99,15 @@ async def test_a_database_that_fails_otherwise_meanwhile_is_not_told_as_one_that
 async def test_a_database_that_is_locked_is_none_that_takes_no_writes(tmp_path: Path) -> None:
     """Who starts beside another writer must not serve as on a full disk: it would end what the other has begun."""
     async with await Store.open(tmp_path / "ferry.db", report=nothing, busy_seconds=0.01) as store:
-        made = await Secrets(store).secret("names")
+        made = await SecretStore(store).secret("names")
         with closing(sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreUnavailable, match="locked") as caught:
                 await store.first(lambda connection: put(connection, "first"))
             assert not caught.value.readable
             with pytest.raises(StoreUnavailable, match="locked"):
-                await Secrets(store).secret("names")
-        assert await Secrets(store).secret("names") == made
+                await SecretStore(store).secret("names")
+        assert await SecretStore(store).secret("names") == made
         assert await store.run(names) == {"first", "names"}
 
 
@@ -152,7 +152,7 @@ async def test_what_a_crash_left_open_is_ended_before_anything_new_begins(store:
 
 
 async def test_secrets_and_host_keys_are_remembered_as_soon_as_they_can_be(store: Store) -> None:
-    secrets = Secrets(store)
+    secrets = SecretStore(store)
     await full(store)
     await store.first(lambda connection: put(connection, "large", 1_000_000))
     made = await secrets.secret("names")

@@ -19,9 +19,9 @@ from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import People
 from ferry.ssh.services import SessionLog
 from ferry.store.engine import Store
-from ferry.store.identities import Identities
+from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
-from ferry.store.secrets import Secrets
+from ferry.store.secrets import SecretStore
 from ferry.store.sessions import Sessions
 from ferry.store.start import begin
 
@@ -71,13 +71,13 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
     prepare_state_folder(state)
     with _only_gateway_in(state):
         async with await Store.open(_database(state), report=report) as store:
-            secrets = Secrets(store)
+            secrets = SecretStore(store)
             secret = await secrets.secret("names")
             host_keys = await load_host_keys(state, secrets)
             async with _sessions(store, report) as sessions:
                 worker = WorkerId(random_token())
                 await begin(store, worker, now=clock.now())  # the only worker here: nobody else holds a lease
-                yield Kept(worker, store, SqlRegistry(store), Identities(store), sessions, secret, host_keys)
+                yield Kept(worker, store, SqlRegistry(store), IdentityStore(store), sessions, secret, host_keys)
 
 
 async def forget_host_key(state: Path, algorithm: str) -> str:
@@ -86,7 +86,7 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
         raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
     with _only_gateway_in(state):
         async with await Store.open(_database(state), report=nothing) as store:
-            secrets = Secrets(store)
+            secrets = SecretStore(store)
             known = await secrets.host_key_fingerprint(algorithm)
             if known is None:
                 raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is ssh-ed25519 or ssh-rsa")

@@ -1,20 +1,20 @@
-"""What every registry engine does. `tests/registry/test_contract.py` runs against each of them.
+"""The contract of every registry engine. `tests/registry/test_contract.py` runs against each of them.
 
-Two facts are kept per address. A **reservation** says whose it is; it lasts `keep` seconds past its last use. A
-**lease** says which worker serves it now and carries a generation, a number that only grows over the whole registry,
-so that an older holder is told from a newer one without any clock. `claim` decides on both in one transaction.
+A registry keeps two facts per address. A **reservation** names the owner; it lasts `keep` seconds past its last use. A
+**lease** names the worker that serves the address now. It has a generation, a number that only grows over the whole
+registry: the newer of two holders has the larger one, whatever their clocks say. `claim` decides on both in one
+transaction.
 
 All times are seconds since the epoch and are passed in by the caller: reservations outlive the process. A clock that
 is set back never makes a use older: `last_used` only grows. While a clock is ahead by more than `keep` and `rest`, what is
 not in use counts as run out.
 
-A reservation goes through three times. It is **in force** until `last_used + keep`, and for as long as its owner
-serves the address. Then it **rests**, while `now < last_used + keep + rest`: the last owner takes it up again by
-claiming, everybody else is refused. After that the address is anybody's, and whoever claims it ends the old owner's
-memory of it.
+A reservation has three periods. It is **in force** until `last_used + keep`, and for as long as its owner serves the
+address. Then it **rests**, while `now < last_used + keep + rest`: its owner may take it up again with a claim, and the
+registry refuses everybody else. After that anybody may claim the address, and the new claim replaces the reservation.
 
-A caller that is cancelled while it waits holds no lease: where its claim went through all the same, the lease that it
-displaced is put back, or there is none. A reservation that it made stays: its owner did ask for it.
+A caller that is cancelled while it waits holds no lease. If its claim was committed all the same, the engine ends the
+new lease and puts back the one that it displaced. A reservation that it made stays: its owner did ask for it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ferry.names import Address, Identity, IdentityId, WorkerId
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """`owner` holds `address` until `last_used + keep`, and may not lose it while a lease is live."""
+    """`owner` holds `address` until `last_used + keep`, and keeps it while it has a live lease."""
 
     address: Address
     owner: IdentityId
     owner_name: str
     """For people, as `str(Identity)` gave it when last claimed."""
     derived: bool
-    """Given by us (two words, an allocated port), not asked for by name."""
+    """The gateway chose the address (two words, an allocated port)."""
     created: float
     last_used: float
 
@@ -61,11 +61,11 @@ class TakenBy(enum.Enum):
     LIVE = "live"
     """Another identity serves it now without a reservation (an anonymous or a fresh one)."""
     RESTING = "resting"
-    """Its reservation ran out a short while ago; only the last owner may have it before `until`."""
+    """Its reservation ran out, and rests. Only its owner may have it before `until`."""
     OVER_LIMIT = "over_limit"
     """This identity has as many reservations as it may have."""
     NETWORK_LIMIT = "network_limit"
-    """As many new reservations as allowed were made from this network within a day."""
+    """This network has made as many new reservations within a day as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Terms:
     keep: float
     rest: float
     reserve: bool
-    """Reserve at once. False for anonymous clients, and where a name must first be used for a while."""
+    """Reserve at once. False for anonymous clients, and if a name must first be used for `names.reserve_after`."""
     derived: bool
     max_reservations: int
     network: str = ""
@@ -90,7 +90,7 @@ UNWRITTEN: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The claim holds. `displaced` is the lease of the same owner that it replaced, if there was one."""
+    """The claim succeeded. `displaced` is the older lease of the same owner, if there was one."""
 
     lease: Lease
     displaced: Lease | None
@@ -101,13 +101,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The claim was refused. `owner_name` is for the log, and for the asker only where it is its own."""
+    """The claim was refused. `owner_name` is for the log; show it to the asker only if it is the owner."""
 
     reason: TakenBy
     owner: IdentityId | None
     owner_name: str
     until: float | None
-    """When asking again may help, where that is known (RESTING, NETWORK_LIMIT)."""
+    """When another try may succeed, if that is known (RESTING, NETWORK_LIMIT)."""
 
 
 class Registry(Protocol):
@@ -118,72 +118,73 @@ class Registry(Protocol):
     ) -> Claimed | Taken:
         """Take `address` for `identity`.
 
-        The same identity always wins over its own older lease, at once. Another one's reservation in force (RESERVED),
-        live lease (LIVE) or resting reservation (RESTING) refuses, in this order. An existing own reservation is kept,
-        also when `terms.reserve` is false: its `last_used` becomes now, and once asked for by name it is no longer
-        `derived`. One that rested is taken up again if there is room for it under `terms.max_reservations`.
+        The same identity always wins over its own older lease, at once. Otherwise these refuse the claim, in this order:
+        another identity's reservation in force (RESERVED), its live lease (LIVE), its resting reservation (RESTING). The
+        asker's own reservation stays, also when `terms.reserve` is false. Its `last_used` becomes now; once it is asked
+        for by name it is no longer `derived`. A resting one must fit under `terms.max_reservations` again.
 
-        A new reservation needs room under `terms.max_reservations` (those in force count) and
-        `terms.max_per_network_day`; without it the whole claim is refused, and a lease held so far stays as it was.
+        A new reservation must fit under `terms.max_reservations` (those in force count) and
+        `terms.max_per_network_day`. Otherwise the whole claim is refused, and an existing lease stays as it was.
         """
         ...
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
-        """Reserve an address that is already held under `generation` (after its trial time), for whoever holds it.
+        """Reserve an address for the holder of the lease with `generation` (after its trial time).
 
-        True if it is reserved now. False if it is not held so, or if one of the limits in `terms` stands against it:
-        then it stays served without a reservation, and may be tried again later.
+        True if it is reserved now. False if no lease has that generation, or a limit in `terms` forbids it: the address
+        is then served without a reservation, and the caller may try again later.
         """
         ...
 
     async def release(self, address: Address, generation: int, *, now: float) -> bool:
-        """End the lease, if `generation` still holds it. The reservation stays; its `last_used` becomes `now`."""
+        """End the lease if it has `generation`. The reservation stays; its `last_used` becomes `now`."""
         ...
 
     async def undo(self, address: Address, generation: int) -> bool:
-        """Take back a claim that made a reservation (`Claimed.new`) and was never put into service: end its lease and
-        drop the reservation, both or neither. Only while `generation` still holds the lease: whoever claimed since, of
-        the same identity, keeps both. True if the reservation went. The network's count of new ones stays."""
+        """Undo a claim that made a reservation (`Claimed.new`) and whose tunnel never opened: end its lease and drop the
+        reservation, both or neither. It does nothing unless the lease has `generation`: a later claim of the same
+        identity keeps both. True if the reservation was dropped. The network's count of new ones stays."""
         ...
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
-        """Drop `owner`'s reservation at once, without a rest. A live lease stays until its tunnel closes.
-        False if it is not theirs."""
+        """Drop `owner`'s reservation at once; it does not rest. A live lease stays until its tunnel closes. False if
+        `owner` has no reservation of it."""
         ...
 
     async def lookup(self, address: Address) -> Lease | None:
-        """Who serves it now."""
+        """The lease of the address, if a worker serves it now."""
         ...
 
     async def reservation(self, address: Address, *, now: float, keep: float) -> Reservation | None:
-        """Whose it is, if its time has not run out."""
+        """The reservation of the address, if it is in force."""
         ...
 
     async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
-        """Everything `owner` has reserved (None: everybody), oldest first; also what rests, or rested and was taken by
-        nobody since (`last_used` tells)."""
+        """All reservations of `owner` (None: of everybody), oldest first. They include those that rest, and those past
+        their rest that nobody has claimed since (`last_used` tells)."""
         ...
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:
-        """The worker's heartbeat: one row, and `last_used` of what it serves (in one statement)."""
+        """The worker's heartbeat: it updates one row, and `last_used` of all that the worker serves (in one statement)."""
         ...
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
-        """Forget reservations whose rest is over, and old counts per network. Changes no decision; returns how many
-        reservations went. For a daily call: without it tables grow with every name ever used."""
+        """Delete reservations past their rest, and old counts per network. No decision changes. Returns the number of
+        deleted reservations. Call it regularly: without it the tables grow with every name ever used."""
         ...
 
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
-        """End all leases of a worker that is gone (None: of every worker, at the start of the only one), as `release`
-        does: what was in use when a gateway went down does not run out while it is down. Returns how many ended."""
+        """End all leases of a worker that is gone (None: of every worker, at the start of the only one). Like `release`
+        it sets `last_used`, so that names in use when a gateway stops do not run out while it is down. Returns the number
+        of ended leases."""
         ...
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or cannot be written. Running tunnels go on; new claims are refused.
 
-    The text is for the log; `public` is what a client may be told, and names no path. `readable`: only writing fails
-    (a full disk), so whatever does without it may be tried.
+    The text is for the log; `public` is for clients, and names no path. `readable`: only writing fails (a full disk), so
+    that operations that only read may be tried.
     """
 
     def __init__(

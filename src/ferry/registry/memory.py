@@ -1,4 +1,4 @@
-"""A registry that lives and ends with the process: the plainest reading of the contract, by which tests judge the durable one."""
+"""A registry in memory: the plainest reading of the contract. Tests compare the durable one with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
 
 from .contract import Claimed, Lease, Reservation, Taken, Terms
-from .rules import Made, Standing, in_force, no_room, own, refusal, resting, touched
+from .rules import AddressState, RecentReservations, in_force, over_limit, own, refusal, resting, touched
 
 
 class MemoryRegistry:
@@ -23,15 +23,15 @@ class MemoryRegistry:
     async def claim(
         self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
     ) -> Claimed | Taken:
-        standing = self._standing(address)
-        if (taken := refusal(standing, identity, now=now, terms=terms)) is not None:
+        state = self._state_of(address)
+        if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
             return taken
-        mine, name = own(standing, identity), str(identity)
+        mine, name = own(state, identity), str(identity)
         reserved = mine is not None or terms.reserve
         if (
             reserved
-            and not in_force(standing, now=now, keep=terms.keep)
-            and (taken := self._no_room(terms, identity.id, name, now=now, new=mine is None))
+            and not in_force(state, now=now, keep=terms.keep)
+            and (taken := self._over_limit(terms, identity.id, name, now=now, new=mine is None))
         ):
             return taken
         self._generation += 1
@@ -41,16 +41,16 @@ class MemoryRegistry:
             self._reservations[address] = touched(mine, name, now=now, derived=terms.derived)
         elif reserved:
             self._make(lease, terms, now)
-        return Claimed(lease, standing.lease, reserved, reserved and mine is None)
+        return Claimed(lease, state.lease, reserved, reserved and mine is None)
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
-        standing = self._standing(address)
-        lease = standing.lease
+        state = self._state_of(address)
+        lease = state.lease
         if lease is None or lease.generation != generation:
             return False
-        if standing.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
+        if state.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
             return True
-        if self._no_room(terms, lease.owner, lease.owner_name, now=now, new=True):
+        if self._over_limit(terms, lease.owner, lease.owner_name, now=now, new=True):
             return False
         self._make(lease, terms, now)
         return True
@@ -80,8 +80,8 @@ class MemoryRegistry:
         return self._leases.get(address)
 
     async def reservation(self, address: Address, *, now: float, keep: float) -> Reservation | None:
-        standing = self._standing(address)
-        return standing.reservation if in_force(standing, now=now, keep=keep) else None
+        state = self._state_of(address)
+        return state.reservation if in_force(state, now=now, keep=keep) else None
 
     async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
         mine = [found for found in self._reservations.values() if owner in (None, found.owner)]
@@ -93,15 +93,14 @@ class MemoryRegistry:
                 self._use(lease, now)
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
-        this is how tests see what is kept."""
-        return self._made_from(network, since).count
+        """The number of new reservations from `network` after `since`, including freed ones. Only tests read it."""
+        return self._recent_from(network, since).count
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         gone = [
             address
             for address, found in self._reservations.items()
-            if not in_force(self._standing(address), now=now, keep=keep)
+            if not in_force(self._state_of(address), now=now, keep=keep)
             and not resting(found, now=now, keep=keep, rest=rest)
         ]
         for address in gone:
@@ -115,20 +114,20 @@ class MemoryRegistry:
             self._end(lease, now)
         return len(ended)
 
-    def _standing(self, address: Address) -> Standing:
-        return Standing(self._reservations.get(address), self._leases.get(address))
+    def _state_of(self, address: Address) -> AddressState:
+        return AddressState(self._reservations.get(address), self._leases.get(address))
 
-    def _made_from(self, network: str, since: float) -> Made:
+    def _recent_from(self, network: str, since: float) -> RecentReservations:
         times = [at for made_from, at in self._made if made_from == network and at > since]
-        return Made(len(times), min(times, default=None))
+        return RecentReservations(len(times), min(times, default=None))
 
-    def _no_room(self, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool) -> Taken | None:
+    def _over_limit(self, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool) -> Taken | None:
         others = sum(
-            found.owner == owner and in_force(self._standing(address), now=now, keep=terms.keep)
+            found.owner == owner and in_force(self._state_of(address), now=now, keep=terms.keep)
             for address, found in self._reservations.items()
         )
-        made = self._made_from(terms.network, now - limits.NAMES_NETWORK_SECONDS) if new and terms.network else None
-        return no_room(terms, owner, owner_name, others=others, made=made)
+        recent = self._recent_from(terms.network, now - limits.NAMES_NETWORK_SECONDS) if new and terms.network else None
+        return over_limit(terms, owner, owner_name, others=others, recent=recent)
 
     def _make(self, lease: Lease, terms: Terms, now: float) -> None:
         self._reservations[lease.address] = Reservation(

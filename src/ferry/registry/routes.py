@@ -1,7 +1,7 @@
-"""The worker's own route table: from an address to the tunnel that serves it. Owned by the event loop, no locks.
+"""The worker's route table: from an address to the tunnel that serves it. Only the event loop uses it, without locks.
 
-One look-up in a dict is all that routing costs. Whatever is not in here may still be reserved (`Registry`): the edge
-asks for that only when it has to explain a miss.
+Routing costs one look-up in a dict. An address that is not in the table may still be reserved (`Registry`): the edge asks
+for that only to explain a miss.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Tunnel(Protocol):
 
 @dataclass(slots=True)
 class Routes:
-    """address → tunnel. `add` returns the tunnel that was replaced, `remove` ignores one that no longer is current."""
+    """address → tunnel. `add` returns the tunnel that it replaced; `remove` ignores a tunnel that was replaced."""
 
     by_address: dict[Address, Tunnel] = field(default_factory=dict)
     hosts: dict[Kind, dict[str, Tunnel]] = field(
@@ -69,13 +69,13 @@ class Routes:
     """Tunnels of each kind that has hostnames, by lower-case hostname: the hot path's one look-up."""
 
     on_gone: list[Callable[[Tunnel], None]] = field(default_factory=list)
-    """Each is called with a tunnel that no longer answers at its address."""
+    """Callbacks; each is called with a tunnel that no longer serves its address."""
     seen_hosts: dict[str, None] = field(default_factory=dict)
-    """Hostnames that are somebody's or were served lately, at most HOSTS_SEEN: for whom a certificate may be made
-    although nobody is connected now. The oldest is forgotten first."""
+    """Hostnames that are reserved or were served lately, HOSTS_SEEN at most. The local CA may sign for them although no
+    tunnel serves them now. The oldest is forgotten first."""
 
     def add(self, tunnel: Tunnel) -> Tunnel | None:
-        """Make `tunnel`, which is not in the table yet, the one that answers at its address."""
+        """Route its address to `tunnel`, which is not in the table yet."""
         previous = self.by_address.get(tunnel.address)
         self.by_address[tunnel.address] = tunnel
         if (by_host := self.hosts.get(tunnel.address.kind)) is not None:
@@ -86,14 +86,14 @@ class Routes:
         return previous
 
     def note_host(self, host: str) -> None:
-        """Remember that `host` is somebody's."""
+        """Add `host` to `seen_hosts`, or make it the newest there."""
         self.seen_hosts.pop(host, None)
         self.seen_hosts[host] = None
         if len(self.seen_hosts) > HOSTS_SEEN:
             del self.seen_hosts[next(iter(self.seen_hosts))]
 
     def remove(self, tunnel: Tunnel) -> bool:
-        """Forget `tunnel`, unless a newer one has its address already. True if it was current."""
+        """Remove `tunnel`, unless a newer one serves its address. True if it was in the table."""
         if self.by_address.get(tunnel.address) is not tunnel:
             return False
         del self.by_address[tunnel.address]

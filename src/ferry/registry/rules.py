@@ -1,5 +1,5 @@
-"""The contract's decisions, as pure functions of what is known of one address. Every engine asks these, so that they
-differ only in where they keep things."""
+"""The contract's decisions, as pure functions of the state of one address. All engines call them, so that they differ
+only in where they keep their data."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .contract import Lease, Reservation, Taken, TakenBy, Terms
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of one address before a decision."""
+class AddressState:
+    """The reservation and the lease of one address before a decision."""
 
     reservation: Reservation | None
     lease: Lease | None
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """New reservations counted over the last day from one network; `oldest` is the time of the first of them."""
+class RecentReservations:
+    """New reservations of the last day from one network. `oldest` is the time of the first of them."""
 
     count: int
     oldest: float | None
 
 
-def in_force(standing: Standing, *, now: float, keep: float) -> bool:
-    """Whether there is a reservation whose time has not run out, or whose owner serves the address."""
-    reservation, lease = standing.reservation, standing.lease
+def in_force(state: AddressState, *, now: float, keep: float) -> bool:
+    """Whether there is a reservation that has not run out, or whose owner serves the address."""
+    reservation, lease = state.reservation, state.lease
     if reservation is None:
         return False
     return (lease is not None and lease.owner == reservation.owner) or reservation.last_used + keep >= now
@@ -40,11 +40,11 @@ def resting(reservation: Reservation, *, now: float, keep: float, rest: float) -
     return now < reservation.last_used + keep + rest
 
 
-def refusal(standing: Standing, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
-    """Why `identity` may not have the address, leaving its limits aside; None if it may."""
-    reservation, lease = standing.reservation, standing.lease
+def refusal(state: AddressState, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
+    """Why `identity` may not have the address, apart from its limits; None if it may."""
+    reservation, lease = state.reservation, state.lease
     other = reservation if reservation is not None and reservation.owner != identity.id else None
-    if other is not None and in_force(standing, now=now, keep=terms.keep):
+    if other is not None and in_force(state, now=now, keep=terms.keep):
         return Taken(TakenBy.RESERVED, other.owner, other.owner_name, None)
     if lease is not None and lease.owner != identity.id:
         return Taken(TakenBy.LIVE, lease.owner, lease.owner_name, None)
@@ -53,26 +53,28 @@ def refusal(standing: Standing, identity: Identity, *, now: float, terms: Terms)
     return None
 
 
-def own(standing: Standing, identity: Identity) -> Reservation | None:
+def own(state: AddressState, identity: Identity) -> Reservation | None:
     """The reservation that is `identity`'s, in force or not."""
-    found = standing.reservation
+    found = state.reservation
     return found if found is not None and found.owner == identity.id else None
 
 
-def no_room(terms: Terms, owner: IdentityId, owner_name: str, *, others: int, made: Made | None) -> Taken | None:
+def over_limit(
+    terms: Terms, owner: IdentityId, owner_name: str, *, others: int, recent: RecentReservations | None
+) -> Taken | None:
     """Why `owner`, who has `others` in force, may not reserve one more; None if it may.
 
     `made` is None where nothing new would be made: a resting reservation is taken up again.
     """
     if others >= terms.max_reservations:
         return Taken(TakenBy.OVER_LIMIT, owner, owner_name, None)
-    if made is not None and terms.max_per_network_day is not None and made.count >= terms.max_per_network_day:
-        until = None if made.oldest is None else made.oldest + limits.NAMES_NETWORK_SECONDS
+    if recent is not None and terms.max_per_network_day is not None and recent.count >= terms.max_per_network_day:
+        until = None if recent.oldest is None else recent.oldest + limits.NAMES_NETWORK_SECONDS
         return Taken(TakenBy.NETWORK_LIMIT, owner, owner_name, until)
     return None
 
 
 def touched(reservation: Reservation, owner_name: str, *, now: float, derived: bool) -> Reservation:
-    """The same reservation after its owner has claimed the address again. A clock that was set back takes no use away."""
+    """The reservation after its owner has claimed the address again. `last_used` never goes back, whatever the clock says."""
     last_used = max(reservation.last_used, now)
     return replace(reservation, owner_name=owner_name, derived=reservation.derived and derived, last_used=last_used)

@@ -1,1 +1,2 @@
-"""What must survive a restart: tables, queries and migrations. `engine.Store` is the one door to the database."""
+"""The data that survives a restart: tables, queries and migrations. All access to the database goes through
+`engine.Store`."""

@@ -1,7 +1,8 @@
-"""Everything that is SQLite's own, `schema.sql` beside it. Queries elsewhere in this room fit PostgreSQL as they are.
+"""Everything specific to SQLite, together with `schema.sql`. The queries in the rest of this package run on PostgreSQL
+unchanged.
 
-The driver is the standard library's, and a `Connection` here is its own. SQLAlchemy takes 12 MB and 200 ms of every
-start, which a gateway with some forty fixed statements has no use for; it and Alembic run in `ferry.store.migrations`.
+The driver is the standard library's, and so is `Connection`. SQLAlchemy would take 12 MB and 200 ms of every start, and
+a gateway with some forty fixed statements does not need it. SQLAlchemy and Alembic run in `ferry.store.migrations`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ __all__ = ["Connection", "connect", "connect_reading", "one"]
 
 
 def connect(path: Path, *, busy_seconds: float) -> Connection:
-    """Open the file at `path`. Transactions are written out: the caller says `BEGIN IMMEDIATE` and `COMMIT`.
+    """Open the file at `path`. Transactions are explicit: the caller executes `BEGIN IMMEDIATE` and `COMMIT`.
 
-    The standard library's driver begins a transaction only before INSERT, UPDATE and DELETE, which makes savepoints
-    and the reads before a write race. So it is told to keep out (`isolation_level = None`). IMMEDIATE, because a
-    transaction that reads first and writes later could find the lock gone in between. Raises sqlite3.Error.
+    By default the driver begins a transaction only before INSERT, UPDATE and DELETE, so that savepoints and the reads
+    before a write race. `isolation_level = None` turns that off. The transactions are IMMEDIATE, because one that reads
+    first and writes later could lose the lock in between. Raises sqlite3.Error.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
-        # A commit is in the operating system's hands, which a kill of this process cannot take back. Only a power cut
-        # can lose the last commits; it never leaves a broken file (sqlite.org/wal.html §2.2 and pragma synchronous).
+        # The operating system has the data of a commit, so that a kill of this process loses none. Only a power cut can
+        # lose the last commits, and it never breaks the file (sqlite.org/wal.html §2.2 and pragma synchronous).
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {limits.STORE_WAL_BYTES}")
@@ -40,7 +41,7 @@ def connect(path: Path, *, busy_seconds: float) -> Connection:
 
 
 def connect_reading(path: Path) -> Connection:
-    """Open the file at `path`, which cannot be opened for writing now (a full or read-only disk), to read it.
+    """Open the file at `path` for reading, when it cannot be opened for writing (a full or read-only disk).
 
     SQLite reads a write-ahead log through an index in shared memory, a file of 32 KiB that it makes anew at each start.
     Where there is no log, nothing is missing from the main file, and nobody writes to it: it is read as it is
@@ -69,6 +70,6 @@ def _reading(path: Path, options: str, *first: str) -> Connection:
 
 
 def one(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
-    """The only row of the answer, or None. Read to its end: a RETURNING that is not would be in the commit's way."""
+    """The only row of the answer, or None. It reads all rows: an unfinished RETURNING would block the commit."""
     rows = connection.execute(statement, values).fetchall()
     return rows[0] if rows else None

@@ -1,15 +1,15 @@
-"""The database, as the event loop sees it: `await store.run(transaction)`.
+"""The event loop's access to the database: `await store.run(transaction)`.
 
 A transaction is a plain function of a `Connection`. It is run whole on the one database thread, so it costs one hop
 between threads, however many statements it has; aiosqlite hops for every statement, and a claim has six.
 
-**Group commit.** While one batch is being committed, further transactions wait; then they all are run, each within
-its savepoint, and committed together. A storm of claims after a restart so costs few commits, and a lone claim waits
-for nobody. Nothing is acknowledged before the commit that holds it. On a full disk transactions are run one by one, so
-that those which only read are answered.
+**Group commit.** While one batch is being committed, further transactions wait. Then they all run as the next batch, each
+in its own savepoint, with one commit. So a storm of claims after a restart costs few commits, and a lone claim does not
+wait. The store acknowledges a transaction only after its commit. On a full disk it runs transactions one by one, so that
+those that only read succeed.
 
-A transaction must be a function of the database alone: no other side effects, because the commit may still fail. A
-caller that is cancelled while it waits may have been too late: what should then be undone it passes as `undo`.
+A transaction must have no side effects beside those in the database, because the commit may still fail. A caller may be
+cancelled after its transaction was committed: it passes `undo` for that case.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Store:
         self._waiting: deque[_Job] = deque()
         self._first: list[Transaction] = []
         self._one_by_one = False
-        """While nothing can be written: a batch would take those that only read with it."""
+        """True while the database cannot be written: in a batch, a failed write would fail the reads too."""
         self._closed = False
         self._idle = asyncio.Event()
-        """No batch is on its way."""
+        """Set while no batch is running."""
         self._idle.set()
         self.healthy = True
-        """Whether the last commit that wrote something went through, and none has failed since."""
+        """Whether the last commit with a write succeeded, and no commit has failed since."""
 
     @classmethod
     async def open(cls, path: Path, *, report: Report, busy_seconds: float = limits.STORE_BUSY_SECONDS) -> Self:
@@ -76,10 +76,10 @@ class Store:
     async def run(
         self, transaction: Callable[[Connection], T], *, undo: Callable[[Connection, T], None] | None = None
     ) -> T:
-        """The result of `transaction`, once it is committed; or what it raised, with its own writes undone.
+        """The result of `transaction`, once it is committed. If it raises, its writes are undone and `run` raises the same.
 
-        Raises StoreUnavailable if the database failed or is too far behind; nothing was written then. `undo` is run
-        as a transaction of its own if the caller was cancelled and the commit had happened all the same.
+        Raises StoreUnavailable if the database failed or too many transactions wait; then nothing was written. `undo`
+        runs as a transaction of its own if the caller was cancelled and the transaction was committed all the same.
         """
         if self._closed:
             raise StoreUnavailable("the database is closed")
@@ -91,17 +91,17 @@ class Store:
         try:
             return await future
         except asyncio.CancelledError:
-            # The result may have been set, and the caller cancelled before it woke up to see it.
+            # The result may be set already: the caller was cancelled before it could resume.
             if undo is not None and not future.cancelled() and future.exception() is None:
                 self._undo(undo, future.result())
                 self._wake()
             raise
 
     async def first(self, transaction: Transaction) -> bool:
-        """Run `transaction` before all others, those of earlier calls excepted. False if nothing can be written now:
-        then it is tried again before each further one, and until it is through those are only read.
+        """Run `transaction` before all others but those of earlier calls. False if nothing can be written now: then it is
+        tried again before each other transaction, and until it succeeds those may only read.
 
-        For what a start has to write. Raises StoreUnavailable if the database cannot be read either.
+        It is for the writes of a start. Raises StoreUnavailable if the database cannot be read either.
         """
         self._first.append(transaction)
         await self.run(lambda _: None)
@@ -154,8 +154,8 @@ class Store:
         self._loop.call_soon_threadsafe(self._done, batch, result, late)
 
     def _write_first(self, first: list[Transaction]) -> StoreUnavailable | None:
-        """On the database thread: why these cannot be written now, None once they are. Raises StoreUnavailable where
-        nothing can be read either."""
+        """On the database thread: write `first`. Returns why that fails now, or None. Raises StoreUnavailable if the
+        database cannot be read either."""
         try:
             outcomes = self._writer.run(first)
         except StoreUnavailable as error:
@@ -203,8 +203,8 @@ class Store:
             self._undo(job.undo, outcome.value)
 
     def _undo(self, undo: Callable[[Connection, T], None], value: T) -> None:
-        """Queue an undo ahead of all that waits, and so of two the later one's first. Nobody waits for it: a failure
-        shows in `healthy`."""
+        """Queue an undo ahead of all waiting transactions; of two undos the later one runs first. Nobody waits for it: a
+        failure shows in `healthy`."""
         future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(asyncio.Future.exception)
         self._waiting.appendleft(_Job(lambda connection: undo(connection, value), future, None))

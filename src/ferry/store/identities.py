@@ -1,4 +1,4 @@
-"""Who a key belongs to. Identities own names; keys only point at them, and may come to point at another one."""
+"""Maps keys to identities. Identities own names. A key points at one identity, and may point at another one later."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _PRUNE: Final = """
     WHERE name IS NULL AND NOT EXISTS (SELECT 1 FROM keys WHERE keys.identity = identities.id)"""
 
 
-class Identities:
-    """Keys and the identities they stand for."""
+class IdentityStore:
+    """Keys and their identities."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,14 +46,14 @@ class Identities:
     async def identity_for_key(
         self, fingerprint: Fingerprint, algorithm: str, name: str | None, now: float
     ) -> Identity:
-        """Whose key this is. Only for a key that has signed: this call makes what is missing.
+        """The identity of a key. Call it only for a key that has signed: it makes the rows that are missing.
 
-        Without a `name` (the operator wrote none beside the key) a known key keeps its identity, whatever that is
-        called by now, and a new key gets an identity of its own. With one it belongs to the identity of that name.
-        Where none has that name yet and the key was its identity's only one, that identity takes the name. Otherwise
-        the key moves, and what its former identity had reserved moves along if that has no key left.
+        Without a `name` (the operator wrote none beside the key) a known key keeps its identity, whatever the name of
+        that, and a new key gets a new identity. With a `name` the key belongs to the identity of that name. If no
+        identity has that name and the key is its identity's only one, that identity takes the name. Otherwise the key
+        moves; if its old identity has no key left, the reservations of that move too.
 
-        Where nothing can be written (a full disk), a key whose identity stays as it is is known all the same.
+        While nothing can be written (a full disk), a key whose identity does not change is still accepted.
         """
 
         def transaction(connection: Connection) -> Identity:
@@ -80,9 +80,9 @@ class Identities:
             return Identity(IdentityId(known[0]), known[1], fingerprint)
 
     async def prune(self, before: float) -> int:
-        """Forget keys last seen before `before` whose identity has no name, no reservation and no lease.
+        """Delete keys last seen before `before` whose identity has no name, no reservation and no lease.
 
-        For a daily call: with `access.mode = anyone` each new key makes a row. Returns how many identities went.
+        Call it regularly: with `access.mode = anyone` each new key makes a row. Returns the number of deleted identities.
         """
 
         def transaction(connection: Connection) -> int:

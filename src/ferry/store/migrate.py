@@ -1,4 +1,4 @@
-"""Brings a database to the tables this code knows, before anything else uses it.
+"""Migrates a database to the tables of this version, before anything else uses it.
 
 A new database is made from `schema.sql`. An older one is migrated by Alembic in a process of its own
 (`ferry.store.migrations`): with SQLAlchemy it takes 25 MB, which the gateway would keep for as long as it runs.
@@ -22,14 +22,14 @@ HEAD: Final = "0001"
 SCHEMA: Final = Path(__file__).with_name("schema.sql")
 _ROOM_BYTES: Final = 64 * 1024  # the index of the write-ahead log takes 32 KiB at each start
 EXIT_REFUSED: Final = 3
-"""The exit code of a migrating process that has printed, for the operator, why it cannot be done."""
+"""The exit code of a migrating process that cannot migrate and has printed the reason for the operator."""
 
 
 def migrate(connection: Connection, path: Path, *, busy_seconds: float, reading: bool = False) -> None:
-    """Make or change the tables of the file at `path`, which `connection` is open on, all of them or nothing. Where there is nothing to do nothing is written, and `reading` is enough.
+    """Make or migrate the tables of the file at `path`, on which `connection` is open: all of them or none.
 
-    Raises StartupError, as for a database that a newer Ferry wrote (its rows may mean what this code does not know),
-    and sqlite3.Error.
+    If the tables are up to date it writes nothing, and `reading` is enough. Raises sqlite3.Error, and StartupError, for
+    example if a newer Ferry wrote the database.
     """
     connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
     current = revision(connection)
@@ -51,7 +51,7 @@ def revision(connection: Connection) -> str | None:
 
 
 def cannot_be_opened(path: Path, reason: str) -> str:
-    """The sentence for the operator. SQLite has several words for a full disk, depending on which file it would grow."""
+    """The error for the operator. SQLite reports a full disk in several ways, depending on the file that it cannot grow."""
     if shutil.disk_usage(path.parent).free < _ROOM_BYTES:
         return f"the database {path} cannot be opened, for its disk is full: make room, and start again ({reason})"
     return (

@@ -12,7 +12,7 @@ from typing import Any
 from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
 from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
-from ferry.registry.rules import Made, Standing, in_force, no_room, own, refusal, touched
+from ferry.registry.rules import AddressState, RecentReservations, in_force, over_limit, own, refusal, touched
 
 from . import registry_sql as sql
 from .dialect import Connection, one
@@ -57,11 +57,11 @@ class SqlRegistry:
         return await self._store.run(lambda connection: connection.execute(sql.FREE, asked).rowcount > 0)
 
     async def lookup(self, address: Address) -> Lease | None:
-        return await self._store.run(lambda connection: _standing(connection, address).lease)
+        return await self._store.run(lambda connection: _state_of(connection, address).lease)
 
     async def reservation(self, address: Address, *, now: float, keep: float) -> Reservation | None:
-        standing = await self._store.run(lambda connection: _standing(connection, address))
-        return standing.reservation if in_force(standing, now=now, keep=keep) else None
+        state = await self._store.run(lambda connection: _state_of(connection, address))
+        return state.reservation if in_force(state, now=now, keep=keep) else None
 
     async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
         def transaction(connection: Connection) -> list[Reservation]:
@@ -77,9 +77,8 @@ class SqlRegistry:
         await self._store.run(lambda connection: renew(connection, worker, now))
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """How many new reservations were made from `network` after `since`, freed ones too. A claim counts by itself:
-        this is how tests see what is kept."""
-        return (await self._store.run(lambda connection: _made_from(connection, network, since))).count
+        """The number of new reservations from `network` after `since`, including freed ones. Only tests read it."""
+        return (await self._store.run(lambda connection: _recent_from(connection, network, since))).count
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         def transaction(connection: Connection) -> int:
@@ -114,20 +113,20 @@ def retire(connection: Connection, worker: WorkerId | None, now: float) -> int:
 def _claim(
     connection: Connection, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
 ) -> Claimed | Taken:
-    standing = _standing(connection, address)
-    if (taken := refusal(standing, identity, now=now, terms=terms)) is not None:
+    state = _state_of(connection, address)
+    if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
         return taken
-    mine, name = own(standing, identity), str(identity)
+    mine, name = own(state, identity), str(identity)
     reserved = mine is not None or terms.reserve
     if (
         reserved
-        and not in_force(standing, now=now, keep=terms.keep)
-        and (taken := _no_room(connection, terms, identity.id, name, now=now, new=mine is None))
+        and not in_force(state, now=now, keep=terms.keep)
+        and (taken := _over_limit(connection, terms, identity.id, name, now=now, new=mine is None))
     ):
         return taken
     generation: int = one(connection, sql.NEXT_GENERATION, {})[0]
     lease = Lease(address, identity.id, worker, generation, now, name)
-    if standing.lease is None:
+    if state.lease is None:
         connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(lease)})
     else:
         connection.execute(sql.CHANGE_LEASE, {"address": address.key, **_lease_values(lease)})
@@ -136,28 +135,28 @@ def _claim(
         changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
         connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
-        if standing.reservation is not None:  # somebody's, whose rest is over
-            connection.execute(sql.FREE, {"address": address.key, "owner": standing.reservation.owner})
+        if state.reservation is not None:  # somebody's, whose rest is over
+            connection.execute(sql.FREE, {"address": address.key, "owner": state.reservation.owner})
         if reserved:
             _make(connection, lease, terms, now)
-    return Claimed(lease, standing.lease, reserved, reserved and mine is None)
+    return Claimed(lease, state.lease, reserved, reserved and mine is None)
 
 
 def _take_back(connection: Connection, claimed: Claimed, now: float) -> None:
-    """Undo a claim that nobody is left to use, unless a newer one has come since."""
+    """Undo a claim whose caller was cancelled, unless there is a newer one."""
     address, generation, before = claimed.lease.address, claimed.lease.generation, claimed.displaced
     if _release(connection, address, generation, now) and before is not None:
         connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(before)})
 
 
 def _reserve(connection: Connection, address: Address, generation: int, now: float, terms: Terms) -> bool:
-    standing = _standing(connection, address)
-    lease = standing.lease
+    state = _state_of(connection, address)
+    lease = state.lease
     if lease is None or lease.generation != generation:
         return False
-    if standing.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
+    if state.reservation is not None:  # a claim leaves nobody else's, and refuses others while the lease is live
         return True
-    if _no_room(connection, terms, lease.owner, lease.owner_name, now=now, new=True):
+    if _over_limit(connection, terms, lease.owner, lease.owner_name, now=now, new=True):
         return False
     _make(connection, lease, terms, now)
     return True
@@ -185,24 +184,24 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> Non
         connection.execute(sql.NEW_MADE, {"network": terms.network, "at": now})
 
 
-def _no_room(
+def _over_limit(
     connection: Connection, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool
 ) -> Taken | None:
     asked = {"owner": owner, "now": now, "keep": terms.keep}
     others: int = one(connection, sql.IN_FORCE_OF, asked)[0]
     limited = new and terms.network and terms.max_per_network_day is not None
-    made = _made_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
-    return no_room(terms, owner, owner_name, others=others, made=made)
+    recent = _recent_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
+    return over_limit(terms, owner, owner_name, others=others, recent=recent)
 
 
-def _made_from(connection: Connection, network: str, since: float) -> Made:
+def _recent_from(connection: Connection, network: str, since: float) -> RecentReservations:
     count, oldest = one(connection, sql.MADE_FROM, {"network": network, "since": since})
-    return Made(count, oldest)
+    return RecentReservations(count, oldest)
 
 
-def _standing(connection: Connection, address: Address) -> Standing:
-    row = one(connection, sql.STANDING, {"address": address.key})
-    return Standing(
+def _state_of(connection: Connection, address: Address) -> AddressState:
+    row = one(connection, sql.ADDRESS_STATE, {"address": address.key})
+    return AddressState(
         None if row[0] is None else _reservation(address, row[:5]),
         None if row[5] is None else _lease(address, row[5:]),
     )

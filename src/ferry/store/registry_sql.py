@@ -1,4 +1,4 @@
-"""The registry's statements. The driver keeps them prepared: it knows them by their text.
+"""The registry's SQL statements. The driver caches prepared statements by their text.
 
 `:keep` and `:rest` are durations in seconds, `:now` and `:since` seconds since the epoch.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-STANDING: Final = """
+ADDRESS_STATE: Final = """
     SELECT reservations.owner, reservations.owner_name, reservations.derived, reservations.created,
            reservations.last_used,
            leases.owner, leases.worker, leases.generation, leases.claimed, leases.owner_name

@@ -1,4 +1,5 @@
-"""What is made once and must never change by itself: the secrets of this installation, and its host keys' marks."""
+"""The secrets of this installation and the fingerprints of its host keys. They are made once and never change by
+themselves."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ SECRET_BYTES: Final = 32
 _NEW: Final = "INSERT INTO secrets (name, value) VALUES (:name, :value)"
 
 
-class Secrets:
+class SecretStore:
     """Named secrets and remembered host keys."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def secret(self, name: str) -> bytes:
-        """The secret called `name`: 32 random bytes, made at first use and the same ever after."""
+        """The secret called `name`: 32 random bytes, made at its first use. It never changes."""
 
         def transaction(connection: Connection) -> bytes:
             if row := one(connection, "SELECT value FROM secrets WHERE name = :name", {"name": name}):
@@ -37,7 +38,7 @@ class Secrets:
         except StoreUnavailable as error:
             if not error.readable:
                 raise
-        found = random.token_bytes(SECRET_BYTES)  # nothing rests on it yet: it is written as soon as that can be
+        found = random.token_bytes(SECRET_BYTES)  # nothing depends on it yet: it is written as soon as possible
         await self._store.first(lambda connection: connection.execute(_NEW, {"name": name, "value": found}).close())
         return found
 
@@ -48,8 +49,7 @@ class Secrets:
         return Fingerprint(row[0]) if row else None
 
     async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None:
-        """Remember this key, in the place of what was remembered for `algorithm`; on a full disk, as soon as it can be
-        written."""
+        """Remember this key in place of an older one for `algorithm`. On a full disk it is written as soon as possible."""
         statement = """
             INSERT INTO host_keys (algorithm, fingerprint) VALUES (:algorithm, :fingerprint)
             ON CONFLICT (algorithm) DO UPDATE SET fingerprint = excluded.fingerprint"""
@@ -57,6 +57,6 @@ class Secrets:
         await self._store.first(lambda connection: connection.execute(statement, values).close())
 
     async def forget_host_key(self, algorithm: str) -> None:
-        """Remember no key for `algorithm`: the next start takes, or makes, whichever is there."""
+        """Forget the key for `algorithm`. The next start uses the one in the state folder, or makes one."""
         statement = "DELETE FROM host_keys WHERE algorithm = :algorithm"
         await self._store.run(lambda connection: connection.execute(statement, {"algorithm": algorithm}).close())

@@ -1,4 +1,4 @@
-"""What a gateway writes at its start, before anything else is written: the end of whatever a crash has left open."""
+"""The first writes of a gateway's start: they end the sessions and leases that a crash has left open."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .sessions import end_left_over
 
 
 async def begin(store: Store, worker: WorkerId, *, now: float) -> bool:
-    """End sessions and leases of former workers, and write this one's first heartbeat. `worker` is the only one.
+    """End the sessions and leases of former workers, and write the first heartbeat of `worker`, which is the only one.
 
-    False if nothing can be written now: then it is written before the first transaction that can be. Until then their
-    owners are served all the same, and what is left over refuses nobody who could be given the address.
+    False if nothing can be written now: then it is written before the first transaction that can be. Until then the
+    owners of left-over leases are served all the same, and a left-over lease refuses nobody who may have the address.
     Raises StoreUnavailable if the database cannot be read either.
     """
 

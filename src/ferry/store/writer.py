@@ -1,4 +1,4 @@
-"""The half of the store that lives on the database thread: one connection, and many transactions in one commit."""
+"""The half of the store that runs on the database thread: one connection, and many transactions in one commit."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _TAKES_NO_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one transaction returned, or what it raised."""
+    """The value that one transaction returned, or the error that it raised."""
 
     value: Any = None
     error: Exception | None = None
 
 
 class Writer:
-    """Used by one thread at a time. A connection that failed is thrown away and made anew at the next batch; one that only
-    could not write is kept, for it still reads. Where the file cannot even be opened for writing, it is opened to be
-    read, and for writing again at the next batch."""
+    """Used by one thread at a time. A connection that failed is closed, and the next batch opens a new one. A connection
+    that only failed to write stays open, since it still reads. If the file cannot be opened for writing, it is opened for
+    reading, and the next batch tries again."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: Connection | None = None
         self._cannot_write = ""
-        """Why the connection only reads, if it does."""
+        """Why the connection only reads; empty if it can write."""
         self.wrote = False
-        """Whether the last `run` has changed anything: one that only reads goes through on a full disk too."""
+        """Whether the last `run` has changed anything. One that only reads succeeds on a full disk too."""
 
     def run(self, transactions: Sequence[Transaction], *, reading: bool = False) -> list[Outcome]:
         """Run all in order within one commit; one that raises is undone alone. With `reading`, one that writes fails.
@@ -83,14 +83,14 @@ class Writer:
             raise
 
     def close(self) -> None:
-        """Give the connection back to the system, which undoes a transaction that was not committed. Never raises."""
+        """Close the connection, which undoes a transaction that was not committed. Never raises."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
     def _rolled_back(self) -> bool:
-        """Undo what was begun. False if the connection is of no use any more."""
+        """Roll back the open transaction. False if the connection is no longer usable."""
         try:
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -114,12 +114,12 @@ class Writer:
                 raise error from None
             self._cannot_write = str(error)
         if not os.access(self._path, os.W_OK):
-            self._cannot_write = "its disk is read-only"  # SQLite opens such a file without a word
+            self._cannot_write = "its disk is read-only"  # SQLite opens such a file without an error
         return self._connection
 
 
 def open_sqlite(path: Path, busy_seconds: float) -> Writer:
-    """A writer on the file at `path`; its folder is made if missing (0700), and so is the file (0600)."""
+    """A writer on the file at `path`. It makes the folder (0700) and the file (0600) if they are missing."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite would make it by the umask; its -wal and -shm files take their mode from this one.
@@ -136,8 +136,8 @@ def open_sqlite(path: Path, busy_seconds: float) -> Writer:
 
 
 def _failure(error: Exception, cannot_write: str) -> StoreUnavailable:
-    """What has failed. A quota, or a disk that has gone read-only, says otherwise than a full one. `cannot_write`: why a
-    connection that only reads is used."""
+    """The error for callers. A quota or a disk turned read-only fails otherwise than a full disk. `cannot_write`: why the
+    connection only reads."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     if cannot_write and code & 0xFF == sqlite3.SQLITE_READONLY:
         return StoreUnavailable(
