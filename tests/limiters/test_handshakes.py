@@ -160,4 +160,4 @@ def test_whatever_comes_and_goes_the_counts_are_right(steps: list[tuple[str, obj
     for one in list(inside):
         gate.done(one)
     assert len(gate) == 0
-    assert all(line.fullest() == (0, None) for line in gate._lines.values())
+    assert all(queue.fullest() == (0, None) for queue in gate._queues.values())

@@ -1,4 +1,4 @@
-"""`Line` against a list that is searched."""
+"""`SourceQueue` against a list that is searched."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.limiters.lines import Line
+from ferry.limiters.source_queue import SourceQueue
 
 MOVES = st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 30), st.sampled_from("abc")))
 
 
 @given(MOVES)
 def test_it_finds_what_a_search_finds(moves: list[tuple[str, int, str]]) -> None:
-    line: Line[int] = Line()
+    queue: SourceQueue[int] = SourceQueue()
     there: dict[int, str] = {}
     for move, thing, source in moves:
         if move == "add" and thing not in there:
             there[thing] = source
-            line.add(thing, source)
+            queue.add(thing, source)
         elif move == "remove" and thing in there:
             del there[thing]
-            line.remove(thing)
+            queue.remove(thing)
         counts = Counter(there.values())
-        most, oldest = line.fullest()
+        most, oldest = queue.fullest()
         assert most == max(counts.values(), default=0)
         if most:
             assert oldest is not None
             fullest = there[oldest]
             assert counts[fullest] == most
             assert oldest == next(one for one, name in there.items() if name == fullest)
-        assert list(line) == list(there)
-        assert len(line) == len(there)
-        assert all((one in line) is (one in there) for one in range(31))
+        assert list(queue) == list(there)
+        assert len(queue) == len(there)
+        assert all((one in queue) is (one in there) for one in range(31))

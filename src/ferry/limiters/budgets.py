@@ -1,8 +1,8 @@
-"""How many of something one source may cause a second, and all sources together.
+"""Budgets: how much one source may cause per second, and all sources together.
 
-A budget is one number, the time at which it is whole again (the generic cell rate algorithm of ITU-T I.371): taking
-one moves that time on by `1 / rate`, and is refused where it would lie more than a burst ahead. Pure: the caller passes
-the time in.
+A budget is one number, the time at which it is full again (the generic cell rate algorithm of ITU-T I.371). Each unit
+taken moves that time on by `1 / rate`, and is refused if the time would lie more than a burst ahead. Pure: the caller
+passes the time in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 
 class Budget:
-    """`rate` a second, and after a quiet time as many at once as `burst` seconds bring. A rate of 0 gives nothing."""
+    """`rate` units a second. After a pause, as many at once as accumulate in `burst` seconds. A rate of 0 gives none."""
 
     __slots__ = ("_ahead", "_step")
 
@@ -21,14 +21,14 @@ class Budget:
         self._ahead = max(burst, self._step) if rate > 0 else 0.0
 
     def after(self, whole: float, now: float) -> float | None:
-        """When a budget is whole again that was to be so at `whole`, once one is taken; None if there is none left."""
+        """Take one unit of a budget that is full at `whole`. Returns when it will be full; None if no unit is left."""
         whole = max(whole, now) + self._step
         return None if whole - now > self._ahead else whole
 
 
 class Budgets:
-    """A budget for each source within one for all. At most `sources` are remembered: past it the one that has
-    asked least lately starts anew, and is bounded by the budget for all."""
+    """A budget for each source, and one for all together. It remembers `sources` at most. Past that it forgets the source
+    that was quiet longest, which then starts anew within the budget for all."""
 
     __slots__ = ("_all", "_each", "_most", "_whole", "_whole_of")
 
@@ -43,16 +43,16 @@ class Budgets:
         return len(self._whole_of)
 
     def use(self, each: Budget, together: Budget) -> None:
-        """Other rates from now on; what was taken stays taken."""
+        """Use other rates from now on. Units already taken still count."""
         self._each, self._all = each, together
 
     def take(self, source: str, now: float) -> bool:
-        """Take one for `source` at `now` (seconds of a clock that never goes back). False if it has none left, or all
-        together have none. An empty `source` stands for nobody: what has none is counted with all others alone."""
+        """Take one unit for `source` at `now` (monotonic seconds). False if its budget or the budget for all is used up.
+        With an empty `source` only the budget for all counts."""
         own = self._each.after(self._whole_of.get(source, -math.inf), now) if source else now
         if own is None:
             if source in self._whole_of:
-                self._whole_of.move_to_end(source)  # one that asks on and on is not forgotten for it
+                self._whole_of.move_to_end(source)  # a source over its budget is not forgotten while it goes on
             return False
         whole = self._all.after(self._whole, now)
         if whole is None:

@@ -1,4 +1,4 @@
-"""How many connections each visitor holds, so that one of them cannot take all there are."""
+"""Bounds the connections of each visitor, so that no visitor can take all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class ConnectionLimiter:
         return len(self._counts)
 
     def enter(self, host: str) -> str | None:
-        """What to `leave` when the connection ends; None if it is one too many. `host` is the peer's numeric address."""
+        """Count a connection from `host`, a numeric address. Returns the source to pass to `leave` at its end; None if the
+        limit is reached."""
         source = self.exempt.source_of(host)
         if not source:  # not counted, or without an address (a Unix socket)
             return ""
@@ -30,7 +31,7 @@ class ConnectionLimiter:
         return source
 
     def leave(self, source: str) -> None:
-        """One connection less; nothing for the empty text."""
+        """Count one connection less. The empty source, which is not counted, does nothing."""
         if not source:
             return
         if (left := self._counts[source] - 1) > 0:

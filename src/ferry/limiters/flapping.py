@@ -1,6 +1,6 @@
-"""Two live connections of one identity that take a name from each other for ever (two autossh on two laptops).
+"""Stops two live connections of one identity from taking a name from each other for ever (two autossh on two laptops).
 
-Only takeovers whose loser was alive count. Past the limit the holder stays, and the identity's claims of that address
+Only takeovers from a live connection count. Past the limit the holder stays, and the identity's claims of that address
 wait.
 """
 
@@ -19,7 +19,7 @@ class FlapGuard:
         self._takeovers: dict[Address, list[float]] = {}
 
     def counted(self, address: Address, now: float) -> None:
-        """A takeover happened at `now` whose loser answered."""
+        """Count a takeover from a live connection at `now`."""
         times = self._takeovers.pop(address, [])
         recent = [t for t in times if now - t < FLAP_SECONDS]
         self._takeovers[address] = [*recent[-FLAP_TAKEOVERS:], now]
@@ -27,7 +27,7 @@ class FlapGuard:
             del self._takeovers[next(iter(self._takeovers))]
 
     def wait(self, address: Address, now: float) -> float:
-        """Seconds for which a new claim of `address` has to wait; 0 when it may go ahead."""
+        """Seconds for which a new claim of `address` must wait; 0 if it may go ahead."""
         times = [t for t in self._takeovers.get(address, ()) if now - t < FLAP_SECONDS]
         if len(times) < FLAP_TAKEOVERS:
             return 0.0

@@ -1,4 +1,4 @@
-"""When memory that was freed is given back to the system: after a rush, once it is quiet. Pure."""
+"""Decides when freed memory goes back to the system: after a rush, once the gateway is quiet. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ferry import limits
 
 
 class GiveBack:
-    """Looks at how many bytes lie free in the process, at regular times."""
+    """Decides from regular measurements of the process's free bytes."""
 
     def __init__(
         self,
@@ -15,8 +15,8 @@ class GiveBack:
         quiet: float = limits.GIVE_BACK_QUIET,
         patience: float = limits.GIVE_BACK_PATIENCE_SECONDS,
     ) -> None:
-        """`least` bytes are worth it. `quiet` is the share of one core below which nobody is held up by it; after
-        `patience` seconds of more it is done all the same."""
+        """At least `least` freed bytes are worth it. Below `quiet`, a share of one core, it delays nobody. On a busier
+        process it is done after `patience` seconds all the same."""
         self._least = least
         self._quiet = quiet
         self._patience = patience
@@ -25,10 +25,11 @@ class GiveBack:
         self._since: float | None = None
 
     def look(self, free: int, resident: int, busy: float, now: float) -> bool:
-        """Whether to give back now: of `resident` bytes `free` are unused, and the process used `busy` of a core of late.
+        """Whether to give memory back now. Of `resident` bytes `free` are unused; the process lately used `busy` of a core.
 
-        Free bytes may be with the system already. So there is something to give back when more are free than after the
-        last time, or when the process has grown since: what was used and freed between two looks shows there alone.
+        The system may have some of the free bytes already. So memory can be given back when more bytes are free than
+        after the last time, or when the process has grown since: memory used and freed between two measurements shows
+        only in its size.
         """
         self._free = min(self._free, free)
         self._resident = min(self._resident, resident)
@@ -41,6 +42,6 @@ class GiveBack:
         return busy < self._quiet or now - self._since >= self._patience
 
     def gave(self, free: int, resident: int) -> None:
-        """It was done, and this is how it is now."""
+        """Record that memory was given back; `free` and `resident` are measured after that."""
         self._free, self._resident = free, resident
         self._since = None

@@ -1,11 +1,11 @@
-"""Where a connection comes from, as one text, so that a port can tell its visitors from its own client's streams.
+"""The origin of a connection as one text, by which a port tells visitors that come from its own client's host.
 
-A port whose target is a port of this gateway, its own or another's, sends its visitors in again, and again. They come
-from the tunnel's client, and by which address is the target's choice: `[::1]` in place of `127.0.0.1`, the host's name
-in place of either. So addresses of one source are one origin, and so are all addresses of the gateway's own host.
+A port whose target is a port of this gateway sends its visitors in again and again. They come from the tunnel's client,
+by an address that depends on how the target is written: `127.0.0.1`, `[::1]` or the host's name. So all addresses of one
+source are one origin, and so are all addresses of the gateway's own host.
 
-Where the client is another host and has IPv4 and IPv6, no address tells that both are the same. Such a circle is
-bounded by `limits.connections_per_visitor`, as any visitor is.
+If the client is another host with IPv4 and IPv6, its addresses do not show that they are the same host.
+`limits.connections_per_visitor` bounds such a circle, as it bounds any visitor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THIS_HOST: Final = "this host"
 
 
 class Origins:
-    """Tells origins apart, and remembers what a visitor's address is counted for: taking one apart costs 50 µs."""
+    """Finds origins, and caches the source of each address: parsing an address costs 50 µs."""
 
     __slots__ = ("_source_of",)
 
@@ -31,7 +31,7 @@ class Origins:
     def of(self, peer: str, own: str) -> str:
         """The origin of a connection from `peer` to our address `own`, both numeric and without a port.
 
-        Who connects to an address of its own host has that same address, unless it chooses another: so no list of
+        A connection to an address of its own host comes from that same address, unless it binds another. So no list of
         the host's addresses is needed.
         """
         if peer == own or peer.startswith("127.") or peer == "::1":

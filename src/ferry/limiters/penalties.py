@@ -1,14 +1,14 @@
-"""Which addresses are refused for a while, because too many log-ins from there have failed (sshd: PerSourcePenalties).
+"""Blocks addresses for a while after too many failed log-ins (sshd: PerSourcePenalties).
 
-Each offence adds seconds to an address (IPv4) or /64 (IPv6); they run off by themselves. At
-`limits.PENALTY_THRESHOLD_SECONDS` the address is blocked until they have run off, `limits.PENALTY_MAX_SECONDS` at most.
-Being turned away while blocked adds nothing, and neither does being refused for want of a place: it costs us next to
-nothing, and honest clients behind one NAT get it after each restart. A log-in that fails in the slow lane adds what any does.
+Each offence adds seconds to an IPv4 address or IPv6 /64. The seconds expire with time. At
+`limits.PENALTY_THRESHOLD_SECONDS` the address is blocked until they have expired, `limits.PENALTY_MAX_SECONDS` at most.
+A refusal adds nothing, whether the address is blocked or no place is free: it costs us next to nothing, and honest
+clients behind one NAT meet it after each restart. A failed log-in in the slow lane adds as much as any other.
 
-**The slow lane.** Behind a blocked address there may be others: an office, a carrier's NAT. Their keys are not known
-when the connection is accepted, so one handshake at a time may go on, `limits.LANE_PACE_SECONDS` apart and
-`limits.LANE_SECONDS` long. Whoever proves a key that the gateway's access rules accept comes in; no other does.
-Somebody who tries a hundred times a second from the same address still takes the lane most of the time.
+**The slow lane.** Honest people may share a blocked address: an office, a carrier's NAT. Their keys are not known when
+the connection is accepted, so one handshake at a time may go on, `limits.LANE_PACE_SECONDS` apart and
+`limits.LANE_SECONDS` long. Only a client that proves a key under the gateway's access rules gets in. An attacker that
+tries a hundred times a second from the same address still takes the lane most of the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .sources import ExemptNetworks, source_of
 
 
 class Offence(enum.Enum):
-    """What an address is penalised for."""
+    """A reason for a penalty."""
 
     NOTHING_OFFERED = "left before a log-in"
     GARBAGE = "sent what is not SSH"
@@ -47,7 +47,7 @@ SECONDS: Final[Mapping[Offence, float]] = MappingProxyType(
 @dataclass(slots=True)
 class _Source:
     until: float
-    """When all its seconds have run off (monotonic)."""
+    """When its seconds have expired (monotonic)."""
     why: Offence
     blocked: bool = False
     lane_taken: bool = False
@@ -61,13 +61,13 @@ class Blocked:
     source: str
     """`203.0.113.7`, or `2001:db8::/64`."""
     seconds: float
-    """How much longer."""
+    """For how much longer it is blocked."""
     why: Offence
     """The last offence."""
 
 
 class Penalties:
-    """The table of offenders: `most` at most, of which the one with the least time left goes first.
+    """The table of offenders, `most` at most. Past that the one with the least time left is forgotten.
 
     Times are monotonic seconds. Every call takes O(log n).
     """
@@ -80,13 +80,13 @@ class Penalties:
         self._most = most
         self._sources: dict[str, _Source] = {}
         self._ends: list[tuple[float, str]] = []
-        """A heap of (until, source); an entry whose time is not the source's own any more is out of date."""
+        """A heap of (until, source). An entry is out of date if its time is no longer the source's `until`."""
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def offended(self, host: str, offence: Offence, now: float) -> Blocked | None:
-        """Add to what `host` has. Returns it if it is blocked by this, and was not before."""
+        """Add an offence of `host`. Returns the block if this offence has caused it."""
         source = self._exempt.source_of(host)
         if not self._on or not source:
             return None
@@ -107,12 +107,12 @@ class Penalties:
         return Blocked(source, entry.until - now, offence) if newly and source in self._sources else None
 
     def blocked(self, host: str, now: float) -> float:
-        """Seconds for which `host` stays blocked; 0 when it is not."""
+        """Seconds for which `host` stays blocked; 0 if it is not."""
         entry = self._sources.get(source_of(host)) if self._sources else None
         return max(0.0, entry.until - now) if entry is not None and entry.blocked else 0.0
 
     def enter_lane(self, host: str, now: float) -> bool:
-        """Whether a connection from `host`, which is blocked, may use its slow lane; then `leave_lane` follows."""
+        """Whether a connection from the blocked address `host` may use its slow lane. If so, `leave_lane` must follow."""
         entry = self._sources.get(source_of(host))
         if entry is None or entry.lane_taken or now < entry.lane_opens:
             return False
@@ -125,12 +125,12 @@ class Penalties:
             entry.lane_taken = False
 
     def lift(self, host: str) -> bool:
-        """Forget what `host` (an address, or a /64 as `listed` has it) has done. False if it was not blocked."""
+        """Forget the offences of `host` (an address, or a /64 as in `listed`). False if it was not blocked."""
         entry = self._sources.pop(source_of(host.partition("/")[0]), None)
         return entry is not None and entry.blocked
 
     def listed(self, now: float) -> list[Blocked]:
-        """Who is blocked now, the longest first."""
+        """The addresses that are blocked now, the longest block first."""
         self._forget_expired(now)
         found = [Blocked(name, e.until - now, e.why) for name, e in self._sources.items() if e.blocked]
         return sorted(found, key=lambda one: -one.seconds)

@@ -1,4 +1,4 @@
-"""The places of one tunnel: a number while there are enough, and `shortage`'s rules while there are not."""
+"""The places of one tunnel for visitors. While there are enough they are only counted; then the rules of `shortage` hold."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .sources import ExemptNetworks
 
 
 class PlaceHolder(Holder, Protocol):
-    """Whoever has a place of a tunnel."""
+    """The visitor that holds a place of a tunnel."""
 
     def displace(self) -> None:
-        """Its place goes to another visitor: end it, and leave the place."""
+        """End this visitor and leave its place, which goes to another one."""
         ...
 
 
 class Places:
-    """`most` places. Each `enter` that says True ends with `leave`. Times are monotonic seconds.
+    """`most` places. Each `enter` that returns True must be followed by `leave`. Times are monotonic seconds.
 
-    `holders` lists those who hold a place now; it is asked when a shortage begins, which cannot be again before half of
-    the places have been given anew: O(1) amortised.
+    `holders` lists the current holders. It is called when a shortage begins. The next shortage cannot begin before half
+    of the places have been given again, so that this is O(1) amortised.
     """
 
     __slots__ = ("_exempt", "_holders", "_short_from", "_shortage", "most", "taken")
@@ -38,12 +38,12 @@ class Places:
 
     @property
     def short(self) -> bool:
-        """Whether it is known who holds which place."""
+        """Whether a shortage has begun, so that each place is tracked."""
         return self._shortage is not None
 
     def enter(self, holder: PlaceHolder, standing: Standing, now: float) -> bool:
-        """Give `holder`, which will be in `standing`, a place; False if nobody has to go for it. `now` is this moment,
-        also for a holder that began earlier: its trial and its patience begin with it."""
+        """Give `holder` a place, with `standing` as its first standing. False if none is free and nobody can be displaced.
+        `now` is the current time, also for a holder that began earlier: its trial and its patience begin now."""
         shortage = self._shortage
         if shortage is None:
             if self.taken < self._short_from:
@@ -57,7 +57,7 @@ class Places:
             deserves_least.displace()
             if self.taken >= self.most:
                 return False
-            self._shortage = shortage  # of two places half are free as soon as somebody has gone
+            self._shortage = shortage  # with few places, the displaced holder's `leave` has ended the shortage
         elif self.taken >= self._short_from and shortage.holds_its_share(holder.host, now):
             return False
         self.taken += 1
@@ -70,7 +70,7 @@ class Places:
             self._shortage.changed(holder, now)
 
     def leave(self, holder: PlaceHolder) -> None:
-        """The place is free."""
+        """Free the place of `holder`."""
         self.taken -= 1
         if self._shortage is not None:
             self._shortage.remove(holder)

@@ -1,10 +1,10 @@
-"""How often something may happen: so many times in each second of the clock, or so long after each other."""
+"""Limits rates: so many in each second of the clock, or a minimum distance between two."""
 
 from __future__ import annotations
 
 
 class PerSecond:
-    """Counts what one peer asks for. Times are monotonic seconds; what came in an earlier second is forgotten."""
+    """Counts the requests of one peer in the current second. Times are monotonic seconds."""
 
     __slots__ = ("_count", "_second")
 
@@ -13,7 +13,7 @@ class PerSecond:
         self._count = 0
 
     def allows(self, now: float, most: int) -> bool:
-        """Count one more, and say whether there were no more than `most` in this second."""
+        """Count one more. Whether there were no more than `most` in this second."""
         second = int(now)
         if second != self._second:
             self._second, self._count = second, 0
@@ -22,9 +22,9 @@ class PerSecond:
 
 
 class Spacing:
-    """Makes one peer wait who does something too often. Times are monotonic seconds.
+    """Delays a peer that does something too often. Times are monotonic seconds.
 
-    `together` of them may follow each other at once; after that `per_second` of them go ahead (GCRA, a leaky bucket).
+    `together` may follow each other at once; after that `per_second` go ahead (GCRA, a leaky bucket).
     """
 
     __slots__ = ("_due", "_every", "_slack")
@@ -35,6 +35,6 @@ class Spacing:
         self._due = float("-inf")  # when all so far would have been done, evenly spaced
 
     def wait(self, now: float) -> float:
-        """Count one more, and say for how many seconds it has to wait."""
+        """Count one more. Returns for how many seconds it must wait."""
         self._due = max(self._due, now) + self._every
         return max(self._due - now - self._slack, 0.0)

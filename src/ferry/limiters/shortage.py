@@ -42,7 +42,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ferry import limits
 
-from .lines import Line
+from .source_queue import SourceQueue
 from .sources import ExemptNetworks
 
 
@@ -125,8 +125,8 @@ class Shortage(Generic[H]):
         """and over all sources."""
         self._stuck: Counter[str] = Counter()
         """How many of each source do not move."""
-        self._lines: dict[Standing, tuple[Line[_Held[H]], Line[_Held[H]]]] = {
-            standing: (Line(), Line()) for standing in Standing
+        self._queues: dict[Standing, tuple[SourceQueue[_Held[H]], SourceQueue[_Held[H]]]] = {
+            standing: (SourceQueue(), SourceQueue()) for standing in Standing
         }
         """Those who do not move; those of exempt sources are apart, in the second."""
         self._trial: OrderedDict[_Held[H], None] = OrderedDict()
@@ -183,25 +183,25 @@ class Shortage(Generic[H]):
         return True
 
     def _list(self, held: _Held[H]) -> None:
-        line = self._line_of(held)
-        if held not in line:
-            line.add(held, held.source)
+        queue = self._queue_of(held)
+        if held not in queue:
+            queue.add(held, held.source)
             self._stuck[held.source] += 1
 
     def _unlist(self, held: _Held[H]) -> None:
-        line = self._line_of(held)
-        if held in line:
-            line.remove(held)
+        queue = self._queue_of(held)
+        if held in queue:
+            queue.remove(held)
             self._stuck[held.source] -= 1
             if not self._stuck[held.source]:
                 del self._stuck[held.source]
 
-    def _line_of(self, held: _Held[H]) -> Line[_Held[H]]:
-        return self._lines[held.standing][held.exempt]
+    def _queue_of(self, held: _Held[H]) -> SourceQueue[_Held[H]]:
+        return self._queues[held.standing][held.exempt]
 
     def _listed(self) -> int:
         """How many do not move."""
-        return sum(len(line) for both in self._lines.values() for line in both)
+        return sum(len(queue) for both in self._queues.values() for queue in both)
 
     # --- looking
 
@@ -277,36 +277,36 @@ class Shortage(Generic[H]):
             found = self._choose(source, now)
             if found is None:
                 break
-            standing, listed = found.standing, found in self._line_of(found)
+            standing, listed = found.standing, found in self._queue_of(found)
             self._judge(found, now)  # it may have moved since the last look
-            if found.standing is standing and listed == (found in self._line_of(found)):
+            if found.standing is standing and listed == (found in self._queue_of(found)):
                 return found.holder
         return None
 
     def _choose(self, source: str, now: float) -> _Held[H] | None:
         stuck = self._stuck[source]
-        for standing, (counted, _) in self._lines.items():
+        for standing, (counted, _) in self._queues.items():
             _, first = counted.fullest()
             if first is not None and first.source != source and self._stuck[first.source] > stuck + 1:
                 return first
             if standing is Standing.GONE and (held := self._out_of_patience(standing, stuck, now)) is not None:
                 return held
-        for standing in self._lines:
+        for standing in self._queues:
             if (held := self._out_of_patience(standing, stuck, now)) is not None:
                 return held
         return self._on_trial(self._holds(source, now), now)
 
     def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Held[H] | None:
         """Of those with that standing whose source has no less than `stuck`, one that has not moved for too long."""
-        lines = self._lines[standing]
-        crowded = standing in _STALLS and sum(map(len, lines)) >= self._most * limits.STALLED_SHARE
+        queues = self._queues[standing]
+        crowded = standing in _STALLS and sum(map(len, queues)) >= self._most * limits.STALLED_SHARE
         patience = 0.0 if crowded else limits.PLACE_PATIENCE_SECONDS[standing]
-        for line in lines:
-            fullest = line.fullest()[1]
+        for queue in queues:
+            fullest = queue.fullest()[1]
             if fullest is None:
                 continue
             # Whoever has been there for longest may be of a source that holds few: others go all the same.
-            for held in chain((fullest,), islice(line, limits.PLACES_CHECKED)):
+            for held in chain((fullest,), islice(queue, limits.PLACES_CHECKED)):
                 if now - held.since >= patience and self._stuck[held.source] >= stuck:
                     return held
         return None

@@ -1,4 +1,4 @@
-"""Who counts as one, when connections are counted by where they come from, and who is not counted at all."""
+"""Maps addresses to sources, which is how connections are counted. Exempt networks are not counted."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
 class ExemptNetworks:
-    """Networks that are not counted by address: a reverse proxy connects from there, for many people."""
+    """Networks whose addresses are not counted, because a reverse proxy connects from there for many people."""
 
     __slots__ = ("_networks", "source_of")
 
     def __init__(self, networks: Iterable[str] = LOOPBACK) -> None:
         """Raises InvalidInput when one of `networks` is not `ADDRESS` or `ADDRESS/BITS`."""
         self._networks = tuple(parse_network(text) for text in networks)
-        # Taking an address apart costs 5 µs (IPv6: 50), and visitors come back.
+        # Parsing an address costs 5 µs (IPv6: 50), and visitors come back.
         self.source_of: Callable[[str], str] = lru_cache(limits.SOURCES_REMEMBERED)(self._source_of)
-        """As the function of that name; empty for who is not counted, too."""
+        """Like the function of that name, and empty for exempt addresses too."""
 
     def __contains__(self, host: object) -> bool:
-        """Whether `host`, a numeric address as a socket names its peer, is in one of the networks."""
+        """Whether `host`, a numeric address of a peer, is in one of the networks."""
         address = _address(str(host))
         return address is not None and self._has(address)
 
@@ -49,7 +49,8 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def source_of(host: str) -> str:
-    """What one person, machine or household commonly has: an IPv4 address, or an IPv6 /64. Empty if not numeric."""
+    """The source of an address: the IPv4 address or the IPv6 /64, which one person, machine or household usually has.
+    Empty if `host` is not numeric."""
     address = _address(host)
     return "" if address is None else _source(address)
 

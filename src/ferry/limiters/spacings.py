@@ -1,4 +1,4 @@
-"""One spacing for all who belong together, kept while one of them is there."""
+"""One spacing for each key, shared by all its users and kept while it has any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .rate import Spacing
 
 
 class Spacings:
-    """By key. Each `enter` ends with `leave`; with the last of a key its spacing is forgotten."""
+    """Spacings by key. Each `enter` must be followed by `leave`; the last `leave` of a key forgets its spacing."""
 
     __slots__ = ("_of",)
 
@@ -17,13 +17,13 @@ class Spacings:
         return len(self._of)
 
     def enter(self, key: str, together: int, per_second: float) -> Spacing:
-        """The spacing of `key`. The first to enter says how many may follow each other at once, and how many a second."""
+        """The spacing of `key`. The first `enter` of a key sets its `together` and `per_second`."""
         spacing, users = self._of.get(key) or (Spacing(together, per_second), 0)
         self._of[key] = (spacing, users + 1)
         return spacing
 
     def leave(self, key: str) -> None:
-        """One of those who have entered has left."""
+        """Undo one `enter` of `key`."""
         spacing, users = self._of.pop(key)
         if users > 1:
             self._of[key] = (spacing, users - 1)
