@@ -124,7 +124,7 @@ def test_443_means_that_the_local_service_speaks_tls(
     thread.start()
     try:
         with ssh.start("-R", f"{name}:443:localhost:{server.server_address[1]}") as child:
-            child.line("your local service is spoken to in TLS; its certificate is not checked")
+            child.line("the gateway speaks TLS to your local service and does not check its certificate")
             assert visit(gateway, name).text == "over tls"
     finally:
         server.shutdown()

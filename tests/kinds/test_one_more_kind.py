@@ -18,7 +18,7 @@ from ferry.console.targets import find_tunnel
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.kinds import KINDS, parse_forward
-from ferry.kinds.base import ForwardRequest, ForwardShown, Telling, TunnelKind
+from ferry.kinds.base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Identity, IdentityId, Kind
@@ -26,7 +26,7 @@ from ferry.observe.metrics import Metrics
 from ferry.policy.forwards import candidate_addresses, requested
 from ferry.policy.grants import Grant
 from ferry.policy.visits import public_visit
-from ferry.protocol.forward_spec import AskedForward
+from ferry.protocol.forward_spec import BindRequest
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_session import open_session
 from small_gateway import tunnel
@@ -46,9 +46,9 @@ class Passed(TunnelKind):
     def _below(self, label: str, rules: ForwardRules) -> Address:
         return Address(self.kind, rules.domain.host(label))
 
-    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
+    def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         del web
-        return ForwardRequest(self.kind, asked.label, 0) if asked.port == PORT else None
+        return ForwardRequest(self.kind, bind.label, 0) if bind.port == PORT else None
 
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | None:
         return None if request.name is None else self._below(request.name, rules)
@@ -67,15 +67,15 @@ class Passed(TunnelKind):
         del request
         return f"-R other:{port}:..."
 
-    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
-        return [f"Forwarding TLS traffic from {self.url(shown.address, told.urls)}"]
+    def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        return [f"Forwarding TLS traffic from {self.url(shown.address, context.urls)}"]
 
-    def forward_fields(self, shown: ForwardShown, told: Telling) -> dict[str, object]:
-        del told
+    def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
+        del context
         return {"sni": shown.address.name}
 
-    def help_lines(self, told: Telling) -> list[str]:
-        return [f"TLS, passed on as it comes: ssh -R blog:{PORT}:localhost:8443 {told.urls.gateway}"]
+    def help_lines(self, context: NoticeContext) -> list[str]:
+        return [f"TLS, passed on as it comes: ssh -R blog:{PORT}:localhost:8443 {context.urls.gateway}"]
 
     def url(self, address: Address, urls: Urls) -> str:
         del urls

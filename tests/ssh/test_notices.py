@@ -74,7 +74,9 @@ def test_https_is_given_to_somebody_where_browsers_trust_it_or_nothing_else_is_t
 
 
 def test_what_is_to_be_known_of_a_web_address() -> None:
-    assert web(tls_upstream=True)[1:] == ["  your local service is spoken to in TLS; its certificate is not checked"]
+    assert web(tls_upstream=True)[1:] == [
+        "  the gateway speaks TLS to your local service and does not check its certificate"
+    ]
     assert web(derived=True)[1:] == ["  the name stays yours; for another: ssh -R NAME:80:... example.com"]
     without = "  you came without a key: the name "
     assert web(identity=NOBODY)[1:] == [f"{without}stays yours only while you are connected"]
@@ -96,7 +98,7 @@ def test_who_can_reach_a_port_is_said(port: int, *, only_here: bool, who: str, w
     address = Address(Kind.TCP, "", port)
     assert told(address, of) == [f"Forwarding TCP traffic from {where}:{port}", f"  {who}"]
     warned = told(address, of, asked_wide=True)[2:]
-    note = "  the address that you wrote before the port is not used: these ports stay on that machine"
+    note = "  the gateway ignores the address that you wrote before the port: these ports are local to it"
     assert warned == ([note] if where == "localhost" else [])
 
 

@@ -1,5 +1,5 @@
-"""The kinds of tunnels. What differs from kind to kind is said by one object of each, and no other module compares kinds:
-a new kind is a file of this package and a line of `KINDS`. Pure: no I/O, no clock, no asyncio.
+"""The kinds of tunnels. One object for each kind implements all that differs between kinds; no other module compares
+kinds. A new kind is a file of this package and an entry of `KINDS`. Pure: no I/O, no clock, no asyncio.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from .rules import Web
 from .web import HTTP
 
 KINDS: Final[Mapping[Kind, TunnelKind]] = MappingProxyType({of.kind: of for of in (HTTP, TCP, ALIAS)})
-"""Every kind that is offered, in the order in which a request is shown to them and help tells of them."""
+"""All kinds that the gateway offers. `parse_forward` and `help` use them in this order."""
 
 
 def kind_of(kind: Kind) -> TunnelKind:
-    """What is to be known of a kind. Raises KeyError where it is not offered."""
+    """The object of a kind. Raises KeyError if the gateway does not offer it."""
     return KINDS[kind]
 
 
 def parse_forward(host: bytes, port: int, web: Web) -> ForwardRequest:
-    """Read one request for a forward. Raises InvalidInput with what to write instead."""
-    asked = read_forward(host, port, web.domain)
+    """Parse one request for a forward. Raises InvalidInput with what to write instead."""
+    bind = read_forward(host, port, web.domain)
     for kind in KINDS.values():
-        if (request := kind.parse(asked, web)) is not None:
+        if (request := kind.parse(bind, web)) is not None:
             return request
     raise InvalidInput(
-        f"a name with port {port} means nothing: write -R {asked.label}:80:... for a web address, "
-        f"-R {asked.label}:22:... for a private alias, or -R 0:... for a port"
+        f"a name with port {port} means nothing: write -R {bind.label}:80:... for a web address, "
+        f"-R {bind.label}:22:... for a private alias, or -R 0:... for a port"
     )

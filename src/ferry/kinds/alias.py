@@ -6,9 +6,9 @@ from typing import Final
 
 from ferry.errors import Refusal
 from ferry.names import Address, Kind
-from ferry.protocol.forward_spec import AskedForward
+from ferry.protocol.forward_spec import BindRequest
 
-from .base import ForwardRequest, ForwardShown, Telling, TunnelKind
+from .base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from .rules import ForwardRules, Web
 
 
@@ -24,9 +24,9 @@ class AliasKind(TunnelKind):
         """The address of an alias."""
         return Address(self.kind, label, port)
 
-    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
+    def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         del web
-        return ForwardRequest(self.kind, asked.label, asked.port) if asked.label is not None and asked.port else None
+        return ForwardRequest(self.kind, bind.label, bind.port) if bind.label is not None and bind.port else None
 
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address:
         del rules
@@ -43,8 +43,8 @@ class AliasKind(TunnelKind):
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         return f"-R {request.name}:{port}:... once"
 
-    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
-        address, urls = shown.address, told.urls
+    def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        address, urls = shown.address, context.urls
         if address.port == 22:
             way = f"ssh -J {urls.jump} you@{address.name}"
         else:
@@ -55,8 +55,8 @@ class AliasKind(TunnelKind):
             f"  {way}",
         ]
 
-    def help_lines(self, told: Telling) -> list[str]:
-        urls = told.urls
+    def help_lines(self, context: NoticeContext) -> list[str]:
+        urls = context.urls
         return [
             "A private machine, reached by your own keys only:",
             f"  ssh -R laptop:22:localhost:22 {urls.gateway}     then: ssh -J {urls.jump} you@laptop",

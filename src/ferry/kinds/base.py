@@ -1,4 +1,4 @@
-"""What is asked of every kind of tunnel, and the values that it is asked with."""
+"""The interface of every kind of tunnel, and the values that it takes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import ClassVar, NamedTuple, Protocol
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
-from ferry.protocol.forward_spec import AskedForward
+from ferry.protocol.forward_spec import BindRequest
 
 from .rules import ForwardRules, Web
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardRequest:
-    """One forward as asked for."""
+    """A client's request for one forward, parsed."""
 
     kind: Kind
     name: str | None
-    """The label asked for (`http`, `alias`); None when the choice is ours."""
+    """The label asked for (`http`, `alias`); None if the gateway chooses."""
     port: int
-    """The TCP port (0: of our choice) or the alias's port; 0 for `http`."""
+    """The TCP port (0: the gateway chooses) or the alias's port; 0 for `http`."""
     tls_upstream: bool = False
     wide: bool = False
     """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
 
 
-class Opening(NamedTuple):
-    """A TCP port that is listened on for one tunnel."""
+class ListenPort(NamedTuple):
+    """A TCP port that the gateway opens for one tunnel."""
 
     port: int
     loopback: bool
 
 
-class Telling(Protocol):
-    """What the texts about tunnels are made from."""
+class NoticeContext(Protocol):
+    """The settings that notices about tunnels depend on."""
 
     @property
     def urls(self) -> Urls: ...
@@ -50,7 +50,7 @@ class Telling(Protocol):
 
 
 class ForwardShown(Protocol):
-    """A forward that was granted, as its owner is told of it."""
+    """A granted forward, with the facts that its owner's notice shows."""
 
     @property
     def address(self) -> Address: ...
@@ -63,7 +63,7 @@ class ForwardShown(Protocol):
     def tls_upstream(self) -> bool: ...
     @property
     def derived(self) -> bool:
-        """Its address is of our choice."""
+        """The gateway chose its address."""
         ...
 
     @property
@@ -78,104 +78,104 @@ class ForwardShown(Protocol):
 
 
 class TunnelKind(ABC):
-    """One kind of tunnel. It has no state. What most kinds have in common is said here, the rest by each."""
+    """One kind of tunnel. It has no state. The methods with a body here suit most kinds."""
 
     __slots__ = ()
 
     kind: ClassVar[Kind]
     public: ClassVar[bool] = True
-    """The internet may visit; what is not public its owner alone."""
+    """Anybody may visit; if False, only the owner."""
     has_host: ClassVar[bool] = False
-    """Its addresses are hostnames, and found by them."""
+    """Its addresses are hostnames, and the edge routes by them."""
     has_status: ClassVar[bool] = False
     """Each visit ends in an HTTP status."""
     holds_idle_streams: ClassVar[bool] = False
-    """Streams stay open between visits, so that an open one is no visitor."""
+    """Streams stay open between visits, so that an open stream need not mean a visitor."""
 
-    # --- what may be asked for
+    # --- which addresses it has
 
     @abstractmethod
-    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
-        """What a request means, if it is for this kind."""
+    def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
+        """The request's meaning for this kind; None if it is for another one."""
 
     @abstractmethod
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
-        """The address that a request names; None when the choice is ours, a refusal where we choose nothing."""
+        """The address that a request names; None if the gateway chooses, a refusal if it does not choose any."""
 
     def candidate_addresses(
         self, identity: IdentityId, secret: bytes, rules: ForwardRules, had: Sequence[Address]
     ) -> Iterator[Address]:
-        """Addresses of our choice, in order; `had` are those of this kind that the identity was given before."""
+        """Addresses that the gateway may choose, in order. `had` are those that it gave to this identity before."""
         del identity, secret, rules, had
         return iter(())
 
     def of_login_name(self, label: str, rules: ForwardRules) -> Address | None:
-        """The address that a login name stands for, where this kind has that."""
+        """The address that a login name stands for, if this kind has such addresses."""
         del label, rules
         return None
 
     def without_key(self) -> Refusal | None:
-        """The refusal for somebody who came without a key; None where it takes none to have such a tunnel."""
+        """The refusal for a client without a key; None if such a tunnel needs no key."""
         return None
 
     def label_of(self, address: Address, rules: ForwardRules) -> str | None:
-        """The label in an address, which the operator may have reserved; None for numbers."""
+        """The label in an address, for the operator's list of reserved names; None if the address has none."""
         del address, rules
         return None
 
     def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
-        """The refusal of an address that nobody may have under these rules."""
+        """The refusal of an address that the rules allow to nobody; None if they allow it."""
         del address, rules
         return None
 
-    def opening(self, address: Address, rules: ForwardRules) -> Opening | None:
-        """The port that is opened for this address alone; None where visitors come through a port for many."""
+    def listen_port(self, address: Address, rules: ForwardRules) -> ListenPort | None:
+        """The port to open for this address alone; None if its visitors come through a shared port."""
         del address, rules
         return None
 
-    # --- what is told
+    # --- how it is shown
 
     @abstractmethod
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
-        """What to write in the place of two requests that are equal. `port` is the request's."""
+        """What to write instead of two equal requests. `port` is the request's."""
 
     @abstractmethod
-    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
-        """What the owner of a new forward is told; the first line is the one that tools parse."""
+    def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        """The notice for the owner of a new forward. Tools parse its first line."""
 
-    def forward_fields(self, shown: ForwardShown, told: Telling) -> dict[str, object]:
-        """What the object of a new forward has for this kind alone."""
-        del shown, told
+    def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
+        """The fields of a new forward's JSON object that only this kind has."""
+        del shown, context
         return {}
 
     @abstractmethod
-    def help_lines(self, told: Telling) -> list[str]:
-        """What help says of this kind."""
+    def help_lines(self, context: NoticeContext) -> list[str]:
+        """The lines of `help` about this kind."""
 
     def url(self, address: Address, urls: Urls) -> str | None:
-        """The URL of an address to give to somebody; None where none leads there."""
+        """The URL to share for an address; None if it has none."""
         del address, urls
         return None
 
     def plain_url(self, address: Address, urls: Urls) -> str | None:
-        """The `http://` URL of an address; None where it has none, or HTTP is off."""
+        """The `http://` URL of an address; None if it has none or HTTP is off."""
         del address, urls
         return None
 
     def where(self, address: Address, urls: Urls) -> str:
-        """An address for people, as short as it can be used."""
+        """An address for people, in its shortest usable form."""
         del urls
         return str(address)
 
     def spelled(self, address: Address, urls: Urls) -> str:
-        """An address for programs, the same in every object: a hostname, `HOST:PORT`, or `ALIAS:PORT`."""
+        """An address for programs, the same in all JSON objects: a hostname, `HOST:PORT`, or `ALIAS:PORT`."""
         del urls
         return str(address)
 
     def in_full(self, address: Address) -> str:
-        """As `release` takes it for this address alone: a number is a port, and no web address has one."""
+        """The unambiguous form of an address for `release`: a bare number is a TCP port."""
         return str(address)
 
     @abstractmethod
     def short(self, text: str) -> str:
-        """The shortest form in which an operator may write the address whose `str` is `text`."""
+        """The shortest form of an address for the operator's commands; `text` is its `str`."""

@@ -1,4 +1,4 @@
-"""Names and ports of our own choice: always the same for the same identity, and not to be guessed by others."""
+"""Names and ports that the gateway chooses: always the same for one identity, and unpredictable for others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _number(secret: bytes, *parts: str) -> int:
 
 
 def derived_labels(secret: bytes, identity: IdentityId) -> Iterator[str]:
-    """Two-word labels for `identity`, in the order in which they are to be tried."""
+    """Two-word labels for `identity`, in the order to try them."""
     for slot in range(DERIVED_TRIES):
         number = _number(secret, "label", identity, str(slot))
         first, second = number % len(ADJECTIVES), (number // len(ADJECTIVES)) % len(NOUNS)
@@ -27,6 +27,6 @@ def derived_labels(secret: bytes, identity: IdentityId) -> Iterator[str]:
 
 
 def derived_ports(secret: bytes, identity: IdentityId, first: int, last: int) -> Iterator[int]:
-    """Ports from `first` to `last` for `identity`, in the order in which they are to be tried."""
+    """Ports from `first` to `last` for `identity`, in the order to try them."""
     for slot in range(DERIVED_TRIES):
         yield first + _number(secret, "port", identity, str(slot)) % (last - first + 1)

@@ -8,9 +8,9 @@ from typing import Final
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
-from ferry.protocol.forward_spec import AskedForward
+from ferry.protocol.forward_spec import BindRequest
 
-from .base import ForwardRequest, ForwardShown, Opening, Telling, TunnelKind
+from .base import ForwardRequest, ForwardShown, ListenPort, NoticeContext, TunnelKind
 from .derived import derived_ports
 from .rules import ForwardRules, Web
 
@@ -29,9 +29,9 @@ class PortKind(TunnelKind):
         """The address of a port."""
         return Address(self.kind, "", port)
 
-    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
+    def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         del web
-        return ForwardRequest(self.kind, None, asked.port, wide=asked.wide) if asked.label is None else None
+        return ForwardRequest(self.kind, None, bind.port, wide=bind.wide) if bind.label is None else None
 
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
         if request.port:
@@ -61,32 +61,36 @@ class PortKind(TunnelKind):
             code="port_outside",
         )
 
-    def opening(self, address: Address, rules: ForwardRules) -> Opening:
-        return Opening(address.port, rules.on_loopback(address.port))
+    def listen_port(self, address: Address, rules: ForwardRules) -> ListenPort:
+        return ListenPort(address.port, rules.on_loopback(address.port))
 
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request, port
         return "-R 0:... -R 0:..."
 
-    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
+    def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         port = shown.address.port
-        loopback = told.rules.on_loopback(port)
-        where = f"localhost:{port}" if loopback else told.urls.host_port(port)
-        lines = [f"Forwarding TCP traffic from {where}", f"  {reach(told, port)}"]
+        loopback = context.rules.on_loopback(port)
+        where = f"localhost:{port}" if loopback else context.urls.host_port(port)
+        lines = [f"Forwarding TCP traffic from {where}", f"  {reach(context, port)}"]
         if loopback and shown.asked_wide:
-            lines.append("  the address that you wrote before the port is not used: these ports stay on that machine")
+            lines.append(
+                "  the gateway ignores the address that you wrote before the port: these ports are local to it"
+            )
         return lines
 
-    def forward_fields(self, shown: ForwardShown, told: Telling) -> dict[str, object]:
-        return {"reach": reach(told, shown.address.port)}
+    def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
+        return {"reach": reach(context, shown.address.port)}
 
-    def help_lines(self, told: Telling) -> list[str]:
-        if not told.rules.ranges:
+    def help_lines(self, context: NoticeContext) -> list[str]:
+        if not context.rules.ranges:
             return []
-        ranges = [(f"{one.first}-{one.last}", one.loopback or told.public_is_loopback) for one in told.rules.ranges]
+        ranges = [
+            (f"{one.first}-{one.last}", one.loopback or context.public_is_loopback) for one in context.rules.ranges
+        ]
         return [
             "A TCP port of the gateway:",
-            f"  ssh -R 0:localhost:5432 {told.urls.gateway}           any port, the same every day",
+            f"  ssh -R 0:localhost:5432 {context.urls.gateway}           any port, the same every day",
             *(f"  {ports}: {_FOR_ITSELF if own else 'for everybody'}" for ports, own in ranges),
         ]
 
@@ -106,10 +110,10 @@ class PortKind(TunnelKind):
 TCP: Final = PortKind()
 
 
-def reach(told: Telling, port: int) -> str:
-    """Who can reach a TCP port."""
-    if told.rules.on_loopback(port):
+def reach(context: NoticeContext, port: int) -> str:
+    """A sentence that says from where a TCP port can be reached."""
+    if context.rules.on_loopback(port):
         return _ITSELF
-    if told.public_is_loopback:
+    if context.public_is_loopback:
         return f"{_ITSELF}; its operator may open it to the network (tcp.public_addresses)"
     return "anybody who can reach the gateway can connect there"

@@ -1,4 +1,4 @@
-"""What the operator has settled about forwards, as values."""
+"""The operator's settings about forwards, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ferry.hostnames import Domain
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """The ports and the domain that make a forward an `http` one."""
+    """The domain of `http` forwards, and the ports in `-R` that mean them."""
 
     domain: Domain
     http_ports: frozenset[int]
@@ -54,6 +54,6 @@ class ForwardRules:
         return next((one for one in self.ranges if port in one), None)
 
     def on_loopback(self, port: int) -> bool:
-        """Whether `port` is listened on at loopback addresses alone; so is one that no range has any more."""
+        """Whether `port` listens on loopback addresses only. A port that is no longer in any range does."""
         found = self.range_of(port)
         return found is None or found.loopback

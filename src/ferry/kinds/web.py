@@ -7,9 +7,9 @@ from typing import Final
 
 from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
-from ferry.protocol.forward_spec import AskedForward
+from ferry.protocol.forward_spec import BindRequest
 
-from .base import ForwardRequest, ForwardShown, Telling, TunnelKind
+from .base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from .derived import derived_labels
 from .rules import ForwardRules, Web
 
@@ -30,11 +30,11 @@ class WebKind(TunnelKind):
         """The address of a hostname."""
         return Address(self.kind, host)
 
-    def parse(self, asked: AskedForward, web: Web) -> ForwardRequest | None:
-        tls = asked.port in web.https_ports
-        if not tls and asked.port not in web.http_ports:
+    def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
+        tls = bind.port in web.https_ports
+        if not tls and bind.port not in web.http_ports:
             return None
-        return ForwardRequest(self.kind, asked.label, 0, tls_upstream=tls)
+        return ForwardRequest(self.kind, bind.label, 0, tls_upstream=tls)
 
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | None:
         return None if request.name is None else self.address(rules.domain.host(request.name))
@@ -56,8 +56,8 @@ class WebKind(TunnelKind):
         del request
         return f"-R one:{port}:... -R two:{port}:..."
 
-    def forward_lines(self, shown: ForwardShown, told: Telling) -> list[str]:
-        urls, host = told.urls, shown.address.name
+    def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        urls, host = context.urls, shown.address.name
         plain, secure = urls.http(host), urls.https(host)
         if secure and urls.trusted(host):
             lines = [f"Forwarding HTTP traffic from {secure}"]
@@ -66,7 +66,7 @@ class WebKind(TunnelKind):
             if secure:
                 lines += [f"Forwarding HTTP traffic from {secure}", CA_NOTE]
         if shown.tls_upstream:
-            lines.append("  your local service is spoken to in TLS; its certificate is not checked")
+            lines.append("  the gateway speaks TLS to your local service and does not check its certificate")
         if shown.anonymous:
             kept = "is new each time" if shown.derived else "stays yours only while you are connected"
             lines.append(f"  you came without a key: the name {kept}")
@@ -74,16 +74,16 @@ class WebKind(TunnelKind):
             lines.append(f"  the name stays yours; for another: ssh -R NAME:{shown.bind[1]}:... {urls.gateway}")
         return lines
 
-    def forward_fields(self, shown: ForwardShown, told: Telling) -> dict[str, object]:
-        urls, host = told.urls, shown.address.name
+    def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
+        urls, host = context.urls, shown.address.name
         return {"url": urls.best(host), "urls": [url for url in (urls.http(host), urls.https(host)) if url]}
 
-    def help_lines(self, told: Telling) -> list[str]:
-        gateway = told.urls.gateway
+    def help_lines(self, context: NoticeContext) -> list[str]:
+        gateway = context.urls.gateway
         return [
             "A web address for a local service:",
             f"  ssh -R 80:localhost:3000 {gateway}          a name of your own, the same every day",
-            f"  ssh -R blog:80:localhost:3000 {gateway}     {told.urls.domain.host('blog')}",
+            f"  ssh -R blog:80:localhost:3000 {gateway}     {context.urls.domain.host('blog')}",
             f"  ssh -R 443:localhost:8443 {gateway}         the local service speaks TLS",
         ]
 

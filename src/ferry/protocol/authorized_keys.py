@@ -2,8 +2,8 @@
 
     ssh-ed25519 AAAA... alice@laptop name=alice
 
-`name=` inside the comment names the identity. A line with options is refused: an option that is not enforced
-would let a key do what its owner believes is forbidden.
+`name=` inside the comment names the identity. A line with options is refused: if the gateway ignored an option, the key
+could do things that the option forbids.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class AuthorizedKey:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that was refused: its number from 1, and why with what to write instead."""
+    """A line that was refused: its number from 1, and the reason with what to write instead."""
 
     number: int
     why: str
     detail: str
-    """The same for the log, which repeats nothing of the line that may be secret."""
+    """The reason for the log, without any text of the line that may be secret."""
 
 
 def fingerprint_of(blob: bytes) -> Fingerprint:
@@ -61,7 +61,7 @@ def fingerprint_of(blob: bytes) -> Fingerprint:
 
 
 def parse_file(text: str) -> tuple[list[AuthorizedKey], list[BadLine]]:
-    """All keys of a file, and every line that is refused. Empty lines and `#` comments are skipped."""
+    """All keys of a file, and all lines that are refused. Empty lines and `#` comments are skipped."""
     keys: list[AuthorizedKey] = []
     bad: list[BadLine] = []
     for number, raw in enumerate(text.split("\n"), 1):
@@ -84,7 +84,7 @@ def parse_line(line: str) -> AuthorizedKey:
                 f"the line begins with options ({typed_name(algorithm)}), which this version does not enforce: "
                 "remove them, or the key"
             )
-        # of a private key that was pasted here nothing may come into the log
+        # The line may be a pasted private key: none of it may reach the log.
         shown = f"'{algorithm}'" if _KEY_TYPE.fullmatch(algorithm) else typed_name(algorithm)
         raise InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
     try:

@@ -1,7 +1,7 @@
-"""Which protocol a client that has just connected speaks, told from its first bytes.
+"""Tells the protocol of a new connection from its first bytes.
 
-The three that share a port cannot be mistaken for each other: an SSH client sends its version first (RFC 4253 §4.2),
-a TLS client a handshake record (RFC 8446 §5.1), an HTTP client a method and a space (RFC 9112 §3).
+The three protocols on the shared port begin differently: an SSH client sends its version first (RFC 4253 §4.2), a TLS
+client a handshake record (RFC 8446 §5.1), an HTTP client a method and a space (RFC 9112 §3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TLS_MAJOR: Final = 0x03  # legacy_record_version is 0x03xx in every version of 
 
 
 class FirstBytes(enum.Enum):
-    """What the first bytes say."""
+    """The protocol that the first bytes indicate."""
 
     SSH = "ssh"
     TLS = "tls"

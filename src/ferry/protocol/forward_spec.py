@@ -1,17 +1,17 @@
-"""What a `tcpip-forward` request means here (RFC 4254 §7.1, and what people type after `ssh -R`).
+"""Reads the bind address and port of a `tcpip-forward` request (RFC 4254 §7.1), which people type after `ssh -R`.
 
-    -R 80:...            http, a name of our choice       ('localhost', 80) on the wire
+    -R 80:...            http, the gateway chooses a name ('localhost', 80) on the wire
     -R blog:80:...       http, that name                  ('blog', 80)
     -R 443:...           http, the local service speaks TLS
     -R 8080:...          the same as 80, where 8080 is the gateway's own HTTP port
-    -R 0:...             a TCP port of our choice
+    -R 0:...             a TCP port that the gateway chooses
     -R 30042:...         that TCP port
     -R laptop:22:...     a private alias with a port
 
-What each form means is the kinds' business (`ferry.kinds`); here the bytes are read.
+This module reads the bytes. `ferry.kinds` decides what each form means.
 
-A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is never a name: stock `ssh` sends
-`localhost` when nothing was typed. Whether a name, port or alias may be *had* is the policy's business.
+A bind address (`''`, `*`, `localhost`, `0.0.0.0`, `::`, any numeric one) is never a name: stock `ssh` sends `localhost`
+if none was typed. `ferry.policy` decides who may have a name, port or alias.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _ANY = frozenset({"", "*", "0.0.0.0", "::"})
 _LOCAL = frozenset({"localhost", "localhost.", "127.0.0.1", "::1"})
 
 
-class AskedForward(NamedTuple):
-    """What stands in one request."""
+class BindRequest(NamedTuple):
+    """The bind address and port of one request."""
 
     label: str | None
-    """The name before the port; None where a bind address stands there, or nothing."""
+    """The name before the port; None for a bind address or nothing."""
     port: int
     wide: bool
     """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
 
 
-def read_forward(host: bytes, port: int, domain: Domain) -> AskedForward:
-    """Read one request. Raises InvalidInput with what to write instead."""
+def read_forward(host: bytes, port: int, domain: Domain) -> BindRequest:
+    """Read the address and port of one request. Raises InvalidInput with what to write instead."""
     if len(host) > limits.HOST_BYTES:
         raise InvalidInput(f"the name before the port is longer than {limits.HOST_BYTES} bytes")
     try:
@@ -53,16 +53,16 @@ def read_forward(host: bytes, port: int, domain: Domain) -> AskedForward:
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
     if text in _ANY or text in _LOCAL or _is_numeric(text):
-        return AskedForward(None, port, wide=not _is_loopback(text))
-    return AskedForward(_label(text, port, domain), port, wide=False)
+        return BindRequest(None, port, wide=not _is_loopback(text))
+    return BindRequest(_label(text, port, domain), port, wide=False)
 
 
 def _label(text: str, port: int, domain: Domain) -> str:
-    """The one label that is left of the host, or InvalidInput with the nearest form that works."""
+    """The one label of the host. Raises InvalidInput with the nearest form that works."""
     if "@" in text:
         name = text.rpartition("@")[2]
         raise InvalidInput(
-            f"a user name or password cannot stand in a name: write -R {printable(name)}:{port}:...",
+            f"a name cannot contain a user name or a password: write -R {printable(name)}:{port}:...",
             detail="a user name or password in a name",
         )
     if "/" in text:

@@ -1,9 +1,9 @@
-"""Tells a SOCKS proxy from everything else by the first bytes of one connection, seen from the middle.
+"""Recognises a SOCKS proxy by the first bytes in both directions of one connection.
 
-`ssh -R 30042 gw` (no target) makes the client a SOCKS proxy for whoever reaches the port. On the wire the request
-looks like any other forward, so only the answer to a visitor gives it away: the visitor sends a SOCKS greeting and
-the other side answers as RFC 1928 §3 (version 5) or the SOCKS4 memo says. Both halves are asked for, because many
-binary protocols begin with a 4 or a 5: a DCE/RPC bind starts with `05 00`, which as a greeting would offer no method.
+`ssh -R 30042 gw` (no target) makes the client a SOCKS proxy for anybody who reaches the port. On the wire the request
+looks like any other forward, and only an answer to a visitor shows the proxy: the visitor sends a SOCKS greeting, and the
+tunnel answers by RFC 1928 §3 (version 5) or the SOCKS4 memo. Both are required, because many binary protocols begin with
+a 4 or a 5: a DCE/RPC bind starts with `05 00`, which as a greeting would offer no method.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _GREETING_MAX: Final = 2 + 255  # RFC 1928 §3; a SOCKS4 user id is cut at the s
 
 
 class Verdict(enum.Enum):
-    """What is known about the connection so far."""
+    """The verdict on the connection so far."""
 
     MORE = "more"
-    """Not enough bytes. What the tunnel sent must be held back."""
+    """Too few bytes to tell. Data from the tunnel must be held back."""
     CLEAN = "clean"
-    """Not SOCKS. Nothing that follows can change that."""
+    """Not SOCKS. This verdict is final."""
     PROXY = "proxy"
     """A SOCKS proxy has answered."""
 
@@ -41,14 +41,14 @@ class SocksRecogniser:
         self._verdict = Verdict.MORE
 
     def visitor(self, data: bytes) -> Verdict:
-        """The visitor sent `data`. Only its greeting is kept, of which the first two bytes say whether it is one."""
+        """Feed `data` from the visitor. It keeps the greeting alone; the first two bytes tell whether it is one."""
         self._greeting += data[: _GREETING_MAX - len(self._greeting)]
         if not _may_be_greeting(self._greeting):
             self._verdict = Verdict.CLEAN
         return self._verdict
 
     def tunnel(self, data: bytes) -> Verdict:
-        """The tunnel sent `data`."""
+        """Feed `data` from the tunnel."""
         if self._verdict is Verdict.MORE:
             self._reply += data[: _V4_REPLY_BYTES - len(self._reply)]
             self._verdict = _judge(self._greeting, self._reply)
@@ -63,7 +63,8 @@ def _may_be_greeting(head: bytes) -> bool:
 
 
 def _is_whole(greeting: bytes) -> bool:
-    """Whether a proxy would have had enough to answer. Empty: the tunnel's side spoke first, as no proxy does."""
+    """Whether the greeting is complete, so that a proxy could answer. It is empty if the tunnel spoke first, which no
+    proxy does."""
     if len(greeting) < 2:
         return False
     if greeting[0] == _V5:

@@ -1,7 +1,7 @@
-"""What follows the host on the command line: `ssh gw ls`, `ssh -R 80:... gw -- --output json`.
+"""Parses the words after the host on the command line: `ssh gw ls`, `ssh -R 80:... gw -- --output json`.
 
-The client joins the words with spaces, so quotes are lost on the way (measured with OpenSSH 9.2). plink and dbclient
-read words that begin with a dash as options of their own, also behind the host, so `output=json` is understood too.
+The client joins the words with spaces, so that quotes are lost (measured with OpenSSH 9.2). plink and dbclient read words
+that begin with a dash as their own options, even after the host, so `output=json` works too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPTIONS: Final = ("--output", "output=json")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words, understood. `command` is None where a forward's session is meant."""
+    """The parsed words. `command` is None for the session of a forward."""
 
     command: str | None = None
     argument: str | None = None
@@ -38,18 +38,18 @@ class Words:
 
 
 def parse_words(text: str, gateway: str) -> Words:
-    """Read the command line. Raises InvalidInput naming the unknown word and the nearest known one; `gateway` is what
-    is typed after `ssh`.
+    """Parse the command line. Raises InvalidInput with the unknown word and the nearest known one. `gateway` is the text
+    that people type after `ssh`.
 
-    A word that is not understood must refuse everything: a pasted `auth=…` may never yield an open tunnel. Nor may its
-    value reach the log: the error's `detail` has names alone.
+    An unknown word must refuse everything: a pasted `auth=…` must never yield an open tunnel. Its value must not reach the
+    log either: the error's `detail` has names only.
     """
     if len(text) > limits.WORDS_CHARS:
         raise InvalidInput(
             f"{len(text)} characters follow the host, and {limits.WORDS_CHARS} are read: write fewer words"
         )
     json = False
-    rest: list[str] = []
+    typed: list[str] = []
     words = iter(text.split())
     for word in words:
         if word == "--":
@@ -63,10 +63,10 @@ def parse_words(text: str, gateway: str) -> Words:
                 )
             json = value == "json"
         else:
-            rest.append(word)
-    if not rest:
+            typed.append(word)
+    if not typed:
         return Words(json=json)
-    command, *arguments = rest
+    command, *arguments = typed
     if command not in COMMANDS:
         raise InvalidInput(unknown_word(command, gateway), detail=f"unknown word {typed_name(command)}")
     if command == "release":
@@ -82,7 +82,7 @@ def parse_words(text: str, gateway: str) -> Words:
 
 
 def unknown_word(word: str, gateway: str) -> str:
-    """The sentence for a word that Ferry does not know."""
+    """The error for an unknown word."""
     if word == "json":  # what dbclient leaves of `--output json`
         return "unknown word 'json': did you mean output=json?"
     near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)

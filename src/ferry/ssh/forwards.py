@@ -253,7 +253,7 @@ async def _serve(
 
 async def _listen(tunnel: SshTunnel, services: Services) -> Refusal | None:
     """Open the port of an address that has one of its own."""
-    opening = kind_of(tunnel.address.kind).opening(tunnel.address, services.rules)
+    opening = kind_of(tunnel.address.kind).listen_port(tunnel.address, services.rules)
     if opening is None:
         return None
     try:

@@ -12,7 +12,7 @@ from typing import Protocol
 from ferry import kinds
 from ferry.hostnames import Urls
 from ferry.kinds import kind_of
-from ferry.kinds.base import ForwardShown, Telling
+from ferry.kinds.base import ForwardShown, NoticeContext
 from ferry.names import Identity, TunnelId, printable
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation
@@ -42,12 +42,12 @@ def first_banner_for(hostname: str, urls: Urls) -> str:
     return f"ferry: -R 80:... gives you {urls.best(hostname)}\r\n"
 
 
-def forward_lines(shown: ForwardShown, told: Telling) -> list[str]:
+def forward_lines(shown: ForwardShown, told: NoticeContext) -> list[str]:
     """What the owner of a new forward is told; the first line is the one that tools parse."""
     return kind_of(shown.address.kind).forward_lines(shown, told)
 
 
-def forward_json(tunnel: TunnelShown, told: Telling) -> dict[str, object]:
+def forward_json(tunnel: TunnelShown, told: NoticeContext) -> dict[str, object]:
     """A new forward as one object: `address` and `message` as localhost.run spells them."""
     address = tunnel.address
     kind = kind_of(address.kind)
@@ -89,7 +89,7 @@ def size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def help_lines(told: Telling) -> list[str]:
+def help_lines(told: NoticeContext) -> list[str]:
     """`ssh gw help`."""
     lines = [line for kind in kinds.KINDS.values() for line in kind.help_lines(told)]
     lines += ["Several -R in one command work. Words after the host:"]
@@ -115,7 +115,7 @@ def reservation_line(reservation: Reservation, keep: float, *, up: bool) -> str:
     return f"{reservation.address!s:<40} {state}"
 
 
-def tunnel_line(tunnel: TunnelShown, told: Telling) -> str:
+def tunnel_line(tunnel: TunnelShown, told: NoticeContext) -> str:
     """One tunnel that is up."""
     address = tunnel.address
     where = kind_of(address.kind).where(address, told.urls)
@@ -124,7 +124,7 @@ def tunnel_line(tunnel: TunnelShown, told: Telling) -> str:
     return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"
 
 
-def tunnel_json(tunnel: TunnelShown, told: Telling) -> dict[str, object]:
+def tunnel_json(tunnel: TunnelShown, told: NoticeContext) -> dict[str, object]:
     """One tunnel that is up, as an object."""
     traffic = tunnel.traffic
     return forward_json(tunnel, told) | {

@@ -31,7 +31,7 @@ class Authority(NamedTuple):
 def parse_authority(raw: bytes) -> Authority:
     """RFC 9110 §7.2, RFC 3986 §3.2. Raises RemoteProtocolError (400).
 
-    Remembers the last valid ones, which are short; visitors ask for the same few names again and again.
+    The last valid results are cached: visitors ask for the same few names again and again.
     """
     match = _AUTHORITY.fullmatch(raw)
     if match is None or len(match["host"]) > HOSTNAME_MAX:

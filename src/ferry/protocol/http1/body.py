@@ -1,4 +1,4 @@
-"""A body on its way through: read as it was framed, written as it will be framed, never held."""
+"""Relays a body: it decodes the incoming framing, applies the outgoing one, and buffers nothing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from .framing import CHUNKED
 
 
 class Body:
-    """One body of `length` bytes, or CHUNKED. `chunked_out` says how a chunked one leaves; one with a length leaves
-    as it is, by slices that copy nothing where a packet ends with the body."""
+    """One body of `length` bytes, or CHUNKED. `chunked_out`: a chunked body is sent on chunked. A body with a length is
+    sent on unchanged, in slices that copy nothing if a packet ends with the body."""
 
     __slots__ = ("_chunked_out", "_decoder", "_left", "done", "payload")
 
@@ -18,13 +18,13 @@ class Body:
         self._chunked_out = chunked_out
         self.done = length == 0
         self.payload = 0
-        """Bytes of payload in what was fed last."""
+        """Bytes of payload in the data that was fed last."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """What to write on for `data`, and what of `data` was not taken: it lies behind the body's end, or, while the
-        body is not done, it is to be fed in another turn (`ChunkedDecoder.feed`).
+        """The bytes to send on for `data`, and the bytes of `data` that were not consumed. Those are after the body's end;
+        while the body is not done, feed them again in another turn (`ChunkedDecoder.feed`).
 
-        Raises RemoteProtocolError (400, 431) where the chunked coding is broken.
+        Raises RemoteProtocolError (400, 431) if the chunked coding is broken.
         """
         if self._decoder is not None:
             return self._feed_chunked(self._decoder, data)

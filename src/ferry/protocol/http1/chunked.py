@@ -1,8 +1,8 @@
 """The chunked transfer coding (RFC 9112 §7.1), strictly and to the exact octet.
 
-A decoder that is lax about a line end or a chunk size is how a second request is smuggled, and one that does not know
-where the coding ended cannot serve a pipelining visitor. So: CRLF only, hexadecimal digits only, nothing between size
-and CRLF but an extension, and `feed` says how much of the data it took.
+A lax decoder lets an attacker smuggle a second request behind a line end or a chunk size, and a decoder that does not know
+where the coding ended cannot serve a pipelining visitor. So it accepts CRLF only, hexadecimal digits only, and nothing but
+an extension between the size and CRLF; `feed` returns how much of the data it consumed.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class ChunkedDecoder:
         return self._state is _State.DONE
 
     def feed(self, data: bytes, pieces: list[bytes]) -> int:
-        """Append the payload in `data` to `pieces`; return how many octets of `data` were taken.
+        """Append the payload in `data` to `pieces`. Returns how many octets of `data` were consumed.
 
-        That is less than `len(data)` when the body is done, or after CHUNKS_IN_A_PIECE lines: whoever cuts a body into
-        chunks of one octet makes work of each. Raises RemoteProtocolError (400).
+        That is less than `len(data)` when the body is done, or after CHUNKS_IN_A_PIECE lines: chunks of one octet cost as
+        much work as large ones. Raises RemoteProtocolError (400).
         """
         at, size, lines = 0, len(data), 0
         while at < size and self._state is not _State.DONE:

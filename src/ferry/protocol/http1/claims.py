@@ -1,18 +1,18 @@
-"""What a visitor's fields may not say: who visits, how it came, and what was asked.
+"""Fields that are dropped from a visitor's request: claims about the visitor, its connection and its request.
 
-Somebody's framework, or the proxy it was written for, believes each of these; behind Ferry only the gateway knows, and
-it says so in `X-Forwarded-*` and `Forwarded`. So they are dropped, in any spelling that CGI, WSGI or Rack read as the
-same variable.
+For each of these fields there is a framework or a proxy that believes it. Behind Ferry only the gateway knows these facts,
+and states them in `X-Forwarded-*` and `Forwarded`. So the fields are dropped, in any spelling that CGI, WSGI or Rack reads
+as the same variable.
 
 Not among them, on purpose:
 
-* `X-HTTP-Method-Override` and its like. Whoever sends it could have sent that method: every method that it may name
-  passes here.
+* `X-HTTP-Method-Override` and its like. The sender could have used that method itself: every method that the field may
+  name passes here.
 * `Via` and `CDN-Loop`, which tell of other proxies.
 * `X-User`, `X-User-Id`, `X-Email`, `X-Role`, `X-Auth-User` and `X-Auth-Token`. Clients of an application's own API send
-  them, with a secret beside them (Rocket.Chat, Swift, Apache VCL), so they are the owner's business. A service that
-  believes such a name alone has a proxy that logs people in, and that proxy stands between it and the tunnel and writes
-  the field anew. Names that no API has for itself (`X-Authenticated-User`, `X-Authentik-Username`) are dropped.
+  them together with a secret (Rocket.Chat, Swift, Apache VCL). A service that believes such a name alone has a proxy that
+  logs people in; that proxy is between the tunnel and the service, and overwrites the field. Names that no API uses
+  (`X-Authenticated-User`, `X-Authentik-Username`) are dropped.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ CLAIMS: Final[Mapping[bytes, str]] = MappingProxyType(
         b"http2-settings": "RFC 9113 §3.1: h2c is not offered",
     }
 )
-"""Lower-case names, and who would believe them."""
+"""Lower-case names, and the software that believes them."""
 
 CLAIM_PREFIXES: Final[Mapping[bytes, str]] = MappingProxyType(
     {
@@ -138,4 +138,4 @@ CLAIM_PREFIXES: Final[Mapping[bytes, str]] = MappingProxyType(
         b"ferry-": "kept for fields of our own",
     }
 )
-"""The same for families of names."""
+"""The same for prefixes of names."""

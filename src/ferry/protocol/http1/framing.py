@@ -1,4 +1,4 @@
-"""How a message's end is found (RFC 9112 §6)."""
+"""The ways to find a message's end (RFC 9112 §6)."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ class Framing(enum.Enum):
     LENGTH = "length"
     CHUNKED = "chunked"
     CLOSE = "close"
-    """The body ends where the connection does; its being cut short cannot be seen."""
+    """The body ends with the connection; a truncated body cannot be told from a whole one."""

@@ -1,4 +1,4 @@
-"""The alphabet of a head: which octets may stand where, and where a head ends.
+"""The alphabet of a head: the octets that are allowed in each part, and the end of a head.
 
 Each check is one scan in C over the whole head (`bytes.translate`, `bytes.count`), because it is made for every
 message.
@@ -36,8 +36,8 @@ def is_token(text: bytes) -> bool:
 def head_length(buffer: bytes, *, line_limit: int, head_limit: int, seen: int = 0) -> int:
     """The length of the head that `buffer` begins with, its final empty line included; 0 if more bytes are needed.
 
-    `seen` is how many of its bytes were there when it was last asked about: of those nothing is looked for again, or a
-    head that comes byte by byte costs its length squared (64 KiB took 4 s).
+    `seen` is the length of `buffer` at the last call. Those bytes are not scanned again: otherwise a head that arrives
+    byte by byte costs its length squared (64 KiB took 4 s).
     Raises RemoteProtocolError: 414 for a start line over `line_limit` bytes, 431 for a head over `head_limit`,
     400 as soon as a line ends in anything but CRLF.
     """
@@ -89,7 +89,7 @@ def _what_is_wrong(head: bytes) -> str:
 
 
 class HeadCheck:
-    """What httptools calls while it reads a head: all we want from it is a verdict."""
+    """The callbacks for httptools, of which we only use the verdict that a head is complete."""
 
     __slots__ = ("complete",)
 

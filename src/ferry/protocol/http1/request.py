@@ -1,4 +1,4 @@
-"""A visitor's head: parsed by httptools, judged by us."""
+"""Parses and checks a visitor's head."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NEVER_NAMED: Final = frozenset((b"host", b"content-length", b"transfer-encoding
 
 @dataclass(slots=True)
 class RequestHead:
-    """One request, as it will be sent on. `fields` holds only what passes, in order, names in the visitor's case."""
+    """One request to be sent on. `fields` holds only the fields that pass, in order, with names in the visitor's case."""
 
     method: bytes
     target: bytes
@@ -57,19 +57,19 @@ class RequestHead:
     binds_connection: bool
     """Carries NTLM or Negotiate credentials."""
     loop: bytes = b""
-    """The proxies that it came through, as far as they say so (CDN-Loop, RFC 8586)."""
+    """The proxies that it passed through, if they add CDN-Loop (RFC 8586)."""
 
     @property
     def may_retry(self) -> bool:
-        """RFC 9110 §9.2.2: idempotent, and there is no body that is already gone."""
+        """RFC 9110 §9.2.2: the method is idempotent, and the request has no body, which may be sent already."""
         return self.length == 0 and self.method in IDEMPOTENT
 
 
 def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
     """Read one whole head (`octets.head_length` has found its end).
 
-    Raises RemoteProtocolError with the status to answer. After any of them the connection must be closed: where the
-    next message begins is in doubt.
+    Raises RemoteProtocolError with the status to answer. After that the connection must be closed: it is not certain
+    where the next message begins.
     """
     fields = read_fields(head, most=most_fields)
     line = _REQUEST_LINE.match(head)
@@ -90,16 +90,16 @@ def parse_request(head: bytes, *, most_fields: int) -> RequestHead:
 
 
 def check_request_line(part: bytes, *, seen: int = 0) -> None:
-    """Refuse a first line that can begin no request, while the rest of the head has not come: who sends
-    `GET /` alone (HTTP/0.9) waits for an answer, not to say more. A line that was whole in the first `seen` bytes has
-    been checked. Raises RemoteProtocolError as `parse_request`."""
+    """Refuse an invalid request line before the other lines have arrived: a client that sends `GET /` alone (HTTP/0.9)
+    waits for an answer. A line that was complete in the first `seen` bytes was checked before. Raises RemoteProtocolError
+    as `parse_request` does."""
     end = part.find(b"\r\n")
     if end + 2 > seen and end >= 0 and ((line := _REQUEST_LINE.match(part)) is None or line[1] not in METHODS):
         _refuse_line(part[:end])
 
 
 def _refuse_line(line: bytes) -> None:
-    """Say what is wrong with a first line that is not `_REQUEST_LINE`, or whose method is not among METHODS."""
+    """Raise the error for a first line that does not match `_REQUEST_LINE` or has a method that is not in METHODS."""
     parts = line.split(b" ")
     if len(parts) != 3:
         raise RemoteProtocolError("the request line is not METHOD TARGET HTTP/1.1")  # HTTP/0.9 ends here too
@@ -192,7 +192,7 @@ def _body_length(lengths: list[bytes], codings: list[bytes], http10: bool) -> in
 
 
 def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes, Authority, bytes]:
-    """The Host as written and as understood, and the target in origin form."""
+    """The Host as written and as parsed, and the target in origin form."""
     # RFC 9112 §3.2: 400 for a missing, repeated or invalid Host. Stricter: HTTP/1.0 needs one too, or there is no
     # name to route by.
     if len(hosts) != 1:
@@ -205,14 +205,14 @@ def _authority(hosts: list[bytes], method: bytes, target: bytes) -> tuple[bytes,
         if method == b"OPTIONS":
             return hosts[0], host, target
         raise RemoteProtocolError("the target * is for OPTIONS only")
-    scheme, _, rest = target.partition(b"://")
+    scheme, _, tail = target.partition(b"://")
     if scheme.lower() not in (b"http", b"https"):
         raise RemoteProtocolError("the request target is neither a path nor an http URL")
-    cut = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+    cut = min((at for at in (tail.find(b"/"), tail.find(b"?")) if at >= 0), default=len(tail))
     # RFC 9112 §3.2.2: the target's authority overrides Host. Stricter: they must agree, or it is not forwarded.
-    if parse_authority(rest[:cut]) != host:
+    if parse_authority(tail[:cut]) != host:
         raise RemoteProtocolError("Host and the request target name different authorities")
-    path = rest[cut:]
+    path = tail[cut:]
     if not path.startswith(b"/"):
         # RFC 9112 §3.2.4: an absolute form without path and query stands for "*" in OPTIONS
         path = b"*" if method == b"OPTIONS" and not path else b"/" + path

@@ -1,4 +1,4 @@
-"""A local service's head, held to the same rules as a visitor's: its owner may be hostile to those who visit."""
+"""Parses and checks a local service's head by the same rules as a visitor's: a service may attack its visitors."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _BEGINNING: Final = b"HTTP/1."
 
 
 def check_beginning(part: bytes) -> None:
-    """Refuse what can become no head, while its end is not there: the rest of something else, or another protocol,
-    whose service may wait for the client to speak first. Raises RemoteProtocolError with status 502."""
+    """Refuse bytes that cannot begin a head before the head is complete: they may be left over from an earlier answer, or
+    from a protocol whose service waits for the client to speak first. Raises RemoteProtocolError with status 502."""
     if not _BEGINNING.startswith(part[: len(_BEGINNING)]):
         raise RemoteProtocolError("it does not begin with HTTP/1.", status=502)
 
 
 @dataclass(slots=True)
 class ResponseHead:
-    """One response (or one interim response), as it will be sent on."""
+    """One response (or one interim response) to be sent on."""
 
     status: int
     status_line: bytes
@@ -42,22 +42,22 @@ class ResponseHead:
     fields: list[tuple[bytes, bytes]]
     framing: Framing
     length: int
-    """What Content-Length says; -1 where there is none. It counts a body only where `framing` is LENGTH."""
+    """The value of Content-Length; -1 without one. It is a body's length only if `framing` is LENGTH."""
     keep_alive: bool
     """The connection to the service may carry another request, as far as this head can tell."""
     upgrade: bytes
     binds_connection: bool
     """Asks for NTLM or Negotiate."""
     written: bytes = b""
-    """What `serialize.response_head` made of it last, for the same head answers many requests within a second;"""
+    """The last result of `serialize.response_head`, cached because one head answers many requests within a second,"""
     written_framing: Framing | None = None
-    """and for which framing"""
+    """the framing of that result,"""
     written_connection: bytes = b""
-    """and Connection field."""
+    """and its Connection field."""
 
     @property
     def event_stream(self) -> bool:
-        """Its body is a stream of events (WHATWG HTML §9.2), which may be silent for as long as it likes."""
+        """Its body is a stream of events (WHATWG HTML §9.2), which may be silent for any time."""
         return any(
             name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
             for name, value in self.fields

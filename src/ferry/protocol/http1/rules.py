@@ -1,4 +1,4 @@
-"""What happens to each field by name. One dict look-up per field of a message."""
+"""The rule for each field, by name. It costs one dict look-up per field of a message."""
 
 from __future__ import annotations
 

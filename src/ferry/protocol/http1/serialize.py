@@ -1,4 +1,4 @@
-"""Heads, written anew from their values (RFC 9112 §3, §4, §5). Nothing is copied from the bytes that came."""
+"""Serialises heads from their values (RFC 9112 §3, §4, §5). Nothing is copied from the incoming bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _lines = b"\r\n".join
 
 
 def numeric_host(host: str) -> str:
-    """A visitor's address as services expect it: without a zone, IPv4-mapped IPv6 as IPv4."""
+    """A visitor's address in the form that services expect: without a zone, IPv4-mapped IPv6 as IPv4."""
     if ":" not in host:
         return host  # the kernel writes IPv4 in one way only
     address = ipaddress.ip_address(host.partition("%")[0])
