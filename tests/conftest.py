@@ -1,4 +1,4 @@
-"""What several rooms' tests share: gateways in processes of their own, keys, and services to publish."""
+"""Fixtures that the tests of several packages share: gateways in processes of their own, keys, services to publish."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Ferry: a self-hosted reverse-SSH tunnel gateway. docs/architecture.md tells how the rooms fit together."""
+"""Ferry: a self-hosted reverse-SSH tunnel gateway. docs/architecture.md describes its packages."""
 
 __version__ = "0.1.0"

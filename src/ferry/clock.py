@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where a component gets its time from."""
+    """A source of time."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that never jumps: for every time-out and lease."""
         ...
 
     def now(self) -> float:
-        """Seconds since the epoch: for what is shown or must survive a restart, never for a time-out."""
+        """Seconds since the epoch: for times that are shown or survive a restart, never for a time-out."""
         ...
 
 
@@ -30,14 +30,14 @@ class SystemClock:
 
 
 class Steps:
-    """Notices that the wall clock was set, by comparing it with the one that never jumps."""
+    """Notices steps of the wall clock by comparing it with the monotonic clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ahead = clock.now() - clock.monotonic()
 
     def stepped(self, seconds: float) -> bool:
-        """Whether it was set by more than `seconds`, forth or back, since this was last asked."""
+        """Whether the clock was set by more than `seconds`, forward or back, since the last call."""
         before, self._ahead = self._ahead, self._clock.now() - self._clock.monotonic()
         return abs(self._ahead - before) > seconds
 

@@ -1,14 +1,14 @@
-"""Every error that crosses a room, in one tree.
+"""All errors that pass from one package to another, in one tree.
 
 FerryError
-├── Refused            a `Refusal` on its way out of an edge, where no value can be answered
-├── InvalidInput       something a person typed or wrote cannot be understood; the text says what to write instead; what
-│                      the log gets does not repeat what was typed where that may be a secret
+├── Refused            carries a `Refusal` where an edge cannot return a value
+├── InvalidInput       a person's input cannot be parsed; the text says what to write instead; the text for the log
+│                      does not repeat input that may be a secret
 ├── StartupError       the gateway cannot start; the text names the fix
-├── RemoteProtocolError  the peer broke its protocol (its fault; carries an HTTP status hint where one applies)
-└── LocalProtocolError   we were about to break it (our fault, always a bug)
+├── RemoteProtocolError  the peer broke its protocol (its fault; carries an HTTP status where one applies)
+└── LocalProtocolError   we were about to break the protocol (our fault, always a bug)
 
-A decision that denies is no error: it answers a `Refusal`, which is a value.
+A decision to deny is not an error: it returns a `Refusal`, which is a value.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from dataclasses import KW_ONLY, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request was understood and denied. Three texts: what is told, what the log gets, what is kept."""
+    """A valid request was denied. It has three texts: for the asker, for the log, and to be kept."""
 
     public: str
-    """For whoever asked; it names the fix."""
+    """For the asker; it names the fix."""
     _: KW_ONLY
     code: str
     """A short stable word for metrics (`reason` label) and machine-readable output."""
     detail: str = ""
-    """For the log only; `public` where nothing is given."""
+    """For the log only; `public` by default."""
     rule: str | None = None
-    """The operator's rule that decided; None where it is Ferry's own."""
+    """The operator's rule that decided; None for Ferry's own rules."""
     repeats_input: bool = False
-    """`public` repeats what was typed, which may be a secret: it goes to whoever typed it, and nowhere else."""
+    """`public` repeats the person's input, which may be a secret: only that person may see it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", self.detail or self.public)
 
     @property
     def kept(self) -> str:
-        """What is remembered and shown to later connections of the same identity."""
+        """The text that is remembered and shown to later connections of the same identity."""
         return self.detail if self.repeats_input else self.public
 
 
@@ -46,7 +46,7 @@ class FerryError(Exception):
 
 
 class Refused(FerryError):
-    """An edge denies what it was asked for: `refusal` says why."""
+    """An edge denies a request; `refusal` says why."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.public)
@@ -54,9 +54,9 @@ class Refused(FerryError):
 
 
 class InvalidInput(FerryError):
-    """Input that cannot be understood. The message says what to write instead, to whoever typed it.
+    """Input that cannot be parsed. The message tells the person what to write instead.
 
-    `detail` goes to the log and is remembered; it defaults to the message, which then repeats nothing that may be secret.
+    `detail` goes to the log and is remembered. It defaults to the message, which must then not repeat a secret.
     """
 
     def __init__(self, message: str, *, detail: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Hostnames below the gateway's domain, and the URLs and commands that people read: made and taken apart here alone."""
+"""Makes and parses hostnames below the gateway's domain, and the URLs and commands for people. No other module does so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The domain below which names are given. `name` is lower-case and has no final dot."""
+    """The gateway's domain, whose subdomains are tunnels' names. `name` is lower-case and has no final dot."""
 
     name: str
 
@@ -22,7 +22,7 @@ class Domain:
 
     @property
     def wildcard(self) -> str:
-        """Every hostname, as DNS writes it: `*.example.com`."""
+        """The DNS wildcard for all hostnames: `*.example.com`."""
         return self.host("*")
 
     def relative(self, text: str) -> str:
@@ -39,7 +39,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """How addresses are written for people. A port is named where it is not the protocol's own."""
+    """Writes addresses for people. A port is shown unless it is the protocol's default."""
 
     domain: Domain
     ssh_port: int
@@ -58,16 +58,16 @@ class Urls:
         return self.url(host, secure=True) if self.https_port else None
 
     def url(self, host: str, *, secure: bool) -> str:
-        """The URL of `host` with this scheme, whether it is on or off."""
+        """The URL of `host` with this scheme, even if the gateway does not serve it."""
         port, own = (self.https_port, 443) if secure else (self.http_port, 80)
         return f"http{'s' if secure else ''}://{host}" + ("" if port in (own, None) else f":{port}")
 
     def prefers_https(self, host: str) -> bool:
-        """Whether `https://` is the scheme to give to somebody: browsers will trust it, or there is no other."""
+        """Whether `https://` is the scheme to share: browsers will trust it, or there is no other."""
         return bool(self.https_port) and (not self.http_port or self.trusted(host))
 
     def best(self, host: str) -> str:
-        """The URL to give to somebody; `host` alone where HTTP and HTTPS are off."""
+        """The URL to share; `host` alone if HTTP and HTTPS are off."""
         if not self.http_port and not self.https_port:
             return host
         return self.url(host, secure=self.prefers_https(host))
@@ -82,15 +82,15 @@ class Urls:
 
     @property
     def gateway(self) -> str:
-        """The gateway as it is typed after `ssh`: `-p 2222 localhost`, `gw.example.com`."""
+        """The gateway's arguments for `ssh`: `-p 2222 localhost`, `gw.example.com`."""
         return self.domain.name if self.ssh_port == 22 else f"-p {self.ssh_port} {self.domain}"
 
     @property
     def jump(self) -> str:
-        """The gateway as it is typed after `ssh -J`: `localhost:2222`, `gw.example.com`."""
+        """The gateway's argument for `ssh -J`: `localhost:2222`, `gw.example.com`."""
         return self.domain.name if self.ssh_port == 22 else self.host_port(self.ssh_port)
 
     @property
     def known_hosts(self) -> str:
-        """The gateway as `known_hosts` has it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): `[localhost]:2222`, `gw.example.com`."""
+        """The gateway's entry in `known_hosts` (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): `[localhost]:2222`, `gw.example.com`."""
         return self.domain.name if self.ssh_port == 22 else f"[{self.domain}]:{self.ssh_port}"

@@ -1,4 +1,4 @@
-"""The types that stand for names, so that no raw string is passed around inside. Parsed once, at the border."""
+"""The types of names, so that the code passes no raw strings around. Each name is parsed once, where it comes in."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ class Address:
     @classmethod
     def from_key(cls, key: str) -> Address:
         """The inverse of `key`. Raises ValueError on anything `key` did not make."""
-        kind, _, rest = key.partition(":")
-        name, _, port = rest.partition(":")
+        kind, _, name_and_port = key.partition(":")
+        name, _, port = name_and_port.partition(":")
         return cls(Kind(kind), name, int(port) if port else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who authenticated: one person or machine with one or more keys, or somebody without any (anonymous)."""
+    """The owner of a connection: one person or machine with one or more keys, or anonymous without any."""
 
     id: IdentityId
     name: str | None
     """The name the operator gave (`name=web-1`), or None."""
     fingerprint: Fingerprint | None
-    """The key that signed this time; None for anonymous."""
+    """The key that signed in this log-in; None for anonymous."""
     anonymous: bool = False
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A numeric host and port: where somebody comes from."""
+    """A numeric host and port."""
 
     host: str
     port: int
@@ -141,8 +141,8 @@ def parse_hostname(text: str) -> str:
 def printable(text: str, limit: int = 200) -> str:
     """`text` made safe for a terminal or a log: control, invisible and non-ASCII characters escaped, cut at `limit`.
 
-    Everything that came from the network passes through here before anybody sees it: an escape sequence in a
-    request path must not move the operator's cursor (uvicorn PYSEC-2020-150 was that).
+    All text from the network passes through here before it is shown: an escape sequence in a request path must not move
+    the operator's cursor (as in uvicorn PYSEC-2020-150).
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text  # nearly always, and thirty times quicker: each visit's log line passes here eight times
@@ -151,10 +151,10 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def typed_name(text: str) -> str:
-    """What a log may have of a word that somebody typed and nobody understood: `auth=…` of `auth=ann:secret`.
+    """The part of an unknown word that may be logged: `auth=…` of `auth=ann:secret`.
 
-    A password or a token may be typed anywhere, by mistake or because another service takes it there. What comes before a
-    `=` is shown if it is lower-case letters and hyphens, and so is a word that has no `=`; of anything else the length.
+    People type passwords and tokens anywhere, by mistake or because another service takes them there. A word without `=`,
+    or the part before it, is shown if it consists of lower-case letters and hyphens. Otherwise only the length is.
     """
     name, equals, _ = text.partition("=")
     if _WORD.fullmatch(name):
@@ -163,7 +163,7 @@ def typed_name(text: str) -> str:
 
 
 def network_of(host: str) -> str:
-    """The network that limits are counted for: IPv4 /24 or IPv6 /64, as `203.0.113.0/24`. Empty if not numeric.
+    """The network that limits count by: an IPv4 /24 or IPv6 /64, as `203.0.113.0/24`. Empty if `host` is not numeric.
 
     An IPv4 address inside IPv6 (`::ffff:203.0.113.7`) counts as IPv4.
     """

@@ -1,4 +1,4 @@
-"""How every room tells what happened: one call with an event's name and its fields.
+"""The interface to report events: one call with an event's name and its fields.
 
 `ferry.observe` turns a report into a log line, a count and an entry for `ferry events`. A reporter never blocks and
 never raises, so it may be called from the hot path. The vocabulary (fields are plain values, or objects that never
@@ -34,12 +34,12 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """The one function that rooms are given to report with."""
+    """The function that every package reports with."""
 
     def __call__(self, event: str, /, **fields: object) -> None:
-        """Tell that `event` happened."""
+        """Report that `event` happened."""
         ...
 
 
 def nothing(_event: str, /, **_fields: object) -> None:
-    """A reporter that tells nobody: for tests of a single part."""
+    """A reporter that drops all events, for tests of a single part."""

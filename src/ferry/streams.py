@@ -1,13 +1,13 @@
 """The two halves of every byte path: a `Stream` we write to, and a `Sink` that is called with what comes back.
 
-`dial(grant, originator, sink) -> Stream` is the one primitive that all edges use. It returns at once, before the far
-side has answered; nothing on this path is a task or a future, because opening one of each per visitor was half of the
-cost. The order of calls on a sink is
+`dial(grant, originator, sink) -> Stream` is the one primitive that all edges use. It returns at once, before the far side
+has answered. No task or future is on this path: making them for each visitor was half of the cost. The order of calls on
+a sink is
 
     stream_opened (data_received | pause_writing | resume_writing)* eof_received? stream_lost
     stream_refused
 
-and after `stream_lost`, `stream_refused`, or the owner's own `abort()`, no further call is made.
+and no call follows `stream_lost`, `stream_refused`, or the owner's own `abort()`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .names import Endpoint
 from .protocol.http1.request import RequestHead
 
 ANY_VISITOR: Final = Endpoint("127.0.0.1", 80)
-"""The originator of a stream that serves many visitors, or one whose address is not known. It must look like a socket's
-address: clients refuse a channel that comes from port 0."""
+"""The originator of a stream for many visitors, or for a visitor of unknown address. It must look like a socket's address:
+clients refuse a channel from port 0."""
 
 
 class OpenFailure(enum.Enum):
@@ -40,33 +40,33 @@ class Stream(Protocol):
     """One open, or opening, two-way byte stream into a tunnel."""
 
     def write(self, data: bytes) -> None:
-        """Send `data`. Allowed while opening: it is kept until the far side has confirmed. Never blocks; when the
-        buffer passes its bound the sink's `pause_writing` is called and the writer must stop."""
+        """Send `data`. While the stream opens, `data` is buffered until the far side confirms. Never blocks. When the
+        buffer passes its bound, the stream calls the sink's `pause_writing`, and the writer must stop."""
         ...
 
     def write_eof(self) -> None:
-        """Half-close: no more data will be written. Reading goes on."""
+        """Half-close: the writer sends no more data. Reading goes on."""
         ...
 
     def close(self) -> None:
-        """Send what is buffered, then close both directions. `stream_lost(None)` follows."""
+        """Send the buffered data, then close both directions. `stream_lost(None)` follows."""
         ...
 
     def abort(self) -> None:
-        """Close both directions now, dropping what is buffered. The sink is not called again."""
+        """Close both directions now and drop the buffered data. The sink is not called again."""
         ...
 
     def pause_reading(self) -> None:
-        """Ask for no more `data_received`. At most one receive window is still held for us."""
+        """Stop `data_received`. The stream still buffers one receive window at most."""
         ...
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`. What was held is delivered, possibly before this returns."""
+        """Undo `pause_reading`. Buffered data is delivered, possibly before this returns."""
         ...
 
 
 class Sink(Protocol):
-    """Who gets what comes out of a stream."""
+    """The receiver of a stream's data."""
 
     def stream_opened(self) -> None:
         """The far side has confirmed."""
@@ -98,20 +98,20 @@ class Sink(Protocol):
 
 
 class Direction(enum.Enum):
-    """Which way bytes went, seen from the visitor."""
+    """The direction of bytes, seen from the visitor."""
 
     UP = "up"
     DOWN = "down"
 
 
 class Tap(Protocol):
-    """The one seam for somebody who wants to watch a tunnel (an inspector). None attached costs one comparison.
+    """Watches a tunnel, for an inspector. Without a tap it costs one comparison.
 
     A tap is called on the hot path, must not block, must not raise, and must bound what it keeps.
     """
 
     def begin(self, request: RequestHead | None) -> ExchangeTap:
-        """A request begins, or a connection of another kind (None): what is seen of it goes to what this returns."""
+        """A request begins; for other kinds, a connection (`request` is None). Its data goes to the returned tap."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The only way to start a task: it has a name, is kept alive, and its failure is never silent."""
+"""Starts all tasks. Each has a name, is kept alive, and logs its failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
-_alive: set[asyncio.Task[Any]] = set()  # the loop keeps weak references only; a task nobody holds may vanish
+_alive: set[asyncio.Task[Any]] = set()  # the loop keeps weak references only, so a task without others may vanish
 _log = logging.getLogger("ferry.tasks")
 
 
@@ -20,12 +20,12 @@ def spawn(name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 async def repeat(name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> NoReturn:
-    """Do `action` every `seconds`, for ever. An exception is logged with `name`; the next time comes nevertheless."""
+    """Call `action` every `seconds`, for ever. An exception is logged with `name`, and the loop goes on."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await action()
-        except Exception as error:  # one failure must not end what revokes keys, or keeps everybody's deadlines
+        except Exception as error:  # one failure must not end the loop that revokes keys or keeps deadlines
             _failed(name, error)
 
 

@@ -1,4 +1,4 @@
-"""What is told of visits: one finished request or connection, and what all those of a tunnel have sent."""
+"""Records of visits: one finished request or connection, and the traffic of all visits of a tunnel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .names import Endpoint, TunnelId
 
 @dataclass(slots=True)
 class Traffic:
-    """What went through, counted by whoever relays. `up` is from visitors to the tunnel, in bytes of payload."""
+    """Bytes of payload, counted by the relay. `up` is from visitors to the tunnel."""
 
     up: int = 0
     down: int = 0
@@ -21,9 +21,9 @@ class Traffic:
 class Visit(NamedTuple):
     """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
 
-    Texts are as they came from the network: whoever shows them escapes them (`names.printable`). It is reported as one
-    object, and taken apart only where it is shown: a table of its parts for each cost 4.5 µs of 22 (all of the Python
-    that serves a request of a kept connection).
+    Its texts come from the network and are not escaped: whoever shows them calls `names.printable`. It is reported as one
+    object and split into fields only when it is shown: making a table of its fields for each visit cost 4.5 of the 22 µs
+    of Python that serve a request of a kept connection.
     """
 
     tunnel: TunnelId
@@ -39,4 +39,4 @@ class Visit(NamedTuple):
     up: int
     down: int
     note: str = ""
-    """What went wrong, if something did: `nothing answers at your local target`."""
+    """The error, if there was one: `nothing answers at your local target`."""

@@ -26,10 +26,10 @@ def test_the_life_of_a_request_is_a_list_of_files_in_order() -> None:
 
 
 def test_every_package_and_module_at_the_top_is_named() -> None:
-    rooms = PAGE.partition("## Rooms")[2].partition("\n## ")[0]
+    listed = PAGE.partition("## Packages")[2].partition("\n## ")[0]
     packages = {f"{path.parent.relative_to(SOURCE)}/" for path in SOURCE.rglob("__init__.py") if path.parent != SOURCE}
     modules = {path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__"}
-    unnamed = {f"`{name}" for name in packages | modules if f"`{name}`" not in rooms}
+    unnamed = {f"`{name}" for name in packages | modules if f"`{name}`" not in listed}
     assert unnamed - {"`store/migrations/", "`store/migrations/versions/"} == set()
 
 

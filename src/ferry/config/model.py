@@ -1,4 +1,4 @@
-"""The configuration: one typed object, read once. `ferry.config.file` fills it; rooms take values and never look in it.
+"""The configuration: one typed object. `ferry.config.file` fills it. Other packages take values and never read it.
 
 Every field's description is what `docs/reference/configuration.md` prints, so it is written for operators.
 """
