@@ -36,7 +36,8 @@ Behind = list[tuple[Origin, Rig]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def behind(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Behind]:
     """Each service with an edge in front of it."""
-    bounds = Bounds(linger_seconds=0.2, tick_seconds=0.05, pool_idle_seconds=60)
+    # a request that is refused early is read to its end, however long a busy machine takes to send it
+    bounds = Bounds(linger_seconds=60, tick_seconds=0.05, pool_idle_seconds=60)
     async with contextlib.AsyncExitStack() as stack:
         services = await stack.enter_async_context(origins(tmp_path_factory.mktemp("origins")))
         yield [
