@@ -255,6 +255,27 @@ def test_a_reset_touches_no_socket_that_may_be_another_connections(closing: bool
     assert trace.calls == (["< abort"] if closing and tls else ["< linger", "< abort"])
 
 
+async def test_a_visitor_that_is_read_again_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it has left: the loop tells of one that is read."""
+    monkeypatch.setattr("ferry.limits.LEFT_LOOK_SECONDS", 0.001)
+    trace = Trace()
+    looks: list[str] = []
+    visitor = Visitor(trace)
+    monkeypatch.setattr(visitor, "get_extra_info", looks.append)
+    trace.bridge.join(visitor, lambda _sink: Tunnelled(trace))
+    trace.play("s:full")
+    looks.clear()
+    async with asyncio.timeout(5):
+        while len(looks) < 2:
+            await asyncio.sleep(0.001)
+        trace.play("s:drained")
+        looks.clear()
+        for _ in range(10):
+            await asyncio.sleep(0.002)
+    assert looks == []
+    trace.play("v:lost")
+
+
 async def test_refused_before_dial_returns() -> None:
     trace = Trace()
 

@@ -46,6 +46,14 @@ def test_every_address_written_twice() -> None:
     close(sockets)
 
 
+def test_each_address_has_the_port_that_was_asked_for_with_it(free_port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        another = other.getsockname()[1]
+    sockets = bind_all([Endpoint("127.0.0.1", free_port), Endpoint("127.0.0.1", another)], report=nothing)
+    assert [sock.getsockname()[1] for sock in sockets] == [free_port, another]
+    close(sockets)
+
+
 async def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
     sockets = await listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
     with socket.create_connection(sockets[0].getsockname()):

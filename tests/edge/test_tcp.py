@@ -578,11 +578,15 @@ async def test_visitors_from_where_the_client_is_have_a_share(host: str) -> None
                 with pytest.raises(ConnectionResetError):
                     await reader.read()
         assert w.events[-1][1]["reason"] == "too many visitors from where the client is: does the tunnel end in itself?"
+        w.tunnel.origins = {"192.0.2.9"}
+        _, elsewhere = await say_hello(w)  # who comes from elsewhere has the other places
+        w.tunnel.origins = {"192.0.2.9", THIS_HOST}
         held[0][1].close()
         await w.visits(1)
         reader, writer = await w.connect()
         writer.write(b"x")
         assert await reader.read(1) == b"x"
+        elsewhere.close()
 
 
 async def test_visitors_of_a_client_that_is_elsewhere_have_all_places() -> None:

@@ -21,6 +21,7 @@ from ssh.test_stuck_ends import on_stage
 
 KEY_EXCHANGES_TOGETHER = 16
 KEY_EXCHANGES_PER_SECOND = 4.0
+KEY_EXCHANGES_OF_IDENTITY_PER_SECOND = 8.0
 MORE = 3  # exchanges than may follow each other at once
 FLOOD = 32 * 1024 * 1024  # past what the kernel takes for somebody who does not read
 TURNS = 2000  # of the loop: in each the gateway would read 256 KiB
@@ -117,6 +118,21 @@ async def test_the_connections_of_an_identity_share_what_may_follow_at_once(
             own, rekey_bytes=1
         ) as again:  # with the last of them what they have used is forgotten
             assert await again.lives()
+
+
+async def test_the_connections_of_an_identity_share_the_pace_too(key: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(limits={"connections_per_identity": 2}) as gateway,
+        gateway.client(key, rekey_bytes=1) as one,
+        gateway.client(key, rekey_bytes=1) as other,
+    ):
+        began = loop.time()
+        for _ in range((KEY_EXCHANGES_TOGETHER + 2 * MORE) // 2):
+            assert await one.lives()
+            assert await other.lives()
+        assert loop.time() - began > 2 * MORE / KEY_EXCHANGES_OF_IDENTITY_PER_SECOND
 
 
 async def test_an_exchange_that_the_gateway_begins_waits_for_none(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from edge.http_rig import GET, Rig, running_edge, service
+from edge.http_rig import GET, OTHER, Rig, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -114,6 +114,28 @@ async def test_who_has_waited_since_before_places_were_short_gives_way_at_once()
             while len(rig.tunnel.dialled) == before:
                 await asyncio.sleep(0)
         assert await answer(rig, "127.0.9.9") == 200
+
+
+async def test_nobody_gives_way_for_a_newcomer_to_another_tunnel() -> None:
+    """However long he has waited: his place would be of no use to it."""
+    clock = HandClock()
+    async with (
+        service(obliging) as port,
+        running_edge(
+            port, also=[OTHER], bounds=BOUNDS, clock=clock, limiter=ConnectionLimiter(100, ExemptNetworks([]))
+        ) as rig,
+        asyncio.timeout(10),
+    ):
+        for turn in range(4 + 8):
+            before = sum(backend.places.taken for backend in rig.edge.backends.values())
+            _, writer = await rig.connect("127.0.1.1" if turn < 11 else "127.0.9.8")
+            writer.write(HELD["waiting"].replace(b"a.localhost", OTHER.encode()) if turn < 4 else HELD["waiting"])
+            while sum(backend.places.taken for backend in rig.edge.backends.values()) == before:
+                await asyncio.sleep(0)
+            if turn in (3, 10):
+                clock.ahead += 10 * limits.PLACE_LOOK_SECONDS
+        assert await answer(rig, "127.0.9.9") == 200
+        assert rig.edge.backends[OTHER].places.taken == 4
 
 
 async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:

@@ -138,6 +138,27 @@ async def test_who_does_not_read_the_last_bytes_is_cut_when_their_time_is_over()
                 await asyncio.sleep(0.005)
 
 
+async def test_who_resets_after_half_a_close_is_missed_while_its_service_says_nothing() -> None:
+    """The loop watches its socket for nothing then."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+
+    bounds = Bounds(tick_seconds=0.01, half_closed_seconds=600)
+    async with service(silent) as port, running_edge(port, bounds=bounds) as rig, asyncio.timeout(10):
+        _, writer = await rig.connect()
+        writer.write(GET)
+        await asked.wait()
+        writer.write_eof()
+        assert statuses(await rig.talk(GET.replace(b"a.", b""), eof=True)) == [404]  # the edge has seen the end by now
+        reset(writer)
+        await rig.visit()
+        assert [visit.note for visit in rig.tunnel.visits] == ["the visitor left"]
+
+
 async def test_half_a_close_has_its_time_and_no_more() -> None:
     clock, asked, hang = HandClock(), asyncio.Event(), asyncio.Event()
 

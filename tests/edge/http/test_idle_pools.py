@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, Rig, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, HOST, Rig, answering, running_edge, service
+from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
+from ferry.names import Address, Kind
 from hand_clock import HandClock
 from resets import reset
 
@@ -29,6 +31,18 @@ async def fill(rig: Rig, count: int) -> None:
         writer.write(GET)
     for reader, _ in visitors:
         await reader.readexactly(len(OK))
+
+
+async def test_the_end_of_a_tunnel_of_another_kind_with_the_same_name_closes_no_streams() -> None:
+    async with service(answering(OK)) as port, running_edge(port) as rig:
+        await fill(rig, 1)
+        other = TcpTunnel(HOST, ("127.0.0.1", port))
+        other.address = Address(Kind.TLS, HOST)
+        rig.routes.add(other)
+        assert rig.routes.remove(other)
+        assert rig.edge.idle_streams == 1
+        await fill(rig, 1)
+        assert len(rig.tunnel.dialled) == 1
 
 
 async def test_so_many_rest_and_no_more() -> None:

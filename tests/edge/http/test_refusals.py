@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -159,6 +161,17 @@ async def test_a_dead_idle_stream_is_replaced_by_one_of_the_tunnel_that_has_take
         assert statuses(await rig.talk(CLOSING)) == [200]
         newer.close()
         await newer.quiet()
+
+
+async def test_a_request_is_sent_again_once_however_often_its_tunnel_is_taken_over() -> None:
+    """By an owner whose two clients take it from each other."""
+    async with running_edge(1) as rig:
+        tunnels = [rig.tunnel, *(TcpTunnel("a.localhost", ("127.0.0.1", 1)) for _ in range(3))]
+        for tunnel, newer in pairwise(tunnels):
+            tunnel.refuse = OpenFailure.GONE
+            tunnel.dialling = partial(rig.routes.add, newer)
+        assert statuses(await rig.talk(CLOSING)) == [503]
+        assert [len(tunnel.dialled) for tunnel in tunnels] == [1, 1, 0, 0]
 
 
 async def test_a_visitor_on_its_own_connection_is_not_told_that_it_is_kept_when_the_service_wants_to_close() -> None:

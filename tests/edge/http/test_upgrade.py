@@ -108,8 +108,12 @@ async def test_refused_upgrade_is_an_ordinary_answer() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [SWITCHING.replace(b"echo", b"other"), SWITCHING.replace(b"Upgrade: echo\r\n", b"")],
-    ids=["another protocol", "none named"],
+    [
+        SWITCHING.replace(b"echo", b"other"),
+        SWITCHING.replace(b"Upgrade: echo\r\n", b""),
+        SWITCHING.replace(b"echo", b","),
+    ],
+    ids=["another protocol", "none named", "an empty list"],
 )
 async def test_101_that_nobody_asked_for(answer: bytes) -> None:
     async with service(answering(answer)) as port, running_edge(port) as rig:

@@ -34,6 +34,14 @@ async def test_half_a_close_whose_time_is_over_is_cut_and_not_told_of_a_slow_hea
         assert transport.ends == ["abort"]
 
 
+async def test_who_turns_out_to_be_gone_at_its_last_answer_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it still sends is not waited for: there is nobody, and no end-of-file can be written."""
+    async with played(monkeypatch) as (_, visitor, transport, _):
+        monkeypatch.setattr(transport, "is_closing", lambda: b"HTTP/1.1 400 " in transport.written)
+        visitor.data_received(b"junk\r\n\r\n")
+        assert transport.ends == ["close"]
+
+
 async def test_each_further_head_has_a_head_s_time_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     async with (
