@@ -130,7 +130,7 @@ def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) ->
     file.write_text(f"[ssh]\nlisten = []\n[https]\n{https}\n")
     ran = ferry(command, "--config", file, cwd=tmp_path)
     assert (ran.code, ran.out) == (2, "")
-    assert "SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true" in ran.err
+    assert "no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true" in ran.err
 
 
 def test_the_addresses_of_a_service_are_one_line(tmp_path: Path) -> None:

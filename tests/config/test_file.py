@@ -149,8 +149,14 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('[ssh]\nlisten = "127.0.0.1:ssh"', "ssh.listen: '127.0.0.1:ssh' is not an address: write 127.0.0.1:2222"),
         ('[ssh]\nlisten = "127.0.0.1:65536"', "ssh.listen: '127.0.0.1:65536' is not an address: write"),
         ('[ssh]\nlisten = "2222"', "ssh.listen: '2222' is not an address: write 127.0.0.1:2222"),
-        ("[ssh]\nlisten = []\n[https]\nssh = false", ".toml: SSH is served nowhere: write ssh.listen, or https.listen"),
-        ("[ssh]\nlisten = []\n[https]\nlisten = []", ".toml: SSH is served nowhere: write ssh.listen, or https.listen"),
+        (
+            "[ssh]\nlisten = []\n[https]\nssh = false",
+            ".toml: no listener serves SSH: write ssh.listen, or https.listen",
+        ),
+        (
+            "[ssh]\nlisten = []\n[https]\nlisten = []",
+            ".toml: no listener serves SSH: write ssh.listen, or https.listen",
+        ),
         (
             '[admin]\nlisten = ["127.0.0.1:1", "10.0.0.1:9"]',
             "admin.listen = 10.0.0.1:9 is not a loopback address: write 127",
@@ -161,7 +167,7 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
         (
             "[tcp]\nranges = [{first=5,last=9,listen='public'}, {first=1,last=5,listen='public'}]",
-            "tcp: two port ranges share port 5: make them apart",
+            "tcp: two port ranges share port 5: separate them",
         ),
         ('[tcp]\nranges = "1-3"', "tcp.ranges: '1-3' is not a list of ranges: write [{ first ="),
         ('domain = "a b"', "domain: hostname label 'a b' has ' ' in it"),
@@ -169,7 +175,7 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("state = 3", "state: 3 is not a path: write it in quotes"),
         ('[names]\nreserved = ["www", "my_app"]', "names.reserved: name 'my_app' has '_' in it: use letters"),
         ('[names]\nreserved = ["www.example.com"]', "names.reserved: name 'www.example.com' has '.' in it"),
-        ('[access]\nkeys = ["/k"]', "access.keys is written and access.mode is not: anybody could connect"),
+        ('[access]\nkeys = ["/k"]', "access.keys is set and access.mode is not: anybody could connect"),
         ('state = ""', "state: '' is not a path: write one, such as /var/lib/ferry"),
         ('state = "a\\u0000b"', "a\\x00b' is not a path: write one"),
         ('[access]\nkeys = [""]', "access.keys.0: '' is not a path: write one"),

@@ -24,11 +24,11 @@ ETC = Path("/etc/ferry")
 
 def init(
     *,
-    domain: Annotated[str | None, typer.Option(help="Names are given below this domain.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Tunnels get names below this domain.")] = None,
     access: Annotated[Who | None, typer.Option(help="Who may connect.")] = None,
     keys: Annotated[Path | None, typer.Option(help="File or folder of public keys, with --access keys.")] = None,
     ssh: Annotated[SshChoice | None, typer.Option(help="The port people type for SSH.")] = None,
-    state: Annotated[Path | None, typer.Option(help="Folder for everything that must survive a restart.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for all data that survives a restart.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write. As root /etc/ferry/ferry.toml.")] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing: settings without a flag get their defaults.")

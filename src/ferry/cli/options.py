@@ -17,8 +17,8 @@ ConfigFile = Annotated[
         "--config", help="The configuration file (TOML). Without it only the environment and the flags count."
     ),
 ]
-Domain = Annotated[str | None, typer.Option(help="Names are given below this domain.")]
-State = Annotated[Path | None, typer.Option(help="Folder for everything that must survive a restart.")]
+Domain = Annotated[str | None, typer.Option(help="Tunnels get names below this domain.")]
+State = Annotated[Path | None, typer.Option(help="Folder for all data that survives a restart.")]
 SshListen = Annotated[str | None, typer.Option(help="Addresses that serve SSH, such as 127.0.0.1:2222 or *:2222.")]
 HttpListen = Annotated[str | None, typer.Option(help="Addresses that serve plain HTTP.")]
 HttpsListen = Annotated[str | None, typer.Option(help="Addresses that serve HTTPS, and SSH too.")]

@@ -1,1 +1,1 @@
-"""The configuration: its model, how the file and the environment fill it, and how mistakes in it are worded."""
+"""The configuration: its model, the file and the environment that fill it, and the texts of its errors."""

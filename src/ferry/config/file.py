@@ -1,8 +1,8 @@
 """Fills `ferry.config.model.Config`: the TOML file, then `FERRY_SECTION__KEY` from the environment, then flags.
 
-Each later one wins over the earlier, key by key. All paths come out absolute: one that is written in the file is taken
-from the file's folder, one from the environment or a flag from the working directory. The default `state` lies beside
-the file where there is one, so that the same file finds the same state from any directory.
+A later source overrides an earlier one, key by key. All paths become absolute: a path in the file is relative to the
+file's folder, one from the environment or a flag to the working directory. The default `state` is beside the file, if
+there is one, so that the same file finds the same state from any directory.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _TOML_END = re.compile(r"^(?P<what>.*) \(at end of document\)$", re.DOTALL)
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
-    """The configuration of these three sources. `overrides` has dotted keys (`ssh.listen`); None values are no flags.
+    """The configuration of these three sources. `overrides` has dotted keys (`ssh.listen`); None is a flag not given.
 
-    Raises InvalidInput with one sentence per mistake: where it is, what is wrong, what to write instead.
+    Raises InvalidInput with one sentence per mistake: its place, the mistake, what to write instead.
     """
     return ConfigSource(path, environ, overrides).load()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where the configuration comes from, remembered so that it can be loaded again (SIGHUP)."""
+    """The sources of the configuration, kept to load it again (SIGHUP)."""
 
     path: Path | None
     environ: Mapping[str, str]
@@ -85,7 +85,7 @@ class ConfigSource:
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """The file as a table. Raises InvalidInput with line and column where it is not TOML."""
+    """The file as a table. Raises InvalidInput with line and column if it is not TOML."""
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
@@ -101,12 +101,12 @@ def read_toml(path: Path) -> dict[str, object]:
         raise InvalidInput(f"{path}: {text}") from None
     except RecursionError:
         raise InvalidInput(
-            f"{path}: brackets stand in brackets hundreds of times: no setting needs more than two"
+            f"{path}: brackets are nested hundreds of levels deep: no setting needs more than two"
         ) from None
 
 
 def _keys(table: Mapping[str, object]) -> Iterator[str]:
-    """The dotted keys of a file, two levels deep: what the model calls sections and fields."""
+    """The dotted keys of a file, two levels deep: the model's sections and fields."""
     for name, value in table.items():
         if isinstance(value, dict) and name in SECTIONS:
             yield from (f"{name}.{key}" for key in value)
@@ -119,11 +119,11 @@ def _known(key: str) -> bool:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
-    """(dotted key, variable, value) of each `FERRY_` variable that is meant for the configuration.
+    """(dotted key, variable, value) of each `FERRY_` variable of the configuration.
 
-    A variable with `__` is always meant so. One without is, when it is a top-level key, or so near to one that it must
-    be a slip; anything else (`FERRY_CLONE`, which the launcher sets; `FERRY_PORT`, which Kubernetes sets for a service
-    called ferry) is left alone.
+    A variable with `__` always belongs to it. One without does if it is a top-level key, or so similar to one that it
+    must be a typo. Others are ignored: the launcher sets `FERRY_CLONE`, and Kubernetes sets `FERRY_PORT` for a service
+    called ferry.
     """
     mistakes = []
     for name, text in sorted(environ.items()):
@@ -150,7 +150,7 @@ def env_name(key: str) -> str:
 
 
 def _slip(key: str) -> str | None:
-    """The setting that a variable's name was meant for: `ssh_listen` → `ssh.listen`, `domian` → `domain`."""
+    """The setting that a mistyped variable means: `ssh_listen` → `ssh.listen`, `domian` → `domain`."""
     for known in FIELDS:
         if key == known.replace(".", "_"):
             return known
@@ -164,7 +164,7 @@ def _first_of(section: str) -> str:
 
 
 def _value(key: str, text: str) -> object:
-    """A variable's text, as JSON where the field is a list and the text is JSON; empty is None where that is allowed."""
+    """A variable's value: JSON if the field is a list and the text is JSON; None for an empty text if the field allows it."""
     if not text and is_optional(key):
         return None
     if is_list(key) and text.lstrip().startswith("["):
@@ -177,7 +177,7 @@ def _value(key: str, text: str) -> object:
 
 
 def _absolute(key: str, value: object, folder: Path) -> object:
-    """`value` with its relative paths taken from `folder`. What is no path is left for the model to explain."""
+    """`value` with its relative paths made absolute from `folder`. The model reports values that are not paths."""
     if key not in PATH_KEYS:
         return value
     if isinstance(value, str) and is_list(key):
@@ -202,5 +202,5 @@ def _put(values: dict[str, object], key: str, value: object) -> None:
         values[name] = value
         return
     table = values.setdefault(section, {})
-    if isinstance(table, dict):  # otherwise the file has `ssh = 3`, which the model explains
+    if isinstance(table, dict):  # otherwise the file has `ssh = 3`, which the model reports
         table[name] = value

@@ -1,6 +1,6 @@
 """The configuration: one typed object. `ferry.config.file` fills it. Other packages take values and never read it.
 
-Every field's description is what `docs/reference/configuration.md` prints, so it is written for operators.
+`docs/reference/configuration.md` shows every field's description, so descriptions are written for operators.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Section(BaseModel):
 
 
 class Ssh(Section):
-    listen: Listen = Field([Endpoint("127.0.0.1", 2222), Endpoint("::1", 2222)], description="Where SSH is served.")
+    listen: Listen = Field(
+        [Endpoint("127.0.0.1", 2222), Endpoint("::1", 2222)], description="Addresses that serve SSH."
+    )
     advertised_port: int | None = Field(
         None,
         ge=1,
@@ -110,17 +112,17 @@ class Ssh(Section):
         description="The port to print in commands, where a firewall maps another one to `listen`.",
     )
     banner: bool = Field(
-        True, description="Tell clients their public address in the login banner, so that `ssh -N` users learn it."
+        True, description="Show clients their public address in the login banner, for users of `ssh -N`."
     )
     prefer_aes_gcm: bool = Field(
         True,
         description="Offer AES-GCM alone to clients that list it among others: a third of the CPU of chacha20 here. Off: the client's own order decides.",
     )
     keepalive_interval: Seconds = Field(
-        limits.KEEPALIVE_INTERVAL_SECONDS, description="Ask a quiet client whether it is alive this often."
+        limits.KEEPALIVE_INTERVAL_SECONDS, description="Interval of keepalive requests to a quiet client."
     )
     keepalive_count: int = Field(
-        limits.KEEPALIVE_COUNT, ge=1, description="Unanswered questions before a client counts as gone."
+        limits.KEEPALIVE_COUNT, ge=1, description="Unanswered keepalives before a client counts as gone."
     )
     key_grace: Seconds = Field(
         limits.KEY_GRACE_SECONDS, description="Time until a client has offered an acceptable key."
@@ -132,23 +134,23 @@ class Ssh(Section):
     handshakes: int = Field(
         limits.HANDSHAKES,
         ge=1,
-        description="Connections that are still logging in, in all. Past it the one that is furthest from a log-in goes for a newcomer.",
+        description="Connections that are still logging in, in all. Past it a newcomer displaces the one that is furthest from a log-in.",
     )
     handshakes_per_network: int = Field(
         limits.HANDSHAKES_PER_NETWORK,
         ge=1,
-        description="The same of one IPv4 /24 or IPv6 /64. `limits.exempt` networks have only the limit in all.",
+        description="The same for one IPv4 /24 or IPv6 /64. Only `ssh.handshakes` bounds the networks of `limits.exempt`.",
     )
     penalties: bool = Field(
         True,
-        description="Block an address for a while (15 s to 10 min) when too many log-ins from it fail. `ferry unblock` lists and lifts that.",
+        description="Block an address for a while (15 s to 10 min) after too many failed log-ins. `ferry unblock` lists and lifts blocks.",
     )
 
 
 class Http(Section):
     listen: Listen = Field(
         [Endpoint("127.0.0.1", 8080), Endpoint("::1", 8080)],
-        description="Where plain HTTP is served. `[]` turns it off.",
+        description="Addresses that serve plain HTTP. `[]` turns it off.",
     )
     advertised_port: int | None = Field(
         None,
@@ -166,21 +168,21 @@ class Http(Section):
     head_fields: int = Field(limits.HEAD_FIELDS, ge=1, description="Most fields in a request head; past it 431.")
     body_min_rate: Size = Field(
         limits.BODY_MIN_RATE,
-        description="Bytes per second at which a request's body must come, measured over `pace_window`; slower is 408. Time in which the local service does not take it, or `100 Continue` is awaited, does not count. `0` turns it off.",
+        description="Bytes per second at which a request's body must arrive, measured over `pace_window`; a slower one gets 408. Time in which the local service does not read it, or the visitor waits for `100 Continue`, does not count. `0` turns it off.",
     )
     read_min_rate: Size = Field(
         limits.READ_MIN_RATE,
-        description="Bytes per second at which a visitor must read an answer that waits for it; slower is cut off. Neither rate is asked for after an upgrade (WebSocket) or in an event stream. `0` turns it off.",
+        description="Bytes per second at which a visitor must read an answer that waits for it; a slower one is cut off. Neither rate applies after an upgrade (WebSocket) or to an event stream. `0` turns it off.",
     )
     pace_window: Seconds = Field(
-        limits.PACE_SECONDS, gt=0, description="The time over which the two rates are measured."
+        limits.PACE_SECONDS, gt=0, description="The window over which the two rates are measured."
     )
 
 
 class Https(Section):
     listen: Listen = Field(
         [Endpoint("127.0.0.1", 8443), Endpoint("::1", 8443)],
-        description="Where HTTPS is served, and SSH too (see `ssh`). `[]` turns it off.",
+        description="Addresses that serve HTTPS, and SSH too (see `ssh`). `[]` turns it off.",
     )
     advertised_port: int | None = Field(
         None, ge=1, le=65535, description="The port to print in URLs, where a firewall maps another one to `listen`."
@@ -188,14 +190,14 @@ class Https(Section):
     ssh: bool = Field(True, description="Serve SSH on this port too: for networks that let only 443 out.")
     certificates: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None,
-        description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without any, a local CA signs a certificate per name.",
+        description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without certificates, a local CA signs one per name.",
     )
 
 
 class Access(Section):
     mode: Literal["anyone", "keys"] = Field(
         "anyone",
-        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). SSH beyond loopback needs this to be written out, and so does `keys`.",
+        description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). If SSH listens beyond loopback, or if `keys` is set, this must be set too.",
     )
     keys: Paths = Field(
         default_factory=list,
@@ -209,14 +211,14 @@ class Names(Section):
     )
     rest: Seconds = Field(
         limits.NAMES_REST_SECONDS,
-        description="How long a name whose reservation ran out is kept from everybody but its last owner.",
+        description="How long a name rests after its reservation has run out: only its last owner may take it again.",
     )
     per_identity: int = Field(
         limits.NAMES_PER_IDENTITY, ge=0, description="Names, ports and aliases one identity may have reserved."
     )
     reserve_after: Seconds = Field(
         limits.NAMES_RESERVE_AFTER_SECONDS,
-        description="On a gateway that serves SSH beyond loopback with `access.mode = anyone`: use of a name before it is reserved. Elsewhere names are reserved at first use.",
+        description="On a gateway that serves SSH beyond loopback with `access.mode = anyone`: time of use before a name is reserved. Elsewhere names are reserved at first use.",
     )
     per_network_per_day: int = Field(
         limits.NAMES_PER_NETWORK_PER_DAY,
@@ -229,12 +231,12 @@ class Names(Section):
             "gateway", "host", "imap", "localhost", "login", "mail", "mx", "ns", "ns1", "ns2", "oauth", "pop", "postmaster",
             "root", "security", "signin", "smtp", "ssh", "ssl", "sso", "status", "support", "webmail", "wpad", "www",
         ],
-        description="Names nobody may ask for.",
+        description="Names that nobody may have.",
     )  # fmt: skip
 
 
 class TcpRange(Section):
-    """A span of TCP ports with a purpose."""
+    """A range of TCP ports with a purpose."""
 
     first: int = Field(ge=1, le=65535, description="First port.")
     last: int = Field(ge=1, le=65535, description="Last port.")
@@ -261,7 +263,7 @@ class Tcp(Section):
     )
     allow_open_proxy: bool = Field(
         False,
-        description="Let a public port speak SOCKS. Off: such a port is closed, because `-R 30042` publishes an open proxy.",
+        description="Let a public port speak SOCKS. Off: the gateway closes such a port, because `-R 30042` publishes an open proxy.",
     )
 
     @model_validator(mode="after")
@@ -273,7 +275,7 @@ class Tcp(Section):
         spans = sorted((r.first, r.last) for r in self.ranges)
         for (_, last), (first, _) in itertools.pairwise(spans):
             if first <= last:
-                raise ValueError(f"two port ranges share port {first}: make them apart")
+                raise ValueError(f"two port ranges share port {first}: separate them")
         for address in self.public_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -300,21 +302,21 @@ class Limits(Section):
     visitors_per_tunnel: int = Field(
         limits.VISITORS_PER_TUNNEL,
         ge=1,
-        description="HTTP requests in progress at once, WebSockets included, through one tunnel; for a port: connections at once. Where all places are taken, a newcomer gets that of a visitor who does not move and whose address holds more; else 503 with `Retry-After`, or a reset on a port. Once more than half are in use, visitors slower than the two rates go after 5 seconds instead of `http.pace_window`.",
+        description="HTTP requests in progress at once, WebSockets included, through one tunnel; for a port: connections at once. When all places are taken, a newcomer gets the place of a visitor that transfers nothing and whose address holds more; otherwise it gets 503 with `Retry-After`, or a reset on a port. Once more than half are taken, visitors slower than the two rates are cut after 5 seconds instead of `http.pace_window`.",
     )
     connections_per_visitor: int = Field(
         limits.CONNECTIONS_PER_VISITOR,
         ge=1,
-        description="Connections at once from one IPv4 address or IPv6 /64, over HTTP and TCP ports together; more get 503, or a reset on a port. `limits.exempt` networks are not counted.",
+        description="Connections at once from one IPv4 address or IPv6 /64, over HTTP and TCP ports together; more get 503, or a reset on a port. It does not apply to `limits.exempt`.",
     )
     exempt: Words = Field(
         list(LOOPBACK),
-        description="Networks that are not counted by address and never blocked, because a reverse proxy connects from there for many people.",
+        description="Networks whose addresses are neither counted nor blocked, because a reverse proxy connects from there for many people.",
     )
     global_requests_per_second: int = Field(
         limits.GLOBAL_REQUESTS_PER_SECOND,
         ge=1,
-        description="Forward requests, keepalives and the like per second and connection; more are refused, each in its turn, and the connection goes on.",
+        description="Global requests (forwards, keepalives) per second and connection; more are refused in order, and the connection goes on.",
     )
 
     @model_validator(mode="after")
@@ -333,7 +335,8 @@ class Session(Section):
 
 class Admin(Section):
     listen: Listen = Field(
-        [Endpoint("127.0.0.1", 9380)], description="Where `/metrics` and `/health` are served. Loopback addresses only."
+        [Endpoint("127.0.0.1", 9380)],
+        description="Addresses that serve `/metrics` and `/health`. Loopback addresses only.",
     )
 
 
@@ -345,42 +348,42 @@ class Log(Section):
     visits_per_second: int = Field(
         limits.LOG_VISITS_PER_SECOND,
         ge=0,
-        description="Lines a second about visits, in all; what was not used in 20 seconds may be used at once. Visits past it are summed up by tunnel, in a line a second.",
+        description="Lines a second about visits, in all; the unused lines of 20 seconds may be used at once. Visits past it are summed up by tunnel, in one line a second.",
     )
     visits_per_tunnel: int = Field(
-        limits.LOG_VISITS_PER_TUNNEL, ge=0, description="The same of one tunnel. `0`: sums alone."
+        limits.LOG_VISITS_PER_TUNNEL, ge=0, description="The same for one tunnel. `0`: sums only."
     )
     lines_per_source: int = Field(
         limits.LOG_LINES_PER_SOURCE,
         ge=0,
-        description="Lines a second of each other kind that one connection, tunnel or address causes, and at most ten times as many by all of them together. `lines.omitted` says how many were left out. Addresses in `limits.exempt` have the bound in all alone.",
+        description="Lines a second of each other event that one connection, tunnel or address causes, and at most ten times as many by all of them together. `lines.omitted` gives the number of lines left out. Only the bound for all applies to addresses in `limits.exempt`.",
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a numeric address is reachable from this host only."""
+    """Whether a numeric address can be reached from this host only."""
     return ipaddress.ip_address(host).is_loopback
 
 
 class Config(Section):
-    """Everything `ferry serve` can be told."""
+    """All settings of `ferry serve`."""
 
     domain: str = Field(
-        "localhost", description="Names are given below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
+        "localhost", description="Tunnels get names below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
     )
     state: FileName = Field(
         Path("ferry-data"),
-        description="Folder for everything that must survive: database, host keys, local CA, control socket. Without it: `ferry-data` beside the configuration file, or where `ferry serve` starts.",
+        description="Folder for all data that survives a restart: database, host keys, local CA; and for the control socket. Default: `ferry-data` beside the configuration file, or in the working directory of `ferry serve`.",
     )
     drain: Seconds = Field(
         limits.DRAIN_SECONDS,
         description="How long requests in flight, and connections through ports and aliases, may take to finish after SIGTERM.",
     )
-    ssh: Ssh = Field(default_factory=Ssh, description="The SSH front.")
+    ssh: Ssh = Field(default_factory=Ssh, description="The SSH server.")
     http: Http = Field(default_factory=Http, description="Plain HTTP.")
     https: Https = Field(default_factory=Https, description="HTTPS, and SSH on the same port.")
     access: Access = Field(default_factory=Access, description="Who may connect.")
-    names: Names = Field(default_factory=Names, description="Names and how long they last.")
+    names: Names = Field(default_factory=Names, description="Names and their lifetime.")
     tcp: Tcp = Field(default_factory=Tcp, description="TCP ports.")
     limits: Limits = Field(default_factory=Limits, description="Bounds per connection and identity.")
     session: Session = Field(default_factory=Session, description="What clients see.")
@@ -391,16 +394,16 @@ class Config(Section):
     def _consistent(self) -> Config:
         object.__setattr__(self, "domain", parse_hostname(self.domain))
         if not self.ssh.listen and not (self.https.listen and self.https.ssh):
-            raise ValueError("SSH is served nowhere: write ssh.listen, or https.listen with https.ssh = true")
+            raise ValueError("no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true")
         if self.listens_beyond_loopback and "mode" not in self.access.model_fields_set:
             raise ValueError(
-                "this gateway listens beyond loopback and access.mode is not written: anybody could connect. Write\n"
+                "this gateway listens beyond loopback and access.mode is not set: anybody could connect. Write\n"
                 '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
-                'or, if everybody is meant to have tunnels, mode = "anyone"'
+                'or, to give tunnels to everybody, mode = "anyone"'
             )
         if self.access.keys and "mode" not in self.access.model_fields_set:
             raise ValueError(
-                "access.keys is written and access.mode is not: anybody could connect. "
+                "access.keys is set and access.mode is not: anybody could connect. "
                 'Write mode = "keys" in [access], or mode = "anyone"'
             )
         if self.access.mode == "keys" and not self.access.keys:
@@ -436,7 +439,7 @@ class Config(Section):
         return self.https.advertised_port or (self.https.listen[0].port if self.https.listen else None)
 
     def urls(self, trusted: Callable[[str], bool]) -> Urls:
-        """How addresses are written for people. `trusted` says whether browsers trust the certificate of a hostname."""
+        """The writer of addresses for people. `trusted` tells whether browsers trust the certificate of a hostname."""
         return Urls(Domain(self.domain), self.ssh_port, self.http_port, self.https_port, trusted)
 
 
@@ -448,11 +451,11 @@ AT_START: Final = frozenset(
     | {"limits.exempt", "limits.connections_per_visitor", "limits.visitors_per_tunnel"}
     | {"admin.listen", "log.format"}
 )
-"""Keys that are read at the start alone: what holds them counts what is there (`limits.visitors_per_tunnel` for HTTP)."""
+"""Keys that are read only at the start: the objects that use them also hold counts (`limits.visitors_per_tunnel`)."""
 
 
 def needs_restart(started_with: Config, read: Config) -> list[str]:
-    """Keys of AT_START that were changed since the start."""
+    """The keys of AT_START that have changed since the start."""
     return sorted(key for key in AT_START if _value(started_with, key) != _value(read, key))
 
 

@@ -1,4 +1,4 @@
-"""The configuration's keys as people write them, and pydantic's complaints turned into sentences for operators."""
+"""The configuration's keys in the form that people write, and pydantic's errors as sentences for operators."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(slots=True)
 class Origins:
-    """Which file, variable or flag each key came from, so that a mistake is named where it was written."""
+    """The file, variable or flag that set each key, so that an error names it."""
 
     default: str
     of: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def is_optional(key: str) -> bool:
 
 
 def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6) -> str | None:
-    """The known key that `key` was probably meant to be: in its own section first, then by its last word anywhere."""
+    """The key that an unknown `key` probably means: first in the same section, then in any by its last word."""
     known = list(FIELDS if among is None else among)
     section, _, last = key.rpartition(".")
     siblings = [name for name in known if name.rpartition(".")[0] == section]
@@ -100,11 +100,11 @@ def nearest(key: str, *, among: Iterable[str] | None = None, cutoff: float = 0.6
 RETIRED: Final = types.MappingProxyType(
     {"limits.requests_waiting": "limits.visitors_per_tunnel alone bounds the requests of a tunnel"}
 )
-"""Settings of an earlier version, and what there is in their place."""
+"""Settings of an earlier version, and their replacements."""
 
 
 def unknown_key(key: str, origins: Origins) -> str:
-    """The sentence for a key of the file that no setting has."""
+    """The error for an unknown key of the file."""
     if key in RETIRED:
         return f"{origins.default}: {key} is not a setting any more: delete it ({RETIRED[key]})"
     if "." in key:
@@ -117,7 +117,7 @@ def unknown_key(key: str, origins: Origins) -> str:
 
 
 def sentences(error: ValidationError, origins: Origins) -> list[str]:
-    """One sentence per mistake: where it is written, what is wrong, and what to write instead."""
+    """One sentence per mistake: its place, the mistake, and what to write instead."""
     return list(dict.fromkeys(_sentence(detail, origins) for detail in error.errors(include_url=False)))
 
 

@@ -1,4 +1,4 @@
-"""How every error is answered: `{"error": …, "fix": …}` with the status that fits."""
+"""Makes the answers for errors: `{"error": …, "fix": …}` with a fitting status."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from .models import Problem
 
 
 def problem(status: int, error: str, fix: str = "") -> JSONResponse:
-    """An answer that is not 2xx."""
+    """The answer for an error."""
     return JSONResponse(Problem(error=error, fix=fix).model_dump(), status_code=status)

@@ -1,4 +1,4 @@
-"""The HTTP API: a thin skin over `ConsoleState`. Its OpenAPI document is at `/api/v1/openapi.json`.
+"""The HTTP API, a thin layer over `ConsoleState`. Its OpenAPI document is at `/api/v1/openapi.json`.
 
 Annotations are not postponed here: FastAPI could not resolve a dependency that is local to a function.
 """
@@ -23,13 +23,13 @@ from .watching import health_of, health_status, metrics_answer
 
 NDJSON = "application/x-ndjson"
 CLOSED_BY_OPERATOR = "closed by the operator"
-ALL_EVENTS = 2 * limits.EVENT_RING  # the ring keeps frequent and rare ones apart
+ALL_EVENTS = 2 * limits.EVENT_RING  # the ring keeps frequent and rare events separately
 Follow = Annotated[bool, Query(description="Follow new events until the reader disconnects.")]
 Last = Annotated[int, Query(ge=0, le=ALL_EVENTS, description="How many past events to begin with.")]
 
 
 def create_app(state: ConsoleState) -> FastAPI:
-    """The whole API, for the control socket. No pages of its own: FastAPI's would load scripts from a CDN."""
+    """The whole API, for the control socket. FastAPI's documentation pages are off: they load scripts from a CDN."""
     app = FastAPI(
         title="Ferry",
         version=__version__,
@@ -98,7 +98,7 @@ async def _lines(ring: EventRing, subscription: Subscription | None, last: int) 
     if subscription is not None:
         newest = past[-1].seq if past else 0
         async for event in subscription:
-            if event.seq > newest or not event.seq:  # what came between the subscription and `last` is told already
+            if event.seq > newest or not event.seq:  # `past` has the events since the subscription began already
                 yield _line(event)
 
 
@@ -127,7 +127,7 @@ def _closing(state: ConsoleState) -> APIRouter:
 
     @api.delete("/names/{target:path}")
     async def free(target: str) -> Closed:
-        """Drop a reservation at once, without a rest: anybody may claim the name next."""
+        """Drop a reservation at once. It does not rest: anybody may claim the name next."""
         name = find_name(target, await state.names(None))
         if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
             raise NotFound(f"{name.address} was freed a moment ago", "")

@@ -1,4 +1,4 @@
-"""What the API answers with. Times are RFC 3339 in UTC (built from seconds since the epoch), sizes bytes."""
+"""The API's answers. Times are RFC 3339 in UTC (made from seconds since the epoch), sizes are bytes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Moment = Annotated[
 
 
 class Answer(BaseModel):
-    """Base of all answers: values never change, and an unknown field is a bug of ours."""
+    """Base of all answers. They are immutable, and an unknown field is a bug of ours."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Problem(Answer):
-    """Every answer that is not 2xx."""
+    """The body of every error."""
 
     error: str = Field(description="What went wrong.")
     fix: str = Field(description="What to do about it; empty where nothing helps.")
@@ -49,7 +49,7 @@ class Listeners(Answer):
 
 
 class Counts(Answer):
-    """How many of each there are now."""
+    """Current counts."""
 
     sessions: int = Field(description="SSH connections that are logged in.")
     tunnels: dict[str, int] = Field(description="Open tunnels by kind.")

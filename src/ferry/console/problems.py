@@ -1,4 +1,4 @@
-"""Every error as `{"error": …, "fix": …}` with the status that fits."""
+"""Handles all errors of the API: they become `{"error": …, "fix": …}` with a fitting status."""
 
 from __future__ import annotations
 

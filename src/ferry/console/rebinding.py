@@ -1,4 +1,4 @@
-"""Loopback listeners answer to loopback names only.
+"""Restricts loopback listeners to requests for loopback names.
 
 A page in the operator's browser can point a name of its own at 127.0.0.1 (DNS rebinding) and would then read
 `/metrics` as its own origin. Its requests carry that name in `Host`; ours carry an address or `localhost`.

@@ -1,7 +1,7 @@
-"""The control socket and the admin addresses. Never the public edge.
+"""Serves the control socket and the admin addresses, never the public edge.
 
-What answers there is loaded at the first connection: 4 MB for the admin addresses (uvicorn, Starlette), 12 MB for the
-whole API (FastAPI and its models), and a quarter of a second. A gateway that nobody asks can do without.
+The server code is imported at the first connection. It takes 4 MB for the admin addresses (uvicorn, Starlette), 12 MB for
+the whole API (FastAPI and its models), and a quarter of a second. A gateway without such connections saves them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ _log = logging.getLogger("ferry.console")
 async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> AsyncIterator[list[Endpoint]]:
     """Serve the API on `<folder>/control.sock`, and `/metrics` and `/health` on the `admin` addresses.
 
-    Yields the addresses as bound (port 0 has become a number). Raises StartupError. On leaving, followers of events
-    are told to stop (`EventRing.close`) and the socket's file is removed. On a disk that takes no new file the socket
-    is made later.
+    Yields the bound addresses (port 0 has become a number). Raises StartupError. At the end, subscriptions to events end
+    (`EventRing.close`), and the socket's file is removed. On a disk that takes no new file the socket is made later.
     """
     async with AsyncExitStack() as stack:
         listeners: list[socket.socket] = []
@@ -68,7 +67,7 @@ async def _control(state: ConsoleState, folder: Path, control: socket.socket) ->
 
 
 async def _control_later(state: ConsoleState, folder: Path) -> None:
-    """Try again until the socket is there, then serve it until cancelled."""
+    """Try until the socket is made, then serve it until cancelled."""
     while True:
         await asyncio.sleep(limits.CONTROL_RETRY_SECONDS)
         with suppress(StartupError):
@@ -103,7 +102,7 @@ def _two_pages(state: ConsoleState) -> WebServer:
 
 @asynccontextmanager
 async def _served(name: str, listeners: list[socket.socket], make: Callable[[], WebServer]) -> AsyncIterator[None]:
-    """Serve what `make` gives from the first connection on, which waits in the kernel until it is made."""
+    """Serve with the server from `make`, which is called at the first connection. That one waits in the kernel meanwhile."""
     for listener in listeners:
         listener.listen()
         listener.setblocking(False)
@@ -132,7 +131,7 @@ async def _served(name: str, listeners: list[socket.socket], make: Callable[[], 
 
 
 async def _connection(listeners: list[socket.socket]) -> None:
-    """Wait until somebody connects to one of them."""
+    """Wait for a connection to one of them."""
     loop, somebody = asyncio.get_running_loop(), asyncio.Event()
     for listener in listeners:
         loop.add_reader(listener, somebody.set)
@@ -144,7 +143,7 @@ async def _connection(listeners: list[socket.socket]) -> None:
 
 
 def _turn_away(listeners: list[socket.socket]) -> None:
-    """Close what waits: better no answer at once than none for ever. The next connection is another try."""
+    """Close the waiting connections, so that they fail at once. The next connection tries again."""
     for listener in listeners:
         with suppress(OSError):  # nobody waits, or there is no descriptor to take it with
             while True:

@@ -1,4 +1,4 @@
-"""The control socket's file, and who may open it: nobody but the gateway's own user."""
+"""The control socket's file, which only the gateway's own user may open."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class NotNow(StartupError):
 
 
 def prepare_state_folder(state: Path) -> None:
-    """Make the state folder with mode 0700, or see that it has it. Raises StartupError with the command to type.
+    """Make the state folder with mode 0700, or check its mode. Raises StartupError with the command to type.
 
-    A folder that was there is never changed: with `--state .` or `--state /tmp` it would be somebody's.
+    An existing folder is never changed: with `--state .` or `--state /tmp` it belongs to others.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,9 +38,9 @@ def prepare_state_folder(state: Path) -> None:
 
 
 def bind_control(state: Path) -> socket.socket:
-    """Bind `<state>/control.sock` (0600) in place of one that a dead gateway left.
+    """Bind `<state>/control.sock` (0600). It replaces a socket that a dead gateway left.
 
-    Raises StartupError when a live gateway answers there, or the folder cannot be used; NotNow where it may be later.
+    Raises StartupError if a live gateway answers there or the folder cannot be used, and NotNow if a later try may succeed.
     """
     prepare_state_folder(state)
     try:
@@ -57,7 +57,7 @@ def bind_control(state: Path) -> socket.socket:
 
 
 def unlink_control(state: Path, bound: os.stat_result) -> None:
-    """Remove the socket's file, unless another gateway has put its own there since (`bound`: what we made)."""
+    """Remove the socket's file, unless another gateway has replaced it (`bound`: the file that we made)."""
     path = state / CONTROL_SOCKET
     try:
         now = path.stat()
@@ -105,7 +105,7 @@ def _bind(state: Path, path: str) -> socket.socket:
 
 
 def _answers(path: str) -> bool:
-    """Whether somebody accepts connections there; a full accept queue (EAGAIN) is somebody."""
+    """Whether a process accepts connections there. A full accept queue (EAGAIN) counts as one."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

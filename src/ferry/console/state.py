@@ -1,4 +1,4 @@
-"""What the API needs to know of the gateway. The composition root implements it; tests have a small one."""
+"""The interface of the gateway for the API. `gateway.operator_view` implements it; tests have a small one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .models import BlockedAddress, NameInfo, SessionInfo, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
-    """A running gateway. Called on its event loop. Texts may be raw: the command line escapes what it prints."""
+    """A running gateway. Call it on its event loop. Texts are not escaped: the command line escapes them."""
 
     @property
     def clock(self) -> Clock:
-        """What `Date` is read from."""
+        """The clock for `Date`."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class ConsoleState(Protocol):
         ...
 
     def unblock(self, address: str) -> bool:
-        """Forget what was done from `address` (as `blocked` has it, or any in it). False if it is not blocked."""
+        """Forget the offences of `address` (as in `blocked`, or any address in it). False if it is not blocked."""
         ...
 
     async def free(self, address: Address, owner: IdentityId) -> bool:

@@ -1,4 +1,5 @@
-"""What people write to mean a tunnel, a session or a name: `blog`, `blog.example.com`, a URL, `30042`, `laptop:22`, an id."""
+"""Finds the tunnel, session or name that a person's text means: `blog`, `blog.example.com`, a URL, `30042`, `laptop:22`,
+an id."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _SCHEME: Final = re.compile(r"[a-z]+://")
 
 
 class NotFound(FerryError):
-    """Nothing is called that. `fix` names the nearest."""
+    """Nothing has that name. `fix` has the nearest ones."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -27,7 +28,7 @@ class NotFound(FerryError):
 
 
 class Ambiguous(NotFound):
-    """Several are called that. `fix` lists them."""
+    """Several have that name. `fix` lists them."""
 
 
 def find_tunnel(target: str, tunnels: Sequence[TunnelInfo]) -> TunnelInfo:
@@ -75,7 +76,7 @@ def _name_words(name: NameInfo) -> list[str]:
 
 
 def _address_words(kind: str, address: str) -> list[str]:
-    """From exact to short: `blog.example.com`, `blog`; `port 30042`, `30042`; `laptop:22`, `laptop`."""
+    """Names of an address, from exact to short: `blog.example.com`, `blog`; `port 30042`, `30042`; `laptop:22`, `laptop`."""
     return [address, kind_of(Kind(kind)).short(address)]
 
 

@@ -1,6 +1,6 @@
 """`/health` and `/metrics`, for loopback addresses that every local user reaches.
 
-Plain Starlette: a gateway whose API nobody asks does not load FastAPI (`server` explains).
+Plain Starlette, so that a gateway whose API is not used does not load FastAPI (see `server`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .state import ConsoleState
 
 
 def health_of(state: ConsoleState) -> Health:
-    """How the gateway is."""
+    """The health of the gateway."""
     status = state.status()
     word = "draining" if status.draining else "ok" if status.store.ok else "degraded"
     return Health(status=word, store="ok" if status.store.ok else "failed", tunnels=sum(status.counts.tunnels.values()))
@@ -36,7 +36,7 @@ def metrics_answer(state: ConsoleState, accept: str) -> Response:
 
 
 def create_admin_app(state: ConsoleState) -> Starlette:
-    """The two pages alone."""
+    """The app with these two pages."""
 
     async def health(_request: Request) -> Response:
         now = health_of(state)

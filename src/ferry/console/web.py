@@ -1,4 +1,4 @@
-"""uvicorn inside our own loop. Signals and logging are the gateway's: uvicorn is kept from both."""
+"""Runs uvicorn inside the gateway's loop. The gateway handles signals and logging itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ferry.clock import Clock
 
 
 class WebServer(uvicorn.Server):
-    """One that leaves signals alone and waits for `stop` without polling ten times a second."""
+    """A server that does not handle signals and waits for `stop` without polling ten times a second."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class WebServer(uvicorn.Server):
 
 
 def _dated(clock: Clock) -> type[HttpToolsProtocol]:
-    """Connections whose every answer, uvicorn's own 400 included, has a `Date` (RFC 9110 §6.6.1)."""
+    """A protocol whose answers all have a `Date` (RFC 9110 §6.6.1), including uvicorn's own 400."""
 
     class Dated(HttpToolsProtocol):
         def data_received(self, data: bytes) -> None:
