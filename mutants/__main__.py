@@ -18,7 +18,7 @@ from .tree import ROOT, Numbered
 
 
 def main() -> int:
-    """Exit code 1 if a mutant survived that `survivors.md` has no reason for."""
+    """Exit code 1 if a mutant survived that `survivors.md` has no reason for, or not all of them were judged."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sites = dict(enumerate(_all_sites(), start=1))
@@ -36,11 +36,14 @@ def main() -> int:
     if left := [number for number in wanted if number not in run.verdicts]:
         run.judge(left, options.jobs, options.seconds)
     verdicts = [run.verdicts[number] for number in wanted if number in run.verdicts]
-    survived = {verdict.site.key for verdict in verdicts if verdict.state != "noticed"}
+    judged = [verdict for verdict in verdicts if verdict.state != "unjudged"]
+    survived = {verdict.site.key for verdict in judged if verdict.state != "noticed"}
     if options.write:
-        known = survivors.merged(known, [verdict.site for verdict in verdicts], survived)
+        known = survivors.merged(known, [verdict.site for verdict in judged], survived)
         survivors.write(known)
     show(verdicts, known, len(wanted) - len(verdicts))
+    if not run.whole or len(judged) < len(wanted):
+        return 1
     return int(any(known.get(key, survivors.OPEN).startswith(survivors.OPEN) for key in survived))
 
 

@@ -33,8 +33,8 @@ def adopt() -> None:
 
 
 def running(test: str) -> None:
-    """The child says which test it begins."""
-    _RUNNING.write_text(test)
+    """The child says which test it begins: all of its name or nothing, for the child may be ended at any time."""
+    _write(_RUNNING, test)
 
 
 def answer_of(run: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -65,14 +65,17 @@ def _be_child(run: Callable[[], dict[str, Any]]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would be deaf
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         OUTPUT.write_text("")
-        said = json.dumps(run())
-        written = _ANSWER.with_suffix(".part")
-        written.write_text(said)
-        written.rename(_ANSWER)
+        _write(_ANSWER, json.dumps(run()))
     except BaseException:  # pytest's own, or its plugins'
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _write(file: Path, text: str) -> None:
+    written = file.with_suffix(".part")
+    written.write_text(text)
+    written.rename(file)
 
 
 def _empty_folder() -> None:

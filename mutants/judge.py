@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,9 @@ class Verdict:
 
     site: Site
     state: str
-    """`noticed`, `survived` or `time` (they did not end)."""
+    """`noticed`, `survived`, `time` (they did not end) or `unjudged` (asking them failed)."""
     by: str = ""
+    """The test, or why there is none."""
 
 
 @dataclass
@@ -45,15 +47,37 @@ class Judge:
     """Mutants that act while these files are imported: a process that has imported them is too late for those."""
     broken: list[str] = field(default_factory=list)
     """Files that cannot be collected."""
+    running: bool = False
+    """It has processes to ask."""
+    stopped: bool = False
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
         make_tree(self.tree, self.sites)
-        self._processes = [self._process(*self.files), self._process()]
-        collected = self._answer(self._processes[0])
-        self.early, self.broken = frozenset(collected["early"]), collected["broken"]
+        self._begin()
+
+    def restart(self) -> None:
+        """With other processes, after it failed: one may have ended, or be at something else."""
+        self.running = False
+        self._end()
+        self._begin()
 
     def stop(self) -> None:
+        with self._lock:
+            self.stopped = True
+        self._end()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self.stopped:
+                raise RuntimeError(f"the judge of {self.tree} was stopped")
+            self._processes = [self._process(*self.files), self._process()]
+        collected = self._answer(self._processes[0])
+        self.early, self.broken = frozenset(collected["early"]), collected["broken"]
+        self.running = True
+
+    def _end(self) -> None:
         for process in self._processes:
             process.terminate()
             process.wait()

@@ -30,6 +30,11 @@ class First:
         self._began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, self._patience.get(nodeid, 0))
 
+    def pytest_runtest_logfinish(self) -> None:
+        signal.setitimer(
+            signal.ITIMER_REAL, 0
+        )  # the time of this test is not the next one's, which is told of meanwhile
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed = self.failed or report.nodeid

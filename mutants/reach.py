@@ -1,4 +1,4 @@
-"""Which tests come to a mutant, and in which order they are asked: what speaks for its module first, and the quick."""
+"""Which tests come to a mutant, and in which order they are asked: those that most likely notice it for their seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from .sites import Site
 from .speakers import is_own, tests_of, tests_of_bound
-from .tree import ROOT
+from .tree import ROOT, Numbered
+from .words import naming, unnamed
 
 _CODE = (
     "src/ferry/**/*.py",
@@ -26,6 +27,10 @@ _CODE = (
 
 _FAR = 4
 """The rank of tests that do not speak for the module: see `speakers_of`."""
+_RANK_COSTS = 4.0
+"""A rank further off, and a test must be so many times as quick to be asked first."""
+_STARTING_SECONDS = 0.02
+"""Added to those of each test, so that a millisecond more or less does not decide who is first."""
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Reach:
 
     kept: Path
     """A folder: a second run need not ask again."""
+    sites: Numbered
     early: frozenset[int] = frozenset()
     """Numbers of mutants that act while modules are imported."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -43,6 +49,13 @@ class Reach:
     failed: dict[str, str] = field(default_factory=dict)
     """Tests that fail without a mutant, and why: they say nothing."""
     _comers: dict[int, list[str]] = field(default_factory=dict)
+    _places: dict[str, frozenset[int]] = field(default_factory=dict)
+    """The mutants to which each test comes."""
+    _functions: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, site in self.sites.items():
+            self._functions.setdefault((site.path, site.where), set()).add(number)
 
     def known(self, file: str) -> bool:
         """Take what was kept of a file of tests."""
@@ -65,6 +78,7 @@ class Reach:
         for test, (seconds, places, shared) in tests.items():
             self.seconds[test] = seconds + sum(shared.values())
             self._shared[test] = shared
+            self._places[test] = frozenset(places)
             for number in places:
                 self._comers.setdefault(number, []).append(test)
 
@@ -72,15 +86,25 @@ class Reach:
         return self.kept / f"{_digest([_code_digest(), file, (ROOT / file).read_text()])}.json"
 
     def tests(self, number: int, site: Site) -> list[str]:
-        """All that may notice the mutant, in the order in which they are asked.
+        """All that may notice the mutant, in the order in which they are asked: by their seconds, and so many times as
+        long the further a test's file is from the module, the more files name the words of the mutant that it names (or
+        none), the more tests come wherever in this function it comes, and the more it comes to at all.
 
         What an import has come to counts for the tests that speak for the module, whether or not they come there again.
         """
-        speakers = speakers_of(site)
+        speakers, named, around = speakers_of(site), naming(site.source), self._functions[site.path, site.where]
         comers = set(self._comers.get(number, ()))
         if number in self.early:
             comers |= {test for test in self.seconds if test.split("::")[0] in speakers}
-        return sorted(comers, key=lambda test: (speakers.get(test.split("::")[0], _FAR), self.seconds[test]))
+
+        def price(test: str) -> tuple[float, str]:
+            file, places = test.partition("::")[0], self._places[test]
+            rarest = min((len(self._comers[place]) for place in around & places), default=len(self.seconds))
+            far = _RANK_COSTS ** speakers.get(file, _FAR)
+            telling = named.get(file, unnamed()) ** 0.5 * (rarest * (len(places) + 1)) ** 0.25
+            return (self.seconds[test] + _STARTING_SECONDS) * far * telling, test
+
+        return sorted(comers, key=price)
 
     def duration(self, tests: Iterable[str]) -> float:
         """The seconds that all of them take without a mutant."""

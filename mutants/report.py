@@ -11,9 +11,13 @@ from .judge import Verdict
 
 def show(verdicts: Iterable[Verdict], known: Mapping[survivors.Key, str], not_run: int) -> None:
     count: dict[str, Counter[str]] = {}
+    unjudged: list[Verdict] = []
     print("\nsurvivors:")
     for verdict in verdicts:
         site = verdict.site
+        if verdict.state == "unjudged":
+            unjudged.append(verdict)
+            continue
         why = known.get(site.key, survivors.OPEN)
         state = verdict.state if verdict.state == "noticed" else "open" if why.startswith(survivors.OPEN) else "argued"
         count.setdefault(site.path, Counter())[state] += 1
@@ -29,5 +33,8 @@ def show(verdicts: Iterable[Verdict], known: Mapping[survivors.Key, str], not_ru
     if ran := total["noticed"] + total["argued"] + total["open"]:
         with_argued = total["noticed"] + total["argued"]
         print(f"{100 * total['noticed'] / ran:.1f} % noticed, {100 * with_argued / ran:.1f} % with those argued")
+    for verdict in unjudged:
+        site = verdict.site
+        print(f"not judged: {site.path}:{site.line}: {site.kind}: {site.source}: {verdict.by}")
     if not_run:
         print(f"{not_run} not run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
-_OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "ssh/login.py",
         (
@@ -29,11 +29,34 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/holding.py", ("e2e/test_shared_connection.py", "e2e/test_sessions_with_ssh.py")),
     ("ssh/sessions.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     ("ssh/commands.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
-    ("ssh/wire/connection.py", ("e2e/test_rekey_both_ways.py", "e2e/test_unread_answers.py")),
+    (
+        "ssh/wire/connection.py",
+        (
+            "ssh/test_login_requests.py",
+            "ssh/test_key_exchanges.py",
+            "ssh/test_silence_after_a_port.py",
+            "ssh/test_opens.py",
+            "ssh/test_caps.py",
+            "ssh/test_alive.py",
+            "ssh/test_stuck_ends.py",
+            "ssh/test_messages.py",
+            "e2e/test_rekey_both_ways.py",
+            "e2e/test_unread_answers.py",
+        ),
+    ),
+    ("ssh/wire/algorithms.py", ("ssh/test_cipher_choice.py", "ssh/test_strict_kex.py")),
+    ("ssh/wire/gcm.py", ("ssh/wire/test_lean_path.py", "ssh/test_cipher_choice.py")),
+    ("ssh/wire/endings.py", ("ssh/test_stuck_ends.py", "ssh/test_one_client_fails.py")),
+    ("ssh/wire/requests.py", ("ssh/test_odd_input.py", "ssh/test_wrong_packets.py")),
     (
         "ssh/wire/packets.py",
         (
             "ssh/wire/test_windows.py",
+            "ssh/wire/test_lean_path.py",
+            "ssh/test_keys_are_due.py",
+            "ssh/test_work_per_turn.py",
+            "ssh/test_wrong_packets.py",
+            "ssh/test_guessed_keys.py",
             "ssh/test_stuck_ends.py",
             "e2e/test_rekey_both_ways.py",
             "e2e/test_unread_answers.py",
@@ -46,6 +69,12 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policy/grants.py", ("ssh/test_grants.py", "ssh/test_alias_channels.py", "e2e/test_aliases_with_ssh.py")),
     ("limiters/handshakes.py", ("ssh/test_admission.py", "e2e/test_flood.py")),
     ("limiters/penalties.py", ("ssh/test_admission.py", "e2e/test_flood.py")),
+    (
+        "limiters/connection_limiter.py",
+        ("edge/test_tcp.py", "edge/http/test_crowded_tunnel.py", "edge/http/test_visitor_newcomers.py"),
+    ),
+    ("limiters/flapping.py", ("limiters/test_gates.py", "ssh/test_busy_losers.py", "e2e/test_takeover.py")),
+    ("limiters/sources.py", ("limiters/test_handshakes.py", "limiters/test_penalties.py", "limiters/test_places.py")),
     ("policy/loops.py", ("edge/http/test_circles.py",)),
     ("limiters/budgets.py", ("observe/*.py", "ssh/test_session_bounds.py")),
     ("limiters/shortage.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py")),
@@ -70,6 +99,8 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("edge/acceptor.py", ("edge/test_listeners.py",)),
     ("edge/descriptors.py", ("edge/test_descriptor_gate.py",)),
     ("edge/tls/ca_files.py", ("edge/tls/test_local_ca.py",)),
+    ("edge/tls/ca_trust.py", ("edge/tls/test_local_ca.py", "cli/test_ca.py")),
+    ("edge/tls/context.py", ("edge/tls/test_certificates.py", "edge/test_shared_port.py")),
     ("edge/tls/certificate_folder.py", ("edge/tls/test_certificates.py",)),
     ("edge/tls/*.py", ("edge/test_shared_port.py", "edge/test_times_of_ports.py", "cli/test_ca.py")),
     ("observe/observer.py", ("observe/test_log_budgets.py",)),
@@ -89,7 +120,11 @@ _OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("protocol/http1/*.py", ("edge/http/test_refusals.py", "edge/http/test_vectors_at_edge.py")),
     ("relay.py", ("edge/test_bridge.py", "ssh/test_alias_channels.py", "ssh/test_direct_visits.py")),
+    ("gateway/serve.py", ("e2e/test_start_memory.py", "e2e/test_drain.py")),
+    ("gateway/worker.py", ("gateway/test_operator_view.py", "gateway/test_reloading.py")),
     ("gateway/*.py", ("e2e/test_drain.py",)),
+    ("config/model.py", ("config/test_file.py", "gateway/test_wiring.py")),
+    ("config/words.py", ("config/test_file.py", "setup/test_configtext.py")),
     ("config/*.py", ("test_as_shipped.py", "cli/test_check_config.py")),
 )
 
@@ -98,9 +133,9 @@ def tests_of(root: Path, path: str) -> list[str]:
     """Files of tests for src/ferry/`path`, from the root of the clone: its own first, then those of its folder."""
     folder = Path(path).parent
     patterns = [f"{folder}/test_{Path(path).stem}*.py"]
-    patterns += [other for pattern, others in _OTHERS if pattern == path for other in others]
+    patterns += [other for pattern, others in OTHERS if pattern == path for other in others]
     patterns.append(f"{folder}/test_*.py")
-    patterns += [other for pattern, others in _OTHERS if fnmatch(path, pattern) for other in others]
+    patterns += [other for pattern, others in OTHERS if fnmatch(path, pattern) for other in others]
     found = (str(file.relative_to(root)) for pattern in patterns for file in sorted((root / "tests").glob(pattern)))
     return list(dict.fromkeys(file for file in found if Path(file).name.startswith("test_")))
 
@@ -109,7 +144,7 @@ def is_own(path: str, test: str) -> bool:
     """The test is named after the module, or the table above names its file for this module alone."""
     if f"/test_{Path(path).stem}" in test:
         return True
-    return any(fnmatch(test, f"tests/{other}::*") for pattern, others in _OTHERS if pattern == path for other in others)
+    return any(fnmatch(test, f"tests/{other}::*") for pattern, others in OTHERS if pattern == path for other in others)
 
 
 def tests_of_bound(root: Path, name: str) -> list[str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from mutants import survivors, switch
+from mutants import child, survivors, switch
+from mutants import run as runs
 from mutants.instrument import instrumented
+from mutants.judge import Judge, Verdict
+from mutants.plugins import First
+from mutants.reach import Reach
+from mutants.report import show
 from mutants.sites import Site, sites_in
+from mutants.speakers import OTHERS
 
 MODULE = """
 class Door:
@@ -145,3 +153,117 @@ def test_the_page_of_survivors_is_read_as_it_was_written(monkeypatch: pytest.Mon
     }
     survivors.write(rows)
     assert survivors.read() == rows
+
+
+def test_no_alarm_of_one_test_falls_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the process while the name of the next one is half written: an alarm at no test."""
+    left: list[float] = []
+    monkeypatch.setattr(child, "running", lambda _: left.append(signal.getitimer(signal.ITIMER_REAL)[0]))
+    first = First({"one": 600.0, "two": 600.0})
+    try:
+        first.pytest_runtest_logstart("one")
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        first.pytest_runtest_logfinish()
+        first.pytest_runtest_logstart("two")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert left == [0.0, 0.0]
+
+
+class _Fails(Judge):
+    """Asks no tests, and fails at the first mutant."""
+
+    def start(self) -> None:
+        self.running = True
+
+    def restart(self) -> None:
+        """It can go on."""
+
+    def judge(self, number: int, tests: list[str], reach: Reach) -> Verdict:
+        if number == 1:
+            raise KeyError("")
+        return Verdict(self.sites[number], "noticed", "tests/test_door.py::test_it")
+
+
+class _FailsForGood(_Fails):
+    def restart(self) -> None:
+        raise RuntimeError("no more")
+
+
+class _FailsAtAll(_FailsForGood):
+    def judge(self, number: int, tests: list[str], reach: Reach) -> Verdict:
+        raise KeyError(number)
+
+
+def _run(sites: list[Site], judge: type[Judge], monkeypatch: pytest.MonkeyPatch, folder: Path) -> runs.Run:
+    monkeypatch.setattr(runs, "KEPT", folder / "kept")
+    monkeypatch.setattr(runs, "Judge", judge)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a run that ends early is deaf from then on
+    run = runs.Run(dict(enumerate(sites, start=1)), [], {})
+    run.judge(range(1, len(sites) + 1), 1, 30.0)
+    return run
+
+
+@pytest.mark.parametrize("judge", [_Fails, _FailsForGood])
+def test_a_mutant_at_which_a_judge_fails_is_told_of_and_the_others_are_judged(
+    judge: type[Judge],
+    sites: list[Site],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = _run(sites, judge, monkeypatch, tmp_path)
+    assert run.whole
+    states = {number: verdict.state for number, verdict in run.verdicts.items()}
+    assert states == {1: "unjudged"} | dict.fromkeys(range(2, len(sites) + 1), "noticed")
+    show(run.verdicts.values(), {}, 0)
+    assert "not judged: door.py:6: guard: self.closed: KeyError('')\n" in capsys.readouterr().out
+
+
+def test_a_run_that_has_no_judge_left_ends_with_what_it_knows(
+    sites: list[Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = _run(sites, _FailsAtAll, monkeypatch, tmp_path)
+    assert not run.whole
+    assert {verdict.state for verdict in run.verdicts.values()} == {"unjudged"}
+    assert len(run.verdicts) < len(sites)
+
+
+def test_a_run_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[int] = []
+    heard = threading.Event()
+
+    def tell(done: int) -> None:
+        told.append(done)
+        heard.set()
+
+    def work(_: Judge, number: int) -> None:
+        assert number == 1 or heard.wait(60)
+
+    runs.share([Judge(tmp_path, {}, [])], work, [1, 2], tell, 0.2)
+    assert told
+    assert set(told) <= {0, 1, 2}
+
+
+def test_who_names_the_bound_and_comes_where_few_come_is_asked_first(tmp_path: Path) -> None:
+    def site(line: int, source: str) -> Site:
+        return Site("ssh/wire/connection.py", line, "guard", source, 0, 0, "False", "Connection.asked")
+
+    sites = {1: site(1, "self._requests > limits.AUTH_REQUESTS"), 2: site(2, "self.told")}
+    names_it, others = "tests/ssh/test_login_requests.py", "tests/ssh/test_caps.py"
+    reach = Reach(tmp_path, sites)
+    quick: dict[str, object] = {f"{others}::quick{number}": (0.2, [1], {}) for number in range(9)}
+    more: dict[str, object] = {f"{others}::slow": (9.0, [1], {}), f"{others}::at the end": (0.2, [1, 2], {})}
+    reach.learn(others, {"state": "passed", "failed": {}, "tests": quick | more})
+    reach.learn(names_it, {"state": "passed", "failed": {}, "tests": {f"{names_it}::it": (0.4, [1], {})}})
+    asked = [test.partition("::")[2] for test in reach.tests(1, sites[1])]
+    assert asked[:2] == ["it", "at the end"]
+    assert asked[-1] == "slow"
+
+
+def test_the_table_of_speakers_names_modules_and_tests_that_there_are() -> None:
+    root = Path(__file__).parents[1]
+    for pattern, others in OTHERS:
+        assert list((root / "src/ferry").glob(pattern)), pattern
+        for other in others:
+            assert list((root / "tests").glob(other)), other
