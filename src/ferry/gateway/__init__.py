@@ -1,1 +1,1 @@
-"""The composition: one worker and what it keeps, from its start to its end."""
+"""The composition: builds and runs one worker with its state folder, from start to end."""

@@ -1,4 +1,4 @@
-"""What a gateway keeps in its state folder, and outlives it: the database, the host keys, the lock on the folder."""
+"""Opens the state folder, whose data outlives the gateway: the database, the host keys, the lock on the folder."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ class Health(Protocol):
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write went well."""
+        """Whether the last write succeeded."""
         ...
 
 
 class KeptPeople(People, Protocol):
-    """Who has which key, for as long as somebody can ask."""
+    """The identities of keys, with their deletion."""
 
     async def prune(self, before: float, /) -> int:
-        """Forget who was not seen since, and has nothing. Returns how many."""
+        """Delete unnamed identities that were last seen before `before` and own nothing. Returns the number."""
         ...
 
 
 class KeptSessions(SessionLog, Protocol):
-    """The rows of SSH connections, for as long as somebody can ask."""
+    """The rows of SSH connections, with their deletion."""
 
     async def prune(self, before: float, /) -> int:
-        """Forget connections that began before. Returns how many."""
+        """Delete rows of connections that ended before `before`. Returns the number."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What one worker keeps: with `kept_in`, the state folder that it has opened."""
+    """The persistent data of one worker. `kept_in` opens it from a state folder."""
 
     worker: WorkerId
     store: Health
@@ -61,13 +61,13 @@ class Kept:
     people: KeptPeople
     sessions: KeptSessions
     secret: bytes
-    """For names and ports of the gateway's own choice."""
+    """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]
 
 
 @asynccontextmanager
 async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator[Kept]:
-    """Open the state folder for as long as the context lasts. Raises StartupError."""
+    """Open the state folder while the context lasts. Raises StartupError."""
     prepare_state_folder(state)
     with _only_gateway_in(state):
         async with await Store.open(_database(state), report=report) as store:
@@ -100,7 +100,7 @@ def _database(state: Path) -> Path:
 
 @asynccontextmanager
 async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
-    """The session log: rows that wait are written at the end."""
+    """The session log. Waiting rows are written at the end."""
     sessions = Sessions(store, report)
     try:
         yield sessions
@@ -110,7 +110,8 @@ async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
 
 
 def _opened(path: Path) -> IO[str]:
-    """The file `path`, made where it is not there. A lock needs no writing: on a read-only disk one that is there will do."""
+    """Open the file `path`, made if it is missing. A lock needs no writing, so that an existing file on a read-only disk is
+    enough."""
     try:
         return path.open("a")
     except OSError as error:
@@ -121,7 +122,7 @@ def _opened(path: Path) -> IO[str]:
 
 @contextmanager
 def _only_gateway_in(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock. Raises StartupError when another gateway has it, or none can be made."""
+    """Hold the state folder's lock. Raises StartupError if another gateway holds it or its file cannot be made."""
     with _opened(state / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

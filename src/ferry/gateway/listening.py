@@ -1,4 +1,4 @@
-"""The worker's listeners: which sockets are open for whom, and how a reload changes them without dropping a visitor."""
+"""The worker's listeners. A reload changes them without dropping a visitor."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Listening:
         self._config: Config | None = None
         self._open: dict[tuple[str, Endpoint], _Open] = {}
         self.admin: list[Endpoint] = []
-        """As the console has bound them."""
+        """The admin addresses that the console has bound."""
 
     async def use(self, config: Config, front: SshFront) -> None:
-        """Make the listeners what `config` says: new ones are opened before old ones close.
+        """Open and close listeners as `config` says. New ones open before old ones close.
 
         Raises StartupError, with everything as it was, when an address cannot be bound.
         """
@@ -75,14 +75,14 @@ class Listening:
             self._open.pop(key).close()
 
     def bound(self) -> dict[str, list[Endpoint]]:
-        """The addresses that are listened on, by role."""
+        """The bound addresses, by role."""
         found: dict[str, list[Endpoint]] = {"ssh": [], "http": [], "https": [], "admin": self.admin}
         for (role, _), listener in sorted(self._open.items(), key=lambda item: str(item[0])):
             found[role].append(listener.bound)
         return found
 
     def close(self) -> None:
-        """Take nobody new. Connections that exist go on."""
+        """Accept no new connections. Existing ones go on."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -110,7 +110,7 @@ class Listening:
         return _Open(bound, server.close)
 
     def _shared_port(self, sock: socket.socket, port: int, front: SshFront) -> SharedPort:
-        """The HTTPS port, which answers SSH and plain HTTP too. It looks in the configuration as it is by then."""
+        """The HTTPS port, which serves SSH and plain HTTP too. It reads the configuration in force at each connection."""
 
         def visitor() -> asyncio.Protocol:
             return self._edge.protocol(
@@ -138,7 +138,7 @@ class Listening:
 
 
 def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
-    """Which of the addresses that were asked for this socket is (port 0 has become a number)."""
+    """The address in `endpoints` that this socket was bound for (port 0 has become a number)."""
     bound = endpoint_of(sock.getsockname())
     for endpoint in endpoints:
         if endpoint.host in (bound.host, "::") and endpoint.port in (0, bound.port):
@@ -147,7 +147,7 @@ def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
 
 
 class TcpPorts:
-    """Opens ports for tunnels where the configuration says (`ssh.services.Ports`)."""
+    """Opens ports for tunnels on the configured addresses (`ssh.services.Ports`)."""
 
     def __init__(self, edge: TcpEdge, public_addresses: Sequence[str]) -> None:
         self._edge = edge

@@ -1,13 +1,12 @@
-"""Memory that was used in a rush goes back to the system.
+"""Gives memory back to the system after a rush.
 
-glibc keeps what is freed below the highest block that is still in use. A thousand visitors who read slowly fill some
-150 MB with buffers, and after they have left a few small blocks hold all of it: 210 MB instead of 56 for as long as the
-gateway ran. `malloc_trim` (malloc_trim(3)) gives back the pages in between; fewer arenas, a fixed M_TRIM_THRESHOLD
-and a fixed M_MMAP_THRESHOLD do not (docs/performance.md has the figures). It holds the allocator's lock for about
-0.25 ms per megabyte, and who needs memory waits that long: so it is done when there is something to give back, and
-when it is quiet.
+glibc keeps freed memory below the highest block in use. A thousand visitors that read slowly fill some 150 MB with
+buffers. After they have left, a few small blocks keep all of it: the process stayed at 210 MB instead of 56.
+`malloc_trim` (malloc_trim(3)) gives back the pages in between; fewer arenas, a fixed M_TRIM_THRESHOLD and a fixed
+M_MMAP_THRESHOLD do not (docs/performance.md has the figures). It holds the allocator's lock for about 0.25 ms per
+megabyte, and allocating threads wait that long. So it runs when there is enough to give back and the gateway is quiet.
 
-With another C library (musl gives freed pages back by itself) nothing is done.
+With another C library it does nothing (musl gives freed pages back by itself).
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ _FIELDS: Final = (
 
 
 class Allocator(Protocol):
-    """What the C library can tell and do. Both take a lock that who allocates needs too; neither holds Python's."""
+    """The C library's allocator. Both calls take the lock that allocations need; neither holds Python's."""
 
     def free(self) -> int:
-        """Bytes that are free in its arenas, given back or not."""
+        """Free bytes in its arenas. The system may have some of them back already."""
         ...
 
     def trim(self) -> None:
-        """Give back every whole page of them."""
+        """Give back all whole free pages."""
         ...
 
 
@@ -56,7 +55,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 class Glibc:
-    """glibc from 2.33 on. Raises OSError or AttributeError where it is another library."""
+    """glibc from 2.33 on. Raises OSError or AttributeError with another library."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
@@ -72,7 +71,7 @@ class Glibc:
 
 
 def allocator() -> Allocator | None:
-    """The C library's, if it can give memory back."""
+    """The C library's allocator, if it can give memory back."""
     try:
         return Glibc()
     except (AttributeError, OSError):
@@ -80,7 +79,7 @@ def allocator() -> Allocator | None:
 
 
 class Memory:
-    """Gives back what is free. `look` is called every `limits.GIVE_BACK_LOOK_SECONDS`."""
+    """Gives free memory back. Call `look` every `limits.GIVE_BACK_LOOK_SECONDS`."""
 
     def __init__(self, allocator: Allocator | None, *, clock: Clock, report: Report) -> None:
         self._allocator = allocator
@@ -90,7 +89,8 @@ class Memory:
         self._looked, self._used = clock.monotonic(), _processor_seconds()
 
     async def look(self) -> None:
-        """Give memory back if there is enough, and it is quiet. In a thread: the loop goes on where it needs none."""
+        """Give memory back if there is enough and the gateway is quiet. It runs in a thread; the loop waits only if it
+        allocates."""
         if self._allocator is None:
             return
         now, used = self._clock.monotonic(), _processor_seconds()

@@ -1,4 +1,4 @@
-"""The running gateway as the API sees it (`console.state.ConsoleState`): questions answered from memory, a few actions."""
+"""Implements `console.state.ConsoleState` for the API: queries that are answered from memory, and a few actions."""
 
 from __future__ import annotations
 

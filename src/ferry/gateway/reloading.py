@@ -1,4 +1,4 @@
-"""What SIGHUP does: the configuration is read again, and what it changes is swapped while everybody stays connected."""
+"""Handles SIGHUP: it reads the configuration again and applies the changes while all connections stay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIXED: Final = ("domain", "state")
 
 
 async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Worker, observation: Observation) -> None:
-    """Reload each time `again` is set. Whatever is wrong with the new configuration leaves the old one in force."""
+    """Reload each time `again` is set. If the new configuration has an error, the old one stays in force."""
     report, started_with = observation.report, worker.view.config
 
     async def obey() -> None:
@@ -43,7 +43,7 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
 
 
 async def _swap(config: Config, worker: Worker) -> None:
-    """Build the new beside the old, then swap. Raises FerryError, with everything as it was."""
+    """Build the new parts, then swap them for the old ones. If it raises FerryError, nothing has changed."""
     old = worker.view.config
     for field in FIXED:
         if getattr(config, field) != getattr(old, field):

@@ -1,6 +1,6 @@
-"""The life of a gateway. Read `_serve`: open what is kept, build the worker, open to everybody, serve, drain, stop.
+"""The life of a gateway. Read `_serve`: open the state folder, build the worker, listen, serve, drain, stop.
 
-Every step is a context, so that whatever has begun ends in the reverse order, also when the next one cannot begin.
+Every step is a context manager, so that the steps end in reverse order, also if the next one fails to begin.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .worker import Worker, build_worker
 
 def run(config: Config, *, reload: Callable[[], Config]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code: 0 after a drain. Raises StartupError."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be obeyed: unhandled it would end the start
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until a handler is installed: by default it ends the process
     _raise_descriptor_limit()
     clock = SystemClock()
     with (
@@ -50,19 +50,19 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
     ):
         try:
             runner.run(_serve(config, reload, clock, observation))
-        except StoreUnavailable as error:  # only a start asks the database without an answer for its silence
+        except StoreUnavailable as error:  # all other users of the database handle this error themselves
             raise StartupError(f"the database in {config.state} cannot be used: {error}") from error
     return 0
 
 
 def _raise_descriptor_limit() -> None:
-    """A visitor costs a descriptor, and the soft limit is often 1,024: take what the hard one allows."""
+    """Raise the soft limit of descriptors, often 1,024, to the hard one: each visitor costs a descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation) -> None:
-    """Start, serve until a signal says stop, drain, stop."""
+    """Start, serve until a signal, drain, stop."""
     report = observation.report
     async with (
         kept_in(config.state, clock=clock, report=report) as kept,
@@ -105,13 +105,14 @@ async def _open_to_everybody(config: Config, worker: Worker) -> AsyncIterator[No
 
 
 def _on_signals(event: asyncio.Event, *signals: signal.Signals) -> None:
-    """Set `event` at each of `signals`, in the place of whatever they did."""
+    """Set `event` at each of `signals`, in place of their earlier handlers."""
     for number in signals:
         asyncio.get_running_loop().add_signal_handler(number, event.set)
 
 
 async def _welcome(config: Config, worker: Worker) -> None:
-    """Print the first lines. In a thread: they ask the resolver and ssh-keygen, while visitors are served already."""
+    """Print the first lines. A thread makes them, because they need the resolver and ssh-keygen; the loop serves visitors
+    meanwhile."""
     lines = await asyncio.to_thread(
         welcome_lines, config, worker.view.host_keys, state=config.state, trusted=worker.certificates.covers
     )
@@ -120,8 +121,7 @@ async def _welcome(config: Config, worker: Worker) -> None:
 
 
 async def _drain(worker: Worker) -> None:
-    """Take nobody new, and give what visitors have begun time to end: requests, connections to ports, and through
-    aliases."""
+    """Accept nobody new, and give requests and connections through ports and aliases time to end."""
     systemd.notify("STOPPING=1")
     seconds = worker.view.config.drain
     worker.report("gateway.draining", seconds=seconds)
@@ -132,7 +132,7 @@ async def _drain(worker: Worker) -> None:
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:
-    """Wait for whichever ends first, and give up the others."""
+    """Wait for the first of `waits` to end, and cancel the others."""
     started = [tasks.spawn("stopping", wait) for wait in waits]
     await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
     for task in started:

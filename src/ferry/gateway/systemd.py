@@ -1,4 +1,4 @@
-"""What systemd is told, and what it asks: sd_notify(3) without libsystemd. Does nothing where nobody listens."""
+"""Notifies systemd: sd_notify(3) without libsystemd. Without systemd it does nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ USEC = 1_000_000
 def notify(state: str, *, environ: Mapping[str, str] = os.environ) -> bool:
     """Send `state` (`READY=1`, `STOPPING=1`, `RELOADING=1`, `WATCHDOG=1`, `STATUS=…`, several by newline).
 
-    True if it was handed over. Never blocks and never raises: a supervisor that is gone must not stop the gateway.
+    True if it was sent. Never blocks and never raises: a supervisor that is gone must not stop the gateway.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -28,9 +28,9 @@ def notify(state: str, *, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_seconds(*, environ: Mapping[str, str] = os.environ) -> float | None:
-    """How often `WATCHDOG=1` is expected at the least; None where it is not. Send it at half of this.
+    """The longest time that systemd waits for `WATCHDOG=1`; None if it does not wait. Send it at half of this.
 
-    The variables are inherited by children: `WATCHDOG_PID` says whether they are meant for this process.
+    Children inherit the variables: `WATCHDOG_PID` names the process that they are meant for.
     """
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

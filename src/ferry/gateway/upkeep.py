@@ -1,4 +1,4 @@
-"""What a gateway does again and again while it runs: look, write late, renew, forget."""
+"""The periodic actions of a running gateway: look, write late, renew, prune."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .worker import Worker
 
 
 class Upkeep:
-    """The actions, over one worker."""
+    """The actions of one worker."""
 
     def __init__(self, worker: Worker) -> None:
         self._clock = worker.clock
@@ -32,28 +32,28 @@ class Upkeep:
         self._revoked: Revoked[Client] = Revoked()
 
     async def write_late(self) -> None:
-        """Write what could not be written on a full disk."""
+        """Write the data that a full disk has delayed."""
         if not self._kept.store.healthy:
-            await self.renew()  # a small write: it shows whether there is room again
+            await self.renew()  # a small write shows whether the disk has space again
         await self._ssh.write_late()
 
     async def read_keys(self) -> None:
-        """Take key files that have changed."""
+        """Read key files that have changed."""
         access = self._ssh.services.access
         access.use(await asyncio.to_thread(access.read))
 
     async def end_revoked(self) -> None:
-        """End the connections of keys that may not log in any more, or only as somebody else."""
+        """End the connections of keys that were removed from the files, or belong to another identity now."""
         ssh = self._ssh
         for client, why in self._revoked.look(ssh, ssh.services.access, self._clock.monotonic()):
             ssh.apart(client, partial(client.close, why))
 
     async def renew(self) -> None:
-        """The worker's heartbeat, on which its leases rest."""
+        """Write the worker's heartbeat, which keeps its leases alive."""
         await self._kept.registry.renew(self._kept.worker, now=self._clock.now())
 
     async def prune(self) -> None:
-        """Forget what nobody can ask for any more. Not by a clock that was just set by years: it may be set back."""
+        """Delete expired rows; not right after a large step of the clock, which may be set back."""
         if self._steps.stepped(limits.CLOCK_STEP_SECONDS):
             return
         kept, rules, now = self._kept, self._ssh.services.rules, self._clock.now
@@ -64,7 +64,7 @@ class Upkeep:
 
 @contextmanager
 def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
-    """Do all of it while the context lasts."""
+    """Run all periodic actions while the context lasts."""
     upkeep = Upkeep(worker)
     memory = Memory(allocator(), clock=worker.clock, report=observation.report)
     with ExitStack() as stack:
@@ -86,7 +86,7 @@ def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
 
 @contextmanager
 def watchdog_fed() -> Iterator[None]:
-    """Tell systemd that the event loop turns, where it asks for that (`WatchdogSec=`)."""
+    """Tell systemd that the event loop runs, if it asks for that (`WatchdogSec=`)."""
     with ExitStack() as stack:
         if seconds := systemd.watchdog_seconds():
             stack.enter_context(_repeating("watchdog", seconds / 2, _still_alive))
@@ -99,7 +99,7 @@ async def _still_alive() -> None:
 
 @contextmanager
 def _repeating(name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> Iterator[None]:
-    """Do `action` every `seconds` while the context lasts. One that fails is logged, and done again."""
+    """Call `action` every `seconds` while the context lasts. A failure is logged, and the calls go on."""
 
     async def act() -> None:
         with suppress(StoreUnavailable):  # the store has reported it; the next round tries again

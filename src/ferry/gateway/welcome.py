@@ -1,4 +1,4 @@
-"""What `ferry serve` prints when it is ready: the exact lines to type, the URL each gives, and what could be in the way."""
+"""Makes the first lines of `ferry serve`: the commands to type, the URL of each, and hints about likely problems."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def welcome_lines(
 
 
 def _known_hosts_lines(urls: Urls, host_keys: Sequence[str]) -> list[str]:
-    """The line that forgets an older key, where known_hosts holds one that this gateway does not have."""
+    """The command that removes a key from known_hosts, if it has one that this gateway does not have."""
     host = urls.known_hosts
     try:
         found = subprocess.run(

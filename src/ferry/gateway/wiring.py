@@ -1,4 +1,4 @@
-"""From the configuration to the values that rooms take. Pure: nothing is opened here."""
+"""Makes the values that other packages take from the configuration. Pure: it opens nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ferry.ssh.wire.connection import ConnectionBounds
 
 
 def web_of(config: Config) -> Web:
-    """Which ports mean HTTP in `-R`."""
+    """The ports that mean HTTP in `-R`."""
     http = {endpoint.port for endpoint in config.http.listen} | {config.http.advertised_port or 80}
     https = {endpoint.port for endpoint in config.https.listen} | {config.https.advertised_port or 443}
     return Web(Domain(config.domain), frozenset(http | {80}), frozenset(https | {443}))

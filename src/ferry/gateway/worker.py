@@ -1,4 +1,4 @@
-"""One worker: its parts, made and wired together by `build_worker`. Nothing listens before `Worker.open`."""
+"""One worker. `build_worker` makes its parts and wires them together. Nothing listens before `Worker.open`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from .wiring import client_limits_of, connection_bounds_of, http_bounds_of, publ
 
 
 class Worker:
-    """Everything that one worker is made of.
+    """All parts of one worker.
 
     A reload changes `ssh.services`, `view.config`, the folder of `certificates` and what `listening` has open. All
     else stays as it was made.
     """
 
     view: OperatorView
-    """What the operator sees of it."""
+    """The operator's view of it."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Worker:
         )
         self.listening = Listening(self.http, self.certificates, report, descriptors)
         access = access_of(config, report)
-        access.use(None)  # tells what its files hold, before anybody can connect
+        access.use(None)  # reports the keys in its files, before anybody can connect
         self.ssh = SshFront(
             self.services(config, access),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
@@ -100,7 +100,7 @@ class Worker:
         )
 
     def services(self, config: Config, access: Access) -> Services:
-        """What an SSH connection may use under `config`."""
+        """The services for SSH connections under `config`."""
         return Services(
             worker=self.kept.worker,
             clock=self.clock,
@@ -129,12 +129,12 @@ class Worker:
         self.http.start()
 
     def close(self) -> None:
-        """Take nobody new, and cut visitors over HTTP. Clients are there until `ssh.stop`."""
+        """Accept nobody new, and cut visitors over HTTP. Clients stay until `ssh.stop`."""
         self.listening.close()
         self.http.close()
 
     async def note_reserved_hosts(self) -> None:
-        """The local CA signs for the hosts of reservations, also before their tunnels are back."""
+        """Let the local CA sign for the hosts of reservations, also before their tunnels are back."""
         for reservation in await self.kept.registry.reservations(None):
             if kind_of(reservation.address.kind).has_host:
                 self.routes.note_host(reservation.address.name)
@@ -175,10 +175,10 @@ async def build_worker(
     http_bounds: Bounds | None = None,
     make_connection: type[HardenedConnection] = HardenedConnection,
 ) -> AsyncIterator[Worker]:
-    """Make a worker: whatever can fail does so before anybody can connect. Raises StartupError.
+    """Make a worker. All steps that can fail come before anybody can connect. Raises StartupError.
 
-    `events` and `metrics` are shown to the operator. `http_bounds` in the place of the configuration's are for who
-    wants times shorter than it can say; `make_connection` is for who looks into connections.
+    `events` and `metrics` are shown to the operator. `http_bounds` replace those of the configuration, for tests with
+    shorter times; `make_connection` is for tests that look into connections.
     """
     options = await connection_options(
         kept.host_keys,
@@ -215,5 +215,5 @@ async def build_worker(
 
 
 def access_of(config: Config, report: Report) -> Access:
-    """Who may connect. Reads files, and so blocks. Raises StartupError."""
+    """The access rules. It reads files, so it blocks. Raises StartupError."""
     return Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report)
