@@ -11,7 +11,7 @@ from small_gateway import SmallGateway
 
 OFFENDERS = [
     BlockedAddress(address="203.0.113.7", seconds=75.0, why="offered no acceptable key"),
-    BlockedAddress(address="2001:db8::/64", seconds=20.0, why="sent what is not SSH"),
+    BlockedAddress(address="2001:db8::/64", seconds=20.0, why="sent data that is not SSH"),
 ]
 
 
@@ -21,7 +21,7 @@ async def test_blocked_addresses_are_listed_and_lifted(tmp_path: Path) -> None:
         listed = await run(unblock, *where)
         assert listed.lines == [
             "203.0.113.7  1m 15s more: offered no acceptable key",
-            "2001:db8::/64  20s more: sent what is not SSH",
+            "2001:db8::/64  20s more: sent data that is not SSH",
         ]
         assert "  blocked   2 (`ferry unblock` lists them)" in (await run(status, *where)).lines
         assert (await run(unblock, "2001:db8::/64", *where)).text == "unblocked 2001:db8::/64\n"

@@ -80,7 +80,7 @@ def test_a_silent_connection_is_blamed_for_its_time(start_gateway: Callable[...,
             while silent.recv(4096):
                 pass
     blocked = gateway.event('"address.blocked"')
-    assert blocked["why"] == "did not end its log-in in time"
+    assert blocked["why"] == "took too long to log in"
 
 
 def test_who_has_too_many_connections_is_not_blamed(

@@ -29,9 +29,9 @@ class Offence(enum.Enum):
     """A reason for a penalty."""
 
     NOTHING_OFFERED = "left before a log-in"
-    GARBAGE = "sent what is not SSH"
+    GARBAGE = "sent data that is not SSH"
     KEYS_REFUSED = "offered no acceptable key"
-    NEVER_ENDED = "did not end its log-in in time"
+    NEVER_ENDED = "took too long to log in"
 
 
 SECONDS: Final[Mapping[Offence, float]] = MappingProxyType(

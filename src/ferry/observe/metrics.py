@@ -124,7 +124,7 @@ class Metrics:
         self.handshakes = EventCounter(
             r,
             "ferry_handshakes_total",
-            "SSH log-ins by outcome; `limit` and `blocked` (the address) were turned away before they began, `displaced` had to go for another.",
+            "SSH log-ins by outcome; `limit` and `blocked` (the address) were refused before they began, `displaced` lost their place to another.",
             ("outcome",),
             [("ok",), ("failed",), ("timeout",), ("displaced",), ("limit",), ("blocked",)],
         )
@@ -146,7 +146,7 @@ class Metrics:
             r, "ferry_store_dropped_rows_total", "Rows about sessions that were lost while the database was away."
         )
         self.accept_pauses = EventCounter(
-            r, "ferry_accept_pauses_total", "Times that accepting stopped for want of file descriptors."
+            r, "ferry_accept_pauses_total", "Times that accepting stopped because file descriptors were short."
         )
         self.reloads = EventCounter(
             r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
