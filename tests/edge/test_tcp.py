@@ -402,7 +402,7 @@ async def test_closing_leaves_visitors_or_cuts_them() -> None:
         await w.tunnel.quiet()
 
 
-async def test_visitors_are_bounded() -> None:
+async def test_visitors_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     async with world(echo, visitors=1) as w:
         reader, writer = await w.connect()
         writer.write(b"1")
@@ -416,6 +416,7 @@ async def test_visitors_are_bounded() -> None:
         await w.visits()
         assert [event for event, fields in w.events if fields.get("reason") == "too many visitors"] == ["edge.refused"]
         assert w.tunnel.traffic.visits == 1
+    assert not caplog.records  # nothing goes wrong with the end of one who was refused
 
 
 async def test_one_address_has_fewer_places_than_all_and_gets_them_back() -> None:

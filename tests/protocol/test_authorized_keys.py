@@ -15,6 +15,9 @@ from ssh_command import fingerprint, make_key
 
 BLOB = len("ssh-ed25519").to_bytes(4, "big") + b"ssh-ed25519" + (32).to_bytes(4, "big") + bytes(32)
 ENCODED = base64.b64encode(BLOB).decode()
+OF_ANOTHER_CURVE = base64.b64encode(
+    b"".join(len(part).to_bytes(4, "big") + part for part in (b"ecdsa-sha2-nistp384", b"nistp384", bytes(97)))
+).decode()
 KEY = f"ssh-ed25519 {ENCODED}"
 
 
@@ -51,6 +54,7 @@ def test_a_line_with_options_is_refused_because_none_is_enforced(options: str) -
         (f"ssh-ed25519 {ENCODED[:20]}", "cut short"),
         (f"ssh-ed25519 {base64.b64encode(BLOB + bytes(4)).decode()}", "is not an ssh-ed25519 key"),
         (f"ssh-rsa {ENCODED}", "is not an ssh-rsa key"),
+        (f"ecdsa-sha2-nistp256 {OF_ANOTHER_CURVE}", "is not an ecdsa-sha2-nistp256 key"),
         (f"{KEY} name=a name=b", "two name="),
         (f"{KEY} name=", "identity name is empty"),
         (f"{KEY} name=My_Laptop", "'_' in it"),

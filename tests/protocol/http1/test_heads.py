@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ferry.errors import RemoteProtocolError
 from ferry.protocol.http1.authority import parse_authority
 from ferry.protocol.http1.framing import Framing
-from ferry.protocol.http1.octets import head_length
+from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import check_request_line, parse_request
 from ferry.protocol.http1.response import parse_response
 from ferry.protocol.http1.serialize import (
@@ -25,6 +25,37 @@ from ferry.protocol.http1.serialize import (
 )
 
 GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [
+        (b"", []),
+        (b",", []),
+        (b" , \t", []),
+        (b"Close", [b"close"]),
+        (b"Close, ,keep-Alive ,", [b"close", b"keep-alive"]),
+    ],
+)
+def test_a_list_has_no_empty_members(value: bytes, members: list[bytes]) -> None:
+    assert list_tokens(value) == members
+
+
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [
+        (b"GET http://a.localhost", b"/"),
+        (b"OPTIONS http://a.localhost", b"*"),
+        (b"GET http://a.localhost?q", b"/?q"),
+        (b"OPTIONS http://a.localhost?q", b"/?q"),
+    ],
+)
+def test_an_absolute_form_without_a_path_stands_for_the_root_or_for_all_of_the_server(
+    asked: bytes, target: bytes
+) -> None:
+    """RFC 9112 §3.2.4: for the server in OPTIONS alone."""
+    request = parse_request(asked + b" HTTP/1.1\r\nHost: a.localhost\r\n\r\n", most_fields=9)
+    assert request.target == target
 
 
 def length_of(data: bytes) -> int:
