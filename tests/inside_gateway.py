@@ -34,10 +34,10 @@ from ferry.limiters.flapping import FlapGuard
 from ferry.limiters.penalties import Penalties
 from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
 from ferry.observe.events import EventRing
-from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
-from ferry.registry.routes import Routes, Tunnel
+from ferry.registry.routes import Routes
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.ssh.admission import Admission
 from ferry.ssh.client import Client
 from ferry.ssh.forwards import Owed, close_forward, give_back_late, write_lease
@@ -80,11 +80,6 @@ class _Memory:
     """In the place of a database."""
 
     healthy = True
-
-
-def visit_grant(tunnel: Tunnel) -> Grant:
-    """What somebody from outside reaches that tunnel with."""
-    return tunnel.visitor_grant
 
 
 @dataclass
@@ -151,6 +146,11 @@ class Inside:
     @property
     def rules(self) -> ForwardRules:
         return self._front.services.rules
+
+    @property
+    def visits(self) -> VisitsInForce:
+        """Who may visit."""
+        return self.worker.visits
 
     @property
     def flaps(self) -> FlapGuard:
@@ -230,7 +230,7 @@ class Inside:
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
             count["openings"] += tunnel.openings
-        for backend in self.edge.backends.values():
+        for backend in self.edge.backends.made.values():
             count["places"] += backend.places.taken
             count["idle streams"] += backend.idle_streams
         return +count

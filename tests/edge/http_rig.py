@@ -17,6 +17,8 @@ from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.shared import Bounds, Known
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.registry.routes import Routes
+from ferry.registry.visits_in_force import VisitsInForce
+from granted import open_to_all, to_listen
 
 HOST = "a.localhost"
 OTHER = "b.localhost"
@@ -30,6 +32,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 class Rig:
     edge: HttpEdge
     routes: Routes
+    visits: VisitsInForce
     tunnel: TcpTunnel
     port: int
     reports: list[tuple[str, dict[str, object]]] = field(default_factory=list)
@@ -61,7 +64,7 @@ class Rig:
 
     def forget_streams(self) -> None:
         """Close those that rest in pools."""
-        for backend in self.edge.backends.values():
+        for backend in self.edge.backends.made.values():
             backend.close_idle()
 
     async def visit(self) -> None:
@@ -87,10 +90,11 @@ async def running_edge(
     **secure: Any,
 ) -> AsyncIterator[Rig]:
     """`target` is the service's port on 127.0.0.1; the names in `also` lead to it too."""
-    routes, tunnel = Routes(), TcpTunnel(host, ("127.0.0.1", target), tls_upstream=tls_upstream)
+    routes, visits = Routes(), open_to_all()
+    tunnel = TcpTunnel(host, ("127.0.0.1", target), tls_upstream=tls_upstream)
     tunnels = [tunnel, *(TcpTunnel(name, ("127.0.0.1", target)) for name in also)]
     for each in tunnels:
-        routes.add(each)
+        routes.add(each, to_listen(each))
     reports: list[tuple[str, dict[str, object]]] = []
 
     async def is_reserved(name: str) -> bool:
@@ -101,6 +105,7 @@ async def running_edge(
 
     edge = HttpEdge(
         routes,
+        visits,
         domain="localhost",
         clock=clock or SystemClock(),
         report=report,
@@ -114,7 +119,7 @@ async def running_edge(
     server = await asyncio.get_running_loop().create_server(
         lambda: edge.protocol(secure=tls is not None, port=8080, **secure), "127.0.0.1", 0, ssl=tls
     )
-    rig = Rig(edge, routes, tunnel, server.sockets[0].getsockname()[1], reports)
+    rig = Rig(edge, routes, visits, tunnel, server.sockets[0].getsockname()[1], reports)
     try:
         yield rig
     finally:

@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, Use
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
 from ferry.visits import Traffic, Visit
-from public_grant import public_grant
 
 HIGH_WATER = 256 * 1024
 _numbers = itertools.count(1)
@@ -142,7 +141,6 @@ class TcpTunnel:
         self.tls_upstream = tls_upstream
         self.traffic = Traffic()
         self.tap: Tap | None = None
-        self.visitor_grant = public_grant(self.address)
         self.target = target
         self.streams: set[TcpStream] = set()
         self.dialled: list[Endpoint] = []
@@ -162,7 +160,7 @@ class TcpTunnel:
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         self.dialling()
-        grant.require(self.address)
+        grant.require(self.address, self.owner, Use.VISIT)
         self.dialled.append(originator)
         stream = TcpStream(self, sink)
         if self.refuse is not None:

@@ -19,8 +19,8 @@ from ferry.names import Address, Endpoint, Kind
 from ferry.policy.grants import Grant
 from ferry.report import nothing
 from ferry.streams import Sink
+from granted import open_to_all, to_listen
 from inside_gateway import SECONDS, inside_gateway
-from public_grant import public_grant
 from resets import reset_at_close
 from ssh_command import StockSsh
 
@@ -101,9 +101,8 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
     """A visitor of a port, of whom the service has taken a first piece."""
     tunnel = FullTunnel("unused", ("127.0.0.1", 1))
     tunnel.address = Address(Kind.TCP, "", 30042)
-    tunnel.visitor_grant = public_grant(tunnel.address)
-    edge = TcpEdge(report=nothing, clock=SystemClock(), open_proxy=lambda _tunnel: None)
-    listener = await edge.listen(tunnel, hosts=["127.0.0.1"], port=0, public=False)
+    edge = TcpEdge(report=nothing, clock=SystemClock(), visits=open_to_all(), open_proxy=lambda _tunnel: None)
+    listener = await edge.listen(tunnel, to_listen(tunnel), hosts=["127.0.0.1"], port=0, public=False)
     loop = asyncio.get_running_loop()
     try:
         with socket.socket() as visitor:

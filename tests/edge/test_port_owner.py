@@ -16,6 +16,7 @@ from ferry.clock import SystemClock
 from ferry.edge.port_owner import PortOwners, port_owner
 from ferry.edge.tcp import TcpEdge
 from ferry.errors import Refused
+from granted import open_to_all, to_listen
 from inside_gateway import SECONDS
 
 PORT_OWNERS_PACE_SECONDS = 10.0
@@ -150,12 +151,13 @@ async def test_a_client_that_asks_for_taken_ports_does_not_hold_up_the_loop(monk
         if event == "port.taken":
             told.put_nowait(fields)
 
-    edge = TcpEdge(report=report, clock=SystemClock(), open_proxy=lambda _tunnel: None)
+    edge = TcpEdge(report=report, clock=SystemClock(), visits=open_to_all(), open_proxy=lambda _tunnel: None)
+    tunnel = TcpTunnel("x", ("127.0.0.1", 1))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for _ in range(20):
             with pytest.raises(Refused) as refused:
-                await edge.listen(TcpTunnel("x", ("127.0.0.1", 1)), hosts=["127.0.0.1"], port=port, public=False)
+                await edge.listen(tunnel, to_listen(tunnel), hosts=["127.0.0.1"], port=port, public=False)
             assert "pid" not in str(refused.value) + refused.value.refusal.detail
         async with asyncio.timeout(SECONDS):
             found = await told.get()

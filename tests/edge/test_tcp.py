@@ -19,16 +19,16 @@ from ferry.clock import SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.tcp import TcpEdge, TcpListener
-from ferry.errors import Refused
+from ferry.errors import LocalProtocolError, Refused
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import THIS_HOST
 from ferry.limiters.sources import ExemptNetworks
-from ferry.names import Address, Kind
+from ferry.names import Address, IdentityId, Kind
 from ferry.registry.routes import Tunnel
 from ferry.report import nothing
 from ferry.streams import OpenFailure
+from granted import Spot, open_to_all, to_listen, to_visit
 from hand_clock import HandClock
-from public_grant import public_grant
 from resets import reset, reset_at_close
 
 VISITORS_PER_TUNNEL = 900
@@ -53,6 +53,7 @@ class World:
     def __init__(self, tunnel: TcpTunnel) -> None:
         self.tunnel = tunnel
         self.proxies: list[Tunnel] = []
+        self.in_force = open_to_all()
         self.events: list[tuple[str, dict[str, object]]] = []
         self.listener: TcpListener
         self.others: list[TcpListener] = []
@@ -72,6 +73,7 @@ class World:
         return TcpEdge(
             report=self.report,
             clock=SystemClock(),
+            visits=self.in_force,
             open_proxy=self.proxies.append,
             allow_open_proxy=allow_open_proxy,
             visitors=visitors,
@@ -81,7 +83,9 @@ class World:
 
     async def another_port(self) -> TcpListener:
         """To the same tunnel."""
-        self.others.append(await self.last_edge.listen(self.tunnel, hosts=LOOPBACK, port=0, public=False))
+        self.others.append(
+            await self.last_edge.listen(self.tunnel, to_listen(self.tunnel), hosts=LOOPBACK, port=0, public=False)
+        )
         return self.others[-1]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -118,7 +122,7 @@ async def world(
     made.last_edge = edge = made.edge(
         allow_open_proxy=allow_open_proxy, visitors=visitors, limiter=limiter, connections=connections
     )
-    made.listener = first = await edge.listen(tunnel, hosts=LOOPBACK, port=0, public=public)
+    made.listener = first = await edge.listen(tunnel, to_listen(tunnel), hosts=LOOPBACK, port=0, public=public)
     try:
         yield made
     finally:
@@ -134,7 +138,6 @@ async def world(
 def tcp_tunnel(target: int) -> TcpTunnel:
     tunnel = TcpTunnel("unused", ("127.0.0.1", target))
     tunnel.address = Address(Kind.TCP, "", 30042)
-    tunnel.visitor_grant = public_grant(tunnel.address)
     return tunnel
 
 
@@ -377,11 +380,28 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(Refused) as refused:
-                await w.edge().listen(w.tunnel, hosts=LOOPBACK, port=port, public=False)
+                await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
         assert refused.value.refusal.public == f"port {port} is in use by another program on this host: ask for another"
         assert refused.value.refusal.code == "port_in_use"
         assert refused.value.refusal.detail == f"[::1]:{port} is in use by another program"
         socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("other", ["address", "owner", "use"])
+async def test_no_port_opens_without_a_grant_to_listen_at_that_address_for_that_owner(other: str) -> None:
+    async with world(echo) as w:
+        tunnel = w.tunnel
+        grant = {
+            "address": to_listen(Spot(Address(Kind.TCP, "", 30043), tunnel.owner)),
+            "owner": to_listen(Spot(tunnel.address, IdentityId("another"))),
+            "use": to_visit(tunnel),
+        }[other]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with pytest.raises(LocalProtocolError):
+            await w.edge().listen(tunnel, grant, hosts=LOOPBACK, port=port, public=False)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
 
 
 async def test_closing_leaves_visitors_or_cuts_them() -> None:

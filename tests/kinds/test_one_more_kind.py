@@ -23,9 +23,9 @@ from ferry.kinds.rules import ForwardRules, Web
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Identity, IdentityId, Kind
 from ferry.observe.metrics import Metrics
-from ferry.policy.forwards import candidate_addresses, requested
+from ferry.policy.forwards import candidate_addresses, listen_grant, requested
 from ferry.policy.grants import Grant
-from ferry.policy.visits import public_visit
+from ferry.policy.visits import Target
 from ferry.protocol.forward_spec import BindRequest
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_session import open_session
@@ -106,15 +106,17 @@ async def test_it_is_asked_for_given_and_open_to_visitors(inside: Inside) -> Non
     web = Web(rules.domain, frozenset({80}), frozenset({443}))
     request = parse_forward(b"blog", PORT, web)
     assert request == ForwardRequest(Kind.TLS, "blog", 0)
-    assert requested(request, rules, NOBODY) == BLOG
-    refused = requested(parse_forward(b"blog", PORT, web), replace(rules, reserved_names=frozenset({"blog"})), NOBODY)
+    assert requested(request, rules) == BLOG
+    assert isinstance(listen_grant(NOBODY, BLOG, rules), Grant)
+    refused = listen_grant(NOBODY, BLOG, replace(rules, reserved_names=frozenset({"blog"})))
     assert isinstance(refused, Refusal)
     assert refused.code == "reserved_name"
     ours = parse_forward(b"", PORT, web)
-    assert requested(ours, rules, NOBODY) is None
+    assert requested(ours, rules) is None
     had = [HTTP.address("blog.localhost"), BLOG]
     assert list(candidate_addresses(ours, rules, NOBODY, b"secret", had)) == [BLOG, GIVEN]
-    assert isinstance(public_visit(BLOG), Grant)
+    visit = inside.visits.policy.decide_for_all(Target(BLOG, NOBODY.id))
+    assert isinstance(visit, Grant)
     others = [parse_forward(b"blog", port, web).kind for port in (80, 443, PORT + 1)]
     assert others == [Kind.HTTP, Kind.HTTP, Kind.ALIAS]
 

@@ -14,11 +14,14 @@ from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
+    listen_grant,
     login_name_address,
     requested,
 )
-from ferry.policy.grants import Grant
-from ferry.policy.visits import alias_visit, owner_visit, public_visit
+from ferry.policy.grants import Grant, Use
+from ferry.policy.principals import Principal, PublicVisitor
+from ferry.policy.visits import Target, VisitPolicy
+from granted import granted
 
 LOOPBACK, PUBLIC = PortRange(21000, 22999, loopback=True), PortRange(30000, 39999, loopback=False)
 RULES = ForwardRules(
@@ -31,10 +34,13 @@ BOB = Identity(IdentityId("bob"), None, Fingerprint("SHA256:b"))
 NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
 BLOG = Address(Kind.HTTP, "blog.example.com")
 LAPTOP = Address(Kind.ALIAS, "laptop", 22)
+PORT = Address(Kind.TCP, "", 30042)
+POLICY = VisitPolicy("gw")
 
 
 def refusal_of(wanted: ForwardRequest, rules: ForwardRules = RULES, identity: Identity = ALICE) -> Refusal:
-    return refused(requested(wanted, rules, identity))
+    address = requested(wanted, rules)
+    return refused(listen_grant(identity, address, rules) if isinstance(address, Address) else address)
 
 
 def refused(outcome: object) -> Refusal:
@@ -42,17 +48,50 @@ def refused(outcome: object) -> Refusal:
     return outcome
 
 
-def granted(outcome: Grant | Refusal) -> Grant:
-    assert isinstance(outcome, Grant)
-    return outcome
+class OnlyFrom:
+    """A rule: the public visits BLOG from one address alone; identities may go everywhere."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def tells_apart(self, target: Target) -> bool:
+        return target.address == BLOG
+
+    def refusal(self, who: Principal, target: Target) -> Refusal | None:
+        if target.address != BLOG or isinstance(who, Identity) or who.host == self.host:
+            return None
+        return Refusal("not from there", code="from", rule=f"from={self.host}")
+
+
+class Closed:
+    """A rule: nobody visits BLOG."""
+
+    def tells_apart(self, target: Target) -> bool:
+        del target
+        return False
+
+    def refusal(self, who: Principal, target: Target) -> Refusal | None:
+        del who
+        return Refusal("closed", code="closed") if target.address == BLOG else None
 
 
 def test_what_is_asked_for_by_name_or_number() -> None:
-    assert requested(ForwardRequest(Kind.HTTP, "blog", 0), RULES, ALICE) == BLOG
-    assert requested(ForwardRequest(Kind.ALIAS, "laptop", 22), RULES, ALICE) == LAPTOP
-    assert requested(ForwardRequest(Kind.TCP, None, 30042), RULES, NOBODY) == Address(Kind.TCP, "", 30042)
-    assert requested(ForwardRequest(Kind.HTTP, None, 0), RULES, ALICE) is None
-    assert requested(ForwardRequest(Kind.TCP, None, 0), RULES, ALICE) is None
+    assert requested(ForwardRequest(Kind.HTTP, "blog", 0), RULES) == BLOG
+    assert requested(ForwardRequest(Kind.ALIAS, "laptop", 22), RULES) == LAPTOP
+    assert requested(ForwardRequest(Kind.TCP, None, 30042), RULES) == PORT
+    assert requested(ForwardRequest(Kind.HTTP, None, 0), RULES) is None
+    assert requested(ForwardRequest(Kind.TCP, None, 0), RULES) is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "address"), [(ALICE, BLOG), (ALICE, LAPTOP), (ALICE, PORT), (NOBODY, BLOG), (NOBODY, PORT)]
+)
+def test_what_may_be_had_is_granted_to_who_asks_and_for_listening_alone(identity: Identity, address: Address) -> None:
+    grant = granted(listen_grant(identity, address, RULES))
+    grant.require(address, identity.id, Use.LISTEN)
+    for other in ((BOB.id, Use.LISTEN), (identity.id, Use.VISIT)):
+        with pytest.raises(LocalProtocolError):
+            grant.require(address, *other)
 
 
 def test_refusals_name_the_fix() -> None:
@@ -111,31 +150,80 @@ def test_a_login_name_that_can_be_a_name(user: str, host: str | None) -> None:
     assert login_name_address(user, Kind.TCP, RULES) is None
 
 
-def test_the_public_visits_everything_but_aliases() -> None:
-    for address in (BLOG, Address(Kind.TCP, "", 30042)):
-        granted(public_visit(address)).require(address)
-    assert refused(public_visit(LAPTOP)).code == "private"
+@pytest.mark.parametrize("edge", ["http", "https", "tcp"])
+def test_the_public_visits_everything_but_aliases(edge: str) -> None:
+    anybody = PublicVisitor("192.0.2.1", edge)
+    for address in (BLOG, PORT):
+        target = Target(address, ALICE.id)
+        for decision in (POLICY.decide(anybody, target), POLICY.decide_for_all(target)):
+            assert decision is not None
+            granted(decision).require(address, ALICE.id, Use.VISIT)
+    for owner in (ALICE.id, None):
+        assert refused(POLICY.decide(anybody, Target(LAPTOP, owner))).code == "private"
+        assert refused(POLICY.decide_for_all(Target(LAPTOP, owner))).code == "private"
+
+
+def test_identities_visit_ports_as_everybody_does() -> None:
+    for visitor in (ALICE, BOB, NOBODY):
+        grant = granted(POLICY.decide(visitor, Target(PORT, ALICE.id)))
+        grant.require(PORT, ALICE.id, Use.VISIT)
+        assert grant.visitor == visitor.id
 
 
 def test_an_alias_is_its_own_identitys_alone() -> None:
-    granted(alias_visit(LAPTOP, ALICE, ALICE.id, "gw")).require(LAPTOP)
+    granted(POLICY.decide(ALICE, Target(LAPTOP, ALICE.id))).require(LAPTOP, ALICE.id, Use.VISIT)
     for visitor, owner in ((BOB, ALICE.id), (NOBODY, ALICE.id), (NOBODY, NOBODY.id)):
-        refusal = refused(alias_visit(LAPTOP, visitor, owner, "gw"))
+        refusal = refused(POLICY.decide(visitor, Target(LAPTOP, owner)))
         assert refusal.public.endswith(": `ssh gw ls` lists yours")
         assert str(owner) not in refusal.public  # whose it is, or that it is, stays in the log
         assert str(owner) in refusal.detail
 
 
-def test_a_grant_is_good_for_one_address() -> None:
-    for grant, own, other in ((granted(public_visit(BLOG)), BLOG, LAPTOP), (owner_visit(LAPTOP, ALICE), LAPTOP, BLOG)):
-        grant.require(own)
-        with pytest.raises(LocalProtocolError):
-            grant.require(other)
+def test_an_alias_that_nobody_serves_is_refused_as_one_of_somebody_elses() -> None:
+    nobodys, anothers = (refused(POLICY.decide(BOB, Target(LAPTOP, owner))) for owner in (None, ALICE.id))
+    assert (nobodys.public, nobodys.code) == (anothers.public, anothers.code)
+    assert nobodys.detail == f"{BOB} asked for laptop:22, which nobody serves"
+
+
+def test_a_rule_that_tells_visitors_apart_is_asked_about_each() -> None:
+    policy = VisitPolicy("gw", (OnlyFrom("192.0.2.1"),))
+    blog, port = Target(BLOG, ALICE.id), Target(PORT, ALICE.id)
+    assert policy.decide_for_all(blog) is None
+    assert isinstance(policy.decide_for_all(port), Grant)
+    granted(policy.decide(PublicVisitor("192.0.2.1", "http"), blog)).require(BLOG, ALICE.id, Use.VISIT)
+    granted(policy.decide(BOB, blog))
+    assert refused(policy.decide(PublicVisitor("192.0.2.2", "http"), blog)).rule == "from=192.0.2.1"
+
+
+def test_a_rule_that_tells_nobody_apart_is_asked_once() -> None:
+    policy = VisitPolicy("gw", (OnlyFrom("192.0.2.1"), Closed()))
+    assert policy.decide_for_all(Target(BLOG, ALICE.id)) is None  # the other one does
+    assert refused(policy.decide(PublicVisitor("192.0.2.1", "http"), Target(BLOG, ALICE.id))).code == "closed"
+    assert refused(VisitPolicy("gw", (Closed(),)).decide_for_all(Target(BLOG, ALICE.id))).code == "closed"
+    assert isinstance(VisitPolicy("gw", (Closed(),)).decide_for_all(Target(PORT, ALICE.id)), Grant)
+
+
+def test_no_rule_opens_what_is_private() -> None:
+    assert refused(VisitPolicy("gw", (OnlyFrom(""),)).decide(BOB, Target(LAPTOP, ALICE.id))).code == "no_such_alias"
+
+
+def test_a_grant_is_good_for_one_address_of_one_owner() -> None:
+    for who, own, other in ((PublicVisitor("192.0.2.1", "http"), BLOG, PORT), (ALICE, LAPTOP, BLOG)):
+        grant = granted(POLICY.decide(who, Target(own, ALICE.id)))
+        grant.require(own, ALICE.id, Use.VISIT)
+        grant.require(replace(own), ALICE.id, Use.VISIT)
+        for address, owner, use in (
+            (other, ALICE.id, Use.VISIT),
+            (own, BOB.id, Use.VISIT),
+            (own, ALICE.id, Use.LISTEN),
+        ):
+            with pytest.raises(LocalProtocolError, match=f"used to {use.name} at {address} of {owner}"):
+                grant.require(address, owner, use)
 
 
 def test_a_grant_cannot_be_made_or_changed_elsewhere() -> None:
     with pytest.raises(LocalProtocolError):
-        Grant(LAPTOP, None, object())
-    grant = granted(public_visit(BLOG))
+        Grant(LAPTOP, ALICE.id, Use.VISIT, None, object())
+    grant = granted(POLICY.decide(ALICE, Target(BLOG, ALICE.id)))
     with pytest.raises(AttributeError):
         grant.address = LAPTOP  # type: ignore[misc]  # that it cannot be is the point

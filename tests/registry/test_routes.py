@@ -6,8 +6,10 @@ import pytest
 
 import ferry.registry.routes
 from edge.tcp_tunnel import TcpTunnel
-from ferry.names import Address, Kind
+from ferry.errors import LocalProtocolError
+from ferry.names import Address, IdentityId, Kind
 from ferry.registry.routes import Routes, Tunnel
+from granted import Spot, to_listen, to_visit
 
 
 def tunnel(address: Address) -> TcpTunnel:
@@ -27,9 +29,9 @@ def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address
     gone: list[Tunnel] = []
     routes.on_gone.append(gone.append)
     assert routes.get(address) is None
-    assert routes.add(older) is None
+    assert routes.add(older, to_listen(older)) is None
     assert gone == []
-    assert routes.add(newer) is older
+    assert routes.add(newer, to_listen(newer)) is older
     assert routes.get(address) is newer
     assert not routes.remove(older)
     assert gone == [older]
@@ -45,10 +47,21 @@ def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address
     assert len(routes) == 0
 
 
+@pytest.mark.parametrize("other", ["address", "owner", "use"])
+def test_no_route_opens_without_a_grant_to_listen_at_that_address_for_that_owner(other: str) -> None:
+    routes, blog = Routes(), tunnel(BLOG)
+    grant = {
+        "address": to_listen(Spot(PORT, blog.owner)), "owner": to_listen(Spot(BLOG, IdentityId("another"))), "use": to_visit(blog),
+    }[other]  # fmt: skip
+    with pytest.raises(LocalProtocolError):
+        routes.add(blog, grant)
+    assert (routes.by_address, routes.hosts, routes.seen_hosts) == ({}, {Kind.HTTP: {}}, {})
+
+
 def test_only_web_addresses_are_found_by_host() -> None:
     routes = Routes()
     for address in (BLOG, PORT, ALIAS):
-        routes.add(tunnel(address))
+        routes.add(made := tunnel(address), to_listen(made))
     assert list(routes.hosts[Kind.HTTP]) == ["blog.localhost"]
     assert list(routes.seen_hosts) == ["blog.localhost"]
     assert routes.remove(routes.by_address[ALIAS])
@@ -60,7 +73,7 @@ def test_a_host_is_remembered_after_its_tunnel_and_the_oldest_is_forgotten_first
 ) -> None:
     monkeypatch.setattr(ferry.registry.routes, "HOSTS_SEEN", 3)
     routes, blog = Routes(), tunnel(BLOG)
-    routes.add(blog)
+    routes.add(blog, to_listen(blog))
     routes.remove(blog)
     for host in ("two", "three"):
         routes.note_host(host)
@@ -80,7 +93,7 @@ def test_as_shipped_so_many_hosts_are_remembered() -> None:
 def test_tunnels_may_close_while_all_are_looked_at() -> None:
     routes = Routes()
     for address in (BLOG, PORT, ALIAS):
-        routes.add(tunnel(address))
+        routes.add(made := tunnel(address), to_listen(made))
     for one in routes:
         routes.remove(one)
     assert len(routes) == 0

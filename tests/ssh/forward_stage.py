@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ferry.errors import Refusal, Refused
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.policy.grants import Grant, Use
 from ferry.registry.contract import Terms
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Tunnel
@@ -34,8 +35,9 @@ class NoPorts:
         self.asked: list[int] = []
         self.opened: list[_Port] = []
 
-    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> _Port:
-        del tunnel, loopback
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> _Port:
+        del loopback
+        grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         self.asked.append(port)
         self.listening.set()
         await self.let_go.wait()

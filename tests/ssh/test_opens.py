@@ -18,7 +18,8 @@ from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry.names import Endpoint
 from ferry.streams import OpenFailure
-from inside_gateway import SECONDS, inside_gateway, visit_grant
+from granted import to_visit
+from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 from raw_session import open_session
 from ssh.wire.test_tunnel_channel import Told
@@ -64,7 +65,7 @@ async def test_a_connection_has_so_many_channels_whoever_opens_them(key: Path) -
         client.hold_opens()
         visitors = [Told() for _ in range(3)]
         for number, sink in enumerate(visitors):
-            tunnel.dial(visit_grant(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, sink))
+            tunnel.dial(to_visit(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, sink))
             if number == 0:
                 assert await open_session(client, mine=5000) is not None
         while not visitors[2].heard:

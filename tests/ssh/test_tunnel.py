@@ -18,8 +18,7 @@ from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.channel_state import State
 from ferry.streams import OpenFailure
-from inside_gateway import visit_grant
-from public_grant import public_grant
+from granted import to_listen, to_visit
 from ssh.wire.test_tunnel_channel import Told
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
@@ -90,7 +89,7 @@ class Stage:
             call_soon=lambda call, *args: self.soon.append((call, args)),
         )
         self.tunnel = SshTunnel(
-            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), public_grant(address), created=0.0,
+            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), created=0.0,
             tls_upstream=False, derived=False, asked_wide=False,
         )  # fmt: skip
         if not held:
@@ -98,7 +97,7 @@ class Stage:
 
     def visitor(self) -> tuple[TunnelChannel, Told]:
         sink = Told()
-        stream = self.tunnel.dial(visit_grant(self.tunnel), VISITOR, cast(Any, sink))
+        stream = self.tunnel.dial(to_visit(self.tunnel), VISITOR, cast(Any, sink))
         return cast(TunnelChannel, stream), sink
 
     def turn(self) -> None:
@@ -197,12 +196,16 @@ def test_a_visitor_is_refused_where_the_connection_has_no_room_but_after_dial_ha
     assert channel.state is State.CLOSED
 
 
-def test_only_a_grant_for_this_address_opens_a_stream() -> None:
+def test_only_a_grant_for_visits_to_this_address_of_this_owner_opens_a_stream() -> None:
     stage = Stage(held=False)
-    other = public_grant(Address(Kind.HTTP, "other.localhost"))
-    with pytest.raises(LocalProtocolError):
-        stage.tunnel.dial(other, VISITOR, cast(Any, Told()))
+    other, sold = Stage(address=Address(Kind.HTTP, "other.localhost")).tunnel, Stage().tunnel
+    sold.owner = IdentityId("bob")
+    for grant in (to_visit(other), to_visit(sold), to_listen(stage.tunnel)):
+        with pytest.raises(LocalProtocolError):
+            stage.tunnel.dial(grant, VISITOR, cast(Any, Told()))
     assert stage.line.opens == []
+    stage.tunnel.dial(to_visit(stage.tunnel), VISITOR, cast(Any, Told()))
+    assert len(stage.line.opens) == 1
 
 
 # --- answers

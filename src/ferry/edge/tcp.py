@@ -16,7 +16,11 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.places import Places
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
+from ferry.policy.grants import Grant, Use
+from ferry.policy.principals import PublicVisitor
+from ferry.policy.visits import Target, VisitPolicy
 from ferry.registry.routes import Tunnel
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
 from .bridge import Bridge, reset
@@ -42,6 +46,7 @@ class TcpListener:
         limiter: ConnectionLimiter,
         origins: Origins,
         connections: Connections,
+        visits: VisitsInForce,
         open_proxy: Callable[[Tunnel], None] | None,
     ) -> None:
         self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
@@ -56,6 +61,9 @@ class TcpListener:
         self._limiter = limiter
         self._origins = origins
         self._connections = connections
+        self._visits = visits
+        self._decided: tuple[VisitPolicy, Grant | Refusal | None] | None = None
+        """For all visitors, and by which policy; its decision is None where each is decided on."""
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
@@ -110,6 +118,10 @@ class TcpListener:
         if self._closed:
             reset(transport)  # accepted before the close, made into a transport after it
             return
+        decision = self._decide(visitor.host)
+        if isinstance(decision, Refusal):
+            self._refuse(transport, visitor, decision.detail)
+            return
         tunnel = self._tunnel
         own = endpoint_of(transport.get_extra_info("sockname"))
         of_client = tunnel.comes_from(self._origins.of(visitor.host, own.host))
@@ -136,7 +148,15 @@ class TcpListener:
         self._of_client += of_client
         tunnel.traffic.visits += 1
         self._visitors[bridge] = held
-        bridge.join(transport, lambda sink: tunnel.dial(tunnel.visitor_grant, visitor, sink))
+        bridge.join(transport, partial(tunnel.dial, decision, visitor))
+
+    def _decide(self, host: str) -> Grant | Refusal:
+        policy, decided, tunnel = self._visits.policy, self._decided, self._tunnel
+        if decided is None or decided[0] is not policy:
+            decided = self._decided = policy, policy.decide_for_all(Target(tunnel.address, tunnel.owner))
+        if decided[1] is not None:
+            return decided[1]
+        return policy.decide(PublicVisitor(host, "tcp"), Target(tunnel.address, tunnel.owner))
 
     def _refuse(self, transport: asyncio.Transport, visitor: Endpoint, reason: str) -> None:
         self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason=reason)
@@ -167,7 +187,7 @@ class TcpEdge:
     `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
     was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
     `limiter` counts visitors by address, over all ports, and over the HTTP edge if that has the same one. `connections`
-    are those of all edges.
+    are those of all edges, `visits` says who may come.
     """
 
     def __init__(
@@ -175,6 +195,7 @@ class TcpEdge:
         *,
         report: Report,
         clock: Clock,
+        visits: VisitsInForce,
         open_proxy: Callable[[Tunnel], None],
         allow_open_proxy: bool = False,
         visitors: int = limits.VISITORS_PER_TUNNEL,
@@ -183,6 +204,7 @@ class TcpEdge:
     ) -> None:
         self._report = report
         self._clock = clock
+        self._visits = visits
         self._open_proxy = open_proxy
         self._allow_open_proxy = allow_open_proxy
         self._visitors = visitors
@@ -191,11 +213,15 @@ class TcpEdge:
         self._origins = Origins()
         self._owners = PortOwners(report=report, clock=clock)
 
-    async def listen(self, tunnel: Tunnel, *, hosts: Sequence[str], port: int, public: bool) -> TcpListener:
+    async def listen(
+        self, tunnel: Tunnel, grant: Grant, *, hosts: Sequence[str], port: int, public: bool
+    ) -> TcpListener:
         """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none. `public` ports are guarded.
 
-        `::1` is skipped on a host without IPv6. Port 0 takes a free one. Raises Refused where it is taken.
+        `::1` is skipped on a host without IPv6. Port 0 takes a free one. Raises Refused where it is taken, and
+        LocalProtocolError unless `grant` is for listening at the tunnel's address, for its owner.
         """
+        grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         try:
             sockets = bind_all([Endpoint(host, port) for host in hosts], report=self._report)
         except BindFailed as failed:
@@ -211,6 +237,7 @@ class TcpEdge:
             limiter=self._limiter,
             origins=self._origins,
             connections=self._connections,
+            visits=self._visits,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )
         await listener.start()

@@ -19,6 +19,7 @@ from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.context import sni_of
 from ferry.names import Endpoint
+from ferry.policy.grants import Grant
 from ferry.registry.routes import Tunnel
 from ferry.report import Report
 from ferry.ssh.front import SshFront
@@ -153,6 +154,6 @@ class TcpPorts:
         self._edge = edge
         self._public_addresses = public_addresses
 
-    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> TcpListener:
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> TcpListener:
         hosts = LOOPBACK if loopback else self._public_addresses
-        return await self._edge.listen(tunnel, hosts=hosts, port=port, public=not loopback)
+        return await self._edge.listen(tunnel, grant, hosts=hosts, port=port, public=not loopback)

@@ -12,7 +12,7 @@ from ferry.errors import FerryError, StartupError
 from ferry.observe.observer import Observation
 
 from . import systemd
-from .wiring import log_rates_of
+from .wiring import log_rates_of, visit_policy_of
 from .worker import Worker, access_of
 
 FIXED: Final = ("domain", "state")
@@ -56,6 +56,7 @@ async def _swap(config: Config, worker: Worker) -> None:
     except FerryError:
         await worker.certificates.use_folder(old.https.certificates)
         raise
+    worker.visits.use(visit_policy_of(config))
     worker.ssh.use(services)
     access.use(None)  # tells what its files hold
     worker.view.config = config

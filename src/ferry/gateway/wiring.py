@@ -7,6 +7,7 @@ from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain
 from ferry.kinds.rules import ForwardRules, PortRange, Web
 from ferry.observe.budgeted import LogRates
+from ferry.policy.visits import VisitPolicy
 from ferry.ssh.services import ClientLimits
 from ferry.ssh.wire.connection import ConnectionBounds
 
@@ -35,6 +36,11 @@ def rules_of(config: Config) -> ForwardRules:
         forwards_per_connection=config.limits.forwards_per_connection,
         forwards_per_identity=config.limits.forwards_per_identity,
     )
+
+
+def visit_policy_of(config: Config) -> VisitPolicy:
+    """Who may visit."""
+    return VisitPolicy(config.urls(lambda _host: False).gateway)  # which certificates are trusted has no part in it
 
 
 def client_limits_of(config: Config) -> ClientLimits:

@@ -26,6 +26,7 @@ from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.events import EventRing
 from ferry.registry.routes import Routes, Tunnel
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 from ferry.ssh.access import Anyone, KeyFiles
 from ferry.ssh.front import ConnectionOptions, SshFront, connection_options
@@ -37,13 +38,21 @@ from ferry.ssh.wire.connection import HardenedConnection
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .operator_view import OperatorView
-from .wiring import client_limits_of, connection_bounds_of, http_bounds_of, public_is_loopback, rules_of, web_of
+from .wiring import (
+    client_limits_of,
+    connection_bounds_of,
+    http_bounds_of,
+    public_is_loopback,
+    rules_of,
+    visit_policy_of,
+    web_of,
+)
 
 
 class Worker:
     """All parts of one worker.
 
-    A reload changes `ssh.services`, `view.config`, the folder of `certificates` and what `listening` has open. All
+    A reload changes `ssh.services`, `visits.policy`, `view.config`, the folder of `certificates` and what `listening` has open. All
     else stays as it was made.
     """
 
@@ -67,10 +76,12 @@ class Worker:
         self.clock = clock
         self.report = report
         self.routes, self._flaps = Routes(), FlapGuard()
+        self.visits = VisitsInForce(visit_policy_of(config))
         self.limiter = ConnectionLimiter(config.limits.connections_per_visitor, exempt)
         self._connections = Connections(descriptors, exempt, clock)
         self.http = HttpEdge(
             self.routes,
+            self.visits,
             domain=config.domain,
             clock=clock,
             report=report,
@@ -107,6 +118,7 @@ class Worker:
             report=self.report,
             registry=self.kept.registry,
             routes=self.routes,
+            visits=self.visits,
             people=self.kept.people,
             sessions=self.kept.sessions,
             access=access,
@@ -148,6 +160,7 @@ class Worker:
         return TcpEdge(
             report=self.report,
             clock=self.clock,
+            visits=self.visits,
             open_proxy=self._open_proxy,
             allow_open_proxy=config.tcp.allow_open_proxy,
             visitors=config.limits.visitors_per_tunnel,

@@ -10,6 +10,8 @@ from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
 
+from .grants import Grant, grant_listen
+
 
 def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> Refusal | None:
     """The refusal where the connection or the identity holds as many forwards as it may. `gateway` is what is typed
@@ -27,22 +29,21 @@ def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, g
     return None
 
 
-def requested(request: ForwardRequest, rules: ForwardRules, identity: Identity) -> Address | Refusal | None:
+def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
     """The one address that was asked for by name or number; None when the choice is ours."""
-    address = kind_of(request.kind).requested(request, rules)
-    if not isinstance(address, Address):
-        return address
-    return _denied(address, rules, identity) or address
+    return kind_of(request.kind).requested(request, rules)
 
 
-def _denied(address: Address, rules: ForwardRules, identity: Identity) -> Refusal | None:
+def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> Grant | Refusal:
+    """Whether this identity may have a tunnel at `address`, if it can claim it. The address may be asked for or of our
+    choice: each is decided here."""
     kind = kind_of(address.kind)
     if identity.anonymous and (needs_key := kind.without_key()) is not None:
         return needs_key
     label = kind.label_of(address, rules)
     if label in rules.reserved_names:
         return Refusal(f"the name {label!r} is reserved by the operator: ask for another", code="reserved_name")
-    return kind.outside(address, rules)
+    return kind.outside(address, rules) or grant_listen(address, identity.id)
 
 
 def candidate_addresses(

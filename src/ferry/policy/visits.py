@@ -1,44 +1,82 @@
-"""Who may visit a tunnel."""
+"""Who may visit a tunnel: decided for each visitor, or once for all of them where no rule can tell two apart."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId
 
 from .grants import Grant, grant_visit
+from .principals import Principal, PublicVisitor
+
+_ANYBODY: Final = PublicVisitor("", "")
 
 
-def public_visit(address: Address) -> Grant | Refusal:
-    """A visitor from the internet may open whatever is of a public kind; an alias never.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What somebody comes for. `owner` is None where nobody serves the address."""
 
-    The range's own `listen = loopback | public` decides who can reach a port at all.
-    """
-    if not kind_of(address.kind).public:
-        return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
-    return grant_visit(address, None)
+    address: Address
+    owner: IdentityId | None
 
 
-def alias_visit(address: Address, visitor: Identity, owner: IdentityId, gateway: str) -> Grant | Refusal:
-    """An alias is open to its own identity only (rules for others come with bastion policy).
+class VisitRule(Protocol):
+    """A rule beyond Ferry's own. It can refuse a visit; it cannot allow one that Ferry's own rules refuse."""
 
-    The refusal is the same as for an alias that does not exist, so that names cannot be probed. `gateway` is what is
-    typed after `ssh`.
-    """
-    if visitor.anonymous or visitor.id != owner:
+    def tells_apart(self, target: Target) -> bool:
+        """Whether two public visitors of `target` may get different answers. If not, the rule is asked once, about a
+        visitor with an empty address, and its answer is for all of them."""
+        ...
+
+    def refusal(self, who: Principal, target: Target) -> Refusal | None:
+        """Why `who` may not visit, with `rule` set; None if this rule has no objection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisitPolicy:
+    """All rules that are in force together. A policy never changes; a reload makes a new one
+    (`registry.visits_in_force`). So a decision for all visitors is valid while the same policy is in force."""
+
+    gateway: str
+    """What is typed after `ssh`."""
+    rules: tuple[VisitRule, ...] = ()
+
+    def decide(self, who: Principal, target: Target) -> Grant | Refusal:
+        """Whether `who` may open streams to `target`."""
+        owner = target.owner
+        if owner is None or not _open_to(who, target):
+            return self._closed_to(who, target)
+        for rule in self.rules:
+            if (refusal := rule.refusal(who, target)) is not None:
+                return refusal
+        return grant_visit(target.address, owner, who.id if isinstance(who, Identity) else None)
+
+    def decide_for_all(self, target: Target) -> Grant | Refusal | None:
+        """The one decision for every public visitor; None if two of them may get different answers."""
+        if any(rule.tells_apart(target) for rule in self.rules):
+            return None
+        return self.decide(_ANYBODY, target)
+
+    def _closed_to(self, who: Principal, target: Target) -> Refusal:
+        """The same for an alias that does not exist as for one of somebody else's, so that names cannot be probed."""
+        address, owner = target.address, target.owner
+        if isinstance(who, PublicVisitor):
+            return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
+        whose = "nobody serves" if owner is None else f"belongs to identity {owner}"
         return Refusal(
-            no_alias(address, gateway),
+            f"no alias {address} here for you: `ssh {self.gateway} ls` lists yours",
             code="no_such_alias",
-            detail=f"{visitor} asked for {address}, which belongs to identity {owner}",
+            detail=f"{who} asked for {address}, which {whose}",
         )
-    return grant_visit(address, visitor.id)
 
 
-def no_alias(address: Address, gateway: str) -> str:
-    """What is said of an alias that is not there, or somebody else's."""
-    return f"no alias {address} here for you: `ssh {gateway} ls` lists yours"
-
-
-def owner_visit(address: Address, owner: Identity) -> Grant:
-    """The owner's own grant for its alias: for what the gateway itself does there on its behalf."""
-    return grant_visit(address, owner.id)
+def _open_to(who: Principal, target: Target) -> bool:
+    """What is of a public kind is open to everybody; an alias to its own identity alone (rules for others come with
+    bastion policy). The range's own `listen = loopback | public` decides who can reach a port at all."""
+    if kind_of(target.address.kind).public:
+        return True
+    return isinstance(who, Identity) and not who.anonymous and who.id == target.owner

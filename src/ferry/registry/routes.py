@@ -13,7 +13,7 @@ from typing import Protocol
 from ferry import kinds
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, Use
 from ferry.streams import Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
 
@@ -28,8 +28,6 @@ class Tunnel(Protocol):
     """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
     traffic: Traffic
     tap: Tap | None
-    visitor_grant: Grant
-    """The public's grant for this address, made once; for an alias it never leaves `ssh`."""
 
     @property
     def shown_address(self) -> str:
@@ -45,7 +43,7 @@ class Tunnel(Protocol):
         """Open a stream to the local target. Returns at once; see `ferry.streams` for what follows.
 
         `originator` is what the client is told (RFC 4254 §7.2). Visitors are held here until the owner's words have
-        been heard. Raises LocalProtocolError if `grant` is for something else.
+        been heard. Raises LocalProtocolError unless `grant` is for visiting this address of this owner.
         """
         ...
 
@@ -74,8 +72,10 @@ class Routes:
     """Hostnames that are reserved or were served lately, HOSTS_SEEN at most. The local CA may sign for them although no
     tunnel serves them now. The oldest is forgotten first."""
 
-    def add(self, tunnel: Tunnel) -> Tunnel | None:
-        """Route its address to `tunnel`, which is not in the table yet."""
+    def add(self, tunnel: Tunnel, grant: Grant) -> Tunnel | None:
+        """Route its address to `tunnel`, which is not in the table yet. Raises LocalProtocolError unless `grant` is for
+        listening there, for its owner."""
+        grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         previous = self.by_address.get(tunnel.address)
         self.by_address[tunnel.address] = tunnel
         if (by_host := self.hosts.get(tunnel.address.kind)) is not None:

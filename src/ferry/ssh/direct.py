@@ -22,9 +22,9 @@ from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
-from ferry.names import Endpoint, Identity, parse_label
+from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
 from ferry.policy.grants import Grant
-from ferry.policy.visits import alias_visit, no_alias
+from ferry.policy.visits import Target
 from ferry.registry.routes import Tunnel
 from ferry.relay import Relay
 from ferry.streams import OpenFailure
@@ -86,7 +86,12 @@ def open_direct(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel
         return _open_alias(visitor, host, port)
     if isinstance(tunnel, Refusal):
         return tunnel
-    return _splice(visitor, tunnel, tunnel.visitor_grant, str(tunnel.address))
+    grant = _decide(visitor, tunnel.address, tunnel.owner)
+    return grant if isinstance(grant, Refusal) else _splice(visitor, tunnel, grant, str(tunnel.address))
+
+
+def _decide(visitor: DirectVisitor, address: Address, owner: IdentityId | None) -> Grant | Refusal:
+    return visitor.services.visits.policy.decide(visitor.identity, Target(address, owner))
 
 
 def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Refusal | None:
@@ -115,15 +120,10 @@ def _open_alias(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel
         return Refusal("only your private aliases can be reached through this gateway", code="not_an_alias")
     address = ALIAS.address(label, port)
     tunnel = services.routes.get(address)
-    if tunnel is None:
-        return Refusal(
-            no_alias(address, services.urls.gateway),
-            code="no_such_alias",
-            detail=f"{visitor.identity} asked for {address}, which nobody serves",
-        )
-    grant = alias_visit(address, visitor.identity, tunnel.owner, services.urls.gateway)
+    grant = _decide(visitor, address, None if tunnel is None else tunnel.owner)
     if isinstance(grant, Refusal):
         return grant
+    assert tunnel is not None  # an alias that nobody serves is refused
     return _splice(visitor, tunnel, grant, "the alias")
 
 

@@ -14,8 +14,8 @@ from ferry.errors import InvalidInput, Refusal, Refused
 from ferry.kinds import kind_of, parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.names import Address, Identity, Kind, TunnelId
-from ferry.policy.forwards import candidate_addresses, check_counts, login_name_address, requested
-from ferry.policy.visits import owner_visit, public_visit
+from ferry.policy.forwards import candidate_addresses, check_counts, listen_grant, login_name_address, requested
+from ferry.policy.grants import Grant
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, StoreUnavailable, Taken, TakenBy, Terms
 
 from .tunnel import SshTunnel
@@ -57,13 +57,14 @@ async def _open(client: Client, request: ForwardRequest, bind: tuple[bytes, int]
         return too_many
     if bind in client.forwards:  # never with port 0: what is held has a number
         return Refusal(_duplicate(request, bind[1]), code="duplicate")
-    address = requested(request, services.rules, client.identity)
+    address = requested(request, services.rules)
     if isinstance(address, Refusal):
         return address
     if address is None:
         address = await _owned_login_name(client, request.kind)
     if address is not None:
-        return await _open_requested(client, request, address, bind)
+        grant = listen_grant(client.identity, address, services.rules)
+        return grant if isinstance(grant, Refusal) else await _open_requested(client, request, grant, bind)
     return await _open_chosen(client, request, bind)
 
 
@@ -84,9 +85,9 @@ async def _owned_login_name(client: Client, kind: Kind) -> Address | None:
 
 
 async def _open_requested(
-    client: Client, request: ForwardRequest, address: Address, bind: tuple[bytes, int]
+    client: Client, request: ForwardRequest, grant: Grant, bind: tuple[bytes, int]
 ) -> SshTunnel | Refusal:
-    services = client.services
+    services, address = client.services, grant.address
     holder = services.routes.get(address)
     if isinstance(holder, SshTunnel) and holder.owner == client.identity.id:
         if holder.client is client:
@@ -101,7 +102,7 @@ async def _open_requested(
     outcome = await _claim(client, address, derived=False)
     if isinstance(outcome, Taken):
         return _refusal(address, outcome, services)
-    return await _serve(client, request, outcome, bind, derived=False)
+    return await _serve(client, request, grant, outcome, bind, derived=False)
 
 
 async def _open_chosen(client: Client, request: ForwardRequest, bind: tuple[bytes, int]) -> SshTunnel | Refusal:
@@ -111,6 +112,10 @@ async def _open_chosen(client: Client, request: ForwardRequest, bind: tuple[byte
     given = [reservation.address for reservation in had if reservation.derived]
     last: Refusal | None = None
     for address in candidate_addresses(request, services.rules, client.identity, services.secret, given):
+        grant = listen_grant(client.identity, address, services.rules)
+        if isinstance(grant, Refusal):
+            last = grant
+            continue
         holder = services.routes.get(address)
         if isinstance(holder, SshTunnel) and (
             holder.owner != client.identity.id
@@ -124,7 +129,7 @@ async def _open_chosen(client: Client, request: ForwardRequest, bind: tuple[byte
             if outcome.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT):
                 return last
             continue
-        served = await _serve(client, request, outcome, bind, derived=True)
+        served = await _serve(client, request, grant, outcome, bind, derived=True)
         if not isinstance(served, Refusal) or served.code != "port_in_use":
             return served
         last = served
@@ -199,22 +204,17 @@ def _refusal(address: Address, taken: Taken, services: Services) -> Refusal:
 
 
 async def _serve(
-    client: Client, request: ForwardRequest, claimed: Claimed, bind: tuple[bytes, int], *, derived: bool
+    client: Client, request: ForwardRequest, grant: Grant, claimed: Claimed, bind: tuple[bytes, int], *, derived: bool
 ) -> SshTunnel | Refusal:
     """Put a claimed address into service. Whatever fails on the way gives the claim back."""
     services, lease = client.services, claimed.lease
-    address = lease.address
-    grant = public_visit(address) if kind_of(address.kind).public else owner_visit(address, client.identity)
-    if isinstance(grant, Refusal):
-        await _undo(client, claimed)
-        return grant
+    address = grant.address
     tunnel = SshTunnel(
         client,
         TunnelId(random_token(4)),
         address,
         lease.generation,
         (bind[0], address.port if bind[1] == 0 else bind[1]),
-        grant,
         created=services.clock.now(),
         tls_upstream=request.tls_upstream,
         derived=derived,
@@ -226,7 +226,7 @@ async def _serve(
         older = services.routes.get(address)
         if isinstance(older, SshTunnel):
             older.client.lose(older, client)
-        refusal = await _listen(tunnel, services)
+        refusal = await _listen(tunnel, grant, services)
         if refusal is None and client.is_closed:
             refusal = Refusal("the connection closed meanwhile", code="gone")
     except BaseException:
@@ -236,7 +236,7 @@ async def _serve(
         await _undo(client, claimed, tunnel)
         return refusal
     tunnel.new_name = claimed.new
-    services.routes.add(tunnel)
+    services.routes.add(tunnel, grant)
     client.forwards[tunnel.bind] = tunnel
     services.report(
         "tunnel.opened",
@@ -251,13 +251,13 @@ async def _serve(
     return tunnel
 
 
-async def _listen(tunnel: SshTunnel, services: Services) -> Refusal | None:
+async def _listen(tunnel: SshTunnel, grant: Grant, services: Services) -> Refusal | None:
     """Open the port of an address that has one of its own."""
     opening = kind_of(tunnel.address.kind).listen_port(tunnel.address, services.rules)
     if opening is None:
         return None
     try:
-        tunnel.listener = await services.ports.listen(tunnel, opening.port, loopback=opening.loopback)
+        tunnel.listener = await services.ports.listen(tunnel, grant, opening.port, loopback=opening.loopback)
     except Refused as error:
         return error.refusal
     return None

@@ -13,8 +13,10 @@ from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Identity, SessionId, WorkerId
+from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
 from ferry.registry.routes import Routes, Tunnel
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
 from .access import Found, KeyAccess
@@ -59,7 +61,7 @@ class PortListener(Protocol):
 class Ports(Protocol):
     """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
 
-    async def listen(self, tunnel: Tunnel, port: int, *, loopback: bool) -> PortListener: ...
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Services:
     report: Report
     registry: Registry
     routes: Routes
+    visits: VisitsInForce
     people: People
     sessions: SessionLog
     access: Access

@@ -12,7 +12,7 @@ from asyncssh.packet import String, UInt32
 from ferry import limits
 from ferry.kinds import kind_of
 from ferry.names import Address, Endpoint, TunnelId
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, Use
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
 
@@ -35,7 +35,6 @@ class SshTunnel:
         address: Address,
         generation: int,
         bind: tuple[bytes, int],
-        visitor_grant: Grant,
         *,
         created: float,
         tls_upstream: bool,
@@ -56,7 +55,6 @@ class SshTunnel:
         """Of our choice: no claim of the same identity takes it over while this one is alive."""
         self.asked_wide = asked_wide
         """A listen address beyond loopback was written in the request."""
-        self.visitor_grant = visitor_grant
         self.traffic = Traffic()
         self.tap: Tap | None = None
         self.listener: PortListener | None = None
@@ -76,7 +74,7 @@ class SshTunnel:
     # --- Tunnel
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
-        grant.require(self.address)
+        grant.require(self.address, self.owner, Use.VISIT)
         channel = TunnelChannel(self.client.connection, sink, self)
         if self.closed:
             self.client.call_soon(channel.refuse, OpenFailure.GONE)

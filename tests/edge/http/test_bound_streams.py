@@ -9,6 +9,7 @@ import pytest
 
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
+from granted import to_listen
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 OTHERS = OK.replace(b"\r\n\r\nok", b"\r\n\r\nno")
@@ -27,7 +28,7 @@ async def test_a_bound_stream_serves_no_other_name() -> None:
         running_edge(port) as rig,
     ):
         other = TcpTunnel("b.localhost", ("127.0.0.1", others_port))
-        rig.routes.add(other)
+        rig.routes.add(other, to_listen(other))
         reader, writer = await rig.connect()
         writer.write(GET)
         assert statuses(await reader.readuntil(b"\r\n\r\n")) == [401]

@@ -12,6 +12,7 @@ import pytest
 from edge.http_rig import GET, Handler, Rig, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
+from granted import to_listen
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -55,7 +56,7 @@ async def tunnels(**handlers: Handler) -> AsyncIterator[Rig]:
                 handler.port = rig.port
             port = await stack.enter_async_context(service(handler))
             tunnel = TcpTunnel(f"{name}.localhost", ("127.0.0.1", port))
-            rig.routes.add(tunnel)
+            rig.routes.add(tunnel, to_listen(tunnel))
             stack.push_async_callback(tunnel.quiet)
             stack.callback(tunnel.close)
         yield rig

@@ -11,6 +11,7 @@ from edge.http_rig import CLOSING, GET, HOST, Rig, answering, running_edge, serv
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.names import Address, Kind
+from granted import to_listen
 from hand_clock import HandClock
 from resets import reset
 
@@ -37,8 +38,8 @@ async def test_the_end_of_a_tunnel_of_another_kind_with_the_same_name_closes_no_
     async with service(answering(OK)) as port, running_edge(port) as rig:
         await fill(rig, 1)
         other = TcpTunnel(HOST, ("127.0.0.1", port))
-        other.address = Address(Kind.TLS, HOST)
-        rig.routes.add(other)
+        other.address = Address(Kind.ALIAS, HOST, 22)
+        rig.routes.add(other, to_listen(other))
         assert rig.routes.remove(other)
         assert rig.edge.idle_streams == 1
         await fill(rig, 1)

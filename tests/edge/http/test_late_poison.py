@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from edge.http_rig import GET, OTHER, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
+from granted import to_listen
 
 CLEAN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"
 POISON = CLEAN.replace(b"clean", b"poiso")
@@ -31,7 +32,7 @@ async def test_what_comes_too_late_stays_within_its_name() -> None:
         bounds = Bounds(pool_idle_seconds=60, linger_seconds=0.1, tick_seconds=0.05)
         rig = await stack.enter_async_context(running_edge(hostile, bounds=bounds))
         other = TcpTunnel(OTHER, ("127.0.0.1", honest))
-        rig.routes.add(other)
+        rig.routes.add(other, to_listen(other))
         stack.push_async_callback(other.quiet)
         stack.callback(other.close)
         # one visitor who goes from name to name on its connection, and one who comes for each

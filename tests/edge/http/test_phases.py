@@ -134,7 +134,7 @@ async def test_nothing_that_others_do_leads_off_the_table(played: list[tuple[str
                     service_step(streams, kind, what)
             visitor.connection_lost(None)
             assert visitor.exchange.phase is Phase.IDLE
-            assert not any(backend.places.taken for backend in rig.edge.backends.values())
+            assert not any(backend.places.taken for backend in rig.edge.backends.made.values())
     finally:
         patch.undo()
         logging.getLogger("ferry.edge").removeHandler(listening)

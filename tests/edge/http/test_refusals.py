@@ -13,6 +13,7 @@ from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.streams import OpenFailure
+from granted import to_listen
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOBODY = GET.replace(b"a.", b"nobody.")
@@ -157,7 +158,7 @@ async def test_a_dead_idle_stream_is_replaced_by_one_of_the_tunnel_that_has_take
         assert statuses(await rig.talk(GET + GET, eof=True)) == [503, 503]  # nobody has: it is not asked again
         assert len(rig.tunnel.dialled) == 2
         newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
-        rig.routes.add(newer)
+        rig.routes.add(newer, to_listen(newer))
         assert statuses(await rig.talk(CLOSING)) == [200]
         newer.close()
         await newer.quiet()
@@ -169,7 +170,7 @@ async def test_a_request_is_sent_again_once_however_often_its_tunnel_is_taken_ov
         tunnels = [rig.tunnel, *(TcpTunnel("a.localhost", ("127.0.0.1", 1)) for _ in range(3))]
         for tunnel, newer in pairwise(tunnels):
             tunnel.refuse = OpenFailure.GONE
-            tunnel.dialling = partial(rig.routes.add, newer)
+            tunnel.dialling = partial(rig.routes.add, newer, to_listen(newer))
         assert statuses(await rig.talk(CLOSING)) == [503]
         assert [len(tunnel.dialled) for tunnel in tunnels] == [1, 1, 0, 0]
 
@@ -190,7 +191,7 @@ async def test_another_tunnel_is_asked_only_where_the_first_has_gone(failure: Op
         dial = rig.tunnel.dial
 
         def taken_over(*arguments: object) -> object:
-            rig.routes.add(newer)
+            rig.routes.add(newer, to_listen(newer))
             return dial(*arguments)  # type: ignore[arg-type]  # passed through as they came
 
         rig.tunnel.dial = taken_over  # type: ignore[method-assign, assignment]  # the moment of the takeover

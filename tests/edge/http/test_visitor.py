@@ -14,6 +14,7 @@ from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
 from ferry.streams import Direction, OpenFailure
+from granted import to_listen
 from resets import reset
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -299,7 +300,7 @@ async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
     async with service(answering(OK)) as port, running_edge(1) as rig:
         newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
         rig.tunnel.refuse = OpenFailure.GONE
-        rig.tunnel.dialling = lambda: rig.routes.add(newer)
+        rig.tunnel.dialling = lambda: rig.routes.add(newer, to_listen(newer))
         assert statuses(await rig.talk(CLOSING)) == [200]
         assert len(newer.visits) == 1
         newer.close()

@@ -28,7 +28,8 @@ from ferry.names import Endpoint
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.streams import OpenFailure
-from inside_gateway import SECONDS, Inside, inside_gateway, visit_grant
+from granted import to_visit
+from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 
 Step = tuple[Any, ...]
@@ -177,7 +178,7 @@ class Play:
 
     async def open(self, window: int, packet: int) -> None:
         sink = Sink()
-        grant = visit_grant(self.tunnel)
+        grant = to_visit(self.tunnel)
         self.streams.append(cast(TunnelChannel, self.tunnel.dial(grant, Endpoint("192.0.2.1", 4711), cast(Any, sink))))
         self.sinks.append(sink)
         self.written.append(0)

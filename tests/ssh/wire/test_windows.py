@@ -13,7 +13,8 @@ from asyncssh.packet import UInt32
 
 from ferry import limits
 from ferry.names import Endpoint
-from inside_gateway import SECONDS, inside_gateway, visit_grant
+from granted import to_visit
+from inside_gateway import SECONDS, inside_gateway
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
 NEAR_WINDOW_BYTES = 256 * 1024
@@ -41,7 +42,7 @@ async def test_who_answers_soon_gets_small_windows(
         client.hold_opens()
         windows = []
         for number in range(2):
-            tunnel.dial(visit_grant(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
+            tunnel.dial(to_visit(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
             theirs, rest = await client.opens.get()
             windows.append(int.from_bytes(rest[:4], "big"))
             ours = UInt32(1000 + number)
@@ -59,7 +60,7 @@ async def test_all_windows_of_a_connection_have_a_bound(new_key: Callable[[], Pa
         tunnel = await gateway.let_through()
         client.hold_opens()
         for number in range(1, 1_101):
-            tunnel.dial(visit_grant(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
+            tunnel.dial(to_visit(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, _Sink()))
             _, rest = await client.opens.get()
             fair = max(WINDOWS_BYTES // number, LEAST_WINDOW_BYTES)
             assert int.from_bytes(rest[:4], "big") == min(fair, CHANNEL_WINDOW_BYTES)

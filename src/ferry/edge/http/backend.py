@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ferry import limits
+from ferry.errors import Refusal
 from ferry.limiters.places import PlaceHolder, Places
 from ferry.names import Kind
+from ferry.policy.grants import Grant
+from ferry.policy.principals import PublicVisitor
+from ferry.policy.visits import Target
 from ferry.registry.routes import Routes, Tunnel
+from ferry.registry.visits_in_force import VisitsInForce
 
+from .downstream import Downstream
 from .shared import Shared
 from .upstream import Upstream
 
@@ -21,10 +28,14 @@ class Backend:
     `visitors` lists who holds one of its places now; it is asked when they run short.
     """
 
-    __slots__ = ("_closed", "_idle", "_shared", "mark", "places", "tunnel")
+    __slots__ = ("_closed", "_idle", "_shared", "grant", "mark", "places", "tunnel")
 
-    def __init__(self, shared: Shared, tunnel: Tunnel, visitors: Callable[[Backend], Iterable[PlaceHolder]]) -> None:
+    def __init__(
+        self, shared: Shared, tunnel: Tunnel, grant: Grant, visitors: Callable[[Backend], Iterable[PlaceHolder]]
+    ) -> None:
         self.tunnel = tunnel
+        self.grant = grant
+        """For all visitors, or for the one whose request begins now: `new_stream` is dialled with it in the same turn."""
         self.mark = shared.loops.mark(tunnel.address.name)
         """What requests to this tunnel carry in CDN-Loop."""
         self.places = Places(shared.bounds.visitors_per_tunnel, shared.limiter.exempt, lambda: visitors(self))
@@ -39,9 +50,10 @@ class Backend:
         return len(self._idle)
 
     @property
-    def crowded(self) -> bool:
-        """More than half of its places are taken."""
-        return self.places.taken > self.places.most // 2
+    def pace_seconds(self) -> float:
+        """How long a visitor may be slow: less while more than half of the places are taken."""
+        seconds, places = self._shared.bounds.pace_seconds, self.places
+        return min(seconds, limits.CROWDED_PACE_SECONDS) if places.taken > places.most // 2 else seconds
 
     def take(self, now: float) -> Upstream | None:
         """The stream used last, if it has not idled too long."""
@@ -56,7 +68,7 @@ class Backend:
 
     def new_stream(self) -> Upstream:
         """One that is dialled when it is written to."""
-        return Upstream(self._shared, self.tunnel, self._lost)
+        return Upstream(self._shared, self.tunnel, self.grant, self._lost)
 
     def keep(self, upstream: Upstream, now: float) -> None:
         """For another request; or close it, if there are enough."""
@@ -90,25 +102,51 @@ class Backend:
 
 
 class Backends(dict[str, Backend]):
-    """Of one edge, by host: of those tunnels that were visited. `visitors` is as in `Backend`."""
+    """The backends of one edge that are open to every visitor, by host: one look-up routes and admits a request.
+    `visitors` is as in `Backend`."""
 
-    def __init__(self, shared: Shared, routes: Routes, visitors: Callable[[Backend], Iterable[PlaceHolder]]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        routes: Routes,
+        visits: VisitsInForce,
+        visitors: Callable[[Backend], Iterable[PlaceHolder]],
+    ) -> None:
         super().__init__()
+        self.made: dict[str, Backend] = {}
+        """The backends of all tunnels that were visited, by host."""
         self._shared = shared
         self._tunnels = routes.hosts[Kind.HTTP]
+        self._visits = visits
         self._visitors = visitors
         routes.on_gone.append(self._gone)
+        visits.on_change.append(self.clear)  # its next visit decides on each tunnel anew
 
-    def find(self, host: str) -> Backend | None:
-        """Who serves `host`; made at the first visit."""
-        backend = self.get(host)
-        if backend is None and (tunnel := self._tunnels.get(host)) is not None:
-            backend = self[host] = Backend(self._shared, tunnel, self._visitors)
+    def find(self, host: str, visitor: Downstream) -> Backend | Refusal | None:
+        """The backend of `host`, a refusal if `visitor` may not visit it, or None if no tunnel serves it."""
+        tunnel = self._tunnels.get(host)
+        if tunnel is None:
+            return None
+        policy, target = self._visits.policy, Target(tunnel.address, tunnel.owner)
+        for_all = policy.decide_for_all(target)
+        decision = (
+            policy.decide(PublicVisitor(visitor.peer.host, visitor.scheme), target) if for_all is None else for_all
+        )
+        if isinstance(decision, Refusal):
+            return decision
+        backend = self.made.get(host)
+        if backend is None:
+            backend = self.made[host] = Backend(self._shared, tunnel, decision, self._visitors)
+        backend.grant = decision
+        if for_all is not None:
+            self[host] = backend
         return backend
 
     def _gone(self, tunnel: Tunnel) -> None:
         """Another tunnel, or none, answers at its address from now on."""
-        backend = self.get(tunnel.address.name)
+        host = tunnel.address.name
+        backend = self.made.get(host)
         if backend is not None and backend.tunnel is tunnel:
-            del self[tunnel.address.name]
+            del self.made[host]
+            self.pop(host, None)
             backend.close()

@@ -15,6 +15,7 @@ from ferry.names import Endpoint
 from ferry.policy.loops import Loops
 from ferry.protocol.http1.request import RequestHead
 from ferry.registry.routes import Routes
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 from ferry.streams import ANY_VISITOR
 
@@ -38,6 +39,7 @@ class HttpEdge:
     def __init__(
         self,
         routes: Routes,
+        visits: VisitsInForce,
         *,
         domain: str,
         clock: Clock,
@@ -64,7 +66,7 @@ class HttpEdge:
             dates=Dates(clock),
             round=Round(),
         )
-        self.backends = Backends(self.shared, routes, self._visitors_of)
+        self.backends = Backends(self.shared, routes, visits, self._visitors_of)
         self.connections: set[VisitorConnection] = set()
         """Open now."""
         self._timer: asyncio.TimerHandle | None = None
@@ -85,7 +87,7 @@ class HttpEdge:
     @property
     def idle_streams(self) -> int:
         """Streams that rest. Nothing outside shows it: this is what tests look at."""
-        return sum(backend.idle_streams for backend in self.backends.values())
+        return sum(backend.idle_streams for backend in self.backends.made.values())
 
     def protocol(
         self, *, secure: bool, port: int, sni: Sni | None = None, certificate_for: CertificateFor | None = None
@@ -152,7 +154,7 @@ class HttpEdge:
             if parted == limits.PARTED_IN_A_TURN:
                 self._timer = loop.call_later(limits.PARTED_PAUSE_SECONDS, self._look_at, connections)
                 return
-        for backend in list(self.backends.values()):
+        for backend in list(self.backends.made.values()):
             backend.expire(now)
         self.heads.clear()
         self._timer = loop.call_later(self.shared.bounds.tick_seconds, self._tick)
@@ -162,7 +164,7 @@ class HttpEdge:
     async def drain(self, seconds: float) -> None:
         """Read no more requests; give those in flight `seconds` to end; then cut what is left."""
         self.draining = True
-        for backend in self.backends.values():
+        for backend in self.backends.made.values():
             backend.close()
         for connection in list(self.connections):
             connection.drain()
@@ -179,5 +181,5 @@ class HttpEdge:
             self._timer = None
         for connection in list(self.connections):
             connection.abort()
-        for backend in self.backends.values():
+        for backend in self.backends.made.values():
             backend.close()

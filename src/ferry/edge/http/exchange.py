@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from ferry import limits
-from ferry.errors import RemoteProtocolError
+from ferry.errors import Refusal, RemoteProtocolError
 from ferry.limiters.shortage import Standing
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
@@ -91,13 +90,20 @@ class Exchange:
         self.since = self._shared.clock.monotonic()
         self.status = self.up = self.down = 0
         self._retried = False
-        backend = self._backends.get(request.host) or self._backends.find(request.host)
+        backend = self._backends.get(request.host) or self._find(request.host)
         if backend is not None:
             self._dispatch(backend, request, self.since)
-        elif request.host == self._shared.domain:
+
+    def _find(self, host: str) -> Backend | None:
+        """Who serves it, where this visitor may be served; all others are answered here."""
+        found = self._backends.find(host, self._downstream)
+        if isinstance(found, Refusal):
+            self.refuse(403, found.public)
+        elif found is None and host == self._shared.domain:
             self.refuse(404, pages.IS_GATEWAY)
-        elif self._goes(phases.LOOK_UP):
-            spawn("edge.explain-miss", self._explain_miss(request.host))
+        elif found is None and self._goes(phases.LOOK_UP):
+            spawn("edge.explain-miss", self._explain_miss(host))
+        return None if isinstance(found, Refusal) else found
 
     def decline(self, request: RequestHead, status: int, reason: str) -> None:
         """Answer `request` here, whoever serves its host."""
@@ -119,8 +125,7 @@ class Exchange:
 
     def _dispatch(self, backend: Backend, request: RequestHead, now: float) -> None:
         self.backend = backend
-        tunnel = backend.tunnel
-        self._tap = None if tunnel.tap is None else tunnel.tap.begin(request)
+        self._tap = None if backend.tunnel.tap is None else backend.tunnel.tap.begin(request)
         if request.loop and self._shared.loops.closed(request.loop, backend.mark):
             self.refuse(508, pages.LOOP)
             return
@@ -147,7 +152,7 @@ class Exchange:
         upstream = self._upstream = self._upstream_for(backend, request)
         if self._tap is not None:
             self._tap.seen(Direction.UP, data)
-        tunnel.traffic.up += self.up
+        backend.tunnel.traffic.up += self.up
         upstream.begin(self, request, data, self._downstream.peer if request.upgrade else self._shared.gateway)
         if self._paused:
             upstream.pause_reading()
@@ -158,9 +163,8 @@ class Exchange:
             if pinned.alive and pinned.tunnel is backend.tunnel and not request.upgrade:
                 return pinned
             pinned.discard()
-        if request.upgrade or self._retried:
-            return backend.new_stream()
-        return backend.take(self.since) or backend.new_stream()
+        rested = None if request.upgrade or self._retried else backend.take(self.since)
+        return rested or backend.new_stream()
 
     @property
     def sending(self) -> bool:
@@ -277,14 +281,12 @@ class Exchange:
         self._downstream.broken()
 
     def not_opened(self, failure: OpenFailure) -> None:
-        if failure is OpenFailure.GONE and self._dispatch_again(not_to=self.backend):
-            return
-        self.refuse(*pages.OPEN_FAILURES[failure])
+        if failure is not OpenFailure.GONE or not self._dispatch_again(not_to=self.backend):
+            self.refuse(*pages.OPEN_FAILURES[failure])
 
     def no_answer(self, reason: str, *, retry: bool) -> None:
-        if retry and self._dispatch_again(not_to=None):
-            return
-        self.refuse(502, reason)
+        if not (retry and self._dispatch_again(not_to=None)):
+            self.refuse(502, reason)
 
     def _dispatch_again(self, *, not_to: Backend | None) -> bool:
         """Once, on a fresh stream: an idle stream turned out to be dead, or another tunnel has taken over.
@@ -295,8 +297,8 @@ class Exchange:
         assert request is not None
         if not request.may_retry or self._retried:
             return False
-        backend = self._backends.find(request.host)
-        if backend is None or backend is not_to:
+        backend = self._backends.find(request.host, self._downstream)
+        if backend is None or backend is not_to or isinstance(backend, Refusal):
             return False
         if not self._goes(phases.AGAIN):
             return True
@@ -411,9 +413,7 @@ class Exchange:
         if self.phase is _RAW or (self.status and self.answer is not None and self.answer.event_stream):
             return
         bounds = self._shared.bounds
-        window = bounds.pace_seconds
-        if self.backend is not None and self.backend.crowded:
-            window = min(window, limits.CROWDED_PACE_SECONDS)
+        window = bounds.pace_seconds if self.backend is None else self.backend.pace_seconds
         due, paces = self.sending and self._body_due(), self._paces
         if paces.body_behind(now, self.up, due=due, rate=bounds.body_min_rate, window=window):
             self.body_failed(408, "the request's body came too slowly")  # RFC 9110 §15.5.9

@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
-from ferry.names import Endpoint
-from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure, Sink, Stream
 
 _READ_BYTES = 65536
@@ -36,12 +35,12 @@ def client_context() -> ssl.SSLContext:
 
 
 def dial_tls(
-    context: ssl.SSLContext, tunnel: Tunnel, originator: Endpoint, sink: Sink, name: str, *, seconds: float
+    context: ssl.SSLContext, dial: Callable[[Sink], Stream], sink: Sink, name: str, *, seconds: float
 ) -> Stream:
     """Dial and speak TLS; `name` is the SNI name (RFC 6066 §3), which is the visitor's Host. The handshake may take
     `seconds` from when the stream is open; then the sink's `stream_lost` says so."""
     stream = TlsStream(context, sink, name, seconds=seconds)
-    stream.attach(tunnel.dial(tunnel.visitor_grant, originator, stream))
+    stream.attach(dial(stream))
     return stream
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.names import Endpoint
+from ferry.policy.grants import Grant
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import CHUNKED, Framing
 from ferry.protocol.http1.octets import head_length, list_tokens
@@ -122,6 +124,7 @@ class Upstream:
         "_buffer",
         "_end",
         "_full",
+        "_grant",
         "_head",
         "_interims",
         "_keep",
@@ -140,9 +143,10 @@ class Upstream:
         "tunnel",
     )
 
-    def __init__(self, shared: Shared, tunnel: Tunnel, lost: Callable[[Upstream], None]) -> None:
+    def __init__(self, shared: Shared, tunnel: Tunnel, grant: Grant, lost: Callable[[Upstream], None]) -> None:
         self._shared = shared
         self.tunnel = tunnel
+        self._grant = grant
         self._lost = lost
         self._state = _IDLE
         self._stream: Stream | None = None
@@ -175,9 +179,10 @@ class Upstream:
             tunnel = self.tunnel
             if tunnel.tls_upstream:
                 seconds = self._shared.bounds.local_tls_seconds
-                stream = dial_tls(self._shared.tls, tunnel, originator, self, request.host, seconds=seconds)
+                dial = partial(tunnel.dial, self._grant, originator)
+                stream = dial_tls(self._shared.tls, dial, self, request.host, seconds=seconds)
             else:
-                stream = tunnel.dial(tunnel.visitor_grant, originator, self)
+                stream = tunnel.dial(self._grant, originator, self)
             if self._state is _DEAD:  # refused before dial returned
                 return
             self._stream = stream
