@@ -23,7 +23,7 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 class Kind(enum.StrEnum):
-    """What a tunnel is."""
+    """The kind of a tunnel."""
 
     HTTP = "http"
     TLS = "tls"
@@ -33,7 +33,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a tunnel is reached by: a hostname (`http`, `tls`), a port (`tcp`), or an alias with a port (`alias`).
+    """The address of a tunnel: a hostname (`http`, `tls`), a port (`tcp`), or an alias with a port (`alias`).
 
     `name` is lower-case; it is empty for `tcp`. `port` is 0 for `http` and `tls`.
     """

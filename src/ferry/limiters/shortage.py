@@ -1,34 +1,33 @@
-"""Who keeps a place when there are too few: places go to whoever holds the fewest.
+"""Decides which visitors keep their places when there are too few. Places go to the sources that hold the fewest.
 
-A tunnel has so many places for visitors, and the gateway so many for connections. While there are enough, nothing is
-kept but their number. When they run short, each place is looked at: what does its visitor do with it, and when did that
-last move? What moves is never displaced. A look compares with the look before: PLACE_MOVES_RATE counts as moving, a
-single byte now and then does not. What was not there for PLACE_LOOK_SECONDS is not judged. So nine hundred honest
-downloads are never cut one for another: the newcomer is refused.
+A tunnel has a number of places for visitors, and the gateway has one for connections. While there are enough, they are
+only counted. When they run short, each place is tracked: what does its visitor do with it, and when did that last move?
+A visitor that moves is never displaced. A check compares with the check before: PLACE_MOVES_RATE counts as moving, a
+single byte now and then does not. A visitor that came less than PLACE_LOOK_SECONDS ago is not judged. So nine hundred
+honest downloads never displace one another: the newcomer is refused.
 
-Of those who do not move, a newcomer gets the place of whoever deserves it least:
+Of the visitors that do not move, a newcomer displaces the least deserving one:
 
-* first **at once** of a source that then still holds no less than the newcomer's. The `Standing` decides first, in its
-  order, in it the source that holds most, and of its visitors the one that has not moved for the longest;
-* only if no standing has such a source, the one that has not moved for `limits.PLACE_PATIENCE_SECONDS`, again in the
-  order of standings. Where STALLED_SHARE of all places is held by visitors of one standing who could move and do not,
-  that standing has no patience left; the others keep theirs. Whoever holds many takes no place from who holds few.
+* first, **at once**, a visitor of a source that then still holds no less than the newcomer's. The order of `Standing`
+  comes first; within a standing, the source that holds most, and its visitor that has not moved for longest;
+* only if no standing has such a source, a visitor that has not moved for `limits.PLACE_PATIENCE_SECONDS`, again in the
+  order of standings. Once visitors of one standing hold STALLED_SHARE of all places and stall by their own doing, that
+  standing has no patience left; the others keep theirs. A source that holds more takes no place from one that holds less.
 
-So the order of standings holds within each of the two, not over both: one upload that pauses does not go by patience
-while somebody of a later standing holds dozens. Whoever is `GONE` has no patience, and goes first of all.
+So the order of standings holds within each of the two rules, not over both: patience does not displace a paused upload
+while a source with a later standing holds dozens. A visitor that is `GONE` has no patience, and is displaced first.
 
-**The last eighth** of the places is for those who hold few, and on trial. A source that holds as much as others do on
-average does not enter there: it would have to be displaced again for each who holds less. Until it is known who moves,
-a busy source of quick requests is told from it by how short it has had its places. Whoever enters, has no answer or
-does not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. When somebody holds all the other
-places by requests that are never answered, requests that are answered soon go on through this eighth, also from the
-same address.
+**The last eighth** of the places is for sources that hold few, and on trial. A source that holds its average share does
+not enter there: each source that holds less would displace it again. Until it is known which visitors move, a busy
+source of quick requests is recognised by the young age of its places. A visitor in this eighth that has no answer or does
+not read it, and does not move, gives way to a newcomer after TRIAL_SECONDS. If a source holds all other places with
+requests that are never answered, requests that are answered soon still pass through this eighth, also from its address.
 
-An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and gives a place to another
-source only by patience: a proxy that carries everybody is not emptied because it holds most.
+An exempt address (`limits.exempt`) is a source of its own. It enters the last eighth, and loses a place to another source
+only by patience: a proxy that carries everybody does not lose its places because it holds most.
 
-A source with N addresses is N sources here. Whoever has as many addresses as there are places, or reads and writes at
-PLACE_MOVES_RATE in each, keeps newcomers out; `limits.connections_per_visitor` says how many one address may have.
+An attacker with N addresses is N sources. With as many addresses as there are places, or with PLACE_MOVES_RATE in each
+place, it keeps newcomers out; `limits.connections_per_visitor` bounds the connections of one address.
 """
 
 from __future__ import annotations
@@ -47,27 +46,27 @@ from .sources import ExemptNetworks
 
 
 class Standing(enum.IntEnum):
-    """What a visitor does with its place, in the order in which places are taken back."""
+    """A visitor's use of its place. Visitors lose their places in this order."""
 
     GONE = 0
-    """It has sent end-of-file before it was answered: it may have left."""
+    """It has sent end-of-file before its answer: it may have left."""
     SILENT = 1
     """Its head or body is due."""
     WAITING = 2
-    """It has asked, and is not answered."""
+    """It waits for the answer to its request."""
     UNREAD = 3
-    """It does not read its answer as fast as the answer comes."""
+    """It reads its answer more slowly than the answer arrives."""
     STREAM = 4
     """Both sides may be silent: an upgraded connection, a TCP connection, an answer that the service has begun."""
 
 
 _UNANSWERED = frozenset({Standing.GONE, Standing.SILENT, Standing.WAITING})
 _STALLS = frozenset({Standing.SILENT, Standing.UNREAD})
-"""It is the visitor who does not move."""
+"""In these standings the visitor itself stalls."""
 
 
 class Holder(Protocol):
-    """Whoever has a place. Holders are told apart by identity."""
+    """The visitor in a place. Holders are compared by identity."""
 
     @property
     def host(self) -> str:
@@ -76,15 +75,15 @@ class Holder(Protocol):
 
     @property
     def since(self) -> float:
-        """When it came for the place (monotonic seconds)."""
+        """When it asked for the place (monotonic seconds)."""
         ...
 
     def standing(self) -> tuple[Standing, int]:
-        """What it does now, and how many bytes it has moved in that, counted from any beginning."""
+        """Its standing, and the bytes that it has moved in this standing, counted from any start."""
         ...
 
     def looked_at(self) -> tuple[float, int] | None:
-        """A moment before now (monotonic seconds) and what it had moved by then, if that is known."""
+        """An earlier time (monotonic seconds) and the bytes that it had moved by then, if that is known."""
         ...
 
 
@@ -102,33 +101,33 @@ class _Held(Generic[H]):
     standing: Standing
     entered: float
     since: float
-    """It has not moved since then, as far as looks can tell. Monotonic seconds, like the next."""
+    """When it last moved, as far as checks can tell. Monotonic seconds, like `looked`."""
     looked: float
     moved: int
-    """What it had moved at that look."""
+    """The bytes that it had moved at the check at `looked`."""
 
 
 class Shortage(Generic[H]):
-    """Who holds which of `most` places, while places are short. Times are monotonic seconds. A time before one that was
-    said earlier counts as that one: time does not go back."""
+    """The holders of `most` places, while places are short. Times are monotonic seconds. A time before that of an earlier
+    call counts as the earlier one's: time does not go back."""
 
     def __init__(self, holders: Iterable[H], exempt: ExemptNetworks, most: int, now: float) -> None:
         self._exempt = exempt
         self._most = most
         self._all: OrderedDict[H, _Held[H]] = OrderedDict()
-        """The next look begins with the first."""
+        """All holders. The next check begins with the first."""
         self._held: Counter[str] = Counter()
-        """How many each source has."""
+        """The number of places of each source."""
         self._came: dict[str, float] = {}
-        """The sum of when they came,"""
+        """The sum of the arrival times of each source's holders,"""
         self._came_all = 0.0
-        """and over all sources."""
+        """and of all holders."""
         self._stuck: Counter[str] = Counter()
-        """How many of each source do not move."""
+        """The number of each source's holders that do not move."""
         self._queues: dict[Standing, tuple[SourceQueue[_Held[H]], SourceQueue[_Held[H]]]] = {
             standing: (SourceQueue(), SourceQueue()) for standing in Standing
         }
-        """Those who do not move; those of exempt sources are apart, in the second."""
+        """The holders that do not move, by standing: those of counted sources, and those of exempt ones."""
         self._trial: OrderedDict[_Held[H], None] = OrderedDict()
         self._looked = self._now = now
         for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
@@ -136,24 +135,24 @@ class Shortage(Generic[H]):
             self._judge(held, now)
 
     def _at(self, now: float) -> float:
-        """The latest time that was said."""
+        """`now`, or the time of an earlier call if that is later."""
         self._now = max(self._now, now)
         return self._now
 
     def _known(self, holder: H, now: float) -> _Held[H]:
-        """Somebody who was there before."""
+        """The record of a holder that came before the shortage."""
         standing, moved = holder.standing()
         looked, moved = holder.looked_at() or (now, moved)
         source, exempt = self._source(holder.host)
         return _Held(holder, source, exempt, holder.since, standing, looked, looked, looked, moved)
 
     def _source(self, host: str) -> tuple[str, bool]:
-        """And whether it is exempt."""
+        """The source of `host`, and whether it is exempt."""
         counted = self._exempt.source_of(host)
         return (counted, False) if counted else (f"exempt {host}", True)
 
     def add(self, holder: H, standing: Standing, now: float) -> None:
-        """A newcomer has a place."""
+        """Record that a newcomer has a place."""
         now = self._at(now)
         held = _Held(holder, *self._source(holder.host), holder.since, standing, now, now, now, 0)
         self._keep(held)
@@ -169,7 +168,7 @@ class Shortage(Generic[H]):
         self._came_all += held.came
 
     def remove(self, holder: H) -> bool:
-        """It has left. False if it had already."""
+        """Record that a holder has left. False if it had left before."""
         held = self._all.pop(holder, None)
         if held is None:
             return False
@@ -200,18 +199,18 @@ class Shortage(Generic[H]):
         return self._queues[held.standing][held.exempt]
 
     def _listed(self) -> int:
-        """How many do not move."""
+        """The number of holders that do not move."""
         return sum(len(queue) for both in self._queues.values() for queue in both)
 
     # --- looking
 
     def changed(self, holder: H, now: float) -> None:
-        """It does something else by now."""
+        """Record that the standing of `holder` may have changed."""
         if (held := self._all.get(holder)) is not None:
             self._judge(held, self._at(now))
 
     def _look(self, now: float) -> None:
-        """At PLACES_LOOKED_AT of them, in turn, unless the last look was just now."""
+        """Check PLACES_LOOKED_AT of the holders, in turn, unless the last check was less than PLACE_LOOK_SECONDS ago."""
         if now - self._looked < limits.PLACE_LOOK_SECONDS:
             return
         self._looked = now
@@ -221,7 +220,7 @@ class Shortage(Generic[H]):
             self._judge(self._all[holder], now)
 
     def _judge(self, held: _Held[H], now: float) -> None:
-        """See what it does, and whether it has moved."""
+        """Update a holder's standing, and whether it has moved."""
         standing, moved = held.holder.standing()
         if standing is not held.standing:
             self._unlist(held)
@@ -240,7 +239,7 @@ class Shortage(Generic[H]):
     # --- choosing
 
     def holds_its_share(self, host: str, now: float) -> bool:
-        """Whether the source of `host` holds as much as sources do on average, and more than one place."""
+        """Whether the source of `host` holds at least the average of all sources, and more than one place."""
         source, exempt = self._source(host)
         if exempt:
             return False
@@ -253,9 +252,9 @@ class Shortage(Generic[H]):
         return self._listed() >= self._most // 4
 
     def _holds(self, source: str, now: float) -> int:
-        """How many places of those who do not move. In the first moments, when that is not known yet: all it has, unless
-        they are younger by half than others' are. So a busy source of quick requests is not taken for one that holds
-        its share."""
+        """The number of its holders that do not move. Before that is known, it is the number of all its places; or 0 if
+        they are less than half as old as the average, so that a busy source of quick requests does not count as one that
+        holds its share."""
         if self._known_who_moves():
             return self._stuck[source]
         places = self._held[source]
@@ -265,11 +264,11 @@ class Shortage(Generic[H]):
         return 0 if 2 * age < _age(len(self._all), self._came_all, now) else places
 
     def stuck(self, host: str) -> int:
-        """How many places of the source of `host` do not move."""
+        """The number of holders of the source of `host` that do not move."""
         return self._stuck[self._source(host)[0]]
 
     def least_deserving(self, host: str, now: float) -> H | None:
-        """Who has to go for a newcomer from `host`."""
+        """The holder to displace for a newcomer from `host`."""
         now = self._at(now)
         self._look(now)
         source, _ = self._source(host)
@@ -297,7 +296,7 @@ class Shortage(Generic[H]):
         return self._on_trial(self._holds(source, now), now)
 
     def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Held[H] | None:
-        """Of those with that standing whose source has no less than `stuck`, one that has not moved for too long."""
+        """A holder with this standing that has not moved for too long, and whose source has no fewer than `stuck`."""
         queues = self._queues[standing]
         crowded = standing in _STALLS and sum(map(len, queues)) >= self._most * limits.STALLED_SHARE
         patience = 0.0 if crowded else limits.PLACE_PATIENCE_SECONDS[standing]
@@ -305,14 +304,14 @@ class Shortage(Generic[H]):
             fullest = queue.fullest()[1]
             if fullest is None:
                 continue
-            # Whoever has been there for longest may be of a source that holds few: others go all the same.
+            # The oldest one may belong to a source that holds few: then another one is displaced.
             for held in chain((fullest,), islice(queue, limits.PLACES_CHECKED)):
                 if now - held.since >= patience and self._stuck[held.source] >= stuck:
                     return held
         return None
 
     def _on_trial(self, holds: int, now: float) -> _Held[H] | None:
-        """The oldest of the last eighth who has no answer, or does not read it, and does not move."""
+        """The oldest holder of the last eighth that has no answer or does not read it, and does not move."""
         for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
             if now - held.entered < limits.TRIAL_SECONDS:
                 return None
@@ -332,12 +331,12 @@ class Shortage(Generic[H]):
 
 
 def _age(places: int, came: float, now: float) -> float:
-    """For how many seconds that many have been held, on average; `came` is the sum of when they came."""
+    """The average age of `places` places in seconds; `came` is the sum of their arrival times."""
     return limits.TRIAL_SECONDS + now - came / places
 
 
 def _least(standing: Standing, seconds: float) -> float:
-    """The bytes that count as moving in that time. Looks may be far apart, and who has begun to move since then moves."""
+    """The bytes that count as moving in `seconds`. Checks may be far apart: a visitor that began to move since counts too."""
     return (
         max(1.0, limits.PLACE_MOVES_RATE * min(seconds, 2 * limits.PLACE_LOOK_SECONDS)) if standing in _STALLS else 1.0
     )

@@ -61,7 +61,8 @@ class SessionRow:
 
 
 class Sessions:
-    """Rows about sessions. `session_started` and `session_ended` never wait: what cannot be written now is kept, up to a bound."""
+    """Rows about sessions. `session_started` and `session_ended` never wait: rows that cannot be written now are queued, up
+    to a bound."""
 
     def __init__(self, store: Store, report: Report) -> None:
         self._store = store
@@ -93,7 +94,7 @@ class Sessions:
         self._add({"ended_id": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
 
     async def flush(self) -> None:
-        """Write what waits, for a clean stop. Raises StoreUnavailable if that cannot be done."""
+        """Write the queued rows, for a clean stop. Raises StoreUnavailable if they cannot be written."""
         async with self._turn:
             while self._queue:
                 await self._write_batch()
