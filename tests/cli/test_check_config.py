@@ -174,7 +174,7 @@ def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     assert finding.text.startswith("no usable key")
 
 
-def test_what_the_gateway_does_not_read_is_something_to_fix(tmp_path: Path) -> None:
+def test_a_file_that_the_gateway_cannot_read_is_a_finding_to_fix(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "good.pub").write_text(PUBLIC_KEY + "\n")
@@ -190,7 +190,7 @@ def test_what_the_gateway_does_not_read_is_something_to_fix(tmp_path: Path) -> N
     assert "spread them over the files of a folder" in texts[-1]
 
 
-def test_a_line_of_a_key_file_is_shown_to_whoever_may_read_it(tmp_path: Path) -> None:
+def test_a_bad_line_of_a_key_file_is_shown_to_its_readers(tmp_path: Path) -> None:
     """Other than in the log, where it may be a secret."""
     (tmp_path / "keys").write_text(f"{PUBLIC_KEY} name=My_Laptop\n")
     finding, _ = to_fix(config(tmp_path, access=Access(mode="keys", keys=[tmp_path / "keys"])))

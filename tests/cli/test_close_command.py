@@ -28,7 +28,7 @@ async def test_a_session_says_whose_it_was(tmp_path: Path) -> None:
     assert result.text.endswith(" from 192.0.2.7:50122\n")
 
 
-async def test_what_is_not_there_fails_with_the_nearest(tmp_path: Path) -> None:
+async def test_an_unknown_target_fails_with_the_nearest_name(tmp_path: Path) -> None:
     where = ("--state", str(tmp_path / "state"))
     async with running(tmp_path / "state") as gateway:
         unknown = await run(close, "blgo", *where)

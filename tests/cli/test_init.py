@@ -67,7 +67,7 @@ async def test_half_an_answer_is_none_where_nobody_can_be_asked(tmp_path: Path, 
     assert str(refused.error).startswith("standard input is not a terminal: give --domain and --access")
 
 
-async def test_what_has_no_flag_gets_its_default_where_nothing_is_to_be_asked(tmp_path: Path) -> None:
+async def test_settings_without_a_flag_get_their_defaults_with_yes(tmp_path: Path) -> None:
     written = await run(write, "--yes", "--domain", "gw.example", "--out", str(tmp_path / "ferry.toml"))
     assert written.code == 0, written.error
     config = load(tmp_path / "ferry.toml", {}, {})
@@ -127,7 +127,7 @@ def test_questions_are_asked_again_until_they_are_answered(tmp_path: Path) -> No
     assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
 
 
-def test_what_was_given_is_not_asked_for(tmp_path: Path) -> None:
+def test_a_setting_with_a_flag_is_not_asked_for(tmp_path: Path) -> None:
     given = ("--domain", "gw.example", "--keys", tmp_path / "people")
     arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state", *given)
     ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=["keys", "2222"])

@@ -13,7 +13,7 @@ from ferry_command import ferry
 NOBODY = "no:such:user"  # which no host can have
 
 
-def test_a_unit_is_shown_with_what_is_in_its_way(tmp_path: Path) -> None:
+def test_a_unit_is_shown_with_its_obstacles(tmp_path: Path) -> None:
     file = tmp_path / "ferry.toml"
     file.write_text('state = "/root/data"\n')
     ran = ferry("install-service", "--print", "--config", file, cwd=tmp_path)
@@ -80,7 +80,7 @@ async def test_only_root_writes_a_unit(host: Path, monkeypatch: pytest.MonkeyPat
     assert str(refused.error) == "writing a unit needs root: run this with sudo, or look at it with --print"
 
 
-async def test_what_cannot_be_done_is_said_and_ends_it(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_that_fails_is_reported_and_ends_the_command(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     refused = await install(host, "--user", NOBODY)
     assert str(refused.error).startswith("useradd --system ")

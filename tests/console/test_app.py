@@ -27,7 +27,7 @@ async def get(folder: Path, path: str, method: str = "GET") -> bytes:
 @pytest.mark.parametrize(
     ("asked", "status"), [("", b"200"), ("?last=3", b"200"), ("?follow=false", b"200"), ("?follow=true", b"403")]
 )
-async def test_who_only_looks_at_what_was_takes_no_followers_place(tmp_path: Path, asked: str, status: bytes) -> None:
+async def test_reading_past_events_takes_no_subscription(tmp_path: Path, asked: str, status: bytes) -> None:
     gateway = SmallGateway(events=EventRing(subscribers=0))
     gateway.events.add(0, 20, "tunnel.opened", {})
     async with serving(gateway, tmp_path / "state", []):
@@ -73,7 +73,7 @@ class Slow(SmallGateway):
         ("blocked/192.0.2.7", b"'192.0.2.7' is not blocked"),
     ],
 )
-async def test_what_went_by_itself_was_not_closed_by_the_operator(tmp_path: Path, path: str, says: bytes) -> None:
+async def test_a_target_that_ended_by_itself_is_not_reported_as_closed(tmp_path: Path, path: str, says: bytes) -> None:
     async with serving(Slow(), tmp_path / "state", []):
         answer = await get(tmp_path / "state", f"/api/v1/{path}", "DELETE")
     assert answer.split()[1] == b"404"

@@ -342,7 +342,7 @@ async def test_a_bug_is_answered_and_logged(folder: Path, caplog: pytest.LogCapt
     assert "RuntimeError: the bug" in caplog.text
 
 
-async def test_what_cannot_be_loaded_is_tried_again_for_the_next() -> None:
+async def test_a_failed_import_is_tried_again_at_the_next_connection() -> None:
     tries = asyncio.Queue[None]()
 
     def broken() -> Any:

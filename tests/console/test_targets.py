@@ -24,7 +24,7 @@ TUNNELS = SmallGateway().open_tunnels
         ("laptop:80", "t4dd"),
     ],
 )
-def test_a_tunnel_by_what_people_write(target: str, id_: str) -> None:
+def test_a_tunnel_is_found_by_all_its_spellings(target: str, id_: str) -> None:
     assert find_tunnel(target, TUNNELS).id == id_
 
 

@@ -32,7 +32,7 @@ async def answer(where: Endpoint, asked: bytes, *, tls: bool = False) -> bytes:
             return b""
 
 
-async def test_each_listener_answers_as_what_it_is(tmp_path: Path) -> None:
+async def test_each_listener_speaks_its_own_protocol(tmp_path: Path) -> None:
     config = config_of(tmp_path, https={"listen": LOOPBACK_FREE})
     async with whole_gateway(config) as worker:
         ((ssh,), (http,), (https,)) = (worker.listening.bound()[role] for role in ("ssh", "http", "https"))

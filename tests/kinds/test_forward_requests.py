@@ -74,7 +74,7 @@ def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
         ("\x1b[2J", 80, "'\\x1b'"),
     ],
 )
-def test_what_cannot_be_understood_says_what_to_write(host: str, port: int, says: str) -> None:
+def test_an_invalid_request_is_refused_with_what_to_write(host: str, port: int, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_forward(host.encode(), port, WEB)
     assert says in str(caught.value)

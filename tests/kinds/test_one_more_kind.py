@@ -156,7 +156,7 @@ def test_an_operator_finds_its_tunnels_by_their_short_names() -> None:
 
 
 @pytest.mark.parametrize(("has_status", "counted"), [(False, None), (True, 0)])
-def test_its_visits_are_counted_by_what_they_end_in(
+def test_its_visits_are_counted_by_their_outcome(
     monkeypatch: pytest.MonkeyPatch, *, has_status: bool, counted: float | None
 ) -> None:
     monkeypatch.setattr(Passed, "has_status", has_status)

@@ -14,7 +14,7 @@ def test_little_is_not_worth_it() -> None:
     assert not any(give_back.look(7 * MIB, 90 * MIB, 0.0, now) for now in range(100))
 
 
-def test_what_is_free_is_given_back_once_it_is_quiet() -> None:
+def test_free_memory_is_given_back_once_it_is_quiet() -> None:
     give_back = policy()
     assert not give_back.look(100 * MIB, 200 * MIB, 0.9, 0)
     assert not give_back.look(100 * MIB, 200 * MIB, 0.3, 5)
@@ -30,14 +30,14 @@ def test_where_it_is_never_quiet_it_is_done_after_a_while() -> None:
     assert give_back.look(120 * MIB, 200 * MIB, 1.0, 65)
 
 
-def test_what_is_with_the_system_already_is_not_given_back_again() -> None:
+def test_memory_that_the_system_has_is_not_given_back_again() -> None:
     give_back = policy()
     assert give_back.look(100 * MIB, 200 * MIB, 0.0, 0)
     give_back.gave(99 * MIB, 200 * MIB)
     assert not any(give_back.look(99 * MIB, 200 * MIB, 0.0, now) for now in range(5, 500, 5))
 
 
-def test_what_was_used_again_is_given_back_again() -> None:
+def test_memory_that_was_used_again_is_given_back_again() -> None:
     give_back = policy()
     assert give_back.look(100 * MIB, 200 * MIB, 0.0, 0)
     give_back.gave(100 * MIB, 200 * MIB)
@@ -45,7 +45,7 @@ def test_what_was_used_again_is_given_back_again() -> None:
     assert give_back.look(100 * MIB, 200 * MIB, 0.0, 10)  # is over
 
 
-def test_what_was_used_and_freed_between_two_looks_shows_as_growth() -> None:
+def test_memory_used_and_freed_between_two_looks_shows_as_growth() -> None:
     give_back = policy()
     assert give_back.look(100 * MIB, 200 * MIB, 0.0, 0)
     give_back.gave(100 * MIB, 110 * MIB)

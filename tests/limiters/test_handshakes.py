@@ -55,7 +55,7 @@ def test_a_newcomer_gets_in_at_once_where_one_network_holds_most() -> None:
         assert gone is not lone
 
 
-def test_who_makes_progress_stays_while_others_say_nothing() -> None:
+def test_a_handshake_with_progress_stays_while_others_are_silent() -> None:
     gate = HandshakeGate(total=4, per_network=4)
     typing = [admitted(gate, "203.0.113.1") for _ in range(2)]
     for handshake in typing:
@@ -77,7 +77,7 @@ def test_a_storm_of_honest_clients_does_not_end_itself() -> None:
     assert gone is first[0]
 
 
-def test_what_is_done_is_done_once() -> None:
+def test_a_handshake_is_done_once() -> None:
     gate = HandshakeGate(total=2, per_network=2)
     one = admitted(gate, "192.0.2.1")
     gate.done(one)

@@ -38,7 +38,7 @@ def test_a_network_of_ipv6_is_one_origin() -> None:
     assert origins.of("2001:db8::2", "2001:db8:9::1") == origins.of("2001:db8::ffff:2", "2001:db8:9::1")
 
 
-def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
+def test_the_sources_of_the_last_addresses_alone_are_remembered() -> None:
     """SOURCES_REMEMBERED."""
     origins = Origins()
 

@@ -38,7 +38,7 @@ def test_an_address_is_blocked_at_the_threshold_and_told_of_once() -> None:
     assert penalties.offended(BAD, Offence.KEYS_REFUSED, 21.0) is None
 
 
-def test_what_comes_slowly_runs_off() -> None:
+def test_slow_offences_expire() -> None:
     penalties = Penalties()
     for n in range(200):
         assert penalties.offended(BAD, Offence.KEYS_REFUSED, n * 6.0) is None
@@ -113,7 +113,7 @@ def test_as_shipped_so_many_addresses_are_remembered() -> None:
     assert len(penalties) == PENALTY_SOURCES < 66_000
 
 
-def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
+def test_the_sources_of_the_last_addresses_alone_are_remembered() -> None:
     """SOURCES_REMEMBERED."""
     exempt = ExemptNetworks()
 
@@ -126,7 +126,7 @@ def test_what_addresses_count_as_is_remembered_of_the_last_ones_alone() -> None:
     assert meet(19) < 1.2 * few
 
 
-def test_who_offends_without_end_takes_no_more_memory() -> None:
+def test_an_endless_offender_takes_no_more_memory() -> None:
     """Each offence moves the end of a source, and where ends are kept in order the older ones stay behind."""
     exempt = ExemptNetworks([])
     penalties = Penalties(exempt, most=10)
@@ -166,7 +166,7 @@ def test_offences_that_do_not_block_are_no_block() -> None:
     assert penalties.listed(0.0) == []
 
 
-def test_who_is_forgotten_at_once_was_not_blocked() -> None:
+def test_a_source_that_is_forgotten_at_once_was_not_blocked() -> None:
     """Where the table is full of worse ones, the newcomer to it is the one with the least time left."""
     penalties = Penalties(most=1)
     for _ in range(100):
@@ -175,7 +175,7 @@ def test_who_is_forgotten_at_once_was_not_blocked() -> None:
     assert penalties.blocked(GOOD, 0.0) == 0
 
 
-def test_who_is_not_blocked_has_no_slow_lane() -> None:
+def test_an_address_that_is_not_blocked_has_no_slow_lane() -> None:
     penalties = Penalties()
     assert not penalties.enter_lane(BAD, 0.0)
     penalties.leave_lane(BAD)
@@ -229,7 +229,7 @@ def test_connections_are_counted_by_address() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "@", "unknown", "::g"])
-def test_who_has_no_numeric_address_is_in_no_network_and_counts_as_nobody(host: str) -> None:
+def test_a_host_without_a_numeric_address_has_no_network_and_no_source(host: str) -> None:
     exempt = ExemptNetworks(["0.0.0.0/0", "::/0"])
     assert host not in exempt
     assert exempt.source_of(host) == ""
