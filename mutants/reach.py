@@ -92,7 +92,7 @@ class Reach:
 
         What an import has come to counts for the tests that speak for the module, whether or not they come there again.
         """
-        speakers, named, around = speakers_of(site), naming(site.source), self._functions[site.path, site.where]
+        speakers, named, around = speakers_of(site), naming(site), self._functions[site.path, site.where]
         comers = set(self._comers.get(number, ()))
         if number in self.early:
             comers |= {test for test in self.seconds if test.split("::")[0] in speakers}

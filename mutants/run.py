@@ -111,9 +111,9 @@ class Run:
         """Ask the tests from `after` seconds on up to `seconds`; what passes them all has survived if they are all that
         are asked."""
         site = self._sites[number]
-        tests = self._reach.tests(number, site)
-        asked = self._reach.up_to(tests, after), self._reach.up_to(tests, seconds)
         try:
+            tests = self._reach.tests(number, site)
+            asked = self._reach.up_to(tests, after), self._reach.up_to(tests, seconds)
             verdict = judge.judge(number, tests[asked[0] : asked[1]], self._reach)
         except Exception as failure:
             if judge.stopped:

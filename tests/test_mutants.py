@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from mutants.reach import Reach
 from mutants.report import show
 from mutants.sites import Site, sites_in
 from mutants.speakers import OTHERS
+from mutants.words import naming
 
 MODULE = """
 class Door:
@@ -199,7 +201,8 @@ def _run(sites: list[Site], judge: type[Judge], monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(runs, "KEPT", folder / "kept")
     monkeypatch.setattr(runs, "Judge", judge)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # a run that ends early is deaf from then on
-    run = runs.Run(dict(enumerate(sites, start=1)), [], {})
+    real = (dataclasses.replace(site, path="errors.py") for site in sites)  # tests are ordered by what the module names
+    run = runs.Run(dict(enumerate(real, start=1)), [], {})
     run.judge(range(1, len(sites) + 1), 1, 30.0)
     return run
 
@@ -217,7 +220,7 @@ def test_a_mutant_at_which_a_judge_fails_is_told_of_and_the_others_are_judged(
     states = {number: verdict.state for number, verdict in run.verdicts.items()}
     assert states == {1: "unjudged"} | dict.fromkeys(range(2, len(sites) + 1), "noticed")
     show(run.verdicts.values(), {}, 0)
-    assert "not judged: door.py:6: guard: self.closed: KeyError('')\n" in capsys.readouterr().out
+    assert "not judged: errors.py:6: guard: self.closed: KeyError('')\n" in capsys.readouterr().out
 
 
 def test_a_run_that_has_no_judge_left_ends_with_what_it_knows(
@@ -247,7 +250,7 @@ def test_a_run_tells_how_far_it_is(tmp_path: Path) -> None:
 
 def test_who_names_the_bound_and_comes_where_few_come_is_asked_first(tmp_path: Path) -> None:
     def site(line: int, source: str) -> Site:
-        return Site("ssh/wire/connection.py", line, "guard", source, 0, 0, "False", "Connection.asked")
+        return Site("ssh/wire/connection.py", line, "guard", source, 0, 0, "False", "HardenedConnection.asked")
 
     sites = {1: site(1, "self._requests > limits.AUTH_REQUESTS"), 2: site(2, "self.told")}
     names_it, others = "tests/ssh/test_login_requests.py", "tests/ssh/test_caps.py"
@@ -267,3 +270,9 @@ def test_the_table_of_speakers_names_modules_and_tests_that_there_are() -> None:
         assert list((root / "src/ferry").glob(pattern)), pattern
         for other in others:
             assert list((root / "tests").glob(other)), other
+
+
+def test_the_attributes_of_the_function_tell_too_which_tests_are_near() -> None:
+    site = Site("ssh/wire/turns.py", 1, "operand", "within", 0, 0, "True", "Turns.full")
+    assert "tests/ssh/wire/test_turns.py" in naming(site)
+    assert not naming(Site("ssh/wire/turns.py", 1, "operand", "x", 0, 0, "True", "Turns.of_no_such_name"))
