@@ -85,7 +85,7 @@ class Worker:
             domain=config.domain,
             clock=clock,
             report=report,
-            known=self._known,
+            known=self._is_reserved,
             secret=kept.secret,
             bounds=http_bounds,
             limiter=self.limiter,
@@ -151,7 +151,7 @@ class Worker:
             if kind_of(reservation.address.kind).has_host:
                 self.routes.note_host(reservation.address.name)
 
-    async def _known(self, host: str) -> bool:
+    async def _is_reserved(self, host: str) -> bool:
         """Whether somebody has reserved `host`."""
         address, keep = HTTP.address(host), self.ssh.services.rules.keep
         return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
