@@ -141,8 +141,8 @@ def _judge(
 
 
 def _framing(status: int, method: bytes, coding: bytes, length: int) -> Framing:
-    """Of a final answer: RFC 9112 §6.3, rules 1 to 8 in their order (2xx to CONNECT cannot happen)."""
-    if method == b"HEAD" or status in (204, 304):
+    """RFC 9112 §6.3, rules 1 to 8 in their order (2xx to CONNECT cannot happen)."""
+    if method == b"HEAD" or status < 200 or status in (204, 304):
         return Framing.NONE
     if coding:
         return Framing.CHUNKED

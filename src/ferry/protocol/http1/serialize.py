@@ -79,7 +79,7 @@ def response_head(response: ResponseHead, framing: Framing, connection: bytes) -
     tail = b""
     if framing is Framing.CHUNKED:
         tail = b"Transfer-Encoding: chunked\r\n"
-    elif response.length >= 0:
+    elif response.length >= 0 and framing is not Framing.CLOSE:
         tail = b"Content-Length: %d\r\n" % response.length
     if connection:
         tail += b"Connection: %b\r\n" % connection
