@@ -9,6 +9,7 @@ import json
 import sys
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import asyncssh
 
@@ -40,8 +41,7 @@ def rekey_after(size: int) -> None:
 
 
 if __name__ == "__main__":
-    counting = partial(build_worker, make_connection=Counted)
-    setattr(ferry.gateway.serve, "build_worker", counting)  # noqa: B010  # as `ferry serve` calls it
     if after := int(sys.argv.pop(1)):
         rekey_after(after)
-    main()
+    with patch.object(ferry.gateway.serve, "build_worker", partial(build_worker, make_connection=Counted)):
+        main()

@@ -16,6 +16,7 @@ from ferry.edge.bridge import Bridge, reset
 from ferry.relay import Phase
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
+from turns import until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 SMALL_WRITES = 128
@@ -202,8 +203,7 @@ async def test_a_visitor_still_sending_is_read_from_for_a_moment(monkeypatch: py
     assert trace.play("s:data", "s:lost", "v:data", "v:full") == "< down, < eof, < resume"
     trace.calls.clear()
     async with asyncio.timeout(5):
-        while not trace.calls:
-            await asyncio.sleep(0)
+        await until(lambda: trace.calls)
     assert trace.calls == ["< close"]
     assert trace.play("v:lost") == "end"
 
@@ -266,8 +266,7 @@ async def test_a_visitor_that_is_read_again_is_looked_at_no_more(monkeypatch: py
     trace.play("s:full")
     looks.clear()
     async with asyncio.timeout(5):
-        while len(looks) < 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(looks) >= 2)
         trace.play("s:drained")
         looks.clear()
         for _ in range(10):

@@ -18,6 +18,7 @@ from ferry.edge.listeners import listen_on
 from ferry.edge.server import CarefulServer, LoopServer, server_on
 from ferry.names import Endpoint
 from ferry.report import nothing
+from turns import turns, until
 
 ACCEPT_BACKLOG = 4096
 UVLOOP_BURST = 256
@@ -47,7 +48,7 @@ def test_the_quick_server_is_used_where_a_burst_does_no_harm() -> None:
 
 def test_uvloop_accepts_one_in_a_turn() -> None:
     """What `UVLOOP_BURST` relies on: a turn of the loop between any two that waited in the queue."""
-    turns: list[int] = []
+    accepted_in: list[int] = []
 
     async def count() -> None:
         (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
@@ -56,14 +57,14 @@ def test_uvloop_accepts_one_in_a_turn() -> None:
 
         class Counted(Greeter):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                turns.append(turn)
+                accepted_in.append(turn)
                 super().connection_made(transport)
 
         server = server_on(sock, Counted, report=nothing, gate=None)
         await server.start()
         async with asyncio.timeout(10):
-            while len(turns) < 20:
-                await asyncio.sleep(0)
+            while len(accepted_in) < 20:
+                await turns()
                 turn += 1
         server.close()
         for one in waiting:
@@ -71,7 +72,7 @@ def test_uvloop_accepts_one_in_a_turn() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(count())
-    assert max(turns.count(turn) for turn in turns) <= 2
+    assert max(accepted_in.count(turn) for turn in accepted_in) <= 2
 
 
 @pytest.mark.parametrize("most", [ROOMY, 1000])
@@ -179,7 +180,7 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
             server.close()
         starting = asyncio.ensure_future(server.start())
         if when == "while it starts":
-            await asyncio.sleep(0)
+            await turns()
             server.close()
         await starting
         gate.seen(ROOMY - 1)
@@ -189,8 +190,7 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
             while gate.paused:
                 await asyncio.sleep(0.01)
         server.close()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns(5)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
     assert [record.getMessage() for record in caplog.records] == []
@@ -336,12 +336,10 @@ async def test_while_nobody_is_accepted_room_is_asked_for_until_there_is_enough(
         gate.seen(220)
         assert gate.paused
         async with asyncio.timeout(10):
-            while not asked:
-                await asyncio.sleep(0.001)
+            await until(lambda: asked)
             assert asked[0] == 230 - 240 * 0.85 + 1
             opened = 200
-            while gate.paused:
-                await asyncio.sleep(0.001)
+            await until(lambda: not gate.paused)
         before = len(asked)
         await asyncio.sleep(0.01)
         assert len(asked) == before

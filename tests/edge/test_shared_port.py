@@ -22,6 +22,7 @@ from ferry.edge.tls.context import sni_of
 from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
 from ferry.report import nothing
+from turns import turns
 
 BOTH_LOOPS = True
 
@@ -294,8 +295,7 @@ async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other
     stalled.sendall(first)
     stalled.setblocking(False)
     port.start(silence=60, identify=60, handshake=60, bound=1)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     assert len(port.shared) == 1
     _, writer = await port.connect()
     async with asyncio.timeout(10):
@@ -314,8 +314,7 @@ async def test_who_comes_right_after_one_whose_handshake_was_ended_is_served(por
     stalled = socket.create_connection(port.address)
     stalled.sendall(b"\x16\x03\x01")
     port.start(silence=60, identify=60, handshake=60, bound=1)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     second, third = (socket.create_connection(port.address) for _ in range(2))
     third.sendall(b"SSH-2.0-x\r\n")
     with stalled, second, third, await port.next_ssh() as sock:
@@ -334,10 +333,10 @@ async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
             for least in (*range(100, 2_001, 100), 2_048):
                 silent += [socket.create_connection(port.address) for _ in range(least - len(silent))]
                 while len(port.shared) < least:
-                    await asyncio.sleep(0)
+                    await turns()
             silent += [socket.create_connection(port.address) for _ in range(2)]
-            while not (refused := [fields for event, fields in port.events if event == "edge.refused"])[1:]:
-                await asyncio.sleep(0)
+            while len(refused := [fields for event, fields in port.events if event == "edge.refused"]) < 2:
+                await turns()
         assert len(port.shared) == 2_048
         assert [fields["reason"] for fields in refused] == ["too many connections that say nothing"] * 2
         assert [one.recv(1) for one in silent[:2]] == [b"", b""]

@@ -18,6 +18,7 @@ from ferry.observe.observer import LevelName, LogFormat, Observation, observing
 from ferry.observe.texts import quoted
 from ferry.report import Report
 from ferry.visits import Visit
+from turns import turns
 
 VISITS_GATHERED = 256
 VISIT = Visit(
@@ -112,11 +113,10 @@ async def test_visits_without_end_do_not_gather_without_end(tmp_path: Path) -> N
         reading = asyncio.ensure_future(anext(aiter(follower)))
         for _ in range(VISITS_GATHERED - 1):
             w.report("visit", visit=VISIT)
-        await asyncio.sleep(0)
+        await turns()
         assert not reading.done()
         w.report("visit", visit=VISIT)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await turns(2)
         assert reading.done()
 
 

@@ -19,6 +19,7 @@ from ferry.streams import OpenFailure
 from granted import to_listen, to_visit
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
+from turns import until
 
 GET = b"GET / HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n\r\n"
 ALLOWED, BARRED = "127.0.0.1", "127.0.0.2"
@@ -78,8 +79,7 @@ async def serving(client: RawClient, inside: Inside, host: bytes, port: int) -> 
     client.hold_opens()
     assert await client.forward(host, port)
     tunnel = inside.tunnels[-1]
-    while tunnel.is_held:
-        await asyncio.sleep(0.001)
+    await until(lambda: not tunnel.is_held)
     return tunnel
 
 
@@ -204,8 +204,7 @@ async def test_what_was_decided_for_all_is_decided_anew_by_another_policy(
         inside.visits.use(VisitPolicy("gw", (rule,)))
         assert (web.streams, tcp.streams) == (1, 1)  # who is there stays
         visitors += await visit_both()
-        while len(inside.said("edge.refused")) < 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(inside.said("edge.refused")) >= 2)
         inside.visits.use(VisitPolicy("gw"))
         assert (web.streams, tcp.streams) == (1, 1)
         visitors += await visit_both()

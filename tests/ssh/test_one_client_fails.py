@@ -16,6 +16,7 @@ from ferry.ssh.wire.connection import HardenedConnection
 from ferry.ssh.wire.endings import Endings
 from ferry.ssh.wire.pieces import Pieces
 from inside_gateway import SECONDS, inside_gateway
+from turns import until
 
 BROKEN, WELL = "broken", "well"
 STUCK_SECONDS = 30.0
@@ -66,8 +67,7 @@ async def test_one_whose_end_fails_is_no_client_any_more_and_the_log_says_why(
         gateway.change(sessions=FullOfErrors())
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
-        while gateway.clients or gateway.tunnels:
-            await asyncio.sleep(0)
+        await until(lambda: not (gateway.clients or gateway.tunnels))
         assert len(gateway.said("tunnel.closed")) == 1
         async with gateway.client(key) as again:
             assert await again.forward(b"", 80)

@@ -13,6 +13,7 @@ from ferry.edge.http.shared import Bounds
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.sources import ExemptNetworks
 from hand_clock import HandClock
+from turns import turns
 
 TRIAL_SHARE = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -112,7 +113,7 @@ async def test_who_has_waited_since_before_places_were_short_gives_way_at_once()
             _, writer = await rig.connect(source)
             writer.write(HELD["waiting"])
             while len(rig.tunnel.dialled) == before:
-                await asyncio.sleep(0)
+                await turns()
         assert await answer(rig, "127.0.9.9") == 200
 
 
@@ -131,7 +132,7 @@ async def test_nobody_gives_way_for_a_newcomer_to_another_tunnel() -> None:
             _, writer = await rig.connect("127.0.1.1" if turn < 11 else "127.0.9.8")
             writer.write(HELD["waiting"].replace(b"a.localhost", OTHER.encode()) if turn < 4 else HELD["waiting"])
             while sum(backend.places.taken for backend in rig.edge.backends.values()) == before:
-                await asyncio.sleep(0)
+                await turns()
             if turn in (3, 10):
                 clock.ahead += 10 * limits.PLACE_LOOK_SECONDS
         assert await answer(rig, "127.0.9.9") == 200

@@ -14,6 +14,7 @@ from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
 from hand_clock import HandClock
+from turns import turns, until
 
 PARTED_IN_A_TURN = 8
 PIPELINE_BYTES = 64 * 1024
@@ -38,23 +39,19 @@ async def test_who_is_cut_between_two_turns_of_a_tick_holds_up_nobody_behind(mon
         for _ in range(8):
             _, writer = await rig.connect()
             writer.write(POST)
-        while len(streams) < 8:
-            await asyncio.sleep(0)
+        await until(lambda: len(streams) >= 8)
         for stream in streams:
             stream.sink.pause_writing()
             stream.sink.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         slow = [await rig.connect() for _ in range(late)]
-        while rig.edge.visitors < 8 + late:
-            await asyncio.sleep(0)
+        await until(lambda: rig.edge.visitors >= 8 + late)
         clock.ahead += limits.HEAD_SECONDS + 1
-        while rig.edge.visitors == 8 + late:
-            await asyncio.sleep(0)
+        await until(lambda: rig.edge.visitors != 8 + late)
         for stream in streams:
             stream.sink.stream_lost(None)
         for reader, _ in slow:
             assert await reader.read() == b""
-        while rig.edge.visitors:
-            await asyncio.sleep(0)
+        await until(lambda: not rig.edge.visitors)
 
 
 async def test_who_does_not_read_pages_of_ours_is_cut_as_one_who_does_not_read_answers(
@@ -90,8 +87,7 @@ async def test_who_asks_on_and_reads_nothing_is_answered_and_read_no_further(mon
         assert transport.waiting <= VISITOR_HIGH_WATER_BYTES + page
         transport.reads = True
         transport.take_all()
-        while not transport.is_read:
-            await asyncio.sleep(0)
+        await until(lambda: transport.is_read)
         assert len(transport.written) == sent * page
 
 
@@ -106,7 +102,7 @@ async def test_many_whose_time_is_up_together_leave_others_their_turns() -> None
         clock.ahead += limits.HEAD_SECONDS + 1
         parted = [0]
         while parted[-1] < many:
-            await asyncio.sleep(0)
+            await turns()
             parted.append(sum(bool(transport.ends) for transport in transports))
         assert max(after - before for before, after in pairwise(parted)) == PARTED_IN_A_TURN
         for transport in transports:
@@ -125,8 +121,7 @@ async def test_a_stopping_edge_waits_for_a_request_though_nobody_was_there_befor
 
     async with service(slow) as port, running_edge(port) as rig, asyncio.timeout(10):
         assert await rig.talk(GET, eof=True) == OK
-        while rig.edge.visitors:
-            await asyncio.sleep(0)
+        await until(lambda: not rig.edge.visitors)
         reader, writer = await rig.connect()
         writer.write(GET.replace(b"/ ", b"/slow ", 1))
         await asked.wait()

@@ -11,6 +11,7 @@ import pytest
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, Rig, running_edge
 from ferry.edge.http.h1 import H1Connection
+from turns import turns, until
 
 REQUESTS_IN_A_PIECE, CHUNKS_IN_A_PIECE, PIECES_IN_A_TURN = 32, 128, 4
 MANY = 50  # pieces of work
@@ -51,13 +52,12 @@ async def test_requests_that_were_sent_ahead_are_answered_a_few_in_a_turn_in_the
             assert not transport.is_read
         answered = [len(rig.reports)]
         while len(rig.reports) < len(visitors) * MANY * REQUESTS_IN_A_PIECE:
-            await asyncio.sleep(0)
+            await turns()
             answered.append(len(rig.reports))
         in_turns = [after - before for before, after in pairwise(answered)]
         assert answered[0] == len(visitors) * REQUESTS_IN_A_PIECE
         assert max(in_turns) <= PIECES_IN_A_TURN * REQUESTS_IN_A_PIECE
-        while not all(transport.is_read for _, transport in visitors):
-            await asyncio.sleep(0)
+        await until(lambda: all(transport.is_read for _, transport in visitors))
         for visitor, transport in visitors:
             assert transport.written.count(b"HTTP/1.1 404 ") == MANY * REQUESTS_IN_A_PIECE
             visitor.connection_lost(None)
@@ -74,8 +74,7 @@ async def test_a_newcomer_does_not_wait_for_what_others_have_sent_ahead() -> Non
         for visitor in (busy, other):
             visitor.connection_lost(None)
         reports = len(rig.reports)
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await turns(3)
         assert len(rig.reports) == reports  # nothing is done for who has left
 
 
@@ -100,8 +99,7 @@ async def test_whatever_happens_meanwhile_who_has_sent_ahead_waits_for_its_turn(
             transport.take_nothing()
             transport.take_all()
         assert transport.written.count(b"HTTP/1.1 404 ") == REQUESTS_IN_A_PIECE
-        while not transport.is_read:
-            await asyncio.sleep(0)
+        await until(lambda: transport.is_read)
         in_all = 2 * REQUESTS_IN_A_PIECE + (meanwhile == "more comes")
         assert transport.written.count(b"HTTP/1.1 404 ") == in_all
         visitor.connection_lost(None)
@@ -113,8 +111,7 @@ async def test_what_comes_of_a_body_meanwhile_keeps_its_order(streams: Streams) 
         many = 3 * CHUNKS_IN_A_PIECE
         visitor.data_received(CHUNKED_POST + CHUNK * many)
         visitor.data_received(CHUNK.replace(b"x", b"y") + LAST)
-        while not transport.is_read:
-            await asyncio.sleep(0)
+        await until(lambda: transport.is_read)
         _, body = bytes(streams[0].written).split(b"\r\n\r\n", 1)
         assert bytes(octet for octet in body if octet in b"xy") == b"x" * many + b"y"
         assert body.endswith(LAST)
@@ -127,7 +124,7 @@ async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: 
         visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + LAST + ASK)
         sent = [rig.tunnel.traffic.up]
         while not transport.is_read:
-            await asyncio.sleep(0)
+            await turns()
             sent.append(rig.tunnel.traffic.up)
         assert max(after - before for before, after in pairwise([0, *sent])) <= CHUNKS_IN_A_PIECE
         assert sent[-1] == MANY * CHUNKS_IN_A_PIECE
@@ -153,7 +150,7 @@ async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did
             streams[0].sink.stream_lost(ConnectionResetError() if end == "broken" else None)
         came = [rig.tunnel.traffic.down]
         while not rig.tunnel.visits:
-            await asyncio.sleep(0)
+            await turns()
             came.append(rig.tunnel.traffic.down)
             assert streams[0].paused or streams[0].closed or rig.tunnel.visits
         assert max(after - before for before, after in pairwise([0, *came])) <= CHUNKS_IN_A_PIECE
@@ -178,8 +175,7 @@ async def test_a_visitor_who_does_not_read_gets_all_of_an_answer_whose_stream_is
         transport.take_nothing()
         if reads_again:
             transport.take_all()
-        while not rig.tunnel.visits:
-            await asyncio.sleep(0)
+        await until(lambda: rig.tunnel.visits)
         assert transport.written.endswith(LAST)
         assert [(visit.note, visit.down) for visit in rig.tunnel.visits] == [("", MANY * CHUNKS_IN_A_PIECE)]
         assert not caplog.records
@@ -197,8 +193,7 @@ async def test_a_stream_is_read_on_once_its_visitor_reads_and_it_has_caught_up(s
         if first == "the visitor reads":
             transport.take_all()
             assert streams[0].paused
-        while rig.tunnel.traffic.down < many:
-            await asyncio.sleep(0)
+        await until(lambda: rig.tunnel.traffic.down >= many)
         assert streams[0].paused == (first == "it has caught up")
         transport.take_all()
         assert not streams[0].paused
@@ -210,8 +205,7 @@ async def test_a_service_that_makes_a_pause_after_many_small_chunks_is_read_agai
         visitor, transport = visitor_of(rig)
         visitor.data_received(GET)
         streams[0].sink.data_received(CHUNKED_OK + CHUNK * (2 * CHUNKS_IN_A_PIECE))
-        while streams[0].paused:
-            await asyncio.sleep(0)
+        await until(lambda: not streams[0].paused)
         streams[0].sink.data_received(CHUNK + LAST)
         assert transport.written.endswith(LAST)
         assert rig.tunnel.traffic.down == 2 * CHUNKS_IN_A_PIECE + 1
@@ -228,8 +222,7 @@ async def test_who_is_in_the_middle_of_a_body_in_small_chunks_and_is_heard_no_mo
         visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE))
         streams[0].sink.data_received(OK) if early else visitor.disconnect()
         up = rig.tunnel.traffic.up
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await turns(3)
         assert transport.written == (OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if early else b"")
         assert transport.ends == (["eof"] if early else ["abort"])
         assert rig.tunnel.traffic.up == up
@@ -242,8 +235,7 @@ async def test_a_stream_that_is_behind_rests_only_when_it_is_read_again(streams:
         visitor, transport = visitor_of(rig)
         visitor.data_received(GET)
         streams[0].sink.data_received(CHUNKED_OK + CHUNK * (2 * CHUNKS_IN_A_PIECE) + LAST)
-        while not rig.edge.idle_streams:
-            await asyncio.sleep(0)
+        await until(lambda: rig.edge.idle_streams)
         assert not streams[0].paused
         visitor.data_received(GET)
         streams[0].sink.data_received(OK)
@@ -261,8 +253,7 @@ async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(
         streams[0].sink.data_received(CHUNKED_OK + CHUNK * (MANY * CHUNKS_IN_A_PIECE))
         visitor.connection_lost(None)
         down = rig.tunnel.traffic.down
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await turns(3)
         assert rig.tunnel.traffic.down == down
         assert streams[0].closed
         assert not caplog.records
