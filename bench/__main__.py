@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import machine
+from .attempts import DISTURBED, MOST, attempts, least_disturbed
 from .keys import Keys
 from .options import Options, parse
 from .origin import serving
 from .page import publish
-from .processes import BenchError, free_ports
+from .processes import free_ports
 from .results_table import Results, Sample, pair_table, tables
 from .rows import Row
 from .setting import MIB, Setting
@@ -70,15 +71,15 @@ def _measure_all(folder: Path, options: Options, systems: list[System], results:
 
 def _measure(setting: Setting, row: Row, system: System, label: str, results: Results) -> Sample | None:
     began = time.monotonic()
-    try:
-        sample = row.measure(setting, system)
-    except BenchError as error:
-        _say(f"{label}: {error}")
-        results.faults.append(f"{label}: {error}")
-        return None
-    shown = "  ".join(f"{key} {value:,.2f}" for key, value in sample.items())
-    _say(f"{label}: {shown}  ({time.monotonic() - began:.0f} s)")
-    return sample
+    made = attempts(lambda: row.measure(setting, system))
+    results.host_took[label] = [attempt.taken for attempt in made]
+    best = least_disturbed(made)
+    shown = best.fault or "  ".join(f"{key} {value:,.2f}" for key, value in (best.sample or {}).items())
+    taken = ", ".join(f"{attempt.taken:.1%}" for attempt in made)
+    _say(f"{label}: {shown}  ({time.monotonic() - began:.0f} s, of which the host took {taken})")
+    if best.fault:
+        results.faults.append(f"{label}: {best.fault}")
+    return best.sample
 
 
 def _report(options: Options, facts: dict[str, str], absent: list[str], results: Results) -> str:
@@ -93,6 +94,11 @@ def _report(options: Options, facts: dict[str, str], absent: list[str], results:
         parts.append(f"## Ratios and targets\n\nThe ratio is taken within each round.\n\n{targets}")
     if absent:
         parts.append("## Left out\n\n" + "\n".join(f"* {line}" for line in absent))
+    if disturbed := [
+        f"* {label}: {min(taken):.0%}" for label, taken in results.host_took.items() if min(taken) > DISTURBED
+    ]:
+        always = f"In {MOST} attempts the host of this machine never took less than {DISTURBED:.0%} of the time:"
+        parts.append("\n".join(["## Disturbed\n", f"{always}\n", *disturbed]))
     if results.faults:
         parts.append("## Could not be measured\n\n" + "\n".join(f"* {line.splitlines()[0]}" for line in results.faults))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -107,7 +113,7 @@ def _write(options: Options, facts: dict[str, str], results: Results, text: str)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(path.name + ".md").write_text(text)
     found = {"facts": facts, "rounds": results.rounds, "faults": results.faults, "samples": results.samples}
-    found["details"] = results.details
+    found |= {"details": results.details, "host took": results.host_took}
     path.with_name(path.name + ".json").write_text(json.dumps(found, indent=1) + "\n")
     _say(f"written to {path}.md and .json")
     if options.out is None:

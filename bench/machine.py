@@ -53,6 +53,24 @@ def short_name() -> str:
     return f"{model}-{os.cpu_count()}cores"
 
 
+class HostShare:
+    """What the host of a virtual machine takes from it, from now on (`steal` in `/proc/stat`, proc_stat(5))."""
+
+    def __init__(self) -> None:
+        self._before = _cpu_ticks()
+
+    def taken(self) -> float:
+        """Of the time that programs wanted to run: the share, 0 to 1, in which the host ran something else."""
+        wanted, taken = (after - before for after, before in zip(_cpu_ticks(), self._before, strict=True))
+        return taken / wanted if wanted else 0.0
+
+
+def _cpu_ticks() -> tuple[int, int]:
+    """Ticks of all cores in which something wanted to run, and of these the ones that the host took."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return user + nice + system + irq + softirq + steal, steal
+
+
 def _cpu_model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -21,6 +21,8 @@ class Results:
     rounds: int = 0
     samples: dict[str, dict[str, list[Sample | None]]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    host_took: dict[str, list[float]] = field(default_factory=dict)
+    """By measure, for each attempt: the share of the time that the machine's host took (`machine.HostShare`)."""
     details: dict[str, object] = field(default_factory=dict)
     """What rows say beside their figures."""
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from bench.__main__ import _report
+from bench.attempts import attempts, least_disturbed
 from bench.openloop import ERROR, figures
 from bench.options import parse
+from bench.processes import BenchError
 from bench.results_table import ATTACKS, GROUPS, Results, pair_table, tables
 from bench.rows import ROWS
 from bench.siege import per_second
@@ -152,3 +154,35 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     compared = parse(["--against", str(tmp_path), "--systems", "ferry"])
     assert [system.name for system in compared.systems] == ["Ferry (before)", "Ferry"]
     assert not compared.whole
+
+
+@pytest.mark.parametrize(
+    ("taken", "made", "counts"),
+    [([0.02, 0.0], 1, 0), ([0.3, 0.04, 0.0], 2, 1), ([0.3, 0.2, 0.1, 0.2, 0.0], 4, 2)],
+)
+def test_a_measure_is_made_again_for_what_the_host_took_and_never_for_what_it_found(
+    taken: list[float], made: int, counts: int
+) -> None:
+    class Host:
+        def taken(self) -> float:
+            return shares.pop(0)
+
+    def measure() -> dict[str, float]:
+        found.append(float(len(found)))
+        if found[-1] == 0:
+            raise BenchError("no tunnel")
+        return {"errors": found[-1]}
+
+    shares, found = list(taken), list[float]()
+    every = attempts(measure, Host)
+    assert [attempt.taken for attempt in every] == taken[:made]
+    assert least_disturbed(every) == every[counts]
+    assert (every[0].sample, every[0].fault) == (None, "no tunnel")
+
+
+def test_a_report_lists_what_stayed_disturbed() -> None:
+    results = measured("start")
+    results.host_took = {"round 1/1  start  Ferry": [0.2, 0.031], "round 1/1  kept  Ferry": [0.2, 0.11, 0.3, 0.4]}
+    text = _report(parse(["--rounds", "1"]), FACTS, [], results)
+    assert "never took less than 5% of the time:\n\n* round 1/1  kept  Ferry: 11%\n" in text
+    assert "start  Ferry" not in text
