@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,7 +10,8 @@ from .machine import HostShare
 from .processes import BenchError
 
 DISTURBED = 0.05  # the host's share of the time from which on a measure is made again; 0.02 is usual
-MOST = 4  # attempts
+PAUSES = (10.0, 30.0, 90.0)  # seconds before another attempt: what disturbs lasts for seconds to minutes
+MOST = 1 + len(PAUSES)  # attempts
 
 
 class Host(Protocol):
@@ -26,10 +28,17 @@ class Attempt(NamedTuple):
     fault: str = ""
 
 
-def attempts(measure: Callable[[], dict[str, float]], host: Callable[[], Host] = HostShare) -> list[Attempt]:
+def attempts(
+    measure: Callable[[], dict[str, float]],
+    host: Callable[[], Host] = HostShare,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Attempt]:
     """All up to the first that the host left alone, `MOST` of them if it left none alone."""
     made: list[Attempt] = []
-    while len(made) < MOST and (not made or made[-1].taken > DISTURBED):
+    for pause in (0.0, *PAUSES):
+        if made and made[-1].taken <= DISTURBED:
+            break
+        sleep(pause)
         share = host()
         try:
             sample = measure()

@@ -174,7 +174,9 @@ def test_a_measure_is_made_again_for_what_the_host_took_and_never_for_what_it_fo
         return {"errors": found[-1]}
 
     shares, found = list(taken), list[float]()
-    every = attempts(measure, Host)
+    pauses: list[float] = []
+    every = attempts(measure, Host, pauses.append)
+    assert pauses == [0, 10, 30, 90][:made]
     assert [attempt.taken for attempt in every] == taken[:made]
     assert least_disturbed(every) == every[counts]
     assert (every[0].sample, every[0].fault) == (None, "no tunnel")
