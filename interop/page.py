@@ -41,7 +41,7 @@ _STEPS = f"""\
 | cancel | cancelled, the visitor gets 503; asked for again, the page comes; twice |
 | rekey, client | {FULL.rekeyed // MIB} MiB down and up while the client starts a key exchange after each {REKEY_BYTES // MIB} MiB, both SHA-256 right |
 | rekey, gateway | the same, started by the gateway |
-| end | the client ends with exit code 0; the gateway keeps no session and no descriptor of it, and logs no error |
+| end | the client ends with exit code 0; the gateway keeps no connection and no descriptor of it, and logs no error |
 """
 
 

@@ -250,12 +250,12 @@ def _commands(place: Place) -> str:
 def _end(place: Place) -> str:
     gateway = place.gateway
     folder = Path(f"/proc/{gateway.running.process.pid}/fd")
-    _until(lambda: not gateway.ask("sessions"), "sessions of earlier steps are still there")
+    _until(lambda: not gateway.ask("connections"), "connections of earlier steps are still there")
     before, logged = len(list(folder.iterdir())), gateway.log_lines
     with place.client() as client:
         client.forward(place.name, 80, place.web.port)
         visitors.page(gateway, place.name)
-    _until(lambda: not gateway.ask("sessions"), "the session is still there")
+    _until(lambda: not gateway.ask("connections"), "the connection is still there")
     _until(lambda: len(list(folder.iterdir())) <= before, "the gateway keeps descriptors")
     _until(lambda: visitors.page(gateway, place.name)[0] == 503, "the name is still served")
     bad = [line for line in gateway.running.err.lines[logged:] if '"level": "error"' in line or "Traceback" in line]

@@ -32,7 +32,7 @@ from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.flapping import FlapGuard
 from ferry.limiters.penalties import Penalties
-from ferry.names import Fingerprint, Identity, IdentityId, SessionId, WorkerId
+from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.observe.events import EventRing
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
@@ -67,10 +67,10 @@ class _People:
 
 
 class _NoRows:
-    def session_started(self, *_: object) -> None:
+    def connection_started(self, *_: object) -> None:
         """Not what is tested."""
 
-    session_ended = session_started
+    connection_ended = connection_started
 
     async def prune(self, _before: float) -> int:
         return 0
@@ -119,9 +119,9 @@ class Inside:
     def clients(self) -> list[Client]:
         return list(self._front)
 
-    def client_of(self, session: SessionId) -> Client | None:
-        """Who has logged in, and is there, as that session."""
-        return self._front.get(session)
+    def client_of(self, connection: ConnectionId) -> Client | None:
+        """Who has logged in, and is there, on that connection."""
+        return self._front.get(connection)
 
     @property
     def tunnels(self) -> list[SshTunnel]:
@@ -336,7 +336,7 @@ async def inside_gateway(
         store=_Memory(),
         registry=MemoryRegistry() if registry is None else registry,
         people=_People(),
-        sessions=_NoRows(),
+        connections=_NoRows(),
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from ferry.clock import Clock, SystemClock
-from ferry.console.models import BlockedAddress, Counts, Listeners, NameInfo, SessionInfo, Status, Store, TunnelInfo
-from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.console.models import BlockedAddress, ConnectionInfo, Counts, Listeners, NameInfo, Status, Store, TunnelInfo
+from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
 from ferry.registry.contract import StoreUnavailable
@@ -18,16 +18,16 @@ STARTED = 1_700_000_000.0
 KEY = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"
 
 
-def tunnel(id: str, kind: str, address: str, url: str | None, *, session: str = "s1", **more: object) -> TunnelInfo:  # noqa: A002 - the field's name
+def tunnel(id: str, kind: str, address: str, url: str | None, *, connection: str = "s1", **more: object) -> TunnelInfo:  # noqa: A002 - the field's name
     fields: dict[str, object] = {"identity": f"web-1 ({KEY})", "peer": "192.0.2.7:50122", "since": STARTED}
     fields |= {"up": 1_500_000, "down": 20, "visits": 3} | more
     return TunnelInfo.model_validate(
-        {"id": id, "kind": kind, "address": address, "url": url, "session": session, **fields}
+        {"id": id, "kind": kind, "address": address, "url": url, "connection": connection, **fields}
     )
 
 
-def session(id: str, tunnels: list[str]) -> SessionInfo:  # noqa: A002 - the field's name
-    return SessionInfo(
+def connection(id: str, tunnels: list[str]) -> ConnectionInfo:  # noqa: A002 - the field's name
+    return ConnectionInfo(
         id=id, identity=KEY, peer="192.0.2.7:50122", client_version="SSH-2.0-OpenSSH_9.2\x1b[2J", since=STARTED,
         tunnels=tunnels, up=1, down=2,
     )  # fmt: skip
@@ -44,7 +44,7 @@ def name(key: str, owner: str = "i1", *, live: bool = False) -> NameInfo:
 def _tunnels() -> list[TunnelInfo]:
     return [
         tunnel("t1aa", "http", "blog.example.com", "https://blog.example.com"),
-        tunnel("t2bb", "tcp", "port 30042", "tcp://example.com:30042", session="s2"),
+        tunnel("t2bb", "tcp", "port 30042", "tcp://example.com:30042", connection="s2"),
         tunnel("t3cc", "alias", "laptop:22", None),
         tunnel("t4dd", "alias", "laptop:80", None),
     ]
@@ -55,8 +55,8 @@ class SmallGateway:
     """Keeps what it is given; closing takes things out of its lists."""
 
     open_tunnels: list[TunnelInfo] = field(default_factory=_tunnels)
-    open_sessions: list[SessionInfo] = field(
-        default_factory=lambda: [session("s1", ["blog.example.com", "laptop:22"]), session("s2", ["port 30042"])]
+    open_connections: list[ConnectionInfo] = field(
+        default_factory=lambda: [connection("s1", ["blog.example.com", "laptop:22"]), connection("s2", ["port 30042"])]
     )
     reserved: list[NameInfo] = field(
         default_factory=lambda: [name("http:blog.example.com", live=True), name("tcp::30042", "i2")]
@@ -78,7 +78,7 @@ class SmallGateway:
             version="0.1.0", pid=4711, domain="example.com", state="/var/lib/ferry", started=STARTED, uptime=93784.5,
             draining=self.draining,
             listeners=Listeners(ssh=["127.0.0.1:2222", "[::1]:2222"], http=["127.0.0.1:8080"], https=[], admin=[]),
-            counts=Counts(sessions=len(self.open_sessions), tunnels=dict(self._kinds()), blocked=len(self.offenders)),
+            counts=Counts(connections=len(self.open_connections), tunnels=dict(self._kinds()), blocked=len(self.offenders)),
             store=Store(ok=not self.store_error, error=self.store_error),
             host_keys=[f"ED25519 {KEY}"],
         )  # fmt: skip
@@ -90,8 +90,8 @@ class SmallGateway:
     def tunnels(self) -> list[TunnelInfo]:
         return list(self.open_tunnels)
 
-    def sessions(self) -> list[SessionInfo]:
-        return list(self.open_sessions)
+    def connections(self) -> list[ConnectionInfo]:
+        return list(self.open_connections)
 
     async def names(self, identity: IdentityId | None) -> list[NameInfo]:
         if self.store_error:
@@ -104,11 +104,11 @@ class SmallGateway:
         self.told.append(reason)
         return len(self.open_tunnels) < before
 
-    async def close_session(self, session: SessionId, reason: str) -> bool:
-        before = len(self.open_sessions)
-        self.open_sessions = [s for s in self.open_sessions if s.id != session]
+    async def close_connection(self, connection: ConnectionId, reason: str) -> bool:
+        before = len(self.open_connections)
+        self.open_connections = [s for s in self.open_connections if s.id != connection]
         self.told.append(reason)
-        return len(self.open_sessions) < before
+        return len(self.open_connections) < before
 
     def blocked(self) -> list[BlockedAddress]:
         return list(self.offenders)

@@ -246,13 +246,13 @@ LAG_REPORT_SECONDS: Final = 0.25  # a longer lag is an event (`loop.lag`)
 CONTROL_RETRY_SECONDS: Final = 5.0  # between two tries to make the control socket on a disk that takes no new file
 CONTROL_ANSWER_SECONDS: Final = 10.0  # for which `ferry status` and its like wait for the gateway
 CONSOLE_CLOSE_SECONDS: Final = 2  # for answers in flight when the control socket closes; whole seconds (uvicorn)
-STORE_QUEUE: Final = 10_000  # session rows waiting to be written
+STORE_QUEUE: Final = 10_000  # rows about SSH connections waiting to be written
 STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it new ones fail at once
 STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work
 STORE_BUSY_SECONDS: Final = 5.0  # for which another process may hold the database before a write fails
 STORE_WAL_BYTES: Final = 64 * MIB  # the size of SQLite's write-ahead log after a checkpoint
 ADDRESSES_OWED: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
-SESSIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended sessions are kept
+CONNECTIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended SSH connections are kept
 HOSTS_SEEN: Final = 100_000  # hostnames remembered as somebody's, for certificates
 # For which an identity without a name or a reservation is kept, where names.keep is less.
 IDENTITIES_KEEP_SECONDS: Final = 86400.0

@@ -13,7 +13,7 @@ from .errors import InvalidInput
 IdentityId = NewType("IdentityId", str)
 WorkerId = NewType("WorkerId", str)
 TunnelId = NewType("TunnelId", str)
-SessionId = NewType("SessionId", str)
+ConnectionId = NewType("ConnectionId", str)
 Fingerprint = NewType("Fingerprint", str)  # "SHA256:...", as ssh-keygen -l prints it
 
 LABEL_MAX = 63  # octets, RFC 1035 §2.3.4

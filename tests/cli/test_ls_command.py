@@ -17,7 +17,7 @@ from console_commands import run, running
 from ferry.cli.ls import ls
 from ferry.cli.output import span
 from ferry.errors import InvalidInput
-from small_gateway import SmallGateway, session, tunnel
+from small_gateway import SmallGateway, connection, tunnel
 
 
 async def test_tunnels_in_a_pipe_are_whole_and_plain(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ async def test_tunnels_in_a_pipe_are_whole_and_plain(tmp_path: Path) -> None:
     async with running(tmp_path / "state", gateway):
         result = await run(ls, "--state", str(tmp_path / "state"))
     head, blog, port, alias, _, last = result.lines
-    assert head.split() == ["TUNNEL", "IDENTITY", "OPEN", "VISITS", "IN", "OUT", "SESSION", "FROM", "ID"]
+    assert head.split() == ["TUNNEL", "IDENTITY", "OPEN", "VISITS", "IN", "OUT", "CONNECTION", "FROM", "ID"]
     assert blog.split()[:2] == ["https://blog.example.com", "web-1"]
     assert "  3  1.5 MB  20 B  s1" in blog
     assert port.startswith("tcp://example.com:30042 ")
@@ -37,14 +37,14 @@ async def test_tunnels_in_a_pipe_are_whole_and_plain(tmp_path: Path) -> None:
     assert all(line == line.rstrip() for line in result.lines)
 
 
-async def test_sessions_and_names(tmp_path: Path) -> None:
+async def test_connections_and_names(tmp_path: Path) -> None:
     where = ("--state", str(tmp_path / "state"))
     async with running(tmp_path / "state"):
-        sessions = await run(ls, "--sessions", *where)
+        connections = await run(ls, "--connections", *where)
         names = await run(ls, "--names", *where)
-    assert "s1" in sessions.lines[1]
-    assert "blog.example.com, laptop:22  SSH-2.0-OpenSSH_9.2\\x1b[2J" in sessions.lines[1]
-    assert "SHA256:n4bQgYhMf.." in sessions.lines[1]
+    assert "s1" in connections.lines[1]
+    assert "blog.example.com, laptop:22  SSH-2.0-OpenSSH_9.2\\x1b[2J" in connections.lines[1]
+    assert "SHA256:n4bQgYhMf.." in connections.lines[1]
     assert [line.split()[0] for line in names.lines] == ["NAME", "blog.example.com", "port"]
     assert names.lines[1].endswith("ago  yes   asked for")
 
@@ -53,7 +53,7 @@ async def test_json(tmp_path: Path) -> None:
     where = ("--json", "--state", str(tmp_path / "state"))
     async with running(tmp_path / "state"):
         assert [t["id"] for t in (await run(ls, *where)).json] == ["t1aa", "t2bb", "t3cc", "t4dd"]
-        assert [s["id"] for s in (await run(ls, "--sessions", *where)).json] == ["s1", "s2"]
+        assert [s["id"] for s in (await run(ls, "--connections", *where)).json] == ["s1", "s2"]
         assert [n["key"] for n in (await run(ls, *where, "--names")).json] == ["http:blog.example.com", "tcp::30042"]
 
 
@@ -61,24 +61,24 @@ async def test_nothing_to_list_says_so(tmp_path: Path) -> None:
     where = ("--state", str(tmp_path / "state"))
     async with running(tmp_path / "state", SmallGateway([], [], [])):
         assert (await run(ls, *where)).text == "no tunnels\n"
-        assert (await run(ls, "--sessions", *where)).text == "nobody is connected\n"
+        assert (await run(ls, "--connections", *where)).text == "nobody is connected\n"
         assert (await run(ls, "--names", *where)).text == "no names\n"
         assert (await run(ls, "--json", *where)).json == []
 
 
 async def test_two_lists_at_once_are_refused() -> None:
-    assert isinstance((await run(ls, "--names", "--sessions")).error, InvalidInput)
+    assert isinstance((await run(ls, "--names", "--connections")).error, InvalidInput)
 
 
 async def test_on_a_terminal_of_80_columns_no_line_is_longer(tmp_path: Path) -> None:
     gateway = SmallGateway()
     gateway.open_tunnels.append(tunnel("t5", "http", "x", f"https://{'a' * 63}.example.com:8443", identity="y" * 60))
-    gateway.open_sessions.append(session("s3", ["blog.example.com"] * 12))
+    gateway.open_connections.append(connection("s3", ["blog.example.com"] * 12))
     async with running(tmp_path / "state", gateway):
-        for option in ("{'sessions': False, 'names': False}", "{'sessions': True, 'names': False}"):
+        for option in ("{'connections': False, 'names': False}", "{'connections': True, 'names': False}"):
             text = await asyncio.to_thread(_on_terminal, tmp_path / "state", option)
             lines = text.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
-            assert lines[0].split()[0] in ("TUNNEL", "SESSION")
+            assert lines[0].split()[0] in ("TUNNEL", "CONNECTION")
             assert "CLIENT" not in text  # optional columns
             assert max(map(len, lines)) <= 80, text
             assert "blog.example.com" in text
@@ -89,7 +89,7 @@ async def test_on_a_terminal_of_80_columns_no_line_is_longer(tmp_path: Path) -> 
 
 async def test_a_wide_terminal_has_all_columns(tmp_path: Path) -> None:
     async with running(tmp_path / "state"):
-        text = await asyncio.to_thread(_on_terminal, tmp_path / "state", "{'sessions': True, 'names': False}", 200)
+        text = await asyncio.to_thread(_on_terminal, tmp_path / "state", "{'connections': True, 'names': False}", 200)
     assert "CLIENT" in text
 
 

@@ -26,8 +26,8 @@ def test_a_mistake_is_one_line_unless_its_traceback_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FERRY_DEBUG", raising=False)
-    assert end_of(monkeypatch, "ls", "--sessions", "--names") == 2
-    said = "--sessions and --names are two lists: ask for one of them"
+    assert end_of(monkeypatch, "ls", "--connections", "--names") == 2
+    said = "--connections and --names are two lists: ask for one of them"
     assert capsys.readouterr() == ("", f"ferry: {said}\n")
     monkeypatch.setenv("FERRY_DEBUG", "1")
     with pytest.raises(InvalidInput, match=said):

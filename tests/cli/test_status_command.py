@@ -20,16 +20,16 @@ async def test_for_people(tmp_path: Path) -> None:
         result = await run(status, "--state", str(folder))
     assert result.lines == [
         "Ferry 0.1.0, up 1d 2h, process 4711",
-        "  domain    example.com",
-        "  ssh       127.0.0.1:2222, [::1]:2222",
-        "  http      127.0.0.1:8080",
-        "  https     off",
-        "  admin     off",
-        "  sessions  2",
-        "  tunnels   4 (alias 2, http 1, tcp 1)",
-        "  database  ok",
-        "  state     /var/lib/ferry",
-        f"  host key  ED25519 {KEY}",
+        "  domain      example.com",
+        "  ssh         127.0.0.1:2222, [::1]:2222",
+        "  http        127.0.0.1:8080",
+        "  https       off",
+        "  admin       off",
+        "  connections 2",
+        "  tunnels     4 (alias 2, http 1, tcp 1)",
+        "  database    ok",
+        "  state       /var/lib/ferry",
+        f"  host key    ED25519 {KEY}",
     ]
     assert result.code == 0
 
@@ -39,8 +39,8 @@ async def test_trouble_is_told_and_escaped(tmp_path: Path) -> None:
     async with running(folder, SmallGateway(draining=True, store_error="disk \x1b[2J full", open_tunnels=[])):
         result = await run(status, "--state", str(folder))
     assert result.lines[0].endswith("process 4711, draining")
-    assert "  database  failed: disk \\x1b[2J full" in result.lines
-    assert "  tunnels   0" in result.lines
+    assert "  database    failed: disk \\x1b[2J full" in result.lines
+    assert "  tunnels     0" in result.lines
 
 
 async def test_json_is_one_document(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ async def test_json_is_one_document(tmp_path: Path) -> None:
     async with running(folder):
         result = await run(status, "--json", "--state", str(folder))
     assert result.json["counts"] == {
-        "sessions": 2,
+        "connections": 2,
         "tunnels": {"http": 1, "tls": 0, "tcp": 1, "alias": 2},
         "handshakes": 0,
         "blocked": 0,

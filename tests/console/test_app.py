@@ -9,7 +9,7 @@ import pytest
 
 from ferry.console.server import serving
 from ferry.console.sockets import CONTROL_SOCKET
-from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from small_gateway import SmallGateway
 
@@ -57,7 +57,7 @@ class Slow(SmallGateway):
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
         return False
 
-    async def close_session(self, session: SessionId, reason: str) -> bool:
+    async def close_connection(self, connection: ConnectionId, reason: str) -> bool:
         return False
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
@@ -68,7 +68,7 @@ class Slow(SmallGateway):
     ("path", "says"),
     [
         ("tunnels/blog", b"blog.example.com closed by itself a moment ago"),
-        ("sessions/s1", b"session s1 ended by itself a moment ago"),
+        ("connections/s1", b"connection s1 ended by itself a moment ago"),
         ("names/blog", b"blog.example.com was freed a moment ago"),
         ("blocked/192.0.2.7", b"'192.0.2.7' is not blocked"),
     ],

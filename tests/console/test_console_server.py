@@ -70,7 +70,7 @@ async def test_everything_is_answered_on_the_control_socket(folder: Path) -> Non
         status = (await ask(folder, "/api/v1/status")).json
         assert (status["domain"], status["started"]) == ("example.com", "2023-11-14T22:13:20.000Z")
         assert [t["id"] for t in (await ask(folder, "/api/v1/tunnels")).json] == ["t1aa", "t2bb", "t3cc", "t4dd"]
-        assert [s["id"] for s in (await ask(folder, "/api/v1/sessions")).json] == ["s1", "s2"]
+        assert [s["id"] for s in (await ask(folder, "/api/v1/connections")).json] == ["s1", "s2"]
         assert len((await ask(folder, "/api/v1/names")).json) == 2
         assert [n["key"] for n in (await ask(folder, "/api/v1/names?identity=i2")).json] == ["tcp::30042"]
         assert (await ask(folder, "/health")).json == {"status": "ok", "store": "ok", "tunnels": 4}
@@ -84,7 +84,7 @@ async def test_closing_and_freeing(folder: Path) -> None:
         closed = await ask(folder, "/api/v1/tunnels/https%3A%2F%2Fblog.example.com%2Fx", "DELETE")
         assert closed.json["address"] == "blog.example.com"
         assert [t.id for t in gateway.open_tunnels] == ["t2bb", "t3cc", "t4dd"]
-        assert (await ask(folder, "/api/v1/sessions/s2", "DELETE")).json["what"] == "session"
+        assert (await ask(folder, "/api/v1/connections/s2", "DELETE")).json["what"] == "connection"
         assert gateway.told == ["closed by the operator"] * 2
         assert (await ask(folder, "/api/v1/names/tcp%3A%3A30042", "DELETE")).json["id"] == "tcp::30042"
         assert [n.key for n in gateway.reserved] == ["http:blog.example.com"]
@@ -95,7 +95,7 @@ async def test_closing_and_freeing(folder: Path) -> None:
     [
         ("DELETE", "/api/v1/tunnels/blgo", 404, "no tunnel is called 'blgo'", "did you mean blog?"),
         ("DELETE", "/api/v1/tunnels/laptop", 409, "'laptop' means 2 tunnels", "write which: laptop:22 (t3cc), laptop:80 (t4dd)"),
-        ("DELETE", "/api/v1/sessions/x", 404, "no session is called 'x'", "there are: s1, s2"),
+        ("DELETE", "/api/v1/connections/x", 404, "no connection is called 'x'", "there are: s1, s2"),
         ("GET", "/api/v1/nothing", 404, "Not Found", "the paths and their parameters are in /api/v1/openapi.json"),
         ("POST", "/api/v1/status", 405, "Method Not Allowed", "the paths and their parameters are in /api/v1/openapi.json"),
         ("GET", "/api/v1/events?last=many", 422, "query.last: Input should be a valid integer, unable to parse string as an integer", "the paths and their parameters are in /api/v1/openapi.json"),
@@ -154,7 +154,7 @@ async def test_every_answer_has_the_date_of_its_moment(folder: Path) -> None:
                 await ask(where, "/metrics", headers={"Host": "evil.example"}),
                 await ask(where, "/metrics", headers={"Content-Length": "none"}),
                 await ask(folder, "/api/v1/status"),
-                await ask(folder, "/api/v1/sessions/x", "DELETE"),
+                await ask(folder, "/api/v1/connections/x", "DELETE"),
             ]
             assert [answer.status for answer in answers] == [200, 200, 404, 405, 403, 400, 200, 404]
             assert [answer.headers.get_all("date") for answer in answers] == [[f"Sun, {date} GMT"]] * len(answers)

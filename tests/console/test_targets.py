@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ferry.console.targets import Ambiguous, NotFound, find_name, find_session, find_tunnel
-from small_gateway import SmallGateway, name, session, tunnel
+from ferry.console.targets import Ambiguous, NotFound, find_connection, find_name, find_tunnel
+from small_gateway import SmallGateway, connection, name, tunnel
 
 TUNNELS = SmallGateway().open_tunnels
 
@@ -58,8 +58,8 @@ def test_an_empty_list_says_so_and_the_target_is_escaped() -> None:
     assert caught.value.fix == "no tunnel is open: `ferry ls` lists them"
 
 
-def test_sessions_and_names() -> None:
-    assert find_session("S2", [session("s1", []), session("s2", [])]).id == "s2"
+def test_connections_and_names() -> None:
+    assert find_connection("S2", [connection("s1", []), connection("s2", [])]).id == "s2"
     names = [name("http:blog.example.com"), name("tcp::30042"), name("alias:blog:22")]
     assert find_name("tcp::30042", names).address == "port 30042"
     assert find_name("blog.example.com", names).kind == "http"

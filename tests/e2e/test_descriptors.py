@@ -88,7 +88,7 @@ def test_visitors_who_do_not_move_make_room_for_others(
         assert served > 100
         assert {_get(gateway, "127.0.9.9") for _ in range(50)} == {b"HTTP/1.1 200"}
         assert gateway.ssh(tmp_path, key).run(words="whoami").code == 0
-        assert gateway.ask("status")["counts"]["sessions"] == 1
+        assert gateway.ask("status")["counts"]["connections"] == 1
         assert CAREFUL * 0.75 < open_files(gateway) < CAREFUL * 0.9
         crowd.close()  # a drain would wait for them
         gateway.stop()
@@ -130,7 +130,7 @@ def test_accepting_stops_at_nine_tenths_and_goes_on(
                 waiting[0].recv(100)
             waiting[0].settimeout(20)
             assert most * 0.85 <= open_files(gateway) < most
-            assert gateway.ask("status")["counts"]["sessions"] == 1  # the operator still gets an answer
+            assert gateway.ask("status")["counts"]["connections"] == 1  # the operator still gets an answer
         gateway.event('"accept.resumed"')
         assert waiting[0].recv(100).startswith(b"SSH-2.0-Ferry")
         assert waiting[1].recv(100).startswith(b"HTTP/1.1 200")

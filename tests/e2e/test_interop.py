@@ -82,7 +82,7 @@ def test_autossh_comes_back_by_itself(gateway: Gateway, tmp_path: Path, key: Pat
     with Child(["autossh", "-M", "0", *command[1:]], env=environ, cwd=tmp_path) as child:
         child.line("Forwarding HTTP")
         before = len(child.out.lines)
-        (session,) = [one for one in gateway.ask("sessions") if f"{name}.localhost" in one["tunnels"]]
-        gateway.ask(f"sessions/{session['id']}", "DELETE")
+        (connection,) = [one for one in gateway.ask("connections") if f"{name}.localhost" in one["tunnels"]]
+        gateway.ask(f"connections/{connection['id']}", "DELETE")
         child.line("Forwarding HTTP", after=before + 1)
         assert visit(gateway, name).text == "origin"

@@ -78,11 +78,11 @@ def test_each_connection_leaves_a_row(
     gateway.stop()
     with sqlite3.connect(gateway.state / "ferry.db") as database:
         database.row_factory = sqlite3.Row
-        rows = [dict(row) for row in database.execute("select * from sessions")]
+        rows = [dict(row) for row in database.execute("select * from connections")]
     database.close()
     (row,) = rows
     assert row["fingerprint"] == fingerprint(key)
-    assert row["address"].startswith("127.0.0.1:")
+    assert row["peer"].startswith("127.0.0.1:")
     assert row["client_version"].startswith("OpenSSH")
     assert row["started"] < row["ended"]
     assert row["reason"]

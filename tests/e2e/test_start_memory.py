@@ -50,5 +50,5 @@ def test_what_the_gateway_imports() -> None:
 def test_what_answers_the_operator_is_loaded_when_somebody_asks(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway()
     before = gateway.memory()
-    assert gateway.ask("status")["counts"]["sessions"] == 0
+    assert gateway.ask("status")["counts"]["connections"] == 0
     assert gateway.memory() > before + 4 * MB  # so it was not there before

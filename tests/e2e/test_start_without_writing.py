@@ -47,7 +47,7 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
     disk: Callable[[OnSmallDisk], Callable[[], object]],
     end: Callable[[Gateway], None],
 ) -> None:
-    """SIGKILL leaves leases and open session rows, which the next start can not end; SIGTERM leaves neither the
+    """SIGKILL leaves leases and open rows of connections, which the next start can not end; SIGTERM leaves neither the
     write-ahead log nor its index, which the next start can not make."""
     gateway = OnSmallDisk(tmp_path)
     with closing(gateway):

@@ -10,7 +10,7 @@ import pytest
 
 from ferry.gateway.worker import Worker
 from ferry.limiters.penalties import Offence
-from ferry.names import Address, Fingerprint, IdentityId, Kind, SessionId, TunnelId
+from ferry.names import Address, ConnectionId, Fingerprint, IdentityId, Kind, TunnelId
 from ferry.registry.contract import Claimed, Terms
 from whole_gateway import config_of, whole_gateway
 
@@ -43,11 +43,11 @@ async def test_one_tunnel_is_closed_and_the_others_stay(tmp_path: Path, key: Pat
 async def test_one_connection_is_closed_and_the_others_stay(tmp_path: Path, key: Path) -> None:
     async with whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as stays:
         client = await connect(worker, key)
-        first, second = worker.view.sessions()
-        assert not await worker.view.close_session(SessionId("none"), "why")
-        assert await worker.view.close_session(SessionId(second.id), "why")
+        first, second = worker.view.connections()
+        assert not await worker.view.close_connection(ConnectionId("none"), "why")
+        assert await worker.view.close_connection(ConnectionId(second.id), "why")
         await client.wait_closed()
-        assert [session.id for session in worker.view.sessions()] == [first.id]
+        assert [connection.id for connection in worker.view.connections()] == [first.id]
         assert not stays.is_closed()
 
 

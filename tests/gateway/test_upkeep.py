@@ -16,11 +16,11 @@ from ferry.config.model import Config
 from ferry.gateway.kept import Kept, kept_in
 from ferry.gateway.upkeep import Upkeep, kept_up
 from ferry.gateway.wiring import rules_of
-from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId
+from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind
 from ferry.registry.contract import Claimed, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
-from ferry.store.sessions import Sessions
+from ferry.store.connections import ConnectionRows
 from hurried_loop import HurriedLoop, LoopsClock
 
 DAY = 86_400.0
@@ -46,22 +46,23 @@ class Hands:
 
 
 class Past:
-    """One session that has ended, one name that was used, and one key that nothing belongs to; all now."""
+    """One SSH connection that has ended, one name that was used, and one key that nothing belongs to; all now."""
 
     def __init__(self, kept: Kept, clock: Hands) -> None:
         self.kept = kept
         self.clock = clock
-        assert isinstance(kept.sessions, Sessions)
+        assert isinstance(kept.connections, ConnectionRows)
         assert isinstance(kept.store, Store)
-        self.sessions, self.store = kept.sessions, kept.store
+        self.connections, self.store = kept.connections, kept.store
 
     async def begin(self) -> None:
         now = self.clock.now()
         owner = await self.kept.people.identity_for_key(Fingerprint("SHA256:owner"), "ssh-ed25519", None, now=now)
         await self.kept.people.identity_for_key(Fingerprint("SHA256:passer-by"), "ssh-ed25519", None, now=now)
-        self.kept.sessions.session_started(SessionId("s"), Identity(IdentityId("x"), None, None), "::1", "", now)
-        self.kept.sessions.session_ended(SessionId("s"), "gone", 0, 0, now)
-        await self.sessions.flush()
+        somebody = Identity(IdentityId("x"), None, None)
+        self.kept.connections.connection_started(ConnectionId("s"), somebody, "::1", "", now)
+        self.kept.connections.connection_ended(ConnectionId("s"), "gone", 0, 0, now)
+        await self.connections.flush()
         claimed = await self.kept.registry.claim(BLOG, owner, self.kept.worker, now=now, terms=TERMS)
         assert isinstance(claimed, Claimed)
         await self.kept.registry.release(BLOG, claimed.lease.generation, now=now)
@@ -74,10 +75,10 @@ class Past:
 
     async def left(self) -> tuple[int, int, int]:
         """Sessions, names and identities."""
-        sessions, names = await self.sessions.recent(9), await self.kept.registry.reservations(None)
+        connections, names = await self.connections.recent(9), await self.kept.registry.reservations(None)
         count = "SELECT count(*) FROM identities"
         people = await self.store.run(lambda connection: next(iter(connection.execute(count)))[0])
-        return len(sessions), len(names), people
+        return len(connections), len(names), people
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ async def past(tmp_path: Path) -> AsyncIterator[Past]:
 
 
 async def test_as_shipped_each_is_forgotten_when_nobody_can_ask_for_it_any_more(past: Past) -> None:
-    """NAMES_KEEP_SECONDS, NAMES_REST_SECONDS and SESSIONS_KEEP_SECONDS."""
+    """NAMES_KEEP_SECONDS, NAMES_REST_SECONDS and CONNECTIONS_KEEP_SECONDS."""
     upkeep, left = past.upkeep(), []
     for days in (29.9, 0.2, 6.8, 0.2, 52.8, 0.2):
         past.clock.pass_(days)
@@ -175,7 +176,7 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
             return iter(())
 
     counted = Counted(count)
-    kept = SimpleNamespace(store=counted, registry=counted, worker="w", sessions=Counted(Counter()), people=counted)
+    kept = SimpleNamespace(store=counted, registry=counted, worker="w", connections=Counted(Counter()), people=counted)
     observation = SimpleNamespace(report=nothing, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 

@@ -89,10 +89,10 @@ def attacked(tmp_path: Path, rates: LogRates = AS_SHIPPED, level: LevelName = "i
 
 PEER_CAUSES: dict[str, Callable[[int], dict[str, object]]] = {
     "edge.refused": lambda n: {"edge": "http", "status": 503, "peer": f"192.0.2.1:{n}", "reason": "too many" * 60},
-    "tunnel.refused": lambda _: {"session": "s1", "asked": "-X", "code": "unknown_form", "detail": "no windows"},
+    "tunnel.refused": lambda _: {"connection": "s1", "asked": "-X", "code": "unknown_form", "detail": "no windows"},
     "channel.failed": lambda _: {"tunnel": "t1", "failure": "refused"},
     "handshake.ended": lambda _: {"peer": "192.0.2.1", "seconds": 0.1, "outcome": "failed"},
-    "connection.opened": lambda n: {"session": f"s{n}", "identity": "me", "peer": f"192.0.2.1:{n}"},
+    "connection.opened": lambda n: {"connection": f"s{n}", "identity": "me", "peer": f"192.0.2.1:{n}"},
     "store.failed": lambda _: {"error": "database or disk is full"},
 }
 
@@ -135,11 +135,11 @@ def test_one_attacker_hides_nobody_elses_lines_and_nothing_that_is_rare(tmp_path
     with attacked(tmp_path) as a:
         for number in range(5_000):
             a.report("edge.refused", edge="http", status=503, peer=f"192.0.2.1:{number}", reason="too many")
-            a.report("tunnel.refused", session="s1", identity="me", asked="-X", code="unknown_form", detail="")
+            a.report("tunnel.refused", connection="s1", identity="me", asked="-X", code="unknown_form", detail="")
         a.report("edge.refused", edge="http", status=404, peer="192.0.2.2:5", reason="honest")
-        a.report("tunnel.refused", session="s2", identity="you", asked="-R", code="taken", detail="honest")
+        a.report("tunnel.refused", connection="s2", identity="you", asked="-R", code="taken", detail="honest")
         for number in range(500):
-            a.report("tunnel.takeover", address=f"a{number}", session="s1", previous="s0")
+            a.report("tunnel.takeover", address=f"a{number}", connection="s1", previous="s0")
         a.report("store.failed", error="database or disk is full")
         assert [line["reason"] for line in a.lines("edge.refused")].count("honest") == 1
         assert [line["detail"] for line in a.lines("tunnel.refused")].count("honest") == 1
@@ -222,7 +222,7 @@ def test_rates_can_be_changed_while_running(tmp_path: Path) -> None:
         a.observation.set_rates(LogRates(visits=100_000, visits_per_tunnel=100_000, per_source=100_000))
         for number in range(3_000):
             a.report("visit", visit=VISIT)
-            a.report("tunnel.refused", session="s1", code="unknown_form")
+            a.report("tunnel.refused", connection="s1", code="unknown_form")
             logging.getLogger("ferry.ssh").warning("number %d", number)
         assert Counter(line["event"] for line in a.lines()) == {"visit": 3_000, "tunnel.refused": 3_000, "log": 3_000}
 
@@ -280,7 +280,7 @@ def test_visits_of_many_tunnels_have_a_bound_in_all(tmp_path: Path) -> None:
 def test_a_count_that_fails_each_time_fills_no_log(tmp_path: Path) -> None:
     with attacked(tmp_path) as a:
         for _ in range(5_000):
-            a.report("tunnel.closed", tunnel="t1", session="s1")  # its kind is missing
+            a.report("tunnel.closed", tunnel="t1", connection="s1")  # its kind is missing
         failed = a.lines("report.failed")
         assert len(failed) < 500
         assert sum("traceback" in line for line in failed) < 20
@@ -295,7 +295,7 @@ async def test_visits_are_summed_up_each_second_and_other_lines_each_ten_while_t
     with attacked(tmp_path) as a:
         for _ in range(1_000):
             a.report("visit", visit=VISIT)
-            a.report("tunnel.refused", session="s1", code="unknown_form")
+            a.report("tunnel.refused", connection="s1", code="unknown_form")
         with a.observation.summing_up():
             watch, told = Watch(), []
             for until in (0.9, 1.5, 9.5, 10.5):

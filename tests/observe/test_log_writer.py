@@ -281,7 +281,7 @@ def test_a_field_that_cannot_be_shown_is_reported_and_logging_goes_on(pipe: tupl
 
 
 def test_human_lines_escape_and_can_be_taken_apart() -> None:
-    line = human_lines(colour=False)(event(5, target="/a b\x1b[31m", note="", session=None, quote='say "x"'))
+    line = human_lines(colour=False)(event(5, target="/a b\x1b[31m", note="", connection=None, quote='say "x"'))
     assert line == (
         '2023-11-14T22:13:20.000Z info    tunnel.opened      number=5 target="/a b\\\\x1b[31m" quote="say \\"x\\""'
     )

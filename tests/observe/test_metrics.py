@@ -25,13 +25,13 @@ def tell(metrics: Metrics, event: str, **fields: object) -> None:
 
 def test_tunnels_and_connections_go_up_and_down(metrics: Metrics) -> None:
     value = metrics.registry.get_sample_value
-    tell(metrics, "connection.opened", session="s1")
+    tell(metrics, "connection.opened", connection="s1")
     tell(metrics, "tunnel.opened", kind="tcp")
     tell(metrics, "tunnel.opened", kind="tcp")
     tell(metrics, "tunnel.closed", kind="tcp")
     assert value("ferry_tunnels", {"kind": "tcp"}) == 1
     assert value("ferry_tunnels_opened_total", {"kind": "tcp"}) == 2
-    tell(metrics, "connection.closed", session="s1", up=1, down=1)
+    tell(metrics, "connection.closed", connection="s1", up=1, down=1)
     assert (value("ferry_connections"), value("ferry_connects_total")) == (0, 1)
     tell(metrics, "connection.closed")
     assert value("ferry_connections") == 0

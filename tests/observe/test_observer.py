@@ -54,7 +54,7 @@ def watched(tmp_path: Path, level: LevelName = "info", log_format: LogFormat = "
 
 def test_a_report_becomes_a_line_a_count_and_an_event(tmp_path: Path) -> None:
     with watched(tmp_path) as w:
-        w.report("tunnel.opened", tunnel="t1", session="s1", address="blog.example.com", kind="http", url="x\x07")
+        w.report("tunnel.opened", tunnel="t1", connection="s1", address="blog.example.com", kind="http", url="x\x07")
         assert [e.name for e in w.observation.events.last()] == ["tunnel.opened"]
         assert w.observation.metrics.registry.get_sample_value("ferry_tunnels", {"kind": "http"}) == 1
         (line,) = w.lines()

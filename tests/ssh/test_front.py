@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 
 from ferry.limiters.origins import THIS_HOST
-from ferry.names import SessionId
+from ferry.names import ConnectionId
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
 
 
 class Rows:
-    """Sessions as the database hears of them."""
+    """Connections as the database hears of them."""
 
     def __init__(self) -> None:
-        self.began: list[SessionId] = []
-        self.ended: list[SessionId] = []
+        self.began: list[ConnectionId] = []
+        self.ended: list[ConnectionId] = []
 
-    def session_started(self, session: SessionId, *_: object) -> None:
-        self.began.append(session)
+    def connection_started(self, connection: ConnectionId, *_: object) -> None:
+        self.began.append(connection)
 
-    def session_ended(self, session: SessionId, *_: object) -> None:
-        self.ended.append(session)
+    def connection_ended(self, connection: ConnectionId, *_: object) -> None:
+        self.ended.append(connection)
 
 
-async def test_a_session_is_written_down_and_told_for_who_has_logged_in_alone(key: Path) -> None:
+async def test_a_connection_is_written_down_and_told_for_who_has_logged_in_alone(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         rows = Rows()
-        gateway.change(sessions=rows)
+        gateway.change(connections=rows)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         await reader.readline()
         writer.close()
@@ -44,7 +44,7 @@ async def test_a_session_is_written_down_and_told_for_who_has_logged_in_alone(ke
         while gateway.clients:
             await asyncio.sleep(0)
         assert rows.ended == rows.began
-        assert [one["session"] for one in gateway.said("connection.closed")] == rows.ended
+        assert [one["connection"] for one in gateway.said("connection.closed")] == rows.ended
 
 
 async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if_it_was_the_last(key: Path) -> None:

@@ -53,7 +53,7 @@ def test_who_is_logged_in_stays_when_the_time_for_a_log_in_is_over(
         while silent.recv(4096):
             pass
         assert (owner.running, keyless.running) == (True, True)
-        assert len(gateway.ask("sessions")) == 2
+        assert len(gateway.ask("connections")) == 2
 
 
 def test_a_strangers_key_is_refused_when_it_is_shown(
@@ -96,7 +96,7 @@ def test_who_has_too_many_connections_is_not_blamed(
             assert (ended.code, ended.out) == (255, "")
             assert "you have 1 connections open, which is the limit" in ended.err
         assert blamed(gateway) == 0
-        assert len(gateway.ask("sessions")) == 1
+        assert len(gateway.ask("connections")) == 1
     assert gateway.running.err.text.count('"connection.opened"') == 1  # the others never were clients
 
 

@@ -51,12 +51,12 @@ async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
 
 
 class FullOfErrors:
-    """Rows of sessions: the end of one fails."""
+    """Rows about connections: the end of one fails."""
 
-    def session_started(self, *_: object) -> None:
+    def connection_started(self, *_: object) -> None:
         """Nothing to keep."""
 
-    def session_ended(self, *_: object) -> None:
+    def connection_ended(self, *_: object) -> None:
         raise KeyError("an error of our own")
 
 
@@ -64,7 +64,7 @@ async def test_one_whose_end_fails_is_no_client_any_more_and_the_log_says_why(
     key: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.change(sessions=FullOfErrors())
+        gateway.change(connections=FullOfErrors())
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
         await until(lambda: not (gateway.clients or gateway.tunnels))

@@ -119,7 +119,7 @@ def test_a_connection_whose_key_is_taken_away_ends_and_the_others_stay(
         assert revoked.exit_code() == 255
         assert GONE in revoked.err.text
         assert gateway.event('"connection.closed"', after=seen)["reason"] == GONE
-        assert gateway.ask("status")["counts"]["sessions"] == 1
+        assert gateway.ask("status")["counts"]["connections"] == 1
         assert other.process.poll() is None
 
 

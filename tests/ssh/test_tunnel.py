@@ -13,7 +13,7 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import SSHPacket
 
 from ferry.errors import LocalProtocolError
-from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, SessionId, TunnelId
+from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, Kind, TunnelId
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.channel_state import State
@@ -79,7 +79,7 @@ class Stage:
         self.told: list[tuple[str, object]] = []
         self.soon: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         client = SimpleNamespace(
-            id=SessionId("s"),
+            id=ConnectionId("s"),
             identity=Identity(IdentityId("ann"), "ann", None),
             peer=Endpoint("192.0.2.1", 50022),
             connection=self.line,

@@ -72,19 +72,20 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
 async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "ferry.db"
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("CREATE TABLE sessions (id TEXT)")  # made last of all by the schema
+        other.execute("CREATE TABLE connections (id TEXT)")  # made last of all by the schema
     before = content(path)
-    with pytest.raises(StartupError, match=r"sessions already exists.*put a backup in its place"):
+    with pytest.raises(StartupError, match=r"connections already exists.*put a backup in its place"):
         await Store.open(path, report=nothing)
     assert content(path) == before
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["sessions", "connections"])  # made last by the first and the second
+async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, table: str) -> None:
     path = older(tmp_path / "ferry.db")
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("CREATE TABLE sessions (id TEXT)")  # made last of all by the first migration
+        other.execute(f"CREATE TABLE {table} (id TEXT)")
     before = content(path)
-    with pytest.raises(StartupError, match=r"cannot be opened: table sessions already exists\. If another ferry"):
+    with pytest.raises(StartupError, match=rf"cannot be opened: table {table} already exists\. If another ferry"):
         await Store.open(path, report=nothing)
     assert content(path) == before
 

@@ -11,13 +11,13 @@ from sqlite3 import Connection
 
 import pytest
 
-from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, SessionId, WorkerId
+from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
-from ferry.store.sessions import STOPPED, Sessions
+from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.start import begin
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
@@ -125,25 +125,25 @@ async def test_one_that_fails_by_itself_is_an_error_and_not_a_full_disk(store: S
 
 
 async def test_what_a_crash_left_open_is_ended_before_anything_new_begins(store: Store) -> None:
-    registry, sessions = SqlRegistry(store), Sessions(store, lambda _event, /, **_fields: None)
+    registry, connections = SqlRegistry(store), ConnectionRows(store, lambda _event, /, **_fields: None)
     claimed = await registry.claim(BLOG, ANN, OLD, now=10, terms=TERMS)
     assert isinstance(claimed, Claimed)
     assert await begin(store, OLD, now=40)
     claimed = await registry.claim(BLOG, ANN, OLD, now=45, terms=TERMS)
     assert isinstance(claimed, Claimed)
     await registry.renew(OLD, now=50)
-    sessions.session_started(SessionId("before"), ANN, "192.0.2.7:1", "v", 20)
-    await sessions.flush()
+    connections.connection_started(ConnectionId("before"), ANN, "192.0.2.7:1", "v", 20)
+    await connections.flush()
     await full(store)
     await store.first(lambda connection: put(connection, "large", 1_000_000))
     assert not await begin(store, NEW, now=90)
-    sessions.session_started(SessionId("after"), ANN, "192.0.2.7:1", "v", 95)
+    connections.connection_started(ConnectionId("after"), ANN, "192.0.2.7:1", "v", 95)
     with pytest.raises(StoreUnavailable):
-        await sessions.flush()
+        await connections.flush()
     assert await registry.lookup(BLOG) == claimed.lease  # it is still there, and is still Ann's
     await room(store)
-    await sessions.flush()
-    rows = {row.id: (row.ended, row.reason) for row in await sessions.recent(9)}
+    await connections.flush()
+    rows = {row.id: (row.ended, row.reason) for row in await connections.recent(9)}
     assert rows == {"before": (50, STOPPED), "after": (None, None)}
     assert await registry.lookup(BLOG) is None
     [kept] = await registry.reservations(ANN.id)

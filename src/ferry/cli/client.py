@@ -62,7 +62,7 @@ class Gateway:
         return self._ask("GET", _with_query(path, query))
 
     def delete(self, collection: str, target: str) -> Any:
-        """Delete `target` from `tunnels`, `sessions`, `names` or `blocked`. Returns the API's answer."""
+        """Delete `target` from `tunnels`, `connections`, `names` or `blocked`. Returns the API's answer."""
         return self._ask("DELETE", f"/{collection}/{quote(target, safe='')}")
 
     def lines(self, path: str, *, endless: bool, **query: str | int | None) -> Iterator[dict[str, Any]]:

@@ -12,21 +12,22 @@ from .output import print_json, safe
 
 def close(
     target: Annotated[
-        str, typer.Argument(help="A name, hostname, URL, port, alias, or the id of a tunnel or session.")
+        str, typer.Argument(help="A name, hostname, URL, port, alias, or the id of a tunnel or connection.")
     ],
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close a tunnel, or a whole connection by its session. The owner is told, and keeps the name.
+    """Close a tunnel, or a connection with all its tunnels. The owner is told, and keeps the name.
 
-    Exit codes: 0 when it was closed, 1 when there is no such tunnel or session.
+    Exit codes: 0 when it was closed, 1 when there is no such tunnel or connection.
     """
     closed = _close(find_gateway(state, config), target)
     if as_json:
         print_json(closed)
-    elif closed["what"] == "session":
-        typer.echo(f"closed session {safe(closed['id'])} of {safe(closed['identity'])} from {safe(closed['address'])}")
+    elif closed["what"] == "connection":
+        who = f"{safe(closed['identity'])} from {safe(closed['address'])}"
+        typer.echo(f"closed connection {safe(closed['id'])} of {who}")
     else:
         typer.echo(f"closed {safe(closed['address'])} of {safe(closed['identity'])}")
 
@@ -38,7 +39,7 @@ def _close(gateway: Gateway, target: str) -> Any:
         if no_tunnel.status != 404:
             raise
         try:
-            return gateway.delete("sessions", target)
-        except ApiError as no_session:
+            return gateway.delete("connections", target)
+        except ApiError as no_connection:
             # Names are what people mistype: the tunnel's answer has the nearest one.
-            raise no_tunnel if no_session.status == 404 else no_session from None
+            raise no_tunnel if no_connection.status == 404 else no_connection from None

@@ -20,12 +20,12 @@ TUNNELS: Final = (
     Column("VISITS", right=True),
     Column("IN", right=True),
     Column("OUT", right=True),
-    Column("SESSION", optional=True),
+    Column("CONNECTION", optional=True),
     Column("FROM", optional=True),
     Column("ID", optional=True),
 )
-SESSIONS: Final = (
-    Column("SESSION"),
+CONNECTIONS: Final = (
+    Column("CONNECTION"),
     Column("IDENTITY", most=18),
     Column("FROM", optional=True),
     Column("OPEN"),
@@ -45,22 +45,22 @@ NAMES: Final = (
 
 
 def ls(
-    sessions: Annotated[bool, typer.Option("--sessions", help="List SSH connections.")] = False,
+    connections: Annotated[bool, typer.Option("--connections", help="List SSH connections.")] = False,
     names: Annotated[bool, typer.Option("--names", help="List reserved names, ports and aliases.")] = False,
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List open tunnels."""
-    if sessions and names:
-        raise InvalidInput("--sessions and --names are two lists: ask for one of them")
-    what = "sessions" if sessions else "names" if names else "tunnels"
+    if connections and names:
+        raise InvalidInput("--connections and --names are two lists: ask for one of them")
+    what = "connections" if connections else "names" if names else "tunnels"
     found = find_gateway(state, config).get(what)
     with quiet_pipe():
         if as_json:
             print_json(found)
         elif not found:
-            typer.echo({"tunnels": "no tunnels", "sessions": "nobody is connected", "names": "no names"}[what])
+            typer.echo({"tunnels": "no tunnels", "connections": "nobody is connected", "names": "no names"}[what])
         else:
             _table(what, found)
 
@@ -68,8 +68,8 @@ def ls(
 def _table(what: str, found: list[dict[str, Any]]) -> None:
     now = SystemClock().now()
     match what:
-        case "sessions":
-            print_table(SESSIONS, [_session(item, now) for item in found])
+        case "connections":
+            print_table(CONNECTIONS, [_connection(item, now) for item in found])
         case "names":
             print_table(NAMES, [_name(item, now) for item in found])
         case _:
@@ -79,13 +79,13 @@ def _table(what: str, found: list[dict[str, Any]]) -> None:
 def _tunnel(t: dict[str, Any], now: float) -> Row:
     where = t["url"] or t["address"]
     counts = [t["visits"], size(t["up"]), size(t["down"])]
-    return [where, short_identity(t["identity"]), age(t["since"], now), *counts, t["session"], t["peer"], t["id"]]
+    return [where, short_identity(t["identity"]), age(t["since"], now), *counts, t["connection"], t["peer"], t["id"]]
 
 
-def _session(s: dict[str, Any], now: float) -> Row:
-    tunnels = ", ".join(s["tunnels"]) or "-"
-    head = [s["id"], short_identity(s["identity"]), s["peer"], age(s["since"], now)]
-    return [*head, tunnels, s["client_version"], size(s["up"]), size(s["down"])]
+def _connection(c: dict[str, Any], now: float) -> Row:
+    tunnels = ", ".join(c["tunnels"]) or "-"
+    head = [c["id"], short_identity(c["identity"]), c["peer"], age(c["since"], now)]
+    return [*head, tunnels, c["client_version"], size(c["up"]), size(c["down"])]
 
 
 def _name(n: dict[str, Any], now: float) -> Row:

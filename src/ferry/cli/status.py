@@ -31,7 +31,7 @@ def describe(status: dict[str, Any]) -> list[str]:
     rows = [("domain", safe(status["domain"]))]
     rows += [(name, ", ".join(map(safe, listeners[name])) or "off") for name in ("ssh", "http", "https", "admin")]
     rows += [
-        ("sessions", str(counts["sessions"])),
+        ("connections", str(counts["connections"])),
         *([("blocked", f"{counts['blocked']} (`ferry unblock` lists them)")] if counts.get("blocked") else []),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
         ("database", "ok" if store["ok"] else f"failed: {safe(store['error'])}"),
@@ -40,4 +40,4 @@ def describe(status: dict[str, Any]) -> list[str]:
     rows += [("host key", safe(key)) for key in status["host_keys"]]
     draining = ", draining" if status["draining"] else ""
     head = f"Ferry {safe(status['version'])}, up {span(status['uptime'])}, process {status['pid']}{draining}"
-    return [head, *(f"  {name:<9} {text}" for name, text in rows)]
+    return [head, *(f"  {name:<11} {text}" for name, text in rows)]

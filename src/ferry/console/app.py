@@ -12,13 +12,13 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 
 from ferry import __version__, limits
-from ferry.names import Address, IdentityId, SessionId, TunnelId, printable
+from ferry.names import Address, ConnectionId, IdentityId, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
-from .models import BlockedAddress, Closed, Health, NameInfo, Problem, SessionInfo, Status, TunnelInfo
+from .models import BlockedAddress, Closed, ConnectionInfo, Health, NameInfo, Problem, Status, TunnelInfo
 from .problems import install_problems
 from .state import ConsoleState
-from .targets import NotFound, find_name, find_session, find_tunnel
+from .targets import NotFound, find_connection, find_name, find_tunnel
 from .watching import health_of, health_status, metrics_answer
 
 NDJSON = "application/x-ndjson"
@@ -59,10 +59,10 @@ def _reading(state: ConsoleState) -> APIRouter:
         """Every open tunnel."""
         return state.tunnels()
 
-    @api.get("/sessions")
-    async def sessions() -> list[SessionInfo]:
+    @api.get("/connections")
+    async def connections() -> list[ConnectionInfo]:
         """Every SSH connection that is logged in."""
-        return state.sessions()
+        return state.connections()
 
     @api.get("/names")
     async def names(identity: str | None = None) -> list[NameInfo]:
@@ -117,13 +117,13 @@ def _closing(state: ConsoleState) -> APIRouter:
             raise NotFound(f"{tunnel.address} closed by itself a moment ago", "")
         return Closed(what="tunnel", id=tunnel.id, address=tunnel.address, identity=tunnel.identity)
 
-    @api.delete("/sessions/{target}")
-    async def close_session(target: str) -> Closed:
-        """Close an SSH connection by the session's id, with all its tunnels. Its owner is told."""
-        session = find_session(target, state.sessions())
-        if not await state.close_session(SessionId(session.id), CLOSED_BY_OPERATOR):
-            raise NotFound(f"session {session.id} ended by itself a moment ago", "")
-        return Closed(what="session", id=session.id, address=session.peer, identity=session.identity)
+    @api.delete("/connections/{target}")
+    async def close_connection(target: str) -> Closed:
+        """Close an SSH connection by its id, with all its tunnels. Its owner is told."""
+        connection = find_connection(target, state.connections())
+        if not await state.close_connection(ConnectionId(connection.id), CLOSED_BY_OPERATOR):
+            raise NotFound(f"connection {connection.id} ended by itself a moment ago", "")
+        return Closed(what="connection", id=connection.id, address=connection.peer, identity=connection.identity)
 
     @api.delete("/names/{target:path}")
     async def free(target: str) -> Closed:

@@ -51,7 +51,7 @@ class Listeners(Answer):
 class Counts(Answer):
     """Current counts."""
 
-    sessions: int = Field(description="SSH connections that are logged in.")
+    connections: int = Field(description="SSH connections that are logged in.")
     tunnels: dict[str, int] = Field(description="Open tunnels by kind.")
     handshakes: int = Field(0, description="SSH connections that are logging in.")
     blocked: int = Field(0, description="Addresses that are blocked for failed log-ins.")
@@ -88,7 +88,7 @@ class TunnelInfo(Answer):
     kind: Literal["http", "tls", "tcp", "alias"]
     url: str | None = Field(description="Where visitors go; None for an alias.")
     identity: str
-    session: str = Field(description="The session's id.")
+    connection: str = Field(description="The id of its SSH connection.")
     peer: str = Field(description="The client's address.")
     since: Moment
     up: int = Field(description="Bytes from visitors.")
@@ -96,7 +96,7 @@ class TunnelInfo(Answer):
     visits: int
 
 
-class SessionInfo(Answer):
+class ConnectionInfo(Answer):
     """One SSH connection."""
 
     id: str
@@ -134,9 +134,9 @@ class BlockedAddress(Answer):
 class Closed(Answer):
     """What a DELETE has closed, freed or unblocked."""
 
-    what: Literal["tunnel", "session", "name", "address"]
+    what: Literal["tunnel", "connection", "name", "address"]
     id: str
-    address: str = Field(description="Of a tunnel or name; the peer's of a session.")
+    address: str = Field(description="Of a tunnel or name; the peer's of a connection.")
     identity: str
 
 

@@ -7,10 +7,10 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from ferry.clock import Clock
-from ferry.names import Address, IdentityId, SessionId, TunnelId
+from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import BlockedAddress, NameInfo, SessionInfo, Status, TunnelInfo
+from .models import BlockedAddress, ConnectionInfo, NameInfo, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
@@ -39,7 +39,7 @@ class ConsoleState(Protocol):
         """Every open tunnel."""
         ...
 
-    def sessions(self) -> list[SessionInfo]:
+    def connections(self) -> list[ConnectionInfo]:
         """Every SSH connection that is logged in."""
         ...
 
@@ -51,7 +51,7 @@ class ConsoleState(Protocol):
         """Close one tunnel and tell its owner `reason`; its connection ends if it has no other. False if it is gone."""
         ...
 
-    async def close_session(self, session: SessionId, reason: str) -> bool:
+    async def close_connection(self, connection: ConnectionId, reason: str) -> bool:
         """Close one SSH connection with all its tunnels and tell its owner `reason`. False if it is gone."""
         ...
 

@@ -1,5 +1,5 @@
-"""Finds the tunnel, session or name that a person's text means: `blog`, `blog.example.com`, a URL, `30042`, `laptop:22`,
-an id."""
+"""Finds the tunnel, connection or name that a person's text means: `blog`, `blog.example.com`, a URL, `30042`,
+`laptop:22`, an id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ferry.errors import FerryError
 from ferry.kinds import kind_of
 from ferry.names import Kind, printable
 
-from .models import NameInfo, SessionInfo, TunnelInfo
+from .models import ConnectionInfo, NameInfo, TunnelInfo
 
 T = TypeVar("T")
 NEAREST: Final = 3  # suggestions in an answer
@@ -36,11 +36,10 @@ def find_tunnel(target: str, tunnels: Sequence[TunnelInfo]) -> TunnelInfo:
     return _find(target, tunnels, _tunnel_words, what="tunnel", none="no tunnel is open: `ferry ls` lists them")
 
 
-def find_session(target: str, sessions: Sequence[SessionInfo]) -> SessionInfo:
-    """The session with this id. Raises NotFound."""
-    return _find(
-        target, sessions, lambda s: [s.id], what="session", none="nobody is connected: `ferry ls --sessions` lists them"
-    )
+def find_connection(target: str, connections: Sequence[ConnectionInfo]) -> ConnectionInfo:
+    """The connection with this id. Raises NotFound."""
+    none = "nobody is connected: `ferry ls --connections` lists them"
+    return _find(target, connections, lambda connection: [connection.id], what="connection", none=none)
 
 
 def find_name(target: str, names: Sequence[NameInfo]) -> NameInfo:

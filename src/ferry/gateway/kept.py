@@ -17,12 +17,12 @@ from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.report import Report, nothing
 from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import People
-from ferry.ssh.services import SessionLog
+from ferry.ssh.services import ConnectionLog
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
-from ferry.store.sessions import Sessions
+from ferry.store.connections import ConnectionRows
 from ferry.store.start import begin
 
 
@@ -43,7 +43,7 @@ class KeptPeople(People, Protocol):
         ...
 
 
-class KeptSessions(SessionLog, Protocol):
+class KeptConnections(ConnectionLog, Protocol):
     """The rows of SSH connections, with their deletion."""
 
     async def prune(self, before: float, /) -> int:
@@ -59,7 +59,7 @@ class Kept:
     store: Health
     registry: Registry
     people: KeptPeople
-    sessions: KeptSessions
+    connections: KeptConnections
     secret: bytes
     """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]
@@ -74,10 +74,10 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
             secrets = SecretStore(store)
             secret = await secrets.secret("names")
             host_keys = await load_host_keys(state, secrets)
-            async with _sessions(store, report) as sessions:
+            async with _connections(store, report) as connections:
                 worker = WorkerId(random_token())
                 await begin(store, worker, now=clock.now())  # the only worker here: nobody else holds a lease
-                yield Kept(worker, store, SqlRegistry(store), IdentityStore(store), sessions, secret, host_keys)
+                yield Kept(worker, store, SqlRegistry(store), IdentityStore(store), connections, secret, host_keys)
 
 
 async def forget_host_key(state: Path, algorithm: str) -> str:
@@ -99,14 +99,14 @@ def _database(state: Path) -> Path:
 
 
 @asynccontextmanager
-async def _sessions(store: Store, report: Report) -> AsyncIterator[Sessions]:
-    """The session log. Waiting rows are written at the end."""
-    sessions = Sessions(store, report)
+async def _connections(store: Store, report: Report) -> AsyncIterator[ConnectionRows]:
+    """The rows of SSH connections. Waiting rows are written at the end."""
+    connections = ConnectionRows(store, report)
     try:
-        yield sessions
+        yield connections
     finally:
         with suppress(StoreUnavailable):  # the store has reported it
-            await sessions.flush()
+            await connections.flush()
 
 
 def _opened(path: Path) -> IO[str]:

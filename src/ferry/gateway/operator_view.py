@@ -16,14 +16,14 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
-    SessionInfo,
+    ConnectionInfo,
     Status,
     Store,
     TunnelInfo,
     moment,
 )
 from ferry.kinds import kind_of
-from ferry.names import Address, Endpoint, IdentityId, Kind, SessionId, TunnelId
+from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId
 from ferry.observe.events import EventRing
 from ferry.registry.contract import Registry
 from ferry.ssh.front import SshFront
@@ -63,7 +63,7 @@ class OperatorView:
             draining=self.draining,
             listeners=Listeners(**{name: listening.get(name, []) for name in ("ssh", "http", "https", "admin")}),
             counts=Counts(
-                sessions=len(self.front),
+                connections=len(self.front),
                 tunnels=by_kind,
                 handshakes=len(self.front.admission),
                 blocked=len(self.blocked()),
@@ -75,9 +75,9 @@ class OperatorView:
     def tunnels(self) -> list[TunnelInfo]:
         return [self._tunnel_info(tunnel) for tunnel in self._tunnels()]
 
-    def sessions(self) -> list[SessionInfo]:
+    def connections(self) -> list[ConnectionInfo]:
         return [
-            SessionInfo(
+            ConnectionInfo(
                 id=client.id,
                 identity=str(client.identity),
                 peer=str(client.peer),
@@ -114,8 +114,8 @@ class OperatorView:
                 return True
         return False
 
-    async def close_session(self, session: SessionId, reason: str) -> bool:
-        client = self.front.get(session)
+    async def close_connection(self, connection: ConnectionId, reason: str) -> bool:
+        client = self.front.get(connection)
         if client is None:
             return False
         client.tell(reason, event="closed")
@@ -149,7 +149,7 @@ class OperatorView:
             kind=address.kind.value,
             url=kind_of(address.kind).url(address, urls),
             identity=str(tunnel.client.identity),
-            session=tunnel.client.id,
+            connection=tunnel.client.id,
             peer=str(tunnel.client.peer),
             since=moment(tunnel.created),
             up=tunnel.traffic.up,

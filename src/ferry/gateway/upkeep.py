@@ -57,7 +57,7 @@ class Upkeep:
         if self._steps.stepped(limits.CLOCK_STEP_SECONDS):
             return
         kept, rules, now = self._kept, self._ssh.services.rules, self._clock.now
-        await kept.sessions.prune(now() - limits.SESSIONS_KEEP_SECONDS)
+        await kept.connections.prune(now() - limits.CONNECTIONS_KEEP_SECONDS)
         await kept.registry.prune(now=now(), keep=rules.keep, rest=rules.rest)
         await kept.people.prune(now() - max(rules.keep, limits.IDENTITIES_KEEP_SECONDS))
 

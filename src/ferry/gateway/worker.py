@@ -120,7 +120,7 @@ class Worker:
             routes=self.routes,
             visits=self.visits,
             people=self.kept.people,
-            sessions=self.kept.sessions,
+            connections=self.kept.connections,
             access=access,
             ports=TcpPorts(self._tcp_edge(config), config.tcp.public_addresses),
             rules=rules_of(config),

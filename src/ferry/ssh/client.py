@@ -164,7 +164,7 @@ class Client:
         now = self.services.clock.now()
         self.report(
             "tunnel.refused",
-            session=self.id,
+            connection=self.id,
             identity=str(self.identity),
             asked=kept,
             code=refusal.code,
@@ -190,7 +190,7 @@ class Client:
         if isinstance(opened, Refusal):
             self.report(
                 "tunnel.refused",
-                session=self.id,
+                connection=self.id,
                 identity=str(self.identity),
                 asked=kept_request(host, port).replace("-R", "-J", 1),
                 code=opened.code,
@@ -243,7 +243,7 @@ class Client:
         """`tunnel` was taken over by another connection of the same identity."""
         reason = f"{tunnel.address} was taken over by your connection from {winner.peer}"
         forwards.close_forward(tunnel, reason)
-        self.report("tunnel.takeover", address=str(tunnel.address), session=winner.id, previous=self.id)
+        self.report("tunnel.takeover", address=str(tunnel.address), connection=winner.id, previous=self.id)
         self.tell(reason, event="takeover")
         tasks.spawn(f"settle {self.id}", self._settle(tunnel, reason))
 
@@ -281,10 +281,10 @@ class Client:
         for tunnel in list(self.forwards.values()):
             forwards.close_forward(tunnel, reason)
         now = self.services.clock.now()
-        self.services.sessions.session_ended(self.id, reason, self.up, self.down, now)
+        self.services.connections.connection_ended(self.id, reason, self.up, self.down, now)
         self.report(
             "connection.closed",
-            session=self.id,
+            connection=self.id,
             peer=str(self.peer),
             reason=printable(reason),
             seconds=now - self.began,

@@ -241,7 +241,7 @@ async def _serve(
     services.report(
         "tunnel.opened",
         tunnel=tunnel.id,
-        session=client.id,
+        connection=client.id,
         address=str(address),
         kind=address.kind.value,
         url=kind_of(address.kind).plain_url(address, services.urls),
@@ -288,7 +288,7 @@ def close_forward(tunnel: SshTunnel, reason: str, *, unwanted: bool = False) -> 
     services.report(
         "tunnel.closed",
         tunnel=tunnel.id,
-        session=client.id,
+        connection=client.id,
         address=str(tunnel.address),
         kind=tunnel.address.kind.value,
         reason=reason,

@@ -18,7 +18,7 @@ from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
-from ferry.names import Identity, IdentityId, SessionId
+from ferry.names import ConnectionId, Identity, IdentityId
 from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 from ferry.report import Report
@@ -64,7 +64,7 @@ class SshFront:
         """Connections that are logging in, and those that may not."""
         self._options = options
         self.services, self.login = services, _login_settings(services)
-        self._clients: dict[SessionId, Client] = {}
+        self._clients: dict[ConnectionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self._refused = RefusedForwards()
@@ -92,7 +92,7 @@ class SshFront:
         return self._make_connection(
             asyncio.get_running_loop(),
             self._options,
-            session=attempt.id,
+            connection=attempt.id,
             login=attempt,
             owner=attempt,
             bounds=self,
@@ -133,12 +133,12 @@ class SshFront:
         client.connection.serve(client, spacing)
         self._clients[client.id] = client
         self._of_identity.setdefault(client.identity.id, set()).add(client)
-        services.sessions.session_started(
+        services.connections.connection_started(
             client.id, client.identity, str(client.peer), client.client_version, services.clock.now()
         )
         services.report(
             "connection.opened",
-            session=client.id,
+            connection=client.id,
             identity=str(client.identity),
             peer=str(client.peer),
             client_version=client.client_version,
@@ -166,9 +166,9 @@ class SshFront:
     def __len__(self) -> int:
         return len(self._clients)
 
-    def get(self, session: str) -> Client | None:
-        """The client with that session id."""
-        return self._clients.get(SessionId(session))
+    def get(self, connection: str) -> Client | None:
+        """The client on that connection."""
+        return self._clients.get(ConnectionId(connection))
 
     def of(self, identity: Identity) -> list[Client]:
         """The connections of an identity, oldest first."""

@@ -19,7 +19,7 @@ from ferry import limits
 from ferry.clock import Clock, random_token
 from ferry.limiters.handshakes import Progress
 from ferry.limiters.penalties import Offence
-from ferry.names import Endpoint, Fingerprint, Identity, IdentityId, SessionId, printable
+from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
@@ -61,7 +61,7 @@ class LoginSettings:
 class LoggedIn:
     """Who has logged in."""
 
-    id: SessionId
+    id: ConnectionId
     identity: Identity
     user: str
     """The login name."""
@@ -146,7 +146,7 @@ class LoginAttempt(asyncssh.SSHServer):
     ) -> None:
         self._host = host
         self.slot = slot
-        self.id = SessionId(random_token())
+        self.id = ConnectionId(random_token())
         self._began = host.clock.now()
         self._peer = Endpoint("", 0)
         self._origin = ""

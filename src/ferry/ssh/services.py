@@ -12,7 +12,7 @@ from ferry.clock import Clock
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.limiters.flapping import FlapGuard
-from ferry.names import Identity, SessionId, WorkerId
+from ferry.names import ConnectionId, Identity, WorkerId
 from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
 from ferry.registry.routes import Routes, Tunnel
@@ -24,14 +24,14 @@ from .login import People
 from .wire.connection import ConnectionBounds
 
 
-class SessionLog(Protocol):
+class ConnectionLog(Protocol):
     """One row per SSH connection (`ferry.store`). Neither call waits for the database."""
 
-    def session_started(
-        self, session: SessionId, identity: Identity, peer: str, client_version: str, now: float
+    def connection_started(
+        self, connection: ConnectionId, identity: Identity, peer: str, client_version: str, now: float
     ) -> None: ...
 
-    def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None: ...
+    def connection_ended(self, connection: ConnectionId, reason: str, up: int, down: int, now: float) -> None: ...
 
 
 class Access(KeyAccess, Protocol):
@@ -84,7 +84,7 @@ class Services:
     routes: Routes
     visits: VisitsInForce
     people: People
-    sessions: SessionLog
+    connections: ConnectionLog
     access: Access
     ports: Ports
     rules: ForwardRules

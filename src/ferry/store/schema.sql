@@ -84,18 +84,19 @@ CREATE TABLE counters (
 );
 INSERT INTO counters (name, value) VALUES ('generation', 0);
 
-CREATE TABLE sessions (
+-- One row per SSH connection; `peer` is the address that it came from.
+CREATE TABLE connections (
     id TEXT NOT NULL,
     identity TEXT NOT NULL,
     fingerprint TEXT,
-    address TEXT NOT NULL,
+    peer TEXT NOT NULL,
     client_version TEXT NOT NULL,
     started DOUBLE NOT NULL,
     ended DOUBLE,
     reason TEXT,
     up BIGINT NOT NULL,
     down BIGINT NOT NULL,
-    CONSTRAINT pk_sessions PRIMARY KEY (id)
+    CONSTRAINT pk_connections PRIMARY KEY (id)
 );
-CREATE INDEX ix_sessions_started ON sessions (started);
-CREATE INDEX ix_sessions_identity ON sessions (identity);
+CREATE INDEX ix_connections_started ON connections (started);
+CREATE INDEX ix_connections_identity ON connections (identity);

@@ -1,4 +1,4 @@
-"""The first writes of a gateway's start: they end the sessions and leases that a crash has left open."""
+"""The first writes of a gateway's start: they end the connections and leases that a crash has left open."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from ferry.names import WorkerId
 from .dialect import Connection
 from .engine import Store
 from .registry import renew, retire
-from .sessions import end_left_over
+from .connections import end_left_over
 
 
 async def begin(store: Store, worker: WorkerId, *, now: float) -> bool:
-    """End the sessions and leases of former workers, and write the first heartbeat of `worker`, which is the only one.
+    """End the connections and leases of former workers, and write the first heartbeat of `worker`, which is the only
+    one.
 
     False if nothing can be written now: then it is written before the first transaction that can be. Until then the
     owners of left-over leases are served all the same, and a left-over lease refuses nobody who may have the address.

@@ -43,7 +43,7 @@ from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 
 from ferry import limits
 from ferry.limiters.rate import PerSecond, Spacing
-from ferry.names import SessionId, printable
+from ferry.names import ConnectionId, printable
 
 from .algorithms import ciphers_for, signed_with
 from .channel_state import OwnedChannel
@@ -144,7 +144,7 @@ class HardenedConnection(PacketConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         *,
-        session: SessionId,
+        connection: ConnectionId,
         login: LoginEvents,
         owner: asyncssh.SSHServer,
         bounds: BoundsInForce,
@@ -152,7 +152,7 @@ class HardenedConnection(PacketConnection):
     ) -> None:
         super().__init__(loop, options, None, None, None)
         self._protocol_factory = lambda: owner
-        self.id = session
+        self.id = connection
         self.handler = NOBODY
         """Who does what the client asks for, from the log-in on."""
         self._login = login

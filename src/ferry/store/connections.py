@@ -1,4 +1,4 @@
-"""One row per SSH session, for `who was here`. Written behind: a login never waits for its row."""
+"""One row per SSH connection, for `who was here`. Written behind: a login never waits for its row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferry import limits
-from ferry.names import Fingerprint, Identity, IdentityId, SessionId, printable
+from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, printable
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 from ferry.tasks import spawn
@@ -17,41 +17,41 @@ from .dialect import Connection
 from .engine import Store
 
 STOPPED = "gateway stopped"
-"""The reason of a session that a crash left without an end."""
+"""The reason of a connection that a crash left without an end."""
 
 _BEGIN = """
-    INSERT INTO sessions (id, identity, fingerprint, address, client_version, started, up, down)
-    VALUES (:id, :identity, :fingerprint, :address, :client_version, :started, 0, 0)"""
-_END = "UPDATE sessions SET ended = :ended, reason = :reason, up = :up, down = :down WHERE id = :ended_id"
+    INSERT INTO connections (id, identity, fingerprint, peer, client_version, started, up, down)
+    VALUES (:id, :identity, :fingerprint, :peer, :client_version, :started, 0, 0)"""
+_END = "UPDATE connections SET ended = :ended, reason = :reason, up = :up, down = :down WHERE id = :ended_id"
 _END_LEFT_OVER = """
-    UPDATE sessions SET reason = :reason, ended = coalesce(
-        (SELECT max(heartbeat) FROM workers WHERE heartbeat >= sessions.started), started)
+    UPDATE connections SET reason = :reason, ended = coalesce(
+        (SELECT max(heartbeat) FROM workers WHERE heartbeat >= connections.started), started)
     WHERE ended IS NULL"""
 _RECENT = """
-    SELECT id, identity, fingerprint, address, client_version, started, ended, reason, up, down FROM sessions
+    SELECT id, identity, fingerprint, peer, client_version, started, ended, reason, up, down FROM connections
     ORDER BY started DESC, id LIMIT :limit"""
 _RECENT_OF = """
-    SELECT id, identity, fingerprint, address, client_version, started, ended, reason, up, down FROM sessions
+    SELECT id, identity, fingerprint, peer, client_version, started, ended, reason, up, down FROM connections
     WHERE identity = :identity ORDER BY started DESC, id LIMIT :limit"""
-_PRUNE = "DELETE FROM sessions WHERE ended < :before"
+_PRUNE = "DELETE FROM connections WHERE ended < :before"
 
 
-def end_left_over(connection: Connection) -> int:
+def end_left_over(database: Connection) -> int:
     """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
 
     For the start of the only worker, before anything forgets the heartbeats or adds a row.
     """
-    return connection.execute(_END_LEFT_OVER, {"reason": STOPPED}).rowcount
+    return database.execute(_END_LEFT_OVER, {"reason": STOPPED}).rowcount
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRow:
-    """One SSH session. Times are seconds since the epoch, `up` and `down` are bytes of payload."""
+class ConnectionRow:
+    """One SSH connection. Times are seconds since the epoch, `up` and `down` are bytes of payload."""
 
-    id: SessionId
+    id: ConnectionId
     identity: IdentityId
     fingerprint: Fingerprint | None
-    address: str
+    peer: str
     client_version: str
     started: float
     ended: float | None = None
@@ -60,9 +60,9 @@ class SessionRow:
     down: int = 0
 
 
-class Sessions:
-    """Rows about sessions. `session_started` and `session_ended` never wait: rows that cannot be written now are queued, up
-    to a bound."""
+class ConnectionRows:
+    """Rows about SSH connections. `connection_started` and `connection_ended` never wait: rows that cannot be written now
+    are queued, up to a bound."""
 
     def __init__(self, store: Store, report: Report) -> None:
         self._store = store
@@ -74,24 +74,24 @@ class Sessions:
         self.dropped = 0
         """Rows that were lost because the queue was full, since the start."""
 
-    def session_started(
-        self, session: SessionId, identity: Identity, peer: str, client_version: str, now: float
+    def connection_started(
+        self, connection: ConnectionId, identity: Identity, peer: str, client_version: str, now: float
     ) -> None:
-        """A session began, from the address `peer`. `client_version` comes from the network and is stored escaped."""
+        """A connection began, from the address `peer`. `client_version` comes from the network and is stored escaped."""
         self._add(
             {
-                "id": session,
+                "id": connection,
                 "identity": identity.id,
                 "fingerprint": identity.fingerprint,
-                "address": peer,
+                "peer": peer,
                 "client_version": printable(client_version),
                 "started": now,
             }
         )
 
-    def session_ended(self, session: SessionId, reason: str, up: int, down: int, now: float) -> None:
-        """A session ended."""
-        self._add({"ended_id": session, "ended": now, "reason": printable(reason), "up": up, "down": down})
+    def connection_ended(self, connection: ConnectionId, reason: str, up: int, down: int, now: float) -> None:
+        """A connection ended."""
+        self._add({"ended_id": connection, "ended": now, "reason": printable(reason), "up": up, "down": down})
 
     async def flush(self) -> None:
         """Write the queued rows, for a clean stop. Raises StoreUnavailable if they cannot be written."""
@@ -102,14 +102,14 @@ class Sessions:
             self._report("store.dropped", rows=self._dropped_in_a_row - 1)
         self._dropped_in_a_row = 0
 
-    async def recent(self, limit: int, *, identity: IdentityId | None = None) -> list[SessionRow]:
-        """The newest sessions first, those that go on included; of one identity, if given."""
+    async def recent(self, limit: int, *, identity: IdentityId | None = None) -> list[ConnectionRow]:
+        """The newest connections first, those that go on included; of one identity, if given."""
         query, asked = _RECENT if identity is None else _RECENT_OF, {"identity": identity, "limit": limit}
-        return await self._store.run(lambda connection: [SessionRow(*row) for row in connection.execute(query, asked)])
+        return await self._store.run(lambda database: [ConnectionRow(*row) for row in database.execute(query, asked)])
 
     async def prune(self, before: float) -> int:
-        """Forget sessions that ended before `before` (`limits.SESSIONS_KEEP_SECONDS` ago). Returns how many."""
-        return await self._store.run(lambda connection: connection.execute(_PRUNE, {"before": before}).rowcount)
+        """Forget connections that ended before `before` (`limits.CONNECTIONS_KEEP_SECONDS` ago). Returns how many."""
+        return await self._store.run(lambda database: database.execute(_PRUNE, {"before": before}).rowcount)
 
     def _add(self, row: dict[str, Any]) -> None:
         if len(self._queue) >= limits.STORE_QUEUE:
@@ -121,23 +121,23 @@ class Sessions:
             self._queue.append(row)
         if not self._writing:
             self._writing = True
-            spawn("store.sessions", self._write_behind())
+            spawn("store.connections", self._write_behind())
 
     async def _write_behind(self) -> None:
         try:
             await self.flush()
         except StoreUnavailable:
-            pass  # the store has reported it; the rows wait for the next session's turn
+            pass  # the store has reported it; the rows wait for the next connection's turn
         finally:
             self._writing = False
 
     async def _write_batch(self) -> None:
         rows = [self._queue.popleft() for _ in range(min(len(self._queue), limits.STORE_BATCH))]
 
-        def transaction(connection: Connection) -> None:
-            # A session's start is always queued before its end, so starts first is an order that loses nothing.
-            connection.executemany(_BEGIN, [row for row in rows if "id" in row])
-            connection.executemany(_END, [row for row in rows if "ended_id" in row])
+        def transaction(database: Connection) -> None:
+            # A connection's start is always queued before its end, so starts first is an order that loses nothing.
+            database.executemany(_BEGIN, [row for row in rows if "id" in row])
+            database.executemany(_END, [row for row in rows if "ended_id" in row])
 
         try:
             await self._store.run(transaction)
