@@ -23,7 +23,7 @@ async def test_blocked_addresses_are_listed_and_lifted(tmp_path: Path) -> None:
             "203.0.113.7  1m 15s more: offered no acceptable key",
             "2001:db8::/64  20s more: sent data that is not SSH",
         ]
-        assert "  blocked   2 (`ferry unblock` lists them)" in (await run(status, *where)).lines
+        assert "  blocked     2 (`ferry unblock` lists them)" in (await run(status, *where)).lines
         assert (await run(unblock, "2001:db8::/64", *where)).text == "unblocked 2001:db8::/64\n"
         assert (await run(unblock, "203.0.113.7", "--json", *where)).json["what"] == "address"
         assert gateway.offenders == []

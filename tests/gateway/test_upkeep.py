@@ -19,8 +19,8 @@ from ferry.gateway.wiring import rules_of
 from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind
 from ferry.registry.contract import Claimed, Terms
 from ferry.report import nothing
-from ferry.store.engine import Store
 from ferry.store.connections import ConnectionRows
+from ferry.store.engine import Store
 from hurried_loop import HurriedLoop, LoopsClock
 
 DAY = 86_400.0

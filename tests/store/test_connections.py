@@ -13,9 +13,9 @@ from ferry import limits
 from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import nothing
+from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_left_over
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
-from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_left_over
 
 STORE_BATCH = 500
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))

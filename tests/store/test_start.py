@@ -14,10 +14,10 @@ import pytest
 from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import nothing
+from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
-from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.start import begin
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))

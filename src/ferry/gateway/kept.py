@@ -18,11 +18,11 @@ from ferry.report import Report, nothing
 from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import People
 from ferry.ssh.services import ConnectionLog
+from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
-from ferry.store.connections import ConnectionRows
 from ferry.store.start import begin
 
 

@@ -13,10 +13,10 @@ from ferry.clock import Clock
 from ferry.config.model import Config
 from ferry.console.models import (
     BlockedAddress,
+    ConnectionInfo,
     Counts,
     Listeners,
     NameInfo,
-    ConnectionInfo,
     Status,
     Store,
     TunnelInfo,

@@ -143,7 +143,9 @@ class Metrics:
         self.store_up.set(1)
         self.store_failures = EventCounter(r, "ferry_store_failures_total", "Times the database could not be used.")
         self.store_dropped = EventCounter(
-            r, "ferry_store_dropped_rows_total", "Rows about SSH connections that were lost while the database was away."
+            r,
+            "ferry_store_dropped_rows_total",
+            "Rows about SSH connections that were lost while the database was away.",
         )
         self.accept_pauses = EventCounter(
             r, "ferry_accept_pauses_total", "Times that accepting stopped because file descriptors were short."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ferry.names import WorkerId
 
+from .connections import end_left_over
 from .dialect import Connection
 from .engine import Store
 from .registry import renew, retire
-from .connections import end_left_over
 
 
 async def begin(store: Store, worker: WorkerId, *, now: float) -> bool:
