@@ -27,7 +27,7 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/wire/*.py", ("ssh/test_*.py",)),
     ("ssh/wire/channel.py", ("edge/test_leavers.py", "e2e/test_memory_bounds.py")),
     ("ssh/holding.py", ("e2e/test_shared_connection.py", "e2e/test_sessions_with_ssh.py")),
-    ("ssh/sessions.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
+    ("ssh/session.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     ("ssh/commands.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     (
         "ssh/wire/connection.py",

@@ -12,7 +12,7 @@ from ferry.hostnames import Domain, Urls
 from ferry.kinds.port import reach
 from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
-from ferry.ssh.notices import forward_lines, help_lines, size, visit_line, who_line
+from ferry.ssh.notices import Notices, size, visit_line, who_line
 from ferry.visits import Visit
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
@@ -36,18 +36,18 @@ def urls(plain: str | None = PLAIN, secure: str | None = SECURE, *, trusted: boo
     return Urls(Domain("example.com"), 22, 80 if plain else None, 443 if secure else None, lambda _: trusted)
 
 
-def services(of: Urls | None = None, *, public_is_loopback: bool = False) -> Any:
-    return SimpleNamespace(urls=of or urls(), rules=RULES, public_is_loopback=public_is_loopback)
+def notices(of: Urls | None = None, *, public_is_loopback: bool = False) -> Notices:
+    return Notices(of or urls(), RULES, public_is_loopback)
 
 
-def told(address: Address, of: Any, *, identity: Identity = KEY, **fields: object) -> list[str]:
+def told(address: Address, of: Notices, *, identity: Identity = KEY, **fields: object) -> list[str]:
     tunnel = {"address": address, "tls_upstream": False, "derived": False, "bind": (b"", 80)}
     tunnel |= {"asked_wide": False, "anonymous": identity.anonymous} | fields
-    return forward_lines(cast(Any, SimpleNamespace(**tunnel)), of)
+    return of.forward_lines(cast(Any, SimpleNamespace(**tunnel)))
 
 
 def web(of: Urls | None = None, *, identity: Identity = KEY, **fields: object) -> list[str]:
-    return told(Address(Kind.HTTP, BARE), services(of), identity=identity, **fields)
+    return told(Address(Kind.HTTP, BARE), notices(of), identity=identity, **fields)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_to_be_known_of_a_web_address() -> None:
     ],
 )
 def test_who_can_reach_a_port_is_said(port: int, *, only_here: bool, who: str, where: str) -> None:
-    of = services(public_is_loopback=only_here)
+    of = notices(public_is_loopback=only_here)
     assert reach(of, port) == who
     address = Address(Kind.TCP, "", port)
     assert told(address, of) == [f"Forwarding TCP traffic from {where}:{port}", f"  {who}"]
@@ -103,12 +103,11 @@ def test_who_can_reach_a_port_is_said(port: int, *, only_here: bool, who: str, w
 
 
 def test_help_says_for_whom_ports_are() -> None:
-    assert "  20000-20009: for programs on the gateway's own machine" in help_lines(services())
-    assert "  30000-30009: for everybody" in help_lines(services())
-    assert "  30000-30009: for programs on the gateway's own machine" in help_lines(services(public_is_loopback=True))
-    without = services()
-    without.rules = replace(RULES, ranges=())
-    assert not any("A TCP port" in line for line in help_lines(without))
+    assert "  20000-20009: for programs on the gateway's own machine" in notices().help_lines()
+    assert "  30000-30009: for everybody" in notices().help_lines()
+    assert "  30000-30009: for programs on the gateway's own machine" in notices(public_is_loopback=True).help_lines()
+    without = replace(notices(), rules=replace(RULES, ranges=()))
+    assert not any("A TCP port" in line for line in without.help_lines())
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from hurried_loop import LoopsClock, hurried
 from inside_gateway import inside_gateway
 from raw_client import SECONDS, RawClient, raw_client
 from raw_session import Session, open_session
+from turns import until
 
 SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS = b"ends, ? shows this"
@@ -265,7 +266,6 @@ async def test_a_session_goes_with_its_connection_and_waits_for_no_collector(key
             session = await open_session(client, window=0)
             assert session is not None
             assert await session.ask(b"shell")
-            screen = weakref.ref(inside.clients[0].screens[0])
-            assert screen() is not None
-        while screen() is not None:
-            await asyncio.sleep(0.001)
+            shown = weakref.ref(inside.clients[0].sessions[0])
+            assert shown() is not None
+        await until(lambda: shown() is None)

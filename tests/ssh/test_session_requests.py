@@ -37,7 +37,7 @@ async def session(client: RawClient) -> Session:
 
 
 async def test_what_is_typed_ahead_is_bounded(session: Session) -> None:
-    """SCREEN_WINDOW_BYTES: nothing here reads more than keys."""
+    """SESSION_WINDOW_BYTES: nothing here reads more than keys."""
     assert session.window == 64 * 1024
 
 

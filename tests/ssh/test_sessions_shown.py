@@ -1,4 +1,4 @@
-"""What a screen shows: forwards as they come and go, visits, and answers; in plain text, with colour, and as JSON."""
+"""What a session shows: forwards as they come and go, visits, and answers; in plain text, with colour, and as JSON."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ KEYS = b"keys: q or Ctrl-C ends, ? shows this"
 
 
 class Stage:
-    """A client with the forward `blog`, and screens of it."""
+    """A client with the forward `blog`, and sessions of it."""
 
     def __init__(self, inside: Inside, client: RawClient) -> None:
         self.inside, self.client = inside, client
         self._number = 5000
 
-    async def screen(self, words: bytes | None = b"", *, terminal: bool = False) -> Session:
+    async def session(self, words: bytes | None = b"", *, terminal: bool = False) -> Session:
         """A session that has said its words (None: says nothing yet), and shown what there is."""
         self._number += 1
         session = await open_session(self.client, self._number)
@@ -83,7 +83,7 @@ def objects(session: Session) -> list[dict[str, object]]:
 
 
 async def test_without_a_terminal_a_line_is_plain_and_what_a_pipe_sends_is_nothing(stage: Stage) -> None:
-    session = await stage.screen()
+    session = await stage.session()
     assert lines(session) == [
         b"Forwarding HTTP traffic from http://blog.localhost:8080",
         b"Forwarding HTTP traffic from https://blog.localhost:8443",
@@ -102,7 +102,7 @@ async def test_without_a_terminal_a_line_is_plain_and_what_a_pipe_sends_is_nothi
 
 
 async def test_a_terminal_has_colour_for_what_it_means_and_keys(stage: Stage) -> None:
-    session = await stage.screen(terminal=True)
+    session = await stage.session(terminal=True)
     shown = lines(session)
     assert [line[: line.index(b"m") + 1] for line in shown[:3]] == [GREEN, GREEN, DIM]
     assert all(line.endswith(RESET) for line in shown[:3])
@@ -119,7 +119,7 @@ async def test_a_terminal_has_colour_for_what_it_means_and_keys(stage: Stage) ->
 
 
 async def test_with_json_every_line_is_one_object_also_in_a_terminal(stage: Stage) -> None:
-    session = await stage.screen(b"--output json", terminal=True)
+    session = await stage.session(b"--output json", terminal=True)
     [forward] = objects(session)
     assert (forward["event"], forward["status"], forward["address"]) == ("forward", "success", "blog.localhost")
     await stage.visit(503, "busy")
@@ -136,16 +136,16 @@ async def test_with_json_every_line_is_one_object_also_in_a_terminal(stage: Stag
     assert cancelled == {"event": "message", "message": "No longer forwarding blog.localhost"}
 
 
-async def test_how_the_local_ca_is_trusted_is_said_once_a_screen(stage: Stage) -> None:
-    session = await stage.screen()
+async def test_how_the_local_ca_is_trusted_is_said_once_a_session(stage: Stage) -> None:
+    session = await stage.session()
     assert await stage.client.forward(b"shop", 80)
     await stage.settle()
     assert sum(b"own CA" in line for line in lines(session)) == 1
-    assert sum(b"own CA" in line for line in lines(await stage.screen())) == 1
+    assert sum(b"own CA" in line for line in lines(await stage.session())) == 1
 
 
 async def test_visits_are_shown_only_where_the_operator_wants_that(stage: Stage) -> None:
-    session = await stage.screen()
+    session = await stage.session()
     lines(session)
     stage.inside.change(request_log=False)
     await stage.visit()
@@ -153,7 +153,7 @@ async def test_visits_are_shown_only_where_the_operator_wants_that(stage: Stage)
     assert len(stage.inside.said("visit")) == 1
 
 
-async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_forwards_and_visits(
+async def test_a_session_that_has_said_nothing_or_runs_a_command_is_not_told_of_forwards_and_visits(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = asyncio.Event()
@@ -165,7 +165,7 @@ async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_f
         return await reservations(owner)
 
     monkeypatch.setattr(registry, "reservations", slow)
-    mute, command = await stage.screen(None), await stage.screen(b"names")
+    mute, command = await stage.session(None), await stage.session(b"names")
     await stage.visit()
     assert await stage.client.forward(b"shop", 80)
     assert not await stage.client.forward(b"no_name", 80)
@@ -179,13 +179,13 @@ async def test_a_screen_that_has_said_nothing_or_runs_a_command_is_not_told_of_f
     assert [line for line in lines(mute) if b"http://" in line or b"Refused" in line] == [
         b"Forwarding HTTP traffic from http://blog.localhost:8080",
         b"Forwarding HTTP traffic from http://shop.localhost:8080",
-        *[line for line in (await stage.screen()).said.splitlines() if line.startswith(b"Refused -R no_name:80")],
+        *[line for line in (await stage.session()).said.splitlines() if line.startswith(b"Refused -R no_name:80")],
     ]
 
 
 async def test_where_the_socket_is_full_visits_wait_up_to_a_bound_and_then_are_counted(stage: Stage) -> None:
     """SESSION_BACKLOG_BYTES."""
-    session = await stage.screen()
+    session = await stage.session()
     lines(session)
     [client] = stage.inside.clients
     tunnel = stage.inside.tunnels[0]
@@ -213,7 +213,7 @@ async def test_a_target_that_refuses_is_told_at_once_and_again_after_a_while(sta
     clock = HandClock()
     clock.ahead = -clock.monotonic()
     stage.inside.change(clock=clock)
-    session = await stage.screen()
+    session = await stage.session()
     lines(session)
     [client] = stage.inside.clients
     for ahead, told in ((0.0, 1), (1.0, 0), (limits.TARGET_NOTE_SECONDS + 1, 1), (1.0, 0)):
@@ -225,7 +225,7 @@ async def test_a_target_that_refuses_is_told_at_once_and_again_after_a_while(sta
 
 @pytest.mark.parametrize("typed", [b"q", b"Q", b"\x03", b"\x04"])
 async def test_a_key_ends_it_with_0_and_its_forwards(stage: Stage, typed: bytes) -> None:
-    session = await stage.screen(terminal=True)
+    session = await stage.session(terminal=True)
     session.send(MSG_CHANNEL_DATA, String(typed))
     assert await session.ended() == 0
     assert stage.inside.tunnels == []
@@ -234,7 +234,7 @@ async def test_a_key_ends_it_with_0_and_its_forwards(stage: Stage, typed: bytes)
 
 @pytest.mark.parametrize("typed", [b"?", b"h", b"H"])
 async def test_a_key_shows_the_keys(stage: Stage, typed: bytes) -> None:
-    session = await stage.screen(terminal=True)
+    session = await stage.session(terminal=True)
     lines(session)
     session.send(MSG_CHANNEL_DATA, String(b"x"))
     session.send(MSG_CHANNEL_DATA, String(typed))
@@ -247,13 +247,13 @@ async def test_a_session_of_who_has_asked_for_nothing_answers_and_one_whose_forw
 ) -> None:
     async with stage.inside.client(key) as other:
         asked_nothing = Stage(stage.inside, other)
-        assert await (await asked_nothing.screen()).ended() == 0
+        assert await (await asked_nothing.session()).ended() == 0
         assert not await other.forward(b"no_name", 80)
-        assert await (await asked_nothing.screen()).ended() == 1
+        assert await (await asked_nothing.session()).ended() == 1
 
 
 async def test_second_terminals_and_second_words_are_refused(stage: Stage) -> None:
-    session = await stage.screen(terminal=True)
+    session = await stage.session(terminal=True)
     assert not await session.ask(b"pty-req")
     assert not await session.ask(b"shell")
     assert not await session.ask(b"exec", String(b"whoami"))
@@ -263,7 +263,7 @@ async def test_second_terminals_and_second_words_are_refused(stage: Stage) -> No
 
 
 async def test_a_request_is_answered_if_it_asks_for_that_and_while_there_is_somebody_to_answer(stage: Stage) -> None:
-    session = await stage.screen(None)
+    session = await stage.session(None)
     session.request(b"pty-req", reply=False)
     assert await session.ask(b"exec", String(b"whoami"))
     assert session.answers.empty()
@@ -275,7 +275,7 @@ async def test_a_request_is_answered_if_it_asks_for_that_and_while_there_is_some
 
 
 async def test_a_command_is_not_run_for_a_session_that_has_closed_meanwhile(stage: Stage) -> None:
-    session = await stage.screen(None)
+    session = await stage.session(None)
     number = UInt32(session.number)
     stage.client.at_once(
         (MSG_CHANNEL_REQUEST, number + String(b"exec") + Boolean(False) + String(b"release blog")),

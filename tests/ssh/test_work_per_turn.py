@@ -199,10 +199,10 @@ async def test_sessions_that_take_small_packets_get_so_many_in_a_turn(key: Path,
             play.client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(packet.get_uint32()), code, String(b"no"), String(b""))
 
         play.client.on(MSG_CHANNEL_OPEN, refuse)
-        screens = [await open_session(play.client, 5000 + number, 0, 256) for number in range(sessions)]
-        for screen in screens:
-            assert screen is not None
-            assert await screen.ask(b"exec", String(b"output=json"))
+        shown = [await open_session(play.client, 5000 + number, 0, 256) for number in range(sessions)]
+        for session in shown:
+            assert session is not None
+            assert await session.ask(b"exec", String(b"output=json"))
         for _ in range(visits):
             reader, writer = await asyncio.open_connection("127.0.0.1", play.gateway.http_port)
             writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: work.localhost\r\nConnection: close\r\n\r\n")
@@ -210,13 +210,13 @@ async def test_sessions_that_take_small_packets_get_so_many_in_a_turn(key: Path,
             writer.close()
         await play.settle()
         Counting.turns.begin()
-        for screen in screens:
-            assert screen is not None
-            screen.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**31 - 1))
+        for session in shown:
+            assert session is not None
+            session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**31 - 1))
         await play.settle()
         Counting.turns.end()
         assert max(Counting.turns.counts) <= TURN_PACKETS
-        for screen in screens:
-            assert screen is not None
-            assert screen.said.count(path) == visits
-            assert sum(Counting.turns.counts) >= sessions * len(screen.said) // 256
+        for session in shown:
+            assert session is not None
+            assert session.said.count(path) == visits
+            assert sum(Counting.turns.counts) >= sessions * len(session.said) // 256

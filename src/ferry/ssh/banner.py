@@ -5,22 +5,24 @@ from __future__ import annotations
 from ferry.kinds import kind_of
 from ferry.kinds.web import HTTP
 from ferry.names import Identity
+from ferry.registry.contract import Registry
 
-from .notices import banner_for, first_banner_for
-from .services import Services
+from .notices import Notices
 
 
-async def own_address_banner(services: Services, identity: Identity) -> str | None:
+async def own_address_banner(
+    identity: Identity, notices: Notices, registry: Registry, *, secret: bytes, now: float
+) -> str | None:
     """An identity that has nothing yet is told what `-R 80:...` will give it; one that only has ports is told nothing.
 
-    Raises StoreUnavailable.
+    `secret` is for names of the gateway's choice, `now` in seconds since the epoch. Raises StoreUnavailable.
     """
-    reservations = await services.registry.reservations(identity.id)
+    reservations = await registry.reservations(identity.id)
     hosts = [r.address.name for r in reservations if kind_of(r.address.kind).has_host]
     if hosts:
-        return banner_for(hosts, services.urls)
+        return notices.banner(hosts)
     if reservations:
         return None
-    address = next(HTTP.candidate_addresses(identity.id, services.secret, services.rules, ()))
-    taken = await services.registry.reservation(address, now=services.clock.now(), keep=services.rules.keep)
-    return None if taken else first_banner_for(address.name, services.urls)
+    address = next(HTTP.candidate_addresses(identity.id, secret, notices.rules, ()))
+    taken = await registry.reservation(address, now=now, keep=notices.rules.keep)
+    return None if taken else notices.first_banner(address.name)

@@ -1,4 +1,4 @@
-"""One SSH connection and what Ferry knows about it: who it is, what it holds, and the screens that show it."""
+"""One SSH connection and what Ferry knows about it: who it is, what it holds, and the sessions that show it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .holding import Asked, Holding
 from .login import LoggedIn
 from .refusals import RefusedForward
 from .services import Services
-from .sessions import Screen
+from .session import Session
 from .tunnel import SshTunnel
 from .wire.channel import TunnelChannel
 from .wire.connection import HardenedConnection
@@ -54,12 +54,12 @@ class Client:
         self.front = front
         # by the front, and again at each reload: what is judged is judged by the configuration that is in force then
         self.services = services
-        # by forwards and screens, for as long as it lasts
+        # by forwards and sessions, for as long as it lasts
         self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
         self.holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
         self.undecided = 0
         """Forwards that were asked for and are not decided, from the moment when their requests are read."""
-        self.screens: list[Screen] = []
+        self.sessions: list[Session] = []
         self.journal: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
         self.asked = 0
         self.up = self.down = 0
@@ -110,8 +110,8 @@ class Client:
                 self.holding.granted(asked, tunnel, silence=silence)
                 tunnel.on_close(partial(self.holding.forget, asked))
                 self.journal.append(tunnel)
-                for screen in self.screens:
-                    screen.forward_opened(tunnel)
+                for session in self.sessions:
+                    session.forward_opened(tunnel)
             self.undecided -= 1
             if not self.undecided:
                 settled, self._settled = self._settled, []
@@ -173,15 +173,15 @@ class Client:
         self.front.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now)
         self.journal.append(told)
-        for screen in self.screens:
-            screen.forward_refused(told)
+        for session in self.sessions:
+            session.forward_refused(told)
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
 
     def session_requested(self) -> Opened | None:
         """A session channel was asked for. None if there are too many."""
-        if len(self.screens) >= limits.SESSIONS_PER_CONNECTION:
+        if len(self.sessions) >= limits.SESSIONS_PER_CONNECTION:
             return None
-        return SessionChannel(self.connection), Screen(self)
+        return SessionChannel(self.connection), Session(self, self.front.commands, self.front)
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
         """A `direct-tcpip` open: to an alias, by its own identity, or back to a port of this connection. Raises
@@ -199,10 +199,33 @@ class Client:
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
         return opened
 
-    def words_refused(self, session: int, why: str) -> int:
-        """The words of that session are not understood (`why` is for the log): nothing that they shape may stay open.
-        How many that were."""
-        shaped = self.holding.session_refused(session, why)
+    # --- sessions, as their `SessionOwner`
+
+    @property
+    def has_forwards(self) -> bool:
+        """Whether it holds any now."""
+        return bool(self.forwards)
+
+    def session_opened(self, session: Session) -> int:
+        """The number of a new session."""
+        self.sessions.append(session)
+        return self.holding.session_opened()
+
+    def session_ended(self, session: Session, number: int, *, spoke: bool) -> None:
+        """A session is gone; `spoke`: its client had said its words."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        if not spoke:
+            self.holding.session_gone(number)
+
+    def words_said(self, number: int) -> None:
+        """The words of a session are understood."""
+        self.holding.session_said(number)
+
+    def words_refused(self, number: int, why: str) -> int:
+        """The words of a session are not understood (`why` is for the log): nothing that they shape may stay open. How
+        many forwards that were."""
+        shaped = self.holding.session_refused(number, why)
         for tunnel in [one for one in self.forwards.values() if any(one is asked.tunnel for asked in shaped)]:
             forwards.close_forward(tunnel, why, unwanted=True)
         return len(shaped)
@@ -210,17 +233,17 @@ class Client:
     # --- what the owner is told
 
     def tell(self, line: str, **fields: object) -> None:
-        """One line in every screen."""
-        for screen in self.screens:
-            screen.say(line, **fields)
+        """One line in every session."""
+        for session in self.sessions:
+            session.say(line, **fields)
 
     def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
         self.up += visit.up
         self.down += visit.down
         self.services.report("visit", visit=visit)
         if self.services.request_log:
-            for screen in self.screens:
-                screen.visited(tunnel, visit)
+            for session in self.sessions:
+                session.visited(tunnel, visit)
 
     def target_refused(self, tunnel: SshTunnel, why: str) -> None:
         """The client could not reach its local target: its owner should know, but not once per visitor."""
@@ -261,15 +284,15 @@ class Client:
         """Disconnect, telling the client why.
 
         Stock ssh leaves at once when it reads the disconnect, and drops what its terminal has not been given yet: so
-        where there is a screen, the lines before are seen to have arrived first (its answer to a keepalive follows them).
+        where there is a session, the lines before are seen to have arrived first (its answer to a keepalive follows them).
         """
         self.end_reason = self.end_reason or reason
-        if self.screens:
-            tasks.spawn(f"end {self.id}", self._close_after_screens(reason))
+        if self.sessions:
+            tasks.spawn(f"end {self.id}", self._close_after_sessions(reason))
         else:
             self.connection.end(reason)
 
-    async def _close_after_screens(self, reason: str) -> None:
+    async def _close_after_sessions(self, reason: str) -> None:
         await self.connection.alive_within(limits.ALIVE_SECONDS)
         self.connection.end(reason)
 

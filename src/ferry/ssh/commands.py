@@ -2,159 +2,208 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from ferry.clock import Clock
 from ferry.errors import InvalidInput
 from ferry.kinds import kind_of
-from ferry.names import Address, parse_label, printable
+from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.protocol.words import Words
-from ferry.registry.contract import Reservation, StoreUnavailable
+from ferry.registry.contract import Registry, Reservation, StoreUnavailable
+from ferry.report import Report
 
-from . import notices
-from .forwards import store_down
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .refusals import RefusedForward
-    from .sessions import Screen
-    from .tunnel import SshTunnel
-
+from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
+from .refusals import RefusedForwards
 
 REFUSALS_SHOWN: Final = 5  # the last ones; older ones are no news
 
 
+class Answering(Protocol):
+    """The session that a command answers in (`session.Session`)."""
+
+    def say(self, line: str, /, **fields: object) -> None:
+        """One line of text; as JSON, an object with `message` and `fields`."""
+        ...
+
+    def show(self, line: str, fields: dict[str, object], /) -> None:
+        """One line of text; as JSON, `fields`."""
+        ...
+
+    def end(self, status: int, /) -> None:
+        """Close it with an exit status."""
+        ...
+
+
+class TunnelsOf(Protocol):
+    """The tunnels that are up."""
+
+    def of(self, identity: IdentityId, /) -> Sequence[TunnelShown]:
+        """Those of an identity, over all its connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who is answered, with what is known and in force when the command begins."""
+
+    session: Answering
+    identity: Identity
+    tunnels: Sequence[TunnelShown]
+    up: frozenset[Address]
+    """Where these tunnels are."""
+    notices: Notices
+
+
 class Commands:
-    """Runs one command of one screen. `tunnels` are the identity's own over all its connections."""
+    """Answers the commands of all sessions of one server."""
 
-    def __init__(self, client: Client, screen: Screen, tunnels: list[SshTunnel], refused: list[RefusedForward]) -> None:
-        self._client = client
-        self._services = client.services
-        self._screen = screen
+    def __init__(
+        self,
+        tunnels: TunnelsOf,
+        refusals: RefusedForwards,
+        registry: Registry,
+        clock: Clock,
+        report: Report,
+        in_force: NoticesInForce,
+    ) -> None:
         self._tunnels = tunnels
-        self._refused = refused
+        self._refusals = refusals
+        self._registry = registry
+        self._clock = clock
+        self._report = report
+        self._in_force = in_force
 
-    async def run(self, words: Words) -> None:
-        """Answer, and end the screen with the command's exit status."""
-        commands = {"help": self._help, "ls": self._ls, "names": self._names, "whoami": self._whoami, None: self._about}
+    async def run(self, session: Answering, identity: Identity, words: Words) -> None:
+        """Answer, and end the session with the command's exit status."""
+        tunnels = self._tunnels.of(identity.id)
+        up = frozenset(tunnel.address for tunnel in tunnels)
+        asker = _Asker(session, identity, tunnels, up, self._in_force.notices)
         try:
-            if words.command == "release":
-                status = await self._release(words.argument or "")
-            else:
-                status = await commands[words.command]()
+            status = await self._answer(asker, words)
         except StoreUnavailable as error:
-            self._screen.say(store_down(error), event="error")
+            session.say(store_down(error), event="error")
             status = 1
-        self._screen.end(status)
+        session.end(status)
 
-    async def _help(self) -> int:
-        for line in notices.help_lines(self._services):
-            self._screen.say(line)
+    async def _answer(self, asker: _Asker, words: Words) -> int:
+        match words.command:
+            case "help":
+                _help(asker)
+            case "ls":
+                _ls(asker)
+            case "names":
+                await self._names(asker)
+            case "release":
+                return await self._release(asker, words.argument or "")
+            case "whoami":
+                _whoami(asker)
+            case _:
+                await self._about(asker)
         return 0
 
-    async def _whoami(self) -> int:
-        who = self._client.identity
-        fields: dict[str, object] = {
-            "event": "whoami",
-            "name": who.name,
-            "key": who.fingerprint,
-            "anonymous": who.anonymous,
-        }
-        self._screen.show(notices.who_line(who), fields)
-        return 0
-
-    async def _ls(self) -> int:
-        for tunnel in self._tunnels:
-            self._screen.show(notices.tunnel_line(tunnel, self._services), notices.tunnel_json(tunnel, self._services))
-        if not self._tunnels:
-            self._screen.say(f"no tunnels of yours are up: ssh -R 80:localhost:3000 {self._services.urls.gateway}")
-        return 0
-
-    async def _names(self) -> int:
-        reservations = await self._reservations()
+    async def _names(self, asker: _Asker) -> None:
+        reservations = await self._reservations(asker)
+        notices = asker.notices
         for reservation in reservations:
-            up = any(tunnel.address == reservation.address for tunnel in self._tunnels)
-            line = notices.reservation_line(reservation, self._services.rules.keep, up=up)
-            kind = reservation.address.kind.value
-            fields = {
-                "event": "name",
-                "address": kind_of(reservation.address.kind).spelled(reservation.address, self._services.urls),
-                "kind": kind,
-                "up": up,
-            }
-            self._screen.show(line, fields)
+            up = reservation.address in asker.up
+            asker.session.show(
+                notices.reservation_line(reservation, up=up), notices.reservation_fields(reservation, up=up)
+            )
         if not reservations:
-            self._screen.say("no names are reserved for you: the first use of one reserves it")
-        return 0
+            asker.session.say("no names are reserved for you: the first use of one reserves it")
 
-    async def _about(self) -> int:
+    async def _about(self, asker: _Asker) -> None:
         """`ssh gw` alone."""
-        screen, client = self._screen, self._client
-        await self._whoami()
-        reservations = await self._reservations()
+        session, rules = asker.session, asker.notices.rules
+        _whoami(asker)
+        reservations = await self._reservations(asker)
         if reservations:
-            screen.say("Yours:")
-            await self._names()
-        if self._tunnels:
-            screen.say("Up now:")
-            await self._ls()
-        if self._refused:
-            screen.say("Refused lately:")
-            for refused in self._refused[-REFUSALS_SHOWN:]:
+            session.say("Yours:")
+            await self._names(asker)
+        if asker.tunnels:
+            session.say("Up now:")
+            _ls(asker)
+        if refusals := self._refusals.of(asker.identity.id):
+            session.say("Refused lately:")
+            for refused in refusals[-REFUSALS_SHOWN:]:
                 when = datetime.fromtimestamp(refused.at, UTC)
                 fields: dict[str, object] = {
                     "event": "refusal",
                     "asked": refused.asked,
                     "code": refused.code,
                     "message": refused.why,
+                    "at": refused.at,
                 }
-                screen.show(
-                    f"{when:%Y-%m-%d %H:%M:%S} UTC  {notices.refusal_line(refused)}", fields | {"at": refused.at}
-                )
-        if self._services.rules.reserve_after and not client.identity.anonymous:
-            minutes = self._services.rules.reserve_after / 60
-            screen.say(f"A name is reserved for you after {minutes:.0f} minutes of use.")
-        screen.say(f"To forward: ssh -R 80:localhost:3000 {self._services.urls.gateway}   (more: `help`)")
-        return 0
+                session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}", fields)
+        if rules.reserve_after and not asker.identity.anonymous:
+            session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
+        session.say(f"To forward: ssh -R 80:localhost:3000 {asker.notices.urls.gateway}   (more: `help`)")
 
-    async def _reservations(self) -> list[Reservation]:
-        if self._client.identity.anonymous:
+    async def _reservations(self, asker: _Asker) -> list[Reservation]:
+        if asker.identity.anonymous:
             return []
-        now, keep = self._services.clock.now(), self._services.rules.keep
-        mine = await self._services.registry.reservations(self._client.identity.id)
-        held = {tunnel.address for tunnel in self._tunnels}
-        return [one for one in mine if one.address in held or one.last_used + keep >= now]
+        now, keep = self._clock.now(), asker.notices.rules.keep
+        mine = await self._registry.reservations(asker.identity.id)
+        return [one for one in mine if one.address in asker.up or one.last_used + keep >= now]
 
-    async def _release(self, text: str) -> int:
+    async def _release(self, asker: _Asker, text: str) -> int:
+        session, identity = asker.session, asker.identity
         try:
-            address = self._find(text, await self._reservations())
+            address = _find(text, await self._reservations(asker), asker.notices)
         except InvalidInput as error:
-            self._screen.say(str(error), event="error")
+            session.say(str(error), event="error")
             return 1
-        await self._services.registry.free(address, self._client.identity.id)
-        self._services.report("name.freed", address=str(address), identity=str(self._client.identity))
-        up = any(tunnel.address == address for tunnel in self._tunnels)
-        note = ", and goes to others when its tunnel closes" if up else ""
-        self._screen.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
+        await self._registry.free(address, identity.id)
+        self._report("name.freed", address=str(address), identity=str(identity))
+        note = ", and goes to others when its tunnel closes" if address in asker.up else ""
+        session.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
         return 0
 
-    def _find(self, text: str, mine: list[Reservation]) -> Address:
-        """The reservation that `text` means: `blog`, `blog.example.com`, `30042`, `laptop:22`."""
-        wanted = text.lower().removesuffix(".")
-        domain = self._services.urls.domain
-        in_full = {kind_of(one.address.kind).in_full(one.address): one.address for one in mine}
-        if wanted in in_full:
-            return in_full[wanted]
-        meant = [
-            (form, address)
-            for form, address in in_full.items()
-            if address.name and wanted in (address.name, domain.relative(address.name))
-        ]
-        if len(meant) == 1:
-            return meant[0][1]
-        if meant:
-            forms = " and ".join(form for form, _ in meant)
-            raise InvalidInput(f"'{printable(text, 80)}' may mean {forms}: write one of them")
-        if not wanted.isdecimal():
-            parse_label(domain.relative(wanted.partition(":")[0]))
-        raise InvalidInput(f"{printable(text, 80)} is not reserved for you: `names` lists what is")
+
+def _help(asker: _Asker) -> None:
+    for line in asker.notices.help_lines():
+        asker.session.say(line)
+
+
+def _whoami(asker: _Asker) -> None:
+    who = asker.identity
+    fields: dict[str, object] = {
+        "event": "whoami",
+        "name": who.name,
+        "key": who.fingerprint,
+        "anonymous": who.anonymous,
+    }
+    asker.session.show(who_line(who), fields)
+
+
+def _ls(asker: _Asker) -> None:
+    notices = asker.notices
+    for tunnel in asker.tunnels:
+        asker.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
+    if not asker.tunnels:
+        asker.session.say(f"no tunnels of yours are up: ssh -R 80:localhost:3000 {notices.urls.gateway}")
+
+
+def _find(text: str, mine: list[Reservation], notices: Notices) -> Address:
+    """The reservation that `text` means: `blog`, `blog.example.com`, `30042`, `laptop:22`. Raises InvalidInput."""
+    wanted = text.lower().removesuffix(".")
+    domain = notices.urls.domain
+    in_full = {kind_of(one.address.kind).in_full(one.address): one.address for one in mine}
+    if wanted in in_full:
+        return in_full[wanted]
+    meant = [
+        (form, address)
+        for form, address in in_full.items()
+        if address.name and wanted in (address.name, domain.relative(address.name))
+    ]
+    if len(meant) == 1:
+        return meant[0][1]
+    if meant:
+        forms = " and ".join(form for form, _ in meant)
+        raise InvalidInput(f"'{printable(text, 80)}' may mean {forms}: write one of them")
+    if not wanted.isdecimal():
+        parse_label(domain.relative(wanted.partition(":")[0]))
+    raise InvalidInput(f"{printable(text, 80)} is not reserved for you: `names` lists what is")

@@ -18,17 +18,13 @@ from ferry.policy.forwards import candidate_addresses, check_counts, listen_gran
 from ferry.policy.grants import Grant
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, StoreUnavailable, Taken, TakenBy, Terms
 
+from .notices import store_down
 from .tunnel import SshTunnel
 
 if TYPE_CHECKING:
     from .client import Client
     from .front import SshFront
     from .services import Services
-
-
-def store_down(error: StoreUnavailable) -> str:
-    """What a client is told whose request needs the database."""
-    return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 
 async def open_forward(client: Client, host: bytes, port: int) -> SshTunnel | Refusal:

@@ -12,14 +12,13 @@ from typing import TypeAlias
 
 import asyncssh
 
-from ferry import __version__, limits, tasks
+from ferry import __version__, limits
 from ferry.clock import Clock, random_number
 from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId
-from ferry.protocol.words import Words
 from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 from ferry.report import Report
 
@@ -31,9 +30,9 @@ from .forwards import Owed, close_forward, give_back_late, write_lease
 from .host_keys import HostKey
 from .locks import KeyedLocks
 from .login import LoggedIn, LoginAttempt, LoginSettings
+from .notices import Notices
 from .refusals import RefusedForward, RefusedForwards
 from .services import Services
-from .sessions import Screen
 from .tunnel import SshTunnel
 from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
 from .wire.connection import ConnectionBounds, HardenedConnection
@@ -63,17 +62,18 @@ class SshFront:
         )
         """Connections that are logging in, and those that may not."""
         self._options = options
-        self.services, self.login = services, _login_settings(services)
+        self.services, self.login, self.notices = services, _login_settings(services), _notices(services)
         self._clients: dict[ConnectionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self._refused = RefusedForwards()
+        self.commands = Commands(self, self._refused, services.registry, services.clock, services.report, self)
         self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
         """Addresses of closed tunnels that the database still has as served."""
 
     def use(self, services: Services) -> None:
         """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
-        self.services, self.login = services, _login_settings(services)
+        self.services, self.login, self.notices = services, _login_settings(services), _notices(services)
         for client in self:
             client.services = services
 
@@ -119,7 +119,10 @@ class SshFront:
         self.admission.over(attempt, outcome)
 
     async def own_address_banner(self, identity: Identity) -> str | None:
-        return await own_address_banner(self.services, identity)
+        services = self.services
+        return await own_address_banner(
+            identity, self.notices, services.registry, secret=services.secret, now=services.clock.now()
+        )
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
         """Somebody has logged in, and is a client from now on."""
@@ -170,9 +173,10 @@ class SshFront:
         """The client on that connection."""
         return self._clients.get(ConnectionId(connection))
 
-    def of(self, identity: Identity) -> list[Client]:
-        """The connections of an identity, oldest first."""
-        return sorted(self._of_identity.get(identity.id, ()), key=lambda client: client.began)
+    def of(self, identity: IdentityId) -> list[SshTunnel]:
+        """The tunnels of an identity: those of its oldest connection first."""
+        clients = sorted(self._of_identity.get(identity, ()), key=lambda client: client.began)
+        return [tunnel for client in clients for tunnel in client.forwards.values()]
 
     def held_by(self, identity: IdentityId) -> int:
         """Forwards that an identity holds, over all its connections."""
@@ -185,15 +189,6 @@ class SshFront:
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""
         return len(self._of_identity.get(identity, ()))
-
-    # --- what people ask
-
-    def run_command(self, client: Client, screen: Screen, words: Words) -> None:
-        """Answer a command of a screen."""
-        tunnels = [tunnel for other in self.of(client.identity) for tunnel in other.forwards.values()]
-        refused = self._refused.of(client.identity.id)
-        command = Commands(client, screen, tunnels or list(client.forwards.values()), refused)
-        tasks.spawn(f"command {client.id}", command.run(words))
 
     def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
         """A connection of that identity was refused something."""
@@ -309,6 +304,10 @@ def _login_settings(services: Services) -> LoginSettings:
         key_grace=bounds.key_grace,
         connections_per_identity=bounds.connections_per_identity,
     )
+
+
+def _notices(services: Services) -> Notices:
+    return Notices(services.urls, services.rules, services.public_is_loopback)
 
 
 def _look_at(client: Client, now: float, loop_now: float) -> None:

@@ -1,4 +1,4 @@
-"""What people read in their terminal: plain functions from values to text. docs/reference/session.md shows them.
+"""What people read in their terminal, and programs as JSON: values to text. docs/reference/session.md shows them.
 
 The line `Forwarding HTTP traffic from URL` is parsed by other people's scripts: it stays as it is.
 """
@@ -6,16 +6,18 @@ The line `Forwarding HTTP traffic from URL` is parsed by other people's scripts:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from ferry import kinds
 from ferry.hostnames import Urls
 from ferry.kinds import kind_of
-from ferry.kinds.base import ForwardShown, NoticeContext
-from ferry.names import Identity, TunnelId, printable
+from ferry.kinds.base import ForwardShown
+from ferry.kinds.rules import ForwardRules
+from ferry.names import Address, Identity, TunnelId, printable
 from ferry.protocol.words import COMMANDS
-from ferry.registry.contract import Reservation
+from ferry.registry.contract import Reservation, StoreUnavailable
 from ferry.visits import Traffic, Visit
 
 from .refusals import RefusedForward
@@ -28,45 +30,131 @@ class TunnelShown(ForwardShown, Protocol):
     def id(self) -> TunnelId: ...
     @property
     def traffic(self) -> Traffic: ...
+    @property
+    def closed(self) -> bool: ...
 
 
-def banner_for(hostnames: Sequence[str], urls: Urls) -> str:
-    """The login banner: which web addresses are yours."""
-    shown = [urls.best(host) for host in hostnames[:5]]
-    more = f" and {len(hostnames) - 5} more" if len(hostnames) > 5 else ""
-    return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
+class NoticesInForce(Protocol):
+    """Where a reload changes the notices: they are read there each time."""
+
+    @property
+    def notices(self) -> Notices: ...
 
 
-def first_banner_for(hostname: str, urls: Urls) -> str:
-    """The login banner of somebody new."""
-    return f"ferry: -R 80:... gives you {urls.best(hostname)}\r\n"
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """The notices that depend on the configuration. It is the `kinds.base.NoticeContext` for those of one kind."""
 
+    urls: Urls
+    rules: ForwardRules
+    public_is_loopback: bool
+    """Ports of public ranges listen on loopback addresses only."""
 
-def forward_lines(shown: ForwardShown, told: NoticeContext) -> list[str]:
-    """What the owner of a new forward is told; the first line is the one that tools parse."""
-    return kind_of(shown.address.kind).forward_lines(shown, told)
+    # --- the login banner
 
+    def banner(self, hostnames: Sequence[str]) -> str:
+        """Which web addresses are yours."""
+        shown = [self.urls.best(host) for host in hostnames[:5]]
+        more = f" and {len(hostnames) - 5} more" if len(hostnames) > 5 else ""
+        return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
 
-def forward_json(tunnel: TunnelShown, told: NoticeContext) -> dict[str, object]:
-    """A new forward as one object: `address` and `message` as localhost.run spells them."""
-    address = tunnel.address
-    kind = kind_of(address.kind)
-    out: dict[str, object] = {
-        "event": "forward",
-        "status": "success",
-        "kind": address.kind.value,
-        "address": kind.spelled(address, told.urls),
-        "tunnel": tunnel.id,
-        "message": kind.forward_lines(tunnel, told)[0],
-    }
-    if address.port:
-        out["port"] = address.port
-    return out | kind.forward_fields(tunnel, told)
+    def first_banner(self, hostname: str) -> str:
+        """For somebody new."""
+        return f"ferry: -R 80:... gives you {self.urls.best(hostname)}\r\n"
+
+    # --- a forward, and its visits
+
+    def forward_lines(self, forward: ForwardShown) -> list[str]:
+        """What the owner of a new forward is told; the first line is the one that tools parse."""
+        return kind_of(forward.address.kind).forward_lines(forward, self)
+
+    def forward_fields(self, tunnel: TunnelShown) -> dict[str, object]:
+        """A new forward as one object: `address` and `message` as localhost.run spells them."""
+        address = tunnel.address
+        kind = kind_of(address.kind)
+        out: dict[str, object] = {
+            "event": "forward",
+            "status": "success",
+            "kind": address.kind.value,
+            "address": kind.spelled(address, self.urls),
+            "tunnel": tunnel.id,
+            "message": kind.forward_lines(tunnel, self)[0],
+        }
+        if address.port:
+            out["port"] = address.port
+        return out | kind.forward_fields(tunnel, self)
+
+    def visit_fields(self, address: Address, visit: Visit) -> dict[str, object]:
+        """One finished request or connection to `address`, as an object."""
+        return {
+            "event": "visit",
+            "address": kind_of(address.kind).spelled(address, self.urls),
+            "method": visit.method,
+            "target": visit.target,
+            "status": visit.status,
+            "seconds": round(visit.seconds, 6),
+            "visitor": str(visit.peer),
+            "bytes_up": visit.up,
+            "bytes_down": visit.down,
+            "note": visit.note,
+        }
+
+    # --- answers to commands
+
+    def help_lines(self) -> list[str]:
+        """`ssh gw help`."""
+        lines = [line for kind in kinds.KINDS.values() for line in kind.help_lines(self)]
+        lines += ["Several -R in one command work. Words after the host:"]
+        lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
+        lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
+        return lines
+
+    def reservation_line(self, reservation: Reservation, *, up: bool) -> str:
+        """One name of yours."""
+        if up:
+            state = "in use now"
+        else:
+            until = datetime.fromtimestamp(reservation.last_used + self.rules.keep, UTC)
+            state = f"kept until {until:%Y-%m-%d}"
+        return f"{reservation.address!s:<40} {state}"
+
+    def reservation_fields(self, reservation: Reservation, *, up: bool) -> dict[str, object]:
+        """One name of yours, as an object."""
+        address = reservation.address
+        return {
+            "event": "name",
+            "address": kind_of(address.kind).spelled(address, self.urls),
+            "kind": address.kind.value,
+            "up": up,
+        }
+
+    def tunnel_line(self, tunnel: TunnelShown) -> str:
+        """One tunnel that is up."""
+        address = tunnel.address
+        where = kind_of(address.kind).where(address, self.urls)
+        traffic = tunnel.traffic
+        visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
+        return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"
+
+    def tunnel_fields(self, tunnel: TunnelShown) -> dict[str, object]:
+        """One tunnel that is up, as an object."""
+        traffic = tunnel.traffic
+        return self.forward_fields(tunnel) | {
+            "event": "tunnel",
+            "visits": traffic.visits,
+            "bytes_up": traffic.up,
+            "bytes_down": traffic.down,
+        }
 
 
 def refusal_line(refused: RefusedForward) -> str:
     """One refused forward."""
     return f"Refused {refused.asked}: {refused.why}"
+
+
+def store_down(error: StoreUnavailable) -> str:
+    """What a client is told whose request needs the database."""
+    return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 
 def visit_line(visit: Visit) -> str:
@@ -89,47 +177,8 @@ def size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def help_lines(told: NoticeContext) -> list[str]:
-    """`ssh gw help`."""
-    lines = [line for kind in kinds.KINDS.values() for line in kind.help_lines(told)]
-    lines += ["Several -R in one command work. Words after the host:"]
-    lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
-    lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
-    return lines
-
-
 def who_line(identity: Identity) -> str:
     """`ssh gw whoami`."""
     if identity.anonymous:
         return "anonymous: you came without a key, so no name can be kept for you"
     return f"{identity.name} with key {identity.fingerprint}" if identity.name else f"key {identity.fingerprint}"
-
-
-def reservation_line(reservation: Reservation, keep: float, *, up: bool) -> str:
-    """One name of yours."""
-    if up:
-        state = "in use now"
-    else:
-        until = datetime.fromtimestamp(reservation.last_used + keep, UTC)
-        state = f"kept until {until:%Y-%m-%d}"
-    return f"{reservation.address!s:<40} {state}"
-
-
-def tunnel_line(tunnel: TunnelShown, told: NoticeContext) -> str:
-    """One tunnel that is up."""
-    address = tunnel.address
-    where = kind_of(address.kind).where(address, told.urls)
-    traffic = tunnel.traffic
-    visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
-    return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"
-
-
-def tunnel_json(tunnel: TunnelShown, told: NoticeContext) -> dict[str, object]:
-    """One tunnel that is up, as an object."""
-    traffic = tunnel.traffic
-    return forward_json(tunnel, told) | {
-        "event": "tunnel",
-        "visits": traffic.visits,
-        "bytes_up": traffic.up,
-        "bytes_down": traffic.down,
-    }

@@ -73,7 +73,7 @@ class SessionChannel(SSHServerChannel[bytes]):
 
     def __init__(self, connection: Any) -> None:
         loop = asyncio.get_running_loop()
-        window, packet = limits.SCREEN_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
+        window, packet = limits.SESSION_WINDOW_BYTES, limits.CHANNEL_PACKET_BYTES
         super().__init__(connection, loop, True, False, False, 0, 0, None, "strict", window, packet)
         self._connection: SessionTransport = connection
         self.waiting = False

@@ -1,40 +1,92 @@
-"""What a client sees in its terminal: a `Screen` is one session channel (RFC 4254 §6).
+"""What a client sees in its terminal: a `Session` is one session channel (RFC 4254 §6).
 
 It shows forwards as they come and go, a line per request, and answers a few commands. With a terminal there is colour
-and keys; without one, plain text. `--output json` makes every line one JSON object. A screen whose reader has stopped
+and keys; without one, plain text. `--output json` makes every line one JSON object. A session whose reader has stopped
 drops lines past SESSION_BACKLOG_BYTES and says how many: it never holds up anything else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
 import asyncssh
 
-from ferry import limits
+from ferry import limits, tasks
 from ferry.errors import InvalidInput
-from ferry.kinds import kind_of
 from ferry.kinds.web import CA_NOTE
+from ferry.names import ConnectionId, Identity
 from ferry.protocol.words import Words, parse_words
 from ferry.visits import Visit
 
-from . import notices
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .refusals import RefusedForward
-    from .tunnel import SshTunnel
+from .commands import Commands
+from .notices import NoticesInForce, TunnelShown, refusal_line, visit_line
+from .refusals import RefusedForward
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
-class Screen(asyncssh.SSHServerSession[bytes]):
+class SessionOwner(Protocol):
+    """The client on whose connection a session is (`client.Client`)."""
+
+    @property
+    def id(self) -> ConnectionId: ...
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def asked(self) -> int:
+        """How many forwards it has asked for."""
+        ...
+
+    @property
+    def has_forwards(self) -> bool:
+        """Whether it holds any now."""
+        ...
+
+    @property
+    def journal(self) -> Iterable[TunnelShown | RefusedForward]:
+        """What became of the forwards that it has asked for, oldest first."""
+        ...
+
+    def session_opened(self, session: Session, /) -> int:
+        """The number of a new session."""
+        ...
+
+    def session_ended(self, session: Session, number: int, /, *, spoke: bool) -> None:
+        """A session is gone; `spoke`: its client had said its words."""
+        ...
+
+    def words_said(self, number: int, /) -> None:
+        """The words of a session are understood."""
+        ...
+
+    def words_refused(self, number: int, why: str, /) -> int:
+        """The words of a session are not understood (`why` is for the log). How many forwards that closes."""
+        ...
+
+    def when_settled(self, callback: Callable[[], None], /) -> None:
+        """Call `callback` once every forward that was asked for is decided."""
+        ...
+
+    def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
+        """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
+        ...
+
+    def leave(self, reason: str, /) -> None:
+        """Its owner ends it: close the forwards, and the connection if ssh does not go by itself."""
+        ...
+
+
+class Session(asyncssh.SSHServerSession[bytes]):
     """One session channel of a client."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, owner: SessionOwner, commands: Commands, in_force: NoticesInForce) -> None:
+        self._owner = owner
+        self._commands = commands
+        self._in_force = in_force
         self._channel: Any = None
         self._terminal = False
         self._dropped = 0
@@ -43,8 +95,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self._spoken = False
         """The client has said what it wants (`shell` or `exec`)."""
         self._words = Words()
-        self._number = client.holding.session_opened()
-        client.screens.append(self)
+        self._number = owner.session_opened(self)
 
     # --- asyncssh's callbacks
 
@@ -54,10 +105,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        if self in self._client.screens:
-            self._client.screens.remove(self)
-        if not self._spoken:
-            self._client.holding.session_gone(self._number)
+        self._owner.session_ended(self, self._number, spoke=self._spoken)
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         del datatype
@@ -81,23 +129,23 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         return first
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
-        """Something was asked for on this channel that Ferry does not do; `kept` as in `Client.form_refused`."""
-        self._client.form_refused(asked, why, kept=kept)
+        """Something was asked for on this channel that Ferry does not do; `kept` as in `SessionOwner.form_refused`."""
+        self._owner.form_refused(asked, why, kept=kept)
 
     def started(self, command: str) -> bool:
         """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
         if self._spoken:
             return False
         self._spoken = True
-        client = self._client
+        owner, loop = self._owner, asyncio.get_running_loop()
         try:
-            self._words = parse_words(command, client.services.urls.gateway)
+            self._words = parse_words(command, self._in_force.notices.urls.gateway)
         except InvalidInput as error:
-            closed = client.words_refused(self._number, error.detail)
-            client.call_soon(self._refuse_words, str(error), closed)
+            closed = owner.words_refused(self._number, error.detail)
+            loop.call_soon(self._refuse_words, str(error), closed)
             return True
-        client.holding.session_said(self._number)
-        client.when_settled(lambda: client.call_soon(self._begin))
+        owner.words_said(self._number)
+        owner.when_settled(lambda: loop.call_soon(self._begin))
         return True
 
     # --- what it shows
@@ -109,41 +157,38 @@ class Screen(asyncssh.SSHServerSession[bytes]):
         self.end(1)
 
     def _begin(self) -> None:
-        """Everything that was asked before this screen has been decided: show it, and stay or go."""
+        """Everything that was asked before this session has been decided: show it, and stay or go."""
         if self._channel.is_closing():
             return
         self._begun = True
-        client, words = self._client, self._words
-        if words.command is not None:
-            client.front.run_command(client, self, words)
-            return
-        for entry in list(client.journal):
-            self._show(entry)
-        if client.forwards:
-            if self._terminal and not words.json:
-                self.say(_KEYS)
-        elif client.asked:
-            self.end(1)
-        else:
-            client.front.run_command(client, self, words)
+        owner, words = self._owner, self._words
+        if words.command is None:
+            for entry in list(owner.journal):
+                self._show(entry)
+            if owner.has_forwards:
+                if self._terminal and not words.json:
+                    self.say(_KEYS)
+                return
+            if owner.asked:
+                self.end(1)
+                return
+        tasks.spawn(f"command {owner.id}", self._commands.run(self, owner.identity, words))
 
-    def _show(self, entry: SshTunnel | RefusedForward) -> None:
-        from .tunnel import SshTunnel
-
-        if not isinstance(entry, SshTunnel):
+    def _show(self, entry: TunnelShown | RefusedForward) -> None:
+        if isinstance(entry, RefusedForward):
             self.forward_refused(entry)
         elif not entry.closed:
             self.forward_opened(entry)
 
-    def forward_opened(self, tunnel: SshTunnel) -> None:
+    def forward_opened(self, tunnel: TunnelShown) -> None:
         """A forward was granted."""
         if self._silent:
             return
-        services = self._client.services
+        notices = self._in_force.notices
         if self._words.json:
-            self._line(json.dumps(notices.forward_json(tunnel, services)))
+            self._line(json.dumps(notices.forward_fields(tunnel)))
             return
-        for line in notices.forward_lines(tunnel, services):
+        for line in notices.forward_lines(tunnel):
             if line == CA_NOTE:  # once is enough
                 if self._ca_noted:
                     continue
@@ -158,28 +203,16 @@ class Screen(asyncssh.SSHServerSession[bytes]):
             fields = {"event": "forward", "status": "refused", "asked": refused.asked}
             self._line(json.dumps(fields | {"code": refused.code, "message": refused.why}))
             return
-        self._line(notices.refusal_line(refused), _RED)
+        self._line(refusal_line(refused), _RED)
 
-    def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
+    def visited(self, tunnel: TunnelShown, visit: Visit) -> None:
         """A visitor was served."""
         if self._silent:
             return
         if self._words.json:
-            fields = {
-                "event": "visit",
-                "address": kind_of(tunnel.address.kind).spelled(tunnel.address, self._client.services.urls),
-                "method": visit.method,
-                "target": visit.target,
-                "status": visit.status,
-                "seconds": round(visit.seconds, 6),
-                "visitor": str(visit.peer),
-                "bytes_up": visit.up,
-                "bytes_down": visit.down,
-                "note": visit.note,
-            }
-            self._line(json.dumps(fields))
+            self._line(json.dumps(self._in_force.notices.visit_fields(tunnel.address, visit)))
             return
-        self._line(notices.visit_line(visit), _RED if visit.status >= 500 or visit.note else "")
+        self._line(visit_line(visit), _RED if visit.status >= 500 or visit.note else "")
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; with `--output json`, an object with `message` and `fields`."""
@@ -193,7 +226,7 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     @property
     def _silent(self) -> bool:
-        """Whether forwards and visits are not this screen's business: it has not begun, or runs a command."""
+        """Whether forwards and visits are not this session's business: it has not begun, or runs a command."""
         return not self._begun or self._words.command is not None
 
     def _line(self, text: str, colour: str = "") -> None:
@@ -214,9 +247,9 @@ class Screen(asyncssh.SSHServerSession[bytes]):
 
     def quit(self) -> None:
         """The person wants to go: close the forwards, then the session with 0, so that ssh exits with 0 too."""
-        self._client.leave("ended from its terminal")
+        self._owner.leave("ended from its terminal")
         self.end(0)
 
     def end(self, status: int) -> None:
-        """Close this screen with an exit status."""
+        """Close this session with an exit status."""
         self._channel.exit(status)
