@@ -10,7 +10,7 @@ from typing import Final
 
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.registry.routes import Tunnel
+from ferry.registry.routes import Tunnel, connection_visit
 from ferry.streams import OpenFailure
 from ferry.visits import Visit
 
@@ -70,18 +70,8 @@ class TcpVisitor:
     def visit(self, tunnel: Tunnel, now: float) -> Visit:
         """What is reported of it at its end."""
         bridge = self.bridge
-        return Visit(
-            tunnel.id,
-            tunnel.shown_address,
-            tunnel.kind,
-            self.endpoint,
-            method="",
-            target=tunnel.shown_address,
-            status=0,
-            seconds=now - self.since,
-            up=bridge.up,
-            down=bridge.down,
-            note=self._note(),
+        return connection_visit(
+            tunnel, self.endpoint, now - self.since, up=bridge.up, down=bridge.down, note=self._note()
         )
 
     def _note(self) -> str:

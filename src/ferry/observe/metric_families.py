@@ -7,6 +7,7 @@ are written by the event loop alone and read by the scrape, which runs in the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -15,11 +16,13 @@ from prometheus_client.registry import Collector, CollectorRegistry
 LabelValues = tuple[str, ...]
 
 
-class EventCounter(Collector):
-    """A counter family. The label values in `preset` exist from the start, as 0.
+class _EventFamily(Collector):
+    """A family of one sample per label values. Those in `preset` exist from the start, as 0.
 
     A series that appears with its first event has no 0 before it, and `rate()` would miss that event.
     """
+
+    _metric: ClassVar[type[CounterMetricFamily | GaugeMetricFamily]]
 
     def __init__(
         self,
@@ -35,36 +38,30 @@ class EventCounter(Collector):
         self.values: dict[LabelValues, float] = dict.fromkeys(preset if labels else [()], 0)
         registry.register(self)
 
-    def add(self, *labels: str, count: float = 1) -> None:
-        """Count `count` more under these label values."""
-        self.values[labels] = self.values.get(labels, 0) + count
-
     def describe(self) -> Iterable[Metric]:
-        return [CounterMetricFamily(self._name, self._text, labels=self._labels)]
+        return [self._metric(self._name, self._text, labels=self._labels)]
 
     def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        family = self._metric(self._name, self._text, labels=self._labels)
         for labels, value in self.values.items():
             family.add_metric(labels, value)
         return [family]
 
 
-class EventGauge(Collector):
-    """A gauge family that goes up and down, never below 0. `preset` means the same as in `EventCounter`."""
+class EventCounter(_EventFamily):
+    """A counter family."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        name: str,
-        text: str,
-        labels: tuple[str, ...] = (),
-        preset: Iterable[LabelValues] = (),
-    ) -> None:
-        self._name = name
-        self._text = text
-        self._labels = labels
-        self.values: dict[LabelValues, float] = dict.fromkeys(preset if labels else [()], 0)
-        registry.register(self)
+    _metric = CounterMetricFamily
+
+    def add(self, *labels: str, count: float = 1) -> None:
+        """Count `count` more under these label values."""
+        self.values[labels] = self.values.get(labels, 0) + count
+
+
+class EventGauge(_EventFamily):
+    """A gauge family that goes up and down, never below 0."""
+
+    _metric = GaugeMetricFamily
 
     def move(self, *labels: str, by: float) -> None:
         """Change the value by `by`. A report of an end whose beginning was never reported leaves 0."""
@@ -73,15 +70,6 @@ class EventGauge(Collector):
     def set(self, value: float) -> None:
         """For a gauge without labels."""
         self.values[()] = value
-
-    def describe(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(self._name, self._text, labels=self._labels)]
-
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, value in self.values.items():
-            family.add_metric(labels, value)
-        return [family]
 
 
 class PolledCounter(Collector):

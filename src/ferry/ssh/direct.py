@@ -25,10 +25,9 @@ from ferry.kinds.port import TCP
 from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
-from ferry.registry.routes import Tunnel
+from ferry.registry.routes import Tunnel, connection_visit
 from ferry.relay import Relay
 from ferry.streams import OpenFailure
-from ferry.visits import Visit
 
 from .services import Services
 from .wire.channel import TunnelChannel
@@ -170,21 +169,8 @@ class Splice(Relay[TunnelChannel]):
     def ended(self) -> None:
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
-        tunnel.visited(
-            Visit(
-                tunnel.id,
-                tunnel.shown_address,
-                tunnel.kind,
-                self._peer,
-                method="",
-                target=tunnel.shown_address,
-                status=0,
-                seconds=self._clock.monotonic() - self._began,
-                up=self.up,
-                down=self.down,
-                note=self._note,
-            )
-        )
+        seconds = self._clock.monotonic() - self._began
+        tunnel.visited(connection_visit(tunnel, self._peer, seconds, up=self.up, down=self.down, note=self._note))
 
 
 class NearSink:
