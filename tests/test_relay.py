@@ -13,37 +13,9 @@ from hypothesis import strategies as st
 from ferry.relay import Choke, Phase, Relay
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
+from trace_end import End
 
 LOST = ConnectionResetError("reset")
-
-
-class End:
-    """One side of a trace: `>` is what was asked of the stream, `<` of near."""
-
-    def __init__(self, calls: list[str], side: str) -> None:
-        self._calls = calls
-        self._side = side
-
-    def _say(self, call: str) -> None:
-        self._calls.append(f"{self._side} {call}")
-
-    def write(self, data: bytes) -> None:
-        self._say(data.decode())
-
-    def write_eof(self) -> None:
-        self._say("eof")
-
-    def close(self) -> None:
-        self._say("close")
-
-    def abort(self) -> None:
-        self._say("abort")
-
-    def pause_reading(self) -> None:
-        self._say("pause")
-
-    def resume_reading(self) -> None:
-        self._say("resume")
 
 
 class Joined(Relay[End]):

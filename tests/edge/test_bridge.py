@@ -16,6 +16,7 @@ from ferry.edge.bridge import Bridge, reset
 from ferry.relay import Phase
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
+from trace_end import End
 from turns import until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -40,9 +41,9 @@ class Trace:
         self.bridge.join(Visitor(self), self._dial)
         return self
 
-    def _dial(self, sink: Sink) -> Tunnelled:
+    def _dial(self, sink: Sink) -> End:
         assert sink is self.bridge
-        return Tunnelled(self)
+        return End(self.calls, ">")
 
     def _ended(self, bridge: Bridge) -> None:
         assert bridge is self.bridge
@@ -83,67 +84,19 @@ class Trace:
         }
 
 
-class Tunnelled:
-    """The stream's end of a trace."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-
-    def _say(self, call: str) -> None:
-        self._trace.calls.append(f"> {call}")
-
-    def write(self, data: bytes) -> None:
-        self._say(data.decode())
-
-    def write_eof(self) -> None:
-        self._say("eof")
-
-    def close(self) -> None:
-        self._say("close")
-
-    def abort(self) -> None:
-        self._say("abort")
-
-    def pause_reading(self) -> None:
-        self._say("pause")
-
-    def resume_reading(self) -> None:
-        self._say("resume")
-
-
-class Visitor(asyncio.Transport):
+class Visitor(End, asyncio.Transport):
     """The visitor's end of a trace."""
 
     def __init__(self, trace: Trace) -> None:
-        super().__init__()
+        End.__init__(self, trace.calls, "<")
+        asyncio.Transport.__init__(self)
         self._trace = trace
-
-    def _say(self, call: str) -> None:
-        self._trace.calls.append(f"< {call}")
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._say(bytes(data).decode())
-
-    def write_eof(self) -> None:
-        self._say("eof")
 
     def can_write_eof(self) -> bool:
         return self._trace.half_close
 
     def is_closing(self) -> bool:
         return self._trace.closing
-
-    def close(self) -> None:
-        self._say("close")
-
-    def abort(self) -> None:
-        self._say("abort")
-
-    def pause_reading(self) -> None:
-        self._say("pause")
-
-    def resume_reading(self) -> None:
-        self._say("resume")
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._trace.marks.append(high)
@@ -262,7 +215,7 @@ async def test_a_visitor_that_is_read_again_is_looked_at_no_more(monkeypatch: py
     looks: list[str] = []
     visitor = Visitor(trace)
     monkeypatch.setattr(visitor, "get_extra_info", looks.append)
-    trace.bridge.join(visitor, lambda _sink: Tunnelled(trace))
+    trace.bridge.join(visitor, lambda _sink: End(trace.calls, ">"))
     trace.play("s:full")
     looks.clear()
     async with asyncio.timeout(5):
@@ -278,9 +231,9 @@ async def test_a_visitor_that_is_read_again_is_looked_at_no_more(monkeypatch: py
 async def test_refused_before_dial_returns() -> None:
     trace = Trace()
 
-    def dial(sink: Sink) -> Tunnelled:
+    def dial(sink: Sink) -> End:
         sink.stream_refused(OpenFailure.LIMIT)
-        return Tunnelled(trace)
+        return End(trace.calls, ">")
 
     trace.bridge.join(Visitor(trace), dial)
     assert trace.calls == ["< abort"]

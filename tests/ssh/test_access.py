@@ -37,6 +37,14 @@ def read(reports: Reports) -> Callable[..., KeyFiles]:
     return make
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty one, for files of keys."""
+    made = tmp_path / "keys"
+    made.mkdir()
+    return made
+
+
 def refresh(keys: KeyFiles) -> None:
     """As the gateway does it again and again."""
     keys.use(keys.read())
@@ -190,13 +198,11 @@ def test_what_stays_as_it_is_is_read_no_more_and_what_changes_is_read_once(
 def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
-    tmp_path: Path,
+    folder: Path,
     reports: Reports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, two = new_key(), new_key()
-    folder = tmp_path / "keys"
-    folder.mkdir()
     (folder / "one").write_text(public(one))
     (folder / "two").write_text(public(two) + "#" * KEY_FILE_BYTES)
     keys = read(folder)
@@ -303,14 +309,12 @@ def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_emp
 def test_a_file_of_a_folder_that_cannot_be_looked_at_any_more_grants_nothing_and_is_told(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
-    tmp_path: Path,
+    folder: Path,
     reports: Reports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As one that was taken away, but whoever put it there does not know."""
     one, two = new_key(), new_key()
-    folder = tmp_path / "keys"
-    folder.mkdir()
     for key, name in ((one, "one"), (two, "two")):
         (folder / name).write_text(public(key))
     keys = read(folder)
@@ -331,17 +335,15 @@ def test_a_file_of_a_folder_that_cannot_be_looked_at_any_more_grants_nothing_and
 def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
-    tmp_path: Path,
+    folder: Path,
     reports: Reports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its rights were changed, or a network file system is away. It ended the reading of all files for ever."""
     one, two = new_key(), new_key()
-    folder = tmp_path / "keys"
-    folder.mkdir()
     (folder / "one").write_text(public(one))
-    (tmp_path / "two").write_text(public(two))
-    keys = read(folder, tmp_path / "two")
+    folder.with_name("two").write_text(public(two))
+    keys = read(folder, folder.with_name("two"))
     assert (knows(keys, one), knows(keys, two)) == (True, True)
 
     def stale(_path: Path) -> Iterator[Path]:

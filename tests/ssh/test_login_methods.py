@@ -35,6 +35,21 @@ def only_keys(gateway: Inside) -> OnlyKeys:
     return access
 
 
+class TakesAway:
+    """Looks identities up. Meanwhile the key is taken away, and who has none may come in from then on, if `keyless`."""
+
+    def __init__(self, access: OnlyKeys, *, keyless: bool) -> None:
+        self._access = access
+        self._keyless = keyless
+
+    async def identity_for_key(
+        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
+    ) -> Identity:
+        del algorithm, now
+        self._access.known, self._access.keyless = False, self._keyless
+        return Identity(IdentityId(fingerprint), name, fingerprint)
+
+
 @pytest.mark.parametrize("keys", [False, True])
 async def test_a_method_that_lets_nobody_in_is_not_offered(*, keys: bool) -> None:
     """A client that sees it asks its user, for nothing."""
@@ -58,16 +73,7 @@ async def test_nokey_is_nobody_although_a_key_is_at_hand(key: Path, *, user: str
 async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not_come_in(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
-
-        class People:
-            async def identity_for_key(
-                self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
-            ) -> Identity:
-                del algorithm, now
-                access.known = False
-                return Identity(IdentityId(fingerprint), name, fingerprint)
-
-        gateway.change(people=People())
+        gateway.change(people=TakesAway(access, keyless=False))
         with pytest.raises((asyncssh.PermissionDenied, asyncssh.DisconnectError)):
             async with gateway.client(key):
                 pass
@@ -78,16 +84,7 @@ async def test_a_key_that_is_taken_away_while_it_is_looked_up_is_not_who_comes_i
     """It has signed, and may not log in any more; without a key anybody may by then."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
-
-        class People:
-            async def identity_for_key(
-                self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
-            ) -> Identity:
-                del algorithm, now
-                access.known, access.keyless = False, True
-                return Identity(IdentityId(fingerprint), name, fingerprint)
-
-        gateway.change(people=People())
+        gateway.change(people=TakesAway(access, keyless=True))
         async with gateway.client(key, password="no question is asked"):
             assert [client.identity.anonymous for client in gateway.clients] == [True]
 
