@@ -24,7 +24,7 @@ REFUSALS_SHOWN: Final = 5  # the last ones; older ones are no news
 class Answering(Protocol):
     """The session that a command answers in (`session.Session`)."""
 
-    def say(self, line: str, /, **fields: object) -> None:
+    def say(self, line: str, **fields: object) -> None:
         """One line of text; as JSON, an object with `message` and `fields`."""
         ...
 

@@ -137,15 +137,15 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._spoken:
             return False
         self._spoken = True
-        owner, loop = self._owner, asyncio.get_running_loop()
+        owner = self._owner
         try:
             self._words = parse_words(command, self._in_force.notices.urls.gateway)
         except InvalidInput as error:
             closed = owner.words_refused(self._number, error.detail)
-            loop.call_soon(self._refuse_words, str(error), closed)
+            asyncio.get_running_loop().call_soon(self._refuse_words, str(error), closed)
             return True
         owner.words_said(self._number)
-        owner.when_settled(lambda: loop.call_soon(self._begin))
+        owner.when_settled(self._begin_soon)
         return True
 
     # --- what it shows
@@ -155,6 +155,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         held = " Its forwards are closed." if closed else ""
         self.say(f"{sentence}{held}", event="error", error=why)
         self.end(1)
+
+    def _begin_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
         """Everything that was asked before this session has been decided: show it, and stay or go."""
