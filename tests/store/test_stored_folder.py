@@ -1,0 +1,117 @@
+"""A state folder that an earlier gateway wrote is opened with everything in it.
+
+`folder-before-connections.zip` was written by the gateway of commit b40bdf7, which calls SSH connections sessions. Stock ssh
+made its content. `ann`, with two keys, published a name, a derived name, a port and an alias, and had a visitor. Somebody
+without a name in the key file published a derived name. On the same folder, a gateway for anyone then let a third
+person earn a name, and was killed with two clients connected. `ann` in the archive is the first of her keys.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ferry.clock import SystemClock
+from ferry.gateway.kept import kept_in
+from ferry.names import Fingerprint
+from ferry.report import nothing
+from ferry.store.connections import STOPPED, ConnectionRows
+from ferry.store.engine import Store
+from ferry.store.migrate import HEAD
+from gateway_process import gateway_in
+
+STORED = Path(__file__).with_name("folder-before-connections.zip")
+ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
+ANNS_OTHER_KEY = Fingerprint("SHA256:GRlzt126pJATTnpLXTV7SEXGtGI3w10PoEDtcK1nubM")
+BOB = Fingerprint("SHA256:0xJYMXnCU8huP+M5hz2+qpUmb9+P1FgUcLbXuUR7P3o")
+CLEO = Fingerprint("SHA256:Fn59SY6JBqPqoSyiVXaAeznbgTcMfdPe1ULL1V0cPzs")
+ANNS = {
+    ("http:blog.localhost", False),
+    ("http:candid-garden.localhost", True),
+    ("tcp::20841", True),
+    ("alias:laptop:22", False),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the archive holds, with the permissions that such files have."""
+    with zipfile.ZipFile(STORED) as archive:
+        archive.extractall(tmp_path / "stored")
+    for path in (tmp_path / "stored").rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return tmp_path / "stored"
+
+
+def rows(state: Path) -> dict[str, set[tuple[object, ...]]]:
+    """Every row of every table. Reads a copy, because SQLite empties the write-ahead log of a file that it closes."""
+    copy = shutil.copytree(state, state.with_name("copy"), dirs_exist_ok=True)
+    with closing(sqlite3.connect(copy / "ferry.db")) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {name: set(database.execute(f"SELECT * FROM {name}")) for (name,) in tables}
+
+
+async def test_every_row_is_still_there(folder: Path) -> None:
+    before = rows(folder / "state")
+    assert all(before.values())
+    async with await Store.open(folder / "state" / "ferry.db", report=nothing):
+        pass
+    after = rows(folder / "state")
+    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
+    assert after.pop("connections") == before.pop("sessions")
+    assert after == before
+
+
+async def test_identities_names_host_keys_and_connections_are_found(folder: Path) -> None:
+    state, now = folder / "state", SystemClock().now()
+    public = {path.read_text().split()[1] for path in state.glob("ssh_host_*_key.pub")}
+    async with kept_in(state, clock=SystemClock(), report=nothing) as kept:
+        assert {key.export_public_key().decode().split()[1] for key in kept.host_keys} == public
+        owners = [
+            await kept.people.identity_for_key(key, "", None, now=now) for key in (ANN, ANNS_OTHER_KEY, BOB, CLEO)
+        ]
+        assert [owner.name for owner in owners] == ["ann", "ann", None, None]
+        ann, other, bob, cleo = (owner.id for owner in owners)
+        assert ann == other
+        found = {
+            owner: {(one.address.key, one.derived) for one in await kept.registry.reservations(owner)}
+            for owner in (ann, bob, cleo)
+        }
+        assert found == {
+            ann: ANNS,
+            bob: {("http:hazel-dove.localhost", True)},
+            cleo: {("http:earned.localhost", False)},
+        }
+        assert isinstance(kept.connections, ConnectionRows)
+        connections = sorted(await kept.connections.recent(9), key=lambda row: row.started)
+    assert [(row.identity, row.reason, row.up) for row in connections] == [
+        (ann, "Connection lost", 1000),
+        (bob, "Connection lost", 0),
+        (ann, "the client disconnected", 0),
+        (ann, STOPPED, 0),
+        (cleo, STOPPED, 0),
+    ]
+    assert all(row.peer.startswith("127.0.0.1:") and row.client_version.startswith("OpenSSH") for row in connections)
+
+
+def test_an_owner_comes_back_to_what_is_hers(folder: Path, tmp_path: Path) -> None:
+    with gateway_in(folder) as gateway:
+        ssh = gateway.ssh(tmp_path, folder / "ann")
+        names = ssh.run(words="names").out
+        assert [
+            name for name in ("blog", "candid-garden", "20841", "laptop", "hazel-dove", "earned") if name in names
+        ] == [
+            "blog",
+            "candid-garden",
+            "20841",
+            "laptop",
+        ]
+        with ssh.start("-R", "80:localhost:9", "-R", "blog:80:localhost:9") as child:
+            child.line("http://candid-garden.localhost")
+            child.line("http://blog.localhost")
+        assert len(gateway.ask("names")) == 6
