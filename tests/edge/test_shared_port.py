@@ -301,7 +301,7 @@ async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other
     async with asyncio.timeout(10):
         with stalled, suppress(ConnectionResetError):
             assert await asyncio.get_running_loop().sock_recv(stalled, 100) == b""
-    assert [fields["reason"] for _, fields in port.events] == ["too many connections that say nothing"]
+    assert [fields["reason"] for _, fields in port.events] == ["too many connections without first bytes"]
     assert len(port.shared) == 1
     writer.close()
     await port.settled()
@@ -338,7 +338,7 @@ async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
             while len(refused := [fields for event, fields in port.events if event == "edge.refused"]) < 2:
                 await turns()
         assert len(port.shared) == 2_048
-        assert [fields["reason"] for fields in refused] == ["too many connections that say nothing"] * 2
+        assert [fields["reason"] for fields in refused] == ["too many connections without first bytes"] * 2
         assert [one.recv(1) for one in silent[:2]] == [b"", b""]
     finally:
         port.shared.close()

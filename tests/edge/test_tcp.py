@@ -348,7 +348,7 @@ async def test_refused_at_once() -> None:
             await reader.read()
         writer.close()
         await w.visits()
-        assert w.tunnel.visits[0].note == "the tunnel has as many visitors as it may have"
+        assert w.tunnel.visits[0].note == "the tunnel has too many visitors"
 
 
 async def test_fifty_who_leave_while_the_stream_opens_leave_nothing() -> None:
@@ -577,7 +577,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypa
                         break
                 await asyncio.sleep(limits.PLACE_LOOK_SECONDS)  # and comes again, as a visitor does
         await w.visits(1)
-        assert w.tunnel.visits[0].note.endswith("this one gave its place to another")
+        assert w.tunnel.visits[0].note.endswith("this one lost its place to another")
         assert w.tunnel.visits[0].peer.host.startswith("127.0.1.")
         assert len(w.listener) == 8
         for _, one in (*held, (reader, writer)):
@@ -598,7 +598,7 @@ async def test_visitors_from_where_the_client_is_have_a_share(host: str) -> None
             async with asyncio.timeout(10):
                 with pytest.raises(ConnectionResetError):
                     await reader.read()
-        assert w.events[-1][1]["reason"] == "too many visitors from where the client is: does the tunnel end in itself?"
+        assert w.events[-1][1]["reason"] == "too many visitors from the client's own address: does the tunnel lead to itself?"
         w.tunnel.origins = {"192.0.2.9"}
         _, elsewhere = await say_hello(w)  # who comes from elsewhere has the other places
         w.tunnel.origins = {"192.0.2.9", THIS_HOST}
@@ -700,6 +700,6 @@ async def test_visitors_of_a_port_give_their_descriptors_to_a_newcomer(before: s
         gate.seen(850)
         held.append(await say_hello(w, "127.0.9.9"))
         await w.visits(1 if before == "nobody" else 2)
-        assert w.tunnel.visits[-1].note.endswith("this one gave its place to another")
+        assert w.tunnel.visits[-1].note.endswith("this one lost its place to another")
         for _, writer in held:
             writer.close()

@@ -62,7 +62,7 @@ async def test_one_that_gives_its_place_away_ends_at_once_and_is_told_of(how: st
     getattr(guest.visitor, how)()
     assert guest.trace.calls == ["> abort", "< abort"]
     assert guest.ended == [guest.trace.bridge]
-    assert guest.note == "cut: there are as many visitors as there may be, and this one gave its place to another"
+    assert guest.note == "cut: there are too many visitors, and this one lost its place to another"
 
 
 async def test_one_that_ends_as_it_should_is_told_of_without_a_note() -> None:

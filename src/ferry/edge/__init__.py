@@ -1,1 +1,1 @@
-"""Where visitors come in: HTTP, TLS and TCP listeners, certificates, and the bridge into a tunnel."""
+"""The edges: HTTP, HTTPS and TCP listeners for visitors, certificates, and the bridge into a tunnel."""

@@ -1,7 +1,7 @@
-"""Accepts raw sockets, several per wake-up, and goes on when the host is out of descriptors or memory.
+"""Accepts raw sockets, several per wake-up, and survives a lack of descriptors or memory.
 
-`loop.create_server` would make a transport at once; whoever must look at a connection first (its first bytes, how
-many handshakes are in progress) needs the socket itself.
+`loop.create_server` makes a transport at once. The SSH front and the shared port need the socket itself: they check the
+first bytes, or the number of handshakes in progress, before they make one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ferry.report import Report
 from .descriptors import DescriptorGate
 from .listeners import endpoint_of
 
-# accept(2). Out of something: the connection stays in the queue, so trying again at once would spin.
+# accept(2): out of descriptors or memory. The connection stays in the queue, so an immediate retry would spin.
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# Errors of the listening socket itself: a bug, or closed under us. All others are of one connection only; Linux passes
-# what is pending on the new socket, and firewall rules show as EPERM.
+# Errors of the listening socket itself: a bug, or other code has closed it. All other errors concern one connection:
+# Linux reports the errors that are pending on the new socket, and firewall rules as EPERM.
 _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT})
 
 
@@ -41,7 +41,7 @@ class Acceptor:
         self._report = report
         self._gate = gate
         self._stopped = False
-        """By the gate."""
+        """The gate has paused this acceptor."""
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._pause_seconds: dict[socket.socket, float] = {}
 
@@ -61,7 +61,7 @@ class Acceptor:
             loop.remove_reader(sock)
 
     def resume(self) -> None:
-        """Accept again, those first who have waited."""
+        """Accept again, the waiting connections first."""
         self._stopped = False
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
@@ -69,7 +69,7 @@ class Acceptor:
                 loop.add_reader(sock, self._wake, sock)
 
     def close(self) -> None:
-        """Stop, and close the listening sockets. What was accepted is not touched."""
+        """Close the listening sockets. Accepted connections stay."""
         loop = asyncio.get_running_loop()
         if self._gate is not None:
             self._gate.discard(self)
@@ -100,7 +100,7 @@ class Acceptor:
                 self._gate.seen(connection.fileno())
             self._accepted(connection)
             if self._stopped or sock.fileno() < 0:
-                return  # closed by what it led to, or one too many
+                return  # `accepted` has closed this socket, or the gate has paused the acceptor
 
     def _pause(self, sock: socket.socket, error: OSError) -> None:
         loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class Acceptor:
         before = self._pause_seconds.get(sock)
         seconds = limits.ACCEPT_PAUSE_SECONDS if before is None else min(2 * before, limits.ACCEPT_PAUSE_MAX_SECONDS)
         self._pause_seconds[sock] = seconds
-        if before is None:  # once per shortage, not once per try
+        if before is None:  # one report per shortage, not one per retry
             address = endpoint_of(sock.getsockname())
             self._report("accept.paused", address=str(address), error=error.strerror, seconds=seconds)
         self._pauses[sock] = loop.call_later(seconds, self._resume, sock)

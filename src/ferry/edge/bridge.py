@@ -1,17 +1,17 @@
 """The bridge: a relay whose near side is a visitor's socket, over TLS or not.
 
-What a socket needs beside what `ferry.relay` says:
+It handles these events of a socket, in addition to those of `ferry.relay`:
 
-    both have sent EOF            both are closed after what is buffered: neither would do so by itself
-    visitor closes without EOF    stream.abort(): a connection that is gone before its FIN came is a broken one
-    visitor resets                stream.abort(), also while the visitor is not read from (`Unwatched`)
-    stream lost with an error     RST to the visitor, who must not take half an answer for a whole one
-    stream closed in good order   FIN to the visitor, whose bytes are read and dropped for a moment: closing at once
+    both sides have sent EOF      close both after their buffered bytes: neither closes by itself
+    visitor closes without EOF    stream.abort(): a connection that ends before its FIN is broken
+    visitor resets                stream.abort(), also while reading from the visitor is paused (`Unwatched`)
+    stream lost with an error     RST to the visitor, so that it cannot take half an answer for a whole one
+    stream closed in good order   FIN to the visitor. Its bytes are read and dropped for a moment: an immediate close
                                   would reset the connection and destroy the answer on its way (RFC 9112 §9.6)
-    stream refused                RST, which is what a closed port looks like
-    visitor over TLS sends EOF    asyncio's TLS cannot half-close: the stream is closed after what is buffered
+    stream refused                RST, as from a closed port
+    visitor over TLS sends EOF    close the stream after its buffered bytes: asyncio's TLS cannot half-close
 
-The visitor's last event (`connection_lost`) is the bridge's end.
+The bridge ends with the visitor's last event (`connection_lost`).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s, so t
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Close with RST. `transport.abort()` alone sends FIN unless unread bytes happen to be waiting.
+    """Close with RST. `transport.abort()` alone sends FIN, unless unread bytes happen to wait.
 
-    Not after `connection_lost`: under uvloop the descriptor may be another connection's by then. A TLS transport that
-    is closing may be past that point without our knowing, so it is only aborted.
+    Never call it after `connection_lost`: under uvloop the descriptor may belong to another connection by then. A
+    closing TLS transport may be past that point already, unseen by us, so this function only aborts it.
     """
     sock = transport.get_extra_info("socket")
     if sock is not None and not (transport.is_closing() and transport.get_extra_info("sslcontext")):
@@ -48,7 +48,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class VisitorSide(asyncio.Protocol):
-    """What asyncio calls. It only exists because a protocol and a sink have methods of the same names."""
+    """The protocol that asyncio calls. It is a class of its own because protocols and sinks share method names."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -62,7 +62,7 @@ class VisitorSide(asyncio.Protocol):
     def eof_received(self) -> bool:
         bridge = self._bridge
         bridge.near_eof()
-        return bridge.phase is Phase.RELAY and bridge.near.can_write_eof()  # False: it closes, after what is buffered
+        return bridge.phase is Phase.RELAY and bridge.near.can_write_eof()  # False: close after the buffered bytes
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._bridge.near_lost(exc)
@@ -77,9 +77,9 @@ class VisitorSide(asyncio.Protocol):
 class Bridge(Relay[asyncio.Transport]):
     """One visit. `visitor` is the protocol of the visitor's transport, which is `near`.
 
-    `connected` is called with the new connection where `visitor` is what a server's factory returned; it must call
-    `join`, or close the transport. `on_end` is called once, when the visitor is gone. `crowd` tells how
-    many visitors its tunnel has; unless it is given, they are too few to matter.
+    A server whose factory returns `visitor` makes the connection. The bridge then calls `connected`, which must call
+    `join` or close the transport. It calls `on_end` once, when the visitor is gone. `crowd` returns the number of
+    visitors of the tunnel; without it, the bridge takes them for few.
     """
 
     def __init__(
@@ -99,20 +99,20 @@ class Bridge(Relay[asyncio.Transport]):
         self._small_bytes = limits.SMALL_WRITE_BYTES
         self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
         self._unsent: Unsent | None = None
-        self._small = 0  # small writes that found bytes waiting, since the visitor had taken all
+        self._small = 0  # small writes behind waiting bytes, since the buffer was last empty
         self._linger: asyncio.TimerHandle | None = None
         self._paused = False
-        self._unwatched: Unwatched | None = None  # once it was not read from
+        self._unwatched: Unwatched | None = None  # from the first pause of reading on
 
     def join(self, near: asyncio.Transport, dial: Callable[[Sink], Stream]) -> None:
         near.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self._waiting = near.get_write_buffer_size
         super().join(near, dial)
         if near.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
-            self.near_full()  # filled by the transport's former protocol, which alone was told
+            self.near_full()  # the transport's former protocol has filled the buffer, and got the only call about it
 
     def cut(self, error: Exception | None = None) -> None:
-        """End both sides now, dropping what is buffered."""
+        """End both sides now and drop all buffered bytes."""
         if self.phase is Phase.RELAY:
             self.error = error
             self._stop(Phase.CLOSING)
@@ -123,7 +123,7 @@ class Bridge(Relay[asyncio.Transport]):
     # --- the visitor's transport
 
     def visitor_connected(self, transport: asyncio.Transport) -> None:
-        """A server made the connection."""
+        """A server has made the connection."""
         self.near = transport
         if self._connected is None:
             transport.abort()
@@ -152,7 +152,7 @@ class Bridge(Relay[asyncio.Transport]):
     def _small_write(self) -> None:
         self._small += 1
         if self._small == limits.SMALL_WRITES:
-            self.near.set_write_buffer_limits(0)  # it says so at once, and again when all has gone
+            self.near.set_write_buffer_limits(0)  # the transport pauses us at once, and resumes us when it is empty
 
     def _look(self) -> None:
         if self._unsent is None:
@@ -196,7 +196,7 @@ class Bridge(Relay[asyncio.Transport]):
         reset(self.near)
 
     def _answer_ends_visit(self) -> bool:
-        """Whether nothing is left to do for the visitor once the way down is done."""
+        """Whether the visit ends with the last byte for the visitor."""
         return self._up_done or not self.near.can_write_eof()
 
     # --- while the loop does not read from the visitor

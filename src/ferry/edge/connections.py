@@ -1,6 +1,9 @@
-"""Every visitor's connection, over all edges: where descriptors are short, a newcomer gets that of whoever deserves it
-least (`ferry.limiters.shortage`). Where nobody has to go, those who hold few are let in up to where accepting stops, and
-the others are refused."""
+"""All visitors' connections, over all edges.
+
+While descriptors are short, a newcomer displaces the visitor that deserves its connection least
+(`ferry.limiters.shortage`). If no visitor has to go, a source with few connections still gets in until accepting stops;
+a source that holds its share is refused.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ Group = Callable[[], Iterable["Connected"]]
 
 
 class Connected(Holder, Protocol):
-    """Whoever has a connection."""
+    """A visitor with a connection."""
 
     def disconnect(self) -> None:
-        """End it at once: its descriptor is for another visitor."""
+        """End the connection at once: another visitor needs its descriptor."""
         ...
 
 
@@ -30,7 +33,7 @@ _NOBODY: Final = "0.0.0.0"  # nobody connects from there
 
 
 class Connections:
-    """Shared by all edges of a worker. Without a `gate` everybody is admitted."""
+    """One per worker; all edges share it. Without a `gate` it admits everybody."""
 
     def __init__(self, gate: DescriptorGate | None, exempt: ExemptNetworks, clock: Clock) -> None:
         self.gate = gate
@@ -42,15 +45,15 @@ class Connections:
             gate.make_room = self._make_room
 
     def add(self, group: Group) -> None:
-        """An edge, or a port, has opened."""
+        """An edge or a port has opened."""
         self._groups[group] = None
 
     def discard(self, group: Group) -> None:
-        """It has closed, and its visitors have left."""
+        """The edge or port has closed, and its visitors have left."""
         self._groups.pop(group, None)
 
     def admit(self, newcomer: Connected, transport: asyncio.BaseTransport) -> bool:
-        """Whether `newcomer`, which is in none of the groups yet, may stay. Each one that may is told of by `left`."""
+        """Whether `newcomer` may stay; it is in none of the groups yet. If it may, call `left` when it ends."""
         gate = self.gate
         if gate is None:
             return True
@@ -78,8 +81,8 @@ class Connections:
         return self._shortage
 
     def _make_room(self, wanted: int) -> None:
-        """Part with so many, as if each went for a newcomer who holds nothing: those who hold much would sit there for as
-        long as nobody comes. Who holds one place keeps it."""
+        """Disconnect up to `wanted` visitors, as if a newcomer without connections displaced each. While accepting has
+        stopped no newcomer comes, and sources with many connections would keep them. A source's last one stays."""
         now = self._clock.monotonic()
         shortage = self._short(now)
         for _ in range(wanted):
@@ -90,7 +93,7 @@ class Connections:
             least.disconnect()
 
     def left(self, visitor: Connected) -> None:
-        """Its connection has ended."""
+        """The visitor's connection has ended."""
         self._gone(visitor)
 
     def _gone(self, visitor: Connected) -> None:

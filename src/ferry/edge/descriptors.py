@@ -1,10 +1,12 @@
-"""File descriptors are never used up: at 90 % of what the process may have, every listener stops accepting.
+"""Keeps file descriptors from running out: at 90 % of the process's limit, all listeners stop accepting.
 
-From 85 % on they are short. Accepting goes on, so that a newcomer's address can be known, and `connections` decides who
-goes for it. Where that does not help (it is SSH clients who come, or too many at once), newcomers wait in the kernel's
-queue and are served when enough of the others have left; those who deserve their places least are made to. What is open goes on, and has a tenth left for files and the
-database. Counting is cheap: the kernel always gives the lowest free number, so a new connection whose number is N shows
-that N others are open. Only while descriptors are short are they counted.
+From 85 % on descriptors are short. Listeners still accept, because only an accepted connection shows its address, and
+`connections` decides which visitor to disconnect for it. That may not be enough, if the newcomers are SSH clients or
+too many come at once. Then newcomers wait in the kernel's queue, and `make_room` disconnects the visitors that deserve
+their places least. Open connections go on; a tenth of the descriptors stays free for files and the database.
+
+The usual check is cheap: the kernel always gives the lowest free number, so a new connection with number N shows that N
+others are open. The gate counts descriptors only while they are short.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _OPEN: Final = Path("/proc/self/fd")
 
 
 class Pausable(Protocol):
-    """A listener that can stop accepting and go on, with its socket open all the while. Calls may be repeated."""
+    """A listener that can stop accepting and go on, while its socket stays open. Repeated calls are harmless."""
 
     def pause(self) -> None: ...
 
@@ -31,10 +33,10 @@ class Pausable(Protocol):
 
 
 class DescriptorGate:
-    """Pauses and resumes all listeners of the process together. `most` is RLIMIT_NOFILE unless given.
+    """Pauses and resumes all listeners of the process together. `most` defaults to RLIMIT_NOFILE.
 
-    A shortage may have many pauses, as some leave and others take their place: it is told of when it begins, and when
-    nothing had to be paused for a while.
+    A shortage may have many pauses, as some visitors leave and others come. The gate reports its first pause, and its
+    end after DESCRIPTORS_QUIET_SECONDS without another one.
     """
 
     def __init__(self, *, report: Report, most: int | None = None, count: Callable[[], int] | None = None) -> None:
@@ -51,37 +53,37 @@ class DescriptorGate:
         self._count = count or open_descriptors
         self._listeners: dict[Pausable, None] = {}
         self.paused = False
-        """Nobody is accepted."""
+        """The listeners do not accept."""
         self.short = False
-        """So many are open that a newcomer's descriptor should be somebody else's, as long as there is an `excess`."""
+        """Descriptors are short: while there is an `excess`, each newcomer has to displace another visitor."""
         self.excess = 0
-        """How many more are open than are enough: as last counted, and as told since by who opens or closes some."""
+        """The number of open descriptors above the goal. `connections` updates it between two counts."""
         self.make_room: Callable[[int], None] = lambda _wanted: None
-        """Called with how many descriptors are to be freed, while nobody is accepted: so no newcomer takes a place."""
+        """Called with the number of descriptors to free while the listeners do not accept."""
         self._timer: asyncio.TimerHandle | None = None
         """Runs while descriptors are short."""
         self._quiet: asyncio.TimerHandle | None = None
         self._unseen = 0
-        """Transports that need not be looked at."""
+        """The number of transports until the next check."""
         self._pauses = 0
-        """In this shortage; 0 when there is none."""
+        """In this shortage; 0 outside of one."""
 
     def holds(self, at_once: int) -> bool:
-        """Whether the tenth that is kept has room for so many that are accepted before anybody looks."""
+        """Whether the free tenth has room for `at_once` connections, which are accepted before the next check."""
         return self._most == resource.RLIM_INFINITY or self._most - self._pause_at > at_once
 
     def add(self, listener: Pausable) -> None:
-        """A listener accepts from now on."""
+        """A listener begins to accept."""
         self._listeners[listener] = None
         if self.paused:
             listener.pause()
 
     def discard(self, listener: Pausable) -> None:
-        """It is closed."""
+        """A listener has closed."""
         self._listeners.pop(listener, None)
 
     def seen(self, descriptor: int) -> None:
-        """A connection was accepted, and this is its number."""
+        """A listener has accepted a connection; `descriptor` is its number."""
         if descriptor < self._short_at:
             return
         self.short = True
@@ -103,7 +105,7 @@ class DescriptorGate:
         self._pauses += 1
 
     def seen_on(self, transport: asyncio.BaseTransport) -> None:
-        """The same, of a transport. One in DESCRIPTORS_SAMPLE is looked at: asking a transport costs 20 µs."""
+        """The same for a transport. It checks one in DESCRIPTORS_SAMPLE, because to ask a transport costs 20 µs."""
         self._unseen -= 1
         if self._unseen > 0:
             return
@@ -113,7 +115,7 @@ class DescriptorGate:
             self.seen(sock.fileno())
 
     def close(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         for timer in (self._timer, self._quiet):
             if timer is not None:
                 timer.cancel()
@@ -140,5 +142,5 @@ class DescriptorGate:
 
 
 def open_descriptors() -> int:
-    """How many descriptors this process has open. Linux 6.2 and newer tell without a list of them."""
+    """The number of descriptors that this process has open. Linux 6.2 and newer report it without listing them."""
     return _OPEN.stat().st_size or sum(1 for _ in _OPEN.iterdir())

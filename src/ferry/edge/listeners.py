@@ -1,4 +1,4 @@
-"""Listening sockets: bound all or none, with an error that names the fix."""
+"""Listening sockets: bind all of a list or none. Errors say what to change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAME_PORT_TRIES: Final = 20
 
 
 class BindFailed(Exception):
-    """One address could not be bound. `error` is the operating system's answer."""
+    """The operating system refused to bind one address; `error` is its answer."""
 
     def __init__(self, endpoint: Endpoint, error: OSError) -> None:
         super().__init__(f"{endpoint}: {error.strerror}")
@@ -32,26 +32,26 @@ class BindFailed(Exception):
 
 
 async def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Report) -> list[socket.socket]:
-    """Non-blocking listening sockets for `endpoints`, all or none.
+    """Non-blocking listening sockets for all of `endpoints`, or none.
 
-    `setting` is the configuration field they come from. Raises StartupError saying who holds the port and what to
-    change. `::` means every address, IPv4 too; a loopback address that this host lacks is skipped and reported, as
-    long as another one could be bound.
+    `setting` is the configuration field that has them. `::` means all addresses, IPv4 too. A loopback address that this
+    host lacks is skipped and reported, if another address could be bound. Raises StartupError, which names the program
+    on the port and says what to change.
     """
     try:
         return bind_all(endpoints, report=report)
     except BindFailed as failed:
-        # Whose the port is takes a look at every process: not on the loop of a gateway that reads its configuration again.
+        # To find the port's owner we read all of /proc. A running gateway also comes here on reload, so use a thread.
         raise StartupError(await asyncio.to_thread(_explain, failed, setting)) from failed.error
 
 
 def bind_all(endpoints: Sequence[Endpoint], *, report: Report) -> list[socket.socket]:
-    """As `listen_on`, but raises BindFailed. Port 0 gives every address of the list the same free port."""
+    """As `listen_on`, but raises BindFailed. Port 0 gives all addresses of the list the same free port."""
     for _ in range(_SAME_PORT_TRIES):
         try:
             return _bind_once(endpoints, report)
         except BindFailed as failed:
-            # The port that the first address got may be in use at the next one: ask for another.
+            # Another program may use the first address's port at the next address: try another port.
             if failed.endpoint.port == 0 or endpoints[0].port != 0 or failed.error.errno != errno.EADDRINUSE:
                 raise
             last = failed
@@ -85,7 +85,7 @@ def _bind(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
         return _open(endpoint, ipv4_too=ipv4_too)
     except OSError as error:
         if endpoint.host == "::" and ipv4_too and error.errno in _MISSING:
-            return _bind(Endpoint("0.0.0.0", endpoint.port), ipv4_too=False)  # "every address" of a host without IPv6
+            return _bind(Endpoint("0.0.0.0", endpoint.port), ipv4_too=False)  # all addresses of a host without IPv6
         raise BindFailed(endpoint, error) from error
 
 
@@ -94,10 +94,10 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
         sock.setblocking(False)
-        # Linux: a port whose old connections are in TIME_WAIT can be bound again; one that is listened on cannot.
+        # On Linux this allows a port with old connections in TIME_WAIT, but not one with another listener.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # For `::` alone it matters: any other address is of one family.
+            # It matters for `::` alone: any other address has one family.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)
         tune(sock)
         sock.bind((endpoint.host, endpoint.port))
@@ -107,9 +107,9 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
 
 
 def tune(sock: socket.socket) -> None:
-    """What every visitor's connection has. Set on a listening socket, Linux hands it to what is accepted from it.
+    """Set the options of all visitors' connections. On Linux an accepted connection inherits its listening socket's.
 
-    Without keepalive a visitor who vanished (a phone out of reach) would hold a channel for ever.
+    Without keepalive a visitor that vanishes (a phone out of reach) would hold a channel for ever.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limits.VISITOR_UNSENT_BYTES)
@@ -125,9 +125,9 @@ def tune(sock: socket.socket) -> None:
 
 
 def endpoint_of(name: object) -> Endpoint:
-    """The Endpoint of a socket's name or of a transport's `peername`; IPv4 inside IPv6 is shown as IPv4.
+    """The Endpoint of a socket's name or a transport's `peername`. An IPv4-mapped IPv6 address becomes IPv4.
 
-    A peer that is gone already has no name: that gives `0.0.0.0:0`.
+    A peer that is gone has no name; for it this returns `0.0.0.0:0`.
     """
     if not isinstance(name, tuple):
         return Endpoint("0.0.0.0", 0)
@@ -141,12 +141,12 @@ def _explain(failed: BindFailed, setting: str) -> str:
         case errno.EADDRINUSE:
             variable = "FERRY_" + setting.upper().replace(".", "__")
             return (
-                f"{endpoint} is in use by {port_owner(endpoint.port)}: stop it or set {setting} "
+                f"{endpoint} is in use by {port_owner(endpoint.port)}: stop that program or set {setting} "
                 f"(in the file, or {variable}=ADDRESS:PORT)"
             )
         case errno.EACCES:
             return (
-                f"{endpoint} may not be bound by this user (ports below 1024 need CAP_NET_BIND_SERVICE): "
+                f"this user may not bind {endpoint} (ports below 1024 need CAP_NET_BIND_SERVICE): "
                 f"set {setting} to a higher port, or run the gateway as the service that `ferry install-service` writes"
             )
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:

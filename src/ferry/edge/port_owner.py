@@ -1,7 +1,7 @@
-"""Which program holds a TCP port of this host, as far as /proc lets this user see.
+"""Finds the program that holds a TCP port of this host, as far as /proc shows it to this user.
 
-A look-up reads the descriptors of every process of the host, so that it never runs on the event loop, and no client
-has a say in how often.
+A look-up reads the descriptors of all processes of the host. So it never runs on the event loop, and a client cannot
+make it run more often.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LOCAL, _STATE, _INODE = 1, 3, 9  # columns of /proc/net/tcp, Documentation/netw
 
 
 class PortOwners:
-    """Finds out who holds a port that a tunnel could not have, for the log alone: `port.taken` follows.
+    """Finds the program on a port that a tunnel failed to open, and reports `port.taken` to the log.
 
-    In a thread, one look-up at a time, PORT_OWNERS_PACE_SECONDS apart, and the same port no more than once in
-    PORT_OWNER_SECONDS. What comes in between is not asked at all. `find` blocks.
+    Look-ups run in a thread, one at a time, PORT_OWNERS_PACE_SECONDS apart, and once in PORT_OWNER_SECONDS for the same
+    port. Calls in between are dropped. `find` blocks.
     """
 
     def __init__(self, *, report: Report, clock: Clock, find: Callable[[int], str] | None = None) -> None:
@@ -33,12 +33,12 @@ class PortOwners:
         self._clock = clock
         self._find = port_owner if find is None else find
         self._asked: dict[int, float] = {}
-        """When each port was last asked about (monotonic), the longest ago first."""
+        """The time of each port's last look-up (monotonic seconds), the oldest first."""
         self._next = 0.0
-        """When anything may be asked again."""
+        """The earliest time of the next look-up."""
 
     def ask(self, port: int) -> None:
-        """Somebody could not have `port`. Returns at once."""
+        """A tunnel failed to open `port`. Returns at once."""
         now = self._clock.monotonic()
         if now < self._next or now < self._asked.get(port, -limits.PORT_OWNER_SECONDS) + limits.PORT_OWNER_SECONDS:
             return
@@ -58,7 +58,7 @@ class PortOwners:
 
 
 def port_owner(port: int) -> str:
-    """`nginx (pid 812)`, or `another program` where it belongs to a user whose processes are hidden."""
+    """`nginx (pid 812)`, or `another program` if this user may not see the process."""
     links = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").iterdir() if links else ():
         if process.name.isdecimal() and _holds(process, links):
@@ -79,7 +79,7 @@ def _listening_inodes(port: int) -> Iterator[str]:
 
 
 def _holds(process: Path, links: set[str]) -> bool:
-    with suppress(OSError):  # hidden from this user, or gone meanwhile
+    with suppress(OSError):  # this user may not see the process, or it has ended
         for descriptor in (process / "fd").iterdir():
             with suppress(OSError):
                 if str(descriptor.readlink()) in links:

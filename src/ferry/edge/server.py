@@ -1,8 +1,8 @@
 """Serves protocols on a listening socket, and can stop accepting for a while.
 
-The loop's own server is the quicker (50 µs less CPU per connection here than `Acceptor`), but asyncio's takes the whole
-queue at once, up to `limits.ACCEPT_BACKLOG`; uvloop's takes one in each turn of the loop. Where so many might not leave
-a descriptor free, `Acceptor` takes them one by one.
+The loop's own server is faster (50 µs less CPU per connection here than `Acceptor`). But asyncio's server accepts the
+whole queue at once, up to `limits.ACCEPT_BACKLOG`; uvloop's accepts one connection in each turn of the loop. If so many
+might use up the descriptors, `Acceptor` accepts them one by one instead.
 """
 
 from __future__ import annotations
@@ -27,27 +27,28 @@ class Server(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the listening socket. What was accepted is not touched."""
+        """Close the listening socket. Accepted connections stay."""
         ...
 
 
 def server_on(
     sock: socket.socket, factory: Callable[[], asyncio.Protocol], *, report: Report, gate: DescriptorGate | None
 ) -> Server:
-    """A server that makes a protocol of each connection. The protocols tell `gate` their descriptors themselves."""
+    """A server that makes a protocol for each connection. The protocols themselves report their descriptors to
+    `gate`."""
     if gate is None or gate.holds(_at_once()):
         return LoopServer(sock, factory, gate)
     return CarefulServer(sock, factory, report=report, gate=gate)
 
 
 def _at_once() -> int:
-    """How many connections the running loop's servers take before the gate looks: uvloop one in a turn, asyncio all."""
+    """The number of connections that the running loop's servers accept between two checks of the gate."""
     uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
     return limits.UVLOOP_BURST if uvloop else limits.ACCEPT_BACKLOG
 
 
 class CarefulServer:
-    """Asks the gate at each accept."""
+    """Checks the gate at each accept."""
 
     def __init__(
         self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], *, report: Report, gate: DescriptorGate
@@ -67,14 +68,14 @@ class CarefulServer:
     async def _serve(self, sock: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(self._factory, sock)
-        except OSError:  # gone already
+        except OSError:  # the visitor is gone already
             sock.close()
 
 
 class LoopServer:
-    """The loop's own server, which knows only one way to stop: to close its socket.
+    """The loop's own server. It can stop only by closing its socket.
 
-    So it gets a duplicate, and the socket itself stays open, with the queue of those who wait.
+    So it gets a duplicate. The socket itself stays open and keeps the queue of waiting connections.
     """
 
     def __init__(
@@ -85,10 +86,10 @@ class LoopServer:
         self._gate = gate
         self._server: asyncio.Server | None = None
         self._wanted = True
-        """Accepting is what should be going on."""
+        """It is meant to accept now."""
 
     async def start(self) -> None:
-        if self._gate is not None and self._wanted:  # not closed already
+        if self._gate is not None and self._wanted:  # `close` has not come first
             self._gate.add(self)
         await self._serve()
 
@@ -113,11 +114,11 @@ class LoopServer:
             return
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._factory, sock=self._sock.dup(), backlog=limits.ACCEPT_BACKLOG)
-        if self._is_settled():  # paused or closed meanwhile
+        if self._is_settled():  # `pause` or `close` came meanwhile
             server.close()
         else:
             self._server = server
 
     def _is_settled(self) -> bool:
-        """Whether there is nothing to begin."""
+        """Whether it serves already, or is not meant to."""
         return not self._wanted or self._server is not None

@@ -1,11 +1,12 @@
-"""SSH, TLS and plain HTTP on one port, told apart by the first bytes.
+"""SSH, TLS and plain HTTP on one port. The first bytes of a connection tell which protocol it speaks.
 
-The bytes are looked at, not read (MSG_PEEK), so that whoever gets the socket finds all of them: asyncio's `start_tls`
-on a stream that has been read from loses what was read, and hangs. Looking alone would spin, because a socket with
-one unread byte stays readable; SO_RCVLOWAT makes the kernel wake us only when there is more than we have seen.
+This module peeks at the bytes (MSG_PEEK) and does not read them, so that the protocol's own code finds all of them:
+asyncio's `start_tls` on a stream that has been read from loses those bytes, and hangs. Peeking alone would spin,
+because a socket with one unread byte stays readable. With SO_RCVLOWAT the kernel wakes us only for more bytes than we
+have seen.
 
-Until it is settled what a connection is, and until its TLS handshake is done, it belongs to this module and counts
-against a bound. At the bound the oldest one goes: a real client says within a round trip what it wants.
+A connection belongs to this module, and counts against a bound, until its protocol is known and its TLS handshake is
+done. At the bound the oldest one closes: a real client sends its first bytes within a round trip.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
 class _Newcomer:
-    """A connection that is not settled yet: being looked at, or in its TLS handshake."""
+    """A connection whose protocol is unknown, or that is in its TLS handshake."""
 
     __slots__ = ("handed_on", "peer", "seen", "sock", "task", "timer")
 
@@ -36,19 +37,20 @@ class _Newcomer:
         self.sock = sock
         self.peer = ""
         self.seen = 0
-        """Bytes that were there at the last look."""
+        """The number of bytes at the last peek."""
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         self.handed_on = False
-        """The socket belongs to a transport."""
+        """A transport owns the socket now."""
 
 
 class SharedPort:
-    """Owns the listening sockets and every connection until it is handed on.
+    """Owns the listening sockets, and each connection until it hands it on.
 
-    `ssh` gets a non-blocking socket with nothing read from it, or is None where SSH is not served here. `tls_protocol`
-    makes the protocol of a finished TLS connection, `redirect` the one that answers plain HTTP. Silence for `silence`
-    seconds is an SSH client that waits for the server's version first (RFC 4253 §4.2 allows both to wait for nobody).
+    `ssh` gets a non-blocking socket with all bytes still unread; None means that this port does not serve SSH.
+    `tls_protocol` makes the protocol of a TLS connection after its handshake, `redirect` the one that answers plain
+    HTTP. A client that sends nothing for `silence` seconds is an SSH client that waits for the server's version first
+    (by RFC 4253 §4.2 neither side has to wait).
     """
 
     def __init__(
@@ -83,13 +85,13 @@ class SharedPort:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Close the listening sockets and whoever is not settled yet. What was handed on is not touched."""
+        """Close the listening sockets and the connections that this port still owns. Those handed on stay."""
         self._acceptor.close()
         for newcomer in list(self._newcomers):
             self._drop(newcomer)
 
     def __len__(self) -> int:
-        """Connections that are not settled yet."""
+        """The number of connections that this port still owns."""
         return len(self._newcomers)
 
     # --- looking
@@ -97,13 +99,13 @@ class SharedPort:
     def _accepted(self, sock: socket.socket) -> None:
         if len(self._newcomers) >= self._bound:
             oldest = next(iter(self._newcomers))
-            self._refuse(oldest, "too many connections that say nothing")
+            self._refuse(oldest, "too many connections without first bytes")
         newcomer = _Newcomer(sock)
         self._newcomers[newcomer] = None
         try:
             newcomer.peer = str(endpoint_of(sock.getpeername()))
         except OSError:
-            self._drop(newcomer)  # reset before we looked
+            self._drop(newcomer)  # the peer has reset it already
             return
         loop = asyncio.get_running_loop()
         if self._ssh is None:
@@ -111,7 +113,7 @@ class SharedPort:
         else:
             newcomer.timer = loop.call_later(self._silence, self._silent, newcomer)
         loop.add_reader(sock, self._look, newcomer)
-        self._look(newcomer)  # the first bytes are often here already
+        self._look(newcomer)  # often the first bytes are here already
 
     def _look(self, newcomer: _Newcomer) -> None:
         sock = newcomer.sock
@@ -125,7 +127,7 @@ class SharedPort:
         kind = classify(head)
         if kind is FirstBytes.MORE:
             if len(head) <= newcomer.seen:
-                self._drop(newcomer)  # readable without anything new: the client has ended
+                self._drop(newcomer)  # readable without a new byte: the client has closed
                 return
             newcomer.seen = len(head)
             _wake_at(sock, len(head) + 1)
@@ -199,7 +201,7 @@ class SharedPort:
 
 
 def _wake_at(sock: socket.socket, count: int) -> None:
-    """Let the socket become readable at `count` bytes, an end or an error."""
+    """Make the socket readable at `count` bytes, an end-of-file or an error."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 

@@ -1,7 +1,7 @@
-"""Closes a public port that turns out to be an open proxy.
+"""Closes a public port that is an open proxy.
 
-`ssh -R 30042 gw`, without a target, makes the client a SOCKS proxy, and a public port of it lets anybody use the
-network behind the client. `protocol.socks` tells it by the first answer; that answer never reaches the visitor.
+`ssh -R 30042 gw`, without a target, makes the client a SOCKS proxy. On a public port it lets anybody use the network
+behind the client. `protocol.socks` recognises the proxy by its first answer, which never reaches the visitor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .bridge import Bridge
 
 
 class GuardedBridge(Bridge):
-    """A bridge that watches the start of a visit, and is an ordinary one from then on."""
+    """A bridge that checks the start of a visit for SOCKS, and then works as any other."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class GuardedBridge(Bridge):
         super().stream_lost(error)
 
     def _let_through(self) -> None:
-        """It is not SOCKS, or no more will be known: what was held goes first."""
+        """This is not SOCKS, or the check can learn no more: relay the held bytes first."""
         self._recogniser = None
         held, self._held = self._held, b""
         if held:

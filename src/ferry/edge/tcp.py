@@ -1,4 +1,4 @@
-"""Ports: a listening socket per `tcp` tunnel, and a bridge per visitor."""
+"""TCP ports: the listening sockets of each `tcp` tunnel, and a bridge for each visitor."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ class TcpListener:
         open_proxy: Callable[[Tunnel], None] | None,
     ) -> None:
         self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
-        """What is listened on."""
+        """The addresses it listens on."""
         self._tunnel = tunnel
         self._report = report
         self._clock = clock
         self._visitors: dict[Bridge, TcpVisitor] = {}
         self._places = Places(visitors, limiter.exempt, self._visitors.values)
         self._of_client = 0
-        """Visitors from where the tunnel's own client is."""
+        """The number of visitors from the origin of the tunnel's own client."""
         self._limiter = limiter
         self._origins = origins
         self._connections = connections
         self._visits = visits
         self._decided: tuple[VisitPolicy, Grant | Refusal | None] | None = None
-        """For all visitors, and by which policy; its decision is None where each is decided on."""
+        """A policy, and its decision for all visitors; None if it decides on each visitor."""
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
@@ -71,11 +71,11 @@ class TcpListener:
 
     @property
     def port(self) -> int:
-        """The port, the same on every address."""
+        """The port, the same on all addresses."""
         return self.endpoints[0].port
 
     def __len__(self) -> int:
-        """Visitors who are here now."""
+        """The number of visitors now."""
         return len(self._visitors)
 
     async def start(self) -> None:
@@ -85,7 +85,7 @@ class TcpListener:
             await server.start()
 
     def close(self, *, cut: bool) -> None:
-        """Stop listening. `cut` ends the visitors now, with RST; else they stay for as long as their streams do."""
+        """Stop listening. `cut` ends the visitors now, with RST; without it they stay until their streams end."""
         self._closed = True
         for server in self._servers:
             server.close()
@@ -116,7 +116,7 @@ class TcpListener:
     def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
         visitor = endpoint_of(transport.get_extra_info("peername"))
         if self._closed:
-            reset(transport)  # accepted before the close, made into a transport after it
+            reset(transport)  # the loop accepted it before the close and made its transport afterwards
             return
         decision = self._decide(visitor.host)
         if isinstance(decision, Refusal):
@@ -127,7 +127,7 @@ class TcpListener:
         of_client = tunnel.comes_from(self._origins.of(visitor.host, own.host))
         if of_client and self._of_client >= limits.VISITORS_FROM_CLIENT:
             self._refuse(
-                transport, visitor, "too many visitors from where the client is: does the tunnel end in itself?"
+                transport, visitor, "too many visitors from the client's own address: does the tunnel lead to itself?"
             )
             return
         source = self._limiter.enter(visitor.host)
@@ -165,7 +165,7 @@ class TcpListener:
     def _ended(self, bridge: Bridge) -> None:
         visitor = self._visitors.pop(bridge, None)
         if visitor is None:
-            return  # one too many: it was never a visit
+            return  # a refused connection, which was never a visit
         self._limiter.leave(visitor.source)
         self._places.leave(visitor)
         self._connections.left(visitor)
@@ -184,10 +184,10 @@ class TcpListener:
 class TcpEdge:
     """Opens ports for tunnels.
 
-    `open_proxy(tunnel)` is called once for a tunnel whose public port turned out to be a SOCKS proxy, after its port
-    was closed and its visitors cut; it must close the tunnel and tell the owner. `allow_open_proxy` looks away.
-    `limiter` counts visitors by address, over all ports, and over the HTTP edge if that has the same one. `connections`
-    are those of all edges, `visits` says who may come.
+    The edge calls `open_proxy(tunnel)` once for a tunnel whose public port is a SOCKS proxy, after it has closed the
+    port and cut the visitors; the callee must close the tunnel and tell the owner. `allow_open_proxy` turns this off.
+    `limiter` counts visitors by address over all ports, and over the HTTP edge if both share it. `connections` are
+    those of all edges; `visits` decides who may visit.
     """
 
     def __init__(
@@ -216,10 +216,10 @@ class TcpEdge:
     async def listen(
         self, tunnel: Tunnel, grant: Grant, *, hosts: Sequence[str], port: int, public: bool
     ) -> TcpListener:
-        """Open `port` on all of `hosts` (numeric addresses) for `tunnel`, or on none. `public` ports are guarded.
+        """Open `port` for `tunnel` on all of `hosts` (numeric addresses), or on none. `public` ports are guarded.
 
-        `::1` is skipped on a host without IPv6. Port 0 takes a free one. Raises Refused where it is taken, and
-        LocalProtocolError unless `grant` is for listening at the tunnel's address, for its owner.
+        On a host without IPv6 `::1` is skipped. Port 0 takes a free port. Raises Refused if the port cannot be opened,
+        and LocalProtocolError unless `grant` allows the tunnel's owner to listen at its address.
         """
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         try:
@@ -257,11 +257,11 @@ def _refusal(failed: BindFailed) -> Refusal:
             return Refusal(
                 f"the gateway may not open port {port}: ask for one above 1023",
                 code="port_forbidden",
-                detail=f"{failed.endpoint} may not be bound by this user: it needs CAP_NET_BIND_SERVICE",
+                detail=f"this user may not bind {failed.endpoint}: it needs CAP_NET_BIND_SERVICE",
             )
         case _:
             return Refusal(
-                f"port {port} cannot be opened just now: ask the operator to look at the gateway's log",
+                f"the gateway cannot open port {port} now: ask the operator to look at the gateway's log",
                 code="port_unavailable",
                 detail=f"{failed.endpoint} cannot be bound: {failed.error.strerror}; look at tcp.public_addresses",
             )

@@ -1,4 +1,4 @@
-"""One visitor of a port: what the report of its visit says, and what it does with its place."""
+"""One visitor of a TCP port: the report of its visit, and its place among the others."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .unsent import untaken
 _NOTES: Final = MappingProxyType(
     {
         OpenFailure.REFUSED: "nothing answers at your local target",
-        OpenFailure.GONE: "the tunnel closed while the visitor came",
-        OpenFailure.LIMIT: "the tunnel has as many visitors as it may have",
+        OpenFailure.GONE: "the tunnel closed while the visitor connected",
+        OpenFailure.LIMIT: "the tunnel has too many visitors",
         OpenFailure.TIMEOUT: "your client did not answer in time",
     }
 )
@@ -38,11 +38,11 @@ class TcpVisitor:
     since: float
     """Monotonic seconds."""
     source: str
-    """What it is counted for by the limiter of connections."""
+    """The source that the limiter of connections counts it for."""
     of_client: bool
-    """It comes from where the tunnel's own client is."""
+    """It comes from the origin of the tunnel's own client."""
     ended: Callable[[Bridge], None]
-    """Called when its visit is over."""
+    """Called when the visit ends."""
     displaced: bool = False
 
     @property
@@ -68,7 +68,7 @@ class TcpVisitor:
     disconnect = displace
 
     def visit(self, tunnel: Tunnel, now: float) -> Visit:
-        """What is reported of it at its end."""
+        """The report of this visit, made at its end."""
         bridge = self.bridge
         return connection_visit(
             tunnel, self.endpoint, now - self.since, up=bridge.up, down=bridge.down, note=self._note()
@@ -76,7 +76,7 @@ class TcpVisitor:
 
     def _note(self) -> str:
         if self.displaced:
-            return "cut: there are as many visitors as there may be, and this one gave its place to another"
+            return "cut: there are too many visitors, and this one lost its place to another"
         if isinstance(self.bridge, GuardedBridge) and self.bridge.open_proxy:
             return "cut: a SOCKS proxy answered on a public port"
         return "" if self.bridge.failure is None else _NOTES[self.bridge.failure]

@@ -1,7 +1,7 @@
-"""A visitor that is not read from: its reset is looked for.
+"""Finds the reset of a visitor while nothing reads from it.
 
-While reading is paused, and after an end-of-file, the loop watches a socket for nothing unless there is something to
-write. A visitor that resets then would keep its descriptor, its place and its stream for as long as its service sleeps.
+While reading is paused, and after an end-of-file, the loop does not watch a socket unless there are bytes to write. A
+visitor that resets then would keep its descriptor, its place and its stream until its service says something.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .unsent import has_left
 
 
 class Unwatched:
-    """Of one visitor. `unread` tells whether it is still not read from; `left` is called once it has gone.
+    """The check for one visitor. `unread()` is true while nothing reads from it; `left()` is called after its reset.
 
-    An upload pauses and goes on hundreds of times a second: so a timer that runs is left to run, and asks `unread`.
+    An upload pauses and goes on hundreds of times a second. So a running timer keeps running, and asks `unread`.
     """
 
     __slots__ = ("_left", "_timer", "_transport", "_unread")
@@ -29,7 +29,7 @@ class Unwatched:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
-        """From now on it is not read from. Looks each LEFT_LOOK_SECONDS for as long as that is so."""
+        """Reading has paused. Check each LEFT_LOOK_SECONDS until it goes on."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(limits.LEFT_LOOK_SECONDS, self._look)
 
@@ -43,7 +43,7 @@ class Unwatched:
             self.watch()
 
     def forget(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

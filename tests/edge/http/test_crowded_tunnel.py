@@ -84,7 +84,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: s
                     await reader.readuntil(b"\r\n\r\n")
         await until_served(rig, "127.0.9.9")
         assert await answer(rig, "127.0.9.9") == 200  # and the place is there for the next
-        gone = [visit for visit in rig.tunnel.visits if visit.note.endswith("gave its place to another visitor")]
+        gone = [visit for visit in rig.tunnel.visits if visit.note.endswith("lost its place to another visitor")]
         assert len(gone) == 1
         assert gone[0].peer.host.startswith("127.0.1.")
         (index,) = (
@@ -153,7 +153,7 @@ async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back(
                 writer.write(bytes(1000))
             assert await answer(rig, "127.0.9.9") == 503
             await asyncio.sleep(limits.PLACE_LOOK_SECONDS / 2)  # between two looks at who moves, which no event tells
-        assert not [visit for visit in rig.tunnel.visits if "gave its place" in visit.note]
+        assert not [visit for visit in rig.tunnel.visits if "lost its place" in visit.note]
 
 
 async def test_quick_requests_go_on_beside_those_that_are_never_answered() -> None:
@@ -168,4 +168,4 @@ async def test_quick_requests_go_on_beside_those_that_are_never_answered() -> No
                 await asyncio.sleep(0.01)
         await until_served(rig, "127.0.0.1")
         assert [await answer(rig, "127.0.0.1") for _ in range(50)] == [200] * 50
-        assert len([visit for visit in rig.tunnel.visits if "gave its place" in visit.note]) <= 32 // TRIAL_SHARE
+        assert len([visit for visit in rig.tunnel.visits if "lost its place" in visit.note]) <= 32 // TRIAL_SHARE

@@ -265,7 +265,7 @@ async def test_half_closed_requests_make_room_for_others() -> None:
             answer = await reader.read()  # to its end: what was pipelined behind takes no place again
             assert statuses(answer) == begun
             assert b"Connection: close\r\n" in answer
-            assert rig.tunnel.visits[-1].note.endswith("this one gave its place to another visitor")
+            assert rig.tunnel.visits[-1].note.endswith("this one lost its place to another visitor")
         assert backend(rig).places.taken == 3
         assert statuses(await rig.talk(GET, eof=True)) == [503]  # nobody left to go
         release.set()
