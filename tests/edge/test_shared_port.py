@@ -237,7 +237,7 @@ async def test_a_name_that_is_not_served_ends_the_handshake(port: Port) -> None:
     assert (event, fields["sni"], fields["reason"]) == (
         "tls.failed",
         "other.localhost",
-        "nothing is served under this name",
+        "no tunnel or reservation has this name",
     )
     assert str(fields["peer"]).startswith("127.0.0.1:")
     port.shared.close()

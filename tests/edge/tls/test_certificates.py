@@ -226,7 +226,7 @@ def test_a_file_that_is_no_certificate_by_its_size_is_not_read_whole(world: Worl
     pair.certificate.write_bytes(pem.ljust(limits.MIB, b"\n"))
     assert load_pair(pair, now=0.0).names == {"a.localhost"}
     pair.certificate.write_bytes(pem.ljust(limits.MIB + 1, b"\n"))
-    with pytest.raises(InvalidInput, match="is larger than 1048576 bytes: leave the chain only"):
+    with pytest.raises(InvalidInput, match="is larger than 1048576 bytes: keep only the chain"):
         load_pair(pair, now=0.0)
 
 

@@ -1,1 +1,1 @@
-"""TLS of our own ports: the operator's certificates, the local CA, and the context that chooses among them."""
+"""TLS of the gateway's own ports: the operator's certificates, the local CA, and the choice between them."""

@@ -1,4 +1,4 @@
-"""The local CA on disk: made once, loaded at every start, never silently replaced by another."""
+"""The local CA on disk. The first start makes it, later starts load it. A replaced CA stays in the folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEY_MODE: Final = 0o600
 
 
 def ca_path(state: Path) -> Path:
-    """Where the CA's certificate is, below the gateway's state folder. Needs no running gateway."""
+    """The path of the CA's certificate in a state folder. Needs no running gateway."""
     return state / "ca" / "ca.crt"
 
 
@@ -31,10 +31,10 @@ def _key_path(state: Path) -> Path:
 
 
 def open_ca(state: Path, domain: str, *, now: float) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The CA of `state`, made at the first call. One of another domain, or past its end, is put aside as
-    `ca-SERIAL.crt` and `.key` and replaced: it could not sign anything for this domain that a client takes.
+    """The CA of `state`; the first call makes it. A CA of another domain, or an expired one, is renamed to
+    `ca-SERIAL.crt` and `.key` and replaced: no client would accept its signature for this domain.
 
-    Raises StartupError where half of it is missing or broken, or it cannot be made.
+    Raises StartupError if a file is missing or broken, or if the CA cannot be made.
     """
     loaded = _load(state)
     if loaded is None or not _fits(loaded[0], domain, now):
@@ -44,7 +44,7 @@ def open_ca(state: Path, domain: str, *, now: float) -> tuple[x509.Certificate, 
             loaded = _make(state, domain, now)
         except OSError as error:
             raise StartupError(
-                f"the local CA cannot be made in {ca_path(state).parent} ({error.strerror}): make room, or make the "
+                f"cannot make the local CA in {ca_path(state).parent} ({error.strerror}): free disk space, or make the "
                 "folder writable"
             ) from error
     return loaded
@@ -53,7 +53,7 @@ def open_ca(state: Path, domain: str, *, now: float) -> tuple[x509.Certificate, 
 def certificate_builder(
     common_name: str, begin: datetime, end: datetime, public_key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    """What the CA and its leaves have in common."""
+    """The common part of the CA's certificate and its leaves."""
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
@@ -98,13 +98,13 @@ def _make(state: Path, domain: str, now: float) -> tuple[x509.Certificate, ec.El
     )
     folder = ca_path(state).parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(_key_path(state), key_pem(key), _KEY_MODE)  # first: a key alone is nobody's trust, and is replaced
+    _write(_key_path(state), key_pem(key), _KEY_MODE)  # first: nobody trusts a key alone, so the next start replaces it
     _write(ca_path(state), certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     return certificate, key
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """All of it or nothing, also when the machine stops now."""
+    """Write the whole file or nothing, even if the machine stops meanwhile."""
     partial = path.with_suffix(path.suffix + ".new")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -116,7 +116,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 def _load(state: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
     path, key_path = ca_path(state), _key_path(state)
-    fix = f"restore it, or remove {path.parent} to have a new CA made (whoever trusts the old one must trust it anew)"
+    fix = f"restore it, or remove {path.parent} to get a new CA (all who trust the old CA must then trust the new one)"
     if not path.exists():
         return None
     try:

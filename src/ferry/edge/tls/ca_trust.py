@@ -1,4 +1,4 @@
-"""What `ferry ca` shows: the local CA and how to make a program trust it. Needs no running gateway."""
+"""The text of `ferry ca`: the local CA, and how to make a program trust it. Needs no running gateway."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class CaDescription:
 
     path: Path
     domain: str
-    """It can sign for this name and names below it, for nothing else."""
+    """The CA can sign for this name and names below it only."""
     fingerprint: str
     """SHA-256, as `openssl x509 -fingerprint -sha256` and browsers print it."""
     not_after: datetime
     pem: str
     trust: tuple[tuple[str, str], ...]
-    """What to trust it with, and the line to type (for browsers: the way through the menus)."""
+    """Programs, each with the command that makes it trust the CA (for a browser: the way through its menus)."""
 
     def text(self) -> str:
         """For a terminal."""
@@ -46,7 +46,7 @@ class CaDescription:
 
 
 def describe_ca(state: Path) -> CaDescription:
-    """The local CA of a state folder. Raises InvalidInput where there is none that can be read."""
+    """The local CA of a state folder. Raises InvalidInput if there is none, or if it cannot be read."""
     path = ca_path(state).resolve()
     try:
         data = path.read_bytes()

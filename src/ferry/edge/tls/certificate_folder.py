@@ -1,8 +1,8 @@
-"""The operator's certificates: a folder that is read again when it changes.
+"""The operator's certificates, from a folder. The gateway reads it again after each change.
 
-Renewal tools replace a certificate and its key one after the other, and copy slowly. So a pair is taken only when it
-is complete, matching and has not changed while it was read; until then, and for ever if it is broken, the pair that
-was read before goes on being served.
+Renewal tools replace a certificate and its key one after the other, and copy slowly. So the gateway takes a pair only
+if it is complete, its key matches, and neither file changed during the read. Until then it serves the pair that it read
+before; while the new pair is broken, it keeps the old one.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from .local_ca import Certificate
 
 
 class Expired(InvalidInput):
-    """A certificate is past its end, by our clock."""
+    """A certificate has expired, by our clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two files that belong together."""
+    """A certificate and its key, as two files."""
 
     certificate: Path
     key: Path
 
 
-Stamp = tuple[tuple[int, int, int], ...]  # of both files: modification time in ns, size, inode; zeros where missing
+Stamp = tuple[tuple[int, int, int], ...]  # of both files: modification time in ns, size, inode; zeros if missing
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known about one pair."""
+    """The state of one pair."""
 
     stamp: Stamp = ()
-    """Of the last look."""
+    """The files' stamp at the last look."""
     settled: bool = False
-    """The state of `stamp` is loaded, or was told to be unusable."""
+    """The files with this stamp are loaded, or were reported as unusable."""
     expired: bool = False
-    """It was told to be past its end: a clock that was ahead, and is set right, makes it good again."""
+    """The pair was reported as expired. It may become valid again, if our clock was ahead and is corrected."""
     loaded: Certificate | None = None
     missing: bool = False
-    """It was not there at the last look."""
+    """The last look did not find it."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What one look at the folder found."""
+    """The result of one look at the folder."""
 
     changed: bool = False
-    """What is served is not what was served before."""
+    """The certificates to serve have changed."""
     loaded: list[Certificate] = field(default_factory=list)
-    """Read anew."""
+    """Newly read certificates."""
     rejected: list[tuple[Path, str]] = field(default_factory=list)
-    """Found unusable, with what to do about it."""
+    """Unusable files, each with an error that says what to do."""
 
 
 class CertificateFolder:
@@ -72,15 +72,15 @@ class CertificateFolder:
 
     @property
     def certificates(self) -> list[Certificate]:
-        """What is served now."""
+        """The certificates to serve now."""
         return [known.loaded for known in self._pairs.values() if known.loaded is not None]
 
     def read(self, *, first: bool = False) -> Reading:
         """Look at the folder. Blocks on the disk; call it in a thread, one call at a time.
 
-        A pair that cannot be used is told once, and only when it has been so at two looks in a row (at the `first`
-        look at once): it may be half written. One that vanished is no longer served, after two looks for the same
-        reason. Raises InvalidInput where the folder cannot be read at the first look.
+        An unusable pair may be half written. So it is rejected once, at the second look in a row that finds it unusable
+        (at the `first` look at once). A pair that vanishes is dropped after two looks, for the same reason. Raises
+        InvalidInput if the first look cannot read the folder.
         """
         reading = Reading()
         found = self._find(reading, first=first)
@@ -96,7 +96,7 @@ class CertificateFolder:
         return reading
 
     def _find(self, reading: Reading, *, first: bool) -> list[Pair] | None:
-        """All pairs; None if the folder cannot be read just now (a lost mount must not end every name)."""
+        """All pairs; None if the folder cannot be read now: a lost mount must not end all names."""
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as error:
@@ -111,7 +111,7 @@ class CertificateFolder:
         return pairs[: limits.CERTIFICATE_PAIRS]
 
     def _look(self, pair: Pair, reading: Reading, *, patient: bool) -> None:
-        """Read one pair, if it is not what it was."""
+        """Read one pair, if it has changed."""
         known = self._pairs.setdefault(pair, _Known())
         known.missing = False
         stamp = _stamp(pair)
@@ -123,7 +123,7 @@ class CertificateFolder:
         try:
             certificate = load_pair(pair, now=self._clock.now())
             if _stamp(pair) != stamp:
-                return  # being written: the next look reads it again
+                return  # a tool is writing it: the next look reads it again
         except (InvalidInput, OSError) as error:
             if unchanged or not patient:
                 known.settled, known.expired = True, isinstance(error, Expired)
@@ -136,7 +136,7 @@ class CertificateFolder:
 
 
 def load_pair(pair: Pair, *, now: float) -> Certificate:
-    """Read a pair. Raises InvalidInput saying what is wrong with it, or OSError where it cannot be read."""
+    """Read a pair. Raises InvalidInput, which says what to change, or OSError if a file cannot be read."""
     path = pair.certificate
     pair.key.open("rb").close()  # its error has a file name; load_cert_chain's has none
     with path.open("rb") as file:
@@ -148,12 +148,12 @@ def load_pair(pair: Pair, *, now: float) -> Certificate:
         names = None
     except ValueError as error:
         raise InvalidInput(
-            f"{path} is not a PEM certificate ({error}): the server's comes first, then its chain"
+            f"{path} is not a PEM certificate ({error}): put the server's certificate first, then its chain"
         ) from None
     if leaf is None:
-        raise InvalidInput(f"{path} is larger than {limits.CERTIFICATE_BYTES} bytes: leave the chain only")
+        raise InvalidInput(f"{path} is larger than {limits.CERTIFICATE_BYTES} bytes: keep only the chain")
     hosts = frozenset(normal_name(name) for name in names.get_values_for_type(x509.DNSName)) if names else frozenset()
-    if not hosts:  # RFC 9525 §2: the common name is not looked at
+    if not hosts:  # RFC 9525 §2: clients ignore the common name
         raise InvalidInput(f"{path} names no host: it needs a subject alternative name")
     end = leaf.not_valid_after_utc
     if end.timestamp() <= now:
@@ -169,7 +169,7 @@ def _pair_at(entry: Path) -> Pair | None:
     chain = entry / "fullchain.pem"
     try:
         there = chain.exists()
-    except OSError:  # not ours to look into, or a mount is lost: reading it says so
+    except OSError:  # we may not look into it, or a mount is lost: `load_pair` reports it
         there = True
     return Pair(chain, entry / "privkey.pem") if there else None
 

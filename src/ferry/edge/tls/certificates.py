@@ -1,4 +1,4 @@
-"""Which certificate a client gets: by SNI, exact name before wildcard, from the operator's folder before the local CA."""
+"""Chooses a client's certificate by SNI: exact name before wildcard, the operator's folder before the local CA."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .local_ca import Certificate, LocalCa
 
 
 class Certificates:
-    """The gateway's certificates, behind one `context` that stays the same over every change.
+    """The gateway's certificates, behind one `context` that stays the same through all changes.
 
-    `allowed(host)` says whether the local CA may make a certificate for a name: the domain itself, and names that are
-    live or known. Any other name ends the handshake with `unrecognized_name` (RFC 6066 §3), so that nobody can make
-    the gateway sign at will. A client that sends no name gets the domain's certificate.
+    `allowed(host)` says whether the local CA may sign for a name: for the domain itself, and for live or reserved
+    names. Any other name ends the handshake with `unrecognized_name` (RFC 6066 §3), so that nobody can make the gateway
+    sign at will. A client without SNI gets the domain's certificate.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Certificates:
         self._by_name: dict[str, Certificate] = {}
 
     async def use_folder(self, path: Path | None) -> None:
-        """Serve the certificates in `path` (at start, and when the configuration is reloaded), None: none.
+        """Serve the certificates in `path`; None turns them off. Called at the start and on reload.
 
-        Raises InvalidInput, and goes on as before, where the folder cannot be read. One that has nothing usable is
-        reported, not an error: the local CA serves meanwhile.
+        Raises InvalidInput, and changes nothing, if the folder cannot be read. Unusable pairs are reported and are no
+        error: the local CA serves instead.
         """
         folder = reading = None
         if path is not None:
@@ -53,7 +53,7 @@ class Certificates:
             self._tell(reading)
 
     async def look(self) -> None:
-        """Take what has changed in the folder. Called every `limits.CERTIFICATE_POLL_SECONDS`."""
+        """Load the changes of the folder. Called every `limits.CERTIFICATE_POLL_SECONDS`."""
         if (folder := self._folder) is None:
             return
         reading = await asyncio.to_thread(folder.read)
@@ -63,10 +63,10 @@ class Certificates:
             self._tell(reading)
 
     def certificate_for(self, host: str) -> Certificate | None:
-        """What a client that asks for `host` is shown; None ends its handshake.
+        """The certificate for a client that asks for `host`; None ends its handshake.
 
-        Two names are served by the same certificate if this gives the same object for both (RFC 9110 §7.4: a request
-        for a host that the connection's certificate does not cover is misdirected, 421).
+        Two names have the same certificate if this returns the same object for both (RFC 9110 §7.4: a request for a
+        host that the connection's certificate does not cover is misdirected, 421).
         """
         host = normal_name(host)
         if (certificate := self._trusted(host)) is not None:
@@ -76,7 +76,7 @@ class Certificates:
         return None
 
     def covers(self, host: str) -> bool:
-        """Whether a certificate of the folder is for `host` and has not expired: `https://` needs no `ferry ca`."""
+        """Whether the folder has a valid certificate for `host`, so that visitors need not trust the local CA."""
         certificate = self._trusted(normal_name(host))
         return certificate is not None and certificate.not_after > self._clock.now()
 
@@ -99,7 +99,7 @@ class Certificates:
             self._report("certificate.rejected", path=str(path), error=error)
 
     def _choose(self, ssl_object: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
-        """Called by OpenSSL within the handshake, also where the client sent no name. An alert's number ends it."""
+        """OpenSSL calls this within the handshake, also without SNI. To end the handshake, return an alert's number."""
         host = normal_name(name) if name else self._domain
         record = current_handshake.get() or Handshake()
         record.sni = host if name else ""
@@ -107,11 +107,11 @@ class Certificates:
             cast(NamedSslObject, ssl_object).sni = host
         try:
             certificate = self.certificate_for(host)
-        except Exception as error:  # it would be printed by the interpreter, past our log
-            record.refused = f"no certificate could be made: {error}"
+        except Exception as error:  # otherwise the interpreter would print it to stderr instead of our log
+            record.refused = f"the local CA cannot make a certificate: {error}"
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         if certificate is None:
-            record.refused = "nothing is served under this name"
+            record.refused = "no tunnel or reservation has this name"
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         ssl_object.context = certificate.context
         return None

@@ -1,4 +1,4 @@
-"""The one TLS policy of the gateway's own port, and the name that a client asked for."""
+"""The one TLS policy of the gateway's own ports, and the name in a client's ClientHello (SNI)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 @dataclass(slots=True)
 class Handshake:
-    """What is known about a handshake that failed; its SSL object is out of reach by then."""
+    """The facts about a handshake for the report of its failure. The SSL object is out of reach by then."""
 
     sni: str = ""
     error: ssl.SSLError | None = None
     refused: str = ""
-    """Why we ended it, where it was our decision."""
+    """The reason, if the gateway ended the handshake."""
 
 
 # Both event loops call a connection's callbacks in the context of the task that made its transport, so that each
@@ -30,11 +30,11 @@ current_handshake: Final[ContextVar[Handshake | None]] = ContextVar("handshake",
 
 
 class NamedSslObject(ssl.SSLObject):
-    """A server's side of one connection, which knows the name that was asked for and delivers its alerts.
+    """The server's side of one connection. It keeps the client's SNI name, and delivers alerts.
 
-    asyncio and uvloop close a connection whose handshake failed without sending what OpenSSL wrote last: the alert
-    that tells the client why. So a failure that left something to send first looks like a wait for more; the loop
-    sends, and the failure is raised when the client answers (with its own close, as a rule) or the time is up.
+    After a failed handshake, asyncio and uvloop close the connection and do not send OpenSSL's last bytes: the alert
+    that tells the client why. So after a failure with bytes to send, `do_handshake` first asks for more input, and the
+    loop sends the alert. The failure is raised when the client answers (as a rule by closing) or the time is up.
     """
 
     sni: str | None = None
@@ -43,7 +43,7 @@ class NamedSslObject(ssl.SSLObject):
 
     @classmethod
     def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> Self:
-        """What `SSLContext.wrap_bio` calls; there is no public way to the outgoing buffer."""
+        """`SSLContext.wrap_bio` calls this. There is no public way to get the outgoing buffer."""
         made: Self = super()._create(incoming, outgoing, *args, **named)  # type: ignore[misc]  # not in typeshed
         made._outgoing = outgoing
         return made
@@ -61,7 +61,7 @@ class NamedSslObject(ssl.SSLObject):
             if not self._outgoing.pending:
                 raise
             self._failure = error
-            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent") from None
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the alert must be sent first") from None
 
 
 def server_context() -> ssl.SSLContext:
@@ -78,16 +78,16 @@ def server_context() -> ssl.SSLContext:
 def context_with(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server context that presents `certificate` (leaf first, then its chain).
 
-    Raises InvalidInput where the files are not PEM, do not belong together, or the key has a passphrase.
+    Raises InvalidInput if the files are not PEM, the key does not match, or the key has a passphrase.
     """
     context = server_context()
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise InvalidInput(f"{key} is not the key of {certificate}: put the pair in place together") from None
+            raise InvalidInput(f"{key} is not the key of {certificate}: replace both files of the pair") from None
         raise InvalidInput(
-            f"{certificate} and {key} cannot be loaded ({(error.reason or str(error)).lower().replace('_', ' ')}): "
+            f"cannot load {certificate} and {key} ({(error.reason or str(error)).lower().replace('_', ' ')}): "
             "both must be PEM"
         ) from None
     return context
@@ -99,7 +99,7 @@ def _no_passphrase() -> str:
 
 
 def sni_of(ssl_object: object) -> str | None:
-    """The name a client asked for, lower-case, from `transport.get_extra_info("ssl_object")`; None if it sent none."""
+    """The client's SNI name, lower-case; None if it sent none. Takes `transport.get_extra_info("ssl_object")`."""
     return ssl_object.sni if isinstance(ssl_object, NamedSslObject) else None
 
 

@@ -1,8 +1,8 @@
-"""A certificate authority of this gateway alone, so that HTTPS works before anybody has asked for a real certificate.
+"""A certificate authority of this gateway alone, so that HTTPS works before the operator gets a real certificate.
 
-Whoever trusts it takes little risk: it is name-constrained to the gateway's domain (RFC 5280 §4.2.1.10; addresses are
-excluded, since a constraint says nothing about kinds of names it does not mention), may sign no further CA, and only
-for TLS servers. It signs one exact name at a time, because curl and OpenSSL refuse `*.localhost`.
+To trust it is a small risk. It is name-constrained to the gateway's domain (RFC 5280 §4.2.1.10; it excludes addresses,
+because a constraint does not restrict kinds of names that it does not mention). It may not sign another CA, and signs
+for TLS servers only. Each leaf has one exact name, because curl and OpenSSL refuse `*.localhost`.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .context import context_with
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
-    """Something to present to a client. Compared by identity: two are the same only if they are one object."""
+    """A certificate to present to a client. Compared by identity."""
 
     names: frozenset[str]
-    """What it is for: lower-case hostnames and `*.` wildcards of its subject alternative names."""
+    """The lower-case hostnames and `*.` wildcards of its subject alternative names."""
     not_after: float
-    """Its end, in seconds since the epoch."""
+    """The end of its validity, in seconds since the epoch."""
     context: ssl.SSLContext
 
 
 class LocalCa:
-    """Signs leaf certificates for names of `domain`, and keeps the last `cache` of them."""
+    """Signs leaf certificates for names of `domain`, and caches the last `cache` of them."""
 
     def __init__(
         self,
@@ -61,16 +61,16 @@ class LocalCa:
 
     @classmethod
     def open(cls, state: Path, domain: str, *, clock: Clock, cache: int = limits.LEAF_CACHE) -> LocalCa:
-        """The CA of a state folder, made at the first call; see `ca_files.open_ca` for the errors."""
+        """The CA of a state folder; the first call makes it. Raises the errors of `ca_files.open_ca`."""
         certificate, key = open_ca(state, domain, now=clock.now())
         return cls(certificate, key, domain=domain, clock=clock, cache=cache)
 
     def may_sign(self, host: str) -> bool:
-        """Whether a client that trusts this CA would take its signature for `host`."""
+        """Whether a client that trusts this CA would accept its signature for `host`."""
         return self._domain.has(host)
 
     def leaf(self, host: str) -> Certificate:
-        """A certificate for exactly `host` (lower-case), from the cache or made now (about 1 ms).
+        """A certificate for exactly `host` (lower-case), from the cache or signed now (about 1 ms).
 
         Raises InvalidInput for a name outside the domain.
         """
@@ -88,11 +88,12 @@ class LocalCa:
 
     def _lasts(self, leaf: Certificate) -> bool:
         left = leaf.not_after - self._clock.now()
-        # More than a whole life is left where the clock was set back to before it begins: clients refuse it so far.
+        # A leaf with more than its whole life left begins in the future, because the clock was set back: clients refuse
+        # it.
         return limits.LEAF_RENEW_DAYS * 86400 <= left <= limits.LEAF_DAYS * 86400
 
     def __len__(self) -> int:
-        """Leaves in the cache."""
+        """The number of leaves in the cache."""
         return len(self._leaves)
 
     def _sign(self, host: str) -> Certificate:
@@ -119,7 +120,7 @@ class LocalCa:
 
 
 def _context_of(pem: bytes) -> ssl.SSLContext:
-    """`load_cert_chain` takes files only. This one is in memory: a leaf's key never reaches a disk."""
+    """`load_cert_chain` takes files only. This file is in memory, so that a leaf's key never reaches a disk."""
     descriptor = os.memfd_create("leaf", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         file.write(pem)
