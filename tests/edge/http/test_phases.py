@@ -156,11 +156,11 @@ async def test_a_step_that_is_not_in_the_table_ends_that_exchange_and_is_logged(
         assert [visitor.exchange.phase for visitor in visitors] == [Phase.IDLE, Phase.WAITING]
         (record,) = caplog.records
         assert record.getMessage() == (
-            "an exchange in phase WAITING was ended: the end of the request's body cannot come then"
+            "ended an exchange: illegal step in phase WAITING: the end of the request's body"
         )
         for visitor in visitors:
             visitor.connection_lost(None)
-        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake", "the visitor left"]
+        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway has an internal error", "the visitor left"]
 
 
 async def test_an_exchange_that_a_wrong_step_has_ended_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ async def test_an_exchange_that_a_wrong_step_has_ended_is_not_sent_again(monkeyp
         visitor.exchange.no_answer("it is too late for that", retry=True)
         assert len(streams) == 1
         visitor.connection_lost(None)
-        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway made a mistake"]
+        assert [visit.note for visit in rig.tunnel.visits] == ["the gateway has an internal error"]
 
 
 def request(head: bytes) -> RequestHead:

@@ -217,7 +217,7 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         answer = await rig.talk(GET + GET, eof=True)
         assert statuses(answer) == [503, 503]  # and the connection goes on
         assert answer.count(b"Retry-After: 5\r\n") == 2
-        assert rig.tunnel.visits[0].note == "the tunnel has as many requests as it may have"
+        assert rig.tunnel.visits[0].note == "the tunnel has too many requests at once"
         release.set()
         for reader, _ in waiting:
             assert await reader.readexactly(len(OK)) == OK

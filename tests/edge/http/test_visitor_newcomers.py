@@ -25,7 +25,7 @@ async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_be
     async with running_edge(1, limiter=limiter, connections=full) as rig, asyncio.timeout(10):
         answer = await rig.talk(b"")
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answer) == [b"503"]
-        assert answer.count(b"The gateway has as many connections") == 1
+        assert answer.count(b"The gateway has too many connections") == 1
         assert not rig.reports
         while rig.edge.visitors:
             await asyncio.sleep(0)

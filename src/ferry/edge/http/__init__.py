@@ -1,1 +1,1 @@
-"""The HTTP edge: visitors on one side, tunnels on the other, HTTP/1.1 between them."""
+"""The HTTP edge: it serves visitors over HTTP/1.1, each through the tunnel of the request's host."""

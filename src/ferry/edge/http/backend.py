@@ -1,6 +1,6 @@
-"""A tunnel as the edge sees it: the places of its visitors, and its idle streams.
+"""The edge's state of one tunnel: the places of its visitors, and its idle streams.
 
-The stream used last is taken first, so that the others grow old and are closed.
+A request takes the stream that was used last, so that the others grow old and close.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .upstream import Upstream
 
 
 class Backend:
-    """Made at the tunnel's first visit, closed when its route goes.
+    """The first visit of a tunnel makes it, the end of the tunnel's route closes it.
 
-    `visitors` lists who holds one of its places now; it is asked when they run short.
+    `visitors` lists the holders of its places now. It is called when places run short.
     """
 
     __slots__ = ("_closed", "_idle", "_shared", "grant", "mark", "places", "tunnel")
@@ -35,28 +35,29 @@ class Backend:
     ) -> None:
         self.tunnel = tunnel
         self.grant = grant
-        """For all visitors, or for the one whose request begins now: `new_stream` is dialled with it in the same turn."""
+        """For all visitors, or for the visitor of the request that begins now: `new_stream` dials with it in this
+        turn."""
         self.mark = shared.loops.mark(tunnel.address.name)
-        """What requests to this tunnel carry in CDN-Loop."""
+        """The mark of this tunnel in the `CDN-Loop` field of its requests."""
         self.places = Places(shared.bounds.visitors_per_tunnel, shared.limiter.exempt, lambda: visitors(self))
-        """Of requests in progress, and of connections after an upgrade."""
+        """The places for requests in progress and for upgraded connections."""
         self._shared = shared
         self._idle: list[Upstream] = []
         self._closed = False
 
     @property
     def idle_streams(self) -> int:
-        """How many rest."""
+        """The number of idle streams."""
         return len(self._idle)
 
     @property
     def pace_seconds(self) -> float:
-        """How long a visitor may be slow: less while more than half of the places are taken."""
+        """The time for which a visitor may be slow. It is shorter while more than half of the places are taken."""
         seconds, places = self._shared.bounds.pace_seconds, self.places
         return min(seconds, limits.CROWDED_PACE_SECONDS) if places.taken > places.most // 2 else seconds
 
     def take(self, now: float) -> Upstream | None:
-        """The stream used last, if it has not idled too long."""
+        """The stream that was used last, if it has not been idle too long."""
         if not self._idle:
             return None
         upstream = self._idle.pop()
@@ -67,11 +68,11 @@ class Backend:
         return None
 
     def new_stream(self) -> Upstream:
-        """One that is dialled when it is written to."""
+        """A new stream. It dials at its first request."""
         return Upstream(self._shared, self.tunnel, self.grant, self._lost)
 
     def keep(self, upstream: Upstream, now: float) -> None:
-        """For another request; or close it, if there are enough."""
+        """Keep the stream for another request, or close it if there are enough idle ones."""
         if self._closed or len(self._idle) >= self._shared.bounds.pool_idle_streams:
             upstream.discard()
             return
@@ -79,12 +80,12 @@ class Backend:
         self._idle.append(upstream)
 
     def _lost(self, upstream: Upstream) -> None:
-        """It has ended while nobody used it."""
+        """An idle stream has ended."""
         if upstream in self._idle:
             self._idle.remove(upstream)
 
     def expire(self, now: float) -> None:
-        """Close what has idled too long; the oldest are first in the list."""
+        """Close the streams that have been idle too long; the oldest are first in the list."""
         oldest = now - self._shared.bounds.pool_idle_seconds
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.pop(0).discard()
@@ -96,13 +97,13 @@ class Backend:
             upstream.discard()
 
     def close(self) -> None:
-        """The tunnel takes no more visitors, or the edge is stopping: streams that are in use are closed after it."""
+        """The tunnel takes no more visitors, or the edge stops. Streams in use close after their request."""
         self._closed = True
         self.close_idle()
 
 
 class Backends(dict[str, Backend]):
-    """The backends of one edge that are open to every visitor, by host: one look-up routes and admits a request.
+    """The backends of one edge that all visitors may visit, by host: one look-up routes and admits a request.
     `visitors` is as in `Backend`."""
 
     def __init__(
@@ -114,13 +115,13 @@ class Backends(dict[str, Backend]):
     ) -> None:
         super().__init__()
         self.made: dict[str, Backend] = {}
-        """The backends of all tunnels that were visited, by host."""
+        """The backends of all tunnels that had a visit, by host."""
         self._shared = shared
         self._tunnels = routes.hosts[Kind.HTTP]
         self._visits = visits
         self._visitors = visitors
         routes.on_gone.append(self._gone)
-        visits.on_change.append(self.clear)  # its next visit decides on each tunnel anew
+        visits.on_change.append(self.clear)  # so that the next visit of each tunnel asks the new policy
 
     def find(self, host: str, visitor: Downstream) -> Backend | Refusal | None:
         """The backend of `host`, a refusal if `visitor` may not visit it, or None if no tunnel serves it."""
@@ -143,7 +144,7 @@ class Backends(dict[str, Backend]):
         return backend
 
     def _gone(self, tunnel: Tunnel) -> None:
-        """Another tunnel, or none, answers at its address from now on."""
+        """Another tunnel serves its address from now on, or none."""
         host = tunnel.address.name
         backend = self.made.get(host)
         if backend is not None and backend.tunnel is tunnel:

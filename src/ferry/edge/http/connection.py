@@ -1,4 +1,4 @@
-"""What is true of a visitor's connection whatever is spoken on it: admission, pausing, deadlines, and the ways it ends."""
+"""A visitor's connection, without the parts of one HTTP version: admission, pausing, deadlines, and its ends."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ from .shared import Shared
 
 
 class Owner(Protocol):
-    """The edge, as its connections call it."""
+    """The part of the edge that its connections call."""
 
     draining: bool
-    """Each connection's next answer is its last."""
+    """The edge stops: each connection closes after its next answer."""
     heads: dict[bytes, RequestHead]
-    """What heads of the last second meant."""
+    """The heads of the last second, parsed."""
 
     def joined(self, connection: VisitorConnection) -> None:
-        """It is there."""
+        """The connection has opened."""
         ...
 
     def left(self, connection: VisitorConnection) -> None:
-        """It is gone."""
+        """The connection is gone."""
         ...
 
     backends: Backends
-    """Who serves which host."""
+    """The backends by host."""
 
 
 class Phase(enum.Enum):
-    """Where a connection is."""
+    """The phase of a connection."""
 
     READING = enum.auto()
     """Between two requests, or reading a head."""
     BUSY = enum.auto()
-    """A request is being served."""
+    """Serving a request."""
     LINGER = enum.auto()
-    """Answered for the last time; what still comes is dropped."""
+    """The last answer is written. Bytes that still come are dropped."""
     CLOSED = enum.auto()
 
 
 class Pause(enum.IntFlag):
-    """Why reading from a visitor is paused."""
+    """The reasons for not reading from a visitor."""
 
     STREAM_FULL = 1
     READ_AHEAD = 2
     BEHIND = 4
-    """What has come is more than one piece of work (`round`)."""
+    """The visitor has sent more than one piece of work (`round`)."""
 
 
 STREAM_FULL, READ_AHEAD, BEHIND = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD), int(Pause.BEHIND)
@@ -100,14 +100,14 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.peer = _UNKNOWN
         self.phase = Phase.READING
         self.buffer = b""
-        """What has come and is not taken yet."""
-        self.deadline = 0.0  # monotonic; 0 for none
-        self.paused = 0  # as `Pause`
-        self.choked = 0  # as `Choke`: why nothing more is written to the visitor
+        """Received bytes that no code has taken yet."""
+        self.deadline = 0.0  # monotonic seconds; 0 for none
+        self.paused = 0  # flags of `Pause`
+        self.choked = 0  # flags of `Choke`: the reasons for not writing more to the visitor
         self.ended = False  # the visitor has sent end-of-file
-        self._network = ""  # what it is counted for by `Shared.limiter`
-        self._unsent: Unsent | None = None  # once it was looked at
-        self._small_writes = 0  # that found bytes waiting, since the visitor had taken all
+        self._network = ""  # the source that `Shared.limiter` counts it for
+        self._unsent: Unsent | None = None  # from the first check on
+        self._small_writes = 0  # behind waiting bytes, since the buffer was last empty
 
     # --- what an HTTP version adds
 
@@ -118,19 +118,19 @@ class VisitorConnection(asyncio.Protocol, ABC):
 
     @abstractmethod
     def _started(self) -> None:
-        """The transport is there, and the peer is known."""
+        """The transport and the peer are set."""
 
     @abstractmethod
     def _refuse_connection(self, status: int, reason: str) -> None:
-        """Answer before any request, and let go."""
+        """Answer before any request, and close."""
 
     @abstractmethod
     def _stop_writing(self) -> None:
-        """The visitor takes no more for now."""
+        """Stop writing until `_go_on_writing`: the visitor does not read fast enough."""
 
     @abstractmethod
     def _go_on_writing(self) -> None:
-        """It takes more."""
+        """Undo `_stop_writing`."""
 
     # --- asyncio
 
@@ -166,12 +166,12 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.choke(_BUFFER_FULL)
 
     def resume_writing(self) -> None:
-        if self._small_writes:  # the visitor has caught up
+        if self._small_writes:  # the visitor has read all of them
             self._small_writes = 0
             self.transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.unchoke(_BUFFER_FULL)
 
-    # --- its place among all connections (`ferry.edge.connections.Connected`; the rest of it is the version's)
+    # --- its place among all connections (`ferry.edge.connections.Connected`; the HTTP version adds the rest)
 
     @property
     def host(self) -> str:
@@ -196,7 +196,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
     @property
     @abstractmethod
     def exchanges(self) -> Sequence[Exchange]:
-        """Those that it carries."""
+        """The exchanges that it carries."""
 
     @abstractmethod
     def expired(self) -> None:
@@ -205,50 +205,50 @@ class VisitorConnection(asyncio.Protocol, ABC):
     @property
     @abstractmethod
     def waited_for(self) -> bool:
-        """A body is due from the visitor, or it does not read."""
+        """The visitor has to send a body, or to read."""
 
     @abstractmethod
     def check_pace(self, now: float) -> None:
-        """Part with a visitor that sends or reads too slowly."""
+        """Disconnect a visitor that sends or reads too slowly."""
 
     @abstractmethod
     def drain(self) -> None:
-        """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
+        """The edge stops: close now if there is no request; otherwise after the next answer."""
 
     def has_left_unseen(self) -> bool:
-        """While reading is paused, and after the visitor's end-of-file, the loop does not watch the socket, so a reset
-        would go unnoticed for as long as the service neither reads nor says anything."""
+        """Whether the visitor has reset while the loop does not watch the socket: while reading is paused, and after
+        the visitor's end-of-file. Without this check the reset stays unseen until the service reads or writes."""
         return has_left(self.transport)
 
     # --- back-pressure
 
     def choke(self, why: int) -> None:
-        """Take no more from the service for this reason."""
+        """Add a reason for taking no more from the service."""
         if not self.choked:
             self._stop_writing()
         self.choked |= why
 
     def unchoke(self, why: int) -> None:
-        """Go on, if that was the only one."""
+        """Remove a reason; go on if it was the last one."""
         self.choked &= ~why
         if not self.choked:
             self._go_on_writing()
 
     def _wrote_little(self) -> None:
-        """A small write has found others waiting. Each takes far more memory than its bytes: past SMALL_WRITES the
-        transport says at once that it is full, and again when all has gone."""
+        """Count a small write behind waiting bytes. Each takes far more memory than its bytes. So after SMALL_WRITES
+        the transport pauses us at once, and resumes us when its buffer is empty."""
         self._small_writes += 1
         if self._small_writes == limits.SMALL_WRITES:
             self.transport.set_write_buffer_limits(0)
 
     def _look_at_unsent(self, visitors: int) -> int:
-        """As `Unsent.look`, among so many visitors of the tunnel."""
+        """As `Unsent.look`; the tunnel has so many `visitors`."""
         if self._unsent is None:
             self._unsent = Unsent(self.transport, self.choke, self.unchoke)
         return self._unsent.look(visitors)
 
     def _forget_unsent(self) -> None:
-        """What is unsent is the end of an answer, or nobody's."""
+        """The unsent bytes are the end of an answer, or the visitor is gone: stop checking them."""
         if self._unsent is not None:
             self._unsent.forget()
             if self.choked == _UNSENT:
@@ -256,13 +256,13 @@ class VisitorConnection(asyncio.Protocol, ABC):
             self.choked &= ~_UNSENT
 
     def _pause(self, why: int) -> None:
-        """Stop reading until every reason is gone."""
+        """Add a reason for not reading."""
         if not self.paused:
             self.transport.pause_reading()
         self.paused |= why
 
     def _resume(self, why: int) -> None:
-        """Take back reasons to pause."""
+        """Remove reasons for not reading; go on when there is none left."""
         if self.paused:
             self.paused &= ~why
             if not self.paused:
@@ -274,7 +274,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.transport.write(pages.answer(status, reason, request, close=close, date=self._shared.dates.field()))
 
     def expire_in(self, seconds: float) -> None:
-        """Set the deadline. The edge's tick compares it with its clock, so it may be late by one tick."""
+        """Set the deadline. The edge checks it at each tick, so it may act one tick late."""
         self.deadline = self._shared.clock.monotonic() + seconds
 
     def linger(self) -> None:
@@ -290,14 +290,14 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self._resume(STREAM_FULL | READ_AHEAD | BEHIND)
 
     def shut(self) -> None:
-        """Close after what is buffered; a visitor who does not read it is cut off later."""
+        """Close after the buffered bytes. A visitor that does not read them is cut after CLOSE_SECONDS."""
         self.phase = Phase.LINGER
         self.buffer = b""
         self.expire_in(limits.CLOSE_SECONDS)
         self.transport.close()
 
     def abort(self) -> None:
-        """Cut, so that the visitor cannot take what it has for the whole: by a reset, not an end-of-file."""
+        """Cut with a reset, not an end-of-file, so that the visitor cannot take half an answer for a whole one."""
         self.phase = Phase.LINGER
         self.deadline = 0.0
         if (sock := self.transport.get_extra_info("socket")) is not None and sock.fileno() >= 0:

@@ -1,4 +1,5 @@
-"""`Date` of our own answers (RFC 9110 §6.6.1: an origin server with a clock MUST send it), written once a second."""
+"""The `Date` field of our own answers, made once a second (RFC 9110 §6.6.1: an origin server with a clock MUST send
+it)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from ferry.clock import Clock
 
 
 class Dates:
-    """What the clock says, as a field."""
+    """The time of `clock` as a field."""
 
     __slots__ = ("_clock", "_field", "_second")
 
@@ -18,7 +19,7 @@ class Dates:
         self._field = ""
 
     def field(self) -> str:
-        """`Date: Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), without a line's end."""
+        """`Date: Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), without the end of the line."""
         second = int(self._clock.now())
         if second != self._second:
             self._second = second

@@ -1,4 +1,4 @@
-"""The visitor's side of an exchange: what reads its request from a connection, and writes its answer there."""
+"""The visitor's side of an exchange: it reads the request from a connection and writes the answer there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ferry.protocol.http1.response import ResponseHead
 
 
 class Downstream(Protocol):
-    """Calls come from one exchange. HTTP/1.1 is one of these itself; a connection that multiplexes has one for each."""
+    """One exchange calls it. An HTTP/1.1 connection implements it; a multiplexing connection has one per exchange."""
 
     @property
     def peer(self) -> Endpoint:
-        """The visitor's address, as forwarding fields show it (RFC 7239 §6.2)."""
+        """The visitor's address for the forwarding fields (RFC 7239 §6.2)."""
         ...
 
     @property
@@ -25,24 +25,24 @@ class Downstream(Protocol):
 
     @property
     def ended(self) -> bool:
-        """The visitor has sent all that it will send."""
+        """The visitor has sent end-of-file."""
         ...
 
     @property
     def reading_paused(self) -> bool:
-        """Nothing is read from the visitor now."""
+        """Reading from the visitor is paused."""
         ...
 
     def takes_chunks(self, request: RequestHead) -> bool:
-        """An answer without a length may leave in chunked framing, as the upstream writes it."""
+        """Whether an answer without a length may be written in chunked framing, as the upstream does."""
         ...
 
     def first_body(self, request: RequestHead) -> bytes:
-        """What is there of the request's body, framed for the service. Raises RemoteProtocolError."""
+        """The bytes of the request's body that are here already, framed for the service. Raises RemoteProtocolError."""
         ...
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
-        """The final head as it is written before the body; empty if the connection has written it itself."""
+        """The final head, to be written before the body; empty if the connection has written it itself."""
         ...
 
     def interim(self, response: ResponseHead) -> None:
@@ -50,15 +50,15 @@ class Downstream(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """More of the answer."""
+        """Write more of the answer."""
         ...
 
     def switched(self, response: ResponseHead, rest: bytes) -> None:
-        """101: `rest` is the first that the new protocol says."""
+        """101 has come. `rest` holds the first bytes of the new protocol."""
         ...
 
     def answered(self, now: float, *, whole: bool) -> None:
-        """The answer has been written; `whole`: the request was read whole too."""
+        """The whole answer has been written; `whole`: the whole request has been read too."""
         ...
 
     def refused(self, status: int, reason: str, *, last: bool) -> None:
@@ -66,11 +66,11 @@ class Downstream(Protocol):
         ...
 
     def broken(self) -> None:
-        """The visitor must not take what it has for the whole."""
+        """The answer ended early: cut, so that the visitor cannot take it for a whole one."""
         ...
 
     def write_eof(self) -> bool:
-        """The service has said all it will say after 101. False if the connection cannot pass that on."""
+        """The service has sent end-of-file after 101. False if the connection cannot pass it on."""
         ...
 
     def closed(self) -> None:
@@ -78,7 +78,7 @@ class Downstream(Protocol):
         ...
 
     def pause_reading(self) -> None:
-        """The stream to the service is full."""
+        """The stream to the service is full: stop reading from the visitor."""
         ...
 
     def resume_reading(self) -> None:
@@ -86,5 +86,5 @@ class Downstream(Protocol):
         ...
 
     def untaken(self) -> int:
-        """Bytes that were written for the visitor and that its own system has not acknowledged."""
+        """The number of written bytes that the visitor's system has not acknowledged."""
         ...

@@ -1,4 +1,4 @@
-"""The HTTP edge: makes a protocol for each accepted connection, ticks once a second, and drains."""
+"""The HTTP edge: it makes a protocol for each accepted connection, checks deadlines once a second, and drains."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .tunnel_tls import client_context
 
 
 class HttpEdge:
-    """Serves every `http` tunnel of a worker, on any number of listeners.
+    """Serves all `http` tunnels of a worker, on any number of listeners.
 
-    `known(host)` tells whether an unrouted name is reserved (503 with Retry-After) or nobody's (404). `secret` is this
-    installation's; what is made of it (`policy.loops`) must stay the same.
+    `known(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs to
+    this installation; the marks that `policy.loops` derives from it must stay the same.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class HttpEdge:
         )
         self.backends = Backends(self.shared, routes, visits, self._visitors_of)
         self.connections: set[VisitorConnection] = set()
-        """Open now."""
+        """All open connections."""
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
-        """Set when the last visitor leaves while draining."""
+        """Set when the last visitor leaves during a drain."""
         self.draining = False
         self.heads: dict[bytes, RequestHead] = {}
         self.shared.connections.add(self._visitors)
 
     @property
     def visitors(self) -> int:
-        """How many connections are open now."""
+        """The number of open connections."""
         return len(self.connections)
 
     def _visitors(self) -> Iterable[Connected]:
@@ -86,25 +86,26 @@ class HttpEdge:
 
     @property
     def idle_streams(self) -> int:
-        """Streams that rest. Nothing outside shows it: this is what tests look at."""
+        """The number of idle streams of all tunnels. Only tests use it, because nothing outside shows it."""
         return sum(backend.idle_streams for backend in self.backends.made.values())
 
     def protocol(
         self, *, secure: bool, port: int, sni: Sni | None = None, certificate_for: CertificateFor | None = None
     ) -> H1Connection:
-        """The protocol for one accepted connection. `port` is the one that visitors know us by.
+        """The protocol for one accepted connection. `port` is the port in visitors' URLs.
 
-        `sni` and `certificate_for` are for secure listeners: a request whose Host has another certificate than the
-        name that the connection was opened for gets 421.
+        `sni` and `certificate_for` are for secure listeners: a request gets 421 if its Host has another certificate
+        than the connection's SNI name.
         """
         return H1Connection(self, self.shared, Entrance(secure, port, sni, certificate_for))
 
     def redirect(self, port: int) -> RedirectProtocol:
-        """The protocol for one connection that speaks plain HTTP on the HTTPS port, which visitors know as `port`."""
+        """The protocol for one connection that speaks plain HTTP on the HTTPS port. `port` is the port in visitors'
+        URLs."""
         return RedirectProtocol(port, self.shared.dates)
 
     def _visitors_of(self, backend: Backend) -> Iterator[PlaceHolder]:
-        """Who holds a place of `backend` now."""
+        """The holders of places of `backend` now."""
         return (
             exchange
             for connection in self.connections
@@ -115,11 +116,11 @@ class HttpEdge:
     # --- connections
 
     def joined(self, connection: VisitorConnection) -> None:
-        """It is there."""
+        """The connection has opened."""
         self.connections.add(connection)
 
     def left(self, connection: VisitorConnection) -> None:
-        """It is gone."""
+        """The connection is gone."""
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self._empty.set()
@@ -127,23 +128,23 @@ class HttpEdge:
     # --- time
 
     def start(self) -> None:
-        """Begin to watch deadlines."""
+        """Begin to check deadlines."""
         self._timer = asyncio.get_running_loop().call_later(self.shared.bounds.tick_seconds, self._tick)
 
     def _tick(self) -> None:
-        """One timer for all connections: a timer each, set and cancelled with every request, would cost more than
-        looking at ten thousand numbers a second."""
+        """Check all connections with one timer. A timer for each, set and cancelled with each request, would cost more
+        than to compare ten thousand numbers a second."""
         self._look_at(iter(list(self.connections)))
 
     def _look_at(self, connections: Iterator[VisitorConnection]) -> None:
-        """Part with those whose time is up, a few in one turn of the loop: an attack's thousand connections expire
-        together, which took 28 ms that everybody waited."""
+        """Disconnect the connections past their deadline, a few in each turn of the loop: a thousand connections of one
+        attack expire together, and to cut them all at once stopped the loop for 28 ms."""
         loop, now = asyncio.get_running_loop(), self.shared.clock.monotonic()
         parted = 0
         for connection in connections:
             phase = connection.phase
             if phase is Phase.CLOSED:
-                continue  # since the tick
+                continue  # closed since the tick
             if 0.0 < connection.deadline <= now:
                 connection.expired()
             elif (connection.paused or connection.ended) and connection.has_left_unseen():
@@ -162,7 +163,7 @@ class HttpEdge:
     # --- the end
 
     async def drain(self, seconds: float) -> None:
-        """Read no more requests; give those in flight `seconds` to end; then cut what is left."""
+        """Read no more requests, give the current ones `seconds` to end, then cut all connections."""
         self.draining = True
         for backend in self.backends.made.values():
             backend.close()
@@ -175,7 +176,7 @@ class HttpEdge:
         self.close()
 
     def close(self) -> None:
-        """Cut everything now. Listeners are closed by whoever opened them."""
+        """Cut all connections now. The caller closes the listeners that it opened."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,7 +1,7 @@
-"""One request and its answer: routed, relayed, counted, recorded, and refused where it must be.
+"""One request and its answer. An exchange routes, relays, counts and records them, or refuses the request.
 
-An exchange knows neither sockets nor framing of the visitor's side: the connection that carries it (`Downstream`) reads
-requests and writes answers. HTTP/1.1 uses one exchange again and again; a connection that multiplexes has many.
+It uses no socket and no framing of the visitor's side: the connection that carries it (`Downstream`) reads requests and
+writes answers. An HTTP/1.1 connection uses one exchange again and again; a multiplexing connection has many.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .upstream import Upstream
 
 _log = logging.getLogger("ferry.edge")
 
-_IDLE, _LOOKUP, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = Phase  # plain globals, which are quicker to look up
+_IDLE, _LOOKUP, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = Phase  # plain globals, because their look-up is faster
 
 
 class Exchange:
-    """A `ResponseSink` of its upstream, and whoever has a place among the visitors of its tunnel.
+    """The `ResponseSink` of its upstream, and the holder of a place among its tunnel's visitors.
 
-    `since` and what is counted stand until the next request.
+    `since` and the counts stay until the next request.
     """
 
     __slots__ = (
@@ -67,16 +67,16 @@ class Exchange:
         self._backends = backends
         self._forwarding = forwarding
         self.phase = _IDLE
-        self._paused = False  # nothing is taken of the answer
-        self._pins = False  # NTLM or Negotiate: the stream is this visitor's (RFC 4559 §6)
+        self._paused = False  # the visitor takes nothing of the answer
+        self._pins = False  # NTLM or Negotiate: the stream belongs to this visitor (RFC 4559 §6)
         self._pinned: Upstream | None = None
         self.since = shared.clock.monotonic()
         # of this request
         self.request: RequestHead | None = None
-        self.answer: ResponseHead | None = None  # the last final head that came; this request's if `status` is set
+        self.answer: ResponseHead | None = None  # the last final head; it answers this request if `status` is set
         self.backend: Backend | None = None
         self._upstream: Upstream | None = None
-        self.placed = False  # it has one of the backend's places
+        self.placed = False  # it holds one of the backend's places
         self._tap: ExchangeTap | None = None
         self._retried = False
         self.status = self.up = self.down = 0
@@ -85,7 +85,7 @@ class Exchange:
     # --- the request
 
     def begin(self, request: RequestHead) -> None:
-        """Serve `request`. It may be over when this returns."""
+        """Serve `request`. The exchange may be over when this returns."""
         self.request = request
         self.since = self._shared.clock.monotonic()
         self.status = self.up = self.down = 0
@@ -95,7 +95,7 @@ class Exchange:
             self._dispatch(backend, request, self.since)
 
     def _find(self, host: str) -> Backend | None:
-        """Who serves it, where this visitor may be served; all others are answered here."""
+        """The backend of `host`, if this visitor may visit it. Otherwise this answers the request."""
         found = self._backends.find(host, self._downstream)
         if isinstance(found, Refusal):
             self.refuse(403, found.public)
@@ -106,15 +106,15 @@ class Exchange:
         return None if isinstance(found, Refusal) else found
 
     def decline(self, request: RequestHead, status: int, reason: str) -> None:
-        """Answer `request` here, whoever serves its host."""
+        """Refuse `request` without a look at its host's tunnel."""
         self.request = request
         self.since = self._shared.clock.monotonic()
         self.up = self.down = 0
         self.refuse(status, reason)
 
     async def _explain_miss(self, host: str) -> None:
-        """The one callback here that is late by nature: the visitor may have left, so the phase is asked first."""
-        known = True  # "try again" is never wrong, whatever fails
+        """The visitor may have left meanwhile, so check the phase first. No other callback here comes late."""
+        known = True  # if the look-up fails, "try again" is never wrong
         try:
             known = await self._shared.known(host)
         except StoreUnavailable:
@@ -168,7 +168,7 @@ class Exchange:
 
     @property
     def sending(self) -> bool:
-        """The request's body has not been read whole."""
+        """Some of the request's body is still to come."""
         return self.phase is _SENDING or self.phase is _EARLY
 
     @property
@@ -177,7 +177,8 @@ class Exchange:
         return self._downstream.takes_chunks(self.request)
 
     def send(self, data: bytes, size: int) -> None:
-        """More of the request's body, framed for the service, or of what is spoken after 101. `size` is its payload."""
+        """Send more of the request's body, framed for the service, or more bytes after 101. `size` counts the
+        payload."""
         upstream, backend = self._upstream, self.backend
         assert upstream is not None
         assert backend is not None
@@ -188,11 +189,11 @@ class Exchange:
         upstream.write(data)
 
     def sent(self) -> None:
-        """The request's body has been read whole."""
+        """The whole body of the request has been read."""
         self._goes(phases.SENT)
 
     def body_failed(self, status: int, reason: str) -> None:
-        """No more of the request's body is taken."""
+        """The rest of the request's body is not read: end the exchange."""
         self._abandon()
         if self.status:
             self.cut(reason)
@@ -200,7 +201,7 @@ class Exchange:
             self.refuse(status, reason)
 
     def visitor_ended(self) -> None:
-        """The visitor has sent all, and waits for its answer or is gone: TCP does not tell them apart."""
+        """The visitor has sent end-of-file. It waits for its answer, or it is gone: TCP does not tell which."""
         if self.backend is not None:
             self.backend.places.ended(self, self._shared.clock.monotonic())
 
@@ -266,12 +267,12 @@ class Exchange:
         assert request is not None
         if self._paused:
             upstream.resume_reading()
-            if not upstream.alive:  # what was held was not asked for
+            if not upstream.alive:  # the held bytes belong to no request
                 return
         if self._pins:
             self._pinned = upstream
         elif request.upgrade:
-            upstream.discard()  # it has been dialled in this visitor's name
+            upstream.discard()  # it was dialled with this visitor's address
         else:
             backend.keep(upstream, now)
 
@@ -289,9 +290,9 @@ class Exchange:
             self.refuse(502, reason)
 
     def _dispatch_again(self, *, not_to: Backend | None) -> bool:
-        """Once, on a fresh stream: an idle stream turned out to be dead, or another tunnel has taken over.
+        """Send the request once more, on a new stream: the idle stream was dead, or another tunnel has taken over.
 
-        RFC 9110 §9.2.2: only what is idempotent, and only what can be sent whole again.
+        RFC 9110 §9.2.2: only an idempotent request, and only one that can be sent again as a whole.
         """
         request = self.request
         assert request is not None
@@ -305,7 +306,7 @@ class Exchange:
         self._retried = True
         self._leave_place()
         if self._tap is not None:
-            self._tap.ended(RemoteProtocolError("it was sent again, on another stream"))
+            self._tap.ended(RemoteProtocolError("the request was sent again on another stream"))
         self._dispatch(backend, request, self._shared.clock.monotonic())
         return True
 
@@ -318,7 +319,7 @@ class Exchange:
         self._downstream.switched(response, rest)
 
     def raw_ended(self) -> bool:
-        """End-of-file from the visitor after 101; whether the way down goes on."""
+        """The visitor has sent end-of-file after 101. Returns whether the service may still send."""
         upstream = self._upstream
         assert upstream is not None
         if upstream.ended:
@@ -356,13 +357,13 @@ class Exchange:
         self._downstream.resume_reading()
 
     def pause(self) -> None:
-        """The visitor takes no more of its answer."""
+        """The visitor does not read fast enough: take no more of the answer."""
         self._paused = True
         if self._upstream is not None:
             self._upstream.pause_reading()
 
     def resume(self) -> None:
-        """It takes more."""
+        """Undo `pause`."""
         self._paused = False
         self._paces.read = None
         if self._upstream is not None:
@@ -381,9 +382,9 @@ class Exchange:
             return Standing.STREAM, self.up + self.down
         if self.phase is _SENDING and self._body_due():
             return Standing.SILENT, self.up
-        # An end-of-file may be a half-close that waits for its answer, or a program that is gone. nginx, Envoy and Go
-        # take it for the latter, HAProxy for the former. Here it is served, as long as there is room: when the tunnel
-        # has none left, it is the first to go.
+        # An end-of-file may come from a program that waits for its answer after a half-close, or from one that is gone.
+        # nginx, Envoy and Go assume that it is gone, HAProxy that it waits. We serve it while there is room; once the
+        # tunnel has no place left, this visitor is the first to lose its place.
         return (Standing.GONE if self._downstream.ended else Standing.WAITING), 0
 
     def looked_at(self) -> tuple[float, int] | None:
@@ -408,8 +409,8 @@ class Exchange:
     # --- slow visitors
 
     def check_pace(self, now: float) -> None:
-        """Part with a visitor that sends its body or reads its answer too slowly. Free of charge are protocols after
-        101 and event streams: silence is part of them."""
+        """Cut a visitor that sends its body or reads its answer too slowly. Protocols after 101 and event streams have
+        no such bound, because silence is part of them."""
         if self.phase is _RAW or (self.status and self.answer is not None and self.answer.event_stream):
             return
         bounds = self._shared.bounds
@@ -422,23 +423,23 @@ class Exchange:
 
     @property
     def taken(self) -> int:
-        """How much of this answer the visitor's system has taken, in bytes of payload and from any beginning."""
+        """The bytes of this answer that the visitor's system has taken, counted from any start."""
         return self.down - self._downstream.untaken()
 
     def _body_due(self) -> bool:
-        """Whether it is the visitor that is waited for, not the service."""
+        """Whether the exchange waits for the visitor, not for the service."""
         if self._downstream.reading_paused:
             return False
         request, upstream = self.request, self._upstream
         assert request is not None
         assert upstream is not None
-        # RFC 9110 §10.1.1: it may wait for 100 (Continue) before it sends
+        # RFC 9110 §10.1.1: the visitor may wait for 100 (Continue) before it sends
         return not request.expects_continue or self.up > 0 or upstream.encouraged
 
     # --- ends
 
     def give_up(self, reason: str) -> None:
-        """Nobody waits for the rest of the answer any more."""
+        """Drop the rest of the answer and cut the visitor."""
         self._abandon()
         self.cut(reason)
 
@@ -447,7 +448,7 @@ class Exchange:
             self._upstream.abandon()
 
     def refuse(self, status: int, reason: str, *, last: bool = False) -> None:
-        """Answer by ourselves. With `last` the connection ends in any case."""
+        """Write an answer of our own. With `last` the connection ends in any case."""
         if not self._goes(phases.REFUSE):
             return
         self.status = status
@@ -462,8 +463,8 @@ class Exchange:
         downstream.refused(status, reason, last=last)
 
     def _record(self, note: str) -> float:
-        """The request is over: tell the tunnel's owner, once for each request that came to a tunnel. Returns the
-        time, which the caller may need too."""
+        """The request is over: report the visit, once for each request to a tunnel. Returns the time, for callers that
+        need it too."""
         now = self._shared.clock.monotonic()
         self._leave_place()
         backend, request = self.backend, self.request
@@ -484,7 +485,7 @@ class Exchange:
     # --- phases
 
     def _goes(self, row: Row) -> bool:
-        """Take a step. Those of each request do this where they stand: a call costs 0.1 µs."""
+        """Take a step. The steps of each request do this inline instead, because a call costs 0.1 µs."""
         phase = row[self.phase]
         if phase is None:
             self._illegal(row)
@@ -493,7 +494,7 @@ class Exchange:
         return True
 
     def _illegal(self, row: Row) -> None:
-        """A step that the table does not have ends the exchange."""
-        _log.error("an exchange in phase %s was ended: %s cannot come then", self.phase.name, phases.name(row))
+        """End the exchange after a step that the table does not allow."""
+        _log.error("ended an exchange: illegal step in phase %s: %s", self.phase.name, phases.name(row))
         self._abandon()
         self.cut(pages.OUR_FAULT)

@@ -1,4 +1,4 @@
-"""The head that a tunnel's service gets for a request, with the fields that say who visits and how."""
+"""The request head for a tunnel's service, with the forwarding fields: the visitor's address, scheme, host and port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ferry.protocol.http1.serialize import forwarding_fields, loop_field, reques
 
 
 class Forwarding:
-    """Of one visitor's connection. `host` is the visitor's numeric address, `port` the one that it knows us by."""
+    """For one visitor's connection. `host` is the visitor's numeric address, `port` the port in its URLs."""
 
     __slots__ = ("_fields", "_fields_for", "_host", "_port", "_secure", "wire", "wire_of")
 
@@ -18,12 +18,12 @@ class Forwarding:
         self._port = port
         self._fields = self._fields_for = b""
         self.wire_of: RequestHead | None = None
-        """The last request, if it was small,"""
+        """The last request, if its head was small. The next one is usually the same."""
         self.wire = b""
-        """and how it went on to the service: the next one is mostly the same."""
+        """The head that the service got for it."""
 
     def head(self, request: RequestHead, mark: bytes) -> bytes:
-        """The head of `request` for the tunnel with that `mark`, which is the same for the same authority."""
+        """The head of `request` for the tunnel with this `mark`. The same authority always has the same mark."""
         data = request_head(request, self._forwarding_fields(request, mark))
         if len(data) <= limits.HEAD_REMEMBERED_BYTES:
             self.wire_of, self.wire = request, data

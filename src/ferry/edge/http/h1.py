@@ -1,8 +1,7 @@
-"""One visitor's HTTP/1.1 connection: its requests read in order, and answered in the same order by one exchange.
+"""One visitor's HTTP/1.1 connection: it reads requests in order, and one exchange answers them in the same order.
 
-A state machine driven by callbacks alone. There is one request at a time; bytes that come ahead of their turn wait in
-a bounded buffer. Nothing here is a task, a future or a timer of its own: deadlines are numbers that the edge's tick
-compares with its clock.
+It is a state machine without tasks, futures or timers; callbacks alone drive it. It serves one request at a time.
+Pipelined bytes wait in a bounded buffer. Deadlines are numbers that the edge's tick compares with its clock.
 """
 
 from __future__ import annotations
@@ -30,27 +29,27 @@ from .phases import Phase as ExchangePhase
 from .shared import Shared
 
 Sni = Callable[[object], str | None]
-"""From a connection's SSL object to the name that its ClientHello asked for."""
+"""Returns the SNI name of a connection's SSL object."""
 CertificateFor = Callable[[str], object | None]
-"""From a hostname to the certificate that serves it; compared by identity."""
+"""Returns the certificate of a hostname; compared by identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """The listener that a visitor has come through."""
+    """The listener that accepted a visitor."""
 
     secure: bool
     port: int
-    """The one that visitors know us by."""
+    """The port in visitors' URLs."""
     sni: Sni | None = None
     certificate_for: CertificateFor | None = None
 
 
-# Members as plain globals: looking one up on its class for every packet is slower.
+# Members as plain globals: a look-up on the class for each packet is slower.
 _READING, _BUSY, _LINGER, _CLOSED = Phase
 _SENDING, _EARLY, _RAW = ExchangePhase.SENDING, ExchangePhase.EARLY, ExchangePhase.RAW
 
-_GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals after which the visitor's connection may go on
+_GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals that leave the visitor's connection usable
 
 
 class H1Connection(VisitorConnection):
@@ -79,10 +78,10 @@ class H1Connection(VisitorConnection):
         self._begun = True  # a head's deadline runs: from the accept, later from a head's first byte
         self._reading = False
         self._behind = False  # it waits in the round
-        self._body: Body | None = None  # of the request, while it is coming
-        self._closing = False  # no request after this one
-        self._checked = ""  # the Host that this connection's certificate was found to serve
-        self._look_at = 0  # once so much of an answer has gone down, a look at how much of it is unsent
+        self._body: Body | None = None  # the request's body, while some of it is still to come
+        self._closing = False  # this is the last request
+        self._checked = ""  # a Host that this connection's certificate covers
+        self._look_at = 0  # bytes of the answer after which to check again how many of them are unsent
 
     # --- asyncio
 
@@ -120,8 +119,8 @@ class H1Connection(VisitorConnection):
             return not self._entrance.secure
         more_to_read = self.choked or self._behind
         if (self.phase is _BUSY and not exchange.sending) or (self.phase is _READING and more_to_read):
-            # Its last requests get their answers as long as bytes flow; a visitor that is gone shows itself by a
-            # reset at the first of them.
+            # The last requests get their answers while bytes flow. A visitor that is gone answers the first of these
+            # bytes with a reset.
             self.expire_in(self._shared.bounds.half_closed_seconds)
             exchange.visitor_ended()
             return not self._entrance.secure
@@ -134,8 +133,8 @@ class H1Connection(VisitorConnection):
     # --- requests
 
     def _read_heads(self) -> None:
-        """Begin the next request, and as many after it as are answered on the spot."""
-        if self._reading or self._behind:  # an answer on the spot has come back here: the loop below goes on by itself
+        """Begin the next request, and the ones after it while each is answered at once."""
+        if self._reading or self._behind:  # an immediate answer has called this: the loop below goes on by itself
             return
         self._reading = True
         left = limits.REQUESTS_IN_A_PIECE
@@ -146,7 +145,7 @@ class H1Connection(VisitorConnection):
                     self._fall_behind()
                     break
                 left -= 1
-                # One head that is known, and nothing else: neither its end nor its bounds need be looked for again.
+                # Exactly one known head: its end and its bounds need no second check.
                 if len(buffer) <= limits.HEAD_REMEMBERED_BYTES and (request := self._owner.heads.get(buffer)):
                     self.buffer = b""
                     if self._heads.begun:
@@ -163,13 +162,13 @@ class H1Connection(VisitorConnection):
             self._reading = False
 
     def _fall_behind(self) -> None:
-        """What has come is more than others should wait for."""
+        """The buffer has more than one piece of work: let others have their turn first."""
         self._behind = True
         self._pause(BEHIND)
         self._shared.round.later(self)
 
     def catch_up(self) -> None:
-        """As `ferry.edge.http.round.Worker`, like the next."""
+        """As in `ferry.edge.http.round.Worker`, and so is `fail`."""
         self._behind = False
         if self.phase is _READING:
             self._read_heads()
@@ -196,7 +195,7 @@ class H1Connection(VisitorConnection):
         if self.ended:
             self.expire_in(self._shared.bounds.half_closed_seconds)
         self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
-        # RFC 9110 §15.5.20, §7.4: a certificate that was chosen for one name must not serve another's
+        # RFC 9110 §15.5.20, §7.4: a connection with one name's certificate must not serve another name
         if request.host != self._checked and not self._certificate_serves(request.host):
             self.exchange.decline(request, 421, pages.WRONG_CERTIFICATE)
         else:
@@ -219,7 +218,7 @@ class H1Connection(VisitorConnection):
         return wire
 
     def _take_body(self, data: bytes) -> bytes:
-        """What of `data` belongs to the body, framed for the service; the rest is read ahead."""
+        """The part of `data` that belongs to the body, framed for the service. The rest goes into the buffer."""
         body = self._body
         assert body is not None
         wire, self.buffer = body.feed(data)
@@ -269,8 +268,8 @@ class H1Connection(VisitorConnection):
         exchange = self.exchange
         request = exchange.request
         assert request is not None
-        # RFC 9112 §9.6: `close` tells that no more requests will be read. An answer before the end of the body, and
-        # an upgrade that was refused with bytes of the new protocol already here, leave no place to go on from.
+        # RFC 9112 §9.6: `close` says that we read no more requests. The start of the next request is unknown if the
+        # answer comes before the end of the body, or if a service refuses an upgrade after bytes of the new protocol.
         doubt = exchange.phase is _EARLY or (request.upgrade and self.buffer)
         if framing is Framing.CLOSE or doubt or not request.keep_alive or self._owner.draining:
             self._closing = True
@@ -315,7 +314,7 @@ class H1Connection(VisitorConnection):
             and not self._owner.draining
         )
         self._write_page(status, reason, request, close=not goes_on)
-        if goes_on and not self.transport.is_closing():  # else the write has found that the visitor is gone
+        if goes_on and not self.transport.is_closing():  # it closes if the write found that the visitor is gone
             self._next(self._shared.clock.monotonic())
         else:
             self.linger()
@@ -364,7 +363,7 @@ class H1Connection(VisitorConnection):
             self.shut()
 
     def _refuse_connection(self, status: int, reason: str) -> None:
-        """There is no request to speak of, and where the next one begins is uncertain."""
+        """Answer an error before any request, and close: the start of the next request is unknown."""
         self._shared.report("edge.refused", edge=self.scheme, status=status, peer=str(self.peer), reason=reason)
         self._write_page(status, reason, None, close=True)
         self.linger()
@@ -379,9 +378,9 @@ class H1Connection(VisitorConnection):
         phase = self.phase
         if phase is _BUSY:
             return self.exchange.standing()
-        if phase is _READING:  # whoever has asked since the last look has moved
+        if phase is _READING:  # a request since the last check counts as a move
             return Standing.SILENT, int(self.since * limits.MIB) + len(self.buffer)
-        if phase is _LINGER and untaken(self.transport):  # it reads its last answer
+        if phase is _LINGER and untaken(self.transport):  # the visitor still reads its last answer
             return Standing.UNREAD, self.exchange.taken
         return Standing.GONE, 0
 
@@ -390,7 +389,7 @@ class H1Connection(VisitorConnection):
 
     def disconnect(self) -> None:
         if self.phase is _READING and not self.transport.get_write_buffer_size():
-            self.shut()  # else it would be kept until its last answer is read
+            self.shut()  # with unread bytes, `shut` would keep the connection until the visitor has read them
         else:
             self.exchange.give_up(pages.DISCONNECTED)
 
@@ -411,16 +410,16 @@ class H1Connection(VisitorConnection):
 
     @property
     def waited_for(self) -> bool:
-        """A body is due from the visitor, or it does not read."""
+        """The visitor has to send a body, or to read."""
         return bool(self.choked) or self.exchange.sending
 
     def check_pace(self, now: float) -> None:
-        """Part with a visitor that sends or reads too slowly."""
+        """Cut a visitor that sends or reads too slowly."""
         if self.phase is _BUSY or self.phase is _READING:
             self.exchange.check_pace(now)
 
     def drain(self) -> None:
-        """The edge is stopping: close now if nothing is going on; otherwise the next answer is the last."""
+        """The edge stops: close now if there is no request; otherwise after the next answer."""
         if self.phase is _READING and not self.buffer:
             self.shut()
 
@@ -437,7 +436,8 @@ class H1Connection(VisitorConnection):
 
 
 def _asks_to_close(exchange: Exchange) -> bool:
-    """Then nothing more comes from the visitor. Else its next request may be on the way, and would be answered by a
-    reset that destroys this answer; but TLS has no way to close one direction (RFC 9112 §9.6, §9.8)."""
+    """Whether the visitor sends no more requests. Otherwise its next request may be on the way, and an immediate close
+    would answer it with a reset that destroys this answer. Only TLS closes at once, because it cannot close one
+    direction (RFC 9112 §9.6, §9.8)."""
     assert exchange.request is not None
     return not exchange.request.keep_alive

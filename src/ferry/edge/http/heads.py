@@ -1,4 +1,4 @@
-"""From a visitor's bytes to one request head after another. No I/O."""
+"""Takes request heads from a visitor's bytes, one after another. No I/O."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from .shared import Bounds
 
 
 class HeadReader:
-    """Of one connection. `known` holds what heads of the last second meant, of all connections: programs send the same
-    one again and again, and the same bytes have the same meaning. At most HEADS_REMEMBERED, of HEAD_REMEMBERED_BYTES."""
+    """For one connection. `known` has the parsed heads of all connections in the last second, because programs send the
+    same head again and again: at most HEADS_REMEMBERED heads of up to HEAD_REMEMBERED_BYTES."""
 
     __slots__ = ("_bounds", "_known", "_seen", "_skipped", "begun")
 
     def __init__(self, bounds: Bounds, known: dict[bytes, RequestHead]) -> None:
         self._bounds = bounds
         self._known = known
-        self._seen = 0  # bytes of the buffer in which a head's end was looked for
+        self._seen = 0  # bytes of the buffer that have been searched for the end of a head
         self._skipped = False  # an empty line before the request line
         self.begun = False
-        """A head has begun and not come whole."""
+        """A part of a head has come."""
 
     def restart(self) -> None:
-        """What had begun was taken otherwise."""
+        """Other code has taken the head that had begun."""
         self._seen = 0
         self._skipped = self.begun = False
 
     def take(self, buffer: bytes) -> tuple[RequestHead | None, bytes]:
-        """The first head of `buffer`, None while it has not come whole; and what is left. Raises RemoteProtocolError."""
-        # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one, and no more.
+        """The first head of `buffer`, or None while it is not complete, and the remaining bytes. Raises
+        RemoteProtocolError."""
+        # RFC 9112 §2.2: ignore an empty line before the request line. Stricter: one line only.
         if buffer[:2] == b"\r\n" and not self._skipped:
             self._skipped = True
             self._seen = 0

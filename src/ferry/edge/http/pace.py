@@ -1,27 +1,28 @@
-"""Slow visitors: how fast bytes must move, measured over one window after another.
+"""Detects slow visitors: it measures the rate of their bytes over one window after another.
 
-Whoever sends a body one byte in ten seconds, or reads an answer that slowly, holds a stream of somebody's tunnel for
-as long as it likes. A window that opened on a fast start cannot be lived on for hours, as an average could.
+A visitor that sends one byte of a body in ten seconds, or reads an answer that slowly, could hold a stream of a tunnel
+without end. Windows are better than an average: after a fast start, a good average would allow hours of slowness.
 """
 
 from __future__ import annotations
 
 
 class Pace:
-    """One direction of one visitor. It exists only while bytes are due from it, and is looked at by the edge's tick."""
+    """One direction of one visitor. It exists only while the visitor has to send or read; the edge's tick checks it."""
 
     __slots__ = ("moved", "since")
 
     def __init__(self, now: float, moved: int) -> None:
         self.since = now
-        """When this window opened, in monotonic seconds."""
+        """The start of this window, in monotonic seconds."""
         self.moved = moved
-        """What had moved by then."""
+        """The value of `moved` at its start."""
 
     def behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
-        """Whether less than `rate` bytes a second have moved in a window of `window` seconds that is over now.
+        """Whether a window of `window` seconds is over and fewer than `rate` bytes a second have moved in it.
 
-        `moved` counts bytes from any beginning. False while the window is open; then the next one opens.
+        `moved` counts bytes from any start. False while the window is open. After a window that was fast enough, the
+        next one opens.
         """
         seconds = now - self.since
         if seconds < window:
@@ -41,10 +42,10 @@ class Paces:
     def __init__(self) -> None:
         self._body: Pace | None = None
         self.read: Pace | None = None
-        """Of its answer, while the visitor takes less than there is."""
+        """The pace of reading the answer, while bytes wait for the visitor."""
 
     def body_behind(self, now: float, moved: int, *, due: bool, rate: int, window: float) -> bool:
-        """As `Pace.behind`, of the request's body while it is due."""
+        """As `Pace.behind`, for the request's body while the visitor has to send it."""
         if not due:
             self._body = None
         elif self._body is None:
@@ -54,7 +55,7 @@ class Paces:
         return False
 
     def read_behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
-        """As `Pace.behind`, of what the visitor has taken."""
+        """As `Pace.behind`, for the bytes that the visitor has taken."""
         if self.read is None:
             self.read = Pace(now, moved)
             return False

@@ -1,7 +1,7 @@
-"""The answers that are ours: an error as HTML for browsers, JSON or text for those who ask for it.
+"""The gateway's own answers: errors as HTML for browsers, as JSON or text for programs.
 
-The HTML is one small file without anything from elsewhere; it must be readable on a phone and in the dark, and say
-once what happened, and what the visitor and the tunnel's owner can do.
+The HTML is one small file that loads nothing else. It must be readable on a phone and in the dark. It says once what
+happened, and what the visitor and the tunnel's owner can do.
 """
 
 from __future__ import annotations
@@ -21,62 +21,62 @@ from ferry.streams import OpenFailure
 
 NO_TUNNEL: Final = "no tunnel has this name"
 IS_GATEWAY: Final = "this is a Ferry gateway: its tunnels have names below this one"
-NOT_CONNECTED: Final = "the name is taken, but nobody is connected for it"
-BUSY: Final = "the tunnel has as many requests as it may have"
-DISPLACED: Final = f"{BUSY}, and this one gave its place to another visitor"
-FULL: Final = "the gateway has as many connections as it may have"
-OUR_FAULT: Final = "the gateway made a mistake"
-DISCONNECTED: Final = f"{FULL}, and this one gave its place to another visitor"
+NOT_CONNECTED: Final = "the name is reserved, but its owner is not connected"
+BUSY: Final = "the tunnel has too many requests at once"
+DISPLACED: Final = f"{BUSY}, and this one lost its place to another visitor"
+FULL: Final = "the gateway has too many connections"
+OUR_FAULT: Final = "the gateway has an internal error"
+DISCONNECTED: Final = f"{FULL}, and this one lost its place to another visitor"
 CROWDED: Final = "there are too many connections from your address"
-LOOP: Final = "the request has been here before: the tunnel's target leads back to this gateway"
+LOOP: Final = "the request loops: the tunnel's target leads back to this gateway"
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
 
 OPEN_FAILURES: Final = MappingProxyType(
     {
         OpenFailure.REFUSED: (502, "nothing answers at the local target"),
         OpenFailure.GONE: (503, "the tunnel closed just now"),
-        OpenFailure.LIMIT: (503, "the tunnel has as many streams as it may have"),
+        OpenFailure.LIMIT: (503, "the tunnel has too many open streams"),
         OpenFailure.TIMEOUT: (504, "the client at the other end did not answer in time"),
     }
 )
-"""What the visitor is told when a stream could not be opened."""
+"""The visitor's answer after a stream failed to open: status and reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """What a page says. `code` between backticks."""
+    """The text of a page. Code stands between backticks."""
 
     title: str
     happened: str
     visitor: str = ""
-    """What the visitor can do."""
+    """Advice for the visitor."""
     owner: str = ""
-    """What the tunnel's owner can do."""
+    """Advice for the tunnel's owner."""
 
 
 _LATER = "Try again in a few seconds."
 _AWAY = _Text(
     "Not connected right now",
-    "This name is somebody's, but their computer is not connected at the moment.",
+    "This name is reserved, but its owner's computer is not connected at the moment.",
     "The address is right: try again in a while.",
     "run your `ssh -R` command again, with the same key. The name is kept for you.",
 )
 _FULL = _Text(
     "Too busy right now",
-    "More requests wait for this service than it may have at once.",
+    "This service has too many requests at once.",
     _LATER,
-    "see why it answers slowly, or not at all.",
+    "check why the service answers slowly, or not at all.",
 )
 _BROKEN = _Text(
     "The local service does not answer",
-    "The tunnel is up, but what is behind it gave no proper answer.",
-    "Try again later, or tell whoever gave you this address.",
+    "The tunnel is up, but the service behind it gave no valid answer.",
+    "Try again later, or tell the person who gave you this address.",
     "check that the service runs on the port in your `-R`, and that it speaks HTTP there.",
 )
 _SILENT = _Text(
     "No answer in time",
     "The computer at the other end of the tunnel did not respond.",
-    "Try again later, or tell whoever gave you this address.",
+    "Try again later, or tell the person who gave you this address.",
     "check that the computer is awake and its network works.",
 )
 _BY_REASON: Final = MappingProxyType(
@@ -84,12 +84,12 @@ _BY_REASON: Final = MappingProxyType(
         NO_TUNNEL: _Text(
             "No tunnel here",
             "Nobody has published anything under this name.",
-            "Check the spelling of the address, or ask whoever gave it to you.",
+            "Check the spelling of the address, or ask the person who gave it to you.",
             "start the tunnel again, and compare the name with the line that `ssh` printed.",
         ),
         IS_GATEWAY: _Text(
             "This is a Ferry gateway",
-            "It gives services behind NAT a web address. Those addresses have one more name before this one.",
+            "It gives services behind NAT a web address. Such an address has one more name before this one.",
             "Were you given an address? Check that it is complete.",
         ),
         NOT_CONNECTED: _AWAY,
@@ -100,47 +100,44 @@ _BY_REASON: Final = MappingProxyType(
         LOOP: _Text(
             "The request goes round in a circle",
             "The service behind this address sent the request back to the gateway that it came from.",
-            "Tell whoever gave you this address.",
-            "look at the target in your `-R`: it must lead to your service, not to this gateway again.",
+            "Tell the person who gave you this address.",
+            "check the target in your `-R`: it must be your service, not this gateway.",
         ),
-        FULL: _Text("Too busy right now", "The gateway has as many connections as it may have.", _LATER),
-        CROWDED: _Text("Too many connections", "Your address has as many connections here as it may have.", _LATER),
+        FULL: _Text("Too busy right now", "The gateway has too many connections.", _LATER),
+        CROWDED: _Text("Too many connections", "Your address has too many connections to this gateway.", _LATER),
         WRONG_CERTIFICATE: _Text(
             "Wrong certificate", "This connection was opened for another name.", "Open the address again."
         ),
         OPEN_FAILURES[OpenFailure.REFUSED][1]: _Text(
             "The local service does not answer",
             "The tunnel is up, but the service behind it does not answer.",
-            "Try again later, or tell whoever gave you this address.",
+            "Try again later, or tell the person who gave you this address.",
             "check that the service runs on the port in your `-R`.",
         ),
         OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
     }
 )
-"""Where the reason is one of ours, the page says it in these words, and no second time."""
+"""The texts for our own reasons. The page shows them instead of the reason."""
 _BY_STATUS: Final = MappingProxyType({502: _BROKEN, 503: _FULL, 504: _SILENT})
 
-_PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="robots" content="noindex"><title>{status} {title}</title>
-<style>
-:root{{color-scheme:light dark;--ink:#16202c;--dim:#5b6878;--paper:#f6f8fa;--card:#fff;--line:#dfe5eb;--mark:#0b6bcb}}
+_PAGE: Final = """<!doctype html> <html lang="en"><head><meta charset="utf-8"><meta name="viewport"
+content="width=device-width,initial-scale=1"> <meta name="robots" content="noindex"><title>{status} {title}</title>
+<style> :root{{color-scheme:light
+dark;--ink:#16202c;--dim:#5b6878;--paper:#f6f8fa;--card:#fff;--line:#dfe5eb;--mark:#0b6bcb}}
 @media(prefers-color-scheme:dark){{:root{{--ink:#e8edf3;--dim:#93a1b1;--paper:#0f151c;--card:#18212b;--line:#2a3542;--mark:#6cb2ff}}}}
-*{{box-sizing:border-box}}body{{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);color:var(--ink);font:1.0625rem/1.55 system-ui,sans-serif}}
-main{{width:100%;max-width:34rem;background:var(--card);border:1px solid var(--line);border-radius:1rem;padding:clamp(1.5rem,6vw,2.75rem)}}
-p{{margin:.75rem 0 0}}h1{{margin:.25rem 0 0;font-size:clamp(1.5rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em}}
-.status{{margin:0;font:600 .9375rem/1 ui-monospace,monospace;color:var(--mark)}}
+*{{box-sizing:border-box}}body{{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);color:var(--ink);font:1.0625rem/1.55
+system-ui,sans-serif}} main{{width:100%;max-width:34rem;background:var(--card);border:1px solid
+var(--line);border-radius:1rem;padding:clamp(1.5rem,6vw,2.75rem)}} p{{margin:.75rem 0 0}}h1{{margin:.25rem 0
+0;font-size:clamp(1.5rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em}} .status{{margin:0;font:600 .9375rem/1
+ui-monospace,monospace;color:var(--mark)}}
 .host{{margin-top:.5rem;font-family:ui-monospace,monospace;overflow-wrap:anywhere;color:var(--dim)}}.dim{{color:var(--dim);font-size:.9375rem;overflow-wrap:anywhere}}
 .owner{{margin-top:1.5rem;padding-top:1.25rem;border-top:1px solid var(--line)}}code{{font-size:.92em}}
-</style></head><body><main>
-<p class="status">{status}</p><h1>{title}</h1>
-{host}{lines}
-</main></body></html>
+</style></head><body><main> <p class="status">{status}</p><h1>{title}</h1> {host}{lines} </main></body></html>
 """
 
 
 def answer(status: int, reason: str, request: RequestHead | None, *, close: bool, date: str) -> bytes:
-    """A whole response. `request` is None where the head could not be understood; `date` is the whole field."""
+    """A whole response. `request` is None if the head is invalid; `date` is the whole field."""
     kind, body = _body(status, reason, request)
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -161,7 +158,7 @@ def answer(status: int, reason: str, request: RequestHead | None, *, close: bool
     if close:
         lines.append("Connection: close")
     else:
-        assert request is not None  # else nobody knows where the next one begins
+        assert request is not None  # without one, the start of the next request is unknown
         if request.http10:
             lines.append("Connection: keep-alive")
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
@@ -197,9 +194,9 @@ def _marked(line: str) -> str:
 
 
 def _kind(request: RequestHead | None) -> str:
-    """HTML where `Accept` names it, JSON where it names that first, text otherwise (RFC 9110 §12.5.1).
+    """JSON if `Accept` names it before any HTML, HTML if it names HTML, text otherwise (RFC 9110 §12.5.1).
 
-    Quality values are not weighed: browsers name text/html outright, programs name what they want or `*/*`.
+    This ignores quality values: browsers name text/html, and programs name one type or `*/*`.
     """
     if request is None:
         return "text/plain"

@@ -1,7 +1,6 @@
-"""Where an exchange is, and what may happen to it there: a table, as in h11's `_state.py`.
+"""The phases of an exchange, and a table of the legal steps in each, as in h11's `_state.py`.
 
-A request and its answer go their own ways: a service may answer before it has read the whole request. So a phase says
-how far both are.
+A service may answer before it has read the whole request. So a phase has the state of both the request and its answer.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ from typing import Final, TypeAlias
 
 
 class Phase(enum.IntEnum):
-    """How far an exchange is: the place in a row of the table."""
+    """The state of an exchange. Its number is the index in a row of the table."""
 
     IDLE = 0
-    """No request, or it is over."""
+    """There is no request, or it is over."""
     LOOKUP = 1
-    """Asking whether a name that nobody serves is somebody's."""
+    """Asking the registry whether a name without a tunnel is reserved."""
     SENDING = 2
-    """The request's body is coming, and there is no answer yet."""
+    """Some of the request's body is still to come; no answer yet."""
     WAITING = 3
-    """The request has been read whole, and there is no answer yet."""
+    """The whole request has been read; no answer yet."""
     EARLY = 4
-    """The answer has begun, and the request's body is still coming."""
+    """The answer has begun; some of the request's body is still to come."""
     ANSWERING = 5
-    """The answer has begun, and the request has been read whole."""
+    """The answer has begun; the whole request has been read."""
     RAW = 6
     """Switched to another protocol."""
 
 
 class Step(enum.Enum):
-    """What happens to an exchange."""
+    """An event of an exchange. The value describes it in the log."""
 
     ASK = "a request without a body"
     ASK_WITH_BODY = "a request with a body"
@@ -42,13 +41,13 @@ class Step(enum.Enum):
     SWITCH = "101"
     ANSWERED = "the end of the answer"
     RAW_ENDED = "the end of both directions after 101"
-    AGAIN = "a stream that failed before it was of use"
+    AGAIN = "a new attempt on another stream"
     REFUSE = "an answer of our own"
-    BREAK = "an end in the middle"
+    BREAK = "an early end"
 
 
 Row: TypeAlias = "tuple[Phase | None, ...]"
-"""Where one step leads, by the phase in which it is taken; None where it cannot be taken."""
+"""The next phase after one step, by the current phase; None if the step is illegal there."""
 
 _I, _L, _S, _W, _E, _A, _R = Phase
 
@@ -69,18 +68,18 @@ TABLE: Final[Mapping[Step, Row]] = MappingProxyType(
         Step.RAW_ENDED: _row({_R: _I}),
         Step.AGAIN: _row({_W: _I}),
         Step.REFUSE: _row({_I: _I, _L: _I, _S: _I, _W: _I}),
-        # Also where nothing is going on: the visitor leaves, or its last answer is still to be read.
+        # It is legal without a request too: the visitor leaves, or has yet to read its last answer.
         Step.BREAK: _row(dict.fromkeys(Phase, _I)),
     }
 )
-"""All that may happen. Any other step is a fault of ours: it ends the exchange, and the log says so."""
+"""All legal steps. Any other step is a bug of the gateway: it ends the exchange and is logged."""
 
-# Rows by name: looking one up for every packet is slower.
+# Rows by name: a look-up for each packet is slower.
 ASK, ASK_WITH_BODY, LOOK_UP = TABLE[Step.ASK], TABLE[Step.ASK_WITH_BODY], TABLE[Step.LOOK_UP]
 SENT, HEAD, SWITCH, ANSWERED = TABLE[Step.SENT], TABLE[Step.HEAD], TABLE[Step.SWITCH], TABLE[Step.ANSWERED]
 RAW_ENDED, AGAIN, REFUSE, BREAK = TABLE[Step.RAW_ENDED], TABLE[Step.AGAIN], TABLE[Step.REFUSE], TABLE[Step.BREAK]
 
 
 def name(row: Row) -> str:
-    """What that step is, for the log."""
+    """The description of a row's step, for the log."""
     return next(step.value for step, known in TABLE.items() if known is row)

@@ -15,9 +15,9 @@ from .dates import Dates
 
 
 class RedirectProtocol(asyncio.Protocol):
-    """Reads one head, answers 308 (RFC 9110 §15.4.9: the method is kept), and closes.
+    """Reads one head, answers 308 (RFC 9110 §15.4.9: it keeps the method), and closes.
 
-    `port` is the port of the https URL as visitors know it.
+    `port` is the port in visitors' https URLs.
     """
 
     __slots__ = ("_answered", "_buffer", "_dates", "_port", "_timer", "_transport")
@@ -66,5 +66,5 @@ class RedirectProtocol(asyncio.Protocol):
         self._transport.write(data)
         self._transport.write_eof()
         self._timer.cancel()
-        # What still comes is read and dropped, or a reset could destroy the answer (RFC 9112 §9.6)
+        # Read and drop further bytes, so that no reset destroys the answer (RFC 9112 §9.6).
         self._timer = asyncio.get_running_loop().call_later(limits.LINGER_SECONDS, self._transport.abort)

@@ -1,7 +1,7 @@
-"""Work that a visitor or a service can ask for without end, done piece by piece, in a round.
+"""Shares the loop among visitors and services that send much work at once: each does one piece in turn.
 
-How finely a peer cuts its bytes is its own affair: 8 MB of short requests, or of chunks of one byte, took the loop for
-fifteen seconds. Whoever has more than one piece to do waits here; nothing is read from it meanwhile.
+A peer may send its bytes in tiny units: 8 MB of short requests, or of chunks of one byte, stopped the loop for fifteen
+seconds. A peer with more than one piece of work waits here for its turn, and nothing reads from it meanwhile.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ _log = logging.getLogger("ferry.edge")
 
 
 class Worker(Protocol):
-    """Whoever has fallen behind."""
+    """A connection or an upstream with more than one piece of work."""
 
     def catch_up(self) -> None:
-        """Do the next piece; `Round.later` again if that was not all."""
+        """Do the next piece. Call `Round.later` again if there is more."""
         ...
 
     def fail(self) -> None:
-        """The piece has raised an error: end what it belongs to."""
+        """The piece has raised an error: end the connection or the stream."""
         ...
 
 
 class Round:
-    """Of one edge. Each worker is in it once at most."""
+    """The queue of one edge. Each worker is in it once at most."""
 
     def __init__(self) -> None:
         self._waiting: deque[Worker] = deque()
 
     def later(self, worker: Worker) -> None:
-        """Let `worker` catch up when it is its turn."""
+        """Queue `worker` for its next piece."""
         self._waiting.append(worker)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._go_round)
 
     def _go_round(self) -> None:
-        """PIECES_IN_A_TURN; those who are here already come before those who fall behind again."""
+        """Do PIECES_IN_A_TURN. A worker that queues again goes behind those that wait already."""
         for _ in range(min(len(self._waiting), limits.PIECES_IN_A_TURN)):
             worker = self._waiting[0]
             try:
@@ -49,6 +49,6 @@ class Round:
             except Exception:  # it ends one visitor, or one stream
                 _log.exception("a piece of work failed")
                 worker.fail()
-            self._waiting.popleft()  # only now: else `later` would begin a second round
+            self._waiting.popleft()  # only now, so that `later` cannot start a second round
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_round)

@@ -1,4 +1,4 @@
-"""What all connections of one edge share, and what never changes while it runs."""
+"""The values and objects that all connections of one edge share. They never change while it runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .dates import Dates
 from .round import Round
 
 Known = Callable[[str], Awaitable[bool]]
-"""Whether a hostname is somebody's although nobody serves it now. May raise StoreUnavailable."""
+"""Whether a hostname without a tunnel is reserved. May raise StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an operator may change, in bytes, counts and seconds."""
+    """The bounds that an operator may change, in bytes, counts and seconds."""
 
     head_bytes: int = limits.HEAD_BYTES
     head_fields: int = limits.HEAD_FIELDS
@@ -43,14 +43,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One per edge. What it names may live (a limiter counts); which one it names stays."""
+    """One per edge. Its fields never change; the objects in them may (a limiter counts)."""
 
     domain: str
     clock: Clock
     report: Report
     known: Known
     gateway: Endpoint
-    """The originator that pooled streams carry: they serve many visitors."""
+    """The originator of pooled streams, which serve many visitors."""
     tls: ssl.SSLContext
     """For local services that speak TLS."""
     bounds: Bounds

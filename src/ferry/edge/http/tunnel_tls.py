@@ -1,9 +1,11 @@
-"""TLS as a client inside a stream, for local services that speak TLS themselves (`-R 443:...`).
+"""The TLS client inside a stream, for local services that speak TLS themselves (`-R 443:...`).
 
-A `Stream` over a `Stream`: OpenSSL works on two memory buffers, and this class carries bytes between them and the
-inner stream. A service that takes the connection and never answers the handshake costs its visitor `LOCAL_TLS_SECONDS`,
-and what the visitor sends meanwhile is bounded as on any stream. The certificate is not verified: the service runs on its owner's own machine, at the far end of an
-authenticated SSH connection, usually with a certificate for some other name.
+It is a `Stream` over a `Stream`: OpenSSL works on two memory buffers, and this class moves bytes between them and the
+inner stream. If a service accepts the connection and never answers the handshake, the visitor waits
+`LOCAL_TLS_SECONDS`; the bytes that it sends meanwhile are bounded as on any stream.
+
+The gateway does not verify the certificate: the service runs on its owner's machine, at the far end of an authenticated
+SSH connection, and usually has a certificate for another name.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ _READ_BYTES = 65536
 
 
 def client_context() -> ssl.SSLContext:
-    """TLS 1.2 and 1.3, HTTP/1.1, no verification (see above)."""
+    """TLS 1.2 and 1.3, HTTP/1.1, without verification (see above)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A service that asks for a new handshake (TLS 1.2) is told no, by an alert: while one is under way nothing could be
-    # written, and each would cost us as much as a connection. Client certificates are what it is used for; we have none.
+    # Answer a service's request for a new handshake (TLS 1.2) with an alert that refuses it. During a handshake nothing
+    # can be written, and each costs us as much as a connection. Services use it to ask for client certificates; we have
+    # none.
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -37,15 +40,15 @@ def client_context() -> ssl.SSLContext:
 def dial_tls(
     context: ssl.SSLContext, dial: Callable[[Sink], Stream], sink: Sink, name: str, *, seconds: float
 ) -> Stream:
-    """Dial and speak TLS; `name` is the SNI name (RFC 6066 §3), which is the visitor's Host. The handshake may take
-    `seconds` from when the stream is open; then the sink's `stream_lost` says so."""
+    """Dial and speak TLS. `name` is the SNI name (RFC 6066 §3), from the visitor's Host. If the handshake takes longer
+    than `seconds` from the open of the stream, the sink's `stream_lost` gets the error."""
     stream = TlsStream(context, sink, name, seconds=seconds)
     stream.attach(dial(stream))
     return stream
 
 
 class TlsStream:
-    """A Stream to its owner and a Sink to the stream it wraps."""
+    """A Stream for its owner, and the Sink of the stream that it wraps."""
 
     __slots__ = (
         "_closed",
@@ -72,15 +75,15 @@ class TlsStream:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._pending = bytearray()  # written before the handshake is over
-        self._held = self._inner_full = False  # the writer was told to stop: by us for those, by the inner stream
+        self._pending = bytearray()  # bytes to write after the handshake
+        self._held = self._inner_full = False  # the writer is paused: by us because of `_pending`, by the inner stream
         self._ready = False
         self._eof_wanted = False
         self._eof_told = False
         self._closed = False
 
     def attach(self, inner: Stream) -> None:
-        """The stream to speak TLS over; the ClientHello goes out at once."""
+        """Set the stream to speak TLS over, and send the ClientHello at once."""
         self._inner = inner
         if not self._closed:
             self._handshake()
@@ -103,7 +106,7 @@ class TlsStream:
             while view:
                 view = view[self._tls.write(view) :]
         except ssl.SSLError as error:
-            asyncio.get_running_loop().call_soon(self._broken, error)  # whoever writes is not told of an end meanwhile
+            asyncio.get_running_loop().call_soon(self._broken, error)  # later: a writer must not learn of the end here
         else:
             self._flush()
 
@@ -133,7 +136,7 @@ class TlsStream:
     # --- Sink
 
     def stream_opened(self) -> None:
-        """Our sink is told when the handshake is over."""
+        """Our sink's `stream_opened` comes after the handshake."""
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._too_late)
 
     def stream_refused(self, failure: OpenFailure) -> None:
@@ -168,7 +171,7 @@ class TlsStream:
         self._inner_full = False
         self._tell_drained()
 
-    # --- whether our writer may go on
+    # --- pausing our writer
 
     def _tell_full(self, told: bool) -> None:
         if not told and not self._closed:
@@ -188,7 +191,7 @@ class TlsStream:
             return
         except ssl.SSLError as error:
             self._flush()
-            self._fail(RemoteProtocolError(f"it does not speak TLS as its forward says ({error.reason})"))
+            self._fail(RemoteProtocolError(f"it does not speak TLS, which its forward asks for ({error.reason})"))
             return
         self._ready = True
         self._stop_timer()
@@ -227,7 +230,7 @@ class TlsStream:
             self._sink.eof_received()
 
     def _say_goodbye(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # "want read": close_notify is on its way, theirs has not come
+        with contextlib.suppress(ssl.SSLError):  # "want read": our close_notify is written, theirs has not come
             self._tls.unwrap()
         self._flush()
 
@@ -244,7 +247,7 @@ class TlsStream:
             self._timer = None
 
     def _broken(self, error: ssl.SSLError) -> None:
-        self._flush()  # an alert says why
+        self._flush()  # the alert tells the service why
         self._fail(RemoteProtocolError(f"TLS with the local service broke ({error.reason})"))
 
     def _fail(self, error: Exception) -> None:

@@ -1,8 +1,8 @@
-"""One stream to a tunnel's local service, carrying one request at a time: reads the answer and relays it.
+"""One stream to a tunnel's local service. It carries one request at a time, reads the answer and relays it.
 
-What comes back is judged before any of it reaches the visitor, and how the stream may be used afterwards is decided
-here. It is reused only when nothing about it is in doubt: the request was sent whole, the response was framed by
-length or chunks and ended where it said, both sides meant to go on, and not one byte came unasked.
+This module checks the answer before any of it reaches the visitor, and decides whether the stream may be used again. It
+may if the whole request was sent, the response had a length or chunks and ended where they said, both sides wanted to
+go on, and the service sent no byte beyond.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .tunnel_tls import dial_tls
 
 
 class ResponseSink(Protocol):
-    """Who gets the answer that an upstream reads."""
+    """The receiver of an upstream's answer."""
 
     @property
     def sending(self) -> bool:
-        """The request's body has not been read whole."""
+        """Some of the request's body is still to come."""
         ...
 
     @property
     def takes_chunks(self) -> bool:
-        """The answer may be sent on in chunked framing."""
+        """The visitor may get the answer in chunked framing."""
         ...
 
     def interim(self, response: ResponseHead) -> None:
@@ -46,7 +46,7 @@ class ResponseSink(Protocol):
         ...
 
     def responding(self, response: ResponseHead, framing: Framing) -> bytes:
-        """The final head has come, and its body follows in that framing. Returns what precedes the body."""
+        """The final head has come; its body follows in `framing`. Returns the bytes to write before the body."""
         ...
 
     def relay(self, data: bytes, size: int) -> None:
@@ -54,7 +54,7 @@ class ResponseSink(Protocol):
         ...
 
     def answered(self, *, reusable: bool) -> None:
-        """The answer has been relayed whole; whether the stream may carry another request."""
+        """The whole answer has been relayed; `reusable`: the stream may carry another request."""
         ...
 
     def cut(self, reason: str) -> None:
@@ -62,23 +62,23 @@ class ResponseSink(Protocol):
         ...
 
     def no_answer(self, reason: str, *, retry: bool) -> None:
-        """The stream is gone before a final head; `retry`: it may have been dead before the request."""
+        """The stream ended before a final head; `retry`: it may have been dead before the request."""
         ...
 
     def not_opened(self, failure: OpenFailure) -> None:
-        """The stream was never opened, so nothing of the request has gone anywhere."""
+        """The stream never opened, so the service has got nothing of the request."""
         ...
 
     def switched(self, response: ResponseHead, rest: bytes) -> None:
-        """101 has come, with `rest` behind it: from here on bytes are relayed as they are."""
+        """101 has come, with `rest` behind it. From here on the bytes are relayed unchanged."""
         ...
 
     def upstream_ended(self) -> None:
-        """End-of-file from the service after an upgrade; the visitor may still send."""
+        """The service has sent end-of-file after an upgrade. The visitor may still send."""
         ...
 
     def upstream_lost(self, error: Exception | None) -> None:
-        """The stream is gone after an upgrade."""
+        """The stream has ended after an upgrade."""
         ...
 
     def upstream_full(self) -> None:
@@ -91,24 +91,24 @@ class ResponseSink(Protocol):
 
 
 class _State(enum.Enum):
-    IDLE = enum.auto()  # no request: in the pool, or held for its visitor
+    IDLE = enum.auto()  # no request: idle in the backend, or pinned to its visitor
     HEAD = enum.auto()
-    BODY = enum.auto()  # with an end that its framing tells
+    BODY = enum.auto()  # its framing tells its end
     CLOSE = enum.auto()  # a body that ends with the stream
     RAW = enum.auto()  # after 101
     DEAD = enum.auto()
 
 
 class _Pause(enum.IntFlag):
-    """Why nothing is taken from the stream."""
+    """The reasons for not reading from the stream."""
 
     VISITOR = 1
-    """It does not read."""
+    """The visitor does not read fast enough."""
     BEHIND = 2
-    """What has come is more than one piece of work (`round`)."""
+    """The service has sent more than one piece of work (`round`)."""
 
 
-# Members as plain globals: looking one up on its class for every packet is slower.
+# Members as plain globals: a look-up on the class for each packet is slower.
 _IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
 _VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
 
@@ -116,7 +116,7 @@ _NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
 
 
 class Upstream:
-    """A `ferry.streams.Sink`, and what a request is written to. `lost` is called if it ends while nobody uses it."""
+    """The `ferry.streams.Sink` of one stream. It calls `lost` if the stream ends while idle."""
 
     __slots__ = (
         "_behind",
@@ -154,22 +154,22 @@ class Upstream:
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._buffer = b""
-        self._head = self._method = b""  # the last head that came, and the method it answered
-        self._seen: ResponseHead | None = None  # what it meant
+        self._head = self._method = b""  # the last head, and the method that it answered
+        self._seen: ResponseHead | None = None  # the same head, parsed
         self._interims = 0
         self._keep = False
         self.ended = False
         self._full = False
-        self._paused = 0  # as `_Pause`
+        self._paused = 0  # flags of `_Pause`
         self._behind = False  # it waits in the round
-        self._end: tuple[Exception | None] | None = None  # the stream's, which came meanwhile
+        self._end: tuple[Exception | None] | None = None  # the end of the stream, if it came during that wait
         self.reused = False
         self.idle_since = 0.0
 
     # --- the request
 
     def begin(self, sink: ResponseSink, request: RequestHead, data: bytes, originator: Endpoint) -> None:
-        """Send `data` (the head, and what is there of the body) and give the answer to `sink`."""
+        """Send `data` (the head, and the body's bytes that are here already) and give the answer to `sink`."""
         self._sink = sink
         self._request = request
         self._state = _HEAD
@@ -183,7 +183,7 @@ class Upstream:
                 stream = dial_tls(self._shared.tls, dial, self, request.host, seconds=seconds)
             else:
                 stream = tunnel.dial(self._grant, originator, self)
-            if self._state is _DEAD:  # refused before dial returned
+            if self._state is _DEAD:  # `dial` has refused at once
                 return
             self._stream = stream
         else:
@@ -191,21 +191,21 @@ class Upstream:
         stream.write(data)
 
     def write(self, data: bytes) -> None:
-        """More of the request's body, or of what is spoken after an upgrade."""
+        """Write more of the request's body, or more bytes after an upgrade."""
         if self._stream is not None:
             self._stream.write(data)
 
     def write_eof(self) -> None:
-        """The visitor will send no more after an upgrade."""
+        """The visitor has sent end-of-file after an upgrade."""
         if self._stream is not None:
             self._stream.write_eof()
 
     def pause_reading(self) -> None:
-        """The visitor cannot take more for now."""
+        """The visitor does not read fast enough: stop reading from the stream."""
         self._pause(_VISITOR)
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`. What was held comes, possibly before this returns."""
+        """Undo `pause_reading`. The held bytes may come before this returns."""
         self._resume(_VISITOR)
 
     def _pause(self, why: int) -> None:
@@ -219,14 +219,14 @@ class Upstream:
             self._stream.resume_reading()
 
     def abandon(self) -> None:
-        """Nobody wants the answer any more: drop everything at once."""
+        """The visitor needs no answer any more: drop the stream at once."""
         self._forget()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abort()
 
     def discard(self) -> None:
-        """Close in good order: the answer has been read, or there was no request."""
+        """Close in good order, after a whole answer or without a request."""
         self._forget()
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -234,12 +234,12 @@ class Upstream:
 
     @property
     def encouraged(self) -> bool:
-        """The service has sent an interim response, as it does to a visitor that waits for 100 (Continue)."""
+        """The service has sent an interim response, as a visitor may wait for: 100 (Continue)."""
         return self._interims > 0
 
     @property
     def alive(self) -> bool:
-        """It may carry another request."""
+        """It can carry another request."""
         return self._state is _IDLE
 
     def _forget(self) -> None:
@@ -272,7 +272,7 @@ class Upstream:
         state = self._state
         sink = self._sink
         if sink is None:
-            if state is _IDLE:  # bytes that nobody asked for
+            if state is _IDLE:  # bytes without a request
                 self._drop_idle()
         elif state is _HEAD:
             self._read_head(sink, data)
@@ -311,7 +311,7 @@ class Upstream:
         self.discard()
 
     def _over(self, sink: ResponseSink, error: Exception | None) -> None:
-        """No more will come."""
+        """The stream has ended."""
         if self._behind:
             self._end = (error,)
             self._keep = False
@@ -335,14 +335,15 @@ class Upstream:
         assert request is not None
         buffer = self._buffer + data if self._buffer else data
         if request.method == self._method and buffer.startswith(self._head):
-            # The same bytes in answer to the same method mean the same; services answer alike within a second.
+            # The same bytes in answer to the same method mean the same, and services often repeat a head within a
+            # second.
             response = self._seen
             assert response is not None
             self._buffer = b""
             self._respond(sink, response, buffer[len(self._head) :])
             return
         most_line, most_head = limits.REQUEST_LINE_BYTES, limits.RESPONSE_HEAD_BYTES
-        seen = len(self._buffer)  # it holds the beginning of a head alone
+        seen = len(self._buffer)  # the buffer has only the beginning of a head
         try:
             while True:
                 end = head_length(buffer, line_limit=most_line, head_limit=most_head, seen=seen)
@@ -388,7 +389,7 @@ class Upstream:
         sink.switched(response, rest)
 
     def _respond(self, sink: ResponseSink, response: ResponseHead, rest: bytes) -> None:
-        """Relay the final head, joined with what is there of the body."""
+        """Relay the final head, joined with the body's bytes that are here already."""
         framing, length = response.framing, response.length
         sent_as = Framing.CLOSE if framing is Framing.CHUNKED and not sink.takes_chunks else framing
         body, size = None, len(rest)
@@ -408,7 +409,7 @@ class Upstream:
         head = sink.responding(response, sent_as)
         if self._state is _DEAD:
             return
-        # What follows the body belongs to no response: the stream is not used again.
+        # Bytes after the body belong to no response: do not use the stream again.
         done = body is None or body.done
         self._keep = response.keep_alive and not sink.sending and not (done and more)
         sink.relay(head + rest, size)
@@ -423,7 +424,7 @@ class Upstream:
                 self._fall_behind(more)
 
     def _read_body(self, sink: ResponseSink, data: bytes) -> None:
-        """Relay what `data` holds of the body."""
+        """Relay the body's bytes in `data`."""
         body = self._body
         assert body is not None
         try:
@@ -441,16 +442,16 @@ class Upstream:
             self._fall_behind(more)
 
     def _fall_behind(self, more: bytes) -> None:
-        """What has come is more than others should wait for."""
+        """`more` is another piece of work: let others have their turn first."""
         self._behind = True
         self._buffer = more
         self._pause(_BEHIND)
         self._shared.round.later(self)
 
     def catch_up(self) -> None:
-        """As `ferry.edge.http.round.Worker`, like the next."""
+        """As in `ferry.edge.http.round.Worker`, and so is `fail`."""
         self._behind = False
-        if (sink := self._sink) is None:  # nobody wants the rest
+        if (sink := self._sink) is None:  # the request was abandoned
             return
         data, self._buffer = self._buffer, b""
         self._read_body(sink, data)
@@ -464,10 +465,10 @@ class Upstream:
     def fail(self) -> None:
         if (sink := self._sink) is not None:
             self.abandon()
-            sink.cut("the gateway made a mistake")
+            sink.cut("the gateway has an internal error")
 
     def _finish(self, sink: ResponseSink) -> None:
-        """The answer has been relayed whole."""
+        """The whole answer has been relayed."""
         self._sink = None
         self._request = None
         self._body = None
