@@ -89,7 +89,7 @@ def test_fn_goes_to_the_background_when_the_tunnel_is_up(
 def test_one_refused_of_two_stays_and_says_so(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     local = f"80:localhost:{origin.port}"
     with ssh.start("-R", f"admin:{local}", "-R", f"{name}:{local}") as child:
-        child.line("Refused -R admin:80: the name 'admin' is reserved by the operator")
+        child.line("Refused -R admin:80: the operator has reserved the name 'admin'")
         child.line(f"http://{name}")
         assert visit(gateway, name).status == 200
 

@@ -1,1 +1,1 @@
-"""Pure decisions: who may publish and visit what. A decision ends in a `Grant` or in a `Refusal`. No I/O, no clock, no asyncio."""
+"""Pure decisions on forwards and visits. Each decision is a `Grant` or a `Refusal`. No I/O, no clock, no asyncio."""

@@ -1,4 +1,4 @@
-"""May this identity publish this? And under which addresses, in which order of preference?"""
+"""Decides whether an identity may publish an address, and which addresses the gateway tries in which order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .grants import Grant, grant_listen
 
 
 def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> Refusal | None:
-    """The refusal where the connection or the identity holds as many forwards as it may. `gateway` is what is typed
-    after `ssh`."""
+    """A refusal if the connection or the identity is at its limit of forwards. `gateway` is the text to type after
+    `ssh`."""
     if on_connection >= rules.forwards_per_connection:
         return Refusal(
             f"this connection holds {on_connection} forwards, which is the limit: open another connection",
@@ -30,26 +30,26 @@ def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, g
 
 
 def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
-    """The one address that was asked for by name or number; None when the choice is ours."""
+    """The one address that the request names; None if the gateway chooses."""
     return kind_of(request.kind).requested(request, rules)
 
 
 def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> Grant | Refusal:
-    """Whether this identity may have a tunnel at `address`, if it can claim it. The address may be asked for or of our
-    choice: each is decided here."""
+    """Whether this identity may have a tunnel at `address`, if it can claim it. This decides on requested addresses,
+    and on those that the gateway chooses."""
     kind = kind_of(address.kind)
     if identity.anonymous and (needs_key := kind.without_key()) is not None:
         return needs_key
     label = kind.label_of(address, rules)
     if label in rules.reserved_names:
-        return Refusal(f"the name {label!r} is reserved by the operator: ask for another", code="reserved_name")
+        return Refusal(f"the operator has reserved the name {label!r}: ask for another", code="reserved_name")
     return kind.outside(address, rules) or grant_listen(address, identity.id)
 
 
 def candidate_addresses(
     request: ForwardRequest, rules: ForwardRules, identity: Identity, secret: bytes, had: Sequence[Address]
 ) -> Iterator[Address]:
-    """Addresses to try, in order, when the choice is ours: what this identity was given before, then new ones."""
+    """Addresses to try in order, if the gateway chooses: first this identity's earlier ones (`had`), then new ones."""
     again = [address for address in had if address.kind is request.kind]
     seen = set()
     for address in kind_of(request.kind).candidate_addresses(identity.id, secret, rules, again):
@@ -59,7 +59,7 @@ def candidate_addresses(
 
 
 def login_name_address(user: str, kind: Kind, rules: ForwardRules) -> Address | None:
-    """The address of this kind that a login name would stand for, if it can be one."""
+    """The address of this kind that a login name stands for; None if it cannot be one."""
     try:
         label = parse_label(user)
     except InvalidInput:

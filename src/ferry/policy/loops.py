@@ -1,14 +1,14 @@
-"""Requests that come round again: a tunnel whose service is, on the way, this gateway itself.
+"""Detects requests in a circle: a tunnel whose service leads back to this gateway.
 
-Each pass adds a member to `CDN-Loop` (RFC 8586): a name for this installation and the tunnel, which says nothing to
-who does not know the secret they are made of. A request that carries its tunnel's own is in a circle. One that merely
-goes from tunnel to tunnel goes on, a few times.
+Each pass adds a member to `CDN-Loop` (RFC 8586): a name for this installation and the tunnel. It is derived from a
+secret, and reveals nothing to those who do not know it. A request that already carries its tunnel's member is in a
+circle. A request that passes through several tunnels goes on, up to LOOP_PASSES.
 
-`Via` would be the field for it (RFC 9110 §7.6.3: a gateway MUST send it in each request that it forwards). It is not
-sent, on purpose: nginx compresses nothing for a request that carries one (`gzip_proxied` is off unless somebody has
-turned it on), so every service behind Ferry would answer in plain. A `Via` that a visitor brings passes on.
+`Via` is the standard field for this (RFC 9110 §7.6.3: a gateway MUST send it in each request that it forwards). We do
+not send it, on purpose: nginx does not compress answers to requests with a `Via` (`gzip_proxied` is off by default), so
+all services behind Ferry would answer uncompressed. A visitor's own `Via` passes on.
 
-A service may strip the field. It then fills the places of its own tunnel, and nobody else's.
+A service may strip the field. Then its requests fill the places of its own tunnel only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DIGITS = 12  # hexadecimal, of each of the two names: 48 bits
 
 
 class Loops:
-    """`secret` is the installation's own, and the names are made of it: they stay the same for as long as it does."""
+    """Derives the names from the installation's own `secret`. They stay the same while the secret does."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -32,12 +32,12 @@ class Loops:
         return hmac.new(self._secret, f"loop {of}".encode(), hashlib.sha256).hexdigest()[:_DIGITS]
 
     def mark(self, host: str) -> bytes:
-        """The member for the tunnel at `host`: one token (RFC 8586 §2: a pseudonym), whoever holds the tunnel."""
+        """The member for the tunnel at `host`, the same for all its holders: one token (RFC 8586 §2: a pseudonym)."""
         return self._ours + self._name(f"tunnel {host}").encode()
 
     def closed(self, carried: bytes, mark: bytes) -> bool:
-        """Whether a request that carries `carried` in CDN-Loop must not go to the tunnel of `mark`.
+        """Whether a request with `carried` in CDN-Loop must not go to the tunnel of `mark`.
 
-        A visitor who makes such a field up is refused, and nobody else.
+        A visitor that forges the field harms only itself: its request is refused.
         """
         return mark in carried or carried.count(self._ours) >= limits.LOOP_PASSES

@@ -1,4 +1,4 @@
-"""Principals: who asks for a decision."""
+"""Principals: the parties that ask for a decision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ferry.names import Identity
 
 @dataclass(frozen=True, slots=True)
 class PublicVisitor:
-    """Somebody who comes over the network and has not said who they are."""
+    """A visitor without an identity, who comes over the network."""
 
     host: str
-    """The numeric address they come from."""
+    """The visitor's numeric address."""
     edge: str
-    """The edge that accepted them: `http`, `https` or `tcp`."""
+    """The edge that accepted the visitor: `http`, `https` or `tcp`."""
 
 
 Principal = Identity | PublicVisitor

@@ -1,4 +1,4 @@
-"""Who may visit a tunnel: decided for each visitor, or once for all of them where no rule can tell two apart."""
+"""Decides who may visit a tunnel: for each visitor, or once for all of them if no rule distinguishes two visitors."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _ANYBODY: Final = PublicVisitor("", "")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What somebody comes for. `owner` is None where nobody serves the address."""
+    """The address that a principal wants to visit. `owner` is None if nobody serves it."""
 
     address: Address
     owner: IdentityId | None
 
 
 class VisitRule(Protocol):
-    """A rule beyond Ferry's own. It can refuse a visit; it cannot allow one that Ferry's own rules refuse."""
+    """A rule in addition to Ferry's own. It can refuse a visit; it cannot allow one that Ferry's own rules refuse."""
 
     def tells_apart(self, target: Target) -> bool:
-        """Whether two public visitors of `target` may get different answers. If not, the rule is asked once, about a
-        visitor with an empty address, and its answer is for all of them."""
+        """Whether two public visitors of `target` may get different answers. If not, the policy asks the rule once,
+        about a visitor with an empty address, and uses the answer for all of them."""
         ...
 
     def refusal(self, who: Principal, target: Target) -> Refusal | None:
-        """Why `who` may not visit, with `rule` set; None if this rule has no objection."""
+        """The reason why `who` may not visit, with `rule` set; None if this rule has no objection."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisitPolicy:
-    """All rules that are in force together. A policy never changes; a reload makes a new one
-    (`registry.visits_in_force`). So a decision for all visitors is valid while the same policy is in force."""
+    """All rules in force. A policy never changes; a reload makes a new one (`registry.visits_in_force`). So a decision
+    for all visitors is valid while the same policy is in force."""
 
     gateway: str
-    """What is typed after `ssh`."""
+    """The text to type after `ssh`."""
     rules: tuple[VisitRule, ...] = ()
 
     def decide(self, who: Principal, target: Target) -> Grant | Refusal:
@@ -56,13 +56,14 @@ class VisitPolicy:
         return grant_visit(target.address, owner, who.id if isinstance(who, Identity) else None)
 
     def decide_for_all(self, target: Target) -> Grant | Refusal | None:
-        """The one decision for every public visitor; None if two of them may get different answers."""
+        """The one decision for all public visitors; None if two of them may get different answers."""
         if any(rule.tells_apart(target) for rule in self.rules):
             return None
         return self.decide(_ANYBODY, target)
 
     def _closed_to(self, who: Principal, target: Target) -> Refusal:
-        """The same for an alias that does not exist as for one of somebody else's, so that names cannot be probed."""
+        """The refusal. It is the same for a missing alias and for another identity's, so that nobody can probe
+        names."""
         address, owner = target.address, target.owner
         if isinstance(who, PublicVisitor):
             return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
@@ -75,8 +76,9 @@ class VisitPolicy:
 
 
 def _open_to(who: Principal, target: Target) -> bool:
-    """What is of a public kind is open to everybody; an alias to its own identity alone (rules for others come with
-    bastion policy). The range's own `listen = loopback | public` decides who can reach a port at all."""
+    """Whether Ferry's own rules allow the visit. A tunnel of a public kind is open to everybody, an alias to its own
+    identity only (rules for others come with bastion policy). Whether the network can reach a port at all depends on
+    the range's `listen = loopback | public`."""
     if kind_of(target.address.kind).public:
         return True
     return isinstance(who, Identity) and not who.anonymous and who.id == target.owner
