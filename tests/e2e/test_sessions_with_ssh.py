@@ -151,9 +151,9 @@ def test_what_a_visitor_sends_is_escaped_before_a_terminal_sees_it(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-tt", "-X"), "there are no windows here"),
+        (("-tt", "-X"), "this gateway does not forward X11"),
         (("-w", "any"), "WireGuard is made for that"),
-        (("-s",), "there are no files here"),
+        (("-s",), "this gateway has no files"),
     ],
 )
 def test_what_ferry_is_not_is_refused_with_one_sentence(
@@ -172,4 +172,4 @@ def test_an_agent_is_refused_with_one_sentence(ssh: StockSsh, tmp_path: Path) ->
         command = [word.replace("IdentityAgent=none", f"IdentityAgent={path}") for word in ssh.command("-v", "-A")]
         with Child(command, env=environment(tmp_path) | {"SSH_AUTH_SOCK": str(path)}, cwd=tmp_path) as child:
             child.exit_code()
-            assert "your agent is not needed here" in child.out.text + child.err.text
+            assert "this gateway does not use your agent" in child.out.text + child.err.text

@@ -99,7 +99,7 @@ TABLE: dict[State, dict[str, tuple[object, ...]]] = {
     State.ASKED: {
         **dict.fromkeys(("data", "extended", "confirmation", "failure"), ("fault",)),
         **dict.fromkeys(IGNORED, ("asked",)),
-        "close": (("refused", THEIRS, 2, "the connection was closed before it was open"), GONE, "closed"),
+        "close": (("refused", THEIRS, 2, "the connection closed before it was open"), GONE, "closed"),
         "lost": (GONE, "closed"),
     },
     State.OPEN: {
@@ -157,7 +157,7 @@ def test_an_abort_is_silent_in_every_state_and_ends_what_was_begun(state: State)
     assert stage.sink.news() == []
     assert stage.channel.state is State.CLOSED
     assert stage.gone
-    refused = ("refused", THEIRS, 2, "the connection was closed before it was open")
+    refused = ("refused", THEIRS, 2, "the connection closed before it was open")
     assert stage.wire.out() == {State.OPEN: [("close",)], State.ASKED: [refused]}.get(state, [])
 
 

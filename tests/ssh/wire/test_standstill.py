@@ -8,8 +8,8 @@ from ferry import limits
 from ferry.ssh.wire.standstill import Standstill
 
 LONG = 10 * limits.STUCK_SECONDS
-NOT_READING = "it has not read for too long"
-NO_KEYS = "a key exchange was begun and never ended"
+NOT_READING = "the client has not read for too long"
+NO_KEYS = "a key exchange did not end in time"
 
 
 def looks(*states: tuple[float, bool, int, int]) -> list[str | None]:

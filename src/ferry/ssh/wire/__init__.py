@@ -1,5 +1,5 @@
-"""What carries the bytes of an SSH connection: asyncssh's connection with bounds, its packets, and channels of our own.
+"""The transport of an SSH connection: asyncssh's connection with bounds, its packets, and our own channels.
 
-It knows nobody above it: `connection` is told whom it serves and who hears of its log-in (`requests.ConnectionHandler`,
-`connection.LoginEvents`), a channel whom it belongs to and what it sends through (`channel_state`).
+It imports nothing above it. `connection` declares the interfaces that it calls: `requests.ConnectionHandler` for a
+client's requests and `connection.LoginEvents` for its log-in. `channel_state` declares a channel's owner and transport.
 """

@@ -1,4 +1,4 @@
-"""Which algorithms Ferry offers (RFC 4253 §7.1), and to whom."""
+"""The algorithms that Ferry offers (RFC 4253 §7.1), and the choice of ciphers for one client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from asyncssh.packet import PacketDecodeError, SSHPacket
 
 KEX_ALGORITHMS: Final = (
-    # curve25519 first: Dropbear guesses it, and asyncssh ends the connection when the guess is not its own first
+    # curve25519 first: Dropbear guesses it, and asyncssh ends the connection if the guess is not its own first choice
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "mlkem768x25519-sha256",
@@ -38,11 +38,12 @@ SIGNATURES: Final = (
 )
 
 HOST_KEY_ALGORITHMS: Final = frozenset({b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"})
-"""How our host keys may sign. Of an RSA key asyncssh offers SHA-1 too (`ssh-rsa`), which RFC 8332 §5.1 advises against."""
+"""The signature algorithms of our host keys. For an RSA key asyncssh also offers SHA-1 (`ssh-rsa`), which RFC 8332 §5.1
+advises against."""
 
 
 def ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
-    """What to offer to a client with this KEXINIT (RFC 4253 §7.1): AES-GCM alone if it lists that among others."""
+    """The ciphers to offer to a client with this KEXINIT (RFC 4253 §7.1): AES-GCM alone if the client lists it."""
     packet = SSHPacket(kexinit)
     packet.get_bytes(17)  # type and cookie
     packet.get_namelist(), packet.get_namelist()  # key exchange and host key algorithms

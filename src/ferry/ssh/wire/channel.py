@@ -1,16 +1,16 @@
-"""Our own data channel (RFC 4254 §5) beneath asyncssh's connection: a `Stream` with bounds on both sides.
+"""Our own data channel (RFC 4254 §5) on asyncssh's connection: a `Stream` with bounds on both sides.
 
-asyncssh's generic channel opens by a task and a future, copies each chunk three times and has no way to be abandoned
-while it opens: visitors who left in that moment left a channel open for ever (ronf/asyncssh#823). This one is a plain
-object with callbacks; `abort()` is right at any moment, and the number is not reused before the peer has closed too.
+asyncssh's generic channel opens by a task and a future, copies each chunk three times, and cannot be abandoned while it
+opens: a visitor that left in that moment left a channel open for ever (ronf/asyncssh#823). This channel is a plain
+object with callbacks. `abort()` is legal at any moment, and the number is not reused before the peer has closed too.
 
-Sending obeys four brakes: the peer's window, the peer's packet size, the connection (its socket, or a key exchange in
-progress), and how many packets a connection may send in one turn of the loop. What cannot be sent waits here, and past
-HIGH_WATER_BYTES the sink is asked to pause. The connection wakes waiting channels in turn, one packet each, so that a
-bulk stream cannot starve the others.
+Four brakes limit sending: the peer's window, the peer's packet size, the connection (its socket, or a key exchange in
+progress), and the number of packets that a connection may send in one turn of the loop. Bytes that cannot be sent wait
+here; past HIGH_WATER_BYTES the channel pauses the sink. The connection wakes waiting channels in turn, for one packet
+each, so that a bulk stream cannot starve the others.
 
-A sink that raises ends its channel and nothing else: every call of a sink goes through `_tell` or `_deliver`. A sink may
-abort its channel within any call, so that what was true before the call is looked at again after it.
+An error in a sink ends its channel and nothing else: `_tell` and `_deliver` make all calls to a sink. A sink may abort
+its channel within any call, so the state must be checked again after it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from .pieces import Pieces
 _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its largest packet (RFC 4254 §5.1)
 
 
-# Members as plain globals: looking one up on its class for every packet is slower.
+# Members as plain globals: a look-up on the class for each packet is slower.
 _HELD, _OPENING, _ABANDONED, _ASKED, _OPEN, _CLOSING, _CLOSED = State
 _UNOPENED: Final = (_HELD, _OPENING, _ASKED)
 
 
 class TunnelChannel:
-    """One channel. `request_open` asks the peer for it; or the peer asks (`process_open`), and `accept` or `reject`
-    answers. Until one of the two it is held: it takes what is written, and bounds it."""
+    """One channel. Either `request_open` asks the peer to open it, or the peer asks (`process_open`) and `accept` or
+    `reject` answers. Before that it is held: it buffers written bytes, within the bound."""
 
     __slots__ = (
         "_close_after_flush",
@@ -90,18 +90,18 @@ class TunnelChannel:
         self._queue = Pieces()
         self._sink_paused = False
         self._over = False
-        """Nothing more is taken from our side."""
+        """The channel takes no more bytes from our side."""
         self._eof_after_flush = self._sent_eof = False
         self._close_after_flush = False
         self.waiting = False
-        """In the connection's round of channels that have something to send (kept by the connection)."""
+        """The channel waits in the connection's round of channels with bytes to send (set by the connection)."""
         # incoming
         self._own_window = 0
-        """What the peer may still send: nothing until the channel is open."""
+        """Bytes that the peer may still send: none until the channel is open."""
         self._granted = 0
-        """The same with what has come and was not granted anew."""
+        """The same, plus the received bytes that have not been granted again."""
         self._used = 0
-        """What has come and was taken, since the last grant."""
+        """Bytes that the sink has taken since the last grant."""
         self._reading_paused = False
         self._received = Pieces()
         self._received_eof = self._eof_delivered = False
@@ -109,8 +109,8 @@ class TunnelChannel:
     # --- opening
 
     def request_open(self, channel_type: bytes, *args: bytes) -> None:
-        """Ask the peer to open (RFC 4254 §5.1). Raises ChannelOpenError when the connection is gone."""
-        self._number = self._connection.add_channel(self)  # asyncssh keeps only what is called `process_…`
+        """Ask the peer to open (RFC 4254 §5.1). Raises ChannelOpenError if the connection is gone."""
+        self._number = self._connection.add_channel(self)  # asyncssh calls the methods named `process_…`
         self.state = _OPENING
         self._granted = self._connection.channel_window
         self._connection.send_packet(
@@ -137,10 +137,10 @@ class TunnelChannel:
             self._owner.channel_answered(self, opened=True)
         if self._sink is not None:
             self._tell(self._sink.stream_opened)
-        self.flush()  # the close, of one that was abandoned
+        self.flush()  # an abandoned channel sends its close
 
     def process_open_failure(self, _code: int, _reason: str, _lang: str) -> None:
-        """The peer has refused our open: nothing answers at the local target."""
+        """The peer has refused our open, because nothing answers at the local target."""
         self._check_answer()
         if self._owner is not None:
             self._owner.channel_answered(self, opened=False)
@@ -149,9 +149,9 @@ class TunnelChannel:
             self._tell(sink.stream_refused, OpenFailure.REFUSED)
 
     def _check_answer(self) -> None:
-        """Each open is answered once, by whoever was asked (RFC 4254 §5.1)."""
+        """Raise ProtocolError unless this answers an open of ours, which is answered once (RFC 4254 §5.1)."""
         if self.state is not _OPENING and self.state is not _ABANDONED:
-            raise ProtocolError("Answer to a channel open that was not asked for")
+            raise ProtocolError("Answer to a channel open that was not sent")
 
     def process_open(self, number: int, window: int, packet_size: int, _session: object) -> None:
         """The peer asked to open (asyncssh calls this after our handler returned the channel)."""
@@ -160,12 +160,13 @@ class TunnelChannel:
         self._know_peer(number, window, packet_size)
 
     def _know_peer(self, number: int, window: int, packet_size: int) -> None:
-        """Larger packets than CHANNEL_PACKET_BYTES are never sent, whatever the peer takes: each is what others wait for."""
+        """Remember the peer's number and bounds. We never send packets above CHANNEL_PACKET_BYTES, even if the peer
+        would take them, because other channels wait for each packet."""
         self._peer_number, self._peer_window = number, window
         self._peer_packet = min(packet_size, limits.CHANNEL_PACKET_BYTES)
 
     def watch_opening(self, sink: Sink) -> None:
-        """Tell `sink` (by `stream_refused`) should the connection go before an incoming open is answered."""
+        """Call `stream_refused` of `sink` if the connection ends before an incoming open is answered."""
         self._sink = sink
 
     def accept(self, sink: Sink) -> None:
@@ -189,15 +190,15 @@ class TunnelChannel:
         self._forget()
 
     def refuse(self, failure: OpenFailure) -> None:
-        """Tell the sink that there will be no stream: one that is held will not be asked for, or the peer does not
-        answer. Nothing is told to a sink that has aborted."""
+        """Abort, and tell the sink that there will be no stream: the peer does not answer, or a held channel is
+        dropped. A sink that has aborted gets no call."""
         sink = self._sink
         self.abort()
         if sink is not None:
             self._tell(sink.stream_refused, failure)
 
     def cut(self, error: Exception) -> None:
-        """Close both directions now and tell the sink: the tunnel is being taken away."""
+        """Close both directions now and tell the sink: the tunnel ends."""
         if self.state in _UNOPENED:
             self.refuse(OpenFailure.GONE)
             return
@@ -209,14 +210,14 @@ class TunnelChannel:
     # --- telling the sink
 
     def _tell(self, call: Callable[..., None], *args: Any) -> None:
-        """Call the sink. Whatever it raises is its own end."""
+        """Call the sink. An error in it ends this channel only."""
         try:
             call(*args)
         except Exception as error:
             self._sink_failed(error)
 
     def _deliver(self, data: bytes) -> None:
-        """Give the sink data, and the peer what that leaves of the window."""
+        """Give the sink data, and return the window to the peer."""
         if self._sink is not None:
             try:
                 self._sink.data_received(data)
@@ -225,17 +226,17 @@ class TunnelChannel:
         self._consumed(len(data))
 
     def _sink_failed(self, error: Exception) -> None:
-        """The sink has raised: this channel ends, as when it breaks, and nothing beside it."""
+        """The sink has raised: end this channel, as if it broke, and nothing else."""
         self._connection.sink_failed(error)
         sink = self._sink
         self.abort()
-        if sink is not None:  # it has not been told of an end yet
+        if sink is not None:  # the sink does not know of an end yet
             self._tell(sink.stream_lost, error)
 
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._over or not data:  # nothing is no packet, and no end of file waits for a window behind it
+        if self._over or not data:  # an empty write makes no packet: an end-of-file must not wait behind it for a window
             return
         size = len(data)
         if (
@@ -268,7 +269,7 @@ class TunnelChannel:
             self._received.clear()
             self.flush()
             if self.state not in (_CLOSING, _CLOSED):
-                self._consumed(unread)  # a target that reads only once it has written all waits for it, and we for that
+                self._consumed(unread)  # a target may read only after it has written all: without window both would wait
                 self._connection.await_end(self, self._queue)
 
     def abort(self) -> None:
@@ -281,7 +282,7 @@ class TunnelChannel:
         elif self.state is _OPENING:
             self.state = _ABANDONED
         elif self.state is _ASKED:
-            self.reject(ChannelOpenError(OPEN_CONNECT_FAILED, "the connection was closed before it was open"))
+            self.reject(ChannelOpenError(OPEN_CONNECT_FAILED, "the connection closed before it was open"))
         elif self.state is _OPEN:
             self._send_close()
 
@@ -299,7 +300,7 @@ class TunnelChannel:
     # --- sending
 
     def flush(self) -> None:
-        """Send as much as the brakes allow; what the connection does not take now waits for its turn."""
+        """Send as much as the brakes allow. If the connection takes no more now, wait for a turn."""
         if self.waiting:
             return
         while self.send_one():
@@ -309,7 +310,7 @@ class TunnelChannel:
 
     @property
     def sendable(self) -> bool:
-        """Whether there is something to send that the peer would take: an end of file or a close needs no window."""
+        """Whether there is something to send that the peer takes. An end-of-file and a close need no window."""
         if self.state is not _OPEN:
             return False
         if self._queue:
@@ -317,7 +318,7 @@ class TunnelChannel:
         return self._close_after_flush or (self._eof_after_flush and not self._sent_eof)
 
     def send_one(self) -> bool:
-        """Send one packet, and whatever closes the stream behind the last. True if more data can follow."""
+        """Send one packet, and after the last one an end-of-file or a close. True if more data can follow."""
         if self.state is not _OPEN or not self._connection.may_send:
             return False
         if self._queue:
@@ -348,7 +349,7 @@ class TunnelChannel:
     # --- receiving
 
     def process_packet(self, packet_type: int, _sequence: int, packet: SSHPacket) -> bool:
-        """One channel message (asyncssh has read the channel number). True if it is known."""
+        """Handle one channel message (asyncssh has read the channel number). True if it is known."""
         if packet_type == MSG_CHANNEL_DATA:
             self.received(packet.get_string())
         elif packet_type == MSG_CHANNEL_WINDOW_ADJUST:
@@ -358,7 +359,7 @@ class TunnelChannel:
         elif packet_type == MSG_CHANNEL_CLOSE:
             self._on_close()
         elif packet_type == MSG_CHANNEL_EXTENDED_DATA:
-            packet.get_uint32()  # no type is defined for forwarded connections: counted against the window, dropped
+            packet.get_uint32()  # forwarded connections define no type: count it against the window and drop it
             self._count(size := len(packet.get_string()))
             self._consumed(size)
         elif packet_type == MSG_CHANNEL_REQUEST:
@@ -368,8 +369,8 @@ class TunnelChannel:
         return True
 
     def told(self, packet_type: int, body: bytes) -> bool:
-        """One message whose packet nobody has taken apart; `body` follows the channel number. False, and nothing was
-        done, if it is none of the usual ones: `process_packet` and asyncssh know the others."""
+        """Handle one message from its raw bytes; `body` follows the channel number. False, without any effect, for
+        other messages than the usual ones: `process_packet` and asyncssh handle those."""
         if packet_type == MSG_CHANNEL_WINDOW_ADJUST and len(body) == 4:
             self._adjusted(int.from_bytes(body, "big"))
         elif packet_type == MSG_CHANNEL_EOF and not body:
@@ -394,7 +395,7 @@ class TunnelChannel:
         self.flush()
 
     def log_received_packet(self, *_args: object) -> None:
-        """The packet trace of asyncssh: off on the data path."""
+        """asyncssh's packet trace is off on the data path."""
 
     log_sent_packet = log_received_packet
 
@@ -402,9 +403,9 @@ class TunnelChannel:
         """One SSH_MSG_CHANNEL_DATA."""
         self._count(size := len(data))
         if self._close_after_flush or self._received_eof:
-            self._consumed(size)  # nobody wants it: dropped, and the window returned so that the peer's close comes
+            self._consumed(size)  # no sink wants it: drop it, but return the window, so that the peer gets to its close
         elif not data:
-            return  # a sink is never given nothing
+            return  # a sink never gets empty data
         elif self._reading_paused or self._received:
             self._received.add(data)
         else:
@@ -417,9 +418,11 @@ class TunnelChannel:
         self._own_window -= size
 
     def _consumed(self, size: int) -> None:
-        """Return window to the peer in halves: an adjust for each packet would double the packets. It is returned up to
-        what the connection's windows are by now: less than was used where they have become smaller, more where they
-        have become larger. Half of what the peer has been granted is waited for, if that is less: it cannot send more.
+        """Return window to the peer in halves, because an adjust for each packet would double the packets.
+
+        The grant fills the window up to the connection's current size: it is smaller than the used bytes after windows
+        have shrunk, and larger after they have grown. It comes after half a window, or after half of the peer's current
+        grant if that is less: the peer cannot send more.
         """
         self._used += size
         window = self._connection.channel_window
@@ -438,16 +441,17 @@ class TunnelChannel:
             self._deliver_eof()
 
     def _deliver_eof(self) -> None:
-        """The end of file, behind all that came before it."""
+        """Deliver the end-of-file, after all bytes before it."""
         if self._received_eof and not self._eof_delivered and not self._received and not self._reading_paused:
             self._eof_delivered = True
             if self._sink is not None:
                 self._tell(self._sink.eof_received)
 
     def _on_close(self) -> None:
-        """The peer has closed both directions; what it sent before is still delivered, also to a sink that has paused."""
+        """The peer has closed both directions. The sink still gets the bytes before the close, even if it has
+        paused."""
         if self.state in (_OPENING, _ABANDONED):
-            self.process_open_failure(OPEN_CONNECT_FAILED, "", "")  # it closed what it had not opened: that is a no
+            self.process_open_failure(OPEN_CONNECT_FAILED, "", "")  # a close of an unopened channel refuses it
             return
         if self.state is _ASKED:
             self.refuse(OpenFailure.GONE)
@@ -474,7 +478,7 @@ class TunnelChannel:
             self._tell(sink.stream_lost, error or ConnectionResetError("the SSH connection closed"))
 
     def _forget(self) -> Sink | None:
-        """Leave the connection. Returns the sink that is to be told, if it still wants to know."""
+        """Leave the connection. Returns the sink that the caller must tell; None if it has aborted."""
         sink, self._sink = self._sink, None
         if self.state is not _CLOSED:
             self.state = _CLOSED

@@ -1,4 +1,4 @@
-"""The states of a data channel, whom it tells of its life, what it sends through, and what waits for its turn to send."""
+"""The states of a data channel, and the interfaces between it, its owner, its connection and the round of senders."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from .pieces import Pieces
 
 
 class State(enum.Enum):
-    """Where a channel is. What a peer's message means in each is a table in tests/ssh/wire/test_channel_states.py."""
+    """The state of a channel. tests/ssh/wire/test_channel_states.py has a table of each message in each state."""
 
     HELD = "held"
-    """Nobody has asked for it yet: it has no number, and the peer knows nothing of it."""
+    """Not requested yet: it has no number, and the peer knows nothing of it."""
     OPENING = "opening"
     """We have asked the peer to open it."""
     ABANDONED = "abandoned"
-    """We lost interest while it opened; to be closed as soon as the peer confirms."""
+    """We aborted it while it opened. It closes as soon as the peer confirms."""
     ASKED = "asked"
     """The peer has asked us to open it, and has no answer yet."""
     OPEN = "open"
     CLOSING = "closing"
-    """We have sent our close; the peer's has not come."""
+    """We have sent our close; the peer's close has not come."""
     CLOSED = "closed"
 
 
 class Waiting(Protocol):
-    """A channel in the round of its connection: it has something to send, which could not go at once."""
+    """A channel in the round of its connection, with bytes that could not be sent at once."""
 
     waiting: bool
-    """It is in the round (kept by the connection)."""
+    """It is in the round (set by the connection)."""
 
     def send_one(self) -> bool:
         """Send one packet, if there is one and the connection takes it. True if more can follow."""
@@ -40,62 +40,62 @@ class Waiting(Protocol):
 
 
 class OwnedChannel(Hashable, Protocol):
-    """What a tunnel, or whoever ends what is stuck, keeps of a channel."""
+    """A channel, for its tunnel and for the code that ends stuck channels."""
 
     state: State
 
     def request_open(self, channel_type: bytes, /, *args: bytes) -> None:
-        """Ask the peer for it. Raises ChannelOpenError when the connection is gone."""
+        """Ask the peer to open it. Raises ChannelOpenError if the connection is gone."""
         ...
 
     def refuse(self, failure: OpenFailure, /) -> None:
-        """It will not be asked for, or not be waited for any more."""
+        """End it before it has opened, and tell its sink the reason."""
         ...
 
     def cut(self, error: Exception, /) -> None:
-        """End it at once; its sink is told why."""
+        """End it at once, and tell its sink the reason."""
         ...
 
     def abort(self) -> None:
-        """End it at once; its sink is told nothing."""
+        """End it at once, without a call to its sink."""
         ...
 
 
 class ChannelOwner(Protocol):
-    """The tunnel that a channel belongs to: told about every channel's end, beside its sink."""
+    """The tunnel that owns a channel. It hears of the answer and the end of each channel, in addition to the sink."""
 
     def channel_answered(self, channel: OwnedChannel, opened: bool) -> None:
-        """The peer confirmed the open, or refused it."""
+        """The peer has confirmed the open, or refused it."""
         ...
 
     def channel_unfit(self, channel: OwnedChannel, packet_size: int) -> None:
-        """The peer confirmed the open, and takes packets of `packet_size` bytes only: the channel is closed again."""
+        """The peer has confirmed the open, but takes packets of `packet_size` bytes only: the channel closes again."""
         ...
 
     def channel_gone(self, channel: OwnedChannel) -> None:
-        """The channel is closed on both sides, or its connection is, or it was never asked for."""
+        """The channel has closed on both sides, or its connection has closed, or it was dropped before its open."""
         ...
 
 
 class ChannelTransport(Protocol):
-    """What a channel sends through: `packets` and `connection` together are one."""
+    """The connection, for its channels. `packets` and `connection` together implement it."""
 
     @property
     def may_send(self) -> bool:
-        """Whether data may go now."""
+        """Whether a channel may send data now."""
         ...
 
     @property
     def channel_window(self) -> int:
-        """Bytes that a channel's peer may send ahead."""
+        """The number of bytes that a channel's peer may send ahead."""
         ...
 
     def add_channel(self, channel: Any, /) -> int:
-        """Give a channel its number here."""
+        """Add a channel. Returns its number on our side."""
         ...
 
     def remove_channel(self, number: int, /) -> None:
-        """The number is free again."""
+        """Remove a channel. Its number is free again."""
         ...
 
     def send_packet(self, message: int, /, *parts: bytes) -> None: ...
@@ -109,13 +109,13 @@ class ChannelTransport(Protocol):
     def send_channel_open_failure(self, theirs: int, code: int, reason: str, lang: str, /) -> None: ...
 
     def await_turn(self, channel: Waiting, /) -> None:
-        """Remember a channel that has something to send, which cannot go now."""
+        """Queue a channel with bytes that cannot be sent now."""
         ...
 
     def await_end(self, channel: OwnedChannel, unsent: Pieces, /) -> None:
-        """Remember a channel that is to close once the peer has taken `unsent`."""
+        """Remember a channel that closes once the peer has taken `unsent`."""
         ...
 
     def sink_failed(self, error: Exception, /) -> None:
-        """An error of our own has ended one stream."""
+        """An error of our own code has ended one stream."""
         ...

@@ -1,10 +1,10 @@
-"""asyncssh's server connection with bounds and manners. With `packets` the only place that overrides its inside.
+"""asyncssh's server connection, with bounds. Only this module and `packets` override its internals.
 
-* **Log-in.** Whoever lets it in (`LoginEvents`) hears how far it is, and that it ended.
-* **Odd input.** What asyncssh answers by ending the connection with all its tunnels (a cancel for an unknown forward, a
-  window adjust for a channel that just closed, an unasked reply) is answered by a failure, or passed over.
-* **Counts.** asyncssh caps neither channels, nor sessions, nor queued global requests.
-* **Configuration.** asyncssh evaluates its configuration again for each user name; ours cannot change, so that is skipped.
+* **Log-in.** `LoginEvents` gets each step of a log-in, and its end.
+* **Odd input.** Some messages make asyncssh end the connection with all its tunnels: a cancel for an unknown forward, a
+  window adjust for a channel that has just closed, an unexpected reply. We answer a failure, or ignore them.
+* **Counts.** asyncssh has no bound for channels, sessions and queued global requests.
+* **Configuration.** asyncssh evaluates its configuration again for each user name. Ours cannot change, so we skip that.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ _log = logging.getLogger("ferry.ssh")
 
 
 class _LateChannel:
-    """Stands for a channel number that is not open any more, or never was: messages for it are passed over."""
+    """Stands for the number of a channel that has closed, or never existed. It ignores all messages."""
 
     def process_packet(self, *_args: object) -> bool:
         return True
 
     def log_received_packet(self, *_args: object) -> None:
-        """Nothing to trace."""
+        """There is nothing to trace."""
 
 
 class _Channels(dict[int, Any]):
-    """asyncssh's channel table, except that a message for an unknown number does not end the connection."""
+    """asyncssh's channel table, but a message for an unknown number does not end the connection."""
 
     _late = _LateChannel()
 
@@ -84,47 +84,48 @@ class ConnectionBounds:
 
 
 class BoundsInForce(Protocol):
-    """The bounds that are in force now: one object for all connections, so that a reload is one assignment."""
+    """The bounds in force now: one object for all connections, so that a reload is one assignment."""
 
     @property
     def bounds(self) -> ConnectionBounds: ...
 
 
 class LoginEvents(Protocol):
-    """Who hears of the log-in."""
+    """The receiver of a connection's log-in events."""
 
     @property
     def host(self) -> str:
-        """The address that it comes from."""
+        """The client's address."""
         ...
 
     @property
     def tries(self) -> int:
-        """Keys that were refused so far."""
+        """The number of refused keys so far."""
         ...
 
     def transport_made(self) -> bool:
-        """The socket is a connection. False if it has given way to another by then, so that no log-in is to begin."""
+        """The transport of the socket is there. False if its slot has gone to another client: begin no log-in."""
         ...
 
     def keys_exchanged(self) -> None:
-        """Also again, after the log-in."""
+        """A key exchange has ended. Called again for each one after the log-in."""
         ...
 
     def method_asked(self) -> bool:
-        """Count a request to be let in (RFC 4252 §5). False past AUTH_REQUESTS: it has been told so, and is ended."""
+        """Count an authentication request (RFC 4252 §5). False past AUTH_REQUESTS: the callee has ended the
+        connection."""
         ...
 
     def key_refused(self) -> None:
-        """A key would not do, or its signature was wrong."""
+        """The key is not acceptable, or its signature is wrong."""
         ...
 
     async def key_proven(self, user: str, key_data: bytes, /) -> bool:
-        """A key has signed: bind its identity. False when this identity may not come in now."""
+        """A key has signed: bind its identity. False if this identity may not log in now."""
         ...
 
     def broke_protocol(self) -> None:
-        """It has sent what is not SSH. Also after the log-in."""
+        """The client has sent bytes that are not SSH. Called after the log-in too."""
         ...
 
     def took_too_long(self) -> None:
@@ -132,12 +133,12 @@ class LoginEvents(Protocol):
         ...
 
     def lost(self) -> None:
-        """The connection is gone. Also after the log-in."""
+        """The connection is gone. Called after the log-in too."""
         ...
 
 
 class HardenedConnection(PacketConnection):
-    """One SSH connection of a client. `owner` is what asyncssh asks of a log-in, `login` who hears of it."""
+    """One SSH connection of a client. asyncssh asks `owner` about a log-in; `login` gets its events."""
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class HardenedConnection(PacketConnection):
         self._protocol_factory = lambda: owner
         self.id = connection
         self.handler = NOBODY
-        """Who does what the client asks for, from the log-in on."""
+        """It carries out the client's requests, from the log-in on."""
         self._login = login
         self._bounds = bounds
         self._prefer_gcm = prefer_gcm
@@ -163,7 +164,7 @@ class HardenedConnection(PacketConnection):
         self._endings = Endings()
         self._global_rate, self._channel_rate = PerSecond(), PerSecond()
         self._key_exchanges = [Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)]
-        """What the next exchange waits for: this connection's spacing, and its identity's once it has logged in."""
+        """The spacings that the next exchange waits for: this connection's, and after the log-in its identity's too."""
         self._silence: asyncio.TimerHandle | None = None
         self._kexinit_timer: asyncio.TimerHandle | None = None
         self._kexinit_waited = False
@@ -201,19 +202,19 @@ class HardenedConnection(PacketConnection):
         self._login.keys_exchanged()
 
     def serve(self, handler: ConnectionHandler, keys: Spacing) -> None:
-        """Somebody has logged in: `handler` does what they ask for. From now on also the key exchanges of their other
-        connections count, which `keys` spaces."""
+        """The client has logged in; `handler` carries out its requests. `keys` spaces the key exchanges of all
+        connections of its identity."""
         self.handler = handler
         self._key_exchanges.append(keys)
 
     # --- choosing the cipher: our KEXINIT follows the client's
 
     def _send_kexinit(self) -> None:
-        """Send ours at once, except the very first: that one waits for the client's, KEXINIT_WAIT_SECONDS at most.
+        """Send ours at once, except the first: it waits for the client's, KEXINIT_WAIT_SECONDS at most.
 
-        The client's first choice among the *server's offer* decides (RFC 4253 §7.1), and stock OpenSSH prefers
-        chacha20, which costs this process three times as much as AES-GCM. So AES-GCM alone is offered to a client that
-        lists it among others, and the full list to everybody else. It costs half a round trip at log-in.
+        The client's first choice among the *server's offer* decides (RFC 4253 §7.1). Stock OpenSSH prefers chacha20,
+        which costs this process three times as much as AES-GCM. So a client that lists AES-GCM is offered nothing else,
+        and all other clients get the full list. It costs half a round trip at log-in.
         """
         if self._kexinit_timer is not None or not self._prefer_gcm:
             super()._send_kexinit()
@@ -221,32 +222,33 @@ class HardenedConnection(PacketConnection):
         self._kexinit_timer = self._loop.call_later(limits.KEXINIT_WAIT_SECONDS, self._send_kexinit_now)
 
     def _send_kexinit_now(self) -> None:
-        """The client waits for ours first (allowed by RFC 4253 §7.1, done by a few): offer everything."""
+        """The client waits for ours (RFC 4253 §7.1 allows it, few do it): offer the full list."""
         self._kexinit_waited = True
         if self._transport is not None:
             super()._send_kexinit()
 
     async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
         if self._session_id and not self._auth_complete:
-            raise ProtocolError("keys are exchanged again after the log-in only")
+            raise ProtocolError("a second key exchange before the log-in")
         if wait := self._wait_before_exchange():
             await self._hear_nothing_for(wait)
         if self._kexinit_timer is not None and not self._kexinit_waited:
             self._kexinit_timer.cancel()
             self._kexinit_waited = True
-            self._kexinit_sent = False  # asyncssh believes that ours has gone; with this it sends it now
+            self._kexinit_sent = False  # asyncssh believes that it has sent ours; now it sends it
             self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
 
     def _wait_before_exchange(self) -> float:
-        """Seconds. An exchange that we have begun is answered at once: it ends the connection if it takes too long."""
+        """The seconds to wait before a key exchange. One that we have begun goes on at once, because the connection
+        ends if it takes too long."""
         if self._kexinit_sent and self._auth_complete:
             return 0.0
         now = self._loop.time()
         return max(spacing.wait(now) for spacing in self._key_exchanges)
 
     async def _hear_nothing_for(self, seconds: float) -> None:
-        """What the client has asked for waits, and it cannot send ahead meanwhile. Our data goes on (RFC 4253 §9)."""
+        """Delay the exchange, and do not read from the client meanwhile. Our data goes on (RFC 4253 §9)."""
         if self._transport is not None:
             self._not_read |= KEYS
             self._transport.pause_reading()
@@ -257,12 +259,12 @@ class HardenedConnection(PacketConnection):
     # --- odd input, counts
 
     def may_request(self) -> bool:
-        """Count a request on a channel, or the open of a session: whether it is within CHANNEL_REQUESTS_PER_SECOND."""
+        """Count a request on a channel, or the open of a session. False past CHANNEL_REQUESTS_PER_SECOND."""
         return self._channel_rate.allows(self._loop.time(), limits.CHANNEL_REQUESTS_PER_SECOND)
 
     def _process_global_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind, wants_reply = packet.get_string(), packet.get_boolean()
-        # The rate has no exception: a refused keepalive is an answered one.
+        # The rate has no exception for keepalives: a refusal answers a keepalive too.
         read = GLOBAL_REQUESTS.get(kind)
         within = self._global_rate.allows(self._loop.time(), self._bounds.bounds.global_requests_per_second)
         if read is None or not within or self._turns.full:
@@ -281,8 +283,8 @@ class HardenedConnection(PacketConnection):
             self.send_packet(MSG_REQUEST_SUCCESS, b"" if answer is True else answer)
 
     def forward_decided(self, port: int, bound: int | None) -> float:
-        """Answer a forward of `port`: with the port that was `bound`, or None for a refusal. Returns for how many seconds
-        nothing may follow the answer."""
+        """Answer a forward of `port`. `bound` is the port in the answer, None refuses. Returns the number of seconds
+        for which nothing may follow the answer."""
         if bound is not None and port == 0:
             self._turns.answer(UInt32(bound))
             self._fall_silent()
@@ -306,15 +308,15 @@ class HardenedConnection(PacketConnection):
             self.send_channel_open_failure(number, error.code, error.reason, error.lang)
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
-        """Something went wrong inside: it ends this connection, and no other.
+        """An unexpected error ends this connection, and no other.
 
-        Bytes that are no SSH end up here too (asyncssh decodes before it checks): those are the peer's fault, and worth
-        a line, not a traceback that a port scanner could fill the log with.
+        Bytes that are not SSH come here too, because asyncssh decodes before it checks. That is the peer's error, and
+        gets one line: with a traceback, a port scanner could fill the log.
         """
         error = (exc_info or sys.exc_info())[1]
         if isinstance(error, PacketDecodeError | UnicodeDecodeError):
             self._login.broke_protocol()
-            _log.info("%s sent what is not SSH: %s", self._login.host, printable(str(error)))
+            _log.info("%s sent bytes that are not SSH: %s", self._login.host, printable(str(error)))
         else:
             _log.error("SSH connection %s failed", self.id, exc_info=exc_info or True)
         super().internal_error(exc_info, error_logger)
@@ -322,10 +324,10 @@ class HardenedConnection(PacketConnection):
     # --- silence after an answer that carries a port
 
     def _fall_silent(self) -> None:
-        """Send nothing more until the client has sent something, or ANSWER_PAUSE_SECONDS have passed.
+        """Send nothing more until the client has sent something, or for ANSWER_PAUSE_SECONDS.
 
-        libssh 0.10 and 0.11 take the allocated port from whatever packet they have read last, so anything that
-        arrives with the answer makes every `-R 0` fail. Data channels stop as they do where the socket is full.
+        libssh 0.10 and 0.11 read the allocated port from the last packet that they received. So any packet that arrives
+        with the answer makes `-R 0` fail. Data channels stop as for a full socket.
         """
         self._write_out()
         if self._silence is None:
@@ -347,7 +349,7 @@ class HardenedConnection(PacketConnection):
     # --- asking
 
     def ping(self) -> asyncio.Future[Any]:
-        """Ask whether the client is there (`keepalive@openssh.com`); done when it answers, in whatever way."""
+        """Ask whether the client is there (`keepalive@openssh.com`). Any answer completes the future."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None:
             answer.cancel()
@@ -357,37 +359,39 @@ class HardenedConnection(PacketConnection):
         return answer
 
     async def alive_within(self, seconds: float) -> bool:
-        """Whether the client answers a keepalive in that time, or shows in another way that it is there: the question
-        waits behind what it has not read, and its answer behind what it sends.
+        """Whether the client answers a keepalive within `seconds`, or shows in another way that it is there. The
+        keepalive waits behind bytes that the client has not read, and its answer behind bytes that it sends.
 
-        In the first half of the time only the answer counts: what was on its way already comes from a dead client too.
+        In the first half of the time only the answer counts, because bytes already on their way also come from a dead
+        client.
         """
         answer = self.ping()
         done, _ = await asyncio.wait([answer], timeout=seconds / 2)
         before = self.life
         if not done:
             done, _ = await asyncio.wait([answer], timeout=seconds / 2)
-        # The end of a connection answers whatever it was asked.
+        # The end of a connection completes all keepalives.
         return self._transport is not None and (bool(done) or self.life != before)
 
     def end(self, reason: str, code: int = DISC_BY_APPLICATION) -> None:
-        """Disconnect with a reason that the client prints."""
+        """Disconnect. The client prints `reason`."""
         if self._transport is not None:
             self.disconnect(code, reason)
 
     @property
     def open_channels(self) -> int:
-        """Channels of either side, from their opening on. Nothing outside shows it: this is what tests look at."""
+        """The number of channels of both sides, including those that open. Only tests use it."""
         return len(self._channels)
 
     def open_channel(self, channel: OwnedChannel, channel_type: bytes, *args: bytes) -> None:
-        """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
+        """Ask the client to open `channel`. Raises ChannelOpenError if the connection is gone or has too many
+        channels."""
         if len(self._channels) >= self._bounds.bounds.channels:
             raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
         channel.request_open(channel_type, *args)
 
     def await_end(self, channel: OwnedChannel, unsent: Pieces) -> None:
-        """Remember a channel that is to close once the peer has taken `unsent`."""
+        """Remember a channel that closes once the peer has taken `unsent`."""
         self._endings.add(channel, unsent)
 
     def remove_channel(self, recv_chan: int) -> None:
@@ -395,38 +399,40 @@ class HardenedConnection(PacketConnection):
         super().remove_channel(recv_chan)
 
     def stuck(self, now: float) -> str | None:
-        """As above; and channels that are stuck alone end alone."""
+        """As in `PacketConnection`. A channel that is stuck alone ends alone."""
         self._endings.look(now)
         return super().stuck(now)
 
     def _request_failed(self, error: Exception) -> None:
-        """An error of our own has kept a global request from being decided."""
-        _log.error("a request of SSH connection %s was refused for an error", self.id, exc_info=error)
+        """An error of our own code came instead of the answer to a global request."""
+        _log.error("refused a request of SSH connection %s because of an error", self.id, exc_info=error)
 
     def sink_failed(self, error: Exception) -> None:
-        """An error of our own has ended one stream."""
-        _log.error("a stream of SSH connection %s was ended by an error", self.id, exc_info=error)
+        """An error of our own code has ended one stream."""
+        _log.error("an error ended a stream of SSH connection %s", self.id, exc_info=error)
 
     # --- log-in
 
     def _process_userauth_request(self, message: int, sequence: int, packet: SSHPacket) -> Any:
-        """As asyncssh's, which counts nothing: a request supersedes the one before (RFC 4252 §5.1), for ever."""
+        """As asyncssh's, with a count. Each request supersedes the one before (RFC 4252 §5.1), so asyncssh takes them
+        without end."""
         if not self._auth_complete and not self._login.method_asked():
             return None
         return super()._process_userauth_request(message, sequence, packet)
 
     async def reload_config(self) -> None:
-        """Nothing in our configuration depends on the user: asyncssh would build all options anew (1 to 160 ms)."""
+        """Do nothing: our configuration does not depend on the user. asyncssh would rebuild all options (1 to 160
+        ms)."""
 
     async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
-        """As asyncssh's; `msg` is empty while the client only asks whether a key would do.
+        """As asyncssh's. `msg` is empty while the client only asks whether a key is acceptable.
 
-        Identity is bound here and only here, when the signature has been checked: asyncssh's callback of the same
-        name is called for keys that nobody has proved to hold (the CVE-2024-45337 trap).
+        Only here an identity is bound, after the check of the signature. asyncssh also calls its callback of the same
+        name for keys whose private half the client has not proved to hold (the CVE-2024-45337 trap).
         """
         tries = self._login.tries
         if msg and (algorithm := signed_with(signature)) not in self._sig_algs:
-            # asyncssh verifies with whatever the key can do, offered or not: SHA-1 with every RSA key
+            # asyncssh verifies with any algorithm of the key, offered or not: for an RSA key with SHA-1 too
             if algorithm == b"ssh-rsa":
                 self.send_auth_banner(f"{_NO_SHA1}\n")
             self._login.key_refused()
@@ -457,10 +463,11 @@ class HardenedConnection(PacketConnection):
             MSG_CHANNEL_OPEN_FAILURE: PacketConnection._process_channel_open_failure,
         }
     )
-    """Every message that a client may send; what only a server says (`SSH_MSG_SERVICE_ACCEPT`, `SSH_MSG_USERAUTH_SUCCESS`)
-    is answered as an unknown one (RFC 4253 §11.4). Those of a key exchange and of an authentication method, 30 to 49
-    and 60 to 79, are in the tables of the asyncssh objects that carry them out; a channel's are in its own."""
+    """All messages that a client may send. A message of a server (`SSH_MSG_SERVICE_ACCEPT`, `SSH_MSG_USERAUTH_SUCCESS`)
+    gets the answer to an unknown one (RFC 4253 §11.4). The messages of a key exchange and of an authentication method,
+    30 to 49 and 60 to 79, are in the tables of the asyncssh objects for them; a channel's messages are in its own
+    table."""
 
 
 _TINY_PACKETS: Final = f"packets must hold {limits.LEAST_PACKET_BYTES} bytes at least"
-_NO_SHA1: Final = "your client signs with SHA-1 (ssh-rsa), which is not accepted: update it, or use an Ed25519 key"
+_NO_SHA1: Final = "your client signs with SHA-1 (ssh-rsa), which this gateway refuses: update it, or use an Ed25519 key"

@@ -1,7 +1,7 @@
-"""Channels that close once their peer has taken what they hold, which a peer may never do.
+"""Channels that close once their peer has taken their last bytes. A peer may never take them.
 
-Whoever closed them has gone and counts nowhere any more; but the channel's number, and its place among the channels of its
-connection, would be in use for ever.
+The visitor behind such a channel is gone, and no other bound counts it. Without this module the channel would keep its
+number and its place among the connection's channels for ever.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _ENDED: Final = (State.ABANDONED, State.CLOSING, State.CLOSED)
 
 
 class Endings:
-    """Those of one connection."""
+    """The closing channels of one connection."""
 
     def __init__(self) -> None:
         self._waiting: dict[OwnedChannel, Pieces] = {}
-        """With what their peers have not taken."""
+        """Each channel's unsent bytes."""
         self._moved: dict[OwnedChannel, tuple[int, float]] = {}
-        """How much that was when it last changed, and when it did."""
+        """The number of unsent bytes at its last change, and the time of that change."""
 
     def add(self, channel: OwnedChannel, unsent: Pieces) -> None:
-        """`channel` is to close once its peer has taken `unsent`."""
+        """`channel` closes once its peer has taken `unsent`."""
         self._waiting[channel] = unsent
 
     def discard(self, channel: object) -> None:
-        """It has ended, if it was one of them."""
+        """A channel has ended; it need not be one of these."""
         if channel in self._waiting:
             self._forget(channel)
 
     def look(self, now: float) -> None:
-        """Abort those of which nothing was taken for STUCK_SECONDS. `now` only grows."""
+        """Abort the channels whose peer has taken nothing for STUCK_SECONDS. `now` only grows."""
         for channel, unsent in list(self._waiting.items()):
             size, since = self._moved.get(channel, (-1, now))
             if channel.state in _ENDED:
@@ -47,5 +47,5 @@ class Endings:
                 channel.abort()
 
     def _forget(self, channel: OwnedChannel) -> None:
-        self._waiting.pop(channel, None)  # the abort of one may have ended others, with their connection
+        self._waiting.pop(channel, None)  # the abort of one may end the connection, and the other channels with it
         self._moved.pop(channel, None)

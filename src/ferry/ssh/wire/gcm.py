@@ -1,7 +1,7 @@
 """AES-GCM for SSH packets (RFC 5647 §7) with one cipher object per direction.
 
-asyncssh makes the cipher anew for every packet and copies each packet three times on the way. The key schedule and
-the copies were a quarter of what a small packet cost.
+asyncssh makes a new cipher object for each packet and copies each packet three times. The key schedule and the copies
+were a quarter of the cost of a small packet.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _COUNTER_MASK: Final = (1 << 64) - 1
 
 
 class PacketGcm(GCMEncryption):
-    """One direction of one key. Takes the place of asyncssh's object, whose methods it keeps."""
+    """One direction of one key. It replaces asyncssh's object and keeps its methods."""
 
     def __init__(self, cipher: GCMCipher) -> None:
         super().__init__(cipher)
-        key, iv = cipher._key, cipher._iv  # asyncssh derives them, and has no public name for them
+        key, iv = cipher._key, cipher._iv  # asyncssh derives them, and has no public names for them
         self._aes = AESGCM(key)
         self._fixed = iv[:-_COUNTER_BYTES]
         self._counter = int.from_bytes(iv[-_COUNTER_BYTES:], "big")
@@ -34,11 +34,11 @@ class PacketGcm(GCMEncryption):
         return self._fixed + counter.to_bytes(_COUNTER_BYTES, "big")
 
     def seal(self, header: bytes, packet: bytes) -> bytes:
-        """`packet` encrypted, with its tag; `header` (the length field) is only authenticated."""
+        """Encrypt `packet` and append its tag. `header` (the length field) is authenticated only."""
         return self._aes.encrypt(self._next_iv(), packet, header)
 
     def open(self, header: bytes, sealed: bytes | memoryview) -> bytes | None:
-        """The packet inside `sealed` (with its tag), or None if it was tampered with."""
+        """Decrypt `sealed` (with its tag). None if it was tampered with."""
         try:
             return self._aes.decrypt(self._next_iv(), sealed, header)
         except InvalidTag:
@@ -55,7 +55,7 @@ class PacketGcm(GCMEncryption):
 
 
 def with_one_cipher(encryption: Encryption | None) -> Encryption | None:
-    """`encryption`, or its quicker equal where it is AES-GCM that has not been used yet."""
+    """`encryption`, or the faster object if it is AES-GCM and still unused."""
     if type(encryption) is GCMEncryption:
         return PacketGcm(encryption._cipher)
     return encryption

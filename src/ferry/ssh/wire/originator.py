@@ -1,4 +1,4 @@
-"""What a client is told of where a visitor comes from (RFC 4254 §7.2)."""
+"""The originator of a visitor, as a client gets it (RFC 4254 §7.2)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ferry.streams import ANY_VISITOR
 
 
 def sayable(originator: Endpoint) -> Endpoint:
-    """`originator`, or ANY_VISITOR where it is no endpoint that a socket can have.
+    """`originator`, or ANY_VISITOR if no socket can have such an endpoint.
 
-    Go's x/crypto/ssh refuses a channel whose originator has port 0 or no numeric host, and its tunnel then never works.
-    Every channel that we open passes here, because a visitor who left before we asked has neither.
+    Go's x/crypto/ssh refuses a channel whose originator has port 0 or no numeric host, so that its tunnel never works.
+    All channels that we open pass here, because a visitor that has left already has neither.
     """
     return originator if originator.host and 0 < originator.port <= 0xFFFF else ANY_VISITOR

@@ -1,17 +1,18 @@
-"""asyncssh's packet layer (RFC 4253 §6) with a lean path for data: what every byte of every visitor goes through.
+"""asyncssh's packet layer (RFC 4253 §6) with a lean path for data. All bytes of all visitors pass through it.
 
-* asyncssh precedes every packet by an encrypted SSH_MSG_IGNORE, a defence for CBC ciphers that AEAD ciphers do not
-  need; without it CPU falls by 27 to 39 %.
-* The packets of one loop turn leave in one socket write.
-* Packets are taken out of the input by offset; asyncssh copies the whole rest of its input for each.
-* Data for our own channels goes straight to them; everything else takes asyncssh's way.
-* Channels, those of sessions too, stop while the socket is full or a key exchange is under way, and wait in a round, one packet each in
-  turn. asyncssh's `pause_writing` does nothing: a peer with a huge window that stopped reading took the process from 40
-  to 2,200 MB.
-* A connection takes, and sends as data, TURN_PACKETS in one turn of the loop: work is what others wait for, and a peer
-  that cuts its bytes into packets of one made 4,000 times the work of them.
+* asyncssh sends an encrypted SSH_MSG_IGNORE before each packet, as a defence for CBC ciphers. AEAD ciphers do not need
+  it; without it CPU falls by 27 to 39 %.
+* The packets of one loop turn leave in one socket write. * Packets are cut from the input by offset. asyncssh copies
+the whole remaining input for each. * Data for our own channels goes straight to them. All other packets take asyncssh's
+path. * Channels, those of sessions too, stop while the socket is full or during a key exchange. They wait in a round,
+and send
+  one packet each in turn. asyncssh's `pause_writing` does nothing: a peer with a huge window that stopped reading took
+  the process from 40 to 2,200 MB.
+* A connection reads at most TURN_PACKETS in one turn of the loop, and sends at most as many with data, because all
+others
+  wait for this work. A peer that sent its bytes in packets of one byte made 4,000 times the work.
 
-docs/performance.md has the figures. The channels, requests and log-in above are `connection`'s.
+docs/performance.md has the figures. `connection` builds channels, requests and the log-in on this.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ from .standstill import Standstill
 _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
 _BLOCK: Final = 16
 _PADDINGS: Final = tuple(bytes(short if (short := -size % _BLOCK) >= 4 else short + _BLOCK) for size in range(_BLOCK))
-"""By the size, modulo 16, of what is padded. RFC 4253 §6: at least 4 bytes, and they SHOULD be random; but under AEAD
-nobody without the key can see or use them, and random ones cost 1 µs."""
+"""The padding by the size of packet and padding length, modulo 16. RFC 4253 §6: it has at least 4 bytes and SHOULD be
+random. But under AEAD nobody without the key can see or use it, and random bytes cost 1 µs."""
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); Python 3.12 names it
-_COPIED_BYTES: Final = 4 * limits.KIB  # input up to this is cut by copying, which is quicker than a view
+_COPIED_BYTES: Final = 4 * limits.KIB  # for input up to this size a copy is faster than a view
 _DATA_HEAD: Final = Struct(">BBII")  # padding length, type, channel, length of the data
 _DATA_HEAD_BYTES: Final = _DATA_HEAD.size
 _LEAN_MESSAGES: Final = frozenset(
@@ -67,40 +68,41 @@ _LEAN_MESSAGES: Final = frozenset(
         MSG_CHANNEL_OPEN_CONFIRMATION,
     )
 )
-"""What goes straight to our own channels."""
+"""The messages that go straight to our own channels."""
 
 
-# As bits, plain: a member of an enum costs a call of Python to look at, and these are looked at for every packet.
+# Plain bits: to test a member of an enum costs a Python call, and each packet tests these.
 BEHIND, ANSWERS, KEYS = 1, 2, 4
-"""Why nothing is read: what has been read is not all taken yet, and is in the loop's next turns; the peer is to read what
-it was answered first; it exchanges keys too often (`connection`)."""
+"""The reasons for not reading. BEHIND: received packets still wait for the loop's next turns. ANSWERS: the peer must
+first read its answers. KEYS: the peer exchanges keys too often (`connection`)."""
 SOCKET, SILENT = 1, 2
-"""Why no data is sent: the socket is full; the peer is being given a moment to read what it was answered (`connection`)."""
+"""The reasons for not sending data. SOCKET: the socket is full. SILENT: the peer gets time to read an answer
+(`connection`)."""
 
 
 class PacketConnection(SSHServerConnection):
-    """asyncssh's server connection with the lean packet path. Everything that is not data is asyncssh's."""
+    """asyncssh's server connection with the lean packet path. asyncssh handles all packets that are not data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._seal: PacketGcm | None = None
-        """Our sending cipher, where it is AES-GCM and the lean path may be taken."""
+        """Our sending cipher, if it is AES-GCM and the lean path may be taken."""
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._out_scheduled = False
         self._widest = self.channel_window = limits.CHANNEL_WINDOW_BYTES
-        """What a channel's peer may send ahead."""
+        """The number of bytes that a channel's peer may send ahead."""
         self._not_read = self._held_back = 0
         self._round: deque[Waiting] = deque()
         self._turn_packets = 0
-        """Packets of data that were sent in this turn of the loop."""
+        """The number of data packets sent in this turn of the loop."""
         self._taken = 0
-        """How much of `_inpbuf` has been taken already, while `_recv_data` begins."""
+        """The number of bytes of `_inpbuf` that are done already, when `_recv_data` begins."""
         self._written = 0
-        """Bytes given to the transport so far."""
+        """The number of bytes given to the transport so far."""
         self._standstill = Standstill()
         self._heard = 0.0
-        """When the peer last sent something (the loop's time)."""
+        """The loop's time when the peer last sent something."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sock: socket.socket = transport.get_extra_info("socket")
@@ -109,20 +111,21 @@ class PacketConnection(SSHServerConnection):
         self._acknowledge_now()
 
     def _acknowledge_now(self) -> None:
-        """No delayed acknowledgement while somebody logs in (tcp(7) TCP_QUICKACK; the kernel forgets it, so again).
+        """Turn off delayed acknowledgements during a log-in (tcp(7) TCP_QUICKACK; the kernel forgets it, so set it
+        again).
 
-        Stock ssh sends two small packets in a row there and has Nagle's algorithm on: the second one waited 41 ms for
-        our acknowledgement of the first. From the start of ssh to the first answer: 72 ms before, 26 ms with this.
+        Stock ssh sends two small packets in a row there, with Nagle's algorithm on: the second one waited 41 ms for our
+        acknowledgement of the first. From the start of ssh to the first answer: 72 ms before, 26 ms with this.
         """
         if not self._auth_complete and self._transport is not None:
             sock: socket.socket = self._transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # the connection is gone; the next read tells
+            with contextlib.suppress(OSError):  # the connection is gone; the next read finds that
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     # --- ciphers
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
-        self._seal = None  # asyncssh sends what was deferred before it returns, under the new keys
+        self._seal = None  # before it returns, asyncssh sends the deferred packets under the new keys
         super().send_newkeys(k, h)
         self._standstill.exchanged()
         self._send_encryption = with_one_cipher(self._send_encryption)
@@ -133,12 +136,12 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def may_send(self) -> bool:
-        """Whether data channels may send now: the socket takes it, no key exchange is under way, others have had their
-        turn, and the peer is not being given a moment to read what it was answered."""
+        """Whether channels may send data now: the socket is not full, no key exchange is in progress, this turn's
+        packets are not used up, and the peer needs no pause after an answer."""
         return not self._held_back and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
-        """Send one packet: lean where nothing is out of the ordinary, asyncssh's own way otherwise."""
+        """Send one packet, by the lean path if possible, otherwise by asyncssh's."""
         if self._seal is None or pkttype <= MSG_USERAUTH_LAST or not self._may_be_lean:
             super().send_packet(pkttype, *args, handler=handler)
         else:
@@ -157,7 +160,7 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def _may_be_lean(self) -> bool:
-        """No key exchange is due or under way."""
+        """Whether no key exchange is due or in progress."""
         return (
             self._kex_complete and self._rekey_bytes_sent < self._rekey_bytes and self._loop.time() < self._rekey_time
         )
@@ -167,7 +170,7 @@ class PacketConnection(SSHServerConnection):
         self._send_sealed(b"".join((len(padding).to_bytes(1, "big"), payload, padding)))
 
     def _send_sealed(self, packet: bytes) -> None:
-        """`packet` is what is encrypted: padding length, payload, padding (RFC 4253 §6)."""
+        """Encrypt and send `packet`: padding length, payload, padding (RFC 4253 §6)."""
         assert self._seal is not None
         size = len(packet)
         header = size.to_bytes(4, "big")
@@ -187,7 +190,7 @@ class PacketConnection(SSHServerConnection):
             self._loop.call_soon(self._write_out_soon)
 
     def _write_out_soon(self) -> None:
-        """Once for each turn of the loop in which something is sent, at the beginning of the next."""
+        """Write the packets of one turn of the loop, at the beginning of the next turn."""
         self._out_scheduled = False
         self._write_out()
         self._turn_packets = 0
@@ -219,7 +222,7 @@ class PacketConnection(SSHServerConnection):
             self._acknowledge_now()
 
     def _fall_behind(self) -> None:
-        """Enough has been taken in this turn of the loop."""
+        """Stop reading until the next turn of the loop."""
         if self._transport is not None:
             self._not_read |= BEHIND
             self._transport.pause_reading()
@@ -232,12 +235,12 @@ class PacketConnection(SSHServerConnection):
             self._listen()
 
     def _listen(self) -> None:
-        """Read on, unless there is a reason not to."""
+        """Read on, unless there is a reason for not reading."""
         if not self._not_read and self._transport is not None:
             self._transport.resume_reading()
 
     def _recv_straddling(self, data: bytes) -> None:
-        """Add to a packet that has begun. Only what ends it is joined to its beginning; the rest is not moved."""
+        """Add to a packet that has begun. Only the bytes up to its end are joined to it; the rest is not copied."""
         held, there = self._inpbuf, len(data)
         end = there
         if len(held) >= 4 and self._recv_cipher is not None:
@@ -248,7 +251,7 @@ class PacketConnection(SSHServerConnection):
         self._recv_data()
         if end == there or self._transport is None:
             return
-        if self._inpbuf:  # something before it is being waited for
+        if self._inpbuf:  # an earlier packet is still in progress
             self._inpbuf += data[end:]
         else:
             self._inpbuf, self._taken = data, end
@@ -256,15 +259,16 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def _recv_cipher(self) -> PacketGcm | None:
-        """The cipher of what comes, where the lean path may be taken."""
+        """The receiving cipher, if the lean path may be taken."""
         cipher = self._recv_encryption
         if not self._auth_complete or type(cipher) is not PacketGcm:
             return None
-        # Else an answer is being waited for, or asyncssh is within a packet.
+        # With another handler asyncssh waits for an answer, or is within a packet.
         return cipher if self._recv_handler == self._recv_pkthdr else None
 
     def _recv_data(self) -> None:
-        """Take what is in `_inpbuf`; asyncssh's own loop until the log-in is over, and for other ciphers."""
+        """Handle the packets in `_inpbuf`. Until the end of the log-in, and for other ciphers, asyncssh's own loop
+        does."""
         cipher = self._recv_cipher
         self._heard = self._loop.time()
         try:
@@ -275,11 +279,11 @@ class PacketConnection(SSHServerConnection):
         except DisconnectError as error:
             self._send_disconnect(error.code, error.reason, error.lang)
             self._force_close(error)
-        except Exception:  # as asyncssh: it ends this connection, and is logged
+        except Exception:  # as in asyncssh: log it and end this connection
             self.internal_error()
 
     def _recv_carefully(self) -> None:
-        """As asyncssh does, whose handlers take a packet in two steps."""
+        """As asyncssh, whose handlers read a packet in two steps."""
         self._inpbuf, self._taken = self._inpbuf[self._taken :], 0
         left = 2 * limits.TURN_PACKETS
         while self._inpbuf and self._recv_handler():
@@ -333,7 +337,7 @@ class PacketConnection(SSHServerConnection):
         self._inpbuf = buffer[position:]
 
     def _dispatch(self, payload: bytes) -> bool:
-        """Hand one packet on, as asyncssh's `_recv_packet` does once it has decrypted it. False: its handler waits."""
+        """Handle one decrypted packet, as the end of asyncssh's `_recv_packet`. False if its handler waits."""
         sequence = self._recv_seq
         packet = SSHPacket(payload)
         packet_type = packet.get_byte()
@@ -367,7 +371,7 @@ class PacketConnection(SSHServerConnection):
         self._finish_recv_packet(packet_type, sequence)
         return True
 
-    # --- keepalive: a time is written down for each packet, not a timer set
+    # --- keepalive: each packet records its time instead of a new timer
 
     def _reset_keepalive_timer(self) -> None:
         self._heard = self._loop.time()
@@ -385,11 +389,11 @@ class PacketConnection(SSHServerConnection):
     # --- windows
 
     def answered_in(self, seconds: float) -> None:
-        """The peer took so long to answer the open of a channel.
+        """The peer has answered the open of a channel after `seconds`.
 
-        One that is near needs no large windows, and what is on its way in them is what a small answer waits behind. On
-        loopback, 2 cores: a small answer beside a download took 0.8 ms (median) instead of 1.2 with 768 KiB for all,
-        and the download went at 420 MB/s instead of 340, which went past the caches.
+        A near peer needs no large windows, and a small answer waits behind all bytes in them. On loopback, 2 cores: a
+        small answer beside a download took 0.8 ms (median) instead of 1.2 with 768 KiB for all, and the download went
+        at 420 MB/s instead of 340, because large windows do not fit into the caches.
         """
         if seconds <= limits.NEAR_SECONDS:
             self._widest = limits.NEAR_WINDOW_BYTES
@@ -408,7 +412,7 @@ class PacketConnection(SSHServerConnection):
         each = limits.WINDOWS_BYTES // (len(self._channels) or 1)
         self.channel_window = min(self._widest, max(each, limits.LEAST_WINDOW_BYTES))
 
-    # --- what does not move
+    # --- detecting a standstill
 
     @property
     def _waiting(self) -> int:
@@ -417,11 +421,12 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def life(self) -> tuple[float, int]:
-        """What changes while the peer is there: when something came from it, and how much its side has taken of ours."""
+        """It changes while the peer is there: the time of its last bytes, and the number of our bytes that it has
+        taken."""
         return self._heard, self._written - self._waiting
 
     def stuck(self, now: float) -> str | None:
-        """Why this connection is to be ended, if it does not move. Asked once a second, with the loop's time."""
+        """The reason to end this connection, if it does not move. Called once a second, with the loop's time."""
         if self._transport is None:
             return None
         waiting = self._waiting
@@ -445,11 +450,11 @@ class PacketConnection(SSHServerConnection):
         self._run_round()
 
     def _bound_answers(self) -> None:
-        """A peer that asks on and on and reads no answer is not listened to until it does (data stops far earlier)."""
+        """Stop reading from a peer that sends requests without reading the answers (data stops far earlier)."""
         if self._transport is None:
             return
         if len(self._deferred_packets) > limits.DEFERRED_PACKETS:
-            self._force_close(ProtocolError("Too much was asked during a key exchange"))
+            self._force_close(ProtocolError("Too many requests during a key exchange"))
         elif self._held_back & SOCKET and not self._not_read & ANSWERS and self._waiting > limits.UNREAD_BYTES:
             self._not_read |= ANSWERS
             self._transport.pause_reading()
@@ -459,20 +464,20 @@ class PacketConnection(SSHServerConnection):
         self._run_round()
 
     def await_turn(self, channel: Waiting) -> None:
-        """Remember a channel that has something to send, which cannot go now."""
+        """Queue a channel with bytes that cannot be sent now."""
         channel.waiting = True
         self._round.append(channel)
 
     def _run_round(self) -> None:
-        """Let the waiting channels send, one packet each in turn, until the socket is full again."""
+        """Let the waiting channels send, one packet each in turn, while `may_send`."""
         while self._round and self.may_send:
             channel = self._round.popleft()
             more = channel.send_one()
-            channel.waiting = False  # until here, so that what a sink writes within does not jump the queue
+            channel.waiting = False  # only now, so that bytes that a sink writes within the call do not jump the queue
             if more:
                 self.await_turn(channel)
 
     def log_received_packet(self, *_args: object, **_kwargs: object) -> None:
-        """The packet trace costs 2 µs a packet even when it is off."""
+        """Do nothing: asyncssh's packet trace costs 2 µs a packet even when it is off."""
 
     log_sent_packet = log_received_packet

@@ -1,7 +1,7 @@
-"""What waits in one direction of a channel: bytes, first in, first out, and little memory beside them.
+"""The queue of bytes in one direction of a channel, with little memory beside the bytes.
 
-A peer chooses how its data is cut. Each piece is an object, so that two-byte packets took 20 times their size in memory;
-small pieces are joined here.
+The peer chooses the size of its packets. Each piece is an object, so two-byte packets took 20 times their size in
+memory. This queue joins small pieces.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Pieces(deque["bytes | bytearray | memoryview"]):
     def __init__(self) -> None:
         super().__init__()
         self.size = 0
-        """Bytes in all."""
+        """The number of bytes."""
 
     def add(self, data: bytes) -> None:
-        """Put `data` behind what is there."""
+        """Append `data`."""
         size = len(data)
         self.size += size
         if size >= limits.SMALL_PIECE_BYTES:
@@ -35,7 +35,7 @@ class Pieces(deque["bytes | bytearray | memoryview"]):
             self.append(bytearray(data))
 
     def take(self, most: int) -> bytes | bytearray | memoryview:
-        """The first bytes: one piece, or `most` bytes of it. IndexError when nothing is there."""
+        """Remove and return the first bytes: one piece, or `most` bytes of it. IndexError if the queue is empty."""
         piece = self.popleft()
         if len(piece) > most:
             view = memoryview(piece)
@@ -45,6 +45,6 @@ class Pieces(deque["bytes | bytearray | memoryview"]):
         return piece
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all bytes."""
         super().clear()
         self.size = 0

@@ -1,7 +1,7 @@
-"""What a client may ask for: global requests by their names (RFC 4254 §4), channels by their types (§5.1).
+"""The requests that a client may send: global requests by name (RFC 4254 §4), opens of channels by type (§5.1).
 
-Each is a line of a table, and a call of the `ConnectionHandler`, who does what is asked. asyncssh would look for a method
-with the name that the client sends.
+Each has an entry in a table, and calls the `ConnectionHandler`, which carries it out. asyncssh would look up a method
+by the name that the client sends.
 """
 
 from __future__ import annotations
@@ -24,42 +24,43 @@ _NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is ma
 
 
 Answered = Callable[[int | None], float]
-"""Takes the port that was bound, or None for a refusal; gives seconds for which nothing may follow the answer."""
+"""Takes the bound port, or None for a refusal. Returns the seconds for which nothing may follow the answer."""
 
 Opened = tuple[Any, Any]
-"""A channel, and the asyncssh session that it is for, if it is one of asyncssh's."""
+"""A channel, and its asyncssh session if it is one of asyncssh's channels."""
 
 
 class ConnectionHandler(Protocol):
-    """Who does what a client asks for. asyncssh takes none of it before the log-in."""
+    """It carries out a client's requests. asyncssh passes none before the log-in."""
 
     def forward_read(self, host: bytes, port: int, /) -> Callable[[Answered], None]:
-        """A `tcpip-forward` was read. What is returned is called in its turn; it decides, and calls back once."""
+        """A `tcpip-forward` has been read. The connection calls the result in its turn; it decides, and calls back
+        once."""
         ...
 
     def forward_cancelled(self, host: bytes, port: int, /) -> bool:
-        """A `cancel-tcpip-forward`. False if there is no such forward."""
+        """A `cancel-tcpip-forward` has come. False if there is no such forward."""
         ...
 
     def odd_forward_read(self, asked: str, why: str, /, *, kept: str) -> Callable[[], bool]:
-        """A forward that Ferry does not do was read. What is returned is called in its turn, and refuses it."""
+        """A forward of a kind that Ferry does not have. The connection calls the result in its turn; it refuses."""
         ...
 
     def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
-        """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
+        """A request that Ferry does not support. `asked` is its text as typed, `kept` the text to remember of it."""
         ...
 
     def session_requested(self) -> Opened | None:
-        """A session was asked for. None if there are too many."""
+        """The client opens a session. None if it has too many."""
         ...
 
     def direct_requested(self, host: bytes, port: int, /) -> TunnelChannel:
-        """A `direct-tcpip` open. Raises ChannelOpenError."""
+        """The client opens a `direct-tcpip` channel. Raises ChannelOpenError."""
         ...
 
 
 class _Nobody:
-    """Refuses everything: nobody has logged in, or whoever has is being sent away."""
+    """Refuses all requests: nobody has logged in, or the client is being disconnected."""
 
     def forward_read(self, _host: bytes, _port: int, /) -> Callable[[Answered], None]:
         return _not_granted
@@ -72,7 +73,7 @@ class _Nobody:
         return lambda: False
 
     def form_refused(self, _asked: str, _why: str, /, *, kept: str = "") -> None:
-        """There is nobody to tell."""
+        """There is no session to show it."""
 
     def session_requested(self) -> Opened | None:
         return None
@@ -89,17 +90,17 @@ NOBODY: Final[ConnectionHandler] = _Nobody()
 
 
 class Asker(Protocol):
-    """The connection that somebody asks on."""
+    """The connection of a request."""
 
     @property
     def handler(self) -> ConnectionHandler: ...
 
     def may_request(self) -> bool:
-        """Count a request on a channel, or the open of a session: whether it is within its rate."""
+        """Count a request on a channel, or the open of a session. False if it is above the rate."""
         ...
 
     def forward_decided(self, port: int, bound: int | None, /) -> float:
-        """Answer a forward of `port`, as `Answered`."""
+        """Answer a forward of `port`, as in `Answered`."""
         ...
 
 
@@ -126,7 +127,7 @@ def _host_and_port(packet: SSHPacket) -> tuple[bytes, int]:
 
 def _socket_forward(connection: Asker, packet: SSHPacket) -> Step:
     path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
-    why = "a socket path cannot be forwarded: write -R NAME:80:... or -R 0:..."
+    why = "Ferry does not forward socket paths: write -R NAME:80:... or -R 0:..."
     return connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
 
 
@@ -138,7 +139,7 @@ GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Step]]] = Map
         b"keepalive@openssh.com": _keepalive,
     }
 )
-"""Each takes what follows the name and the wish for a reply, and gives what decides the request in its turn."""
+"""Each function reads the fields after the name and the want-reply flag. Its result decides the request in its turn."""
 
 
 def _session(connection: Asker, packet: SSHPacket) -> Opened:
@@ -151,14 +152,14 @@ def _session(connection: Asker, packet: SSHPacket) -> Opened:
 
 def _direct(connection: Asker, packet: SSHPacket) -> Opened:
     host, port = packet.get_string(), packet.get_uint32()
-    packet.get_string()  # the originator that the client claims: not to be believed, not used
+    packet.get_string()  # the originator is the client's claim: we do not use it
     packet.get_uint32()
     packet.check_end()
     return connection.handler.direct_requested(host, port), None
 
 
 def _direct_socket(_connection: Asker, _packet: SSHPacket) -> Opened:
-    raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "socket paths cannot be reached through this gateway")
+    raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "this gateway does not open socket paths")
 
 
 def _tun(connection: Asker, _packet: SSHPacket) -> Opened:
@@ -175,4 +176,4 @@ CHANNELS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Opened]]] = MappingP
         b"tun@openssh.com": _tun,
     }
 )
-"""Each takes what follows the type, the number and the window. Raises ChannelOpenError."""
+"""Each function reads the fields after the type, the number and the window. Raises ChannelOpenError."""

@@ -1,12 +1,12 @@
-"""A session channel (RFC 4254 §6): which messages and requests it takes, by number and by name.
+"""A session channel (RFC 4254 §6), with tables of the messages and requests that it takes.
 
-asyncssh finds a method by the name that the network sends, keeps each request's packet, and keeps every variable of
-every `env`: 2,000 of 240 KB took the process from 51 to 510 MB. Here a request is looked up in a table, read for what
-is of use, and answered at once. Ferry has no use for the environment, the terminal's modes and its size: they are
-dropped unread.
+asyncssh looks up a method by the name that the client sends, and keeps each request's packet and all variables of each
+`env`: 2,000 of 240 KB took the process from 51 to 510 MB. This channel looks requests up in a table, reads only the
+fields that it needs, and answers at once. Ferry does not use the environment, the terminal's modes and its size, and
+drops them unread.
 
-asyncssh sends all that waits as soon as the window opens, however full the socket is: 256 KiB in packets of one byte
-stopped the gateway for 4 s. Here text waits for its turn, as the data of tunnels does.
+asyncssh sends all waiting text as soon as the window opens, even if the socket is full: 256 KiB in packets of one byte
+stopped the gateway for 4 s. Here text waits for its turn, like the data of tunnels.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from .channel_state import Waiting
 
 
 class SessionEvents(Protocol):
-    """Who is shown in the channel, and hears what the client says on it."""
+    """The session of a channel, which gets the client's requests."""
 
     def terminal_requested(self) -> bool:
-        """Whether it may have a terminal."""
+        """The client requests a terminal. Returns whether it gets one."""
         ...
 
     def started(self, command: str, /) -> bool:
-        """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
+        """The client has sent its words: `shell` (none) or `exec`. False if it has sent them before."""
         ...
 
     def refuse_form(self, asked: str, why: str, /, *, kept: str = "") -> None:
-        """Something was asked for that Ferry does not do; `kept` is what is kept of it."""
+        """A request that Ferry does not support. `kept` is the text to remember of it."""
         ...
 
     def quit(self) -> None:
-        """A break was sent."""
+        """The client has sent a break."""
         ...
 
 
 class SessionTransport(Protocol):
-    """The connection, for a session: its sending, which waits for its turn, and the rate of requests."""
+    """The connection, for its sessions: sending in turn, and the rate of requests."""
 
     @property
     def may_send(self) -> bool: ...
@@ -69,7 +69,7 @@ class SessionTransport(Protocol):
 
 
 class SessionChannel(SSHServerChannel[bytes]):
-    """What a shell would offer is refused with one sentence, and the session goes on."""
+    """It refuses the features of a shell with one sentence each, and the session goes on."""
 
     def __init__(self, connection: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -77,10 +77,10 @@ class SessionChannel(SSHServerChannel[bytes]):
         super().__init__(connection, loop, True, False, False, 0, 0, None, "strict", window, packet)
         self._connection: SessionTransport = connection
         self.waiting = False
-        """In the connection's round of channels that have something to send (kept by the connection)."""
+        """The channel waits in the connection's round of channels with bytes to send (set by the connection)."""
 
     def _flush_send_buf(self) -> None:
-        """Asyncssh calls it when there is something new to send, when the window grows, and to close."""
+        """Asyncssh calls this for new text, after a window adjust, and to close."""
         if self.waiting:
             return
         while self.send_one():
@@ -89,7 +89,7 @@ class SessionChannel(SSHServerChannel[bytes]):
             self._connection.await_turn(self)
 
     def send_one(self) -> bool:
-        """Send one packet of text, and whatever closes the session behind the last. True if more can follow."""
+        """Send one packet of text, and after the last one an end-of-file or a close. True if more can follow."""
         if self._send_buf:
             if self._send_window <= 0 or self._send_chan is None or not self._connection.may_send:
                 return False
@@ -106,7 +106,7 @@ class SessionChannel(SSHServerChannel[bytes]):
         return False
 
     def _take(self, most: int) -> bytearray:
-        """The first bytes that wait: one line, or `most` bytes of it."""
+        """Remove and return the first waiting bytes: one line, or `most` bytes of it."""
         text, _ = self._send_buf[0]
         if len(text) > most:
             first = text[:most]
@@ -124,24 +124,24 @@ class SessionChannel(SSHServerChannel[bytes]):
             "SessionEvents | None", self._session
         )  # asyncssh forgets it at the end: neither keeps the other alive
         if kind == b"window-change" or session is None:
-            return  # its size is of no use, and it never has a reply (§6.7); or nobody has been told of this channel yet
+            return  # we do not use the terminal's size, and it has no reply (§6.7); or this channel has no session yet
         granted = False
         if self._connection.may_request():
             wanted = _REQUESTS.get(kind)
             granted = wanted is not None and wanted(session, packet)
         if wants_reply:
-            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)  # nothing behind our close
+            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)  # asyncssh drops it after our close
 
     def _process_extended_data(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
-        """No type of it is defined towards a server (§5.2): counted as data, and dropped."""
+        """Count it as data and drop it: no type of it is defined towards a server (§5.2)."""
         packet.get_uint32()
         self._process_data(_message, _sequence, packet)
 
     def _process_answer(self, _message: int, _sequence: int, _packet: SSHPacket) -> None:
-        """Nothing is asked on a session that wants a reply: passed over."""
+        """Ignore it: we send no request that wants a reply."""
 
     def log_received_packet(self, *_args: object, **_kwargs: object) -> None:
-        """No trace of packets."""
+        """There is no trace of packets."""
 
     log_sent_packet = log_received_packet
 
@@ -159,7 +159,7 @@ class SessionChannel(SSHServerChannel[bytes]):
     )
 
 
-# --- requests: whether each is granted
+# --- requests: each function returns whether it grants the request
 
 
 def _pty(session: SessionEvents, packet: SSHPacket) -> bool:
@@ -178,7 +178,7 @@ def _exec(session: SessionEvents, packet: SSHPacket) -> bool:
 
 def _subsystem(session: SessionEvents, packet: SSHPacket) -> bool:
     name = packet.get_string()[:80].decode("utf-8", "backslashreplace")
-    why = "there are no files here: sftp and scp go to a machine behind an alias"
+    why = "this gateway has no files: use sftp and scp with a machine behind an alias"
     session.refuse_form(name, why, kept=typed_name(name))
     return False
 
@@ -191,13 +191,13 @@ def _break(session: SessionEvents, packet: SSHPacket) -> bool:
 
 def _windows(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    session.refuse_form("-X", "there are no windows here: Ferry forwards TCP only")
+    session.refuse_form("-X", "this gateway does not forward X11: Ferry forwards TCP only")
     return False
 
 
 def _agent(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    session.refuse_form("-A", "your agent is not needed here, and is safer at home: leave -A out")
+    session.refuse_form("-A", "this gateway does not use your agent, which is safer at home: leave -A out")
     return False
 
 
@@ -212,4 +212,4 @@ _REQUESTS: Final[Mapping[bytes, Callable[[SessionEvents, SSHPacket], bool]]] = M
         b"auth-agent-req@openssh.com": _agent,
     }
 )
-"""Everything else is refused unread: `env`, `signal`, `xon-xoff`, `eow@openssh.com`, and what nobody has named yet."""
+"""All other requests are refused unread: `env`, `signal`, `xon-xoff`, `eow@openssh.com`, and unknown ones."""

@@ -1,7 +1,7 @@
-"""Notices that a connection does not move any more.
+"""Detects a connection that does not move any more.
 
-A peer may start a key exchange and never end it, or stop reading while it still answers nothing: what waits for it is
-bounded, and is not kept for ever.
+A peer may start a key exchange and never end it, or stop reading for ever. The bytes that wait for it are bounded, but
+must not stay for ever.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from ferry import limits
 
 
 class Standstill:
-    """Of one connection. All times are the loop's."""
+    """The check for one connection. All times are the loop's."""
 
     def __init__(self) -> None:
         self._exchange_began: float | None = None
         self._taken, self._moved = 0, 0.0
-        """Bytes that the socket had taken when that last changed, and when that was."""
+        """The number of bytes that the socket had taken at its last change, and the time of that change."""
 
     def exchanged(self) -> None:
-        """Keys were exchanged: the next exchange has a time of its own, even if nobody looks between the two."""
+        """A key exchange has ended. The next one has its own time, even without a `look` between the two."""
         self._exchange_began = None
 
     def look(self, now: float, *, exchanging: bool, taken: int, waiting: int) -> str | None:
-        """Why the connection is to be ended: a key exchange or a write has not moved for STUCK_SECONDS.
+        """The reason to end the connection, if a key exchange or a write has not moved for STUCK_SECONDS.
 
-        Called once a second. What the socket has `taken` tells, not what is `waiting`: that grows by answers to a peer
-        who only sends, and is filled to the same level again and again by one who reads slowly.
+        Called once a second. The bytes that the socket has `taken` decide, not those `waiting`: the latter grow by
+        answers to a peer that only sends, and return to the same number again and again with a peer that reads slowly.
         """
         if not exchanging:
             self._exchange_began = None
         elif self._exchange_began is None:
             self._exchange_began = now
         elif now - self._exchange_began > limits.STUCK_SECONDS:
-            return "a key exchange was begun and never ended"
+            return "a key exchange did not end in time"
         if waiting == 0 or taken != self._taken:
             self._taken, self._moved = taken, now
         elif now - self._moved > limits.STUCK_SECONDS:
-            return "it has not read for too long"
+            return "the client has not read for too long"
         return None

@@ -1,9 +1,9 @@
-"""Answers to global requests leave in the order in which the requests came (RFC 4254 §4): replies carry no number.
+"""Answers global requests in the order in which they came (RFC 4254 §4), because replies carry no number.
 
-Some answers take time (a forward asks the database), and what comes meanwhile waits here: as a call with the few values
-that were read from its packet, never as the packet, which may have 256 KB. Past GLOBAL_REQUESTS_WAITING a request is
-refused, in its turn too, and only counted. The turns are taken in a loop: asyncssh answers its queue by recursion, so
-that 600 requests behind one that waited ended the connection.
+Some answers take time (a forward asks the database). Requests that come meanwhile wait here: each as a call with the
+few values of its packet, never as the packet, which may have 256 KB. Past GLOBAL_REQUESTS_WAITING requests are only
+counted, and refused in their turn. A loop takes the turns: asyncssh answers its queue by recursion, so 600 requests
+behind a waiting one ended the connection.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Callable
 from ferry import limits
 
 Answer = bool | bytes
-"""Granted or refused; bytes are what a success carries."""
+"""Granted or refused; bytes are the content of a success."""
 
 Step = Callable[[], Answer | None]
-"""Decides one request. None: `Turns.answer` is called with the answer later."""
+"""Decides one request. After None, `Turns.answer` gets the answer later."""
 
 
 class _Refusals:
-    """Requests in a row that are refused when their turn comes."""
+    """A number of successive requests to refuse in their turn."""
 
     __slots__ = ("count",)
 
@@ -30,33 +30,33 @@ class _Refusals:
 
 
 class Turns:
-    """The requests of one connection. `reply` sends one answer; `failed` is told what a step has raised, which is
-    refused: that of another request may have called it, and those behind it wait."""
+    """The requests of one connection. `reply` sends one answer. `failed` gets the error of a step, whose request is
+    then refused: the answer to another request may have called the step, and the requests behind it wait."""
 
     def __init__(self, reply: Callable[[Answer], None], failed: Callable[[Exception], None]) -> None:
         self._reply = reply
         self._failed = failed
         self._waiting: deque[tuple[Step, bool] | _Refusals] = deque()
         self._asked: bool | None = None
-        """Whether the request that is being decided wants a reply; None while none is."""
+        """Whether the current request wants a reply; None if no request is being decided."""
         self._running = False
         self._closed = False
 
     @property
     def full(self) -> bool:
-        """Whether the next request can only be refused."""
+        """Whether the next request must be refused."""
         return len(self._waiting) >= limits.GLOBAL_REQUESTS_WAITING
 
     def _deciding(self) -> bool:
         return self._asked is not None
 
     def take(self, step: Step, *, wants_reply: bool) -> None:
-        """Decide one more request, after those that came before it. The caller has seen that it is not `full`."""
+        """Decide one more request, after the earlier ones. The caller has checked `full`."""
         self._waiting.append((step, wants_reply))
         self._run()
 
     def refuse(self, *, wants_reply: bool) -> None:
-        """Refuse one more request, after the answers to those that came before it."""
+        """Refuse one more request, after the answers to the earlier ones."""
         if not wants_reply:
             return
         last = self._waiting[-1] if self._waiting else None
@@ -67,14 +67,14 @@ class Turns:
         self._run()
 
     def answer(self, answer: Answer) -> None:
-        """The answer to the request that was being decided."""
+        """Answer the current request."""
         asked, self._asked = self._asked, None
         if asked and not self._closed:
             self._reply(answer)
         self._run()
 
     def close(self) -> None:
-        """The connection is gone: nothing is decided any more, nothing answered."""
+        """The connection is gone: decide and answer no more requests."""
         self._closed = True
         self._waiting.clear()
 
@@ -97,7 +97,7 @@ class Turns:
                     answer = step()
                 except Exception as error:
                     self._failed(error)
-                    answer = False if self._deciding() else None  # it may have answered before it failed
+                    answer = False if self._deciding() else None  # the step may have answered before its error
                 if answer is not None:
                     self.answer(answer)
         finally:
