@@ -1,19 +1,19 @@
-"""The relay: raw bytes between who visits, the near side, and a stream of a tunnel, in both directions, until both end.
+"""The relay: it moves raw bytes in both directions between the visitor's side (near) and a stream of a tunnel.
 
-Who ends what, and what the other side then sees:
+The end of one side, and the call that passes it to the other side:
 
-    near sends EOF                stream.write_eof(); the way down goes on
-    stream sends EOF              near.write_eof(); the way up goes on
-    near closes in good order     stream.close(), after what is buffered
+    near sends EOF                stream.write_eof(); bytes for near go on
+    stream sends EOF              near.write_eof(); bytes from near go on
+    near closes in good order     stream.close(), after the buffered bytes
     near breaks                   stream.abort(): the local service must not take half a message for a whole one
-    stream closes in good order   near.close(), after what is buffered
+    stream closes in good order   near.close(), after the buffered bytes
     stream breaks                 near.abort(), for the same reason
     stream is refused             near.abort()
 
-So two SSH channels are joined (`ssh/direct.py`). A socket needs more than that, and `edge/bridge.py` says what.
+This is enough to join two SSH channels (`ssh/direct.py`). `edge/bridge.py` adds the events of a socket.
 
-Nothing here is a task, a future or a copy. Back-pressure is the two buffers' own water marks: near that is full pauses
-the stream, and the stream that is full pauses near. The end is told exactly once.
+The relay makes no task, no future and no copy. Back-pressure uses the water marks of the two buffers: when near is
+full, the stream pauses, and when the stream is full, near pauses. `ended` is called exactly once.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from .visits import Traffic
 
 
 class Phase(enum.Enum):
-    """Where a relay is."""
+    """The phase of a relay."""
 
     NEW = "new"
-    """Nothing is attached yet."""
+    """Not joined yet."""
     RELAY = "relay"
-    """Both ends are attached; each direction is open or has had its EOF."""
+    """Both sides are joined. Each direction is open, or has ended with an EOF."""
     LINGER = "linger"
-    """The stream is gone; near is read from and its bytes dropped."""
+    """The stream is gone. The relay reads from near and drops the bytes."""
     CLOSING = "closing"
-    """Everything is closed; what is buffered for near may still be on its way."""
+    """Both sides are closed. Buffered bytes for near may still be on their way."""
     ENDED = "ended"
 
 
 class Choke(enum.IntFlag):
-    """Why nothing more is written to a visitor."""
+    """The reasons for not writing more to a visitor."""
 
     BUFFER_FULL = 1
-    """Of its transport, or its channel."""
+    """The buffer of its transport or its channel is full."""
     UNSENT = 2
-    """Its kernel buffer has much that is not sent."""
+    """The kernel has too many unsent bytes for it."""
 
 
-# Members as plain globals: looking one up on its class for every chunk is slower.
+# Members as plain globals: a look-up on the class for each chunk is slower.
 _RELAY: Final = Phase.RELAY
 _BUFFER_FULL: Final = int(Choke.BUFFER_FULL)
 
 
 class Near(Protocol):
-    """What visitors are written to: an `asyncio.Transport`, or an SSH channel. As the methods of `Stream`."""
+    """The visitor's side: an `asyncio.Transport` or an SSH channel. Its methods are those of `Stream`."""
 
     def write(self, data: bytes, /) -> None: ...
 
@@ -75,12 +75,12 @@ NearT = TypeVar("NearT", bound=Near)
 
 
 class Relay(Generic[NearT]):
-    """One visit. The object itself is the stream's sink; whoever listens to near calls `near_…`.
+    """One visit. The object itself is the stream's sink; the listener of near calls the `near_…` methods.
 
-    It is over with the first side that closes or breaks: a channel closes once its peer has taken the rest, and where a
-    peer never does (`ssh/wire/endings.py`), nobody is told of that.
+    The visit ends with the first side that closes or breaks. A channel closes once its peer has taken the last bytes;
+    if the peer never does (`ssh/wire/endings.py`), the relay does not learn of it.
 
-    Bytes, ends of file and the stream's end do nothing but in `Phase.RELAY`: what comes late is dropped.
+    Bytes, ends-of-file and the end of the stream count in `Phase.RELAY` only. Later ones are dropped.
     """
 
     near: NearT
@@ -89,27 +89,27 @@ class Relay(Generic[NearT]):
     def __init__(self, *, traffic: Traffic, tap: ExchangeTap | None = None) -> None:
         self.phase = Phase.NEW
         self.up = 0
-        """Bytes from near."""
+        """The number of bytes from near."""
         self.down = 0
-        """Bytes to near."""
+        """The number of bytes to near."""
         self.failure: OpenFailure | None = None
         self.error: Exception | None = None
         self.tap = tap
         self.choked = 0
-        """Why the stream is not read, as `Choke`."""
+        """Flags of `Choke`: the reasons for not reading from the stream."""
         self._traffic = traffic
         self._up_done = False
         self._down_done = False
-        # Where somebody looks at what waits for near. Nobody does, unless a subclass says so.
+        # Checks of the bytes that wait for near. A subclass turns them on.
         self._small_bytes = 0
-        """Writes smaller than that are told to `_small_write` when others wait."""
+        """A write smaller than this calls `_small_write` if other bytes wait."""
         self._waiting: Callable[[], int] = lambda: 0
-        """How many bytes do."""
+        """Returns the number of bytes that wait for near."""
         self._look_at = sys.maxsize
-        """Once so much has gone down, `_look` is called, and moves it on."""
+        """After this number of bytes to near, `_look` is called. It sets the next number."""
 
     def join(self, near: NearT, dial: Callable[[Sink], Stream]) -> None:
-        """Attach both ends. `dial` may call `stream_refused` before it returns, nothing else."""
+        """Join both sides. `dial` may call `stream_refused` before it returns, and no other method."""
         self.near = near
         self.phase = _RELAY
         self.stream = dial(self)
@@ -117,7 +117,7 @@ class Relay(Generic[NearT]):
     # --- near
 
     def near_data(self, data: bytes) -> None:
-        """Bytes from near; dropped once the stream is gone."""
+        """Bytes have come from near. They are dropped once the stream is gone."""
         if self.phase is not _RELAY:
             return
         size = len(data)
@@ -128,13 +128,13 @@ class Relay(Generic[NearT]):
         self.stream.write(data)
 
     def near_eof(self) -> None:
-        """Near will send no more."""
+        """Near has sent end-of-file."""
         if self.phase is _RELAY:
             self._up_done = True
             self.stream.write_eof()
 
     def near_lost(self, error: Exception | None) -> None:
-        """Near is gone, and with it the visit. `error` is None where it closed in good order."""
+        """Near is gone, and the visit ends. `error` is None if it closed in good order."""
         if self.phase is _RELAY:
             if self._in_good_order(error):
                 self.stream.close()
@@ -143,17 +143,17 @@ class Relay(Generic[NearT]):
         self._end(error)
 
     def near_full(self) -> None:
-        """Near takes less than the tunnel sends."""
+        """Near's buffer is over its high-water mark."""
         self._choke(_BUFFER_FULL)
 
     def near_drained(self) -> None:
-        """It has caught up."""
+        """Near's buffer has drained."""
         self._unchoke(_BUFFER_FULL)
 
     # --- the tunnel's stream (ferry.streams.Sink)
 
     def stream_opened(self) -> None:
-        """Nothing waits for this: what near has sent meanwhile is in the stream's buffer."""
+        """There is nothing to do: bytes that near has sent already are in the stream's buffer."""
 
     def stream_refused(self, failure: OpenFailure) -> None:
         self.failure = failure
@@ -195,10 +195,10 @@ class Relay(Generic[NearT]):
         if self.phase is _RELAY:
             self.near.resume_reading()
 
-    # --- what another near needs otherwise
+    # --- methods that another kind of near overrides
 
     def _in_good_order(self, error: Exception | None) -> bool:
-        """Whether near has sent all that it wanted to, when its loss is told with `error`."""
+        """Whether near has sent all its bytes, if it is lost with `error`."""
         return error is None
 
     def _finish(self) -> None:
@@ -207,15 +207,15 @@ class Relay(Generic[NearT]):
         self._end(None)
 
     def _break(self, error: Exception | None) -> None:
-        """The stream broke; or it was refused, and `error` is None."""
+        """The stream broke with `error`, or was refused (`error` is None)."""
         self.near.abort()
         self._end(error)
 
     def _small_write(self) -> None:
-        """Less than `_small_bytes` were written, behind others that wait."""
+        """A write of fewer than `_small_bytes` went behind waiting bytes."""
 
     def _look(self) -> None:
-        """`_look_at` is reached."""
+        """The number of bytes to near has reached `_look_at`."""
 
     # --- back-pressure
 
@@ -232,11 +232,11 @@ class Relay(Generic[NearT]):
     # --- ends
 
     def _stop(self, phase: Phase) -> None:
-        """Go on to `phase`, and leave nothing running that belongs to the one before."""
+        """Enter `phase`, and stop the timers of the phase before."""
         self.phase = phase
 
     def _end(self, error: Exception | None) -> None:
-        """The visit is over, unless it was before."""
+        """End the visit, unless it has ended before."""
         if self.phase is Phase.ENDED:
             return
         if self.error is None:
@@ -247,4 +247,4 @@ class Relay(Generic[NearT]):
         self.ended()
 
     def ended(self) -> None:
-        """Called once, at the end of the visit."""
+        """The visit has ended. Called once."""

@@ -1,8 +1,8 @@
 """The two halves of every byte path: a `Stream` we write to, and a `Sink` that is called with what comes back.
 
-`dial(grant, originator, sink) -> Stream` is the one primitive that all edges use. It returns at once, before the far side
-has answered. No task or future is on this path: making them for each visitor was half of the cost. The order of calls on
-a sink is
+`dial(grant, originator, sink) -> Stream` is the one primitive that all edges use. It returns at once, before the far
+side has answered. No task or future is on this path: making them for each visitor was half of the cost. The order of
+calls on a sink is
 
     stream_opened (data_received | pause_writing | resume_writing)* eof_received? stream_lost
     stream_refused
@@ -19,8 +19,8 @@ from .names import Endpoint
 from .protocol.http1.request import RequestHead
 
 ANY_VISITOR: Final = Endpoint("127.0.0.1", 80)
-"""The originator of a stream for many visitors, or for a visitor of unknown address. It must look like a socket's address:
-clients refuse a channel from port 0."""
+"""The originator of a stream for many visitors, or for a visitor of unknown address. It must look like a socket's
+address: clients refuse a channel from port 0."""
 
 
 class OpenFailure(enum.Enum):
@@ -31,7 +31,7 @@ class OpenFailure(enum.Enum):
     GONE = "gone"
     """The tunnel closed before the stream opened."""
     LIMIT = "limit"
-    """The tunnel has as many streams as it may have."""
+    """The tunnel is at its limit of streams."""
     TIMEOUT = "timeout"
     """The client did not answer in time."""
 

@@ -98,4 +98,4 @@ def test_no_other_port_is_reached(
             child.error_line("Entering interactive session")
             with socket.create_connection(("127.0.0.1", free_port), timeout=20) as visitor:
                 assert visitor.recv(100) == b""
-            child.error_line("only your private aliases can be reached")
+            child.error_line("through this gateway you can reach your private aliases only")

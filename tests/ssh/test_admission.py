@@ -198,7 +198,7 @@ async def test_who_is_furthest_from_a_log_in_gives_way_and_is_told(door: Door) -
     exchanged.progressed(Progress.EXCHANGED)
     door.time += limits.HANDSHAKE_PATIENCE_SECONDS[Progress.SILENT]
     await door.admit("127.0.4.1")
-    assert silent.told == ["others wait to log in, and you have not gone on; retry-after=7"]
+    assert silent.told == ["login too slow; its slot went to another client; retry-after=7"]
     assert typing.told == exchanged.told == []
     assert len(door.admission) == 3
     assert [one["outcome"] for one in door.said("handshake.ended")] == ["displaced"]

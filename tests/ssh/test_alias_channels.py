@@ -99,7 +99,7 @@ async def test_a_tunnel_that_goes_before_it_was_answered(pair: Pair) -> None:
     what, packet = await pair.answer()
     assert what == "failed"
     packet.get_uint32(), packet.get_uint32()
-    assert packet.get_string() == b"the alias has just gone"
+    assert packet.get_string() == b"the alias has just closed"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_tunnel_that_goes_before_it_was_answered(pair: Pair) -> None:
     [
         ("desktop", 22, "no alias desktop:22 here for you"),
         ("laptop", 23, "no alias laptop:23 here for you"),
-        ("192.0.2.1", 22, "only your private aliases can be reached"),
+        ("192.0.2.1", 22, "through this gateway you can reach your private aliases only"),
         ("localhost", 22, "no alias localhost:22 here for you"),
     ],
 )

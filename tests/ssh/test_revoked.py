@@ -20,7 +20,7 @@ from raw_client import raw_client
 REVOKED_SECONDS = 2.0
 LITTLE = 0.1
 GONE = "your key may not log in here any more"
-RENAMED = "your key belongs to another name= here by now: connect again"
+RENAMED = "your key has another name= here now: connect again"
 
 
 @dataclass(eq=False)

@@ -1,4 +1,5 @@
-"""Who may connect: anyone (the key is the identity), or the public keys in files that are re-read when they change."""
+"""Decides who may connect: anyone (the key is the identity), or the public keys in files, read again when they
+change."""
 
 from __future__ import annotations
 
@@ -15,14 +16,15 @@ from ferry.names import Fingerprint
 from ferry.protocol.authorized_keys import parse_file
 from ferry.report import Report
 
-KEYS_POLL_SECONDS = 0.5  # how often the files are looked at
-KEYS_LOOKS_MORE = 5  # looks after a change at which the files are read, whatever their times say: what is written
-# twice within a tick of the file system's clock (4 ms, or the 2 s of FAT) has the same times, and often the same length
-KEYS_READINGS = 3  # in one look, while the files change
+KEYS_POLL_SECONDS = 0.5  # between two looks at the files
+# The number of looks after a change that read the files even if their times are the same: two writes within a tick of
+# the file system's clock (4 ms, or 2 s on FAT) leave the same times, and often the same length.
+KEYS_LOOKS_MORE = 5
+KEYS_READINGS = 3  # the most readings in one look, while the files change
 
 
 class KeyAccess(Protocol):
-    """Who may connect."""
+    """The rules on who may connect."""
 
     def key_name(self, fingerprint: Fingerprint, /) -> tuple[bool, str | None]:
         """Whether the key is acceptable, and the name that the operator gave it."""
@@ -30,12 +32,12 @@ class KeyAccess(Protocol):
 
     @property
     def keyless(self) -> bool:
-        """Whether clients without a key are let in, as anonymous."""
+        """Whether clients without a key may connect, as anonymous."""
         ...
 
 
 class Anyone:
-    """Every key is accepted; a client without one is anonymous."""
+    """Accepts all keys. A client without one is anonymous."""
 
     keyless = True
 
@@ -43,15 +45,15 @@ class Anyone:
         return True, None
 
     def read(self) -> None:
-        """Nothing to read."""
+        """There is nothing to read."""
 
     def use(self, found: Found | None) -> None:
-        """Nothing to change."""
+        """There is nothing to change."""
 
 
 class _Stamp(NamedTuple):
-    """What of a file changes with what it holds. Its time can be set, and another file may take its place: so those
-    that nobody can set are here too."""
+    """The attributes of a file that change with its content. A program can set the time of modification, or put another
+    file in its place, so the device, the inode and the time of change (ctime) are here too."""
 
     path: Path
     device: int
@@ -62,18 +64,18 @@ class _Stamp(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """What grants nothing."""
+    """A line, file or folder that grants nothing."""
 
     path: Path
     line: int
     """From 1; 0: the whole file or folder."""
     why: str
-    """What is wrong with it, and what to do."""
+    """The error, and what to do."""
     detail: str
-    """The same for the log, which repeats nothing of a line that may be secret."""
+    """The error for the log, without any text of the line that may be secret."""
 
     def __str__(self) -> str:
-        """For whoever may read the file."""
+        """The error for people who may read the file."""
         return f"{self.path}{f', line {self.line}' if self.line else ''}: {self.why}"
 
 
@@ -82,7 +84,7 @@ def _whole(path: Path, why: str) -> Rejected:
 
 
 class _Look(NamedTuple):
-    """The files that are there, and folders that cannot be listed."""
+    """The files that exist, and the folders that cannot be listed."""
 
     stamps: list[_Stamp]
     rejected: list[Rejected]
@@ -90,7 +92,7 @@ class _Look(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one reading of the files has found."""
+    """The result of one reading of the files."""
 
     look: _Look
     names: dict[Fingerprint, str | None]
@@ -98,7 +100,7 @@ class Found:
 
 
 def read_keys(paths: Sequence[Path]) -> Found:
-    """What `paths` (files, or folders of files) hold. Raises StartupError when one of them cannot be read. Blocks."""
+    """Read the keys in `paths` (files, or folders of files). Raises StartupError if one cannot be read. Blocks."""
     for path in paths:
         try:
             there = path.exists()
@@ -107,14 +109,14 @@ def read_keys(paths: Sequence[Path]) -> Found:
         if not there:
             raise StartupError(f"access.keys: {path} does not exist: make the file or folder, or correct the path")
         if not os.access(path, os.R_OK):
-            raise StartupError(f"access.keys: {path} cannot be read by this user: chmod or chown it")
+            raise StartupError(f"access.keys: this user cannot read {path}: chmod or chown it")
     return _read(paths, _look(paths))
 
 
 class KeyFiles:
-    """The keys in `paths`, as `read_keys`.
+    """The keys in `paths`, as `read_keys` finds them.
 
-    What blocks on the disk is in the constructor and in `read`, for a thread; the rest is the event loop's.
+    The constructor and `read` block on the disk, so call them in a thread. The event loop calls the other methods.
     """
 
     keyless = False
@@ -135,15 +137,15 @@ class KeyFiles:
         return len(self._found.names)
 
     def read(self) -> Found | None:
-        """What the files hold; None if none was changed, added or removed. What cannot be read grants nothing."""
+        """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""
         look = _look(self._paths)
         if look == self._found.look and self._looks_more <= 0:
             return None
         return _read(self._paths, look)
 
     def use(self, found: Found | None) -> None:
-        """From now on what `read` has found is what counts; None changes nothing. Tells what is new, and at the first
-        call what was found at first."""
+        """Put the result of `read` in force; None changes nothing. Reports new results, and at the first call the
+        result of the constructor."""
         before = self._found
         if not self._told:
             self._told = True
@@ -162,7 +164,8 @@ class KeyFiles:
 
 
 def _read(paths: Sequence[Path], look: _Look) -> Found:
-    """Read what `look` has seen; again if it changes meanwhile: a file that is being written is empty for a moment."""
+    """Read the files of `look`, again if they change meanwhile: a file is empty for a moment while a program writes
+    it."""
     found = _read_once(look)
     for _ in range(KEYS_READINGS - 1):
         look = _look(paths)
@@ -180,13 +183,13 @@ def _read_once(look: _Look) -> Found:
             found.rejected.append(
                 _whole(
                     stamp.path,
-                    f"it has {stamp.size:,} bytes, and one file of keys may have {most}, so none of its keys counts: "
+                    f"it has {stamp.size:,} bytes, and a file of keys may have {most}, so none of its keys counts: "
                     "spread them over the files of a folder",
                 )
             )
             continue
         try:
-            # As bytes: in a text a lone CR would end a line, and with it the comment that took a key out.
+            # Read bytes: in text mode a lone CR would end a line, and with it a comment that disables a key.
             text = stamp.path.read_bytes().decode("utf-8", "replace")
         except OSError as error:
             found.rejected.append(_whole(stamp.path, str(error)))
@@ -213,11 +216,11 @@ def _look(paths: Sequence[Path]) -> _Look:
             except OSError as error:
                 if listed is None or file.is_symlink() or not isinstance(error, FileNotFoundError):
                     look.rejected.append(_whole(file, str(error)))
-                continue  # else it was taken away since the folder was listed
+                continue  # a missing file has gone since the listing, which is no error
             if stat.S_ISREG(of.st_mode):
                 look.stamps.append(_Stamp(file, of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size))
             else:
                 look.rejected.append(
-                    _whole(file, "it is no file, so it is not read: keys are in files, or in files of one folder")
+                    _whole(file, "it is not a file, and is not read: put keys into files, or into files of one folder")
                 )
     return look

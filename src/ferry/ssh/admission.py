@@ -1,7 +1,7 @@
-"""The door of the SSH front: which accepted sockets become connections, what the others are told, and who is to blame.
+"""Admits accepted SSH sockets to a log-in, or refuses them with a reason, and penalises addresses for failed log-ins.
 
-Decisions are `limiters.handshakes` and `limiters.penalties`; here they meet sockets. A refused connection never becomes
-more than its socket: no asyncssh object is made for it.
+`limiters.handshakes` and `limiters.penalties` make the decisions. A refused connection stays a plain socket: it gets no
+asyncssh object.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from ferry.report import Report
 
 @dataclass(frozen=True, slots=True)
 class LoginSlot:
-    """What somebody who logs in has been given."""
+    """The place of one log-in among all."""
 
     handshake: Handshake
     host: str
     began: float
     """Monotonic seconds."""
     slow: bool
-    """It is in the slow lane of a blocked address."""
+    """It uses the slow lane of a blocked address."""
 
 
 class Attempt(Protocol):
-    """Somebody who logs in."""
+    """One log-in in progress."""
 
     @property
     def slot(self) -> LoginSlot:
-        """What it was made with."""
+        """The slot that it was made with."""
         ...
 
     @property
     def protocol(self) -> asyncio.BaseProtocol:
-        """What hears from the socket."""
+        """The protocol of its socket."""
         ...
 
     def give_way(self, reason: str, /) -> None:
-        """A newcomer has got its place."""
+        """Its slot has gone to a newcomer: end it with this reason."""
         ...
 
     def offence(self, *, timed_out: bool) -> Offence | None:
-        """What its address is to be penalised for, when it has ended without a log-in."""
+        """The offence of its address, after an end without a log-in; None if it has none."""
         ...
 
     def abort(self) -> None:
@@ -63,7 +63,7 @@ class Attempt(Protocol):
 
 
 class Admission:
-    """Everything about connections that are not logged in yet."""
+    """All connections that have not logged in yet."""
 
     def __init__(
         self,
@@ -90,16 +90,16 @@ class Admission:
 
     @property
     def in_progress(self) -> list[Attempt]:
-        """Who is logging in."""
+        """All log-ins in progress."""
         return list(self._attempts.values())
 
     # --- the beginning
 
     def take(self, sock: socket.socket, make: Callable[[LoginSlot], Attempt]) -> None:
-        """Make an attempt of an accepted non-blocking socket, or tell it why not."""
+        """Begin a log-in on an accepted non-blocking socket, or refuse it with a reason."""
         try:
             host = str(sock.getpeername()[0]).removeprefix("::ffff:")
-        except OSError:  # gone already
+        except OSError:  # the client is gone already
             sock.close()
             return
         slot = self._admit(host)
@@ -124,8 +124,8 @@ class Admission:
         if left and not self.penalties.enter_lane(host, now):
             self._turned_away(host, "blocked")
             return (
-                f"your address is blocked for {left:.0f} s: too many log-ins from it failed. Meanwhile a key that may "
-                f"log in here is let in, one connection at a time; retry-after={self._retry_after()}"
+                f"your address is blocked for {left:.0f} s: too many log-ins from it failed. Meanwhile a client with a "
+                f"valid key can log in, one connection at a time; retry-after={self._retry_after()}"
             )
         handshake, gone = self._gate.admit(host, now)
         if handshake is None:
@@ -146,17 +146,17 @@ class Admission:
         attempt = self._attempts[handshake]
         self._unnoted["displaced"] = self._unnoted.get("displaced", 0) + 1
         self.over(attempt, "displaced")
-        attempt.give_way(f"others wait to log in, and you have not gone on; retry-after={self._retry_after()}")
+        attempt.give_way(f"login too slow; its slot went to another client; retry-after={self._retry_after()}")
 
-    # --- on the way, and the end
+    # --- progress and end
 
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
-        """Somebody has come further in its log-in. Who is not logging in any more counts for nothing."""
+        """A log-in has made progress. Ignored after its end."""
         if attempt.slot.handshake in self._attempts:
             self._gate.progressed(attempt.slot.handshake, progress, self._clock.monotonic())
 
     def over(self, attempt: Attempt, outcome: str) -> None:
-        """Somebody has logged in (`ok`), or will not: `failed`, `timeout`, `displaced`. Only the first call counts."""
+        """A log-in has ended: `ok`, `failed`, `timeout` or `displaced`. Only the first call counts."""
         slot = attempt.slot
         if self._attempts.pop(slot.handshake, None) is None:
             return
@@ -178,8 +178,8 @@ class Admission:
     def _refuse(self, sock: socket.socket, reason: str) -> None:
         """Answer with a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear; the client prints the reason.
 
-        Its own first line is waited for: a close before would become a reset, which takes the reason from under the
-        client's eyes. Those who wait so are few, however many come.
+        Wait for the client's first line before the close: an earlier close would become a reset, and the client would
+        not see the reason. REFUSED_LINGERING bounds the connections that wait so.
         """
         try:
             sock.send(b"SSH-2.0-Ferry\r\n" + _disconnect_packet(reason))
@@ -192,7 +192,8 @@ class Admission:
         self._lingering.append((self._clock.monotonic() + limits.LINGER_SECONDS, sock))
 
     def tick(self) -> None:
-        """Once a second: let the refused go, and tell the log about crowds, once a minute at most."""
+        """Close refused connections after their time, and report crowds, once a minute at most. Called once a
+        second."""
         now = self._clock.monotonic()
         while self._lingering and self._lingering[0][0] <= now:
             self._let_go(self._lingering.popleft()[1])
@@ -202,7 +203,7 @@ class Admission:
             self._unnoted, self._noted = {}, now
 
     def close(self) -> None:
-        """End all who are not logged in."""
+        """End all log-ins in progress."""
         for attempt in self.in_progress:
             attempt.abort()
         while self._lingering:
@@ -210,7 +211,7 @@ class Admission:
 
     @staticmethod
     def _let_go(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # nothing there, or a reset: what it has sent is of no interest
+        with contextlib.suppress(OSError):  # no bytes, or a reset: the bytes do not matter
             sock.recv(limits.HEAD_BYTES)
         sock.close()
 

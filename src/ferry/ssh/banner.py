@@ -1,4 +1,4 @@
-"""The login banner of somebody: people who publish http learn their address even under `ssh -N`."""
+"""The login banner with an identity's web addresses. A client sees it even under `ssh -N`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .notices import Notices
 async def own_address_banner(
     identity: Identity, notices: Notices, registry: Registry, *, secret: bytes, now: float
 ) -> str | None:
-    """An identity that has nothing yet is told what `-R 80:...` will give it; one that only has ports is told nothing.
+    """The banner for an identity: its web addresses, or the address that `-R 80:...` will give it if it has no
+    reservation. None for an identity with ports only.
 
-    `secret` is for names of the gateway's choice, `now` in seconds since the epoch. Raises StoreUnavailable.
+    `secret` derives names that the gateway chooses; `now` is in seconds since the epoch. Raises StoreUnavailable.
     """
     reservations = await registry.reservations(identity.id)
     hosts = [r.address.name for r in reservations if kind_of(r.address.kind).has_host]

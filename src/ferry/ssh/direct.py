@@ -1,11 +1,11 @@
-"""What a client reaches through its connection, by a `direct-tcpip` open (RFC 4254 §7.2): two things, and nothing else,
-least of all the gateway itself.
+"""Answers a client's `direct-tcpip` opens (RFC 4254 §7.2). They reach two targets only, and never the gateway itself.
 
-A private alias of its own identity: `ssh -J gw laptop`, `ssh -W laptop:22 gw`, `ssh -L 8022:laptop:22 gw`.
+The first is a private alias of the client's identity: `ssh -J gw laptop`, `ssh -W laptop:22 gw`, `ssh -L 8022:laptop:22
+gw`.
 
-And its way back to a port that it holds itself: `ssh -L 20000:127.0.0.1:20000 -R 20000:127.0.0.1:20001`. autossh
-(`-M 20000`) looks through such a loop whether its connection still carries data. So a loopback address reaches a TCP port
-that this very connection holds, and no other port: the bytes go from channel to channel, and no socket is opened.
+The second is a TCP port of the same connection: `ssh -L 20000:127.0.0.1:20000 -R 20000:127.0.0.1:20001`. autossh
+(`-M 20000`) sends data through such a loop to check its connection. So a loopback address means a TCP port that this
+connection holds, and no other port. The bytes go from channel to channel; the gateway opens no socket.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
 _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
     {
         OpenFailure.REFUSED: "nothing answers at {}'s local target",
-        OpenFailure.GONE: "{} has just gone",
-        OpenFailure.LIMIT: "{} has as many connections as it may have",
+        OpenFailure.GONE: "{} has just closed",
+        OpenFailure.LIMIT: "{} has too many connections",
         OpenFailure.TIMEOUT: "the machine behind {} does not answer",
     }
 )
-"""`{}` is the alias, or the port of one's own."""
+"""`{}` is the alias, or the client's own port."""
 
 
 class OwnTunnel(Tunnel, Protocol):
-    """A tunnel of a client's own."""
+    """A tunnel of the client that opens the channel."""
 
     @property
     def streams(self) -> int:
-        """Streams that are open or opening."""
+        """The number of streams that are open or opening."""
         ...
 
 
@@ -58,7 +58,7 @@ TunnelT = TypeVar("TunnelT", bound=OwnTunnel)
 
 
 class DirectVisitor(Protocol):
-    """The client that asks."""
+    """The client that opens the channel."""
 
     @property
     def identity(self) -> Identity: ...
@@ -71,7 +71,7 @@ class DirectVisitor(Protocol):
 
     @property
     def forwards(self) -> Mapping[tuple[bytes, int], OwnTunnel]:
-        """Its own tunnels, by what it asked for."""
+        """Its own tunnels, by the bind address and port of its requests."""
         ...
 
     @property
@@ -79,7 +79,7 @@ class DirectVisitor(Protocol):
 
 
 def open_direct(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
-    """The channel that answers a `direct-tcpip` open: confirmed once the local target has answered."""
+    """The channel for a `direct-tcpip` open. It is confirmed after the local target has answered."""
     tunnel = own_port(visitor.forwards.values(), host, port)
     if tunnel is None:
         return _open_alias(visitor, host, port)
@@ -94,16 +94,17 @@ def _decide(visitor: DirectVisitor, address: Address, owner: IdentityId | None) 
 
 
 def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Refusal | None:
-    """The tunnel among `tunnels` that `host` and `port` mean; a refusal when too many such streams are open: a port
-    whose local target is its own way back would go round until the connection had no channel left."""
+    """The tunnel among `tunnels` that `host` and `port` mean; None if there is none. A refusal if it has too many
+    streams: a port whose local target leads back to itself would otherwise loop until the connection has no channel
+    left."""
     if host.lower() not in _LOOPBACK:
         return None
     for tunnel in tunnels:
         if tunnel.address == TCP.address(port):
             if tunnel.streams >= limits.OWN_PORT_STREAMS:
                 return Refusal(
-                    f"port {port} serves {tunnel.streams} connections already: the way back to a port of your own "
-                    f"needs fewer than {limits.OWN_PORT_STREAMS}",
+                    f"port {port} serves {tunnel.streams} connections already: -L back to your own port works with "
+                    f"fewer than {limits.OWN_PORT_STREAMS}",
                     code="own_port",
                 )
             return tunnel
@@ -116,18 +117,18 @@ def _open_alias(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel
         name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
         label = parse_label(services.web.domain.relative(name), "alias")
     except (UnicodeDecodeError, InvalidInput):
-        return Refusal("only your private aliases can be reached through this gateway", code="not_an_alias")
+        return Refusal("through this gateway you can reach your private aliases only", code="not_an_alias")
     address = ALIAS.address(label, port)
     tunnel = services.routes.get(address)
     grant = _decide(visitor, address, None if tunnel is None else tunnel.owner)
     if isinstance(grant, Refusal):
         return grant
-    assert tunnel is not None  # an alias that nobody serves is refused
+    assert tunnel is not None  # the policy refuses an alias without a tunnel
     return _splice(visitor, tunnel, grant, "the alias")
 
 
 def _splice(visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str) -> TunnelChannel:
-    """A channel of `visitor` that is joined with a new stream into `tunnel`, which a failure calls `called`."""
+    """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`."""
     channel = TunnelChannel(visitor.connection, None)
     joined = Splice(tunnel, called, visitor.peer, visitor.services.clock)
     channel.watch_opening(joined.visitor)
@@ -162,7 +163,7 @@ class Splice(Relay[TunnelChannel]):
         super().stream_lost(error)
 
     def near_left(self) -> None:
-        """The visitor left before the tunnel answered."""
+        """The visitor has left before the tunnel answered."""
         self._note = "the visitor left before the alias answered"
         self.near_lost(ConnectionAbortedError(self._note))
 
@@ -174,16 +175,17 @@ class Splice(Relay[TunnelChannel]):
 
 
 class NearSink:
-    """The sink of the visitor's channel. It only exists because both sides of a splice call a sink's methods."""
+    """The sink of the visitor's channel. It is a class of its own because both sides of a splice call a sink's
+    methods."""
 
     __slots__ = ("_splice", "data_received")
 
     def __init__(self, splice: Splice) -> None:
         self._splice = splice
-        self.data_received = splice.near_data  # itself: one call less for every chunk
+        self.data_received = splice.near_data  # the method itself, which saves one call for each chunk
 
     def stream_opened(self) -> None:
-        """The visitor's channel is opened by `accept`; nothing to do."""
+        """There is nothing to do: `accept` opens the visitor's channel."""
 
     def stream_refused(self, _failure: OpenFailure) -> None:
         self._splice.near_left()

@@ -1,14 +1,14 @@
-"""When visitors are let through to a new forward, and which forwards the words of a session shape.
+"""Holds visitors of a new forward until the words of its session are known, and says which forwards those words shape.
 
-Stock ssh asks for its forwards first, then opens its session and says its words (`ssh -R 80:... gw auth=...`). Visitors
-wait meanwhile: a tunnel is never more open than its owner asked.
+Stock ssh requests its forwards first, then opens its session and sends its words (`ssh -R 80:... gw auth=...`).
+Visitors wait meanwhile, so that a tunnel is never more open than its owner wants.
 
-* The words of a session shape the forwards that were asked for since the session before it opened.
-* A forward from the first moments of a connection: stock ssh sends its session-open before it answers a keepalive. So
-  once that is answered and no session is open, no words come, and visitors are let through.
-* A forward that is asked for later (`ssh -O forward`, a second command over a shared connection): the session of its
-  command, if it has one, opens only after the forward is granted. It is held for a pause of HOLD_SECONDS.
-* A forward is settled once its words are known, or it is known that none come. Then no session changes it any more.
+* The words of a session shape the forwards that the client requested since its previous session opened.
+* A forward at the start of a connection: stock ssh opens its session before it answers a keepalive. So if the answer
+  comes and no session is open, no words will come, and visitors may pass.
+* A later forward (`ssh -O forward`, a second command over a shared connection): the session of its command, if it has
+  one, opens after the forward is granted. Visitors wait for HOLD_SECONDS.
+* A forward is settled once its words are known, or once it is known that none will come. No session changes it then.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ class Held(Protocol):
     """A tunnel whose visitors wait."""
 
     def let_through(self) -> None:
-        """Serve those who waited, and all who come."""
+        """Serve the waiting visitors, and all later ones."""
         ...
 
 
 class Asked:
-    """One forward, from the moment when its request was read."""
+    """One forward, from the read of its request on."""
 
     __slots__ = ("due", "early", "refused", "sessions", "tunnel")
 
     def __init__(self, sessions: int, *, early: bool) -> None:
         self.sessions = sessions
-        """How many sessions had opened by then."""
+        """The number of sessions that had opened before."""
         self.early = early
         """It belongs to the command that made the connection."""
         self.tunnel: Held | None = None
         self.due: Held | None = None
-        """The tunnel, once visitors need not wait for a session that has not opened yet."""
+        """The tunnel, once visitors need not wait for a session that has yet to open."""
         self.refused: str | None = None
-        """Why the words that shape it were not understood, for the log."""
+        """For the log: the error in the words that shape it."""
 
     def shaped_by(self, session: int) -> bool:
-        """Whether the words of the session with that number shape it."""
+        """Whether the words of the session with this number shape it."""
         return self.sessions >= session - 1
 
 
 class Holding:
-    """The forwards of one connection that are not settled; made when it has logged in. `ping` asks for a sign of life from
-    the client; `session_first`: it opens its session before it answers a keepalive."""
+    """The unsettled forwards of one connection, made after its log-in. `ping` sends the client a keepalive.
+    `session_first`: the client opens its session before it answers one."""
 
     def __init__(self, ping: Callable[[], asyncio.Future[Any]], *, session_first: bool) -> None:
         self._ping = ping
@@ -60,25 +60,25 @@ class Holding:
         self._session_first = session_first
         self._sessions = 0
         self._silent: set[int] = set()
-        """Sessions that are open and have not said their words."""
+        """Open sessions that have not sent their words."""
         self._unsettled: dict[Asked, None] = {}
 
     # --- forwards
 
     def asked(self) -> Asked:
-        """A forward is being asked for."""
+        """The client requests a forward."""
         early = self._sessions == 0 and asyncio.get_running_loop().time() <= self._early_until
         asked = Asked(self._sessions, early=early)
         self._unsettled[asked] = None
         return asked
 
     def forget(self, asked: Asked) -> None:
-        """It was not granted, or has closed: a session that never says its words must not keep it."""
+        """The forward was refused, or has closed: a session that never sends its words must not keep it."""
         self._unsettled.pop(asked, None)
 
     def granted(self, asked: Asked, tunnel: Held, *, silence: float) -> None:
-        """It was granted. `silence`: for so many seconds the client may be sent nothing, so it cannot answer either."""
-        if asked not in self._unsettled:  # its words have come
+        """The forward was granted. For `silence` seconds we send the client nothing, so it cannot answer either."""
+        if asked not in self._unsettled:  # its words have come already
             tunnel.let_through()
             return
         asked.tunnel = tunnel
@@ -97,7 +97,7 @@ class Holding:
         if asked.refused is not None:
             return
         asked.due = tunnel
-        tunnel.let_through()  # a session that is open and says nothing holds it no longer; words may still close it
+        tunnel.let_through()  # an open session without words holds it no longer; its words may still close it
         if not self._awaits_words(asked):
             self._unsettled.pop(asked, None)
 
@@ -107,13 +107,13 @@ class Holding:
     # --- sessions
 
     def session_opened(self) -> int:
-        """A session has opened: its number."""
+        """A session has opened. Returns its number."""
         self._sessions += 1
         self._silent.add(self._sessions)
         return self._sessions
 
     def session_said(self, session: int) -> None:
-        """Its words are understood: visitors of what they shape are let through."""
+        """The session's words are valid: let the visitors of its forwards through."""
         self._silent.discard(session)
         for asked in list(self._unsettled):
             if asked.shaped_by(session) and not self._awaits_words(asked):
@@ -122,7 +122,7 @@ class Holding:
                     asked.tunnel.let_through()
 
     def session_gone(self, session: int) -> None:
-        """It has closed and said nothing."""
+        """The session has closed without words."""
         self._silent.discard(session)
         for asked in list(self._unsettled):
             if asked.due is not None and not self._awaits_words(asked):
@@ -130,7 +130,8 @@ class Holding:
                 asked.due.let_through()
 
     def session_refused(self, session: int, why: str) -> list[Asked]:
-        """Its words are not understood: what they shape, of which nothing may stay open, or be granted any more."""
+        """The session's words are invalid. Returns the forwards that they shape; the caller must close or refuse
+        these."""
         self._silent.discard(session)
         shaped = [asked for asked in self._unsettled if asked.shaped_by(session)]
         for asked in shaped:

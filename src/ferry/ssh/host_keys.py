@@ -1,7 +1,8 @@
-"""The gateway's host keys: made at first start, remembered by the store, and never replaced in silence.
+"""The gateway's host keys. The first start makes them, the store remembers their fingerprints, and none is replaced
+silently.
 
-A client that has seen the old key refuses a new one with a frightening message; a machine in the field has nobody to
-answer it. So a missing or different file is an error that only the operator can settle.
+A client that knows the old key refuses a new one with a frightening message; on a remote machine nobody can answer it.
+So a missing or different key file is an error that only the operator can resolve.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _FILES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class HostKeyMemory(Protocol):
-    """The store's memory of which key this gateway has."""
+    """The store's memory of this gateway's host keys."""
 
     async def host_key_fingerprint(self, algorithm: str) -> Fingerprint | None: ...
     async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None: ...
 
 
 async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
-    """The host keys in `folder`, made if this gateway never had any. Raises StartupError (see above)."""
+    """Load the host keys in `folder`; make them if this gateway never had any. Raises StartupError (see above)."""
     keys = []
     for algorithm, options in _KINDS.items():
         path = folder / _FILES[algorithm]
@@ -51,7 +52,7 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
                 _write(path, key)
             except OSError as error:
                 raise StartupError(
-                    f"the host key {path} cannot be made ({error.strerror}): make room, or make its folder writable"
+                    f"cannot make the host key {path} ({error.strerror}): free disk space, or make its folder writable"
                 ) from error
         fingerprint = Fingerprint(key.get_fingerprint())
         if remembered is None:
@@ -59,14 +60,14 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
         elif remembered != fingerprint:
             raise StartupError(
                 f"the host key {path} is {fingerprint}, but clients know this gateway by {remembered}. Put the right file "
-                f"back. If the change is meant, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody"
+                f"back. If you want to change the key, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody"
             )
         keys.append(key)
     return keys
 
 
 def describe(key: asyncssh.SSHKey) -> str:
-    """A host key for people: `ED25519 SHA256:...`, as ssh prints it when it asks whether to trust."""
+    """A host key for people: `ED25519 SHA256:...`, as ssh prints it when it asks whether to trust it."""
     return f"{key.algorithm.decode().removeprefix('ssh-').upper()} {key.get_fingerprint()}"
 
 
@@ -78,7 +79,8 @@ def _read(path: Path) -> asyncssh.SSHKey:
 
 
 def _write(path: Path, key: asyncssh.SSHKey) -> None:
-    """All of it or nothing, also when the machine stops now: half a key would be taken for a damaged one ever after."""
+    """Write the whole key or nothing, even if the machine stops meanwhile: half a key would make all later starts
+    fail."""
     partial = path.with_suffix(".new")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,4 +1,4 @@
-"""One lock per key, kept only while somebody holds it or waits for it."""
+"""One lock per key. A lock exists only while a task holds it or waits for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class KeyedLocks:
-    """`async with locks(key)`: one at a time per key."""
+    """`async with locks(key)`: one task at a time per key."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}

@@ -1,7 +1,7 @@
-"""One log-in, from an accepted socket to a client, or to an end for which its address may be blamed.
+"""One log-in, from the accepted socket to a client or to a failure, for which its address may get a penalty.
 
-No passwords. A client without a key answers keyboard-interactive with no question asked, where the operator allows
-that, and is anonymous; so is the user `nokey`.
+There are no passwords. If the operator allows it, a client without a key is anonymous: it logs in with a
+keyboard-interactive exchange without questions, or as the user `nokey`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger("ferry.ssh")
 
 
 class People(Protocol):
-    """Who has which key (`ferry.store`)."""
+    """The identities of keys (`ferry.store`)."""
 
     async def identity_for_key(
         self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
@@ -44,22 +44,22 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoginSettings:
-    """What log-ins are judged by."""
+    """The settings for log-ins."""
 
     access: KeyAccess
     people: People
     banner: bool
-    """Whether those who log in are told their web addresses."""
+    """Whether a banner tells clients their web addresses."""
     tries: int
-    """Keys that one connection may try."""
+    """The number of keys that one connection may try."""
     key_grace: float
-    """Seconds within which it offers a key that would do."""
+    """The seconds within which a client must offer an acceptable key."""
     connections_per_identity: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """Who has logged in."""
+    """The facts about a client that has logged in."""
 
     id: ConnectionId
     identity: Identity
@@ -67,18 +67,18 @@ class LoggedIn:
     """The login name."""
     peer: Endpoint
     origin: str
-    """Where it comes from, as `ferry.limiters.origins` tells it."""
+    """Its origin, by `ferry.limiters.origins`."""
     client_version: str
     began: float
-    """When its socket was accepted: seconds since the epoch."""
+    """The time of the accept, in seconds since the epoch."""
 
 
 class LoginHost(Protocol):
-    """Where log-ins are made, and clients kept."""
+    """The server, for its log-ins."""
 
     @property
     def login(self) -> LoginSettings:
-        """What is in force now."""
+        """The settings in force now."""
         ...
 
     @property
@@ -92,33 +92,33 @@ class LoginHost(Protocol):
         ...
 
     def progressed(self, attempt: LoginAttempt, progress: Progress, /) -> None:
-        """It has come further."""
+        """The log-in has made progress."""
         ...
 
     def over(self, attempt: LoginAttempt, outcome: str, /) -> None:
-        """It has ended: `ok`, `failed` or `timeout`. Only the first call counts."""
+        """The log-in has ended: `ok`, `failed` or `timeout`. Only the first call counts."""
         ...
 
     def connections_of(self, identity: IdentityId, /) -> int:
-        """Connections that an identity holds."""
+        """The number of connections of an identity."""
         ...
 
     async def own_address_banner(self, identity: Identity, /) -> str | None:
-        """What an identity is told before its log-in ends. Raises StoreUnavailable."""
+        """The banner for an identity, shown before the end of its log-in. Raises StoreUnavailable."""
         ...
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn, /) -> None:
-        """It has become a client."""
+        """The log-in has succeeded: make a client of it."""
         ...
 
     def lost(self, attempt: LoginAttempt, error: Exception | None, /) -> None:
-        """Its connection is gone, logged in or not."""
+        """The connection is gone, logged in or not."""
         ...
 
 
 class LoginAttempt(asyncssh.SSHServer):
-    """What asyncssh asks (its `SSHServer`), what the connection tells (`LoginEvents`), and what admission knows of a log-in
-    (`Attempt`). After the log-in it hears of nothing but the end."""
+    """One log-in: asyncssh's `SSHServer`, the connection's `LoginEvents` and admission's `Attempt` in one object. After
+    the log-in it gets the end of the connection only."""
 
     __slots__ = (
         "_began",
@@ -152,13 +152,13 @@ class LoginAttempt(asyncssh.SSHServer):
         self._origin = ""
         self._user = ""
         self._identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
-        """Somebody's from the moment when a key has signed, and may log in."""
+        """Anonymous until an acceptable key has signed."""
         self.tries = 0
         self._requests = 0
         self._key_acceptable = False
-        """A key would do. Nobody has proved to hold it."""
+        """The client has offered an acceptable key. It has not proved that it holds it."""
         self._proven = False
-        """A key has signed that is acceptable."""
+        """An acceptable key has signed."""
         self._garbage = False
         self._timed_out = False
         self._gave_way = False
@@ -166,7 +166,7 @@ class LoginAttempt(asyncssh.SSHServer):
         self._lane: asyncio.TimerHandle | None = None
         self.connection = connect(self)
 
-    # --- what admission knows
+    # --- for admission (`Attempt`)
 
     @property
     def protocol(self) -> HardenedConnection:
@@ -180,9 +180,10 @@ class LoginAttempt(asyncssh.SSHServer):
         self.connection.abort()
 
     def offence(self, *, timed_out: bool) -> Offence | None:
-        """What the address is to be penalised for, when this has ended without a log-in.
+        """The offence of the address, after an end without a log-in.
 
-        Whoever has proved an acceptable key is not to blame (the database was away, the identity has too many).
+        A client that has proved an acceptable key has none: the database was unavailable, or the identity has too many
+        connections.
         """
         if self._proven:
             return None
@@ -192,7 +193,7 @@ class LoginAttempt(asyncssh.SSHServer):
             return Offence.KEYS_REFUSED
         return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
 
-    # --- what the connection tells
+    # --- for the connection (`LoginEvents`)
 
     @property
     def host(self) -> str:
@@ -209,22 +210,22 @@ class LoginAttempt(asyncssh.SSHServer):
         if self._requests <= limits.AUTH_REQUESTS:
             return True
         self.tries += 1
-        self.connection.end("too much was asked without a log-in", DISC_NO_MORE_AUTH_METHODS_AVAILABLE)
+        self.connection.end("too many authentication requests", DISC_NO_MORE_AUTH_METHODS_AVAILABLE)
         return False
 
     def key_refused(self) -> None:
         self.tries += 1
         if self.tries >= self._host.login.tries:
             self.connection.end(
-                f"{self.tries} keys were tried and none is known here: name the right one with "
+                f"you tried {self.tries} keys, and this gateway knows none of them: name the right one with "
                 "-o IdentitiesOnly=yes -i KEYFILE",
                 DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
             )
 
     async def key_proven(self, user: str, key_data: bytes) -> bool:
-        """Find out whose the key is that has signed, and bind the identity: here, and nowhere else.
+        """Look up the identity of the key that has signed, and bind it: here, and nowhere else.
 
-        False when that cannot be told now, or the key may not log in any more.
+        False if the look-up fails, or if the key may not log in any more.
         """
         self._proven = True
         host, login, fingerprint = self._host, self._host.login, fingerprint_of(key_data)
@@ -237,7 +238,7 @@ class LoginAttempt(asyncssh.SSHServer):
             host.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
-        # the database was waited for, and by now the access rules may be others
+        # the access rules may have changed while we waited for the database
         if host.login.access.key_name(fingerprint) != (True, name):
             return False
         self._identity, self._user = identity, user
@@ -255,7 +256,7 @@ class LoginAttempt(asyncssh.SSHServer):
         self._stop_timers()
         self._host.over(self, "timeout" if self._timed_out else "failed")
 
-    # --- what asyncssh asks
+    # --- for asyncssh (`SSHServer`)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
@@ -268,7 +269,7 @@ class LoginAttempt(asyncssh.SSHServer):
             self._lane = loop.call_later(limits.LANE_SECONDS, self._lane_over)
 
     def begin_auth(self, username: str) -> bool:
-        """False lets the client in without a key: `nokey@`, where the operator allows that."""
+        """Whether authentication is needed. `nokey@` needs none, if the operator allows that."""
         self._user = username
         return not (username == KEYLESS_USER and self._host.login.access.keyless)
 
@@ -276,7 +277,7 @@ class LoginAttempt(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Whether `key` would do. Nobody has proved to hold it yet: nothing may be bound to it here."""
+        """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         del username
         bits = getattr(getattr(key, "pyca_key", None), "key_size", None)
         known, _ = self._host.login.access.key_name(Fingerprint(key.get_fingerprint()))
@@ -291,7 +292,7 @@ class LoginAttempt(asyncssh.SSHServer):
         return self._host.login.access.keyless
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
-        """No question at all (RFC 4256 §3.2 allows zero prompts)."""
+        """Ask no question (RFC 4256 §3.2 allows zero prompts)."""
         del username, lang, submethods
         return "", "", "", ()
 
@@ -321,7 +322,7 @@ class LoginAttempt(asyncssh.SSHServer):
         self._host.logged_in(self, who)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing may be raised from here: asyncssh would swallow it."""
+        """Raise nothing from here: asyncssh would swallow it."""
         self._stop_timers()
         try:
             self._host.lost(self, exc)
@@ -333,10 +334,10 @@ class LoginAttempt(asyncssh.SSHServer):
     def _grace_over(self) -> None:
         if not self._key_acceptable:
             self._timed_out = True
-            self.connection.end("no acceptable key was offered in time")
+            self.connection.end("your client offered no acceptable key in time")
 
     def _lane_over(self) -> None:
-        """The slow lane is for those who log in at once."""
+        """End the log-in: the slow lane is for clients that log in at once."""
         self._timed_out = True
         self.connection.end(
             f"your address is blocked, so a log-in may take {limits.LANE_SECONDS:.0f} s; retry-after=10"

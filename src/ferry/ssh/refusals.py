@@ -1,4 +1,4 @@
-"""Forwards that were refused lately, by whom they were asked for: what `ssh gw` shows of them."""
+"""Remembers each identity's recently refused forwards. `ssh gw` shows them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ferry.names import IdentityId
 
 
 class RefusedForward(NamedTuple):
-    """A forward that was refused, as its owner is told."""
+    """A refused forward, with the texts for its owner."""
 
     asked: str
     why: str
@@ -20,13 +20,14 @@ class RefusedForward(NamedTuple):
 
 
 class RefusedForwards:
-    """The last `limits.REFUSALS_REMEMBERED` of each of the `limits.REFUSAL_IDENTITIES` identities that were refused last."""
+    """The last `limits.REFUSALS_REMEMBERED` of each of the `limits.REFUSAL_IDENTITIES` identities that were refused
+    last."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[IdentityId, deque[RefusedForward]] = OrderedDict()
 
     def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
-        """Add one; whoever was refused longest ago is forgotten for it where there are too many."""
+        """Add a refused forward. If there are too many identities, forget the one whose last refusal is the oldest."""
         kept = self._of.pop(identity, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
         kept.append(refused)
         self._of[identity] = kept
@@ -34,5 +35,5 @@ class RefusedForwards:
             self._of.popitem(last=False)
 
     def of(self, identity: IdentityId) -> list[RefusedForward]:
-        """What `identity` was refused, oldest first."""
+        """The refused forwards of `identity`, the oldest first."""
         return list(self._of.get(identity, ()))
