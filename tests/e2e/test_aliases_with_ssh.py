@@ -72,7 +72,7 @@ def test_w_and_l_reach_the_alias(ssh: StockSsh, lines: LineService, name: str, f
             assert [ask(free_port, word) for word in (b"one\n", b"two\n")] == [b"ONE\nbye\n", b"TWO\nbye\n"]
 
 
-def test_nobody_else_reaches_it_and_cannot_tell_that_it_exists(
+def test_another_identity_cannot_reach_an_alias_or_see_that_it_exists(
     gateway: Gateway, ssh: StockSsh, new_key: Callable[[], Path], lines: LineService, name: str, tmp_path: Path
 ) -> None:
     with ssh.start("-R", f"{name}:7:localhost:{lines.port}") as child:

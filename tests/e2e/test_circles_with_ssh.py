@@ -82,7 +82,7 @@ def test_two_tunnels_that_lead_to_each_other_end_and_one_that_calls_another_goes
         assert (visits[f"{caller}.{DOMAIN}"], visits[f"{name}.{DOMAIN}"]) == (1, 1)
 
 
-def test_who_strips_the_field_fills_his_own_tunnel_and_nobody_elses(
+def test_a_service_that_strips_the_field_fills_its_own_tunnel_only(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
 ) -> None:
     gateway = start_gateway(limits={"visitors_per_tunnel": 8})

@@ -15,7 +15,7 @@ from ssh_command import StockSsh, fingerprint
 from web_client import visit
 
 
-def test_ssh_alone_says_who_you_are_and_how_to_forward(ssh: StockSsh, key: Path) -> None:
+def test_ssh_alone_shows_the_identity_and_how_to_forward(ssh: StockSsh, key: Path) -> None:
     ended = ssh.run()
     assert ended.code == 0
     assert fingerprint(key) in ended.out
@@ -53,7 +53,7 @@ def test_ls_names_release_and_whoami(ssh: StockSsh, key: Path, origin: Origin, n
     assert fingerprint(key) in ssh.run(words="whoami").out
 
 
-def test_release_of_what_is_not_yours_fails(ssh: StockSsh) -> None:
+def test_release_of_another_identitys_name_fails(ssh: StockSsh) -> None:
     ended = ssh.run(words="release nothing-of-mine")
     assert (ended.code, "is not reserved for you" in ended.out) == (1, True)
     assert "release takes one name" in ssh.run(words="release").out

@@ -60,7 +60,7 @@ def open_files(gateway: Gateway) -> int:
 
 
 @pytest.mark.parametrize("kind", CROWD)
-def test_visitors_who_do_not_move_make_room_for_others(
+def test_stalled_visitors_make_room_for_others(
     tmp_path: Path, key: Path, origin: Origin, lines: LineService, kind: str
 ) -> None:
     settings: dict[str, dict[str, object]] = {

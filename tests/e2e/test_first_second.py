@@ -20,7 +20,7 @@ EACH = MIB
 SLACK = 2 * MIB
 
 
-async def test_who_pours_into_a_tunnel_that_is_held_costs_a_mebibyte(
+async def test_a_visitor_that_floods_a_held_tunnel_costs_a_mebibyte(
     start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
     """Of four opens one gets no answer, one no window, and two their window byte by byte."""

@@ -34,7 +34,7 @@ def asks_about(ssh: StockSsh, *more: str, words: str) -> dict[str, object]:
             return answer
 
 
-def test_a_key_that_was_only_asked_about_is_not_who_comes_in_keyless(
+def test_an_unproven_key_is_not_the_identity_of_a_keyless_log_in(
     gateway: Gateway, victim: Path, tmp_path: Path
 ) -> None:
     """CVE-2024-45337: the gateway has said that the victim's key would do, and nobody has signed with it."""
@@ -42,14 +42,14 @@ def test_a_key_that_was_only_asked_about_is_not_who_comes_in_keyless(
     assert who == {"event": "whoami", "name": None, "key": None, "anonymous": True}
 
 
-def test_a_key_that_was_only_asked_about_is_not_who_comes_in_with_another(
+def test_an_unproven_key_is_not_the_identity_of_another_keys_log_in(
     gateway: Gateway, victim: Path, key: Path, tmp_path: Path
 ) -> None:
     who = asks_about(gateway.ssh(tmp_path, victim), "-i", str(key), words="whoami")
     assert who["key"] == fingerprint(key)
 
 
-def test_nobody_comes_in_without_a_key_where_keys_are_asked_for(
+def test_no_client_logs_in_without_a_key_in_keys_mode(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway(access={"mode": "keys", "keys": [key.with_suffix(".pub")]})
@@ -62,7 +62,7 @@ def test_nobody_comes_in_without_a_key_where_keys_are_asked_for(
     assert (ended.code, ended.out) == (0, f"key {fingerprint(key)}\n")
 
 
-def test_who_has_no_key_comes_in_where_anyone_may_and_has_nobodys_names(gateway: Gateway, tmp_path: Path) -> None:
+def test_a_keyless_client_logs_in_where_anyone_may_and_owns_no_names(gateway: Gateway, tmp_path: Path) -> None:
     for user in ("nokey", "dev"):
         ended = gateway.ssh(tmp_path, None).run(user=user, words="whoami")
         assert (ended.code, ended.out.startswith("anonymous:")) == (0, True)
@@ -71,7 +71,7 @@ def test_who_has_no_key_comes_in_where_anyone_may_and_has_nobodys_names(gateway:
     assert [ended.code for ended in batch] == [0, 255]
 
 
-def test_a_name_that_a_keyless_client_used_is_nobodys(
+def test_a_name_of_a_keyless_client_is_free_afterwards(
     gateway: Gateway, ssh: StockSsh, origin: Origin, another_origin: Origin, name: str, tmp_path: Path
 ) -> None:
     with gateway.ssh(tmp_path, None).start("-R", f"{name}:80:localhost:{origin.port}") as keyless:
@@ -97,7 +97,7 @@ def test_a_name_that_a_keyless_client_used_is_nobodys(
         ('[access]\nmode = "keys"', "needs keys"),
     ],
 )
-def test_what_would_open_the_gateway_to_everybody_must_have_been_written(
+def test_access_for_everybody_must_be_configured_explicitly(
     tmp_path: Path, settings: str, fix: str
 ) -> None:
     (tmp_path / "ferry.toml").write_text(f'domain = "gw.test"\n{settings}\n')

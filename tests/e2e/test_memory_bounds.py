@@ -94,7 +94,7 @@ async def test_memory_is_bounded_and_every_byte_arrives(
         assert target.hash.digest() == hashlib.sha256(data).digest()
 
 
-async def test_a_visitor_of_an_alias_who_stops_reading_holds_up_who_sends(
+async def test_a_visitor_of_an_alias_that_stops_reading_pauses_the_sender(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     """Its channel has a window that never runs out."""

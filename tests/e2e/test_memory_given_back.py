@@ -71,7 +71,7 @@ async def attack(gateway: Gateway) -> None:
 
 
 @pytest.mark.skipif(allocator() is None, reason="this C library is not glibc, or older than 2.33")
-async def test_after_visitors_who_do_not_read_memory_comes_back_within_a_minute(
+async def test_memory_of_visitors_that_did_not_read_comes_back_within_a_minute(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     """Without being asked, glibc keeps all of it for as long as one small block lies above."""

@@ -36,7 +36,7 @@ def originator(child: Child, *, after: int = 0) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("port", [80, 443])
-def test_pooled_streams_of_a_web_address_say_one_loopback_port(
+def test_pooled_streams_of_a_web_address_have_one_loopback_originator(
     gateway: Gateway, ssh: StockSsh, origin: Origin, name: str, port: int
 ) -> None:
     with told(ssh, f"{name}:{port}:127.0.0.1:{origin.port}") as child:
@@ -44,7 +44,7 @@ def test_pooled_streams_of_a_web_address_say_one_loopback_port(
         assert originator(child) == (ANY_VISITOR.host, ANY_VISITOR.port)
 
 
-def test_an_upgraded_connection_says_its_visitor(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_an_upgraded_connection_has_its_visitor_as_originator(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     with (
         told(ssh, f"{name}:80:127.0.0.1:{origin.port}") as child,
         socket.create_connection(("127.0.0.1", gateway.ports.http), timeout=20) as visitor,
@@ -54,7 +54,7 @@ def test_an_upgraded_connection_says_its_visitor(gateway: Gateway, ssh: StockSsh
         assert originator(child) == visitor.getsockname()
 
 
-def test_a_port_says_its_visitor(gateway: Gateway, ssh: StockSsh, lines: LineService) -> None:
+def test_a_port_has_its_visitor_as_originator(gateway: Gateway, ssh: StockSsh, lines: LineService) -> None:
     port = next(gateway.loopback_ports)
     with (
         told(ssh, f"{port}:127.0.0.1:{lines.port}") as child,
@@ -63,7 +63,7 @@ def test_a_port_says_its_visitor(gateway: Gateway, ssh: StockSsh, lines: LineSer
         assert originator(child) == visitor.getsockname()
 
 
-def test_an_alias_says_the_connection_that_its_visitor_came_in_by(ssh: StockSsh, lines: LineService, name: str) -> None:
+def test_an_alias_has_its_visitors_connection_as_originator(ssh: StockSsh, lines: LineService, name: str) -> None:
     with told(ssh, f"{name}:7:127.0.0.1:{lines.port}") as child:
         assert run(ssh.command("-W", f"{name}:7"), folder=ssh.folder, stdin=b"hi\n").out == "HI\nbye\n"
         host, port = originator(child)
@@ -83,5 +83,5 @@ def test_an_alias_says_the_connection_that_its_visitor_came_in_by(ssh: StockSsh,
     ],
     ids=str,
 )
-def test_what_no_socket_can_have_is_never_said(known: Endpoint, said: Endpoint) -> None:
+def test_an_address_that_no_socket_can_have_is_never_sent(known: Endpoint, said: Endpoint) -> None:
     assert sayable(known) == said

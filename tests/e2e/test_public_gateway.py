@@ -52,7 +52,7 @@ def test_a_network_reserves_only_so_many_names_a_day(
     assert "second.localhost" not in ssh.run(words="names").out
 
 
-def test_listening_beyond_loopback_for_anyone_must_have_been_written(tmp_path: Path) -> None:
+def test_listening_beyond_loopback_for_anyone_must_be_configured_explicitly(tmp_path: Path) -> None:
     (tmp_path / "ferry.toml").write_text('domain = "gw.test"\n[ssh]\nlisten = "0.0.0.0:0"\n')
     ran = ferry("serve", "--config", tmp_path / "ferry.toml", cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)))
     assert ran.code == 2

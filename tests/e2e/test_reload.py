@@ -53,7 +53,7 @@ def test_new_limits_hold_for_new_connections(
         child.line("which is the limit")
 
 
-def test_what_waits_for_a_restart_is_named(start_gateway: Callable[..., Gateway]) -> None:
+def test_keys_that_need_a_restart_are_named(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway()
     gateway.settings["limits"] = {"forwards_per_connection": 1}
     assert reload(gateway, "reloaded")["needs_restart"] == ""
@@ -78,7 +78,7 @@ def test_the_documentation_has_every_key_that_needs_a_restart() -> None:
         ("https", {"certificates": "/nowhere"}, "/nowhere"),
     ],
 )
-def test_what_is_wrong_leaves_the_old_running(
+def test_an_invalid_reload_leaves_the_old_configuration_running(
     start_gateway: Callable[..., Gateway],
     new_key: Callable[[], Path],
     origin: Origin,

@@ -132,7 +132,7 @@ def test_nothing_answers_at_the_local_target(gateway: Gateway, ssh: StockSsh, na
         child.line(f"{name}.localhost: nothing answers at your local target")
 
 
-def test_what_a_visitor_sends_is_escaped_before_a_terminal_sees_it(
+def test_text_from_visitors_is_escaped_before_a_terminal_shows_it(
     gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
 ) -> None:
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as child:
@@ -156,7 +156,7 @@ def test_what_a_visitor_sends_is_escaped_before_a_terminal_sees_it(
         (("-s",), "this gateway has no files"),
     ],
 )
-def test_what_ferry_is_not_is_refused_with_one_sentence(
+def test_features_that_ferry_lacks_are_refused_with_one_sentence(
     ssh: StockSsh, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     command = ssh.command("-v", *arguments, words="sftp" if "-s" in arguments else "")

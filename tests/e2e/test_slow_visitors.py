@@ -225,7 +225,7 @@ async def test_behind_the_same_exempt_proxy_others_get_their_answers(
                 pass  # who is who shows in the first moments
 
 
-async def test_those_who_are_slow_for_good_reasons_stay_beside_slow_attackers(
+async def test_honest_slow_visitors_stay_beside_slow_attackers(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     async with attacked(start_gateway, key, tmp_path) as (gateway, origin), contextlib.AsyncExitStack() as stack:
@@ -257,7 +257,7 @@ async def test_those_who_are_slow_for_good_reasons_stay_beside_slow_attackers(
                 await phone.readexactly(8 * MIB)
 
 
-async def test_a_port_too_has_room_for_who_holds_nothing(
+async def test_a_port_has_room_for_a_newcomer_too(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway(limits={"exempt": [], "visitors_per_tunnel": PLACES})
@@ -273,7 +273,7 @@ async def test_a_port_too_has_room_for_who_holds_nothing(
 
 
 @pytest.mark.parametrize("kind", HOLD_A_CONNECTION)
-async def test_who_holds_nothing_gets_in_where_others_hold_all_descriptors(
+async def test_a_newcomer_gets_in_while_others_hold_all_descriptors(
     key: Path, tmp_path: Path, kind: str
 ) -> None:
     gateway = Gateway(tmp_path, {"limits": {"exempt": []}}, descriptors=DESCRIPTORS)

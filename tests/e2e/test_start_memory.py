@@ -36,7 +36,7 @@ def test_memory_at_the_first_and_the_second_start(start_gateway: Callable[..., G
         gateway.start()
 
 
-def test_what_the_gateway_imports() -> None:
+def test_the_modules_that_the_gateway_imports() -> None:
     code = (
         "import sys, ferry.cli.main, ferry.config.file, ferry.gateway.serve\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
@@ -47,7 +47,7 @@ def test_what_the_gateway_imports() -> None:
     assert loaded & LATER == set()
 
 
-def test_what_answers_the_operator_is_loaded_when_somebody_asks(start_gateway: Callable[..., Gateway]) -> None:
+def test_the_operators_api_is_loaded_on_first_use(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway()
     before = gateway.memory()
     assert gateway.ask("status")["counts"]["connections"] == 0

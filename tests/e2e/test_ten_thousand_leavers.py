@@ -42,7 +42,7 @@ async def all_leave(http: int, tcp: int, count: int) -> None:
             await asyncio.gather(*(leave(*visits[number % len(visits)]) for number in numbers))
 
 
-async def test_thousands_who_leave_leave_no_descriptor_and_no_memory(
+async def test_thousands_of_visitors_that_leave_keep_no_descriptor_and_no_memory(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway(http={"head_timeout": "2s"})

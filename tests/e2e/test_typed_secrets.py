@@ -47,7 +47,7 @@ def kept(gateway: Gateway) -> str:
         (f"--output {SECRET}", "an unknown --output: (8 characters)"),
     ],
 )
-def test_words_after_the_host(
+def test_secret_words_after_the_host_are_not_kept(
     talkative: Gateway, ssh: StockSsh, origin: Origin, name: str, words: str, logged: str
 ) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words=f"-- {words}")
@@ -67,7 +67,7 @@ def test_words_after_the_host(
         (f"/tmp/{SECRET}", "-R PATH"),
     ],
 )
-def test_forwards(talkative: Gateway, ssh: StockSsh, origin: Origin, forward: str, asked: str) -> None:
+def test_secrets_in_forwards_are_not_kept(talkative: Gateway, ssh: StockSsh, origin: Origin, forward: str, asked: str) -> None:
     seen = talkative.log_lines
     ended = ssh.run("-R", f"{forward}:localhost:{origin.port}")
     assert SECRET in ended.out
@@ -77,19 +77,19 @@ def test_forwards(talkative: Gateway, ssh: StockSsh, origin: Origin, forward: st
     assert SECRET.lower() not in (later.out + kept(talkative)).lower()
 
 
-def test_targets_of_a_jump_and_subsystems(talkative: Gateway, ssh: StockSsh) -> None:
+def test_secrets_in_jump_targets_and_subsystems_are_not_kept(talkative: Gateway, ssh: StockSsh) -> None:
     assert ssh.run("-W", f"ann/{SECRET}:22").code == 255
     ssh.run("-s", words=f"ann:{SECRET}")
     assert len([e for e in talkative.events() if e.get("asked") in ("-J (12 bytes):22", "(12 characters)")]) == 2
     assert SECRET not in kept(talkative)
 
 
-def test_a_password_in_the_place_of_the_user(talkative: Gateway, ssh: StockSsh) -> None:
+def test_a_password_in_the_place_of_the_user_is_not_kept(talkative: Gateway, ssh: StockSsh) -> None:
     assert ssh.run(user=SECRET, words="whoami").code == 0
     assert SECRET not in kept(talkative)
 
 
-def test_the_query_of_a_visit(talkative: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_the_query_of_a_visit_is_not_kept(talkative: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     """The owner's own session shows it whole."""
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as owner:
         owner.line("Forwarding HTTP")
@@ -102,7 +102,7 @@ def test_the_query_of_a_visit(talkative: Gateway, ssh: StockSsh, origin: Origin,
     assert SECRET not in kept(talkative)
 
 
-def test_a_private_key_and_options_in_a_file_of_keys(
+def test_a_private_key_and_options_in_a_key_file_are_not_kept(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     private, known = new_key(), tmp_path / "known"

@@ -71,7 +71,7 @@ def answer_of(visitor: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["http", "tcp", "alias"])
-async def test_those_who_do_not_read_cost_a_mebibyte_each_and_stall_only_themselves(
+async def test_visitors_that_do_not_read_cost_a_mebibyte_each_and_stall_only_themselves(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, free_port: int, kind: str
 ) -> None:
     gateway = start_gateway()

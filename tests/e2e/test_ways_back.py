@@ -67,7 +67,7 @@ def test_streams_of_a_way_back_are_few(held: tuple[Child, int]) -> None:
         visitor.close()
 
 
-def test_a_port_of_ones_own_is_reached_by_a_loopback_address_only(
+def test_an_own_port_is_reached_by_a_loopback_address_only(
     apart: Gateway, tmp_path: Path, key: Path, lines: LineService, free_port: int
 ) -> None:
     port = next(apart.public_ports)

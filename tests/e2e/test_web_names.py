@@ -65,7 +65,7 @@ def test_a_keyless_client_has_a_fresh_name_each_time(gateway: Gateway, origin: O
 
 
 @pytest.mark.parametrize("form", ["{name}", "{name}.localhost", "{name}.LocalHost."])
-def test_a_name_of_ones_own(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str, form: str) -> None:
+def test_a_chosen_name(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str, form: str) -> None:
     with ssh.start("-R", f"{form.format(name=name)}:80:localhost:{origin.port}") as child:
         assert given_name(child) == name
         assert visit(gateway, name).text == "origin"
@@ -80,7 +80,7 @@ def test_a_name_in_capitals_reaches_the_client_as_it_was_typed(
         assert visit(gateway, name.upper()).text == "origin"
 
 
-def test_the_login_name_means_a_name_only_where_it_is_owned(
+def test_a_login_name_means_a_name_only_if_the_identity_owns_it(
     gateway: Gateway, ssh: StockSsh, new_key: Callable[[], Path], origin: Origin, name: str, tmp_path: Path
 ) -> None:
     forward = f"80:localhost:{origin.port}"
@@ -93,7 +93,7 @@ def test_the_login_name_means_a_name_only_where_it_is_owned(
         child.line("for another: ssh -R NAME:80:...")
 
 
-def test_a_login_name_that_is_nobodys_claims_nothing(ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_an_unowned_login_name_claims_nothing(ssh: StockSsh, origin: Origin, name: str) -> None:
     with ssh.start("-R", f"80:localhost:{origin.port}", user=name) as child:
         assert given_name(child) != name
     assert name not in ssh.run(words="names").out
@@ -127,7 +127,7 @@ def test_the_gateways_own_http_port_means_80(gateway: Gateway, ssh: StockSsh, or
         child.line(r"http://[a-z]+-[a-z]+\.localhost")
 
 
-def test_the_visitors_address_is_told_to_the_origin(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_the_service_gets_the_visitors_address(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as child:
         given_name(child)
         head = visit(gateway, name, "/headers", fields={"X-Forwarded-For": "198.51.100.1"}).text

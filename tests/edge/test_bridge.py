@@ -161,13 +161,13 @@ async def test_a_visitor_still_sending_is_read_from_for_a_moment(monkeypatch: py
     assert trace.play("v:lost") == "end"
 
 
-async def test_the_end_of_a_lingering_visitor_stops_the_clock() -> None:
+async def test_the_end_of_a_lingering_visitor_stops_its_timer() -> None:
     trace = Trace().join()
     assert trace.play("s:eof", "s:lost", "v:eof", "v:lost") == "< eof, < resume, shut, end"
     assert trace.bridge.phase is Phase.ENDED
 
 
-async def test_what_is_counted_and_tapped() -> None:
+async def test_bytes_are_counted_and_tapped() -> None:
     trace = Trace(tap=True).join()
     assert trace.play("v:data", "s:data", "s:error", "v:data", "v:lost") == (
         "tap up up, > up, tap down down, < down, < abort, tap ended reset, end"
@@ -175,7 +175,7 @@ async def test_what_is_counted_and_tapped() -> None:
     assert (trace.bridge.up, trace.bridge.down, trace.bridge.error) == (2, 4, LOST)
 
 
-async def test_a_connection_that_nobody_waits_for_is_ended() -> None:
+async def test_an_unexpected_connection_is_ended() -> None:
     trace = Trace()
     trace.bridge.visitor.connection_made(Visitor(trace))
     assert trace.play("v:data", "v:eof", "v:full", "v:drained", "v:lost") == "shut, end"
@@ -208,7 +208,7 @@ def test_a_reset_touches_no_socket_that_may_be_another_connections(closing: bool
     assert trace.calls == (["< abort"] if closing and tls else ["< linger", "< abort"])
 
 
-async def test_a_visitor_that_is_read_again_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_that_is_read_again_is_checked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it has left: the loop tells of one that is read."""
     monkeypatch.setattr("ferry.limits.LEFT_LOOK_SECONDS", 0.001)
     trace = Trace()
@@ -247,7 +247,7 @@ async def test_a_buffer_left_full_by_the_former_protocol_pauses_the_stream() -> 
     assert trace.join().calls == ["> pause"]
 
 
-async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded() -> None:
+async def test_many_waiting_small_writes_are_bounded() -> None:
     """Each takes some 750 bytes in uvloop, however small it is."""
     usual = VISITOR_HIGH_WATER_BYTES
     trace = Trace().join()
@@ -302,7 +302,7 @@ async def test_a_stream_that_waits_for_two_reasons_goes_on_when_both_are_gone(
     assert trace.calls == ["> resume"]
 
 
-async def test_large_writes_wait_as_long_as_there_is_room() -> None:
+async def test_large_writes_are_buffered_up_to_the_bound() -> None:
     trace = Trace().join()
     trace.buffered = 10
     for _ in range(2 * SMALL_WRITES):

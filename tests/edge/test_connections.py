@@ -97,7 +97,7 @@ async def play() -> AsyncIterator[Play]:
         yield Play(gate)
 
 
-def test_without_a_gate_everybody_stays_and_is_asked_nothing() -> None:
+def test_without_a_gate_everybody_stays() -> None:
     play = Play(None)
     held = play.crowd("192.0.2.1")
     assert [visitor.asked for visitor in held] == [0] * 5
@@ -105,14 +105,14 @@ def test_without_a_gate_everybody_stays_and_is_asked_nothing() -> None:
         play.leave(visitor)
 
 
-async def test_while_there_is_enough_nobody_is_asked_and_nothing_counted(play: Play) -> None:
+async def test_with_enough_descriptors_nobody_is_checked(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.leave(held[0])
     assert [visitor.asked for visitor in held] == [0] * 5
     assert play.excess == 0
 
 
-async def test_a_newcomer_gets_the_connection_of_who_holds_most_and_does_not_move(play: Play) -> None:
+async def test_a_newcomer_displaces_a_stalled_visitor_of_the_largest_source(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.clock.ahead += limits.PLACE_LOOK_SECONDS
     play.become_short()
@@ -127,7 +127,7 @@ async def test_a_newcomer_gets_the_connection_of_who_holds_most_and_does_not_mov
     assert play.excess == before - 1
 
 
-async def test_who_holds_its_share_is_refused_where_nobody_has_to_go_and_who_holds_less_is_not(play: Play) -> None:
+async def test_a_source_with_its_share_is_refused_and_one_with_less_is_not(play: Play) -> None:
     play.crowd("192.0.2.1")
     play.become_short()
     before = play.excess
@@ -138,7 +138,7 @@ async def test_who_holds_its_share_is_refused_where_nobody_has_to_go_and_who_hol
     assert not any(visitor.disconnected for visitor in play.there)
 
 
-async def test_nobody_has_to_go_while_there_is_no_excess(play: Play) -> None:
+async def test_without_an_excess_nobody_is_displaced(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.clock.ahead += LONG
     play.become_short()
@@ -169,7 +169,7 @@ async def test_a_shortage_that_is_over_leaves_nothing_for_the_next(play: Play) -
     assert play.excess == before
 
 
-async def test_of_an_edge_that_has_closed_nobody_is_looked_at(play: Play) -> None:
+async def test_visitors_of_a_closed_edge_are_not_checked(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.connections.discard(play.group)
     play.connections.discard(play.group)
@@ -180,7 +180,7 @@ async def test_of_an_edge_that_has_closed_nobody_is_looked_at(play: Play) -> Non
 
 
 @pytest.mark.parametrize("holds", [1, 30])
-async def test_while_nobody_is_accepted_those_who_hold_most_and_do_not_move_go(play: Play, holds: int) -> None:
+async def test_while_accepting_has_stopped_stalled_visitors_of_large_sources_go(play: Play, holds: int) -> None:
     """Nobody comes who could have their places: they would keep the gateway shut for as long as they like."""
     assert play.gate is not None
     quiet = play.crowd("192.0.2.9", 1)

@@ -39,7 +39,7 @@ async def served_by(most: int) -> type[object]:
         return type(server)
 
 
-def test_the_quick_server_is_used_where_a_burst_does_no_harm() -> None:
+def test_the_fast_server_is_used_if_a_burst_does_no_harm() -> None:
     for loop, enough in ((uvloop.new_event_loop, 11 * UVLOOP_BURST), (asyncio.new_event_loop, ROOMY)):
         with asyncio.Runner(loop_factory=loop) as runner:
             assert runner.run(served_by(enough)) is LoopServer
@@ -76,7 +76,7 @@ def test_uvloop_accepts_one_in_a_turn() -> None:
 
 
 @pytest.mark.parametrize("most", [ROOMY, 1000])
-async def test_who_comes_in_a_shortage_is_served_after_it(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_newcomer_in_a_shortage_is_served_after_it(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 0.01)
     told: asyncio.Queue[str] = asyncio.Queue()
@@ -134,7 +134,7 @@ async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
         writer.close()
 
 
-async def test_each_shortage_is_told_of_once_with_the_number_of_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_shortage_is_reported_once_with_the_number_of_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many may ask while nobody is accepted, and some leave and others come again and again."""
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
     monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 10.0)
@@ -196,7 +196,7 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
     assert [record.getMessage() for record in caplog.records] == []
 
 
-async def test_a_server_that_is_told_twice_accepts_once() -> None:
+async def test_a_server_that_is_started_twice_accepts_once() -> None:
     """Each connection, and each port, as often as it is told to go on: its calls may be repeated."""
     (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     port = sock.getsockname()[1]
@@ -237,7 +237,7 @@ class Listener:
         self.calls.clear()
 
 
-async def test_descriptors_are_short_from_where_accepting_would_begin_again_and_while_there_is_an_excess(
+async def test_descriptors_are_short_from_the_resume_bound_and_during_an_excess(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
@@ -292,7 +292,7 @@ async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPa
     assert not any(counted)
 
 
-def test_where_descriptors_have_no_bound_nothing_is_ever_short() -> None:
+def test_without_a_descriptor_limit_nothing_is_short() -> None:
     gate = DescriptorGate(report=nothing, most=resource.RLIM_INFINITY)
     assert gate.holds(10**9)
     gate.seen(10**9)
@@ -314,7 +314,7 @@ def test_a_transport_is_asked_for_its_descriptor_once_in_a_while() -> None:
     assert transport.times == 4
 
 
-def test_a_gate_that_never_looked_closes_as_any_other() -> None:
+def test_a_gate_that_never_counted_closes_as_any_other() -> None:
     DescriptorGate(report=nothing, most=ROOMY).close()
 
 
@@ -326,7 +326,7 @@ def test_descriptors_are_counted() -> None:
         os.close(one)
 
 
-async def test_while_nobody_is_accepted_room_is_asked_for_until_there_is_enough(
+async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)

@@ -129,7 +129,7 @@ async def looks(count: int = 10) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def test_one_that_resets_while_its_service_does_not_read_is_missed() -> None:
+async def test_a_reset_while_the_service_does_not_read_is_noticed() -> None:
     async with visiting() as (tunnel, visitor):
         await asyncio.get_running_loop().sock_sendall(visitor, b"more")
         leave(visitor)
@@ -138,7 +138,7 @@ async def test_one_that_resets_while_its_service_does_not_read_is_missed() -> No
         assert [visit.up for visit in tunnel.visits] == [len("first")]
 
 
-async def test_one_that_resets_after_its_end_of_file_is_missed_although_its_service_says_nothing() -> None:
+async def test_a_reset_after_an_end_of_file_is_noticed_while_the_service_is_silent() -> None:
     async with visiting() as (tunnel, visitor):
         tunnel.stream.reads()
         visitor.shutdown(socket.SHUT_WR)
@@ -148,7 +148,7 @@ async def test_one_that_resets_after_its_end_of_file_is_missed_although_its_serv
         assert tunnel.stream.said == ["data", "eof", "abort"]
 
 
-async def test_one_that_waits_for_its_service_stays() -> None:
+async def test_a_visitor_that_waits_for_its_service_stays() -> None:
     async with visiting() as (tunnel, visitor):
         await looks()
         await asyncio.get_running_loop().sock_sendall(visitor, b" second")
@@ -159,7 +159,7 @@ async def test_one_that_waits_for_its_service_stays() -> None:
         assert set(tunnel.stream.said) == {"data"}
 
 
-async def test_one_that_has_sent_all_and_ended_is_read_to_its_end_when_its_service_has_ended_before() -> None:
+async def test_a_visitor_is_read_to_its_end_after_its_service_has_ended() -> None:
     """Both directions are over for the kernel, which tells that as it tells a reset; but nobody has read the rest."""
     async with visiting() as (tunnel, visitor):
         tunnel.stream.sink.eof_received()
@@ -216,7 +216,7 @@ async def asleep(*, upgrades: bool) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("door", ["a port", "an upgrade", "an alias"])
-async def test_whoever_pours_into_a_service_that_does_not_read_and_resets_leaves_nothing(
+async def test_a_visitor_that_floods_an_unreading_service_and_resets_leaves_nothing(
     tmp_path: Path, key: Path, free_port: int, door: str
 ) -> None:
     """Through a stock ssh each, which has its own end of a channel until its service has read or gone."""

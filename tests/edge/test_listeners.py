@@ -54,7 +54,7 @@ def test_each_address_has_the_port_that_was_asked_for_with_it(free_port: int) ->
     close(sockets)
 
 
-async def test_what_is_accepted_has_nodelay_and_keepalive() -> None:
+async def test_accepted_connections_have_nodelay_and_keepalive() -> None:
     sockets = await listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
     with socket.create_connection(sockets[0].getsockname()):
         sockets[0].setblocking(True)
@@ -269,7 +269,7 @@ class NoRoom(socket.socket):
         return listener
 
 
-async def test_an_error_of_one_connection_costs_nobody_else_his() -> None:
+async def test_an_error_of_one_connection_costs_no_other_connection() -> None:
     """Linux hands what is pending on the new socket to accept(2)."""
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
     with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
@@ -281,7 +281,7 @@ async def test_an_error_of_one_connection_costs_nobody_else_his() -> None:
         acceptor.close()
 
 
-async def test_a_listener_that_is_broken_is_no_secret() -> None:
+async def test_a_broken_listener_raises() -> None:
     told: asyncio.Queue[object] = asyncio.Queue()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.put_nowait(context["exception"]))
     with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
@@ -299,7 +299,7 @@ def close_at_once(sock: socket.socket) -> None:
     sock.close()
 
 
-async def test_whoever_is_told_to_stop_by_the_one_it_accepts_accepts_no_more_until_it_may() -> None:
+async def test_an_acceptor_paused_during_an_accept_stops_until_it_is_resumed() -> None:
     """With all that waits in the queue, one too many each time would be hundreds."""
     sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
     visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(5)]
@@ -322,7 +322,7 @@ async def test_whoever_is_told_to_stop_by_the_one_it_accepts_accepts_no_more_unt
     close(visitors)
 
 
-async def test_an_acceptor_that_is_closed_by_the_one_it_accepts_asks_for_no_more() -> None:
+async def test_an_acceptor_closed_during_an_accept_stops() -> None:
     sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
     visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(2)]
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
@@ -343,7 +343,7 @@ async def test_an_acceptor_that_is_closed_by_the_one_it_accepts_asks_for_no_more
 
 
 @pytest.mark.parametrize("in_between", [True, False])
-def test_a_pause_for_want_of_room_and_one_by_the_gate_end_when_both_have(in_between: bool) -> None:
+def test_accepting_goes_on_when_both_kinds_of_pause_have_ended(in_between: bool) -> None:
     """`in_between`: the gate resumes while there is no room yet."""
     loop = Hurried()
 
@@ -376,7 +376,7 @@ def test_a_pause_for_want_of_room_and_one_by_the_gate_end_when_both_have(in_betw
         runner.run(both())
 
 
-def test_in_a_shortage_of_descriptors_the_pauses_grow_up_to_a_bound_and_begin_anew_after_it() -> None:
+def test_pauses_in_a_shortage_grow_up_to_a_bound_and_restart_after_it() -> None:
     """ACCEPT_PAUSE_SECONDS and ACCEPT_PAUSE_MAX_SECONDS."""
     loop = Hurried()
     events = Events()
@@ -399,7 +399,7 @@ def test_in_a_shortage_of_descriptors_the_pauses_grow_up_to_a_bound_and_begin_an
     assert [(event, fields["seconds"]) for event, fields in events] == [("accept.paused", 0.1)] * 2
 
 
-async def test_a_shortage_of_descriptors_is_told_once_and_outlived() -> None:
+async def test_a_shortage_of_descriptors_is_reported_once_and_survived() -> None:
     sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
     address = sockets[0].getsockname()
     events = Events()

@@ -65,7 +65,7 @@ class Asked:
             return await self.told.get()
 
 
-async def test_one_at_a_time_in_a_thread_and_then_a_pause() -> None:
+async def test_look_ups_run_one_at_a_time_in_a_thread_with_a_pause() -> None:
     asked = Asked()
     for port in range(2000, 2100):
         asked.owners.ask(port)  # all but the first are not asked at all
@@ -79,7 +79,7 @@ async def test_one_at_a_time_in_a_thread_and_then_a_pause() -> None:
     assert asked.ports == [2000, 2002]
 
 
-async def test_the_same_port_once_in_a_while() -> None:
+async def test_the_same_port_is_looked_up_once_in_a_while() -> None:
     asked = Asked()
     await asked.look(2000)
     asked.clock.time += PORT_OWNER_SECONDS - 0.1
@@ -90,7 +90,7 @@ async def test_the_same_port_once_in_a_while() -> None:
     assert asked.ports == [2000, 2001, 2000]
 
 
-async def test_a_look_up_that_fails_is_not_the_last() -> None:
+async def test_a_failed_look_up_is_not_the_last() -> None:
     asked = Asked()
 
     def fail(_port: int) -> str:
@@ -105,7 +105,7 @@ async def test_a_look_up_that_fails_is_not_the_last() -> None:
     assert [task for task in asyncio.all_tasks() if "2001" in task.get_name()]
 
 
-async def test_ports_that_were_asked_about_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_remembered_ports_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """PORT_OWNERS_REMEMBERED, as shipped."""
     monkeypatch.setattr(limits, "PORT_OWNER_SECONDS", 1e9)
     asked = Asked()
@@ -124,7 +124,7 @@ def test_the_owner_is_named() -> None:
     assert port_owner(1) == "another program"
 
 
-def test_who_only_uses_the_number_of_a_port_does_not_hold_it() -> None:
+def test_a_connection_to_a_port_does_not_make_its_owner() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))

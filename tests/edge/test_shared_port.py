@@ -111,7 +111,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
         sock.close()
 
 
-async def test_tls_with_the_name_that_was_asked_for(port: Port) -> None:
+async def test_tls_with_the_requested_name(port: Port) -> None:
     port.start()
     reader, writer = await asyncio.open_connection(*port.address, ssl=port.client, server_hostname="A.localhost")
     writer.write(b"hello")
@@ -191,7 +191,7 @@ async def test_anything_else_is_closed(port: Port, first: bytes) -> None:
 
 
 @pytest.mark.parametrize(("ssh", "first"), [(True, b"G"), (False, b"")])
-async def test_who_does_not_say_enough_in_time_is_closed(port: Port, ssh: bool, first: bytes) -> None:
+async def test_a_client_without_enough_first_bytes_in_time_is_closed(port: Port, ssh: bool, first: bytes) -> None:
     port.start(ssh=ssh)
     reader, writer = await port.connect()
     writer.write(first)
@@ -217,7 +217,7 @@ async def test_ssh_where_it_is_not_served_is_closed(port: Port) -> None:
 
 
 @pytest.mark.parametrize("first", [b"", b"SS"])
-async def test_who_leaves_before_it_is_settled_leaves_nothing(port: Port, first: bytes) -> None:
+async def test_a_client_that_leaves_before_its_protocol_is_known_leaves_nothing(port: Port, first: bytes) -> None:
     port.start(silence=5, identify=5)
     _, writer = await port.connect()
     writer.write(first)
@@ -243,7 +243,7 @@ async def test_a_name_that_is_not_served_ends_the_handshake(port: Port) -> None:
     port.shared.close()
 
 
-async def test_who_speaks_only_old_tls_is_told_so(port: Port) -> None:
+async def test_a_client_with_old_tls_only_gets_an_alert(port: Port) -> None:
     port.start()
     process = await asyncio.create_subprocess_exec(
         *("openssl", "s_client", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-connect", f"127.0.0.1:{port.address[1]}"),
@@ -272,7 +272,7 @@ async def test_a_handshake_that_stalls_or_is_nonsense_ends(port: Port, rest: byt
     port.shared.close()
 
 
-async def test_at_the_bound_the_oldest_goes(port: Port) -> None:
+async def test_at_the_bound_the_oldest_closes(port: Port) -> None:
     port.start(silence=5, identify=5, bound=2)
     first, second, third = [await port.connect() for _ in range(3)]
     assert await asyncio.wait_for(first[0].read(), 5) == b""
@@ -287,7 +287,7 @@ async def test_at_the_bound_the_oldest_goes(port: Port) -> None:
 
 
 @pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00"])
-async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other(
+async def test_an_unfinished_handshake_closes_at_the_bound_too(
     port: Port, first: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At once, however long it has; and whose socket a transport has is closed by that alone."""
@@ -309,7 +309,7 @@ async def test_one_whose_handshake_does_not_end_goes_at_the_bound_like_any_other
     assert [record.getMessage() for record in caplog.records] == []
 
 
-async def test_who_comes_right_after_one_whose_handshake_was_ended_is_served(port: Port) -> None:
+async def test_a_newcomer_after_a_closed_handshake_is_served(port: Port) -> None:
     """Its descriptor has the same number as soon as that is free: no transport may still have it."""
     stalled = socket.create_connection(port.address)
     stalled.sendall(b"\x16\x03\x01")
@@ -322,7 +322,7 @@ async def test_who_comes_right_after_one_whose_handshake_was_ended_is_served(por
     port.shared.close()
 
 
-async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
+async def test_as_shipped_the_number_of_unidentified_connections(port: Port) -> None:
     """UNIDENTIFIED."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6_000)), hard))
@@ -347,7 +347,7 @@ async def test_as_shipped_so_many_may_be_unsettled(port: Port) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_the_close_ends_handshakes_and_leaves_what_was_handed_on(port: Port) -> None:
+async def test_the_close_ends_handshakes_and_keeps_connections_handed_on(port: Port) -> None:
     port.start(silence=5, identify=5)
     _, ssh_writer = await port.connect()
     ssh_writer.write(b"SSH-")

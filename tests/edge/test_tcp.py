@@ -234,7 +234,7 @@ async def _send(writer: asyncio.StreamWriter, size: int) -> None:
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")
-async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later() -> None:
+async def test_one_of_many_that_does_not_read_takes_little_now_and_all_later() -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
     size = 8 * limits.MIB
 
@@ -255,7 +255,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")
-async def test_one_of_many_who_has_ended_its_half_and_is_gone_is_missed() -> None:
+async def test_a_half_closed_visitor_that_is_gone_is_noticed_in_a_crowd() -> None:
     """Nothing is read from it any more, and while much is unsent nothing is written."""
 
     async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -351,7 +351,7 @@ async def test_refused_at_once() -> None:
         assert w.tunnel.visits[0].note == "the tunnel has too many visitors"
 
 
-async def test_fifty_who_leave_while_the_stream_opens_leave_nothing() -> None:
+async def test_fifty_visitors_that_leave_while_the_stream_opens_leave_nothing() -> None:
     async with world(echo) as w:
         for _ in range(50):
             sock = socket.socket()
@@ -512,7 +512,7 @@ async def test_an_open_proxy_is_cut_before_it_answers() -> None:
 
 
 @pytest.mark.parametrize(("public", "allowed"), [(False, False), (True, True)])
-async def test_a_proxy_on_loopback_or_with_leave_is_let_be(public: bool, allowed: bool) -> None:
+async def test_a_proxy_on_loopback_or_with_permission_stays(public: bool, allowed: bool) -> None:
     async with world(socks5, public=public, allow_open_proxy=allowed) as w:
         reader, writer = await w.connect()
         writer.write(b"\x05\x01\x00")
@@ -560,7 +560,7 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_newcomer_displaces_one_of_many_stalled_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
     async with world(echo, visitors=8, limiter=ConnectionLimiter(100, ExemptNetworks([]))) as w:
         port = w.listener.port
@@ -585,7 +585,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(monkeypa
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-async def test_visitors_from_where_the_client_is_have_a_share(host: str) -> None:
+async def test_visitors_from_the_clients_origin_have_a_share(host: str) -> None:
     """A port whose target is a port of this gateway sends its visitors in again, and again. VISITORS_FROM_CLIENT."""
     async with world(echo) as w:
         w.tunnel.origins = {"192.0.2.9", THIS_HOST}
@@ -610,7 +610,7 @@ async def test_visitors_from_where_the_client_is_have_a_share(host: str) -> None
         elsewhere.close()
 
 
-async def test_visitors_of_a_client_that_is_elsewhere_have_all_places() -> None:
+async def test_visitors_from_other_origins_have_all_places() -> None:
     """A reverse proxy on the gateway's own host carries everybody."""
     async with world(echo) as w:
         w.tunnel.origins = {"192.0.2.9"}
@@ -631,7 +631,7 @@ async def say_hello(w: World, host: str = "127.0.0.1") -> tuple[asyncio.StreamRe
 
 
 @pytest.mark.parametrize("turns", range(8))
-def test_whoever_was_accepted_before_the_close_and_comes_after_it_is_no_visitor(turns: int) -> None:
+def test_a_connection_accepted_before_the_close_is_no_visitor_after_it(turns: int) -> None:
     """Between its accept and its transport are turns of the loop. asyncio's own server leaves it to the collector."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(closes_after(turns))
@@ -664,7 +664,7 @@ async def short_world(*, short_from: int = 850) -> AsyncIterator[tuple[World, De
         gate.close()
 
 
-async def test_a_gateway_short_of_descriptors_refuses_whoever_holds_its_share_and_forgets_it() -> None:
+async def test_a_gateway_short_of_descriptors_refuses_a_source_with_its_share() -> None:
     async with short_world() as (w, gate, _):
         held = [await say_hello(w) for _ in range(5)]
         gate.seen(850)
@@ -682,7 +682,7 @@ async def test_a_gateway_short_of_descriptors_refuses_whoever_holds_its_share_an
 
 
 @pytest.mark.parametrize("before", ["nobody", "all have left", "closed to newcomers"])
-async def test_visitors_of_a_port_give_their_descriptors_to_a_newcomer(before: str) -> None:
+async def test_a_newcomer_displaces_visitors_of_a_port_for_their_descriptors(before: str) -> None:
     """Also of one that was empty for a while, and of one that takes nobody any more."""
     async with short_world() as (w, gate, clock):
         if before == "all have left":

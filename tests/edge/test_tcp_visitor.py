@@ -35,7 +35,7 @@ class Guest:
         return self.visitor.visit(cast(Tunnel, TcpTunnel("x", ("127.0.0.1", 1))), SINCE + 3).note
 
 
-async def test_what_it_does_with_its_place() -> None:
+async def test_the_standing_in_each_phase() -> None:
     guest = Guest()
     assert guest.visitor.standing() == (Standing.SILENT, 0)
     assert guest.visitor.looked_at() == (SINCE, 0)
@@ -55,7 +55,7 @@ async def test_what_it_does_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("how", ["displace", "disconnect"])
-async def test_one_that_gives_its_place_away_ends_at_once_and_is_told_of(how: str) -> None:
+async def test_a_displaced_visitor_ends_at_once_with_a_note(how: str) -> None:
     guest = Guest()
     guest.trace.play("v:data")
     guest.trace.calls.clear()
@@ -65,14 +65,14 @@ async def test_one_that_gives_its_place_away_ends_at_once_and_is_told_of(how: st
     assert guest.note == "cut: there are too many visitors, and this one lost its place to another"
 
 
-async def test_one_that_ends_as_it_should_is_told_of_without_a_note() -> None:
+async def test_a_visit_with_a_normal_end_has_no_note() -> None:
     guest = Guest()
     guest.trace.play("v:data", "s:data", "v:eof", "s:eof", "v:lost")
     assert guest.note == ""
 
 
 @pytest.mark.parametrize("proxy", [True, False])
-async def test_only_a_proxy_is_called_one(proxy: bool) -> None:
+async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
     found: list[str] = []
     bridge = GuardedBridge(traffic=Traffic(), on_end=lambda _bridge: None, found=lambda: found.append("proxy"))
     guest = Guest()

@@ -33,7 +33,7 @@ HELLO = b"\x16\x03\x01\x02\x00\x01"  # a ClientHello begins
     ],
 )
 @hurried
-async def test_who_falls_silent_on_the_https_port(
+async def test_silent_clients_on_the_https_port(
     ssh: bool, says: bytes, becomes: str, seconds: float, tmp_path: Path
 ) -> None:
     """Silence means SSH; half a word or half a handshake ends."""
@@ -125,7 +125,7 @@ async def test_a_tenth_of_the_descriptors_is_kept_and_accepting_goes_on_once_som
 
 @hurried
 @pytest.mark.parametrize(("most", "least", "at_most"), [(240, 0.01, 0.03), (5_000, 0.09, 0.11), (1_000_000, 0.2, 0.3)])
-async def test_where_few_descriptors_are_kept_they_are_counted_sooner(most: int, least: float, at_most: float) -> None:
+async def test_a_small_reserve_of_descriptors_is_counted_more_often(most: int, least: float, at_most: float) -> None:
     """DESCRIPTORS_LOOK_LEAST_SECONDS and DESCRIPTOR_LOOK_SECONDS: a rush takes twelve of 240 in a moment, and counting a
     million is work."""
     gate = DescriptorGate(report=nothing, most=most, count=lambda: 0)
@@ -141,7 +141,7 @@ async def test_where_few_descriptors_are_kept_they_are_counted_sooner(most: int,
 
 
 @hurried
-async def test_a_rush_is_seen_before_it_takes_what_is_kept() -> None:
+async def test_a_rush_is_noticed_before_it_uses_up_the_reserve() -> None:
     """DESCRIPTORS_SAMPLE: of those that come at once some are looked at."""
 
     class Transport(asyncio.Transport):

@@ -81,7 +81,7 @@ async def test_the_more_visitors_a_tunnel_has_the_less_waits_for_each(
 
 
 @hurried
-async def test_who_reads_at_once_goes_on_within_milliseconds() -> None:
+async def test_a_visitor_that_reads_at_once_goes_on_within_milliseconds() -> None:
     """UNSENT_LOOK_SECONDS."""
     async with stage() as one, asyncio.timeout(60):
         one.unsent.look(32)
@@ -94,7 +94,7 @@ async def test_who_reads_at_once_goes_on_within_milliseconds() -> None:
 
 
 @hurried
-async def test_who_reads_after_a_long_time_goes_on_within_half_a_second() -> None:
+async def test_a_visitor_that_reads_late_goes_on_within_half_a_second() -> None:
     """UNSENT_LOOK_MOST_SECONDS."""
     async with stage() as one, asyncio.timeout(300):
         one.unsent.look(32)

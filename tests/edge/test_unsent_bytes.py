@@ -80,13 +80,13 @@ async def play(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Play]:
                 made.unsent.forget()
 
 
-async def test_one_of_few_may_have_what_the_kernel_takes(play: Play) -> None:
+async def test_one_of_few_visitors_may_have_all_that_the_kernel_takes(play: Play) -> None:
     play.fill()
     assert play.unsent.look(31) == limits.UNSENT_LOOK_BYTES
     assert play.said == []
 
 
-async def test_one_of_many_is_choked_once_until_half_of_what_it_may_have_is_left(play: Play) -> None:
+async def test_one_of_many_visitors_is_choked_until_half_of_its_bound_is_left(play: Play) -> None:
     assert play.unsent.look(MANY) == LEAST
     assert play.said == []
     play.fill()
@@ -106,7 +106,7 @@ async def test_one_of_many_is_choked_once_until_half_of_what_it_may_have_is_left
     assert play.said == [CHOKED, UNCHOKED, CHOKED]
 
 
-async def test_one_that_has_left_is_waited_for_no_longer(play: Play) -> None:
+async def test_a_visitor_that_has_left_is_unchoked(play: Play) -> None:
     play.fill()
     play.unsent.look(MANY)
     assert not has_left(play.transport)
@@ -119,7 +119,7 @@ async def test_one_that_has_left_is_waited_for_no_longer(play: Play) -> None:
     assert has_left(play.transport)
 
 
-async def test_one_that_is_forgotten_is_told_nothing_more(play: Play) -> None:
+async def test_a_forgotten_check_makes_no_more_calls(play: Play) -> None:
     play.fill()
     play.unsent.look(MANY)
     play.unsent.forget()
@@ -131,13 +131,13 @@ async def test_one_that_is_forgotten_is_told_nothing_more(play: Play) -> None:
     assert play.said == [CHOKED]
 
 
-async def test_what_a_visitor_has_not_taken_is_ours_and_the_kernels(play: Play) -> None:
+async def test_untaken_bytes_are_in_our_buffer_and_the_kernels(play: Play) -> None:
     assert untaken(play.transport) == 7
     play.fill()
     assert untaken(play.transport) > 65536
 
 
-async def test_of_a_connection_whose_socket_is_gone_nothing_is_left() -> None:
+async def test_a_connection_without_a_socket_has_no_untaken_bytes() -> None:
     gone = OverSocket(None)
     said: list[int] = []
     assert untaken(gone) == 7

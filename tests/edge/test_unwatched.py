@@ -34,7 +34,7 @@ class Transport:
 
 @pytest.mark.parametrize("why", ["it is read", "it is closing", "nobody asks any more"])
 @hurried
-async def test_it_is_looked_at_each_second_and_no_longer_once(why: str) -> None:
+async def test_a_visitor_is_checked_each_second_while_it_is_unread(why: str) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         transport = Transport(ours)
@@ -60,7 +60,7 @@ async def test_it_is_looked_at_each_second_and_no_longer_once(why: str) -> None:
 
 
 @hurried
-async def test_one_that_has_reset_is_missed_within_a_second_or_so() -> None:
+async def test_a_reset_is_noticed_within_a_second_or_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
         ours, _ = server.accept()

@@ -58,13 +58,13 @@ def knows(keys: KeyFiles, key: Path) -> bool:
     return keys.key_name(Fingerprint(fingerprint(key)))[0]
 
 
-def test_anyone_is_anyone() -> None:
+def test_anyone_accepts_all_keys() -> None:
     assert Anyone().keyless
     assert Anyone().key_name(Fingerprint("SHA256:any")) == (True, None)
     Anyone().use(None)
 
 
-def test_the_log_does_not_repeat_what_stands_where_a_name_should(
+def test_the_log_does_not_repeat_the_text_in_the_place_of_a_name(
     read: Callable[..., KeyFiles], key: Path, tmp_path: Path, reports: Reports
 ) -> None:
     """A password that was pasted into a key's comment."""
@@ -91,7 +91,7 @@ def test_a_file_and_its_names(
     assert reports[1][1] == {"keys": 2, "files": 1}
 
 
-def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
+def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     folder = tmp_path / "keys"
@@ -111,7 +111,7 @@ def test_of_a_folder_every_file_counts_but_hidden_ones_copies_and_folders(
     assert "No such file" in str(rejected["broken"])
 
 
-def test_a_file_that_is_taken_away_while_its_folder_is_listed_is_no_fault(
+def test_a_file_that_vanishes_during_the_listing_is_no_error(
     read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = Path.iterdir
@@ -125,7 +125,7 @@ def test_a_file_that_is_taken_away_while_its_folder_is_listed_is_no_fault(
     assert [event for event, _ in reports] == ["keys.loaded"]
 
 
-def test_what_is_named_and_is_no_file_is_told(read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports) -> None:
+def test_a_named_path_that_is_no_file_is_reported(read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert len(read(tmp_path / "pipe")) == 0
     assert [(event, fields["path"]) for event, fields in reports[:-1]] == [("keys.rejected", str(tmp_path / "pipe"))]
@@ -140,7 +140,7 @@ def test_a_file_that_is_named_counts_whatever_it_is_called(
 
 
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
-def test_a_key_that_was_taken_out_by_a_comment_stays_out(
+def test_a_key_disabled_by_a_comment_stays_disabled(
     read: Callable[..., KeyFiles], key: Path, tmp_path: Path, separator: str
 ) -> None:
     """Lines end as they do for sshd: what follows another separator in a comment is part of it."""
@@ -148,7 +148,7 @@ def test_a_key_that_was_taken_out_by_a_comment_stays_out(
     assert len(read(tmp_path / "keys")) == 0
 
 
-def test_they_are_read_again_when_something_has_changed_and_only_then(
+def test_files_are_read_again_only_after_a_change(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     one, two = new_key(), new_key()
@@ -173,7 +173,7 @@ def test_they_are_read_again_when_something_has_changed_and_only_then(
     assert "No such file" in str(reports[3][1]["error"])
 
 
-def test_what_stays_as_it_is_is_read_no_more_and_what_changes_is_read_once(
+def test_an_unchanged_file_is_read_no_more_and_a_changed_one_once(
     read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may be large, and a look comes every half second."""
@@ -226,7 +226,7 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     )
 
 
-def test_what_is_not_there_or_not_ours_to_read_stops_the_start(
+def test_a_missing_or_unreadable_path_stops_the_start(
     read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StartupError, match="does not exist: make the file or folder"):
@@ -239,7 +239,7 @@ def test_what_is_not_there_or_not_ours_to_read_stops_the_start(
         read(tmp_path / ("k" * 300))
 
 
-def test_a_file_that_takes_another_ones_place_is_seen_whatever_its_length_and_time(
+def test_a_file_that_replaces_another_is_noticed_with_any_length_and_time(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     """As package managers and `cp -p` leave them: every file has the same time, and a link leads to another."""
@@ -256,7 +256,7 @@ def test_a_file_that_takes_another_ones_place_is_seen_whatever_its_length_and_ti
     assert (knows(keys, one), knows(keys, two)) == (False, True)
 
 
-def test_a_file_that_is_written_anew_within_one_tick_of_the_file_systems_clock_is_seen(
+def test_a_file_written_again_within_one_tick_of_the_file_systems_clock_is_noticed(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
     tmp_path: Path,
@@ -284,7 +284,7 @@ def test_a_file_that_is_written_anew_within_one_tick_of_the_file_systems_clock_i
     assert len(reports) == 2
 
 
-def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_empty(
+def test_a_file_truncated_and_written_during_a_read_never_counts_as_empty(
     read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever stays in it would be refused until the next look."""
@@ -306,7 +306,7 @@ def test_a_file_that_is_cut_short_and_written_while_it_is_read_is_never_seen_emp
     assert (knows(keys, one), knows(keys, two)) == (True, True)
 
 
-def test_a_file_of_a_folder_that_cannot_be_looked_at_any_more_grants_nothing_and_is_told(
+def test_a_file_that_becomes_unreadable_grants_nothing_and_is_reported(
     read: Callable[..., KeyFiles],
     new_key: Callable[[], Path],
     folder: Path,

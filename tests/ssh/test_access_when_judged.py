@@ -69,7 +69,7 @@ def is_refused(ssh: Child) -> bool:
 
 
 @pytest.mark.parametrize("access", [None, "keys"])
-def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_signature(
+def test_a_key_removed_by_a_reload_does_not_log_in_by_a_signature(
     start_gateway: Callable[..., Gateway],
     new_key: Callable[[], Path],
     locked: Path,
@@ -84,7 +84,7 @@ def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_signature(
         assert is_refused(ssh)
 
 
-def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_question(
+def test_a_key_removed_by_a_reload_does_not_log_in_by_a_question(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     """The second key is asked about after the reload, on a connection that is older."""
@@ -97,7 +97,7 @@ def test_a_key_that_a_reload_takes_away_does_not_log_in_by_a_question(
         assert is_refused(ssh)
 
 
-def test_a_key_that_a_reload_brings_logs_in_on_an_older_connection(
+def test_a_key_added_by_a_reload_logs_in_on_an_older_connection(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     second = new_key()
@@ -108,7 +108,7 @@ def test_a_key_that_a_reload_brings_logs_in_on_an_older_connection(
         assert is_let_in(ssh)
 
 
-def test_nobody_comes_in_keyless_once_a_reload_asks_for_keys(
+def test_no_client_logs_in_keyless_after_a_reload_to_keys_mode(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     """Where anyone may log in, ssh tries keyboard-interactive when its keys have failed."""
@@ -119,7 +119,7 @@ def test_nobody_comes_in_keyless_once_a_reload_asks_for_keys(
         assert is_refused(ssh)
 
 
-def test_what_the_files_hold_at_the_start_is_told_before_anybody_is_served(
+def test_the_keys_at_the_start_are_reported_before_any_client_is_served(
     start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
     """It was told at the first look after it: who had changed the file by then took it for the news of that change."""
@@ -129,7 +129,7 @@ def test_what_the_files_hold_at_the_start_is_told_before_anybody_is_served(
 
 
 @pytest.mark.parametrize("taken_away", [False, True])
-async def test_who_has_begun_to_come_in_keyless_is_judged_by_its_answer(
+async def test_a_keyless_log_in_in_progress_is_checked_at_its_answer(
     start_gateway: Callable[..., Gateway], key: Path, *, taken_away: bool
 ) -> None:
     """Keyboard-interactive has two steps (RFC 4256 §3): a reload may come between the question and the answer."""
@@ -211,7 +211,7 @@ def test_a_key_that_leaves_the_file_while_the_database_is_busy_does_not_log_in(
             assert is_refused(ssh)
 
 
-async def test_a_forward_is_judged_by_the_configuration_that_is_in_force_when_it_is_asked_for(
+async def test_a_forward_is_decided_by_the_configuration_in_force_at_its_request(
     start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
     gateway = start_gateway()

@@ -166,7 +166,7 @@ async def door() -> AsyncIterator[Door]:
             connection.abort()
 
 
-async def test_a_place_is_taken_and_given_back_once(door: Door) -> None:
+async def test_a_slot_is_taken_and_given_back_once(door: Door) -> None:
     one, two = await door.admit(), await door.admit()
     assert len(door.admission) == 2
     assert list(map(id, door.admission.in_progress)) == [id(one), id(two)]
@@ -180,7 +180,7 @@ async def test_a_place_is_taken_and_given_back_once(door: Door) -> None:
     assert "too many connections are logging in; retry-after=7" in door.told()
 
 
-async def test_one_network_has_two_places_and_all_have_three(door: Door) -> None:
+async def test_one_network_has_two_slots_and_all_have_three(door: Door) -> None:
     await door.admit(HERE)
     await door.admit(HERE)
     assert door.told(HERE) == "too many connections are logging in; retry-after=7"
@@ -188,7 +188,7 @@ async def test_one_network_has_two_places_and_all_have_three(door: Door) -> None
     assert door.said("handshake.ended") == [{"peer": HERE, "seconds": 0.0, "outcome": "limit"}]
 
 
-async def test_who_is_furthest_from_a_log_in_gives_way_and_is_told(door: Door) -> None:
+async def test_the_log_in_furthest_from_its_end_is_displaced_and_told(door: Door) -> None:
     typing, silent, exchanged = (
         await door.admit("127.0.1.1"),
         await door.admit("127.0.2.1"),
@@ -217,7 +217,7 @@ async def test_log_ins_that_fail_block_their_address(door: Door) -> None:
 
 
 @pytest.mark.parametrize("why", ["logged in", "nothing to blame", "draining"])
-async def test_who_is_not_to_blame_is_not_blocked(door: Door, why: str) -> None:
+async def test_an_address_without_an_offence_is_not_blocked(door: Door, why: str) -> None:
     for _ in range(10):
         connection = await door.admit()
         if why == "nothing to blame":
@@ -228,7 +228,7 @@ async def test_who_is_not_to_blame_is_not_blocked(door: Door, why: str) -> None:
     assert door.said("address.blocked") == []
 
 
-async def test_a_blocked_address_is_told_so_and_has_one_slow_place(door: Door) -> None:
+async def test_a_blocked_address_gets_the_reason_and_one_slow_slot(door: Door) -> None:
     await door.block()
     slow = await door.admit()
     assert slow.slot.slow
@@ -246,7 +246,7 @@ async def test_a_blocked_address_is_told_so_and_has_one_slow_place(door: Door) -
     assert [one["outcome"] for one in door.said("handshake.ended")].count("blocked") == 3
 
 
-async def test_the_slow_lane_is_free_again_when_there_is_no_place_for_who_took_it(door: Door) -> None:
+async def test_the_slow_lane_is_free_again_if_there_is_no_slot(door: Door) -> None:
     await door.block()
     others = [await door.admit(f"127.0.{n}.1") for n in (7, 8, 9)]
     assert "too many connections are logging in" in door.told()
@@ -262,13 +262,13 @@ async def test_a_gateway_that_stops_admits_nobody(door: Door) -> None:
 
 
 @pytest.mark.parametrize("retry_after", [10**n for n in range(8)])
-async def test_what_the_refused_are_told_is_a_packet_whatever_its_length(door: Door, retry_after: int) -> None:
+async def test_the_reason_of_a_refusal_is_a_valid_packet_with_any_length(door: Door, retry_after: int) -> None:
     door.admission.draining = True
     door.retry_after = retry_after
     assert door.told().endswith(f"retry-after={retry_after}")
 
 
-async def test_the_refused_may_speak_before_they_read_and_are_let_go_in_good_order(door: Door) -> None:
+async def test_a_refused_client_may_send_first_and_is_closed_in_good_order(door: Door) -> None:
     """A close before their version line would be a reset, which takes the reason from under their eyes."""
     door.admission.draining = True
     theirs, ours = door.refuse()
@@ -282,7 +282,7 @@ async def test_the_refused_may_speak_before_they_read_and_are_let_go_in_good_ord
     assert reason_in(read_all(theirs)) == "the gateway is stopping; retry-after=7"
 
 
-async def test_who_is_gone_already_costs_nothing(door: Door) -> None:
+async def test_a_client_that_is_gone_already_costs_nothing(door: Door) -> None:
     theirs, ours = door.arrive()
     reset_at_close(theirs)
     theirs.close()
@@ -290,7 +290,7 @@ async def test_who_is_gone_already_costs_nothing(door: Door) -> None:
     assert (ours.fileno(), door.made, door.reports) == (-1, [], [])
 
 
-async def test_only_so_many_of_the_refused_are_kept(door: Door) -> None:
+async def test_refused_connections_that_linger_are_bounded(door: Door) -> None:
     """REFUSED_LINGERING, as shipped."""
     door.admission.draining = True
     kept = [door.refuse()[1] for _ in range(258)]
@@ -299,7 +299,7 @@ async def test_only_so_many_of_the_refused_are_kept(door: Door) -> None:
     assert [sock.fileno() for sock in kept] == [-1] * 258
 
 
-async def test_crowds_are_told_of_once_a_minute_with_their_size(door: Door) -> None:
+async def test_crowds_are_reported_once_a_minute_with_their_size(door: Door) -> None:
     door.admission.tick()
     assert door.said("handshakes.crowded") == []
     await door.block(THERE)
@@ -325,7 +325,7 @@ async def test_crowds_are_told_of_once_a_minute_with_their_size(door: Door) -> N
     assert len(door.said("handshakes.crowded")) == 2  # nobody since
 
 
-async def test_the_end_ends_those_who_are_logging_in(door: Door) -> None:
+async def test_the_close_ends_log_ins_in_progress(door: Door) -> None:
     connection = await door.admit()
     assert connection.transport is not None
     door.admission.close()

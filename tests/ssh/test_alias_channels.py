@@ -111,7 +111,7 @@ async def test_a_tunnel_that_goes_before_it_was_answered(pair: Pair) -> None:
         ("localhost", 22, "no alias localhost:22 here for you"),
     ],
 )
-async def test_what_is_no_alias_that_is_served_is_refused_and_the_connection_goes_on(
+async def test_a_target_that_is_no_served_alias_is_refused_and_the_connection_goes_on(
     pair: Pair, host: str, port: int, says: str
 ) -> None:
     with pytest.raises(asyncssh.ChannelOpenError) as caught:
@@ -158,7 +158,7 @@ async def test_a_stream_that_breaks_does_not_end_as_if_whole(pair: Pair, first: 
 
 
 @pytest.mark.parametrize("first", ["visitor", "machine"])
-async def test_what_breaks_drops_what_waits(pair: Pair, first: str) -> None:
+async def test_a_break_drops_waiting_bytes(pair: Pair, first: str) -> None:
     visitor, machine = await pair.open(window=10, machine_window=10)
     one, other = (visitor, machine) if first == "visitor" else (machine, visitor)
     one.data(bytes(20))
@@ -171,7 +171,7 @@ async def test_what_breaks_drops_what_waits(pair: Pair, first: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["visitor", "machine"])
-async def test_what_was_sent_before_a_close_still_arrives(pair: Pair, first: str) -> None:
+async def test_bytes_sent_before_a_close_still_arrive(pair: Pair, first: str) -> None:
     visitor, machine = await pair.open(window=10, machine_window=10)
     one, other = (visitor, machine) if first == "visitor" else (machine, visitor)
     one.data(bytes(20))
@@ -187,7 +187,7 @@ async def test_what_was_sent_before_a_close_still_arrives(pair: Pair, first: str
 
 
 @pytest.mark.parametrize("who", ["visitor", "machine"])
-async def test_who_takes_nothing_holds_up_who_sends(pair: Pair, who: str) -> None:
+async def test_a_receiver_that_reads_nothing_pauses_the_sender(pair: Pair, who: str) -> None:
     """One end has no window: the other may send HIGH_WATER_BYTES and a window, not a byte more; then all arrives."""
     visitor, machine = await pair.open(window=0, machine_window=0)
     sender, taker = (machine, visitor) if who == "visitor" else (visitor, machine)

@@ -26,17 +26,17 @@ async def on_stage(key: Path) -> AsyncIterator[tuple[HardenedConnection, RawClie
         yield gateway.clients[0].connection, client, asked
 
 
-async def test_who_answers_is_there_at_once(key: Path) -> None:
+async def test_a_client_that_answers_is_alive_at_once(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key):
         assert await gateway.clients[0].connection.alive_within(LONG)
 
 
-async def test_who_does_not_answer_and_does_not_move_is_not_there(key: Path) -> None:
+async def test_a_client_that_neither_answers_nor_moves_is_not_alive(key: Path) -> None:
     async with on_stage(key) as (connection, _, _):
         assert not await connection.alive_within(0.02)
 
 
-async def test_who_does_not_answer_and_moves_is_there(key: Path) -> None:
+async def test_a_client_that_moves_without_an_answer_is_alive(key: Path) -> None:
     """All the time, so that the second half of it is met however slow the machine is."""
     async with on_stage(key) as (connection, client, asked):
         looking = asyncio.ensure_future(connection.alive_within(0.2))
@@ -47,7 +47,7 @@ async def test_who_does_not_answer_and_moves_is_there(key: Path) -> None:
         assert await looking
 
 
-async def test_who_leaves_while_it_is_asked_is_not_there(key: Path) -> None:
+async def test_a_client_that_leaves_meanwhile_is_not_alive(key: Path) -> None:
     async with on_stage(key) as (connection, client, asked):
         looking = asyncio.ensure_future(connection.alive_within(LONG))
         await asked.wait()
@@ -55,7 +55,7 @@ async def test_who_leaves_while_it_is_asked_is_not_there(key: Path) -> None:
         assert not await looking
 
 
-async def test_who_has_left_is_not_there_and_nobody_waits_for_it(key: Path) -> None:
+async def test_a_client_that_has_left_is_not_alive_and_not_waited_for(key: Path) -> None:
     async with on_stage(key) as (connection, client, _):
         client.connection.abort()
         await connection.wait_closed()

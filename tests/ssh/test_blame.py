@@ -100,7 +100,7 @@ async def silent(gateway: Inside) -> None:
     ],
     ids=["leaves", "leaves later", "no text", "giant packet", "empty packet", "ssh-1", "http", "wrong signature"],
 )
-async def test_a_log_in_that_fails_is_blamed_for_what_it_was(
+async def test_a_failed_log_in_gets_the_penalty_of_its_offence(
     does: Callable[[Inside], Awaitable[None]], outcome: str, blame: Offence
 ) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
@@ -108,7 +108,7 @@ async def test_a_log_in_that_fails_is_blamed_for_what_it_was(
         assert await end_of(gateway) == (outcome, [blame])
 
 
-async def test_who_lets_the_time_for_a_log_in_run_out_is_blamed_for_that() -> None:
+async def test_a_log_in_past_its_time_gets_that_penalty() -> None:
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard(), login_grace=0.05) as gateway:
         await silent(gateway)
         assert await end_of(gateway) == ("timeout", [Offence.NEVER_ENDED])
@@ -122,7 +122,7 @@ class NoDatabase:
 
 
 @pytest.mark.parametrize("tries", [0, 2])
-async def test_who_has_signed_is_not_blamed_for_our_database(tries: int) -> None:
+async def test_a_client_that_has_signed_gets_no_penalty_for_our_database(tries: int) -> None:
     """Also after keys that did not do: they were somebody's who is known here."""
     own = asyncssh.generate_private_key("ssh-ed25519")
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
@@ -132,7 +132,7 @@ async def test_who_has_signed_is_not_blamed_for_our_database(tries: int) -> None
         assert await end_of(gateway) == ("failed", [])
 
 
-async def test_who_has_signed_and_has_too_many_connections_is_not_blamed(key: Path) -> None:
+async def test_a_client_that_has_signed_gets_no_penalty_for_too_many_connections(key: Path) -> None:
     async with (
         asyncio.timeout(SECONDS),
         inside_gateway(penalties=Heard(), limits={"connections_per_identity": 1}) as gateway,

@@ -58,7 +58,7 @@ async def link(port: int) -> AsyncIterator[tuple[Link, socket.socket]]:
 
 
 @pytest.mark.parametrize("alive", [True, False])
-async def test_the_visitors_of_a_loser_end_in_peace_where_it_is_only_slow(
+async def test_visitors_of_a_slow_loser_may_finish(
     new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, alive: bool
 ) -> None:
     """Its answer to the question whether it is there waits behind what it has not read. One that is dead reads nothing."""

@@ -119,7 +119,7 @@ async def test_a_flood_of_global_requests_is_refused_each_in_its_turn(
         assert await client.forward(b"blog", 80)
 
 
-async def test_what_waits_behind_a_request_is_bounded_and_answered_in_order(
+async def test_requests_behind_a_slow_one_are_bounded_and_answered_in_order(
     start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
     """Requests of 256 KB behind one that waits were kept whole, and 600 of any size ended the connection."""
@@ -175,7 +175,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_handshakes_in_progress_are_capped_and_the_next_is_told_why(
+def test_handshakes_in_progress_are_capped_and_the_next_gets_the_reason(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway(ssh={"handshakes": 3})
@@ -196,7 +196,7 @@ def test_handshakes_in_progress_are_capped_and_the_next_is_told_why(
     assert gateway.ssh(tmp_path, key).run().code == 0
 
 
-def test_who_shows_no_key_in_time_gives_its_place_back(start_gateway: Callable[..., Gateway]) -> None:
+def test_a_client_without_a_key_in_time_loses_its_slot(start_gateway: Callable[..., Gateway]) -> None:
     gateway = start_gateway(ssh={"handshakes": 3, "key_grace": "300ms"})
     with ExitStack() as stack:
         address = ("127.0.0.1", gateway.ports.ssh)
@@ -210,7 +210,7 @@ def test_who_shows_no_key_in_time_gives_its_place_back(start_gateway: Callable[.
         until(lambda: gateway.ask("status")["counts"]["handshakes"] == 0)
 
 
-def test_six_keys_that_nobody_knows_are_enough(
+def test_six_unknown_keys_end_the_connection(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     known = new_key()
@@ -224,7 +224,7 @@ def test_six_keys_that_nobody_knows_are_enough(
 
 @pytest.mark.parametrize("offer", ["-oKexAlgorithms=diffie-hellman-group14-sha256", "-oMACs=hmac-sha1", "-oCiphers=aes128-cbc",
                                    "-oKexAlgorithms=diffie-hellman-group-exchange-sha256"])  # fmt: skip
-def test_what_is_weak_or_costly_is_not_offered(ssh: StockSsh, offer: str) -> None:
+def test_weak_or_costly_algorithms_are_not_offered(ssh: StockSsh, offer: str) -> None:
     forced = ["-oCiphers=aes128-ctr"] if "MACs" in offer else []
     ended = run(ssh.command(offer, *forced), folder=ssh.folder)
     assert ended.code == 255

@@ -23,7 +23,7 @@ GCM, LONG_GCM, CHACHA = "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "cha
         (False, [CHACHA, GCM], CHACHA),
     ],
 )
-async def test_a_client_gets_the_cheap_cipher_that_it_knows_unless_it_is_to_choose_itself(
+async def test_a_client_gets_the_cheap_cipher_unless_it_may_choose(
     key: Path, prefer: bool, listed: list[str], chosen: str
 ) -> None:
     async with (

@@ -101,7 +101,7 @@ LAPTOP, LAPTOP_WEB, ALIAS_BLOG = (
         ("shop", SHOP),
     ],
 )
-async def test_release_gives_back_what_its_word_means_and_nothing_else(stage: Stage, word: str, meant: Address) -> None:
+async def test_release_gives_back_the_named_address_only(stage: Stage, word: str, meant: Address) -> None:
     everything = [BLOG, PORT, LAPTOP, SHOP]
     await stage.own(*everything)
     assert (await stage.run(f"release {word}"))[0] == 0
@@ -109,7 +109,7 @@ async def test_release_gives_back_what_its_word_means_and_nothing_else(stage: St
 
 
 @pytest.mark.parametrize("word", ["0", "22", "30043", "localhost", "port", "laptop:23", "lap", ".localhost", ".", "-"])
-async def test_release_of_what_means_nothing_gives_nothing_back(stage: Stage, word: str) -> None:
+async def test_release_of_an_unknown_name_gives_nothing_back(stage: Stage, word: str) -> None:
     """`release 0` gave back the first web name: it has no port, which is 0."""
     everything = [BLOG, PORT, LAPTOP, SHOP]
     await stage.own(*everything)
@@ -120,7 +120,7 @@ async def test_release_of_what_means_nothing_gives_nothing_back(stage: Stage, wo
 @pytest.mark.parametrize(
     ("word", "both"), [("laptop", "laptop:22 and laptop:80"), ("blog", "blog.localhost and blog:22")]
 )
-async def test_a_word_that_means_two_gives_neither_back_and_names_both(stage: Stage, word: str, both: str) -> None:
+async def test_an_ambiguous_name_releases_neither_and_names_both(stage: Stage, word: str, both: str) -> None:
     everything = [BLOG, LAPTOP, LAPTOP_WEB, ALIAS_BLOG]
     await stage.own(*everything)
     assert await stage.run(f"release {word}") == (1, [f"'{word}' may mean {both}: write one of them"])
@@ -129,7 +129,7 @@ async def test_a_word_that_means_two_gives_neither_back_and_names_both(stage: St
     assert len(await stage.owned()) == 3
 
 
-async def test_names_are_those_that_are_kept_or_in_use(stage: Stage) -> None:
+async def test_names_lists_kept_and_used_names(stage: Stage) -> None:
     await stage.own(SHOP)
     assert await stage.client.forward(b"blog", 80)
     _, lines = await stage.run("names")
@@ -140,7 +140,7 @@ async def test_names_are_those_that_are_kept_or_in_use(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("username", "status"), [("dev", 1), ("nokey", 0)])
-async def test_who_has_no_key_is_answered_without_the_database(key: Path, username: str, status: int) -> None:
+async def test_a_client_without_a_key_is_answered_without_the_database(key: Path, username: str, status: int) -> None:
     async with on_stage(key, username) as stage:
         stage.registry.away = True
         ended, lines = await stage.run("")
@@ -152,7 +152,7 @@ async def test_who_has_no_key_is_answered_without_the_database(key: Path, userna
 @pytest.mark.parametrize(
     ("username", "seconds", "told"), [("dev", 600.0, True), ("dev", 0.0, False), ("nokey", 600.0, False)]
 )
-async def test_who_has_to_earn_a_name_is_told_how(key: Path, username: str, *, seconds: float, told: bool) -> None:
+async def test_a_client_that_must_earn_a_name_is_told_how(key: Path, username: str, *, seconds: float, told: bool) -> None:
     async with on_stage(key, username) as stage:
         stage.inside.change(reserve_after=seconds)
         _, lines = await stage.run("")
@@ -160,7 +160,7 @@ async def test_who_has_to_earn_a_name_is_told_how(key: Path, username: str, *, s
         assert earned == (["A name is reserved for you after 10 minutes of use."] if told else [])
 
 
-async def test_the_commands_of_one_show_nothing_of_another(new_key: Callable[[], Path]) -> None:
+async def test_commands_show_nothing_of_another_identity(new_key: Callable[[], Path]) -> None:
     async with on_stage(new_key()) as stage, stage.inside.client(new_key()) as other:
         assert await stage.client.forward(b"blog", 80)
         assert not await stage.client.forward(b"no_name", 80)

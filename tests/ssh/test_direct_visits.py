@@ -55,7 +55,7 @@ async def test_bytes_are_counted_while_they_pass_and_the_visit_at_its_end(pair: 
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-async def test_who_watches_sees_both_directions_and_the_end(pair: Pair, breaks: bool) -> None:
+async def test_a_tap_sees_both_directions_and_the_end(pair: Pair, breaks: bool) -> None:
     watch = Watch()
     (tunnel,) = pair.gateway.tunnels
     tunnel.tap = watch

@@ -95,7 +95,7 @@ async def test_a_port_that_cannot_listen_is_given_back_with_its_reservation(key:
         assert len(gateway.routes) == 0
 
 
-async def test_a_port_of_our_choice_that_is_in_use_is_followed_by_the_next(key: Path) -> None:
+async def test_a_derived_port_in_use_is_followed_by_the_next(key: Path) -> None:
     registry, ports = MemoryRegistry(), NoPorts(at_once=True)
     async with one_client(key, registry, ports) as (gateway, client):
         assert await client.forward(b"", 0)
@@ -106,7 +106,7 @@ async def test_a_port_of_our_choice_that_is_in_use_is_followed_by_the_next(key: 
         assert len({tunnel.address for tunnel in gateway.tunnels}) == 2
 
 
-async def test_a_port_of_our_choice_that_may_not_be_opened_is_not_tried_elsewhere(key: Path) -> None:
+async def test_a_derived_port_that_may_not_be_opened_is_not_tried_elsewhere(key: Path) -> None:
     ports = NoPorts("port_forbidden", at_once=True)
     async with one_client(key, MemoryRegistry(), ports) as (gateway, client):
         assert not await client.forward(b"", 0)
@@ -146,7 +146,7 @@ async def test_one_connection_has_a_name_or_a_port_once(key: Path) -> None:
         assert len(gateway.tunnels) == 2
 
 
-async def test_a_name_of_our_choice_is_not_taken_from_a_connection_that_is_there(key: Path) -> None:
+async def test_a_derived_name_is_not_taken_from_a_live_connection(key: Path) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, first), gateway.client(key) as second:
         assert await first.forward(b"", 80)
         assert await second.forward(b"", 80)
@@ -171,7 +171,7 @@ async def test_the_name_that_was_given_before_is_given_again(key: Path) -> None:
 
 
 @pytest.mark.parametrize(("most", "code"), [(1, "name_over_limit"), (9, None)])
-async def test_names_of_our_choice_count_too(key: Path, most: int, code: str | None) -> None:
+async def test_derived_names_count_too(key: Path, most: int, code: str | None) -> None:
     claims: list[Address] = []
 
     class Counted(MemoryRegistry):
@@ -223,7 +223,7 @@ async def shown_refusals(client: RawClient) -> list[str]:
     return [line["asked"] for line in lines if line.get("event") == "refusal"]
 
 
-async def test_refusals_are_remembered_for_so_many_identities_and_each_for_so_many(
+async def test_remembered_refusals_are_bounded_per_identity_and_in_all(
     new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "REFUSAL_IDENTITIES", 2)
@@ -282,7 +282,7 @@ class Asked(HardenedConnection):
         return False
 
 
-async def test_for_an_address_of_our_choice_only_ones_own_other_connections_are_asked_for_life(
+async def test_for_a_derived_address_only_own_connections_are_pinged(
     new_key: Callable[[], Path],
 ) -> None:
     """Else whoever is frozen would hold up a stranger, for seconds each."""
@@ -306,7 +306,7 @@ async def test_for_an_address_of_our_choice_only_ones_own_other_connections_are_
 
 
 @pytest.mark.parametrize("left", ["nothing", "another forward", "one that is being decided"])
-async def test_who_loses_its_last_name_is_sent_away_but_nobody_with_a_forward_still_to_be_decided(
+async def test_a_client_that_loses_its_last_name_is_disconnected_unless_a_forward_is_undecided(
     key: Path, left: str
 ) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, loser), gateway.client(key) as winner:
@@ -337,7 +337,7 @@ async def test_who_loses_its_last_name_is_sent_away_but_nobody_with_a_forward_st
             assert len(gateway.clients) == 2
 
 
-async def test_a_cancel_for_nothing_is_no_error_of_ours(key: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancel_for_an_unknown_forward_logs_no_error(key: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with one_client(key, MemoryRegistry()) as (_, client):
         assert not await client.cancel(b"blog", 80)
         assert [record for record in caplog.records if record.name.startswith("ferry")] == []

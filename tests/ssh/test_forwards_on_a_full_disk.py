@@ -68,7 +68,7 @@ async def served_without_a_lease(gateway: Inside, client: RawClient, registry: F
     return tunnel
 
 
-async def test_what_could_not_be_given_back_is_given_back_later(key: Path) -> None:
+async def test_an_address_that_could_not_be_released_is_released_later(key: Path) -> None:
     """A claim whose port failed while the disk was full: the reservation that it made goes too."""
     registry, ports = FullDisk(), NoPorts()
     async with one_client(key, registry, ports) as (gateway, client):
@@ -87,7 +87,7 @@ async def test_what_could_not_be_given_back_is_given_back_later(key: Path) -> No
         assert len(gateway.said("name.freed")) == 1
 
 
-async def test_what_is_given_back_late_spares_whoever_asked_again_without_a_lease(key: Path) -> None:
+async def test_a_late_release_spares_a_newer_tunnel_without_a_lease(key: Path) -> None:
     """The name is served anew, without a lease for the disk is full: its reservation is all that there is."""
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, first), gateway.client(key) as second:
@@ -108,7 +108,7 @@ async def test_what_is_given_back_late_spares_whoever_asked_again_without_a_leas
         assert lease.generation == tunnel.generation != UNWRITTEN
 
 
-async def test_addresses_that_are_owed_are_bounded(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pending_releases_are_bounded(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ADDRESSES_OWED", 2)
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
@@ -121,7 +121,7 @@ async def test_addresses_that_are_owed_are_bounded(key: Path, monkeypatch: pytes
         assert [pending.address.name for pending in gateway.pending_releases] == ["two.localhost", "three.localhost"]
 
 
-async def test_as_shipped_so_many_addresses_are_owed(key: Path) -> None:
+async def test_as_shipped_the_number_of_pending_releases(key: Path) -> None:
     """ADDRESSES_OWED."""
     async with one_client(key, MemoryRegistry()) as (gateway, _):
         assert gateway.pending_releases.maxlen == 65_536
@@ -132,7 +132,7 @@ async def closed_one(gateway: Inside, name: bytes) -> None:
         await asyncio.sleep(0)
 
 
-async def test_on_a_full_disk_only_what_is_reserved_for_the_asker_is_served(
+async def test_on_a_full_disk_only_own_reservations_are_served(
     new_key: Callable[[], Path],
 ) -> None:
     registry = FullDisk()
@@ -151,7 +151,7 @@ async def test_on_a_full_disk_only_what_is_reserved_for_the_asker_is_served(
         assert lease.generation == gateway.tunnels[0].generation
 
 
-async def test_a_lease_of_somebody_else_is_not_served_over_on_a_full_disk(key: Path) -> None:
+async def test_on_a_full_disk_another_identitys_lease_is_respected(key: Path) -> None:
     """Its reservation ran out and was claimed anew, without being reserved: whoever holds the lease has it."""
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
@@ -162,7 +162,7 @@ async def test_a_lease_of_somebody_else_is_not_served_over_on_a_full_disk(key: P
         assert refusals(gateway) == ["name_live", "store"]
 
 
-async def test_where_nothing_can_be_read_nothing_is_served(key: Path) -> None:
+async def test_nothing_is_served_while_the_database_cannot_be_read(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         await own_and_leave(gateway, client)
@@ -206,7 +206,7 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
         assert len(gateway.said("tunnel.closed")) == 2  # once each
 
 
-async def test_leases_are_all_written_at_once_when_they_can_be_and_tried_one_at_a_time_before(key: Path) -> None:
+async def test_leases_are_written_together_once_possible_and_one_is_tried_before(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         for name in (b"one", b"two", b"three"):
@@ -253,7 +253,7 @@ async def test_a_tunnel_that_closes_while_its_lease_is_written_gives_it_back(key
         assert await registry.lookup(BLOG) is None
 
 
-async def test_a_name_that_was_left_while_nothing_could_be_written_is_given_back_later(key: Path) -> None:
+async def test_a_name_left_on_a_full_disk_is_released_later(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         assert await client.forward(b"blog", 80)
@@ -303,7 +303,7 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
         assert tunnel.generation != UNWRITTEN
 
 
-async def test_whoever_has_no_key_keeps_no_name(key: Path) -> None:
+async def test_a_client_without_a_key_keeps_no_name(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, _), gateway.client(key, username="nokey") as nobody:
         assert await nobody.forward(b"blog", 80)

@@ -41,7 +41,7 @@ async def on_trial(registry: Registry) -> AsyncIterator[tuple[Inside, HandClock]
         yield gateway, clock
 
 
-async def test_names_are_reserved_when_their_time_is_over_all_at_once_and_told_of_once(key: Path) -> None:
+async def test_names_are_reserved_together_after_their_trial_and_reported_once(key: Path) -> None:
     registry = Registry()
     async with on_trial(registry) as (gateway, clock), gateway.client(key) as client:
         assert await client.forward(b"one", 80)
@@ -75,7 +75,7 @@ async def test_on_a_full_disk_one_is_tried_at_a_time(key: Path) -> None:
         assert registry.tried == 1
 
 
-async def test_whoever_has_no_key_is_on_no_trial(key: Path) -> None:
+async def test_a_client_without_a_key_has_no_trial(key: Path) -> None:
     registry = Registry()
     async with on_trial(registry) as (gateway, clock), gateway.client(key, username="nokey") as nobody:
         assert await nobody.forward(b"one", 80)
@@ -84,7 +84,7 @@ async def test_whoever_has_no_key_is_on_no_trial(key: Path) -> None:
         assert registry.tried == 0
 
 
-async def test_a_name_past_the_limit_is_served_on_and_its_owner_told_why_it_is_not_reserved(
+async def test_a_name_past_the_limit_stays_up_and_its_owner_gets_the_reason(
     new_key: Callable[[], Path],
 ) -> None:
     registry = Registry()

@@ -28,7 +28,7 @@ class Rows:
         self.ended.append(connection)
 
 
-async def test_a_connection_is_written_down_and_told_for_who_has_logged_in_alone(key: Path) -> None:
+async def test_only_a_logged_in_connection_gets_a_row_and_an_event(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         rows = Rows()
         gateway.change(connections=rows)
@@ -47,7 +47,7 @@ async def test_a_connection_is_written_down_and_told_for_who_has_logged_in_alone
         assert [one["connection"] for one in gateway.said("connection.closed")] == rows.ended
 
 
-async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if_it_was_the_last(key: Path) -> None:
+async def test_closing_a_tunnel_ends_its_connection_only_if_it_was_the_last(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
         assert await client.forward(b"one", 80)
         assert await client.forward(b"two", 80)
@@ -66,7 +66,7 @@ async def test_a_tunnel_that_the_operator_takes_away_ends_its_connection_only_if
         assert [one["reason"] for one in gateway.said("connection.closed")] == ["closed by the operator"]
 
 
-async def test_a_tunnels_client_is_wherever_its_owner_has_a_connection(new_key: Callable[[], Path]) -> None:
+async def test_a_tunnels_client_has_the_origins_of_its_owners_connections(new_key: Callable[[], Path]) -> None:
     key = new_key()
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
         assert await client.forward(b"", gateway.ports.loopback[0])
@@ -83,7 +83,7 @@ async def test_a_tunnels_client_is_wherever_its_owner_has_a_connection(new_key: 
         assert not tunnel.comes_from("192.0.2.9")
 
 
-async def test_a_gateway_that_stops_takes_no_new_visitors_of_ports_and_no_clients_and_tells_everybody(
+async def test_a_stopping_gateway_refuses_newcomers_and_tells_all_clients(
     key: Path,
 ) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:

@@ -122,7 +122,7 @@ async def test_a_tunnel_is_dialled_with_its_own_grant_alone(inside: Inside, key:
         assert (await client.opens.get())[1]
 
 
-async def test_no_stream_opens_for_a_web_visitor_whom_policy_refuses(inside: Inside, key: Path, barred: Barred) -> None:
+async def test_no_stream_opens_for_a_web_visitor_that_policy_refuses(inside: Inside, key: Path, barred: Barred) -> None:
     async with inside.client(key) as client:
         tunnel = await serving(client, inside, b"blog", 80)
         for _ in range(2):
@@ -141,7 +141,7 @@ async def test_no_stream_opens_for_a_web_visitor_whom_policy_refuses(inside: Ins
     assert hosts == [BARRED, BARRED, ALLOWED, BARRED]
 
 
-async def test_no_stream_opens_for_a_visitor_of_a_port_whom_policy_refuses(
+async def test_no_stream_opens_for_a_visitor_of_a_port_that_policy_refuses(
     inside: Inside, key: Path, barred: Barred
 ) -> None:
     async with inside.client(key) as client:
@@ -160,7 +160,7 @@ async def test_no_stream_opens_for_a_visitor_of_a_port_whom_policy_refuses(
 
 
 @pytest.mark.parametrize("way", ["alias", "own port"])
-async def test_no_stream_opens_for_a_client_whom_policy_refuses(
+async def test_no_stream_opens_for_a_client_that_policy_refuses(
     inside: Inside, key: Path, barred: Barred, way: str
 ) -> None:
     own = inside.ports.loopback[0]
@@ -182,7 +182,7 @@ async def test_no_stream_opens_for_a_client_whom_policy_refuses(
 
 
 @pytest.mark.parametrize("rule", [Barred(), Barred("", apart=False)], ids=["one", "all"])
-async def test_what_was_decided_for_all_is_decided_anew_by_another_policy(
+async def test_another_policy_decides_again_for_all_visitors(
     inside: Inside, key: Path, rule: Barred
 ) -> None:
     async with inside.client(key) as client:
@@ -214,7 +214,7 @@ async def test_what_was_decided_for_all_is_decided_anew_by_another_policy(
             visitor.close()
 
 
-async def test_where_no_answer_can_differ_it_is_decided_once(inside: Inside, key: Path) -> None:
+async def test_a_decision_that_cannot_differ_is_made_once(inside: Inside, key: Path) -> None:
     rule = Barred("elsewhere", apart=False)
     inside.visits.use(VisitPolicy("gw", (rule,)))
     async with inside.client(key) as client:
@@ -229,7 +229,7 @@ async def test_where_no_answer_can_differ_it_is_decided_once(inside: Inside, key
     assert [target.address for _, target in rule.asked] == [web.address, tcp.address]
 
 
-async def test_an_address_of_our_choice_is_granted_as_one_that_is_asked_for(inside: Inside, key: Path) -> None:
+async def test_a_derived_address_needs_a_grant_like_a_requested_one(inside: Inside, key: Path) -> None:
     async with inside.client(key) as client:
         assert await client.forward(b"", 80)
         (given,) = inside.tunnels

@@ -36,7 +36,7 @@ def exchange_keys(client: RawClient) -> None:
     connection.send_packet = send
 
 
-async def test_a_guess_that_was_wrong_is_passed_over_once(key: Path) -> None:
+async def test_a_wrong_key_exchange_guess_is_ignored_once(key: Path) -> None:
     async with (
         asyncio.timeout(SECONDS),
         inside_gateway() as gateway,

@@ -127,7 +127,7 @@ async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
 
 
 @pytest.mark.usefixtures("long_pause")
-async def test_what_was_declined_is_not_shaped_any_more() -> None:
+async def test_a_refused_forward_is_not_shaped_any_more() -> None:
     connection = Connection()
     connection.holding.forget(connection.holding.asked())
     assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
@@ -147,7 +147,7 @@ async def test_a_forward_asked_for_after_a_session_opened_is_held_for_the_pause_
 
 
 @pytest.mark.usefixtures("long_pause")
-async def test_a_later_session_shapes_only_what_was_asked_for_since_the_one_before_it_opened() -> None:
+async def test_a_later_session_shapes_only_forwards_since_the_session_before() -> None:
     connection = Connection()
     _, first = connection.forward()
     one = connection.holding.session_opened()
@@ -162,7 +162,7 @@ async def test_a_later_session_shapes_only_what_was_asked_for_since_the_one_befo
 
 
 @pytest.mark.usefixtures("long_pause")
-async def test_words_that_are_understood_do_not_settle_what_another_open_session_may_shape() -> None:
+async def test_valid_words_do_not_settle_forwards_of_another_open_session() -> None:
     connection = Connection()
     one = connection.holding.session_opened()
     asked, tunnel = connection.forward()
@@ -193,7 +193,7 @@ async def test_a_forward_that_comes_late_is_not_let_through_by_a_keepalive() -> 
 
 
 @pytest.mark.usefixtures("short_pause")
-async def test_what_words_have_refused_is_never_let_through() -> None:
+async def test_a_forward_with_refused_words_is_never_let_through() -> None:
     """Neither by a keepalive that is answered afterwards, nor by the end of its pause."""
     connection = Connection()
     asked, tunnel = connection.forward()
@@ -207,7 +207,7 @@ async def test_what_words_have_refused_is_never_let_through() -> None:
 
 @pytest.mark.usefixtures("short_pause")
 @pytest.mark.parametrize("others", [0, 1])
-async def test_a_session_that_closes_without_words_settles_what_no_other_open_one_may_shape(others: int) -> None:
+async def test_a_session_that_closes_without_words_settles_its_own_forwards(others: int) -> None:
     connection = Connection()
     silent = connection.holding.session_opened()
     asked, tunnel = connection.forward()
@@ -220,7 +220,7 @@ async def test_a_session_that_closes_without_words_settles_what_no_other_open_on
 
 
 @pytest.mark.usefixtures("long_pause")
-async def test_the_words_of_a_later_command_let_nothing_through_that_they_do_not_shape() -> None:
+async def test_words_of_a_later_command_let_no_other_forward_through() -> None:
     connection = Connection()
     _, tunnel = connection.forward()
     connection.holding.session_gone(connection.holding.session_opened())

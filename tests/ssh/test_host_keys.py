@@ -54,21 +54,21 @@ def memory(first: tuple[Path, Memory]) -> Memory:
     return Memory(first[1].known)
 
 
-async def test_they_are_made_for_their_owner_only_and_found_again(folder: Path, memory: Memory) -> None:
+async def test_host_keys_are_made_for_their_owner_only_and_found_again(folder: Path, memory: Memory) -> None:
     told = [describe(key) for key in await load_host_keys(folder, memory)]
     assert told == [f"{kind} {known}" for kind, known in zip(("ED25519", "RSA"), memory.known.values(), strict=True)]
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir() if file.suffix != ".pub"}
     assert modes == dict.fromkeys(FILES.values(), 0o600)
 
 
-async def test_files_that_were_there_before_the_gateway_are_taken_and_remembered(folder: Path, memory: Memory) -> None:
+async def test_existing_files_are_used_and_remembered(folder: Path, memory: Memory) -> None:
     new = Memory()
     await load_host_keys(folder, new)
     assert new.known == memory.known
 
 
 @pytest.mark.parametrize("algorithm", [ED25519, RSA])
-async def test_a_file_that_is_gone_is_not_made_anew(folder: Path, memory: Memory, algorithm: str) -> None:
+async def test_a_missing_file_is_not_replaced(folder: Path, memory: Memory, algorithm: str) -> None:
     (folder / FILES[algorithm]).unlink()
     with pytest.raises(
         StartupError, match=rf"is gone.*{re.escape(memory.known[algorithm])}(?s:.*)forget-host-key {algorithm}"
@@ -83,14 +83,14 @@ async def test_another_key_in_the_file_is_not_served(folder: Path, memory: Memor
         await load_host_keys(folder, memory)
 
 
-async def test_what_is_no_key_stops_the_start_and_stays(folder: Path, memory: Memory) -> None:
+async def test_a_file_that_is_no_key_stops_the_start_and_stays(folder: Path, memory: Memory) -> None:
     (folder / FILES[RSA]).write_text("no key")
     with pytest.raises(StartupError, match="put the file back from a backup"):
         await load_host_keys(folder, memory)
     assert (folder / FILES[RSA]).read_text() == "no key"
 
 
-async def test_a_folder_where_none_can_be_made_stops_the_start_and_nothing_is_remembered(
+async def test_an_unwritable_folder_stops_the_start_and_nothing_is_remembered(
     folder: Path, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:

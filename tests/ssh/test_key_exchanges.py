@@ -27,7 +27,7 @@ FLOOD = 32 * 1024 * 1024  # past what the kernel takes for somebody who does not
 TURNS = 2000  # of the loop: in each the gateway would read 256 KiB
 
 
-async def test_who_exchanges_keys_on_and_on_waits_for_each_and_goes_on(gateway: Gateway, key: Path) -> None:
+async def test_a_client_with_endless_key_exchanges_waits_for_each_and_goes_on(gateway: Gateway, key: Path) -> None:
     loop = asyncio.get_running_loop()
     async with raw_client(gateway, key, rekey_bytes=1) as client:
         began = loop.time()
@@ -37,7 +37,7 @@ async def test_who_exchanges_keys_on_and_on_waits_for_each_and_goes_on(gateway: 
 
 
 @pytest.mark.parametrize("did_not_read", [False, True])
-async def test_who_waits_for_an_exchange_cannot_send_ahead(
+async def test_a_client_that_waits_for_an_exchange_cannot_send_ahead(
     key: Path, monkeypatch: pytest.MonkeyPatch, *, did_not_read: bool
 ) -> None:
     monkeypatch.setattr(limits, "KEY_EXCHANGES_TOGETHER", 1)
@@ -55,7 +55,7 @@ async def test_who_waits_for_an_exchange_cannot_send_ahead(
         assert stage.transport.get_write_buffer_size() > FLOOD / 2
 
 
-async def test_who_exchanges_keys_again_before_the_log_in_is_ended_and_blamed(key: Path) -> None:
+async def test_a_second_key_exchange_before_the_log_in_ends_it_with_a_penalty(key: Path) -> None:
     """Nobody does: OpenSSH waits for its log-in, whatever its RekeyLimit. RFC 4253 §9 would allow it."""
 
     class Again(asyncssh.SSHClient):
@@ -82,7 +82,7 @@ def test_stock_ssh_with_the_smallest_rekey_limit_logs_in(gateway: Gateway, key: 
     assert ended.err.count("SSH2_MSG_NEWKEYS sent") > 1
 
 
-async def test_the_connections_of_an_identity_share_what_may_follow_at_once(
+async def test_connections_of_an_identity_share_the_burst_of_key_exchanges(
     new_key: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "KEY_EXCHANGES_OF_IDENTITY_PER_SECOND", 0.001)
@@ -120,7 +120,7 @@ async def test_the_connections_of_an_identity_share_what_may_follow_at_once(
             assert await again.lives()
 
 
-async def test_the_connections_of_an_identity_share_the_pace_too(key: Path) -> None:
+async def test_connections_of_an_identity_share_the_rate_of_key_exchanges(key: Path) -> None:
     loop = asyncio.get_running_loop()
     async with (
         asyncio.timeout(SECONDS),
@@ -135,7 +135,7 @@ async def test_the_connections_of_an_identity_share_the_pace_too(key: Path) -> N
         assert loop.time() - began > 2 * MORE / KEY_EXCHANGES_OF_IDENTITY_PER_SECOND
 
 
-async def test_an_exchange_that_the_gateway_begins_waits_for_none(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exchange_by_the_gateway_does_not_wait(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose exchange is begun and not ended is taken for stuck."""
     monkeypatch.setattr(limits, "KEY_EXCHANGES_TOGETHER", 1)
     monkeypatch.setattr(limits, "KEY_EXCHANGES_PER_SECOND", 0.001)

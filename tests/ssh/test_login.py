@@ -21,7 +21,7 @@ def keys_only(start_gateway: Callable[..., Gateway], known: Path, **ssh: object)
     return start_gateway(access={"mode": "keys", "keys": [known.with_suffix(".pub")]}, ssh=ssh, limits={"exempt": []})
 
 
-def test_who_has_shown_a_good_key_has_all_of_the_grace_to_sign(
+def test_a_client_with_an_acceptable_key_has_the_whole_grace_to_sign(
     start_gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
     """A passphrase takes longer to type than a key to show."""
@@ -37,7 +37,7 @@ def test_who_has_shown_a_good_key_has_all_of_the_grace_to_sign(
             assert ssh.exit_code() == 0, ssh.err.text
 
 
-def test_who_is_logged_in_stays_when_the_time_for_a_log_in_is_over(
+def test_a_logged_in_client_stays_after_the_time_for_log_ins(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
 ) -> None:
     """With and without a key."""
@@ -56,7 +56,7 @@ def test_who_is_logged_in_stays_when_the_time_for_a_log_in_is_over(
         assert len(gateway.ask("connections")) == 2
 
 
-def test_a_strangers_key_is_refused_when_it_is_shown(
+def test_an_unknown_key_is_refused_at_its_offer(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     """Before a signature: else its connection keeps a place for two minutes, and showing keys counts as no try."""
@@ -72,7 +72,7 @@ def blamed(gateway: Gateway) -> int:
     return len(gateway.ask("blocked"))
 
 
-def test_a_silent_connection_is_blamed_for_its_time(start_gateway: Callable[..., Gateway], key: Path) -> None:
+def test_a_silent_connection_gets_the_penalty_for_its_time(start_gateway: Callable[..., Gateway], key: Path) -> None:
     """Two that let the time run out are enough; of those that leave at once it takes fifteen."""
     gateway = keys_only(start_gateway, key, key_grace="100ms")
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_a_silent_connection_is_blamed_for_its_time(start_gateway: Callable[...,
     assert blocked["why"] == "took too long to log in"
 
 
-def test_who_has_too_many_connections_is_not_blamed(
+def test_too_many_connections_bring_no_penalty(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway(limits={"exempt": [], "connections_per_identity": 1})
@@ -100,7 +100,7 @@ def test_who_has_too_many_connections_is_not_blamed(
     assert gateway.running.err.text.count('"connection.opened"') == 1  # the others never were clients
 
 
-async def test_what_a_client_calls_itself_is_shown_safely_and_cut(gateway: Gateway, key: Path) -> None:
+async def test_a_clients_version_is_escaped_and_cut(gateway: Gateway, key: Path) -> None:
     seen = gateway.log_lines
     async with raw_client(gateway, key, client_version="x" * 200):
         opened = await asyncio.to_thread(gateway.event, '"connection.opened".*xxx', after=seen)

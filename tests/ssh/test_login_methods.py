@@ -61,7 +61,7 @@ async def test_a_method_that_lets_nobody_in_is_not_offered(*, keys: bool) -> Non
 
 
 @pytest.mark.parametrize(("user", "anonymous"), [("dev", False), ("nokey", True), ("nokeys", False)])
-async def test_nokey_is_nobody_although_a_key_is_at_hand(key: Path, *, user: str, anonymous: bool) -> None:
+async def test_the_user_nokey_is_anonymous_even_with_a_key(key: Path, *, user: str, anonymous: bool) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         async with gateway.client(key, username=user):
             assert [client.identity.anonymous for client in gateway.clients] == [anonymous]
@@ -70,7 +70,7 @@ async def test_nokey_is_nobody_although_a_key_is_at_hand(key: Path, *, user: str
             assert [client.identity.anonymous for client in gateway.clients if not client.is_closed][-1:] == [False]
 
 
-async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not_come_in(key: Path) -> None:
+async def test_a_key_removed_during_its_look_up_does_not_log_in(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
         gateway.change(people=TakesAway(access, keyless=False))
@@ -80,7 +80,7 @@ async def test_a_key_that_is_taken_away_while_its_identity_is_looked_up_does_not
         assert gateway.said("connection.opened") == []
 
 
-async def test_a_key_that_is_taken_away_while_it_is_looked_up_is_not_who_comes_in_keyless(key: Path) -> None:
+async def test_a_key_removed_during_its_look_up_is_not_the_identity_of_a_keyless_log_in(key: Path) -> None:
     """It has signed, and may not log in any more; without a key anybody may by then."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
@@ -89,7 +89,7 @@ async def test_a_key_that_is_taken_away_while_it_is_looked_up_is_not_who_comes_i
             assert [client.identity.anonymous for client in gateway.clients] == [True]
 
 
-async def test_who_offers_no_key_in_time_is_ended_for_that(key: Path) -> None:
+async def test_a_client_that_offers_no_key_in_time_is_disconnected(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         gateway.change(key_grace=0.2)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
@@ -115,7 +115,7 @@ async def test_one_connection_more_than_an_identity_may_have_is_ended_with_the_r
         assert len(gateway.said("connection.opened")) == 2
 
 
-async def test_who_has_ports_only_comes_in_and_is_told_of_no_web_address(key: Path) -> None:
+async def test_an_identity_with_ports_only_gets_no_web_address_banner(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         gateway.change(banner=True)
         for _ in range(2):

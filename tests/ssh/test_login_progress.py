@@ -13,7 +13,7 @@ from ferry.limiters.handshakes import Progress
 from inside_gateway import SECONDS, inside_gateway
 
 
-async def test_the_door_hears_of_the_key_exchange_and_of_the_good_key(
+async def test_admission_learns_of_the_key_exchange_and_the_acceptable_key(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[Progress] = []
@@ -28,7 +28,7 @@ async def test_the_door_hears_of_the_key_exchange_and_of_the_good_key(
             assert set(heard[1:]) == {Progress.PROMISING}
 
 
-async def test_who_gives_way_before_its_connection_is_made_begins_no_log_in() -> None:
+async def test_a_client_displaced_before_its_transport_begins_no_log_in() -> None:
     """Its place is another's by then: it would be one more than there may be."""
     async with asyncio.timeout(SECONDS), inside_gateway() as inside:
         with socket.create_server(("127.0.0.1", 0)) as listener:

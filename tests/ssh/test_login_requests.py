@@ -71,7 +71,7 @@ class Asker:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-async def test_who_asks_without_end_is_ended_and_others_log_in(
+async def test_endless_authentication_requests_end_the_connection_and_others_log_in(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, signed: bool
 ) -> None:
     gateway = start_gateway(limits={"exempt": []}, ssh={"penalties": False})

@@ -183,7 +183,7 @@ async def test_odd_names_of_requests_and_channels(quiet: Gateway, key: Path, nam
         assert await client.cancel(name.encode(), 80)
 
 
-async def test_what_a_client_says_as_it_leaves_is_kept_short(quiet: Gateway, key: Path) -> None:
+async def test_a_clients_disconnect_message_is_kept_short(quiet: Gateway, key: Path) -> None:
     async with raw_client(quiet, key) as client:
         client.send(1, UInt32(2), String(b"so long " * 30_000), String(b""))
         event = await asyncio.to_thread(quiet.event, "so long so long")

@@ -66,14 +66,14 @@ def web(of: Urls | None = None, *, identity: Identity = KEY, **fields: object) -
         (urls(secure=None, trusted=False), PLAIN, [f"Forwarding HTTP traffic from {PLAIN}"]),
     ],
 )
-def test_https_is_given_to_somebody_where_browsers_trust_it_or_nothing_else_is_there(
+def test_https_is_shown_if_browsers_trust_it_or_http_is_off(
     of: Urls, best: str, lines: list[str]
 ) -> None:
     assert of.best(BARE) == best
     assert web(of) == lines
 
 
-def test_what_is_to_be_known_of_a_web_address() -> None:
+def test_the_notice_of_a_web_address() -> None:
     assert web(tls_upstream=True)[1:] == [
         "  the gateway speaks TLS to your local service and does not check its certificate"
     ]
@@ -92,7 +92,7 @@ def test_what_is_to_be_known_of_a_web_address() -> None:
         (PUBLIC, True, f"{ITSELF}; its operator may open it to the network (tcp.public_addresses)", "example.com"),
     ],
 )
-def test_who_can_reach_a_port_is_said(port: int, *, only_here: bool, who: str, where: str) -> None:
+def test_the_notice_of_a_port_says_who_can_reach_it(port: int, *, only_here: bool, who: str, where: str) -> None:
     of = notices(public_is_loopback=only_here)
     assert reach(of, port) == who
     address = Address(Kind.TCP, "", port)
@@ -125,7 +125,7 @@ def test_bytes_for_people(count: int, text: str) -> None:
     assert size(count) == text
 
 
-def test_a_visit_has_what_its_kind_has_and_nothing_that_a_terminal_obeys() -> None:
+def test_a_visit_line_has_the_fields_of_its_kind_and_no_control_characters() -> None:
     visit = Visit(
         TunnelId("t"), "port 30001", "tcp", Endpoint("2001:db8::1", 4711), "", "port 30001", 0, 12.4, 13, 4_200
     )
@@ -142,5 +142,5 @@ def test_a_visit_has_what_its_kind_has_and_nothing_that_a_terminal_obeys() -> No
         (NOBODY, "anonymous: you came without a key, so no name can be kept for you"),
     ],
 )
-def test_who_one_is(who: Identity, line: str) -> None:
+def test_the_lines_of_whoami(who: Identity, line: str) -> None:
     assert who_line(who) == line

@@ -75,7 +75,7 @@ async def test_an_unknown_request_is_refused_and_one_without_reply_is_not_answer
 
 
 @pytest.mark.parametrize("message", [MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE])
-async def test_an_answer_that_nobody_asked_for_is_passed_over(client: RawClient, message: int) -> None:
+async def test_an_unexpected_answer_is_ignored(client: RawClient, message: int) -> None:
     for _ in range(3):
         client.send(message)
     assert await client.lives()
@@ -91,7 +91,7 @@ async def test_an_answer_that_nobody_asked_for_is_passed_over(client: RawClient,
         (MSG_CHANNEL_REQUEST, (String(b"env"), Boolean(True))),
     ],
 )
-async def test_a_message_for_an_unknown_channel_is_passed_over(
+async def test_a_message_for_an_unknown_channel_is_ignored(
     client: RawClient, message: int, parts: tuple[bytes, ...]
 ) -> None:
     client.send(message, UInt32(4711), *parts)

@@ -22,7 +22,7 @@ BROKEN, WELL = "broken", "well"
 STUCK_SECONDS = 30.0
 
 
-async def test_one_whose_look_fails_is_ended_and_those_behind_it_are_looked_at(
+async def test_a_client_whose_check_fails_is_ended_and_the_others_are_checked(
     new_key: Callable[[], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     looked_at: list[str] = []
@@ -60,7 +60,7 @@ class FullOfErrors:
         raise KeyError("an error of our own")
 
 
-async def test_one_whose_end_fails_is_no_client_any_more_and_the_log_says_why(
+async def test_a_client_whose_end_fails_is_removed_and_the_error_logged(
     key: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:

@@ -48,13 +48,13 @@ async def refusal(client: RawClient, kind: bytes, *, packet: int = 1000, rest: b
         (b"direct-tcpip", 0, OPEN_CONNECT_FAILED),
     ],
 )
-async def test_what_is_not_offered_or_carries_nothing_is_refused(key: Path, kind: bytes, packet: int, why: int) -> None:
+async def test_unknown_channel_types_and_tiny_packets_are_refused(key: Path, kind: bytes, packet: int, why: int) -> None:
     async with inside_gateway() as gateway, gateway.client(key) as client:
         assert await refusal(client, kind, packet=packet) == (77, why)
         assert await client.lives()
 
 
-async def test_a_connection_has_so_many_channels_whoever_opens_them(key: Path) -> None:
+async def test_channels_of_both_sides_have_one_bound(key: Path) -> None:
     async with (
         asyncio.timeout(SECONDS),
         inside_gateway(limits={"channels_per_connection": 3}) as gateway,

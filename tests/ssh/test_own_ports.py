@@ -33,7 +33,7 @@ def reached(host: bytes, port: int, *held: Tunnel) -> object:
 
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"LocalHost", b"::1"])
-def test_a_port_of_ones_own_is_reached(host: bytes) -> None:
+def test_a_clients_own_port_is_reached(host: bytes) -> None:
     assert reached(host, 20000) is OURS
 
 
@@ -49,11 +49,11 @@ def test_a_port_of_ones_own_is_reached(host: bytes) -> None:
         (b"localhost", 0),
     ],
 )
-def test_no_other_host_port_or_kind_is(host: bytes, port: int) -> None:
+def test_no_other_host_port_or_kind_is_reached(host: bytes, port: int) -> None:
     assert reached(host, port) is None
 
 
-def test_a_port_that_ends_in_itself_goes_round_a_few_times_only() -> None:
+def test_a_port_that_leads_to_itself_loops_a_few_times_only() -> None:
     """OWN_PORT_STREAMS."""
     busy = Tunnel(OURS.address, limits.OWN_PORT_STREAMS - 1)
     assert reached(b"localhost", 20000, busy) is busy
@@ -64,7 +64,7 @@ def test_a_port_that_ends_in_itself_goes_round_a_few_times_only() -> None:
     assert refusal.code == "own_port"
 
 
-async def test_where_nothing_listens_behind_ones_own_port_the_port_is_named_and_no_alias(key: Path) -> None:
+async def test_a_failure_behind_the_own_port_names_the_port_and_no_alias(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         port = inside.ports.loopback[0]
         assert await client.forward(b"localhost", port)

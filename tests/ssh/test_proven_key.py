@@ -68,12 +68,12 @@ async def test_the_key_that_signed_is_the_identity(gateway: Gateway, key: Path) 
     assert (await whoami(gateway, ask=[], sign=key))["key"] == fingerprint(key)
 
 
-async def test_a_key_that_was_only_asked_about_is_not(gateway: Gateway, new_key: Callable[[], Path]) -> None:
+async def test_a_key_without_a_signature_is_not_the_identity(gateway: Gateway, new_key: Callable[[], Path]) -> None:
     victim, own = new_key(), new_key()
     assert (await whoami(gateway, ask=[], sign=own, between=victim))["key"] == fingerprint(own)
 
 
-async def test_a_key_with_a_wrong_signature_is_not(gateway: Gateway, new_key: Callable[[], Path]) -> None:
+async def test_a_key_with_a_wrong_signature_is_not_the_identity(gateway: Gateway, new_key: Callable[[], Path]) -> None:
     """The public half of one key with the private half of another."""
     victim, own = new_key(), new_key()
     (forged,) = asyncssh.load_keypairs([str(own)])
@@ -85,7 +85,7 @@ async def test_a_key_with_a_wrong_signature_is_not(gateway: Gateway, new_key: Ca
         )  # fmt: skip
 
 
-async def test_a_key_in_the_file_lets_in_only_whoever_holds_it(
+async def test_a_listed_key_lets_in_only_its_holder(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path]
 ) -> None:
     known, stranger = new_key(), new_key()

@@ -12,7 +12,7 @@ def refusal(number: int = 0) -> RefusedForward:
     return RefusedForward(f"-R {number}", "no such port", "port_outside", 0.0)
 
 
-def test_an_attacker_with_many_identities_fills_no_memory() -> None:
+def test_many_refused_identities_take_bounded_memory() -> None:
     refusals = RefusedForwards()
     people = [IdentityId(f"i{number}") for number in range(MANY)]
     for person in people:
@@ -22,7 +22,7 @@ def test_an_attacker_with_many_identities_fills_no_memory() -> None:
     assert len(kept) < MANY
 
 
-def test_who_is_refused_again_and_again_is_not_forgotten_for_others_and_keeps_the_last_ones() -> None:
+def test_an_identity_refused_again_and_again_keeps_its_last_refusals() -> None:
     refusals, busy = RefusedForwards(), IdentityId("busy")
     for number in range(MANY):
         refusals.remember(busy, refusal(number))

@@ -49,7 +49,7 @@ def connection(key: str | None, name: str | None = None) -> Connection:
     return Connection(Identity(IdentityId(f"of {key}"), name, Fingerprint(key) if key else None, anonymous=not key))
 
 
-def test_a_key_has_to_be_missing_for_a_while() -> None:
+def test_a_key_must_be_missing_for_a_while_before_its_connection_ends() -> None:
     ann, ben, revoked = connection("ann"), connection("ben"), Revoked[Connection]()
     half, whole = Keys("ann"), Keys("ann", "ben")
     assert not revoked.look([ann, ben], half, 10)
@@ -87,14 +87,14 @@ def test_a_key_that_has_its_name_back_in_time_stays() -> None:
 
 
 @pytest.mark.parametrize(("access", "ended"), [(Keys(), True), (Keys(keyless=True), False), (Anyone(), False)])
-def test_who_came_without_a_key_goes_when_only_keys_may_come(access: Keys | Anyone, ended: bool) -> None:
+def test_keyless_connections_end_in_keys_mode(access: Keys | Anyone, ended: bool) -> None:
     nobody, revoked = connection(None), Revoked[Connection]()
     assert not revoked.look([nobody], access, 0)
     assert bool(revoked.look([nobody], access, REVOKED_SECONDS)) is ended
 
 
 @pytest.mark.parametrize("way", ["its file is taken away", "a reload lets in others"])
-def test_a_connection_whose_key_is_taken_away_ends_and_the_others_stay(
+def test_a_connection_with_a_removed_key_ends_and_the_others_stay(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, way: str
 ) -> None:
     goes, stays = new_key(), new_key()
@@ -123,7 +123,7 @@ def test_a_connection_whose_key_is_taken_away_ends_and_the_others_stay(
         assert other.process.poll() is None
 
 
-async def test_a_connection_whose_key_is_given_another_name_ends_and_holds_nothing_of_its_old_one(
+async def test_a_connection_with_a_renamed_key_ends_and_keeps_nothing_of_its_old_name(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     """It went on to reach the private aliases of its former name, and to claim more for it."""

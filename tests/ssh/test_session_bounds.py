@@ -44,7 +44,7 @@ async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
         yield connected
 
 
-async def test_a_terminal_that_does_not_read_keeps_a_bounded_text_and_is_told_what_is_missing(
+async def test_a_terminal_that_does_not_read_has_bounded_text_and_learns_of_dropped_lines(
     client: RawClient, name: str
 ) -> None:
     assert await client.forward(name.encode(), 80)
@@ -114,7 +114,7 @@ async def test_a_line_for_a_session_that_is_closing_ends_nothing_else(client: Ra
     assert await client.lives()
 
 
-async def test_what_meets_a_session_that_is_only_being_opened_is_not_lost_and_ends_nothing_else(key: Path) -> None:
+async def test_events_during_a_sessions_opening_are_kept_and_end_nothing_else(key: Path) -> None:
     """A request for the number that it is going to have is passed over, for it cannot be answered before the open is."""
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         assert await client.forward(b"cancelled", 80)
@@ -137,7 +137,7 @@ async def test_what_meets_a_session_that_is_only_being_opened_is_not_lost_and_en
         assert len(inside.tunnels) == 1
 
 
-async def test_forwards_that_are_taken_back_while_a_session_says_nothing_are_not_kept(
+async def test_forwards_cancelled_beside_a_silent_session_are_not_kept(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HOLD_SECONDS", 0.0)
@@ -160,7 +160,7 @@ async def test_a_connection_has_ten_sessions_at_once(key: Path) -> None:
 
 
 @hurried
-async def test_a_local_target_that_refuses_everybody_is_told_once_in_a_while(key: Path) -> None:
+async def test_a_local_target_that_refuses_all_visitors_is_noted_once_in_a_while(key: Path) -> None:
     """TARGET_NOTE_SECONDS: who visits often must not fill its owner's terminal."""
     async with asyncio.timeout(60), inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
         assert await client.forward(b"refuses", 80)
@@ -186,7 +186,7 @@ async def test_a_local_target_that_refuses_everybody_is_told_once_in_a_while(key
                 await asyncio.sleep(6)
 
 
-async def test_what_a_client_says_as_it_leaves_is_cut(key: Path) -> None:
+async def test_a_long_disconnect_message_is_cut(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         assert await client.forward(b"leaves", 80)
         client.send(MSG_DISCONNECT, UInt32(DISC_PROTOCOL_ERROR), String(b"good" + b"bye" * 10_000), String(b""))
@@ -259,7 +259,7 @@ def no_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_collector")
-async def test_a_session_goes_with_its_connection_and_waits_for_no_collector(key: Path) -> None:
+async def test_a_session_is_freed_with_its_connection_without_the_collector(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside:
         async with inside.client(key) as client:
             assert await client.forward(b"freed", 80)

@@ -36,7 +36,7 @@ async def session(client: RawClient) -> Session:
     return opened
 
 
-async def test_what_is_typed_ahead_is_bounded(session: Session) -> None:
+async def test_input_ahead_is_bounded(session: Session) -> None:
     """SESSION_WINDOW_BYTES: nothing here reads more than keys."""
     assert session.window == 64 * 1024
 
@@ -132,7 +132,7 @@ async def test_data_of_an_extended_type_is_dropped(session: Session) -> None:
     assert await session.ended() == 0
 
 
-async def test_what_is_typed_before_the_words_keeps_no_session(client: RawClient) -> None:
+async def test_input_before_the_words_keeps_no_session(client: RawClient) -> None:
     for number in range(2 * SESSIONS_PER_CONNECTION):
         session = await open_session(client, 6000 + number)
         assert session is not None
@@ -153,7 +153,7 @@ async def test_a_page_of_question_marks_gets_one_answer(client: RawClient, sessi
 
 
 @pytest.mark.parametrize("words", [b"\xff\xfe", b"whoami " * 30_000, b"x" * 200_000])
-async def test_words_that_cannot_be_read_close_the_forwards(
+async def test_unreadable_words_close_the_forwards(
     gateway: Gateway, client: RawClient, session: Session, name: str, words: bytes
 ) -> None:
     assert await client.forward(name.encode(), 80)

@@ -82,7 +82,7 @@ def objects(session: Session) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines(session)]
 
 
-async def test_without_a_terminal_a_line_is_plain_and_what_a_pipe_sends_is_nothing(stage: Stage) -> None:
+async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: Stage) -> None:
     session = await stage.session()
     assert lines(session) == [
         b"Forwarding HTTP traffic from http://blog.localhost:8080",
@@ -101,7 +101,7 @@ async def test_without_a_terminal_a_line_is_plain_and_what_a_pipe_sends_is_nothi
     assert not session.status.done()
 
 
-async def test_a_terminal_has_colour_for_what_it_means_and_keys(stage: Stage) -> None:
+async def test_a_terminal_has_colours_and_keys(stage: Stage) -> None:
     session = await stage.session(terminal=True)
     shown = lines(session)
     assert [line[: line.index(b"m") + 1] for line in shown[:3]] == [GREEN, GREEN, DIM]
@@ -144,7 +144,7 @@ async def test_how_the_local_ca_is_trusted_is_said_once_a_session(stage: Stage) 
     assert sum(b"own CA" in line for line in lines(await stage.session())) == 1
 
 
-async def test_visits_are_shown_only_where_the_operator_wants_that(stage: Stage) -> None:
+async def test_visits_are_shown_only_if_the_operator_wants_that(stage: Stage) -> None:
     session = await stage.session()
     lines(session)
     stage.inside.change(request_log=False)
@@ -183,7 +183,7 @@ async def test_a_session_that_has_said_nothing_or_runs_a_command_is_not_told_of_
     ]
 
 
-async def test_where_the_socket_is_full_visits_wait_up_to_a_bound_and_then_are_counted(stage: Stage) -> None:
+async def test_on_a_full_socket_visits_wait_up_to_a_bound_and_are_then_counted(stage: Stage) -> None:
     """SESSION_BACKLOG_BYTES."""
     session = await stage.session()
     lines(session)
@@ -208,7 +208,7 @@ async def test_where_the_socket_is_full_visits_wait_up_to_a_bound_and_then_are_c
     ]
 
 
-async def test_a_target_that_refuses_is_told_at_once_and_again_after_a_while(stage: Stage) -> None:
+async def test_a_target_that_refuses_is_noted_at_once_and_again_after_a_while(stage: Stage) -> None:
     """At once also on a machine that has just started: its monotonic clock begins with 0."""
     clock = HandClock()
     clock.ahead = -clock.monotonic()
@@ -242,7 +242,7 @@ async def test_a_key_shows_the_keys(stage: Stage, typed: bytes) -> None:
     assert lines(session) == [KEYS]
 
 
-async def test_a_session_of_who_has_asked_for_nothing_answers_and_one_whose_forwards_failed_ends_with_1(
+async def test_a_session_without_forwards_answers_and_one_with_failed_forwards_ends_with_1(
     stage: Stage, key: Path
 ) -> None:
     async with stage.inside.client(key) as other:

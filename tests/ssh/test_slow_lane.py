@@ -16,7 +16,7 @@ from inside_gateway import SECONDS, inside_gateway
 HERE = "127.0.0.1"
 
 
-async def test_who_says_nothing_in_the_slow_lane_makes_room_for_a_key_that_is_known(
+async def test_a_silent_client_in_the_slow_lane_makes_room_for_a_known_key(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "LANE_PACE_SECONDS", 0.0)

@@ -103,7 +103,7 @@ async def on_stage(key: Path) -> AsyncIterator[Stage]:
         yield Stage(gateway, client, play)
 
 
-async def test_one_that_stops_reading_is_ended_and_the_log_says_why(
+async def test_a_client_that_stops_reading_is_ended_with_a_logged_reason(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.transport.pause_reading()
@@ -115,7 +115,7 @@ async def test_one_that_stops_reading_is_ended_and_the_log_says_why(
     assert stage.play.sinks[0].heard == ["opened", "broken"]
 
 
-async def test_one_that_never_ends_a_key_exchange_is_ended_and_the_log_says_why(
+async def test_a_client_that_never_ends_a_key_exchange_is_ended_with_a_logged_reason(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.begin_keys()
@@ -124,7 +124,7 @@ async def test_one_that_never_ends_a_key_exchange_is_ended_and_the_log_says_why(
     assert await stage.ended_for() == NO_KEYS
 
 
-async def test_the_time_is_what_the_limit_says(stage: Stage) -> None:
+async def test_the_time_is_that_of_the_limit(stage: Stage) -> None:
     stage.transport.pause_reading()
     await stage.fill()
     assert stage.pass_time(0) is None
@@ -132,7 +132,7 @@ async def test_the_time_is_what_the_limit_says(stage: Stage) -> None:
     assert stage.pass_time(0.1) == NOT_READING
 
 
-async def test_one_that_reads_slowly_stays(stage: Stage) -> None:
+async def test_a_client_that_reads_slowly_stays(stage: Stage) -> None:
     """Also where as much waits for it at each look: the gateway fills what it has read."""
     stage.transport.pause_reading()
     await stage.fill()
@@ -147,7 +147,7 @@ async def test_one_that_reads_slowly_stays(stage: Stage) -> None:
         assert stage.pass_time(STUCK_SECONDS * 0.9) is None
 
 
-async def test_one_that_does_not_read_is_stuck_even_if_more_and_more_waits_for_it(stage: Stage) -> None:
+async def test_a_client_that_does_not_read_is_stuck_while_more_bytes_wait(stage: Stage) -> None:
     """It may go on to send what is answered: those answers are no sign of reading."""
     stage.transport.pause_reading()
     await stage.fill()
@@ -162,7 +162,7 @@ async def test_one_that_does_not_read_is_stuck_even_if_more_and_more_waits_for_i
     assert found == NOT_READING
 
 
-async def test_one_that_asks_and_asks_and_reads_no_answer_is_not_listened_to_until_it_does(stage: Stage) -> None:
+async def test_a_client_that_sends_requests_without_reading_answers_is_not_read(stage: Stage) -> None:
     stage.transport.pause_reading()
     await stage.fill()
     stage.pass_time(0)
@@ -183,7 +183,7 @@ async def test_one_that_asks_and_asks_and_reads_no_answer_is_not_listened_to_unt
     await stage.play.settle()
 
 
-async def test_a_channel_that_was_closed_and_whose_rest_nobody_takes_is_ended_alone(stage: Stage) -> None:
+async def test_a_closed_channel_with_untaken_bytes_ends_alone(stage: Stage) -> None:
     """Its visitor has gone; its number and its place among the tunnel's channels would be in use for ever."""
     await stage.play.open(10, 2**15)
     stage.play.streams[1].write(bytes(110))
@@ -207,7 +207,7 @@ async def test_a_channel_that_was_closed_and_whose_rest_nobody_takes_is_ended_al
     assert [peer.closed for peer in stage.play.peers] == [False, True, True]
 
 
-async def test_one_that_asks_and_asks_during_a_key_exchange_is_ended(stage: Stage) -> None:
+async def test_endless_requests_during_a_key_exchange_end_the_connection(stage: Stage) -> None:
     stage.begin_keys()
     await stage.in_kex()
     connection: Any = stage.client.connection
@@ -222,7 +222,7 @@ async def test_one_that_asks_and_asks_during_a_key_exchange_is_ended(stage: Stag
     assert closed["reason"] == "Too many requests during a key exchange"
 
 
-async def test_key_exchanges_one_after_another_are_not_one_that_never_ends(stage: Stage) -> None:
+async def test_successive_key_exchanges_are_not_stuck(stage: Stage) -> None:
     connection: Any = stage.client.connection
     for _ in range(3):
         stage.begin_keys()

@@ -114,7 +114,7 @@ async def dead(client: RawClient) -> None:
 
 
 @hurried
-async def test_a_dead_holder_is_waited_for_a_second_before_its_place_is_another_connections(key: Path) -> None:
+async def test_a_dead_holder_has_a_second_before_a_takeover(key: Path) -> None:
     """ALIVE_SECONDS, for a name of the gateway's choice; FLAP_ALIVE_SECONDS, before what is left of it is ended."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old:
         granted, _ = await old.ask(b"tcpip-forward", String(b""), UInt32(80))
@@ -136,7 +136,7 @@ async def test_a_dead_holder_is_waited_for_a_second_before_its_place_is_another_
 
 
 @hurried
-async def test_the_visitors_of_a_loser_that_is_there_have_five_seconds(key: Path) -> None:
+async def test_visitors_of_a_live_loser_have_five_seconds(key: Path) -> None:
     """LOSER_DRAIN_SECONDS."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old, inside.client(key) as new:
         old.hold_opens()

@@ -113,7 +113,7 @@ class Stage:
 # --- held
 
 
-def test_a_held_visitor_is_asked_for_when_it_is_let_through() -> None:
+def test_a_held_visitors_channel_opens_when_it_is_let_through() -> None:
     stage = Stage()
     assert stage.tunnel.is_held
     channel, sink = stage.visitor()
@@ -131,7 +131,7 @@ def test_a_held_visitor_is_asked_for_when_it_is_let_through() -> None:
     assert len(stage.line.opens) == 1
 
 
-def test_a_held_visitor_that_leaves_is_never_asked_for() -> None:
+def test_a_held_visitor_that_leaves_opens_no_channel() -> None:
     stage = Stage()
     channel, sink = stage.visitor()
     channel.abort()
@@ -140,7 +140,7 @@ def test_a_held_visitor_that_leaves_is_never_asked_for() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "let_through"])
-def test_one_whose_end_ends_another_that_waits(how: str) -> None:
+def test_a_waiting_visitor_whose_end_ends_another(how: str) -> None:
     stage = Stage()
     stage.line.room = 0
     _, first = stage.visitor()
@@ -157,7 +157,7 @@ def test_one_whose_end_ends_another_that_waits(how: str) -> None:
     assert stage.line.opens == []
 
 
-def test_one_whose_end_closes_the_tunnel_while_others_wait() -> None:
+def test_a_waiting_visitor_whose_end_closes_the_tunnel() -> None:
     stage = Stage()
     (_, first), (_, second) = stage.visitor(), stage.visitor()
     stage.line.room = 0
@@ -172,7 +172,7 @@ def test_one_whose_end_closes_the_tunnel_while_others_wait() -> None:
     assert (first.news(), second.news()) == ([LIMIT], [GONE])
 
 
-def test_a_tunnel_that_closes_refuses_those_who_wait_and_those_who_come() -> None:
+def test_a_closing_tunnel_refuses_waiting_and_new_visitors() -> None:
     stage = Stage()
     _, waiting = stage.visitor()
     stage.tunnel.close()
@@ -185,7 +185,7 @@ def test_a_tunnel_that_closes_refuses_those_who_wait_and_those_who_come() -> Non
     assert (stage.line.opens, late.state) == ([], State.CLOSED)
 
 
-def test_a_visitor_is_refused_where_the_connection_has_no_room_but_after_dial_has_returned() -> None:
+def test_a_visitor_without_a_channel_is_refused_after_dial_has_returned() -> None:
     stage = Stage(held=False)
     stage.line.room = 0
     channel, sink = stage.visitor()
@@ -211,7 +211,7 @@ def test_only_a_grant_for_visits_to_this_address_of_this_owner_opens_a_stream() 
 # --- answers
 
 
-def test_what_an_answer_is_told_as() -> None:
+def test_the_reports_of_answers_to_opens() -> None:
     stage = Stage(held=False)
     (opened, _), (refused, refused_sink), (unfit, unfit_sink) = stage.visitor(), stage.visitor(), stage.visitor()
     stage.now += 0.25
@@ -247,7 +247,7 @@ def test_an_open_without_an_answer_is_given_up_after_its_time() -> None:
     assert stage.line.answers == []  # too late to say how near it is
 
 
-def test_one_that_was_answered_is_not_given_up() -> None:
+def test_an_answered_open_is_not_given_up() -> None:
     stage = Stage(held=False)
     channel, sink = stage.visitor()
     stage.confirm(channel)
@@ -256,7 +256,7 @@ def test_one_that_was_answered_is_not_given_up() -> None:
     assert (sink.news(), channel.state) == ([], State.OPEN)
 
 
-def test_one_that_left_before_its_answer_is_not_given_up_after_the_connection_forgot_it() -> None:
+def test_an_abandoned_open_is_not_given_up_after_its_connection_forgot_it() -> None:
     stage = Stage(held=False)
     channel, _ = stage.visitor()
     channel.process_open_failure(2, "", "")
@@ -272,7 +272,7 @@ def fail() -> None:
     raise RuntimeError("a fault")
 
 
-def test_a_sink_that_raises_holds_nobody_up() -> None:
+def test_a_sink_that_raises_delays_nobody() -> None:
     for act in (
         lambda stage: stage.tunnel.close(),
         lambda stage: (stage.line.__setattr__("room", 0), stage.tunnel.let_through()),
@@ -313,7 +313,7 @@ def test_a_cut_breaks_every_stream() -> None:
     assert opening_sink.news() == [GONE]
 
 
-async def test_it_is_idle_when_the_last_stream_has_gone() -> None:
+async def test_a_tunnel_is_idle_after_its_last_stream() -> None:
     stage = Stage(held=False)
     async with asyncio.timeout(10):
         await stage.tunnel.wait_idle(1000)  # nothing is open

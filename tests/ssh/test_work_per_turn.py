@@ -97,7 +97,7 @@ async def on_stage(key: Path, cipher: str, *, window: int = 2**31, packet: int =
 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
-async def test_a_peer_that_takes_small_packets_gets_so_many_in_a_turn(key: Path, cipher: str) -> None:
+async def test_a_peer_that_takes_small_packets_gets_a_bounded_number_in_a_turn(key: Path, cipher: str) -> None:
     async with on_stage(key, cipher) as play:
         Counting.turns.begin()
         play.streams[0].write(bytes(MANY * 256))
@@ -125,7 +125,7 @@ async def test_all_channels_of_a_connection_share_its_turn(key: Path) -> None:
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize(("size", "count"), [(2, MANY), (2, 8 * MANY)], ids=["in one read", "in several reads"])
-async def test_a_peer_that_sends_small_packets_is_heard_so_many_in_a_turn(
+async def test_a_peer_that_sends_small_packets_is_read_a_bounded_number_in_a_turn(
     key: Path, cipher: str, size: int, count: int
 ) -> None:
     async with on_stage(key, cipher) as play:
@@ -155,7 +155,7 @@ async def test_a_window_that_grows_by_a_byte_costs_as_many_packets_as_it_is_aske
         assert len(play.peers[0].got) == MANY
 
 
-async def test_what_comes_while_a_turn_is_used_up_is_not_read_and_not_lost(key: Path) -> None:
+async def test_bytes_after_a_used_up_turn_are_not_read_and_not_lost(key: Path) -> None:
     """The end of the connection behind thousands of small packets is heard after the last of them."""
     async with on_stage(key, CIPHERS[0]) as play:
         for _ in range(MANY):
@@ -170,7 +170,7 @@ async def test_what_comes_while_a_turn_is_used_up_is_not_read_and_not_lost(key: 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize("before", [TURN_PACKETS - 1, TURN_PACKETS, 2 * TURN_PACKETS - 1])
-async def test_who_says_goodbye_with_the_last_packet_of_a_turn_is_let_go(key: Path, cipher: str, before: int) -> None:
+async def test_a_disconnect_in_the_last_packet_of_a_turn_ends_the_connection(key: Path, cipher: str, before: int) -> None:
     """And nothing that it has sent behind that is looked at."""
     async with on_stage(key, cipher) as play:
         for _ in range(before):
@@ -187,7 +187,7 @@ async def test_who_says_goodbye_with_the_last_packet_of_a_turn_is_let_go(key: Pa
 
 
 @pytest.mark.parametrize("sessions", [1, 4])
-async def test_sessions_that_take_small_packets_get_so_many_in_a_turn(key: Path, sessions: int) -> None:
+async def test_sessions_that_take_small_packets_get_a_bounded_number_in_a_turn(key: Path, sessions: int) -> None:
     """Each lets a backlog of visits with long paths wait behind a window of nothing, and opens it at once."""
     visits, path = 24, b"/" + b"a" * 7_900
     async with on_stage(key, CIPHERS[0]) as play:

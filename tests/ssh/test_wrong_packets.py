@@ -40,20 +40,20 @@ async def end_of(play: Play) -> str:
 
 
 @pytest.mark.parametrize("number", [30, 31, 49, 60, 61, 79])
-async def test_a_message_of_an_exchange_or_a_log_in_that_is_over(key: Path, number: int) -> None:
+async def test_a_message_of_a_finished_exchange_or_log_in_ends_the_connection(key: Path, number: int) -> None:
     async with one_channel(key) as play:
         play.client.send(number, bytes(40))
         assert await end_of(play) == f"Packet type {number} was not expected now"
 
 
 @pytest.mark.parametrize("said", [0, 3, 5, 2**31, 2**32 - 1])
-async def test_data_that_says_another_length_than_it_has(key: Path, said: int) -> None:
+async def test_data_with_a_wrong_length_ends_the_connection(key: Path, said: int) -> None:
     async with one_channel(key) as play:
         play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), UInt32(said), b"data")
         assert await end_of(play) == "The length of channel data is wrong"
 
 
-async def test_a_packet_that_says_it_is_endless(key: Path) -> None:
+async def test_a_packet_with_a_giant_length_ends_the_connection(key: Path) -> None:
     """It would be waited for, and all that comes meanwhile kept."""
     async with one_channel(key) as play:
         connection: Any = play.client.connection
@@ -63,7 +63,7 @@ async def test_a_packet_that_says_it_is_endless(key: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 10, 30])
-async def test_what_follows_a_goodbye_that_came_in_two_parts_is_not_looked_at(key: Path, cut: int) -> None:
+async def test_bytes_after_a_split_disconnect_are_ignored(key: Path, cut: int) -> None:
     async with one_channel(key) as play:
         connection: Any = play.client.connection
         wires: list[bytes] = []
@@ -80,14 +80,14 @@ async def test_what_follows_a_goodbye_that_came_in_two_parts_is_not_looked_at(ke
 
 @pytest.mark.parametrize("cipher", [LEAN, ASYNCSSHS])
 @pytest.mark.parametrize("kind", [MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_GLOBAL_REQUEST])
-async def test_a_message_that_ends_in_its_middle(key: Path, cipher: str, kind: int) -> None:
+async def test_a_truncated_message_ends_the_connection(key: Path, cipher: str, kind: int) -> None:
     async with one_channel(key, cipher) as play:
         play.client.send(kind, b"\0\0\0")
         assert await end_of(play)
 
 
 @pytest.mark.parametrize("packet", [bytes(size) for size in range(6)] + [b"\xff" + bytes(15), b"\x0f" + bytes(15)])
-async def test_a_packet_without_room_for_what_it_must_have(key: Path, packet: bytes) -> None:
+async def test_a_packet_too_short_for_its_fields_ends_the_connection(key: Path, packet: bytes) -> None:
     """RFC 4253 §6: a padding length, a message, and four bytes of padding at least."""
     async with one_channel(key) as play:
         connection: Any = play.client.connection

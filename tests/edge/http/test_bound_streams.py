@@ -84,7 +84,7 @@ async def test_credentials_that_are_taken_at_once_keep_the_stream_out_of_the_poo
         b"WWW-Authenticate: Basic realm=x,ntlm",
     ],
 )
-async def test_a_challenge_keeps_the_stream_for_its_visitor_wherever_it_stands(challenge: bytes) -> None:
+async def test_a_challenge_in_any_position_keeps_the_stream_for_its_visitor(challenge: bytes) -> None:
     async with service(answering(CHALLENGE % challenge, OK)) as port, running_edge(port) as rig:
         reader, writer = await rig.connect()
         writer.write(GET)
@@ -99,7 +99,7 @@ async def test_a_challenge_keeps_the_stream_for_its_visitor_wherever_it_stands(c
 
 
 @pytest.mark.parametrize("challenge", [b"WWW-Authenticate: Basic realm=ntlm", b"X-Authenticate: NTLM"])
-async def test_another_challenge_binds_nothing(challenge: bytes) -> None:
+async def test_other_challenges_keep_no_stream(challenge: bytes) -> None:
     async with service(answering(CHALLENGE % challenge)) as port, running_edge(port) as rig:
         await rig.talk(CLOSING)
         assert rig.edge.idle_streams == 1

@@ -88,7 +88,7 @@ async def test_a_tunnel_whose_service_calls_another_goes_on() -> None:
             assert statuses(await ask(rig, b"a")) == [200]
 
 
-async def test_a_chain_of_eight_goes_on_and_of_nine_does_not() -> None:
+async def test_a_chain_of_eight_tunnels_works_and_of_nine_does_not() -> None:
     chain = {f"n{n}": Proxy(b"n%d.localhost" % (n + 1)) for n in range(9)}
     async with tunnels(**chain, n9=answering(OK)) as rig:
         assert statuses(await ask(rig, b"n2")) == [200]  # n2 to n9
@@ -97,7 +97,7 @@ async def test_a_chain_of_eight_goes_on_and_of_nine_does_not() -> None:
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["HTTP/1.1", "HTTP/1.0"])
-async def test_what_other_proxies_wrote_passes_unchanged_with_ours_behind_it(old: bool) -> None:
+async def test_members_of_other_proxies_pass_unchanged_before_ours(old: bool) -> None:
     heads = []
 
     async def seen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,7 +132,7 @@ async def test_what_other_proxies_wrote_passes_unchanged_with_ours_behind_it(old
         assert all(loop_fields(head)[0].endswith(own) for head in heads)
 
 
-async def test_who_makes_the_field_up_is_refused_alone_and_the_owner_is_told() -> None:
+async def test_a_visitor_with_a_forged_field_is_refused_alone_and_the_owner_is_told() -> None:
     heads = []
 
     async def seen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

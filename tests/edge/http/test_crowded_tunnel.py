@@ -69,7 +69,7 @@ async def until_served(rig: Rig, source: str) -> None:
 
 
 @pytest.mark.parametrize("doing", HELD)
-async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: str) -> None:
+async def test_a_newcomer_displaces_one_of_many_stalled_visitors(doing: str) -> None:
     limiter = ConnectionLimiter(100, ExemptNetworks([]))
     async with service(obliging) as port, running_edge(port, bounds=BOUNDS, limiter=limiter) as rig:
         held = []
@@ -98,7 +98,7 @@ async def test_a_newcomer_gets_the_place_of_one_of_many_who_do_not_move(doing: s
                 await held[index][0].readexactly(100_000_000)
 
 
-async def test_who_has_waited_since_before_places_were_short_gives_way_at_once() -> None:
+async def test_a_visitor_that_waited_before_places_ran_short_is_displaced_at_once() -> None:
     """How long somebody has waited is known without a look."""
     clock = HandClock()
     async with (
@@ -117,7 +117,7 @@ async def test_who_has_waited_since_before_places_were_short_gives_way_at_once()
         assert await answer(rig, "127.0.9.9") == 200
 
 
-async def test_nobody_gives_way_for_a_newcomer_to_another_tunnel() -> None:
+async def test_a_newcomer_to_another_tunnel_displaces_nobody() -> None:
     """However long he has waited: his place would be of no use to it."""
     clock = HandClock()
     async with (
@@ -139,7 +139,7 @@ async def test_nobody_gives_way_for_a_newcomer_to_another_tunnel() -> None:
         assert rig.edge.backends[OTHER].places.taken == 4
 
 
-async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back() -> None:
+async def test_a_sending_visitor_stays_and_the_newcomer_is_told_to_come_back() -> None:
     limiter = ConnectionLimiter(100, ExemptNetworks([]))
     async with service(obliging) as port, running_edge(port, bounds=BOUNDS, limiter=limiter) as rig:
         uploads = [await rig.connect(f"127.0.1.{number % 2 + 1}") for number in range(8)]
@@ -156,7 +156,7 @@ async def test_who_sends_is_not_displaced_and_the_newcomer_is_told_to_come_back(
         assert not [visit for visit in rig.tunnel.visits if "lost its place" in visit.note]
 
 
-async def test_quick_requests_go_on_beside_those_that_are_never_answered() -> None:
+async def test_quick_requests_are_served_beside_unanswered_ones() -> None:
     """All from one exempt address, as behind a proxy."""
     bounds = Bounds(visitors_per_tunnel=32, linger_seconds=0.1, tick_seconds=0.05)
     async with service(obliging) as port, running_edge(port, bounds=bounds) as rig:

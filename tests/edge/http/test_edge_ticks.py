@@ -23,7 +23,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\n"
 
 
-async def test_who_is_cut_between_two_turns_of_a_tick_holds_up_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads that the service does not take, while many others are parted with, a few at a time."""
     monkeypatch.setattr(limits, "PARTED_PAUSE_SECONDS", 0.05)
     streams: list[Stream] = []
@@ -54,7 +54,7 @@ async def test_who_is_cut_between_two_turns_of_a_tick_holds_up_nobody_behind(mon
         await until(lambda: not rig.edge.visitors)
 
 
-async def test_who_does_not_read_pages_of_ours_is_cut_as_one_who_does_not_read_answers(
+async def test_a_visitor_that_does_not_read_our_pages_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = HandClock()
@@ -72,7 +72,7 @@ async def test_who_does_not_read_pages_of_ours_is_cut_as_one_who_does_not_read_a
         assert rig.edge.visitors == 1  # nobody has told that it has gone
 
 
-async def test_who_asks_on_and_reads_nothing_is_answered_and_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(monkeypatch: pytest.MonkeyPatch) -> None:
     """And gets every answer when it reads."""
     asked = GET.replace(b"a.", b"")
     async with played(monkeypatch) as (_, visitor, transport, _), asyncio.timeout(10):
@@ -91,7 +91,7 @@ async def test_who_asks_on_and_reads_nothing_is_answered_and_read_no_further(mon
         assert len(transport.written) == sent * page
 
 
-async def test_many_whose_time_is_up_together_leave_others_their_turns() -> None:
+async def test_many_expired_visitors_leave_others_their_turns() -> None:
     clock, many = HandClock(), 5 * PARTED_IN_A_TURN
     async with running_edge(1, bounds=Bounds(tick_seconds=0.01), clock=clock) as rig, asyncio.timeout(10):
         transports = []
@@ -109,7 +109,7 @@ async def test_many_whose_time_is_up_together_leave_others_their_turns() -> None
             transport.protocol.connection_lost(None)
 
 
-async def test_a_stopping_edge_waits_for_a_request_though_nobody_was_there_before() -> None:
+async def test_a_stopping_edge_waits_for_its_first_request() -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -40,7 +40,7 @@ async def left_unsent(writer: asyncio.StreamWriter) -> int:
     return looks[-1]
 
 
-async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
+async def test_a_visitor_that_ended_and_reads_slowly_gets_all_answers() -> None:
     body = bytes(50_000)
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ async def test_who_has_said_all_and_reads_slowly_gets_every_answer() -> None:
         assert got == 400 * len(large)
 
 
-async def test_who_reads_no_answers_is_not_read_either() -> None:
+async def test_a_visitor_that_reads_no_answers_is_not_read() -> None:
     large = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
     async with service(answering(large)) as port, running_edge(port) as rig:
         _, writer = await rig.connect()
@@ -93,7 +93,7 @@ async def test_a_body_that_the_service_does_not_take_is_not_read_from_the_visito
         await rig.tunnel.quiet()
 
 
-async def test_a_visitor_whose_requests_were_too_many_to_read_ahead_gets_every_answer() -> None:
+async def test_a_visitor_with_too_many_pipelined_requests_gets_all_answers() -> None:
     go = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +118,7 @@ async def test_a_visitor_whose_requests_were_too_many_to_read_ahead_gets_every_a
         assert await reader.read() == b""
 
 
-async def test_who_does_not_read_the_last_bytes_is_cut_when_their_time_is_over() -> None:
+async def test_a_visitor_that_does_not_read_the_last_bytes_is_cut_in_time() -> None:
     large = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
     clock, bounds = HandClock(), Bounds(tick_seconds=0.01, read_min_rate=0)
     async with service(answering(large)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
@@ -138,7 +138,7 @@ async def test_who_does_not_read_the_last_bytes_is_cut_when_their_time_is_over()
                 await asyncio.sleep(0.005)
 
 
-async def test_who_resets_after_half_a_close_is_missed_while_its_service_says_nothing() -> None:
+async def test_a_reset_after_a_half_close_is_noticed_while_the_service_is_silent() -> None:
     """The loop watches its socket for nothing then."""
     asked = asyncio.Event()
 
@@ -159,7 +159,7 @@ async def test_who_resets_after_half_a_close_is_missed_while_its_service_says_no
         assert [visit.note for visit in rig.tunnel.visits] == ["the visitor left"]
 
 
-async def test_half_a_close_has_its_time_and_no_more() -> None:
+async def test_a_half_closed_visitor_has_a_deadline() -> None:
     clock, asked, hang = HandClock(), asyncio.Event(), asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -185,7 +185,7 @@ async def test_half_a_close_has_its_time_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"], ids=["nothing", "half a head"])
-async def test_a_head_has_its_time_from_the_accept_and_from_its_first_byte(sent: bytes) -> None:
+async def test_a_head_has_a_deadline_from_the_accept_and_from_its_first_byte(sent: bytes) -> None:
     clock = HandClock()
     async with service(answering(OK)) as port, running_edge(port, bounds=QUICK, clock=clock) as rig:
         for begin in (b"", GET):
@@ -208,7 +208,7 @@ async def test_a_head_has_its_time_from_the_accept_and_from_its_first_byte(sent:
                 assert statuses(await reader.read()) == ([408] if sent else [])
 
 
-async def test_each_packet_of_a_head_gives_it_no_more_time() -> None:
+async def test_more_packets_of_a_head_do_not_extend_its_deadline() -> None:
     clock, bounds = HandClock(), Bounds(tick_seconds=0.01, linger_seconds=0.1, head_seconds=1000)
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
         reader, writer = await rig.connect()
@@ -223,7 +223,7 @@ async def test_each_packet_of_a_head_gives_it_no_more_time() -> None:
             assert statuses(await reader.read()) == [408]
 
 
-async def test_a_request_that_is_being_written_while_the_gateway_stops_is_the_last() -> None:
+async def test_a_request_sent_while_the_gateway_stops_is_the_last() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
         reader, writer = await rig.connect()
         other, others = await rig.connect()
@@ -242,7 +242,7 @@ async def test_a_request_that_is_being_written_while_the_gateway_stops_is_the_la
         await rig.tunnel.quiet()
 
 
-async def test_a_stopping_edge_waits_for_a_request_and_cuts_it_when_its_time_is_over() -> None:
+async def test_a_stopping_edge_waits_for_a_request_and_cuts_it_at_its_deadline() -> None:
     asked = asyncio.Event()
 
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -262,7 +262,7 @@ async def test_a_stopping_edge_waits_for_a_request_and_cuts_it_when_its_time_is_
         await rig.tunnel.quiet()
 
 
-async def test_an_upgraded_connection_of_which_both_ends_have_said_all_is_closed_though_nobody_reads() -> None:
+async def test_an_upgraded_connection_closes_after_both_ends_even_if_nobody_reads() -> None:
     clock = HandClock()
 
     async def says_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -286,7 +286,7 @@ async def test_an_upgraded_connection_of_which_both_ends_have_said_all_is_closed
         assert rig.tunnel.visits[0].note == ""
 
 
-async def test_a_visitor_who_resets_an_upgraded_connection_ends_the_service_s_too() -> None:
+async def test_a_reset_of_an_upgraded_connection_ends_the_services_stream() -> None:
     ended = asyncio.Event()
 
     async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -307,7 +307,7 @@ async def test_a_visitor_who_resets_an_upgraded_connection_ends_the_service_s_to
         assert rig.tunnel.visits[0].note == "the visitor left"
 
 
-async def test_what_comes_behind_a_refused_head_is_read_and_dropped_for_a_moment() -> None:
+async def test_bytes_after_a_refused_head_are_read_and_dropped_for_a_moment() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(linger_seconds=60)) as rig:
         reader, writer = await rig.connect()
         writer.write(b"junk\r\n\r\n")
@@ -324,7 +324,7 @@ async def test_what_comes_behind_a_refused_head_is_read_and_dropped_for_a_moment
         assert not rig.tunnel.visits
 
 
-async def test_an_answer_after_which_the_visitor_wanted_to_close_closes_at_once() -> None:
+async def test_an_answer_to_a_request_with_close_closes_at_once() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(linger_seconds=60)) as rig:
         assert await rig.talk(CLOSING) == LAST
         async with asyncio.timeout(5):
@@ -350,7 +350,7 @@ async def test_bodies_that_stop_in_the_middle_leave_no_stream() -> None:
         assert rig.edge.idle_streams == 0
 
 
-async def test_who_is_refused_and_does_not_close_is_closed_in_good_order() -> None:
+async def test_a_refused_visitor_that_does_not_close_is_closed_in_good_order() -> None:
     loop = asyncio.get_running_loop()
     async with service(answering(OK)) as port, running_edge(port, bounds=QUICK) as rig, asyncio.timeout(10):
         with socket.socket() as client:
@@ -368,7 +368,7 @@ async def test_who_is_refused_and_does_not_close_is_closed_in_good_order() -> No
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
-async def test_what_a_visitor_says_after_an_upgrade_waits_with_it_while_the_service_does_not_read() -> None:
+async def test_bytes_after_an_upgrade_wait_while_the_service_does_not_read() -> None:
     hang = asyncio.Event()
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -39,7 +39,7 @@ def parts(data: bytes) -> tuple[dict[str, str], str]:
         (b"", "text/plain"),
     ],
 )
-def test_form_follows_accept(accept: bytes, kind: str) -> None:
+def test_the_format_follows_accept(accept: bytes, kind: str) -> None:
     fields, body = parts(answer(404, "no tunnel has this name", asking(accept), close=False))
     assert fields["Content-Type"] == f"{kind}; charset=utf-8"
     assert fields["Vary"] == "Accept"
@@ -116,7 +116,7 @@ def test_html_stands_alone_and_is_small(status: int) -> None:
         (400, "the request line is not valid"),
     ],
 )
-def test_a_page_says_what_happened_once_and_what_both_can_do(status: int, reason: str) -> None:
+def test_a_page_explains_the_error_once_with_advice_for_both_sides(status: int, reason: str) -> None:
     _, body = parts(answer(status, reason, asking(BROWSER), close=False))
     text = Text()
     text.feed(body)
@@ -128,7 +128,7 @@ def test_a_page_says_what_happened_once_and_what_both_can_do(status: int, reason
     assert sum(reason.lower()[1:] in line.lower() for line in text.lines) == (not ours)
 
 
-def test_the_bare_domain_is_not_told_that_a_tunnel_is_missing() -> None:
+def test_the_page_of_the_bare_domain_names_no_missing_tunnel() -> None:
     _, body = parts(answer(404, pages.IS_GATEWAY, asking(BROWSER), close=False))
     assert "This is a Ferry gateway" in body
     assert "No tunnel" not in body
@@ -141,6 +141,6 @@ def test_fields_that_a_status_needs() -> None:
     assert "Connection" not in parts(answer(404, "x", asking(), close=False))[0]
 
 
-def test_head_gets_the_length_alone() -> None:
+def test_head_gets_the_length_only() -> None:
     full = answer(404, "x", asking(), close=False)
     assert answer(404, "x", asking(method=b"HEAD"), close=False) == full[: full.index(b"\r\n\r\n") + 4]

@@ -31,7 +31,7 @@ def statuses(data: bytes) -> list[int]:
     ],
     ids=["the rest of its body", "requests behind the last one"],
 )
-async def test_what_still_comes_does_not_destroy_a_last_answer_that_was_asked_for(asked: bytes, more: bytes) -> None:
+async def test_late_bytes_do_not_destroy_a_last_answer(asked: bytes, more: bytes) -> None:
     """A socket that is closed with unread bytes in it is reset, and the reset takes the answer along."""
     body = bytes(2**20)
     early = answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -44,7 +44,7 @@ async def test_what_still_comes_does_not_destroy_a_last_answer_that_was_asked_fo
         assert await reader.read() == body
 
 
-async def test_who_may_wait_for_100_and_does_not_is_waited_for_no_longer_than_others() -> None:
+async def test_a_begun_body_with_expect_100_has_the_usual_pace() -> None:
     asked = (POST % 2000).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
 
     async def reads_all(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -56,7 +56,7 @@ async def test_who_may_wait_for_100_and_does_not_is_waited_for_no_longer_than_ot
         assert statuses(await rig.talk(asked + bytes(500))) == [408]
 
 
-async def test_an_event_stream_before_it_is_no_excuse_for_a_slow_body() -> None:
+async def test_a_slow_body_after_an_event_stream_is_cut() -> None:
     """Silence is part of an event stream, and of nothing that follows it on the connection."""
     events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 2\r\n\r\n\n\n"
 
@@ -71,7 +71,7 @@ async def test_an_event_stream_before_it_is_no_excuse_for_a_slow_body() -> None:
         assert statuses(await rig.talk(GET + POST % 2000 + bytes(500))) == [200, 408]
 
 
-async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> None:
+async def test_a_visitor_that_ended_before_its_last_answer_is_closed_with_it() -> None:
     """Nothing more can come, so nothing is waited for, and nothing else would tell that it is gone."""
     asked, go = asyncio.Event(), asyncio.Event()
 
@@ -95,7 +95,7 @@ async def test_who_has_said_all_before_its_last_answer_is_closed_with_it() -> No
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")
-async def test_one_of_many_who_reads_its_answer_late_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_of_many_visitors_that_reads_late_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was unsent at the end of one answer holds up nothing behind it."""
     loop, asked, streams = asyncio.get_running_loop(), asyncio.Event(), list[Stream]()
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % limits.MIB + bytes(limits.MIB)
@@ -138,7 +138,7 @@ TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\nto the end"
         ((POST % 5).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hel", False, OK, "eof"),
     ],
 )
-async def test_after_a_last_answer_only_one_half_is_closed_where_more_may_come(
+async def test_after_a_last_answer_only_one_half_closes_if_more_may_come(
     asked: bytes, half_closed: bool, answer: bytes, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 9112 §9.6: what still comes would be answered by a reset, which destroys the answer."""

@@ -39,7 +39,7 @@ MAY_BE_SLOW: dict[str, Said] = {
 
 @pytest.mark.parametrize("doing", SLOW)
 @pytest.mark.parametrize("enough", [False, True], ids=["nothing", "as much as it must"])
-async def test_who_must_move_is_parted_with_where_it_does_not(
+async def test_a_visitor_that_must_move_and_does_not_is_cut(
     doing: str, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, note = SLOW[doing]
@@ -62,7 +62,7 @@ async def test_who_must_move_is_parted_with_where_it_does_not(
 
 
 @pytest.mark.parametrize("doing", MAY_BE_SLOW)
-async def test_who_need_not_move_is_left_alone(doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_that_need_not_move_stays(doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     async with played(monkeypatch, clock=clock) as (rig, visitor, transport, streams):
         perform(MAY_BE_SLOW[doing], visitor, transport, streams)

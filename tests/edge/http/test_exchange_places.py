@@ -42,7 +42,7 @@ DOING: dict[str, tuple[Said, Standing, int | None]] = {
 
 
 @pytest.mark.parametrize("doing", DOING)
-async def test_what_it_does_and_how_much_has_moved(doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_standing_and_the_moved_bytes_in_each_phase(doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said, standing, moved = DOING[doing]
     async with played(monkeypatch) as (_, visitor, transport, streams):
         perform(said, visitor, transport, streams)
@@ -50,7 +50,7 @@ async def test_what_it_does_and_how_much_has_moved(doing: str, monkeypatch: pyte
         assert found == (standing, found[1] if moved is None else moved)
 
 
-async def test_who_sends_more_of_a_head_or_asks_again_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_of_a_head_or_another_request_counts_as_moving(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     async with played(monkeypatch, clock=clock) as (_, visitor, _, streams):
         _, before = visitor.standing()
@@ -74,7 +74,7 @@ async def test_who_sends_more_of_a_head_or_asks_again_has_moved(monkeypatch: pyt
     ],
     ids=["new", "idle", "waiting", "sending", "reading", "not reading"],
 )
-async def test_since_when_it_does_not_move_is_known_without_a_look(
+async def test_the_start_of_a_stall_is_known_without_a_check(
     said: Said, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of who waits for an answer since it has asked, of who does not read since a tick has seen that."""
@@ -114,7 +114,7 @@ async def test_since_when_it_does_not_move_is_known_without_a_look(
         "reading its last answer",
     ],
 )
-async def test_whoever_has_to_go_for_a_newcomer_keeps_no_descriptor(
+async def test_a_displaced_visitor_keeps_no_descriptor(
     said: Said, ends: list[str], notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In good order where nothing waits for it, which would keep the descriptor until that is read."""

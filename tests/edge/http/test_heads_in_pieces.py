@@ -36,7 +36,7 @@ class Looks:
             await self.one.wait()
 
 
-async def test_of_a_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heads_of_visitors_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -54,7 +54,7 @@ async def test_of_a_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
         writer.close()
 
 
-async def test_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heads_of_services_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     looks, head = Looks(), b"HTTP/1.1 200 OK\r\n" + FIELDS + b"Content-Length: 0\r\n\r\n"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

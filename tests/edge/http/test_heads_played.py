@@ -14,7 +14,7 @@ PIPELINE_BYTES = 64 * 1024
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 
 
-async def test_pages_for_requests_that_came_together_wait_until_those_before_have_been_read() -> None:
+async def test_pages_for_pipelined_requests_wait_until_earlier_ones_are_read() -> None:
     """A request of 35 bytes gets a page of many times that: 64 KiB of them would be half a megabyte of pages."""
     ask = GET.replace(b"a.", b"")
     many = PIPELINE_BYTES // len(ask)
@@ -36,7 +36,7 @@ async def test_pages_for_requests_that_came_together_wait_until_those_before_hav
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new heads", "heads that are known by their bytes"])
-async def test_an_empty_line_before_a_head_is_passed_over_once_each_time(known: bool) -> None:
+async def test_one_empty_line_before_each_head_is_ignored(known: bool) -> None:
     ask = GET.replace(b"a.", b"")
     async with running_edge(1) as rig:
         visitor = rig.edge.protocol(secure=False, port=80)

@@ -55,7 +55,7 @@ async def hostile() -> AsyncIterator[tuple[Hostile, Rig]]:
 
 
 @pytest.mark.parametrize("case", answers(), ids=str)
-async def test_only_who_asked_gets_it(case: Answer, hostile: tuple[Hostile, Rig]) -> None:
+async def test_only_the_visitor_of_a_request_gets_its_answer(case: Answer, hostile: tuple[Hostile, Rig]) -> None:
     handler, rig = hostile
     rig.forget_streams()
     handler.arm(case.send)
@@ -98,7 +98,7 @@ def statuses(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("late", [b"poison", CLEAN.replace(b"clean", b"poiso"), b"\r\n", b""], ids=str)
-async def test_bytes_that_come_before_they_are_asked_for(late: bytes) -> None:
+async def test_bytes_before_a_request_are_never_its_answer(late: bytes) -> None:
     """A stream that waits for its next request must be silent; the end of it is no answer either."""
     go = asyncio.Event()
     connections: list[int] = []
@@ -128,7 +128,7 @@ async def test_bytes_that_come_before_they_are_asked_for(late: bytes) -> None:
 @pytest.mark.parametrize(
     "head", [b"x" * 70_000, b"X: y\r\n" * 201, b"X: " + b"y" * 66_000], ids=["line", "many", "long"]
 )
-async def test_giant_heads(head: bytes, hostile: tuple[Hostile, Rig]) -> None:
+async def test_giant_heads_are_refused(head: bytes, hostile: tuple[Hostile, Rig]) -> None:
     handler, rig = hostile
     rig.forget_streams()
     handler.arm((b"" if head[:1] == b"x" else b"HTTP/1.1 200 OK\r\n") + head + b"\r\n\r\n")

@@ -46,7 +46,7 @@ async def test_the_end_of_a_tunnel_of_another_kind_with_the_same_name_closes_no_
         assert len(rig.tunnel.dialled) == 1
 
 
-async def test_so_many_rest_and_no_more() -> None:
+async def test_idle_streams_are_bounded() -> None:
     many = 70
     together = asyncio.Barrier(many)
 
@@ -64,7 +64,7 @@ async def test_so_many_rest_and_no_more() -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_one_that_has_rested_too_long_is_not_taken_though_nothing_has_ticked() -> None:
+async def test_a_stream_idle_too_long_is_not_taken_even_without_a_tick() -> None:
     clock = HandClock()
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK, clock=clock) as rig:
         await asyncio.gather(*(rig.talk(CLOSING) for _ in range(3)))
@@ -78,7 +78,7 @@ async def test_one_that_has_rested_too_long_is_not_taken_though_nothing_has_tick
         assert rig.edge.idle_streams == 1  # the others were older still
 
 
-async def test_the_tick_closes_those_that_have_rested_too_long_and_no_others() -> None:
+async def test_the_tick_closes_only_streams_that_were_idle_too_long() -> None:
     clock = HandClock()
     bounds = Bounds(tick_seconds=0.01, linger_seconds=0.1)
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
@@ -97,7 +97,7 @@ async def test_the_tick_closes_those_that_have_rested_too_long_and_no_others() -
         assert rig.edge.idle_streams == 0
 
 
-async def test_nothing_rests_with_a_tunnel_that_has_closed_meanwhile() -> None:
+async def test_a_closed_tunnel_keeps_no_idle_stream() -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def test_nothing_rests_with_a_tunnel_that_has_closed_meanwhile() -> None:
     ],
 )
 @pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 1", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-async def test_only_what_can_be_sent_whole_again_is_and_only_if_nothing_came(
+async def test_only_a_repeatable_request_without_an_answer_is_sent_again(
     request_: bytes, status: int, seen: int, last_words: bytes
 ) -> None:
     heads = []
@@ -165,7 +165,7 @@ async def test_a_request_is_sent_a_second_time_but_never_a_third() -> None:
         assert len(heads) == 3
 
 
-async def test_what_is_sent_again_goes_over_a_fresh_stream_not_over_another_idle_one() -> None:
+async def test_a_repeated_request_uses_a_new_stream_and_no_idle_one() -> None:
     together = asyncio.Barrier(2)
     heads: list[bytes] = []
 
@@ -183,7 +183,7 @@ async def test_what_is_sent_again_goes_over_a_fresh_stream_not_over_another_idle
         assert len(rig.tunnel.dialled) == 3
 
 
-async def test_a_resting_stream_that_is_reset_rests_no_more() -> None:
+async def test_a_reset_idle_stream_leaves_the_pool() -> None:
     go = asyncio.Event()
 
     async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ async def nobody_is_left(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("asked", [BARE * 200, MISSES * 50], ids=["the bare domain", "names without a tunnel"])
-async def test_who_pipelines_and_resets_writes_no_error(asked: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_visitor_that_pipelines_and_resets_logs_no_error(asked: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     async with running_edge(1) as rig:
         for turn in range(20):
@@ -40,7 +40,7 @@ async def test_who_pipelines_and_resets_writes_no_error(asked: bytes, caplog: py
     assert not caplog.records
 
 
-async def test_who_leaves_while_its_name_is_looked_up_gets_no_answer_and_writes_no_error(
+async def test_a_visitor_that_leaves_during_the_look_up_gets_no_answer_and_logs_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked, go = asyncio.Event(), asyncio.Event()
@@ -73,7 +73,7 @@ async def test_a_look_up_that_fails_is_answered_and_logged_once(caplog: pytest.L
 
 
 @pytest.mark.parametrize("coding", [b"zz\r\n", b"5\r\nhelloX"], ids=["size", "end of a chunk"])
-async def test_a_broken_chunk_in_the_packet_of_its_head_takes_no_place_for_ever(coding: bytes) -> None:
+async def test_a_broken_chunk_in_the_packet_of_its_head_gives_its_place_back(coding: bytes) -> None:
     post = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + coding
     bounds = Bounds(visitors_per_tunnel=2, linger_seconds=0.1, tick_seconds=0.05)
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds) as rig:

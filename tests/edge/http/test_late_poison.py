@@ -17,7 +17,7 @@ POISON = CLEAN.replace(b"clean", b"poiso")
 NAMES = (b"a.localhost", OTHER.encode())
 
 
-async def test_what_comes_too_late_stays_within_its_name() -> None:
+async def test_a_late_answer_stays_within_its_name() -> None:
     async def poisoner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The second request of a stream gets two answers, the later one when the third request is there."""
         await reader.readuntil(b"\r\n\r\n")

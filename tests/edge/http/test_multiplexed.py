@@ -76,7 +76,7 @@ async def two_requests(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Play]:
             exchange.visitor_left()
 
 
-async def test_two_answers_come_mixed_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_interleaved_answers_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
         one.sink.data_received(HEAD + b"11111")
@@ -95,7 +95,7 @@ async def test_two_answers_come_mixed_and_whole(monkeypatch: pytest.MonkeyPatch)
         assert play.rig.edge.idle_streams == 2
 
 
-async def test_one_is_paused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_exchange_is_paused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
         play.connection.exchanges[1].pause()
@@ -106,7 +106,7 @@ async def test_one_is_paused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPat
         assert not one.paused
 
 
-async def test_one_is_cut_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_exchange_is_cut_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
         for stream in (one, two):
@@ -122,7 +122,7 @@ async def test_one_is_cut_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch)
         ]
 
 
-async def test_one_is_refused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_exchange_is_refused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
         one.sink.stream_refused(OpenFailure.REFUSED)
@@ -131,7 +131,7 @@ async def test_one_is_refused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPa
         assert play.connection.streams[2].over
 
 
-async def test_a_tap_has_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_exchange_has_its_own_tap(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
         one.sink.data_received(HEAD + b"1")
@@ -149,7 +149,7 @@ async def test_a_tap_has_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None
         }
 
 
-async def test_each_has_its_own_body_and_may_switch_to_its_own_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_exchange_has_its_own_body_and_may_switch_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         post = get(b"three").replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
         play.connection.ask(3, post, b"three")

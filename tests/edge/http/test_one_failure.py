@@ -17,7 +17,7 @@ CHUNK = b"8000\r\n" + bytes(0x8000) + b"\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: faulty.localhost\r\n\r\n"
 
 
-async def test_a_service_whose_held_answer_is_nonsense_ends_nothing_but_its_stream(key: Path) -> None:
+async def test_an_invalid_held_answer_ends_only_its_stream(key: Path) -> None:
     """The visitor does not read, so that pieces are held; the first of them is no chunk, and more follow it."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
         client.hold_opens()

@@ -28,7 +28,7 @@ DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
         (b"junk\r\n\r\n", 400),
     ],
 )
-async def test_they_say_when_they_were_made(request_: bytes, status: int) -> None:
+async def test_our_answers_have_a_date(request_: bytes, status: int) -> None:
     async with running_edge(1, bounds=PATIENT) as rig:
         rig.tunnel.refuse = OpenFailure.REFUSED
         answer = await rig.talk(request_, eof=True)
@@ -37,7 +37,7 @@ async def test_they_say_when_they_were_made(request_: bytes, status: int) -> Non
     assert abs(email.utils.parsedate_to_datetime(date.decode()).timestamp() - SystemClock().now()) < 60
 
 
-def test_a_date_is_written_as_http_wants_it_and_anew_each_second() -> None:
+def test_a_date_has_the_http_format_and_changes_each_second() -> None:
     class Clock(SystemClock):
         seconds = 784111777.0
 
@@ -67,7 +67,7 @@ def test_a_date_is_written_as_http_wants_it_and_anew_each_second() -> None:
     ],
 )
 @pytest.mark.parametrize("dribble", [False, True], ids=["at once", "octet by octet"])
-async def test_a_first_line_that_begins_no_request_is_answered_without_the_rest(
+async def test_an_invalid_first_line_is_answered_without_the_rest(
     line: bytes, status: int, dribble: bool
 ) -> None:
     async with running_edge(1, bounds=PATIENT) as rig, asyncio.timeout(8):  # a head has ten seconds
@@ -75,7 +75,7 @@ async def test_a_first_line_that_begins_no_request_is_answered_without_the_rest(
     assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
-async def test_a_first_line_that_is_good_is_waited_for() -> None:
+async def test_a_valid_first_line_is_waited_for() -> None:
     async with running_edge(1, bounds=PATIENT) as rig:
         rig.tunnel.refuse = OpenFailure.REFUSED
         assert (await rig.talk(GET, dribble=True, eof=True)).startswith(b"HTTP/1.1 502 ")

@@ -115,7 +115,7 @@ def other_step(visitor: H1Connection, streams: Streams, what: str) -> None:
 
 @given(played=st.lists(steps, max_size=MOST_STEPS))
 @settings(max_examples=400)
-async def test_nothing_that_others_do_leads_off_the_table(played: list[tuple[str, Any]]) -> None:
+async def test_no_order_of_events_leaves_the_table(played: list[tuple[str, Any]]) -> None:
     listening = Listening()
     streams = Streams()
     logging.getLogger("ferry.edge").addHandler(listening)
@@ -141,7 +141,7 @@ async def test_nothing_that_others_do_leads_off_the_table(played: list[tuple[str
     assert listening.said == []
 
 
-async def test_a_step_that_is_not_in_the_table_ends_that_exchange_and_is_logged(
+async def test_an_illegal_step_ends_that_exchange_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     streams = Streams()
@@ -163,7 +163,7 @@ async def test_a_step_that_is_not_in_the_table_ends_that_exchange_and_is_logged(
         assert [visit.note for visit in rig.tunnel.visits] == ["the gateway has an internal error", "the visitor left"]
 
 
-async def test_an_exchange_that_a_wrong_step_has_ended_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exchange_ended_by_an_illegal_step_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     streams = Streams()
     async with running_edge(1) as rig:
         monkeypatch.setattr(rig.tunnel, "dial", streams.dial)
@@ -207,7 +207,7 @@ WRONG = [(phase, step) for phase in ON_THE_WAY for step in TAKEN if TABLE[step][
 
 
 @pytest.mark.parametrize(("phase", "step"), WRONG, ids=lambda one: one.name)
-async def test_whatever_wrong_step_is_taken_ends_the_exchange_and_nothing_more_is_written(
+async def test_each_illegal_step_ends_the_exchange_and_nothing_more_is_written(
     phase: Phase, step: Step, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):
@@ -223,7 +223,7 @@ async def test_whatever_wrong_step_is_taken_ends_the_exchange_and_nothing_more_i
     assert record.getMessage().startswith(f"an exchange in phase {phase.name} was ended: ")
 
 
-async def test_nothing_is_relayed_of_an_answer_whose_head_was_a_wrong_step(
+async def test_an_answer_with_an_illegal_head_is_not_relayed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with played(monkeypatch) as (rig, visitor, transport, streams):

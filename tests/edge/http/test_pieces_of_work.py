@@ -44,7 +44,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
     return streams
 
 
-async def test_requests_that_were_sent_ahead_are_answered_a_few_in_a_turn_in_their_order() -> None:
+async def test_pipelined_requests_are_answered_in_order_a_few_in_a_turn() -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitors = [visitor_of(rig) for _ in range(2 * PIECES_IN_A_TURN)]
         for visitor, transport in visitors:
@@ -63,7 +63,7 @@ async def test_requests_that_were_sent_ahead_are_answered_a_few_in_a_turn_in_the
             visitor.connection_lost(None)
 
 
-async def test_a_newcomer_does_not_wait_for_what_others_have_sent_ahead() -> None:
+async def test_a_newcomer_does_not_wait_for_pipelined_requests_of_others() -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         busy, transport = visitor_of(rig)
         busy.data_received(ASK * (MANY * REQUESTS_IN_A_PIECE))
@@ -78,7 +78,7 @@ async def test_a_newcomer_does_not_wait_for_what_others_have_sent_ahead() -> Non
         assert len(rig.reports) == reports  # nothing is done for who has left
 
 
-async def test_who_has_sent_no_more_than_a_piece_is_read_on_at_once() -> None:
+async def test_a_visitor_with_one_piece_of_work_is_read_on_at_once() -> None:
     async with running_edge(1) as rig:
         visitor, transport = visitor_of(rig)
         visitor.data_received(ASK * REQUESTS_IN_A_PIECE)
@@ -88,7 +88,7 @@ async def test_who_has_sent_no_more_than_a_piece_is_read_on_at_once() -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["more comes", "the visitor reads again"])
-async def test_whatever_happens_meanwhile_who_has_sent_ahead_waits_for_its_turn(meanwhile: str) -> None:
+async def test_a_pipelining_visitor_waits_for_its_turn_in_any_case(meanwhile: str) -> None:
     """What TLS has taken in already comes although it is not read."""
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
@@ -105,7 +105,7 @@ async def test_whatever_happens_meanwhile_who_has_sent_ahead_waits_for_its_turn(
         visitor.connection_lost(None)
 
 
-async def test_what_comes_of_a_body_meanwhile_keeps_its_order(streams: Streams) -> None:
+async def test_later_bytes_of_a_waiting_body_keep_their_order(streams: Streams) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         many = 3 * CHUNKS_IN_A_PIECE
@@ -118,7 +118,7 @@ async def test_what_comes_of_a_body_meanwhile_keeps_its_order(streams: Streams) 
         visitor.connection_lost(None)
 
 
-async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: Streams) -> None:
+async def test_a_body_in_small_chunks_arrives_whole_piece_by_piece(streams: Streams) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE) + LAST + ASK)
@@ -136,7 +136,7 @@ async def test_a_body_in_small_chunks_goes_on_piece_by_piece_and_whole(streams: 
 
 
 @pytest.mark.parametrize("end", ["last chunk", "last chunk, end", "last chunk, lost", "lost", "broken"])
-async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did(streams: Streams, end: str) -> None:
+async def test_an_answer_in_small_chunks_arrives_piece_by_piece_with_its_end(streams: Streams, end: str) -> None:
     """A stream on which nothing more can come is not kept for another request."""
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
@@ -164,7 +164,7 @@ async def test_an_answer_in_small_chunks_comes_piece_by_piece_and_ends_as_it_did
 
 
 @pytest.mark.parametrize("reads_again", [True, False])
-async def test_a_visitor_who_does_not_read_gets_all_of_an_answer_whose_stream_is_gone(
+async def test_a_visitor_that_reads_late_gets_the_whole_answer_of_an_ended_stream(
     streams: Streams, reads_again: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
@@ -213,7 +213,7 @@ async def test_a_service_that_makes_a_pause_after_many_small_chunks_is_read_agai
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["is answered", "gives its place to another"])
-async def test_who_is_in_the_middle_of_a_body_in_small_chunks_and_is_heard_no_more(
+async def test_the_rest_of_an_abandoned_body_in_small_chunks_is_dropped(
     streams: Streams, early: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is left of the body is of use to nobody."""
@@ -230,7 +230,7 @@ async def test_who_is_in_the_middle_of_a_body_in_small_chunks_and_is_heard_no_mo
         visitor.connection_lost(None)
 
 
-async def test_a_stream_that_is_behind_rests_only_when_it_is_read_again(streams: Streams) -> None:
+async def test_a_stream_with_waiting_work_is_pooled_only_once_it_is_read_again(streams: Streams) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         visitor.data_received(GET)
@@ -244,7 +244,7 @@ async def test_a_stream_that_is_behind_rests_only_when_it_is_read_again(streams:
         visitor.connection_lost(None)
 
 
-async def test_nothing_is_done_for_an_answer_whose_visitor_has_left(
+async def test_no_work_is_done_for_a_visitor_that_has_left(
     streams: Streams, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):

@@ -55,13 +55,13 @@ async def test_redirect_keeps_path_and_query(port: int, line: bytes, location: b
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
     ],
 )
-async def test_what_is_no_request_gets_no_location(data: bytes, status: int) -> None:
+async def test_an_invalid_request_gets_no_location(data: bytes, status: int) -> None:
     answer = await talk(443, data)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"Location" not in answer
 
 
-async def test_what_follows_the_first_request_is_dropped() -> None:
+async def test_bytes_after_the_first_request_are_dropped() -> None:
     protocol = RedirectProtocol(443, Dates(SystemClock()))
     transport = Transport(protocol)
     protocol.connection_made(cast(Any, transport))
@@ -71,6 +71,6 @@ async def test_what_follows_the_first_request_is_dropped() -> None:
     assert transport.written.count(b"HTTP/1.1 ") == 1
 
 
-async def test_who_sends_no_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_without_a_head_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_SECONDS", 0.05)
     assert await talk(443, b"GET / HTTP/1.1\r\nHo") == b""

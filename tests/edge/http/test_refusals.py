@@ -44,7 +44,7 @@ def with_fields(head: bytes, fields: bytes) -> bytes:
     ],
     ids=str,
 )
-async def test_a_refused_visitor_goes_on_where_the_next_request_begins_for_certain(
+async def test_a_refused_visitor_goes_on_if_the_start_of_its_next_request_is_certain(
     request_: bytes, goes_on: bytes | None
 ) -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig:
@@ -60,7 +60,7 @@ async def test_a_refused_visitor_goes_on_where_the_next_request_begins_for_certa
             assert statuses(answer) == [404, 200]
 
 
-async def test_an_empty_line_before_a_request_is_passed_over_once_each_time() -> None:
+async def test_one_empty_line_before_each_request_is_ignored() -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig:
         for dribble in (False, True):
             assert statuses(await rig.talk(b"\r\n" + GET + b"\r\n" + CLOSING, dribble=dribble)) == [200, 200]
@@ -69,7 +69,7 @@ async def test_an_empty_line_before_a_request_is_passed_over_once_each_time() ->
             assert statuses(await rig.talk(b"\n" + CLOSING, dribble=dribble)) == [400]
 
 
-async def test_a_body_goes_on_to_the_service_as_it_comes_and_what_follows_it_is_the_next_request() -> None:
+async def test_a_body_is_relayed_as_it_comes_and_the_next_request_follows_it() -> None:
     got, half = asyncio.Queue[bytes](), b"hello"
 
     async def reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,7 +102,7 @@ async def test_a_body_goes_on_to_the_service_as_it_comes_and_what_follows_it_is_
         assert rig.tunnel.traffic.down == 8
 
 
-async def test_a_broken_chunk_after_the_answer_has_begun_cuts_and_before_it_is_told() -> None:
+async def test_a_broken_chunk_is_refused_before_the_answer_and_cuts_a_begun_one() -> None:
     begun = asyncio.Event()
 
     async def eager(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def test_a_broken_chunk_after_the_answer_has_begun_cuts_and_before_it_is_t
         assert [visit.status for visit in rig.tunnel.visits] == [200, 400]
 
 
-async def test_who_ends_before_the_change_of_protocol_has_ended_after_it_too() -> None:
+async def test_an_end_of_file_before_an_upgrade_counts_after_it() -> None:
     switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
     asked, go = asyncio.Event(), asyncio.Event()
 
@@ -175,7 +175,7 @@ async def test_a_request_is_sent_again_once_however_often_its_tunnel_is_taken_ov
         assert [len(tunnel.dialled) for tunnel in tunnels] == [1, 1, 0, 0]
 
 
-async def test_a_visitor_on_its_own_connection_is_not_told_that_it_is_kept_when_the_service_wants_to_close() -> None:
+async def test_a_service_that_closes_does_not_close_the_visitors_connection() -> None:
     closing = OK.replace(b"\r\n\r\nok", b"\r\nConnection: close\r\n\r\nok")
     async with service(answering(closing)) as port, running_edge(port, bounds=Bounds(linger_seconds=0.1)) as rig:
         assert (await rig.talk(GET + GET, eof=True)) == OK + OK
@@ -185,7 +185,7 @@ async def test_a_visitor_on_its_own_connection_is_not_told_that_it_is_kept_when_
 @pytest.mark.parametrize(
     ("failure", "status"), [(OpenFailure.REFUSED, 502), (OpenFailure.LIMIT, 503), (OpenFailure.GONE, 200)]
 )
-async def test_another_tunnel_is_asked_only_where_the_first_has_gone(failure: OpenFailure, status: int) -> None:
+async def test_another_tunnel_gets_the_request_only_if_the_first_has_gone(failure: OpenFailure, status: int) -> None:
     async with service(answering(OK)) as port, running_edge(1) as rig:
         newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
         dial = rig.tunnel.dial

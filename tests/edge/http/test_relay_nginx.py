@@ -117,7 +117,7 @@ async def test_chunked_answer_to_1_1_and_to_1_0(rig: Rig) -> None:
     assert await ask(rig, "-0", "--compressed", "URL/gzip/long.txt") == "hello " * 10000
 
 
-async def test_the_service_learns_who_visits(rig: Rig) -> None:
+async def test_the_service_gets_the_visitors_address_in_forwarding_fields(rig: Rig) -> None:
     out = await ask(rig, "URL/seen", "-H", "X-Forwarded-For: 6.6.6.6", "-H", "Forwarded: for=6.6.6.6")
     host = f"a.localhost:{rig.port}"
     assert out == f'{host} 127.0.0.1 http for=127.0.0.1;host="{host}";proto=http'

@@ -19,7 +19,7 @@ HIGH_WATER_BYTES = 256 * 1024
 BEGINNING = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\nbeginning\n"
 
 
-async def test_a_service_that_asks_for_a_new_handshake_is_told_no(tmp_path: Path) -> None:
+async def test_a_service_that_asks_for_a_new_handshake_is_refused(tmp_path: Path) -> None:
     """Openssl's own server takes that for a fault of the client: the stream ends, and the visitor has an answer."""
     await make_certificate(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -105,7 +105,7 @@ def stage(*, shaking: bool = False) -> tuple[TlsStream, Script, Ear, Ear]:
 
 
 @pytest.mark.parametrize("error", [ssl.SSLWantReadError(), ssl.SSLZeroReturnError(), ssl.SSLError(1, "broken")])
-async def test_what_cannot_be_written_ends_the_stream_once_and_not_its_writer(error: ssl.SSLError) -> None:
+async def test_a_failed_write_ends_the_stream_once_and_not_its_writer(error: ssl.SSLError) -> None:
     stream, tls, sink, inner = stage()
     error.reason = "NOT_NOW"  # as OpenSSL's own errors have it
     tls.error = error
@@ -122,7 +122,7 @@ async def test_what_cannot_be_written_ends_the_stream_once_and_not_its_writer(er
     assert (sink.news(), inner.news()) == ([], [])
 
 
-async def test_an_owner_that_aborts_meanwhile_hears_nothing() -> None:
+async def test_an_owner_that_aborts_meanwhile_gets_no_call() -> None:
     stream, tls, sink, inner = stage()
     tls.error = ssl.SSLWantReadError()
     stream.write(b"one")
@@ -135,7 +135,7 @@ async def test_an_owner_that_aborts_meanwhile_hears_nothing() -> None:
     assert (sink.news(), inner.news()) == ([], [])
 
 
-async def test_an_owner_that_aborts_at_a_record_hears_of_no_other() -> None:
+async def test_an_owner_that_aborts_at_a_record_gets_no_other() -> None:
     stream, tls, sink, _ = stage()
     heard: list[bytes] = []
 
@@ -149,7 +149,7 @@ async def test_an_owner_that_aborts_at_a_record_hears_of_no_other() -> None:
     assert heard == [b"one"]
 
 
-async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_after_it() -> None:
+async def test_bytes_written_before_the_handshake_are_bounded_and_sent_after_it() -> None:
     stream, tls, sink, _ = stage(shaking=True)
     for _ in range(HIGH_WATER_BYTES // 1000 + 2):
         stream.write(bytes(1000))
@@ -163,7 +163,7 @@ async def test_what_is_written_before_the_handshake_is_bounded_and_goes_out_afte
     assert sum(map(len, tls.writes)) == (HIGH_WATER_BYTES // 1000 + 2) * 1000
 
 
-async def test_one_that_is_full_after_the_handshake_too_is_not_told_to_go_on() -> None:
+async def test_a_stream_that_is_still_full_after_the_handshake_stays_paused() -> None:
     stream, tls, sink, _ = stage(shaking=True)
     stream.pause_writing()
     stream.write(bytes(HIGH_WATER_BYTES + 1))
@@ -186,7 +186,7 @@ async def test_an_end_of_file_waits_for_the_handshake_and_nothing_follows_it() -
     assert tls.writes == [b"all", b"goodbye"]
 
 
-async def test_a_service_that_ends_in_the_handshake_is_told_of_as_one_that_does() -> None:
+async def test_a_service_that_closes_in_the_handshake_is_reported() -> None:
     stream, _, sink, inner = stage(shaking=True)
     stream.eof_received()
     ((what, said),) = cast(Any, sink.news())
@@ -194,7 +194,7 @@ async def test_a_service_that_ends_in_the_handshake_is_told_of_as_one_that_does(
     assert inner.news() == ["abort"]
 
 
-async def test_an_owner_that_aborts_as_soon_as_it_stands_says_no_more_on_it() -> None:
+async def test_an_owner_that_aborts_after_the_handshake_sends_nothing_more() -> None:
     stream, tls, sink, inner = stage(shaking=True)
     stream.write(b"early")
     stream.write_eof()
@@ -205,14 +205,14 @@ async def test_an_owner_that_aborts_as_soon_as_it_stands_says_no_more_on_it() ->
     assert sink.news() == []
 
 
-async def test_a_service_that_says_goodbye_has_ended_and_nothing_is_read_behind_it() -> None:
+async def test_a_close_notify_ends_the_stream_and_nothing_is_read_after_it() -> None:
     stream, tls, sink, _ = stage()
     tls.records = [b"one", b"", b"late"]  # as OpenSSL tells close_notify
     stream.data_received(b"two records in a packet")
     assert sink.news() == [("data_received", b"one"), "eof_received"]
 
 
-async def test_ends_are_told_once() -> None:
+async def test_ends_are_reported_once() -> None:
     stream, _, sink, inner = stage()
     stream.eof_received()
     stream.eof_received()
@@ -227,7 +227,7 @@ async def test_ends_are_told_once() -> None:
     assert (sink.news(), inner.news()) == ([], [])
 
 
-async def test_a_refused_stream_is_never_spoken_on() -> None:
+async def test_nothing_is_written_to_a_refused_stream() -> None:
     tls, sink = Script(), Ear()
     stream = TlsStream(cast(Any, tls), cast(Any, sink), "a.localhost", seconds=1000)
     stream.stream_refused(OpenFailure.LIMIT)

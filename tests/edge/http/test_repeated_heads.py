@@ -10,7 +10,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
 
-async def test_the_head_that_answered_get_has_no_body_in_answer_to_head() -> None:
+async def test_a_remembered_head_of_get_has_no_body_for_head() -> None:
     answers = answering(OK + b"hello", OK, OK + b"hello")
     async with service(answers) as port, running_edge(port) as rig, asyncio.timeout(10):
         reader, writer = await rig.connect()
@@ -23,7 +23,7 @@ async def test_the_head_that_answered_get_has_no_body_in_answer_to_head() -> Non
         assert await reader.readexactly(len(OK) + 5) == OK + b"hello"
 
 
-async def test_an_interim_head_that_comes_again_by_itself_is_interim_again() -> None:
+async def test_a_repeated_interim_head_stays_interim() -> None:
     relayed = asyncio.Event()
 
     async def hinting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -64,7 +64,7 @@ async def test_visitors_over_https(contexts: tuple[ssl.SSLContext, Path]) -> Non
         assert (await curl(*by_number)).startswith("HTTP/1.1 200 ")
 
 
-async def test_an_answer_whose_end_is_the_close_ends_at_once_over_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
+async def test_an_answer_until_the_close_ends_at_once_over_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
     """TLS has no way to close one direction and go on reading for a moment."""
     context, trusted = contexts
     context.sni_callback = None
@@ -99,7 +99,7 @@ async def test_websocket_end_over_tls_is_an_end(contexts: tuple[ssl.SSLContext, 
 
 
 @pytest.mark.parametrize("upgrade", [False, True], ids=["a request", "an upgrade"])
-async def test_who_ends_over_tls_while_it_is_waited_for_ends_the_request_and_logs_nothing(
+async def test_an_end_over_tls_during_a_request_ends_it_and_logs_no_error(
     contexts: tuple[ssl.SSLContext, Path], upgrade: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """TLS cannot end one half. An event loop warns each time that somebody tries to keep the other."""
@@ -128,7 +128,7 @@ async def test_who_ends_over_tls_while_it_is_waited_for_ends_the_request_and_log
     assert not caplog.records
 
 
-async def test_service_that_speaks_tls(contexts: tuple[ssl.SSLContext, Path]) -> None:
+async def test_a_service_that_speaks_tls_is_relayed(contexts: tuple[ssl.SSLContext, Path]) -> None:
     body = bytes(range(256)) * 8192  # 2 MiB
     names: list[str | None] = []
     context, _ = contexts
@@ -152,7 +152,7 @@ async def test_service_that_speaks_tls(contexts: tuple[ssl.SSLContext, Path]) ->
         assert rig.edge.idle_streams == 1
 
 
-async def test_body_ended_by_a_tls_close(contexts: tuple[ssl.SSLContext, Path]) -> None:
+async def test_a_body_may_end_with_a_tls_close(contexts: tuple[ssl.SSLContext, Path]) -> None:
     context, _ = contexts
     context.sni_callback = None
     handler = answering(b"HTTP/1.1 200 OK\r\n\r\nto the end", close=True)
@@ -161,7 +161,7 @@ async def test_body_ended_by_a_tls_close(contexts: tuple[ssl.SSLContext, Path]) 
         await rig.tunnel.quiet()
 
 
-async def test_service_that_does_not_speak_tls() -> None:
+async def test_a_service_without_tls_gets_its_visitor_502() -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -178,7 +178,7 @@ async def test_service_that_does_not_speak_tls() -> None:
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 
 
-async def test_service_that_never_answers_the_handshake() -> None:
+async def test_a_service_that_never_answers_the_handshake_is_cut() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # to the end, which is ours
 

@@ -42,7 +42,7 @@ async def status_of(request: bytes, answer: bytes) -> list[int]:
     ],
     ids=["line", "line and one", "head", "head and one", "fields", "fields and one"],
 )
-async def test_a_request(request_: bytes, status: int) -> None:
+async def test_sizes_of_request_heads(request_: bytes, status: int) -> None:
     """REQUEST_LINE_BYTES, HEAD_BYTES and HEAD_FIELDS."""
     assert await status_of(request_, OK + b"\r\n") == [status]
 
@@ -59,6 +59,6 @@ async def test_a_request(request_: bytes, status: int) -> None:
     ],
     ids=["head", "head and one", "fields", "fields and one", "interim", "interim and one"],
 )
-async def test_an_answer(answer: bytes, statuses: list[int]) -> None:
+async def test_sizes_of_answer_heads(answer: bytes, statuses: list[int]) -> None:
     """RESPONSE_HEAD_BYTES, RESPONSE_HEAD_FIELDS and INTERIM_RESPONSES."""
     assert await status_of(GET + b"\r\n", answer) == statuses

@@ -65,7 +65,7 @@ async def uploads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await reader.read()
 
 
-def test_pace() -> None:
+def test_a_pace_is_measured_window_by_window() -> None:
     pace = Pace(100.0, 0)
     assert not pace.behind(109.9, 0, rate=10, window=10)  # the window is open
     assert not pace.behind(110.0, 100, rate=10, window=10)
@@ -75,7 +75,7 @@ def test_pace() -> None:
     assert not Pace(0.0, 0).behind(1000.0, 0, rate=0, window=10)  # nothing is asked for
 
 
-async def test_slow_body_is_told_so() -> None:
+async def test_a_slow_body_gets_408() -> None:
     async with service(uploads) as port, running_edge(port, bounds=PACED) as rig:
         reader, writer = await rig.connect()
         writer.write((POST % 2000) + b"x" * 500)  # a fast start does not help
@@ -87,7 +87,7 @@ async def test_slow_body_is_told_so() -> None:
         assert rig.edge.idle_streams == 0
 
 
-async def test_slow_body_after_the_answer_began_is_cut() -> None:
+async def test_a_slow_body_after_the_start_of_the_answer_is_cut() -> None:
     async def eager(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok")
@@ -101,7 +101,7 @@ async def test_slow_body_after_the_answer_began_is_cut() -> None:
         await rig.tunnel.quiet()
 
 
-async def test_body_at_the_rate_goes_through() -> None:
+async def test_a_body_at_the_rate_goes_through() -> None:
     async with service(uploads) as port, running_edge(port, bounds=PACED) as rig:
         reader, writer = await rig.connect()
         writer.write(POST % 2000)
@@ -162,7 +162,7 @@ async def flooding() -> AsyncIterator[Rig]:
         yield rig
 
 
-async def test_slow_reader_is_cut(flooding: Rig) -> None:
+async def test_a_slow_reader_is_cut(flooding: Rig) -> None:
     _, writer = await flooding.connect()
     pause_reading(writer)
     writer.write(GET)
@@ -172,7 +172,7 @@ async def test_slow_reader_is_cut(flooding: Rig) -> None:
     await until(lambda: not flooding.edge.visitors)
 
 
-async def test_reader_at_the_rate_is_served(flooding: Rig) -> None:
+async def test_a_reader_at_the_rate_is_served(flooding: Rig) -> None:
     reader, writer = await flooding.connect()
     writer.write(GET)
     for _ in range(30):
@@ -274,7 +274,7 @@ async def test_half_closed_requests_make_room_for_others() -> None:
         await until(lambda: backend(rig).places.taken == 0)
 
 
-async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more() -> None:
+async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
     async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
@@ -307,7 +307,7 @@ async def test_what_a_slow_line_carries_counts_before_the_kernel_asks_for_more()
         await until(lambda: not rig.edge.visitors)
 
 
-async def test_who_does_not_read_a_last_answer_gives_up_its_descriptor_at_once() -> None:
+async def test_a_visitor_that_does_not_read_its_last_answer_loses_its_descriptor_at_once() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000))
@@ -358,7 +358,7 @@ async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
         gate.close()
 
 
-async def test_where_many_are_slow_they_go_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_visitors_are_cut_sooner_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CROWDED_PACE_SECONDS", 0.2)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -400,7 +400,7 @@ async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:
         assert statuses(await rig.talk(GET + GET, eof=True)) == [200, 200]
 
 
-async def test_who_ended_and_asked_twice_is_not_waited_for_without_end() -> None:
+async def test_a_half_closed_visitor_with_two_requests_has_a_deadline() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
@@ -448,7 +448,7 @@ async def test_uploads_and_upgrades_have_places_too() -> None:
         assert backend(rig).places.taken == 0
 
 
-async def test_counts_are_right_however_requests_end() -> None:
+async def test_counts_are_right_after_each_kind_of_end() -> None:
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Breaks off, answers early, answers nonsense, or not at all, as the path says."""
         head = await reader.readuntil(b"\r\n\r\n")
@@ -476,7 +476,7 @@ async def test_counts_are_right_however_requests_end() -> None:
         assert backend(rig).places.taken == 0
 
 
-async def test_one_visitor_too_many_is_told_so() -> None:
+async def test_one_visitor_too_many_gets_503() -> None:
     limiter = ConnectionLimiter(2, ExemptNetworks([]))  # tests have no other address than loopback
     async with service(answering(OK)) as port, running_edge(port, limiter=limiter) as rig:
         held = [await rig.connect() for _ in range(2)]
@@ -494,7 +494,7 @@ async def test_one_visitor_too_many_is_told_so() -> None:
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")
-async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_all_of_it_later() -> None:
+async def test_one_of_many_that_does_not_read_takes_little_now_and_all_later() -> None:
     """Loopback's own buffers take megabytes before they ask for no more."""
     size = 8 * limits.MIB
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
@@ -517,7 +517,7 @@ async def test_one_of_many_who_does_not_read_takes_little_from_the_service_and_a
         assert len(rig.tunnel.dialled) == 1
 
 
-async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn_of_the_loop() -> None:
+async def test_many_expired_visitors_are_cut_a_few_in_each_turn_of_the_loop() -> None:
     """Eight hundred at once held up everybody for 28 ms."""
     many = 5 * PARTED_IN_A_TURN
     loop, turns = asyncio.get_running_loop(), [0]
@@ -540,7 +540,7 @@ async def test_of_many_whose_time_is_up_together_few_are_parted_with_in_one_turn
         assert max(after - before for before, after in pairwise(turns)) <= PARTED_IN_A_TURN
 
 
-async def test_a_pause_in_an_answer_ends_nobody_who_still_listens() -> None:
+async def test_a_pause_in_an_answer_cuts_no_listening_visitor() -> None:
     """Only of one that has sent end-of-file it is not known."""
     go_on = asyncio.Event()
 
@@ -565,7 +565,7 @@ async def test_a_pause_in_an_answer_ends_nobody_who_still_listens() -> None:
         assert await reader.readexactly(1) == OK[-1:]
 
 
-async def test_an_upload_that_waits_for_its_service_is_not_one_that_does_not_move() -> None:
+async def test_an_upload_that_waits_for_its_service_is_not_stalled() -> None:
     async def deaf(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.Event().wait()

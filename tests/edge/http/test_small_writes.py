@@ -56,7 +56,7 @@ async def answering(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_many_small_writes_that_wait_are_no_more_than_can_be_afforded(
+async def test_many_waiting_small_writes_are_bounded(
     monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     async with answering(monkeypatch, way) as (transport, stream, piece):
@@ -73,7 +73,7 @@ async def test_small_writes_that_do_not_wait_may_be_many(monkeypatch: pytest.Mon
         assert stream.sends(piece, 3 * SMALL_WRITES) == 3 * SMALL_WRITES
 
 
-async def test_the_count_begins_anew_when_the_visitor_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_count_restarts_when_the_visitor_has_read_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch) as (transport, stream, piece):
         transport.reads = False
         for _ in range(3):
@@ -83,7 +83,7 @@ async def test_the_count_begins_anew_when_the_visitor_has_caught_up(monkeypatch:
             transport.take_all()
 
 
-async def test_large_writes_wait_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_writes_are_buffered_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after many small ones have waited and gone."""
     async with answering(monkeypatch) as (transport, stream, piece):
         transport.reads = False
@@ -97,7 +97,7 @@ async def test_large_writes_wait_as_long_as_there_is_room(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("way", ["a length", "an upgrade"])
-async def test_more_is_taken_from_the_service_before_a_visitor_has_run_dry(
+async def test_the_service_is_read_again_before_a_visitors_buffer_is_empty(
     monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """VISITOR_LOW_WATER_BYTES: else a download stands still each time."""

@@ -44,7 +44,7 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
     ],
 )
 @hurried
-async def test_who_goes_on_too_late_is_parted_with(
+async def test_a_late_visitor_is_cut(
     says: list[bytes | None], handler: Handler, answers: list[int], seconds: float
 ) -> None:
     """EDGE_TICK_SECONDS too."""
@@ -62,7 +62,7 @@ async def test_who_goes_on_too_late_is_parted_with(
 
 
 @hurried
-async def test_who_was_refused_may_go_on_talking_for_two_seconds() -> None:
+async def test_a_refused_visitor_may_send_for_two_seconds() -> None:
     """LINGER_SECONDS."""
     async with service(mute) as port, running_edge(port, bounds=Bounds(), clock=LoopsClock()) as rig:
         reader, writer = await rig.connect()
@@ -80,7 +80,7 @@ async def test_who_was_refused_may_go_on_talking_for_two_seconds() -> None:
     ("last", "seconds"), [(False, 20), (True, 75)], ids=["READ_MIN_RATE and PACE_SECONDS", "CLOSE_SECONDS"]
 )
 @hurried
-async def test_who_does_not_read_is_cut(last: bool, seconds: float) -> None:
+async def test_a_visitor_that_does_not_read_is_cut(last: bool, seconds: float) -> None:
     """The tunnel's stream is not read for it, or all that is left waits in the gateway."""
     size = 3_000_000 if last else 30_000_000
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
@@ -107,7 +107,7 @@ async def test_who_does_not_read_is_cut(last: bool, seconds: float) -> None:
 
 
 @hurried
-async def test_where_more_than_half_of_the_places_are_taken_the_slow_ones_have_five_seconds() -> None:
+async def test_slow_visitors_have_five_seconds_once_half_of_the_places_are_taken() -> None:
     """CROWDED_PACE_SECONDS."""
     bounds = Bounds(visitors_per_tunnel=2)
     async with service(mute) as port, running_edge(port, bounds=bounds, clock=LoopsClock()) as rig:
@@ -136,7 +136,7 @@ async def test_a_service_that_takes_a_connection_and_does_not_speak_tls_has_ten_
 
 
 @hurried
-async def test_an_idle_stream_rests_for_four_seconds() -> None:
+async def test_an_idle_stream_is_kept_for_four_seconds() -> None:
     """POOL_IDLE_SECONDS: Node closes a quiet connection after five."""
     async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(), clock=LoopsClock()) as rig:
         reader, writer = await rig.connect()
@@ -161,7 +161,7 @@ async def test_a_visitor_who_finds_no_room_is_told_to_come_again_in_five_seconds
 
 
 @hurried
-async def test_many_whose_time_is_up_together_are_parted_with_within_the_second() -> None:
+async def test_many_expired_visitors_are_cut_within_the_second() -> None:
     """PARTED_PAUSE_SECONDS: an attack's thousand are gone before the next thousand."""
     async with service(mute) as port, running_edge(port, bounds=Bounds(), clock=LoopsClock()) as rig:
         watch = Watch()

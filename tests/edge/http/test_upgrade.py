@@ -70,7 +70,7 @@ async def test_half_close_both_ways(first: str) -> None:
     assert (rest, got) == ((b"", [b"ahead and more"]) if first == "service" else (b"earlylast words", [b"ahead"]))
 
 
-async def test_who_has_ended_its_half_after_an_upgrade_may_be_told_nothing_for_long() -> None:
+async def test_a_half_closed_upgraded_visitor_may_wait_for_long() -> None:
     """Half a close is a thing of its own there; of a request it is not known whether anybody still listens."""
     quiet = 0.1
 
@@ -115,7 +115,7 @@ async def test_refused_upgrade_is_an_ordinary_answer() -> None:
     ],
     ids=["another protocol", "none named", "an empty list"],
 )
-async def test_101_that_nobody_asked_for(answer: bytes) -> None:
+async def test_an_unrequested_101_becomes_502(answer: bytes) -> None:
     async with service(answering(answer)) as port, running_edge(port) as rig:
         got = await rig.talk(UPGRADE)
         assert got.startswith(b"HTTP/1.1 502 ")

@@ -17,7 +17,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @pytest.mark.parametrize("drained", [False, True])
-async def test_a_stream_serves_another_request_only_when_it_has_taken_the_whole_of_the_last(
+async def test_a_stream_serves_another_request_only_after_the_whole_last_one(
     drained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that answers without reading would not read the next one either, which waits behind."""
@@ -34,7 +34,7 @@ async def test_a_stream_serves_another_request_only_when_it_has_taken_the_whole_
         assert transport.written == OK + OK
 
 
-async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_no_other(
+async def test_a_stream_with_an_early_answer_serves_no_other_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with played(monkeypatch) as (rig, visitor, transport, streams):
@@ -47,7 +47,7 @@ async def test_a_stream_whose_answer_began_before_the_request_was_whole_serves_n
         assert rig.edge.idle_streams == 0
 
 
-async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_with_extra_bytes_is_not_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
     size = VISITOR_HIGH_WATER_BYTES
     async with played(monkeypatch) as (rig, visitor, transport, streams):
         transport.reads = False
@@ -61,7 +61,7 @@ async def test_a_stream_that_held_more_than_was_asked_for_does_not_rest(monkeypa
         assert rig.edge.idle_streams == 0
 
 
-async def test_who_was_read_too_far_ahead_is_read_again_when_its_last_request_is_answered(
+async def test_a_visitor_with_a_full_read_ahead_is_read_again_after_its_last_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where what was read ahead ends with a request, so that no rest of a head is waited for."""
@@ -100,7 +100,7 @@ async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypa
         assert not streams[0].paused
 
 
-async def test_a_request_that_is_sent_again_for_who_does_not_read_brings_nothing_until_it_does(
+async def test_a_repeated_request_of_a_paused_visitor_relays_nothing_until_it_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):
@@ -114,7 +114,7 @@ async def test_a_request_that_is_sent_again_for_who_does_not_read_brings_nothing
         assert not streams[1].paused
 
 
-async def test_no_answer_gets_the_head_of_another_that_came_before_it_on_the_stream(
+async def test_no_answer_gets_the_head_of_an_earlier_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A head is kept as it was written for one visitor, for others who want the same."""

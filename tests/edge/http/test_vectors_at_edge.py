@@ -16,7 +16,7 @@ def statuses(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("case", rows_of("responses.toml"), ids=lambda case: case["name"])
-async def test_response(case: dict[str, Any]) -> None:
+async def test_vectors_of_answers(case: dict[str, Any]) -> None:
     method = case.get("method", "GET").encode()
     body = {"length": b"x" * max(case.get("length", 0), 0), "chunked": b"1\r\nx\r\n0\r\n\r\n"}
     data = case["send"].encode("latin-1") + body.get(case.get("framing", ""), b"")
@@ -28,7 +28,7 @@ async def test_response(case: dict[str, Any]) -> None:
     assert bool(rig.tunnel.visits[0].note) is (status == 502)
 
 
-async def test_a_service_of_another_protocol_is_told_at_once() -> None:
+async def test_a_service_of_another_protocol_gets_its_visitor_502_at_once() -> None:
     """One that speaks first and then waits, as SSH, SMTP and MySQL do, must not leave the visitor waiting."""
 
     async def ssh(reader: object, writer: Any) -> None:

@@ -164,7 +164,7 @@ async def test_answer_that_breaks_off_is_cut(answer: bytes) -> None:
         assert rig.tunnel.visits[0].status == 200
 
 
-async def test_broken_coding_before_anything_was_relayed() -> None:
+async def test_an_answer_with_a_broken_coding_becomes_502() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"
     async with service(answering(answer)) as port, running_edge(port) as rig:
         assert statuses(await rig.talk(GET, eof=True)) == [502]
@@ -191,7 +191,7 @@ async def test_answer_ended_by_close_is_whole_and_by_reset_is_cut() -> None:
             await reader.read()
 
 
-async def test_the_next_request_does_not_destroy_an_answer_after_which_we_close() -> None:
+async def test_the_next_request_does_not_destroy_a_last_answer() -> None:
     async def to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2**20)
@@ -232,7 +232,7 @@ async def test_early_answer_is_relayed_and_both_sides_close() -> None:
         assert rig.edge.idle_streams == 0
 
 
-async def test_expectation_that_is_refused() -> None:
+async def test_an_unknown_expectation_is_refused() -> None:
     async with (
         service(answering(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")) as port,
         running_edge(port) as rig,
@@ -296,7 +296,7 @@ async def test_nothing_listens_at_the_target() -> None:
         assert rig.tunnel.visits[0].note == "nothing answers at the local target"
 
 
-async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
+async def test_a_gone_tunnel_is_replaced_by_the_newer_one() -> None:
     async with service(answering(OK)) as port, running_edge(1) as rig:
         newer = TcpTunnel("a.localhost", ("127.0.0.1", port))
         rig.tunnel.refuse = OpenFailure.GONE
@@ -307,14 +307,14 @@ async def test_gone_tunnel_is_replaced_by_the_newer_one() -> None:
         await newer.quiet()
 
 
-async def test_gone_tunnel_that_nobody_replaces_is_told_so() -> None:
+async def test_a_gone_tunnel_without_a_successor_gets_503() -> None:
     async with running_edge(1) as rig:
         rig.tunnel.refuse = OpenFailure.GONE
         rig.tunnel.dialling = lambda: rig.routes.remove(rig.tunnel)
         assert statuses(await rig.talk(CLOSING)) == [503]
 
 
-async def test_who_ends_while_its_name_is_looked_up_is_answered() -> None:
+async def test_a_visitor_that_ends_during_the_look_up_is_answered() -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def slow(_name: str) -> bool:
@@ -332,7 +332,7 @@ async def test_who_ends_while_its_name_is_looked_up_is_answered() -> None:
         assert statuses(await reader.read()) == [404]
 
 
-async def test_names_without_a_tunnel() -> None:
+async def test_names_without_a_tunnel_get_404_or_503() -> None:
     async with running_edge(1) as rig:
         answer = await rig.talk(GET.replace(b"a.", b"nobody.") + GET.replace(b"a.", b"reserved."), eof=True)
         assert statuses(answer) == [404, 503]
@@ -341,7 +341,7 @@ async def test_names_without_a_tunnel() -> None:
         assert rig.reports[0][0] == "edge.refused"
 
 
-async def test_a_slow_head_is_told_so() -> None:
+async def test_a_slow_head_gets_408() -> None:
     """Also of a second request: from its first byte on it has a head's time, not that of an idle connection."""
     slow_to_go = replace(QUICK, keepalive_seconds=60)
     async with service(answering(OK)) as port, running_edge(port, bounds=slow_to_go) as rig:
@@ -350,7 +350,7 @@ async def test_a_slow_head_is_told_so() -> None:
         assert statuses(await rig.talk(GET + b"GET")) == [200, 408]
 
 
-async def test_an_idle_connection_ends_and_is_told_nothing() -> None:
+async def test_an_idle_connection_ends_without_an_answer() -> None:
     slow_to_speak = replace(QUICK, head_seconds=60)
     async with service(answering(OK)) as port, running_edge(port, bounds=slow_to_speak) as rig:
         assert await rig.talk(GET) == OK

@@ -20,7 +20,7 @@ HALF = OK[:-1].decode()
 
 
 @pytest.mark.parametrize("answer", [b"", OK[:-1]], ids=["not answered", "half an answer"])
-async def test_half_a_close_whose_time_is_over_is_cut_and_not_told_of_a_slow_head(
+async def test_an_expired_half_close_is_cut_without_a_408(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is pipelined behind the request that is waited for."""
@@ -34,7 +34,7 @@ async def test_half_a_close_whose_time_is_over_is_cut_and_not_told_of_a_slow_hea
         assert transport.ends == ["abort"]
 
 
-async def test_who_turns_out_to_be_gone_at_its_last_answer_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_found_gone_at_its_last_answer_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it still sends is not waited for: there is nobody, and no end-of-file can be written."""
     async with played(monkeypatch) as (_, visitor, transport, _):
         monkeypatch.setattr(transport, "is_closing", lambda: b"HTTP/1.1 400 " in transport.written)
@@ -42,7 +42,7 @@ async def test_who_turns_out_to_be_gone_at_its_last_answer_is_closed_at_once(mon
         assert transport.ends == ["close"]
 
 
-async def test_each_further_head_has_a_head_s_time_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_further_head_has_a_deadline_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     async with (
         played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.01)) as (_, visitor, transport, streams),
@@ -61,7 +61,7 @@ async def test_each_further_head_has_a_head_s_time_from_its_first_byte(monkeypat
 
 
 @pytest.mark.parametrize("of_ours", [True, False], ids=["an answer of ours", "the service's answer"])
-async def test_who_has_its_answer_may_rest_for_longer_than_a_head_may_take(
+async def test_an_answered_visitor_may_idle_longer_than_a_heads_deadline(
     of_ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, bounds = HandClock(), Bounds(tick_seconds=0.01, head_seconds=10, keepalive_seconds=60)
@@ -105,7 +105,7 @@ async def test_who_has_its_answer_may_rest_for_longer_than_a_head_may_take(
     ],
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-async def test_who_says_its_end_is_kept_where_something_is_still_due_to_it(
+async def test_a_visitor_that_ended_stays_while_bytes_are_due_to_it(
     said: Said, stays: bool, secure: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its end is passed on after an upgrade. TLS cannot end one half."""
@@ -127,7 +127,7 @@ async def test_an_upgraded_connection_that_both_have_ended_is_closed(monkeypatch
         assert streams[0].closed
 
 
-async def test_an_idle_connection_whose_visitor_had_ended_is_closed_with_its_answer(
+async def test_a_connection_whose_visitor_had_ended_closes_with_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):

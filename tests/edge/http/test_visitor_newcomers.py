@@ -19,7 +19,7 @@ class Full(Connections):
         return False
 
 
-async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_beside() -> None:
+async def test_a_newcomer_without_a_descriptor_gets_that_one_reason() -> None:
     limiter = ConnectionLimiter(0, ExemptNetworks([]))  # its address has too many as well
     full = Full(None, limiter.exempt, SystemClock())
     async with running_edge(1, limiter=limiter, connections=full) as rig, asyncio.timeout(10):
@@ -31,7 +31,7 @@ async def test_a_newcomer_without_a_descriptor_is_told_so_and_no_other_reason_be
             await asyncio.sleep(0)
 
 
-async def test_one_too_many_of_an_address_is_told_so_until_one_of_the_others_has_left() -> None:
+async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_left() -> None:
     async with running_edge(1, limiter=ConnectionLimiter(1, ExemptNetworks([]))) as rig, asyncio.timeout(10):
         ask = GET.replace(b"a.", b"")
         reader, writer = await rig.connect()

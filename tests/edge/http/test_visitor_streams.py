@@ -44,7 +44,7 @@ async def test_the_next_request_of_a_connection(
         assert transport.written == answer + OK
 
 
-async def test_a_stream_that_follows_a_lost_one_of_its_own_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_pinned_stream_is_followed_by_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that fails on it is not sent again: nothing says that it was dead before."""
     async with played(monkeypatch) as (_, visitor, transport, streams):
         for _ in range(2):
@@ -71,7 +71,7 @@ async def test_each_request_of_a_connection_may_be_sent_again_once(
         assert transport.written == OK * 3
 
 
-async def test_what_is_sent_again_does_not_go_on_another_idle_stream_which_may_be_dead_as_well(
+async def test_a_repeated_request_does_not_use_another_idle_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with played(monkeypatch) as (rig, visitor, transport, streams):
@@ -101,7 +101,7 @@ async def test_what_is_sent_again_does_not_go_on_another_idle_stream_which_may_b
     ],
     ids=["sending", "having sent", "waiting", "upgraded"],
 )
-async def test_who_has_more_for_a_service_that_does_not_read_waits_with_it(
+async def test_a_visitor_waits_while_its_service_does_not_read(
     said: Said, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):

@@ -29,7 +29,7 @@ def get(number: int, size: int = 0) -> bytes:
     return GET.replace(b"\r\n\r\n", b"\r\nX: %d%b\r\n\r\n" % (number, b"x" * size))
 
 
-async def test_so_many_heads_are_remembered_until_the_tick() -> None:
+async def test_heads_are_remembered_up_to_a_bound_until_the_tick() -> None:
     wanted = HEADS_REMEMBERED + 50
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
         before = heads(RequestHead)
@@ -60,7 +60,7 @@ async def test_an_idle_stream_remembers_small_heads_of_answers_only() -> None:
             assert heads(ResponseHead) - before == kept
 
 
-async def test_the_same_bytes_mean_the_same_whoever_sends_them_and_one_that_only_begins_alike_does_not() -> None:
+async def test_equal_heads_mean_the_same_and_equal_beginnings_do_not() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=NO_TICK) as rig:
         assert (await rig.talk(GET + GET + b"\r\n" + GET, eof=True)).count(b"200 OK") == 3
         assert (await rig.talk(GET[:-2] + b"Bad\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
@@ -69,7 +69,7 @@ async def test_the_same_bytes_mean_the_same_whoever_sends_them_and_one_that_only
 
 
 @pytest.mark.parametrize("fields", [1, 60])
-async def test_an_idle_visitor_keeps_its_last_head_as_it_was_sent_on_only_if_it_was_small(
+async def test_an_idle_visitor_keeps_only_a_small_last_head(
     fields: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten thousand idle visitors whose heads were large would keep 160 MB."""

@@ -118,7 +118,7 @@ async def test_curl_with_the_local_ca(world: World, version: str) -> None:
         assert code != 0, output
 
 
-async def test_names_that_are_not_live_or_outside_the_domain_get_nothing(world: World) -> None:
+async def test_names_without_a_tunnel_or_outside_the_domain_get_no_certificate(world: World) -> None:
     for host in ("c.localhost", "out.example.com"):
         assert world.certificates.certificate_for(host) is None
         async with world.serving() as port:
@@ -128,7 +128,7 @@ async def test_names_that_are_not_live_or_outside_the_domain_get_nothing(world: 
     assert world.certificates.certificate_for("c.localhost") is not None
 
 
-async def test_who_sends_no_name_gets_the_domains(world: World) -> None:
+async def test_a_client_without_sni_gets_the_domains_certificate(world: World) -> None:
     async with world.serving() as port:
         assert await world.presented(port, None) == await world.presented(port, "localhost")
 
@@ -158,7 +158,7 @@ async def test_exact_before_wildcard_before_local_ca(world: World) -> None:
 
 
 @pytest.mark.parametrize(("long", "short"), [("1", "2"), ("2", "1")])
-async def test_of_two_for_a_name_the_one_that_lasts_longer(world: World, long: str, short: str) -> None:
+async def test_of_two_certificates_for_a_name_the_longer_valid_one_is_used(world: World, long: str, short: str) -> None:
     """In whichever order they are read."""
     world.put(long, "a.localhost", days=60)
     world.put(short, "a.localhost", days=10)
@@ -186,7 +186,7 @@ async def test_reload_while_serving(world: World) -> None:
         assert not world.certificates.covers("a.localhost")
 
 
-async def test_a_folder_that_may_not_be_looked_into_is_told_and_ends_nothing(
+async def test_a_folder_that_may_not_be_read_is_reported_and_ends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `lost+found` of a disk, or certbot's folders of root: it ended the start, or all later reading."""
@@ -207,7 +207,7 @@ async def test_a_folder_that_may_not_be_looked_into_is_told_and_ends_nothing(
     assert len(world.events) == 2
 
 
-def test_of_too_many_pairs_so_many_are_read_and_it_is_said(world: World) -> None:
+def test_pairs_past_the_bound_are_not_read_and_that_is_reported(world: World) -> None:
     for n in range(4_100):
         (world.folder / f"{n}.crt").touch()
     folder = CertificateFolder(world.folder, clock=SystemClock())
@@ -218,7 +218,7 @@ def test_of_too_many_pairs_so_many_are_read_and_it_is_said(world: World) -> None
     assert folder.read().rejected == []  # it is told once
 
 
-def test_a_file_that_is_no_certificate_by_its_size_is_not_read_whole(world: World) -> None:
+def test_a_file_too_large_for_a_certificate_is_not_read_whole(world: World) -> None:
     """CERTIFICATE_BYTES."""
     world.put("a", "a.localhost")
     pair = Pair(world.folder / "a.crt", world.folder / "a.key")
@@ -230,7 +230,7 @@ def test_a_file_that_is_no_certificate_by_its_size_is_not_read_whole(world: Worl
         load_pair(pair, now=0.0)
 
 
-def test_a_broken_pair_keeps_the_old_one_and_is_told_once(world: World) -> None:
+def test_a_broken_pair_keeps_the_old_one_and_is_reported_once(world: World) -> None:
     world.put("a", "a.localhost")
     folder = CertificateFolder(world.folder, clock=SystemClock())
     assert len(folder.read(first=True).loaded) == 1
@@ -282,7 +282,7 @@ def test_a_pair_that_had_expired_by_a_wrong_clock_is_served_once_it_is_right(wor
     assert len(folder.certificates) == 1
 
 
-async def test_a_certificate_that_has_ended_meanwhile_is_served_and_not_counted_on(world: World) -> None:
+async def test_a_certificate_that_expired_meanwhile_is_served_but_covers_nothing(world: World) -> None:
     """`https://` without the local CA is not promised with it."""
     world.put("a", "a.localhost")
     clock = Ahead()
@@ -324,7 +324,7 @@ def test_a_pair_that_changes_while_it_is_read_is_read_again(world: World, monkey
     assert reads == [{"a.localhost"}, {"b.localhost"}]
 
 
-def test_what_is_no_pair_is_not_one(world: World) -> None:
+def test_other_files_are_no_pairs(world: World) -> None:
     """What copying programs have in progress, and what people keep beside it."""
     world.put("a", "a.localhost")
     world.put(".b", "b.localhost")
@@ -363,7 +363,7 @@ async def test_a_folder_that_cannot_be_read(world: World) -> None:
         ("huge", "is larger than"),
     ],
 )
-async def test_what_is_wrong_is_said_and_the_local_ca_serves(world: World, damage: str, text: str) -> None:
+async def test_errors_are_reported_and_the_local_ca_serves(world: World, damage: str, text: str) -> None:
     certificate, key = world.folder / "a.crt", world.folder / "a.key"
     world.put("a", *([] if damage == "no names" else ["a.localhost"]))
     match damage:

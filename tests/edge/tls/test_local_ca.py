@@ -71,7 +71,7 @@ def stolen(state: Path) -> Signer:
     return open_ca(state, "gw.example.com", now=SystemClock().now())
 
 
-def test_what_it_is(tmp_path: Path) -> None:
+def test_the_fields_of_the_cas_certificate(tmp_path: Path) -> None:
     make(tmp_path)
     code, text = openssl("x509", "-in", ca_path(tmp_path), "-noout", "-text")
     assert code == 0
@@ -107,7 +107,7 @@ def test_its_key_is_of_no_use_outside_the_domain(tmp_path: Path, name: x509.Gene
     assert verdict in openssl("verify", "-CAfile", ca_path(tmp_path), leaf)[1]
 
 
-def test_it_signs_no_further_authority(tmp_path: Path) -> None:
+def test_it_signs_no_other_ca(tmp_path: Path) -> None:
     name, below, leaf = x509.DNSName("a.gw.example.com"), tmp_path / "below.crt", tmp_path / "leaf.crt"
     sign_anything(sign_anything(stolen(tmp_path), below, name, ca=True), leaf, name)
     text = openssl("verify", "-CAfile", ca_path(tmp_path), "-untrusted", below, leaf)[1]
@@ -140,7 +140,7 @@ def test_leaves_are_cached_bounded_and_renewed(tmp_path: Path) -> None:
     assert renewed.not_after > first.not_after
 
 
-def test_a_leaf_that_was_made_by_a_clock_far_ahead_is_made_anew_once_it_is_right(tmp_path: Path) -> None:
+def test_a_leaf_made_by_a_fast_clock_is_replaced_once_the_clock_is_right(tmp_path: Path) -> None:
     clock = At(SystemClock().now())
     ca = LocalCa.open(tmp_path, "localhost", clock=clock)
     clock.time += 3 * 365 * DAY
@@ -152,14 +152,14 @@ def test_a_leaf_that_was_made_by_a_clock_far_ahead_is_made_anew_once_it_is_right
     assert ca.leaf("a.localhost") is right
 
 
-def test_as_shipped_so_many_leaves_are_kept(tmp_path: Path) -> None:
+def test_as_shipped_the_number_of_cached_leaves(tmp_path: Path) -> None:
     ca = make(tmp_path, "localhost")
     for n in range(1_030):
         ca.leaf(f"n{n}.localhost")
     assert len(ca) == LEAF_CACHE < 1_030
 
 
-def test_a_new_leaf_is_taken_by_who_is_a_day_behind(tmp_path: Path) -> None:
+def test_a_client_a_day_behind_accepts_a_new_leaf(tmp_path: Path) -> None:
     """BACKDATE_SECONDS, of the CA and of what it signs: neither begins now, nor long before."""
     clock = At(float(int(SystemClock().now())))
     ca = LocalCa.open(tmp_path, "localhost", clock=clock)
@@ -184,11 +184,11 @@ def presented(ca: LocalCa, host: str) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
 
 
-def test_the_same_after_a_restart(tmp_path: Path) -> None:
+def test_the_ca_is_the_same_after_a_restart(tmp_path: Path) -> None:
     assert make(tmp_path).certificate == make(tmp_path).certificate
 
 
-def test_another_domain_or_an_end_puts_the_old_aside(tmp_path: Path) -> None:
+def test_another_domain_or_an_expired_ca_puts_the_old_one_aside(tmp_path: Path) -> None:
     old = make(tmp_path).certificate
     new = make(tmp_path, "other.example.com").certificate
     assert new != old
@@ -222,7 +222,7 @@ def test_half_a_ca_is_never_replaced_silently(tmp_path: Path, damage: str) -> No
     assert certificate.read_bytes() == before
 
 
-def test_what_people_are_told(tmp_path: Path) -> None:
+def test_the_text_of_ferry_ca(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="the first start of `ferry serve` makes it"):
         describe_ca(tmp_path)
     make(tmp_path)

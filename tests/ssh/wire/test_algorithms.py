@@ -29,7 +29,7 @@ def kexinit(to_us: list[bytes], from_us: list[bytes]) -> bytes:
         ([b"aes128-cbc"], [b"aes128-cbc"], OURS, OURS),
     ],
 )
-def test_gcm_alone_is_offered_to_who_has_it_in_both_directions(
+def test_gcm_alone_is_offered_to_a_client_with_gcm_in_both_directions(
     to_us: list[bytes], from_us: list[bytes], ours: list[bytes], offered: list[bytes]
 ) -> None:
     """Otherwise a client that has it in one direction only would find nothing in common, and could not log in."""

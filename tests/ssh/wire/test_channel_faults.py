@@ -124,7 +124,7 @@ def test_a_sink_may_end_its_channel_within_any_call(case: str, end: str) -> None
         check_over(play)
 
 
-def test_a_sink_that_aborts_and_raises_hears_nothing_more() -> None:
+def test_a_sink_that_aborts_and_raises_gets_no_more_calls() -> None:
     play = Play().opened()
 
     def abort_and_fail() -> None:
@@ -138,7 +138,7 @@ def test_a_sink_that_aborts_and_raises_hears_nothing_more() -> None:
     check_over(play)
 
 
-def test_what_fails_while_its_stream_is_refused_does_not_hide_the_end_from_its_owner() -> None:
+def test_an_error_in_stream_refused_does_not_hide_the_end_from_the_owner() -> None:
     play = Play().asked()
     play.sink.then = fail
     play.channel.process_open_failure(2, "", "")

@@ -162,7 +162,7 @@ def test_an_abort_is_silent_in_every_state_and_ends_what_was_begun(state: State)
 
 
 @pytest.mark.parametrize("state", [State.ABANDONED, State.CLOSING, State.CLOSED])
-def test_what_is_written_too_late_is_dropped(state: State) -> None:
+def test_late_writes_are_dropped(state: State) -> None:
     stage = Stage(state)
     for _ in range(HIGH_WATER_BYTES // 32_768 + 2):
         stage.channel.write(bytes(32_768))
@@ -172,7 +172,7 @@ def test_what_is_written_too_late_is_dropped(state: State) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "lost", "failure"])
-def test_what_is_written_to_one_that_is_gone_is_not_kept(end: str) -> None:
+def test_writes_to_a_gone_channel_are_not_kept(end: str) -> None:
     stage = Stage(State.OPENING if end == "failure" else State.OPEN)
     stage.hears(end)
     data = bytes(SMALL_PIECE_BYTES)
@@ -181,7 +181,7 @@ def test_what_is_written_to_one_that_is_gone_is_not_kept(end: str) -> None:
     assert sys.getrefcount(data) == before
 
 
-def test_what_is_written_behind_an_end_of_file_is_dropped() -> None:
+def test_writes_after_an_end_of_file_are_dropped() -> None:
     stage = Stage(State.OPEN)
     stage.channel.write_eof()
     stage.channel.write(b"late")
@@ -190,7 +190,7 @@ def test_what_is_written_behind_an_end_of_file_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.OPENING])
-def test_closed_before_it_is_open_it_still_sends_what_was_written(state: State) -> None:
+def test_a_channel_closed_before_it_opens_still_sends_its_bytes(state: State) -> None:
     stage = Stage(state)
     stage.channel.close()
     stage.channel.write(b"late")
@@ -200,7 +200,7 @@ def test_closed_before_it_is_open_it_still_sends_what_was_written(state: State) 
     assert stage.wire.out() == [("data", b"written"), ("close",)]
 
 
-def test_closed_before_it_is_asked_for_with_nothing_to_say_it_never_is() -> None:
+def test_a_held_channel_closed_without_bytes_is_never_opened() -> None:
     play = Play()
     play.channel.close()
     assert play.channel.state is State.CLOSED
@@ -208,7 +208,7 @@ def test_closed_before_it_is_asked_for_with_nothing_to_say_it_never_is() -> None
 
 
 @pytest.mark.parametrize("how", ["abort", "close"])
-def test_an_incoming_open_that_is_not_wanted_any_more_gets_an_answer(how: str) -> None:
+def test_an_abandoned_incoming_open_gets_an_answer(how: str) -> None:
     stage = Stage(State.ASKED)
     getattr(stage.channel, how)()
     assert [out[0] for out in stage.wire.out()] == ["refused"]
@@ -216,7 +216,7 @@ def test_an_incoming_open_that_is_not_wanted_any_more_gets_an_answer(how: str) -
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.OPEN])
-def test_who_writes_and_writes_is_paused_once_in_every_state(state: State) -> None:
+def test_an_endless_writer_is_paused_once_in_every_state(state: State) -> None:
     stage = Stage(state)
     for _ in range(20):
         stage.channel.write(bytes(32_768))
@@ -231,7 +231,7 @@ def test_who_writes_and_writes_is_paused_once_in_every_state(state: State) -> No
 
 
 @pytest.mark.parametrize("data", [b"x", bytes(CHANNEL_WINDOW_BYTES)])
-def test_extended_data_beyond_the_window_is_a_fault_too(data: bytes) -> None:
+def test_extended_data_beyond_the_window_is_an_error_too(data: bytes) -> None:
     play = Play().opened()
     play.channel.pause_reading()
     play.peer_data(bytes(CHANNEL_WINDOW_BYTES))
@@ -264,7 +264,7 @@ def test_a_peer_that_takes_tiny_packets_only_is_refused(size: int) -> None:
         (MSG_CHANNEL_EXTENDED_DATA, UInt32(1) + String(b"data")),
     ],
 )
-def test_what_is_not_as_usual_is_left_to_asyncssh(kind: int, body: bytes) -> None:
+def test_unusual_messages_are_left_to_asyncssh(kind: int, body: bytes) -> None:
     play = Play().asked()
     assert not play.channel.told(kind, body)
     assert (play.wire.out(), play.sink.news(), play.channel.state) == ([], [], State.OPENING)

@@ -9,12 +9,12 @@ from ferry.ssh.wire.originator import sayable
 
 
 @pytest.mark.parametrize("port", [1, 4711, 65535])
-def test_a_visitor_is_told_as_it_is(port: int) -> None:
+def test_a_visitors_address_is_passed_unchanged(port: int) -> None:
     assert sayable(Endpoint("192.0.2.7", port)) == Endpoint("192.0.2.7", port)
 
 
 @pytest.mark.parametrize("left", [Endpoint("192.0.2.7", 0), Endpoint("192.0.2.7", 65536), Endpoint("", 4711)])
-def test_one_that_has_left_is_told_as_somebody(left: Endpoint) -> None:
+def test_a_visitor_that_has_left_has_a_valid_originator(left: Endpoint) -> None:
     told = sayable(left)
     assert told != left
     assert told.host

@@ -53,7 +53,7 @@ def test_it_takes_little_more_memory_than_it_holds(size: int) -> None:
     assert taken <= HELD * 5 // 4
 
 
-def test_what_was_taken_in_part_is_not_added_to() -> None:
+def test_a_partly_taken_piece_is_not_extended() -> None:
     pieces = Pieces()
     pieces.add(b"one")
     assert bytes(pieces.take(1)) == b"o"
@@ -75,7 +75,7 @@ def test_cleared_it_holds_nothing() -> None:
     assert (bool(pieces), pieces.size) == (False, 0)
 
 
-def test_what_is_large_is_kept_as_it_came_and_not_copied() -> None:
+def test_a_large_piece_is_kept_without_a_copy() -> None:
     pieces, first, second = Pieces(), b"x" * SMALL, b"y" * SMALL
     pieces.add(b"small")
     pieces.add(first)

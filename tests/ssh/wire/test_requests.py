@@ -41,7 +41,7 @@ def test_a_forward_is_refused_in_its_turn() -> None:
     [(b"cancel-tcpip-forward", HOST_AND_PORT), (b"streamlocal-forward@openssh.com", String(b"/run/x"))],
     ids=["cancel", "socket"],
 )
-def test_what_is_about_forwards_is_refused(kind: bytes, rest: bytes) -> None:
+def test_requests_about_forwards_are_refused(kind: bytes, rest: bytes) -> None:
     assert GLOBAL_REQUESTS[kind](Connection(), SSHPacket(rest))() is False
 
 

@@ -18,7 +18,7 @@ def looks(*states: tuple[float, bool, int, int]) -> list[str | None]:
     return [one.look(now, exchanging=kex, taken=taken, waiting=waiting) for now, kex, taken, waiting in states]
 
 
-def test_one_for_which_nothing_waits_may_be_silent_for_ever() -> None:
+def test_a_connection_without_waiting_bytes_may_be_silent_for_ever() -> None:
     assert looks((0, False, 5, 0), (LONG, False, 5, 0), (2 * LONG, False, 5, 0)) == [None] * 3
 
 
@@ -30,7 +30,7 @@ def test_its_time_to_read_begins_when_something_waits() -> None:
 
 
 @pytest.mark.parametrize(("reads", "found"), [(1, None), (0, NOT_READING)])
-def test_one_that_takes_a_byte_now_and_then_is_not_stuck(reads: int, found: str | None) -> None:
+def test_a_peer_that_takes_a_byte_now_and_then_is_not_stuck(reads: int, found: str | None) -> None:
     """However much waits for it: that is filled up again, or grows by answers."""
     most = limits.STUCK_SECONDS
     states = [(look * most, False, 5 + reads * look, 9) for look in range(1, 5)]

@@ -153,7 +153,7 @@ class Play:
 # --- opening
 
 
-def test_what_is_written_while_it_opens_goes_out_once_it_is_open() -> None:
+def test_bytes_written_while_it_opens_are_sent_once_it_is_open() -> None:
     play = Play().asked()
     play.channel.write(b"one")
     play.channel.write(b"two")
@@ -163,7 +163,7 @@ def test_what_is_written_while_it_opens_goes_out_once_it_is_open() -> None:
     assert play.wire.out() == [("data", b"onetwo"), ("eof",)]
 
 
-def test_a_refused_open_is_told_and_leaves_nothing() -> None:
+def test_a_refused_open_is_reported_and_leaves_nothing() -> None:
     play = Play().asked()
     play.channel.write(b"request")
     play.channel.process_open_failure(2, "Connection refused", "")
@@ -196,7 +196,7 @@ def test_aborted_while_opening_and_refused_leaves_nothing() -> None:
     assert (play.gone, play.sink.news()) == (True, [])
 
 
-def test_given_up_while_opening_the_sink_hears_of_the_time_out() -> None:
+def test_a_channel_given_up_while_opening_tells_its_sink_of_the_time_out() -> None:
     play = Play().asked()
     play.channel.refuse(OpenFailure.TIMEOUT)
     assert play.sink.news() == [("stream_refused", OpenFailure.TIMEOUT)]
@@ -243,13 +243,13 @@ def test_the_peers_window_and_packet_size_are_kept() -> None:
     assert play.wire.out() == [("data", data[603:859]), ("data", data[859:])]
 
 
-def test_what_is_larger_than_the_peers_packets_is_cut_although_there_is_room() -> None:
+def test_a_write_larger_than_the_peers_packets_is_split() -> None:
     play = Play().opened(window=1000, packet=256)
     play.channel.write(bytes(600))
     assert [len(cast(bytes, data)) for _, data in play.wire.out()] == [256, 256, 88]
 
 
-def test_nothing_that_is_written_is_no_packet_and_nothing_waits_behind_it() -> None:
+def test_an_empty_write_makes_no_packet_and_delays_nothing() -> None:
     play = Play().opened(window=0)
     play.channel.write(b"")
     assert play.wire.out() == []
@@ -257,7 +257,7 @@ def test_nothing_that_is_written_is_no_packet_and_nothing_waits_behind_it() -> N
     assert play.wire.out() == [("eof",)]
 
 
-def test_what_is_written_while_more_waits_for_its_turn_does_not_overtake_it() -> None:
+def test_a_write_does_not_overtake_waiting_bytes() -> None:
     play = Play().opened()
     play.wire.may_send = False
     play.channel.write(b"first")
@@ -268,7 +268,7 @@ def test_what_is_written_while_more_waits_for_its_turn_does_not_overtake_it() ->
     assert play.wire.out() == [("data", b"firstsecond")]
 
 
-def test_what_is_written_before_an_incoming_open_is_accepted_waits_for_that() -> None:
+def test_bytes_written_before_an_incoming_open_is_accepted_wait() -> None:
     """Also without a sink, however much it is."""
     wire, data = Wire(CHANNEL_WINDOW_BYTES), bytes(2 * HIGH_WATER_BYTES)
     channel = TunnelChannel(cast(HardenedConnection, wire), None)
@@ -374,7 +374,7 @@ def test_after_an_abort_nothing_more_goes_out() -> None:
     assert play.wire.out() == []
 
 
-def test_who_has_used_up_the_window_gives_its_turn_away() -> None:
+def test_a_channel_without_window_gives_its_turn_away() -> None:
     play = Play().opened(window=2)
     play.wire.may_send = False
     play.channel.write(b"abcd")
@@ -384,7 +384,7 @@ def test_who_has_used_up_the_window_gives_its_turn_away() -> None:
 
 
 @pytest.mark.parametrize("room", [True, False])
-def test_what_cannot_go_takes_no_turn(room: bool) -> None:
+def test_a_channel_that_cannot_send_takes_no_turn(room: bool) -> None:
     """Not before it is open, not without a window, not behind its end."""
     play = Play()
     play.wire.may_send = room
@@ -410,7 +410,7 @@ def test_an_incoming_open_that_is_not_answered_takes_no_turn() -> None:
     assert (wire.turns, wire.out()) == ([], [])
 
 
-def test_a_window_past_its_largest_size_is_a_fault() -> None:
+def test_a_window_past_its_largest_size_is_an_error() -> None:
     play = Play().opened(window=0xFFFFFFFF)
     with pytest.raises(ProtocolError, match="Window overflow"):
         play.peer(MSG_CHANNEL_WINDOW_ADJUST, UInt32(1))
@@ -518,7 +518,7 @@ def test_a_sink_that_resumes_while_it_is_given_data_gets_the_rest_afterwards() -
     assert within == [0, 0, 0]
 
 
-def test_what_comes_while_a_sink_is_given_what_waited_comes_behind_it() -> None:
+def test_bytes_that_come_during_a_delivery_come_after_it() -> None:
     play = Play().opened()
     play.channel.pause_reading()
     words = [word * SMALL_PIECE_BYTES for word in (b"1", b"2")]
@@ -572,7 +572,7 @@ def test_a_close_delivers_what_was_held_back() -> None:
     assert play.sink.news() == [("data_received", b"held"), "eof_received", ("stream_lost", None)]
 
 
-def test_what_a_sink_writes_while_the_peers_close_gives_it_the_rest_is_dropped() -> None:
+def test_writes_of_a_sink_during_the_peers_close_are_dropped() -> None:
     play = Play().opened()
     play.channel.pause_reading()
     play.peer_data(b"held")
@@ -598,7 +598,7 @@ def test_a_request_is_refused_when_an_answer_is_wanted() -> None:
     assert play.wire.out() == [("failure",)]
 
 
-def test_data_before_the_open_is_confirmed_is_a_fault() -> None:
+def test_data_before_the_open_is_confirmed_is_an_error() -> None:
     with pytest.raises(ProtocolError):
         Play().asked().peer_data(b"early")
 

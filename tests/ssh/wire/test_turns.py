@@ -50,7 +50,7 @@ def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
     assert said == [b"x"]
 
 
-def test_one_that_waits_holds_a_bounded_queue_and_the_rest_is_only_counted() -> None:
+def test_a_waiting_request_holds_a_bounded_queue_and_further_ones_are_counted() -> None:
     said: list[Answer] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
@@ -95,7 +95,7 @@ def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> No
     assert said.count(b"at once") == said.count(False) == 20 * (GLOBAL_REQUESTS_WAITING // 2)
 
 
-def test_nothing_is_decided_or_said_once_the_connection_is_gone() -> None:
+def test_no_request_is_decided_or_answered_after_the_connection() -> None:
     said: list[Answer] = []
     decided: list[str] = []
     turns = Turns(said.append, never)
@@ -106,7 +106,7 @@ def test_nothing_is_decided_or_said_once_the_connection_is_gone() -> None:
     assert (said, decided) == ([], [])
 
 
-def test_a_step_that_fails_is_refused_in_its_turn_and_told_and_the_next_are_decided() -> None:
+def test_a_step_that_fails_is_refused_in_its_turn_and_reported_and_the_next_are_decided() -> None:
     """Nothing was answered any more on that connection, and a forward whose answer came before it was held for ever."""
     said: list[Answer] = []
     failed: list[Exception] = []

@@ -27,7 +27,7 @@ LEAST_WINDOW_BYTES = 8 * 1024
     [(None, 0.05, CHANNEL_WINDOW_BYTES), (60.0, 0.0, NEAR_WINDOW_BYTES)],
     ids=["NEAR_SECONDS as shipped", "near"],
 )
-async def test_who_answers_soon_gets_small_windows(
+async def test_a_near_client_gets_small_windows(
     new_key: Callable[[], Path],
     monkeypatch: pytest.MonkeyPatch,
     near: float | None,
