@@ -21,9 +21,9 @@ class Traffic:
 class Visit(NamedTuple):
     """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
 
-    Its texts come from the network and are not escaped: whoever shows them calls `names.printable`. It is reported as one
-    object and split into fields only when it is shown: making a table of its fields for each visit cost 4.5 of the 22 µs
-    of Python that serve a request of a kept connection.
+    Its texts come from the network unescaped: code that shows them must call `names.printable`. It is reported as one
+    object and split into fields only when it is shown: a table of its fields for each visit took 4.5 of the 22 µs of
+    Python that serve a request of a kept connection.
     """
 
     tunnel: TunnelId
@@ -34,7 +34,7 @@ class Visit(NamedTuple):
     """Empty for TCP."""
     target: str
     status: int
-    """0 for TCP, or when the visitor left before an answer."""
+    """0 for TCP, or if the visitor left before an answer."""
     seconds: float
     up: int
     down: int

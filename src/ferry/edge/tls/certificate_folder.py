@@ -118,7 +118,7 @@ class CertificateFolder:
         unchanged = stamp == known.stamp
         if unchanged and known.settled and not known.expired:
             return
-        told = unchanged and known.expired
+        reported = unchanged and known.expired
         known.stamp, known.settled, known.expired = stamp, False, False
         try:
             certificate = load_pair(pair, now=self._clock.now())
@@ -127,7 +127,7 @@ class CertificateFolder:
         except (InvalidInput, OSError) as error:
             if unchanged or not patient:
                 known.settled, known.expired = True, isinstance(error, Expired)
-                if not told:
+                if not reported:
                     reading.rejected.append((pair.certificate, _text(error)))
             return
         known.loaded, known.settled = certificate, True
