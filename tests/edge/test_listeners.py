@@ -76,7 +76,7 @@ async def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing
         text = str(failed.value)
         assert text.startswith(f"127.0.0.1:{port} is in use by ")
         assert f"(pid {os.getpid()})" in text
-        assert text.endswith(": stop it or set ssh.listen (in the file, or FERRY_SSH__LISTEN=ADDRESS:PORT)")
+        assert text.endswith(": stop that program or set ssh.listen (in the file, or FERRY_SSH__LISTEN=ADDRESS:PORT)")
         socket.create_server(("::1", port), family=socket.AF_INET6).close()
 
 
