@@ -97,9 +97,7 @@ def test_a_name_of_a_keyless_client_is_free_afterwards(
         ('[access]\nmode = "keys"', "needs keys"),
     ],
 )
-def test_access_for_everybody_must_be_configured_explicitly(
-    tmp_path: Path, settings: str, fix: str
-) -> None:
+def test_access_for_everybody_must_be_configured_explicitly(tmp_path: Path, settings: str, fix: str) -> None:
     (tmp_path / "ferry.toml").write_text(f'domain = "gw.test"\n{settings}\n')
     ran = ferry(
         "check-config", "--config", tmp_path / "ferry.toml", cwd=tmp_path, env=clean_environment(HOME=str(tmp_path))

@@ -44,7 +44,9 @@ def test_pooled_streams_of_a_web_address_have_one_loopback_originator(
         assert originator(child) == (ANY_VISITOR.host, ANY_VISITOR.port)
 
 
-def test_an_upgraded_connection_has_its_visitor_as_originator(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_an_upgraded_connection_has_its_visitor_as_originator(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
+) -> None:
     with (
         told(ssh, f"{name}:80:127.0.0.1:{origin.port}") as child,
         socket.create_connection(("127.0.0.1", gateway.ports.http), timeout=20) as visitor,

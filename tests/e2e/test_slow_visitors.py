@@ -273,9 +273,7 @@ async def test_a_port_has_room_for_a_newcomer_too(
 
 
 @pytest.mark.parametrize("kind", HOLD_A_CONNECTION)
-async def test_a_newcomer_gets_in_while_others_hold_all_descriptors(
-    key: Path, tmp_path: Path, kind: str
-) -> None:
+async def test_a_newcomer_gets_in_while_others_hold_all_descriptors(key: Path, tmp_path: Path, kind: str) -> None:
     gateway = Gateway(tmp_path, {"limits": {"exempt": []}}, descriptors=DESCRIPTORS)
     with contextlib.closing(gateway):
         gateway.start()

@@ -67,7 +67,9 @@ def test_secret_words_after_the_host_are_not_kept(
         (f"/tmp/{SECRET}", "-R PATH"),
     ],
 )
-def test_secrets_in_forwards_are_not_kept(talkative: Gateway, ssh: StockSsh, origin: Origin, forward: str, asked: str) -> None:
+def test_secrets_in_forwards_are_not_kept(
+    talkative: Gateway, ssh: StockSsh, origin: Origin, forward: str, asked: str
+) -> None:
     seen = talkative.log_lines
     ended = ssh.run("-R", f"{forward}:localhost:{origin.port}")
     assert SECRET in ended.out

@@ -598,7 +598,10 @@ async def test_visitors_from_the_clients_origin_have_a_share(host: str) -> None:
             async with asyncio.timeout(10):
                 with pytest.raises(ConnectionResetError):
                     await reader.read()
-        assert w.events[-1][1]["reason"] == "too many visitors from the client's own address: does the tunnel lead to itself?"
+        assert (
+            w.events[-1][1]["reason"]
+            == "too many visitors from the client's own address: does the tunnel lead to itself?"
+        )
         w.tunnel.origins = {"192.0.2.9"}
         _, elsewhere = await say_hello(w)  # who comes from elsewhere has the other places
         w.tunnel.origins = {"192.0.2.9", THIS_HOST}

@@ -125,7 +125,9 @@ def test_a_file_that_vanishes_during_the_listing_is_no_error(
     assert [event for event, _ in reports] == ["keys.loaded"]
 
 
-def test_a_named_path_that_is_no_file_is_reported(read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports) -> None:
+def test_a_named_path_that_is_no_file_is_reported(
+    read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert len(read(tmp_path / "pipe")) == 0
     assert [(event, fields["path"]) for event, fields in reports[:-1]] == [("keys.rejected", str(tmp_path / "pipe"))]

@@ -152,7 +152,9 @@ async def test_a_client_without_a_key_is_answered_without_the_database(key: Path
 @pytest.mark.parametrize(
     ("username", "seconds", "told"), [("dev", 600.0, True), ("dev", 0.0, False), ("nokey", 600.0, False)]
 )
-async def test_a_client_that_must_earn_a_name_is_told_how(key: Path, username: str, *, seconds: float, told: bool) -> None:
+async def test_a_client_that_must_earn_a_name_is_told_how(
+    key: Path, username: str, *, seconds: float, told: bool
+) -> None:
     async with on_stage(key, username) as stage:
         stage.inside.change(reserve_after=seconds)
         _, lines = await stage.run("")

@@ -182,9 +182,7 @@ async def test_no_stream_opens_for_a_client_that_policy_refuses(
 
 
 @pytest.mark.parametrize("rule", [Barred(), Barred("", apart=False)], ids=["one", "all"])
-async def test_another_policy_decides_again_for_all_visitors(
-    inside: Inside, key: Path, rule: Barred
-) -> None:
+async def test_another_policy_decides_again_for_all_visitors(inside: Inside, key: Path, rule: Barred) -> None:
     async with inside.client(key) as client:
         port = inside.ports.loopback[0]
         web = await serving(client, inside, b"blog", 80)

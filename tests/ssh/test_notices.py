@@ -66,9 +66,7 @@ def web(of: Urls | None = None, *, identity: Identity = KEY, **fields: object) -
         (urls(secure=None, trusted=False), PLAIN, [f"Forwarding HTTP traffic from {PLAIN}"]),
     ],
 )
-def test_https_is_shown_if_browsers_trust_it_or_http_is_off(
-    of: Urls, best: str, lines: list[str]
-) -> None:
+def test_https_is_shown_if_browsers_trust_it_or_http_is_off(of: Urls, best: str, lines: list[str]) -> None:
     assert of.best(BARE) == best
     assert web(of) == lines
 

@@ -48,7 +48,9 @@ async def refusal(client: RawClient, kind: bytes, *, packet: int = 1000, rest: b
         (b"direct-tcpip", 0, OPEN_CONNECT_FAILED),
     ],
 )
-async def test_unknown_channel_types_and_tiny_packets_are_refused(key: Path, kind: bytes, packet: int, why: int) -> None:
+async def test_unknown_channel_types_and_tiny_packets_are_refused(
+    key: Path, kind: bytes, packet: int, why: int
+) -> None:
     async with inside_gateway() as gateway, gateway.client(key) as client:
         assert await refusal(client, kind, packet=packet) == (77, why)
         assert await client.lives()

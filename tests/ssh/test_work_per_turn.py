@@ -170,7 +170,9 @@ async def test_bytes_after_a_used_up_turn_are_not_read_and_not_lost(key: Path) -
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize("before", [TURN_PACKETS - 1, TURN_PACKETS, 2 * TURN_PACKETS - 1])
-async def test_a_disconnect_in_the_last_packet_of_a_turn_ends_the_connection(key: Path, cipher: str, before: int) -> None:
+async def test_a_disconnect_in_the_last_packet_of_a_turn_ends_the_connection(
+    key: Path, cipher: str, before: int
+) -> None:
     """And nothing that it has sent behind that is looked at."""
     async with on_stage(key, cipher) as play:
         for _ in range(before):

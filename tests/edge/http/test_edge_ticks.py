@@ -23,7 +23,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\n"
 
 
-async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Uploads that the service does not take, while many others are parted with, a few at a time."""
     monkeypatch.setattr(limits, "PARTED_PAUSE_SECONDS", 0.05)
     streams: list[Stream] = []
@@ -72,7 +74,9 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
         assert rig.edge.visitors == 1  # nobody has told that it has gone
 
 
-async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """And gets every answer when it reads."""
     asked = GET.replace(b"a.", b"")
     async with played(monkeypatch) as (_, visitor, transport, _), asyncio.timeout(10):

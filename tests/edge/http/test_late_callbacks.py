@@ -25,7 +25,9 @@ async def nobody_is_left(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("asked", [BARE * 200, MISSES * 50], ids=["the bare domain", "names without a tunnel"])
-async def test_a_visitor_that_pipelines_and_resets_logs_no_error(asked: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_visitor_that_pipelines_and_resets_logs_no_error(
+    asked: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     async with running_edge(1) as rig:
         for turn in range(20):

@@ -67,9 +67,7 @@ def test_a_date_has_the_http_format_and_changes_each_second() -> None:
     ],
 )
 @pytest.mark.parametrize("dribble", [False, True], ids=["at once", "octet by octet"])
-async def test_an_invalid_first_line_is_answered_without_the_rest(
-    line: bytes, status: int, dribble: bool
-) -> None:
+async def test_an_invalid_first_line_is_answered_without_the_rest(line: bytes, status: int, dribble: bool) -> None:
     async with running_edge(1, bounds=PATIENT) as rig, asyncio.timeout(8):  # a head has ten seconds
         answer = await rig.talk(line, dribble=dribble)
     assert answer.startswith(b"HTTP/1.1 %d " % status)

@@ -244,9 +244,7 @@ async def test_a_stream_with_waiting_work_is_pooled_only_once_it_is_read_again(s
         visitor.connection_lost(None)
 
 
-async def test_no_work_is_done_for_a_visitor_that_has_left(
-    streams: Streams, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_work_is_done_for_a_visitor_that_has_left(streams: Streams, caplog: pytest.LogCaptureFixture) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, _ = visitor_of(rig)
         visitor.data_received(GET)

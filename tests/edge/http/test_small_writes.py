@@ -56,9 +56,7 @@ async def answering(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_many_waiting_small_writes_are_bounded(
-    monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+async def test_many_waiting_small_writes_are_bounded(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     async with answering(monkeypatch, way) as (transport, stream, piece):
         transport.reads = False
         assert stream.sends(piece) == SMALL_WRITES + 1

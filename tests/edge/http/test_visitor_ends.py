@@ -20,9 +20,7 @@ HALF = OK[:-1].decode()
 
 
 @pytest.mark.parametrize("answer", [b"", OK[:-1]], ids=["not answered", "half an answer"])
-async def test_an_expired_half_close_is_cut_without_a_408(
-    answer: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_expired_half_close_is_cut_without_a_408(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is pipelined behind the request that is waited for."""
     async with played(monkeypatch) as (_, visitor, transport, streams):
         visitor.data_received(GET + GET[:9])

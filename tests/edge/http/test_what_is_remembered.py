@@ -69,9 +69,7 @@ async def test_equal_heads_mean_the_same_and_equal_beginnings_do_not() -> None:
 
 
 @pytest.mark.parametrize("fields", [1, 60])
-async def test_an_idle_visitor_keeps_only_a_small_last_head(
-    fields: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_visitor_keeps_only_a_small_last_head(fields: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten thousand idle visitors whose heads were large would keep 160 MB."""
     head = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 80) for number in range(fields)) + b"\r\n"
     async with played(monkeypatch) as (_, visitor, transport, streams):

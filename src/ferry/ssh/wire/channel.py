@@ -236,7 +236,9 @@ class TunnelChannel:
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._over or not data:  # an empty write makes no packet: an end-of-file must not wait behind it for a window
+        if (
+            self._over or not data
+        ):  # an empty write makes no packet: an end-of-file must not wait behind it for a window
             return
         size = len(data)
         if (
@@ -269,7 +271,9 @@ class TunnelChannel:
             self._received.clear()
             self.flush()
             if self.state not in (_CLOSING, _CLOSED):
-                self._consumed(unread)  # a target may read only after it has written all: without window both would wait
+                self._consumed(
+                    unread
+                )  # a target may read only after it has written all: without window both would wait
                 self._connection.await_end(self, self._queue)
 
     def abort(self) -> None:
@@ -395,7 +399,7 @@ class TunnelChannel:
         self.flush()
 
     def log_received_packet(self, *_args: object) -> None:
-        """asyncssh's packet trace is off on the data path."""
+        """The packet trace of asyncssh is off on the data path."""
 
     log_sent_packet = log_received_packet
 

@@ -130,7 +130,9 @@ class SessionChannel(SSHServerChannel[bytes]):
             wanted = _REQUESTS.get(kind)
             granted = wanted is not None and wanted(session, packet)
         if wants_reply:
-            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)  # asyncssh drops it after our close
+            self.send_packet(
+                MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE
+            )  # asyncssh drops it after our close
 
     def _process_extended_data(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         """Count it as data and drop it: no type of it is defined towards a server (§5.2)."""
