@@ -220,7 +220,7 @@ async def test_each_illegal_step_ends_the_exchange_and_nothing_more_is_written(
         assert transport.written == written
         assert [stream.aborted for stream in streams] == [True]
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"an exchange in phase {phase.name} was ended: ")
+    assert record.getMessage().startswith(f"ended an exchange: illegal step in phase {phase.name}: ")
 
 
 async def test_an_answer_with_an_illegal_head_is_not_relayed(
