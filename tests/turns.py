@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-SECONDS = 10.0
+SECONDS = 20.0
+TURNS = 1000
+LOOK_SECONDS = 0.001
 
 
 async def turns(count: int = 1) -> None:
@@ -14,8 +16,16 @@ async def turns(count: int = 1) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Until `condition` gives something true at the end of a turn. Raises TimeoutError after SECONDS."""
+async def until(condition: Callable[[], object], *, every: float = 0) -> None:
+    """Until `condition` gives something true at the end of a turn. What takes more than TURNS of them is looked at once
+    in LOOK_SECONDS, so that it does not take the processor from what it waits for.
+
+    `every`: seconds between two looks from the first on, where a look is dear. Raises TimeoutError after SECONDS.
+    """
     async with asyncio.timeout(SECONDS):
-        while not condition():
+        for _ in range(0 if every else TURNS):
+            if condition():
+                return
             await turns()
+        while not condition():
+            await asyncio.sleep(every or LOOK_SECONDS)

@@ -27,6 +27,7 @@ from ferry.errors import StartupError
 from ferry.names import Endpoint
 from ferry_command import clean_environment
 from small_gateway import SmallGateway
+from turns import until
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -209,9 +210,7 @@ async def test_events_begin_with_the_past_and_follow(folder: Path) -> None:
             assert b"three" in await reader.readuntil(b'"three"')
         # The follower leaves, and its place becomes free without an event having to fail first.
         writer.close()
-        async with asyncio.timeout(5):
-            while gateway.events.followers:
-                await asyncio.sleep(0.01)
+        await until(lambda: not gateway.events.followers)
 
 
 async def test_followers_end_when_the_gateway_stops(folder: Path) -> None:

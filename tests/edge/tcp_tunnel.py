@@ -15,6 +15,7 @@ from ferry.policy.grants import Grant, Use
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
 from ferry.visits import Traffic, Visit
+from turns import until
 
 HIGH_WATER = 256 * 1024
 _numbers = itertools.count(1)
@@ -192,9 +193,7 @@ class TcpTunnel:
 
     async def quiet(self) -> None:
         """Until no stream is open."""
-        async with asyncio.timeout(5):
-            while self.streams:
-                await asyncio.sleep(0.005)
+        await until(lambda: not self.streams, every=0.005)
 
 
 @asynccontextmanager

@@ -186,9 +186,7 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
         gate.seen(ROOMY - 1)
         if when == "while it is paused":
             server.close()
-        async with asyncio.timeout(10):
-            while gate.paused:
-                await asyncio.sleep(0.01)
+        await until(lambda: not gate.paused)
         server.close()
         await turns(5)
         with pytest.raises(ConnectionRefusedError):

@@ -16,6 +16,7 @@ from ferry.edge.http.shared import Bounds
 from inside_gateway import SECONDS, Inside, inside_gateway
 from resets import reset
 from ssh_command import StockSsh
+from turns import until
 
 BOTH_LOOPS = True
 OF_EACH = 20
@@ -101,9 +102,8 @@ async def with_ssh(
     asked = [word for forward in forwards for word in ("-R", forward)]
     ssh = StockSsh(folder, "127.0.0.1", gateway.ssh_port, key).start("-N", *options, *asked)
     try:
-        async with asyncio.timeout(SECONDS):
-            while len(gateway.tunnels) < len(forwards) or any(tunnel.is_held for tunnel in gateway.tunnels):
-                await asyncio.sleep(0.01)
+        await until(lambda: len(gateway.tunnels) >= len(forwards), every=0.01)
+        await until(lambda: not any(tunnel.is_held for tunnel in gateway.tunnels), every=0.01)
         yield
     finally:
         await asyncio.to_thread(ssh.close)
@@ -196,9 +196,7 @@ async def test_a_client_that_answers_an_open_after_its_visitor_has_left(
         at_once = {stage: (sent, b"") for stage, (sent, _) in HTTP_STAGES.items()}
         await all_leave(gateway.http_port, at_once, how, 5)
         await all_leave(port, {stage: (sent, b"") for stage, (sent, _) in TCP_STAGES.items()}, how, 5)
-        async with asyncio.timeout(SECONDS):
-            while gateway.edge.visitors:
-                await asyncio.sleep(0.01)
+        await until(lambda: not gateway.edge.visitors)
         assert client.opens.qsize() > 5
 
         async def answer_all() -> None:

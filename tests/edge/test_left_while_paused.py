@@ -23,6 +23,7 @@ from granted import open_to_all, to_listen
 from inside_gateway import SECONDS, inside_gateway
 from resets import reset_at_close
 from ssh_command import StockSsh
+from turns import until
 
 BOTH_LOOPS = True
 OF_EACH = 5
@@ -109,9 +110,7 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
             visitor.setblocking(False)
             await loop.sock_connect(visitor, ("127.0.0.1", listener.port))
             await loop.sock_sendall(visitor, b"first")
-            async with asyncio.timeout(SECONDS):
-                while not len(listener):
-                    await asyncio.sleep(0)
+            await until(lambda: len(listener))
             await tunnel.stream.until("data")
             yield tunnel, visitor
     finally:
@@ -153,9 +152,7 @@ async def test_a_visitor_that_waits_for_its_service_stays() -> None:
         await looks()
         await asyncio.get_running_loop().sock_sendall(visitor, b" second")
         tunnel.stream.reads()
-        async with asyncio.timeout(SECONDS):
-            while tunnel.stream.taken != b"first second":
-                await asyncio.sleep(0)
+        await until(lambda: tunnel.stream.taken == b"first second")
         assert set(tunnel.stream.said) == {"data"}
 
 

@@ -16,6 +16,7 @@ from ferry.edge.listeners import BindFailed, bind_all, endpoint_of, listen_on
 from ferry.errors import StartupError
 from ferry.names import Endpoint
 from ferry.report import nothing
+from turns import until
 
 ACCEPT_BURST = 64
 BOTH_LOOPS = True
@@ -354,9 +355,7 @@ def test_accepting_goes_on_when_both_kinds_of_pause_have_ended(in_between: bool)
             acceptor.start()
             listener.tries = 1
             loop.held = []
-            async with asyncio.timeout(10):
-                while not loop.held:
-                    await asyncio.sleep(0)
+            await until(lambda: loop.held)
             acceptor.pause()
             if in_between:
                 acceptor.resume()

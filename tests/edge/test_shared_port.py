@@ -22,7 +22,7 @@ from ferry.edge.tls.context import sni_of
 from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
 from ferry.report import nothing
-from turns import turns
+from turns import turns, until
 
 BOTH_LOOPS = True
 
@@ -98,9 +98,7 @@ class Port:
         return await asyncio.wait_for(self.ssh.get(), 5)
 
     async def settled(self) -> None:
-        async with asyncio.timeout(5):
-            while len(self.shared):
-                await asyncio.sleep(0.005)
+        await until(lambda: not len(self.shared))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from ferry.streams import OpenFailure
 from granted import Spot, open_to_all, to_listen, to_visit
 from hand_clock import HandClock
 from resets import reset, reset_at_close
+from turns import until
 
 VISITORS_PER_TUNNEL = 900
 
@@ -287,7 +288,7 @@ async def test_a_visitors_reset_is_no_end_of_file() -> None:
         w.tunnel.target = origin.sockets[0].getsockname()[:2]
         _, writer = await w.connect()
         writer.write(b"half a message")
-        await _until(lambda: w.tunnel.traffic.up > 0 and all(s.transport for s in w.tunnel.streams))
+        await until(lambda: w.tunnel.traffic.up > 0 and all(s.transport for s in w.tunnel.streams))
         stream = next(iter(w.tunnel.streams))
         reset(writer)
         await w.visits()
@@ -554,12 +555,6 @@ def _unused_port() -> int:
     return port
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_a_newcomer_displaces_one_of_many_stalled_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
     async with world(echo, visitors=8, limiter=ConnectionLimiter(100, ExemptNetworks([]))) as w:
@@ -651,7 +646,7 @@ async def closes_after(turns: int) -> None:
         with visitor, pytest.raises(ConnectionResetError):
             await asyncio.get_running_loop().sock_recv(visitor, 1)
         assert len(w.tunnel.dialled) == before
-        await _until(lambda: len(w.listener) == 0)
+        await until(lambda: len(w.listener) == 0)
         assert len(w.tunnel.visits) == before
 
 
@@ -693,7 +688,7 @@ async def test_a_newcomer_displaces_visitors_of_a_port_for_their_descriptors(bef
             await w.visits(1)
         held = [await w.connect() for _ in range(5)]
         port = w.listener
-        await _until(lambda: len(port) == 5)
+        await until(lambda: len(port) == 5)
         if before == "closed to newcomers":
             w.listener = await w.another_port()
             port.close(cut=False)

@@ -17,6 +17,7 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.report import nothing
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
+from turns import turns
 
 Engine: TypeAlias = MemoryRegistry | SqlRegistry
 
@@ -396,8 +397,7 @@ async def test_a_cancelled_claim_holds_nothing(registry: Registry) -> None:
     for yields in range(6):
         address = Address(Kind.TCP, "", 31000 + yields)
         claim = asyncio.ensure_future(registry.claim(address, ANN, W1, now=10, terms=TRIAL))
-        for _ in range(yields):
-            await asyncio.sleep(0)
+        await turns(yields)
         held = not claim.cancel()
         await asyncio.wait([claim])
         assert (await registry.reservation(address, now=10, keep=KEEP)) is None
@@ -409,8 +409,7 @@ async def test_a_cancelled_takeover_leaves_the_older_holder_in_place(registry: R
     for yields in range(6):
         older = (await won(registry, BLOG, ANN, 10)).lease
         claim = asyncio.ensure_future(registry.claim(BLOG, ANN, W2, now=11, terms=TERMS))
-        for _ in range(yields):
-            await asyncio.sleep(0)
+        await turns(yields)
         held = not claim.cancel()
         await asyncio.wait([claim])
         now_held = await registry.lookup(BLOG)

@@ -13,6 +13,7 @@ from edge.http_rig import GET, Handler, Rig, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from granted import to_listen
+from turns import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -125,9 +126,7 @@ async def test_members_of_other_proxies_pass_unchanged_before_ours(old: bool) ->
         for request in (GET, GET, theirs, theirs, GET):  # the same heads again, on one connection
             writer.write(request)
         writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"))
-        async with asyncio.timeout(10):
-            while len(heads) < 6:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(heads) >= 6)
         assert [len(loop_fields(head)[0].split(b", ")) for head in heads] == [1, 1, 4, 4, 1, 1]
         assert all(loop_fields(head)[0].endswith(own) for head in heads)
 

@@ -13,7 +13,7 @@ from ferry.edge.http.shared import Bounds
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.sources import ExemptNetworks
 from hand_clock import HandClock
-from turns import turns
+from turns import turns, until
 
 TRIAL_SHARE = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -77,8 +77,7 @@ async def test_a_newcomer_displaces_one_of_many_stalled_visitors(doing: str) -> 
             held.append(await rig.connect(f"127.0.1.{number % 2 + 1}"))
             held[-1][1].write(HELD[doing])
         async with asyncio.timeout(10):
-            while len(rig.tunnel.dialled) < 8:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(rig.tunnel.dialled) >= 8)
             if doing in ("unread", "stream"):
                 for reader, _ in held:
                     await reader.readuntil(b"\r\n\r\n")
@@ -145,9 +144,7 @@ async def test_a_sending_visitor_stays_and_the_newcomer_is_told_to_come_back() -
         uploads = [await rig.connect(f"127.0.1.{number % 2 + 1}") for number in range(8)]
         for _, writer in uploads:
             writer.write(b"POST /never HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 10000000\r\n\r\n")
-        async with asyncio.timeout(10):
-            while len(rig.tunnel.dialled) < 8:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(rig.tunnel.dialled) >= 8)
         for _ in range(20):
             for _, writer in uploads:
                 writer.write(bytes(1000))
@@ -163,9 +160,7 @@ async def test_quick_requests_are_served_beside_unanswered_ones() -> None:
         for _ in range(32):
             _, writer = await rig.connect()
             writer.write(HELD["waiting"])
-        async with asyncio.timeout(10):
-            while len(rig.tunnel.dialled) < 32:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(rig.tunnel.dialled) >= 32)
         await until_served(rig, "127.0.0.1")
         assert [await answer(rig, "127.0.0.1") for _ in range(50)] == [200] * 50
         assert len([visit for visit in rig.tunnel.visits if "lost its place" in visit.note]) <= 32 // TRIAL_SHARE

@@ -12,6 +12,7 @@ from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, 
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
 from resets import reset
+from turns import until
 
 PIPELINE_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 75.0
@@ -105,11 +106,9 @@ async def test_a_visitor_with_too_many_pipelined_requests_gets_all_answers() -> 
     async with service(slow) as port, running_edge(port) as rig, asyncio.timeout(20):
         reader, writer = await rig.connect()
         writer.write(GET)
-        while not rig.tunnel.streams:
-            await asyncio.sleep(0.005)
+        await until(lambda: rig.tunnel.streams)
         writer.write(GET * count)
-        while writer.transport.get_write_buffer_size():
-            await asyncio.sleep(0.005)
+        await until(lambda: not writer.transport.get_write_buffer_size())
         await asyncio.sleep(0.05)  # the edge reads as much as it will
         go.set()
         for _ in range(count + 1):
@@ -133,9 +132,7 @@ async def test_a_visitor_that_does_not_read_the_last_bytes_is_cut_in_time() -> N
             assert rig.edge.visitors == 1
             clock.ahead += seconds + 1
             await asyncio.sleep(0.1)  # some ticks
-        async with asyncio.timeout(5):
-            while rig.edge.visitors:
-                await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)
 
 
 async def test_a_reset_after_a_half_close_is_noticed_while_the_service_is_silent() -> None:
@@ -281,8 +278,7 @@ async def test_an_upgraded_connection_closes_after_both_ends_even_if_nobody_read
         writer.write_eof()
         await rig.visit()
         await rig.tunnel.quiet()
-        while rig.edge.visitors:
-            await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)
         assert rig.tunnel.visits[0].note == ""
 
 
@@ -318,18 +314,14 @@ async def test_bytes_after_a_refused_head_are_read_and_dropped_for_a_moment() ->
                 await writer.drain()  # more than any buffer between: it is read
         assert rig.edge.visitors == 1
         writer.write_eof()
-        async with asyncio.timeout(5):
-            while rig.edge.visitors:
-                await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)
         assert not rig.tunnel.visits
 
 
 async def test_an_answer_to_a_request_with_close_closes_at_once() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(linger_seconds=60)) as rig:
         assert await rig.talk(CLOSING) == LAST
-        async with asyncio.timeout(5):
-            while rig.edge.visitors:  # not after it has lingered
-                await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)  # not after it has lingered
 
 
 async def test_bodies_that_stop_in_the_middle_leave_no_stream() -> None:
@@ -357,10 +349,8 @@ async def test_a_refused_visitor_that_does_not_close_is_closed_in_good_order() -
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", rig.port))
             await loop.sock_sendall(client, b"junk\r\n\r\n")
-            while not rig.edge.visitors:
-                await asyncio.sleep(0.005)
-            while rig.edge.visitors:
-                await asyncio.sleep(0.005)
+            await until(lambda: rig.edge.visitors)
+            await until(lambda: not rig.edge.visitors)
             answer = b""
             while data := await loop.sock_recv(client, 65536):  # never a reset
                 answer += data

@@ -13,6 +13,7 @@ from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
+from turns import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
@@ -90,8 +91,7 @@ async def test_a_visitor_that_ended_before_its_last_answer_is_closed_with_it() -
         assert statuses(bare) == [404]
         go.set()
         assert statuses(await reader.read()) == [502]
-        while rig.edge.visitors:
-            await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")

@@ -14,6 +14,7 @@ from ferry.names import Address, Kind
 from granted import to_listen
 from hand_clock import HandClock
 from resets import reset
+from turns import until
 
 POOL_IDLE_STREAMS = 64
 POOL_IDLE_SECONDS = 4.0
@@ -60,8 +61,7 @@ async def test_idle_streams_are_bounded() -> None:
         await fill(rig, many)
         assert len(rig.tunnel.dialled) == many
         assert rig.edge.idle_streams == POOL_IDLE_STREAMS
-        while len(rig.tunnel.streams) > POOL_IDLE_STREAMS:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(rig.tunnel.streams) <= POOL_IDLE_STREAMS)
 
 
 async def test_a_stream_idle_too_long_is_not_taken_even_without_a_tick() -> None:
@@ -88,9 +88,7 @@ async def test_the_tick_closes_only_streams_that_were_idle_too_long() -> None:
         clock.ahead += POOL_IDLE_SECONDS * 0.6
         await rig.talk(CLOSING)  # one of them is young again
         clock.ahead += POOL_IDLE_SECONDS * 0.6
-        async with asyncio.timeout(10):
-            while rig.edge.idle_streams == rested > 1:
-                await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.idle_streams == rested > 1)
         assert rig.edge.idle_streams == 1
         clock.ahead += POOL_IDLE_SECONDS
         await rig.tunnel.quiet()

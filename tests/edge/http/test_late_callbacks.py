@@ -11,6 +11,7 @@ import pytest
 from edge.http_rig import GET, Rig, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
 from resets import reset
+from turns import turns, until
 
 BOTH_LOOPS = True
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -19,9 +20,7 @@ MISSES = BARE + GET.replace(b"a.", b"nobody.") + GET.replace(b"a.", b"reserved."
 
 
 async def nobody_is_left(rig: Rig) -> None:
-    async with asyncio.timeout(10):
-        while rig.edge.visitors:
-            await asyncio.sleep(0.005)
+    await until(lambda: not rig.edge.visitors)
 
 
 @pytest.mark.parametrize("asked", [BARE * 200, MISSES * 50], ids=["the bare domain", "names without a tunnel"])
@@ -33,8 +32,7 @@ async def test_a_visitor_that_pipelines_and_resets_logs_no_error(
         for turn in range(20):
             _, writer = await rig.connect()
             writer.write(asked)
-            for _ in range(turn % 5):  # each time a little later
-                await asyncio.sleep(0)
+            await turns(turn % 5)  # each time a little later
             reset(writer)
         await nobody_is_left(rig)
         answer = await rig.talk(BARE, eof=True)  # behind whatever those have left to do

@@ -14,6 +14,7 @@ from edge.http.test_secure import make_certificate
 from edge.http_rig import running_edge
 from ferry.edge.http.tunnel_tls import TlsStream, client_context
 from ferry.streams import OpenFailure
+from turns import until
 
 HIGH_WATER_BYTES = 256 * 1024
 BEGINNING = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\nbeginning\n"
@@ -39,8 +40,7 @@ async def test_a_service_that_asks_for_a_new_handshake_is_refused(tmp_path: Path
             await server.stdout.readuntil(b"beginning")
             server.stdin.write(b"R\n")
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 502 ")
-            while not rig.tunnel.visits:
-                await asyncio.sleep(0.001)
+            await until(lambda: rig.tunnel.visits)
             assert rig.tunnel.visits[0].note.startswith("the local service failed: TLS with the local service broke")
             await rig.tunnel.quiet()
     finally:

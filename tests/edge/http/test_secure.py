@@ -12,6 +12,7 @@ import pytest
 from curl_command import curl
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
+from turns import until
 
 HIGH_WATER_BYTES = 256 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -123,8 +124,7 @@ async def test_an_end_over_tls_during_a_request_ends_it_and_logs_no_error(
         writer.close()
         await rig.visit()
         await rig.tunnel.quiet()
-        while rig.edge.visitors:
-            await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors)
     assert not caplog.records
 
 
@@ -207,8 +207,7 @@ async def test_a_body_waits_for_the_handshake_within_bounds(contexts: tuple[ssl.
             writer.write((POST % len(body)) + body)
             sending = asyncio.ensure_future(writer.drain())
             async with asyncio.timeout(20):
-                while not any(visitor.paused for visitor in rig.edge.connections):
-                    await asyncio.sleep(0.01)
+                await until(lambda: any(visitor.paused for visitor in rig.edge.connections))
                 assert HIGH_WATER_BYTES < rig.tunnel.traffic.up < 4 * HIGH_WATER_BYTES
                 async with service(upload, ssl=context, sock=listener.dup()):
                     assert await reader.readexactly(len(OK)) == OK

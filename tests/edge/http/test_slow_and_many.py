@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -27,6 +27,7 @@ from ferry.names import Endpoint
 from ferry.report import nothing
 from hand_clock import HandClock
 from resets import reset
+from turns import until
 
 PARTED_IN_A_TURN = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -48,13 +49,6 @@ def backend(rig: Rig) -> Backend:
 def peer(writer: asyncio.StreamWriter) -> Endpoint:
     """Where the edge sees it."""
     return Endpoint(*writer.get_extra_info("sockname"))
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """For what nobody announces."""
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 async def uploads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -344,9 +338,7 @@ async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
         gate.seen(8_500)
         await rig.connect("127.0.9.8")  # a shortage begins
         clock.ahead += 1
-        async with asyncio.timeout(10):
-            while gate.excess > 2:  # since 8,001 were counted
-                await asyncio.sleep(0.01)
+        await until(lambda: gate.excess <= 2)  # since 8,001 were counted
         for number in range(20, 30):
             _, writer = await rig.connect(f"127.0.9.{number}")
             writer.write(GET)

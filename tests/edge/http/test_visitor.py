@@ -16,6 +16,7 @@ from ferry.protocol.http1.request import RequestHead
 from ferry.streams import Direction, OpenFailure
 from granted import to_listen
 from resets import reset
+from turns import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
@@ -400,9 +401,7 @@ async def test_visitors_who_leave_leave_nothing(stage: str) -> None:
             elif stage != "opening":
                 await asyncio.sleep(0.002)
             reset(writer)
-        async with asyncio.timeout(5):
-            while rig.edge.visitors or rig.tunnel.streams:
-                await asyncio.sleep(0.005)
+        await until(lambda: not rig.edge.visitors and not rig.tunnel.streams)
         assert rig.edge.idle_streams == 0
 
 
@@ -468,9 +467,7 @@ async def test_drain_ends_idle_visitors_at_once_and_lets_others_finish() -> None
         idle, _ = await rig.connect()
         busy, writer = await rig.connect()
         writer.write(GET)
-        async with asyncio.timeout(5):
-            while not rig.tunnel.streams:
-                await asyncio.sleep(0.005)
+        await until(lambda: rig.tunnel.streams)
         draining = asyncio.create_task(rig.edge.drain(60))
         assert await idle.read() == b""
         go.set()

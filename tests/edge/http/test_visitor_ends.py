@@ -11,6 +11,7 @@ from edge.http_rig import GET
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
+from turns import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\nhel"
@@ -53,8 +54,7 @@ async def test_each_further_head_has_a_deadline_from_its_first_byte(monkeypatch:
         for at in range(2):
             visitor.data_received(GET[at : at + 1])
             clock.ahead += 0.6 * limits.HEAD_SECONDS
-        while b"HTTP/1.1 408 " not in transport.written:
-            await asyncio.sleep(0.005)
+        await until(lambda: b"HTTP/1.1 408 " in transport.written)
         assert transport.written.startswith(OK + OK + b"HTTP/1.1 408 ")
 
 

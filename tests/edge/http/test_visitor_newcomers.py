@@ -10,6 +10,7 @@ from ferry.clock import SystemClock
 from ferry.edge.connections import Connected, Connections
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.sources import ExemptNetworks
+from turns import until
 
 
 class Full(Connections):
@@ -27,8 +28,7 @@ async def test_a_newcomer_without_a_descriptor_gets_that_one_reason() -> None:
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answer) == [b"503"]
         assert answer.count(b"The gateway has too many connections") == 1
         assert not rig.reports
-        while rig.edge.visitors:
-            await asyncio.sleep(0)
+        await until(lambda: not rig.edge.visitors)
 
 
 async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_left() -> None:
@@ -41,6 +41,5 @@ async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"Too many connections" in refused
         await gone(writer)
-        while rig.edge.visitors:
-            await asyncio.sleep(0)
+        await until(lambda: not rig.edge.visitors)
         assert (await rig.talk(ask, eof=True)).startswith(b"HTTP/1.1 404 ")

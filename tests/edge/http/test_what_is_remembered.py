@@ -12,6 +12,7 @@ from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
+from turns import until
 
 HEADS_REMEMBERED = 256
 HEAD_REMEMBERED_BYTES = 2 * 1024
@@ -39,8 +40,7 @@ async def test_heads_are_remembered_up_to_a_bound_until_the_tick() -> None:
     async with service(answering(OK)) as port, running_edge(port) as rig, asyncio.timeout(10):
         before = heads(RequestHead)
         await rig.talk(b"".join(map(get, range(50))) + CLOSING)
-        while heads(RequestHead) > before:  # the tick forgets them
-            await asyncio.sleep(0.02)
+        await until(lambda: heads(RequestHead) <= before, every=0.02)  # the tick forgets them
 
 
 async def test_large_heads_are_not_remembered() -> None:
