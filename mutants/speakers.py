@@ -62,7 +62,18 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "e2e/test_unread_answers.py",
         ),
     ),
-    ("ssh/forwards.py", ("e2e/test_tcp_ports.py", "e2e/test_web_names.py", "e2e/test_takeover.py")),
+    (
+        "ssh/tunnels.py",
+        ("ssh/test_forwards.py", "e2e/test_tcp_ports.py", "e2e/test_web_names.py", "e2e/test_takeover.py"),
+    ),
+    (
+        "ssh/claims.py",
+        (
+            "ssh/test_forwards_on_a_full_disk.py",
+            "ssh/test_forwards_on_trial.py",
+            "e2e/test_full_disk_and_stalled_log.py",
+        ),
+    ),
     ("ssh/client.py", ("e2e/test_drain.py", "e2e/test_takeover.py")),
     ("limiters/places.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py", "edge/test_tcp.py")),
     (

@@ -39,8 +39,8 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.ssh.admission import Admission
+from ferry.ssh.claims import PendingRelease
 from ferry.ssh.client import Client
-from ferry.ssh.forwards import Owed, close_forward, give_back_late, write_lease
 from ferry.ssh.front import SshFront
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
@@ -154,12 +154,12 @@ class Inside:
 
     @property
     def flaps(self) -> FlapGuard:
-        return self._front.services.flaps
+        return self.worker.tunnels.flaps
 
     @property
-    def pending_releases(self) -> deque[Owed]:
+    def pending_releases(self) -> deque[PendingRelease]:
         """Addresses that nobody serves any more, and that the database still has as served."""
-        return self._front.owed
+        return self.worker.tunnels.claims.pending
 
     def change(self, **changes: Any) -> None:
         """Parts, rules of forwards and bounds of clients by their names, for clients who come and who are there."""
@@ -176,26 +176,26 @@ class Inside:
 
     async def write_late(self) -> None:
         """What is done once a second, and waits for the database."""
-        await self._front.write_late()
+        await self.worker.tunnels.write_late()
 
     async def release_late(self) -> None:
         """The last part of `write_late`: what is pending alone."""
-        await give_back_late(self._front)
+        await self.worker.tunnels.claims.release_late()
 
     async def write_lease(self, tunnel: SshTunnel) -> bool:
         """The part of `write_late` that is about this tunnel: False where nothing can be written."""
-        return await write_lease(tunnel)
+        return await self.worker.tunnels.claims.write_lease(tunnel.claim)
 
     def deciding(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
         """While it lasts no forward of the identity is decided, claimed or given back: whoever wants to waits."""
-        return self._front.locks(identity)
+        return self.worker.tunnels.claiming(identity)
 
     def close_forward(self, tunnel: SshTunnel, reason: str) -> None:
-        close_forward(tunnel, reason)
+        self.worker.tunnels.close(tunnel, reason)
 
     def take_away(self, tunnel: SshTunnel, reason: str) -> None:
         """As the operator does."""
-        self._front.close_tunnel(tunnel, reason)
+        self.worker.tunnels.take_away(tunnel, reason)
 
     def take(self, sock: socket.socket) -> None:
         """As if `sock` had been accepted."""

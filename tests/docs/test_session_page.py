@@ -13,7 +13,15 @@ HELP = "  -- --output json   every line is one JSON object (plink, dbclient: out
 SOURCES = {
     name: (ROOT / "src" / "ferry" / name).read_text("utf-8")
     for name in (
-        *("ssh/client.py", "ssh/commands.py", "ssh/forwards.py", "ssh/front.py", "ssh/notices.py", "ssh/session.py"),
+        *(
+            "ssh/claims.py",
+            "ssh/client.py",
+            "ssh/commands.py",
+            "ssh/front.py",
+            "ssh/notices.py",
+            "ssh/session.py",
+            "ssh/tunnels.py",
+        ),
         *("policy/forwards.py", "protocol/words.py", "kinds/web.py", "kinds/port.py", "kinds/alias.py"),
     )
 }

@@ -70,7 +70,7 @@ class Past:
     def upkeep(self, **names: str) -> Upkeep:
         """As shipped, or with other `names`."""
         services = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})))
-        worker = SimpleNamespace(clock=self.clock, ssh=SimpleNamespace(services=services), kept=self.kept)
+        worker = SimpleNamespace(clock=self.clock, ssh=SimpleNamespace(services=services), tunnels=None, kept=self.kept)
         return Upkeep(cast(Any, worker))
 
     async def left(self) -> tuple[int, int, int]:
@@ -181,7 +181,8 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
     async def an_hour() -> None:
-        worker = SimpleNamespace(clock=LoopsClock(), ssh=Ssh(count), kept=kept, certificates=counted)
+        ssh, clock = Ssh(count), LoopsClock()
+        worker = SimpleNamespace(clock=clock, ssh=ssh, tunnels=counted, kept=kept, certificates=counted)
         with kept_up(cast(Any, worker), cast(Any, observation)):
             await asyncio.sleep(3_601)
 

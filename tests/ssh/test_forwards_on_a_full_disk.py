@@ -97,7 +97,7 @@ async def test_a_late_release_spares_a_newer_tunnel_without_a_lease(key: Path) -
         await closed(gateway)
         assert await second.forward(b"blog", 80)
         [tunnel] = gateway.tunnels
-        assert tunnel.generation == UNWRITTEN
+        assert tunnel.claim.generation == UNWRITTEN
         assert len(gateway.pending_releases) == 1
         registry.full = False
         await gateway.release_late()
@@ -105,7 +105,7 @@ async def test_a_late_release_spares_a_newer_tunnel_without_a_lease(key: Path) -
         await gateway.write_late()
         lease = await registry.lookup(BLOG)
         assert lease is not None
-        assert lease.generation == tunnel.generation != UNWRITTEN
+        assert lease.generation == tunnel.claim.generation != UNWRITTEN
 
 
 async def test_pending_releases_are_bounded(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ async def test_on_a_full_disk_only_own_reservations_are_served(
         await gateway.write_late()
         lease = await registry.lookup(BLOG)
         assert lease is not None
-        assert lease.generation == gateway.tunnels[0].generation
+        assert lease.generation == gateway.tunnels[0].claim.generation
 
 
 async def test_on_a_full_disk_another_identitys_lease_is_respected(key: Path) -> None:
@@ -222,7 +222,7 @@ async def test_leases_are_written_together_once_possible_and_one_is_tried_before
         registry.full = False
         await gateway.write_late()
         leases = [await registry.lookup(tunnel.address) for tunnel in gateway.tunnels]
-        generations = [tunnel.generation for tunnel in gateway.tunnels]
+        generations = [tunnel.claim.generation for tunnel in gateway.tunnels]
         assert [lease and lease.generation for lease in leases] == generations
         assert UNWRITTEN not in generations
 
@@ -275,8 +275,8 @@ async def test_a_trial_that_cannot_be_ended_on_a_full_disk_is_ended_later(key: P
             assert await client.forward(b"blog", 80)
             assert await registry.reservations(None) == []
             [tunnel] = gateway.tunnels
-            assert tunnel.trial_until is not None
-            while gateway.clock.monotonic() < tunnel.trial_until:
+            assert tunnel.claim.trial_until is not None
+            while gateway.clock.monotonic() < tunnel.claim.trial_until:
                 await asyncio.sleep(0)
             registry.full = True
             await gateway.write_late()
@@ -300,7 +300,7 @@ async def test_a_slow_database_or_identity_never_holds_up_the_tick(key: Path) ->
             assert not late.done()
             registry.full = False
         await late
-        assert tunnel.generation != UNWRITTEN
+        assert tunnel.claim.generation != UNWRITTEN
 
 
 async def test_a_client_without_a_key_keeps_no_name(key: Path) -> None:

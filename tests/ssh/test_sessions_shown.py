@@ -218,7 +218,7 @@ async def test_a_target_that_refuses_is_noted_at_once_and_again_after_a_while(st
     [client] = stage.inside.clients
     for ahead, told in ((0.0, 1), (1.0, 0), (limits.TARGET_NOTE_SECONDS + 1, 1), (1.0, 0)):
         clock.ahead += ahead
-        client.target_refused(stage.inside.tunnels[0], "nothing answers")
+        client.target_refused(stage.inside.tunnels[0].address, "nothing answers")
         await stage.settle()
         assert lines(session) == [b"blog.localhost: nothing answers"] * told
 

@@ -13,11 +13,14 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import SSHPacket
 
 from ferry.errors import LocalProtocolError
-from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, Kind, TunnelId
-from ferry.ssh.tunnel import SshTunnel
+from ferry.kinds.base import ForwardRequest
+from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, TunnelId
+from ferry.ssh.claims import HeldClaim
+from ferry.ssh.tunnel import GrantedForward, SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.channel_state import State
 from ferry.streams import OpenFailure
+from ferry.visits import Visit
 from granted import to_listen, to_visit
 from ssh.wire.test_tunnel_channel import Told
 
@@ -71,29 +74,39 @@ class Line:
 
 
 class Stage:
-    """A tunnel of a client that is nothing but a line, a clock and an ear."""
+    """A tunnel that has a line, a clock, and a client that is nothing but an ear (`TunnelEvents`)."""
 
     def __init__(self, *, held: bool = True, address: Address = ADDRESS) -> None:
         self.now = 100.0
         self.line = Line()
         self.told: list[tuple[str, object]] = []
         self.soon: list[tuple[Callable[..., None], tuple[object, ...]]] = []
-        client = SimpleNamespace(
-            id=ConnectionId("s"),
-            identity=Identity(IdentityId("ann"), "ann", None),
-            peer=Endpoint("192.0.2.1", 50022),
-            connection=self.line,
-            services=SimpleNamespace(clock=SimpleNamespace(monotonic=lambda: self.now)),
-            report=lambda event, **fields: self.told.append((event, fields.get("failure"))),
-            target_refused=lambda _tunnel, why: self.told.append(("owner", why)),
-            call_soon=lambda call, *args: self.soon.append((call, args)),
-        )
+        ann = Identity(IdentityId("ann"), "ann", None)
         self.tunnel = SshTunnel(
-            cast(Any, client), TunnelId("t"), address, 1, (b"Blog", 80), created=0.0,
-            tls_upstream=False, derived=False, asked_wide=False,
-        )  # fmt: skip
+            GrantedForward(TunnelId("t"), ForwardRequest(address.kind, None, 0), (b"Blog", 80), created=0.0),
+            HeldClaim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False),
+            self,
+            cast(Any, self.line),
+            clock=cast(Any, SimpleNamespace(monotonic=lambda: self.now)),
+            report=self.report,
+        )
         if not held:
             self.tunnel.let_through()
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.told.append((event, fields.get("failure")))
+
+    def visited(self, address: Address, visit: Visit) -> None:
+        """Nobody looks."""
+
+    def target_refused(self, _address: Address, why: str) -> None:
+        self.told.append(("owner", why))
+
+    def comes_from(self, _origin: str) -> bool:
+        return False
+
+    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        self.soon.append((callback, args))
 
     def visitor(self) -> tuple[TunnelChannel, Told]:
         sink = Told()

@@ -148,7 +148,7 @@ def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
 
 
 class TcpPorts:
-    """Opens ports for tunnels on the configured addresses (`ssh.services.Ports`)."""
+    """Opens ports for tunnels on the configured addresses (`registry.routes.Ports`)."""
 
     def __init__(self, edge: TcpEdge, public_addresses: Sequence[str]) -> None:
         self._edge = edge

@@ -26,8 +26,10 @@ from ferry.kinds import kind_of
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId
 from ferry.observe.events import EventRing
 from ferry.registry.contract import Registry
+from ferry.ssh.client import Client
 from ferry.ssh.front import SshFront
 from ferry.ssh.tunnel import SshTunnel
+from ferry.ssh.tunnels import Tunnels
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class OperatorView:
 
     config: Config
     front: SshFront
+    served: Tunnels
     registry: Registry
     events: EventRing
     metrics: CollectorRegistry
@@ -49,7 +52,7 @@ class OperatorView:
     def status(self) -> Status:
         now = self.clock.now()
         by_kind: dict[str, int] = {kind.value: 0 for kind in Kind}
-        for tunnel in self._tunnels():
+        for tunnel in self.served:
             by_kind[tunnel.address.kind.value] += 1
         listening = {name: [str(e) for e in endpoints] for name, endpoints in self.listening().items()}
         ok = self.store_healthy()
@@ -73,7 +76,7 @@ class OperatorView:
         )
 
     def tunnels(self) -> list[TunnelInfo]:
-        return [self._tunnel_info(tunnel) for tunnel in self._tunnels()]
+        return [self._tunnel_info(client, tunnel) for client in self.front for tunnel in client.forwards.values()]
 
     def connections(self) -> list[ConnectionInfo]:
         return [
@@ -108,9 +111,9 @@ class OperatorView:
         ]
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
-        for candidate in self._tunnels():
+        for candidate in self.served:
             if candidate.id == tunnel:
-                self.front.close_tunnel(candidate, reason)
+                self.served.take_away(candidate, reason)
                 return True
         return False
 
@@ -138,20 +141,17 @@ class OperatorView:
             self.front.services.report("name.freed", address=str(address), identity=owner)
         return freed
 
-    def _tunnels(self) -> list[SshTunnel]:
-        return [tunnel for client in self.front for tunnel in client.forwards.values()]
-
-    def _tunnel_info(self, tunnel: SshTunnel) -> TunnelInfo:
+    def _tunnel_info(self, client: Client, tunnel: SshTunnel) -> TunnelInfo:
         urls, address = self.front.services.urls, tunnel.address
         return TunnelInfo(
             id=tunnel.id,
             address=str(address),
             kind=address.kind.value,
             url=kind_of(address.kind).url(address, urls),
-            identity=str(tunnel.client.identity),
-            connection=tunnel.client.id,
-            peer=str(tunnel.client.peer),
-            since=moment(tunnel.created),
+            identity=str(client.identity),
+            connection=client.id,
+            peer=str(client.peer),
+            since=moment(tunnel.forward.created),
             up=tunnel.traffic.up,
             down=tunnel.traffic.down,
             visits=tunnel.traffic.visits,

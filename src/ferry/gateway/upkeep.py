@@ -27,6 +27,7 @@ class Upkeep:
     def __init__(self, worker: Worker) -> None:
         self._clock = worker.clock
         self._ssh = worker.ssh
+        self._tunnels = worker.tunnels
         self._kept = worker.kept
         self._steps = Steps(worker.clock)
         self._revoked: Revoked[Client] = Revoked()
@@ -35,7 +36,7 @@ class Upkeep:
         """Write the data that a full disk has delayed."""
         if not self._kept.store.healthy:
             await self.renew()  # a small write shows whether the disk has space again
-        await self._ssh.write_late()
+        await self._tunnels.write_late()
 
     async def read_keys(self) -> None:
         """Read key files that have changed."""

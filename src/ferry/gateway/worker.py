@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from typing import cast
 
 from prometheus_client import CollectorRegistry
 
@@ -20,7 +19,6 @@ from ferry.edge.tls.local_ca import LocalCa
 from ferry.kinds import kind_of
 from ferry.kinds.web import HTTP
 from ferry.limiters.connection_limiter import ConnectionLimiter
-from ferry.limiters.flapping import FlapGuard
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
@@ -32,7 +30,6 @@ from ferry.ssh.access import Anyone, KeyFiles
 from ferry.ssh.front import ConnectionOptions, SshFront, connection_options
 from ferry.ssh.host_keys import describe
 from ferry.ssh.services import Access, Services
-from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.connection import HardenedConnection
 
 from .kept import Kept
@@ -75,7 +72,7 @@ class Worker:
         self.kept = kept
         self.clock = clock
         self.report = report
-        self.routes, self._flaps = Routes(), FlapGuard()
+        self.routes = Routes()
         self.visits = VisitsInForce(visit_policy_of(config))
         self.limiter = ConnectionLimiter(config.limits.connections_per_visitor, exempt)
         self._connections = Connections(descriptors, exempt, clock)
@@ -109,6 +106,7 @@ class Worker:
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
         )
+        self.tunnels = self.ssh.tunnels
 
     def services(self, config: Config, access: Access) -> Services:
         """The services for SSH connections under `config`."""
@@ -128,7 +126,6 @@ class Worker:
             urls=config.urls(self.certificates.covers),
             limits=client_limits_of(config),
             bounds=connection_bounds_of(config),
-            flaps=self._flaps,
             secret=self.kept.secret,
             public_is_loopback=public_is_loopback(config),
             banner=config.ssh.banner,
@@ -173,7 +170,7 @@ class Worker:
             f"{tunnel.address} was closed: a SOCKS proxy answered there, so anybody could go out through your network. "
             "Write a target (-R 0:localhost:PORT), or ask the operator for tcp.allow_open_proxy"
         )
-        self.ssh.close_tunnel(cast(SshTunnel, tunnel), reason)
+        self.tunnels.take_away(tunnel, reason)
 
 
 @asynccontextmanager
@@ -213,6 +210,7 @@ async def build_worker(
         worker.view = OperatorView(
             config=config,
             front=worker.ssh,
+            served=worker.tunnels,
             registry=kept.registry,
             events=events,
             metrics=metrics,

@@ -62,6 +62,24 @@ def connection_visit(tunnel: Tunnel, peer: Endpoint, seconds: float, *, up: int,
     return Visit(tunnel.id, address, tunnel.kind, peer, "", address, 0, seconds, up, down, note)
 
 
+class PortListener(Protocol):
+    """An open TCP port."""
+
+    def close(self, *, cut: bool) -> None:
+        """Stop listening; `cut` ends the visitors who are there too."""
+        ...
+
+    def __len__(self) -> int:
+        """Visitors who are here now."""
+        ...
+
+
+class Ports(Protocol):
+    """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
+
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener: ...
+
+
 @dataclass(slots=True)
 class Routes:
     """address → tunnel. `add` returns the tunnel that it replaced; `remove` ignores a tunnel that was replaced."""

@@ -14,10 +14,9 @@ from asyncssh.misc import ChannelOpenError
 
 from ferry import limits, tasks
 from ferry.errors import Refusal
-from ferry.names import network_of, printable
+from ferry.names import Address, network_of, printable
 from ferry.visits import Visit
 
-from . import forwards
 from .direct import open_direct
 from .holding import Asked, Holding
 from .login import LoggedIn
@@ -52,6 +51,7 @@ class Client:
         self.began = who.began
         self.connection = connection
         self.front = front
+        self._tunnels = front.tunnels
         # by the front, and again at each reload: what is judged is judged by the configuration that is in force then
         self.services = services
         # by forwards and sessions, for as long as it lasts
@@ -119,12 +119,12 @@ class Client:
                     callback()
 
     async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
-        tunnel = await forwards.open_forward(self, host, port)
+        tunnel = await self._tunnels.open(self, host, port)
         if isinstance(tunnel, Refusal):
             self._refused(tunnel, asked=shown_request(host, port), kept=kept_request(host, port))
             return None
         if asked.refused is not None:  # its words came while it was being decided
-            forwards.close_forward(tunnel, asked.refused, unwanted=True)
+            self._tunnels.close(tunnel, asked.refused, unwanted=True)
             return None
         return tunnel
 
@@ -140,7 +140,7 @@ class Client:
         tunnel = self.forwards.get((host, port))
         if tunnel is None:
             return False
-        forwards.close_forward(tunnel, "cancelled by the client")
+        self._tunnels.close(tunnel, "cancelled by the client")
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
 
@@ -227,7 +227,7 @@ class Client:
         many forwards that were."""
         shaped = self.holding.session_refused(number, why)
         for tunnel in [one for one in self.forwards.values() if any(one is asked.tunnel for asked in shaped)]:
-            forwards.close_forward(tunnel, why, unwanted=True)
+            self._tunnels.close(tunnel, why, unwanted=True)
         return len(shaped)
 
     # --- what the owner is told
@@ -237,46 +237,35 @@ class Client:
         for session in self.sessions:
             session.say(line, **fields)
 
-    def visited(self, tunnel: SshTunnel, visit: Visit) -> None:
+    def visited(self, address: Address, visit: Visit) -> None:
         self.up += visit.up
         self.down += visit.down
         self.services.report("visit", visit=visit)
         if self.services.request_log:
             for session in self.sessions:
-                session.visited(tunnel, visit)
+                session.visited(address, visit)
 
-    def target_refused(self, tunnel: SshTunnel, why: str) -> None:
+    def target_refused(self, address: Address, why: str) -> None:
         """The client could not reach its local target: its owner should know, but not once per visitor."""
         now = self.services.clock.monotonic()
         if now - self._target_noted >= limits.TARGET_NOTE_SECONDS:
             self._target_noted = now
-            self.tell(f"{tunnel.address}: {why}", event="target_refused")
+            self.tell(f"{address}: {why}", event="target_refused")
 
     # --- the end
 
     def leave(self, reason: str) -> None:
         """Its owner ends it from the terminal: close the forwards, and the connection if ssh does not go by itself."""
         self.end_reason = reason
-        for tunnel in list(self.forwards.values()):
-            forwards.close_forward(tunnel, reason)
-            tunnel.cut()
+        self._tunnels.close_all_of(self, reason, cut=True)
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
 
-    def lose(self, tunnel: SshTunnel, winner: Client) -> None:
-        """`tunnel` was taken over by another connection of the same identity."""
-        reason = f"{tunnel.address} was taken over by your connection from {winner.peer}"
-        forwards.close_forward(tunnel, reason)
-        self.report("tunnel.takeover", address=str(tunnel.address), connection=winner.id, previous=self.id)
-        self.tell(reason, event="takeover")
-        tasks.spawn(f"settle {self.id}", self._settle(tunnel, reason))
+    async def alive(self, seconds: float) -> bool:
+        """Whether it shows within that time that it is there."""
+        return await self.connection.alive_within(seconds)
 
-    async def _settle(self, tunnel: SshTunnel, reason: str) -> None:
-        """After a takeover: find out whether the loser was alive, let its visitors finish, and end it if it holds none."""
-        services = self.services
-        if await self.connection.alive_within(limits.FLAP_ALIVE_SECONDS):
-            services.flaps.counted(tunnel.address, services.clock.monotonic())
-            await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
-        tunnel.cut()
+    def end_if_unused(self, reason: str) -> None:
+        """`close`, unless it has a forward, or one that is being decided."""
         if not self.forwards and not self.undecided:
             self.close(reason)
 
@@ -301,8 +290,7 @@ class Client:
         self.is_closed = True
         said = printable(str(error)) if error else "the client disconnected"
         reason = self.end_reason or said
-        for tunnel in list(self.forwards.values()):
-            forwards.close_forward(tunnel, reason)
+        self._tunnels.close_all_of(self, reason, cut=False)
         now = self.services.clock.now()
         self.services.connections.connection_ended(self.id, reason, self.up, self.down, now)
         self.report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -19,21 +18,19 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId
-from ferry.registry.contract import UNWRITTEN, StoreUnavailable, Terms
 from ferry.report import Report
 
 from .admission import Admission
 from .banner import own_address_banner
 from .client import Client
 from .commands import Commands
-from .forwards import Owed, close_forward, give_back_late, write_lease
+from .forward_settings import ForwardSettings
 from .host_keys import HostKey
-from .locks import KeyedLocks
 from .login import LoggedIn, LoginAttempt, LoginSettings
 from .notices import Notices
 from .refusals import RefusedForward, RefusedForwards
 from .services import Services
-from .tunnel import SshTunnel
+from .tunnels import Tunnels
 from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
 from .wire.connection import ConnectionBounds, HardenedConnection
 
@@ -55,27 +52,37 @@ class SshFront:
     ) -> None:
         self._prefer_gcm = prefer_gcm
         self._make_connection = make_connection
-        self.locks = KeyedLocks()
         self._origins = Origins()
         self.admission = Admission(
             gate, penalties, clock=services.clock, report=services.report, retry_after=self._retry_after
         )
         """Connections that are logging in, and those that may not."""
         self._options = options
-        self.services, self.login, self.notices = services, _login_settings(services), _notices(services)
+        self._take_over(services)
         self._clients: dict[ConnectionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self._refused = RefusedForwards()
-        self.commands = Commands(self, self._refused, services.registry, services.clock, services.report, self)
-        self.owed: deque[Owed] = deque(maxlen=limits.ADDRESSES_OWED)
-        """Addresses of closed tunnels that the database still has as served."""
+        self.tunnels = Tunnels(
+            worker=services.worker,
+            clock=services.clock,
+            report=services.report,
+            registry=services.registry,
+            routes=services.routes,
+            secret=services.secret,
+            in_force=self,
+        )
+        self.commands = Commands(self.tunnels, self._refused, services.registry, services.clock, services.report, self)
 
     def use(self, services: Services) -> None:
         """From now on every connection has these: a key or a forward is judged by what is in force when it is judged."""
-        self.services, self.login, self.notices = services, _login_settings(services), _notices(services)
+        self._take_over(services)
         for client in self:
             client.services = services
+
+    def _take_over(self, services: Services) -> None:
+        self.services, self.login, self.notices = services, _login_settings(services), _notices(services)
+        self.forwards = ForwardSettings(services.rules, services.web, services.ports, services.urls)
 
     # --- connections
 
@@ -173,15 +180,6 @@ class SshFront:
         """The client on that connection."""
         return self._clients.get(ConnectionId(connection))
 
-    def of(self, identity: IdentityId) -> list[SshTunnel]:
-        """The tunnels of an identity: those of its oldest connection first."""
-        clients = sorted(self._of_identity.get(identity, ()), key=lambda client: client.began)
-        return [tunnel for client in clients for tunnel in client.forwards.values()]
-
-    def held_by(self, identity: IdentityId) -> int:
-        """Forwards that an identity holds, over all its connections."""
-        return sum(len(client.forwards) for client in self._of_identity.get(identity, ()))
-
     def is_at(self, identity: IdentityId, origin: str) -> bool:
         """Whether one of the connections of an identity comes from `origin`."""
         return any(client.origin == origin for client in self._of_identity.get(identity, ()))
@@ -212,45 +210,6 @@ class SshFront:
         except Exception:
             client.connection.internal_error()
 
-    async def write_late(self) -> None:
-        """Once a second: names whose trial is over, leases that could not be written, or not given back. Waits for the
-        database, and for whoever of the same identity is being given a forward."""
-        now = self.services.clock.monotonic()
-        for tunnel in [tunnel for client in self for tunnel in client.forwards.values()]:
-            if tunnel.trial_until is not None and now >= tunnel.trial_until and not await self._reserve(tunnel):
-                break
-        for tunnel in [t for client in self for t in client.forwards.values() if t.generation == UNWRITTEN]:
-            if not await write_lease(tunnel):
-                break
-        await give_back_late(self)
-
-    async def _reserve(self, tunnel: SshTunnel) -> bool:
-        """A name has been used for long enough: reserve it. False if nothing can be written now."""
-        services, rules = tunnel.client.services, tunnel.client.services.rules
-        terms = Terms(
-            keep=rules.keep,
-            rest=rules.rest,
-            reserve=True,
-            derived=tunnel.derived,
-            max_reservations=rules.reservations_per_identity,
-            network=tunnel.client.network,
-            max_per_network_day=rules.reservations_per_network,
-        )
-        try:
-            held = await services.registry.reserve(
-                tunnel.address, tunnel.generation, now=services.clock.now(), terms=terms
-            )
-        except StoreUnavailable:
-            return False  # the store has reported it
-        tunnel.trial_until = None
-        if held:
-            services.report("name.reserved", address=str(tunnel.address), identity=str(tunnel.client.identity))
-            tunnel.client.tell(f"{tunnel.address} is now reserved for you", event="reserved")
-        else:
-            why = "you, or your network today, have as many names as allowed"
-            tunnel.client.tell(f"{tunnel.address} is not reserved for you: {why}", event="not_reserved")
-        return True
-
     # --- the end
 
     def _retry_after(self) -> int:
@@ -261,10 +220,8 @@ class SshFront:
     def start_drain(self) -> None:
         """No new connections, of visitors neither; everybody is told."""
         self.admission.draining = True
+        self.tunnels.stop_listening()
         for client in self:
-            for tunnel in client.forwards.values():
-                if tunnel.listener is not None:
-                    tunnel.listener.close(cut=False)
             seconds = self._retry_after()
             client.tell(f"the gateway is stopping; retry-after={seconds}", event="draining", retry_after=seconds)
 
@@ -272,8 +229,8 @@ class SshFront:
         """Return when nothing passes through ports and aliases any more, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # What is asked is many counts of two rooms, and the process is about to end
-                while any(tunnel.serving for client in self for tunnel in client.forwards.values()):  # noqa: ASYNC110
+                # What is asked is many counts of two packages, and the process is about to end
+                while self.tunnels.any_serving:  # noqa: ASYNC110
                     await asyncio.sleep(limits.DRAIN_LOOK_SECONDS)
 
     async def stop(self) -> None:
@@ -283,15 +240,6 @@ class SshFront:
             client.close(f"the gateway is stopping; retry-after={self._retry_after()}")
         self.admission.close()
         await asyncio.gather(*(client.connection.wait_closed() for client in clients))
-
-    def close_tunnel(self, tunnel: SshTunnel, reason: str) -> None:
-        """The operator (or the gateway) takes a tunnel away; a connection left with none is disconnected."""
-        client = tunnel.client
-        close_forward(tunnel, reason)
-        tunnel.cut()
-        client.tell(reason, event="closed", address=str(tunnel.address))
-        if not client.forwards:
-            client.close(reason)
 
 
 def _login_settings(services: Services) -> LoginSettings:

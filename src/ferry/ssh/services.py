@@ -11,11 +11,9 @@ from typing import Protocol
 from ferry.clock import Clock
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
-from ferry.limiters.flapping import FlapGuard
 from ferry.names import ConnectionId, Identity, WorkerId
-from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry
-from ferry.registry.routes import Routes, Tunnel
+from ferry.registry.routes import Ports, Routes
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
@@ -46,24 +44,6 @@ class Access(KeyAccess, Protocol):
         ...
 
 
-class PortListener(Protocol):
-    """An open TCP port."""
-
-    def close(self, *, cut: bool) -> None:
-        """Stop listening; `cut` ends the visitors who are there too."""
-        ...
-
-    def __len__(self) -> int:
-        """Visitors who are here now."""
-        ...
-
-
-class Ports(Protocol):
-    """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
-
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
     """Bounds of one log-in or identity."""
@@ -92,7 +72,6 @@ class Services:
     urls: Urls
     limits: ClientLimits
     bounds: ConnectionBounds
-    flaps: FlapGuard
     secret: bytes
     """For names and ports of our own choice."""
     public_is_loopback: bool

@@ -17,7 +17,7 @@ import asyncssh
 from ferry import limits, tasks
 from ferry.errors import InvalidInput
 from ferry.kinds.web import CA_NOTE
-from ferry.names import ConnectionId, Identity
+from ferry.names import Address, ConnectionId, Identity
 from ferry.protocol.words import Words, parse_words
 from ferry.visits import Visit
 
@@ -208,12 +208,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
             return
         self._line(refusal_line(refused), _RED)
 
-    def visited(self, tunnel: TunnelShown, visit: Visit) -> None:
+    def visited(self, address: Address, visit: Visit) -> None:
         """A visitor was served."""
         if self._silent:
             return
         if self._words.json:
-            self._line(json.dumps(self._in_force.notices.visit_fields(tunnel.address, visit)))
+            self._line(json.dumps(self._in_force.notices.visit_fields(address, visit)))
             return
         self._line(visit_line(visit), _RED if visit.status >= 500 or visit.note else "")
 

@@ -1,107 +1,182 @@
-"""One accepted remote forward of one client: what `registry.routes.Tunnel` promises, over SSH channels."""
+"""One accepted remote forward of one client. It implements `registry.routes.Tunnel` over SSH channels."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import String, UInt32
 
 from ferry import limits
+from ferry.clock import Clock
 from ferry.kinds import kind_of
+from ferry.kinds.base import ForwardRequest
 from ferry.names import Address, Endpoint, TunnelId
 from ferry.policy.grants import Grant, Use
+from ferry.registry.routes import PortListener
+from ferry.report import Report
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
 
+from .claims import HeldClaim
 from .wire.channel import TunnelChannel
-from .wire.channel_state import OwnedChannel, State
+from .wire.channel_state import ChannelTransport, OwnedChannel, State
 from .wire.originator import sayable
 
-if TYPE_CHECKING:
-    from .client import Client
-    from .services import PortListener
+
+class TunnelEvents(Protocol):
+    """The client of a tunnel, which hears of its visits."""
+
+    def visited(self, address: Address, visit: Visit, /) -> None:
+        """A visit is over."""
+        ...
+
+    def target_refused(self, address: Address, why: str, /) -> None:
+        """A visitor could not reach the local target."""
+        ...
+
+    def comes_from(self, origin: str, /) -> bool:
+        """Whether the tunnel's owner has a connection from `origin`."""
+        ...
+
+    def call_soon(self, callback: Callable[..., None], /, *args: object) -> None:
+        """Call back in the loop's next turn."""
+        ...
+
+
+class TunnelLine(ChannelTransport, Protocol):
+    """The connection that carries the streams."""
+
+    def open_channel(self, channel: OwnedChannel, channel_type: bytes, /, *args: bytes) -> None:
+        """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
+        ...
+
+    def answered_in(self, seconds: float, /) -> None:
+        """The client has answered an open after `seconds`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedForward:
+    """A granted request for a forward."""
+
+    id: TunnelId
+    request: ForwardRequest
+    bind: tuple[bytes, int]
+    """The client's exact host and port, which `forwarded-tcpip` must repeat. In the place of port 0 it has the port that the
+    gateway chose."""
+    created: float
+    """Seconds since the epoch."""
 
 
 class SshTunnel:
-    """A forward that was granted. `bind` is the client's exact request, which `forwarded-tcpip` must repeat."""
+    """A forward in service. Other code writes only `tap`."""
+
+    __slots__ = (
+        "_clock",
+        "_events",
+        "_held",
+        "_idle",
+        "_line",
+        "_listener",
+        "_on_close",
+        "_opening",
+        "_report",
+        "_streams",
+        "address",
+        "claim",
+        "closed",
+        "comes_from",
+        "forward",
+        "id",
+        "kind",
+        "owner",
+        "shown_address",
+        "tap",
+        "tls_upstream",
+        "traffic",
+        "visited",
+    )
 
     def __init__(
         self,
-        client: Client,
-        tunnel_id: TunnelId,
-        address: Address,
-        generation: int,
-        bind: tuple[bytes, int],
+        forward: GrantedForward,
+        claim: HeldClaim,
+        events: TunnelEvents,
+        line: TunnelLine,
         *,
-        created: float,
-        tls_upstream: bool,
-        derived: bool,
-        asked_wide: bool,
+        clock: Clock,
+        report: Report,
     ) -> None:
-        self.client = client
-        self.id = tunnel_id
+        address = claim.address
+        # what edges read
+        self.id = forward.id
         self.address = address
+        self.owner = claim.identity.id
         self.kind = address.kind.value
         self.shown_address = str(address)
-        self.owner = client.identity.id
-        self.generation = generation
-        self.bind = bind
-        self.created = created
-        self.tls_upstream = tls_upstream
-        self.derived = derived
-        """Of our choice: no claim of the same identity takes it over while this one is alive."""
-        self.asked_wide = asked_wide
-        """A listen address beyond loopback was written in the request."""
+        self.tls_upstream = forward.request.tls_upstream
         self.traffic = Traffic()
         self.tap: Tap | None = None
-        self.listener: PortListener | None = None
-        self.trial_until: float | None = None
-        """When its name is to be reserved (monotonic), on a gateway where names must first be used."""
-        self.new_name = False
-        """Its claim made the reservation."""
+        self.visited: Callable[[Visit], None] = partial(events.visited, address)
+        self.comes_from: Callable[[str], bool] = events.comes_from
+        # its own
+        self.forward = forward
+        self.claim = claim
         self.closed = False
+        self._events = events
+        self._line = line
+        self._clock = clock
+        self._report = report
+        self._listener: PortListener | None = None
         self._held: dict[OwnedChannel, Endpoint] | None = {}
-        """Channels of visitors who wait for the owner's words, with their originators; None once they are let through."""
+        """Channels of visitors that wait for the owner's words, with their originators; None once the tunnel is open."""
         self._streams: set[OwnedChannel] = set()
         self._opening: dict[OwnedChannel, float] = {}
-        """Channels that the client has not answered for, with their deadlines (monotonic), oldest first."""
+        """Channels whose open the client has not answered, with their deadlines (monotonic), oldest first."""
         self._idle: asyncio.Event | None = None
         self._on_close: list[Callable[[], None]] = []
 
-    # --- Tunnel
+    # --- Tunnel (`visited` and `comes_from` too, which are the client's own)
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         grant.require(self.address, self.owner, Use.VISIT)
-        channel = TunnelChannel(self.client.connection, sink, self)
+        channel = TunnelChannel(self._line, sink, self)
         if self.closed:
-            self.client.call_soon(channel.refuse, OpenFailure.GONE)
+            self._events.call_soon(channel.refuse, OpenFailure.GONE)
         elif self._held is not None:
             self._held[channel] = originator
         elif not self._open(channel, originator):
-            self.client.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
+            self._events.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
 
-    def comes_from(self, origin: str) -> bool:
-        return self.client.comes_from(origin)
+    # --- what its owner is shown
 
-    def visited(self, visit: Visit) -> None:
-        self.client.visited(self, visit)
+    @property
+    def bind(self) -> tuple[bytes, int]:
+        """The host and the port of the request."""
+        return self.forward.bind
 
-    def on_close(self, callback: Callable[[], None]) -> None:
-        if self.closed:
-            callback()
-        else:
-            self._on_close.append(callback)
+    @property
+    def asked_wide(self) -> bool:
+        """A listen address beyond loopback was written in the request."""
+        return self.forward.request.wide
 
-    # --- life
+    @property
+    def derived(self) -> bool:
+        """The gateway chose its address."""
+        return self.claim.derived
 
     @property
     def anonymous(self) -> bool:
         """Its owner came without a key."""
-        return self.client.identity.anonymous
+        return self.claim.identity.anonymous
+
+    # --- life
 
     @property
     def is_held(self) -> bool:
@@ -112,6 +187,22 @@ class SshTunnel:
     def openings(self) -> int:
         """Channels that the client has not answered for. Nothing outside shows it: this is what tests look at."""
         return len(self._opening)
+
+    def listening(self, listener: PortListener) -> None:
+        """Take note of the port that was opened for it."""
+        self._listener = listener
+
+    def stop_listening(self, *, cut: bool) -> None:
+        """Take no new visitors from its port, if it has one. `cut` also ends the present ones."""
+        if self._listener is not None:
+            self._listener.close(cut=cut)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the tunnel closes; at once if it has closed."""
+        if self.closed:
+            callback()
+        else:
+            self._on_close.append(callback)
 
     def let_through(self) -> None:
         """Open the tunnel to visitors: those who waited, and all who come."""
@@ -135,7 +226,7 @@ class SshTunnel:
             try:
                 callback()
             except Exception as error:  # each is for a part of its own
-                self.client.connection.sink_failed(error)
+                self._line.sink_failed(error)
 
     @property
     def streams(self) -> int:
@@ -148,7 +239,7 @@ class SshTunnel:
         idle streams are open too."""
         if kind_of(self.address.kind).holds_idle_streams:
             return False
-        return bool(self._streams or (self.listener and len(self.listener)))
+        return bool(self._streams or (self._listener and len(self._listener)))
 
     async def wait_idle(self, seconds: float) -> None:
         """Return when no stream is open any more, or after `seconds`."""
@@ -167,10 +258,10 @@ class SshTunnel:
 
     def _open(self, channel: OwnedChannel, originator: Endpoint) -> bool:
         """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2). False when the connection has too many, or is gone."""
-        host, port = self.bind
+        host, port = self.forward.bind
         originator = sayable(originator)
         try:
-            self.client.connection.open_channel(
+            self._line.open_channel(
                 channel,
                 b"forwarded-tcpip",
                 String(host),
@@ -179,10 +270,10 @@ class SshTunnel:
                 UInt32(originator.port),
             )
         except ChannelOpenError:
-            self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.LIMIT.value)
+            self._report("channel.failed", tunnel=self.id, failure=OpenFailure.LIMIT.value)
             return False
         self._streams.add(channel)
-        self._opening[channel] = self.client.services.clock.monotonic() + limits.STREAM_OPEN_SECONDS
+        self._opening[channel] = self._clock.monotonic() + limits.STREAM_OPEN_SECONDS
         return True
 
     # --- ChannelOwner
@@ -190,23 +281,23 @@ class SshTunnel:
     def channel_answered(self, channel: OwnedChannel, opened: bool) -> None:
         self._answered(channel)
         if opened:
-            self.client.report("channel.opened", tunnel=self.id)
+            self._report("channel.opened", tunnel=self.id)
         else:
-            self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
-            self.client.target_refused(self, "nothing answers at your local target")
+            self._report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
+            self._events.target_refused(self.address, "nothing answers at your local target")
 
     def channel_unfit(self, channel: OwnedChannel, packet_size: int) -> None:
         self._answered(channel)
-        self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
-        self.client.target_refused(
-            self,
+        self._report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
+        self._events.target_refused(
+            self.address,
             f"your SSH client takes packets of {packet_size} bytes only; {limits.LEAST_PACKET_BYTES} are needed at least",
         )
 
     def _answered(self, channel: OwnedChannel) -> None:
         if (deadline := self._opening.pop(channel, None)) is not None:
             asked = deadline - limits.STREAM_OPEN_SECONDS
-            self.client.connection.answered_in(self.client.services.clock.monotonic() - asked)
+            self._line.answered_in(self._clock.monotonic() - asked)
 
     def channel_gone(self, channel: OwnedChannel) -> None:
         if self._held is not None:
@@ -223,5 +314,5 @@ class SshTunnel:
             if deadline > now:
                 return
             del self._opening[channel]
-            self.client.report("channel.failed", tunnel=self.id, failure=OpenFailure.TIMEOUT.value)
+            self._report("channel.failed", tunnel=self.id, failure=OpenFailure.TIMEOUT.value)
             channel.refuse(OpenFailure.TIMEOUT)

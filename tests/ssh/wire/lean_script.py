@@ -155,7 +155,7 @@ class Play:
     def __init__(self, gateway: Inside, client: RawClient) -> None:
         self.gateway, self.client = gateway, client
         self.tunnel = gateway.tunnels[0]
-        self.connection = self.tunnel.client.connection
+        [self.connection] = [one.connection for one in gateway.clients if self.tunnel in one.forwards.values()]
         self.sinks: list[Sink] = []
         self.streams: list[TunnelChannel] = []
         self.peers: list[Peer] = []

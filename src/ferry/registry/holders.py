@@ -1,0 +1,58 @@
+"""Finds the holder of an address, so that a newer connection of the same identity can take the address over.
+
+The methods are asynchronous because a holder may be in another worker. Those of this worker never suspend: no other task
+runs between `at` and the end of `give_way`, so nobody sees an address that is half taken over.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from ferry.names import Address, ConnectionId, Endpoint, IdentityId
+
+
+class Taker(NamedTuple):
+    """The connection that takes an address over."""
+
+    connection: ConnectionId
+    peer: Endpoint
+
+
+class AddressHolder(Protocol):
+    """The tunnel that serves an address, in whatever worker it is."""
+
+    @property
+    def identity(self) -> IdentityId: ...
+
+    @property
+    def connection(self) -> ConnectionId: ...
+
+    @property
+    def peer(self) -> Endpoint:
+        """The peer of its connection."""
+        ...
+
+    async def alive(self, seconds: float) -> bool:
+        """Whether its client gives a sign of life within `seconds`."""
+        ...
+
+    async def give_way(self, to: Taker) -> None:
+        """Give the address up to `to`. Visitors that it serves may stay a while."""
+        ...
+
+
+class Holders(Protocol):
+    """All holders, by address and by identity."""
+
+    async def at(self, address: Address) -> AddressHolder | None:
+        """The holder of `address`; None if nobody serves it."""
+        ...
+
+    async def count_of(self, identity: IdentityId) -> int:
+        """Tunnels that an identity holds, over all its connections."""
+        ...
+
+    def claiming(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
+        """A lock per identity: one claim or late release at a time."""
+        ...

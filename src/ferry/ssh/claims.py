@@ -1,0 +1,279 @@
+"""Claims addresses in the registry, and releases them. Everything here may wait for the database.
+
+`Claims.write_late` repeats what the database could not write. On a full disk the gateway serves an address without a
+lease if it is reserved for the client that asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from ferry import limits, tasks
+from ferry.clock import Clock
+from ferry.errors import Refusal
+from ferry.kinds.rules import ForwardRules
+from ferry.names import Address, Identity, WorkerId
+from ferry.policy.grants import Grant, Use
+from ferry.registry.contract import UNWRITTEN, Claimed, Lease, Registry, StoreUnavailable, Taken, TakenBy, Terms
+from ferry.registry.holders import Holders
+from ferry.report import Report
+
+from .forward_settings import ForwardSettings, ForwardsInForce
+
+_NOT_RESERVED: Final = "you, or your network today, have as many names as allowed"
+
+
+@dataclass(slots=True, eq=False)
+class HeldClaim:
+    """One claimed address."""
+
+    address: Address
+    identity: Identity
+    network: str
+    """The network of the connection that claimed it: an IPv4 /24 or IPv6 /64."""
+    derived: bool
+    """The gateway chose the address: no claim of the same identity takes it over while its holder answers."""
+    generation: int
+    """The generation of its lease; UNWRITTEN if the database does not have the lease yet."""
+    reserved: bool
+    made_reservation: bool
+    """This claim made the reservation."""
+    trial_until: float | None = None
+    """When the gateway reserves the name (monotonic), if names must first be used."""
+
+
+class PendingRelease(NamedTuple):
+    """A release that the database could not write: it still has the address as served."""
+
+    address: Address
+    generation: int
+    reservation_of: Identity | None
+    """The owner of the reservation to drop with it, if this generation made one."""
+
+
+class ClaimHolder(Protocol):
+    """The tunnel at a claimed address, which hears about changes of the claim."""
+
+    def claim_lost(self, why: Refusal, /) -> None:
+        """The address belongs to another identity by now."""
+        ...
+
+    def reserved(self) -> None:
+        """The registry has reserved the name after its trial."""
+        ...
+
+    def not_reserved(self, why: str, /) -> None:
+        """The trial is over, and the registry has refused to reserve the name."""
+        ...
+
+
+def code_of(reason: TakenBy) -> str:
+    """The code of the refusal for a claim that the registry refused."""
+    return f"name_{reason.value}"
+
+
+class Claims:
+    """The claims of one worker."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        worker: WorkerId,
+        clock: Clock,
+        report: Report,
+        in_force: ForwardsInForce,
+        holders: Holders,
+    ) -> None:
+        self._registry = registry
+        self._worker = worker
+        self._clock = clock
+        self._report = report
+        self._in_force = in_force
+        self._holders = holders
+        self._held: dict[HeldClaim, ClaimHolder] = {}
+        """The claims of tunnels that are in service."""
+        self.pending: deque[PendingRelease] = deque(maxlen=limits.ADDRESSES_OWED)
+
+    # --- the way into service
+
+    async def take(
+        self, grant: Grant, identity: Identity, network: str, settings: ForwardSettings, *, derived: bool
+    ) -> HeldClaim | Refusal:
+        """Claim the address of `grant`, which is for listening. Raises StoreUnavailable."""
+        grant.require(grant.address, identity.id, Use.LISTEN)
+        rules = settings.rules
+        outcome = await self._claim(grant.address, identity, network, rules, derived=derived)
+        if isinstance(outcome, Taken):
+            return _refusal(grant.address, outcome, settings)
+        claim = HeldClaim(
+            grant.address,
+            identity,
+            network,
+            derived,
+            outcome.lease.generation,
+            reserved=outcome.reserved,
+            made_reservation=outcome.new,
+        )
+        if not outcome.reserved and not identity.anonymous:
+            claim.trial_until = self._clock.monotonic() + rules.reserve_after
+        return claim
+
+    def hold(self, claim: HeldClaim, holder: ClaimHolder) -> None:
+        """Keep a claim whose address `holder` serves from now on."""
+        self._held[claim] = holder
+        if claim.reserved:
+            self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
+
+    async def undo(self, claim: HeldClaim) -> None:
+        """Give back a claim that never was in service, with the reservation that it made."""
+        pending = PendingRelease(claim.address, claim.generation, claim.identity if claim.made_reservation else None)
+        try:
+            await self._release(pending)
+        except StoreUnavailable:
+            self.pending.append(pending)
+
+    async def _claim(
+        self, address: Address, identity: Identity, network: str, rules: ForwardRules, *, derived: bool
+    ) -> Claimed | Taken:
+        terms = _terms(
+            rules, reserve=not identity.anonymous and rules.reserve_after == 0, derived=derived, network=network
+        )
+        now = self._clock.now()
+        try:
+            return await self._registry.claim(address, identity, self._worker, now=now, terms=terms)
+        except StoreUnavailable as error:
+            if not error.readable or not await self._is_reserved_for(identity, address, rules):
+                raise
+            lease = Lease(address, identity.id, self._worker, UNWRITTEN, now, str(identity))
+            return Claimed(lease, None, reserved=True)
+
+    async def _is_reserved_for(self, identity: Identity, address: Address, rules: ForwardRules) -> bool:
+        """Whether a claim, which cannot be written now, would succeed: nobody else may have the address."""
+        reservation = await self._registry.reservation(address, now=self._clock.now(), keep=rules.keep)
+        if reservation is None or reservation.owner != identity.id:
+            return False
+        lease = await self._registry.lookup(address)
+        return lease is None or lease.owner == identity.id
+
+    # --- the way out
+
+    def release(self, claim: HeldClaim, *, unwanted: bool) -> None:
+        """Release an address that is not served any more. `unwanted`: drop the reservation too, if this claim made it."""
+        del self._held[claim]
+        tasks.spawn(f"release {claim.address}", self._give_back(claim, forget=unwanted and claim.made_reservation))
+
+    async def _give_back(self, claim: HeldClaim, *, forget: bool) -> None:
+        pending = PendingRelease(claim.address, claim.generation, claim.identity if forget else None)
+        try:
+            await self._release(pending)
+        except StoreUnavailable as error:
+            self._report("store.failed", error=str(error))
+            self.pending.append(pending)
+
+    async def _release(self, pending: PendingRelease) -> None:
+        whose = pending.reservation_of
+        if whose is None:
+            await self._registry.release(pending.address, pending.generation, now=self._clock.now())
+        elif await self._registry.undo(pending.address, pending.generation):
+            self._report("name.freed", address=str(pending.address), identity=str(whose))
+
+    # --- what is written late
+
+    async def write_late(self) -> None:
+        """Once a second: reserve names whose trial is over, write leases and releases that could not be written.
+
+        It waits for the database, and for forwards of the same identity that are being decided.
+        """
+        now = self._clock.monotonic()
+        for claim, holder in list(self._held.items()):
+            if claim.trial_until is not None and now >= claim.trial_until and not await self._reserve(claim, holder):
+                break
+        for claim in [claim for claim in self._held if claim.generation == UNWRITTEN]:
+            if not await self.write_lease(claim):
+                break
+        await self.release_late()
+
+    async def _reserve(self, claim: HeldClaim, holder: ClaimHolder) -> bool:
+        """Reserve a name whose trial is over. False if the database takes no writes."""
+        terms = _terms(self._in_force.forwards.rules, reserve=True, derived=claim.derived, network=claim.network)
+        try:
+            reserved = await self._registry.reserve(claim.address, claim.generation, now=self._clock.now(), terms=terms)
+        except StoreUnavailable:
+            return False  # the store has reported it
+        claim.trial_until = None
+        if reserved:
+            self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
+            holder.reserved()
+        else:
+            holder.not_reserved(_NOT_RESERVED)
+        return True
+
+    async def write_lease(self, claim: HeldClaim) -> bool:
+        """Claim an address that is served without a lease. False if the database still takes no writes."""
+        async with self._holders.claiming(claim.identity.id):
+            settings = self._in_force.forwards
+            if claim not in self._held:
+                return True
+            try:
+                outcome = await self._claim(
+                    claim.address, claim.identity, claim.network, settings.rules, derived=claim.derived
+                )
+            except StoreUnavailable:
+                return False
+        holder = self._held.get(claim)
+        if isinstance(outcome, Taken):
+            if holder is not None:
+                holder.claim_lost(_refusal(claim.address, outcome, settings))
+            return True
+        claim.generation = outcome.lease.generation
+        if holder is None:  # its tunnel closed meanwhile, and released the earlier generation
+            await self._give_back(claim, forget=False)
+        return claim.generation != UNWRITTEN
+
+    async def release_late(self) -> None:
+        """Write the pending releases: until then only the last owner could have the address again, up to the next start
+        of the gateway. A newer claim has another generation, and stays."""
+        for _ in range(len(self.pending)):
+            pending = self.pending.popleft()
+            try:
+                if pending.reservation_of is None:
+                    await self._release(pending)
+                    continue
+                async with self._holders.claiming(pending.reservation_of.id):
+                    # If the address is served again without a lease, the reservation is all that its owner has.
+                    again = await self._holders.at(pending.address) is not None
+                    await self._release(pending._replace(reservation_of=None) if again else pending)
+            except StoreUnavailable:
+                self.pending.appendleft(pending)
+                return
+
+
+def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str) -> Terms:
+    return Terms(
+        keep=rules.keep,
+        rest=rules.rest,
+        reserve=reserve,
+        derived=derived,
+        max_reservations=rules.reservations_per_identity,
+        network=network,
+        max_per_network_day=rules.reservations_per_network,
+    )
+
+
+def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refusal:
+    """The refusal for the client. Only the log gets the owner's name."""
+    detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
+    match taken.reason:
+        case TakenBy.OVER_LIMIT:
+            limit, release = settings.rules.reservations_per_identity, f"ssh {settings.urls.gateway} release NAME"
+            public = f"you have {limit} names and ports, which is the limit: give one back with `{release}`"
+        case TakenBy.NETWORK_LIMIT:
+            public = "your network has reserved as many names today as it may: come back tomorrow"
+        case TakenBy.RESTING:
+            public = f"{address} was given up a short while ago and is kept for its last owner: ask for another"
+        case _:
+            public = f"{address} belongs to somebody else: ask for another"
+    return Refusal(public, code=code_of(taken.reason), detail=detail)

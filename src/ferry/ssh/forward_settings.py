@@ -1,0 +1,27 @@
+"""The settings that decide about forwards. A reload replaces all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ferry.hostnames import Urls
+from ferry.kinds.rules import ForwardRules, Web
+from ferry.registry.routes import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSettings:
+    """The settings for one decision: it keeps this object, also if a reload replaces it meanwhile."""
+
+    rules: ForwardRules
+    web: Web
+    ports: Ports
+    urls: Urls
+
+
+class ForwardsInForce(Protocol):
+    """The settings that are in force now."""
+
+    @property
+    def forwards(self) -> ForwardSettings: ...

@@ -1,0 +1,436 @@
+"""The tunnels of one worker, and the life of a forward: parse → decide → claim → listen → tell. Its close undoes the steps
+in reverse order.
+
+An address belongs to an identity. The newest claim of a *requested* address wins at once, and the older connection loses
+that one tunnel. An address that the gateway chooses is taken over only from a connection that no longer answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final, NamedTuple, Protocol
+
+from ferry import limits, tasks
+from ferry.clock import Clock, random_token
+from ferry.errors import InvalidInput, Refusal, Refused
+from ferry.kinds import kind_of, parse_forward
+from ferry.kinds.base import ForwardRequest
+from ferry.limiters.flapping import FlapGuard
+from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, TunnelId, WorkerId
+from ferry.policy.forwards import candidate_addresses, check_counts, listen_grant, login_name_address, requested
+from ferry.policy.grants import Grant
+from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
+from ferry.registry.holders import AddressHolder, Taker
+from ferry.registry.routes import Routes, Tunnel
+from ferry.report import Report
+
+from .claims import Claims, HeldClaim, code_of
+from .forward_settings import ForwardSettings, ForwardsInForce
+from .locks import KeyedLocks
+from .notices import store_down
+from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
+
+_NO_OTHER_EITHER: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
+"""Codes of refusals that every other address would get too."""
+
+
+class TunnelOwner(TunnelEvents, Protocol):
+    """A connection that asks for forwards."""
+
+    @property
+    def id(self) -> ConnectionId: ...
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def user(self) -> str:
+        """The login name."""
+        ...
+
+    @property
+    def peer(self) -> Endpoint: ...
+
+    @property
+    def began(self) -> float:
+        """When it was accepted: seconds since the epoch."""
+        ...
+
+    @property
+    def network(self) -> str:
+        """The IPv4 /24 or IPv6 /64 of its peer."""
+        ...
+
+    @property
+    def connection(self) -> TunnelLine: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    @property
+    def forwards(self) -> dict[tuple[bytes, int], SshTunnel]:
+        """Its tunnels, by host and port of the request. Only `Tunnels` writes here."""
+        ...
+
+    async def alive(self, seconds: float, /) -> bool:
+        """Whether the client gives a sign of life within `seconds`."""
+        ...
+
+    def tell(self, line: str, **fields: object) -> None:
+        """Show the owner one line."""
+        ...
+
+    def close(self, reason: str, /) -> None:
+        """Disconnect, and tell the client why."""
+        ...
+
+    def end_if_unused(self, reason: str, /) -> None:
+        """`close`, unless it has a forward or waits for the decision on one."""
+        ...
+
+
+class _Asked(NamedTuple):
+    """One request, with the settings that decide about it."""
+
+    owner: TunnelOwner
+    request: ForwardRequest
+    bind: tuple[bytes, int]
+    settings: ForwardSettings
+
+
+class Tunnels:
+    """All tunnels in service. It implements `registry.holders.Holders`."""
+
+    def __init__(
+        self,
+        *,
+        worker: WorkerId,
+        clock: Clock,
+        report: Report,
+        registry: Registry,
+        routes: Routes,
+        secret: bytes,
+        in_force: ForwardsInForce,
+    ) -> None:
+        self._clock = clock
+        self._report = report
+        self._registry = registry
+        self._routes = routes
+        self._secret = secret
+        """For names and ports that the gateway chooses."""
+        self._in_force = in_force
+        self._locks = KeyedLocks()
+        self._in_service: dict[Tunnel, _InService] = {}
+        self._by_address: dict[Address, _InService] = {}
+        self._of_identity: dict[IdentityId, list[_InService]] = {}
+        self.flaps = FlapGuard()
+        """Counts takeovers, to stop an address from changing hands for ever."""
+        self.claims = Claims(
+            registry=registry, worker=worker, clock=clock, report=report, in_force=in_force, holders=self
+        )
+
+    # --- Holders
+
+    async def at(self, address: Address) -> AddressHolder | None:
+        return self._by_address.get(address)
+
+    async def count_of(self, identity: IdentityId) -> int:
+        return len(self._of_identity.get(identity, ()))
+
+    def claiming(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
+        return self._locks(identity)
+
+    # --- the way into service
+
+    async def open(self, owner: TunnelOwner, host: bytes, port: int) -> SshTunnel | Refusal:
+        """Decide one `tcpip-forward` request: a tunnel in service, or the refusal."""
+        try:
+            request = parse_forward(host, port, self._in_force.forwards.web)
+        except InvalidInput as error:
+            return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
+        try:
+            # one at a time per identity: what is counted here must still be so when the forward is there
+            async with self.claiming(owner.identity.id):
+                return await self._open(_Asked(owner, request, (host, port), self._in_force.forwards))
+        except StoreUnavailable as error:
+            return Refusal(store_down(error), code="store", detail=str(error))
+
+    async def _open(self, asked: _Asked) -> SshTunnel | Refusal:
+        owner, request, settings = asked.owner, asked.request, asked.settings
+        too_many = check_counts(
+            settings.rules,
+            on_connection=len(owner.forwards),
+            of_identity=await self.count_of(owner.identity.id),
+            gateway=settings.urls.gateway,
+        )
+        if too_many is not None:
+            return too_many
+        if asked.bind in owner.forwards:  # never with port 0: what is held has a number
+            return Refusal(_duplicate(request, asked.bind[1]), code="duplicate")
+        address = requested(request, settings.rules)
+        if isinstance(address, Refusal):
+            return address
+        if address is None:
+            address = await self._owned_login_name(asked)
+        if address is not None:
+            grant = listen_grant(owner.identity, address, settings.rules)
+            return grant if isinstance(grant, Refusal) else await self._open_requested(asked, grant)
+        return await self._open_chosen(asked)
+
+    async def _owned_login_name(self, asked: _Asked) -> Address | None:
+        """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
+        rules = asked.settings.rules
+        address = login_name_address(asked.owner.user, asked.request.kind, rules)
+        if address is None:
+            return None
+        reservation = await self._registry.reservation(address, now=self._clock.now(), keep=rules.keep)
+        return address if reservation is not None and reservation.owner == asked.owner.identity.id else None
+
+    async def _open_requested(self, asked: _Asked, grant: Grant) -> SshTunnel | Refusal:
+        owner, address = asked.owner, grant.address
+        holder = await self.at(address)
+        if holder is not None and holder.identity == owner.identity.id:
+            if holder.connection == owner.id:
+                return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
+            wait = self.flaps.wait(address, self._clock.monotonic())
+            if wait > 0:
+                return Refusal(
+                    f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; "
+                    f"it stays with the one from {holder.peer}: stop one of them, or ask again in {wait:.0f} s",
+                    code="flapping",
+                )
+        claim = await self._claim(asked, grant, derived=False)
+        return claim if isinstance(claim, Refusal) else await self._serve(asked, grant, claim)
+
+    async def _open_chosen(self, asked: _Asked) -> SshTunnel | Refusal:
+        """Choose an address for this identity: one that it had before, else the next derived one."""
+        owner, rules = asked.owner, asked.settings.rules
+        had = [] if owner.identity.anonymous else await self._registry.reservations(owner.identity.id)
+        given = [reservation.address for reservation in had if reservation.derived]
+        last: Refusal | None = None
+        for address in candidate_addresses(asked.request, rules, owner.identity, self._secret, given):
+            grant = listen_grant(owner.identity, address, rules)
+            if isinstance(grant, Refusal):
+                last = grant
+                continue
+            holder = await self.at(address)
+            if holder is not None and (
+                holder.identity != owner.identity.id
+                or holder.connection == owner.id
+                or await holder.alive(limits.ALIVE_SECONDS)
+            ):
+                continue
+            claim = await self._claim(asked, grant, derived=True)
+            if isinstance(claim, Refusal):
+                last = claim
+                if claim.code in _NO_OTHER_EITHER:
+                    return claim
+                continue
+            served = await self._serve(asked, grant, claim)
+            if not isinstance(served, Refusal) or served.code != "port_in_use":
+                return served
+            last = served
+        return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
+
+    async def _claim(self, asked: _Asked, grant: Grant, *, derived: bool) -> HeldClaim | Refusal:
+        owner = asked.owner
+        return await self.claims.take(grant, owner.identity, owner.network, asked.settings, derived=derived)
+
+    async def _serve(self, asked: _Asked, grant: Grant, claim: HeldClaim) -> SshTunnel | Refusal:
+        """Put a claimed address into service. If a step fails, give the claim back."""
+        owner, (host, port) = asked.owner, asked.bind
+        forward = GrantedForward(
+            TunnelId(random_token(4)),
+            asked.request,
+            (host, grant.address.port if port == 0 else port),
+            created=self._clock.now(),
+        )
+        tunnel = SshTunnel(forward, claim, owner, owner.connection, clock=self._clock, report=self._report)
+        try:
+            if (holder := await self.at(grant.address)) is not None:
+                await holder.give_way(Taker(owner.id, owner.peer))
+            refusal = await _listen(tunnel, grant, asked.settings)
+            if refusal is None and owner.is_closed:
+                refusal = Refusal("the connection closed meanwhile", code="gone")
+        except BaseException:
+            await self._undo(tunnel)
+            raise
+        if refusal is not None:
+            await self._undo(tunnel)
+            return refusal
+        self._enter(_InService(self, tunnel, owner), grant, asked.settings)
+        return tunnel
+
+    async def _undo(self, tunnel: SshTunnel) -> None:
+        """Give back everything of a tunnel that never was in service."""
+        tunnel.stop_listening(cut=True)
+        await self.claims.undo(tunnel.claim)
+
+    def _enter(self, entry: _InService, grant: Grant, settings: ForwardSettings) -> None:
+        """Enter a tunnel in all tables: visitors may come."""
+        tunnel, owner = entry.tunnel, entry.owner
+        self._routes.add(tunnel, grant)
+        owner.forwards[tunnel.bind] = tunnel
+        self._in_service[tunnel] = self._by_address[tunnel.address] = entry
+        self._of_identity.setdefault(tunnel.owner, []).append(entry)
+        self._report(
+            "tunnel.opened",
+            tunnel=tunnel.id,
+            connection=owner.id,
+            address=str(tunnel.address),
+            kind=tunnel.kind,
+            url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
+        )
+        self.claims.hold(tunnel.claim, entry)
+
+    # --- the way out
+
+    def close(self, tunnel: SshTunnel, reason: str, *, unwanted: bool = False) -> None:
+        """Take a tunnel out of service, release its address, and let open streams go on. There is no other way out.
+
+        `unwanted`: also drop a reservation that it made, because it ought not to have been opened.
+        """
+        if (entry := self._in_service.pop(tunnel, None)) is None:
+            return
+        owner = entry.owner
+        owner.forwards.pop(tunnel.bind, None)
+        if self._by_address.get(tunnel.address) is entry:
+            del self._by_address[tunnel.address]
+        same = self._of_identity[tunnel.owner]
+        same.remove(entry)
+        if not same:
+            del self._of_identity[tunnel.owner]
+        self._routes.remove(tunnel)
+        tunnel.stop_listening(cut=False)
+        tunnel.close()
+        self._report(
+            "tunnel.closed",
+            tunnel=tunnel.id,
+            connection=owner.id,
+            address=str(tunnel.address),
+            kind=tunnel.kind,
+            reason=reason,
+        )
+        self.claims.release(tunnel.claim, unwanted=unwanted)
+
+    def close_all_of(self, owner: TunnelOwner, reason: str, *, cut: bool) -> None:
+        """Close every tunnel of a connection. `cut` also ends their streams."""
+        for tunnel in list(owner.forwards.values()):
+            self.close(tunnel, reason)
+            if cut:
+                tunnel.cut()
+
+    def take_away(self, tunnel: Tunnel, reason: str) -> None:
+        """Close a tunnel for the operator or the gateway, and disconnect its client if that has no other."""
+        if (entry := self._in_service.get(tunnel)) is None:
+            return
+        taken, owner = entry.tunnel, entry.owner
+        self.close(taken, reason)
+        taken.cut()
+        owner.tell(reason, event="closed", address=str(taken.address))
+        if not owner.forwards:
+            owner.close(reason)
+
+    def hand_over(self, tunnel: SshTunnel, owner: TunnelOwner, to: Taker) -> None:
+        """Close the tunnel of a connection whose identity has claimed the address on another connection."""
+        reason = f"{tunnel.address} was taken over by your connection from {to.peer}"
+        self.close(tunnel, reason)
+        self._report("tunnel.takeover", address=str(tunnel.address), connection=to.connection, previous=owner.id)
+        owner.tell(reason, event="takeover")
+        tasks.spawn(f"settle {owner.id}", self._settle(tunnel, owner, reason))
+
+    async def _settle(self, tunnel: SshTunnel, owner: TunnelOwner, reason: str) -> None:
+        """Let the visitors of a tunnel that was taken over finish if its client answers, and end a client without any."""
+        if await owner.alive(limits.FLAP_ALIVE_SECONDS):
+            self.flaps.counted(tunnel.address, self._clock.monotonic())
+            await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
+        tunnel.cut()
+        owner.end_if_unused(reason)
+
+    async def write_late(self) -> None:
+        """Once a second: write what could not be written before. It waits for the database."""
+        await self.claims.write_late()
+
+    # --- all of them
+
+    def __iter__(self) -> Iterator[SshTunnel]:
+        return iter([entry.tunnel for entry in self._in_service.values()])
+
+    def __len__(self) -> int:
+        return len(self._in_service)
+
+    def of(self, identity: IdentityId) -> list[SshTunnel]:
+        """The tunnels of an identity: those of its oldest connection first."""
+        entries = sorted(self._of_identity.get(identity, ()), key=lambda entry: entry.owner.began)
+        return [entry.tunnel for entry in entries]
+
+    def stop_listening(self) -> None:
+        """Take no new visitors from any port."""
+        for tunnel in self:
+            tunnel.stop_listening(cut=False)
+
+    @property
+    def any_serving(self) -> bool:
+        """Whether a port or an alias has visitors."""
+        return any(tunnel.serving for tunnel in self)
+
+
+class _InService:
+    """One tunnel in service, with its owner: the `AddressHolder` and `ClaimHolder` of its address."""
+
+    __slots__ = ("_tunnels", "owner", "tunnel")
+
+    def __init__(self, tunnels: Tunnels, tunnel: SshTunnel, owner: TunnelOwner) -> None:
+        self._tunnels = tunnels
+        self.tunnel = tunnel
+        self.owner = owner
+
+    # --- AddressHolder
+
+    @property
+    def identity(self) -> IdentityId:
+        return self.tunnel.owner
+
+    @property
+    def connection(self) -> ConnectionId:
+        return self.owner.id
+
+    @property
+    def peer(self) -> Endpoint:
+        return self.owner.peer
+
+    async def alive(self, seconds: float) -> bool:
+        return await self.owner.alive(seconds)
+
+    async def give_way(self, to: Taker) -> None:
+        self._tunnels.hand_over(self.tunnel, self.owner, to)
+
+    # --- ClaimHolder
+
+    def claim_lost(self, why: Refusal) -> None:
+        self._tunnels.take_away(self.tunnel, why.public)
+
+    def reserved(self) -> None:
+        self.owner.tell(f"{self.tunnel.address} is now reserved for you", event="reserved")
+
+    def not_reserved(self, why: str) -> None:
+        self.owner.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
+
+
+def _duplicate(request: ForwardRequest, port: int) -> str:
+    """The refusal of a second equal request: stock ssh would send the visitors of both to the first target."""
+    better = kind_of(request.kind).duplicate_hint(request, port)
+    return f"ssh would send both -R {port} to the first target: write {better}"
+
+
+async def _listen(tunnel: SshTunnel, grant: Grant, settings: ForwardSettings) -> Refusal | None:
+    """Open the port of an address that has one of its own."""
+    opening = kind_of(tunnel.address.kind).listen_port(tunnel.address, settings.rules)
+    if opening is None:
+        return None
+    try:
+        tunnel.listening(await settings.ports.listen(tunnel, grant, opening.port, loopback=opening.loopback))
+    except Refused as error:
+        return error.refusal
+    return None

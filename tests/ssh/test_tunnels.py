@@ -1,0 +1,92 @@
+"""The tunnels of a worker: who holds an address, who gives it up, and what a decision that does not end leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from ferry.names import Address, ConnectionId, Endpoint, Kind
+from ferry.registry.holders import Taker
+from ferry.registry.memory import MemoryRegistry
+from inside_gateway import SECONDS, inside_gateway
+from ssh.forward_stage import BLOG, NoPorts, closed, one_client
+
+T = TypeVar("T")
+OTHER = Taker(ConnectionId("other"), Endpoint("192.0.2.1", 50022))
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What it returns, without a turn of the loop for anybody else."""
+    with pytest.raises(StopIteration) as returned:
+        coroutine.send(None)
+    result: T = returned.value.value
+    return result
+
+
+async def test_nobody_sees_an_address_that_is_half_taken_over(key: Path) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, client):
+        assert await client.forward(b"blog", 80)
+        [tunnel], [owner] = gateway.tunnels, gateway.clients
+        holder = at_once(gateway.worker.tunnels.at(BLOG))
+        assert holder is not None
+        assert (holder.identity, holder.connection, holder.peer) == (tunnel.owner, owner.id, owner.peer)
+        assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 1
+        at_once(holder.give_way(OTHER))
+        assert tunnel.closed
+        assert gateway.routes.get(BLOG) is None
+        assert at_once(gateway.worker.tunnels.at(BLOG)) is None
+        assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 0
+        [told] = gateway.said("tunnel.takeover")
+        assert (told["connection"], told["previous"]) == (OTHER.connection, owner.id)
+
+
+async def test_the_tunnels_of_an_identity_are_those_of_its_oldest_connection_first(
+    new_key: Callable[[], Path],
+) -> None:
+    key = new_key()
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as gateway,
+        gateway.client(key) as first,
+        gateway.client(key) as second,
+        gateway.client(new_key()) as stranger,
+    ):
+        for client, name in ((second, b"two"), (first, b"one"), (stranger, b"other"), (second, b"three")):
+            assert await client.forward(name, 80)
+        of_both = gateway.worker.tunnels.of(gateway.clients[0].identity.id)
+        assert [str(tunnel.address) for tunnel in of_both] == ["one.localhost", "two.localhost", "three.localhost"]
+        assert len(gateway.worker.tunnels) == 4
+
+
+async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
+    registry, ports = MemoryRegistry(), NoPorts()
+    async with one_client(key, registry, ports) as (gateway, _):
+        [owner], port = gateway.clients, gateway.ports.loopback[0]
+        opening = asyncio.ensure_future(gateway.worker.tunnels.open(owner, b"", port))
+        await ports.listening.wait()
+        assert len(await registry.reservations(None)) == 1
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert await registry.reservations(None) == []
+        assert await registry.lookup(Address(Kind.TCP, "", port)) is None
+        assert (len(gateway.routes), len(gateway.worker.tunnels)) == (0, 0)
+
+
+async def test_what_is_taken_away_is_gone_and_a_second_time_is_nothing(key: Path) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, client):
+        assert await client.forward(b"one", 80)
+        assert await client.forward(b"two", 80)
+        one, two = gateway.tunnels
+        for _ in range(2):
+            gateway.take_away(one, "taken")
+        assert len(gateway.said("tunnel.closed")) == 1
+        assert gateway.tunnels == [two]
+        assert await client.lives()
+        gateway.take_away(two, "taken")
+        await closed(gateway)
+        await client.connection.wait_closed()
