@@ -50,3 +50,19 @@ def test_the_lines_to_type_are_those_of_this_configuration(known_hosts: Path) ->
     assert "  ssh -R 80:localhost:3000 -p 2222 localhost" in shown
     assert "      gives localhost:PORT, PORT from 5 to 7" in shown
     assert not any("PORT from" in line for line in lines(tcp={"ranges": []}))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", None])
+def test_web_addresses_are_promised_by_a_gateway_that_serves_them(known_hosts: Path, scheme: str | None) -> None:
+    known_hosts.write_text("")
+    ports = {"http": 8080, "https": 8443}
+    tables = {name: {"listen": [f"127.0.0.1:{port}"] if name == scheme else []} for name, port in ports.items()}
+    shown = lines(domain="gw.example", **tables)
+    addresses = [line for line in shown if "blog" in line or "TWO-WORDS" in line]
+    if scheme is None:
+        assert not addresses
+    else:
+        url = f"{scheme}://blog.gw.example:{ports[scheme]}"
+        assert f"      gives {url}" in shown
+        assert f"  curl --resolve blog.gw.example:{ports[scheme]}:127.0.0.1 {url}/" in shown
+    assert "  ssh -R laptop:22:localhost:22 -p 2222 gw.example" in shown

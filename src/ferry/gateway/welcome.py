@@ -16,19 +16,15 @@ def welcome_lines(
 ) -> list[str]:
     """The lines, in order. Asks `ssh-keygen` whether known_hosts holds another key."""
     urls = config.urls(trusted)
-    gateway, blog = urls.gateway, urls.domain.host("blog")
-    secure = urls.prefers_https(blog)
-    web = urls.url(blog, secure=secure)
-    own = urls.url(urls.domain.host("TWO-WORDS"), secure=secure)
-    lines = [
-        f"Ferry is ready. State: {state}",
-        "",
-        "In another terminal, with your service on port 3000, type",
-        f"  ssh -R 80:localhost:3000 {gateway}",
-        f"      gives {own} (two words of your own, the same every day)",
-        f"  ssh -R blog:80:localhost:3000 {gateway}",
-        f"      gives {web}",
-    ]
+    gateway, web = urls.gateway, bool(urls.http_port or urls.https_port)
+    lines = [f"Ferry is ready. State: {state}", "", "In another terminal, with your service on port 3000, type"]
+    if web:
+        lines += [
+            f"  ssh -R 80:localhost:3000 {gateway}",
+            f"      gives {urls.best(urls.domain.host('TWO-WORDS'))} (two words of your own, the same every day)",
+            f"  ssh -R blog:80:localhost:3000 {gateway}",
+            f"      gives {urls.best(urls.domain.host('blog'))}",
+        ]
     if config.tcp.ranges:
         span = config.tcp.ranges[config.tcp.allocate_from]
         lines += [
@@ -42,7 +38,8 @@ def welcome_lines(
         "Host keys: " + "\n           ".join(host_keys),
     ]
     lines += _known_hosts_lines(urls, host_keys)
-    lines += _resolve_lines(urls, secure=secure)
+    if web:
+        lines += _resolve_lines(urls)
     return lines
 
 
@@ -62,7 +59,7 @@ def _known_hosts_lines(urls: Urls, host_keys: Sequence[str]) -> list[str]:
     return []
 
 
-def _resolve_lines(urls: Urls, *, secure: bool) -> list[str]:
+def _resolve_lines(urls: Urls) -> list[str]:
     """How to reach a name that does not resolve on this host."""
     name = urls.domain.host("blog")
     try:
@@ -74,6 +71,6 @@ def _resolve_lines(urls: Urls, *, secure: bool) -> list[str]:
     lines = [f"{name} does not resolve on this host; browsers and curl 7.85 or newer find it all the same. Else:"]
     if urls.domain.name != "localhost":
         lines = [f"{name} does not resolve: make a DNS record {urls.domain.wildcard} for this host. Until then:"]
-    port = urls.https_port if secure else urls.http_port
-    lines.append(f"  curl --resolve {name}:{port}:127.0.0.1 {urls.url(name, secure=secure)}/")
+    port = urls.https_port if urls.prefers_https(name) else urls.http_port
+    lines.append(f"  curl --resolve {name}:{port}:127.0.0.1 {urls.best(name)}/")
     return lines
