@@ -68,7 +68,7 @@ async def test_a_second_key_exchange_before_the_log_in_ends_it_with_a_penalty(ke
             return asyncssh.load_keypairs([str(key)])[0]
 
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
-        with pytest.raises(asyncssh.ProtocolError, match="after the log-in only"):
+        with pytest.raises(asyncssh.ProtocolError, match="a second key exchange before the log-in"):
             await asyncssh.connect(
                 HERE, gateway.ssh_port, username="dev", client_factory=Again, client_keys=None,
                 known_hosts=None, config=None, agent_path=None, kbdint_auth=False,
