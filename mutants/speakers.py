@@ -74,7 +74,9 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "e2e/test_full_disk_and_stalled_log.py",
         ),
     ),
-    ("ssh/client.py", ("e2e/test_drain.py", "e2e/test_takeover.py")),
+    ("ssh/client.py", ("ssh/test_sessions_shown.py", "e2e/test_drain.py", "e2e/test_takeover.py")),
+    ("ssh/server.py", ("ssh/test_one_client_fails.py", "e2e/test_drain.py")),
+    ("ssh/forward_requests.py", ("ssh/test_holding.py", "ssh/test_forwards.py", "e2e/test_sessions_with_ssh.py")),
     ("limiters/places.py", ("edge/http/test_crowded_tunnel.py", "edge/http/test_slow_and_many.py", "edge/test_tcp.py")),
     (
         "policy/visits.py",

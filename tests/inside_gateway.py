@@ -1,4 +1,4 @@
-"""A gateway inside the test's own process: real front, edges and sockets, and a test that may look at what they keep."""
+"""A gateway inside the test's own process: real server, edges and sockets, and a test that may look at what they keep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 from prometheus_client import CollectorRegistry
@@ -26,7 +26,7 @@ from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tls.local_ca import LocalCa
-from ferry.gateway.kept import Kept
+from ferry.gateway.kept import Kept, KeptConnections
 from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -41,13 +41,17 @@ from ferry.registry.visits_in_force import VisitsInForce
 from ferry.ssh.admission import Admission
 from ferry.ssh.claims import PendingRelease
 from ferry.ssh.client import Client
-from ferry.ssh.front import SshFront
+from ferry.ssh.server import SshServer
+from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
 from gateway_process import DOMAIN, PortBlock
 from raw_client import RawClient
 from whole_gateway import opened
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 KEPT_FOR_VISITORS = (VisitorConnection, Exchange, Upstream, Bridge, TunnelChannel)
 SECONDS = 20
@@ -92,7 +96,7 @@ class Inside:
     reports: list[tuple[str, dict[str, Any]]]
 
     @property
-    def _front(self) -> SshFront:
+    def _ssh(self) -> SshServer:
         return self.worker.ssh
 
     @property
@@ -117,35 +121,35 @@ class Inside:
 
     @property
     def clients(self) -> list[Client]:
-        return list(self._front)
+        return list(self._ssh)
 
     def client_of(self, connection: ConnectionId) -> Client | None:
         """Who has logged in, and is there, on that connection."""
-        return self._front.get(connection)
+        return self._ssh.get(connection)
 
     @property
     def tunnels(self) -> list[SshTunnel]:
-        return [tunnel for client in self._front for tunnel in client.forwards.values()]
+        return [tunnel for client in self._ssh for tunnel in client.forwards.values()]
 
     @property
     def admission(self) -> Admission:
-        return self._front.admission
+        return self._ssh.admission
 
     @property
     def penalties(self) -> Penalties:
-        return self._front.admission.penalties
+        return self._ssh.admission.penalties
 
     @property
     def registry(self) -> Registry:
-        return self._front.services.registry
+        return self.worker.kept.registry
 
     @property
     def clock(self) -> Clock:
-        return self._front.services.clock
+        return self.worker.clock
 
     @property
     def rules(self) -> ForwardRules:
-        return self._front.services.rules
+        return self.worker.settings.forwards.rules
 
     @property
     def visits(self) -> VisitsInForce:
@@ -162,17 +166,22 @@ class Inside:
         return self.worker.tunnels.claims.pending
 
     def change(self, **changes: Any) -> None:
-        """Parts, rules of forwards and bounds of clients by their names, for clients who come and who are there."""
-        services = self._front.services
-        for group in ("rules", "limits"):
-            held = getattr(services, group)
-            names = changes.keys() & {field.name for field in fields(held)}
-            changes[group] = replace(held, **{name: changes.pop(name) for name in names})
-        self._front.use(replace(services, **changes))
+        """Settings by their names, for clients who come and who are there."""
+        settings = self.worker.settings
+        rules = _changed(settings.forwards.rules, changes)
+        changed = SshSettings(
+            login=_changed(settings.login, changes),
+            forwards=replace(_changed(settings.forwards, changes), rules=rules),
+            notices=replace(_changed(settings.notices, changes), rules=rules),
+            request_log=changes.pop("request_log", settings.request_log),
+            bounds=_changed(settings.bounds, changes),
+        )
+        assert not changes, "there is no such setting"
+        settings.use(changed)
 
     async def tick(self) -> None:
         """What is done once a second, and waits for nothing."""
-        await self._front.tick()
+        await self._ssh.tick()
 
     async def write_late(self) -> None:
         """What is done once a second, and waits for the database."""
@@ -199,13 +208,13 @@ class Inside:
 
     def take(self, sock: socket.socket) -> None:
         """As if `sock` had been accepted."""
-        self._front.take(sock)
+        self._ssh.take(sock)
 
     def start_drain(self) -> None:
-        self._front.start_drain()
+        self._ssh.start_drain()
 
     async def drain(self, seconds: float) -> None:
-        await self._front.drain(seconds)
+        await self._ssh.drain(seconds)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The fields of every report of `event`."""
@@ -226,7 +235,7 @@ class Inside:
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
         count["addresses counted"] = len(self.limiter)
-        count["channels in tables"] = sum(client.connection.open_channels for client in self._front)
+        count["channels in tables"] = sum(client.connection.open_channels for client in self._ssh)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
             count["openings"] += tunnel.openings
@@ -263,6 +272,15 @@ class Inside:
         finally:
             connection.abort()
             await connection.wait_closed()
+
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def _changed(settings: T, changes: dict[str, Any]) -> T:
+    """`settings` with those of the `changes` that are theirs, which are taken out."""
+    names = changes.keys() & {field.name for field in fields(settings)}
+    return replace(settings, **{name: changes.pop(name) for name in names})
 
 
 @cache
@@ -317,6 +335,7 @@ async def inside_gateway(
     bounds: Bounds | None = None,
     kind: type[HardenedConnection] = HardenedConnection,
     registry: Registry | None = None,
+    connections: KeptConnections | None = None,
     limits: dict[str, object] | None = None,
     clock: Clock | None = None,
     penalties: Penalties | None = None,
@@ -336,7 +355,7 @@ async def inside_gateway(
         store=_Memory(),
         registry=MemoryRegistry() if registry is None else registry,
         people=_People(),
-        connections=_NoRows(),
+        connections=_NoRows() if connections is None else connections,
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )

@@ -4,11 +4,12 @@ grows past all measure, is seen here. What each does is shown elsewhere, with sm
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from ferry.config.model import Config
-from ferry.gateway.wiring import client_limits_of, connection_bounds_of, http_bounds_of, rules_of
+from ferry.gateway.wiring import connection_bounds_of, http_bounds_of, login_settings_of, rules_of
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.sources import ExemptNetworks
@@ -16,7 +17,7 @@ from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, Worker
 from ferry.policy.forwards import check_counts
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
-from ferry.ssh.services import ClientLimits
+from ferry.ssh.access import Anyone
 from ferry.ssh.wire.connection import ConnectionBounds
 
 DAY = 86_400.0
@@ -119,11 +120,8 @@ def test_connections_of_one_visitor() -> None:
 
 def test_what_one_client_may_have() -> None:
     """CONNECTIONS_PER_IDENTITY, CHANNELS_PER_CONNECTION, GLOBAL_REQUESTS_PER_SECOND, AUTH_TRIES, KEY_GRACE_SECONDS."""
-    assert client_limits_of(CONFIG) == ClientLimits(
-        connections_per_identity=64,
-        auth_tries=6,
-        key_grace=20,
-    )
+    login = login_settings_of(CONFIG, Anyone(), cast(Any, None))
+    assert (login.connections_per_identity, login.tries, login.key_grace) == (64, 6, 20)
     assert connection_bounds_of(CONFIG) == ConnectionBounds(channels=1024, global_requests_per_second=50)
     rules = rules_of(CONFIG)
     assert (rules.forwards_per_connection, rules.forwards_per_identity) == (16, 32)

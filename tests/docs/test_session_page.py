@@ -17,7 +17,7 @@ SOURCES = {
             "ssh/claims.py",
             "ssh/client.py",
             "ssh/commands.py",
-            "ssh/front.py",
+            "ssh/server.py",
             "ssh/notices.py",
             "ssh/session.py",
             "ssh/tunnels.py",

@@ -47,4 +47,7 @@ async def test_the_rest_can(tmp_path: Path) -> None:
     with observed() as observation:
         async with whole_gateway(config_of(tmp_path), observation) as worker:
             said = await reloaded(worker, changed, observation)
-            assert (said.name, worker.ssh.services.rules.reserved_names) == ("config.reloaded", frozenset({"mine"}))
+            assert (said.name, worker.settings.forwards.rules.reserved_names) == (
+                "config.reloaded",
+                frozenset({"mine"}),
+            )

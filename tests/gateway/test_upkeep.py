@@ -69,8 +69,9 @@ class Past:
 
     def upkeep(self, **names: str) -> Upkeep:
         """As shipped, or with other `names`."""
-        services = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})))
-        worker = SimpleNamespace(clock=self.clock, ssh=SimpleNamespace(services=services), tunnels=None, kept=self.kept)
+        forwards = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})))
+        settings = SimpleNamespace(forwards=forwards)
+        worker = SimpleNamespace(clock=self.clock, settings=settings, kept=self.kept)
         return Upkeep(cast(Any, worker))
 
     async def left(self) -> tuple[int, int, int]:
@@ -169,8 +170,6 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
             """They are as they were."""
 
     class Ssh(Counted):
-        services = SimpleNamespace(access=Access(), rules=SimpleNamespace(keep=0.0, rest=0.0))
-
         def __iter__(self) -> Iterator[object]:
             count["revoked"] += 1
             return iter(())
@@ -181,8 +180,11 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
     async def an_hour() -> None:
-        ssh, clock = Ssh(count), LoopsClock()
-        worker = SimpleNamespace(clock=clock, ssh=ssh, tunnels=counted, kept=kept, certificates=counted)
+        settings = SimpleNamespace(forwards=SimpleNamespace(rules=SimpleNamespace(keep=0.0, rest=0.0)))
+        worker = SimpleNamespace(
+            clock=LoopsClock(), ssh=Ssh(count), tunnels=counted, settings=settings, access=Access(), kept=kept,
+            certificates=counted,
+        )  # fmt: skip
         with kept_up(cast(Any, worker), cast(Any, observation)):
             await asyncio.sleep(3_601)
 

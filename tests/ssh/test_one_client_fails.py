@@ -59,12 +59,14 @@ class FullOfErrors:
     def connection_ended(self, *_: object) -> None:
         raise KeyError("an error of our own")
 
+    async def prune(self, _before: float) -> int:
+        return 0
+
 
 async def test_a_client_whose_end_fails_is_removed_and_the_error_logged(
     key: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.change(connections=FullOfErrors())
+    async with asyncio.timeout(SECONDS), inside_gateway(connections=FullOfErrors()) as gateway:
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
         await until(lambda: not (gateway.clients or gateway.tunnels))

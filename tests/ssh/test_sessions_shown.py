@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
+from ferry.clock import Clock
 from ferry.names import Endpoint, IdentityId
 from ferry.visits import Visit
 from hand_clock import HandClock
@@ -59,16 +61,22 @@ class Stage:
         await self.settle()
 
 
-@pytest.fixture
-async def stage(key: Path) -> AsyncIterator[Stage]:
+@asynccontextmanager
+async def staged(key: Path, clock: Clock | None = None) -> AsyncIterator[Stage]:
     async with (
         asyncio.timeout(SECONDS),
-        inside_gateway() as inside,
+        inside_gateway(clock=clock) as inside,
         inside.client(key) as client,
     ):
         made = Stage(inside, client)
         inside.change(request_log=True)
         assert await client.forward(b"blog", 80)
+        yield made
+
+
+@pytest.fixture
+async def stage(key: Path) -> AsyncIterator[Stage]:
+    async with staged(key) as made:
         yield made
 
 
@@ -208,19 +216,19 @@ async def test_on_a_full_socket_visits_wait_up_to_a_bound_and_are_then_counted(s
     ]
 
 
-async def test_a_target_that_refuses_is_noted_at_once_and_again_after_a_while(stage: Stage) -> None:
+async def test_a_target_that_refuses_is_noted_at_once_and_again_after_a_while(key: Path) -> None:
     """At once also on a machine that has just started: its monotonic clock begins with 0."""
     clock = HandClock()
     clock.ahead = -clock.monotonic()
-    stage.inside.change(clock=clock)
-    session = await stage.session()
-    lines(session)
-    [client] = stage.inside.clients
-    for ahead, told in ((0.0, 1), (1.0, 0), (limits.TARGET_NOTE_SECONDS + 1, 1), (1.0, 0)):
-        clock.ahead += ahead
-        client.target_refused(stage.inside.tunnels[0].address, "nothing answers")
-        await stage.settle()
-        assert lines(session) == [b"blog.localhost: nothing answers"] * told
+    async with staged(key, clock) as stage:
+        session = await stage.session()
+        lines(session)
+        [client] = stage.inside.clients
+        for ahead, told in ((0.0, 1), (1.0, 0), (limits.TARGET_NOTE_SECONDS + 1, 1), (1.0, 0)):
+            clock.ahead += ahead
+            client.target_refused(stage.inside.tunnels[0].address, "nothing answers")
+            await stage.settle()
+            assert lines(session) == [b"blog.localhost: nothing answers"] * told
 
 
 @pytest.mark.parametrize("typed", [b"q", b"Q", b"\x03", b"\x04"])

@@ -17,7 +17,7 @@ from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.report import Report, nothing
 from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import People
-from ferry.ssh.services import ConnectionLog
+from ferry.ssh.server import ConnectionLog
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore

@@ -22,7 +22,7 @@ from ferry.names import Endpoint
 from ferry.policy.grants import Grant
 from ferry.registry.routes import Tunnel
 from ferry.report import Report
-from ferry.ssh.front import SshFront
+from ferry.ssh.server import SshServer
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 
@@ -48,7 +48,7 @@ class Listening:
         self.admin: list[Endpoint] = []
         """The admin addresses that the console has bound."""
 
-    async def use(self, config: Config, front: SshFront) -> None:
+    async def use(self, config: Config, ssh: SshServer) -> None:
         """Open and close listeners as `config` says. New ones open before old ones close.
 
         Raises StartupError, with everything as it was, when an address cannot be bound.
@@ -71,7 +71,7 @@ class Listening:
             raise
         self._config = config
         for role, endpoint, sock in bound:
-            self._open[role, endpoint] = await self._serve(role, sock, front)
+            self._open[role, endpoint] = await self._serve(role, sock, ssh)
         for key in self._open.keys() - wanted:
             self._open.pop(key).close()
 
@@ -92,14 +92,14 @@ class Listening:
         assert self._config is not None
         return self._config
 
-    async def _serve(self, role: str, sock: socket.socket, front: SshFront) -> _Open:
+    async def _serve(self, role: str, sock: socket.socket, ssh: SshServer) -> _Open:
         bound = endpoint_of(sock.getsockname())
         if role == "https":
-            shared = self._shared_port(sock, bound.port, front)
+            shared = self._shared_port(sock, bound.port, ssh)
             shared.start()
             return _Open(bound, shared.close)
         if role == "ssh":
-            acceptor = Acceptor([sock], front.take, report=self._report, gate=self._gate)
+            acceptor = Acceptor([sock], ssh.take, report=self._report, gate=self._gate)
             acceptor.start()
             return _Open(bound, acceptor.close)
 
@@ -110,7 +110,7 @@ class Listening:
         await server.start()
         return _Open(bound, server.close)
 
-    def _shared_port(self, sock: socket.socket, port: int, front: SshFront) -> SharedPort:
+    def _shared_port(self, sock: socket.socket, port: int, ssh: SshServer) -> SharedPort:
         """The HTTPS port, which serves SSH and plain HTTP too. It reads the configuration in force at each connection."""
 
         def visitor() -> asyncio.Protocol:
@@ -121,15 +121,15 @@ class Listening:
                 certificate_for=self._certificates.certificate_for,
             )
 
-        def ssh(accepted: socket.socket) -> None:
+        def client(accepted: socket.socket) -> None:
             if self.config.https.ssh:
-                front.take(accepted)
+                ssh.take(accepted)
             else:
                 accepted.close()
 
         return SharedPort(
             [sock],
-            ssh=ssh,
+            ssh=client,
             tls_protocol=visitor,
             redirect=lambda: self._edge.redirect(self.config.https_port or port),
             context=self._certificates.context,

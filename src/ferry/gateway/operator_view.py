@@ -26,8 +26,9 @@ from ferry.kinds import kind_of
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId
 from ferry.observe.events import EventRing
 from ferry.registry.contract import Registry
+from ferry.report import Report
 from ferry.ssh.client import Client
-from ferry.ssh.front import SshFront
+from ferry.ssh.server import SshServer
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.tunnels import Tunnels
 
@@ -37,8 +38,9 @@ class OperatorView:
     """Implements `ConsoleState` over the parts of one worker."""
 
     config: Config
-    front: SshFront
+    ssh: SshServer
     served: Tunnels
+    report: Report
     registry: Registry
     events: EventRing
     metrics: CollectorRegistry
@@ -66,9 +68,9 @@ class OperatorView:
             draining=self.draining,
             listeners=Listeners(**{name: listening.get(name, []) for name in ("ssh", "http", "https", "admin")}),
             counts=Counts(
-                connections=len(self.front),
+                connections=len(self.ssh),
                 tunnels=by_kind,
-                handshakes=len(self.front.admission),
+                handshakes=len(self.ssh.admission),
                 blocked=len(self.blocked()),
             ),
             store=Store(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
@@ -76,7 +78,7 @@ class OperatorView:
         )
 
     def tunnels(self) -> list[TunnelInfo]:
-        return [self._tunnel_info(client, tunnel) for client in self.front for tunnel in client.forwards.values()]
+        return [self._tunnel_info(client, tunnel) for client in self.ssh for tunnel in client.forwards.values()]
 
     def connections(self) -> list[ConnectionInfo]:
         return [
@@ -90,7 +92,7 @@ class OperatorView:
                 up=client.up,
                 down=client.down,
             )
-            for client in self.front
+            for client in self.ssh
         ]
 
     async def names(self, identity: IdentityId | None) -> list[NameInfo]:
@@ -105,7 +107,7 @@ class OperatorView:
                 derived=reservation.derived,
                 created=moment(reservation.created),
                 last_used=moment(reservation.last_used),
-                live=self.front.services.routes.get(reservation.address) is not None,
+                live=await self.served.at(reservation.address) is not None,
             )
             for reservation in reservations
         ]
@@ -118,7 +120,7 @@ class OperatorView:
         return False
 
     async def close_connection(self, connection: ConnectionId, reason: str) -> bool:
-        client = self.front.get(connection)
+        client = self.ssh.get(connection)
         if client is None:
             return False
         client.tell(reason, event="closed")
@@ -126,23 +128,23 @@ class OperatorView:
         return True
 
     def blocked(self) -> list[BlockedAddress]:
-        found = self.front.admission.penalties.listed(self.clock.monotonic())
+        found = self.ssh.admission.penalties.listed(self.clock.monotonic())
         return [BlockedAddress(address=b.source, seconds=round(b.seconds, 1), why=b.why.value) for b in found]
 
     def unblock(self, address: str) -> bool:
-        lifted = self.front.admission.penalties.lift(address)
+        lifted = self.ssh.admission.penalties.lift(address)
         if lifted:
-            self.front.services.report("address.unblocked", address=address)
+            self.report("address.unblocked", address=address)
         return lifted
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
         freed = await self.registry.free(address, owner)
         if freed:
-            self.front.services.report("name.freed", address=str(address), identity=owner)
+            self.report("name.freed", address=str(address), identity=owner)
         return freed
 
     def _tunnel_info(self, client: Client, tunnel: SshTunnel) -> TunnelInfo:
-        urls, address = self.front.services.urls, tunnel.address
+        urls, address = self.ssh.settings.forwards.urls, tunnel.address
         return TunnelInfo(
             id=tunnel.id,
             address=str(address),

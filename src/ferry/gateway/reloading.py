@@ -49,7 +49,7 @@ async def _swap(config: Config, worker: Worker) -> None:
         if getattr(config, field) != getattr(old, field):
             raise StartupError(f"{field} cannot change while the gateway runs: restart it")
     access = await asyncio.to_thread(access_of, config, worker.report)
-    services = worker.services(config, access)
+    settings = worker.settings_for(config, access)
     await worker.certificates.use_folder(config.https.certificates)
     try:
         await worker.listening.use(config, worker.ssh)
@@ -57,6 +57,7 @@ async def _swap(config: Config, worker: Worker) -> None:
         await worker.certificates.use_folder(old.https.certificates)
         raise
     worker.visits.use(visit_policy_of(config))
-    worker.ssh.use(services)
+    worker.settings.use(settings)
+    worker.access = access
     access.use(None)  # tells what its files hold
     worker.view.config = config

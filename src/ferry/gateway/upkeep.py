@@ -26,8 +26,7 @@ class Upkeep:
 
     def __init__(self, worker: Worker) -> None:
         self._clock = worker.clock
-        self._ssh = worker.ssh
-        self._tunnels = worker.tunnels
+        self._worker = worker
         self._kept = worker.kept
         self._steps = Steps(worker.clock)
         self._revoked: Revoked[Client] = Revoked()
@@ -36,17 +35,17 @@ class Upkeep:
         """Write the data that a full disk has delayed."""
         if not self._kept.store.healthy:
             await self.renew()  # a small write shows whether the disk has space again
-        await self._tunnels.write_late()
+        await self._worker.tunnels.write_late()
 
     async def read_keys(self) -> None:
         """Read key files that have changed."""
-        access = self._ssh.services.access
+        access = self._worker.access
         access.use(await asyncio.to_thread(access.read))
 
     async def end_revoked(self) -> None:
         """End the connections of keys that were removed from the files, or belong to another identity now."""
-        ssh = self._ssh
-        for client, why in self._revoked.look(ssh, ssh.services.access, self._clock.monotonic()):
+        ssh = self._worker.ssh
+        for client, why in self._revoked.look(ssh, self._worker.access, self._clock.monotonic()):
             ssh.apart(client, partial(client.close, why))
 
     async def renew(self) -> None:
@@ -57,7 +56,7 @@ class Upkeep:
         """Delete expired rows; not right after a large step of the clock, which may be set back."""
         if self._steps.stepped(limits.CLOCK_STEP_SECONDS):
             return
-        kept, rules, now = self._kept, self._ssh.services.rules, self._clock.now
+        kept, rules, now = self._kept, self._worker.settings.forwards.rules, self._clock.now
         await kept.connections.prune(now() - limits.CONNECTIONS_KEEP_SECONDS)
         await kept.registry.prune(now=now(), keep=rules.keep, rest=rules.rest)
         await kept.people.prune(now() - max(rules.keep, limits.IDENTITIES_KEEP_SECONDS))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from ferry.config.model import Config, is_loopback
 from ferry.edge.http.shared import Bounds
-from ferry.hostnames import Domain
+from ferry.hostnames import Domain, Urls
 from ferry.kinds.rules import ForwardRules, PortRange, Web
 from ferry.observe.budgeted import LogRates
 from ferry.policy.visits import VisitPolicy
-from ferry.ssh.services import ClientLimits
+from ferry.registry.routes import Ports
+from ferry.ssh.access import KeyAccess
+from ferry.ssh.forward_settings import ForwardSettings
+from ferry.ssh.login import LoginSettings, People
+from ferry.ssh.notices import Notices
+from ferry.ssh.settings import SshSettings
 from ferry.ssh.wire.connection import ConnectionBounds
 
 
@@ -43,12 +48,27 @@ def visit_policy_of(config: Config) -> VisitPolicy:
     return VisitPolicy(config.urls(lambda _host: False).gateway)  # which certificates are trusted has no part in it
 
 
-def client_limits_of(config: Config) -> ClientLimits:
-    """Bounds of one log-in and identity."""
-    return ClientLimits(
-        connections_per_identity=config.limits.connections_per_identity,
-        auth_tries=config.ssh.auth_tries,
+def login_settings_of(config: Config, access: KeyAccess, people: People) -> LoginSettings:
+    """What log-ins are judged by."""
+    return LoginSettings(
+        access=access,
+        people=people,
+        banner=config.ssh.banner,
+        tries=config.ssh.auth_tries,
         key_grace=config.ssh.key_grace,
+        connections_per_identity=config.limits.connections_per_identity,
+    )
+
+
+def settings_of(config: Config, *, access: KeyAccess, people: People, ports: Ports, urls: Urls) -> SshSettings:
+    """The settings of SSH connections."""
+    rules = rules_of(config)
+    return SshSettings(
+        login=login_settings_of(config, access, people),
+        forwards=ForwardSettings(rules, web_of(config), ports, urls),
+        notices=Notices(urls, rules, public_is_loopback(config)),
+        request_log=config.session.request_log,
+        bounds=connection_bounds_of(config),
     )
 
 

@@ -16,6 +16,7 @@ from ferry.edge.http.shared import Bounds
 from ferry.edge.tcp import TcpEdge
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.local_ca import LocalCa
+from ferry.hostnames import Domain
 from ferry.kinds import kind_of
 from ferry.kinds.web import HTTP
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -26,31 +27,26 @@ from ferry.observe.events import EventRing
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
-from ferry.ssh.access import Anyone, KeyFiles
-from ferry.ssh.front import ConnectionOptions, SshFront, connection_options
+from ferry.ssh.access import Anyone, KeyFiles, WatchedAccess
+from ferry.ssh.direct import DirectChannels
 from ferry.ssh.host_keys import describe
-from ferry.ssh.services import Access, Services
+from ferry.ssh.options import ConnectionOptions, connection_options
+from ferry.ssh.server import SshServer
+from ferry.ssh.settings import SshSettings
+from ferry.ssh.tunnels import Tunnels
 from ferry.ssh.wire.connection import HardenedConnection
 
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .operator_view import OperatorView
-from .wiring import (
-    client_limits_of,
-    connection_bounds_of,
-    http_bounds_of,
-    public_is_loopback,
-    rules_of,
-    visit_policy_of,
-    web_of,
-)
+from .wiring import http_bounds_of, settings_of, visit_policy_of
 
 
 class Worker:
     """All parts of one worker.
 
-    A reload changes `ssh.services`, `visits.policy`, `view.config`, the folder of `certificates` and what `listening` has open. All
-    else stays as it was made.
+    A reload changes `settings`, `access`, `visits.policy`, `view.config`, the folder of `certificates` and what
+    `listening` has open. All else stays as it was made.
     """
 
     view: OperatorView
@@ -96,40 +92,39 @@ class Worker:
             clock=clock,
         )
         self.listening = Listening(self.http, self.certificates, report, descriptors)
-        access = access_of(config, report)
-        access.use(None)  # reports the keys in its files, before anybody can connect
-        self.ssh = SshFront(
-            self.services(config, access),
+        self.access = access_of(config, report)
+        self.access.use(None)  # reports the keys in its files, before anybody can connect
+        self.settings = self.settings_for(config, self.access)
+        self.tunnels = Tunnels(
+            worker=kept.worker,
+            clock=clock,
+            report=report,
+            registry=kept.registry,
+            routes=self.routes,
+            secret=kept.secret,
+            in_force=self.settings,
+        )
+        self.ssh = SshServer(
+            self.settings,
+            self.tunnels,
+            DirectChannels(self.routes, self.visits, Domain(config.domain), clock),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
             Penalties(exempt, on=config.ssh.penalties),
             options,
+            clock=clock,
+            report=report,
+            registry=kept.registry,
+            connections=kept.connections,
+            secret=kept.secret,
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
         )
-        self.tunnels = self.ssh.tunnels
 
-    def services(self, config: Config, access: Access) -> Services:
-        """The services for SSH connections under `config`."""
-        return Services(
-            worker=self.kept.worker,
-            clock=self.clock,
-            report=self.report,
-            registry=self.kept.registry,
-            routes=self.routes,
-            visits=self.visits,
-            people=self.kept.people,
-            connections=self.kept.connections,
-            access=access,
-            ports=TcpPorts(self._tcp_edge(config), config.tcp.public_addresses),
-            rules=rules_of(config),
-            web=web_of(config),
-            urls=config.urls(self.certificates.covers),
-            limits=client_limits_of(config),
-            bounds=connection_bounds_of(config),
-            secret=self.kept.secret,
-            public_is_loopback=public_is_loopback(config),
-            banner=config.ssh.banner,
-            request_log=config.session.request_log,
+    def settings_for(self, config: Config, access: WatchedAccess) -> SshSettings:
+        """The settings of SSH connections under `config`."""
+        ports = TcpPorts(self._tcp_edge(config), config.tcp.public_addresses)
+        return settings_of(
+            config, access=access, people=self.kept.people, ports=ports, urls=config.urls(self.certificates.covers)
         )
 
     async def open(self, config: Config) -> None:
@@ -150,7 +145,7 @@ class Worker:
 
     async def _is_reserved(self, host: str) -> bool:
         """Whether somebody has reserved `host`."""
-        address, keep = HTTP.address(host), self.ssh.services.rules.keep
+        address, keep = HTTP.address(host), self.settings.forwards.rules.keep
         return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
 
     def _tcp_edge(self, config: Config) -> TcpEdge:
@@ -209,8 +204,9 @@ async def build_worker(
         )
         worker.view = OperatorView(
             config=config,
-            front=worker.ssh,
+            ssh=worker.ssh,
             served=worker.tunnels,
+            report=report,
             registry=kept.registry,
             events=events,
             metrics=metrics,
@@ -225,6 +221,6 @@ async def build_worker(
         yield worker
 
 
-def access_of(config: Config, report: Report) -> Access:
+def access_of(config: Config, report: Report) -> WatchedAccess:
     """The access rules. It reads files, so it blocks. Raises StartupError."""
     return Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report)

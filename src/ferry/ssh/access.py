@@ -36,6 +36,18 @@ class KeyAccess(Protocol):
         ...
 
 
+class WatchedAccess(KeyAccess, Protocol):
+    """As `KeyAccess`, and looked at again while the gateway runs."""
+
+    def read(self) -> Found | None:
+        """Look whether the keys have changed. Blocks on the disk, and so runs in a thread, one call at a time."""
+        ...
+
+    def use(self, found: Found | None) -> None:
+        """Change to what `read` has found."""
+        ...
+
+
 class Anyone:
     """Accepts all keys. A client without one is anonymous."""
 

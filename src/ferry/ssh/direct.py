@@ -20,16 +20,17 @@ from asyncssh.misc import ChannelOpenError
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
+from ferry.hostnames import Domain
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
-from ferry.registry.routes import Tunnel, connection_visit
+from ferry.registry.routes import Routes, Tunnel, connection_visit
+from ferry.registry.visits_in_force import VisitsInForce
 from ferry.relay import Relay
 from ferry.streams import OpenFailure
 
-from .services import Services
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport
 
@@ -74,23 +75,52 @@ class DirectVisitor(Protocol):
         """Its own tunnels, by the bind address and port of its requests."""
         ...
 
-    @property
-    def services(self) -> Services: ...
 
+class DirectChannels:
+    """Opens the targets of `direct-tcpip` requests."""
 
-def open_direct(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
-    """The channel for a `direct-tcpip` open. It is confirmed after the local target has answered."""
-    tunnel = own_port(visitor.forwards.values(), host, port)
-    if tunnel is None:
-        return _open_alias(visitor, host, port)
-    if isinstance(tunnel, Refusal):
-        return tunnel
-    grant = _decide(visitor, tunnel.address, tunnel.owner)
-    return grant if isinstance(grant, Refusal) else _splice(visitor, tunnel, grant, str(tunnel.address))
+    __slots__ = ("_clock", "_domain", "_routes", "_visits")
 
+    def __init__(self, routes: Routes, visits: VisitsInForce, domain: Domain, clock: Clock) -> None:
+        self._routes = routes
+        self._visits = visits
+        self._domain = domain
+        self._clock = clock
 
-def _decide(visitor: DirectVisitor, address: Address, owner: IdentityId | None) -> Grant | Refusal:
-    return visitor.services.visits.policy.decide(visitor.identity, Target(address, owner))
+    def open(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
+        """The channel for a `direct-tcpip` open. It is confirmed after the local target has answered."""
+        tunnel = own_port(visitor.forwards.values(), host, port)
+        if tunnel is None:
+            return self._open_alias(visitor, host, port)
+        if isinstance(tunnel, Refusal):
+            return tunnel
+        grant = self._decide(visitor, tunnel.address, tunnel.owner)
+        return grant if isinstance(grant, Refusal) else self._splice(visitor, tunnel, grant, str(tunnel.address))
+
+    def _decide(self, visitor: DirectVisitor, address: Address, owner: IdentityId | None) -> Grant | Refusal:
+        return self._visits.policy.decide(visitor.identity, Target(address, owner))
+
+    def _open_alias(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
+        try:
+            name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
+            label = parse_label(self._domain.relative(name), "alias")
+        except (UnicodeDecodeError, InvalidInput):
+            return Refusal("through this gateway you can reach your private aliases only", code="not_an_alias")
+        address = ALIAS.address(label, port)
+        tunnel = self._routes.get(address)
+        grant = self._decide(visitor, address, None if tunnel is None else tunnel.owner)
+        if isinstance(grant, Refusal):
+            return grant
+        assert tunnel is not None  # the policy refuses an alias without a tunnel
+        return self._splice(visitor, tunnel, grant, "the alias")
+
+    def _splice(self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str) -> TunnelChannel:
+        """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`."""
+        channel = TunnelChannel(visitor.connection, None)
+        joined = Splice(tunnel, called, visitor.peer, self._clock)
+        channel.watch_opening(joined.visitor)
+        joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink))
+        return channel
 
 
 def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Refusal | None:
@@ -109,31 +139,6 @@ def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Re
                 )
             return tunnel
     return None
-
-
-def _open_alias(visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
-    services = visitor.services
-    try:
-        name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
-        label = parse_label(services.web.domain.relative(name), "alias")
-    except (UnicodeDecodeError, InvalidInput):
-        return Refusal("through this gateway you can reach your private aliases only", code="not_an_alias")
-    address = ALIAS.address(label, port)
-    tunnel = services.routes.get(address)
-    grant = _decide(visitor, address, None if tunnel is None else tunnel.owner)
-    if isinstance(grant, Refusal):
-        return grant
-    assert tunnel is not None  # the policy refuses an alias without a tunnel
-    return _splice(visitor, tunnel, grant, "the alias")
-
-
-def _splice(visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str) -> TunnelChannel:
-    """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`."""
-    channel = TunnelChannel(visitor.connection, None)
-    joined = Splice(tunnel, called, visitor.peer, visitor.services.clock)
-    channel.watch_opening(joined.visitor)
-    joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink))
-    return channel
 
 
 class Splice(Relay[TunnelChannel]):

@@ -27,11 +27,13 @@ class Rows:
     def connection_ended(self, connection: ConnectionId, *_: object) -> None:
         self.ended.append(connection)
 
+    async def prune(self, _before: float) -> int:
+        return 0
+
 
 async def test_only_a_logged_in_connection_gets_a_row_and_an_event(key: Path) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        rows = Rows()
-        gateway.change(connections=rows)
+    rows = Rows()
+    async with asyncio.timeout(SECONDS), inside_gateway(connections=rows) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         await reader.readline()
         writer.close()

@@ -1,0 +1,124 @@
+"""The requests for forwards of one connection, from each request to its answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from ferry import limits, tasks
+from ferry.errors import Refusal
+
+from .holding import Asked, Held, Holding
+from .refusals import RefusedForward
+from .tunnel import SshTunnel
+from .tunnels import TunnelOwner, Tunnels
+from .wire.requests import Answered
+
+
+class ForwardAsker(TunnelOwner, Protocol):
+    """The client that asks."""
+
+    def forward_granted(self, tunnel: SshTunnel, /) -> None:
+        """The gateway has granted a forward, and answered the request."""
+        ...
+
+    def forward_refused(self, refusal: Refusal, host: bytes, port: int, /) -> None:
+        """The gateway refuses a forward; the answer follows."""
+        ...
+
+
+class ForwardRequests:
+    """The requests of one client. It tells the client of each decision."""
+
+    __slots__ = ("_asker", "_holding", "_settled", "_tunnels", "_undecided", "asked", "journal")
+
+    def __init__(self, asker: ForwardAsker, tunnels: Tunnels, holding: Holding) -> None:
+        self._asker = asker
+        self._tunnels = tunnels
+        self._holding = holding
+        self._undecided = 0
+        """The number of requests that were read and are not decided."""
+        self._settled: list[Callable[[], None]] = []
+        self.asked = 0
+        """The number of requests so far, with those for forwards that Ferry does not do."""
+        self.journal: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
+        """Their outcomes, oldest first."""
+
+    # --- from the request to its answer
+
+    def read(self, host: bytes, port: int) -> Callable[[Answered], None]:
+        """Note a `tcpip-forward` request that was read. The caller calls the result in its turn, to decide it."""
+        self.asked += 1
+        self._undecided += 1
+        asked = self._holding.asked()
+
+        def decide(answer: Answered) -> None:
+            tasks.spawn(f"forward {self._asker.id}", self._forward(asked, host, port, answer))
+
+        return decide
+
+    async def _forward(self, asked: Asked, host: bytes, port: int, answer: Answered) -> None:
+        tunnel: SshTunnel | None = None
+        try:
+            tunnel = await self._decide(asked, host, port)
+        finally:
+            silence = answer(None if tunnel is None else tunnel.bind[1])
+            if tunnel is None:
+                self._holding.forget(asked)
+            else:
+                self._holding.granted(asked, tunnel, silence=silence)
+                tunnel.on_close(partial(self._holding.forget, asked))
+                self.journal.append(tunnel)
+                self._asker.forward_granted(tunnel)
+            self._undecided -= 1
+            if not self._undecided:
+                settled, self._settled = self._settled, []
+                for callback in settled:
+                    callback()
+
+    async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
+        tunnel = await self._tunnels.open(self._asker, host, port)
+        if isinstance(tunnel, Refusal):
+            self._asker.forward_refused(tunnel, host, port)
+            return None
+        if asked.refused is not None:  # its words came while it was being decided
+            self._tunnels.close(tunnel, asked.refused, unwanted=True)
+            return None
+        return tunnel
+
+    @property
+    def all_decided(self) -> bool:
+        """Whether no request waits for its decision."""
+        return not self._undecided
+
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once every request is decided."""
+        if self._undecided:
+            self._settled.append(callback)
+        else:
+            callback()
+
+    # --- the sessions whose words shape them
+
+    def session_opened(self) -> int:
+        """The number of a new session."""
+        return self._holding.session_opened()
+
+    def session_gone(self, number: int) -> None:
+        """A session has closed and said no words."""
+        self._holding.session_gone(number)
+
+    def words_said(self, number: int) -> None:
+        """The words of a session are understood."""
+        self._holding.session_said(number)
+
+    def words_refused(self, number: int, why: str) -> int:
+        """Close the forwards that the words of a session shape, because they are not understood (`why` is for the log).
+        Returns the number."""
+        shaped = self._holding.session_refused(number, why)
+        unwanted: list[Held | None] = [asked.tunnel for asked in shaped]
+        for tunnel in [one for one in self._asker.forwards.values() if one in unwanted]:
+            self._tunnels.close(tunnel, why, unwanted=True)
+        return len(shaped)

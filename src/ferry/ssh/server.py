@@ -1,0 +1,258 @@
+"""The SSH server of a worker: it admits connections, keeps the table of clients, and drains them at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from ferry import limits
+from ferry.clock import Clock, random_number
+from ferry.limiters.handshakes import HandshakeGate, Progress
+from ferry.limiters.origins import Origins
+from ferry.limiters.penalties import Penalties
+from ferry.limiters.spacings import Spacings
+from ferry.names import ConnectionId, Identity, IdentityId, printable
+from ferry.registry.contract import Registry
+from ferry.report import Report
+
+from .admission import Admission
+from .banner import own_address_banner
+from .client import Client
+from .commands import Commands
+from .direct import DirectChannels
+from .login import LoggedIn, LoginAttempt, LoginSettings
+from .options import ConnectionOptions
+from .refusals import RefusedForward, RefusedForwards
+from .settings import SshSettings
+from .tunnels import Tunnels
+from .wire.connection import HardenedConnection
+
+
+class ConnectionLog(Protocol):
+    """One row per SSH connection (`ferry.store`). Neither call waits for the database."""
+
+    def connection_started(
+        self, connection: ConnectionId, identity: Identity, peer: str, client_version: str, now: float
+    ) -> None: ...
+
+    def connection_ended(self, connection: ConnectionId, reason: str, up: int, down: int, now: float) -> None: ...
+
+
+class SshServer:
+    """All SSH connections of one worker. It implements `login.LoginHost` and `client.ClientHost`."""
+
+    def __init__(
+        self,
+        settings: SshSettings,
+        tunnels: Tunnels,
+        direct: DirectChannels,
+        gate: HandshakeGate,
+        penalties: Penalties,
+        options: ConnectionOptions,
+        *,
+        clock: Clock,
+        report: Report,
+        registry: Registry,
+        connections: ConnectionLog,
+        secret: bytes,
+        prefer_gcm: bool = True,
+        make_connection: type[HardenedConnection] = HardenedConnection,
+    ) -> None:
+        self.settings = settings
+        self.tunnels = tunnels
+        self.direct = direct
+        self.clock = clock
+        self.report = report
+        self._registry = registry
+        self._connections = connections
+        self._secret = secret
+        """For names and ports that the gateway chooses."""
+        self._options = options
+        self._prefer_gcm = prefer_gcm
+        self._make_connection = make_connection
+        self._origins = Origins()
+        self.admission = Admission(gate, penalties, clock=clock, report=report, retry_after=self._retry_after)
+        """The log-ins in progress, and the refusal of others."""
+        self._clients: dict[ConnectionId, Client] = {}
+        self._of_identity: dict[IdentityId, set[Client]] = {}
+        self._key_exchanges = Spacings()
+        self._refused = RefusedForwards()
+        self.commands = Commands(tunnels, self._refused, registry, clock, report, settings)
+
+    # --- connections
+
+    def take(self, sock: socket.socket) -> None:
+        """Serve an accepted non-blocking socket, from which nothing has been read, or refuse it with a reason."""
+        self.admission.take(sock, lambda slot: LoginAttempt(self, slot, self._connection))
+
+    def _connection(self, attempt: LoginAttempt) -> HardenedConnection:
+        return self._make_connection(
+            asyncio.get_running_loop(),
+            self._options,
+            connection=attempt.id,
+            login=attempt,
+            owner=attempt,
+            bounds=self.settings,
+            prefer_gcm=self._prefer_gcm,
+        )
+
+    # --- log-ins, as their host
+
+    @property
+    def login(self) -> LoginSettings:
+        """The settings of log-ins that are in force now."""
+        return self.settings.login
+
+    def origin_of(self, peer: str, own: str) -> str:
+        return self._origins.of(peer, own)
+
+    def progressed(self, attempt: LoginAttempt, progress: Progress) -> None:
+        self.admission.progressed(attempt, progress)
+
+    def over(self, attempt: LoginAttempt, outcome: str) -> None:
+        self.admission.over(attempt, outcome)
+
+    def connections_of(self, identity: IdentityId) -> int:
+        """Connections that an identity holds."""
+        return len(self._of_identity.get(identity, ()))
+
+    async def own_address_banner(self, identity: Identity) -> str | None:
+        return await own_address_banner(
+            identity, self.settings.notices, self._registry, secret=self._secret, now=self.clock.now()
+        )
+
+    def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
+        """Make a client of a connection that has logged in."""
+        client = Client(who, attempt.connection, self)
+        spacing = self._key_exchanges.enter(
+            client.identity.id,
+            max(limits.KEY_EXCHANGES_TOGETHER, self.login.connections_per_identity),
+            limits.KEY_EXCHANGES_OF_IDENTITY_PER_SECOND,
+        )
+        client.connection.serve(client, spacing)
+        self._clients[client.id] = client
+        self._of_identity.setdefault(client.identity.id, set()).add(client)
+        self._connections.connection_started(
+            client.id, client.identity, str(client.peer), client.client_version, self.clock.now()
+        )
+        self.report(
+            "connection.opened",
+            connection=client.id,
+            identity=str(client.identity),
+            peer=str(client.peer),
+            client_version=client.client_version,
+        )
+
+    def lost(self, attempt: LoginAttempt, error: Exception | None) -> None:
+        """Remove the client of a connection that is gone, if it had logged in."""
+        if (client := self._clients.get(attempt.id)) is None:
+            return
+        try:
+            client.closed(error)
+            self._tell_end(client)
+        finally:
+            del self._clients[client.id]
+            self._key_exchanges.leave(client.identity.id)
+            same = self._of_identity[client.identity.id]
+            same.remove(client)
+            if not same:
+                del self._of_identity[client.identity.id]
+
+    def _tell_end(self, client: Client) -> None:
+        now = self.clock.now()
+        self._connections.connection_ended(client.id, client.end_reason, client.up, client.down, now)
+        self.report(
+            "connection.closed",
+            connection=client.id,
+            peer=str(client.peer),
+            reason=printable(client.end_reason),
+            seconds=now - client.began,
+            up=client.up,
+            down=client.down,
+        )
+
+    # --- clients, as their host
+
+    def is_at(self, identity: IdentityId, origin: str) -> bool:
+        """Whether one of the connections of an identity comes from `origin`."""
+        return any(client.origin == origin for client in self._of_identity.get(identity, ()))
+
+    def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
+        """Keep a refusal for later sessions of that identity."""
+        self._refused.remember(identity, refused)
+
+    # --- the table
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(list(self._clients.values()))
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def get(self, connection: str) -> Client | None:
+        """The client on that connection."""
+        return self._clients.get(ConnectionId(connection))
+
+    # --- time
+
+    async def tick(self) -> None:
+        """Once a second: end connections that are stuck, and give up opens that were not answered.
+
+        It waits for nothing, because all deadlines depend on it.
+        """
+        self.admission.tick()
+        now = self.clock.monotonic()
+        loop_now = asyncio.get_running_loop().time()
+        for client in self:
+            self.apart(client, partial(_look_at, client, now, loop_now))
+
+    def apart(self, client: Client, action: Callable[[], None]) -> None:
+        """Do `action`, which is one of many that are alike, for one client. If it fails, end that client alone."""
+        try:
+            action()
+        except Exception:
+            client.connection.internal_error()
+
+    # --- the end
+
+    def _retry_after(self) -> int:
+        """Seconds after which a client should come back, spread wider the more clients there are."""
+        spread = max(2, min(60, len(self._clients) // 50))
+        return 1 + random_number(spread)
+
+    def start_drain(self) -> None:
+        """Take no new connections and no new visitors of ports, and tell everybody."""
+        self.admission.draining = True
+        self.tunnels.stop_listening()
+        for client in self:
+            seconds = self._retry_after()
+            client.tell(f"the gateway is stopping; retry-after={seconds}", event="draining", retry_after=seconds)
+
+    async def drain(self, seconds: float) -> None:
+        """Return when ports and aliases have no visitors any more, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # no event tells when many counts in two packages are 0, and the process is about to end
+                while self.tunnels.any_serving:  # noqa: ASYNC110
+                    await asyncio.sleep(limits.DRAIN_LOOK_SECONDS)
+
+    async def stop(self) -> None:
+        """Disconnect everybody, with the time after which to come back, and release their addresses."""
+        clients = list(self)
+        for client in clients:
+            client.close(f"the gateway is stopping; retry-after={self._retry_after()}")
+        self.admission.close()
+        await asyncio.gather(*(client.connection.wait_closed() for client in clients))
+
+
+def _look_at(client: Client, now: float, loop_now: float) -> None:
+    if (why := client.connection.stuck(loop_now)) is not None:
+        client.end_reason = why
+        client.connection.abort()
+        return
+    for tunnel in list(client.forwards.values()):
+        tunnel.give_up_openings(now)

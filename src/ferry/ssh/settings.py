@@ -1,0 +1,30 @@
+"""The settings of all SSH connections: of log-ins, forwards, notices and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .forward_settings import ForwardSettings
+from .login import LoginSettings
+from .notices import Notices
+from .wire.connection import ConnectionBounds
+
+
+@dataclass(slots=True)
+class SshSettings:
+    """The settings in force. Everything that needs a part of them holds this one object, and reads the part each time.
+
+    So `use` changes them for present connections too.
+    """
+
+    login: LoginSettings
+    forwards: ForwardSettings
+    notices: Notices
+    request_log: bool
+    """Whether sessions show a line per visit."""
+    bounds: ConnectionBounds
+
+    def use(self, new: SshSettings) -> None:
+        """Change to the settings of `new`."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(new, field.name))
