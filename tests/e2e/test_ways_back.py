@@ -62,7 +62,7 @@ def test_streams_of_a_way_back_are_few(held: tuple[Child, int]) -> None:
         assert b"hello" in visitor.recv(100).lower()
     with socket.create_connection(("127.0.0.1", port), timeout=20) as one_more:
         assert one_more.recv(100) == b""
-    child.error_line("needs fewer than")
+    child.error_line("works with fewer than")
     for visitor in visitors:
         visitor.close()
 
