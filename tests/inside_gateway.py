@@ -48,6 +48,7 @@ from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
 from gateway_process import DOMAIN, PortBlock
 from raw_client import RawClient
+from turns import until
 from whole_gateway import opened
 
 if TYPE_CHECKING:
@@ -222,9 +223,7 @@ class Inside:
 
     async def let_through(self) -> SshTunnel:
         """The first tunnel, once it is held no longer: nobody announces that."""
-        async with asyncio.timeout(SECONDS):
-            while self.tunnels[0].is_held:
-                await asyncio.sleep(0.001)
+        await until(lambda: not self.tunnels[0].is_held, every=0.001)
         return self.tunnels[0]
 
     def kept(self) -> Counter[str]:
@@ -247,9 +246,7 @@ class Inside:
     async def back_to(self, before: Counter[str]) -> None:
         """Until nothing is kept that was not there `before`; AssertionError with what is."""
         try:
-            async with asyncio.timeout(SECONDS):
-                while self.kept() - before:
-                    await asyncio.sleep(0.05)
+            await until(lambda: not self.kept() - before, every=0.05)
         except TimeoutError:
             raise AssertionError(f"still there: {self.kept() - before}") from None
 

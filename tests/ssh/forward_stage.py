@@ -16,6 +16,7 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Tunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
+from turns import until
 
 BLOG = Address(Kind.HTTP, "blog.localhost")
 KEEP = 86400.0
@@ -64,9 +65,12 @@ def refusals(gateway: Inside) -> list[object]:
 
 async def closed(gateway: Inside) -> None:
     """Until no tunnel is left, and everything that closing one has begun is done."""
-    async with asyncio.timeout(SECONDS):
-        while gateway.tunnels or any(task.get_name().startswith("release") for task in asyncio.all_tasks()):
-            await asyncio.sleep(0)
+
+    def is_done() -> bool:
+        releasing = any(task.get_name().startswith("release") for task in asyncio.all_tasks())
+        return not gateway.tunnels and not releasing
+
+    await until(is_done)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from ferry.names import Fingerprint, Identity
 from ferry.registry.contract import StoreUnavailable
 from inside_gateway import SECONDS, Inside, inside_gateway
 from ssh.test_revoked import Keys
+from turns import until
 
 HERE = "127.0.0.1"
 
@@ -35,9 +36,8 @@ class Heard(Penalties):
 
 async def end_of(gateway: Inside, count: int = 1) -> tuple[str, list[Offence]]:
     """How the last of so many log-ins ended, and what all were blamed for."""
-    async with asyncio.timeout(SECONDS):
-        while len(ended := gateway.said("handshake.ended")) < count:
-            await asyncio.sleep(0.001)
+    await until(lambda: len(gateway.said("handshake.ended")) >= count)
+    ended = gateway.said("handshake.ended")
     heard = gateway.penalties
     assert isinstance(heard, Heard)
     return ended[-1]["outcome"], heard.offences

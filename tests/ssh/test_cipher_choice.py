@@ -10,6 +10,7 @@ import pytest
 from ferry import limits
 from inside_gateway import SECONDS, inside_gateway
 from ssh.test_strict_kex import MSG_KEX_ECDH_REPLY, MSG_KEXINIT, ecdh_init, kexinit
+from turns import until
 
 GCM, LONG_GCM, CHACHA = "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 
@@ -66,6 +67,5 @@ async def test_a_client_that_leaves_before_our_offer_is_no_error(monkeypatch: py
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         writer.write(b"SSH-2.0-hasty\r\n")
         writer.close()
-        while not gateway.said("handshake.ended"):
-            await asyncio.sleep(0)
+        await until(lambda: gateway.said("handshake.ended"))
         assert [ended["outcome"] for ended in gateway.said("handshake.ended")] == ["failed"]

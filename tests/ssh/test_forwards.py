@@ -33,6 +33,7 @@ from ssh.forward_stage import (
     one_client,
     refusals,
 )
+from turns import until
 
 FLAP_TAKEOVERS = 3
 
@@ -123,11 +124,9 @@ async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Pat
         async with gateway.client(key) as client:
             client.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b""), UInt32(port))
             await ports.listening.wait()
-        while gateway.clients:
-            await asyncio.sleep(0)
+        await until(lambda: not gateway.clients)
         ports.let_go.set()
-        while not gateway.said("tunnel.refused"):
-            await asyncio.sleep(0)
+        await until(lambda: gateway.said("tunnel.refused"))
         assert refusals(gateway) == ["gone"]
         assert [opened.closed for opened in ports.opened] == [True]
         assert await registry.reservations(None) == []
@@ -322,18 +321,15 @@ async def test_a_client_that_loses_its_last_name_is_disconnected_unless_a_forwar
         await ports.listening.wait()
         if left == "one that is being decided":  # as soon as the winner has what it asked for
             loser.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b"blog"), UInt32(80))
-        while any(task.get_name().startswith("settle") for task in asyncio.all_tasks()):
-            await asyncio.sleep(0)
+        await until(lambda: not any(task.get_name().startswith("settle") for task in asyncio.all_tasks()))
         ports.let_go.set()
         assert await asking
         if left == "nothing":
             await loser.connection.wait_closed()
-            while not (closed := gateway.said("connection.closed")):
-                await asyncio.sleep(0)
-            assert "was taken over" in str(closed[0]["reason"])
+            await until(lambda: gateway.said("connection.closed"))
+            assert "was taken over" in str(gateway.said("connection.closed")[0]["reason"])
         else:
-            while len(gateway.tunnels) < 2:
-                await asyncio.sleep(0)
+            await until(lambda: len(gateway.tunnels) >= 2)
             assert len(gateway.clients) == 2
 
 

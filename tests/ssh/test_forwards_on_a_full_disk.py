@@ -26,6 +26,7 @@ from ssh.forward_stage import (
     own_and_leave,
     refusals,
 )
+from turns import until
 
 
 class FullDisk(MemoryRegistry):
@@ -128,8 +129,7 @@ async def test_as_shipped_the_number_of_pending_releases(key: Path) -> None:
 
 
 async def closed_one(gateway: Inside, name: bytes) -> None:
-    while any(name.decode() in task.get_name() for task in asyncio.all_tasks()):
-        await asyncio.sleep(0)
+    await until(lambda: not any(name.decode() in task.get_name() for task in asyncio.all_tasks()))
 
 
 async def test_on_a_full_disk_only_own_reservations_are_served(
@@ -275,9 +275,9 @@ async def test_a_trial_that_cannot_be_ended_on_a_full_disk_is_ended_later(key: P
             assert await client.forward(b"blog", 80)
             assert await registry.reservations(None) == []
             [tunnel] = gateway.tunnels
-            assert tunnel.claim.trial_until is not None
-            while gateway.clock.monotonic() < tunnel.claim.trial_until:
-                await asyncio.sleep(0)
+            trial_until = tunnel.claim.trial_until
+            assert trial_until is not None
+            await until(lambda: gateway.clock.monotonic() >= trial_until)
             registry.full = True
             await gateway.write_late()
             assert await registry.reservations(None) == []

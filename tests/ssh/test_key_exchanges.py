@@ -18,6 +18,7 @@ from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient, raw_client
 from ssh.test_blame import HERE, Heard, end_of
 from ssh.test_stuck_ends import on_stage
+from turns import turns, until
 
 KEY_EXCHANGES_TOGETHER = 16
 KEY_EXCHANGES_PER_SECOND = 4.0
@@ -50,8 +51,7 @@ async def test_a_client_that_waits_for_an_exchange_cannot_send_ahead(
         stage.client.connection._send_kexinit()
         stage.transport.write(bytes(FLOOD))
         stage.transport.resume_reading()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await turns(TURNS)
         assert stage.transport.get_write_buffer_size() > FLOOD / 2
 
 
@@ -103,8 +103,7 @@ async def test_connections_of_an_identity_share_the_burst_of_key_exchanges(
         async with AsyncExitStack() as leaving:
             clients = [await leaving.enter_async_context(gateway.client(own, rekey_bytes=1)) for _ in range(4)]
             tasks = [asyncio.create_task(exchange(client, KEY_EXCHANGES_TOGETHER - MORE)) for client in clients]
-            while done < KEY_EXCHANGES_TOGETHER:
-                await asyncio.sleep(0.001)
+            await until(lambda: done >= KEY_EXCHANGES_TOGETHER)
             for _ in range(KEY_EXCHANGES_TOGETHER - MORE):
                 assert await somebody.lives()
             assert done == KEY_EXCHANGES_TOGETHER
@@ -112,8 +111,7 @@ async def test_connections_of_an_identity_share_the_burst_of_key_exchanges(
                 task.cancel()
         for left in gateway.clients:
             left.connection.abort()  # who is not read is not seen to leave
-        while gateway.clients:
-            await asyncio.sleep(0)
+        await until(lambda: not gateway.clients)
         async with gateway.client(
             own, rekey_bytes=1
         ) as again:  # with the last of them what they have used is forgotten

@@ -11,6 +11,7 @@ import pytest
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.ssh.access import Found
 from inside_gateway import SECONDS, Inside, inside_gateway
+from turns import until
 
 
 class OnlyKeys:
@@ -96,8 +97,8 @@ async def test_a_client_that_offers_no_key_in_time_is_disconnected(key: Path) ->
         async with gateway.client(key) as client:
             assert b"your client offered no acceptable key in time" in await reader.read()
             writer.close()
-            while len(ended := gateway.said("handshake.ended")) < 2:
-                await asyncio.sleep(0)
+            await until(lambda: len(gateway.said("handshake.ended")) >= 2)
+            ended = gateway.said("handshake.ended")
             assert sorted(str(one["outcome"]) for one in ended) == ["ok", "timeout"]
             assert await client.lives()
 

@@ -23,6 +23,7 @@ from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 from raw_session import open_session
 from ssh.wire.test_tunnel_channel import Told
+from turns import until
 
 
 async def refusal(client: RawClient, kind: bytes, *, packet: int = 1000, rest: bytes = b"") -> tuple[int, int]:
@@ -70,8 +71,7 @@ async def test_channels_of_both_sides_have_one_bound(key: Path) -> None:
             tunnel.dial(to_visit(tunnel), Endpoint("192.0.2.1", 4711), cast(Any, sink))
             if number == 0:
                 assert await open_session(client, mine=5000) is not None
-        while not visitors[2].heard:
-            await asyncio.sleep(0)
+        await until(lambda: visitors[2].heard)
         assert [sink.news() for sink in visitors] == [[], [], [("stream_refused", OpenFailure.LIMIT)]]
         assert tunnel.streams == 2
         assert await refusal(client, b"session") == (77, OPEN_RESOURCE_SHORTAGE)

@@ -12,6 +12,7 @@ from ferry.limiters.origins import THIS_HOST
 from ferry.names import ConnectionId
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
+from turns import until
 
 
 class Rows:
@@ -37,14 +38,12 @@ async def test_only_a_logged_in_connection_gets_a_row_and_an_event(key: Path) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)
         await reader.readline()
         writer.close()
-        while not gateway.said("handshake.ended"):
-            await asyncio.sleep(0)
+        await until(lambda: gateway.said("handshake.ended"))
         assert (rows.began, rows.ended, gateway.said("connection.closed")) == ([], [], [])
         async with gateway.client(key):
             assert len(gateway.clients) == len(rows.began) == 1
             assert gateway.client_of(rows.began[0]) is gateway.clients[0]
-        while gateway.clients:
-            await asyncio.sleep(0)
+        await until(lambda: not gateway.clients)
         assert rows.ended == rows.began
         assert [one["connection"] for one in gateway.said("connection.closed")] == rows.ended
 
@@ -63,8 +62,7 @@ async def test_closing_a_tunnel_ends_its_connection_only_if_it_was_the_last(key:
         assert gateway.tunnels == [two]
         gateway.take_away(two, "closed by the operator")
         await client.connection.wait_closed()
-        while gateway.clients:
-            await asyncio.sleep(0)
+        await until(lambda: not gateway.clients)
         assert [one["reason"] for one in gateway.said("connection.closed")] == ["closed by the operator"]
 
 
@@ -80,8 +78,7 @@ async def test_a_tunnels_client_has_the_origins_of_its_owners_connections(new_ke
             assert tunnel.comes_from(THIS_HOST)
             assert tunnel.comes_from("192.0.2.9")
             assert not tunnel.comes_from("192.0.2.10")
-        while len(gateway.clients) > 1:
-            await asyncio.sleep(0)
+        await until(lambda: len(gateway.clients) <= 1)
         assert not tunnel.comes_from("192.0.2.9")
 
 

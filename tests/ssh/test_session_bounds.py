@@ -190,9 +190,8 @@ async def test_a_long_disconnect_message_is_cut(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         assert await client.forward(b"leaves", 80)
         client.send(MSG_DISCONNECT, UInt32(DISC_PROTOCOL_ERROR), String(b"good" + b"bye" * 10_000), String(b""))
-        while not (closed := inside.said("connection.closed")):
-            await asyncio.sleep(0.005)
-        for told in closed + inside.said("tunnel.closed"):
+        await until(lambda: inside.said("connection.closed"))
+        for told in inside.said("connection.closed") + inside.said("tunnel.closed"):
             assert "goodbye" in told["reason"]
             assert len(told["reason"]) == 200
 

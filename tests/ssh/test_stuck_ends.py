@@ -17,6 +17,7 @@ from ferry import limits
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 from ssh.wire.lean_script import NO_SUCH_MESSAGE, Play
+from turns import until
 
 STUCK_SECONDS = 30.0
 UNREAD_BYTES = 256 * 1024
@@ -81,9 +82,15 @@ class Stage:
         connection._recv_handler = lambda: False
 
     async def in_kex(self) -> None:
-        async with asyncio.timeout(SECONDS):
-            while self.play.connection._kex_complete:
-                await asyncio.sleep(0.001)
+        await until(lambda: not self.play.connection._kex_complete)
+
+    async def fewer_wait(self, before: int) -> None:
+        """Until fewer bytes than `before` wait."""
+        await until(lambda: self.waiting < before)
+
+    async def others_wait(self, before: int) -> None:
+        """Until not exactly `before` bytes wait."""
+        await until(lambda: self.waiting != before)
 
 
 @pytest.fixture
@@ -139,9 +146,7 @@ async def test_a_client_that_reads_slowly_stays(stage: Stage) -> None:
     for _ in range(10):
         before = stage.waiting
         stage.transport.resume_reading()
-        async with asyncio.timeout(SECONDS):
-            while stage.waiting >= before:
-                await asyncio.sleep(0)
+        await stage.fewer_wait(before)
         stage.transport.pause_reading()
         await stage.fill()
         assert stage.pass_time(STUCK_SECONDS * 0.9) is None
@@ -155,9 +160,7 @@ async def test_a_client_that_does_not_read_is_stuck_while_more_bytes_wait(stage:
     for _ in range(3):
         before = stage.waiting
         stage.client.send(NO_SUCH_MESSAGE, String(b"to be answered"))
-        async with asyncio.timeout(SECONDS):
-            while stage.waiting == before:
-                await asyncio.sleep(0.001)
+        await stage.others_wait(before)
         found = stage.pass_time(STUCK_SECONDS * 0.4)
     assert found == NOT_READING
 
@@ -177,9 +180,7 @@ async def test_a_client_that_sends_requests_without_reading_answers_is_not_read(
     assert UNREAD_BYTES < stage.waiting < MOST
     assert stage.pass_time(STUCK_SECONDS + 1) == NOT_READING
     stage.transport.resume_reading()
-    async with asyncio.timeout(SECONDS):
-        while len(stage.play.unimplemented) < asked:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(stage.play.unimplemented) >= asked)
     await stage.play.settle()
 
 

@@ -25,6 +25,7 @@ from ferry.ssh.wire.connection import HardenedConnection
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
 from ssh.wire.lean_script import Play, far_clients
+from turns import until
 
 TURN_PACKETS = 256
 CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
@@ -162,8 +163,7 @@ async def test_bytes_after_a_used_up_turn_are_not_read_and_not_lost(key: Path) -
             play.client.send(MSG_CHANNEL_DATA, UInt32(play.peers[0].theirs), String(b"ab"))
         play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
         cast(Any, play.client.connection)._transport.close()
-        while play.sinks[0].heard[-1] != "broken":
-            await asyncio.sleep(0.001)
+        await until(lambda: play.sinks[0].heard[-1] == "broken")
         heard: list[Any] = play.sinks[0].heard
         assert (heard[0], len(b"".join(heard[1:-1]))) == ("opened", 2 * MANY)
 
@@ -180,12 +180,10 @@ async def test_a_disconnect_in_the_last_packet_of_a_turn_ends_the_connection(
         play.client.send(MSG_DISCONNECT, UInt32(11), String(b"bye"), String(b""))
         for _ in range(TURN_PACKETS):
             play.client.send(MSG_IGNORE, String(b""))
-        while play.sinks[0].heard[-1] != "broken":
-            await asyncio.sleep(0.001)
+        await until(lambda: play.sinks[0].heard[-1] == "broken")
         heard: list[Any] = play.sinks[0].heard
         assert len(b"".join(heard[1:-1])) == 2 * before
-        while play.gateway.clients:
-            await asyncio.sleep(0.001)
+        await until(lambda: not play.gateway.clients)
 
 
 @pytest.mark.parametrize("sessions", [1, 4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from asyncssh.constants import (
 from asyncssh.packet import String, UInt32
 
 from ssh.wire.lean_script import Play, one_channel
+from turns import until
 
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 
@@ -33,8 +33,7 @@ def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 async def end_of(play: Play) -> str:
     """What the client is told, once its streams have broken."""
     reason = await play.client.said_at_the_end()
-    while play.gateway.clients:
-        await asyncio.sleep(0.001)
+    await until(lambda: not play.gateway.clients)
     assert play.sinks[0].heard == ["opened", "broken"]
     return reason
 
@@ -73,8 +72,7 @@ async def test_bytes_after_a_split_disconnect_are_ignored(key: Path, cut: int) -
         sent = b"".join(wires)
         play.connection.data_received(sent[:cut])
         play.connection.data_received(sent[cut:])
-        while play.gateway.clients:
-            await asyncio.sleep(0.001)
+        await until(lambda: not play.gateway.clients)
         assert play.sinks[0].heard == ["opened", "broken"]
 
 

@@ -20,6 +20,7 @@ from ferry.ssh.wire.packets import PacketConnection
 from inside_gateway import SECONDS, inside_gateway
 from ssh.wire.lean_script import AsyncsshsOwn, Play, Step, play
 from ssh.wire.lean_steps import OPEN, steps
+from turns import until
 
 CHANNEL_WINDOW_BYTES = 768 * 1024
 GCM = "aes128-gcm@openssh.com"
@@ -138,8 +139,7 @@ async def three_packets(session_key: Path, offset: int | None) -> tuple[int, lis
         if offset is None:
             return size, list(stage.sinks[0].heard), ""
         reason = await client.said_at_the_end()
-        while "broken" not in stage.sinks[0].heard:
-            await asyncio.sleep(0.001)
+        await until(lambda: "broken" in stage.sinks[0].heard)
         return size, stage.sinks[0].heard, reason
 
 
