@@ -12,7 +12,7 @@ import pytest
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
 from ferry.ssh import access
-from ferry.ssh.access import Anyone, KeyFiles
+from ferry.ssh.access import Anyone, AuthorizedKeys
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
@@ -25,12 +25,12 @@ def reports() -> Reports:
 
 
 @pytest.fixture
-def read(reports: Reports) -> Callable[..., KeyFiles]:
+def read(reports: Reports) -> Callable[..., AuthorizedKeys]:
     def report(event: str, /, **fields: object) -> None:
         reports.append((event, fields))
 
-    def make(*paths: Path) -> KeyFiles:
-        keys = KeyFiles(paths, report)
+    def make(*paths: Path) -> AuthorizedKeys:
+        keys = AuthorizedKeys(paths, report)
         keys.use(None)
         return keys
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def refresh(keys: KeyFiles) -> None:
+def refresh(keys: AuthorizedKeys) -> None:
     """As the gateway does it again and again."""
     keys.use(keys.read())
 
@@ -54,7 +54,7 @@ def public(key: Path, comment: str = "") -> str:
     return f"{key.with_suffix('.pub').read_text().rstrip()} {comment}\n"
 
 
-def knows(keys: KeyFiles, key: Path) -> bool:
+def knows(keys: AuthorizedKeys, key: Path) -> bool:
     return keys.key_name(Fingerprint(fingerprint(key)))[0]
 
 
@@ -65,7 +65,7 @@ def test_anyone_accepts_all_keys() -> None:
 
 
 def test_the_log_does_not_repeat_the_text_in_the_place_of_a_name(
-    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, reports: Reports
+    read: Callable[..., AuthorizedKeys], key: Path, tmp_path: Path, reports: Reports
 ) -> None:
     """A password that was pasted into a key's comment."""
     file = tmp_path / "keys"
@@ -77,7 +77,7 @@ def test_the_log_does_not_repeat_the_text_in_the_place_of_a_name(
 
 
 def test_a_file_and_its_names(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     one, two, other = new_key(), new_key(), new_key()
     (tmp_path / "keys").write_text(public(one, "name=alice") + "nonsense\n" + public(two))
@@ -92,7 +92,7 @@ def test_a_file_and_its_names(
 
 
 def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     folder = tmp_path / "keys"
     (folder / "deeper").mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(
 
 
 def test_a_file_that_vanishes_during_the_listing_is_no_error(
-    read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., AuthorizedKeys], tmp_path: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = Path.iterdir
 
@@ -126,7 +126,7 @@ def test_a_file_that_vanishes_during_the_listing_is_no_error(
 
 
 def test_a_named_path_that_is_no_file_is_reported(
-    read: Callable[..., KeyFiles], tmp_path: Path, reports: Reports
+    read: Callable[..., AuthorizedKeys], tmp_path: Path, reports: Reports
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert len(read(tmp_path / "pipe")) == 0
@@ -135,7 +135,7 @@ def test_a_named_path_that_is_no_file_is_reported(
 
 @pytest.mark.parametrize("name", [".hidden", "alice~"])
 def test_a_file_that_is_named_counts_whatever_it_is_called(
-    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, name: str
+    read: Callable[..., AuthorizedKeys], key: Path, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).write_text(public(key))
     assert knows(read(tmp_path / name), key)
@@ -143,7 +143,7 @@ def test_a_file_that_is_named_counts_whatever_it_is_called(
 
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 def test_a_key_disabled_by_a_comment_stays_disabled(
-    read: Callable[..., KeyFiles], key: Path, tmp_path: Path, separator: str
+    read: Callable[..., AuthorizedKeys], key: Path, tmp_path: Path, separator: str
 ) -> None:
     """Lines end as they do for sshd: what follows another separator in a comment is part of it."""
     (tmp_path / "keys").write_text(f"# gone since May{separator}{public(key)}", "utf-8", newline="")
@@ -151,7 +151,7 @@ def test_a_key_disabled_by_a_comment_stays_disabled(
 
 
 def test_files_are_read_again_only_after_a_change(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:
     one, two = new_key(), new_key()
     file = tmp_path / "keys"
@@ -176,7 +176,7 @@ def test_files_are_read_again_only_after_a_change(
 
 
 def test_an_unchanged_file_is_read_no_more_and_a_changed_one_once(
-    read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may be large, and a look comes every half second."""
     file, readings, whole = tmp_path / "keys", 0, Path.read_bytes
@@ -198,7 +198,7 @@ def test_an_unchanged_file_is_read_no_more_and_a_changed_one_once(
 
 
 def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
-    read: Callable[..., KeyFiles],
+    read: Callable[..., AuthorizedKeys],
     new_key: Callable[[], Path],
     folder: Path,
     reports: Reports,
@@ -229,7 +229,7 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
 
 
 def test_a_missing_or_unreadable_path_stops_the_start(
-    read: Callable[..., KeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StartupError, match="does not exist: make the file or folder"):
         read(tmp_path / "nowhere")
@@ -242,7 +242,7 @@ def test_a_missing_or_unreadable_path_stops_the_start(
 
 
 def test_a_file_that_replaces_another_is_noticed_with_any_length_and_time(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     """As package managers and `cp -p` leave them: every file has the same time, and a link leads to another."""
     one, two = new_key(), new_key()
@@ -259,7 +259,7 @@ def test_a_file_that_replaces_another_is_noticed_with_any_length_and_time(
 
 
 def test_a_file_written_again_within_one_tick_of_the_file_systems_clock_is_noticed(
-    read: Callable[..., KeyFiles],
+    read: Callable[..., AuthorizedKeys],
     new_key: Callable[[], Path],
     tmp_path: Path,
     reports: Reports,
@@ -287,7 +287,7 @@ def test_a_file_written_again_within_one_tick_of_the_file_systems_clock_is_notic
 
 
 def test_a_file_truncated_and_written_during_a_read_never_counts_as_empty(
-    read: Callable[..., KeyFiles], new_key: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever stays in it would be refused until the next look."""
     one, two = new_key(), new_key()
@@ -309,7 +309,7 @@ def test_a_file_truncated_and_written_during_a_read_never_counts_as_empty(
 
 
 def test_a_file_that_becomes_unreadable_grants_nothing_and_is_reported(
-    read: Callable[..., KeyFiles],
+    read: Callable[..., AuthorizedKeys],
     new_key: Callable[[], Path],
     folder: Path,
     reports: Reports,
@@ -335,7 +335,7 @@ def test_a_file_that_becomes_unreadable_grants_nothing_and_is_reported(
 
 
 def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
-    read: Callable[..., KeyFiles],
+    read: Callable[..., AuthorizedKeys],
     new_key: Callable[[], Path],
     folder: Path,
     reports: Reports,

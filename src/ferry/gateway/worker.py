@@ -27,7 +27,7 @@ from ferry.observe.events import EventRing
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
-from ferry.ssh.access import Anyone, KeyFiles, WatchedAccess
+from ferry.ssh.access import Anyone, AuthorizedKeys, WatchedAccess
 from ferry.ssh.direct import DirectChannels
 from ferry.ssh.host_keys import describe
 from ferry.ssh.options import ConnectionOptions, connection_options
@@ -223,4 +223,4 @@ async def build_worker(
 
 def access_of(config: Config, report: Report) -> WatchedAccess:
     """The access rules. It reads files, so it blocks. Raises StartupError."""
-    return Anyone() if config.access.mode == "anyone" else KeyFiles(config.access.keys, report)
+    return Anyone() if config.access.mode == "anyone" else AuthorizedKeys(config.access.keys, report)

@@ -125,7 +125,7 @@ def read_keys(paths: Sequence[Path]) -> Found:
     return _read(paths, _look(paths))
 
 
-class KeyFiles:
+class AuthorizedKeys:
     """The keys in `paths`, as `read_keys` finds them.
 
     The constructor and `read` block on the disk, so call them in a thread. The event loop calls the other methods.
