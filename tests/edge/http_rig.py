@@ -14,7 +14,7 @@ from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import Clock, SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
-from ferry.edge.http.shared import Bounds, Known
+from ferry.edge.http.shared import Bounds, IsReserved
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.registry.routes import Routes
 from ferry.registry.visits_in_force import VisitsInForce
@@ -83,7 +83,7 @@ async def running_edge(
     bounds: Bounds | None = None,
     tls: ssl.SSLContext | None = None,
     tls_upstream: bool = False,
-    known: Known | None = None,
+    is_reserved: IsReserved | None = None,
     clock: Clock | None = None,
     limiter: ConnectionLimiter | None = None,
     connections: Connections | None = None,
@@ -97,7 +97,7 @@ async def running_edge(
         routes.add(each, to_listen(each))
     reports: list[tuple[str, dict[str, object]]] = []
 
-    async def is_reserved(name: str) -> bool:
+    async def one_is_reserved(name: str) -> bool:
         return name == "reserved.localhost"
 
     def report(event: str, /, **fields: object) -> None:
@@ -109,7 +109,7 @@ async def running_edge(
         domain="localhost",
         clock=clock or SystemClock(),
         report=report,
-        known=known or is_reserved,
+        is_reserved=is_reserved or one_is_reserved,
         secret=SECRET,
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
         limiter=limiter,

@@ -78,7 +78,7 @@ class Worker:
             domain=config.domain,
             clock=clock,
             report=report,
-            known=self._is_reserved,
+            is_reserved=self._is_reserved,
             secret=kept.secret,
             bounds=http_bounds,
             limiter=self.limiter,

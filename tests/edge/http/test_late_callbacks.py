@@ -50,7 +50,7 @@ async def test_a_visitor_that_leaves_during_the_look_up_gets_no_answer_and_logs_
         await go.wait()
         return False
 
-    async with running_edge(1, known=slow) as rig:
+    async with running_edge(1, is_reserved=slow) as rig:
         _, writer = await rig.connect()
         writer.write(GET.replace(b"a.", b"nobody."))
         await asked.wait()
@@ -66,7 +66,7 @@ async def test_a_look_up_that_fails_is_answered_and_logged_once(caplog: pytest.L
     async def broken(_host: str) -> bool:
         raise ZeroDivisionError
 
-    async with running_edge(1, known=broken) as rig:
+    async with running_edge(1, is_reserved=broken) as rig:
         answer = await rig.talk(GET.replace(b"a.", b"nobody."), eof=True)
         assert answer.startswith(b"HTTP/1.1 503 ")
     assert [record.name for record in caplog.records] == ["ferry.tasks"]

@@ -323,7 +323,7 @@ async def test_a_visitor_that_ends_during_the_look_up_is_answered() -> None:
         await go.wait()
         return False
 
-    async with running_edge(1, known=slow) as rig, asyncio.timeout(10):
+    async with running_edge(1, is_reserved=slow) as rig, asyncio.timeout(10):
         reader, writer = await rig.connect()
         writer.write(GET.replace(b"a.", b"nobody."))
         await asked.wait()

@@ -25,14 +25,14 @@ from .dates import Dates
 from .h1 import CertificateFor, Entrance, H1Connection, Sni
 from .redirect import RedirectProtocol
 from .round import Round
-from .shared import Bounds, Known, Shared
+from .shared import Bounds, IsReserved, Shared
 from .tunnel_tls import client_context
 
 
 class HttpEdge:
     """Serves all `http` tunnels of a worker, on any number of listeners.
 
-    `known(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs to
+    `is_reserved(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs to
     this installation; the marks that `policy.loops` derives from it must stay the same.
     """
 
@@ -44,7 +44,7 @@ class HttpEdge:
         domain: str,
         clock: Clock,
         report: Report,
-        known: Known,
+        is_reserved: IsReserved,
         secret: bytes,
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
@@ -56,7 +56,7 @@ class HttpEdge:
             domain=domain,
             clock=clock,
             report=report,
-            known=known,
+            is_reserved=is_reserved,
             gateway=gateway,
             tls=client_context(),
             bounds=bounds or Bounds(),

@@ -114,14 +114,14 @@ class Exchange:
 
     async def _explain_miss(self, host: str) -> None:
         """The visitor may have left meanwhile, so check the phase first. No other callback here comes late."""
-        known = True  # if the look-up fails, "try again" is never wrong
+        reserved = True  # if the look-up fails, "try again" is never wrong
         try:
-            known = await self._shared.known(host)
+            reserved = await self._shared.is_reserved(host)
         except StoreUnavailable:
             pass  # the store has reported it
         finally:
             if self.phase is _LOOKUP:
-                self.refuse(503, pages.NOT_CONNECTED) if known else self.refuse(404, pages.NO_TUNNEL)
+                self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
 
     def _dispatch(self, backend: Backend, request: RequestHead, now: float) -> None:
         self.backend = backend

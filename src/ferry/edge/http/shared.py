@@ -17,7 +17,7 @@ from ferry.report import Report
 from .dates import Dates
 from .round import Round
 
-Known = Callable[[str], Awaitable[bool]]
+IsReserved = Callable[[str], Awaitable[bool]]
 """Whether a hostname without a tunnel is reserved. May raise StoreUnavailable."""
 
 
@@ -48,7 +48,7 @@ class Shared:
     domain: str
     clock: Clock
     report: Report
-    known: Known
+    is_reserved: IsReserved
     gateway: Endpoint
     """The originator of pooled streams, which serve many visitors."""
     tls: ssl.SSLContext
