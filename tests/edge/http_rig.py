@@ -63,7 +63,7 @@ class Rig:
         return answer
 
     def forget_streams(self) -> None:
-        """Close those that rest in pools."""
+        """Close those that wait in pools."""
         for backend in self.edge.backends.made.values():
             backend.close_idle()
 

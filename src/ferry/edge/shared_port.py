@@ -140,8 +140,8 @@ class SharedPort:
         if newcomer.seen == 0:
             self._settle(newcomer, FirstBytes.SSH)
         else:
-            rest = max(0.0, self._identify - self._silence)
-            newcomer.timer = asyncio.get_running_loop().call_later(rest, self._too_late, newcomer)
+            remaining = max(0.0, self._identify - self._silence)
+            newcomer.timer = asyncio.get_running_loop().call_later(remaining, self._too_late, newcomer)
 
     def _too_late(self, newcomer: _Newcomer) -> None:
         self._refuse(newcomer, "first bytes took too long")

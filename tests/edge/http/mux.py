@@ -42,8 +42,8 @@ class MuxStream:
         return True
 
     def first_body(self, request: RequestHead) -> bytes:
-        wire, rest = Body(request.length).feed(self._body)
-        assert not rest
+        wire, left = Body(request.length).feed(self._body)
+        assert not left
         exchange = self._connection.exchanges[self._number]
         exchange.up += len(self._body)
         exchange.sent()
@@ -69,8 +69,8 @@ class MuxStream:
         self.over = True
         self._connection.send(self._number, b"")
 
-    def switched(self, response: ResponseHead, rest: bytes) -> None:
-        self._connection.exchanges[self._number].relay(interim_head(response) + rest, len(rest))
+    def switched(self, response: ResponseHead, following: bytes) -> None:
+        self._connection.exchanges[self._number].relay(interim_head(response) + following, len(following))
 
     def write_eof(self) -> bool:
         return False
@@ -100,9 +100,9 @@ class MuxConnection:
     def ask(self, number: int, head: bytes, body: bytes = b"") -> Exchange:
         """A request on stream `number`, with all of its body."""
         shared = self._edge.shared
-        request, rest = HeadReader(shared.bounds, {}).take(head)
+        request, left = HeadReader(shared.bounds, {}).take(head)
         assert request is not None
-        assert not rest
+        assert not left
         stream = self.streams[number] = MuxStream(self, number, body)
         forwarding = Forwarding(PEER.host, secure=False, port=80)
         exchange = self.exchanges[number] = Exchange(shared, stream, self._edge.backends, forwarding)

@@ -84,11 +84,11 @@ async def test_the_tick_closes_only_streams_that_were_idle_too_long() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
         two = asyncio.gather(*(fill(rig, 1) for _ in range(2)))
         await two
-        rested = rig.edge.idle_streams
+        idle = rig.edge.idle_streams
         clock.ahead += POOL_IDLE_SECONDS * 0.6
         await rig.talk(CLOSING)  # one of them is young again
         clock.ahead += POOL_IDLE_SECONDS * 0.6
-        await until(lambda: not rig.edge.idle_streams == rested > 1)
+        await until(lambda: not rig.edge.idle_streams == idle > 1)
         assert rig.edge.idle_streams == 1
         clock.ahead += POOL_IDLE_SECONDS
         await rig.tunnel.quiet()

@@ -1,4 +1,4 @@
-"""A stream that rests in a pool has one more way to hurt: its service may send what nobody asked for when the next
+"""A stream that waits in a pool has one more way to hurt: its service may send what nobody asked for when the next
 request has just gone out on it. RFC 9112 has no defence (responses are told apart by their order alone), so what is
 promised is how far it goes: it is the same service's answer, under the same name."""
 

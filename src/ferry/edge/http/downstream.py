@@ -53,8 +53,8 @@ class Downstream(Protocol):
         """Write more of the answer."""
         ...
 
-    def switched(self, response: ResponseHead, rest: bytes) -> None:
-        """101 has come. `rest` holds the first bytes of the new protocol."""
+    def switched(self, response: ResponseHead, following: bytes) -> None:
+        """101 has come. `following` holds the first bytes of the new protocol."""
         ...
 
     def answered(self, now: float, *, whole: bool) -> None:

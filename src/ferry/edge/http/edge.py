@@ -32,8 +32,8 @@ from .tunnel_tls import client_context
 class HttpEdge:
     """Serves all `http` tunnels of a worker, on any number of listeners.
 
-    `is_reserved(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs to
-    this installation; the marks that `policy.loops` derives from it must stay the same.
+    `is_reserved(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs
+    to this installation; the marks that `policy.loops` derives from it must stay the same.
     """
 
     def __init__(

@@ -163,8 +163,8 @@ class Exchange:
             if pinned.alive and pinned.tunnel is backend.tunnel and not request.upgrade:
                 return pinned
             pinned.discard()
-        rested = None if request.upgrade or self._retried else backend.take(self.since)
-        return rested or backend.new_stream()
+        idle = None if request.upgrade or self._retried else backend.take(self.since)
+        return idle or backend.new_stream()
 
     @property
     def sending(self) -> bool:
@@ -312,11 +312,11 @@ class Exchange:
 
     # --- after 101
 
-    def switched(self, response: ResponseHead, rest: bytes) -> None:
+    def switched(self, response: ResponseHead, following: bytes) -> None:
         if not self._goes(phases.SWITCH):
             return
         self.status = 101
-        self._downstream.switched(response, rest)
+        self._downstream.switched(response, following)
 
     def raw_ended(self) -> bool:
         """The visitor has sent end-of-file after 101. Returns whether the service may still send."""

@@ -322,10 +322,10 @@ class H1Connection(VisitorConnection):
     def broken(self) -> None:
         self.abort()
 
-    def switched(self, response: ResponseHead, rest: bytes) -> None:
+    def switched(self, response: ResponseHead, following: bytes) -> None:
         exchange = self.exchange
         self.deadline = 0.0
-        exchange.relay(interim_head(response) + rest, len(rest))
+        exchange.relay(interim_head(response) + following, len(following))
         data, self.buffer = self.buffer, b""
         if data:
             exchange.send(data, len(data))

@@ -44,7 +44,7 @@ class HeadReader:
             self.begun = True
             return None, buffer
         self.restart()
-        head, rest = (buffer, b"") if end == len(buffer) else (buffer[:end], buffer[end:])
+        head, left = (buffer, b"") if end == len(buffer) else (buffer[:end], buffer[end:])
         request = self._known.get(head)
         if request is None:
             request = parse_request(head, most_fields=self._bounds.head_fields)
@@ -52,4 +52,4 @@ class HeadReader:
                 if len(self._known) >= limits.HEADS_REMEMBERED:
                     self._known.clear()
                 self._known[head] = request
-        return request, rest
+        return request, left

@@ -69,8 +69,8 @@ class ResponseSink(Protocol):
         """The stream never opened, so the service has got nothing of the request."""
         ...
 
-    def switched(self, response: ResponseHead, rest: bytes) -> None:
-        """101 has come, with `rest` behind it. From here on the bytes are relayed unchanged."""
+    def switched(self, response: ResponseHead, following: bytes) -> None:
+        """101 has come, with `following` behind it. From here on the bytes are relayed unchanged."""
         ...
 
     def upstream_ended(self) -> None:
@@ -379,31 +379,31 @@ class Upstream:
             raise RemoteProtocolError(f"more than {limits.INTERIM_RESPONSES} interim responses")
         sink.interim(response)
 
-    def _switch(self, sink: ResponseSink, request: RequestHead, response: ResponseHead, rest: bytes) -> None:
+    def _switch(self, sink: ResponseSink, request: RequestHead, response: ResponseHead, following: bytes) -> None:
         # RFC 9110 §7.8: a server must not switch to a protocol that the client did not offer
         chosen = list_tokens(response.upgrade)
         if not chosen or not set(chosen) <= set(list_tokens(request.upgrade)):
             raise RemoteProtocolError("101 to a request that did not ask for this protocol")
         self._buffer = b""
         self._state = _RAW
-        sink.switched(response, rest)
+        sink.switched(response, following)
 
-    def _respond(self, sink: ResponseSink, response: ResponseHead, rest: bytes) -> None:
+    def _respond(self, sink: ResponseSink, response: ResponseHead, data: bytes) -> None:
         """Relay the final head, joined with the body's bytes that are here already."""
         framing, length = response.framing, response.length
         sent_as = Framing.CLOSE if framing is Framing.CHUNKED and not sink.takes_chunks else framing
-        body, size = None, len(rest)
+        body, size = None, len(data)
         if framing is Framing.CHUNKED or (framing is Framing.LENGTH and size != length):
             body = Body(CHUNKED if framing is Framing.CHUNKED else length, chunked_out=sent_as is Framing.CHUNKED)
             try:
-                rest, more = body.feed(rest)
+                data, more = body.feed(data)
             except RemoteProtocolError as error:
                 self.abandon()
                 sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
                 return
             size = body.payload
         elif framing is Framing.NONE:
-            rest, more, size = b"", rest, 0
+            data, more, size = b"", data, 0
         else:
             more = b""
         head = sink.responding(response, sent_as)
@@ -412,7 +412,7 @@ class Upstream:
         # Bytes after the body belong to no response: do not use the stream again.
         done = body is None or body.done
         self._keep = response.keep_alive and not sink.sending and not (done and more)
-        sink.relay(head + rest, size)
+        sink.relay(head + data, size)
         if framing is Framing.CLOSE:
             self._state = _CLOSE
         elif done:

@@ -49,9 +49,9 @@ class PacketGcm(GCMEncryption):
         sealed = self.seal(header, packet)
         return header + sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
 
-    def decrypt_packet(self, seq: int, first: bytes, rest: bytes, header_len: int, mac: bytes) -> bytes | None:
+    def decrypt_packet(self, seq: int, first: bytes, following: bytes, header_len: int, mac: bytes) -> bytes | None:
         del seq
-        return self.open(first[:header_len], first[header_len:] + rest + mac)
+        return self.open(first[:header_len], first[header_len:] + following + mac)
 
 
 def with_one_cipher(encryption: Encryption | None) -> Encryption | None:
