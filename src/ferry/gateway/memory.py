@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ferry.clock import Clock
-from ferry.limiters.giveback import GiveBack
+from ferry.limiters.trimming import Trimming
 from ferry.report import Report
 
 _STATM: Final = Path("/proc/self/statm")
@@ -79,13 +79,13 @@ def allocator() -> Allocator | None:
 
 
 class Memory:
-    """Gives free memory back. Call `look` every `limits.GIVE_BACK_LOOK_SECONDS`."""
+    """Trims free memory. Call `look` every `limits.TRIM_LOOK_SECONDS`."""
 
     def __init__(self, allocator: Allocator | None, *, clock: Clock, report: Report) -> None:
         self._allocator = allocator
         self._clock = clock
         self._report = report
-        self._policy = GiveBack()
+        self._policy = Trimming()
         self._looked, self._used = clock.monotonic(), _processor_seconds()
 
     async def look(self) -> None:
@@ -102,7 +102,7 @@ class Memory:
         began = self._clock.monotonic()
         await asyncio.to_thread(self._allocator.trim)
         self._report("memory.trimmed", free=free, seconds=self._clock.monotonic() - began)
-        self._policy.gave(await asyncio.to_thread(self._allocator.free), _resident())
+        self._policy.trimmed(await asyncio.to_thread(self._allocator.free), _resident())
 
 
 def _processor_seconds() -> float:

@@ -71,7 +71,7 @@ def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
         stack.enter_context(observation.summing_up())
         stack.enter_context(LagSampler(worker.clock, observation.report, observation.metrics.lag).running())
         for name, seconds, action in (
-            ("memory", limits.GIVE_BACK_LOOK_SECONDS, memory.look),
+            ("memory", limits.TRIM_LOOK_SECONDS, memory.look),
             ("tick", limits.TICK_SECONDS, worker.ssh.tick),
             ("write late", limits.TICK_SECONDS, upkeep.write_late),
             ("keys", KEYS_POLL_SECONDS, upkeep.read_keys),

@@ -51,7 +51,7 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "accept.resumed": "one for each stop",
         "store.recovered": "one for each time that the store itself fails",
         "store.dropped": "counts rows, one a gap",
-        "memory.trimmed": "GIVE_BACK_LOOK_SECONDS apart",
+        "memory.trimmed": "TRIM_LOOK_SECONDS apart",
         "loop.lag": "LAG_SAMPLE_SECONDS apart",
         "tunnel.takeover": "held back by FLAP_TAKEOVERS, and its loser must be told why",
         "log.dropped": "sums up",

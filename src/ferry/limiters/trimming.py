@@ -1,19 +1,19 @@
-"""Decides when freed memory goes back to the system: after a rush, once the gateway is quiet. Pure."""
+"""Decides when freed memory goes back to the system (malloc_trim(3)): after a rush, once the gateway is quiet. Pure."""
 
 from __future__ import annotations
 
 from ferry import limits
 
 
-class GiveBack:
+class Trimming:
     """Decides from regular measurements of the process's free bytes."""
 
     def __init__(
         self,
         *,
-        least: int = limits.GIVE_BACK_BYTES,
-        quiet: float = limits.GIVE_BACK_QUIET,
-        patience: float = limits.GIVE_BACK_PATIENCE_SECONDS,
+        least: int = limits.TRIM_BYTES,
+        quiet: float = limits.TRIM_QUIET,
+        patience: float = limits.TRIM_PATIENCE_SECONDS,
     ) -> None:
         """At least `least` freed bytes are worth it. Below `quiet`, a share of one core, it delays nobody. On a busier
         process it is done after `patience` seconds all the same."""
@@ -21,13 +21,13 @@ class GiveBack:
         self._quiet = quiet
         self._patience = patience
         self._resident = 0
-        self._free = 0  # bytes that were free when memory was given back last, or fewer since
+        self._free = 0  # bytes that were free when memory was trimmed last, or fewer since
         self._since: float | None = None
 
     def look(self, free: int, resident: int, busy: float, now: float) -> bool:
-        """Whether to give memory back now. Of `resident` bytes `free` are unused; the process lately used `busy` of a core.
+        """Whether to trim memory now. Of `resident` bytes `free` are unused; the process lately used `busy` of a core.
 
-        The system may have some of the free bytes already. So memory can be given back when more bytes are free than
+        The system may have some of the free bytes already. So memory can be trimmed when more bytes are free than
         after the last time, or when the process has grown since: memory used and freed between two measurements shows
         only in its size.
         """
@@ -41,7 +41,7 @@ class GiveBack:
             self._since = now
         return busy < self._quiet or now - self._since >= self._patience
 
-    def gave(self, free: int, resident: int) -> None:
-        """Record that memory was given back; `free` and `resident` are measured after that."""
+    def trimmed(self, free: int, resident: int) -> None:
+        """Record that memory was trimmed; `free` and `resident` are measured after that."""
         self._free, self._resident = free, resident
         self._since = None
