@@ -29,7 +29,7 @@ def test_ssh_alone_shows_names_tunnels_and_the_last_refusals(ssh: StockSsh, orig
         out = ssh.run().out
     assert f"{name}.localhost" in out.partition("Yours:")[2].partition("Up now:")[0]
     assert f"http://{name}.localhost" in out.partition("Up now:")[2].partition("Refused lately:")[0]
-    assert "Refused -R admin:80: the name 'admin' is reserved" in out.partition("Refused lately:")[2]
+    assert "Refused -R admin:80: the operator has reserved the name 'admin'" in out.partition("Refused lately:")[2]
 
 
 def test_help_lists_every_command(ssh: StockSsh) -> None:
