@@ -59,7 +59,7 @@ async def test_the_tunnels_of_an_identity_are_those_of_its_oldest_connection_fir
             assert await client.forward(name, 80)
         of_both = gateway.worker.tunnels.of(gateway.clients[0].identity.id)
         assert [str(tunnel.address) for tunnel in of_both] == ["one.localhost", "two.localhost", "three.localhost"]
-        assert len(gateway.worker.tunnels) == 4
+        assert len(list(gateway.worker.tunnels)) == 4
 
 
 async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
@@ -74,7 +74,7 @@ async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
             await opening
         assert await registry.reservations(None) == []
         assert await registry.lookup(Address(Kind.TCP, "", port)) is None
-        assert (len(gateway.routes), len(gateway.worker.tunnels)) == (0, 0)
+        assert (len(gateway.routes), len(list(gateway.worker.tunnels))) == (0, 0)
 
 
 async def test_what_is_taken_away_is_gone_and_a_second_time_is_nothing(key: Path) -> None:

@@ -357,9 +357,6 @@ class Tunnels:
     def __iter__(self) -> Iterator[SshTunnel]:
         return iter([entry.tunnel for entry in self._in_service.values()])
 
-    def __len__(self) -> int:
-        return len(self._in_service)
-
     def of(self, identity: IdentityId) -> list[SshTunnel]:
         """The tunnels of an identity: those of its oldest connection first."""
         entries = sorted(self._of_identity.get(identity, ()), key=lambda entry: entry.owner.began)
