@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.relay import Choke, Phase, Relay
+from ferry.relay import Phase, Relay, WritePause
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
 from trace_end import End
@@ -147,11 +147,11 @@ def test_refused_before_dial_returns() -> None:
 
 def test_why_the_stream_is_not_read_is_told_while_it_is_so() -> None:
     trace = Trace().join()
-    assert trace.relay.choked == 0
+    assert trace.relay.write_paused == 0
     trace.play("n:full")
-    assert trace.relay.choked == Choke.BUFFER_FULL
+    assert trace.relay.write_paused == WritePause.BUFFER_FULL
     trace.play("n:drained")
-    assert trace.relay.choked == 0
+    assert trace.relay.write_paused == 0
 
 
 def test_nothing_happens_before_both_ends_are_attached() -> None:

@@ -41,7 +41,7 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-class Choke(enum.IntFlag):
+class WritePause(enum.IntFlag):
     """The reasons for not writing more to a visitor."""
 
     BUFFER_FULL = 1
@@ -52,7 +52,7 @@ class Choke(enum.IntFlag):
 
 # Members as plain globals: a look-up on the class for each chunk is slower.
 _RELAY: Final = Phase.RELAY
-_BUFFER_FULL: Final = int(Choke.BUFFER_FULL)
+_BUFFER_FULL: Final = int(WritePause.BUFFER_FULL)
 
 
 class Near(Protocol):
@@ -95,8 +95,8 @@ class Relay(Generic[NearT]):
         self.failure: OpenFailure | None = None
         self.error: Exception | None = None
         self.tap = tap
-        self.choked = 0
-        """Flags of `Choke`: the reasons for not reading from the stream."""
+        self.write_paused = 0
+        """Flags of `WritePause`: the reasons for not reading from the stream."""
         self._traffic = traffic
         self._up_done = False
         self._down_done = False
@@ -144,11 +144,11 @@ class Relay(Generic[NearT]):
 
     def near_full(self) -> None:
         """Near's buffer is over its high-water mark."""
-        self._choke(_BUFFER_FULL)
+        self._pause_writes(_BUFFER_FULL)
 
     def near_drained(self) -> None:
         """Near's buffer has drained."""
-        self._unchoke(_BUFFER_FULL)
+        self._resume_writes(_BUFFER_FULL)
 
     # --- the tunnel's stream (ferry.streams.Sink)
 
@@ -219,14 +219,14 @@ class Relay(Generic[NearT]):
 
     # --- back-pressure
 
-    def _choke(self, why: int) -> None:
-        if not self.choked and self.phase is _RELAY:
+    def _pause_writes(self, why: int) -> None:
+        if not self.write_paused and self.phase is _RELAY:
             self.stream.pause_reading()
-        self.choked |= why
+        self.write_paused |= why
 
-    def _unchoke(self, why: int) -> None:
-        self.choked &= ~why
-        if not self.choked and self.phase is _RELAY:
+    def _resume_writes(self, why: int) -> None:
+        self.write_paused &= ~why
+        if not self.write_paused and self.phase is _RELAY:
             self.stream.resume_reading()
 
     # --- ends

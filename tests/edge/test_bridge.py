@@ -270,8 +270,10 @@ class TwoReasons:
 
     made: ClassVar[list[TwoReasons]] = []
 
-    def __init__(self, _transport: object, choke: Callable[[int], None], unchoke: Callable[[int], None]) -> None:
-        self.choke, self.unchoke = choke, unchoke
+    def __init__(
+        self, _transport: object, pause_writes: Callable[[int], None], resume_writes: Callable[[int], None]
+    ) -> None:
+        self.pause_writes, self.resume_writes = pause_writes, resume_writes
         self.made.append(self)
 
     def look(self, _visitors: int) -> int:
@@ -290,13 +292,13 @@ async def test_a_stream_that_waits_for_two_reasons_goes_on_when_both_are_gone(
     trace = Trace().join()
     trace.bridge.data_received(b"x" * (1 << 20))
     kernel = TwoReasons.made.pop()
-    kernel.choke(2)
+    kernel.pause_writes(2)
     assert trace.play("v:full") == ""
     if first == "buffer":
         assert trace.play("v:drained") == ""
-        kernel.unchoke(2)
+        kernel.resume_writes(2)
     else:
-        kernel.unchoke(2)
+        kernel.resume_writes(2)
         assert trace.calls == []
         trace.play("v:drained")
     assert trace.calls == ["> resume"]

@@ -12,7 +12,7 @@ import pytest
 
 from edge.tcp_tunnel import small_visitor
 from ferry.edge.unsent import Unsent
-from ferry.relay import Choke
+from ferry.relay import WritePause
 from hurried_loop import Watch, hurried
 
 SIZE = 4_000_000
@@ -28,15 +28,15 @@ class Stage:
 
     def serve(self, transport: asyncio.Transport) -> None:
         transport.write(bytes(SIZE))
-        self.unsent = Unsent(transport, self.choke, self.unchoke)
+        self.unsent = Unsent(transport, self.pause_writes, self.resume_writes)
 
-    def choke(self, why: int) -> None:
-        assert why == Choke.UNSENT
-        self.told.append("choke")
+    def pause_writes(self, why: int) -> None:
+        assert why == WritePause.UNSENT
+        self.told.append("pause_writes")
 
-    def unchoke(self, why: int) -> None:
-        assert why == Choke.UNSENT
-        self.told.append("unchoke")
+    def resume_writes(self, why: int) -> None:
+        assert why == WritePause.UNSENT
+        self.told.append("resume_writes")
 
     async def read(self, size: int) -> None:
         while size > 0:
@@ -67,8 +67,8 @@ async def stage() -> AsyncIterator[Stage]:
     ("visitors", "until_the_next_look", "told"),
     [
         pytest.param(31, 64 * 1024, [], id="UNSENT_VISITORS and UNSENT_LOOK_BYTES"),
-        pytest.param(32, 256 * 1024, ["choke"], id="VISITORS_UNSENT_BYTES"),
-        pytest.param(900, 16 * 1024, ["choke"], id="VISITOR_UNSENT_LEAST_BYTES"),
+        pytest.param(32, 256 * 1024, ["pause_writes"], id="VISITORS_UNSENT_BYTES"),
+        pytest.param(900, 16 * 1024, ["pause_writes"], id="VISITOR_UNSENT_LEAST_BYTES"),
     ],
 )
 @hurried
@@ -89,7 +89,7 @@ async def test_a_visitor_that_reads_at_once_goes_on_within_milliseconds() -> Non
         await one.read(SIZE)
         while len(one.told) < 2:
             await asyncio.sleep(0.01)
-        assert one.told == ["choke", "unchoke"]
+        assert one.told == ["pause_writes", "resume_writes"]
         assert watch.skipped < 0.5
 
 
@@ -99,7 +99,7 @@ async def test_a_visitor_that_reads_late_goes_on_within_half_a_second() -> None:
     async with stage() as one, asyncio.timeout(300):
         one.unsent.look(32)
         await asyncio.sleep(60)
-        assert one.told == ["choke"]
+        assert one.told == ["pause_writes"]
         watch = Watch()
         await one.read(SIZE)
         while len(one.told) < 2:

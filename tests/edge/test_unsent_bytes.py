@@ -16,7 +16,7 @@ from resets import reset_at_close
 
 MANY = 10_000
 LEAST = 16 * 1024
-CHOKED, UNCHOKED = ("choke", 2), ("unchoke", 2)
+PAUSED, RESUMED = ("pause_writes", 2), ("resume_writes", 2)
 
 
 class OverSocket(asyncio.Transport):
@@ -41,7 +41,9 @@ class Play:
         self.transport = OverSocket(ours)
         self.said: list[tuple[str, int]] = []
         self.heard = asyncio.Event()
-        self.unsent = Unsent(self.transport, lambda why: self.hear("choke", why), lambda why: self.hear("unchoke", why))
+        self.unsent = Unsent(
+            self.transport, lambda why: self.hear("pause_writes", why), lambda why: self.hear("resume_writes", why)
+        )
 
     def hear(self, what: str, why: int) -> None:
         self.said.append((what, why))
@@ -86,27 +88,27 @@ async def test_one_of_few_visitors_may_have_all_that_the_kernel_takes(play: Play
     assert play.said == []
 
 
-async def test_one_of_many_visitors_is_choked_until_half_of_its_bound_is_left(play: Play) -> None:
+async def test_writes_to_one_of_many_visitors_pause_until_half_of_its_bound_is_left(play: Play) -> None:
     assert play.unsent.look(MANY) == LEAST
     assert play.said == []
     play.fill()
     for _ in range(3):
         assert play.unsent.look(MANY) == LEAST
-    assert play.said == [CHOKED]
+    assert play.said == [PAUSED]
     for _ in range(5):
         await asyncio.sleep(0.001)
-    assert play.said == [CHOKED]
+    assert play.said == [PAUSED]
     play.heard.clear()
     async with asyncio.timeout(10):
         await play.read_all()
         await play.heard.wait()
-    assert play.said == [CHOKED, UNCHOKED]
+    assert play.said == [PAUSED, RESUMED]
     play.fill()
     play.unsent.look(MANY)
-    assert play.said == [CHOKED, UNCHOKED, CHOKED]
+    assert play.said == [PAUSED, RESUMED, PAUSED]
 
 
-async def test_a_visitor_that_has_left_is_unchoked(play: Play) -> None:
+async def test_writes_to_a_visitor_that_has_left_resume(play: Play) -> None:
     play.fill()
     play.unsent.look(MANY)
     assert not has_left(play.transport)
@@ -115,7 +117,7 @@ async def test_a_visitor_that_has_left_is_unchoked(play: Play) -> None:
     play.theirs.close()
     async with asyncio.timeout(10):
         await play.heard.wait()
-    assert play.said == [CHOKED, UNCHOKED]
+    assert play.said == [PAUSED, RESUMED]
     assert has_left(play.transport)
 
 
@@ -128,7 +130,7 @@ async def test_a_forgotten_check_makes_no_more_calls(play: Play) -> None:
         await play.read_all()
     for _ in range(5):
         await asyncio.sleep(0.001)
-    assert play.said == [CHOKED]
+    assert play.said == [PAUSED]
 
 
 async def test_untaken_bytes_are_in_our_buffer_and_the_kernels(play: Play) -> None:

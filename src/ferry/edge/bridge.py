@@ -156,7 +156,7 @@ class Bridge(Relay[asyncio.Transport]):
 
     def _look(self) -> None:
         if self._unsent is None:
-            self._unsent = Unsent(self.near, self._choke, self._unchoke)
+            self._unsent = Unsent(self.near, self._pause_writes, self._resume_writes)
         self._look_at = self.down + self._unsent.look(self._crowd())
 
     # --- the tunnel's stream (ferry.streams.Sink)

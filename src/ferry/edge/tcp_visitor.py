@@ -51,7 +51,7 @@ class TcpVisitor:
 
     def standing(self) -> tuple[Standing, int]:
         bridge = self.bridge
-        if bridge.choked:
+        if bridge.write_paused:
             return Standing.UNREAD, bridge.down - untaken(self.transport)
         if bridge.down:
             return Standing.STREAM, bridge.up + bridge.down

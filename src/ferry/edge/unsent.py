@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ferry import limits
-from ferry.relay import Choke
+from ferry.relay import WritePause
 
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h, tcp(7): unsent bytes in the send queue
 
@@ -54,26 +54,26 @@ def _queued(transport: asyncio.Transport, request: int) -> int:
 
 
 class Unsent:
-    """The check for one visitor. It calls `choke` and `unchoke` in turn, with Choke.UNSENT as an int."""
+    """The check for one visitor. It calls `pause_writes` and `resume_writes` in turn, with WritePause.UNSENT as an int."""
 
-    __slots__ = ("_choke", "_enough", "_timer", "_transport", "_unchoke")
+    __slots__ = ("_enough", "_pause_writes", "_resume_writes", "_timer", "_transport")
 
     def __init__(
-        self, transport: asyncio.Transport, choke: Callable[[int], None], unchoke: Callable[[int], None]
+        self, transport: asyncio.Transport, pause_writes: Callable[[int], None], resume_writes: Callable[[int], None]
     ) -> None:
         self._transport = transport
-        self._choke = choke
-        self._unchoke = unchoke
+        self._pause_writes = pause_writes
+        self._resume_writes = resume_writes
         self._enough = 0
-        self._timer: asyncio.TimerHandle | None = None  # runs while it is choked
+        self._timer: asyncio.TimerHandle | None = None  # runs while writing is paused
 
     def look(self, visitors: int) -> int:
-        """Choke the visitor if it has more unsent bytes than each of the tunnel's `visitors` may have. Returns the
-        number of bytes to relay before the next check."""
+        """Pause the writes to the visitor if it has more unsent bytes than each of the tunnel's `visitors` may have.
+        Returns the number of bytes to relay before the next check."""
         most = _allowed(visitors)
         if most and self._timer is None and _queued(self._transport, _SIOCOUTQNSD) > most:
             self._enough = most // 2
-            self._choke(int(Choke.UNSENT))
+            self._pause_writes(int(WritePause.UNSENT))
             self._look_again_in(limits.UNSENT_LOOK_SECONDS)
         return most or limits.UNSENT_LOOK_BYTES
 
@@ -81,15 +81,15 @@ class Unsent:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again, seconds)
 
     def _look_again(self, waited: float) -> None:
-        # The unsent bytes of a reset connection never go. Unchoke it: the next write finds the reset.
+        # The unsent bytes of a reset connection never go. Resume the writes: the next one finds the reset.
         if _queued(self._transport, _SIOCOUTQNSD) > self._enough and not has_left(self._transport):
             self._look_again_in(min(2 * waited, limits.UNSENT_LOOK_MOST_SECONDS))
         else:
             self._timer = None
-            self._unchoke(int(Choke.UNSENT))
+            self._resume_writes(int(WritePause.UNSENT))
 
     def forget(self) -> None:
-        """Stop checking. This does not call `unchoke`."""
+        """Stop checking. This does not call `resume_writes`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -62,7 +62,7 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
     clock = HandClock()
     async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.01)) as (rig, visitor, transport, _):
         transport.reads = False
-        while not visitor.choked:
+        while not visitor.write_paused:
             visitor.data_received(GET.replace(b"a.", b""))
         ticked = asyncio.Event()
         for seconds in (0.0, 2 * limits.PACE_SECONDS):

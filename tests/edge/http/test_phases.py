@@ -98,9 +98,9 @@ def other_step(visitor: H1Connection, streams: Streams, what: str) -> None:
     if what == "visitor eof" and not visitor.ended:
         if not visitor.eof_received():
             visitor.transport.close()
-    elif what == "full" and not visitor.choked:
+    elif what == "full" and not visitor.write_paused:
         visitor.pause_writing()
-    elif what == "drained" and visitor.choked:
+    elif what == "drained" and visitor.write_paused:
         visitor.resume_writing()
     elif what == "displaced" and visitor.exchange.backend is not None:
         visitor.exchange.displace()

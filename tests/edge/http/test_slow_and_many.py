@@ -283,7 +283,7 @@ async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", rig.port))
             await loop.sock_sendall(client, GET)
-            await until(lambda: any(visitor.choked for visitor in rig.edge.connections))
+            await until(lambda: any(visitor.write_paused for visitor in rig.edge.connections))
             (visitor,) = rig.edge.connections
             looks: list[tuple[int, int]] = []
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge.http_play import Stream, played
 from edge.http_rig import GET
-from ferry.relay import Choke
+from ferry.relay import WritePause
 from ferry.streams import OpenFailure
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -92,11 +92,11 @@ async def test_a_stream_is_read_again_when_every_reason_to_wait_is_gone(monkeypa
     """The transport's buffer may have drained into the kernel's, where too much is unsent."""
     async with played(monkeypatch) as (_, visitor, _, streams):
         visitor.data_received(GET)
-        visitor.choke(int(Choke.UNSENT))
+        visitor.pause_writes(int(WritePause.UNSENT))
         visitor.pause_writing()
         visitor.resume_writing()
         assert streams[0].paused
-        visitor.unchoke(int(Choke.UNSENT))
+        visitor.resume_writes(int(WritePause.UNSENT))
         assert not streams[0].paused
 
 

@@ -16,7 +16,7 @@ from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.serialize import numeric_host
-from ferry.relay import Choke
+from ferry.relay import WritePause
 
 from . import pages
 from .backend import Backends
@@ -66,7 +66,7 @@ class Pause(enum.IntFlag):
 
 
 STREAM_FULL, READ_AHEAD, BEHIND = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD), int(Pause.BEHIND)
-_BUFFER_FULL, _UNSENT = int(Choke.BUFFER_FULL), int(Choke.UNSENT)
+_BUFFER_FULL, _UNSENT = int(WritePause.BUFFER_FULL), int(WritePause.UNSENT)
 
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close() sends RST
 _UNKNOWN: Final = Endpoint("0.0.0.0", 0)
@@ -82,13 +82,13 @@ class VisitorConnection(asyncio.Protocol, ABC):
         "_small_writes",
         "_unsent",
         "buffer",
-        "choked",
         "deadline",
         "ended",
         "paused",
         "peer",
         "phase",
         "transport",
+        "write_paused",
     )
 
     transport: asyncio.Transport
@@ -103,7 +103,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         """Received bytes that no code has taken yet."""
         self.deadline = 0.0  # monotonic seconds; 0 for none
         self.paused = 0  # flags of `Pause`
-        self.choked = 0  # flags of `Choke`: the reasons for not writing more to the visitor
+        self.write_paused = 0  # flags of `WritePause`: the reasons for not writing more to the visitor
         self.ended = False  # the visitor has sent end-of-file
         self._network = ""  # the source that `Shared.limiter` counts it for
         self._unsent: Unsent | None = None  # from the first check on
@@ -163,13 +163,13 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self._forget_unsent()
 
     def pause_writing(self) -> None:
-        self.choke(_BUFFER_FULL)
+        self.pause_writes(_BUFFER_FULL)
 
     def resume_writing(self) -> None:
         if self._small_writes:  # the visitor has read all of them
             self._small_writes = 0
             self.transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
-        self.unchoke(_BUFFER_FULL)
+        self.resume_writes(_BUFFER_FULL)
 
     # --- its place among all connections (`ferry.edge.connections.Connected`; the HTTP version adds the rest)
 
@@ -222,16 +222,16 @@ class VisitorConnection(asyncio.Protocol, ABC):
 
     # --- back-pressure
 
-    def choke(self, why: int) -> None:
+    def pause_writes(self, why: int) -> None:
         """Add a reason for taking no more from the service."""
-        if not self.choked:
+        if not self.write_paused:
             self._stop_writing()
-        self.choked |= why
+        self.write_paused |= why
 
-    def unchoke(self, why: int) -> None:
+    def resume_writes(self, why: int) -> None:
         """Remove a reason; go on if it was the last one."""
-        self.choked &= ~why
-        if not self.choked:
+        self.write_paused &= ~why
+        if not self.write_paused:
             self._go_on_writing()
 
     def _wrote_little(self) -> None:
@@ -244,16 +244,16 @@ class VisitorConnection(asyncio.Protocol, ABC):
     def _look_at_unsent(self, visitors: int) -> int:
         """As `Unsent.look`; the tunnel has so many `visitors`."""
         if self._unsent is None:
-            self._unsent = Unsent(self.transport, self.choke, self.unchoke)
+            self._unsent = Unsent(self.transport, self.pause_writes, self.resume_writes)
         return self._unsent.look(visitors)
 
     def _forget_unsent(self) -> None:
         """The unsent bytes are the end of an answer, or the visitor is gone: stop checking them."""
         if self._unsent is not None:
             self._unsent.forget()
-            if self.choked == _UNSENT:
-                self.unchoke(_UNSENT)
-            self.choked &= ~_UNSENT
+            if self.write_paused == _UNSENT:
+                self.resume_writes(_UNSENT)
+            self.write_paused &= ~_UNSENT
 
     def _pause(self, why: int) -> None:
         """Add a reason for not reading."""

@@ -91,7 +91,7 @@ class H1Connection(VisitorConnection):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase is _READING and not self.choked:
+        if phase is _READING and not self.write_paused:
             self.buffer = self.buffer + data if self.buffer else data
             self._read_heads()
             return
@@ -117,7 +117,7 @@ class H1Connection(VisitorConnection):
                 self.shut()  # with a deadline for what it has not read yet
                 return False
             return not self._entrance.secure
-        more_to_read = self.choked or self._behind
+        more_to_read = self.write_paused or self._behind
         if (self.phase is _BUSY and not exchange.sending) or (self.phase is _READING and more_to_read):
             # The last requests get their answers while bytes flow. A visitor that is gone answers the first of these
             # bytes with a reset.
@@ -139,7 +139,7 @@ class H1Connection(VisitorConnection):
         self._reading = True
         left = limits.REQUESTS_IN_A_PIECE
         try:
-            while self.phase is _READING and not self.choked:
+            while self.phase is _READING and not self.write_paused:
                 buffer = self.buffer
                 if not left and buffer:
                     self._fall_behind()
@@ -411,7 +411,7 @@ class H1Connection(VisitorConnection):
     @property
     def waited_for(self) -> bool:
         """The visitor has to send a body, or to read."""
-        return bool(self.choked) or self.exchange.sending
+        return bool(self.write_paused) or self.exchange.sending
 
     def check_pace(self, now: float) -> None:
         """Cut a visitor that sends or reads too slowly."""
