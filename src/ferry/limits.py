@@ -251,7 +251,7 @@ STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it 
 STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work
 STORE_BUSY_SECONDS: Final = 5.0  # for which another process may hold the database before a write fails
 STORE_WAL_BYTES: Final = 64 * MIB  # the size of SQLite's write-ahead log after a checkpoint
-ADDRESSES_OWED: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
+PENDING_RELEASES: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
 CONNECTIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended SSH connections are kept
 HOSTS_SEEN: Final = 100_000  # hostnames remembered as somebody's, for certificates
 # For which an identity without a name or a reservation is kept, where names.keep is less.

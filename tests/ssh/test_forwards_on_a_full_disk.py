@@ -110,7 +110,7 @@ async def test_a_late_release_spares_a_newer_tunnel_without_a_lease(key: Path) -
 
 
 async def test_pending_releases_are_bounded(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ADDRESSES_OWED", 2)
+    monkeypatch.setattr(limits, "PENDING_RELEASES", 2)
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         for name in (b"one", b"two", b"three"):
@@ -123,7 +123,7 @@ async def test_pending_releases_are_bounded(key: Path, monkeypatch: pytest.Monke
 
 
 async def test_as_shipped_the_number_of_pending_releases(key: Path) -> None:
-    """ADDRESSES_OWED."""
+    """PENDING_RELEASES."""
     async with one_client(key, MemoryRegistry()) as (gateway, _):
         assert gateway.pending_releases.maxlen == 65_536
 

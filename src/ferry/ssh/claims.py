@@ -95,7 +95,7 @@ class Claims:
         self._holders = holders
         self._held: dict[HeldClaim, ClaimHolder] = {}
         """The claims of tunnels that are in service."""
-        self.pending: deque[PendingRelease] = deque(maxlen=limits.ADDRESSES_OWED)
+        self.pending: deque[PendingRelease] = deque(maxlen=limits.PENDING_RELEASES)
 
     # --- the way into service
 
