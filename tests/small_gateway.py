@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from ferry.clock import Clock, SystemClock
-from ferry.console.models import BlockedAddress, ConnectionInfo, Counts, Listeners, NameInfo, Status, Store, TunnelInfo
+from ferry.console.models import (
+    BlockedAddress,
+    ConnectionInfo,
+    Counts,
+    Listeners,
+    NameInfo,
+    Status,
+    StoreStatus,
+    TunnelInfo,
+)
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
@@ -79,7 +88,7 @@ class SmallGateway:
             draining=self.draining,
             listeners=Listeners(ssh=["127.0.0.1:2222", "[::1]:2222"], http=["127.0.0.1:8080"], https=[], admin=[]),
             counts=Counts(connections=len(self.open_connections), tunnels=dict(self._kinds()), blocked=len(self.offenders)),
-            store=Store(ok=not self.store_error, error=self.store_error),
+            store=StoreStatus(ok=not self.store_error, error=self.store_error),
             host_keys=[f"ED25519 {KEY}"],
         )  # fmt: skip
 

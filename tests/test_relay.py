@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.relay import Phase, Relay, WritePause
+from ferry.relay import Relay, RelayPhase, WritePause
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
 from trace_end import End
@@ -129,7 +129,7 @@ def test_why_it_ended_is_what_the_first_end_said(last: str, told: Exception | No
     trace = Trace(tap=True).join()
     assert trace.play(last, "n:lost", "n:error").endswith(f"tap ended {told}, end")
     assert trace.relay.error is told
-    assert trace.relay.phase is Phase.ENDED
+    assert trace.relay.phase is RelayPhase.ENDED
 
 
 def test_refused_before_dial_returns() -> None:
@@ -156,7 +156,7 @@ def test_why_the_stream_is_not_read_is_told_while_it_is_so() -> None:
 
 def test_nothing_happens_before_both_ends_are_attached() -> None:
     trace = Trace()
-    assert trace.relay.phase is Phase.NEW
+    assert trace.relay.phase is RelayPhase.NEW
     assert trace.play("n:data", "n:eof", "n:full", "n:drained", "n:lost") == "end"
     assert (trace.relay.up, trace.traffic.up) == (0, 0)
 

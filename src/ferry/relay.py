@@ -27,7 +27,7 @@ from .streams import Direction, ExchangeTap, OpenFailure, Sink, Stream
 from .visits import Traffic
 
 
-class Phase(enum.Enum):
+class RelayPhase(enum.Enum):
     """The phase of a relay."""
 
     NEW = "new"
@@ -51,7 +51,7 @@ class WritePause(enum.IntFlag):
 
 
 # Members as plain globals: a look-up on the class for each chunk is slower.
-_RELAY: Final = Phase.RELAY
+_RELAY: Final = RelayPhase.RELAY
 _BUFFER_FULL: Final = int(WritePause.BUFFER_FULL)
 
 
@@ -80,14 +80,14 @@ class Relay(Generic[NearT]):
     The visit ends with the first side that closes or breaks. A channel closes once its peer has taken the last bytes;
     if the peer never does (`ssh/wire/endings.py`), the relay does not learn of it.
 
-    Bytes, ends-of-file and the end of the stream count in `Phase.RELAY` only. Later ones are dropped.
+    Bytes, ends-of-file and the end of the stream count in `RelayPhase.RELAY` only. Later ones are dropped.
     """
 
     near: NearT
     stream: Stream
 
     def __init__(self, *, traffic: Traffic, tap: ExchangeTap | None = None) -> None:
-        self.phase = Phase.NEW
+        self.phase = RelayPhase.NEW
         self.up = 0
         """The number of bytes from near."""
         self.down = 0
@@ -231,17 +231,17 @@ class Relay(Generic[NearT]):
 
     # --- ends
 
-    def _stop(self, phase: Phase) -> None:
+    def _stop(self, phase: RelayPhase) -> None:
         """Enter `phase`, and stop the timers of the phase before."""
         self.phase = phase
 
     def _end(self, error: Exception | None) -> None:
         """End the visit, unless it has ended before."""
-        if self.phase is Phase.ENDED:
+        if self.phase is RelayPhase.ENDED:
             return
         if self.error is None:
             self.error = error
-        self._stop(Phase.ENDED)
+        self._stop(RelayPhase.ENDED)
         if self.tap is not None:
             self.tap.ended(self.error)
         self.ended()

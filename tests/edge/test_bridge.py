@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.edge.bridge import Bridge, reset
-from ferry.relay import Phase
+from ferry.relay import RelayPhase
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
 from trace_end import End
@@ -164,7 +164,7 @@ async def test_a_visitor_still_sending_is_read_from_for_a_moment(monkeypatch: py
 async def test_the_end_of_a_lingering_visitor_stops_its_timer() -> None:
     trace = Trace().join()
     assert trace.play("s:eof", "s:lost", "v:eof", "v:lost") == "< eof, < resume, shut, end"
-    assert trace.bridge.phase is Phase.ENDED
+    assert trace.bridge.phase is RelayPhase.ENDED
 
 
 async def test_bytes_are_counted_and_tapped() -> None:
@@ -340,4 +340,4 @@ async def test_no_order_breaks_an_end(events: list[str], last: str, half_close: 
         assert own.count(f"{end} eof") <= 1
         if f"{end} eof" in own:
             assert f"{end} down" not in own[own.index(f"{end} eof") :]
-    assert trace.bridge.phase is Phase.ENDED
+    assert trace.bridge.phase is RelayPhase.ENDED

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ferry.errors import InvalidInput
 
 from .model import Config
-from .words import FIELDS, RETIRED, SECTIONS, Origins, is_list, is_optional, nearest, sentences, unknown_key
+from .words import FIELDS, RETIRED, SECTIONS, Provenance, is_list, is_optional, nearest, sentences, unknown_key
 
 ENV_PREFIX: Final = "FERRY_"
 PATH_KEYS: Final = ("state", "https.certificates", "access.keys")
@@ -47,33 +47,33 @@ class ConfigSource:
 
     def load(self) -> Config:
         """Read all sources anew. Raises InvalidInput as `load` does."""
-        origins = Origins(str(self.path) if self.path else "configuration")
-        values = self._from_file(origins)
+        provenance = Provenance(str(self.path) if self.path else "configuration")
+        values = self._from_file(provenance)
         for key, name, text in _from_environment(self.environ):
             _put(values, key, _absolute(key, text, self.cwd))
-            origins.of[key] = name
+            provenance.of[key] = name
         for key, value in self.overrides.items():
             if value is None:
                 continue
             _put(values, key, _absolute(key, value, self.cwd))
-            origins.of[key] = "--" + re.sub(r"[._]", "-", key)
+            provenance.of[key] = "--" + re.sub(r"[._]", "-", key)
         values.setdefault("state", (self._folder / "ferry-data"))
         try:
             return Config.model_validate(values)
         except ValidationError as error:
-            raise InvalidInput("\n".join(sentences(error, origins))) from None
+            raise InvalidInput("\n".join(sentences(error, provenance))) from None
         except InvalidInput as error:  # `domain` is parsed by ferry.names, which has its own words
-            raise InvalidInput(f"{origins.where('domain')}: {error}") from None
+            raise InvalidInput(f"{provenance.where('domain')}: {error}") from None
 
     @property
     def _folder(self) -> Path:
         return (self.cwd / self.path).parent if self.path else self.cwd
 
-    def _from_file(self, origins: Origins) -> dict[str, object]:
+    def _from_file(self, provenance: Provenance) -> dict[str, object]:
         if self.path is None:
             return {}
         table = read_toml(self.cwd / self.path)
-        mistakes = [unknown_key(key, origins) for key in _keys(table) if not _known(key)]
+        mistakes = [unknown_key(key, provenance) for key in _keys(table) if not _known(key)]
         if mistakes:
             raise InvalidInput("\n".join(mistakes))
         for key in PATH_KEYS:

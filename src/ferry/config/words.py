@@ -58,7 +58,7 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @dataclass(slots=True)
-class Origins:
+class Provenance:
     """The file, variable or flag that set each key, so that an error names it."""
 
     default: str
@@ -103,35 +103,35 @@ RETIRED: Final = types.MappingProxyType(
 """Settings of an earlier version, and their replacements."""
 
 
-def unknown_key(key: str, origins: Origins) -> str:
+def unknown_key(key: str, provenance: Provenance) -> str:
     """The error for an unknown key of the file."""
     if key in RETIRED:
-        return f"{origins.default}: {key} is not a setting any more: delete it ({RETIRED[key]})"
+        return f"{provenance.default}: {key} is not a setting any more: delete it ({RETIRED[key]})"
     if "." in key:
         meant = nearest(key)
     else:
         top = [*SECTIONS, *(name for name in FIELDS if "." not in name)]
         meant = next(iter(difflib.get_close_matches(key, top, 1, 0.65)), None) or nearest(key)
     hint = f"did you mean {meant}?" if meant else "see `ferry docs configuration` for all keys"
-    return f"{origins.default}: unknown key {printable(key)}: {hint}"
+    return f"{provenance.default}: unknown key {printable(key)}: {hint}"
 
 
-def sentences(error: ValidationError, origins: Origins) -> list[str]:
+def sentences(error: ValidationError, provenance: Provenance) -> list[str]:
     """One sentence per mistake: its place, the mistake, and what to write instead."""
-    return list(dict.fromkeys(_sentence(detail, origins) for detail in error.errors(include_url=False)))
+    return list(dict.fromkeys(_sentence(detail, provenance) for detail in error.errors(include_url=False)))
 
 
-def _sentence(detail: ErrorDetails, origins: Origins) -> str:
+def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if not key:
-        return f"{origins.default}: {_problem(detail)}"
+        return f"{provenance.default}: {_problem(detail)}"
     if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
         allowed = ", ".join(TcpRange.model_fields)
-        return f"{origins.where(key)}: unknown key: a range has {allowed}"
+        return f"{provenance.where(key)}: unknown key: a range has {allowed}"
     problem = _problem(detail)
     if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself
-        return f"{origins.where(key).removesuffix(key)}{problem}"
-    return f"{origins.where(key)}: {problem}"
+        return f"{provenance.where(key).removesuffix(key)}{problem}"
+    return f"{provenance.where(key)}: {problem}"
 
 
 def _problem(detail: ErrorDetails) -> str:

@@ -57,7 +57,7 @@ class Counts(Answer):
     blocked: int = Field(0, description="Addresses that are blocked for failed log-ins.")
 
 
-class Store(Answer):
+class StoreStatus(Answer):
     """Whether the database can be used."""
 
     ok: bool
@@ -76,7 +76,7 @@ class Status(Answer):
     draining: bool
     listeners: Listeners
     counts: Counts
-    store: Store
+    store: StoreStatus
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from ferry import limits
-from ferry.relay import Phase, Relay
+from ferry.relay import Relay, RelayPhase
 from ferry.streams import ExchangeTap, Sink, Stream
 from ferry.visits import Traffic
 
@@ -62,7 +62,7 @@ class VisitorSide(asyncio.Protocol):
     def eof_received(self) -> bool:
         bridge = self._bridge
         bridge.near_eof()
-        return bridge.phase is Phase.RELAY and bridge.near.can_write_eof()  # False: close after the buffered bytes
+        return bridge.phase is RelayPhase.RELAY and bridge.near.can_write_eof()  # False: close after the buffered bytes
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._bridge.near_lost(exc)
@@ -113,11 +113,11 @@ class Bridge(Relay[asyncio.Transport]):
 
     def cut(self, error: Exception | None = None) -> None:
         """End both sides now and drop all buffered bytes."""
-        if self.phase is Phase.RELAY:
+        if self.phase is RelayPhase.RELAY:
             self.error = error
-            self._stop(Phase.CLOSING)
+            self._stop(RelayPhase.CLOSING)
             self.stream.abort()
-        if self.phase is not Phase.ENDED:
+        if self.phase is not RelayPhase.ENDED:
             reset(self.near)
 
     # --- the visitor's transport
@@ -132,10 +132,10 @@ class Bridge(Relay[asyncio.Transport]):
 
     def near_eof(self) -> None:
         super().near_eof()
-        if self.phase is not Phase.RELAY:
+        if self.phase is not RelayPhase.RELAY:
             return
         if self._down_done:
-            self._stop(Phase.CLOSING)
+            self._stop(RelayPhase.CLOSING)
             self.stream.close()
         else:
             self._watch()
@@ -162,8 +162,8 @@ class Bridge(Relay[asyncio.Transport]):
     # --- the tunnel's stream (ferry.streams.Sink)
 
     def eof_received(self) -> None:
-        if self.phase is Phase.RELAY and self._answer_ends_visit():
-            self._stop(Phase.CLOSING)
+        if self.phase is RelayPhase.RELAY and self._answer_ends_visit():
+            self._stop(RelayPhase.CLOSING)
             self.stream.close()
             self.near.close()
         else:
@@ -171,7 +171,7 @@ class Bridge(Relay[asyncio.Transport]):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self.phase is Phase.RELAY:
+        if self.phase is RelayPhase.RELAY:
             self._paused = True
             self._watch()
 
@@ -181,10 +181,10 @@ class Bridge(Relay[asyncio.Transport]):
 
     def _finish(self) -> None:
         if self._answer_ends_visit():
-            self._stop(Phase.CLOSING)
+            self._stop(RelayPhase.CLOSING)
             self.near.close()
         else:
-            self._stop(Phase.LINGER)
+            self._stop(RelayPhase.LINGER)
             if not self._down_done:
                 self.near.write_eof()
             self.near.resume_reading()
@@ -192,7 +192,7 @@ class Bridge(Relay[asyncio.Transport]):
 
     def _break(self, error: Exception | None) -> None:
         self.error = error
-        self._stop(Phase.CLOSING)
+        self._stop(RelayPhase.CLOSING)
         reset(self.near)
 
     def _answer_ends_visit(self) -> bool:
@@ -211,7 +211,7 @@ class Bridge(Relay[asyncio.Transport]):
 
     # --- ends
 
-    def _stop(self, phase: Phase) -> None:
+    def _stop(self, phase: RelayPhase) -> None:
         super()._stop(phase)
         if self._unsent is not None:
             self._unsent.forget()
@@ -225,5 +225,5 @@ class Bridge(Relay[asyncio.Transport]):
         self._on_end(self)
 
     def _linger_over(self) -> None:
-        self._stop(Phase.CLOSING)
+        self._stop(RelayPhase.CLOSING)
         self.near.close()

@@ -23,7 +23,7 @@ from ferry.report import Report
 from .acceptor import Acceptor
 from .descriptors import DescriptorGate
 from .listeners import endpoint_of
-from .tls.context import Handshake, current_handshake
+from .tls.context import TlsHandshake, current_handshake
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -164,7 +164,7 @@ class SharedPort:
         self, newcomer: _Newcomer, factory: ProtocolFactory, context: ssl.SSLContext | None = None
     ) -> None:
         newcomer.handed_on = True
-        record = Handshake()
+        record = TlsHandshake()
         current_handshake.set(record)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(

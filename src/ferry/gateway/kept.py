@@ -26,7 +26,7 @@ from ferry.store.secrets import SecretStore
 from ferry.store.start import begin
 
 
-class Health(Protocol):
+class StoreHealth(Protocol):
     """Whether the database can be used."""
 
     @property
@@ -56,7 +56,7 @@ class Kept:
     """The persistent data of one worker. `kept_in` opens it from a state folder."""
 
     worker: WorkerId
-    store: Health
+    store: StoreHealth
     registry: Registry
     people: KeptPeople
     connections: KeptConnections

@@ -18,7 +18,7 @@ from ferry.console.models import (
     Listeners,
     NameInfo,
     Status,
-    Store,
+    StoreStatus,
     TunnelInfo,
     moment,
 )
@@ -73,7 +73,7 @@ class OperatorView:
                 handshakes=len(self.ssh.admission),
                 blocked=len(self.blocked()),
             ),
-            store=Store(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
+            store=StoreStatus(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
             host_keys=list(self.host_keys),
         )
 

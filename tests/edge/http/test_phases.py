@@ -15,7 +15,7 @@ from edge.http_rig import GET, running_edge
 from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.h1 import H1Connection
 from ferry.edge.http.heads import HeadReader
-from ferry.edge.http.phases import TABLE, Phase, Step
+from ferry.edge.http.phases import TABLE, ExchangePhase, Step
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
@@ -133,7 +133,7 @@ async def test_no_order_of_events_leaves_the_table(played: list[tuple[str, Any]]
                 elif streams and not streams[-1].closed:
                     service_step(streams, kind, what)
             visitor.connection_lost(None)
-            assert visitor.exchange.phase is Phase.IDLE
+            assert visitor.exchange.phase is ExchangePhase.IDLE
             assert not any(backend.places.taken for backend in rig.edge.backends.made.values())
     finally:
         patch.undo()
@@ -153,7 +153,7 @@ async def test_an_illegal_step_ends_that_exchange_and_is_logged(
             visitor.data_received(GET)
         visitors[0].exchange.sent()  # it had no body
         assert [stream.closed for stream in streams] == [True, False]
-        assert [visitor.exchange.phase for visitor in visitors] == [Phase.IDLE, Phase.WAITING]
+        assert [visitor.exchange.phase for visitor in visitors] == [ExchangePhase.IDLE, ExchangePhase.WAITING]
         (record,) = caplog.records
         assert record.getMessage() == (
             "ended an exchange: illegal step in phase WAITING: the end of the request's body"
@@ -183,12 +183,12 @@ def request(head: bytes) -> RequestHead:
     return taken
 
 
-ON_THE_WAY: dict[Phase, Said] = {
-    Phase.SENDING: [POST + b"hel"],
-    Phase.WAITING: [GET],
-    Phase.EARLY: [POST + b"hel", HEAD.decode()],
-    Phase.ANSWERING: [GET, HEAD.decode()],
-    Phase.RAW: [UPGRADE, SWITCHING.decode()],
+ON_THE_WAY: dict[ExchangePhase, Said] = {
+    ExchangePhase.SENDING: [POST + b"hel"],
+    ExchangePhase.WAITING: [GET],
+    ExchangePhase.EARLY: [POST + b"hel", HEAD.decode()],
+    ExchangePhase.ANSWERING: [GET, HEAD.decode()],
+    ExchangePhase.RAW: [UPGRADE, SWITCHING.decode()],
 }
 """What leads there."""
 TAKEN: dict[Step, Callable[[Exchange], object]] = {
@@ -208,14 +208,14 @@ WRONG = [(phase, step) for phase in ON_THE_WAY for step in TAKEN if TABLE[step][
 
 @pytest.mark.parametrize(("phase", "step"), WRONG, ids=lambda one: one.name)
 async def test_each_illegal_step_ends_the_exchange_and_nothing_more_is_written(
-    phase: Phase, step: Step, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    phase: ExchangePhase, step: Step, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):
         perform(ON_THE_WAY[phase], visitor, transport, streams)
         written = bytes(transport.written)
         assert visitor.exchange.phase is phase
         TAKEN[step](visitor.exchange)
-        assert visitor.exchange.phase is Phase.IDLE
+        assert visitor.exchange.phase is ExchangePhase.IDLE
         assert transport.ends == ["abort"]
         assert transport.written == written
         assert [stream.aborted for stream in streams] == [True]
@@ -236,8 +236,8 @@ async def test_an_answer_with_an_illegal_head_is_not_relayed(
 
 
 def test_every_phase_can_be_left_and_every_step_taken_somewhere() -> None:
-    for phase in Phase:
-        assert TABLE[Step.BREAK][phase] is Phase.IDLE
+    for phase in ExchangePhase:
+        assert TABLE[Step.BREAK][phase] is ExchangePhase.IDLE
     for row in TABLE.values():
         assert any(after is not None for after in row)
-        assert len(row) == len(Phase)
+        assert len(row) == len(ExchangePhase)

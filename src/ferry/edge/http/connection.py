@@ -44,7 +44,7 @@ class Owner(Protocol):
     """The backends by host."""
 
 
-class Phase(enum.Enum):
+class ConnectionPhase(enum.Enum):
     """The phase of a connection."""
 
     READING = enum.auto()
@@ -98,7 +98,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self._owner = owner
         self._shared = shared
         self.peer = _UNKNOWN
-        self.phase = Phase.READING
+        self.phase = ConnectionPhase.READING
         self.buffer = b""
         """Received bytes that no code has taken yet."""
         self.deadline = 0.0  # monotonic seconds; 0 for none
@@ -153,7 +153,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
             self._network = network
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.phase = Phase.CLOSED
+        self.phase = ConnectionPhase.CLOSED
         self.deadline = 0.0
         self.buffer = b""
         self._shared.limiter.leave(self._network)
@@ -282,7 +282,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         if self.ended or self.transport.is_closing():
             self.shut()
             return
-        self.phase = Phase.LINGER
+        self.phase = ConnectionPhase.LINGER
         self.buffer = b""
         self.expire_in(self._shared.bounds.linger_seconds)
         if self.transport.can_write_eof():
@@ -291,14 +291,14 @@ class VisitorConnection(asyncio.Protocol, ABC):
 
     def shut(self) -> None:
         """Close after the buffered bytes. A visitor that does not read them is cut after CLOSE_SECONDS."""
-        self.phase = Phase.LINGER
+        self.phase = ConnectionPhase.LINGER
         self.buffer = b""
         self.expire_in(limits.CLOSE_SECONDS)
         self.transport.close()
 
     def abort(self) -> None:
         """Cut with a reset, not an end-of-file, so that the visitor cannot take half an answer for a whole one."""
-        self.phase = Phase.LINGER
+        self.phase = ConnectionPhase.LINGER
         self.deadline = 0.0
         if (sock := self.transport.get_extra_info("socket")) is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

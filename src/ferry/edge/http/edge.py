@@ -20,7 +20,7 @@ from ferry.report import Report
 from ferry.streams import ANY_VISITOR
 
 from .backend import Backend, Backends
-from .connection import Phase, VisitorConnection
+from .connection import ConnectionPhase, VisitorConnection
 from .dates import Dates
 from .h1 import CertificateFor, Entrance, H1Connection, Sni
 from .redirect import RedirectProtocol
@@ -143,7 +143,7 @@ class HttpEdge:
         parted = 0
         for connection in connections:
             phase = connection.phase
-            if phase is Phase.CLOSED:
+            if phase is ConnectionPhase.CLOSED:
                 continue  # closed since the tick
             if 0.0 < connection.deadline <= now:
                 connection.expired()

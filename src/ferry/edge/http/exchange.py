@@ -23,13 +23,13 @@ from .backend import Backend, Backends
 from .downstream import Downstream
 from .forwarding import Forwarding
 from .pace import Paces
-from .phases import Phase, Row
+from .phases import ExchangePhase, Row
 from .shared import Shared
 from .upstream import Upstream
 
 _log = logging.getLogger("ferry.edge")
 
-_IDLE, _LOOKUP, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = Phase  # plain globals, because their look-up is faster
+_IDLE, _LOOKUP, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = ExchangePhase  # plain globals: a faster look-up
 
 
 class Exchange:

@@ -21,11 +21,11 @@ from ferry.protocol.http1.response import ResponseHead
 from ferry.protocol.http1.serialize import interim_head, response_head
 
 from . import pages
-from .connection import BEHIND, READ_AHEAD, STREAM_FULL, Owner, Phase, VisitorConnection
+from .connection import BEHIND, READ_AHEAD, STREAM_FULL, ConnectionPhase, Owner, VisitorConnection
 from .exchange import Exchange
 from .forwarding import Forwarding
 from .heads import HeadReader
-from .phases import Phase as ExchangePhase
+from .phases import ExchangePhase
 from .shared import Shared
 
 Sni = Callable[[object], str | None]
@@ -46,7 +46,7 @@ class Entrance:
 
 
 # Members as plain globals: a look-up on the class for each packet is slower.
-_READING, _BUSY, _LINGER, _CLOSED = Phase
+_READING, _BUSY, _LINGER, _CLOSED = ConnectionPhase
 _SENDING, _EARLY, _RAW = ExchangePhase.SENDING, ExchangePhase.EARLY, ExchangePhase.RAW
 
 _GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals that leave the visitor's connection usable
@@ -168,7 +168,7 @@ class H1Connection(VisitorConnection):
         self._shared.round.later(self)
 
     def catch_up(self) -> None:
-        """As in `ferry.edge.http.round.Worker`, and so is `fail`."""
+        """As in `ferry.edge.http.round.CatchesUp`, and so is `fail`."""
         self._behind = False
         if self.phase is _READING:
             self._read_heads()

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 
-class Phase(enum.IntEnum):
+class ExchangePhase(enum.IntEnum):
     """The state of an exchange. Its number is the index in a row of the table."""
 
     IDLE = 0
@@ -46,14 +46,14 @@ class Step(enum.Enum):
     BREAK = "an early end"
 
 
-Row: TypeAlias = "tuple[Phase | None, ...]"
+Row: TypeAlias = "tuple[ExchangePhase | None, ...]"
 """The next phase after one step, by the current phase; None if the step is illegal there."""
 
-_I, _L, _S, _W, _E, _A, _R = Phase
+_I, _L, _S, _W, _E, _A, _R = ExchangePhase
 
 
-def _row(after: Mapping[Phase, Phase]) -> Row:
-    return tuple(after.get(phase) for phase in Phase)
+def _row(after: Mapping[ExchangePhase, ExchangePhase]) -> Row:
+    return tuple(after.get(phase) for phase in ExchangePhase)
 
 
 TABLE: Final[Mapping[Step, Row]] = MappingProxyType(
@@ -69,7 +69,7 @@ TABLE: Final[Mapping[Step, Row]] = MappingProxyType(
         Step.AGAIN: _row({_W: _I}),
         Step.REFUSE: _row({_I: _I, _L: _I, _S: _I, _W: _I}),
         # It is legal without a request too: the visitor leaves, or has yet to read its last answer.
-        Step.BREAK: _row(dict.fromkeys(Phase, _I)),
+        Step.BREAK: _row(dict.fromkeys(ExchangePhase, _I)),
     }
 )
 """All legal steps. Any other step is a bug of the gateway: it ends the exchange and is logged."""

@@ -16,7 +16,7 @@ from ferry import limits
 _log = logging.getLogger("ferry.edge")
 
 
-class Worker(Protocol):
+class CatchesUp(Protocol):
     """A connection or an upstream with more than one piece of work."""
 
     def catch_up(self) -> None:
@@ -29,26 +29,26 @@ class Worker(Protocol):
 
 
 class Round:
-    """The queue of one edge. Each worker is in it once at most."""
+    """The queue of one edge. What waits is in it once at most."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Worker] = deque()
+        self._waiting: deque[CatchesUp] = deque()
 
-    def later(self, worker: Worker) -> None:
-        """Queue `worker` for its next piece."""
-        self._waiting.append(worker)
+    def later(self, behind: CatchesUp) -> None:
+        """Queue `behind` for its next piece."""
+        self._waiting.append(behind)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._go_round)
 
     def _go_round(self) -> None:
-        """Do PIECES_IN_A_TURN. A worker that queues again goes behind those that wait already."""
+        """Do PIECES_IN_A_TURN. One that queues again goes behind those that wait already."""
         for _ in range(min(len(self._waiting), limits.PIECES_IN_A_TURN)):
-            worker = self._waiting[0]
+            behind = self._waiting[0]
             try:
-                worker.catch_up()
+                behind.catch_up()
             except Exception:  # it ends one visitor, or one stream
                 _log.exception("a piece of work failed")
-                worker.fail()
+                behind.fail()
             self._waiting.popleft()  # only now, so that `later` cannot start a second round
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_round)

@@ -449,7 +449,7 @@ class Upstream:
         self._shared.round.later(self)
 
     def catch_up(self) -> None:
-        """As in `ferry.edge.http.round.Worker`, and so is `fail`."""
+        """As in `ferry.edge.http.round.CatchesUp`, and so is `fail`."""
         self._behind = False
         if (sink := self._sink) is None:  # the request was abandoned
             return

@@ -12,7 +12,7 @@ from ferry.clock import Clock
 from ferry.report import Report
 
 from .certificate_folder import CertificateFolder, Reading
-from .context import Handshake, NamedSslObject, current_handshake, normal_name, server_context
+from .context import NamedSslObject, TlsHandshake, current_handshake, normal_name, server_context
 from .local_ca import Certificate, LocalCa
 
 
@@ -101,7 +101,7 @@ class Certificates:
     def _choose(self, ssl_object: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         """OpenSSL calls this within the handshake, also without SNI. To end the handshake, return an alert's number."""
         host = normal_name(name) if name else self._domain
-        record = current_handshake.get() or Handshake()
+        record = current_handshake.get() or TlsHandshake()
         record.sni = host if name else ""
         if name:
             cast(NamedSslObject, ssl_object).sni = host

@@ -15,7 +15,7 @@ _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 @dataclass(slots=True)
-class Handshake:
+class TlsHandshake:
     """The facts about a handshake for the report of its failure. The SSL object is out of reach by then."""
 
     sni: str = ""
@@ -26,7 +26,7 @@ class Handshake:
 
 # Both event loops call a connection's callbacks in the context of the task that made its transport, so that each
 # handshake finds its own record here.
-current_handshake: Final[ContextVar[Handshake | None]] = ContextVar("handshake", default=None)
+current_handshake: Final[ContextVar[TlsHandshake | None]] = ContextVar("handshake", default=None)
 
 
 class NamedSslObject(ssl.SSLObject):
