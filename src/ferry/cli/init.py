@@ -104,7 +104,7 @@ def _ssh_choice(domain: str, banner: str | None, *, ask: bool) -> SshChoice:
         typer.echo(f"Port 22 of this host is held by an SSH server ({banner}).")
     elsewhere = f"after sshd has moved to {SSHD_ELSEWHERE}; the steps are printed" if banner else "which is free"
     choices = {
-        "443": f"the HTTPS port: ssh -p 443 {domain}; passes networks that let only 443 out",
+        "443": f"the HTTPS port: ssh -p 443 {domain}; works from networks that allow only 443",
         "2222": f"ssh -p 2222 {domain}; 443 works too",
         "22": f"ssh {domain}, {elsewhere}; 443 works too",
     }

@@ -109,7 +109,7 @@ class Ssh(Section):
         None,
         ge=1,
         le=65535,
-        description="The port to print in commands, where a firewall maps another one to `listen`.",
+        description="The port to print in commands, if a firewall maps another one to `listen`.",
     )
     banner: bool = Field(
         True, description="Show clients their public address in the login banner, for users of `ssh -N`."
@@ -134,7 +134,7 @@ class Ssh(Section):
     handshakes: int = Field(
         limits.HANDSHAKES,
         ge=1,
-        description="Connections that are still logging in, in all. Past it a newcomer displaces the one that is furthest from a log-in.",
+        description="Log-ins in progress, in all. Past it a newcomer displaces the log-in that is furthest from its end.",
     )
     handshakes_per_network: int = Field(
         limits.HANDSHAKES_PER_NETWORK,
@@ -156,7 +156,7 @@ class Http(Section):
         None,
         ge=1,
         le=65535,
-        description="The port to print in URLs, where a firewall or proxy maps another one to `listen`.",
+        description="The port to print in URLs, if a firewall or proxy maps another one to `listen`.",
     )
     head_timeout: Seconds = Field(
         limits.HEAD_SECONDS, description="Time for a request head, from its first byte to its end."
@@ -185,9 +185,9 @@ class Https(Section):
         description="Addresses that serve HTTPS, and SSH too (see `ssh`). `[]` turns it off.",
     )
     advertised_port: int | None = Field(
-        None, ge=1, le=65535, description="The port to print in URLs, where a firewall maps another one to `listen`."
+        None, ge=1, le=65535, description="The port to print in URLs, if a firewall maps another one to `listen`."
     )
-    ssh: bool = Field(True, description="Serve SSH on this port too: for networks that let only 443 out.")
+    ssh: bool = Field(True, description="Serve SSH on this port too: for networks that allow only 443.")
     certificates: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None,
         description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without certificates, a local CA signs one per name.",
@@ -254,9 +254,9 @@ class TcpRange(Section):
 class Tcp(Section):
     ranges: list[TcpRange] = Field(
         [TcpRange(first=21000, last=22999, listen="loopback"), TcpRange(first=30000, last=39999, listen="public")],
-        description="The ports that clients may ask for. Outside every range a port is refused.",
+        description="The ports that clients may request. The gateway refuses a port outside all ranges.",
     )
-    allocate_from: int = Field(1, ge=0, description="The range that `-R 0:...` is allocated from, counted from 0.")
+    allocate_from: int = Field(1, ge=0, description="Number of the range for `-R 0:...`, counted from 0.")
     public_addresses: Words = Field(
         ["127.0.0.1", "::1"],
         description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network.",
@@ -311,7 +311,7 @@ class Limits(Section):
     )
     exempt: Words = Field(
         list(LOOPBACK),
-        description="Networks whose addresses are neither counted nor blocked, because a reverse proxy connects from there for many people.",
+        description="Networks whose addresses are neither counted nor blocked: for a reverse proxy, which connects for many people.",
     )
     global_requests_per_second: int = Field(
         limits.GLOBAL_REQUESTS_PER_SECOND,

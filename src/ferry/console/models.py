@@ -51,9 +51,9 @@ class Listeners(Answer):
 class Counts(Answer):
     """Current counts."""
 
-    connections: int = Field(description="SSH connections that are logged in.")
+    connections: int = Field(description="SSH connections after their log-in.")
     tunnels: dict[str, int] = Field(description="Open tunnels by kind.")
-    handshakes: int = Field(0, description="SSH connections that are logging in.")
+    handshakes: int = Field(0, description="SSH log-ins in progress.")
     blocked: int = Field(0, description="Addresses that are blocked for failed log-ins.")
 
 

@@ -73,15 +73,13 @@ class Metrics:
         }
 
     def _tunnels(self, r: CollectorRegistry) -> None:
-        self.tunnels = EventGauge(r, "ferry_tunnels", "Tunnels that are open.", ("kind",), KINDS)
-        self.tunnels_opened = EventCounter(
-            r, "ferry_tunnels_opened_total", "Tunnels that were opened.", ("kind",), KINDS
-        )
+        self.tunnels = EventGauge(r, "ferry_tunnels", "Open tunnels.", ("kind",), KINDS)
+        self.tunnels_opened = EventCounter(r, "ferry_tunnels_opened_total", "Opened tunnels.", ("kind",), KINDS)
         self.takeovers = EventCounter(
             r, "ferry_takeovers_total", "Tunnels that a newer connection of the same identity took over."
         )
         self.refusals = EventCounter(
-            r, "ferry_refusals_total", "Forward requests that were refused, by the reason's code.", ("reason",)
+            r, "ferry_refusals_total", "Refused forward requests, by the reason's code.", ("reason",)
         )
 
     def _visits(self, r: CollectorRegistry) -> None:
@@ -90,7 +88,7 @@ class Metrics:
         self.requests = EventCounter(
             r,
             "ferry_requests_total",
-            "HTTP requests by class of status, and connections of the other kinds (class `none`, as for a visitor who left before an answer). Counted when they end.",
+            "HTTP requests by class of status, and connections of the other kinds (class `none`, also for visitors that left before an answer). Counted when they end.",
             ("kind", "class"),
             known,
         )
@@ -105,26 +103,26 @@ class Metrics:
         self.channel_failures = EventCounter(
             r,
             "ferry_channel_failures_total",
-            "Streams that could not be opened: `refused` is a local service that does not answer.",
+            "Streams that failed to open. `refused`: the local service does not answer.",
             ("failure",),
             [("refused",), ("gone",), ("limit",), ("timeout",)],
         )
         self.edge_refusals = EventCounter(
             r,
             "ferry_edge_refusals_total",
-            "Visitors answered by the gateway itself, by status (0 where none could be sent).",
+            "Answers of the gateway itself to visitors, by status (0 if none could be sent).",
             ("edge", "status"),
         )
-        self.tls_failures = EventCounter(r, "ferry_tls_failures_total", "TLS handshakes of visitors that failed.")
+        self.tls_failures = EventCounter(r, "ferry_tls_failures_total", "Failed TLS handshakes of visitors.")
 
     def _connections(self, r: CollectorRegistry) -> None:
-        self.connections = EventGauge(r, "ferry_connections", "SSH connections that are logged in.")
+        self.connections = EventGauge(r, "ferry_connections", "SSH connections after their log-in.")
         self.connects = EventCounter(r, "ferry_connects_total", "SSH connections that logged in.")
-        self.handshaking = EventGauge(r, "ferry_handshakes_in_progress", "SSH connections that are logging in.")
+        self.handshaking = EventGauge(r, "ferry_handshakes_in_progress", "SSH log-ins in progress.")
         self.handshakes = EventCounter(
             r,
             "ferry_handshakes_total",
-            "SSH log-ins by outcome; `limit` and `blocked` (the address) were refused before they began, `displaced` lost their place to another.",
+            "SSH log-ins by outcome; `limit` and `blocked` (the address) were refused before they began, `displaced` lost their slot to another client.",
             ("outcome",),
             [("ok",), ("failed",), ("timeout",), ("displaced",), ("limit",), ("blocked",)],
         )
@@ -133,7 +131,7 @@ class Metrics:
         )
         self.handshake_seconds = Histogram(
             "ferry_handshake_seconds",
-            "Time from accept to the end of the log-in, of those that succeeded.",
+            "Time from the accept to the end of a successful log-in.",
             buckets=HANDSHAKE_BUCKETS,
             registry=r,
         )
@@ -141,11 +139,11 @@ class Metrics:
     def _process(self, r: CollectorRegistry) -> None:
         self.store_up = EventGauge(r, "ferry_store_up", "1 while the database can be written, else 0.")
         self.store_up.set(1)
-        self.store_failures = EventCounter(r, "ferry_store_failures_total", "Times the database could not be used.")
+        self.store_failures = EventCounter(r, "ferry_store_failures_total", "Times that the database failed.")
         self.store_dropped = EventCounter(
             r,
             "ferry_store_dropped_rows_total",
-            "Rows about SSH connections that were lost while the database was away.",
+            "Rows about SSH connections that were lost while the database was unavailable.",
         )
         self.accept_pauses = EventCounter(
             r, "ferry_accept_pauses_total", "Times that accepting stopped because file descriptors were short."
@@ -153,14 +151,14 @@ class Metrics:
         self.reloads = EventCounter(
             r, "ferry_config_reloads_total", "Reloads of the configuration.", ("outcome",), [("ok",), ("rejected",)]
         )
-        self.lag = EventGauge(r, "ferry_event_loop_lag_seconds", "How late the event loop ran its last timer.")
+        self.lag = EventGauge(r, "ferry_event_loop_lag_seconds", "Delay of the event loop's last timer.")
         self.stalls = EventCounter(
             r, "ferry_event_loop_stalls_total", "Times the event loop was more than 0.25 s late."
         )
         self.log_omitted = EventCounter(
             r,
             "ferry_log_omitted_total",
-            "Events that have no log line of their own because their source, or all together, had too many.",
+            "Events without their own log line, because their source, or all sources together, had too many.",
             ("event",),
             [("visit",)],
         )
@@ -168,7 +166,7 @@ class Metrics:
             r, "ferry_log_dropped_total", "Log lines lost to a slow reader or a full disk."
         )
         self.events_dropped = PolledCounter(
-            r, "ferry_events_dropped_total", "Events that slow followers of `ferry events` did not get."
+            r, "ferry_events_dropped_total", "Events that did not reach slow readers of `ferry events`."
         )
         self.report_failures = EventCounter(
             r, "ferry_report_failures_total", "Reports that could not be counted: a bug."
