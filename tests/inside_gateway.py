@@ -60,7 +60,7 @@ CA = "ca"
 """The folder of the local CA, in the state folder."""
 
 
-class _People:
+class _Identities:
     async def identity_for_key(
         self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
     ) -> Identity:
@@ -351,7 +351,7 @@ async def inside_gateway(
         worker=WorkerId("inside"),
         store=_Memory(),
         registry=MemoryRegistry() if registry is None else registry,
-        people=_People(),
+        identities=_Identities(),
         connections=_NoRows() if connections is None else connections,
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],

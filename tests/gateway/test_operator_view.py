@@ -81,7 +81,7 @@ async def test_a_name_that_is_somebodys_is_not_one_that_nobody_has(tmp_path: Pat
     async with whole_gateway(config_of(tmp_path)) as worker:
         if reserved:
             kept, now = worker.kept, worker.clock.now()
-            owner = await kept.people.identity_for_key(Fingerprint("SHA256:x"), "ssh-ed25519", None, now=now)
+            owner = await kept.identities.identity_for_key(Fingerprint("SHA256:x"), "ssh-ed25519", None, now=now)
             terms = Terms(keep=100.0, rest=0.0, reserve=True, derived=False, max_reservations=9)
             claimed = await kept.registry.claim(BLOG, owner, kept.worker, now=now, terms=terms)
             assert isinstance(claimed, Claimed)

@@ -57,8 +57,8 @@ class Past:
 
     async def begin(self) -> None:
         now = self.clock.now()
-        owner = await self.kept.people.identity_for_key(Fingerprint("SHA256:owner"), "ssh-ed25519", None, now=now)
-        await self.kept.people.identity_for_key(Fingerprint("SHA256:passer-by"), "ssh-ed25519", None, now=now)
+        owner = await self.kept.identities.identity_for_key(Fingerprint("SHA256:owner"), "ssh-ed25519", None, now=now)
+        await self.kept.identities.identity_for_key(Fingerprint("SHA256:passer-by"), "ssh-ed25519", None, now=now)
         somebody = Identity(IdentityId("x"), None, None)
         self.kept.connections.connection_started(ConnectionId("s"), somebody, "::1", "", now)
         self.kept.connections.connection_ended(ConnectionId("s"), "gone", 0, 0, now)
@@ -175,7 +175,9 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
             return iter(())
 
     counted = Counted(count)
-    kept = SimpleNamespace(store=counted, registry=counted, worker="w", connections=Counted(Counter()), people=counted)
+    kept = SimpleNamespace(
+        store=counted, registry=counted, worker="w", connections=Counted(Counter()), identities=counted
+    )
     observation = SimpleNamespace(report=nothing, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 

@@ -126,7 +126,7 @@ async def test_a_client_that_has_signed_gets_no_penalty_for_our_database(tries: 
     """Also after keys that did not do: they were somebody's who is known here."""
     own = asyncssh.generate_private_key("ssh-ed25519")
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=Heard()) as gateway:
-        gateway.change(people=NoDatabase())
+        gateway.change(identities=NoDatabase())
         with pytest.raises(asyncssh.DisconnectError, match="retry-after=30"):
             await log_in(gateway, *(stolen() for _ in range(tries)), own)
         assert await end_of(gateway) == ("failed", [])

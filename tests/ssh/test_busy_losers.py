@@ -63,7 +63,7 @@ async def test_visitors_of_a_slow_loser_may_finish(
 ) -> None:
     """Its answer to the question whether it is there waits behind what it has not read. One that is dead reads nothing."""
     monkeypatch.setattr(limits, "FLAP_ALIVE_SECONDS", 1.0)
-    monkeypatch.setattr(limits, "LOSER_DRAIN_SECONDS", 60.0)
+    monkeypatch.setattr(limits, "TAKEOVER_DRAIN_SECONDS", 60.0)
     key = new_key()
     got: asyncio.Queue[int] = asyncio.Queue()
 

@@ -74,7 +74,7 @@ async def test_the_user_nokey_is_anonymous_even_with_a_key(key: Path, *, user: s
 async def test_a_key_removed_during_its_look_up_does_not_log_in(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
-        gateway.change(people=TakesAway(access, keyless=False))
+        gateway.change(identities=TakesAway(access, keyless=False))
         with pytest.raises((asyncssh.PermissionDenied, asyncssh.DisconnectError)):
             async with gateway.client(key):
                 pass
@@ -85,7 +85,7 @@ async def test_a_key_removed_during_its_look_up_is_not_the_identity_of_a_keyless
     """It has signed, and may not log in any more; without a key anybody may by then."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         access = only_keys(gateway)
-        gateway.change(people=TakesAway(access, keyless=True))
+        gateway.change(identities=TakesAway(access, keyless=True))
         async with gateway.client(key, password="no question is asked"):
             assert [client.identity.anonymous for client in gateway.clients] == [True]
 

@@ -137,7 +137,7 @@ async def test_a_dead_holder_has_a_second_before_a_takeover(key: Path) -> None:
 
 @hurried
 async def test_visitors_of_a_live_loser_have_five_seconds(key: Path) -> None:
-    """LOSER_DRAIN_SECONDS."""
+    """TAKEOVER_DRAIN_SECONDS."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old, inside.client(key) as new:
         old.hold_opens()
         assert await old.forward(b"moves", 80)

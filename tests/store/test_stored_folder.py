@@ -73,7 +73,7 @@ async def test_identities_names_host_keys_and_connections_are_found(folder: Path
     async with kept_in(state, clock=SystemClock(), report=nothing) as kept:
         assert {key.export_public_key().decode().split()[1] for key in kept.host_keys} == public
         owners = [
-            await kept.people.identity_for_key(key, "", None, now=now) for key in (ANN, ANNS_OTHER_KEY, BOB, CLEO)
+            await kept.identities.identity_for_key(key, "", None, now=now) for key in (ANN, ANNS_OTHER_KEY, BOB, CLEO)
         ]
         assert [owner.name for owner in owners] == ["ann", "ann", None, None]
         ann, other, bob, cleo = (owner.id for owner in owners)

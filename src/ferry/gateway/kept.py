@@ -16,7 +16,7 @@ from ferry.names import WorkerId
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.report import Report, nothing
 from ferry.ssh.host_keys import HostKey, load_host_keys
-from ferry.ssh.login import People
+from ferry.ssh.login import Identities
 from ferry.ssh.server import ConnectionLog
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
@@ -35,7 +35,7 @@ class StoreHealth(Protocol):
         ...
 
 
-class KeptPeople(People, Protocol):
+class KeptIdentities(Identities, Protocol):
     """The identities of keys, with their deletion."""
 
     async def prune(self, before: float, /) -> int:
@@ -58,7 +58,7 @@ class Kept:
     worker: WorkerId
     store: StoreHealth
     registry: Registry
-    people: KeptPeople
+    identities: KeptIdentities
     connections: KeptConnections
     secret: bytes
     """The key from which the gateway derives names and ports."""

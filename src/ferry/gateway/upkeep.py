@@ -59,7 +59,7 @@ class Upkeep:
         kept, rules, now = self._kept, self._worker.settings.forwards.rules, self._clock.now
         await kept.connections.prune(now() - limits.CONNECTIONS_KEEP_SECONDS)
         await kept.registry.prune(now=now(), keep=rules.keep, rest=rules.rest)
-        await kept.people.prune(now() - max(rules.keep, limits.IDENTITIES_KEEP_SECONDS))
+        await kept.identities.prune(now() - max(rules.keep, limits.IDENTITIES_KEEP_SECONDS))
 
 
 @contextmanager

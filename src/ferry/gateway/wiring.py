@@ -11,7 +11,7 @@ from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
 from ferry.ssh.access import KeyAccess
 from ferry.ssh.forward_settings import ForwardSettings
-from ferry.ssh.login import LoginSettings, People
+from ferry.ssh.login import Identities, LoginSettings
 from ferry.ssh.notices import Notices
 from ferry.ssh.settings import SshSettings
 from ferry.ssh.wire.connection import ConnectionBounds
@@ -48,11 +48,11 @@ def visit_policy_of(config: Config) -> VisitPolicy:
     return VisitPolicy(config.urls(lambda _host: False).gateway)  # which certificates are trusted has no part in it
 
 
-def login_settings_of(config: Config, access: KeyAccess, people: People) -> LoginSettings:
+def login_settings_of(config: Config, access: KeyAccess, identities: Identities) -> LoginSettings:
     """What log-ins are judged by."""
     return LoginSettings(
         access=access,
-        people=people,
+        identities=identities,
         banner=config.ssh.banner,
         tries=config.ssh.auth_tries,
         key_grace=config.ssh.key_grace,
@@ -60,11 +60,11 @@ def login_settings_of(config: Config, access: KeyAccess, people: People) -> Logi
     )
 
 
-def settings_of(config: Config, *, access: KeyAccess, people: People, ports: Ports, urls: Urls) -> SshSettings:
+def settings_of(config: Config, *, access: KeyAccess, identities: Identities, ports: Ports, urls: Urls) -> SshSettings:
     """The settings of SSH connections."""
     rules = rules_of(config)
     return SshSettings(
-        login=login_settings_of(config, access, people),
+        login=login_settings_of(config, access, identities),
         forwards=ForwardSettings(rules, web_of(config), ports, urls),
         notices=Notices(urls, rules, public_is_loopback(config)),
         request_log=config.session.request_log,

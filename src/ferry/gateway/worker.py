@@ -124,7 +124,11 @@ class Worker:
         """The settings of SSH connections under `config`."""
         ports = TcpPorts(self._tcp_edge(config), config.tcp.public_addresses)
         return settings_of(
-            config, access=access, people=self.kept.people, ports=ports, urls=config.urls(self.certificates.covers)
+            config,
+            access=access,
+            identities=self.kept.identities,
+            ports=ports,
+            urls=config.urls(self.certificates.covers),
         )
 
     async def open(self, config: Config) -> None:

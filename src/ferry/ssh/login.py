@@ -34,7 +34,7 @@ RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check
 _log = logging.getLogger("ferry.ssh")
 
 
-class People(Protocol):
+class Identities(Protocol):
     """The identities of keys (`ferry.store`)."""
 
     async def identity_for_key(
@@ -47,7 +47,7 @@ class LoginSettings:
     """The settings for log-ins."""
 
     access: KeyAccess
-    people: People
+    identities: Identities
     banner: bool
     """Whether a banner tells clients their web addresses."""
     tries: int
@@ -232,7 +232,7 @@ class LoginAttempt(asyncssh.SSHServer):
         _, name = login.access.key_name(fingerprint)
         algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
         try:
-            identity = await login.people.identity_for_key(fingerprint, algorithm, name, now=host.clock.now())
+            identity = await login.identities.identity_for_key(fingerprint, algorithm, name, now=host.clock.now())
             banner = await host.own_address_banner(identity) if login.banner else None
         except StoreUnavailable as error:
             host.report("store.failed", error=str(error))

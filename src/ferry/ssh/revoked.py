@@ -54,5 +54,5 @@ def _why_not(identity: Identity, access: KeyAccess) -> str | None:
     known, name = access.key_name(identity.fingerprint)
     if not known:
         return GONE
-    # a key without a name keeps its identity (`People.identity_for_key`)
+    # a key without a name keeps its identity (`Identities.identity_for_key`)
     return None if name in (None, identity.name) else RENAMED

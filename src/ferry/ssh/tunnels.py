@@ -344,7 +344,7 @@ class Tunnels:
         """Let the visitors of a tunnel that was taken over finish if its client answers, and end a client without any."""
         if await owner.alive(limits.FLAP_ALIVE_SECONDS):
             self.flaps.counted(tunnel.address, self._clock.monotonic())
-            await tunnel.wait_idle(limits.LOSER_DRAIN_SECONDS)
+            await tunnel.wait_idle(limits.TAKEOVER_DRAIN_SECONDS)
         tunnel.cut()
         owner.end_if_unused(reason)
 
