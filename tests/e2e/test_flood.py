@@ -133,7 +133,7 @@ def test_a_blocked_address_lets_a_known_key_in_and_the_operator_can_lift_it(
 
         listed = ferry("unblock", "--state", gateway.state, cwd=tmp_path)
         assert listed.out.startswith(BRUTES)
-        assert "blocked   1 " in ferry("status", "--state", gateway.state, cwd=tmp_path).out
+        assert "blocked     1 " in ferry("status", "--state", gateway.state, cwd=tmp_path).out
         assert ferry("unblock", BRUTES, "--state", gateway.state, cwd=tmp_path).code == 0
         assert ferry("unblock", BRUTES, "--state", gateway.state, cwd=tmp_path).code == 1
         assert neighbour.run("-b", BRUTES, words="whoami").code == 0
