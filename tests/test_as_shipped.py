@@ -101,7 +101,7 @@ def test_forwards(held: str, most: int) -> None:
     assert f"{most} forwards, which is the limit" in refusal.public
 
 
-def test_who_is_logging_in() -> None:
+def test_the_bounds_of_log_ins() -> None:
     """HANDSHAKES and HANDSHAKES_PER_NETWORK."""
 
     def admitted(hosts: list[str]) -> int:
@@ -118,7 +118,7 @@ def test_connections_of_one_visitor() -> None:
     assert sum(crowd.enter("192.0.2.7") is not None for _ in range(MANY)) == 512
 
 
-def test_what_one_client_may_have() -> None:
+def test_the_bounds_of_a_client() -> None:
     """CONNECTIONS_PER_IDENTITY, CHANNELS_PER_CONNECTION, GLOBAL_REQUESTS_PER_SECOND, AUTH_TRIES, KEY_GRACE_SECONDS."""
     login = login_settings_of(CONFIG, Anyone(), cast(Any, None))
     assert (login.connections_per_identity, login.tries, login.key_grace) == (64, 6, 20)
@@ -136,7 +136,7 @@ def test_for_how_long_one_is_waited_for() -> None:
     )
 
 
-def test_what_one_request_may_cost() -> None:
+def test_the_bounds_of_a_request() -> None:
     """HEAD_BYTES, HEAD_FIELDS, HEAD_SECONDS, KEEPALIVE_SECONDS, BODY_MIN_RATE, READ_MIN_RATE, PACE_SECONDS and
     VISITORS_PER_TUNNEL."""
     bounds = http_bounds_of(CONFIG)

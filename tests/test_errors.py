@@ -5,17 +5,17 @@ from __future__ import annotations
 from ferry.errors import Refusal, Refused
 
 
-def test_without_a_detail_the_log_gets_what_is_told() -> None:
+def test_without_a_detail_the_log_gets_the_public_text() -> None:
     refusal = Refusal("ask for another", code="taken")
     assert (refusal.public, refusal.detail, refusal.kept) == ("ask for another",) * 3
 
 
-def test_what_is_for_the_log_is_neither_told_nor_kept() -> None:
+def test_the_detail_for_the_log_is_neither_shown_nor_kept() -> None:
     refusal = Refusal("ask for another", code="taken", detail="ann has it")
     assert (refusal.public, refusal.detail, refusal.kept) == ("ask for another", "ann has it", "ask for another")
 
 
-def test_what_was_typed_is_told_and_not_kept() -> None:
+def test_typed_input_is_shown_and_not_kept() -> None:
     refusal = Refusal("'hunter2' is no name", code="invalid", detail="it is no name", repeats_input=True)
     assert (refusal.public, refusal.detail, refusal.kept) == ("'hunter2' is no name", "it is no name", "it is no name")
 

@@ -12,7 +12,7 @@ NAMED = [(name, case) for name in TARGETS for case in cases(name)]
 
 
 @pytest.mark.parametrize(("target", "case"), [pytest.param(n, case, id=f"{n}-{case.name}") for n, case in NAMED])
-def test_what_once_failed_holds(target: str, case: Case) -> None:
+def test_earlier_failures_stay_fixed(target: str, case: Case) -> None:
     TARGETS[target].check(case.value)
 
 

@@ -33,7 +33,7 @@ def test_a_hostname_is_made_and_taken_apart() -> None:
 
 
 @pytest.mark.parametrize("text", ["gw.example.com", "blog", "blog.example.com", "bloggw.example.com", ""])
-def test_what_is_not_below_the_domain_stays_as_it_is(text: str) -> None:
+def test_a_name_outside_the_domain_stays_as_it_is(text: str) -> None:
     assert GATEWAY.relative(text) == text
 
 

@@ -56,7 +56,7 @@ def test_a_hostname_is_labels_with_dots(labels: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "a..b", ".a", "a b", "a_b", "-a", "a-", "ä.de", "\u212a.de", "a/b"])
-def test_what_is_no_hostname(text: str) -> None:
+def test_an_invalid_hostname(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_hostname(text)
 
@@ -139,7 +139,7 @@ def test_printable_text_is_cut_and_what_can_be_read_is_left_as_it_is(text: str, 
         ("", "(0 characters)"),
     ],
 )
-def test_of_a_word_that_nobody_understood_the_log_has_no_secret(typed: str, logged: str) -> None:
+def test_the_log_has_no_secret_of_an_unknown_word(typed: str, logged: str) -> None:
     assert typed_name(typed) == logged
 
 

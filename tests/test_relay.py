@@ -114,7 +114,7 @@ def test_orders_of_events(events: str, calls: str) -> None:
     assert Trace().join().play(*events.split()) == calls
 
 
-def test_what_is_counted_while_it_passes_and_what_is_tapped() -> None:
+def test_bytes_are_counted_and_tapped_while_they_pass() -> None:
     trace = Trace(tap=True).join()
     assert trace.play("n:data", "n:data", "s:data") == "tap up up, > up, tap up up, > up, tap down down, < down"
     assert (trace.relay.up, trace.relay.down) == (4, 4)
@@ -125,7 +125,7 @@ def test_what_is_counted_while_it_passes_and_what_is_tapped() -> None:
 
 
 @pytest.mark.parametrize(("last", "told"), [("n:lost", None), ("n:error", LOST), ("s:lost", None), ("s:error", LOST)])
-def test_why_it_ended_is_what_the_first_end_said(last: str, told: Exception | None) -> None:
+def test_the_first_end_gives_the_reason(last: str, told: Exception | None) -> None:
     trace = Trace(tap=True).join()
     assert trace.play(last, "n:lost", "n:error").endswith(f"tap ended {told}, end")
     assert trace.relay.error is told
@@ -145,7 +145,7 @@ def test_refused_before_dial_returns() -> None:
     assert trace.relay.error is None
 
 
-def test_why_the_stream_is_not_read_is_told_while_it_is_so() -> None:
+def test_the_reasons_for_not_reading_the_stream_are_kept_while_they_hold() -> None:
     trace = Trace().join()
     assert trace.relay.write_paused == 0
     trace.play("n:full")

@@ -60,7 +60,7 @@ async def test_a_cancelled_task_is_no_failure(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
 
-async def test_what_is_repeated_goes_on_after_a_failure_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_repeated_action_goes_on_after_a_failure_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A folder of keys that could not be listed once ended the reading of keys, and a revoked one went on logging in."""
     again = asyncio.Event()
     times = 0

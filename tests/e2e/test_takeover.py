@@ -46,7 +46,7 @@ def test_a_frozen_client_loses_its_derived_name_too(
             assert visit(gateway, derived).text == "another"
 
 
-def test_the_loser_is_told_and_disconnected_with_the_reason(
+def test_the_loser_gets_the_reason_and_is_disconnected(
     gateway: Gateway, ssh: StockSsh, origin: Origin, another_origin: Origin, name: str
 ) -> None:
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as loser:

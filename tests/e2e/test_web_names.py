@@ -136,7 +136,7 @@ def test_the_service_gets_the_visitors_address(gateway: Gateway, ssh: StockSsh, 
         assert "198.51.100.1" not in head
 
 
-def test_the_bare_domain_says_what_it_is(gateway: Gateway) -> None:
+def test_the_bare_domain_names_itself_as_a_gateway(gateway: Gateway) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=20)
     with contextlib.closing(connection):
         connection.request("GET", "/", headers={"Host": DOMAIN})

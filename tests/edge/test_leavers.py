@@ -121,7 +121,7 @@ def check_the_books(gateway: Inside) -> None:
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-async def test_http_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, how: str) -> None:
+async def test_http_visitors_that_leave_keep_nothing(tmp_path: Path, key: Path, how: str) -> None:
     async with (
         service(local_service) as target,
         inside_gateway(bounds=BOUNDS) as gateway,
@@ -135,7 +135,7 @@ async def test_http_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, 
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-async def test_tcp_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, how: str) -> None:
+async def test_tcp_visitors_that_leave_keep_nothing(tmp_path: Path, key: Path, how: str) -> None:
     async with service(local_service) as target, inside_gateway(bounds=BOUNDS) as gateway:
         port = gateway.ports.loopback[0]
         async with with_ssh(gateway, tmp_path, key, f"{port}:127.0.0.1:{target}"):
@@ -147,7 +147,7 @@ async def test_tcp_visitors_who_leave_leave_nothing(tmp_path: Path, key: Path, h
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-async def test_visitors_of_an_alias_who_leave_leave_nothing(
+async def test_visitors_of_an_alias_that_leave_keep_nothing(
     tmp_path: Path, key: Path, free_port: int, how: str
 ) -> None:
     """Through a stock ssh that forwards a local port to the alias."""

@@ -51,7 +51,7 @@ async def test_one_connection_is_closed_and_the_others_stay(tmp_path: Path, key:
         assert not stays.is_closed()
 
 
-async def test_an_address_is_unblocked_once_and_that_is_told_once(tmp_path: Path) -> None:
+async def test_an_address_is_unblocked_and_reported_once(tmp_path: Path) -> None:
     async with whole_gateway(config_of(tmp_path)) as worker:
         assert not worker.view.unblock(STRANGER)
         for _ in range(100):
@@ -76,7 +76,7 @@ async def test_a_name_is_freed_once_and_that_is_told_once(tmp_path: Path, key: P
 
 
 @pytest.mark.parametrize("reserved", [False, True])
-async def test_a_name_that_is_somebodys_is_not_one_that_nobody_has(tmp_path: Path, *, reserved: bool) -> None:
+async def test_a_reserved_name_is_not_a_free_one(tmp_path: Path, *, reserved: bool) -> None:
     """Who visits it is told to come back: its tunnel may."""
     async with whole_gateway(config_of(tmp_path)) as worker:
         if reserved:

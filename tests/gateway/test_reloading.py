@@ -31,7 +31,7 @@ async def reloaded(worker: Worker, config: Config, observation: Observation) -> 
 
 
 @pytest.mark.parametrize("field", ["domain", "state"])
-async def test_what_belongs_to_somebody_by_now_cannot_change(tmp_path: Path, field: str) -> None:
+async def test_the_domain_and_the_state_cannot_change(tmp_path: Path, field: str) -> None:
     """Names are below the domain, and the state folder is open."""
     config = config_of(tmp_path)
     with observed() as observation:

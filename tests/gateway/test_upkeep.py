@@ -123,7 +123,7 @@ async def test_nothing_is_forgotten_by_a_clock_that_was_just_set(past: Past, yea
     assert await past.left() == (1, 1, 2)
 
 
-async def test_what_a_clock_drifts_by_holds_up_nothing(past: Past) -> None:
+async def test_a_drifting_clock_delays_nothing(past: Past) -> None:
     upkeep = past.upkeep()
     past.clock.pass_(100)
     past.clock.wall += 3_500

@@ -13,7 +13,7 @@ from ferry.names import IdentityId, parse_label
 
 
 @given(secret=st.binary(min_size=1, max_size=32), identity=st.text(max_size=40).map(IdentityId))
-def test_they_are_always_the_same_and_always_labels(secret: bytes, identity: IdentityId) -> None:
+def test_derived_names_are_always_the_same_and_always_labels(secret: bytes, identity: IdentityId) -> None:
     labels = list(derived_labels(secret, identity))
     assert labels == list(derived_labels(secret, identity))
     assert len(labels) == DERIVED_TRIES

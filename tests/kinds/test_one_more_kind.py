@@ -101,7 +101,7 @@ async def inside() -> AsyncIterator[Inside]:
         yield made
 
 
-async def test_it_is_asked_for_given_and_open_to_visitors(inside: Inside) -> None:
+async def test_a_further_kind_is_requested_granted_and_visited(inside: Inside) -> None:
     rules = inside.rules
     web = Web(rules.domain, frozenset({80}), frozenset({443}))
     request = parse_forward(b"blog", PORT, web)

@@ -37,7 +37,7 @@ def test_many_sources_together_have_a_bound() -> None:
     assert sum(taken(of, str(number), 10, 2) for number in range(1000, 2000)) == 12
 
 
-def test_nobody_has_the_bound_of_all_alone() -> None:
+def test_no_source_uses_up_the_bound_of_all() -> None:
     assert taken(budgets(), "", 1000, 0) == 60
 
 
@@ -65,7 +65,7 @@ def test_other_rates_take_effect_at_once() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=300))
-def test_whatever_comes_no_more_is_given_than_rate_and_burst(asked: list[tuple[str, float]]) -> None:
+def test_no_order_of_calls_gives_more_than_rate_and_burst(asked: list[tuple[str, float]]) -> None:
     of, now, given_to = budgets(), 0.0, {"a": 0, "b": 0, "c": 0}
     for source, later in asked:
         now += later

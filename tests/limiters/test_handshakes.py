@@ -129,7 +129,7 @@ def test_going_back_is_no_progress_and_progress_begins_patience_anew() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(["come", "go", *Progress]), st.floats(0, 3))))
-def test_whatever_comes_and_goes_the_counts_are_right(steps: list[tuple[str, object, float]]) -> None:
+def test_the_counts_are_right_in_any_order_of_events(steps: list[tuple[str, object, float]]) -> None:
     gate = HandshakeGate(total=6, per_network=2)
     inside: dict[Handshake, str] = {}
     now = 0.0

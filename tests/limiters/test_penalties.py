@@ -25,7 +25,7 @@ def blocked_by(penalties: Penalties, host: str, offence: Offence, now: float = 0
     raise AssertionError("never blocked")
 
 
-def test_an_address_is_blocked_at_the_threshold_and_told_of_once() -> None:
+def test_an_address_is_blocked_at_the_threshold_and_reported_once() -> None:
     penalties = Penalties()
     tries = [penalties.offended(BAD, Offence.KEYS_REFUSED, 0.0) for _ in range(4)]
     assert tries == [None, None, Blocked(BAD, 15.0, Offence.KEYS_REFUSED), None]
@@ -88,7 +88,7 @@ def test_an_operator_sees_and_lifts_them() -> None:
     assert penalties.blocked(BAD, 0.0) == 0
 
 
-def test_lifting_one_who_did_nothing_says_so_and_one_who_was_lifted_may_offend_anew() -> None:
+def test_lifting_a_missing_block_is_reported_and_a_lifted_address_may_offend_again() -> None:
     penalties = Penalties()
     assert not penalties.lift(BAD)
     blocked_by(penalties, BAD, Offence.NEVER_ENDED)
@@ -236,6 +236,6 @@ def test_a_host_without_a_numeric_address_has_no_network_and_no_source(host: str
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0"])
-def test_what_is_no_network_is_said(text: str) -> None:
+def test_an_invalid_network_is_refused_with_the_reason(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no network"):
         ExemptNetworks([text])

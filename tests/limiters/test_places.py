@@ -93,7 +93,7 @@ class Play:
 
 
 @pytest.mark.parametrize("doing", [one for one in Standing if one is not Standing.GONE])
-def test_a_newcomer_gets_the_place_of_one_who_holds_most_and_does_not_move(doing: Standing) -> None:
+def test_a_newcomer_gets_the_place_of_a_stalled_visitor_of_the_largest_source(doing: Standing) -> None:
     play = Play()
     (quiet,) = play.fill("192.0.2.1", doing, 1)
     two = play.fill("192.0.2.2", doing, 30)
@@ -110,7 +110,7 @@ def test_a_newcomer_gets_the_place_of_one_who_holds_most_and_does_not_move(doing
 
 
 @pytest.mark.parametrize("most", range(1, 9))
-def test_however_few_places_there_are_whoever_is_displaced_goes_for_somebody(most: int) -> None:
+def test_with_few_places_too_each_displaced_visitor_goes_for_a_newcomer(most: int) -> None:
     play = Play(most)
     play.fill("192.0.2.1", Standing.SILENT)
     play.come("192.0.2.9")  # looked at for the first time
@@ -141,7 +141,7 @@ def test_a_place_is_given_once_it_is_free_and_not_before() -> None:
     assert play.come("192.0.2.9") is not None
 
 
-def test_who_leaves_twice_is_counted_once() -> None:
+def test_a_visitor_that_leaves_twice_is_counted_once() -> None:
     play = Play(most=8)
     first, *others = play.fill("192.0.2.1", Standing.STREAM)
     shortage = Shortage(play.there, ExemptNetworks(), play.most, play.now)
@@ -151,7 +151,7 @@ def test_who_leaves_twice_is_counted_once() -> None:
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD, Standing.STREAM])
-def test_who_moves_is_never_displaced(doing: Standing) -> None:
+def test_a_moving_visitor_is_never_displaced(doing: Standing) -> None:
     play = Play()
     moving = play.fill("192.0.2.2", doing)
     for _ in range(200):
@@ -160,7 +160,7 @@ def test_who_moves_is_never_displaced(doing: Standing) -> None:
     assert not play.displaced
 
 
-def test_who_waits_for_an_answer_does_not_move_by_what_it_sends_meanwhile() -> None:
+def test_bytes_sent_while_waiting_for_an_answer_do_not_count_as_moving() -> None:
     """Or requests to a service that never answers would keep their places by the next requests behind them."""
     play = Play()
     waiting = play.fill("192.0.2.2", Standing.WAITING)
@@ -201,7 +201,7 @@ def test_classes_go_in_their_order() -> None:
     assert [order.count(kind) for kind in Standing] == [20, 19, 19, 19, 14]  # each source keeps one, but who is gone
 
 
-def test_who_has_not_moved_for_longest_goes_first() -> None:
+def test_the_visitor_stalled_for_longest_goes_first() -> None:
     play = Play(most=16)
     early = play.fill("192.0.2.2", Standing.STREAM, 8)
     late = play.fill("192.0.2.2", Standing.STREAM)
@@ -228,7 +228,7 @@ def test_honest_visitors_do_not_cut_one_another() -> None:
 
 
 @pytest.mark.parametrize("doing", [Standing.WAITING, Standing.STREAM])
-def test_who_holds_many_takes_no_place_from_who_holds_few_by_patience(doing: Standing) -> None:
+def test_patience_takes_no_place_from_a_small_source_for_a_large_one(doing: Standing) -> None:
     play = Play(most=40)
     few = play.fill("192.0.2.1", doing, 2)
     play.fill("192.0.2.2", Standing.STREAM)
@@ -262,7 +262,7 @@ def test_exempt_addresses_are_sources_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
-def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
+def test_among_many_stalled_visitors_patience_is_short(doing: Standing) -> None:
     """Also at the newcomer's own address: a proxy behind which somebody holds much."""
     play = Play()
     stalled = play.fill(PROXY, doing, round(play.most * STALLED_SHARE))
@@ -274,7 +274,7 @@ def test_nobody_is_waited_for_where_many_are_stalled(doing: Standing) -> None:
 
 
 @pytest.mark.parametrize("phone", ["127.0.0.2", "192.0.2.1"])
-def test_one_of_a_source_that_holds_few_keeps_no_place_of_others_from_a_newcomer(phone: str) -> None:
+def test_a_visitor_of_a_small_source_protects_no_places_of_others(phone: str) -> None:
     play = Play()
     honest = play.come(phone, Standing.UNREAD)
     stalled = play.fill(PROXY, Standing.UNREAD)
@@ -321,7 +321,7 @@ def test_an_upload_that_pauses_stays_while_many_who_do_not_read_can_go(unread: i
     assert set(play.displaced) <= set(attackers)
 
 
-def test_who_has_lost_its_patience_stays_while_a_source_of_a_later_class_holds_more_than_the_newcomers() -> None:
+def test_a_visitor_past_its_patience_stays_while_a_source_of_a_later_class_holds_more_than_the_newcomers() -> None:
     play = Play()
     (upload,) = play.fill("203.0.113.5", Standing.SILENT, 1)
     unread = play.fill("192.0.2.1", Standing.UNREAD, 10)
@@ -346,7 +346,7 @@ def test_an_end_of_file_goes_before_a_source_of_a_later_class_that_holds_more() 
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.WAITING])
-def test_who_comes_for_a_place_again_has_its_patience_and_its_trial_whatever_time_is_said(doing: Standing) -> None:
+def test_a_returning_visitor_has_its_patience_and_its_trial_at_any_time(doing: Standing) -> None:
     """A request that is sent on anew has begun earlier. Time goes on nevertheless."""
     play = Play()
     play.fill("198.51.101.1", Standing.STREAM, play.most - 1)
@@ -391,7 +391,7 @@ def test_on_trial_is_only_the_last_eighth_and_only_without_an_answer() -> None:
     assert all(one.stays for one in visitors[:-eighth])
 
 
-def test_who_does_not_read_an_answer_that_began_in_its_trial_is_on_trial_still() -> None:
+def test_a_visitor_that_does_not_read_an_answer_of_its_trial_stays_on_trial() -> None:
     play = Play()
     visitors = play.fill(PROXY, Standing.WAITING)
     for visitor in visitors:
@@ -407,7 +407,7 @@ def test_who_does_not_read_an_answer_that_began_in_its_trial_is_on_trial_still()
     assert all(visitor.stays for visitor in visitors[:-1])
 
 
-def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
+def test_a_source_with_its_share_does_not_enter_the_last_eighth() -> None:
     play = Play()
     eighth = play.most // TRIAL_SHARE
     play.fill("192.0.2.1", Standing.STREAM, 8)
@@ -418,7 +418,7 @@ def test_who_holds_its_share_does_not_enter_the_last_eighth() -> None:
     assert not play.displaced
 
 
-def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() -> None:
+def test_a_source_with_its_share_enters_while_more_than_the_last_eighth_is_free() -> None:
     play = Play()
     play.fill("192.0.2.1", Standing.STREAM, 8)
     most = play.fill("192.0.2.2", Standing.STREAM, play.most - play.most // TRIAL_SHARE - 8)
@@ -429,7 +429,7 @@ def test_who_holds_its_share_enters_where_more_than_the_last_eighth_is_free() ->
     assert play.come("192.0.2.2") is None
 
 
-def test_who_holds_one_place_like_all_others_enters_it() -> None:
+def test_a_source_with_one_place_like_all_others_enters_it() -> None:
     play = Play()
     for number in range(play.most - play.most // TRIAL_SHARE):
         play.fill(f"192.0.2.{number}", Standing.STREAM, 1)
@@ -437,7 +437,7 @@ def test_who_holds_one_place_like_all_others_enters_it() -> None:
     assert play.come("192.0.2.1") is None  # it holds two by now
 
 
-def test_once_it_is_known_who_moves_a_share_is_of_those_who_do_not() -> None:
+def test_once_movers_are_known_a_share_counts_stalled_visitors_only() -> None:
     play = Play()
     busy = play.fill("192.0.2.1", Standing.STREAM, 45)
     still = play.fill("192.0.2.2", Standing.STREAM)
@@ -450,7 +450,7 @@ def test_once_it_is_known_who_moves_a_share_is_of_those_who_do_not() -> None:
     assert play.come("192.0.2.1") is not None
 
 
-def test_a_busy_source_of_quick_requests_enters_it_before_it_is_known_who_moves() -> None:
+def test_a_busy_source_of_quick_requests_enters_it_before_movers_are_known() -> None:
     play = Play()
     for number, places in enumerate((20, 20, 10)):
         play.fill(f"192.0.2.{number}", Standing.STREAM, places)
@@ -479,7 +479,7 @@ def test_a_trial_has_its_time() -> None:
     assert play.come(PROXY) is None
 
 
-def test_who_waits_on_trial_does_not_stay_by_what_it_sends_meanwhile() -> None:
+def test_bytes_sent_on_trial_do_not_keep_the_place() -> None:
     play = Play()
     waiting = play.fill(PROXY, Standing.WAITING)
     play.now += 2 * TRIAL_SECONDS
@@ -489,7 +489,7 @@ def test_who_waits_on_trial_does_not_stay_by_what_it_sends_meanwhile() -> None:
     assert play.come(PROXY) is not None
 
 
-def test_who_waits_on_trial_gives_way_just_after_a_look_too() -> None:
+def test_a_visitor_on_trial_is_displaced_just_after_a_look_too() -> None:
     play = Play()
     play.fill(PROXY, Standing.WAITING)
     play.come(PROXY)
@@ -530,7 +530,7 @@ def test_an_end_of_file_before_the_answer_gives_way_at_once() -> None:
     assert play.displaced == [visitors[2]]
 
 
-def test_one_who_has_moved_since_the_last_look_is_passed_over() -> None:
+def test_a_visitor_that_moved_since_the_last_look_is_skipped() -> None:
     play = Play()
     stalled = play.fill("192.0.2.2", Standing.SILENT)
     play.come("192.0.2.9")
@@ -541,7 +541,7 @@ def test_one_who_has_moved_since_the_last_look_is_passed_over() -> None:
     assert play.displaced == [stalled[0], stalled[2]]
 
 
-def test_what_is_known_from_before_the_shortage_counts() -> None:
+def test_facts_from_before_the_shortage_count() -> None:
     play = Play(most=40)
     play.fill("192.0.2.2", Standing.SILENT, remembers=True)
     play.now += LOOK  # before anybody could be looked at twice
@@ -563,7 +563,7 @@ def test_a_look_takes_some_of_many_in_turn(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(play.displaced) > play.most // 10
 
 
-def test_many_who_have_moved_cost_one_newcomer_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_moving_visitors_cost_a_newcomer_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACES_CHECKED", 3)
     play = Play()
     stalled = play.fill("192.0.2.2", Standing.SILENT)

@@ -12,7 +12,7 @@ def test_those_of_one_key_have_one_spacing_and_others_have_their_own() -> None:
     assert other.wait(10.0) == 0
 
 
-def test_it_is_kept_while_one_of_them_is_there_and_no_longer() -> None:
+def test_a_spacing_is_kept_while_its_identity_has_a_connection() -> None:
     spacings = Spacings()
     for _ in range(2):
         spacings.enter("ann", 1, 4).wait(10.0)

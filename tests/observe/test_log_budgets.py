@@ -131,7 +131,7 @@ def test_an_attacker_with_many_addresses_has_a_bound_too_and_is_named(tmp_path: 
     assert a.path.stat().st_size < 1 * MB
 
 
-def test_one_attacker_hides_nobody_elses_lines_and_nothing_that_is_rare(tmp_path: Path) -> None:
+def test_one_attacker_hides_no_lines_of_others_and_no_rare_ones(tmp_path: Path) -> None:
     with attacked(tmp_path) as a:
         for number in range(5_000):
             a.report("edge.refused", edge="http", status=503, peer=f"192.0.2.1:{number}", reason="too many")
@@ -147,7 +147,7 @@ def test_one_attacker_hides_nobody_elses_lines_and_nothing_that_is_rare(tmp_path
         assert len(a.lines("store.failed")) == 1
 
 
-def test_who_is_exempt_is_not_counted_by_address(tmp_path: Path) -> None:
+def test_an_exempt_address_is_not_counted(tmp_path: Path) -> None:
     """A reverse proxy connects for many people: the bound of all holds."""
     with attacked(tmp_path) as a:
         for number in range(3_000):

@@ -117,7 +117,7 @@ def test_the_notice_comes_once_lines_flow_again_and_not_between_those_that_wait(
     assert log.close(10)
 
 
-def test_what_is_taken_to_be_written_is_bounded_too(held_up: tuple[int, int]) -> None:
+def test_lines_taken_for_writing_are_bounded_too(held_up: tuple[int, int]) -> None:
     """LOG_BATCH: it no longer counts as waiting."""
     reader, writer = held_up
     size = 2_000

@@ -128,7 +128,7 @@ async def test_a_follower_sees_a_visit_soon_though_nothing_follows_it(tmp_path: 
                 assert (await anext(aiter(follower))).name == "visit"
 
 
-async def test_who_reads_counts_or_events_sees_the_visits_that_have_just_ended(tmp_path: Path) -> None:
+async def test_readers_of_counts_or_events_see_the_visits_that_have_just_ended(tmp_path: Path) -> None:
     with watched(tmp_path) as w:
         w.report("visit", visit=VISIT)
         assert [event.name for event in w.observation.events.last()] == ["visit"]

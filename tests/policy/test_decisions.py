@@ -75,7 +75,7 @@ class Closed:
         return Refusal("closed", code="closed") if target.address == BLOG else None
 
 
-def test_what_is_asked_for_by_name_or_number() -> None:
+def test_an_address_requested_by_name_or_number() -> None:
     assert requested(ForwardRequest(Kind.HTTP, "blog", 0), RULES) == BLOG
     assert requested(ForwardRequest(Kind.ALIAS, "laptop", 22), RULES) == LAPTOP
     assert requested(ForwardRequest(Kind.TCP, None, 30042), RULES) == PORT
@@ -86,7 +86,7 @@ def test_what_is_asked_for_by_name_or_number() -> None:
 @pytest.mark.parametrize(
     ("identity", "address"), [(ALICE, BLOG), (ALICE, LAPTOP), (ALICE, PORT), (NOBODY, BLOG), (NOBODY, PORT)]
 )
-def test_what_may_be_had_is_granted_to_who_asks_and_for_listening_alone(identity: Identity, address: Address) -> None:
+def test_an_allowed_address_is_granted_to_its_identity_for_listening_only(identity: Identity, address: Address) -> None:
     grant = granted(listen_grant(identity, address, RULES))
     grant.require(address, identity.id, Use.LISTEN)
     for other in ((BOB.id, Use.LISTEN), (identity.id, Use.VISIT)):
@@ -114,7 +114,7 @@ def test_counts(connection: int, identity: int, code: str) -> None:
     assert check_counts(RULES, on_connection=min(connection, 2), of_identity=identity - 1, gateway="gw") is None
 
 
-def test_our_choice_begins_with_what_was_given_before_and_repeats_nothing() -> None:
+def test_candidates_begin_with_earlier_addresses_and_repeat_none() -> None:
     had = [BLOG, LAPTOP, Address(Kind.TCP, "", 30042)]
     web = list(candidate_addresses(ForwardRequest(Kind.HTTP, None, 0), RULES, ALICE, b"secret", had))
     assert web[0] == BLOG

@@ -44,7 +44,7 @@ def test_release_takes_one_name() -> None:
         ("\x1b[2J", "unknown word '\\x1b[2J'"),
     ],
 )
-def test_what_is_not_known_refuses_everything(text: str, says: str) -> None:
+def test_an_unknown_word_refuses_everything(text: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_words(text, GATEWAY)
     assert says in str(caught.value)

@@ -85,7 +85,7 @@ async def test_first_claim_reserves_and_is_found(registry: Registry, address: Ad
     assert (reservation.derived, reservation.created, reservation.last_used) == (False, 10, 10)
 
 
-async def test_nothing_is_known_of_an_address_nobody_claimed(registry: Registry) -> None:
+async def test_an_unclaimed_address_has_no_state(registry: Registry) -> None:
     assert await registry.lookup(BLOG) is None
     assert await registry.reservation(BLOG, now=1, keep=KEEP) is None
     assert await registry.reservations(ANN.id) == []
@@ -281,7 +281,7 @@ async def test_undo_of_one_claim_leaves_a_newer_one_of_the_same_identity_alone(r
     assert (await lost(registry, BLOG, BOB, 13)).reason is TakenBy.RESERVED
 
 
-async def test_undo_leaves_a_reservation_that_is_somebody_elses(registry: Registry) -> None:
+async def test_undo_leaves_a_reservation_of_another_identity(registry: Registry) -> None:
     """Its own was freed meanwhile: there is a lease without one."""
     claimed = await won(registry, BLOG, ANN, 10)
     await registry.free(BLOG, ANN.id)
@@ -297,7 +297,7 @@ async def test_reservations_are_listed_oldest_first(registry: Registry) -> None:
     assert [r.address for r in await registry.reservations(None)] == [ALIAS, BLOG, PORT]
 
 
-async def test_renew_keeps_what_a_worker_serves_and_nothing_else(registry: Registry) -> None:
+async def test_renew_keeps_only_addresses_that_the_worker_serves(registry: Registry) -> None:
     await won(registry, BLOG, ANN, 10, worker=W1)
     await won(registry, PORT, ANN, 10, worker=W2)
     unserved = await won(registry, ALIAS, ANN, 10, worker=W1)
@@ -308,7 +308,7 @@ async def test_renew_keeps_what_a_worker_serves_and_nothing_else(registry: Regis
     assert used == {BLOG: 90, PORT: 10, ALIAS: 11}
 
 
-async def test_renew_does_not_keep_what_was_freed_and_is_served_by_another(registry: Registry) -> None:
+async def test_renew_does_not_keep_a_freed_address_of_another_holder(registry: Registry) -> None:
     claimed = await won(registry, BLOG, ANN, 10, worker=W1)
     await registry.free(BLOG, ANN.id)
     await registry.renew(W1, now=20)
@@ -355,7 +355,7 @@ async def test_generations_only_grow_over_all_addresses(registry: Registry) -> N
     assert seen == sorted(set(seen))
 
 
-async def test_prune_forgets_only_what_no_longer_matters(registry: Engine) -> None:
+async def test_prune_forgets_only_expired_reservations(registry: Engine) -> None:
     here = replace(TERMS, network="192.0.2.0/24")
     for address in (BLOG, PORT):
         claimed = await won(registry, address, ANN, 0, here)

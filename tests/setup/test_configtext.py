@@ -42,7 +42,7 @@ def test_the_defaults_that_it_shows_are_the_defaults(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_file_is_read_back(tmp_path: Path) -> None:
     written = {
         "domain": "gw.example",
         "state": Path('/srv/a "b"\\c'),
@@ -95,7 +95,7 @@ def test_values_as_people_write_them(key: str, value: object, text: str) -> None
         ("ssh.banner", "true or false"),
     ],
 )
-def test_what_is_to_be_written_is_said_in_a_word_or_two(key: str, text: str) -> None:
+def test_the_expected_value_is_named_in_a_word_or_two(key: str, text: str) -> None:
     assert kind(key) == text
 
 

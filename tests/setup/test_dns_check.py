@@ -68,7 +68,7 @@ def test_localhost_names_that_do_not_resolve_get_a_curl_line() -> None:
     assert finding.text.endswith("other programs need an entry in /etc/hosts")
 
 
-def test_what_this_host_has() -> None:
+def test_the_addresses_of_this_host() -> None:
     assert is_local("127.0.0.1")
     assert not is_local("192.0.2.1")
     assert all(is_local(address) for address in own_addresses())

@@ -69,7 +69,7 @@ def test_a_folder_is_readable_when_all_in_it_is(tree: Path) -> None:
     assert unreadable(keys, STRANGER) == f"{keys}: user stranger cannot list it"
 
 
-def test_what_does_not_exist(tree: Path) -> None:
+def test_a_missing_path(tree: Path) -> None:
     assert unreadable(tree / "none", STRANGER) == f"{tree / 'none'} does not exist"
     nobody = account("no:such:user")
     assert not nobody.exists

@@ -71,7 +71,7 @@ def test_a_holder_whose_process_cannot_be_seen() -> None:
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_holder_that_ends_while_it_is_looked_for_is_nobody_in_particular(tmp_path: Path, *, gone: bool) -> None:
+def test_a_holder_that_ends_during_the_look_up_is_another_program(tmp_path: Path, *, gone: bool) -> None:
     """As /proc shows it (proc(5)): the sockets of the table, and each process with its descriptors and its name."""
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text("head\n 0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 4242 1\n")

@@ -255,7 +255,7 @@ async def test_the_slow_lane_is_free_again_if_there_is_no_slot(door: Door) -> No
     assert (await door.admit()).slot.slow
 
 
-async def test_a_gateway_that_stops_admits_nobody(door: Door) -> None:
+async def test_a_stopping_gateway_admits_no_client(door: Door) -> None:
     door.admission.draining = True
     assert door.told() == "the gateway is stopping; retry-after=7"
     assert door.said("handshake.ended") == door.said("handshake.started") == []

@@ -80,7 +80,7 @@ async def test_a_visitor_that_closes_before_it_was_answered_gets_an_answer(pair:
     assert visits(pair) == [(0, 0, LEAVES)]
 
 
-async def test_a_visitor_whose_connection_goes_before_it_was_answered(pair: Pair) -> None:
+async def test_a_visitor_whose_connection_ends_before_the_answer(pair: Pair) -> None:
     before = pair.gateway.kept()
     _, number, _ = await pair.ask()
     pair.visitor.connection.abort()

@@ -33,7 +33,7 @@ async def visitor_who_leaves(gateway: Gateway, name: str) -> None:
     writer.close()
 
 
-async def test_visitors_who_leave_during_channel_open_leave_no_channel(
+async def test_visitors_that_leave_during_channel_open_leave_no_channel(
     start_gateway: Callable[..., Gateway], key: Path
 ) -> None:
     """Ronf/asyncssh#823 kept one channel for each, for ever. Here the second half would find no room."""

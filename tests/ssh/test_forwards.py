@@ -205,7 +205,7 @@ async def test_a_login_name_means_the_web_address_that_is_owned_already_and_noth
         assert [tunnel.address.name for tunnel in gateway.tunnels[1:]] == ["dev.localhost"]
 
 
-async def test_a_login_name_of_somebody_else_claims_nothing(key: Path) -> None:
+async def test_a_login_name_of_another_identity_claims_nothing(key: Path) -> None:
     registry = MemoryRegistry()
     now = SystemClock().now()
     await registry.claim(Address(Kind.HTTP, "dev.localhost"), STRANGER, WorkerId("w"), now=now, terms=TERMS)

@@ -172,7 +172,7 @@ async def test_nothing_is_served_while_the_database_cannot_be_read(key: Path) ->
         assert await client.lives()
 
 
-async def test_a_name_that_went_to_somebody_else_before_its_lease_was_written_is_closed(key: Path) -> None:
+async def test_a_name_claimed_by_another_identity_before_its_lease_was_written_is_closed(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         tunnel = await served_without_a_lease(gateway, client, registry)

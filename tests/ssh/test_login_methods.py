@@ -52,7 +52,7 @@ class TakesAway:
 
 
 @pytest.mark.parametrize("keys", [False, True])
-async def test_a_method_that_lets_nobody_in_is_not_offered(*, keys: bool) -> None:
+async def test_a_useless_method_is_not_offered(*, keys: bool) -> None:
     """A client that sees it asks its user, for nothing."""
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
         if keys:

@@ -83,7 +83,7 @@ async def said(client: RawClient) -> str | None:
 
 
 @pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes128-ctr"])
-async def test_every_number_once_somebody_is_logged_in(quiet: Gateway, key: Path, cipher: str) -> None:
+async def test_every_number_after_a_log_in(quiet: Gateway, key: Path, cipher: str) -> None:
     lived: list[int] = []
     number = 0
     while number < 255:

@@ -112,12 +112,12 @@ async def logs_in(gateway: Gateway, folder: Path, *, bits: int, **options: Any) 
 
 
 @pytest.mark.parametrize(("bits", "let_in"), [(1024, False), (2048, True)])
-async def test_a_weak_rsa_key_lets_nobody_in(gateway: Gateway, tmp_path: Path, *, bits: int, let_in: bool) -> None:
+async def test_a_weak_rsa_key_does_not_log_in(gateway: Gateway, tmp_path: Path, *, bits: int, let_in: bool) -> None:
     assert await logs_in(gateway, tmp_path, bits=bits) == let_in
 
 
 @pytest.mark.parametrize(("algorithm", "let_in"), [("rsa-sha2-256", True), ("rsa-sha2-512", True), ("ssh-rsa", False)])
-async def test_a_signature_over_sha1_lets_nobody_in(
+async def test_a_signature_over_sha1_does_not_log_in(
     gateway: Gateway, tmp_path: Path, *, algorithm: str, let_in: bool
 ) -> None:
     """`ssh-rsa` is the name of the key, and of its signature over SHA-1, which the gateway does not offer (RFC 8332)."""

@@ -70,7 +70,7 @@ def test_a_key_must_be_missing_for_a_while_before_its_connection_ends() -> None:
         ("alice", Anyone(), None),
     ],
 )
-def test_a_connection_ends_if_its_key_would_log_in_as_somebody_else(
+def test_a_connection_ends_if_its_key_has_another_identity_now(
     was: str | None, access: Keys | Anyone, why: str | None
 ) -> None:
     """A key beside which no name stands any more keeps its identity."""

@@ -161,7 +161,7 @@ async def test_visits_are_shown_only_if_the_operator_wants_that(stage: Stage) ->
     assert len(stage.inside.said("visit")) == 1
 
 
-async def test_a_session_that_has_said_nothing_or_runs_a_command_is_not_told_of_forwards_and_visits(
+async def test_a_session_without_words_or_with_a_command_shows_no_forwards_and_visits(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = asyncio.Event()
@@ -270,7 +270,7 @@ async def test_second_terminals_and_second_words_are_refused(stage: Stage) -> No
     assert len(stage.inside.tunnels) == 1
 
 
-async def test_a_request_is_answered_if_it_asks_for_that_and_while_there_is_somebody_to_answer(stage: Stage) -> None:
+async def test_a_request_is_answered_if_it_wants_a_reply_and_its_session_exists(stage: Stage) -> None:
     session = await stage.session(None)
     session.request(b"pty-req", reply=False)
     assert await session.ask(b"exec", String(b"whoami"))

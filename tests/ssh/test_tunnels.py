@@ -27,7 +27,7 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-async def test_nobody_sees_an_address_that_is_half_taken_over(key: Path) -> None:
+async def test_an_address_is_never_seen_half_taken_over(key: Path) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, client):
         assert await client.forward(b"blog", 80)
         [tunnel], [owner] = gateway.tunnels, gateway.clients
@@ -77,7 +77,7 @@ async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
         assert (len(gateway.routes), len(list(gateway.worker.tunnels))) == (0, 0)
 
 
-async def test_what_is_taken_away_is_gone_and_a_second_time_is_nothing(key: Path) -> None:
+async def test_a_closed_tunnel_is_gone_and_a_second_close_does_nothing(key: Path) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, client):
         assert await client.forward(b"one", 80)
         assert await client.forward(b"two", 80)

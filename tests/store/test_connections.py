@@ -81,7 +81,7 @@ async def test_rows_that_come_one_after_another_are_written_each_and_by_one_writ
         await until(lambda: not any(task.get_name() == "store.connections" for task in asyncio.all_tasks()))
 
 
-async def test_what_could_not_be_written_waits_for_the_next_turn(connections: ConnectionRows, tmp_path: Path) -> None:
+async def test_unwritten_rows_wait_for_the_next_turn(connections: ConnectionRows, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     start(connections, "s1", 10)
@@ -135,7 +135,7 @@ async def test_rows_left_open_by_a_crash_end_when_the_gateway_was_last_alive(
     assert ends == {"ended": (6, "gone"), "open": (50, STOPPED), "newest": (60, STOPPED)}
 
 
-async def test_prune_forgets_what_ended_long_ago(connections: ConnectionRows) -> None:
+async def test_prune_forgets_rows_that_ended_long_ago(connections: ConnectionRows) -> None:
     for name in ("old", "new", "open"):
         start(connections, name, 1)
     connections.connection_ended(ConnectionId("old"), "gone", 0, 0, 10)

@@ -39,7 +39,7 @@ def test_where_there_is_no_log_or_an_empty_one_nothing_is_made_to_read_it(path: 
         assert sorted(path.parent.iterdir()) == before
 
 
-def test_what_is_in_the_log_alone_is_read_too(path: Path, tmp_path: Path) -> None:
+def test_rows_in_the_write_ahead_log_are_read_too(path: Path, tmp_path: Path) -> None:
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     with closing(connect(path, busy_seconds=1)) as database:
@@ -49,6 +49,6 @@ def test_what_is_in_the_log_alone_is_read_too(path: Path, tmp_path: Path) -> Non
     assert seen(crashed / "ferry.db") == {"old", "new"}
 
 
-def test_it_is_only_read(path: Path) -> None:
+def test_a_database_opened_for_reading_is_not_written(path: Path) -> None:
     with closing(connect_reading(path)) as database, pytest.raises(sqlite3.OperationalError, match="readonly"):
         database.execute("INSERT INTO seen VALUES ('new')")

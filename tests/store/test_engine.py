@@ -70,7 +70,7 @@ async def test_settings_of_the_connection(store: Store) -> None:
     assert await store.run(settings) == ["wal", 1, 1, 50, STORE_WAL_BYTES]
 
 
-async def test_one_that_raises_is_undone_alone(store: Store) -> None:
+async def test_a_transaction_that_raises_is_undone_alone(store: Store) -> None:
     def fails(connection: Connection) -> None:
         put(connection, "half")
         raise ValueError("no")
@@ -148,7 +148,7 @@ async def test_a_full_disk_fails_the_whole_batch_and_recovers(store: Store, repo
     assert reports.events == ["store.failed", "store.recovered"]
 
 
-async def test_what_only_reads_goes_through_beside_what_cannot_be_written(store: Store, reports: Reports) -> None:
+async def test_reads_go_through_beside_failing_writes(store: Store, reports: Reports) -> None:
     def put_much(connection: Connection) -> None:
         connection.execute("INSERT INTO secrets VALUES ('big', ?)", (bytes(1_000_000),))
 
@@ -167,7 +167,7 @@ async def test_what_only_reads_goes_through_beside_what_cannot_be_written(store:
     assert reports.events == ["store.failed", "store.recovered"]
 
 
-async def test_what_waits_is_written_before_the_close(tmp_path: Path, reports: Reports) -> None:
+async def test_waiting_writes_are_done_before_the_close(tmp_path: Path, reports: Reports) -> None:
     store = await Store.open(tmp_path / "ferry.db", report=reports)
     writes = [asyncio.ensure_future(store.run(lambda c, n=n: put(c, f"n{n}"))) for n in range(50)]  # type: ignore[misc]  # as above
     await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_a_caller_cancelled_between_commit_and_wake_up_is_undone(store: St
 
 
 @pytest.mark.parametrize("cancelled", ["while it runs", "before it wakes up"])
-async def test_one_that_failed_is_not_undone_when_its_caller_is_cancelled(store: Store, cancelled: str) -> None:
+async def test_a_failed_transaction_is_not_undone_when_its_caller_is_cancelled(store: Store, cancelled: str) -> None:
     """What an undo takes away may be somebody else's by now. And who is cancelled hears of that, of nothing else."""
     undone: list[None] = []
 

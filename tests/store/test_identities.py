@@ -90,7 +90,7 @@ async def test_a_key_that_joins_a_name_brings_what_it_had(house: House) -> None:
     assert (await house.claim(BLOG, joined)).displaced is not None
 
 
-async def test_what_other_keys_of_an_identity_use_stays_with_them(house: House) -> None:
+async def test_addresses_of_other_keys_of_an_identity_stay_with_them(house: House) -> None:
     first = await house.key("a", "web-1")
     await house.key("b", "web-1")
     await house.claim(BLOG, first)

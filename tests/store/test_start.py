@@ -72,7 +72,7 @@ async def test_until_it_is_written_everything_else_only_reads(store: Store, even
     assert (store.healthy, events) == (True, ["store.failed", "store.recovered"])
 
 
-async def test_until_it_is_written_what_only_reads_is_answered_beside_what_writes(store: Store) -> None:
+async def test_reads_are_answered_before_the_writes_of_the_start(store: Store) -> None:
     await full(store)
     assert not await store.first(lambda connection: put(connection, "first", 1_000_000))
     answers = await asyncio.gather(
@@ -111,20 +111,20 @@ async def test_a_database_that_is_locked_is_none_that_takes_no_writes(tmp_path: 
         assert await store.run(names) == {"first", "names"}
 
 
-async def test_it_is_written_once_and_in_order(store: Store) -> None:
+async def test_the_writes_of_a_start_are_done_once_and_in_order(store: Store) -> None:
     assert await store.first(lambda connection: put(connection, "one"))
     assert await store.first(lambda connection: connection.execute("UPDATE secrets SET name = 'two'").close())
     await store.run(lambda connection: put(connection, "one"))
     assert await store.run(names) == {"one", "two"}
 
 
-async def test_one_that_fails_by_itself_is_an_error_and_not_a_full_disk(store: Store) -> None:
+async def test_a_write_that_fails_by_itself_is_an_error_and_not_a_full_disk(store: Store) -> None:
     with pytest.raises(StoreUnavailable, match="what a start writes has failed: ZeroDivisionError") as caught:
         await store.first(lambda _: 1 // 0)
     assert not caught.value.readable
 
 
-async def test_what_a_crash_left_open_is_ended_before_anything_new_begins(store: Store) -> None:
+async def test_rows_that_a_crash_left_open_are_ended_before_new_ones_begin(store: Store) -> None:
     registry, connections = SqlRegistry(store), ConnectionRows(store, lambda _event, /, **_fields: None)
     claimed = await registry.claim(BLOG, ANN, OLD, now=10, terms=TERMS)
     assert isinstance(claimed, Claimed)

@@ -129,7 +129,7 @@ def test_a_connection_that_cannot_even_undo_is_made_anew(writer: Writer) -> None
         sqlite3.SQLITE_CANTOPEN,
     ],
 )
-def test_what_cannot_be_opened_for_writing_is_read_until_it_can(
+def test_a_database_that_cannot_be_written_is_read_until_it_can(
     path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     open_sqlite(path, BUSY_SECONDS).close()
@@ -150,7 +150,7 @@ def test_what_cannot_be_opened_for_writing_is_read_until_it_can(
 
 
 @pytest.mark.parametrize(("code", "read_too"), [(sqlite3.SQLITE_NOTADB, True), (sqlite3.SQLITE_FULL, False)])
-def test_what_cannot_be_opened_at_all_is_not_reached_and_says_why(
+def test_a_database_that_cannot_be_opened_is_unavailable_with_the_reason(
     path: Path, monkeypatch: pytest.MonkeyPatch, *, code: int, read_too: bool
 ) -> None:
     """A full disk is no reason to read what is no database; and one that cannot be read either says that it is full."""
@@ -168,7 +168,7 @@ def test_what_cannot_be_opened_at_all_is_not_reached_and_says_why(
 
 
 @pytest.mark.usefixtures("locked")
-def test_what_only_reads_does_not_wait_for_who_writes(writer: Writer) -> None:
+def test_reads_do_not_wait_for_writes(writer: Writer) -> None:
     assert writer.run([count], reading=True) == [Outcome(0)]
     with pytest.raises(StoreUnavailable, match="locked"):
         writer.run([count])
@@ -185,7 +185,7 @@ def test_a_file_on_a_read_only_disk_is_read_although_sqlite_opens_it_for_writing
     writer.close()
 
 
-def test_one_that_only_reads_may_not_write(writer: Writer) -> None:
+def test_a_read_only_transaction_may_not_write(writer: Writer) -> None:
     with pytest.raises(StoreUnavailable, match="readonly"):
         writer.run([put], reading=True)
     assert writer.run([put, count]) == [Outcome(None), Outcome(1)]

@@ -151,7 +151,7 @@ async def test_an_idle_stream_is_kept_for_four_seconds() -> None:
 
 
 @hurried
-async def test_a_visitor_who_finds_no_room_is_told_to_come_again_in_five_seconds() -> None:
+async def test_a_visitor_without_a_place_is_told_to_come_again_in_five_seconds() -> None:
     """RETRY_AFTER_SECONDS."""
     async with service(mute) as port, running_edge(port, bounds=Bounds(), clock=LoopsClock()) as rig:
         reader, writer = await rig.connect()

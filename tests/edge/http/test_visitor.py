@@ -113,7 +113,7 @@ async def test_streams_in_doubt_are_not_reused(answer: bytes) -> None:
         writer.close()
 
 
-async def test_dead_idle_stream_is_retried_once_for_what_may_be_repeated() -> None:
+async def test_a_request_on_a_dead_idle_stream_is_repeated_once_if_it_may_be() -> None:
     seen: list[bytes] = []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -378,7 +378,7 @@ async def test_event_stream_has_no_deadline_and_ends_with_its_visitor() -> None:
 
 
 @pytest.mark.parametrize("stage", ["head", "opening", "body", "waiting", "answer"])
-async def test_visitors_who_leave_leave_nothing(stage: str) -> None:
+async def test_visitors_that_leave_keep_nothing(stage: str) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/answer" in head:
@@ -405,7 +405,7 @@ async def test_visitors_who_leave_leave_nothing(stage: str) -> None:
         assert rig.edge.idle_streams == 0
 
 
-async def test_a_visitor_who_does_not_read_stalls_the_service_not_memory() -> None:
+async def test_a_visitor_that_does_not_read_stalls_the_service_and_takes_no_memory() -> None:
     sent = 0
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -432,7 +432,7 @@ async def test_a_visitor_who_does_not_read_stalls_the_service_not_memory() -> No
         await rig.tunnel.quiet()
 
 
-async def test_a_service_that_does_not_read_stalls_the_visitor_not_memory() -> None:
+async def test_a_service_that_does_not_read_stalls_the_visitor_and_takes_no_memory() -> None:
     async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pause_reading(writer)
         await asyncio.sleep(60)

@@ -87,7 +87,7 @@ def test_line_without_end_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("wire", [b"5\rhello", b"5;a\r;b", b"0\r\nX: y\rZ: w"])
-def test_who_ends_lines_in_cr_alone_is_told_at_once_and_not_waited_for(wire: bytes) -> None:
+def test_a_line_that_ends_in_cr_alone_is_refused_at_once(wire: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         decode(wire)
     with pytest.raises(RemoteProtocolError):
@@ -132,7 +132,7 @@ class Taken:
 @given(
     st.lists(st.sampled_from([b"5", b"0", b"a", b"\r\n", b"\n", b";x", b" ", b"hello", b"X: y", b"\r"]), max_size=12)
 )
-def test_what_we_take_httptools_takes_alike(words: list[bytes]) -> None:
+def test_httptools_accepts_all_that_we_accept(words: list[bytes]) -> None:
     wire = b"".join(words)
     try:
         body, done, rest = decode(wire)

@@ -113,7 +113,7 @@ def test_a_claim_does_not_pass_in_any_spelling(name: str) -> None:
         "X-Requested-With",
     ],
 )
-def test_what_claims_nothing_passes(name: str) -> None:
+def test_fields_without_a_claim_pass(name: str) -> None:
     assert passes(name)
 
 
@@ -124,7 +124,7 @@ def test_a_framing_field_in_another_spelling_is_refused(name: str) -> None:
     assert refused.value.status == 400
 
 
-def test_each_row_says_who_would_believe_it() -> None:
+def test_each_row_names_a_program_that_trusts_the_field() -> None:
     assert all(CLAIMS.values())
     assert all(CLAIM_PREFIXES.values())
     assert all(name == name.lower() and b"_" not in name for name in (*CLAIMS, *CLAIM_PREFIXES))

@@ -122,7 +122,7 @@ def test_head_length_is_exact_and_found_at_any_cut() -> None:
         (b": y", "not NAME: VALUE"),
     ],
 )
-def test_who_sends_a_malformed_field_is_told_what_is_wrong_with_it(lines: bytes, says: str) -> None:
+def test_a_malformed_field_is_refused_with_its_error(lines: bytes, says: str) -> None:
     with pytest.raises(RemoteProtocolError, match=says):
         parse_request(GET + lines + b"\r\n\r\n", most_fields=9)
 
@@ -167,7 +167,7 @@ def test_persistence(version: bytes, connection: bytes, keep_alive: bool) -> Non
         (b"PATCH", b"", False),
     ],
 )
-def test_what_may_be_sent_again_is_idempotent_and_all_there(method: bytes, field: bytes, may: bool) -> None:
+def test_a_repeatable_request_is_idempotent_and_complete(method: bytes, field: bytes, may: bool) -> None:
     head = b"%b / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (method, field)
     assert parse_request(head, most_fields=9).may_retry is may
 
@@ -283,7 +283,7 @@ class Seen:
     st.lists(st.tuples(TOKENS.map("X-".__add__), VALUES), max_size=8),
     st.text(string.printable[:62] + "/?&=%", max_size=20),
 )
-def test_what_is_written_is_what_both_parsers_read(pairs: list[tuple[str, str]], path: str) -> None:
+def test_both_parsers_read_the_serialised_head_alike(pairs: list[tuple[str, str]], path: str) -> None:
     fields = "".join(f"{name}: {value}\r\n" for name, value in pairs)
     head = f"GET /{path} HTTP/1.1\r\nHost: a.localhost\r\n{fields}\r\n".encode("latin-1")
     request = parse_request(head, most_fields=100)
@@ -326,9 +326,7 @@ def asked_piece_by_piece(data: bytes, size: int) -> int | str:
     ),
     st.integers(1, 7),
 )
-def test_what_is_said_of_a_head_is_the_same_whether_the_beginning_was_looked_at_or_not(
-    parts: list[bytes], size: int
-) -> None:
+def test_the_error_of_a_head_is_the_same_with_and_without_an_early_check(parts: list[bytes], size: int) -> None:
     data = b"".join(parts)
 
     def forgetful() -> int | str:

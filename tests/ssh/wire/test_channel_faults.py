@@ -89,7 +89,7 @@ def check_over(play: Play) -> None:
 
 
 @pytest.mark.parametrize("case", CALLS)
-def test_a_sink_that_raises_ends_its_channel_and_is_told_of_it_once(case: str) -> None:
+def test_a_sink_that_raises_ends_its_channel_and_gets_the_end_once(case: str) -> None:
     call, steps = CALLS[case]
     play = Play()
     at(play, call, fail)

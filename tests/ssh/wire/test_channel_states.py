@@ -139,7 +139,7 @@ def test_a_held_channel_is_in_no_table() -> None:
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.ASKED, State.OPEN, State.CLOSING])
-def test_a_cut_is_told_once_in_every_state(state: State) -> None:
+def test_a_cut_reaches_the_sink_once_in_every_state(state: State) -> None:
     stage = Stage(state)
     stage.channel.cut(BROKEN)
     told = GONE if state in (State.HELD, State.OPENING, State.ASKED) else ("stream_lost", BROKEN)
@@ -150,7 +150,7 @@ def test_a_cut_is_told_once_in_every_state(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_an_abort_is_silent_in_every_state_and_ends_what_was_begun(state: State) -> None:
+def test_an_abort_is_silent_in_every_state_and_ends_an_open_channel(state: State) -> None:
     stage = Stage(state)
     stage.channel.abort()
     stage.channel.process_connection_close(BROKEN)

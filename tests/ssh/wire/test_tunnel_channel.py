@@ -308,7 +308,7 @@ def test_a_full_socket_stops_it_and_it_takes_its_turn_later() -> None:
     assert play.wire.out() == [("data", b"laterstill later")]
 
 
-def test_end_of_file_and_close_wait_for_what_was_written() -> None:
+def test_end_of_file_and_close_wait_for_written_bytes() -> None:
     play = Play().opened(window=2)
     play.channel.write(b"abcd")
     play.channel.write_eof()
@@ -340,7 +340,7 @@ def test_a_close_that_waits_for_the_peers_window_gives_back_its_own() -> None:
     assert play.gone
 
 
-def test_an_abort_drops_what_waits_and_is_silent() -> None:
+def test_an_abort_drops_waiting_bytes_and_is_silent() -> None:
     play = Play().opened(window=2)
     play.channel.write(b"abcd")
     play.channel.abort()
@@ -433,7 +433,7 @@ def test_data_and_end_of_file_reach_the_sink_in_order() -> None:
     assert play.gone
 
 
-def test_window_is_given_back_only_for_what_the_sink_has_taken() -> None:
+def test_window_is_given_back_only_for_bytes_that_the_sink_has_taken() -> None:
     play = Play().opened()
     half = CHANNEL_WINDOW_BYTES // 2
     play.channel.pause_reading()
@@ -606,7 +606,7 @@ def test_data_before_the_open_is_confirmed_is_an_error() -> None:
 # --- the end of the connection
 
 
-def test_a_lost_connection_is_told_to_open_and_opening_streams() -> None:
+def test_a_lost_connection_ends_open_and_opening_streams() -> None:
     error = ConnectionResetError()
     play = Play().opened()
     play.channel.process_connection_close(error)
@@ -624,7 +624,7 @@ def test_a_lost_connection_is_never_a_clean_end() -> None:
     assert isinstance(error, ConnectionResetError)
 
 
-def test_a_cut_is_told_to_the_sink_and_closes_the_channel() -> None:
+def test_a_cut_reaches_the_sink_and_closes_the_channel() -> None:
     play = Play().opened()
     play.channel.cut(error := ConnectionResetError("the tunnel was closed"))
     assert play.sink.news() == [("stream_lost", error)]
