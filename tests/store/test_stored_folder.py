@@ -8,6 +8,7 @@ person earn a name, and was killed with two clients connected. `ann` in the arch
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import zipfile
@@ -24,6 +25,7 @@ from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD
 from gateway_process import gateway_in
+from small_disk import OnSmallDisk, fill, needs_a_disk
 
 STORED = Path(__file__).with_name("folder-before-connections.zip")
 ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
@@ -115,3 +117,23 @@ def test_an_owner_comes_back_to_what_is_hers(folder: Path, tmp_path: Path) -> No
             child.line("http://candid-garden.localhost")
             child.line("http://blog.localhost")
         assert len(gateway.ask("names")) == 6
+
+
+@needs_a_disk
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_where_nothing_can_be_written_the_operator_is_told_what_to_do(folder: Path, tmp_path: Path, how: str) -> None:
+    gateway = OnSmallDisk(tmp_path)
+    with closing(gateway):
+        rows(folder / "state")
+        shutil.copytree(folder / "copy", gateway.disk, dirs_exist_ok=True)  # its write-ahead log is in the file by now
+        filler = fill(gateway.disk) if how == "full" else None
+        gateway.remount("rw" if filler else "ro")
+        child = gateway.launch()
+        assert child.exit_code() == 3
+        child.close()
+        assert re.search(r"disk is full: make room, and start|make its disk writable.*and start again", child.err.text)
+        gateway.remount("rw")
+        if filler:
+            filler.unlink()
+        gateway.start()
+        gateway.stop()

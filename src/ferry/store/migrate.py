@@ -38,8 +38,14 @@ def migrate(connection: Connection, path: Path, *, busy_seconds: float, reading:
             connection.execute(statement)
         connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
     connection.execute("COMMIT")
-    if current not in (None, HEAD):
-        _upgrade(path, busy_seconds)
+    if current in (None, HEAD):
+        return
+    if reading and current < HEAD:
+        raise StartupError(
+            f"the database {path} was written by an older ferry and has to be changed for this one, but nothing can "
+            "be written there: make its disk writable, with some room, and start again"
+        )
+    _upgrade(path, busy_seconds)
 
 
 def revision(connection: Connection) -> str | None:
