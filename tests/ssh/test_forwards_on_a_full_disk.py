@@ -1,4 +1,4 @@
-"""Forwards while the database takes no writes: what is reserved is served, and what is owed is written later."""
+"""Forwards while the database takes no writes: reserved names are served, and leases and releases are written later."""
 
 from __future__ import annotations
 
