@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_OPEN, MSG_CHANNEL_OPEN_FAILURE, OPEN_CONNECT_FAILED
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN, MSG_CHANNEL_OPEN_FAILURE, OPEN_CONNECT_FAILED
 from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.errors import Refusal
 from ferry.names import Address, Kind
 from ferry.ssh.direct import own_port
-from inside_gateway import SECONDS, inside_gateway
+from inside_gateway import SECONDS, Inside, inside_gateway
+from raw_client import RawClient
 
 
 @dataclass(eq=False)
@@ -64,18 +67,34 @@ def test_a_port_that_leads_to_itself_loops_a_few_times_only() -> None:
     assert refusal.code == "own_port"
 
 
-async def test_a_failure_behind_the_own_port_names_the_port_and_no_alias(key: Path) -> None:
+@asynccontextmanager
+async def own_port_opening(key: Path) -> AsyncIterator[tuple[Inside, RawClient, int, asyncio.Queue[SSHPacket]]]:
+    """A client that opens its own port: the number of the stream to its local target, and the failures of its open."""
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         port = inside.ports.loopback[0]
         assert await client.forward(b"localhost", port)
         client.hold_opens()
-        answers: asyncio.Queue[SSHPacket] = asyncio.Queue()
-        client.on(MSG_CHANNEL_OPEN_FAILURE, answers.put_nowait)
+        failures: asyncio.Queue[SSHPacket] = asyncio.Queue()
+        client.on(MSG_CHANNEL_OPEN_FAILURE, failures.put_nowait)
         target = String(b"127.0.0.1"), UInt32(port), String(b"127.0.0.1"), UInt32(4711)
         client.send(MSG_CHANNEL_OPEN, String(b"direct-tcpip"), UInt32(7000), UInt32(1000), UInt32(1000), *target)
         number, _ = await client.opens.get()
+        yield inside, client, number, failures
+
+
+async def test_a_failure_behind_the_own_port_names_the_port_and_no_alias(key: Path) -> None:
+    async with own_port_opening(key) as (inside, client, number, failures):
         code = UInt32(OPEN_CONNECT_FAILED)
         client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(number), code, String(b"refused"), String(b""))
-        answer = await answers.get()
+        answer = await failures.get()
         assert (answer.get_uint32(), answer.get_uint32()) == (7000, OPEN_CONNECT_FAILED)
-        assert answer.get_string() == f"nothing answers at port {port}'s local target".encode()
+        assert answer.get_string() == f"nothing answers at port {inside.ports.loopback[0]}'s local target".encode()
+
+
+async def test_the_note_of_a_visit_to_the_own_port_that_ends_early_names_the_port(key: Path) -> None:
+    async with own_port_opening(key) as (inside, client, number, failures):
+        for other in (number - 1, number + 1):  # the client does not know the number of its open, but can guess it
+            client.send(MSG_CHANNEL_CLOSE, UInt32(other % 2**32))
+        await failures.get()
+        (visit,) = [fields["visit"] for fields in inside.said("visit")]
+        assert visit.note == f"the visitor left before port {inside.ports.loopback[0]} answered"

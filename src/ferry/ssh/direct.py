@@ -169,7 +169,7 @@ class Splice(Relay[TunnelChannel]):
 
     def near_left(self) -> None:
         """The visitor has left before the tunnel answered."""
-        self._note = "the visitor left before the alias answered"
+        self._note = f"the visitor left before {self._called} answered"
         self.near_lost(ConnectionAbortedError(self._note))
 
     def ended(self) -> None:
