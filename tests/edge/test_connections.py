@@ -192,3 +192,26 @@ async def test_while_accepting_has_stopped_stalled_visitors_of_large_sources_go(
     play.gate.make_room(100)
     assert sum(visitor.disconnected for visitor in held) == (0 if holds == 1 else holds - 1)
     assert not quiet[0].disconnected
+
+
+async def test_a_visitor_that_cannot_be_disconnected_keeps_neither_a_newcomer_out_nor_others_in(
+    play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert play.gate is not None
+    held = play.crowd("192.0.2.1", 9)
+    tried: list[bool] = []
+
+    def fails() -> None:
+        tried.append(True)
+        raise ZeroDivisionError
+
+    for visitor in held[:3]:
+        monkeypatch.setattr(visitor, "disconnect", fails)
+    play.clock.ahead += limits.PLACE_LOOK_SECONDS
+    play.become_short()
+    assert play.come("192.0.2.9") is not None
+    assert [len(tried), sum(visitor.disconnected for visitor in held)] == [1, 0]
+    play.clock.ahead += LONG
+    play.gate.make_room(4)
+    assert [len(tried), sum(visitor.disconnected for visitor in held)] == [3, 2]
+    assert len(caplog.records) == 3

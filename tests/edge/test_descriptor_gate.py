@@ -341,3 +341,42 @@ async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
         before = len(asked)
         await asyncio.sleep(0.01)
         assert len(asked) == before
+
+
+async def test_accepting_goes_on_after_an_error_while_room_is_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
+    opened, asked = 230, list[int]()
+
+    def fails(wanted: int) -> None:
+        asked.append(wanted)
+        raise ZeroDivisionError
+
+    with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
+        gate.make_room = fails
+        gate.seen(220)
+        await until(lambda: len(asked) > 1)
+        opened = 200
+        await until(lambda: not gate.paused)
+    assert len(caplog.records) == len(asked)
+
+
+async def test_a_listener_that_cannot_go_on_keeps_no_other_one_paused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
+
+    class Broken(Listener):
+        def resume(self) -> None:
+            raise ZeroDivisionError
+
+    broken, listener = Broken(), Listener()
+    with closing(DescriptorGate(report=nothing, most=240, count=lambda: 200)) as gate:
+        gate.add(broken)
+        gate.add(listener)
+        gate.seen(220)
+        async with asyncio.timeout(10):
+            await listener.resumed()
+    (record,) = caplog.records
+    assert record.getMessage() == "a listener could not go on"

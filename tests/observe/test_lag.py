@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from ferry.clock import SystemClock
 from ferry.observe.lag import LagSampler
 from ferry.observe.metrics import Metrics
@@ -35,3 +37,25 @@ async def test_once_it_has_ended_nothing_is_sampled() -> None:
     await asyncio.sleep(0.01)  # ten samples
     assert not reported
     assert metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") == 0
+
+
+async def test_the_samples_go_on_after_a_report_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, clock, reported = Metrics(version="", started=0), HandClock(), asyncio.Event()
+    failed: list[bool] = []
+
+    def report(_event: str, /, **_: object) -> None:
+        if failed:
+            reported.set()
+            return
+        failed.append(True)
+        raise ZeroDivisionError
+
+    with LagSampler(clock, report, metrics.lag, interval=0.001).running():
+        for _ in range(2):
+            clock.ahead += 1000
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while not reported.is_set():
+                clock.ahead += 1000
+                await asyncio.sleep(0.01)
+    assert len(caplog.records) == 1

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ferry import limits
 from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.budgeted import AS_SHIPPED, LogRates
@@ -23,6 +24,7 @@ from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
 from ferry.visits import Visit
 from hurried_loop import Watch, hurried
+from turns import until
 
 LOG_SOURCES_SHOWN = 256
 TRACEBACKS_PER_SECOND = 0.1
@@ -298,11 +300,25 @@ async def test_visits_are_summed_up_each_second_and_other_lines_each_ten_while_t
             a.report("tunnel.refused", connection="s1", code="unknown_form")
         with a.observation.summing_up():
             watch, told = Watch(), []
-            for until in (0.9, 1.5, 9.5, 10.5):
-                await asyncio.sleep(until - watch.seconds)
+            for moment in (0.9, 1.5, 9.5, 10.5):
+                await asyncio.sleep(moment - watch.seconds)
                 omitted = [a.value("ferry_log_omitted_total", event=event) for event in ("visit", "tunnel.refused")]
                 told.append([count > 0 for count in omitted])
         assert told == [[False, False], [True, False], [True, False], [True, True]]
+
+
+async def test_the_sums_go_on_after_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOG_SUMMARY_SECONDS", 0.005)
+    told: list[bool] = []
+
+    def fails() -> None:
+        told.append(True)
+        if len(told) == 1:
+            raise ZeroDivisionError
+
+    with attacked(tmp_path) as a, a.observation.summing_up():
+        monkeypatch.setattr(a.observation.budgeted, "tell_visits", fails)
+        await until(lambda: len(told) > 1)
 
 
 def test_every_event_has_a_budget_or_a_reason_for_none() -> None:

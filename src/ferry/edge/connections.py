@@ -8,6 +8,7 @@ a source that holds its share is refused.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -29,6 +30,7 @@ class Connected(Holder, Protocol):
         ...
 
 
+_log = logging.getLogger("ferry.edge")
 _NOBODY: Final = "0.0.0.0"  # nobody connects from there
 
 
@@ -66,8 +68,7 @@ class Connections:
         if gate.excess > 0:
             least = shortage.least_deserving(newcomer.host, now)
             if least is not None:
-                self._gone(least)
-                least.disconnect()
+                self._part_with(least)
             elif shortage.holds_its_share(newcomer.host, now):
                 return False
         gate.excess += 1
@@ -89,8 +90,14 @@ class Connections:
             least = shortage.least_deserving(_NOBODY, now)
             if least is None or shortage.stuck(least.host) < 2:
                 return
-            self._gone(least)
-            least.disconnect()
+            self._part_with(least)
+
+    def _part_with(self, visitor: Connected) -> None:
+        self._gone(visitor)
+        try:
+            visitor.disconnect()
+        except Exception:  # neither the newcomer nor the others to disconnect must notice
+            _log.exception("could not disconnect a visitor")
 
     def left(self, visitor: Connected) -> None:
         """The visitor's connection has ended."""

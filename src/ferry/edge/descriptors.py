@@ -12,6 +12,7 @@ others are open. The gate counts descriptors only while they are short.
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Final, Protocol
 from ferry import limits
 from ferry.report import Report
 
+_log = logging.getLogger("ferry.edge")
 _OPEN: Final = Path("/proc/self/fd")
 
 
@@ -123,17 +125,23 @@ class DescriptorGate:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._look_seconds, self._look)  # first: an error must not end the counts
         count = self._count()
         if self.paused and count < self._resume_below:
             self.paused = False
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
             for listener in list(self._listeners):
-                listener.resume()
+                try:
+                    listener.resume()
+                except Exception:  # the other listeners must go on
+                    _log.exception("a listener could not go on")
         elif self.paused:
             self.make_room(int(count - self._resume_below) + 1)
         self.excess = int(count - self._enough_below) + 1
         self.short = self.paused or self.excess > 0
-        self._timer = loop.call_later(self._look_seconds, self._look) if self.short else None
+        if not self.short:
+            self._timer.cancel()
+            self._timer = None
 
     def _over(self) -> None:
         self._quiet = None

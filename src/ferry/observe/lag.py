@@ -42,7 +42,7 @@ class LagSampler:
 
     def _sample(self) -> None:
         lag = max(0.0, self._clock.monotonic() - self._due)
+        self._arm()  # first: an error below must not end the samples
         self._gauge.set(lag)
         if lag > limits.LAG_REPORT_SECONDS:
             self._report("loop.lag", seconds=lag)
-        self._arm()

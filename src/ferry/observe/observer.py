@@ -133,12 +133,12 @@ class Observation:
 
         def tell() -> None:
             nonlocal told, timer
+            timer = loop.call_later(limits.LOG_SUMMARY_SECONDS, tell)  # first: an error below must not end the sums
             self.report.settle()
             self.budgeted.tell_visits()
             if (told := told + limits.LOG_SUMMARY_SECONDS) >= limits.LOG_OMITTED_SECONDS:
                 told = 0.0
                 self.tell_omitted()
-            timer = loop.call_later(limits.LOG_SUMMARY_SECONDS, tell)
 
         timer = loop.call_later(limits.LOG_SUMMARY_SECONDS, tell)
         try:

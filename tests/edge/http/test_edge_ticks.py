@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_play import Stream, Transport, played
-from edge.http_rig import GET, running_edge, service
+from edge.http_rig import GET, Rig, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
@@ -111,6 +111,84 @@ async def test_many_expired_visitors_leave_others_their_turns() -> None:
         assert max(after - before for before, after in pairwise(parted)) == PARTED_IN_A_TURN
         for transport in transports:
             transport.protocol.connection_lost(None)
+
+
+def arrive(rig: Rig) -> Transport:
+    """A visitor that sends nothing."""
+    visitor = rig.edge.protocol(secure=False, port=80)
+    transport = Transport(visitor)
+    visitor.connection_made(cast(Any, transport))
+    return transport
+
+
+async def test_a_visitor_whose_check_fails_is_cut_and_the_next_deadline_is_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session of the tunnel's owner fails when it is told of a visit that was too slow."""
+    clock = HandClock()
+
+    def fails(_visit: object) -> None:
+        raise ZeroDivisionError
+
+    async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.001)) as (rig, visitor, transport, _):
+        monkeypatch.setattr(rig.tunnel, "visited", fails)
+        visitor.data_received(POST)
+        looked = clock.monotonic()
+        while not transport.ends and clock.monotonic() < looked + 10 * limits.PACE_SECONDS:
+            clock.ahead += limits.PACE_SECONDS / 10
+            await asyncio.sleep(0.005)
+        assert transport.ends == ["abort"]
+        silent = arrive(rig)
+        clock.ahead += limits.HEAD_SECONDS + 1
+        await until(lambda: silent.ends)
+        silent.protocol.connection_lost(None)
+    (record,) = caplog.records
+    assert record.getMessage() == "ended a connection: its check failed"
+
+
+async def test_an_idle_stream_that_cannot_be_closed_leaves_the_deadlines_in_force(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[bool] = []
+
+    def fails() -> None:
+        closed.append(True)
+        raise ZeroDivisionError
+
+    clock = HandClock()
+    async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.001)) as (rig, visitor, _, streams):
+        visitor.data_received(GET)
+        streams[0].sink.data_received(OK)
+        monkeypatch.setattr(streams[0], "close", fails)
+        clock.ahead += limits.POOL_IDLE_SECONDS + 1
+        await until(lambda: closed)
+        silent = arrive(rig)
+        clock.ahead += limits.HEAD_SECONDS + 1
+        await until(lambda: silent.ends)
+        silent.protocol.connection_lost(None)
+        assert len(closed) == 1
+    (record,) = caplog.records
+    assert record.getMessage() == "could not close an idle stream"
+
+
+async def test_a_stopping_edge_cuts_the_others_after_one_that_cannot_be_cut(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[bool] = []
+
+    def fails() -> None:
+        tried.append(True)
+        raise ZeroDivisionError
+
+    async with running_edge(1) as rig:
+        transports = [arrive(rig) for _ in range(5)]
+        for transport in transports[1:4]:
+            monkeypatch.setattr(transport, "abort", fails)
+        rig.edge.close()
+        assert [transport.ends for transport in transports] == [["abort"], [], [], [], ["abort"]]
+        for transport in transports:
+            transport.protocol.connection_lost(None)
+    assert len(tried) == len(caplog.records) == 3
 
 
 async def test_a_stopping_edge_waits_for_its_first_request() -> None:

@@ -11,6 +11,7 @@ import pytest
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, Rig, running_edge
 from ferry.edge.http.h1 import H1Connection
+from ferry.edge.http.round import Round
 from turns import turns, until
 
 REQUESTS_IN_A_PIECE, CHUNKS_IN_A_PIECE, PIECES_IN_A_TURN = 32, 128, 4
@@ -255,3 +256,31 @@ async def test_no_work_is_done_for_a_visitor_that_has_left(streams: Streams, cap
         assert rig.tunnel.traffic.down == down
         assert streams[0].closed
         assert not caplog.records
+
+
+class Worker:
+    """Has one piece of work; `fails` counts the calls of its `fail`."""
+
+    def __init__(self, *, breaks: bool) -> None:
+        self.breaks = breaks
+        self.done = self.fails = 0
+
+    def catch_up(self) -> None:
+        self.done += 1
+        if self.breaks:
+            raise ZeroDivisionError
+
+    def fail(self) -> None:
+        self.fails += 1
+        raise ZeroDivisionError
+
+
+async def test_the_round_goes_on_after_a_piece_whose_end_fails_too(caplog: pytest.LogCaptureFixture) -> None:
+    round_, broken, others = Round(), Worker(breaks=True), [Worker(breaks=False) for _ in range(2 * PIECES_IN_A_TURN)]
+    round_.later(broken)
+    for other in others:
+        round_.later(other)
+    await turns(5)
+    assert [other.done for other in others] == [1] * len(others)
+    assert (broken.done, broken.fails) == (1, 1)
+    assert len(caplog.records) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 
 from ferry import limits
@@ -27,6 +28,8 @@ from .redirect import RedirectProtocol
 from .round import Round
 from .shared import Bounds, IsReserved, Shared
 from .tunnel_tls import client_context
+
+_log = logging.getLogger("ferry.edge")
 
 
 class HttpEdge:
@@ -138,27 +141,37 @@ class HttpEdge:
 
     def _look_at(self, connections: Iterator[VisitorConnection]) -> None:
         """Disconnect the connections past their deadline, a few in each turn of the loop: a thousand connections of one
-        attack expire together, and to cut them all at once stopped the loop for 28 ms."""
+        attack expire together, and to cut them all at once stopped the loop for 28 ms.
+
+        A check may reach code of the tunnel and of its owner's sessions. An error there ends one connection alone.
+        """
         loop, now = asyncio.get_running_loop(), self.shared.clock.monotonic()
         parted = 0
         for connection in connections:
             phase = connection.phase
             if phase is ConnectionPhase.CLOSED:
                 continue  # closed since the tick
-            if 0.0 < connection.deadline <= now:
-                connection.expired()
-            elif (connection.paused or connection.ended) and connection.has_left_unseen():
-                connection.abort()
-            elif connection.waited_for:
-                connection.check_pace(now)
+            try:
+                if 0.0 < connection.deadline <= now:
+                    connection.expired()
+                elif (connection.paused or connection.ended) and connection.has_left_unseen():
+                    connection.abort()
+                elif connection.waited_for:
+                    connection.check_pace(now)
+            except Exception:
+                _log.exception("ended a connection: its check failed")
+                _cut(connection)
             parted += connection.phase is not phase
             if parted == limits.PARTED_IN_A_TURN:
                 self._timer = loop.call_later(limits.PARTED_PAUSE_SECONDS, self._look_at, connections)
                 return
-        for backend in list(self.backends.made.values()):
-            backend.expire(now)
-        self.heads.clear()
         self._timer = loop.call_later(self.shared.bounds.tick_seconds, self._tick)
+        self.heads.clear()
+        for backend in list(self.backends.made.values()):
+            try:
+                backend.expire(now)
+            except Exception:  # the stream has left the list already
+                _log.exception("could not close an idle stream")
 
     # --- the end
 
@@ -168,7 +181,11 @@ class HttpEdge:
         for backend in self.backends.made.values():
             backend.close()
         for connection in list(self.connections):
-            connection.drain()
+            try:
+                connection.drain()
+            except Exception:
+                _log.exception("ended a connection: it could not be drained")
+                _cut(connection)
         if self.connections:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -181,6 +198,14 @@ class HttpEdge:
             self._timer.cancel()
             self._timer = None
         for connection in list(self.connections):
-            connection.abort()
+            _cut(connection)
         for backend in self.backends.made.values():
             backend.close()
+
+
+def _cut(connection: VisitorConnection) -> None:
+    """Cut one of many connections: an error is logged, and the others get their turn."""
+    try:
+        connection.abort()
+    except Exception:
+        _log.exception("could not cut a connection")

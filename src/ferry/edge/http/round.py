@@ -48,7 +48,14 @@ class Round:
                 behind.catch_up()
             except Exception:  # it ends one visitor, or one stream
                 _log.exception("a piece of work failed")
-                behind.fail()
+                _fail(behind)
             self._waiting.popleft()  # only now, so that `later` cannot start a second round
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_round)
+
+
+def _fail(behind: CatchesUp) -> None:
+    try:
+        behind.fail()
+    except Exception:  # the round must go on: it starts again only when nobody waits
+        _log.exception("could not end what a piece of work belongs to")
