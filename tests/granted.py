@@ -17,7 +17,7 @@ from ferry.registry.visits_in_force import VisitsInForce
 
 RULES = ForwardRules(
     domain=Domain("localhost"), reserved_names=frozenset(), ranges=(PortRange(1, 65535, loopback=False),), allocate_from=None,
-    keep=100.0, rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None,
+    serves_web=True, keep=100.0, rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None,
     forwards_per_connection=3, forwards_per_identity=5,
 )  # fmt: skip
 """Every address may be had."""

@@ -170,10 +170,11 @@ class Inside:
         """Settings by their names, for clients who come and who are there."""
         settings = self.worker.settings
         rules = _changed(settings.forwards.rules, changes)
+        forwards = replace(_changed(settings.forwards, changes), rules=rules)
         changed = SshSettings(
             login=_changed(settings.login, changes),
-            forwards=replace(_changed(settings.forwards, changes), rules=rules),
-            notices=replace(_changed(settings.notices, changes), rules=rules),
+            forwards=forwards,
+            notices=replace(_changed(settings.notices, changes), rules=rules, urls=forwards.urls),
             request_log=changes.pop("request_log", settings.request_log),
             bounds=_changed(settings.bounds, changes),
         )

@@ -25,8 +25,8 @@ from granted import granted
 
 LOOPBACK, PUBLIC = PortRange(21000, 22999, loopback=True), PortRange(30000, 39999, loopback=False)
 RULES = ForwardRules(
-    domain=Domain("example.com"), reserved_names=frozenset({"admin"}), ranges=(LOOPBACK, PUBLIC), allocate_from=PUBLIC, keep=100.0,
-    rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None, forwards_per_connection=3,
+    domain=Domain("example.com"), reserved_names=frozenset({"admin"}), ranges=(LOOPBACK, PUBLIC), allocate_from=PUBLIC,
+    serves_web=True, keep=100.0, rest=10.0, reserve_after=0.0, reservations_per_identity=20, reservations_per_network=None, forwards_per_connection=3,
     forwards_per_identity=5,
 )  # fmt: skip
 ALICE = Identity(IdentityId("alice"), "alice", Fingerprint("SHA256:a"))

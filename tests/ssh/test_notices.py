@@ -22,8 +22,8 @@ PLAIN, SECURE, BARE = "http://blog.example.com", "https://blog.example.com", "bl
 CA = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
 PUBLIC, PRIVATE, NOT_CONFIGURED = 30001, 20001, 9
 RULES = ForwardRules(
-    domain=Domain("example.com"), reserved_names=frozenset(), allocate_from=None, keep=100.0, rest=10.0, reserve_after=0.0,
-    ranges=(PortRange(20000, 20009, loopback=True), PortRange(30000, 30009, loopback=False)), reservations_per_identity=20,
+    domain=Domain("example.com"), reserved_names=frozenset(), allocate_from=None, serves_web=True, keep=100.0, rest=10.0,
+    reserve_after=0.0, ranges=(PortRange(20000, 20009, loopback=True), PortRange(30000, 30009, loopback=False)), reservations_per_identity=20,
     reservations_per_network=None, forwards_per_connection=3, forwards_per_identity=5,
 )  # fmt: skip
 ITSELF, ANYBODY = (
@@ -56,7 +56,7 @@ def web(of: Urls | None = None, *, identity: Identity = KEY, **fields: object) -
         (urls(), SECURE, [f"Forwarding HTTP traffic from {SECURE}"]),
         (urls(secure=None), PLAIN, [f"Forwarding HTTP traffic from {PLAIN}"]),
         (urls(plain=None), SECURE, [f"Forwarding HTTP traffic from {SECURE}"]),
-        (urls(plain=None, secure=None), BARE, []),
+        (urls(plain=None, secure=None), BARE, [f"HTTP and HTTPS are off on this gateway: nobody reaches {BARE}"]),
         (
             urls(trusted=False),
             PLAIN,

@@ -33,6 +33,7 @@ def rules_of(config: Config) -> ForwardRules:
         reserved_names=frozenset(config.names.reserved),
         ranges=ranges,
         allocate_from=ranges[config.tcp.allocate_from] if ranges else None,
+        serves_web=config.http_port is not None or config.https_port is not None,
         keep=config.names.keep,
         rest=config.names.rest,
         reserve_after=config.names.reserve_after if public_anyone else 0.0,

@@ -141,7 +141,7 @@ class TunnelKind(ABC):
 
     @abstractmethod
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
-        """The notice for the owner of a new forward. Tools parse its first line."""
+        """The notice for the owner of a new forward, of one line or more. Tools parse the first."""
 
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         """The fields of a new forward's JSON object that only this kind has."""
@@ -150,7 +150,7 @@ class TunnelKind(ABC):
 
     @abstractmethod
     def help_lines(self, context: NoticeContext) -> list[str]:
-        """The lines of `help` about this kind."""
+        """The lines of `help` about this kind; none where the gateway does not serve it."""
 
     def url(self, address: Address, urls: Urls) -> str | None:
         """The URL to share for an address; None if it has none."""

@@ -39,6 +39,8 @@ class ForwardRules:
     ranges: tuple[PortRange, ...]
     allocate_from: PortRange | None
     """Where `-R 0:...` is allocated; None turns it off."""
+    serves_web: bool
+    """HTTP or HTTPS is on."""
     keep: float
     rest: float
     reserve_after: float

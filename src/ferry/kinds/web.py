@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
@@ -52,6 +53,16 @@ class WebKind(TunnelKind):
     def label_of(self, address: Address, rules: ForwardRules) -> str:
         return rules.domain.relative(address.name)
 
+    def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
+        del address
+        if rules.serves_web:
+            return None
+        return Refusal(
+            "HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for -R 0:... for a port, or "
+            "-R NAME:22:... for a private alias",
+            code="web_off",
+        )
+
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request
         return f"-R one:{port}:... -R two:{port}:..."
@@ -63,6 +74,8 @@ class WebKind(TunnelKind):
             lines = [f"Forwarding HTTP traffic from {secure}"]
         else:
             lines = [f"Forwarding HTTP traffic from {plain}"] if plain else []
+            if not plain and not secure:  # they were on when the forward was granted
+                lines.append(f"HTTP and HTTPS are off on this gateway: nobody reaches {host}")
             if secure:
                 lines += [f"Forwarding HTTP traffic from {secure}", CA_NOTE]
         if shown.tls_upstream:
@@ -79,6 +92,8 @@ class WebKind(TunnelKind):
         return {"url": urls.best(host), "urls": [url for url in (urls.http(host), urls.https(host)) if url]}
 
     def help_lines(self, context: NoticeContext) -> list[str]:
+        if not context.rules.serves_web:
+            return []
         gateway = context.urls.gateway
         return [
             "A web address for a local service:",
