@@ -95,6 +95,8 @@ class Inside:
     ports: PortBlock
     """For forwards of ports."""
     reports: list[tuple[str, dict[str, Any]]]
+    failing: set[str]
+    """Events whose report raises."""
 
     @property
     def _ssh(self) -> SshServer:
@@ -344,8 +346,11 @@ async def inside_gateway(
     ports = PortBlock.take()
     clock = clock or SystemClock()
     reports: list[tuple[str, dict[str, Any]]] = []
+    failing: set[str] = set()
 
     def report(event: str, /, **fields: object) -> None:
+        if event in failing:
+            raise RuntimeError(f"the report of {event}")
         reports.append((event, fields))
 
     kept = Kept(
@@ -372,4 +377,4 @@ async def inside_gateway(
             if penalties is not None:
                 worker.ssh.admission.penalties = penalties
             async with opened(worker, config):
-                yield Inside(worker, ports, reports)
+                yield Inside(worker, ports, reports, failing)

@@ -188,6 +188,31 @@ async def test_a_name_claimed_by_another_identity_before_its_lease_was_written_i
         assert "belongs to somebody else" in str(ended["reason"])
 
 
+async def test_a_tunnel_without_a_lease_leaves_no_pending_release(key: Path) -> None:
+    """It would push the release of a lease that is there out of the bounded queue."""
+    registry = FullDisk()
+    async with one_client(key, registry) as (gateway, client):
+        await served_without_a_lease(gateway, client, registry)
+        registry.tried = 0
+        assert await client.cancel(b"blog", 80)
+        await closed(gateway)
+        assert (list(gateway.pending_releases), registry.tried) == ([], 0)
+
+
+async def test_a_claim_without_a_lease_whose_port_fails_leaves_no_pending_release(key: Path) -> None:
+    registry, ports = FullDisk(), NoPorts(at_once=True)
+    async with one_client(key, registry) as (gateway, client):
+        port = gateway.ports.loopback[0]
+        assert await client.forward(b"", port)
+        assert await client.cancel(b"", port)
+        await closed(gateway)
+        gateway.change(ports=ports)
+        registry.full = True
+        assert not await client.forward(b"", port)
+        assert refusals(gateway) == ["port_in_use"]
+        assert list(gateway.pending_releases) == []
+
+
 async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):

@@ -13,6 +13,7 @@ from ferry.registry.memory import MemoryRegistry
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_session import open_session
+from ssh.forward_stage import closed
 
 TRIAL = 600.0
 
@@ -63,6 +64,37 @@ async def test_names_are_reserved_together_after_their_trial_and_reported_once(k
         clock.ahead += TRIAL + 5
         await gateway.write_late()
         assert registry.tried == 2
+
+
+async def test_a_tunnel_that_closes_while_its_name_is_reserved_is_told_nothing_false(key: Path) -> None:
+    """The registry refuses to reserve what was released meanwhile: that says nothing about limits."""
+
+    class Slow(Registry):
+        reserving, let_go = asyncio.Event(), asyncio.Event()
+
+        async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
+            self.reserving.set()
+            await self.let_go.wait()
+            return await super().reserve(address, generation, now=now, terms=terms)
+
+    registry = Slow()
+    async with on_trial(registry) as (gateway, clock), gateway.client(key) as client:
+        for name in (b"one", b"two"):
+            assert await client.forward(name, 80)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        clock.ahead = TRIAL + 5
+        late = asyncio.ensure_future(gateway.write_late())
+        await registry.reserving.wait()
+        for name in (b"one", b"two"):
+            assert await client.cancel(name, 80)
+        await closed(gateway)
+        registry.let_go.set()
+        await late
+        assert await client.lives()
+        assert b"reserved" not in session.said
+        assert (registry.tried, await registry.names()) == (1, [])
 
 
 async def test_on_a_full_disk_one_is_tried_at_a_time(key: Path) -> None:

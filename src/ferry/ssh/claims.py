@@ -129,11 +129,7 @@ class Claims:
 
     async def undo(self, claim: HeldClaim) -> None:
         """Give back a claim that never was in service, with the reservation that it made."""
-        pending = PendingRelease(claim.address, claim.generation, claim.identity if claim.made_reservation else None)
-        try:
-            await self._release(pending)
-        except StoreUnavailable:
-            self.pending.append(pending)
+        await self._give_back(claim, forget=claim.made_reservation)
 
     async def _claim(
         self, address: Address, identity: Identity, network: str, rules: ForwardRules, *, derived: bool
@@ -162,10 +158,13 @@ class Claims:
 
     def release(self, claim: HeldClaim, *, unwanted: bool) -> None:
         """Release an address that is not served any more. `unwanted`: drop the reservation too, if this claim made it."""
-        del self._held[claim]
+        self._held.pop(claim, None)
         tasks.spawn(f"release {claim.address}", self._give_back(claim, forget=unwanted and claim.made_reservation))
 
     async def _give_back(self, claim: HeldClaim, *, forget: bool) -> None:
+        """Release a claim now or, if the database takes no writes, later."""
+        if claim.generation == UNWRITTEN:
+            return  # the database has nothing of it
         pending = PendingRelease(claim.address, claim.generation, claim.identity if forget else None)
         try:
             await self._release(pending)
@@ -189,7 +188,9 @@ class Claims:
         """
         now = self._clock.monotonic()
         for claim, holder in list(self._held.items()):
-            if claim.trial_until is not None and now >= claim.trial_until and not await self._reserve(claim, holder):
+            if claim not in self._held or claim.trial_until is None or now < claim.trial_until:
+                continue
+            if not await self._reserve(claim, holder):
                 break
         for claim in [claim for claim in self._held if claim.generation == UNWRITTEN]:
             if not await self.write_lease(claim):
@@ -206,6 +207,9 @@ class Claims:
         claim.trial_until = None
         if reserved:
             self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
+        if claim not in self._held:
+            return True  # its tunnel has closed meanwhile: a refusal says no more than that
+        if reserved:
             holder.reserved()
         else:
             holder.not_reserved(_NOT_RESERVED)
@@ -263,6 +267,11 @@ def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str) -
     )
 
 
+def of_another(address: Address) -> str:
+    """What a client is told of an address that belongs to another identity."""
+    return f"{address} belongs to somebody else: ask for another"
+
+
 def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refusal:
     """The refusal for the client. Only the log gets the owner's name."""
     detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
@@ -275,5 +284,5 @@ def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refus
         case TakenBy.RESTING:
             public = f"{address} was given up a short while ago and is kept for its last owner: ask for another"
         case _:
-            public = f"{address} belongs to somebody else: ask for another"
+            public = of_another(address)
     return Refusal(public, code=code_of(taken.reason), detail=detail)
