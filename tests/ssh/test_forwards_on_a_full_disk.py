@@ -15,6 +15,7 @@ from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.tunnel import SshTunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
+from raw_session import open_session
 from ssh.forward_stage import (
     BLOG,
     STRANGER,
@@ -186,6 +187,33 @@ async def test_a_name_claimed_by_another_identity_before_its_lease_was_written_i
         await client.connection.wait_closed()
         [ended] = gateway.said("connection.closed")
         assert "belongs to somebody else" in str(ended["reason"])
+
+
+async def test_a_name_that_another_identity_claims_here_before_its_lease_was_written_is_lost_to_it(
+    new_key: Callable[[], Path],
+) -> None:
+    """The holder hears whose the name is, and nothing about the connection of the other identity."""
+    registry = FullDisk()
+    async with one_client(new_key(), registry) as (gateway, client), gateway.client(new_key()) as other:
+        tunnel = await served_without_a_lease(gateway, client, registry)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        registry.full = False
+        assert await registry.free(BLOG, tunnel.owner)
+        assert await other.forward(b"blog", 80)
+        await client.connection.wait_closed()
+        [now] = gateway.tunnels
+        assert (tunnel.closed, now.owner != tunnel.owner) == (True, True)
+        assert b"blog.localhost belongs to somebody else" in session.said
+        assert b"taken over" not in session.said
+        assert gateway.said("tunnel.takeover") == []
+        await until(lambda: gateway.said("connection.closed"))
+        [ended] = gateway.said("connection.closed")
+        assert "belongs to somebody else" in str(ended["reason"])
+        lease = await registry.lookup(BLOG)
+        assert lease is not None
+        assert lease.generation == now.claim.generation
 
 
 async def test_a_tunnel_without_a_lease_leaves_no_pending_release(key: Path) -> None:

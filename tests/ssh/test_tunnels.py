@@ -16,7 +16,6 @@ from inside_gateway import SECONDS, inside_gateway
 from ssh.forward_stage import BLOG, NoPorts, closed, one_client
 
 T = TypeVar("T")
-OTHER = Taker(ConnectionId("other"), Endpoint("192.0.2.1", 50022))
 
 
 def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -35,13 +34,14 @@ async def test_an_address_is_never_seen_half_taken_over(key: Path) -> None:
         assert holder is not None
         assert (holder.identity, holder.connection, holder.peer) == (tunnel.owner, owner.id, owner.peer)
         assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 1
-        at_once(holder.give_way(OTHER))
+        other = Taker(ConnectionId("other"), owner.identity.id, Endpoint("192.0.2.1", 50022))
+        at_once(holder.give_way(other))
         assert tunnel.closed
         assert gateway.routes.get(BLOG) is None
         assert at_once(gateway.worker.tunnels.at(BLOG)) is None
         assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 0
         [told] = gateway.said("tunnel.takeover")
-        assert (told["connection"], told["previous"]) == (OTHER.connection, owner.id)
+        assert (told["connection"], told["previous"]) == (other.connection, owner.id)
 
 
 async def test_the_tunnels_of_an_identity_are_those_of_its_oldest_connection_first(

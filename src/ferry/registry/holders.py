@@ -16,6 +16,7 @@ class Taker(NamedTuple):
     """The connection that takes an address over."""
 
     connection: ConnectionId
+    identity: IdentityId
     peer: Endpoint
 
 
@@ -38,7 +39,8 @@ class AddressHolder(Protocol):
         ...
 
     async def give_way(self, to: Taker) -> None:
-        """Give the address up to `to`. Visitors that it serves may stay a while."""
+        """Give the address up to `to`. To another connection of its identity it hands the address over, and visitors that
+        it serves may stay a while. To another identity it loses the address, as the registry has decided."""
         ...
 
 

@@ -25,7 +25,7 @@ from ferry.registry.holders import AddressHolder, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
-from .claims import Claims, HeldClaim, code_of
+from .claims import Claims, HeldClaim, code_of, of_another
 from .forward_settings import ForwardSettings, ForwardsInForce
 from .locks import KeyedLocks
 from .notices import store_down
@@ -249,7 +249,7 @@ class Tunnels:
         tunnel = SshTunnel(forward, claim, owner, owner.connection, clock=self._clock, report=self._report)
         try:
             if (holder := await self.at(grant.address)) is not None:
-                await holder.give_way(Taker(owner.id, owner.peer))
+                await holder.give_way(Taker(owner.id, owner.identity.id, owner.peer))
             refusal = await _listen(tunnel, grant, asked.settings)
             if refusal is None and owner.is_closed:
                 refusal = Refusal("the connection closed meanwhile", code="gone")
@@ -401,7 +401,10 @@ class _InService:
         return await self.owner.alive(seconds)
 
     async def give_way(self, to: Taker) -> None:
-        self._tunnels.hand_over(self.tunnel, self.owner, to)
+        if to.identity == self.identity:
+            self._tunnels.hand_over(self.tunnel, self.owner, to)
+        else:  # the registry gave the address away, because it never had the lease of this tunnel
+            self._tunnels.take_away(self.tunnel, of_another(self.tunnel.address))
 
     # --- ClaimHolder
 
