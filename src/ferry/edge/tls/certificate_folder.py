@@ -86,7 +86,8 @@ class CertificateFolder:
         found = self._find(reading, first=first)
         if found is None:
             return reading
-        for pair in [pair for pair in self._pairs if pair not in found]:
+        present = set(found)
+        for pair in [pair for pair in self._pairs if pair not in present]:
             if self._pairs[pair].missing:
                 reading.changed |= self._pairs.pop(pair).loaded is not None
             else:
