@@ -90,3 +90,17 @@ async def test_a_closed_tunnel_is_gone_and_a_second_close_does_nothing(key: Path
         gateway.take_away(two, "taken")
         await closed(gateway)
         await client.connection.wait_closed()
+
+
+async def test_a_client_that_waits_for_a_decision_stays_when_its_only_tunnel_is_taken_away(key: Path) -> None:
+    ports = NoPorts()
+    async with one_client(key, MemoryRegistry(), ports) as (gateway, client):
+        assert await client.forward(b"blog", 80)
+        asking = asyncio.ensure_future(client.forward(b"", gateway.ports.loopback[0]))
+        await ports.listening.wait()
+        gateway.take_away(gateway.tunnels[0], "taken")
+        await closed(gateway)
+        ports.code = "port_denied"
+        ports.let_go.set()
+        assert not await asking
+        assert await client.lives()

@@ -322,15 +322,14 @@ class Tunnels:
                 tunnel.cut()
 
     def take_away(self, tunnel: Tunnel, reason: str) -> None:
-        """Close a tunnel for the operator or the gateway, and disconnect its client if that has no other."""
+        """Close a tunnel for the operator or the gateway, and disconnect its client if that has no other and waits for none."""
         if (entry := self._in_service.get(tunnel)) is None:
             return
         taken, owner = entry.tunnel, entry.owner
         self.close(taken, reason)
         taken.cut()
         owner.tell(reason, event="closed", address=str(taken.address))
-        if not owner.forwards:
-            owner.close(reason)
+        owner.end_if_unused(reason)
 
     def hand_over(self, tunnel: SshTunnel, owner: TunnelOwner, to: Taker) -> None:
         """Close the tunnel of a connection whose identity has claimed the address on another connection."""
