@@ -10,8 +10,10 @@ import pytest
 
 from ferry.limiters.origins import THIS_HOST
 from ferry.names import ConnectionId
+from ferry.registry.memory import MemoryRegistry
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
+from ssh.forward_stage import NoPorts, closed, one_client
 from turns import until
 
 
@@ -80,6 +82,26 @@ async def test_a_tunnels_client_has_the_origins_of_its_owners_connections(new_ke
             assert not tunnel.comes_from("192.0.2.10")
         await until(lambda: len(gateway.clients) <= 1)
         assert not tunnel.comes_from("192.0.2.9")
+
+
+@pytest.mark.parametrize("already_listening", [False, True])
+async def test_no_port_opens_once_the_gateway_stops(key: Path, already_listening: bool) -> None:
+    ports = NoPorts()
+    async with one_client(key, MemoryRegistry(), ports) as (gateway, client):
+        ports.but = port = gateway.ports.loopback[0]
+        if not already_listening:
+            gateway.start_drain()
+        asking = asyncio.ensure_future(client.forward(b"", port))
+        if already_listening:
+            await ports.listening.wait()
+            gateway.start_drain()
+        ports.let_go.set()
+        assert not await asking
+        assert [port.closed for port in ports.opened] == [True] * already_listening
+        assert [fields["code"] for fields in gateway.said("tunnel.refused")] == ["stopping"]
+        await closed(gateway)
+        assert await gateway.registry.reservations(None) == []
+        assert await client.lives()
 
 
 async def test_a_stopping_gateway_refuses_newcomers_and_tells_all_clients(

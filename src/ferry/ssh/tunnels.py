@@ -120,6 +120,7 @@ class Tunnels:
         self._secret = secret
         """For names and ports that the gateway chooses."""
         self._in_force = in_force
+        self._stopping = False
         self._locks = KeyedLocks()
         self._in_service: dict[Tunnel, _InService] = {}
         self._by_address: dict[Address, _InService] = {}
@@ -145,14 +146,16 @@ class Tunnels:
 
     async def open(self, owner: TunnelOwner, host: bytes, port: int) -> SshTunnel | Refusal:
         """Decide one `tcpip-forward` request: a tunnel in service, or the refusal."""
+        if (too_late := self._too_late(owner)) is not None:
+            return too_late
         try:
-            request = parse_forward(host, port, self._in_force.forwards.web)
+            # no other forward of the identity opens between the count of its tunnels and the entry of this one
+            async with self.claiming(owner.identity.id):
+                settings = self._in_force.forwards
+                request = parse_forward(host, port, settings.web)
+                return await self._open(_Asked(owner, request, (host, port), settings))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
-        try:
-            # one at a time per identity: what is counted here must still be so when the forward is there
-            async with self.claiming(owner.identity.id):
-                return await self._open(_Asked(owner, request, (host, port), self._in_force.forwards))
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error))
 
@@ -248,11 +251,7 @@ class Tunnels:
         )
         tunnel = SshTunnel(forward, claim, owner, owner.connection, clock=self._clock, report=self._report)
         try:
-            if (holder := await self.at(grant.address)) is not None:
-                await holder.give_way(Taker(owner.id, owner.identity.id, owner.peer))
-            refusal = await _listen(tunnel, grant, asked.settings)
-            if refusal is None and owner.is_closed:
-                refusal = Refusal("the connection closed meanwhile", code="gone")
+            refusal = await self._prepare(tunnel, owner, grant, asked.settings)
         except BaseException:
             await self._undo(tunnel)
             raise
@@ -261,6 +260,22 @@ class Tunnels:
             return refusal
         self._enter(_InService(self, tunnel, owner), grant, asked.settings)
         return tunnel
+
+    async def _prepare(
+        self, tunnel: SshTunnel, owner: TunnelOwner, grant: Grant, settings: ForwardSettings
+    ) -> Refusal | None:
+        """Make the earlier holder give way, and open the port."""
+        if (refusal := self._too_late(owner)) is not None:
+            return refusal
+        if (holder := await self.at(grant.address)) is not None:
+            await holder.give_way(Taker(owner.id, owner.identity.id, owner.peer))
+        return await _listen(tunnel, grant, settings) or self._too_late(owner)
+
+    def _too_late(self, owner: TunnelOwner) -> Refusal | None:
+        """The refusal of what was claimed or opened while the connection closed or the gateway began to stop."""
+        if owner.is_closed:
+            return Refusal("the connection closed meanwhile", code="gone")
+        return Refusal("the gateway is stopping", code="stopping") if self._stopping else None
 
     async def _undo(self, tunnel: SshTunnel) -> None:
         """Give back everything of a tunnel that never was in service."""
@@ -362,7 +377,8 @@ class Tunnels:
         return [entry.tunnel for entry in entries]
 
     def stop_listening(self) -> None:
-        """Take no new visitors from any port."""
+        """Take no new visitors from any port, and open no more tunnels: the gateway stops."""
+        self._stopping = True
         for tunnel in self:
             tunnel.stop_listening(cut=False)
 
