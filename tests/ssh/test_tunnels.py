@@ -14,6 +14,7 @@ from ferry.registry.holders import Taker
 from ferry.registry.memory import MemoryRegistry
 from inside_gateway import SECONDS, inside_gateway
 from ssh.forward_stage import BLOG, NoPorts, closed, one_client
+from turns import until
 
 T = TypeVar("T")
 
@@ -104,3 +105,31 @@ async def test_a_client_that_waits_for_a_decision_stays_when_its_only_tunnel_is_
         ports.let_go.set()
         assert not await asking
         assert await client.lives()
+
+
+async def test_a_report_that_fails_leaves_no_tunnel_half_open(key: Path) -> None:
+    registry = MemoryRegistry()
+    async with one_client(key, registry) as (gateway, client):
+        gateway.failing.add("tunnel.opened")
+        assert not await client.forward(b"blog", 80)
+        await closed(gateway)
+        assert (len(gateway.routes), list(gateway.worker.tunnels)) == (0, [])
+        assert await registry.lookup(BLOG) is None
+        assert await registry.reservations(None) == []
+        gateway.failing.clear()
+        assert await client.forward(b"blog", 80)
+
+
+async def test_one_tunnel_that_fails_to_close_keeps_none_of_its_connections_others(key: Path) -> None:
+    registry = MemoryRegistry()
+    async with one_client(key, registry) as (gateway, client):
+        assert await client.forward(b"one", 80)
+        assert await client.forward(b"two", 80)
+        tunnels = gateway.tunnels
+        gateway.failing.add("tunnel.closed")
+        client.connection.abort()
+        await until(lambda: not gateway.clients)
+        await closed(gateway)
+        assert all(tunnel.closed for tunnel in tunnels)
+        assert (len(gateway.routes), list(gateway.worker.tunnels)) == (0, [])
+        assert [await registry.lookup(tunnel.address) for tunnel in tunnels] == [None, None]

@@ -258,7 +258,11 @@ class Tunnels:
         if refusal is not None:
             await self._undo(tunnel)
             return refusal
-        self._enter(_InService(self, tunnel, owner), grant, asked.settings)
+        try:
+            self._enter(_InService(self, tunnel, owner), grant, asked.settings)
+        except BaseException:
+            self.close(tunnel, "internal error", unwanted=True)
+            raise
         return tunnel
 
     async def _prepare(
@@ -283,12 +287,13 @@ class Tunnels:
         await self.claims.undo(tunnel.claim)
 
     def _enter(self, entry: _InService, grant: Grant, settings: ForwardSettings) -> None:
-        """Enter a tunnel in all tables: visitors may come."""
+        """Enter a tunnel in all tables: visitors may come. If a step fails, `close` undoes those before it."""
         tunnel, owner = entry.tunnel, entry.owner
-        self._routes.add(tunnel, grant)
-        owner.forwards[tunnel.bind] = tunnel
         self._in_service[tunnel] = self._by_address[tunnel.address] = entry
         self._of_identity.setdefault(tunnel.owner, []).append(entry)
+        owner.forwards[tunnel.bind] = tunnel
+        self._routes.add(tunnel, grant)
+        self.claims.hold(tunnel.claim, entry)
         self._report(
             "tunnel.opened",
             tunnel=tunnel.id,
@@ -297,7 +302,6 @@ class Tunnels:
             kind=tunnel.kind,
             url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
         )
-        self.claims.hold(tunnel.claim, entry)
 
     # --- the way out
 
@@ -319,6 +323,7 @@ class Tunnels:
         self._routes.remove(tunnel)
         tunnel.stop_listening(cut=False)
         tunnel.close()
+        self.claims.release(tunnel.claim, unwanted=unwanted)
         self._report(
             "tunnel.closed",
             tunnel=tunnel.id,
@@ -327,12 +332,14 @@ class Tunnels:
             kind=tunnel.kind,
             reason=reason,
         )
-        self.claims.release(tunnel.claim, unwanted=unwanted)
 
     def close_all_of(self, owner: TunnelOwner, reason: str, *, cut: bool) -> None:
         """Close every tunnel of a connection. `cut` also ends their streams."""
         for tunnel in list(owner.forwards.values()):
-            self.close(tunnel, reason)
+            try:
+                self.close(tunnel, reason)
+            except Exception as error:  # the others close all the same
+                owner.connection.sink_failed(error)
             if cut:
                 tunnel.cut()
 
