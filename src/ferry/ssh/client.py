@@ -179,8 +179,7 @@ class Client:
 
     def forward_granted(self, tunnel: SshTunnel) -> None:
         """The gateway has granted a forward, and answered the request."""
-        for session in self.sessions:
-            session.forward_opened(tunnel)
+        self._in_sessions(lambda session: session.forward_opened(tunnel))
 
     def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> None:
         """The gateway refuses a forward; the answer follows."""
@@ -193,8 +192,7 @@ class Client:
         self._host.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now)
         self.requests.journal.append(told)
-        for session in self.sessions:
-            session.forward_refused(told)
+        self._in_sessions(lambda session: session.forward_refused(told))
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
 
     def _report_refused(self, refusal: Refusal, kept: str) -> None:
@@ -223,8 +221,7 @@ class Client:
         self.down += visit.down
         self._report("visit", visit=visit)
         if self.sessions and self._settings.request_log:
-            for session in self.sessions:
-                session.visited(address, visit)
+            self._in_sessions(lambda session: session.visited(address, visit))
 
     def target_refused(self, address: Address, why: str) -> None:
         """Tell the owner that the local target cannot be reached, but not once per visitor."""
@@ -239,8 +236,15 @@ class Client:
 
     def tell(self, line: str, **fields: object) -> None:
         """Show one line in every session."""
-        for session in self.sessions:
-            session.say(line, **fields)
+        self._in_sessions(lambda session: session.say(line, **fields))
+
+    def _in_sessions(self, show: Callable[[Session], None]) -> None:
+        """Show something in every session. An error in one ends that one alone."""
+        for session in list(self.sessions):
+            try:
+                show(session)
+            except Exception:
+                session.failed()
 
     # --- sessions, as their owner
 

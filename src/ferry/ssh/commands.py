@@ -32,6 +32,10 @@ class Answering(Protocol):
         """One line of text; as JSON, `fields`."""
         ...
 
+    def failed(self) -> None:
+        """Close it because of an error of the gateway, which is being handled."""
+        ...
+
     def end(self, status: int, /) -> None:
         """Close it with an exit status."""
         ...
@@ -78,15 +82,17 @@ class Commands:
 
     async def run(self, session: Answering, identity: Identity, words: Words) -> None:
         """Answer, and end the session with the command's exit status."""
-        tunnels = self._tunnels.of(identity.id)
-        up = frozenset(tunnel.address for tunnel in tunnels)
-        asker = _Asker(session, identity, tunnels, up, self._in_force.notices)
         try:
-            status = await self._answer(asker, words)
+            tunnels = self._tunnels.of(identity.id)
+            up = frozenset(tunnel.address for tunnel in tunnels)
+            status = await self._answer(_Asker(session, identity, tunnels, up, self._in_force.notices), words)
         except StoreUnavailable as error:
             session.say(store_down(error), event="error")
-            status = 1
-        session.end(status)
+            session.end(1)
+        except Exception:
+            session.failed()
+        else:
+            session.end(status)
 
     async def _answer(self, asker: _Asker, words: Words) -> int:
         match words.command:

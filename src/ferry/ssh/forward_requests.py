@@ -62,21 +62,29 @@ class ForwardRequests:
     async def _forward(self, asked: Asked, host: bytes, port: int, answer: Answered) -> None:
         tunnel: SshTunnel | None = None
         try:
-            tunnel = await self._decide(asked, host, port)
+            try:
+                tunnel = await self._decide(asked, host, port)
+            finally:
+                self._answer(asked, tunnel, answer)
         finally:
-            silence = answer(None if tunnel is None else tunnel.bind[1])
-            if tunnel is None:
-                self._holding.forget(asked)
-            else:
-                self._holding.granted(asked, tunnel, silence=silence)
-                tunnel.on_close(partial(self._holding.forget, asked))
-                self.journal.append(tunnel)
-                self._asker.forward_granted(tunnel)
-            self._undecided -= 1
-            if not self._undecided:
-                settled, self._settled = self._settled, []
-                for callback in settled:
-                    callback()
+            self._decided()
+
+    def _answer(self, asked: Asked, tunnel: SshTunnel | None, answer: Answered) -> None:
+        silence = answer(None if tunnel is None else tunnel.bind[1])
+        if tunnel is None:
+            self._holding.forget(asked)
+            return
+        self._holding.granted(asked, tunnel, silence=silence)
+        tunnel.on_close(partial(self._holding.forget, asked))
+        self.journal.append(tunnel)
+        self._asker.forward_granted(tunnel)
+
+    def _decided(self) -> None:
+        self._undecided -= 1
+        if not self._undecided:
+            settled, self._settled = self._settled, []
+            for callback in settled:
+                callback()
 
     async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
         tunnel = await self._tunnels.open(self._asker, host, port)

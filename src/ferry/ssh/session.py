@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,7 @@ from .notices import NoticesInForce, TunnelShown, refusal_line, visit_line
 from .refusals import RefusedForward
 
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
+_log = logging.getLogger("ferry.ssh")
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
@@ -163,6 +165,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Everything that was asked before this session has been decided: show it, and stay or go."""
         if self._channel.is_closing():
             return
+        try:
+            self._show_or_answer()
+        except Exception:
+            self.failed()
+
+    def _show_or_answer(self) -> None:
         self._begun = True
         owner, words = self._owner, self._words
         if words.command is None:
@@ -252,6 +260,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """The person wants to go: close the forwards, then the session with 0, so that ssh exits with 0 too."""
         self._owner.leave("ended from its terminal")
         self.end(0)
+
+    def failed(self) -> None:
+        """End this session because of the gateway's own error, which is being handled: log it, and tell the person."""
+        _log.exception("a session of SSH connection %s failed", self._owner.id)
+        try:
+            self.say("an error in the gateway ended this: its log says more", event="error")
+        finally:
+            self.end(1)
 
     def end(self, status: int) -> None:
         """Close this session with an exit status."""
