@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,7 +21,9 @@ from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import parse_response
+from ferry.registry.contract import StoreUnavailable
 from ferry.streams import OpenFailure
+from turns import turns
 
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 5\r\n\r\n"
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
@@ -42,12 +45,14 @@ FROM_SERVICE = (
 )
 ENDS = ("eof", "lost", "broken", "refused", "gone")
 OTHERS = ("visitor eof", "full", "drained", "service full", "service drained", "displaced", "expired", "disconnected")
+LOOK_UPS = ("looked up", "store failed")
 
 steps = st.one_of(
     st.sampled_from(FROM_VISITOR).map(lambda data: ("visitor", data)),
     st.sampled_from(FROM_SERVICE).map(lambda data: ("service", data)),
     st.sampled_from(ENDS).map(lambda end: ("end", end)),
     st.sampled_from(OTHERS).map(lambda other: ("other", other)),
+    st.sampled_from(LOOK_UPS).map(lambda end: ("look-up", end)),
 )
 
 
@@ -71,6 +76,21 @@ class Streams(list[Stream]):
         self.append(Stream(sink))
         self.opened = False
         return self[-1]
+
+
+class LookUps(list["asyncio.Future[bool]"]):
+    """Questions to the registry, which answers when the test says so: perhaps after the visitor has left."""
+
+    async def is_reserved(self, _host: str) -> bool:
+        self.append(asyncio.get_running_loop().create_future())
+        return await self[-1]
+
+    async def end(self, how: str) -> None:
+        await turns()  # a question may be about to be asked
+        for asked in self:
+            asked.set_result(False) if how == "looked up" else asked.set_exception(StoreUnavailable("full"))
+        self.clear()
+        await turns(2)
 
 
 def service_step(streams: Streams, kind: str, what: Any) -> None:
@@ -117,11 +137,11 @@ def other_step(visitor: H1Connection, streams: Streams, what: str) -> None:
 @settings(max_examples=400)
 async def test_no_order_of_events_leaves_the_table(played: list[tuple[str, Any]]) -> None:
     listening = Listening()
-    streams = Streams()
+    streams, look_ups = Streams(), LookUps()
     logging.getLogger("ferry.edge").addHandler(listening)
     patch = pytest.MonkeyPatch()
     try:
-        async with running_edge(1) as rig:
+        async with running_edge(1, is_reserved=look_ups.is_reserved) as rig:
             patch.setattr(rig.tunnel, "dial", streams.dial)
             visitor = rig.edge.protocol(secure=False, port=80)
             visitor.connection_made(cast(Any, Transport(visitor)))
@@ -130,9 +150,12 @@ async def test_no_order_of_events_leaves_the_table(played: list[tuple[str, Any]]
                     visitor.data_received(what)
                 elif kind == "other":
                     other_step(visitor, streams, what)
+                elif kind == "look-up":
+                    await look_ups.end(what)
                 elif streams and not streams[-1].closed:
                     service_step(streams, kind, what)
             visitor.connection_lost(None)
+            await look_ups.end("looked up")
             assert visitor.exchange.phase is ExchangePhase.IDLE
             assert not any(backend.places.taken for backend in rig.edge.backends.made.values())
     finally:
@@ -233,6 +256,12 @@ async def test_an_answer_with_an_illegal_head_is_not_relayed(
         assert transport.written == b""
         assert rig.tunnel.traffic.down == 0
     assert len(caplog.records) == 1
+
+
+def test_only_an_exchange_that_waits_for_a_look_up_changes_at_its_end() -> None:
+    changed = [phase for phase in ExchangePhase if TABLE[Step.LOOKED_UP][phase] is not phase]
+    assert changed == [ExchangePhase.LOOKUP]
+    assert TABLE[Step.LOOKED_UP][ExchangePhase.LOOKUP] is ExchangePhase.IDLE
 
 
 def test_every_phase_can_be_left_and_every_step_taken_somewhere() -> None:

@@ -13,7 +13,6 @@ from ferry.limiters.shortage import Standing
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
-from ferry.registry.contract import StoreUnavailable
 from ferry.streams import Direction, ExchangeTap, OpenFailure
 from ferry.tasks import spawn
 from ferry.visits import Visit
@@ -22,6 +21,7 @@ from . import pages, phases
 from .backend import Backend, Backends
 from .downstream import Downstream
 from .forwarding import Forwarding
+from .misses import look_up
 from .pace import Paces
 from .phases import ExchangePhase, Row
 from .shared import Shared
@@ -29,7 +29,7 @@ from .upstream import Upstream
 
 _log = logging.getLogger("ferry.edge")
 
-_IDLE, _LOOKUP, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = ExchangePhase  # plain globals: a faster look-up
+_IDLE, _, _SENDING, _WAITING, _EARLY, _ANSWERING, _RAW = ExchangePhase  # plain globals: a faster look-up
 
 
 class Exchange:
@@ -102,7 +102,7 @@ class Exchange:
         elif found is None and host == self._shared.domain:
             self.refuse(404, pages.IS_GATEWAY)
         elif found is None and self._goes(phases.LOOK_UP):
-            spawn("edge.explain-miss", self._explain_miss(host))
+            spawn("edge.explain-miss", look_up(self._shared.is_reserved, host, self._looked_up))
         return None if isinstance(found, Refusal) else found
 
     def decline(self, request: RequestHead, status: int, reason: str) -> None:
@@ -112,16 +112,11 @@ class Exchange:
         self.up = self.down = 0
         self.refuse(status, reason)
 
-    async def _explain_miss(self, host: str) -> None:
-        """The visitor may have left meanwhile, so check the phase first. No other callback here comes late."""
-        reserved = True  # if the look-up fails, "try again" is never wrong
-        try:
-            reserved = await self._shared.is_reserved(host)
-        except StoreUnavailable:
-            pass  # the store has reported it
-        finally:
-            if self.phase is _LOOKUP:
-                self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
+    def _looked_up(self, reserved: bool) -> None:
+        """The look-up is over. If the visitor has left meanwhile, the phase stays, and there is nobody to answer."""
+        before = self.phase
+        if self._goes(phases.LOOKED_UP) and self.phase is not before:
+            self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
 
     def _dispatch(self, backend: Backend, request: RequestHead, now: float) -> None:
         self.backend = backend
@@ -382,9 +377,8 @@ class Exchange:
             return Standing.STREAM, self.up + self.down
         if self.phase is _SENDING and self._body_due():
             return Standing.SILENT, self.up
-        # An end-of-file may come from a program that waits for its answer after a half-close, or from one that is gone.
-        # nginx, Envoy and Go assume that it is gone, HAProxy that it waits. We serve it while there is room; once the
-        # tunnel has no place left, this visitor is the first to lose its place.
+        # After its end-of-file nginx, Envoy and Go take a visitor for gone; to HAProxy it waits. We serve it while there
+        # is room; once the tunnel has no place left, it is the first to lose its place.
         return (Standing.GONE if self._downstream.ended else Standing.WAITING), 0
 
     def looked_at(self) -> tuple[float, int] | None:

@@ -1,6 +1,10 @@
 """The phases of an exchange, and a table of the legal steps in each, as in h11's `_state.py`.
 
 A service may answer before it has read the whole request. So a phase has the state of both the request and its answer.
+
+One step may come late, after the visitor has left: LOOKED_UP, the answer of the registry. Outside of LOOKUP its row
+keeps the phase. The end of a stream never comes late here: an exchange that is over has detached its upstream
+(`Upstream.abandon`, `discard`), and only that can tell an old stream's end from an event of the next request.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ class Step(enum.Enum):
     ASK = "a request without a body"
     ASK_WITH_BODY = "a request with a body"
     LOOK_UP = "a request for a name that nobody serves"
+    LOOKED_UP = "the answer of the look-up"
     SENT = "the end of the request's body"
     HEAD = "the final head of the answer"
     SWITCH = "101"
@@ -61,6 +66,7 @@ TABLE: Final[Mapping[Step, Row]] = MappingProxyType(
         Step.ASK: _row({_I: _W}),
         Step.ASK_WITH_BODY: _row({_I: _S}),
         Step.LOOK_UP: _row({_I: _L}),
+        Step.LOOKED_UP: _row({phase: phase for phase in ExchangePhase} | {_L: _I}),
         Step.SENT: _row({_S: _W, _E: _A}),
         Step.HEAD: _row({_S: _E, _W: _A}),
         Step.SWITCH: _row({_W: _R}),
@@ -77,7 +83,13 @@ TABLE: Final[Mapping[Step, Row]] = MappingProxyType(
 # Rows by name: a look-up for each packet is slower.
 ASK, ASK_WITH_BODY, LOOK_UP = TABLE[Step.ASK], TABLE[Step.ASK_WITH_BODY], TABLE[Step.LOOK_UP]
 SENT, HEAD, SWITCH, ANSWERED = TABLE[Step.SENT], TABLE[Step.HEAD], TABLE[Step.SWITCH], TABLE[Step.ANSWERED]
-RAW_ENDED, AGAIN, REFUSE, BREAK = TABLE[Step.RAW_ENDED], TABLE[Step.AGAIN], TABLE[Step.REFUSE], TABLE[Step.BREAK]
+LOOKED_UP, RAW_ENDED, AGAIN, REFUSE, BREAK = (
+    TABLE[Step.LOOKED_UP],
+    TABLE[Step.RAW_ENDED],
+    TABLE[Step.AGAIN],
+    TABLE[Step.REFUSE],
+    TABLE[Step.BREAK],
+)
 
 
 def name(row: Row) -> str:
