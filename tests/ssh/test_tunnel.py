@@ -99,6 +99,9 @@ class Stage:
     def visited(self, address: Address, visit: Visit) -> None:
         """Nobody looks."""
 
+    def tell(self, line: str, **fields: object) -> None:
+        """Nobody looks."""
+
     def target_refused(self, _address: Address, why: str) -> None:
         self.told.append(("owner", why))
 

@@ -13,6 +13,7 @@ from ferry.names import Address, ConnectionId, Endpoint, Kind
 from ferry.registry.holders import Taker
 from ferry.registry.memory import MemoryRegistry
 from inside_gateway import SECONDS, inside_gateway
+from raw_session import open_session
 from ssh.forward_stage import BLOG, NoPorts, closed, one_client
 from turns import until
 
@@ -91,6 +92,21 @@ async def test_a_closed_tunnel_is_gone_and_a_second_close_does_nothing(key: Path
         gateway.take_away(two, "taken")
         await closed(gateway)
         await client.connection.wait_closed()
+
+
+async def test_what_is_found_on_a_tunnel_out_of_service_is_told_to_its_owner(key: Path) -> None:
+    """A SOCKS proxy that answers a visitor who came before the tunnel closed."""
+    async with one_client(key, MemoryRegistry()) as (gateway, client):
+        assert await client.forward(b"", gateway.ports.loopback[0])
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        [tunnel] = gateway.tunnels
+        gateway.close_forward(tunnel, "taken over")
+        gateway.take_away(tunnel, "a SOCKS proxy answered there")
+        assert await client.lives()
+        assert session.said.count(b"a SOCKS proxy answered there") == 1
+        assert len(gateway.said("tunnel.closed")) == 1
 
 
 async def test_a_client_that_waits_for_a_decision_stays_when_its_only_tunnel_is_taken_away(key: Path) -> None:

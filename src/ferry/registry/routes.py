@@ -55,6 +55,10 @@ class Tunnel(Protocol):
         """Tell the owner and the log about a finished visit. Never blocks."""
         ...
 
+    def tell(self, line: str, **fields: object) -> None:
+        """Show the owner one line, also when the tunnel has closed."""
+        ...
+
 
 def connection_visit(tunnel: Tunnel, peer: Endpoint, seconds: float, *, up: int, down: int, note: str) -> Visit:
     """The record of a finished connection from `peer` through `tunnel`."""

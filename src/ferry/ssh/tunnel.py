@@ -39,6 +39,10 @@ class TunnelEvents(Protocol):
         """A visitor could not reach the local target."""
         ...
 
+    def tell(self, line: str, **fields: object) -> None:
+        """Show the owner one line."""
+        ...
+
     def comes_from(self, origin: str, /) -> bool:
         """Whether the tunnel's owner has a connection from `origin`."""
         ...
@@ -97,6 +101,7 @@ class SshTunnel:
         "owner",
         "shown_address",
         "tap",
+        "tell",
         "tls_upstream",
         "traffic",
         "visited",
@@ -124,6 +129,7 @@ class SshTunnel:
         self.tap: Tap | None = None
         self.visited: Callable[[Visit], None] = partial(events.visited, address)
         self.comes_from: Callable[[str], bool] = events.comes_from
+        self.tell: Callable[..., None] = events.tell
         # its own
         self.forward = forward
         self.claim = claim
@@ -141,7 +147,7 @@ class SshTunnel:
         self._idle: asyncio.Event | None = None
         self._on_close: list[Callable[[], None]] = []
 
-    # --- Tunnel (`visited` and `comes_from` too, which are the client's own)
+    # --- Tunnel (`visited`, `comes_from` and `tell` too, which are the client's own)
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         grant.require(self.address, self.owner, Use.VISIT)

@@ -77,10 +77,6 @@ class TunnelOwner(TunnelEvents, Protocol):
         """Whether the client gives a sign of life within `seconds`."""
         ...
 
-    def tell(self, line: str, **fields: object) -> None:
-        """Show the owner one line."""
-        ...
-
     def close(self, reason: str, /) -> None:
         """Disconnect, and tell the client why."""
         ...
@@ -344,14 +340,16 @@ class Tunnels:
                 tunnel.cut()
 
     def take_away(self, tunnel: Tunnel, reason: str) -> None:
-        """Close a tunnel for the operator or the gateway, and disconnect its client if that has no other and waits for none."""
-        if (entry := self._in_service.get(tunnel)) is None:
-            return
-        taken, owner = entry.tunnel, entry.owner
-        self.close(taken, reason)
-        taken.cut()
-        owner.tell(reason, event="closed", address=str(taken.address))
-        owner.end_if_unused(reason)
+        """Close a tunnel for the operator or the gateway, and disconnect its client if that has no other and waits for none.
+
+        The owner of a tunnel that has closed is told too: visitors who came before may still be there.
+        """
+        if (entry := self._in_service.get(tunnel)) is not None:
+            self.close(entry.tunnel, reason)
+            entry.tunnel.cut()
+        tunnel.tell(reason, event="closed", address=str(tunnel.address))
+        if entry is not None:
+            entry.owner.end_if_unused(reason)
 
     def hand_over(self, tunnel: SshTunnel, owner: TunnelOwner, to: Taker) -> None:
         """Close the tunnel of a connection whose identity has claimed the address on another connection."""
