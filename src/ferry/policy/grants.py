@@ -33,8 +33,6 @@ class Grant:
     address: Address
     owner: IdentityId
     use: Use
-    visitor: IdentityId | None
-    """The visitor's identity; None for the public, and for listening."""
     maker: object
 
     def __post_init__(self) -> None:
@@ -50,11 +48,11 @@ class Grant:
             )
 
 
-def grant_visit(address: Address, owner: IdentityId, visitor: IdentityId | None) -> Grant:
+def grant_visit(address: Address, owner: IdentityId) -> Grant:
     """Only `ferry.policy.visits` calls this."""
-    return Grant(address, owner, Use.VISIT, visitor, _MAKER)
+    return Grant(address, owner, Use.VISIT, _MAKER)
 
 
 def grant_listen(address: Address, owner: IdentityId) -> Grant:
     """Only `ferry.policy.forwards` calls this."""
-    return Grant(address, owner, Use.LISTEN, None, _MAKER)
+    return Grant(address, owner, Use.LISTEN, _MAKER)

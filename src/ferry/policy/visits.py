@@ -53,7 +53,7 @@ class VisitPolicy:
         for rule in self.rules:
             if (refusal := rule.refusal(who, target)) is not None:
                 return refusal
-        return grant_visit(target.address, owner, who.id if isinstance(who, Identity) else None)
+        return grant_visit(target.address, owner)
 
     def decide_for_all(self, target: Target) -> Grant | Refusal | None:
         """The one decision for all public visitors; None if two of them may get different answers."""

@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from edge.http.mux import MuxConnection
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, Rig, running_edge
+from ferry.policy.grants import Grant
+from ferry.policy.principals import Principal
+from ferry.policy.visits import Target, VisitPolicy
 from ferry.protocol.http1.request import RequestHead
 from ferry.streams import Direction, OpenFailure
+from granted import granted
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 
@@ -164,3 +168,52 @@ async def test_each_exchange_has_its_own_body_and_may_switch_protocols(monkeypat
         assert play.connection.frames[4] == [switching + b"hello"]
         assert play.connection.frames[3] == [HEAD + b"3333333333"]
         assert [(visit.target, visit.up) for visit in play.rig.tunnel.visits] == [("/three", 5)]
+
+
+class Decisions:
+    """A policy that decides for each visitor, and keeps the grants."""
+
+    def __init__(self) -> None:
+        self.grants: list[Grant] = []
+
+    def decide_for_all(self, _target: Target) -> None:
+        return None
+
+    def decide(self, who: Principal, target: Target) -> Grant:
+        self.grants.append(granted(VisitPolicy("gw").decide(who, target)))
+        return self.grants[-1]
+
+
+class Interrupting(Taps):
+    """A tap during whose first call another request begins."""
+
+    def __init__(self, connection: MuxConnection) -> None:
+        super().__init__()
+        self.connection = connection
+
+    def begin(self, request: RequestHead | None) -> OneTap:
+        if not self.seen:
+            self.seen[b""] = []
+            self.connection.ask(2, get(b"two"))
+        return super().begin(request)
+
+
+async def test_each_request_dials_with_the_grant_of_its_own_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[tuple[Grant, Stream]] = []
+
+    def dial(grant: Grant, _originator: object, sink: Any) -> Stream:
+        dialled.append((grant, Stream(sink)))
+        return dialled[-1][1]
+
+    decisions = Decisions()
+    async with running_edge(1) as rig:
+        monkeypatch.setattr(rig.tunnel, "dial", dial)
+        rig.visits.use(cast(Any, decisions))
+        connection = MuxConnection(rig.edge, Transport(asyncio.Protocol()))
+        rig.tunnel.tap = Interrupting(connection)
+        connection.ask(1, get(b"one"))
+        assert [b"GET /two" in stream.written for _, stream in dialled] == [True, False]
+        one, two = decisions.grants
+        assert [grant is of for (grant, _), of in zip(dialled, (two, one), strict=True)] == [True, True]
+        for exchange in connection.exchanges.values():
+            exchange.visitor_left()

@@ -28,15 +28,11 @@ class Backend:
     `visitors` lists the holders of its places now. It is called when places run short.
     """
 
-    __slots__ = ("_closed", "_idle", "_shared", "grant", "mark", "places", "tunnel")
+    __slots__ = ("_closed", "_for_all", "_idle", "_shared", "mark", "places", "tunnel")
 
-    def __init__(
-        self, shared: Shared, tunnel: Tunnel, grant: Grant, visitors: Callable[[Backend], Iterable[PlaceHolder]]
-    ) -> None:
+    def __init__(self, shared: Shared, tunnel: Tunnel, visitors: Callable[[Backend], Iterable[PlaceHolder]]) -> None:
         self.tunnel = tunnel
-        self.grant = grant
-        """For all visitors, or for the visitor of the request that begins now: `new_stream` dials with it in this
-        turn."""
+        self._for_all: Grant | None = None
         self.mark = shared.loops.mark(tunnel.address.name)
         """The mark of this tunnel in the `CDN-Loop` field of its requests."""
         self.places = Places(shared.bounds.visitors_per_tunnel, shared.limiter.exempt, lambda: visitors(self))
@@ -67,9 +63,16 @@ class Backend:
         self.close_idle()  # all others are older
         return None
 
-    def new_stream(self) -> Upstream:
-        """A new stream. It dials at its first request."""
-        return Upstream(self._shared, self.tunnel, self.grant, self._lost)
+    def new_stream(self, grant: Grant | None) -> Upstream:
+        """A new stream. It dials at its first request, with `grant`, or with the one for all visitors if that is None."""
+        if grant is None:
+            grant = self._for_all
+            assert grant is not None
+        return Upstream(self._shared, self.tunnel, grant, self._lost)
+
+    def open_to_all(self, grant: Grant) -> None:
+        """Take `grant`, which is for all visitors."""
+        self._for_all = grant
 
     def keep(self, upstream: Upstream, now: float) -> None:
         """Keep the stream for another request, or close it if there are enough idle ones."""
@@ -104,7 +107,10 @@ class Backend:
 
 class Backends(dict[str, Backend]):
     """The backends of one edge that all visitors may visit, by host: one look-up routes and admits a request.
-    `visitors` is as in `Backend`."""
+
+    A host without an entry may have a backend all the same, in `made`: `find` asks the policy about this visitor. An
+    entry lasts until its tunnel ends or the policy changes. `visitors` is as in `Backend`.
+    """
 
     def __init__(
         self,
@@ -123,8 +129,9 @@ class Backends(dict[str, Backend]):
         routes.on_gone.append(self._gone)
         visits.on_change.append(self.clear)  # so that the next visit of each tunnel asks the new policy
 
-    def find(self, host: str, visitor: Downstream) -> Backend | Refusal | None:
-        """The backend of `host`, a refusal if `visitor` may not visit it, or None if no tunnel serves it."""
+    def find(self, host: str, visitor: Downstream) -> tuple[Backend, Grant] | Refusal | None:
+        """The backend of `host` with a grant for `visitor`, a refusal if `visitor` may not visit it, or None if no
+        tunnel serves it."""
         tunnel = self._tunnels.get(host)
         if tunnel is None:
             return None
@@ -137,11 +144,11 @@ class Backends(dict[str, Backend]):
             return decision
         backend = self.made.get(host)
         if backend is None:
-            backend = self.made[host] = Backend(self._shared, tunnel, decision, self._visitors)
-        backend.grant = decision
+            backend = self.made[host] = Backend(self._shared, tunnel, self._visitors)
         if for_all is not None:
+            backend.open_to_all(decision)
             self[host] = backend
-        return backend
+        return backend, decision
 
     def _gone(self, tunnel: Tunnel) -> None:
         """Another tunnel serves its address from now on, or none."""

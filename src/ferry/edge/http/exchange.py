@@ -10,6 +10,7 @@ import logging
 
 from ferry.errors import Refusal, RemoteProtocolError
 from ferry.limiters.shortage import Standing
+from ferry.policy.grants import Grant
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
@@ -90,20 +91,24 @@ class Exchange:
         self.since = self._shared.clock.monotonic()
         self.status = self.up = self.down = 0
         self._retried = False
-        backend = self._backends.get(request.host) or self._find(request.host)
+        backend = self._backends.get(request.host)
         if backend is not None:
             self._dispatch(backend, request, self.since)
+        else:
+            self._find(request)
 
-    def _find(self, host: str) -> Backend | None:
-        """The backend of `host`, if this visitor may visit it. Otherwise this answers the request."""
+    def _find(self, request: RequestHead) -> None:
+        """Send the request to its host's backend if this visitor may visit it. Otherwise answer it."""
+        host = request.host
         found = self._backends.find(host, self._downstream)
         if isinstance(found, Refusal):
             self.refuse(403, found.public)
-        elif found is None and host == self._shared.domain:
+        elif found is not None:
+            self._dispatch(found[0], request, self.since, found[1])
+        elif host == self._shared.domain:
             self.refuse(404, pages.IS_GATEWAY)
-        elif found is None and self._goes(phases.LOOK_UP):
+        elif self._goes(phases.LOOK_UP):
             spawn("edge.explain-miss", look_up(self._shared.is_reserved, host, self._looked_up))
-        return None if isinstance(found, Refusal) else found
 
     def decline(self, request: RequestHead, status: int, reason: str) -> None:
         """Refuse `request` without a look at its host's tunnel."""
@@ -118,7 +123,8 @@ class Exchange:
         if self._goes(phases.LOOKED_UP) and self.phase is not before:
             self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
 
-    def _dispatch(self, backend: Backend, request: RequestHead, now: float) -> None:
+    def _dispatch(self, backend: Backend, request: RequestHead, now: float, grant: Grant | None = None) -> None:
+        """`grant` is for this visitor. Without one, the backend has a grant for all visitors."""
         self.backend = backend
         self._tap = None if backend.tunnel.tap is None else backend.tunnel.tap.begin(request)
         if request.loop and self._shared.loops.closed(request.loop, backend.mark):
@@ -144,7 +150,7 @@ class Exchange:
         else:
             self._illegal(phases.ASK)
             return
-        upstream = self._upstream = self._upstream_for(backend, request)
+        upstream = self._upstream = self._upstream_for(backend, request, grant)
         if self._tap is not None:
             self._tap.seen(Direction.UP, data)
         backend.tunnel.traffic.up += self.up
@@ -152,14 +158,14 @@ class Exchange:
         if self._paused:
             upstream.pause_reading()
 
-    def _upstream_for(self, backend: Backend, request: RequestHead) -> Upstream:
+    def _upstream_for(self, backend: Backend, request: RequestHead, grant: Grant | None) -> Upstream:
         pinned, self._pinned = self._pinned, None
         if pinned is not None:
             if pinned.alive and pinned.tunnel is backend.tunnel and not request.upgrade:
                 return pinned
             pinned.discard()
         idle = None if request.upgrade or self._retried else backend.take(self.since)
-        return idle or backend.new_stream()
+        return idle or backend.new_stream(grant)
 
     @property
     def sending(self) -> bool:
@@ -293,8 +299,8 @@ class Exchange:
         assert request is not None
         if not request.may_retry or self._retried:
             return False
-        backend = self._backends.find(request.host, self._downstream)
-        if backend is None or backend is not_to or isinstance(backend, Refusal):
+        found = self._backends.find(request.host, self._downstream)
+        if found is None or isinstance(found, Refusal) or found[0] is not_to:
             return False
         if not self._goes(phases.AGAIN):
             return True
@@ -302,7 +308,7 @@ class Exchange:
         self._leave_place()
         if self._tap is not None:
             self._tap.ended(RemoteProtocolError("the request was sent again on another stream"))
-        self._dispatch(backend, request, self._shared.clock.monotonic())
+        self._dispatch(found[0], request, self._shared.clock.monotonic(), found[1])
         return True
 
     # --- after 101
