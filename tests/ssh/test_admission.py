@@ -35,7 +35,6 @@ class Handshake(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.begun = asyncio.get_running_loop().create_future()
         self.told: list[str] = []
-        self.timed_out: list[bool] = []
         self.blame: Offence | None = Offence.KEYS_REFUSED
 
     @property
@@ -50,8 +49,7 @@ class Handshake(asyncio.Protocol):
         self.told.append(reason)
         self.abort()
 
-    def offence(self, *, timed_out: bool) -> Offence | None:
-        self.timed_out.append(timed_out)
+    def offence(self) -> Offence | None:
         return self.blame
 
     def abort(self) -> None:
@@ -212,7 +210,6 @@ async def test_log_ins_that_fail_block_their_address(door: Door) -> None:
     assert door.said("address.blocked") == []
     (await door.admit()).over("timeout")
     assert door.said("address.blocked") == [{"address": HERE, "seconds": 15, "why": Offence.KEYS_REFUSED.value}]
-    assert [one for made in door.made for one in made.timed_out] == [False, False, True]
     await door.admit(THERE)
 
 

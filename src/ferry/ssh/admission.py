@@ -53,7 +53,7 @@ class Attempt(Protocol):
         """Its slot has gone to a newcomer: end it with this reason."""
         ...
 
-    def offence(self, *, timed_out: bool) -> Offence | None:
+    def offence(self) -> Offence | None:
         """The offence of its address, after an end without a log-in; None if it has none."""
         ...
 
@@ -165,7 +165,7 @@ class Admission:
         if slot.slow:
             self.penalties.leave_lane(slot.host)
         self._report("handshake.ended", peer=slot.host, seconds=now - slot.began, outcome=outcome)
-        offence = None if outcome == "ok" or self.draining else attempt.offence(timed_out=outcome == "timeout")
+        offence = None if outcome == "ok" or self.draining else attempt.offence()
         if offence is not None:
             self._blame(slot.host, offence, now)
 

@@ -25,7 +25,7 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
 from .access import KeyAccess
-from .admission import LoginSlot
+from .admission import Admission, LoginSlot
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
@@ -73,7 +73,7 @@ class LoggedIn:
     """The time of the accept, in seconds since the epoch."""
 
 
-class LoginHost(Protocol):
+class LoginServer(Protocol):
     """The server, for its log-ins."""
 
     @property
@@ -89,14 +89,6 @@ class LoginHost(Protocol):
 
     def origin_of(self, peer: str, own: str, /) -> str:
         """The origin of a connection from the address `peer` to our address `own`."""
-        ...
-
-    def progressed(self, attempt: LoginAttempt, progress: Progress, /) -> None:
-        """The log-in has made progress."""
-        ...
-
-    def over(self, attempt: LoginAttempt, outcome: str, /) -> None:
-        """The log-in has ended: `ok`, `failed` or `timeout`. Only the first call counts."""
         ...
 
     def connections_of(self, identity: IdentityId, /) -> int:
@@ -121,11 +113,11 @@ class LoginAttempt(asyncssh.SSHServer):
     the log-in it gets the end of the connection only."""
 
     __slots__ = (
+        "_admission",
         "_began",
         "_garbage",
         "_gave_way",
         "_grace",
-        "_host",
         "_identity",
         "_key_acceptable",
         "_lane",
@@ -133,6 +125,7 @@ class LoginAttempt(asyncssh.SSHServer):
         "_peer",
         "_proven",
         "_requests",
+        "_server",
         "_timed_out",
         "_user",
         "connection",
@@ -142,12 +135,18 @@ class LoginAttempt(asyncssh.SSHServer):
     )
 
     def __init__(
-        self, host: LoginHost, slot: LoginSlot, connect: Callable[[LoginAttempt], HardenedConnection], /
+        self,
+        server: LoginServer,
+        admission: Admission,
+        slot: LoginSlot,
+        connect: Callable[[LoginAttempt], HardenedConnection],
+        /,
     ) -> None:
-        self._host = host
+        self._server = server
+        self._admission = admission
         self.slot = slot
         self.id = ConnectionId(random_token())
-        self._began = host.clock.now()
+        self._began = server.clock.now()
         self._peer = Endpoint("", 0)
         self._origin = ""
         self._user = ""
@@ -179,7 +178,7 @@ class LoginAttempt(asyncssh.SSHServer):
     def abort(self) -> None:
         self.connection.abort()
 
-    def offence(self, *, timed_out: bool) -> Offence | None:
+    def offence(self) -> Offence | None:
         """The offence of the address, after an end without a log-in.
 
         A client that has proved an acceptable key has none: the database was unavailable, or the identity has too many
@@ -191,7 +190,7 @@ class LoginAttempt(asyncssh.SSHServer):
             return Offence.GARBAGE
         if self.tries:
             return Offence.KEYS_REFUSED
-        return Offence.NEVER_ENDED if timed_out else Offence.NOTHING_OFFERED
+        return Offence.NEVER_ENDED if self._timed_out else Offence.NOTHING_OFFERED
 
     # --- for the connection (`LoginEvents`)
 
@@ -203,7 +202,7 @@ class LoginAttempt(asyncssh.SSHServer):
         return not self._gave_way
 
     def keys_exchanged(self) -> None:
-        self._host.progressed(self, Progress.EXCHANGED)
+        self._admission.progressed(self, Progress.EXCHANGED)
 
     def method_asked(self) -> bool:
         self._requests += 1
@@ -215,7 +214,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def key_refused(self) -> None:
         self.tries += 1
-        if self.tries >= self._host.login.tries:
+        if self.tries >= self._server.login.tries:
             self.connection.end(
                 f"you tried {self.tries} keys, and this gateway knows none of them: name the right one with "
                 "-o IdentitiesOnly=yes -i KEYFILE",
@@ -228,18 +227,18 @@ class LoginAttempt(asyncssh.SSHServer):
         False if the look-up fails, or if the key may not log in any more.
         """
         self._proven = True
-        host, login, fingerprint = self._host, self._host.login, fingerprint_of(key_data)
+        server, login, fingerprint = self._server, self._server.login, fingerprint_of(key_data)
         _, name = login.access.key_name(fingerprint)
         algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
         try:
-            identity = await login.identities.identity_for_key(fingerprint, algorithm, name, now=host.clock.now())
-            banner = await host.own_address_banner(identity) if login.banner else None
+            identity = await login.identities.identity_for_key(fingerprint, algorithm, name, now=server.clock.now())
+            banner = await server.own_address_banner(identity) if login.banner else None
         except StoreUnavailable as error:
-            host.report("store.failed", error=str(error))
+            server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
         # the access rules may have changed while we waited for the database
-        if host.login.access.key_name(fingerprint) != (True, name):
+        if server.login.access.key_name(fingerprint) != (True, name):
             return False
         self._identity, self._user = identity, user
         if banner:
@@ -254,7 +253,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def lost(self) -> None:
         self._stop_timers()
-        self._host.over(self, "timeout" if self._timed_out else "failed")
+        self._admission.over(self, "timeout" if self._timed_out else "failed")
 
     # --- for asyncssh (`SSHServer`)
 
@@ -262,16 +261,16 @@ class LoginAttempt(asyncssh.SSHServer):
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
         own = conn.get_extra_info("sockname", ("", 0))[0]
         self._peer = Endpoint(host.removeprefix("::ffff:"), port)
-        self._origin = self._host.origin_of(self._peer.host, own.removeprefix("::ffff:"))
+        self._origin = self._server.origin_of(self._peer.host, own.removeprefix("::ffff:"))
         loop = asyncio.get_running_loop()
-        self._grace = loop.call_later(self._host.login.key_grace, self._grace_over)
+        self._grace = loop.call_later(self._server.login.key_grace, self._grace_over)
         if self.slot.slow:
             self._lane = loop.call_later(limits.LANE_SECONDS, self._lane_over)
 
     def begin_auth(self, username: str) -> bool:
         """Whether authentication is needed. `nokey@` needs none, if the operator allows that."""
         self._user = username
-        return not (username == KEYLESS_USER and self._host.login.access.keyless)
+        return not (username == KEYLESS_USER and self._server.login.access.keyless)
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -280,16 +279,16 @@ class LoginAttempt(asyncssh.SSHServer):
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         del username
         bits = getattr(getattr(key, "pyca_key", None), "key_size", None)
-        known, _ = self._host.login.access.key_name(Fingerprint(key.get_fingerprint()))
+        known, _ = self._server.login.access.key_name(Fingerprint(key.get_fingerprint()))
         if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
             self._key_acceptable = True
-            self._host.progressed(self, Progress.PROMISING)
+            self._admission.progressed(self, Progress.PROMISING)
             return True
         self.key_refused()
         return False
 
     def kbdint_auth_supported(self) -> bool:
-        return self._host.login.access.keyless
+        return self._server.login.access.keyless
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
         """Ask no question (RFC 4256 §3.2 allows zero prompts)."""
@@ -298,12 +297,12 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:
         del username, responses
-        return self._host.login.access.keyless
+        return self._server.login.access.keyless
 
     def auth_completed(self) -> None:
         self._stop_timers()
-        most = self._host.login.connections_per_identity
-        if self._host.connections_of(self._identity.id) >= most:
+        most = self._server.login.connections_per_identity
+        if self._server.connections_of(self._identity.id) >= most:
             self.connection.end(
                 f"you have {most} connections open, which is the limit; retry-after=60", DISC_TOO_MANY_CONNECTIONS
             )
@@ -318,14 +317,14 @@ class LoginAttempt(asyncssh.SSHServer):
             printable(version.removeprefix("SSH-2.0-"), 100),
             self._began,
         )
-        self._host.over(self, "ok")
-        self._host.logged_in(self, who)
+        self._admission.over(self, "ok")
+        self._server.logged_in(self, who)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Raise nothing from here: asyncssh would swallow it."""
         self._stop_timers()
         try:
-            self._host.lost(self, exc)
+            self._server.lost(self, exc)
         except Exception:
             _log.exception("the end of SSH connection %s failed", self.id)
 

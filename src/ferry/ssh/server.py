@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ferry import limits
 from ferry.clock import Clock, random_number
-from ferry.limiters.handshakes import HandshakeGate, Progress
+from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
@@ -43,7 +43,7 @@ class ConnectionLog(Protocol):
 
 
 class SshServer:
-    """All SSH connections of one worker. It implements `login.LoginHost` and `client.ClientHost`."""
+    """All SSH connections of one worker. It implements `login.LoginServer` and `client.ClientHost`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class SshServer:
 
     def take(self, sock: socket.socket) -> None:
         """Serve an accepted non-blocking socket, from which nothing has been read, or refuse it with a reason."""
-        self.admission.take(sock, lambda slot: LoginAttempt(self, slot, self._connection))
+        self.admission.take(sock, lambda slot: LoginAttempt(self, self.admission, slot, self._connection))
 
     def _connection(self, attempt: LoginAttempt) -> HardenedConnection:
         return self._make_connection(
@@ -100,7 +100,7 @@ class SshServer:
             prefer_gcm=self._prefer_gcm,
         )
 
-    # --- log-ins, as their host
+    # --- log-ins, as their server
 
     @property
     def login(self) -> LoginSettings:
@@ -109,12 +109,6 @@ class SshServer:
 
     def origin_of(self, peer: str, own: str) -> str:
         return self._origins.of(peer, own)
-
-    def progressed(self, attempt: LoginAttempt, progress: Progress) -> None:
-        self.admission.progressed(attempt, progress)
-
-    def over(self, attempt: LoginAttempt, outcome: str) -> None:
-        self.admission.over(attempt, outcome)
 
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""
