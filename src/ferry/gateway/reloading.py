@@ -58,6 +58,5 @@ async def _swap(config: Config, worker: Worker) -> None:
         raise
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
-    worker.access = access
     access.use(None)  # tells what its files hold
     worker.view.config = config

@@ -39,13 +39,13 @@ class Upkeep:
 
     async def read_keys(self) -> None:
         """Read key files that have changed."""
-        access = self._worker.access
+        access = self._worker.settings.login.access
         access.use(await asyncio.to_thread(access.read))
 
     async def end_revoked(self) -> None:
         """End the connections of keys that were removed from the files, or belong to another identity now."""
-        ssh = self._worker.ssh
-        for client, why in self._revoked.look(ssh, self._worker.access, self._clock.monotonic()):
+        ssh, access = self._worker.ssh, self._worker.settings.login.access
+        for client, why in self._revoked.look(ssh, access, self._clock.monotonic()):
             ssh.apart(client, partial(client.close, why))
 
     async def renew(self) -> None:

@@ -9,7 +9,7 @@ from ferry.kinds.rules import ForwardRules, PortRange, Web
 from ferry.observe.budgeted import LogRates
 from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
-from ferry.ssh.access import KeyAccess
+from ferry.ssh.access import WatchedAccess
 from ferry.ssh.forward_settings import ForwardSettings
 from ferry.ssh.login import Identities, LoginSettings
 from ferry.ssh.notices import Notices
@@ -49,7 +49,7 @@ def visit_policy_of(config: Config) -> VisitPolicy:
     return VisitPolicy(config.urls(lambda _host: False).gateway)  # which certificates are trusted has no part in it
 
 
-def login_settings_of(config: Config, access: KeyAccess, identities: Identities) -> LoginSettings:
+def login_settings_of(config: Config, access: WatchedAccess, identities: Identities) -> LoginSettings:
     """What log-ins are judged by."""
     return LoginSettings(
         access=access,
@@ -61,7 +61,9 @@ def login_settings_of(config: Config, access: KeyAccess, identities: Identities)
     )
 
 
-def settings_of(config: Config, *, access: KeyAccess, identities: Identities, ports: Ports, urls: Urls) -> SshSettings:
+def settings_of(
+    config: Config, *, access: WatchedAccess, identities: Identities, ports: Ports, urls: Urls
+) -> SshSettings:
     """The settings of SSH connections."""
     rules = rules_of(config)
     return SshSettings(

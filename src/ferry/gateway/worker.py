@@ -45,7 +45,7 @@ from .wiring import http_bounds_of, settings_of, visit_policy_of
 class Worker:
     """All parts of one worker.
 
-    A reload changes `settings`, `access`, `visits.policy`, `view.config`, the folder of `certificates` and what
+    A reload changes `settings`, `visits.policy`, `view.config`, the folder of `certificates` and what
     `listening` has open. All else stays as it was made.
     """
 
@@ -92,9 +92,9 @@ class Worker:
             clock=clock,
         )
         self.listening = Listening(self.http, self.certificates, report, descriptors)
-        self.access = access_of(config, report)
-        self.access.use(None)  # reports the keys in its files, before anybody can connect
-        self.settings = self.settings_for(config, self.access)
+        access = access_of(config, report)
+        access.use(None)  # reports the keys in its files, before anybody can connect
+        self.settings = self.settings_for(config, access)
         self.tunnels = Tunnels(
             worker=kept.worker,
             clock=clock,

@@ -24,7 +24,7 @@ from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
-from .access import KeyAccess
+from .access import WatchedAccess
 from .admission import Admission, LoginSlot
 from .wire.connection import HardenedConnection
 
@@ -46,7 +46,7 @@ class Identities(Protocol):
 class LoginSettings:
     """The settings for log-ins."""
 
-    access: KeyAccess
+    access: WatchedAccess
     identities: Identities
     banner: bool
     """Whether a banner tells clients their web addresses."""
