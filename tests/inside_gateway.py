@@ -189,7 +189,7 @@ class Inside:
 
     async def write_late(self) -> None:
         """What is done once a second, and waits for the database."""
-        await self.worker.tunnels.write_late()
+        await self.worker.tunnels.claims.write_late()
 
     async def release_late(self) -> None:
         """The last part of `write_late`: what is pending alone."""

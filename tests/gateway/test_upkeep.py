@@ -186,7 +186,7 @@ def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pyt
             forwards=SimpleNamespace(rules=SimpleNamespace(keep=0.0, rest=0.0)), login=SimpleNamespace(access=Access())
         )
         worker = SimpleNamespace(
-            clock=LoopsClock(), ssh=Ssh(count), tunnels=counted, settings=settings, kept=kept,
+            clock=LoopsClock(), ssh=Ssh(count), tunnels=SimpleNamespace(claims=counted), settings=settings, kept=kept,
             certificates=counted,
         )  # fmt: skip
         with kept_up(cast(Any, worker), cast(Any, observation)):

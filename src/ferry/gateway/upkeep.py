@@ -35,7 +35,7 @@ class Upkeep:
         """Write the data that a full disk has delayed."""
         if not self._kept.store.healthy:
             await self.renew()  # a small write shows whether the disk has space again
-        await self._worker.tunnels.write_late()
+        await self._worker.tunnels.claims.write_late()
 
     async def read_keys(self) -> None:
         """Read key files that have changed."""

@@ -367,10 +367,6 @@ class Tunnels:
         tunnel.cut()
         owner.end_if_unused(reason)
 
-    async def write_late(self) -> None:
-        """Once a second: write what could not be written before. It waits for the database."""
-        await self.claims.write_late()
-
     # --- all of them
 
     def __iter__(self) -> Iterator[SshTunnel]:
