@@ -198,6 +198,8 @@ class HardenedConnection(PacketConnection):
         super()._force_close(exc)
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
+        # `h` is made of both KEXINITs, and the next exchange has its own: asyncssh would keep 2.7 KB a connection
+        self._client_kexinit = self._server_kexinit = b""
         super().send_newkeys(k, h)
         self._login.keys_exchanged()
 
