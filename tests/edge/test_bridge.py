@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.edge.bridge import Bridge, reset
+from ferry.edge.bridge import Bridge
+from ferry.edge.reset import reset
 from ferry.relay import RelayPhase
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic

@@ -23,10 +23,11 @@ from ferry.registry.routes import Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
-from .bridge import Bridge, reset
+from .bridge import Bridge
 from .connections import Connected, Connections
 from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import PortOwners
+from .reset import reset
 from .server import server_on
 from .socks_guard import GuardedBridge
 from .tcp_visitor import TcpVisitor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
@@ -134,3 +135,33 @@ async def test_a_connection_whose_visitor_had_ended_closes_with_its_answer(
         perform([OK.decode()], visitor, transport, streams)
         assert transport.written == OK + OK
         assert transport.ends == ["close"]
+
+
+class Socket:
+    """As a transport gives it: another connection may have its descriptor by now."""
+
+    def __init__(self) -> None:
+        self.lingers = 0
+
+    def fileno(self) -> int:
+        return 7
+
+    def setsockopt(self, *_: object) -> None:
+        self.lingers += 1
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_visitor_that_is_closing_over_tls_is_cut_without_its_socket(
+    tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under uvloop the socket of a closing TLS transport may be another visitor's. One without TLS is reset."""
+    async with played(monkeypatch) as (_, visitor, transport, _):
+        sock = Socket()
+        known = {"socket": sock, "sslcontext": object() if tls else None}
+        monkeypatch.setattr(transport, "get_extra_info", lambda name, default=None: known.get(name, default))
+        visitor.shut()
+        monkeypatch.setattr(transport, "is_closing", lambda: True)
+        visitor.expired()
+        assert transport.ends == ["close", "abort"]
+        assert sock.lingers == (0 if tls else 1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import socket
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from ferry import limits
+from ferry.edge.reset import reset
 from ferry.edge.unsent import Unsent, has_left
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
@@ -68,7 +67,6 @@ class Pause(enum.IntFlag):
 STREAM_FULL, READ_AHEAD, BEHIND = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD), int(Pause.BEHIND)
 _BUFFER_FULL, _UNSENT = int(WritePause.BUFFER_FULL), int(WritePause.UNSENT)
 
-_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close() sends RST
 _UNKNOWN: Final = Endpoint("0.0.0.0", 0)
 
 
@@ -300,6 +298,4 @@ class VisitorConnection(asyncio.Protocol, ABC):
         """Cut with a reset, not an end-of-file, so that the visitor cannot take half an answer for a whole one."""
         self.phase = ConnectionPhase.LINGER
         self.deadline = 0.0
-        if (sock := self.transport.get_extra_info("socket")) is not None and sock.fileno() >= 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        reset(self.transport)
