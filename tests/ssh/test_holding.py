@@ -62,7 +62,7 @@ async def test_an_answered_keepalive_lets_through_and_settles() -> None:
     assert not tunnel.open.is_set()
     await connection.answer()
     assert tunnel.open.is_set()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
     assert asked.refused is None
 
 
@@ -72,7 +72,7 @@ async def test_a_client_that_may_open_its_session_later_is_let_through_but_not_s
     asked, tunnel = connection.forward()
     await connection.answer()
     assert tunnel.open.is_set()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == [asked]
     assert asked.refused == WHY
 
 
@@ -83,7 +83,7 @@ async def test_an_open_session_holds_until_it_has_said_its_words() -> None:
     session = connection.holding.session_opened()
     await connection.answer()
     assert not tunnel.open.is_set()
-    connection.holding.session_said(session)
+    connection.holding.words_said(session)
     assert tunnel.open.is_set()
 
 
@@ -95,7 +95,7 @@ async def test_a_session_that_closes_without_words_holds_no_longer() -> None:
     await connection.answer()
     connection.holding.session_gone(session)
     assert tunnel.open.is_set()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
 
 
 @pytest.mark.usefixtures("long_pause")
@@ -112,7 +112,7 @@ async def test_a_session_that_closes_without_words_lets_nothing_through_that_wai
 async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> None:
     connection = Connection()
     asked, tunnel = connection.holding.asked(), Tunnel()
-    connection.holding.session_said(connection.holding.session_opened())
+    connection.holding.words_said(connection.holding.session_opened())
     connection.holding.granted(asked, tunnel, silence=0.0)
     assert tunnel.open.is_set()
     assert connection.pings == []
@@ -122,7 +122,7 @@ async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> 
 async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
     connection = Connection()
     asked = connection.holding.asked()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == [asked]
     assert asked.refused == WHY
 
 
@@ -130,19 +130,19 @@ async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
 async def test_a_refused_forward_is_not_shaped_any_more() -> None:
     connection = Connection()
     connection.holding.forget(connection.holding.asked())
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
 
 
 @pytest.mark.usefixtures("short_pause")
 async def test_a_forward_asked_for_after_a_session_opened_is_held_for_the_pause_and_then_settled() -> None:
     connection = Connection()
-    connection.holding.session_said(connection.holding.session_opened())
+    connection.holding.words_said(connection.holding.session_opened())
     asked, tunnel = connection.forward()
     assert connection.pings == []  # an answer would show nothing: the session of its command may open after it
     assert not tunnel.open.is_set()
     async with asyncio.timeout(10):
         await tunnel.open.wait()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == []
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
     assert asked.refused is None
 
 
@@ -155,9 +155,9 @@ async def test_a_later_session_shapes_only_forwards_since_the_session_before() -
     two = connection.holding.session_opened()
     after, _ = connection.forward()
     three = connection.holding.session_opened()
-    assert connection.holding.session_refused(three, WHY) == [after]
-    assert connection.holding.session_refused(two, WHY) == [between]
-    connection.holding.session_said(one)
+    assert connection.holding.words_refused(three, WHY) == [after]
+    assert connection.holding.words_refused(two, WHY) == [between]
+    connection.holding.words_said(one)
     assert first.open.is_set()
 
 
@@ -167,9 +167,9 @@ async def test_valid_words_do_not_settle_forwards_of_another_open_session() -> N
     one = connection.holding.session_opened()
     asked, tunnel = connection.forward()
     two = connection.holding.session_opened()
-    connection.holding.session_said(one)
+    connection.holding.words_said(one)
     assert not tunnel.open.is_set()
-    assert connection.holding.session_refused(two, WHY) == [asked]
+    assert connection.holding.words_refused(two, WHY) == [asked]
 
 
 @pytest.mark.usefixtures("short_pause")
@@ -179,7 +179,7 @@ async def test_a_session_that_says_nothing_holds_no_longer_than_the_pause_but_it
     asked, tunnel = connection.forward()
     async with asyncio.timeout(10):
         await tunnel.open.wait()
-    assert connection.holding.session_refused(session, WHY) == [asked]
+    assert connection.holding.words_refused(session, WHY) == [asked]
 
 
 @pytest.mark.usefixtures("short_pause")
@@ -197,7 +197,7 @@ async def test_a_forward_with_refused_words_is_never_let_through() -> None:
     """Neither by a keepalive that is answered afterwards, nor by the end of its pause."""
     connection = Connection()
     asked, tunnel = connection.forward()
-    assert connection.holding.session_refused(connection.holding.session_opened(), WHY) == [asked]
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == [asked]
     await connection.answer()
     _, later = connection.forward()
     async with asyncio.timeout(10):
@@ -216,7 +216,7 @@ async def test_a_session_that_closes_without_words_settles_its_own_forwards(othe
     for _ in range(others):
         connection.holding.session_opened()
     connection.holding.session_gone(silent)
-    assert connection.holding.session_refused(2, WHY) == [asked] * others
+    assert connection.holding.words_refused(2, WHY) == [asked] * others
 
 
 @pytest.mark.usefixtures("long_pause")
@@ -224,7 +224,7 @@ async def test_words_of_a_later_command_let_no_other_forward_through() -> None:
     connection = Connection()
     _, tunnel = connection.forward()
     connection.holding.session_gone(connection.holding.session_opened())
-    connection.holding.session_said(connection.holding.session_opened())
+    connection.holding.words_said(connection.holding.session_opened())
     assert not tunnel.open.is_set()
     await connection.answer()
     assert tunnel.open.is_set()

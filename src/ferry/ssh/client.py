@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -23,7 +23,7 @@ from .forward_requests import ForwardRequests
 from .holding import Holding
 from .login import LoggedIn
 from .notices import NoticesInForce
-from .refusals import RefusedForward
+from .refusals import RefusedForward, RefusedForwards
 from .session import Session
 from .tunnel import SshTunnel
 from .tunnels import Tunnels
@@ -44,7 +44,7 @@ class ShownInForce(NoticesInForce, Protocol):
         ...
 
 
-class ClientHost(Protocol):
+class ClientServer(Protocol):
     """The server, as far as its clients use it."""
 
     @property
@@ -59,27 +59,25 @@ class ClientHost(Protocol):
     def direct(self) -> DirectChannels: ...
     @property
     def commands(self) -> Commands: ...
+    @property
+    def refusals(self) -> RefusedForwards: ...
 
     def is_at(self, identity: IdentityId, origin: str, /) -> bool:
         """Whether one of the connections of an identity comes from `origin`."""
-        ...
-
-    def remember(self, identity: IdentityId, refused: RefusedForward, /) -> None:
-        """Keep a refusal for later sessions of that identity."""
         ...
 
 
 class Client:
     """One connection that has logged in.
 
-    It answers requests (`ConnectionHandler`, `ForwardAsker`), and owns tunnels (`TunnelOwner`) and sessions
-    (`SessionOwner`).
+    It answers requests (`ConnectionHandler`, `ForwardAsker`), owns tunnels (`TunnelOwner`) and has sessions
+    (`SessionClient`).
     """
 
     __slots__ = (
         "_clock",
-        "_host",
         "_report",
+        "_server",
         "_settings",
         "_target_noted",
         "_tunnels",
@@ -101,7 +99,7 @@ class Client:
         "user",
     )
 
-    def __init__(self, who: LoggedIn, connection: HardenedConnection, host: ClientHost) -> None:
+    def __init__(self, who: LoggedIn, connection: HardenedConnection, server: ClientServer) -> None:
         self.id = who.id
         self.identity = who.identity
         self.user = who.user
@@ -112,16 +110,16 @@ class Client:
         self.client_version = who.client_version
         self.began = who.began
         self.connection = connection
-        self._host = host
-        self._clock = host.clock
-        self._report = host.report
-        self._settings = host.settings
-        self._tunnels = host.tunnels
+        self._server = server
+        self._clock = server.clock
+        self._report = server.report
+        self._settings = server.settings
+        self._tunnels = server.tunnels
         # for as long as it lasts
         self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
         """Its tunnels, by host and port of the request. Only `Tunnels` writes here."""
         holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
-        self.requests = ForwardRequests(self, host.tunnels, holding)
+        self.requests = ForwardRequests(self, server.tunnels, holding)
         self.sessions: list[Session] = []
         self.up = self.down = 0
         self.end_reason = ""
@@ -145,7 +143,7 @@ class Client:
 
     def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[], bool]:
         """Note a forward that Ferry does not do. The caller calls the result in its turn, to refuse it."""
-        self.requests.asked += 1
+        self.requests.odd_read()
 
         def refuse() -> bool:
             self.form_refused(asked, why, kept=kept)
@@ -162,14 +160,14 @@ class Client:
         """The channel and the session for a request; None if there are too many."""
         if len(self.sessions) >= limits.SESSIONS_PER_CONNECTION:
             return None
-        return SessionChannel(self.connection), Session(self, self._host.commands, self._settings)
+        return SessionChannel(self.connection), Session(self, self._server.commands, self._settings)
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
         """The channel for a `direct-tcpip` open: to an alias of its identity, or back to a port of this connection.
 
         Raises ChannelOpenError.
         """
-        opened = self._host.direct.open(self, host, port)
+        opened = self._server.direct.open(self, host, port)
         if isinstance(opened, Refusal):
             self._report_refused(opened, kept_request(host, port).replace("-R", "-J", 1))
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
@@ -189,9 +187,9 @@ class Client:
         """Tell of a refusal. This connection sees the request as `asked`, the log and later sessions as `kept`."""
         now = self._clock.now()
         self._report_refused(refusal, kept)
-        self._host.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
+        self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now)
-        self.requests.journal.append(told)
+        self.requests.refused(told)
         self._in_sessions(lambda session: session.forward_refused(told))
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
 
@@ -209,7 +207,7 @@ class Client:
 
     def comes_from(self, origin: str) -> bool:
         """Whether this connection, or another of the same identity, comes from `origin`."""
-        return self._host.is_at(self.identity.id, origin)
+        return self._server.is_at(self.identity.id, origin)
 
     def call_soon(self, callback: Callable[..., None], *args: object) -> None:
         """Run `callback` in the loop's next turn."""
@@ -246,46 +244,21 @@ class Client:
             except Exception:
                 session.failed()
 
-    # --- sessions, as their owner
-
-    @property
-    def asked(self) -> int:
-        """The number of forwards that it has asked for."""
-        return self.requests.asked
+    # --- sessions, as their client
 
     @property
     def has_forwards(self) -> bool:
         """Whether it holds any now."""
         return bool(self.forwards)
 
-    @property
-    def journal(self) -> Sequence[SshTunnel | RefusedForward]:
-        """The outcomes of its requests for forwards, oldest first."""
-        return self.requests.journal
-
-    def session_opened(self, session: Session) -> int:
-        """The number of a new session."""
+    def session_opened(self, session: Session) -> None:
+        """A session has opened."""
         self.sessions.append(session)
-        return self.requests.session_opened()
 
-    def session_ended(self, session: Session, number: int, *, spoke: bool) -> None:
-        """A session is gone; `spoke`: its client had said its words."""
+    def session_closed(self, session: Session) -> None:
+        """A session has closed."""
         if session in self.sessions:
             self.sessions.remove(session)
-        if not spoke:
-            self.requests.session_gone(number)
-
-    def words_said(self, number: int) -> None:
-        """The words of a session are understood."""
-        self.requests.words_said(number)
-
-    def words_refused(self, number: int, why: str) -> int:
-        """The words of a session are not understood (`why` is for the log). How many forwards that closes."""
-        return self.requests.words_refused(number, why)
-
-    def when_settled(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once every request is decided."""
-        self.requests.when_settled(callback)
 
     # --- the end
 

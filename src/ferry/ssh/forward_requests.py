@@ -32,7 +32,7 @@ class ForwardAsker(TunnelOwner, Protocol):
 class ForwardRequests:
     """The requests of one client. It tells the client of each decision."""
 
-    __slots__ = ("_asker", "_holding", "_settled", "_tunnels", "_undecided", "asked", "journal")
+    __slots__ = ("_asker", "_holding", "_outcomes", "_settled", "_tunnels", "_undecided", "count")
 
     def __init__(self, asker: ForwardAsker, tunnels: Tunnels, holding: Holding) -> None:
         self._asker = asker
@@ -41,16 +41,15 @@ class ForwardRequests:
         self._undecided = 0
         """The number of requests that were read and are not decided."""
         self._settled: list[Callable[[], None]] = []
-        self.asked = 0
+        self.count = 0
         """The number of requests so far, with those for forwards that Ferry does not do."""
-        self.journal: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
-        """Their outcomes, oldest first."""
+        self._outcomes: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
 
     # --- from the request to its answer
 
     def read(self, host: bytes, port: int) -> Callable[[Answered], None]:
         """Note a `tcpip-forward` request that was read. The caller calls the result in its turn, to decide it."""
-        self.asked += 1
+        self.count += 1
         self._undecided += 1
         asked = self._holding.asked()
 
@@ -76,7 +75,7 @@ class ForwardRequests:
             return
         self._holding.granted(asked, tunnel, silence=silence)
         tunnel.on_close(partial(self._holding.forget, asked))
-        self.journal.append(tunnel)
+        self._outcomes.append(tunnel)
         self._asker.forward_granted(tunnel)
 
     def _decided(self) -> None:
@@ -95,6 +94,19 @@ class ForwardRequests:
             self._tunnels.close(tunnel, asked.refused, unwanted=True)
             return None
         return tunnel
+
+    def odd_read(self) -> None:
+        """Count a request for a forward that Ferry does not do."""
+        self.count += 1
+
+    def refused(self, refused: RefusedForward) -> None:
+        """Keep a refusal for sessions that begin later."""
+        self._outcomes.append(refused)
+
+    @property
+    def outcomes(self) -> list[SshTunnel | RefusedForward]:
+        """The last `limits.OUTCOMES_REMEMBERED` outcomes, oldest first."""
+        return list(self._outcomes)
 
     @property
     def all_decided(self) -> bool:
@@ -120,12 +132,12 @@ class ForwardRequests:
 
     def words_said(self, number: int) -> None:
         """The words of a session are understood."""
-        self._holding.session_said(number)
+        self._holding.words_said(number)
 
     def words_refused(self, number: int, why: str) -> int:
         """Close the forwards that the words of a session shape, because they are not understood (`why` is for the log).
         Returns the number."""
-        shaped = self._holding.session_refused(number, why)
+        shaped = self._holding.words_refused(number, why)
         unwanted: list[Held | None] = [asked.tunnel for asked in shaped]
         for tunnel in [one for one in self._asker.forwards.values() if one in unwanted]:
             self._tunnels.close(tunnel, why, unwanted=True)

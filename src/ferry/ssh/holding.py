@@ -112,7 +112,7 @@ class Holding:
         self._silent.add(self._sessions)
         return self._sessions
 
-    def session_said(self, session: int) -> None:
+    def words_said(self, session: int) -> None:
         """The session's words are valid: let the visitors of its forwards through."""
         self._silent.discard(session)
         for asked in list(self._unsettled):
@@ -129,7 +129,7 @@ class Holding:
                 del self._unsettled[asked]
                 asked.due.let_through()
 
-    def session_refused(self, session: int, why: str) -> list[Asked]:
+    def words_refused(self, session: int, why: str) -> list[Asked]:
         """The session's words are invalid. Returns the forwards that they shape; the caller must close or refuse
         these."""
         self._silent.discard(session)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ferry import limits
 from ferry.names import IdentityId
+
+
+class RefusalReader(Protocol):
+    """A session, for refusals."""
+
+    def forward_refused(self, refused: RefusedForward, /) -> None:
+        """Show a refused forward."""
+        ...
 
 
 class RefusedForward(NamedTuple):
@@ -17,6 +25,10 @@ class RefusedForward(NamedTuple):
     code: str
     at: float
     """Seconds since the epoch."""
+
+    def show_in(self, session: RefusalReader) -> None:
+        """Show it in a session that begins later."""
+        session.forward_refused(self)
 
 
 class RefusedForwards:

@@ -26,7 +26,7 @@ from .commands import Commands
 from .direct import DirectChannels
 from .login import LoggedIn, LoginAttempt, LoginSettings
 from .options import ConnectionOptions
-from .refusals import RefusedForward, RefusedForwards
+from .refusals import RefusedForwards
 from .settings import SshSettings
 from .tunnels import Tunnels
 from .wire.connection import HardenedConnection
@@ -43,7 +43,7 @@ class ConnectionLog(Protocol):
 
 
 class SshServer:
-    """All SSH connections of one worker. It implements `login.LoginServer` and `client.ClientHost`."""
+    """All SSH connections of one worker. It implements `login.LoginServer` and `client.ClientServer`."""
 
     def __init__(
         self,
@@ -80,8 +80,8 @@ class SshServer:
         self._clients: dict[ConnectionId, Client] = {}
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
-        self._refused = RefusedForwards()
-        self.commands = Commands(tunnels, self._refused, registry, clock, report, settings)
+        self.refusals = RefusedForwards()
+        self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
     # --- connections
 
@@ -169,15 +169,11 @@ class SshServer:
             down=client.down,
         )
 
-    # --- clients, as their host
+    # --- clients, as their server
 
     def is_at(self, identity: IdentityId, origin: str) -> bool:
         """Whether one of the connections of an identity comes from `origin`."""
         return any(client.origin == origin for client in self._of_identity.get(identity, ()))
-
-    def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
-        """Keep a refusal for later sessions of that identity."""
-        self._refused.remember(identity, refused)
 
     # --- the table
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import asyncssh
@@ -23,6 +22,7 @@ from ferry.protocol.words import Words, parse_words
 from ferry.visits import Visit
 
 from .commands import Commands
+from .forward_requests import ForwardRequests
 from .notices import NoticesInForce, TunnelShown, refusal_line, visit_line
 from .refusals import RefusedForward
 
@@ -31,7 +31,7 @@ _log = logging.getLogger("ferry.ssh")
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
-class SessionOwner(Protocol):
+class SessionClient(Protocol):
     """The client on whose connection a session is (`client.Client`)."""
 
     @property
@@ -39,8 +39,8 @@ class SessionOwner(Protocol):
     @property
     def identity(self) -> Identity: ...
     @property
-    def asked(self) -> int:
-        """How many forwards it has asked for."""
+    def requests(self) -> ForwardRequests:
+        """Its requests for forwards, which the words of sessions shape."""
         ...
 
     @property
@@ -48,45 +48,29 @@ class SessionOwner(Protocol):
         """Whether it holds any now."""
         ...
 
-    @property
-    def journal(self) -> Iterable[TunnelShown | RefusedForward]:
-        """What became of the forwards that it has asked for, oldest first."""
+    def session_opened(self, session: Session, /) -> None:
+        """A session has opened."""
         ...
 
-    def session_opened(self, session: Session, /) -> int:
-        """The number of a new session."""
-        ...
-
-    def session_ended(self, session: Session, number: int, /, *, spoke: bool) -> None:
-        """A session is gone; `spoke`: its client had said its words."""
-        ...
-
-    def words_said(self, number: int, /) -> None:
-        """The words of a session are understood."""
-        ...
-
-    def words_refused(self, number: int, why: str, /) -> int:
-        """The words of a session are not understood (`why` is for the log). How many forwards that closes."""
-        ...
-
-    def when_settled(self, callback: Callable[[], None], /) -> None:
-        """Call `callback` once every forward that was asked for is decided."""
+    def session_closed(self, session: Session, /) -> None:
+        """A session has closed."""
         ...
 
     def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
-        """Something was asked for that Ferry does not do; `asked` is as it was typed, `kept` what is kept of it."""
+        """Refuse something that Ferry does not do. `asked` is the text as it was typed, `kept` the part that is kept."""
         ...
 
     def leave(self, reason: str, /) -> None:
-        """Its owner ends it: close the forwards, and the connection if ssh does not go by itself."""
+        """The person ends it: close the forwards, and the connection if ssh does not go by itself."""
         ...
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
     """One session channel of a client."""
 
-    def __init__(self, owner: SessionOwner, commands: Commands, in_force: NoticesInForce) -> None:
-        self._owner = owner
+    def __init__(self, client: SessionClient, commands: Commands, in_force: NoticesInForce) -> None:
+        self._client = client
+        self._requests = client.requests
         self._commands = commands
         self._in_force = in_force
         self._channel: Any = None
@@ -97,7 +81,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._spoken = False
         """The client has said what it wants (`shell` or `exec`)."""
         self._words = Words()
-        self._number = owner.session_opened(self)
+        self._number = self._requests.session_opened()
+        client.session_opened(self)
 
     # --- asyncssh's callbacks
 
@@ -107,7 +92,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._owner.session_ended(self, self._number, spoke=self._spoken)
+        self._client.session_closed(self)
+        if not self._spoken:
+            self._requests.session_gone(self._number)
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         del datatype
@@ -131,23 +118,22 @@ class Session(asyncssh.SSHServerSession[bytes]):
         return first
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
-        """Something was asked for on this channel that Ferry does not do; `kept` as in `SessionOwner.form_refused`."""
-        self._owner.form_refused(asked, why, kept=kept)
+        """Something was asked for on this channel that Ferry does not do; `kept` as in `SessionClient.form_refused`."""
+        self._client.form_refused(asked, why, kept=kept)
 
     def started(self, command: str) -> bool:
         """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
         if self._spoken:
             return False
         self._spoken = True
-        owner = self._owner
         try:
             self._words = parse_words(command, self._in_force.notices.urls.gateway)
         except InvalidInput as error:
-            closed = owner.words_refused(self._number, error.detail)
+            closed = self._requests.words_refused(self._number, error.detail)
             asyncio.get_running_loop().call_soon(self._refuse_words, str(error), closed)
             return True
-        owner.words_said(self._number)
-        owner.when_settled(self._begin_soon)
+        self._requests.words_said(self._number)
+        self._requests.when_settled(self._begin_soon)
         return True
 
     # --- what it shows
@@ -172,24 +158,18 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def _show_or_answer(self) -> None:
         self._begun = True
-        owner, words = self._owner, self._words
+        client, words = self._client, self._words
         if words.command is None:
-            for entry in list(owner.journal):
-                self._show(entry)
-            if owner.has_forwards:
+            for outcome in self._requests.outcomes:
+                outcome.show_in(self)
+            if client.has_forwards:
                 if self._terminal and not words.json:
                     self.say(_KEYS)
                 return
-            if owner.asked:
+            if self._requests.count:
                 self.end(1)
                 return
-        tasks.spawn(f"command {owner.id}", self._commands.run(self, owner.identity, words))
-
-    def _show(self, entry: TunnelShown | RefusedForward) -> None:
-        if isinstance(entry, RefusedForward):
-            self.forward_refused(entry)
-        elif not entry.closed:
-            self.forward_opened(entry)
+        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))
 
     def forward_opened(self, tunnel: TunnelShown) -> None:
         """A forward was granted."""
@@ -258,12 +238,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def quit(self) -> None:
         """The person wants to go: close the forwards, then the session with 0, so that ssh exits with 0 too."""
-        self._owner.leave("ended from its terminal")
+        self._client.leave("ended from its terminal")
         self.end(0)
 
     def failed(self) -> None:
         """End this session because of the gateway's own error, which is being handled: log it, and tell the person."""
-        _log.exception("a session of SSH connection %s failed", self._owner.id)
+        _log.exception("a session of SSH connection %s failed", self._client.id)
         try:
             self.say("an error in the gateway ended this: its log says more", event="error")
         finally:

@@ -64,6 +64,14 @@ class TunnelLine(ChannelTransport, Protocol):
         ...
 
 
+class TunnelReader(Protocol):
+    """A session, for tunnels."""
+
+    def forward_opened(self, tunnel: SshTunnel, /) -> None:
+        """Show a new tunnel."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class GrantedForward:
     """A granted request for a forward."""
@@ -161,6 +169,11 @@ class SshTunnel:
         return channel
 
     # --- what its owner is shown
+
+    def show_in(self, session: TunnelReader) -> None:
+        """Show it in a session that begins later, if it has not closed."""
+        if not self.closed:
+            session.forward_opened(self)
 
     @property
     def bind(self) -> tuple[bytes, int]:
