@@ -201,7 +201,7 @@ class Inside:
 
     def deciding(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
         """While it lasts no forward of the identity is decided, claimed or given back: whoever wants to waits."""
-        return self.worker.tunnels.claiming(identity)
+        return self.worker.tunnels.holders.claiming(identity)
 
     def close_forward(self, tunnel: SshTunnel, reason: str) -> None:
         self.worker.tunnels.close(tunnel, reason)

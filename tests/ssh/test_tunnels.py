@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ferry.names import Address, ConnectionId, Endpoint, Kind
+from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, WorkerId
 from ferry.registry.holders import Taker
 from ferry.registry.memory import MemoryRegistry
+from ferry.ssh.local_holders import LocalHolders
+from ferry.ssh.tunnel import SshTunnel
+from ferry.ssh.tunnels import Tunnels
 from inside_gateway import SECONDS, inside_gateway
 from raw_session import open_session
 from ssh.forward_stage import BLOG, NoPorts, closed, one_client
@@ -32,18 +35,54 @@ async def test_an_address_is_never_seen_half_taken_over(key: Path) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, client):
         assert await client.forward(b"blog", 80)
         [tunnel], [owner] = gateway.tunnels, gateway.clients
-        holder = at_once(gateway.worker.tunnels.at(BLOG))
+        holder = at_once(gateway.worker.tunnels.holders.at(BLOG))
         assert holder is not None
         assert (holder.identity, holder.connection, holder.peer) == (tunnel.owner, owner.id, owner.peer)
-        assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 1
+        assert at_once(gateway.worker.tunnels.holders.count_of(tunnel.owner)) == 1
         other = Taker(ConnectionId("other"), owner.identity.id, Endpoint("192.0.2.1", 50022))
         at_once(holder.give_way(other))
         assert tunnel.closed
         assert gateway.routes.get(BLOG) is None
-        assert at_once(gateway.worker.tunnels.at(BLOG)) is None
-        assert at_once(gateway.worker.tunnels.count_of(tunnel.owner)) == 0
+        assert at_once(gateway.worker.tunnels.holders.at(BLOG)) is None
+        assert at_once(gateway.worker.tunnels.holders.count_of(tunnel.owner)) == 0
         [told] = gateway.said("tunnel.takeover")
         assert (told["connection"], told["previous"]) == (other.connection, owner.id)
+
+
+class Elsewhere(LocalHolders[Any]):
+    """`blog` is served by another worker, for the same identity."""
+
+    def __init__(self, identity: IdentityId) -> None:
+        super().__init__()
+        self.identity = identity
+        self.connection, self.peer = ConnectionId("elsewhere"), Endpoint("192.0.2.1", 50022)
+        self.takers: list[Taker] = []
+        self.add(BLOG, self)
+
+    async def alive(self, _seconds: float) -> bool:
+        return True
+
+    async def give_way(self, to: Taker) -> None:
+        self.takers.append(to)
+
+
+async def test_a_holder_in_another_worker_gives_way_too(key: Path) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, _):
+        [owner] = gateway.clients
+        elsewhere = Elsewhere(owner.identity.id)
+        tunnels = Tunnels(
+            worker=WorkerId("here"),
+            clock=gateway.clock,
+            report=gateway.worker.report,
+            registry=gateway.registry,
+            routes=gateway.routes,
+            secret=b"secret",
+            in_force=gateway.worker.settings,
+            holders=elsewhere,
+        )
+        assert isinstance(await tunnels.open(owner, b"blog", 80), SshTunnel)
+        assert elsewhere.takers == [Taker(owner.id, owner.identity.id, owner.peer)]
+        tunnels.close_all_of(owner, "the test is over", cut=True)
 
 
 async def test_the_tunnels_of_an_identity_are_those_of_its_oldest_connection_first(

@@ -8,7 +8,6 @@ that one tunnel. An address that the gateway chooses is taken over only from a c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
 from ferry import limits, tasks
@@ -21,13 +20,13 @@ from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, T
 from ferry.policy.forwards import candidate_addresses, check_counts, listen_grant, login_name_address, requested
 from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
-from ferry.registry.holders import AddressHolder, Taker
+from ferry.registry.holders import Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
 from .claims import Claims, HeldClaim, code_of, of_another
 from .forward_settings import ForwardSettings, ForwardsInForce
-from .locks import KeyedLocks
+from .local_holders import LocalHolders
 from .notices import store_down
 from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
 
@@ -96,7 +95,7 @@ class _Asked(NamedTuple):
 
 
 class Tunnels:
-    """All tunnels in service. It implements `registry.holders.Holders`."""
+    """All tunnels in service."""
 
     def __init__(
         self,
@@ -108,7 +107,9 @@ class Tunnels:
         routes: Routes,
         secret: bytes,
         in_force: ForwardsInForce,
+        holders: Holders | None = None,
     ) -> None:
+        """`holders` finds the holders in all workers. Without it this worker is the only one."""
         self._clock = clock
         self._report = report
         self._registry = registry
@@ -117,26 +118,14 @@ class Tunnels:
         """For names and ports that the gateway chooses."""
         self._in_force = in_force
         self._stopping = False
-        self._locks = KeyedLocks()
         self._in_service: dict[Tunnel, _InService] = {}
-        self._by_address: dict[Address, _InService] = {}
-        self._of_identity: dict[IdentityId, list[_InService]] = {}
+        self._here: LocalHolders[_InService] = LocalHolders()
+        self.holders = self._here if holders is None else holders
         self.flaps = FlapGuard()
         """Counts takeovers, to stop an address from changing hands for ever."""
         self.claims = Claims(
-            registry=registry, worker=worker, clock=clock, report=report, in_force=in_force, holders=self
+            registry=registry, worker=worker, clock=clock, report=report, in_force=in_force, holders=self.holders
         )
-
-    # --- Holders
-
-    async def at(self, address: Address) -> AddressHolder | None:
-        return self._by_address.get(address)
-
-    async def count_of(self, identity: IdentityId) -> int:
-        return len(self._of_identity.get(identity, ()))
-
-    def claiming(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
-        return self._locks(identity)
 
     # --- the way into service
 
@@ -146,7 +135,7 @@ class Tunnels:
             return too_late
         try:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
-            async with self.claiming(owner.identity.id):
+            async with self.holders.claiming(owner.identity.id):
                 settings = self._in_force.forwards
                 request = parse_forward(host, port, settings.web)
                 return await self._open(_Asked(owner, request, (host, port), settings))
@@ -160,7 +149,7 @@ class Tunnels:
         too_many = check_counts(
             settings.rules,
             on_connection=len(owner.forwards),
-            of_identity=await self.count_of(owner.identity.id),
+            of_identity=await self.holders.count_of(owner.identity.id),
             gateway=settings.urls.gateway,
         )
         if too_many is not None:
@@ -188,7 +177,7 @@ class Tunnels:
 
     async def _open_requested(self, asked: _Asked, grant: Grant) -> SshTunnel | Refusal:
         owner, address = asked.owner, grant.address
-        holder = await self.at(address)
+        holder = await self.holders.at(address)
         if holder is not None and holder.identity == owner.identity.id:
             if holder.connection == owner.id:
                 return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
@@ -213,7 +202,7 @@ class Tunnels:
             if isinstance(grant, Refusal):
                 last = grant
                 continue
-            holder = await self.at(address)
+            holder = await self.holders.at(address)
             if holder is not None and (
                 holder.identity != owner.identity.id
                 or holder.connection == owner.id
@@ -267,7 +256,7 @@ class Tunnels:
         """Make the earlier holder give way, and open the port."""
         if (refusal := self._too_late(owner)) is not None:
             return refusal
-        if (holder := await self.at(grant.address)) is not None:
+        if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(owner.id, owner.identity.id, owner.peer))
         return await _listen(tunnel, grant, settings) or self._too_late(owner)
 
@@ -285,8 +274,8 @@ class Tunnels:
     def _enter(self, entry: _InService, grant: Grant, settings: ForwardSettings) -> None:
         """Enter a tunnel in all tables: visitors may come. If a step fails, `close` undoes those before it."""
         tunnel, owner = entry.tunnel, entry.owner
-        self._in_service[tunnel] = self._by_address[tunnel.address] = entry
-        self._of_identity.setdefault(tunnel.owner, []).append(entry)
+        self._in_service[tunnel] = entry
+        self._here.add(tunnel.address, entry)
         owner.forwards[tunnel.bind] = tunnel
         self._routes.add(tunnel, grant)
         self.claims.hold(tunnel.claim, entry)
@@ -310,12 +299,7 @@ class Tunnels:
             return
         owner = entry.owner
         owner.forwards.pop(tunnel.bind, None)
-        if self._by_address.get(tunnel.address) is entry:
-            del self._by_address[tunnel.address]
-        same = self._of_identity[tunnel.owner]
-        same.remove(entry)
-        if not same:
-            del self._of_identity[tunnel.owner]
+        self._here.remove(tunnel.address, entry)
         self._routes.remove(tunnel)
         tunnel.stop_listening(cut=False)
         tunnel.close()
@@ -374,7 +358,7 @@ class Tunnels:
 
     def of(self, identity: IdentityId) -> list[SshTunnel]:
         """The tunnels of an identity: those of its oldest connection first."""
-        entries = sorted(self._of_identity.get(identity, ()), key=lambda entry: entry.owner.began)
+        entries = sorted(self._here.of(identity), key=lambda entry: entry.owner.began)
         return [entry.tunnel for entry in entries]
 
     def stop_listening(self) -> None:
