@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ferry import limits
-from ferry.ssh.holding import Asked, Holding
+from ferry.ssh.holding import Holding, RequestedForward
 
 PAUSE = 0.05
 WHY = "unknown word"
@@ -32,9 +32,9 @@ class Connection:
         self.pings.append(asyncio.get_running_loop().create_future())
         return self.pings[-1]
 
-    def forward(self) -> tuple[Asked, Tunnel]:
+    def forward(self) -> tuple[RequestedForward, Tunnel]:
         """Ask for one, and have it granted."""
-        asked, tunnel = self.holding.asked(), Tunnel()
+        asked, tunnel = self.holding.requested(), Tunnel()
         self.holding.granted(asked, tunnel, silence=0.0)
         return asked, tunnel
 
@@ -111,7 +111,7 @@ async def test_a_session_that_closes_without_words_lets_nothing_through_that_wai
 @pytest.mark.usefixtures("long_pause")
 async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> None:
     connection = Connection()
-    asked, tunnel = connection.holding.asked(), Tunnel()
+    asked, tunnel = connection.holding.requested(), Tunnel()
     connection.holding.words_said(connection.holding.session_opened())
     connection.holding.granted(asked, tunnel, silence=0.0)
     assert tunnel.open.is_set()
@@ -121,7 +121,7 @@ async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> 
 @pytest.mark.usefixtures("long_pause")
 async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
     connection = Connection()
-    asked = connection.holding.asked()
+    asked = connection.holding.requested()
     assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == [asked]
     assert asked.refused == WHY
 
@@ -129,7 +129,7 @@ async def test_refused_words_reach_a_forward_that_is_not_decided_yet() -> None:
 @pytest.mark.usefixtures("long_pause")
 async def test_a_refused_forward_is_not_shaped_any_more() -> None:
     connection = Connection()
-    connection.holding.forget(connection.holding.asked())
+    connection.holding.forget(connection.holding.requested())
     assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
 
 

@@ -70,7 +70,7 @@ class ClientServer(Protocol):
 class Client:
     """One connection that has logged in.
 
-    It answers requests (`ConnectionHandler`, `ForwardAsker`), owns tunnels (`TunnelOwner`) and has sessions
+    It answers requests (`ConnectionHandler`, `RequestingClient`), owns tunnels (`TunnelOwner`) and has sessions
     (`SessionClient`).
     """
 
@@ -173,7 +173,7 @@ class Client:
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
         return opened
 
-    # --- forwards, as who asks for them
+    # --- forwards, as who requests them
 
     def forward_granted(self, tunnel: SshTunnel) -> None:
         """The gateway has granted a forward, and answered the request."""

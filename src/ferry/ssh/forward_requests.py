@@ -10,15 +10,15 @@ from typing import Protocol
 from ferry import limits, tasks
 from ferry.errors import Refusal
 
-from .holding import Asked, Held, Holding
+from .holding import HeldTunnel, Holding, RequestedForward
 from .refusals import RefusedForward
 from .tunnel import SshTunnel
 from .tunnels import TunnelOwner, Tunnels
 from .wire.requests import Answered
 
 
-class ForwardAsker(TunnelOwner, Protocol):
-    """The client that asks."""
+class RequestingClient(TunnelOwner, Protocol):
+    """The client that requests the forwards."""
 
     def forward_granted(self, tunnel: SshTunnel, /) -> None:
         """The gateway has granted a forward, and answered the request."""
@@ -32,10 +32,10 @@ class ForwardAsker(TunnelOwner, Protocol):
 class ForwardRequests:
     """The requests of one client. It tells the client of each decision."""
 
-    __slots__ = ("_asker", "_holding", "_outcomes", "_settled", "_tunnels", "_undecided", "count")
+    __slots__ = ("_client", "_holding", "_outcomes", "_settled", "_tunnels", "_undecided", "count")
 
-    def __init__(self, asker: ForwardAsker, tunnels: Tunnels, holding: Holding) -> None:
-        self._asker = asker
+    def __init__(self, client: RequestingClient, tunnels: Tunnels, holding: Holding) -> None:
+        self._client = client
         self._tunnels = tunnels
         self._holding = holding
         self._undecided = 0
@@ -51,32 +51,32 @@ class ForwardRequests:
         """Note a `tcpip-forward` request that was read. The caller calls the result in its turn, to decide it."""
         self.count += 1
         self._undecided += 1
-        asked = self._holding.asked()
+        forward = self._holding.requested()
 
         def decide(answer: Answered) -> None:
-            tasks.spawn(f"forward {self._asker.id}", self._forward(asked, host, port, answer))
+            tasks.spawn(f"forward {self._client.id}", self._forward(forward, host, port, answer))
 
         return decide
 
-    async def _forward(self, asked: Asked, host: bytes, port: int, answer: Answered) -> None:
+    async def _forward(self, forward: RequestedForward, host: bytes, port: int, answer: Answered) -> None:
         tunnel: SshTunnel | None = None
         try:
             try:
-                tunnel = await self._decide(asked, host, port)
+                tunnel = await self._decide(forward, host, port)
             finally:
-                self._answer(asked, tunnel, answer)
+                self._answer(forward, tunnel, answer)
         finally:
             self._decided()
 
-    def _answer(self, asked: Asked, tunnel: SshTunnel | None, answer: Answered) -> None:
+    def _answer(self, forward: RequestedForward, tunnel: SshTunnel | None, answer: Answered) -> None:
         silence = answer(None if tunnel is None else tunnel.bind[1])
         if tunnel is None:
-            self._holding.forget(asked)
+            self._holding.forget(forward)
             return
-        self._holding.granted(asked, tunnel, silence=silence)
-        tunnel.on_close(partial(self._holding.forget, asked))
+        self._holding.granted(forward, tunnel, silence=silence)
+        tunnel.on_close(partial(self._holding.forget, forward))
         self._outcomes.append(tunnel)
-        self._asker.forward_granted(tunnel)
+        self._client.forward_granted(tunnel)
 
     def _decided(self) -> None:
         self._undecided -= 1
@@ -85,13 +85,13 @@ class ForwardRequests:
             for callback in settled:
                 callback()
 
-    async def _decide(self, asked: Asked, host: bytes, port: int) -> SshTunnel | None:
-        tunnel = await self._tunnels.open(self._asker, host, port)
+    async def _decide(self, forward: RequestedForward, host: bytes, port: int) -> SshTunnel | None:
+        tunnel = await self._tunnels.open(self._client, host, port)
         if isinstance(tunnel, Refusal):
-            self._asker.forward_refused(tunnel, host, port)
+            self._client.forward_refused(tunnel, host, port)
             return None
-        if asked.refused is not None:  # its words came while it was being decided
-            self._tunnels.close(tunnel, asked.refused, unwanted=True)
+        if forward.refused is not None:  # its words came while it was being decided
+            self._tunnels.close(tunnel, forward.refused, unwanted=True)
             return None
         return tunnel
 
@@ -138,7 +138,7 @@ class ForwardRequests:
         """Close the forwards that the words of a session shape, because they are not understood (`why` is for the log).
         Returns the number."""
         shaped = self._holding.words_refused(number, why)
-        unwanted: list[Held | None] = [asked.tunnel for asked in shaped]
-        for tunnel in [one for one in self._asker.forwards.values() if one in unwanted]:
+        unwanted: list[HeldTunnel | None] = [forward.tunnel for forward in shaped]
+        for tunnel in [one for one in self._client.forwards.values() if one in unwanted]:
             self._tunnels.close(tunnel, why, unwanted=True)
         return len(shaped)

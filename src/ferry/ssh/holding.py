@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from ferry import limits
 
 
-class Held(Protocol):
+class HeldTunnel(Protocol):
     """A tunnel whose visitors wait."""
 
     def let_through(self) -> None:
@@ -29,7 +29,7 @@ class Held(Protocol):
         ...
 
 
-class Asked:
+class RequestedForward:
     """One forward, from the read of its request on."""
 
     __slots__ = ("due", "early", "refused", "sessions", "tunnel")
@@ -39,8 +39,8 @@ class Asked:
         """The number of sessions that had opened before."""
         self.early = early
         """It belongs to the command that made the connection."""
-        self.tunnel: Held | None = None
-        self.due: Held | None = None
+        self.tunnel: HeldTunnel | None = None
+        self.due: HeldTunnel | None = None
         """The tunnel, once visitors need not wait for a session that has yet to open."""
         self.refused: str | None = None
         """For the log: the error in the words that shape it."""
@@ -61,48 +61,48 @@ class Holding:
         self._sessions = 0
         self._silent: set[int] = set()
         """Open sessions that have not sent their words."""
-        self._unsettled: dict[Asked, None] = {}
+        self._unsettled: dict[RequestedForward, None] = {}
 
     # --- forwards
 
-    def asked(self) -> Asked:
+    def requested(self) -> RequestedForward:
         """The client requests a forward."""
         early = self._sessions == 0 and asyncio.get_running_loop().time() <= self._early_until
-        asked = Asked(self._sessions, early=early)
-        self._unsettled[asked] = None
-        return asked
+        forward = RequestedForward(self._sessions, early=early)
+        self._unsettled[forward] = None
+        return forward
 
-    def forget(self, asked: Asked) -> None:
+    def forget(self, forward: RequestedForward) -> None:
         """The forward was refused, or has closed: a session that never sends its words must not keep it."""
-        self._unsettled.pop(asked, None)
+        self._unsettled.pop(forward, None)
 
-    def granted(self, asked: Asked, tunnel: Held, *, silence: float) -> None:
+    def granted(self, forward: RequestedForward, tunnel: HeldTunnel, *, silence: float) -> None:
         """The forward was granted. For `silence` seconds we send the client nothing, so it cannot answer either."""
-        if asked not in self._unsettled:  # its words have come already
+        if forward not in self._unsettled:  # its words have come already
             tunnel.let_through()
             return
-        asked.tunnel = tunnel
-        if asked.early:
-            self._ping().add_done_callback(lambda _: self._answered(asked, tunnel))
-        asyncio.get_running_loop().call_later(silence + limits.HOLD_SECONDS, partial(self._pause_over, asked, tunnel))
+        forward.tunnel = tunnel
+        if forward.early:
+            self._ping().add_done_callback(lambda _: self._answered(forward, tunnel))
+        asyncio.get_running_loop().call_later(silence + limits.HOLD_SECONDS, partial(self._pause_over, forward, tunnel))
 
-    def _answered(self, asked: Asked, tunnel: Held) -> None:
-        asked.due = tunnel
-        if asked.refused is None and not self._awaits_words(asked):
+    def _answered(self, forward: RequestedForward, tunnel: HeldTunnel) -> None:
+        forward.due = tunnel
+        if forward.refused is None and not self._awaits_words(forward):
             tunnel.let_through()
             if self._session_first:
-                self._unsettled.pop(asked, None)
+                self._unsettled.pop(forward, None)
 
-    def _pause_over(self, asked: Asked, tunnel: Held) -> None:
-        if asked.refused is not None:
+    def _pause_over(self, forward: RequestedForward, tunnel: HeldTunnel) -> None:
+        if forward.refused is not None:
             return
-        asked.due = tunnel
+        forward.due = tunnel
         tunnel.let_through()  # an open session without words holds it no longer; its words may still close it
-        if not self._awaits_words(asked):
-            self._unsettled.pop(asked, None)
+        if not self._awaits_words(forward):
+            self._unsettled.pop(forward, None)
 
-    def _awaits_words(self, asked: Asked) -> bool:
-        return any(asked.shaped_by(session) for session in self._silent)
+    def _awaits_words(self, forward: RequestedForward) -> bool:
+        return any(forward.shaped_by(session) for session in self._silent)
 
     # --- sessions
 
@@ -115,26 +115,26 @@ class Holding:
     def words_said(self, session: int) -> None:
         """The session's words are valid: let the visitors of its forwards through."""
         self._silent.discard(session)
-        for asked in list(self._unsettled):
-            if asked.shaped_by(session) and not self._awaits_words(asked):
-                del self._unsettled[asked]
-                if asked.tunnel is not None:
-                    asked.tunnel.let_through()
+        for forward in list(self._unsettled):
+            if forward.shaped_by(session) and not self._awaits_words(forward):
+                del self._unsettled[forward]
+                if forward.tunnel is not None:
+                    forward.tunnel.let_through()
 
     def session_gone(self, session: int) -> None:
         """The session has closed without words."""
         self._silent.discard(session)
-        for asked in list(self._unsettled):
-            if asked.due is not None and not self._awaits_words(asked):
-                del self._unsettled[asked]
-                asked.due.let_through()
+        for forward in list(self._unsettled):
+            if forward.due is not None and not self._awaits_words(forward):
+                del self._unsettled[forward]
+                forward.due.let_through()
 
-    def words_refused(self, session: int, why: str) -> list[Asked]:
+    def words_refused(self, session: int, why: str) -> list[RequestedForward]:
         """The session's words are invalid. Returns the forwards that they shape; the caller must close or refuse
         these."""
         self._silent.discard(session)
-        shaped = [asked for asked in self._unsettled if asked.shaped_by(session)]
-        for asked in shaped:
-            asked.refused = why
-            del self._unsettled[asked]
+        shaped = [forward for forward in self._unsettled if forward.shaped_by(session)]
+        for forward in shaped:
+            forward.refused = why
+            del self._unsettled[forward]
         return shaped
