@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import logging
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -386,6 +388,40 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
         assert refused.value.refusal.code == "port_in_use"
         assert refused.value.refusal.detail == f"[::1]:{port} is in use by another program"
         socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("descriptors", [2, 3])
+async def test_a_port_for_which_descriptors_run_out_is_refused_and_nothing_stays_bound(descriptors: int) -> None:
+    """Both addresses are bound; the server of the first or of the second cannot start."""
+    async with world(echo) as w:
+        port = _unused_port()
+        with descriptors_left(descriptors), pytest.raises(Refused) as refused:
+            await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
+        assert refused.value.refusal.code == "port_unavailable"
+        assert refused.value.refusal.detail == f"127.0.0.1:{port} cannot be opened: Too many open files"
+        await until(lambda: not any(_listens(host, port) for host in LOOPBACK))
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as visitor:
+        return visitor.connect_ex((host, port)) == 0
+
+
+@contextmanager
+def descriptors_left(number: int) -> Iterator[None]:
+    """This process may open `number` descriptors more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers: list[int] = []
+    try:
+        most = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+        while not fillers or fillers[-1] <= most:
+            fillers.append(os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + number, hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for filler in fillers:
+            os.close(filler)
 
 
 @pytest.mark.parametrize("other", ["address", "owner", "use"])

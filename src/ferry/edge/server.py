@@ -113,7 +113,12 @@ class LoopServer:
         if self._is_settled():
             return
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._factory, sock=self._sock.dup(), backlog=limits.ACCEPT_BACKLOG)
+        duplicate = self._sock.dup()
+        try:
+            server = await loop.create_server(self._factory, sock=duplicate, backlog=limits.ACCEPT_BACKLOG)
+        except BaseException:
+            duplicate.close()
+            raise
         if self._is_settled():  # `pause` or `close` came meanwhile
             server.close()
         else:

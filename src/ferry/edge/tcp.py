@@ -23,6 +23,7 @@ from ferry.registry.routes import Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
+from .acceptor import EXHAUSTED
 from .bridge import Bridge
 from .connections import Connected, Connections
 from .listeners import BindFailed, bind_all, endpoint_of
@@ -241,7 +242,13 @@ class TcpEdge:
             visits=self._visits,
             open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
         )
-        await listener.start()
+        try:
+            await listener.start()
+        except BaseException as error:
+            listener.close(cut=True)
+            if isinstance(error, OSError):  # no descriptor is left for a server
+                raise Refused(_refusal(BindFailed(listener.endpoints[0], error))) from error
+            raise
         return listener
 
 
@@ -260,9 +267,10 @@ def _refusal(failed: BindFailed) -> Refusal:
                 code="port_forbidden",
                 detail=f"this user may not bind {failed.endpoint}: it needs CAP_NET_BIND_SERVICE",
             )
-        case _:
+        case number:
+            detail = f"{failed.endpoint} cannot be opened: {failed.error.strerror}"
             return Refusal(
                 f"the gateway cannot open port {port} now: ask the operator to look at the gateway's log",
                 code="port_unavailable",
-                detail=f"{failed.endpoint} cannot be bound: {failed.error.strerror}; look at tcp.public_addresses",
+                detail=detail if number in EXHAUSTED else f"{detail}; look at tcp.public_addresses",
             )
