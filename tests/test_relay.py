@@ -21,8 +21,8 @@ LOST = ConnectionResetError("reset")
 class Joined(Relay[End]):
     """A relay that says when it has ended."""
 
-    def __init__(self, trace: Trace, *, tap: bool) -> None:
-        super().__init__(traffic=trace.traffic, tap=trace if tap else None)
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(traffic=trace.traffic)
         self._calls = trace.calls
 
     def ended(self) -> None:
@@ -35,10 +35,11 @@ class Trace:
     def __init__(self, *, tap: bool = False) -> None:
         self.calls: list[str] = []
         self.traffic = Traffic()
-        self.relay = Joined(self, tap=tap)
+        self.relay = Joined(self)
+        self._tap = self if tap else None
 
     def join(self) -> Trace:
-        self.relay.join(End(self.calls, "<"), self._dial)
+        self.relay.join(End(self.calls, "<"), self._dial, self._tap)
         return self
 
     def _dial(self, sink: Sink) -> End:

@@ -86,7 +86,7 @@ class Relay(Generic[NearT]):
     near: NearT
     stream: Stream
 
-    def __init__(self, *, traffic: Traffic, tap: ExchangeTap | None = None) -> None:
+    def __init__(self, *, traffic: Traffic) -> None:
         self.phase = RelayPhase.NEW
         self.up = 0
         """The number of bytes from near."""
@@ -94,7 +94,7 @@ class Relay(Generic[NearT]):
         """The number of bytes to near."""
         self.failure: OpenFailure | None = None
         self.error: Exception | None = None
-        self.tap = tap
+        self.tap: ExchangeTap | None = None
         self.write_paused = 0
         """Flags of `WritePause`: the reasons for not reading from the stream."""
         self._traffic = traffic
@@ -108,8 +108,9 @@ class Relay(Generic[NearT]):
         self._look_at = sys.maxsize
         """After this number of bytes to near, `_look` is called. It sets the next number."""
 
-    def join(self, near: NearT, dial: Callable[[Sink], Stream]) -> None:
+    def join(self, near: NearT, dial: Callable[[Sink], Stream], tap: ExchangeTap | None = None) -> None:
         """Join both sides. `dial` may call `stream_refused` before it returns, and no other method."""
+        self.tap = tap
         self.near = near
         self.phase = _RELAY
         self.stream = dial(self)

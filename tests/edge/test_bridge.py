@@ -36,10 +36,11 @@ class Trace:
         self.buffered = 0
         self.marks: list[int | None] = []
         """High-water marks that the visitor's transport was given."""
-        self.bridge = Bridge(traffic=Traffic(), on_end=self._ended, tap=self if tap else None)
+        self.bridge = Bridge(traffic=Traffic(), on_end=self._ended)
+        self._tap = self if tap else None
 
     def join(self) -> Trace:
-        self.bridge.join(Visitor(self), self._dial)
+        self.bridge.join(Visitor(self), self._dial, self._tap)
         return self
 
     def _dial(self, sink: Sink) -> End:

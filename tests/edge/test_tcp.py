@@ -520,6 +520,34 @@ async def test_a_tap_sees_both_directions() -> None:
     assert ended == [None]
 
 
+async def test_a_tap_is_told_of_no_visitor_that_is_refused() -> None:
+    told: list[str] = []
+
+    class Watcher:
+        def begin(self, _request: object) -> Watcher:
+            told.append("begin")
+            return self
+
+        def seen(self, _direction: object, _data: bytes) -> None:
+            """It counts visits only."""
+
+        def ended(self, _error: Exception | None) -> None:
+            told.append("ended")
+
+    async with world(echo, visitors=1) as w:
+        w.tunnel.tap = Watcher()
+        _, held = await say_hello(w)
+        reader, refused = await w.connect()
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        refused.close()
+        assert told == ["begin"]
+        held.close()
+        await w.visits()
+    assert told == ["begin", "ended"]
+
+
 # --- open proxies
 
 

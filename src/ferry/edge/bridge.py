@@ -71,10 +71,9 @@ class Bridge(Relay[asyncio.Transport]):
         traffic: Traffic,
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        tap: ExchangeTap | None = None,
         crowd: Callable[[], int] = lambda: 0,
     ) -> None:
-        super().__init__(traffic=traffic, tap=tap)
+        super().__init__(traffic=traffic)
         self.visitor: Final = VisitorSide(self)
         self._on_end = on_end
         self._connected = connected
@@ -87,10 +86,10 @@ class Bridge(Relay[asyncio.Transport]):
         self._paused = False
         self._unwatched: Unwatched | None = None  # from the first pause of reading on
 
-    def join(self, near: asyncio.Transport, dial: Callable[[Sink], Stream]) -> None:
+    def join(self, near: asyncio.Transport, dial: Callable[[Sink], Stream], tap: ExchangeTap | None = None) -> None:
         near.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self._waiting = near.get_write_buffer_size
-        super().join(near, dial)
+        super().join(near, dial, tap)
         if near.get_write_buffer_size() > limits.VISITOR_HIGH_WATER_BYTES:
             self.near_full()  # the transport's former protocol has filled the buffer, and got the only call about it
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 
 from ferry.protocol.socks import SocksRecogniser, Verdict
-from ferry.streams import ExchangeTap
 from ferry.visits import Traffic
 
 from .bridge import Bridge
@@ -25,11 +24,10 @@ class GuardedBridge(Bridge):
         traffic: Traffic,
         on_end: Callable[[Bridge], None],
         connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        tap: ExchangeTap | None = None,
         crowd: Callable[[], int] = lambda: 0,
         found: Callable[[], None],
     ) -> None:
-        super().__init__(traffic=traffic, on_end=on_end, connected=connected, tap=tap, crowd=crowd)
+        super().__init__(traffic=traffic, on_end=on_end, connected=connected, crowd=crowd)
         self.open_proxy = False
         self._found = found
         self._recogniser: SocksRecogniser | None = SocksRecogniser()

@@ -110,7 +110,6 @@ class TcpListener:
             traffic=tunnel.traffic,
             on_end=self._ended,
             connected=self._connected,
-            tap=None if tunnel.tap is None else tunnel.tap.begin(None),
             crowd=self._visitors.__len__,
         )
         return bridge.visitor
@@ -150,7 +149,8 @@ class TcpListener:
         self._of_client += of_client
         tunnel.traffic.visits += 1
         self._visitors[bridge] = held
-        bridge.join(transport, partial(tunnel.dial, decision, visitor))
+        tap = None if tunnel.tap is None else tunnel.tap.begin(None)
+        bridge.join(transport, partial(tunnel.dial, decision, visitor), tap)
 
     def _decide(self, host: str) -> Grant | Refusal:
         policy, decided, tunnel = self._visits.policy, self._decided, self._tunnel

@@ -119,7 +119,8 @@ class DirectChannels:
         channel = TunnelChannel(visitor.connection, None)
         joined = Splice(tunnel, called, visitor.peer, self._clock)
         channel.watch_opening(joined.visitor)
-        joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink))
+        tap = None if tunnel.tap is None else tunnel.tap.begin(None)
+        joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink), tap)
         return channel
 
 
@@ -145,7 +146,7 @@ class Splice(Relay[TunnelChannel]):
     """One visit through a client's channel."""
 
     def __init__(self, tunnel: Tunnel, called: str, peer: Endpoint, clock: Clock) -> None:
-        super().__init__(traffic=tunnel.traffic, tap=None if tunnel.tap is None else tunnel.tap.begin(None))
+        super().__init__(traffic=tunnel.traffic)
         self.visitor: Final = NearSink(self)
         self._tunnel = tunnel
         self._called = called
