@@ -15,7 +15,7 @@ class Traffic:
     up: int = 0
     down: int = 0
     visits: int = 0
-    """HTTP requests, or connections for the other kinds."""
+    """Finished HTTP requests, or finished connections for the other kinds."""
 
 
 class Visit(NamedTuple):

@@ -147,7 +147,6 @@ class TcpListener:
             self._refuse(transport, visitor, "too many visitors")
             return
         self._of_client += of_client
-        tunnel.traffic.visits += 1
         self._visitors[bridge] = held
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         bridge.join(transport, partial(tunnel.dial, decision, visitor), tap)
@@ -174,6 +173,7 @@ class TcpListener:
         if self._closed and not self._visitors:
             self._connections.discard(self._held)
         self._of_client -= visitor.of_client
+        self._tunnel.traffic.visits += 1
         self._tunnel.visited(visitor.visit(self._tunnel, self._clock.monotonic()))
 
     def _found_open_proxy(self) -> None:
