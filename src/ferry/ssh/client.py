@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -86,7 +86,6 @@ class Client:
         "connection",
         "down",
         "end_reason",
-        "forwards",
         "id",
         "identity",
         "is_closed",
@@ -116,8 +115,6 @@ class Client:
         self._settings = server.settings
         self._tunnels = server.tunnels
         # for as long as it lasts
-        self.forwards: dict[tuple[bytes, int], SshTunnel] = {}
-        """Its tunnels, by host and port of the request. Only `Tunnels` writes here."""
         holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
         self.requests = ForwardRequests(self, server.tunnels, holding)
         self.sessions: list[Session] = []
@@ -204,6 +201,11 @@ class Client:
         )
 
     # --- tunnels, as their owner
+
+    @property
+    def forwards(self) -> Mapping[tuple[bytes, int], SshTunnel]:
+        """Its tunnels, by host and port of the request."""
+        return self._tunnels.of_connection(self.id)
 
     def comes_from(self, origin: str) -> bool:
         """Whether this connection, or another of the same identity, comes from `origin`."""

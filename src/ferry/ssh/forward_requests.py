@@ -139,6 +139,6 @@ class ForwardRequests:
         Returns the number."""
         shaped = self._holding.words_refused(number, why)
         unwanted: list[HeldTunnel | None] = [forward.tunnel for forward in shaped]
-        for tunnel in [one for one in self._client.forwards.values() if one in unwanted]:
+        for tunnel in [one for one in self._tunnels.of_connection(self._client.id).values() if one in unwanted]:
             self._tunnels.close(tunnel, why, unwanted=True)
         return len(shaped)

@@ -7,7 +7,8 @@ that one tunnel. An address that the gateway chooses is taken over only from a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from ferry import limits, tasks
@@ -32,6 +33,9 @@ from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
 
 _NO_OTHER_EITHER: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
 """Codes of refusals that every other address would get too."""
+
+
+_NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
 
 
 class TunnelOwner(TunnelEvents, Protocol):
@@ -66,11 +70,6 @@ class TunnelOwner(TunnelEvents, Protocol):
 
     @property
     def is_closed(self) -> bool: ...
-
-    @property
-    def forwards(self) -> dict[tuple[bytes, int], SshTunnel]:
-        """Its tunnels, by host and port of the request. Only `Tunnels` writes here."""
-        ...
 
     async def alive(self, seconds: float, /) -> bool:
         """Whether the client gives a sign of life within `seconds`."""
@@ -119,6 +118,8 @@ class Tunnels:
         self._in_force = in_force
         self._stopping = False
         self._in_service: dict[Tunnel, _InService] = {}
+        self._of_connection: dict[ConnectionId, dict[tuple[bytes, int], SshTunnel]] = {}
+        """By host and port of the request. A connection without a tunnel is not here."""
         self._here: LocalHolders[_InService] = LocalHolders()
         self.holders = self._here if holders is None else holders
         self.flaps = FlapGuard()
@@ -148,13 +149,13 @@ class Tunnels:
         owner, request, settings = asked.owner, asked.request, asked.settings
         too_many = check_counts(
             settings.rules,
-            on_connection=len(owner.forwards),
+            on_connection=len(self.of_connection(owner.id)),
             of_identity=await self.holders.count_of(owner.identity.id),
             gateway=settings.urls.gateway,
         )
         if too_many is not None:
             return too_many
-        if asked.bind in owner.forwards:  # never with port 0: what is held has a number
+        if asked.bind in self.of_connection(owner.id):  # never with port 0: what is held has a number
             return Refusal(_duplicate(request, asked.bind[1]), code="duplicate")
         address = requested(request, settings.rules)
         if isinstance(address, Refusal):
@@ -276,7 +277,7 @@ class Tunnels:
         tunnel, owner = entry.tunnel, entry.owner
         self._in_service[tunnel] = entry
         self._here.add(tunnel.address, entry)
-        owner.forwards[tunnel.bind] = tunnel
+        self._of_connection.setdefault(owner.id, {})[tunnel.bind] = tunnel
         self._routes.add(tunnel, grant)
         self.claims.hold(tunnel.claim, entry)
         self._report(
@@ -298,7 +299,10 @@ class Tunnels:
         if (entry := self._in_service.pop(tunnel, None)) is None:
             return
         owner = entry.owner
-        owner.forwards.pop(tunnel.bind, None)
+        same = self._of_connection[owner.id]
+        del same[tunnel.bind]
+        if not same:
+            del self._of_connection[owner.id]
         self._here.remove(tunnel.address, entry)
         self._routes.remove(tunnel)
         tunnel.stop_listening(cut=False)
@@ -315,7 +319,7 @@ class Tunnels:
 
     def close_all_of(self, owner: TunnelOwner, reason: str, *, cut: bool) -> None:
         """Close every tunnel of a connection. `cut` also ends their streams."""
-        for tunnel in list(owner.forwards.values()):
+        for tunnel in list(self.of_connection(owner.id).values()):
             try:
                 self.close(tunnel, reason)
             except Exception as error:  # the others close all the same
@@ -360,6 +364,10 @@ class Tunnels:
         """The tunnels of an identity: those of its oldest connection first."""
         entries = sorted(self._here.of(identity), key=lambda entry: entry.owner.began)
         return [entry.tunnel for entry in entries]
+
+    def of_connection(self, connection: ConnectionId) -> Mapping[tuple[bytes, int], SshTunnel]:
+        """The tunnels of a connection, by host and port of the request."""
+        return self._of_connection.get(connection, _NONE)
 
     def stop_listening(self) -> None:
         """Take no new visitors from any port, and open no more tunnels: the gateway stops."""
