@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from ferry import limits
 from ferry.errors import Refusal
 from ferry.limiters.places import PlaceHolder, Places
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Kind
 from ferry.policy.grants import Grant
 from ferry.policy.principals import PublicVisitor
@@ -18,6 +19,7 @@ from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 
 from .downstream import Downstream
+from .round import Round
 from .shared import Shared
 from .upstream import Upstream
 
@@ -25,19 +27,28 @@ from .upstream import Upstream
 class Backend:
     """The first visit of a tunnel makes it, the end of the tunnel's route closes it.
 
-    `visitors` lists the holders of its places now. It is called when places run short.
+    `visitors` lists the holders of its places now. It is called when places run short. `exempt` are the addresses
+    that the limits per source leave out.
     """
 
-    __slots__ = ("_closed", "_for_all", "_idle", "_shared", "mark", "places", "tunnel")
+    __slots__ = ("_closed", "_for_all", "_idle", "_round", "_shared", "mark", "places", "tunnel")
 
-    def __init__(self, shared: Shared, tunnel: Tunnel, visitors: Callable[[Backend], Iterable[PlaceHolder]]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        round_: Round,
+        tunnel: Tunnel,
+        exempt: ExemptNetworks,
+        visitors: Callable[[Backend], Iterable[PlaceHolder]],
+    ) -> None:
         self.tunnel = tunnel
         self._for_all: Grant | None = None
         self.mark = shared.loops.mark(tunnel.address.name)
         """The mark of this tunnel in the `CDN-Loop` field of its requests."""
-        self.places = Places(shared.bounds.visitors_per_tunnel, shared.limiter.exempt, lambda: visitors(self))
+        self.places = Places(shared.bounds.visitors_per_tunnel, exempt, lambda: visitors(self))
         """The places for requests in progress and for upgraded connections."""
         self._shared = shared
+        self._round = round_
         self._idle: list[Upstream] = []
         self._closed = False
 
@@ -68,7 +79,7 @@ class Backend:
         if grant is None:
             grant = self._for_all
             assert grant is not None
-        return Upstream(self._shared, self.tunnel, grant, self._lost)
+        return Upstream(self._shared, self._round, self.tunnel, grant, self._lost)
 
     def open_to_all(self, grant: Grant) -> None:
         """Take `grant`, which is for all visitors."""
@@ -109,22 +120,26 @@ class Backends(dict[str, Backend]):
     """The backends of one edge that all visitors may visit, by host: one look-up routes and admits a request.
 
     A host without an entry may have a backend all the same, in `made`: `find` asks the policy about this visitor. An
-    entry lasts until its tunnel ends or the policy changes. `visitors` is as in `Backend`.
+    entry lasts until its tunnel ends or the policy changes. `exempt` and `visitors` are as in `Backend`.
     """
 
     def __init__(
         self,
         shared: Shared,
+        round_: Round,
         routes: Routes,
         visits: VisitsInForce,
+        exempt: ExemptNetworks,
         visitors: Callable[[Backend], Iterable[PlaceHolder]],
     ) -> None:
         super().__init__()
         self.made: dict[str, Backend] = {}
         """The backends of all tunnels that had a visit, by host."""
         self._shared = shared
+        self._round = round_
         self._tunnels = routes.hosts[Kind.HTTP]
         self._visits = visits
+        self._exempt = exempt
         self._visitors = visitors
         routes.on_gone.append(self._gone)
         visits.on_change.append(self.clear)  # so that the next visit of each tunnel asks the new policy
@@ -144,7 +159,7 @@ class Backends(dict[str, Backend]):
             return decision
         backend = self.made.get(host)
         if backend is None:
-            backend = self.made[host] = Backend(self._shared, tunnel, self._visitors)
+            backend = self.made[host] = Backend(self._shared, self._round, tunnel, self._exempt, self._visitors)
         if for_all is not None:
             backend.open_to_all(decision)
             self[host] = backend

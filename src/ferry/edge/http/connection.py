@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from ferry import limits
+from ferry.edge.connections import Connections
 from ferry.edge.reset import reset
 from ferry.edge.unsent import Unsent, has_left
+from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
 from ferry.protocol.http1.request import RequestHead
@@ -19,7 +21,9 @@ from ferry.relay import WritePause
 
 from . import pages
 from .backend import Backends
+from .dates import Dates
 from .exchange import Exchange
+from .round import Round
 from .shared import Shared
 
 
@@ -41,6 +45,14 @@ class Owner(Protocol):
 
     backends: Backends
     """The backends by host."""
+    limiter: ConnectionLimiter
+    """Counts the connections of each source."""
+    all_connections: Connections
+    """The connections of all edges: they share the descriptors."""
+    dates: Dates
+    """For the gateway's own answers."""
+    round: Round
+    """The queue of connections that have more than one piece of work."""
 
 
 class ConnectionPhase(enum.Enum):
@@ -103,7 +115,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.paused = 0  # flags of `Pause`
         self.write_paused = 0  # flags of `WritePause`: the reasons for not writing more to the visitor
         self.ended = False  # the visitor has sent end-of-file
-        self._network = ""  # the source that `Shared.limiter` counts it for
+        self._network = ""  # the source that `Owner.limiter` counts it for
         self._unsent: Unsent | None = None  # from the first check on
         self._small_writes = 0  # behind waiting bytes, since the buffer was last empty
 
@@ -140,12 +152,12 @@ class VisitorConnection(asyncio.Protocol, ABC):
         transport.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)
         self.expire_in(shared.bounds.head_seconds)
         self._started()
-        admitted = shared.connections.admit(self, transport)
+        admitted = self._owner.all_connections.admit(self, transport)
         self._owner.joined(self)
         if not admitted:
             self._write_page(503, pages.FULL, None, close=True)
             self.shut()
-        elif (network := shared.limiter.enter(self.host)) is None:
+        elif (network := self._owner.limiter.enter(self.host)) is None:
             self._refuse_connection(503, pages.CROWDED)
         else:
             self._network = network
@@ -154,10 +166,10 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.phase = ConnectionPhase.CLOSED
         self.deadline = 0.0
         self.buffer = b""
-        self._shared.limiter.leave(self._network)
+        self._owner.limiter.leave(self._network)
         self._network = ""
         self._owner.left(self)
-        self._shared.connections.left(self)
+        self._owner.all_connections.left(self)
         self._forget_unsent()
 
     def pause_writing(self) -> None:
@@ -269,7 +281,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
     # --- ends
 
     def _write_page(self, status: int, reason: str, request: RequestHead | None, *, close: bool) -> None:
-        self.transport.write(pages.answer(status, reason, request, close=close, date=self._shared.dates.field()))
+        self.transport.write(pages.answer(status, reason, request, close=close, date=self._owner.dates.field()))
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline. The edge checks it at each tick, so it may act one tick late."""

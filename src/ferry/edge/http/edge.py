@@ -54,7 +54,6 @@ class HttpEdge:
         limiter: ConnectionLimiter | None = None,
         connections: Connections | None = None,
     ) -> None:
-        limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
         self.shared = Shared(
             domain=domain,
             clock=clock,
@@ -63,21 +62,21 @@ class HttpEdge:
             gateway=gateway,
             tls=client_context(),
             bounds=bounds or Bounds(),
-            limiter=limiter,
-            connections=Connections(None, limiter.exempt, clock) if connections is None else connections,
             loops=Loops(secret),
-            dates=Dates(clock),
-            round=Round(),
         )
-        self.backends = Backends(self.shared, routes, visits, self._visitors_of)
+        self.limiter = limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
+        self.all_connections = Connections(None, limiter.exempt, clock) if connections is None else connections
+        self.dates = Dates(clock)
+        self.round = Round()
+        self.backends = Backends(self.shared, self.round, routes, visits, limiter.exempt, self._visitors_of)
         self.connections: set[VisitorConnection] = set()
-        """All open connections."""
+        """The open connections of this edge."""
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         """Set when the last visitor leaves during a drain."""
         self.draining = False
         self.heads: dict[bytes, RequestHead] = {}
-        self.shared.connections.add(self._visitors)
+        self.all_connections.add(self._visitors)
 
     @property
     def visitors(self) -> int:
@@ -105,7 +104,7 @@ class HttpEdge:
     def redirect(self, port: int) -> RedirectProtocol:
         """The protocol for one connection that speaks plain HTTP on the HTTPS port. `port` is the port in visitors'
         URLs."""
-        return RedirectProtocol(port, self.shared.dates)
+        return RedirectProtocol(port, self.dates)
 
     def _visitors_of(self, backend: Backend) -> Iterator[PlaceHolder]:
         """The holders of places of `backend` now."""

@@ -165,7 +165,7 @@ class H1Connection(VisitorConnection):
         """The buffer has more than one piece of work: let others have their turn first."""
         self._behind = True
         self._pause(BEHIND)
-        self._shared.round.later(self)
+        self._owner.round.later(self)
 
     def catch_up(self) -> None:
         """As in `ferry.edge.http.round.CatchesUp`, and so is `fail`."""

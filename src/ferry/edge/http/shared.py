@@ -1,4 +1,4 @@
-"""The values and objects that all connections of one edge share. They never change while it runs."""
+"""The values that all connections of one edge share. They never change while it runs; the edge owns what does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from dataclasses import dataclass
 
 from ferry import limits
 from ferry.clock import Clock
-from ferry.edge.connections import Connections
-from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.names import Endpoint
 from ferry.policy.loops import Loops
 from ferry.report import Report
-
-from .dates import Dates
-from .round import Round
 
 IsReserved = Callable[[str], Awaitable[bool]]
 """Whether a hostname without a tunnel is reserved. May raise StoreUnavailable."""
@@ -43,7 +38,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One per edge. Its fields never change; the objects in them may (a limiter counts)."""
+    """One per edge."""
 
     domain: str
     clock: Clock
@@ -54,8 +49,4 @@ class Shared:
     tls: ssl.SSLContext
     """For local services that speak TLS."""
     bounds: Bounds
-    limiter: ConnectionLimiter
-    connections: Connections
     loops: Loops
-    dates: Dates
-    round: Round

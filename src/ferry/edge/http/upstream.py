@@ -24,6 +24,7 @@ from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_r
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure, Stream
 
+from .round import Round
 from .shared import Shared
 from .tunnel_tls import dial_tls
 
@@ -132,6 +133,7 @@ class Upstream:
         "_method",
         "_paused",
         "_request",
+        "_round",
         "_seen",
         "_shared",
         "_sink",
@@ -143,8 +145,11 @@ class Upstream:
         "tunnel",
     )
 
-    def __init__(self, shared: Shared, tunnel: Tunnel, grant: Grant, lost: Callable[[Upstream], None]) -> None:
+    def __init__(
+        self, shared: Shared, round_: Round, tunnel: Tunnel, grant: Grant, lost: Callable[[Upstream], None]
+    ) -> None:
         self._shared = shared
+        self._round = round_
         self.tunnel = tunnel
         self._grant = grant
         self._lost = lost
@@ -446,7 +451,7 @@ class Upstream:
         self._behind = True
         self._buffer = more
         self._pause(_BEHIND)
-        self._shared.round.later(self)
+        self._round.later(self)
 
     def catch_up(self) -> None:
         """As in `ferry.edge.http.round.CatchesUp`, and so is `fail`."""
