@@ -63,3 +63,25 @@ async def test_help_tells_of_no_web_addresses(key: Path) -> None:
         status, lines = await run(client, "help")
         assert status == 0
         assert lines[0].startswith("A TCP port")
+
+
+@pytest.mark.parametrize("ports", [True, False])
+async def test_only_forwards_that_work_are_suggested(key: Path, *, ports: bool) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
+        turn_off(gateway)
+        if not ports:
+            gateway.change(allocate_from=None)
+        example = "0:localhost:5432" if ports else "laptop:22:localhost:22"
+        _, lines = await run(client, "ls")
+        assert lines == [f"no tunnels of yours are up: ssh -R {example} -p 2222 localhost"]
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        await session.ended()
+        assert f"To forward: ssh -R {example} -p 2222 localhost".encode() in session.said
+        for host, port in ((b"", 22), (b"blog", 80), (b"", 0)):
+            assert await client.forward(host, port) is (ports and (host, port) == (b"", 0))
+        texts = [fields["detail"] for fields in gateway.said("tunnel.refused")]
+        assert len(texts) == 2 + (not ports)
+        assert not any("web address:" in text or ":80" in text for text in texts)
+        assert all(("-R 0:" in text) is ports for text in texts)

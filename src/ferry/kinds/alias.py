@@ -55,6 +55,10 @@ class AliasKind(TunnelKind):
             f"  {way}",
         ]
 
+    def example(self, rules: ForwardRules) -> str:
+        del rules
+        return "laptop:22:localhost:22"
+
     def help_lines(self, context: NoticeContext) -> list[str]:
         urls = context.urls
         return [

@@ -148,6 +148,11 @@ class TunnelKind(ABC):
         del shown, context
         return {}
 
+    def example(self, rules: ForwardRules) -> str | None:
+        """A forward to type after `-R` as a first one; None if there is none."""
+        del rules
+        return None
+
     @abstractmethod
     def help_lines(self, context: NoticeContext) -> list[str]:
         """The lines of `help` about this kind; none where the gateway does not serve it."""

@@ -37,7 +37,8 @@ class PortKind(TunnelKind):
         if request.port:
             return self.address(request.port)
         if rules.allocate_from is None:
-            return Refusal("this gateway allocates no ports: ask for a name with -R NAME:80:...", code="no_ports")
+            port = 80 if rules.serves_web else 22
+            return Refusal(f"this gateway allocates no ports: ask for a name with -R NAME:{port}:...", code="no_ports")
         return None
 
     def candidate_addresses(
@@ -54,10 +55,15 @@ class PortKind(TunnelKind):
         if rules.range_of(port) is not None:
             return None
         ranges = " and ".join(f"{one.first} to {one.last}" for one in rules.ranges) or "none"
-        hint = f"-R NAME:{port}:... for a private alias, or -R NAME:80:... for a web address"
+        ways = ["one of those"]
+        if rules.allocate_from is not None:
+            ways.append("-R 0:... for any")
+        ways.append(f"-R NAME:{port}:... for a private alias")
+        if rules.serves_web:
+            ways.append("-R NAME:80:... for a web address")
         return Refusal(
-            f"port {port} is outside the ports that may be forwarded ({ranges}): ask for one of those, "
-            f"-R 0:... for any, {hint}",
+            f"port {port} is outside the ports that may be forwarded ({ranges}): ask for {', '.join(ways[:-1])}, or "
+            f"{ways[-1]}",
             code="port_outside",
         )
 
@@ -81,6 +87,9 @@ class PortKind(TunnelKind):
 
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         return {"reach": reach(context, shown.address.port)}
+
+    def example(self, rules: ForwardRules) -> str | None:
+        return "0:localhost:5432" if rules.allocate_from is not None else None
 
     def help_lines(self, context: NoticeContext) -> list[str]:
         if not context.rules.ranges:

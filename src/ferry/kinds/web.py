@@ -57,8 +57,9 @@ class WebKind(TunnelKind):
         del address
         if rules.serves_web:
             return None
+        port = "" if rules.allocate_from is None else "-R 0:... for a port, or "
         return Refusal(
-            "HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for -R 0:... for a port, or "
+            f"HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for {port}"
             "-R NAME:22:... for a private alias",
             code="web_off",
         )
@@ -90,6 +91,9 @@ class WebKind(TunnelKind):
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         urls, host = context.urls, shown.address.name
         return {"url": urls.best(host), "urls": [url for url in (urls.http(host), urls.https(host)) if url]}
+
+    def example(self, rules: ForwardRules) -> str | None:
+        return "80:localhost:3000" if rules.serves_web else None
 
     def help_lines(self, context: NoticeContext) -> list[str]:
         if not context.rules.serves_web:

@@ -146,7 +146,7 @@ class Commands:
                 session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}", fields)
         if rules.reserve_after and not asker.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
-        session.say(f"To forward: ssh -R 80:localhost:3000 {asker.notices.urls.gateway}   (more: `help`)")
+        session.say(f"To forward: {asker.notices.example}   (more: `help`)")
 
     async def _reservations(self, asker: _Asker) -> list[Reservation]:
         if asker.identity.anonymous:
@@ -190,7 +190,7 @@ def _ls(asker: _Asker) -> None:
     for tunnel in asker.tunnels:
         asker.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
     if not asker.tunnels:
-        asker.session.say(f"no tunnels of yours are up: ssh -R 80:localhost:3000 {notices.urls.gateway}")
+        asker.session.say(f"no tunnels of yours are up: {notices.example}")
 
 
 def _find(text: str, mine: list[Reservation], notices: Notices) -> Address:

@@ -109,6 +109,12 @@ class Notices:
         lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
         return lines
 
+    @property
+    def example(self) -> str:
+        """A command with a forward, of the first kind that this gateway serves."""
+        examples = (kind.example(self.rules) for kind in kinds.KINDS.values())
+        return f"ssh -R {next(filter(None, examples))} {self.urls.gateway}"
+
     def reservation_line(self, reservation: Reservation, *, up: bool) -> str:
         """One name of yours."""
         if up:
