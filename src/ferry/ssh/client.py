@@ -200,7 +200,7 @@ class Client:
             detail=refusal.detail,
         )
 
-    # --- tunnels, as their owner
+    # --- tunnels, as their client
 
     @property
     def forwards(self) -> Mapping[tuple[bytes, int], SshTunnel]:
@@ -224,7 +224,7 @@ class Client:
             self._in_sessions(lambda session: session.visited(address, visit))
 
     def target_refused(self, address: Address, why: str) -> None:
-        """Tell the owner that the local target cannot be reached, but not once per visitor."""
+        """Tell the person that the local target cannot be reached, but not once per visitor."""
         now = self._clock.monotonic()
         if now - self._target_noted >= limits.TARGET_NOTE_SECONDS:
             self._target_noted = now
@@ -265,7 +265,7 @@ class Client:
     # --- the end
 
     def leave(self, reason: str) -> None:
-        """The owner ends it from the terminal: close the forwards, and later the connection if ssh is still there."""
+        """The person ends it from the terminal: close the forwards, and later the connection if ssh is still there."""
         self.end_reason = reason
         self._tunnels.close_all_of(self, reason, cut=True)
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
@@ -291,6 +291,11 @@ class Client:
         await self.connection.alive_within(limits.ALIVE_SECONDS)
         self.connection.end(reason)
 
+    def abort(self, reason: str) -> None:
+        """End the connection at once. `reason` is for the log only."""
+        self.end_reason = reason
+        self.connection.abort()
+
     def closed(self, error: Exception | None) -> None:
         """Close the tunnels of a connection that is gone. Sets `end_reason`."""
         self.is_closed = True
@@ -299,7 +304,7 @@ class Client:
 
 
 def shown_request(host: bytes, port: int) -> str:
-    """A forward request as its owner typed it, as far as the gateway can know: `-R blog:80`, `-R 80`."""
+    """A forward request as it was typed, as far as the gateway can know: `-R blog:80`, `-R 80`."""
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
     return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
 

@@ -241,8 +241,7 @@ class SshServer:
 
 def _look_at(client: Client, now: float, loop_now: float) -> None:
     if (why := client.connection.stuck(loop_now)) is not None:
-        client.end_reason = why
-        client.connection.abort()
+        client.abort(why)
         return
     for tunnel in list(client.forwards.values()):
         tunnel.give_up_openings(now)
