@@ -160,7 +160,7 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     ("taken", "made", "counts"),
     [([0.02, 0.0], 1, 0), ([0.3, 0.04, 0.0], 2, 1), ([0.3, 0.2, 0.1, 0.2, 0.0], 4, 2)],
 )
-def test_a_measure_is_made_again_for_what_the_host_took_and_never_for_what_it_found(
+def test_a_measure_is_repeated_by_the_hosts_share_and_never_by_its_result(
     taken: list[float], made: int, counts: int
 ) -> None:
     class Host:

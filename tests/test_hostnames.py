@@ -95,7 +95,7 @@ def test_https_is_given_where_it_is_trusted_or_alone(of: Urls, best: str) -> Non
         'f"-p {config.ssh_port} {config.domain}"',
     ],
 )
-def test_the_next_test_finds_what_is_made_by_hand(line: str) -> None:
+def test_the_search_below_finds_hostnames_that_are_made_by_hand(line: str) -> None:
     assert BY_HAND.search(line)
 
 

@@ -1,4 +1,5 @@
-"""Every bound, with its unit. The comment on a constant's line, or right above it, explains that constant.
+"""The bounds of the gateway, with their units. The comment on a constant's line, or right above it, explains that
+constant. A bound that one module alone knows, and no operator may change, may stand in that module.
 
 The operator may change those that are defaults of fields in `ferry.config.model`.
 """
@@ -25,8 +26,8 @@ HEAD_SECONDS: Final = 10.0  # for a whole head, from its first byte or the accep
 KEEPALIVE_SECONDS: Final = 75.0  # for which a visitor's connection may be idle between two requests
 BODY_MIN_RATE: Final = 240  # bytes/s at which a request's body must arrive (as in Kestrel); 0 turns it off
 READ_MIN_RATE: Final = 240  # bytes/s at which a visitor must read while its buffer is over the high-water mark
-PACE_SECONDS: Final = 20.0  # the window over which both rates are measured
-CROWDED_PACE_SECONDS: Final = 5.0  # the same window once more than half of a tunnel's places are taken
+PACE_SECONDS: Final = 20.0  # the window over which BODY_MIN_RATE and READ_MIN_RATE are measured
+CROWDED_PACE_SECONDS: Final = 5.0  # PACE_SECONDS once more than half of a tunnel's places are taken
 CONNECTIONS_PER_VISITOR: Final = 512  # HTTP and TCP ports, from one IPv4 address or IPv6 /64; loopback is not counted
 LOOP_PASSES: Final = 8  # tunnels of this gateway that one request may pass through, each another one; then 508
 PIPELINE_BYTES: Final = 64 * KIB  # read ahead while a request is being answered; then reading pauses
@@ -59,7 +60,7 @@ POOL_IDLE_SECONDS: Final = 4.0  # below the 5 s after which Node closes a quiet 
 HALF_CLOSED_SECONDS: Final = 30.0  # between two bytes of the answer to a visitor that has sent end-of-file
 CLOSE_SECONDS: Final = 75.0  # for a visitor to read the end of an answer after which the connection closes
 UNSENT_VISITORS: Final = 32  # of one tunnel; from here on the unsent bytes in the kernel are bounded for each of them
-# For all of them, in equal shares. Past it the tunnel reads no more from the service.
+# Unsent in the kernel for all visitors of one tunnel, in equal shares. Past it the tunnel reads no more from the service.
 VISITORS_UNSENT_BYTES: Final = 8 * MIB
 VISITOR_UNSENT_LEAST_BYTES: Final = 16 * KIB  # the smallest share of one visitor; a shorter answer is never measured
 UNSENT_LOOK_BYTES: Final = 64 * KIB  # of an answer, between two checks whether the tunnel has so many visitors
@@ -80,7 +81,7 @@ LINGER_SECONDS: Final = 2.0  # for which a refused visitor is read from before t
 # --- SSH
 HANDSHAKES: Final = 200  # connections that have not authenticated, in all
 HANDSHAKES_PER_NETWORK: Final = 30  # of one IPv4 /24 or IPv6 /64
-# When all places are taken, a newcomer may displace a handshake that has not moved for this long: one that is silent, one
+# When all slots are taken, a newcomer may displace a handshake that has not moved for this long: one that is silent, one
 # that has exchanged keys, one that has offered an acceptable key.
 HANDSHAKE_PATIENCE_SECONDS: Final = (2.0, 5.0, 20.0)
 HANDSHAKES_NOTE_SECONDS: Final = 60.0  # between two log lines about refused and displaced handshakes
@@ -101,8 +102,8 @@ PENALTY_MAX_SECONDS: Final = 600.0  # longest block (sshd: max)
 PENALTY_SOURCES: Final = 65_536  # addresses remembered; past it the one with the least time left is forgotten
 LANE_PACE_SECONDS: Final = 1.0  # between two handshakes of a blocked address
 LANE_SECONDS: Final = 10.0  # for a whole log-in from a blocked address
-KEEPALIVE_INTERVAL_SECONDS: Final = 15.0
-KEEPALIVE_COUNT: Final = 3
+KEEPALIVE_INTERVAL_SECONDS: Final = 15.0  # of silence, after which a client is asked for a sign of life
+KEEPALIVE_COUNT: Final = 3  # unanswered questions after which the connection ends
 FORWARDS_PER_CONNECTION: Final = 16
 FORWARDS_PER_IDENTITY: Final = 32
 CHANNELS_PER_CONNECTION: Final = 1024
@@ -120,8 +121,10 @@ OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client 
 # read the port from the last packet that they received.
 ANSWER_PAUSE_SECONDS: Final = 0.1
 KEY_EXCHANGES_TOGETHER: Final = 16  # of one connection that may follow each other at once; each costs 2 ms of a core
-KEY_EXCHANGES_PER_SECOND: Final = 4.0  # after that; the next one waits, and the connection is not read meanwhile
-# Over all connections of an identity: 2 % of a core. As many may follow each other at once as it may have connections,
+KEY_EXCHANGES_PER_SECOND: Final = (
+    4.0  # past KEY_EXCHANGES_TOGETHER; others wait, and the connection is not read meanwhile
+)
+# Key exchanges of all connections of an identity: 2 % of a core. As many may follow each other at once as it may have connections,
 # because connections that were made together exchange keys together.
 KEY_EXCHANGES_OF_IDENTITY_PER_SECOND: Final = 8.0
 KEXINIT_WAIT_SECONDS: Final = 0.25  # for which our first KEXINIT waits for the client's
@@ -135,7 +138,7 @@ HOLD_SECONDS: Final = 0.5
 ALIVE_SECONDS: Final = 1.0  # within which the older holder of an address must answer to count as alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when the loser answers within this
 FLAP_TAKEOVERS: Final = 3  # counted takeovers in FLAP_SECONDS after which the holder stays
-FLAP_SECONDS: Final = 60.0
+FLAP_SECONDS: Final = 60.0  # for which a takeover counts
 TAKEOVER_DRAIN_SECONDS: Final = 5.0  # for visitors of a tunnel that was taken over to finish
 LEAVE_SECONDS: Final = 2.0  # after its session has ended, before a client that stays is disconnected
 HOST_BYTES: Final = 512  # longest host or path in a forward request
@@ -147,11 +150,11 @@ SESSION_WINDOW_BYTES: Final = 64 * KIB  # what a client may type ahead; a sessio
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
 
 # --- names
-NAMES_PER_IDENTITY: Final = 20
-NAMES_KEEP_SECONDS: Final = 30 * 86400.0
-NAMES_REST_SECONDS: Final = 7 * 86400.0
-NAMES_RESERVE_AFTER_SECONDS: Final = 600.0
-NAMES_PER_NETWORK_PER_DAY: Final = 10
+NAMES_PER_IDENTITY: Final = 20  # names and ports that are reserved for it
+NAMES_KEEP_SECONDS: Final = 30 * 86400.0  # for which a reservation outlives its last use
+NAMES_REST_SECONDS: Final = 7 * 86400.0  # after that, for which only its last owner may take it up again
+NAMES_RESERVE_AFTER_SECONDS: Final = 600.0  # of use before a gateway for anyone reserves a name
+NAMES_PER_NETWORK_PER_DAY: Final = 10  # new reservations from one IPv4 /24 or IPv6 /64
 # After a larger step of the wall clock nothing is pruned for an hour: the clock may be wrong.
 CLOCK_STEP_SECONDS: Final = 3600.0
 NAMES_NETWORK_SECONDS: Final = 86400.0  # the day over which new reservations per network are counted
@@ -202,7 +205,8 @@ PLACE_MOVES_RATE: Final = 1 * KIB  # bytes/s that count as moving while places a
 PLACE_LOOK_SECONDS: Final = 0.5  # between two checks of which visitors move; a younger visitor is not judged
 PLACES_LOOKED_AT: Final = 4096  # in one check, about 10 ms
 PLACES_CHECKED: Final = 32  # candidates that are checked for one newcomer; each may have moved since the last check
-# Of all places. Once visitors of one standing hold this many and stall by their own doing, that standing has no patience.
+# Of a tunnel's places for visitors. Once visitors of one standing hold this many and stall by their own doing, that
+# standing has no patience.
 STALLED_SHARE: Final = 1 / 4
 TRIAL_SHARE: Final = 8  # one place in so many goes to requests that are answered soon
 TRIAL_SECONDS: Final = 0.02  # for such a request to be answered, before a newcomer may have its place
@@ -224,7 +228,7 @@ LOG_GATHER_SECONDS: Final = 0.02  # for which lines gather before they are writt
 LOG_VISITS_PER_SECOND: Final = 100  # lines about visits; a line costs 12 µs and some 300 bytes
 LOG_VISITS_PER_TUNNEL: Final = 20  # lines a second about visits of one tunnel; the event `visits` sums up the others
 LOG_LINES_PER_SOURCE: Final = 5  # lines a second of one event that one connection, tunnel or address causes
-LOG_SOURCES_TOGETHER: Final = 10  # times that, of one event by all sources: an attacker may have many addresses
+LOG_SOURCES_TOGETHER: Final = 10  # times LOG_LINES_PER_SOURCE: lines a second of one event by all sources
 LOG_BURST_SECONDS: Final = 20.0  # the unused budget of this time may be used at once
 LOG_SOURCES: Final = 1024  # sources remembered for each event; past it the one that was quiet longest is forgotten
 LOG_SOURCES_SHOWN: Final = 256  # sources counted between two summaries; more are in the total alone
@@ -232,8 +236,8 @@ LOG_SUMMARY_SECONDS: Final = 1.0  # between two sums of visits
 LOG_OMITTED_SECONDS: Final = 10.0  # between two summaries of other lines that were left out
 VISITS_SUMMED: Final = 50  # tunnels that have a summary of their own; the others share one
 TRACEBACKS_PER_SECOND: Final = 0.1  # of one place in the code, each of some 4 KB; past it a line names the error alone
-TRACEBACKS_TOGETHER: Final = 0.5  # of all places
-TRACEBACK_BURST_SECONDS: Final = 60.0
+TRACEBACKS_TOGETHER: Final = 0.5  # tracebacks a second, of all places in the code
+TRACEBACK_BURST_SECONDS: Final = 60.0  # the unused budget of this time may be used at once
 LOG_FIELD_CHARS: Final = 500  # one field of one line, once escaped by `names.printable`
 LOG_TRACEBACK_LINES: Final = 60  # the last lines of a traceback are kept: they name the error
 LOG_CLOSE_SECONDS: Final = 2.0  # at the end, for lines that still wait for a slow reader

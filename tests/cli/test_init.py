@@ -54,7 +54,7 @@ async def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) ->
     assert "DNS" not in written.text
 
 
-def test_nobody_to_answer_is_said(tmp_path: Path) -> None:
+def test_init_without_a_terminal_says_that_it_cannot_ask(tmp_path: Path) -> None:
     ran = init(tmp_path)
     assert ran.code == 2
     assert ran.err == "ferry: standard input is not a terminal: give --domain and --access, or --yes for the defaults\n"

@@ -91,7 +91,7 @@ async def past(tmp_path: Path) -> AsyncIterator[Past]:
         yield made
 
 
-async def test_as_shipped_each_is_forgotten_when_nobody_can_ask_for_it_any_more(past: Past) -> None:
+async def test_rows_of_every_kind_are_pruned_at_the_end_of_their_time_as_shipped(past: Past) -> None:
     """NAMES_KEEP_SECONDS, NAMES_REST_SECONDS and CONNECTIONS_KEEP_SECONDS."""
     upkeep, left = past.upkeep(), []
     for days in (29.9, 0.2, 6.8, 0.2, 52.8, 0.2):

@@ -25,7 +25,7 @@ def test_a_source_has_a_burst_and_then_its_rate() -> None:
     assert taken(of, "a", 1000, 1000) == 20
 
 
-def test_one_source_leaves_the_others_theirs() -> None:
+def test_a_source_uses_up_its_own_budget_alone() -> None:
     of = budgets()
     assert taken(of, "a", 1000, 0) == 20
     assert taken(of, "b", 1000, 0) == 20

@@ -286,7 +286,7 @@ def test_a_visitor_of_a_small_source_protects_no_places_of_others(phone: str) ->
     assert honest.stays
 
 
-def test_where_few_are_stalled_they_are_waited_for() -> None:
+def test_a_few_stalled_visitors_keep_their_patience() -> None:
     play = Play()
     stalled = play.fill(PROXY, Standing.SILENT, round(play.most * STALLED_SHARE) - 1)
     play.fill(PROXY, Standing.STREAM)

@@ -1,6 +1,6 @@
 """Bounds the connections that log in at once, in all and from one network (sshd's MaxStartups).
 
-One network (IPv4 /24, IPv6 /64) never holds more than its own share. When all places are taken, a newcomer displaces
+One network (IPv4 /24, IPv6 /64) never holds more than its own share. When all slots are taken, a newcomer displaces
 another handshake: first one that has said nothing, then one that has exchanged keys, last one that has offered an
 acceptable key (somebody types a passphrase). Among equals it is the oldest one of the network that holds most. It is
 displaced
@@ -11,16 +11,16 @@ displaced
 The second condition keeps a storm of honest clients (the gateway was restarted) from displacing one another for ever: the
 gateway refuses the newcomer instead, and tells it when to come back.
 
-What an attacker with N networks can do, with P places in all:
+What an attacker with N networks can do, with P slots in all:
 
-* N up to P/2: it holds every place, two or more per network. Each newcomer from another network still gets in at once,
-  and keeps its place, because the attacker's networks hold more.
-* N of P and more: it holds each place from another network. A newcomer gets in as soon as one of them is silent for two
+* N up to P/2: it holds every slot, two or more per network. Each newcomer from another network still gets in at once,
+  and keeps its slot, because the attacker's networks hold more.
+* N of P and more: it holds each slot from another network. A newcomer gets in as soon as one of them is silent for two
   seconds. To prevent that, the attacker must begin P/2 handshakes a second (100 by default), which costs it as much as
   us. Each key exchange that it finishes to look busier costs us about 2 ms of CPU, and it more than a packet. A newcomer
-  then gets its share of the places that become free, and its client is told when to try again.
+  then gets its share of the slots that become free, and its client is told when to try again.
 
-Clients that are logged in are not affected. All operations are O(1), and memory grows with the number of places.
+Clients that are logged in are not affected. All operations are O(1), and memory grows with the number of slots.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Progress(enum.IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Handshake:
-    """One place that is taken."""
+    """One slot that is taken."""
 
     network: str
     since: float
@@ -58,7 +58,7 @@ class Handshake:
 
 
 class HandshakeGate:
-    """Gives places to connections that have not logged in yet. Each `Handshake` that it returns ends with `done`.
+    """Gives slots to connections that have not logged in yet. Each `Handshake` that it returns ends with `done`.
 
     Networks in `exempt` have no share of their own, only the limit in all: many people connect through a proxy there.
     """
@@ -75,7 +75,7 @@ class HandshakeGate:
         return self._count
 
     def admit(self, host: str, now: float) -> tuple[Handshake | None, Handshake | None]:
-        """A place for a connection from `host`, or None; and the handshake that it displaces (already `done`), or None."""
+        """A slot for a connection from `host`, or None; and the handshake that it displaces (already `done`), or None."""
         network = network_of(host)
         held = self._networks[network]
         if held >= self._per_network and host not in self._exempt:
@@ -93,7 +93,7 @@ class HandshakeGate:
         return handshake, gone
 
     def _least_deserving(self, held: int, now: float) -> Handshake | None:
-        """The handshake to displace for a newcomer whose network holds `held` places."""
+        """The handshake to displace for a newcomer whose network holds `held` slots."""
         for progress, queue in self._queues.items():
             most, oldest = queue.fullest()
             if oldest is None:
@@ -111,7 +111,7 @@ class HandshakeGate:
         self._queues[progress].add(handshake, handshake.network)
 
     def done(self, handshake: Handshake) -> None:
-        """Free its place: it has logged in, or its connection is gone. Safe to call twice."""
+        """Free its slot: it has logged in, or its connection is gone. Safe to call twice."""
         queue = self._queues[handshake.progress]
         if handshake not in queue:
             return

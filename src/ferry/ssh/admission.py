@@ -26,7 +26,7 @@ from ferry.report import Report
 
 @dataclass(frozen=True, slots=True)
 class LoginSlot:
-    """The place of one log-in among all."""
+    """The slot of one log-in."""
 
     handshake: Handshake
     host: str

@@ -236,9 +236,7 @@ class TunnelChannel:
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if (
-            self._over or not data
-        ):  # an empty write makes no packet: an end-of-file must not wait behind it for a window
+        if self._over or not data:  # an empty packet would have an end-of-file wait behind it for a window
             return
         size = len(data)
         if (
@@ -271,9 +269,7 @@ class TunnelChannel:
             self._received.clear()
             self.flush()
             if self.state not in (_CLOSING, _CLOSED):
-                self._consumed(
-                    unread
-                )  # a target may read only after it has written all: without window both would wait
+                self._consumed(unread)  # a target may write all before it reads: without a window both would wait
                 self._connection.await_end(self, self._queue)
 
     def abort(self) -> None:

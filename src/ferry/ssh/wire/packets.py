@@ -2,14 +2,13 @@
 
 * asyncssh sends an encrypted SSH_MSG_IGNORE before each packet, as a defence for CBC ciphers. AEAD ciphers do not need
   it; without it CPU falls by 27 to 39 %.
-* The packets of one loop turn leave in one socket write. * Packets are cut from the input by offset. asyncssh copies
-the whole remaining input for each. * Data for our own channels goes straight to them. All other packets take asyncssh's
-path. * Channels, those of sessions too, stop while the socket is full or during a key exchange. They wait in a round,
-and send
+* The packets of one loop turn leave in one socket write.
+* Packets are cut from the input by offset. asyncssh copies the whole remaining input for each.
+* Data for our own channels goes straight to them. All other packets take asyncssh's path.
+* Channels, those of sessions too, stop while the socket is full or during a key exchange. They wait in a round, and send
   one packet each in turn. asyncssh's `pause_writing` does nothing: a peer with a huge window that stopped reading took
   the process from 40 to 2,200 MB.
-* A connection reads at most TURN_PACKETS in one turn of the loop, and sends at most as many with data, because all
-others
+* A connection reads at most TURN_PACKETS in one turn of the loop, and sends at most as many with data, because all others
   wait for this work. A peer that sent its bytes in packets of one byte made 4,000 times the work.
 
 docs/performance.md has the figures. `connection` builds channels, requests and the log-in on this.

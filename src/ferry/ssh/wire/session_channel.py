@@ -120,9 +120,8 @@ class SessionChannel(SSHServerChannel[bytes]):
     def _process_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
         wants_reply = packet.get_boolean()
-        session = cast(
-            "SessionEvents | None", self._session
-        )  # asyncssh forgets it at the end: neither keeps the other alive
+        # asyncssh forgets it at the end, so that neither keeps the other alive
+        session = cast("SessionEvents | None", self._session)
         if kind == b"window-change" or session is None:
             return  # we do not use the terminal's size, and it has no reply (§6.7); or this channel has no session yet
         granted = False
@@ -130,9 +129,8 @@ class SessionChannel(SSHServerChannel[bytes]):
             wanted = _REQUESTS.get(kind)
             granted = wanted is not None and wanted(session, packet)
         if wants_reply:
-            self.send_packet(
-                MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE
-            )  # asyncssh drops it after our close
+            # asyncssh drops it after our close
+            self.send_packet(MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE)
 
     def _process_extended_data(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         """Count it as data and drop it: no type of it is defined towards a server (§5.2)."""
