@@ -63,9 +63,17 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         metavar="DIR",
         help="compare this checkout with another one, which has been set up, instead of other systems: every measure in turn, and the ratios of each round",
     )
+    parser.add_argument(
+        "--control",
+        type=Path,
+        metavar="DIR",
+        help="with --against: compare that checkout with DIR too, in the same rounds. With the same code in both, the ratios show how far a change would have to go to be seen",
+    )
     given = parser.parse_args(arguments)
+    if given.control and not given.against:
+        parser.error("--control goes with --against DIR, which it is compared with")
     if given.against:
-        systems = {_word(system): system for system in two_checkouts(given.against)}
+        systems = {_word(system): system for system in two_checkouts(given.against, given.control)}
         if missing := [system.missing for system in systems.values() if system.missing]:
             parser.error(missing[0])
     if given.rounds is not None and not 1 <= given.rounds <= 20:
@@ -96,6 +104,8 @@ def _names(word: str, name: str) -> bool:
 
 
 def _word(system: System) -> str:
-    """`Ferry, TCP port` as one word; `ferry-before` for another checkout's."""
+    """`Ferry, TCP port` as one word; `ferry-before` and `ferry-control` for other checkouts'."""
     word = type(system).__name__.lower()
-    return f"{word}-before" if isinstance(system, Ferry) and system.checkout else word
+    if not isinstance(system, Ferry) or not system.checkout:
+        return word
+    return f"{word}-control" if system.control else f"{word}-before"

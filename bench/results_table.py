@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from . import siege
 from .rows import ROWS, Figure, Row, slow
 from .slow import REOPENS_PER_SECOND
-from .systems import before
+from .systems import CONTROL, before
 
 Sample = dict[str, float]
 
@@ -86,14 +86,15 @@ def tables(results: Results) -> str:
 
 
 def pair_table(results: Results) -> str:
-    """This checkout beside another: of every figure the ratio in each round, their median and their spread."""
+    """This checkout beside another: of every figure the ratio in each round, their median and their spread. A control
+    has lines of its own, beside the same other checkout."""
     lines = []
     for row in ROWS:
         for system in results.samples.get(row.name, {}):
             for figure in row.figures:
                 pairs = zip(
                     results.values(row.name, system, figure.key),
-                    results.values(row.name, before(system), figure.key),
+                    results.values(row.name, before(system.removesuffix(CONTROL)), figure.key),
                     strict=False,
                 )
                 if ratios := [ours / theirs for ours, theirs in pairs if ours is not None and theirs]:

@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from .keys import Keys
 from .machine import commit, first_line
 from .processes import HOME, BenchError, Program, free_ports, listens, run, wait_until
+
+CONTROL: Final = " (control)"
+"""Ends the name of a control in tables."""
 
 DOMAIN = "gw.test"
 TCP_CIPHER = "aes128-gcm@openssh.com"
@@ -95,12 +99,14 @@ class System(abc.ABC):
 class Ferry(System):
     name = "Ferry"
 
-    def __init__(self, checkout: Path | None = None) -> None:
-        """Of another `checkout` than the bench's own, where that is asked for. It must have been set up."""
+    def __init__(self, checkout: Path | None = None, *, control: bool = False) -> None:
+        """Of another `checkout` than the bench's own, where that is asked for. It must have been set up. `control`: it
+        is measured beside one of the same code."""
         self.checkout = checkout
+        self.control = control
         self.program = (checkout / ".venv" if checkout else Path(sys.prefix)) / "bin" / "ferry"
         if checkout:
-            self.name = before(self.name)
+            self.name = f"{self.name}{CONTROL}" if control else before(self.name)
             self.missing = "" if self.program.exists() else f"{self.program} is not there: run {checkout}/scripts/setup"
 
     def version(self) -> str:
@@ -320,9 +326,12 @@ def ssh(place: Place, arguments: list[str], key: int = 0) -> list[str | Path]:
     ]
 
 
-def two_checkouts(checkout: Path) -> list[System]:
-    """Ferry of another checkout, and then our own, as name, with a quiet log and as port."""
-    return [kind(where) for kind in (Ferry, FerryQuiet, FerryPort) for where in (checkout, None)]
+def two_checkouts(checkout: Path, control: Path | None = None) -> list[System]:
+    """Ferry of another checkout, and then our own, as name, with a quiet log and as port; the control between them."""
+    systems: list[System] = []
+    for kind in (Ferry, FerryQuiet, FerryPort):
+        systems += [kind(checkout), *([kind(control, control=True)] if control else []), kind()]
+    return systems
 
 
 def all_systems() -> list[System]:

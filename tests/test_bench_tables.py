@@ -140,9 +140,12 @@ def test_two_checkouts_are_compared_by_the_ratios_of_each_round() -> None:
     for ours, theirs in ((110.0, 100.0), (60.0, 50.0), (90.0, 100.0)):
         results.add(row, "Ferry", {"rate": ours, "cpu": 1.0})
         results.add(row, "Ferry (before)", {"rate": theirs, "cpu": 2.0})
+        results.add(row, "Ferry (control)", {"rate": theirs, "cpu": 1.9})
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in pair_table(results).splitlines()]
     assert ["kept: req/s", "Ferry", "1.100", "0.90 to 1.20", "3"] in lines
     assert ["kept: µs CPU a request", "Ferry", "0.500", "0.50 to 0.50", "3"] in lines
+    assert ["kept: req/s", "Ferry (control)", "1.000", "1.00 to 1.00", "3"] in lines
+    assert ["kept: µs CPU a request", "Ferry (control)", "0.950", "0.95 to 0.95", "3"] in lines
 
 
 def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +157,14 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     compared = parse(["--against", str(tmp_path), "--systems", "ferry"])
     assert [system.name for system in compared.systems] == ["Ferry (before)", "Ferry"]
     assert not compared.whole
+    controlled = parse(["--against", str(tmp_path), "--control", str(tmp_path), "--systems", "ferry"])
+    assert [system.name for system in controlled.systems] == ["Ferry (before)", "Ferry (control)", "Ferry"]
+
+
+def test_a_control_needs_what_it_is_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--control", str(tmp_path)])
+    assert "--control goes with --against DIR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
