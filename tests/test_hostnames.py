@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.hostnames import Domain, Urls
+from ferry.hostnames import Domain, Urls, first_label, normal, wildcard_above
 
 SOURCE = Path(__file__).parent.parent / "src/ferry"
 GATEWAY = Domain("gw.example.com")
@@ -16,6 +16,9 @@ BY_HAND = re.compile(
     r"""(?:\w|\}|\*)\.\{[^{}]*domain\b     # f"{label}.{domain}"
     | removesuffix\((?:f"\.|"\."\s*\+)     # host.removesuffix(f".{domain}")
     | endswith\((?:f"\.|"\."\s*\+)         # host.endswith("." + domain)
+    | removesuffix\("\."\)                  # host.lower().removesuffix(".")
+    | \b(?:host|name|text|bare)\b[^.]*\.partition\(["']\.["']\)  # host.partition(".")[0]
+    | "\*\."\s*\+                          # "*." + host
     | -p\s\{[^{}]*ssh_port\}\s               # f"-p {ssh_port} {domain}"
     """,
     re.VERBOSE,
@@ -51,6 +54,15 @@ def test_a_name_outside_the_domain_stays_as_it_is(text: str) -> None:
 )
 def test_a_domain_has_itself_and_what_is_below(host: str, *, has: bool) -> None:
     assert GATEWAY.has(host) is has
+
+
+def test_a_host_is_compared_in_lower_case_without_a_final_dot() -> None:
+    assert [normal(text) for text in ("Blog.GW.example.com.", "blog", "")] == ["blog.gw.example.com", "blog", ""]
+
+
+def test_the_wildcard_above_a_host_stands_for_its_first_label() -> None:
+    assert (first_label(BLOG), wildcard_above(BLOG)) == ("blog", "*.gw.example.com")
+    assert (first_label("blog"), wildcard_above("blog")) == ("blog", "*.")
 
 
 def test_a_port_is_named_where_it_is_not_the_protocols_own() -> None:
@@ -93,6 +105,10 @@ def test_https_is_given_where_it_is_trusted_or_alone(of: Urls, best: str) -> Non
         'host.removesuffix("." + domain)',
         'host == domain or host.endswith("." + domain)',
         'f"-p {config.ssh_port} {config.domain}"',
+        'host.decode("ascii").lower().removesuffix(".")',
+        'label = text.partition(".")[0]',
+        """f"{text[2:].partition('.')[0]}" """,
+        'names.get("*." + host.partition(".")[2])',
     ],
 )
 def test_the_search_below_finds_hostnames_that_are_made_by_hand(line: str) -> None:
@@ -103,7 +119,7 @@ def test_nothing_else_makes_a_hostname_or_takes_one_apart() -> None:
     by_hand = [
         f"{file.relative_to(SOURCE)}:{number}: {line.strip()}"
         for file in sorted(SOURCE.rglob("*.py"))
-        if file.name != "hostnames.py"
+        if file.name not in ("hostnames.py", "names.py")  # which is below: it checks the spelling of each label
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if BY_HAND.search(line)
     ]

@@ -6,6 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+def normal(host: str) -> str:
+    """`host` for comparisons: lower-case, without a final dot."""
+    return host.lower().removesuffix(".")
+
+
+def first_label(host: str) -> str:
+    """The leftmost label: `blog` of `blog.example.com`."""
+    return host.partition(".")[0]
+
+
+def wildcard_above(host: str) -> str:
+    """The one wildcard that stands for `host`: `*.example.com` of `blog.example.com`. It stands for exactly one label,
+    the leftmost (RFC 9525 §6.3)."""
+    return f"*.{host.partition('.')[2]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """The gateway's domain, whose subdomains are tunnels' names. `name` is lower-case and has no final dot."""
@@ -28,7 +44,7 @@ class Domain:
     def relative(self, text: str) -> str:
         """The name relative to this domain: `blog` of `blog.example.com`. Any other text stays as it is.
 
-        `text` is spelled as `name` is: lower-case, and without a final dot.
+        `text` is spelled as `name` is, which `normal` does.
         """
         return text.removesuffix(f".{self.name}")
 

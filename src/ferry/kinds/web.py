@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ferry.errors import Refusal
-from ferry.hostnames import Urls
+from ferry.hostnames import Urls, first_label
 from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
@@ -116,7 +116,7 @@ class WebKind(TunnelKind):
         return urls.best(address.name)
 
     def short(self, text: str) -> str:
-        return text.partition(".")[0]
+        return first_label(text)
 
 
 HTTP: Final = WebKind()

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from ferry import limits
 from ferry.errors import InvalidInput
-from ferry.hostnames import Domain
+from ferry.hostnames import Domain, first_label, normal
 from ferry.names import parse_label, printable
 
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})
@@ -72,15 +72,15 @@ def _label(text: str, port: int, domain: Domain) -> str:
         )
     if text.startswith("*."):
         raise InvalidInput(
-            f"wildcard names are not offered: write -R {printable(text[2:].partition('.')[0])}:{port}:...",
+            f"wildcard names are not offered: write -R {printable(first_label(text[2:]))}:{port}:...",
             detail="a wildcard name",
         )
-    bare = text.removesuffix(".")
+    bare = normal(text)
     if bare == domain.name:
         raise InvalidInput(f"{domain} is the gateway itself: write -R NAME:{port}:... for {domain.host('NAME')}")
     bare = domain.relative(bare)
     if "." in bare:
-        first = printable(bare.partition(".")[0]) or "NAME"
+        first = printable(first_label(bare)) or "NAME"
         raise InvalidInput(
             f"{printable(text)} is not one name below {domain}: write -R {first}:{port}:... for {domain.host(first)}",
             detail=f"a name with dots that is not below {domain}",

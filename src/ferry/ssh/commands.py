@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
+from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.protocol.words import Words
@@ -195,7 +196,7 @@ def _ls(asker: _Asker) -> None:
 
 def _find(text: str, mine: list[Reservation], notices: Notices) -> Address:
     """The reservation that `text` means: `blog`, `blog.example.com`, `30042`, `laptop:22`. Raises InvalidInput."""
-    wanted = text.lower().removesuffix(".")
+    wanted = normal(text)
     domain = notices.urls.domain
     in_full = {kind_of(one.address.kind).in_full(one.address): one.address for one in mine}
     if wanted in in_full:

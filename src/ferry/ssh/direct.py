@@ -20,7 +20,7 @@ from asyncssh.misc import ChannelOpenError
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
-from ferry.hostnames import Domain
+from ferry.hostnames import Domain, normal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
@@ -102,7 +102,7 @@ class DirectChannels:
 
     def _open_alias(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
         try:
-            name = host[: limits.HOST_BYTES].decode("ascii").lower().removesuffix(".")
+            name = normal(host[: limits.HOST_BYTES].decode("ascii"))
             label = parse_label(self._domain.relative(name), "alias")
         except (UnicodeDecodeError, InvalidInput):
             return Refusal("through this gateway you can reach your private aliases only", code="not_an_alias")

@@ -15,8 +15,9 @@ from cryptography import x509
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
+from ferry.hostnames import normal
 
-from .context import context_with, normal_name
+from .context import context_with
 from .local_ca import Certificate
 
 
@@ -153,7 +154,7 @@ def load_pair(pair: Pair, *, now: float) -> Certificate:
         ) from None
     if leaf is None:
         raise InvalidInput(f"{path} is larger than {limits.CERTIFICATE_BYTES} bytes: keep only the chain")
-    hosts = frozenset(normal_name(name) for name in names.get_values_for_type(x509.DNSName)) if names else frozenset()
+    hosts = frozenset(normal(name) for name in names.get_values_for_type(x509.DNSName)) if names else frozenset()
     if not hosts:  # RFC 9525 §2: clients ignore the common name
         raise InvalidInput(f"{path} names no host: it needs a subject alternative name")
     end = leaf.not_valid_after_utc

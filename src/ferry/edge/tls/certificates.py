@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final, cast
 
 from ferry.clock import Clock
+from ferry.hostnames import normal, wildcard_above
 from ferry.report import Report
 
 from .certificate_folder import CertificateFolder, Reading
-from .context import NamedSslObject, TlsHandshake, current_handshake, normal_name, server_context
+from .context import NamedSslObject, TlsHandshake, current_handshake, server_context
 from .local_ca import Certificate, LocalCa
 
 
@@ -68,7 +69,7 @@ class Certificates:
         Two names have the same certificate if this returns the same object for both (RFC 9110 §7.4: a request for a
         host that the connection's certificate does not cover is misdirected, 421).
         """
-        host = normal_name(host)
+        host = normal(host)
         if (certificate := self._trusted(host)) is not None:
             return certificate
         if self._local.may_sign(host) and self._allowed(host):
@@ -77,12 +78,11 @@ class Certificates:
 
     def covers(self, host: str) -> bool:
         """Whether the folder has a valid certificate for `host`, so that visitors need not trust the local CA."""
-        certificate = self._trusted(normal_name(host))
+        certificate = self._trusted(normal(host))
         return certificate is not None and certificate.not_after > self._clock.now()
 
     def _trusted(self, host: str) -> Certificate | None:
-        # RFC 9525 §6.3: a wildcard stands for exactly one label, the leftmost.
-        return self._by_name.get(host) or self._by_name.get("*." + host.partition(".")[2])
+        return self._by_name.get(host) or self._by_name.get(wildcard_above(host))
 
     def _index(self) -> None:
         by_name: dict[str, Certificate] = {}
@@ -100,7 +100,7 @@ class Certificates:
 
     def _choose(self, ssl_object: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
         """OpenSSL calls this within the handshake, also without SNI. To end the handshake, return an alert's number."""
-        host = normal_name(name) if name else self._domain
+        host = normal(name) if name else self._domain
         record = current_handshake.get() or TlsHandshake()
         record.sni = host if name else ""
         if name:

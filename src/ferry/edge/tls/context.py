@@ -101,8 +101,3 @@ def _no_passphrase() -> str:
 def sni_of(ssl_object: object) -> str | None:
     """The client's SNI name, lower-case; None if it sent none. Takes `transport.get_extra_info("ssl_object")`."""
     return ssl_object.sni if isinstance(ssl_object, NamedSslObject) else None
-
-
-def normal_name(name: str) -> str:
-    """A hostname for comparisons: lower-case, without a final dot."""
-    return name.lower().removesuffix(".")
