@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .names import Endpoint, TunnelId
 
@@ -40,3 +40,21 @@ class Visit(NamedTuple):
     down: int
     note: str = ""
     """The error, if there was one: `nothing answers at your local target`."""
+
+
+class Visited(Protocol):
+    """What a record says of its tunnel."""
+
+    id: TunnelId
+
+    @property
+    def shown_address(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+def connection_visit(tunnel: Visited, peer: Endpoint, seconds: float, *, up: int, down: int, note: str) -> Visit:
+    """The record of a finished connection from `peer` through `tunnel`."""
+    address = tunnel.shown_address
+    return Visit(tunnel.id, address, tunnel.kind, peer, "", address, 0, seconds, up, down, note)

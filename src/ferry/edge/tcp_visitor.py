@@ -10,9 +10,9 @@ from typing import Final
 
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
-from ferry.registry.routes import Tunnel, connection_visit
+from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure
-from ferry.visits import Visit
+from ferry.visits import Visit, connection_visit
 
 from .bridge import Bridge
 from .socks_guard import GuardedBridge

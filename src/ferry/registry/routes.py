@@ -60,12 +60,6 @@ class Tunnel(Protocol):
         ...
 
 
-def connection_visit(tunnel: Tunnel, peer: Endpoint, seconds: float, *, up: int, down: int, note: str) -> Visit:
-    """The record of a finished connection from `peer` through `tunnel`."""
-    address = tunnel.shown_address
-    return Visit(tunnel.id, address, tunnel.kind, peer, "", address, 0, seconds, up, down, note)
-
-
 class PortListener(Protocol):
     """An open TCP port."""
 

@@ -26,10 +26,11 @@ from ferry.kinds.port import TCP
 from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
-from ferry.registry.routes import Routes, Tunnel, connection_visit
+from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.relay import Relay
 from ferry.streams import OpenFailure
+from ferry.visits import connection_visit
 
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport
