@@ -18,6 +18,7 @@ from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MAN
 from ferry import limits
 from ferry.clock import Clock, random_token
 from ferry.limiters.handshakes import Progress
+from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.protocol.authorized_keys import fingerprint_of
@@ -87,9 +88,8 @@ class LoginServer(Protocol):
     @property
     def report(self) -> Report: ...
 
-    def origin_of(self, peer: str, own: str, /) -> str:
-        """The origin of a connection from the address `peer` to our address `own`."""
-        ...
+    @property
+    def origins(self) -> Origins: ...
 
     def connections_of(self, identity: IdentityId, /) -> int:
         """The number of connections of an identity."""
@@ -261,7 +261,7 @@ class LoginAttempt(asyncssh.SSHServer):
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
         own = conn.get_extra_info("sockname", ("", 0))[0]
         self._peer = Endpoint(host.removeprefix("::ffff:"), port)
-        self._origin = self._server.origin_of(self._peer.host, own.removeprefix("::ffff:"))
+        self._origin = self._server.origins.of(self._peer.host, own.removeprefix("::ffff:"))
         loop = asyncio.get_running_loop()
         self._grace = loop.call_later(self._server.login.key_grace, self._grace_over)
         if self.slot.slow:

@@ -74,7 +74,7 @@ class SshServer:
         self._options = options
         self._prefer_gcm = prefer_gcm
         self._make_connection = make_connection
-        self._origins = Origins()
+        self.origins = Origins()
         self.admission = Admission(gate, penalties, clock=clock, report=report, retry_after=self._retry_after)
         """The log-ins in progress, and the refusal of others."""
         self._clients: dict[ConnectionId, Client] = {}
@@ -106,9 +106,6 @@ class SshServer:
     def login(self) -> LoginSettings:
         """The settings of log-ins that are in force now."""
         return self.settings.login
-
-    def origin_of(self, peer: str, own: str) -> str:
-        return self._origins.of(peer, own)
 
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""
