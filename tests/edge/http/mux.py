@@ -41,13 +41,11 @@ class MuxStream:
     def takes_chunks(self, request: RequestHead) -> bool:
         return True
 
-    def first_body(self, request: RequestHead) -> bytes:
-        wire, left = Body(request.length).feed(self._body)
+    def first_body(self, request: RequestHead) -> tuple[bytes, int, bool]:
+        body = Body(request.length)
+        wire, left = body.feed(self._body)
         assert not left
-        exchange = self._connection.exchanges[self._number]
-        exchange.up += len(self._body)
-        exchange.sent()
-        return wire
+        return wire, body.payload, body.done
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
         return response_head(response, framing, b"")

@@ -13,6 +13,7 @@ import pytest
 from edge.http.mux import MuxConnection
 from edge.http_play import Stream, Transport
 from edge.http_rig import GET, Rig, running_edge
+from ferry.edge.http.phases import ExchangePhase
 from ferry.policy.grants import Grant
 from ferry.policy.principals import Principal
 from ferry.policy.visits import Target, VisitPolicy
@@ -168,6 +169,23 @@ async def test_each_exchange_has_its_own_body_and_may_switch_protocols(monkeypat
         assert play.connection.frames[4] == [switching + b"hello"]
         assert play.connection.frames[3] == [HEAD + b"3333333333"]
         assert [(visit.target, visit.up) for visit in play.rig.tunnel.visits] == [("/three", 5)]
+
+
+async def test_the_rest_of_a_body_is_sent_on_its_own_stream_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_requests(monkeypatch) as play:
+        post = get(b"three").replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
+        exchange = play.connection.ask(3, post, b"hel")
+        stream = play.streams[2]
+        phases = [exchange.phase]
+        assert stream.written.endswith(b"\r\n\r\nhel")
+        exchange.sent()
+        exchange.send(b"lo", 2)
+        phases.append(exchange.phase)
+        assert phases == [ExchangePhase.SENDING, ExchangePhase.WAITING]
+        assert stream.written.endswith(b"\r\n\r\nhello")
+        stream.sink.data_received(HEAD + b"3333333333")
+        assert [(visit.target, visit.up) for visit in play.rig.tunnel.visits] == [("/three", 5)]
+        assert play.rig.tunnel.traffic.up == 5
 
 
 class Decisions:

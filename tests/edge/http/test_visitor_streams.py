@@ -110,3 +110,15 @@ async def test_a_visitor_waits_while_its_service_does_not_read(
         assert transport.is_read is not waits
         streams[0].sink.resume_writing()
         assert transport.is_read
+
+
+@pytest.mark.parametrize("rest", [b"l", b"lo"], ids=["more to come", "the last piece"])
+async def test_a_stream_that_a_body_fills_pauses_only_a_visitor_that_has_more_to_send(
+    rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with played(monkeypatch) as (_, visitor, transport, streams):
+        visitor.data_received(POST + b"hel")
+        sink = streams[0].sink
+        monkeypatch.setattr(streams[0], "write", lambda _data: sink.pause_writing())
+        visitor.data_received(rest)
+        assert transport.is_read == (rest == b"lo")

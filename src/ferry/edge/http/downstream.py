@@ -37,8 +37,9 @@ class Downstream(Protocol):
         """Whether an answer without a length may be written in chunked framing, as the upstream does."""
         ...
 
-    def first_body(self, request: RequestHead) -> bytes:
-        """The bytes of the request's body that are here already, framed for the service. Raises RemoteProtocolError."""
+    def first_body(self, request: RequestHead) -> tuple[bytes, int, bool]:
+        """The bytes of the request's body that are here already, framed for the service; how many of them are payload;
+        and whether they are the whole body. If not, `Exchange.send` and `sent` follow. Raises RemoteProtocolError."""
         ...
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:

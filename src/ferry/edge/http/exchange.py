@@ -141,10 +141,13 @@ class Exchange:
             if not self._goes(phases.ASK_WITH_BODY):
                 return
             try:
-                data += self._downstream.first_body(request)
+                wire, self.up, whole = self._downstream.first_body(request)
             except RemoteProtocolError as error:
                 self.refuse(error.status, str(error))
                 return
+            data += wire
+            if whole:
+                self.sent()
         elif (phase := phases.ASK[self.phase]) is not None:
             self.phase = phase
         else:
@@ -178,8 +181,7 @@ class Exchange:
         return self._downstream.takes_chunks(self.request)
 
     def send(self, data: bytes, size: int) -> None:
-        """Send more of the request's body, framed for the service, or more bytes after 101. `size` counts the
-        payload."""
+        """Send more of the body, framed for the service, or more bytes after 101. `size` counts the payload."""
         upstream, backend = self._upstream, self.backend
         assert upstream is not None
         assert backend is not None
@@ -409,8 +411,7 @@ class Exchange:
     # --- slow visitors
 
     def check_pace(self, now: float) -> None:
-        """Cut a visitor that sends its body or reads its answer too slowly. Protocols after 101 and event streams have
-        no such bound, because silence is part of them."""
+        """Cut a visitor that sends or reads too slowly, but not after 101 or in an event stream: silence is part of it."""
         if self.phase is _RAW or (self.status and self.answer is not None and self.answer.event_stream):
             return
         bounds = self._shared.bounds
@@ -463,8 +464,7 @@ class Exchange:
         downstream.refused(status, reason, last=last)
 
     def _record(self, note: str) -> float:
-        """The request is over: report the visit, once for each request to a tunnel. Returns the time, for callers that
-        need it too."""
+        """The request is over: report the visit, once for each request to a tunnel. Returns the current time."""
         now = self._shared.clock.monotonic()
         self._leave_place()
         backend, request = self.backend, self.request

@@ -211,38 +211,36 @@ class H1Connection(VisitorConnection):
         self._checked = host
         return True
 
-    def first_body(self, request: RequestHead) -> bytes:
+    def first_body(self, request: RequestHead) -> tuple[bytes, int, bool]:
         self._body = Body(request.length)
-        wire = self._take_body(self.buffer) if self.buffer else b""
+        wire, size = self._take_body(self.buffer) if self.buffer else (b"", 0)
         self._resume(READ_AHEAD)
-        return wire
+        return wire, size, self._body is None
 
-    def _take_body(self, data: bytes) -> bytes:
-        """The part of `data` that belongs to the body, framed for the service. The rest goes into the buffer."""
+    def _take_body(self, data: bytes) -> tuple[bytes, int]:
+        """The part of `data` that belongs to the body, framed for the service, and its payload's size. The rest goes
+        into the buffer. After the end of the body, `_body` is None."""
         body = self._body
         assert body is not None
         wire, self.buffer = body.feed(data)
-        self.exchange.up += body.payload
         if body.done:
             self._body = None
-            self.exchange.sent()
         elif self.buffer:
             self._fall_behind()
-        return wire
+        return wire, body.payload
 
     def _send_body(self, data: bytes) -> None:
         if self._behind:
             self.buffer += data
             return
-        before = self.exchange.up
         try:
-            wire = self._take_body(data)
+            wire, size = self._take_body(data)
         except RemoteProtocolError as error:
             self.exchange.body_failed(error.status, str(error))
             return
+        if self._body is None:
+            self.exchange.sent()  # first: a stream that `send` fills pauses only a visitor that has more to send
         if wire:
-            size = self.exchange.up - before
-            self.exchange.up = before  # counted by `send`
             self.exchange.send(wire, size)
 
     # --- answers (`Downstream`)
