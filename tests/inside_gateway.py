@@ -30,7 +30,6 @@ from ferry.gateway.kept import Kept, KeptConnections
 from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
-from ferry.limiters.flapping import FlapGuard
 from ferry.limiters.penalties import Penalties
 from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.observe.events import EventRing
@@ -160,10 +159,6 @@ class Inside:
         return self.worker.visits
 
     @property
-    def flaps(self) -> FlapGuard:
-        return self.worker.tunnels.flaps
-
-    @property
     def pending_releases(self) -> deque[PendingRelease]:
         """Addresses that nobody serves any more, and that the database still has as served."""
         return self.worker.tunnels.claims.pending
@@ -190,14 +185,6 @@ class Inside:
     async def write_late(self) -> None:
         """What is done once a second, and waits for the database."""
         await self.worker.tunnels.claims.write_late()
-
-    async def release_late(self) -> None:
-        """The last part of `write_late`: what is pending alone."""
-        await self.worker.tunnels.claims.release_late()
-
-    async def write_lease(self, tunnel: SshTunnel) -> bool:
-        """The part of `write_late` that is about this tunnel: False where nothing can be written."""
-        return await self.worker.tunnels.claims.write_lease(tunnel.claim)
 
     def deciding(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
         """While it lasts no forward of the identity is decided, claimed or given back: whoever wants to waits."""

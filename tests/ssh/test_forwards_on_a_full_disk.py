@@ -27,25 +27,25 @@ from ssh.forward_stage import (
     own_and_leave,
     refusals,
 )
-from turns import until
+from turns import turns, until
 
 
 class FullDisk(MemoryRegistry):
-    """Takes no writes while `full`; while `lost`, it cannot be read either."""
+    """Takes no writes while `full`, and no claims while `claims_fail`; while `lost`, it cannot be read either."""
 
-    full = lost = False
+    full = lost = claims_fail = False
     tried = 0
     """How often something was to be written."""
 
-    def _write(self) -> None:
+    def _write(self, *, claim: bool = False) -> None:
         self.tried += 1
-        if self.full or self.lost:
+        if self.full or self.lost or (claim and self.claims_fail):
             raise StoreUnavailable("full", public="the gateway's disk is full", readable=not self.lost)
 
     async def claim(
         self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
     ) -> Claimed | Taken:
-        self._write()
+        self._write(claim=True)
         return await super().claim(address, identity, worker, now=now, terms=terms)
 
     async def release(self, address: Address, generation: int, *, now: float) -> bool:
@@ -101,9 +101,11 @@ async def test_a_late_release_spares_a_newer_tunnel_without_a_lease(key: Path) -
         [tunnel] = gateway.tunnels
         assert tunnel.claim.generation == UNWRITTEN
         assert len(gateway.pending_releases) == 1
-        registry.full = False
-        await gateway.release_late()
+        registry.full, registry.claims_fail = False, True
+        await gateway.write_late()
         assert [found.address for found in await registry.reservations(None)] == [BLOG]
+        assert not gateway.pending_releases
+        registry.claims_fail = False
         await gateway.write_late()
         lease = await registry.lookup(BLOG)
         assert lease is not None
@@ -245,16 +247,16 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         tunnel = await served_without_a_lease(gateway, client, registry)
-        assert await client.cancel(b"blog", 80)
-        await closed(gateway)
         registry.full = False
-        assert await gateway.write_lease(tunnel)
-        assert await registry.lookup(BLOG) is None
-        assert await client.forward(b"blog", 80)
-        again = await registry.lookup(BLOG)
-        assert again is not None
-        assert await gateway.write_lease(tunnel)
-        assert await registry.lookup(BLOG) == again
+        registry.tried = 0
+        async with gateway.deciding(tunnel.owner):
+            late = asyncio.ensure_future(gateway.write_late())
+            await turns()  # it waits
+            assert await client.cancel(b"blog", 80)
+            await closed(gateway)
+            assert not late.done()
+        await late
+        assert (registry.tried, await registry.lookup(BLOG)) == (0, None)
         gateway.close_forward(tunnel, "once more")
         assert len(gateway.said("tunnel.closed")) == 2  # once each
 

@@ -193,9 +193,9 @@ class Claims:
             if not await self._reserve(claim, holder):
                 break
         for claim in [claim for claim in self._held if claim.generation == UNWRITTEN]:
-            if not await self.write_lease(claim):
+            if not await self._write_lease(claim):
                 break
-        await self.release_late()
+        await self._release_late()
 
     async def _reserve(self, claim: HeldClaim, holder: ClaimHolder) -> bool:
         """Reserve a name whose trial is over. False if the database takes no writes."""
@@ -215,7 +215,7 @@ class Claims:
             holder.not_reserved(_NOT_RESERVED)
         return True
 
-    async def write_lease(self, claim: HeldClaim) -> bool:
+    async def _write_lease(self, claim: HeldClaim) -> bool:
         """Claim an address that is served without a lease. False if the database still takes no writes."""
         async with self._holders.claiming(claim.identity.id):
             settings = self._in_force.forwards
@@ -237,7 +237,7 @@ class Claims:
             await self._give_back(claim, forget=False)
         return claim.generation != UNWRITTEN
 
-    async def release_late(self) -> None:
+    async def _release_late(self) -> None:
         """Write the pending releases: until then only the last owner could have the address again, up to the next start
         of the gateway. A newer claim has another generation, and stays."""
         for _ in range(len(self.pending)):

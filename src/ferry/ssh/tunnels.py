@@ -122,7 +122,7 @@ class Tunnels:
         """By host and port of the request. A connection without a tunnel is not here."""
         self._here: LocalHolders[_InService] = LocalHolders()
         self.holders = self._here if holders is None else holders
-        self.flaps = FlapGuard()
+        self._flaps = FlapGuard()
         """Counts takeovers, to stop an address from changing hands for ever."""
         self.claims = Claims(
             registry=registry, worker=worker, clock=clock, report=report, in_force=in_force, holders=self.holders
@@ -182,7 +182,7 @@ class Tunnels:
         if holder is not None and holder.identity == owner.identity.id:
             if holder.connection == owner.id:
                 return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
-            wait = self.flaps.wait(address, self._clock.monotonic())
+            wait = self._flaps.wait(address, self._clock.monotonic())
             if wait > 0:
                 return Refusal(
                     f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; "
@@ -350,7 +350,7 @@ class Tunnels:
     async def _settle(self, tunnel: SshTunnel, owner: TunnelOwner, reason: str) -> None:
         """Let the visitors of a tunnel that was taken over finish if its client answers, and end a client without any."""
         if await owner.alive(limits.FLAP_ALIVE_SECONDS):
-            self.flaps.counted(tunnel.address, self._clock.monotonic())
+            self._flaps.counted(tunnel.address, self._clock.monotonic())
             await tunnel.wait_idle(limits.TAKEOVER_DRAIN_SECONDS)
         tunnel.cut()
         owner.end_if_unused(reason)
