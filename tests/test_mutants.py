@@ -157,6 +157,14 @@ def test_the_page_of_survivors_is_read_as_it_was_written(monkeypatch: pytest.Mon
     assert survivors.read() == rows
 
 
+def test_the_page_of_survivors_names_code_that_is_there() -> None:
+    root = Path(__file__).parents[1]
+    rows = set(survivors.read())
+    there = {site.key for path in {key[0] for key in rows} for site in sites_in(root, path)}
+    assert len(rows) > 20
+    assert rows - there == set()
+
+
 def test_no_alarm_of_one_test_falls_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would end the process while the name of the next one is half written: an alarm at no test."""
     left: list[float] = []
