@@ -16,8 +16,9 @@ LINES_PER_FUNCTION = 100
 FIELDS_PER_CLASS = 24
 CLASSES_PER_CHAIN = 3
 
-WIDE: dict[str, int] = {}
-"""Classes with more fields than there may be, each with its number. The list may only become shorter."""
+WIDE = {"ferry.edge.socks_guard.GuardedBridge": 28, "ferry.ssh.wire.connection.HardenedConnection": 43}
+"""Classes with more fields than there may be, each with its number. The list may only become shorter, and each number
+smaller."""
 
 LISTS = {"ferry.observe.metrics.Metrics"}
 """Classes that are lists of values of one sort, and do nothing else."""
@@ -98,14 +99,22 @@ def test_no_function_is_too_long(sources: Sources) -> None:
 
 
 def test_no_class_has_too_many_fields(sources: Sources) -> None:
-    found = {
-        f"{module}.{node.name}": len(fields_of(node))
+    """Those of its bases count, as far as these are our own: asyncssh's do not."""
+    bases = bases_of(sources)
+    own = {
+        f"{module}.{node.name}": fields_of(node)
         for module, tree in sources.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
     }
-    assert set(found) >= LISTS, "a class that is a list has another name"
-    wide = {name: count for name, count in found.items() if count > FIELDS_PER_CLASS and name not in LISTS}
+
+    def all_fields(name: str) -> set[str]:
+        return own[name].union(*(all_fields(base) for base in bases[name] if base in own))
+
+    assert set(own) >= LISTS, "a class that is a list has another name"
+    assert len(all_fields("ferry.edge.bridge.Bridge")) > len(own["ferry.edge.bridge.Bridge"])
+    found = {name: len(all_fields(name)) for name in own if name not in LISTS}
+    wide = {name: count for name, count in found.items() if count > FIELDS_PER_CLASS}
     assert wide == WIDE, "what is not too wide any more leaves the list, and nothing comes in"
 
 
