@@ -45,8 +45,7 @@ class Listening:
         self._gate = gate
         self._config: Config | None = None
         self._open: dict[tuple[str, Endpoint], _Open] = {}
-        self.admin: list[Endpoint] = []
-        """The admin addresses that the console has bound."""
+        self._admin: list[Endpoint] = []
 
     async def use(self, config: Config, ssh: SshServer) -> None:
         """Open and close listeners as `config` says. New ones open before old ones close.
@@ -75,9 +74,13 @@ class Listening:
         for key in self._open.keys() - wanted:
             self._open.pop(key).close()
 
+    def note_admin(self, bound: list[Endpoint]) -> None:
+        """Note the admin addresses that the console has bound, for `bound`."""
+        self._admin = bound
+
     def bound(self) -> dict[str, list[Endpoint]]:
         """The bound addresses, by role."""
-        found: dict[str, list[Endpoint]] = {"ssh": [], "http": [], "https": [], "admin": self.admin}
+        found: dict[str, list[Endpoint]] = {"ssh": [], "http": [], "https": [], "admin": self._admin}
         for (role, _), listener in sorted(self._open.items(), key=lambda item: str(item[0])):
             found[role].append(listener.bound)
         return found

@@ -51,6 +51,14 @@ class OperatorView:
     started: float
     draining: bool = False
 
+    def use(self, config: Config) -> None:
+        """Show `config`, which is in force from now on."""
+        self.config = config
+
+    def start_drain(self) -> None:
+        """Show that the gateway drains."""
+        self.draining = True
+
     def status(self) -> Status:
         now = self.clock.now()
         by_kind: dict[str, int] = {kind.value: 0 for kind in Kind}

@@ -59,4 +59,4 @@ async def _swap(config: Config, worker: Worker) -> None:
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     access.use(None)  # tells what its files hold
-    worker.view.config = config
+    worker.view.use(config)

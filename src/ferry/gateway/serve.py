@@ -100,7 +100,7 @@ async def _open_to_everybody(config: Config, worker: Worker) -> AsyncIterator[No
     with closing(worker):
         await worker.open(config)
         async with serving(worker.view, config.state, list(config.admin.listen)) as admin:
-            worker.listening.admin = admin
+            worker.listening.note_admin(admin)
             yield
 
 
@@ -125,7 +125,7 @@ async def _drain(worker: Worker) -> None:
     systemd.notify("STOPPING=1")
     seconds = worker.view.config.drain
     worker.report("gateway.draining", seconds=seconds)
-    worker.view.draining = True
+    worker.view.start_drain()
     worker.ssh.start_drain()
     worker.listening.close()
     await asyncio.gather(worker.http.drain(seconds), worker.ssh.drain(seconds))
