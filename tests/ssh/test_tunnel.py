@@ -45,6 +45,7 @@ class Line:
         self.failed: list[Exception] = []
         self.answers: list[float] = []
         self.room = 100
+        self.soon: list[tuple[Callable[..., None], tuple[object, ...]]] = []
 
     def open_channel(self, channel: TunnelChannel, kind: bytes, *args: bytes) -> None:
         if len(self.channels) >= self.room:
@@ -69,6 +70,9 @@ class Line:
     def sink_failed(self, error: Exception) -> None:
         self.failed.append(error)
 
+    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        self.soon.append((callback, args))
+
     def answered_in(self, seconds: float) -> None:
         self.answers.append(seconds)
 
@@ -80,7 +84,6 @@ class Stage:
         self.now = 100.0
         self.line = Line()
         self.told: list[tuple[str, object]] = []
-        self.soon: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         ann = Identity(IdentityId("ann"), "ann", None)
         self.tunnel = SshTunnel(
             GrantedForward(TunnelId("t"), ForwardRequest(address.kind, None, 0), (b"Blog", 80), created=0.0),
@@ -108,9 +111,6 @@ class Stage:
     def comes_from(self, _origin: str) -> bool:
         return False
 
-    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
-        self.soon.append((callback, args))
-
     def visitor(self) -> tuple[TunnelChannel, Told]:
         sink = Told()
         stream = self.tunnel.dial(to_visit(self.tunnel), VISITOR, cast(Any, sink))
@@ -118,7 +118,7 @@ class Stage:
 
     def turn(self) -> None:
         """What was put off until the loop's next turn."""
-        soon, self.soon = self.soon, []
+        soon, self.line.soon = self.line.soon, []
         for call, args in soon:
             call(*args)
 

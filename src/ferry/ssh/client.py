@@ -211,10 +211,6 @@ class Client:
         """Whether this connection, or another of the same identity, comes from `origin`."""
         return self._server.is_at(self.identity.id, origin)
 
-    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
-        """Run `callback` in the loop's next turn."""
-        asyncio.get_running_loop().call_soon(callback, *args)
-
     def visited(self, address: Address, visit: Visit) -> None:
         """A visit is over."""
         self.up += visit.up

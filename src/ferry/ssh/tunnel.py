@@ -47,10 +47,6 @@ class TunnelEvents(Protocol):
         """Whether the tunnel's owner has a connection from `origin`."""
         ...
 
-    def call_soon(self, callback: Callable[..., None], /, *args: object) -> None:
-        """Call back in the loop's next turn."""
-        ...
-
 
 class TunnelLine(ChannelTransport, Protocol):
     """The connection that carries the streams."""
@@ -61,6 +57,10 @@ class TunnelLine(ChannelTransport, Protocol):
 
     def answered_in(self, seconds: float, /) -> None:
         """The client has answered an open after `seconds`."""
+        ...
+
+    def call_soon(self, callback: Callable[..., None], /, *args: object) -> None:
+        """Call back in the loop's next turn."""
         ...
 
 
@@ -161,11 +161,11 @@ class SshTunnel:
         grant.require(self.address, self.owner, Use.VISIT)
         channel = TunnelChannel(self._line, sink, self)
         if self.closed:
-            self._events.call_soon(channel.refuse, OpenFailure.GONE)
+            self._line.call_soon(channel.refuse, OpenFailure.GONE)
         elif self._held is not None:
             self._held[channel] = originator
         elif not self._open(channel, originator):
-            self._events.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
+            self._line.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
 
     # --- what its owner is shown

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
@@ -408,6 +409,10 @@ class HardenedConnection(PacketConnection):
     def _request_failed(self, error: Exception) -> None:
         """An error of our own code came instead of the answer to a global request."""
         _log.error("refused a request of SSH connection %s because of an error", self.id, exc_info=error)
+
+    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        """Call back in the loop's next turn."""
+        self._loop.call_soon(callback, *args)
 
     def sink_failed(self, error: Exception) -> None:
         """An error of our own code has ended one stream."""
