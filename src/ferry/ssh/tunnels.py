@@ -31,8 +31,8 @@ from .local_holders import LocalHolders
 from .notices import store_down
 from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
 
-_NO_OTHER_EITHER: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
-"""Codes of refusals that every other address would get too."""
+_REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
+"""Codes of refusals that a claim of any other address would get too."""
 
 
 _NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
@@ -213,7 +213,7 @@ class Tunnels:
             claim = await self._claim(asked, grant, derived=True)
             if isinstance(claim, Refusal):
                 last = claim
-                if claim.code in _NO_OTHER_EITHER:
+                if claim.code in _REFUSED_AT_EVERY_ADDRESS:
                     return claim
                 continue
             served = await self._serve(asked, grant, claim)
