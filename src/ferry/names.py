@@ -43,7 +43,10 @@ class Address:
     port: int = 0
 
     def __str__(self) -> str:
-        """The address as people write it: `blog.example.com`, `port 30042`, `laptop:22`."""
+        """The address as people write it: `blog.example.com`, `port 30042`, `laptop:22`.
+
+        Errors and the log show addresses where no kind can be asked, so the forms stand here and not in `ferry.kinds`.
+        """
         match self.kind:
             case Kind.HTTP | Kind.TLS:
                 return self.name

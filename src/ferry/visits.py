@@ -19,7 +19,7 @@ class Traffic:
 
 
 class Visit(NamedTuple):
-    """One finished HTTP request or TCP connection, for the owner's session, the log and the metrics.
+    """One finished HTTP request or connection, for the owner's session, the log and the metrics.
 
     Its texts come from the network unescaped: code that shows them must call `names.printable`. It is reported as one
     object and split into fields only when it is shown: a table of its fields for each visit took 4.5 of the 22 µs of
@@ -31,10 +31,10 @@ class Visit(NamedTuple):
     kind: str
     peer: Endpoint
     method: str
-    """Empty for TCP."""
+    """Empty for a connection; a request has one, whatever its tunnel's kind."""
     target: str
     status: int
-    """0 for TCP, or if the visitor left before an answer."""
+    """0 for a connection, or if the visitor left before an answer."""
     seconds: float
     up: int
     down: int
