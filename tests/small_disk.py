@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +26,6 @@ def _may_mount() -> bool:
 
 
 needs_a_disk = pytest.mark.skipif(not _may_mount(), reason="this user may not mount a disk of its own")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has no event of its own."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def fill(folder: Path) -> Path:

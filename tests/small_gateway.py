@@ -27,17 +27,19 @@ STARTED = 1_700_000_000.0
 KEY = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"
 
 
-def tunnel(id: str, kind: str, address: str, url: str | None, *, connection: str = "s1", **more: object) -> TunnelInfo:  # noqa: A002 - the field's name
+def tunnel(
+    tunnel_id: str, kind: str, address: str, url: str | None, *, connection: str = "s1", **more: object
+) -> TunnelInfo:
     fields: dict[str, object] = {"identity": f"web-1 ({KEY})", "peer": "192.0.2.7:50122", "since": STARTED}
     fields |= {"up": 1_500_000, "down": 20, "visits": 3} | more
     return TunnelInfo.model_validate(
-        {"id": id, "kind": kind, "address": address, "url": url, "connection": connection, **fields}
+        {"id": tunnel_id, "kind": kind, "address": address, "url": url, "connection": connection, **fields}
     )
 
 
-def connection(id: str, tunnels: list[str]) -> ConnectionInfo:  # noqa: A002 - the field's name
+def connection(connection_id: str, tunnels: list[str]) -> ConnectionInfo:
     return ConnectionInfo(
-        id=id, identity=KEY, peer="192.0.2.7:50122", client_version="SSH-2.0-OpenSSH_9.2\x1b[2J", since=STARTED,
+        id=connection_id, identity=KEY, peer="192.0.2.7:50122", client_version="SSH-2.0-OpenSSH_9.2\x1b[2J", since=STARTED,
         tunnels=tunnels, up=1, down=2,
     )  # fmt: skip
 

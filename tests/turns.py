@@ -16,6 +16,12 @@ async def turns(count: int = 1) -> None:
         await asyncio.sleep(0)
 
 
+async def timers(seconds: float) -> None:
+    """Every timer that is due within `seconds` has fired: so much shows that something does not happen. On a hurried loop
+    (`hurried_loop`) it takes no time."""
+    await asyncio.sleep(seconds)
+
+
 async def until(condition: Callable[[], object], *, every: float = 0) -> None:
     """Until `condition` gives something true at the end of a turn. What takes more than TURNS of them is looked at once
     in LOOK_SECONDS, so that it does not take the processor from what it waits for.

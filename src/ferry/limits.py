@@ -216,7 +216,6 @@ VISITOR_KEEPALIVE_PROBES: Final = 4
 # --- process
 ACCEPT_BACKLOG: Final = 4096
 DRAIN_SECONDS: Final = 30.0
-DRAIN_LOOK_SECONDS: Final = 0.05  # between two checks of a stopping gateway whether ports and aliases are still in use
 VISITS_GATHERED: Final = 256  # finished visits that are counted and logged together
 VISITS_GATHER_SECONDS: Final = 0.01  # for which visits gather at most; one by one, each costs 2 µs more
 EVENT_RING: Final = 1000  # last events kept for `ferry events`

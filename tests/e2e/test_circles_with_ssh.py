@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from child_process import Child
 from gateway_process import DOMAIN, Gateway
 from line_service import LineService, ask
+from looks import until
 from origin_server import Origin
 from ssh_command import StockSsh, environment
 from web_client import visit
@@ -106,10 +106,8 @@ def go_round(gateway: Gateway, *ports: int, visits: int) -> None:
         visitor.sendall(b"x" * 10)
         with suppress(ConnectionResetError):
             assert visitor.recv(1) == b""
-    deadline = time.monotonic() + 60
-    while (counted := _counted(gateway, ports)) != [visits] * len(ports):
-        assert time.monotonic() < deadline, counted
-        time.sleep(0.05)  # a visit is counted when it ends, the inner ones of the circle one after the other
+    # a visit is counted when it ends, the inner ones of the circle one after the other
+    until(lambda: _counted(gateway, ports) == [visits] * len(ports))
 
 
 def _counted(gateway: Gateway, ports: Sequence[int]) -> list[int]:

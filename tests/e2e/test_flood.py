@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from child_process import SECONDS
 from ferry_command import ferry
 from gateway_process import Gateway
+from looks import until
 from origin_server import Origin
 from ssh_command import Ended
 from web_client import visit
@@ -49,13 +49,6 @@ def has_ended(sock: socket.socket) -> bool:
     except ConnectionResetError:
         return True
     return True
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def brute_force(gateway: Gateway, folder: Path, key: Path) -> Ended:

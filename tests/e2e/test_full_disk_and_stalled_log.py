@@ -21,9 +21,10 @@ from asyncssh.constants import MSG_DEBUG
 
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
+from looks import until
 from origin_server import Origin
 from raw_client import RawClient, raw_client
-from small_disk import OnSmallDisk, fill, needs_a_disk, until
+from small_disk import OnSmallDisk, fill, needs_a_disk
 from web_client import visit
 
 LOG_QUEUE = 10_000

@@ -18,7 +18,7 @@ from ferry.relay import RelayPhase
 from ferry.streams import Direction, OpenFailure, Sink
 from ferry.visits import Traffic
 from trace_end import End
-from turns import until
+from turns import timers, until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 SMALL_WRITES = 128
@@ -224,8 +224,7 @@ async def test_a_visitor_that_is_read_again_is_checked_no_more(monkeypatch: pyte
         await until(lambda: len(looks) >= 2)
         trace.play("s:drained")
         looks.clear()
-        for _ in range(10):
-            await asyncio.sleep(0.002)
+        await timers(0.02)
     assert looks == []
     trace.play("v:lost")
 

@@ -11,6 +11,7 @@ import pytest
 from ferry.edge.unwatched import Unwatched
 from hurried_loop import Watch, hurried
 from resets import reset_at_close
+from turns import timers
 
 LEFT_LOOK_SECONDS = 1
 
@@ -43,16 +44,16 @@ async def test_a_visitor_is_checked_each_second_while_it_is_unread(why: str) -> 
         watch = Watch()
         unwatched.watch()
         unwatched.watch()  # once more is once
-        await asyncio.sleep(3.5 * LEFT_LOOK_SECONDS)
+        await timers(3.5 * LEFT_LOOK_SECONDS)
         assert transport.looks == 3
         unread, transport.closing = why != "it is read", why == "it is closing"
         if why == "nobody asks any more":
             unwatched.forget()
-        await asyncio.sleep(3 * LEFT_LOOK_SECONDS)
+        await timers(3 * LEFT_LOOK_SECONDS)
         assert transport.looks == 3
         unread, transport.closing = True, False
         unwatched.watch()
-        await asyncio.sleep(1.5 * LEFT_LOOK_SECONDS)
+        await timers(1.5 * LEFT_LOOK_SECONDS)
         assert transport.looks == 4
         assert watch.skipped > 0
         assert not left.is_set()

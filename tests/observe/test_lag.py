@@ -9,6 +9,7 @@ from ferry.clock import SystemClock
 from ferry.observe.lag import LagSampler
 from ferry.observe.metrics import Metrics
 from hand_clock import HandClock
+from turns import timers, until
 
 LAG_REPORT_SECONDS = 0.25
 
@@ -34,7 +35,7 @@ async def test_once_it_has_ended_nothing_is_sampled() -> None:
     with sampler.running():
         pass
     clock.ahead += 1000
-    await asyncio.sleep(0.01)  # ten samples
+    await timers(10 * 0.001)
     assert not reported
     assert metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") == 0
 
@@ -51,11 +52,9 @@ async def test_the_samples_go_on_after_a_report_that_fails(caplog: pytest.LogCap
         raise ZeroDivisionError
 
     with LagSampler(clock, report, metrics.lag, interval=0.001).running():
-        for _ in range(2):
-            clock.ahead += 1000
-            await asyncio.sleep(0.01)
+        clock.ahead += 1000
+        await until(lambda: failed)
+        clock.ahead += 1000
         async with asyncio.timeout(5):
-            while not reported.is_set():
-                clock.ahead += 1000
-                await asyncio.sleep(0.01)
+            await reported.wait()
     assert len(caplog.records) == 1

@@ -24,7 +24,7 @@ from ferry.observe.observer import LevelName, Observation, observing
 from ferry.observe.sources import CAUSED_BY, RARE, cause
 from ferry.visits import Visit
 from hurried_loop import Watch, hurried
-from turns import until
+from turns import timers, until
 
 LOG_SOURCES_SHOWN = 256
 TRACEBACKS_PER_SECOND = 0.1
@@ -301,7 +301,7 @@ async def test_visits_are_summed_up_each_second_and_other_lines_each_ten_while_t
         with a.observation.summing_up():
             watch, told = Watch(), []
             for moment in (0.9, 1.5, 9.5, 10.5):
-                await asyncio.sleep(moment - watch.seconds)
+                await timers(moment - watch.seconds)
                 omitted = [a.value("ferry_log_omitted_total", event=event) for event in ("visit", "tunnel.refused")]
                 told.append([count > 0 for count in omitted])
         assert told == [[False, False], [True, False], [True, False], [True, True]]

@@ -6,7 +6,6 @@ import asyncio
 import re
 import signal
 import socket
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN_CONFIRMATION,
 from asyncssh.packet import Boolean, String, UInt32
 
 from gateway_process import Gateway
+from looks import until
 from raw_client import SECONDS, raw_client
 from resets import reset_at_close
 from ssh_command import StockSsh, run
@@ -166,13 +166,6 @@ def waiting_to_be_accepted(port: int) -> int:
         if (local, state) == (f"0100007F:{port:04X}", "0A"):  # TCP_LISTEN
             return int(queues.partition(":")[2], 16)
     raise AssertionError(f"nothing listens on {port}")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_handshakes_in_progress_are_capped_and_the_next_gets_the_reason(

@@ -173,7 +173,6 @@ async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
 
 @hurried
 async def test_a_stopping_gateway_waits_no_longer_than_its_last_visitor(key: Path) -> None:
-    """DRAIN_LOOK_SECONDS."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
         port = inside.ports.loopback[0]
         client.hold_opens()

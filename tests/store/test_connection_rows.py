@@ -16,7 +16,7 @@ from ferry.report import nothing
 from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_left_over
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
-from turns import until
+from turns import turns, until
 
 STORE_BATCH = 500
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
@@ -77,7 +77,7 @@ async def test_rows_that_come_one_after_another_are_written_each_and_by_one_writ
         start(connections, f"t{number}", number)
         assert [task.get_name() for task in asyncio.all_tasks()].count("store.connections") == 1
         while len(await connections.recent(10)) < 2 * (number + 1):
-            await asyncio.sleep(0)
+            await turns()
         await until(lambda: not any(task.get_name() == "store.connections" for task in asyncio.all_tasks()))
 
 

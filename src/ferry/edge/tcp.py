@@ -69,6 +69,8 @@ class TcpListener:
         self._open_proxy = open_proxy
         self._guarded = open_proxy is not None
         self._closed = False
+        self._empty: asyncio.Event | None = None
+        """Set when the last visitor has left, if somebody waits for that."""
         self._servers = [server_on(sock, self._protocol, report=report, gate=connections.gate) for sock in sockets]
 
     @property
@@ -79,6 +81,13 @@ class TcpListener:
     def __len__(self) -> int:
         """The number of visitors now."""
         return len(self._visitors)
+
+    async def wait_empty(self) -> None:
+        """Return when no visitor is here."""
+        if self._visitors:
+            if self._empty is None:
+                self._empty = asyncio.Event()
+            await self._empty.wait()
 
     async def start(self) -> None:
         """Begin to accept. asyncio's and uvloop's own servers survive a lack of descriptors."""
@@ -170,11 +179,18 @@ class TcpListener:
         self._limiter.leave(visitor.source)
         self._places.leave(visitor)
         self._connections.left(visitor)
-        if self._closed and not self._visitors:
-            self._connections.discard(self._held)
+        if not self._visitors:
+            self._emptied()
         self._of_client -= visitor.of_client
         self._tunnel.traffic.visits += 1
         self._tunnel.visited(visitor.visit(self._tunnel, self._clock.monotonic()))
+
+    def _emptied(self) -> None:
+        if self._closed:
+            self._connections.discard(self._held)
+        if self._empty is not None:
+            self._empty.set()
+            self._empty = None
 
     def _found_open_proxy(self) -> None:
         found, self._open_proxy = self._open_proxy, None

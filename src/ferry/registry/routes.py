@@ -71,6 +71,10 @@ class PortListener(Protocol):
         """Visitors who are here now."""
         ...
 
+    async def wait_empty(self) -> None:
+        """Return when none is here."""
+        ...
+
 
 class Ports(Protocol):
     """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""

@@ -223,9 +223,7 @@ class SshServer:
         """Return when ports and aliases have no visitors any more, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # no event tells when many counts in two packages are 0, and the process is about to end
-                while self.tunnels.any_serving:  # noqa: ASYNC110
-                    await asyncio.sleep(limits.DRAIN_LOOK_SECONDS)
+                await self.tunnels.wait_served()
 
     async def stop(self) -> None:
         """Disconnect everybody, with the time after which to come back, and release their addresses."""

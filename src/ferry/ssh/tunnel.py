@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -260,15 +261,24 @@ class SshTunnel:
             return False
         return bool(self._streams or (self._listener and len(self._listener)))
 
+    async def wait_served(self) -> None:
+        """Return when it is not `serving` any more."""
+        while self.serving:
+            await self._wait_idle()
+            if self._listener is not None:
+                await self._listener.wait_empty()
+
     async def wait_idle(self, seconds: float) -> None:
         """Return when no stream is open any more, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wait_idle()
+
+    async def _wait_idle(self) -> None:
         if self._streams:
-            self._idle = asyncio.Event()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._idle.wait()
-            except TimeoutError:
-                pass
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
 
     def cut(self) -> None:
         """End the streams that are still open; their visitors see a broken connection, never a clean end."""
@@ -325,6 +335,7 @@ class SshTunnel:
         self._streams.discard(channel)
         if self._idle is not None and not self._streams:
             self._idle.set()
+            self._idle = None
 
     def give_up_openings(self, now: float) -> None:
         """Refuse streams whose open was not answered in STREAM_OPEN_SECONDS (monotonic `now`)."""

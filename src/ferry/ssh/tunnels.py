@@ -375,10 +375,11 @@ class Tunnels:
         for tunnel in self:
             tunnel.stop_listening(cut=False)
 
-    @property
-    def any_serving(self) -> bool:
-        """Whether a port or an alias has visitors."""
-        return any(tunnel.serving for tunnel in self)
+    async def wait_served(self) -> None:
+        """Return when no port and no alias has visitors any more."""
+        while serving := [tunnel for tunnel in self if tunnel.serving]:
+            for tunnel in serving:
+                await tunnel.wait_served()
 
 
 class _InService:

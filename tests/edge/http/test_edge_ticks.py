@@ -134,10 +134,14 @@ async def test_a_visitor_whose_check_fails_is_cut_and_the_next_deadline_is_kept(
         monkeypatch.setattr(rig.tunnel, "visited", fails)
         visitor.data_received(POST)
         looked = clock.monotonic()
-        while not transport.ends and clock.monotonic() < looked + 10 * limits.PACE_SECONDS:
+
+        def a_little_later() -> list[str]:
             clock.ahead += limits.PACE_SECONDS / 10
-            await asyncio.sleep(0.005)
+            return transport.ends
+
+        await until(a_little_later, every=0.005)
         assert transport.ends == ["abort"]
+        assert clock.monotonic() < looked + 10 * limits.PACE_SECONDS
         silent = arrive(rig)
         clock.ahead += limits.HEAD_SECONDS + 1
         await until(lambda: silent.ends)
