@@ -19,7 +19,7 @@ HUGE_WINDOW = 2**31 - 1
 
 
 class Swallow(asyncssh.SSHTCPSession[bytes]):
-    """A local target that hashes what it gets, and tells when that was `expected` bytes. Without what comes before
+    """A local service that hashes its input, and tells when that was `expected` bytes. Without what comes before
     them, up to and with `behind`."""
 
     def __init__(self, expected: int, behind: bytes = b"") -> None:

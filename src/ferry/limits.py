@@ -145,7 +145,7 @@ HOST_BYTES: Final = 512  # longest host or path in a forward request
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
 OUTCOMES_REMEMBERED: Final = 100  # of a connection's forwards, for a session that opens later
-TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local target refuses
+TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local service cannot be reached
 SESSION_WINDOW_BYTES: Final = 64 * KIB  # what a client may type ahead; a session here reads nothing but keys
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
 

@@ -27,7 +27,7 @@ class OpenFailure(enum.Enum):
     """Why a stream was never opened."""
 
     REFUSED = "refused"
-    """The client answered that nothing listens at its local target (RFC 4254 §5.1 SSH_OPEN_CONNECT_FAILED)."""
+    """The client answered that its local service cannot be reached (RFC 4254 §5.1 SSH_OPEN_CONNECT_FAILED)."""
     GONE = "gone"
     """The tunnel closed before the stream opened."""
     LIMIT = "limit"

@@ -39,7 +39,7 @@ class Visit(NamedTuple):
     up: int
     down: int
     note: str = ""
-    """The error, if there was one: `nothing answers at your local target`."""
+    """The error, if there was one: `your local service cannot be reached`."""
 
 
 class Visited(Protocol):

@@ -93,8 +93,8 @@ def test_nothing_but_aliases_is_reached_through_the_gateway(gateway: Gateway, ss
 def test_an_alias_whose_target_is_down_says_so(ssh: StockSsh, name: str) -> None:
     with ssh.start("-R", f"{name}:22:localhost:1") as child:
         child.line("Forwarding private alias")
-        assert "nothing answers at the alias's local target" in ssh.run("-W", f"{name}:22").err
-        child.line("nothing answers at your local target")
+        assert "the alias's local service cannot be reached" in ssh.run("-W", f"{name}:22").err
+        child.line("your local service cannot be reached")
 
 
 def test_a_keyless_client_has_no_alias(gateway: Gateway, tmp_path: Path, name: str) -> None:

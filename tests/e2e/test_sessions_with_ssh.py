@@ -129,7 +129,7 @@ def test_nothing_answers_at_the_local_target(gateway: Gateway, ssh: StockSsh, na
         child.line("Forwarding HTTP")
         page = visit(gateway, name)
         assert page.status == 502
-        child.line(f"{name}.localhost: nothing answers at your local target")
+        child.line(f"{name}.localhost: your local service cannot be reached")
 
 
 def test_text_from_visitors_is_escaped_before_a_terminal_shows_it(

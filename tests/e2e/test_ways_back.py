@@ -54,7 +54,7 @@ def test_the_way_back_carries_bytes_both_ways(held: tuple[Child, int]) -> None:
 
 
 def test_streams_of_a_way_back_are_few(held: tuple[Child, int]) -> None:
-    """A port whose local target is its own way back goes round, and each pass is one more stream."""
+    """A port whose local service is its own way back goes round. Each pass opens one more stream."""
     child, port = held
     visitors = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(OWN_PORT_STREAMS)]
     for visitor in visitors:

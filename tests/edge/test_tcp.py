@@ -349,7 +349,7 @@ async def test_nothing_answers_at_the_target() -> None:
             await reader.read()
         writer.close()
         await w.visits()
-        assert w.tunnel.visits[0].note == "nothing answers at your local target"
+        assert w.tunnel.visits[0].note == "your local service cannot be reached"
 
 
 async def test_refused_at_once() -> None:

@@ -53,9 +53,9 @@ async def test_a_machine_that_closes_what_it_has_not_opened_refuses_it(pair: Pai
     what, packet = await pair.answer()
     assert what == "failed"
     packet.get_uint32(), packet.get_uint32()
-    assert packet.get_string() == b"nothing answers at the alias's local target"
+    assert packet.get_string() == b"the alias's local service cannot be reached"
     await pair.gateway.back_to(before)
-    assert visits(pair) == [(0, 0, "nothing answers at the alias's local target")]
+    assert visits(pair) == [(0, 0, "the alias's local service cannot be reached")]
     await pair.settle()
 
 

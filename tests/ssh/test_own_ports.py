@@ -69,7 +69,7 @@ def test_a_port_that_leads_to_itself_loops_a_few_times_only() -> None:
 
 @asynccontextmanager
 async def own_port_opening(key: Path) -> AsyncIterator[tuple[Inside, RawClient, int, asyncio.Queue[SSHPacket]]]:
-    """A client that opens its own port: the number of the stream to its local target, and the failures of its open."""
+    """A client that opens its own port: the number of the stream to its local service, and the failures of its open."""
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
         port = inside.ports.loopback[0]
         assert await client.forward(b"localhost", port)
@@ -88,7 +88,7 @@ async def test_a_failure_behind_the_own_port_names_the_port_and_no_alias(key: Pa
         client.send(MSG_CHANNEL_OPEN_FAILURE, UInt32(number), code, String(b"refused"), String(b""))
         answer = await failures.get()
         assert (answer.get_uint32(), answer.get_uint32()) == (7000, OPEN_CONNECT_FAILED)
-        assert answer.get_string() == f"nothing answers at port {inside.ports.loopback[0]}'s local target".encode()
+        assert answer.get_string() == f"port {inside.ports.loopback[0]}'s local service cannot be reached".encode()
 
 
 async def test_the_note_of_a_visit_to_the_own_port_that_ends_early_names_the_port(key: Path) -> None:

@@ -182,7 +182,7 @@ async def test_a_local_target_that_refuses_all_visitors_is_noted_once_in_a_while
             writer.close()
             if number % 10 == 0:
                 assert await client.lives()
-                assert session.said.count(b"nothing answers at your local target") == number // 10
+                assert session.said.count(b"your local service cannot be reached") == number // 10
                 await asyncio.sleep(6)
 
 

@@ -98,10 +98,10 @@ async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: St
         b"  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it",
     ]
     await stage.visit()
-    await stage.visit(502, "nothing answers at your local target")
+    await stage.visit(502, "your local service cannot be reached")
     assert lines(session) == [
         b"GET /x 200 5ms 192.0.2.7",
-        b"GET /x 502 5ms 192.0.2.7  nothing answers at your local target",
+        b"GET /x 502 5ms 192.0.2.7  your local service cannot be reached",
     ]
     session.send(MSG_CHANNEL_DATA, String(b"?q\x03"))
     await stage.settle()

@@ -239,7 +239,7 @@ def test_the_reports_of_answers_to_opens() -> None:
     assert unfit_sink.news() == [REFUSED]
     assert stage.told[1:] == [
         ("channel.failed", "refused"),
-        ("owner", "nothing answers at your local target"),
+        ("owner", "your local service cannot be reached"),
         ("channel.failed", "refused"),
         ("owner", "your SSH client takes packets of 16 bytes only; 256 are needed at least"),
     ]

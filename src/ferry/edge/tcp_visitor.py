@@ -20,7 +20,7 @@ from .unsent import untaken
 
 _NOTES: Final = MappingProxyType(
     {
-        OpenFailure.REFUSED: "nothing answers at your local target",
+        OpenFailure.REFUSED: "your local service cannot be reached",
         OpenFailure.GONE: "the tunnel closed while the visitor connected",
         OpenFailure.LIMIT: "the tunnel has too many visitors",
         OpenFailure.TIMEOUT: "your client did not answer in time",

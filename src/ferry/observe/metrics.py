@@ -103,7 +103,7 @@ class Metrics:
         self.channel_failures = EventCounter(
             r,
             "ferry_channel_failures_total",
-            "Streams that failed to open. `refused`: the local service does not answer.",
+            "Streams that failed to open. `refused`: the local service cannot be reached.",
             ("failure",),
             [("refused",), ("gone",), ("limit",), ("timeout",)],
         )

@@ -40,7 +40,7 @@ class Tunnel(Protocol):
         ...
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
-        """Open a stream to the local target. Returns at once; see `ferry.streams` for what follows.
+        """Open a stream to the local service. Returns at once; see `ferry.streams` for what follows.
 
         `originator` is what the client is told (RFC 4254 §7.2). Visitors are held here until the owner's words have
         been heard. Raises LocalProtocolError unless `grant` is for visiting this address of this owner.

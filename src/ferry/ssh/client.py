@@ -220,7 +220,7 @@ class Client:
             self._in_sessions(lambda session: session.visited(address, visit))
 
     def target_refused(self, address: Address, why: str) -> None:
-        """Tell the person that the local target cannot be reached, but not once per visitor."""
+        """Tell the person that the local service cannot be reached, at most once in TARGET_NOTE_SECONDS."""
         now = self._clock.monotonic()
         if now - self._target_noted >= limits.TARGET_NOTE_SECONDS:
             self._target_noted = now

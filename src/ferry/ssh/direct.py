@@ -38,7 +38,7 @@ from .wire.channel_state import ChannelTransport
 _LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
 _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
     {
-        OpenFailure.REFUSED: "nothing answers at {}'s local target",
+        OpenFailure.REFUSED: "{}'s local service cannot be reached",
         OpenFailure.GONE: "{} has just closed",
         OpenFailure.LIMIT: "{} has too many connections",
         OpenFailure.TIMEOUT: "the machine behind {} does not answer",
@@ -89,7 +89,7 @@ class DirectChannels:
         self._clock = clock
 
     def open(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
-        """The channel for a `direct-tcpip` open. It is confirmed after the local target has answered."""
+        """The channel for a `direct-tcpip` open. It is confirmed after the local service has answered."""
         tunnel = own_port(visitor.forwards.values(), host, port)
         if tunnel is None:
             return self._open_alias(visitor, host, port)
@@ -127,7 +127,7 @@ class DirectChannels:
 
 def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Refusal | None:
     """The tunnel among `tunnels` that `host` and `port` mean; None if there is none. A refusal if it has too many
-    streams: a port whose local target leads back to itself would otherwise loop until the connection has no channel
+    streams: a port whose local service is the same port would otherwise loop until the connection has no channel
     left."""
     if host.lower() not in _LOOPBACK:
         return None

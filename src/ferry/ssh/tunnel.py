@@ -37,7 +37,7 @@ class TunnelEvents(Protocol):
         ...
 
     def target_refused(self, address: Address, why: str, /) -> None:
-        """A visitor could not reach the local target."""
+        """A visitor could not reach the local service."""
         ...
 
     def tell(self, line: str, **fields: object) -> None:
@@ -313,7 +313,7 @@ class SshTunnel:
             self._report("channel.opened", tunnel=self.id)
         else:
             self._report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
-            self._events.target_refused(self.address, "nothing answers at your local target")
+            self._events.target_refused(self.address, "your local service cannot be reached")
 
     def channel_unfit(self, channel: OwnedChannel, packet_size: int) -> None:
         self._answered(channel)

@@ -111,7 +111,7 @@ def test_html_stands_alone_and_is_small(status: int) -> None:
         (404, pages.NO_TUNNEL),
         (503, pages.NOT_CONNECTED),
         (503, pages.BUSY),
-        (502, "nothing answers at the local target"),
+        (502, "the local service cannot be reached"),
         (502, "the local service failed: no TLS handshake within 10 s"),
         (400, "the request line is not valid"),
     ],

@@ -172,7 +172,7 @@ async def test_a_service_without_tls_gets_its_visitor_502() -> None:
         assert "does not speak TLS" in rig.tunnel.visits[0].note
         await rig.tunnel.quiet()
     async with running_edge(port, tls_upstream=True) as rig:
-        assert b"othing answers at the local target" in await rig.talk(GET, eof=True)
+        assert b"The local service cannot be reached." in await rig.talk(GET, eof=True)
 
 
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"

@@ -294,7 +294,7 @@ async def test_nothing_listens_at_the_target() -> None:
         pass
     async with running_edge(port) as rig:
         assert statuses(await rig.talk(GET, eof=True)) == [502]
-        assert rig.tunnel.visits[0].note == "nothing answers at the local target"
+        assert rig.tunnel.visits[0].note == "the local service cannot be reached"
 
 
 async def test_a_gone_tunnel_is_replaced_by_the_newer_one() -> None:

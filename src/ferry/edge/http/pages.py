@@ -33,7 +33,7 @@ WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certifica
 
 OPEN_FAILURES: Final = MappingProxyType(
     {
-        OpenFailure.REFUSED: (502, "nothing answers at the local target"),
+        OpenFailure.REFUSED: (502, "the local service cannot be reached"),
         OpenFailure.GONE: (503, "the tunnel closed just now"),
         OpenFailure.LIMIT: (503, "the tunnel has too many open streams"),
         OpenFailure.TIMEOUT: (504, "the client at the other end did not answer in time"),

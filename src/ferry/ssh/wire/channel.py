@@ -140,7 +140,7 @@ class TunnelChannel:
         self.flush()  # an abandoned channel sends its close
 
     def process_open_failure(self, _code: int, _reason: str, _lang: str) -> None:
-        """The peer has refused our open, because nothing answers at the local target."""
+        """The peer has refused our open, because the local service cannot be reached."""
         self._check_answer()
         if self._owner is not None:
             self._owner.channel_answered(self, opened=False)
