@@ -1,4 +1,4 @@
-"""`make mutants`: takes guards out, one at a time, in a copy of the clone, and says what no test missed."""
+"""`make mutants`: takes guards out, one at a time, in a copy of the clone, and lists those that no test noticed."""
 
 from __future__ import annotations
 

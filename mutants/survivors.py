@@ -1,4 +1,4 @@
-"""`survivors.md`: the mutants that no test notices, each with the reason why that is right, or `open`."""
+"""`survivors.md`: the mutants that the tests do not notice, each with a reason or `open`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from .sites import Site
 PAGE = Path(__file__).with_name("survivors.md")
 OPEN = "open"
 Key = tuple[str, str, str, str]
-_HEAD = """# Guards that no test misses
+_HEAD = """# Guards that the tests do not notice
 
-`make mutants` takes one guard or bound out of the code at a time and runs the tests that speak for its module. What
-they do not notice is listed here. A reason says why the code may as well be without it; `open` says that a test is
-missing. The runner reads this page: it names what is new, and with `--write` adds it and drops what is noticed by now.
+`make mutants` removes one guard, one part of a condition or one bound from the code at a time. It runs the tests that
+reach that code, the likeliest to fail first, for six seconds. If none fails, it runs more of them, for thirty seconds
+in all. A failure counts if the test passes without the mutant and fails again with it; a test that failed after ten
+seconds is not repeated with it. A mutant survives if no failure counts, or if the tests do not end in time.
+
+This page lists the survivors, each with a reason. `equal` means that the program does the same without the guard; the
+reason says why, and what the guard saves. `not equal` means that the tests do not end in time. `open` means that a test
+is missing, and a run with such a survivor fails. A survivor with a reason is tried for the first six seconds only.
+People check the reasons; the runner does not. `scripts/mutants --write` adds new survivors as `open`, and removes those
+that a test notices by now.
 
 """
-_TABLE = "| Function | Taken out | Code | Why no test misses it |\n|---|---|---|---|\n"
+_TABLE = "| Function | Taken out | Code | Reason |\n|---|---|---|---|\n"
 
 
 def read() -> dict[Key, str]:
@@ -34,7 +41,7 @@ def read() -> dict[Key, str]:
 
 
 def write(rows: dict[Key, str]) -> None:
-    """All rows anew, by module."""
+    """Write the page with these rows, by module."""
     text = _HEAD
     for path in sorted({key[0] for key in rows}):
         text += f"## `{path}`\n\n{_TABLE}"
@@ -46,6 +53,6 @@ def write(rows: dict[Key, str]) -> None:
 
 
 def merged(rows: dict[Key, str], ran: list[Site], survived: set[Key]) -> dict[Key, str]:
-    """The page after a run: reasons stay, survivors without one are open, and what was noticed is no longer there."""
+    """The page after a run: reasons stay, a survivor without one is `open`, and mutants that a test noticed are removed."""
     kept = {key: why for key, why in rows.items() if key not in {site.key for site in ran} or key in survived}
     return kept | {key: rows.get(key, OPEN) for key in survived}
