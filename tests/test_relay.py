@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.relay import Relay, RelayPhase, WritePause
-from ferry.streams import Direction, OpenFailure, Sink
+from ferry.streams import OpenFailure, Sink
 from ferry.visits import Traffic
-from trace_end import End
+from trace_end import End, TwoEnds
 
 LOST = ConnectionResetError("reset")
 
@@ -21,44 +21,24 @@ LOST = ConnectionResetError("reset")
 class Joined(Relay[End]):
     """A relay that says when it has ended."""
 
-    def __init__(self, trace: Trace) -> None:
-        super().__init__(traffic=trace.traffic)
-        self._calls = trace.calls
+    def __init__(self, calls: list[str], traffic: Traffic) -> None:
+        super().__init__(traffic=traffic)
+        self._calls = calls
 
     def ended(self) -> None:
         self._calls.append("end")
 
 
-class Trace:
-    """Both ends of one relay, written down."""
+class Trace(TwoEnds[Joined]):
+    """Of a relay whose near side is a channel."""
 
     def __init__(self, *, tap: bool = False) -> None:
-        self.calls: list[str] = []
+        calls: list[str] = []
         self.traffic = Traffic()
-        self.relay = Joined(self)
-        self._tap = self if tap else None
+        super().__init__(Joined(calls, self.traffic), calls, tap=tap)
 
-    def join(self) -> Trace:
-        self.relay.join(End(self.calls, "<"), self._dial, self._tap)
-        return self
-
-    def _dial(self, sink: Sink) -> End:
-        assert sink is self.relay
-        return End(self.calls, ">")
-
-    def seen(self, direction: Direction, data: bytes) -> None:
-        self.calls.append(f"tap {direction.value} {data.decode()}")
-
-    def ended(self, error: Exception | None) -> None:
-        self.calls.append(f"tap ended {error}")
-
-    def play(self, *events: str) -> str:
-        """Play events and return the calls they caused, as one line."""
-        self.calls.clear()
-        actions = self.actions()
-        for event in events:
-            actions[event]()
-        return ", ".join(self.calls)
+    def near(self) -> End:
+        return End(self.calls, "<")
 
     def actions(self) -> dict[str, Callable[[], Any]]:
         relay = self.relay

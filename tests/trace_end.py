@@ -1,6 +1,13 @@
-"""One side of what a relay joins: it writes down what is asked of it."""
+"""The two sides of what a relay joins. They write down what is asked of them."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+from ferry.relay import Relay
+from ferry.streams import Direction, Sink
 
 
 class End:
@@ -30,3 +37,45 @@ class End:
 
     def resume_reading(self) -> None:
         self._say("resume")
+
+
+RelayT = TypeVar("RelayT", bound=Relay[Any])
+
+
+class TwoEnds(ABC, Generic[RelayT]):
+    """Both ends of one relay, written down. It is the relay's tap too, if there is one."""
+
+    def __init__(self, relay: RelayT, calls: list[str], *, tap: bool) -> None:
+        self.relay = relay
+        self.calls = calls
+        self._tap = self if tap else None
+
+    @abstractmethod
+    def near(self) -> End:
+        """The visitor's side."""
+
+    @abstractmethod
+    def actions(self) -> dict[str, Callable[[], Any]]:
+        """What can happen, by the name that `play` takes."""
+
+    def join(self) -> Self:
+        self.relay.join(self.near(), self._dial, self._tap)
+        return self
+
+    def _dial(self, sink: Sink) -> End:
+        assert sink is self.relay
+        return End(self.calls, ">")
+
+    def seen(self, direction: Direction, data: bytes) -> None:
+        self.calls.append(f"tap {direction.value} {data.decode()}")
+
+    def ended(self, error: Exception | None) -> None:
+        self.calls.append(f"tap ended {error}")
+
+    def play(self, *events: str) -> str:
+        """Play events and return the calls they caused, as one line."""
+        self.calls.clear()
+        actions = self.actions()
+        for event in events:
+            actions[event]()
+        return ", ".join(self.calls)

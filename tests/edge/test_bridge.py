@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ferry.edge.bridge import Bridge
 from ferry.edge.reset import reset
 from ferry.relay import RelayPhase
-from ferry.streams import Direction, OpenFailure, Sink
+from ferry.streams import OpenFailure, Sink
 from ferry.visits import Traffic
-from trace_end import End
+from trace_end import End, TwoEnds
 from turns import timers, until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -26,47 +26,27 @@ SMALL_WRITE_BYTES = 512
 LOST = ConnectionResetError("reset")
 
 
-class Trace:
-    """Both ends of one bridge, written down: `>` is what the bridge asked of the stream, `<` of the visitor."""
+class Trace(TwoEnds[Bridge]):
+    """Of a bridge: `>` is what it asked of the stream, `<` of the visitor."""
 
     def __init__(self, *, half_close: bool = True, tap: bool = False) -> None:
-        self.calls: list[str] = []
+        calls: list[str] = []
         self.half_close = half_close
         self.closing = False
         self.buffered = 0
         self.marks: list[int | None] = []
         """High-water marks that the visitor's transport was given."""
-        self.bridge = Bridge(traffic=Traffic(), on_end=self._ended)
-        self._tap = self if tap else None
+        super().__init__(Bridge(traffic=Traffic(), on_end=self._visit_ended), calls, tap=tap)
 
-    def join(self) -> Trace:
-        self.bridge.join(Visitor(self), self._dial, self._tap)
-        return self
+    def near(self) -> Visitor:
+        return Visitor(self)
 
-    def _dial(self, sink: Sink) -> End:
-        assert sink is self.bridge
-        return End(self.calls, ">")
-
-    def _ended(self, bridge: Bridge) -> None:
-        assert bridge is self.bridge
+    def _visit_ended(self, bridge: Bridge) -> None:
+        assert bridge is self.relay
         self.calls.append("end")
 
-    def seen(self, direction: Direction, data: bytes) -> None:
-        self.calls.append(f"tap {direction.value} {data.decode()}")
-
-    def ended(self, error: Exception | None) -> None:
-        self.calls.append(f"tap ended {error}")
-
-    def play(self, *events: str) -> str:
-        """Play events and return the calls they caused, as one line."""
-        self.calls.clear()
-        actions = self.actions()
-        for event in events:
-            actions[event]()
-        return ", ".join(self.calls)
-
     def actions(self) -> dict[str, Callable[[], Any]]:
-        bridge, visitor = self.bridge, self.bridge.visitor
+        bridge, visitor = self.relay, self.relay.visitor
         return {
             "v:data": lambda: visitor.data_received(b"up"),
             "v:eof": lambda: self.calls.append("keep" if visitor.eof_received() else "shut"),
@@ -166,7 +146,7 @@ async def test_a_visitor_still_sending_is_read_from_for_a_moment(monkeypatch: py
 async def test_the_end_of_a_lingering_visitor_stops_its_timer() -> None:
     trace = Trace().join()
     assert trace.play("s:eof", "s:lost", "v:eof", "v:lost") == "< eof, < resume, shut, end"
-    assert trace.bridge.phase is RelayPhase.ENDED
+    assert trace.relay.phase is RelayPhase.ENDED
 
 
 async def test_bytes_are_counted_and_tapped() -> None:
@@ -174,15 +154,15 @@ async def test_bytes_are_counted_and_tapped() -> None:
     assert trace.play("v:data", "s:data", "s:error", "v:data", "v:lost") == (
         "tap up up, > up, tap down down, < down, < abort, tap ended reset, end"
     )
-    assert (trace.bridge.up, trace.bridge.down, trace.bridge.error) == (2, 4, LOST)
+    assert (trace.relay.up, trace.relay.down, trace.relay.error) == (2, 4, LOST)
 
 
 async def test_an_unexpected_connection_is_ended() -> None:
     trace = Trace()
-    trace.bridge.visitor.connection_made(Visitor(trace))
+    trace.relay.visitor.connection_made(Visitor(trace))
     assert trace.play("v:data", "v:eof", "v:full", "v:drained", "v:lost") == "shut, end"
     trace = Trace()
-    trace.bridge.visitor.connection_made(Visitor(trace))
+    trace.relay.visitor.connection_made(Visitor(trace))
     assert trace.calls == ["< abort"]
 
 
@@ -217,7 +197,7 @@ async def test_a_visitor_that_is_read_again_is_checked_no_more(monkeypatch: pyte
     looks: list[str] = []
     visitor = Visitor(trace)
     monkeypatch.setattr(visitor, "get_extra_info", looks.append)
-    trace.bridge.join(visitor, lambda _sink: End(trace.calls, ">"))
+    trace.relay.join(visitor, lambda _sink: End(trace.calls, ">"))
     trace.play("s:full")
     looks.clear()
     async with asyncio.timeout(5):
@@ -236,10 +216,10 @@ async def test_refused_before_dial_returns() -> None:
         sink.stream_refused(OpenFailure.LIMIT)
         return End(trace.calls, ">")
 
-    trace.bridge.join(Visitor(trace), dial)
+    trace.relay.join(Visitor(trace), dial)
     assert trace.calls == ["< abort"]
     assert trace.play("v:lost") == "end"
-    assert trace.bridge.failure is OpenFailure.LIMIT
+    assert trace.relay.failure is OpenFailure.LIMIT
 
 
 async def test_a_buffer_left_full_by_the_former_protocol_pauses_the_stream() -> None:
@@ -291,7 +271,7 @@ async def test_a_stream_that_waits_for_two_reasons_goes_on_when_both_are_gone(
     """What a visitor has not read waits in two places, and either may be too full."""
     monkeypatch.setattr("ferry.edge.bridge.Unsent", TwoReasons)
     trace = Trace().join()
-    trace.bridge.data_received(b"x" * (1 << 20))
+    trace.relay.data_received(b"x" * (1 << 20))
     kernel = TwoReasons.made.pop()
     kernel.pause_writes(2)
     assert trace.play("v:full") == ""
@@ -309,7 +289,7 @@ async def test_large_writes_are_buffered_up_to_the_bound() -> None:
     trace = Trace().join()
     trace.buffered = 10
     for _ in range(2 * SMALL_WRITES):
-        trace.bridge.data_received(b"x" * SMALL_WRITE_BYTES)
+        trace.relay.data_received(b"x" * SMALL_WRITE_BYTES)
     assert trace.marks == [VISITOR_HIGH_WATER_BYTES]
 
 
@@ -341,4 +321,4 @@ async def test_no_order_breaks_an_end(events: list[str], last: str, half_close: 
         assert own.count(f"{end} eof") <= 1
         if f"{end} eof" in own:
             assert f"{end} down" not in own[own.index(f"{end} eof") :]
-    assert trace.bridge.phase is RelayPhase.ENDED
+    assert trace.relay.phase is RelayPhase.ENDED

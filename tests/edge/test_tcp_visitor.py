@@ -25,7 +25,7 @@ class Guest:
     def __init__(self) -> None:
         self.trace = Trace().join()
         self.ended: list[Bridge] = []
-        bridge = self.trace.bridge
+        bridge = self.trace.relay
         self.visitor = TcpVisitor(
             bridge, bridge.near, Endpoint("192.0.2.7", 4711), SINCE, "192.0.2.7", False, self.ended.append
         )
@@ -61,7 +61,7 @@ async def test_a_displaced_visitor_ends_at_once_with_a_note(how: str) -> None:
     guest.trace.calls.clear()
     getattr(guest.visitor, how)()
     assert guest.trace.calls == ["> abort", "< abort"]
-    assert guest.ended == [guest.trace.bridge]
+    assert guest.ended == [guest.trace.relay]
     assert guest.note == "cut: there are too many visitors, and this one lost its place to another"
 
 
@@ -76,7 +76,7 @@ async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
     found: list[str] = []
     bridge = GuardedBridge(traffic=Traffic(), on_end=lambda _bridge: None, found=lambda: found.append("proxy"))
     guest = Guest()
-    guest.trace.bridge = bridge
+    guest.trace.relay = bridge
     guest.trace.join()
     guest.visitor.bridge = bridge
     bridge.near_data(b"\x05\x01\x00")
