@@ -207,6 +207,10 @@ class Inside:
     async def drain(self, seconds: float) -> None:
         await self._ssh.drain(seconds)
 
+    async def stop(self) -> None:
+        """Disconnect all clients."""
+        await self._ssh.stop()
+
     def said(self, event: str) -> list[dict[str, Any]]:
         """The fields of every report of `event`."""
         return [fields for name, fields in self.reports if name == event]

@@ -380,3 +380,29 @@ async def test_a_listener_that_cannot_go_on_keeps_no_other_one_paused(
             await listener.resumed()
     (record,) = caplog.records
     assert record.getMessage() == "a listener could not go on"
+
+
+async def test_a_listener_that_cannot_stop_lets_the_others_stop_and_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
+
+    class Broken(Listener):
+        def pause(self) -> None:
+            raise ZeroDivisionError
+
+    told: list[str] = []
+
+    def report(event: str, /, **_: object) -> None:
+        told.append(event)
+
+    broken, listener = Broken(), Listener()
+    with closing(DescriptorGate(report=report, most=240, count=lambda: 200)) as gate:
+        gate.add(broken)
+        gate.add(listener)
+        gate.seen(220)
+        assert (listener.calls, told) == (["pause"], ["accept.stopped"])
+        async with asyncio.timeout(10):
+            await listener.resumed()
+    (record,) = caplog.records
+    assert record.getMessage() == "a listener could not stop"

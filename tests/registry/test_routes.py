@@ -47,6 +47,29 @@ def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address
     assert len(routes) == 0
 
 
+@pytest.mark.parametrize("way", ["removed", "replaced"])
+def test_a_subscriber_that_fails_keeps_no_other_from_hearing_of_a_tunnel_that_is_gone(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    routes, older, newer = Routes(), tunnel(BLOG), tunnel(BLOG)
+    gone: list[Tunnel] = []
+
+    def fails(_: Tunnel) -> None:
+        raise KeyError("an error of our own")
+
+    routes.on_gone += [gone.append, fails, gone.append]
+    routes.add(older, to_listen(older))
+    if way == "removed":
+        assert routes.remove(older)
+    else:
+        assert routes.add(newer, to_listen(newer)) is older
+    assert gone == [older, older]
+    assert routes.get(BLOG) is (None if way == "removed" else newer)
+    (record,) = caplog.records
+    assert "an error of our own" in str(record.exc_info)
+    assert record.filename == "routes.py"  # by the place, the log counts and omits the errors that come again
+
+
 @pytest.mark.parametrize("other", ["address", "owner", "use"])
 def test_no_route_opens_without_a_grant_to_listen_at_that_address_for_that_owner(other: str) -> None:
     routes, blog = Routes(), tunnel(BLOG)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from asyncssh.constants import DISC_BY_APPLICATION
 
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.channel_state import State
@@ -46,6 +47,35 @@ async def test_a_client_whose_check_fails_is_ended_and_the_others_are_checked(
         await broken.connection.wait_closed()
         assert await well.lives()
         assert [client.user for client in gateway.clients] == [WELL]
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert ["an error of our own" in str(record.exc_info) for record in errors] == [True]
+
+
+async def test_a_client_whose_goodbye_fails_is_ended_and_the_others_hear_theirs(
+    new_key: Callable[[], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(HardenedConnection):
+        """It cannot be told that the gateway stops, where its user is called so."""
+
+        def end(self, reason: str, code: int = DISC_BY_APPLICATION) -> None:
+            if self.get_extra_info("username") == BROKEN:
+                raise KeyError("an error of our own")
+            super().end(reason, code)
+
+    async with (
+        inside_gateway(kind=Fails) as gateway,
+        gateway.client(new_key(), username=BROKEN) as broken,
+        gateway.client(new_key(), username=WELL) as well,
+    ):
+        async with asyncio.timeout(SECONDS):
+            await gateway.stop()
+            await well.connection.wait_closed()
+            await broken.connection.wait_closed()
+        assert gateway.clients == []
+        stopped = [
+            str(told["reason"]).startswith("the gateway is stopping") for told in gateway.said("connection.closed")
+        ]
+        assert stopped == [True, True]
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert ["an error of our own" in str(record.exc_info) for record in errors] == [True]
 

@@ -152,3 +152,20 @@ async def test_a_request_whose_answer_fails_is_decided_all_the_same(caplog: pyte
     assert requests.all_decided
     await until(lambda: bool(logged(caplog)))
     assert logged(caplog) == [True]
+
+
+async def test_what_waits_for_the_decisions_goes_on_although_another_that_waits_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails() -> None:
+        raise KeyError(ERROR)
+
+    refuses, settled = Refuses(), asyncio.Event()
+    holding = Holding(lambda: asyncio.get_running_loop().create_future(), session_first=True)
+    requests = ForwardRequests(cast(Any, refuses), cast(Any, refuses), holding)
+    requests.read(b"blog", 80)(lambda _port: 0.0)
+    requests.when_settled(fails)
+    requests.when_settled(settled.set)
+    async with asyncio.timeout(SECONDS):
+        await settled.wait()
+    assert logged(caplog) == [True]

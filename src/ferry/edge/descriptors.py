@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ferry import limits
+from ferry.callbacks import call_each
 from ferry.report import Report
 
 _log = logging.getLogger("ferry.edge")
@@ -97,8 +98,7 @@ class DescriptorGate:
 
     def _pause(self, descriptor: int) -> None:
         self.paused = True
-        for listener in self._listeners:
-            listener.pause()
+        call_each(_log, "a listener could not stop", [listener.pause for listener in self._listeners])
         if self._quiet is not None:
             self._quiet.cancel()
             self._quiet = None
@@ -130,11 +130,7 @@ class DescriptorGate:
         if self.paused and count < self._resume_below:
             self.paused = False
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
-            for listener in list(self._listeners):
-                try:
-                    listener.resume()
-                except Exception:  # the other listeners must go on
-                    _log.exception("a listener could not go on")
+            call_each(_log, "a listener could not go on", [listener.resume for listener in self._listeners])
         elif self.paused:
             self.make_room(int(count - self._resume_below) + 1)
         self.excess = int(count - self._enough_below) + 1

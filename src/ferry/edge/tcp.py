@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ferry import limits
+from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.errors import Refusal, Refused
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -32,6 +34,8 @@ from .reset import reset
 from .server import server_on
 from .socks_guard import GuardedBridge
 from .tcp_visitor import TcpVisitor
+
+_log = logging.getLogger("ferry.edge")
 
 
 class TcpListener:
@@ -98,14 +102,12 @@ class TcpListener:
     def close(self, *, cut: bool) -> None:
         """Stop listening. `cut` ends the visitors now, with RST; without it they stay until their streams end."""
         self._closed = True
-        for server in self._servers:
-            server.close()
+        call_each(_log, "could not close a port", [server.close for server in self._servers])
         self._servers.clear()
         if not self._visitors:
             self._connections.discard(self._held)
         if cut:
-            for bridge in list(self._visitors):
-                bridge.cut()
+            call_each(_log, "could not cut a visitor", [bridge.cut for bridge in self._visitors])
 
     def _held(self) -> Iterable[Connected]:
         return self._visitors.values()

@@ -6,16 +6,20 @@ for that only to explain a miss.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ferry import kinds
+from ferry.callbacks import call_each
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
 from ferry.streams import Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
+
+_log = logging.getLogger("ferry.registry")
 
 
 class Tunnel(Protocol):
@@ -129,8 +133,7 @@ class Routes:
         return True
 
     def _gone(self, tunnel: Tunnel) -> None:
-        for callback in self.on_gone:
-            callback(tunnel)
+        call_each(_log, "a part of the gateway failed to let go of a tunnel", self.on_gone, tunnel)
 
     def get(self, address: Address) -> Tunnel | None:
         """The tunnel that serves `address` on this worker."""

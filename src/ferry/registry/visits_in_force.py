@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from ferry.callbacks import call_each
 from ferry.policy.visits import VisitPolicy
+
+_log = logging.getLogger("ferry.registry")
 
 
 class VisitsInForce:
@@ -19,5 +23,4 @@ class VisitsInForce:
     def use(self, policy: VisitPolicy) -> None:
         """Decide by `policy` from now on. Open streams stay open."""
         self.policy = policy
-        for callback in self.on_change:
-            callback()
+        call_each(_log, "a part of the gateway failed to take another policy of visits", self.on_change)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +19,13 @@ from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
 from asyncssh.packet import String, UInt32
 
 from ferry import limits, tasks
+from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
 from ferry.report import Report
+
+_log = logging.getLogger("ferry.ssh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +208,7 @@ class Admission:
 
     def close(self) -> None:
         """End all log-ins in progress."""
-        for attempt in self.in_progress:
-            attempt.abort()
+        call_each(_log, "could not end a log-in", [attempt.abort for attempt in self.in_progress])
         while self._lingering:
             self._let_go(self._lingering.popleft()[1])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from ferry import limits, tasks
+from ferry.callbacks import call_each
 from ferry.errors import Refusal
 
 from .holding import HeldTunnel, Holding, RequestedForward
@@ -15,6 +17,8 @@ from .refusals import RefusedForward
 from .tunnel import SshTunnel
 from .tunnels import TunnelOwner, Tunnels
 from .wire.requests import Answered
+
+_log = logging.getLogger("ferry.ssh")
 
 
 class RequestingClient(TunnelOwner, Protocol):
@@ -82,8 +86,7 @@ class ForwardRequests:
         self._undecided -= 1
         if not self._undecided:
             settled, self._settled = self._settled, []
-            for callback in settled:
-                callback()
+            call_each(_log, "a session failed to begin", settled)
 
     async def _decide(self, forward: RequestedForward, host: bytes, port: int) -> SshTunnel | None:
         tunnel = await self._tunnels.open(self._client, host, port)

@@ -229,7 +229,7 @@ class SshServer:
         """Disconnect everybody, with the time after which to come back, and release their addresses."""
         clients = list(self)
         for client in clients:
-            client.close(f"the gateway is stopping; retry-after={self._retry_after()}")
+            self.apart(client, partial(client.close, f"the gateway is stopping; retry-after={self._retry_after()}"))
         self.admission.close()
         await asyncio.gather(*(client.connection.wait_closed() for client in clients))
 

@@ -7,11 +7,14 @@ that one tunnel. An address that the gateway chooses is taken over only from a c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from ferry import limits, tasks
+from ferry.callbacks import call_each
 from ferry.clock import Clock, random_token
 from ferry.errors import InvalidInput, Refusal, Refused
 from ferry.kinds import kind_of, parse_forward
@@ -30,6 +33,8 @@ from .forward_settings import ForwardSettings, ForwardsInForce
 from .local_holders import LocalHolders
 from .notices import store_down
 from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
+
+_log = logging.getLogger("ferry.ssh")
 
 _REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
 """Codes of refusals that a claim of any other address would get too."""
@@ -372,8 +377,7 @@ class Tunnels:
     def stop_listening(self) -> None:
         """Take no new visitors from any port, and open no more tunnels: the gateway stops."""
         self._stopping = True
-        for tunnel in self:
-            tunnel.stop_listening(cut=False)
+        call_each(_log, "a tunnel still listens", [partial(tunnel.stop_listening, cut=False) for tunnel in self])
 
     async def wait_served(self) -> None:
         """Return when no port and no alias has visitors any more."""

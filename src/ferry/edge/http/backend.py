@@ -5,9 +5,11 @@ A request takes the stream that was used last, so that the others grow old and c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from ferry import limits
+from ferry.callbacks import call_each
 from ferry.errors import Refusal
 from ferry.limiters.places import PlaceHolder, Places
 from ferry.limiters.sources import ExemptNetworks
@@ -22,6 +24,8 @@ from .downstream import Downstream
 from .round import Round
 from .shared import Shared
 from .upstream import Upstream
+
+_log = logging.getLogger("ferry.edge")
 
 
 class Backend:
@@ -107,8 +111,7 @@ class Backend:
     def close_idle(self) -> None:
         """Close all idle streams."""
         idle, self._idle = self._idle, []
-        for upstream in idle:
-            upstream.discard()
+        call_each(_log, "could not close an idle stream", [upstream.discard for upstream in idle])
 
     def close(self) -> None:
         """The tunnel takes no more visitors, or the edge stops. Streams in use close after their request."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from ferry import limits
+from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.edge.connections import Connected, Connections
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -166,19 +167,15 @@ class HttpEdge:
                 return
         self._timer = loop.call_later(self.shared.bounds.tick_seconds, self._tick)
         self.heads.clear()
-        for backend in list(self.backends.made.values()):
-            try:
-                backend.expire(now)
-            except Exception:  # the stream has left the list already
-                _log.exception("could not close an idle stream")
+        backends = self.backends.made.values()
+        call_each(_log, "could not close an idle stream", [backend.expire for backend in backends], now)
 
     # --- the end
 
     async def drain(self, seconds: float) -> None:
         """Read no more requests, give the current ones `seconds` to end, then cut all connections."""
         self.draining = True
-        for backend in self.backends.made.values():
-            backend.close()
+        self._close_backends()
         for connection in list(self.connections):
             try:
                 connection.drain()
@@ -198,6 +195,9 @@ class HttpEdge:
             self._timer = None
         for connection in list(self.connections):
             _cut(connection)
+        self._close_backends()
+
+    def _close_backends(self) -> None:
         for backend in self.backends.made.values():
             backend.close()
 
