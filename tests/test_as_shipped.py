@@ -66,7 +66,7 @@ async def test_a_name_is_its_owners_for_a_month_after_its_last_use_and_rests_for
     assert reasons == [TakenBy.RESERVED, TakenBy.RESERVED, TakenBy.RESTING, TakenBy.RESTING, None]
 
 
-async def test_ten_names_a_day_are_reserved_from_one_network_where_anyone_may_come() -> None:
+async def test_a_gateway_for_anyone_reserves_ten_names_a_day_for_a_network() -> None:
     """NAMES_PER_NETWORK_PER_DAY and NAMES_NETWORK_SECONDS."""
     registry, ours = MemoryRegistry(), terms(PUBLIC)
     answers = [await registry.claim(name(n), person(n), WORKER, now=n, terms=ours) for n in range(30)]
@@ -79,7 +79,7 @@ async def test_ten_names_a_day_are_reserved_from_one_network_where_anyone_may_co
     assert rules_of(CONFIG).reservations_per_network is None  # where the operator has said who may come
 
 
-async def test_twenty_names_are_one_persons() -> None:
+async def test_an_identity_may_have_twenty_names() -> None:
     """NAMES_PER_IDENTITY."""
     registry, ours = MemoryRegistry(), terms(CONFIG)
     answers = [await registry.claim(name(n), person(1), WORKER, now=0.0, terms=ours) for n in range(30)]
@@ -112,7 +112,7 @@ def test_the_bounds_of_log_ins() -> None:
     assert admitted([f"198.{n // 256}.{n % 256}.1" for n in range(MANY)]) == 200
 
 
-def test_connections_of_one_visitor() -> None:
+def test_a_visitor_may_have_512_connections() -> None:
     """CONNECTIONS_PER_VISITOR."""
     crowd = ConnectionLimiter(CONFIG.limits.connections_per_visitor, ExemptNetworks(CONFIG.limits.exempt))
     assert sum(crowd.enter("192.0.2.7") is not None for _ in range(MANY)) == 512
@@ -127,7 +127,7 @@ def test_the_bounds_of_a_client() -> None:
     assert (rules.forwards_per_connection, rules.forwards_per_identity) == (16, 32)
 
 
-def test_for_how_long_one_is_waited_for() -> None:
+def test_the_times_of_log_ins_keepalives_and_the_drain() -> None:
     """LOGIN_GRACE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT and DRAIN_SECONDS."""
     assert (CONFIG.ssh.login_grace, CONFIG.ssh.keepalive_interval * CONFIG.ssh.keepalive_count, CONFIG.drain) == (
         120,

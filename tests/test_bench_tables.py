@@ -88,7 +88,7 @@ def test_p99_under_attack_may_be_what_calm_allows() -> None:
     assert verdicts(of_rounds("slow-heads-1", {"p99": math.nan}), "slow-heads-1: p99") == ["MISSED"]
 
 
-def test_attacks_are_asked_for_by_one_word_and_a_quick_run_has_some_of_them() -> None:
+def test_one_word_selects_all_attacks_and_a_quick_run_has_some() -> None:
     def names(*words: str) -> list[str]:
         return [row.name for row in parse(list(words)).rows if row.name.startswith("slow-")]
 
@@ -99,7 +99,7 @@ def test_attacks_are_asked_for_by_one_word_and_a_quick_run_has_some_of_them() ->
     assert names("--quick")
 
 
-def test_what_each_second_of_an_attack_was_like_is_told() -> None:
+def test_the_report_shows_each_second_of_an_attack() -> None:
     log = [(10.0, 0.001), (10.9, 0.003), (11.2, ERROR), (12.0, ERROR)]
     assert per_second([*log, (12.5, 0.002)], 10.0) == [
         {"second": 0, "requests": 2, "errors": 0, "p99": 3.0},
@@ -116,7 +116,7 @@ def test_the_columns_of_a_table_have_different_titles() -> None:
         assert len(titles) == len(set(titles))
 
 
-def test_one_round_has_no_median_and_what_was_not_measured_no_targets() -> None:
+def test_one_round_has_no_median_and_an_unmeasured_row_no_target() -> None:
     one = parse(["--quick", "--only", "start", "--systems", "ferry"])
     text = _report(one, FACTS, [], measured("start"))
     assert "\nOne round (quick or partial" in text

@@ -52,7 +52,7 @@ def test_a_name_outside_the_domain_stays_as_it_is(text: str) -> None:
         ("gw.example.com.attacker.example", False),
     ],
 )
-def test_a_domain_has_itself_and_what_is_below(host: str, *, has: bool) -> None:
+def test_a_domain_contains_itself_and_its_subdomains(host: str, *, has: bool) -> None:
     assert GATEWAY.has(host) is has
 
 
@@ -115,7 +115,7 @@ def test_the_search_below_finds_hostnames_that_are_made_by_hand(line: str) -> No
     assert BY_HAND.search(line)
 
 
-def test_nothing_else_makes_a_hostname_or_takes_one_apart() -> None:
+def test_only_one_module_builds_and_parses_hostnames() -> None:
     by_hand = [
         f"{file.relative_to(SOURCE)}:{number}: {line.strip()}"
         for file in sorted(SOURCE.rglob("*.py"))

@@ -46,7 +46,7 @@ def test_no_registry_is_named() -> None:
     assert named == []
 
 
-def test_what_failed_or_was_not_run_is_in_the_table_with_its_reason() -> None:
+def test_the_table_gives_the_reason_of_each_failed_or_skipped_step() -> None:
     verdicts = dict.fromkeys(STEPS, Verdict("ok")) | {"-R 0": Verdict("failed", "no port came")}
     text = page([Row(STACKS[0], "1.2.3", verdicts), Row(STACKS[1], "", {}, "`dbclient` is missing")], minutes=1)
     first, second = (

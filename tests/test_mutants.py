@@ -75,7 +75,7 @@ def test_a_mutant_lacks_its_protection_alone(sites: list[Site]) -> None:
 
 
 @pytest.mark.parametrize("on", range(8))
-def test_a_module_with_all_mutants_is_the_one_that_is_on(
+def test_a_module_with_all_mutants_behaves_like_the_active_one(
     on: int, sites: list[Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(switch, "ACTIVE", tmp_path / "active")
@@ -165,7 +165,7 @@ def test_the_page_of_survivors_names_code_that_is_there() -> None:
     assert rows - there == set()
 
 
-def test_no_alarm_of_one_test_falls_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_alarm_of_a_test_does_not_ring_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would end the process while the name of the next one is half written: an alarm at no test."""
     left: list[float] = []
     monkeypatch.setattr(child, "running", lambda _: left.append(signal.getitimer(signal.ITIMER_REAL)[0]))
@@ -216,7 +216,7 @@ def _run(sites: list[Site], judge: type[Judge], monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("judge", [_Fails, _FailsForGood])
-def test_a_mutant_at_which_a_judge_fails_is_told_of_and_the_others_are_judged(
+def test_a_failed_judge_reports_its_mutant_and_the_others_are_judged(
     judge: type[Judge],
     sites: list[Site],
     monkeypatch: pytest.MonkeyPatch,
@@ -256,7 +256,7 @@ def test_a_run_tells_how_far_it_is(tmp_path: Path) -> None:
     assert set(told) <= {0, 1, 2}
 
 
-def test_who_names_the_bound_and_comes_where_few_come_is_asked_first(tmp_path: Path) -> None:
+def test_tests_that_name_the_bound_and_reach_rare_code_are_asked_first(tmp_path: Path) -> None:
     def site(line: int, source: str) -> Site:
         return Site("ssh/wire/connection.py", line, "guard", source, 0, 0, "False", "HardenedConnection.asked")
 

@@ -21,7 +21,7 @@ async def test_a_task_has_its_name_and_result_and_is_no_failure(caplog: pytest.L
     assert not caplog.records
 
 
-async def test_a_task_that_nobody_holds_is_not_collected() -> None:
+async def test_a_task_without_other_references_is_not_collected() -> None:
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -39,7 +39,7 @@ async def test_a_task_that_nobody_holds_is_not_collected() -> None:
         await done.wait()
 
 
-async def test_a_failure_that_nobody_awaits_is_logged_with_the_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unawaited_failure_is_logged_with_the_tasks_name(caplog: pytest.LogCaptureFixture) -> None:
     async def fails() -> None:
         raise ValueError("on purpose")
 

@@ -68,7 +68,7 @@ def test_a_taken_port_is_something_to_fix(tmp_path: Path) -> None:
     assert "or write another port in admin.listen" in ran.out
 
 
-def test_a_mistake_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+def test_a_mistake_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     ran = check(tmp_path, 'domian = "x"')
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"ferry: {tmp_path}/ferry.toml: unknown key domian: did you mean domain?\n"
@@ -97,7 +97,9 @@ def test_an_address_of_another_host_is_a_fault_also_while_the_gateway_runs(tmp_p
         assert finding == Finding(Severity.FIX, "http", "192.0.2.1 is not an address of this host")
 
 
-def test_without_ipv6_the_other_loopback_address_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_ipv6_needs_only_the_ipv4_loopback_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def without_ipv6(endpoint: Endpoint) -> Busy | None:
         return Busy(endpoint, "none here", absent=True) if ":" in endpoint.host else None
 
@@ -117,7 +119,7 @@ def test_ipv6_that_is_taken_is_a_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ssh", [False, True])
-def test_where_ssh_is_served_too_is_said(tmp_path: Path, *, ssh: bool) -> None:
+def test_check_config_says_if_the_https_port_serves_ssh(tmp_path: Path, *, ssh: bool) -> None:
     assert (
         "https      127.0.0.1:0, SSH too\n" in effective(config(tmp_path, https=Https(listen=ANY_PORT, ssh=ssh)))
     ) is ssh
@@ -125,7 +127,7 @@ def test_where_ssh_is_served_too_is_said(tmp_path: Path, *, ssh: bool) -> None:
 
 @pytest.mark.parametrize("https", ["listen = []", "ssh = false"])
 @pytest.mark.parametrize("command", ["check-config", "serve"])
-def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) -> None:
+def test_a_configuration_without_an_ssh_listener_is_refused(tmp_path: Path, command: str, https: str) -> None:
     file = tmp_path / "ferry.toml"
     file.write_text(f"[ssh]\nlisten = []\n[https]\n{https}\n")
     ran = ferry(command, "--config", file, cwd=tmp_path)
@@ -133,7 +135,7 @@ def test_ssh_that_is_served_nowhere(tmp_path: Path, command: str, https: str) ->
     assert "no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true" in ran.err
 
 
-def test_the_addresses_of_a_service_are_one_line(tmp_path: Path) -> None:
+def test_check_config_prints_the_addresses_of_a_service_on_one_line(tmp_path: Path) -> None:
     configuration = config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", 0), Endpoint("127.0.0.2", 0)]))
     found = [each.text for each in check_host(configuration, running=False) if each.subject in ("ssh", "http")]
     assert found == ["127.0.0.1:0 and 127.0.0.2:0 are free", "127.0.0.1:0 is free"]

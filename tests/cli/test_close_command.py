@@ -21,7 +21,7 @@ async def test_a_tunnel_by_name_and_a_connection_by_id(tmp_path: Path) -> None:
     assert (tunnel.code, connection.code, port.code) == (0, 0, 0)
 
 
-async def test_a_connection_says_whose_it_was(tmp_path: Path) -> None:
+async def test_closing_a_connection_names_its_identity_and_peer(tmp_path: Path) -> None:
     async with running(tmp_path / "state"):
         result = await run(close, "s1", "--state", str(tmp_path / "state"))
     assert result.text.startswith("closed connection s1 of SHA256:")
@@ -46,7 +46,7 @@ async def test_a_connection_that_is_called_like_several_tunnels_is_not_closed_fo
     assert gateway.told == []
 
 
-async def test_a_target_with_everything_in_it_goes_through_whole(tmp_path: Path) -> None:
+async def test_a_target_may_be_a_whole_url(tmp_path: Path) -> None:
     async with running(tmp_path / "state"):
         result = await run(close, "https://blog.example.com:8443/a?b=c#d%2F é", "--state", str(tmp_path / "state"))
     assert result.text.startswith("closed blog.example.com ")

@@ -35,7 +35,7 @@ def test_flags_alone_write_a_file_that_serves_a_domain(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("choice", "command"), [("2222", "ssh -p 2222 -R"), ("22", "ssh -R")])
-async def test_the_other_ports(tmp_path: Path, choice: str, command: str) -> None:
+async def test_ssh_may_listen_on_another_port(tmp_path: Path, choice: str, command: str) -> None:
     flags = ("--domain", "gw.example", "--access", "anyone", "--ssh", choice)
     written = await run(write, "--out", str(tmp_path / "ferry.toml"), *flags)
     config = load(tmp_path / "ferry.toml", {}, {})
@@ -45,7 +45,7 @@ async def test_the_other_ports(tmp_path: Path, choice: str, command: str) -> Non
     assert f"      {command} 80:localhost:3000 gw.example" in written.lines
 
 
-async def test_yes_without_a_domain_is_for_this_machine_alone(tmp_path: Path) -> None:
+async def test_yes_without_a_domain_configures_localhost(tmp_path: Path) -> None:
     written = await run(write, "--yes", "--out", str(tmp_path / "ferry.toml"))
     config = load(tmp_path / "ferry.toml", {}, {})
     assert not config.listens_beyond_loopback
@@ -62,7 +62,7 @@ def test_init_without_a_terminal_says_that_it_cannot_ask(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("given", [("--domain", "gw.example"), ("--access", "keys")])
-async def test_half_an_answer_is_none_where_nobody_can_be_asked(tmp_path: Path, given: tuple[str, str]) -> None:
+async def test_init_without_a_terminal_needs_both_domain_and_access(tmp_path: Path, given: tuple[str, str]) -> None:
     refused = await run(write, "--out", str(tmp_path / "ferry.toml"), *given)
     assert str(refused.error).startswith("standard input is not a terminal: give --domain and --access")
 
@@ -173,7 +173,7 @@ def test_moving_sshd_keeps_a_way_in() -> None:
 
 
 @pytest.mark.parametrize("sshd", [False, True])
-def test_why_ssh_has_no_port_of_its_own_says_only_what_was_seen(*, sshd: bool) -> None:
+def test_the_note_on_ssh_over_https_names_an_ssh_server_only_if_one_was_seen(*, sshd: bool) -> None:
     answers = Answers("gw.example", Who.ANYONE, None, SshChoice.HTTPS_PORT, Path("/s"), ("0.0.0.0",), sshd=sshd)
     note = answers.notes()["ssh.listen"]
     assert note.startswith("Empty: SSH is served on the HTTPS port alone")

@@ -30,7 +30,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     assert ran.err == "ferry: none.toml does not exist: write it with `ferry init`, or name another with --config\n"
 
 
-def test_this_shells_variables_do_not_reach_the_service(tmp_path: Path) -> None:
+def test_variables_of_the_shell_do_not_reach_the_service(tmp_path: Path) -> None:
     file = tmp_path / "ferry.toml"
     file.write_text('drain = "1s"\n')
     env = {"PATH": str(tmp_path), "FERRY_DRAIN": "100s"}

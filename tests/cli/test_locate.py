@@ -31,7 +31,7 @@ def test_the_working_directory_comes_before_the_clone(tmp_path: Path, monkeypatc
             assert find_state(None, environ, cwd=here) == here / "ferry-data"
 
 
-def test_a_socket_that_nobody_serves_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_for_a_gateway_passes_over_a_dead_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, clone = tmp_path / "here", tmp_path / "clone"
     with gateway(here / "ferry-data", monkeypatch):
         pass  # the file stays, as after kill -9

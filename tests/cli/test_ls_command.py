@@ -20,7 +20,7 @@ from ferry.errors import InvalidInput
 from small_gateway import SmallGateway, connection, tunnel
 
 
-async def test_tunnels_in_a_pipe_are_whole_and_plain(tmp_path: Path) -> None:
+async def test_ls_prints_whole_plain_lines_to_a_pipe(tmp_path: Path) -> None:
     long = "a" * 63 + "." + "b" * 63 + ".example.com"
     gateway = SmallGateway()
     gateway.open_tunnels.append(tunnel("t5", "http", long, f"https://{long}:8443", identity="[red]x\x1b[2J"))

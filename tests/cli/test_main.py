@@ -22,7 +22,7 @@ def test_the_version_and_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr() == ("ferry 0.1.0\n", "")
 
 
-def test_a_mistake_is_one_line_unless_its_traceback_is_asked_for(
+def test_a_mistake_prints_a_traceback_only_with_ferry_debug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FERRY_DEBUG", raising=False)

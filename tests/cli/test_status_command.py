@@ -34,7 +34,7 @@ async def test_for_people(tmp_path: Path) -> None:
     assert result.code == 0
 
 
-async def test_trouble_is_told_and_escaped(tmp_path: Path) -> None:
+async def test_status_shows_trouble_escaped(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     async with running(folder, SmallGateway(draining=True, store_error="disk \x1b[2J full", open_tunnels=[])):
         result = await run(status, "--state", str(folder))

@@ -70,7 +70,7 @@ def test_a_word_that_could_be_json_is_a_word(text: str) -> None:
     assert load(None, {"FERRY_NAMES__RESERVED": text}, {}).names.reserved == [text]
 
 
-def test_a_folder_whose_name_could_be_json_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_with_a_name_that_is_valid_json_is_a_folder(tmp_path: Path) -> None:
     assert ConfigSource(None, {"FERRY_STATE": "[1]"}, {}, cwd=tmp_path).load().state == tmp_path / "[1]"
 
 
@@ -200,7 +200,7 @@ def test_every_mistake_is_told_at_once(write: Write) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_listening_beyond_loopback_must_say_who_may_connect(write: Write) -> None:
+def test_listening_beyond_loopback_needs_an_access_mode(write: Write) -> None:
     text = '[ssh]\nlisten = "*:2222"\n'
     with pytest.raises(InvalidInput, match=r'(?s)anybody could connect. Write\n  \[access\]\n  mode = "keys"'):
         load(write(text), {}, {})
@@ -208,7 +208,7 @@ def test_listening_beyond_loopback_must_say_who_may_connect(write: Write) -> Non
     assert load(write(text), {"FERRY_ACCESS__MODE": "anyone"}, {}).listens_beyond_loopback
 
 
-def test_keys_may_wait_where_everybody_is_meant_to_connect(write: Write) -> None:
+def test_a_configuration_for_anyone_may_name_keys(write: Write) -> None:
     config = load(write('[access]\nmode = "anyone"\nkeys = ["/k"]'), {}, {})
     assert (config.access.mode, config.access.keys) == ("anyone", [Path("/k")])
 

@@ -172,7 +172,7 @@ async def test_a_rebound_name_is_refused(folder: Path) -> None:
     "head",
     [b"HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", b"HTTP/1.1\r\nHost: evil\r\nHost: localhost", b"HTTP/1.0"],
 )
-async def test_a_request_without_one_host_gets_no_answer(folder: Path, head: bytes) -> None:
+async def test_a_request_without_exactly_one_host_field_gets_no_answer(folder: Path, head: bytes) -> None:
     async with serving(SmallGateway(), folder, [LOOPBACK]) as (where,), asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(where.host, where.port)
         writer.write(b"GET /metrics " + head + b"\r\nConnection: close\r\n\r\n")

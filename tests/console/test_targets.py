@@ -33,7 +33,7 @@ def test_a_full_address_wins_over_a_short_form() -> None:
     assert find_tunnel("blog", [*TUNNELS, other]).id == "t9"
 
 
-def test_several_of_that_name_are_listed() -> None:
+def test_an_ambiguous_target_lists_all_matches() -> None:
     with pytest.raises(Ambiguous, match="means 2 tunnels") as caught:
         find_tunnel("laptop", TUNNELS)
     assert caught.value.fix == "write which: laptop:22 (t3cc), laptop:80 (t4dd)"
@@ -45,7 +45,7 @@ def test_the_nearest_is_named() -> None:
     assert caught.value.fix == "did you mean blog?"
 
 
-def test_without_a_near_one_some_are_named() -> None:
+def test_an_unknown_target_without_a_near_match_lists_some_tunnels() -> None:
     with pytest.raises(NotFound) as caught:
         find_tunnel("zzzzzzzzz", TUNNELS)
     assert caught.value.fix == "there are: blog, 30042, laptop, …"

@@ -85,7 +85,7 @@ async def test_the_control_socket_is_made_when_the_disk_takes_it_again(
         assert [round(seconds) for seconds in tries] == [0, 5, 10, 15]
 
 
-def test_a_gateway_that_is_too_busy_to_accept_is_one_that_runs(tmp_path: Path) -> None:
+def test_a_gateway_too_busy_to_accept_counts_as_running(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir(0o700)
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waits:
@@ -97,9 +97,7 @@ def test_a_gateway_that_is_too_busy_to_accept_is_one_that_runs(tmp_path: Path) -
     assert "a gateway runs already" in str(raised)
 
 
-def test_a_command_whose_gateway_does_not_answer_says_so_after_ten_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_reports_a_silent_gateway_after_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CONTROL_ANSWER_SECONDS; a hundredth of it here."""
 
     class Quick(socket.socket):

@@ -90,7 +90,7 @@ def test_nothing_but_aliases_is_reached_through_the_gateway(gateway: Gateway, ss
     assert "administratively prohibited" in ended.err
 
 
-def test_an_alias_whose_target_is_down_says_so(ssh: StockSsh, name: str) -> None:
+def test_an_alias_reports_an_unreachable_service(ssh: StockSsh, name: str) -> None:
     with ssh.start("-R", f"{name}:22:localhost:1") as child:
         child.line("Forwarding private alias")
         assert "the alias's local service cannot be reached" in ssh.run("-W", f"{name}:22").err

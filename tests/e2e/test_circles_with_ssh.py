@@ -60,7 +60,7 @@ def test_a_tunnel_to_the_gateways_own_port_is_asked_twice_and_no_more(
         assert {tunnel["visits"] for tunnel in gateway.ask("tunnels") if name in tunnel["address"]} == {4}
 
 
-def test_two_tunnels_that_lead_to_each_other_end_and_one_that_calls_another_goes_on(
+def test_a_circle_of_two_tunnels_ends_and_a_call_from_tunnel_to_tunnel_works(
     gateway: Gateway, ssh: StockSsh, name: str, origin: Origin, tmp_path: Path
 ) -> None:
     there, back, caller = f"{name}-there", f"{name}-back", f"{name}-caller"

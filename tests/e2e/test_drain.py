@@ -160,7 +160,7 @@ def test_connections_through_ports_and_aliases_have_the_drains_time_too(
 
 
 @pytest.mark.parametrize("end", ["time", "a second signal"])
-def test_a_connection_that_outlasts_the_drain_is_cut_and_never_ends_as_if_whole(
+def test_the_drain_resets_a_connection_that_outlasts_it(
     end: str, start_gateway: Callable[..., Gateway], key: Path, lines: LineService, tmp_path: Path
 ) -> None:
     gateway = start_gateway()

@@ -85,9 +85,7 @@ def dropped(gateway: Gateway) -> float:
     return float(line.split()[1])
 
 
-def test_a_log_that_nobody_reads_loses_lines_and_nothing_else(
-    tmp_path: Path, key: Path, origin: Origin, name: str
-) -> None:
+def test_an_unread_log_loses_lines_and_stops_nothing_else(tmp_path: Path, key: Path, origin: Origin, name: str) -> None:
     gateway = Gateway(tmp_path, {"log": {"lines_per_source": 1_000_000}})  # its budgets would keep it from being full
     with with_unread_pipe(gateway):
         ssh = gateway.ssh(tmp_path, key).start("-T", "-R", f"{name}:80:127.0.0.1:{origin.port}")

@@ -124,7 +124,9 @@ def test_a_refused_name_is_never_replaced_by_another(ssh: StockSsh, origin: Orig
     assert "Forwarding" not in ended.out
 
 
-def test_nothing_answers_at_the_local_target(gateway: Gateway, ssh: StockSsh, name: str) -> None:
+def test_an_unreachable_service_gets_the_visitor_502_and_the_owner_a_note(
+    gateway: Gateway, ssh: StockSsh, name: str
+) -> None:
     with ssh.start("-R", f"{name}:80:localhost:1") as child:
         child.line("Forwarding HTTP")
         page = visit(gateway, name)

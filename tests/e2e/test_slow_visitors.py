@@ -200,7 +200,7 @@ def descriptors(gateway: Gateway) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nobody_else_notices_slow_visitors(
+async def test_slow_visitors_do_not_disturb_other_visitors(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, kind: str
 ) -> None:
     async with attacked(start_gateway, key, tmp_path) as (gateway, _):

@@ -97,7 +97,7 @@ async def play() -> AsyncIterator[Play]:
         yield Play(gate)
 
 
-def test_without_a_gate_everybody_stays() -> None:
+def test_without_a_gate_all_visitors_stay() -> None:
     play = Play(None)
     held = play.crowd("192.0.2.1")
     assert [visitor.asked for visitor in held] == [0] * 5
@@ -105,7 +105,7 @@ def test_without_a_gate_everybody_stays() -> None:
         play.leave(visitor)
 
 
-async def test_with_enough_descriptors_nobody_is_checked(play: Play) -> None:
+async def test_with_enough_descriptors_no_visitor_is_checked(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.leave(held[0])
     assert [visitor.asked for visitor in held] == [0] * 5
@@ -138,7 +138,7 @@ async def test_a_source_with_its_share_is_refused_and_one_with_less_is_not(play:
     assert not any(visitor.disconnected for visitor in play.there)
 
 
-async def test_without_an_excess_nobody_is_displaced(play: Play) -> None:
+async def test_without_an_excess_no_visitor_is_displaced(play: Play) -> None:
     held = play.crowd("192.0.2.1")
     play.clock.ahead += LONG
     play.become_short()

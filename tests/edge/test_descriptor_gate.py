@@ -46,7 +46,7 @@ def test_the_fast_server_is_used_if_a_burst_does_no_harm() -> None:
             assert runner.run(served_by(9 * UVLOOP_BURST)) is CarefulServer
 
 
-def test_uvloop_accepts_one_in_a_turn() -> None:
+def test_uvloop_accepts_one_connection_in_a_turn() -> None:
     """What `UVLOOP_BURST` relies on: a turn of the loop between any two that waited in the queue."""
     accepted_in: list[int] = []
 
@@ -362,7 +362,7 @@ async def test_accepting_goes_on_after_an_error_while_room_is_made(
     assert len(caplog.records) == len(asked)
 
 
-async def test_a_listener_that_cannot_go_on_keeps_no_other_one_paused(
+async def test_a_listener_that_fails_to_resume_does_not_keep_others_paused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)

@@ -341,7 +341,7 @@ async def test_a_stream_closed_in_order_loses_no_answer_of_a_visitor_still_sendi
         await w.visits()
 
 
-async def test_nothing_answers_at_the_target() -> None:
+async def test_a_port_with_an_unreachable_service_closes_the_visitor() -> None:
     async with world(echo) as w:
         w.tunnel.target = ("127.0.0.1", _unused_port())
         reader, writer = await w.connect()

@@ -62,9 +62,7 @@ async def test_a_port_of_the_systems_choice_stays_the_same_one(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("stays", range(3))
-async def test_a_reload_closes_what_is_no_longer_wanted_and_nothing_else(
-    tmp_path: Path, free_port: int, stays: int
-) -> None:
+async def test_a_reload_closes_only_removed_listeners(tmp_path: Path, free_port: int, stays: int) -> None:
     places = [Endpoint("127.0.0.1", free_port), Endpoint("127.0.0.2", free_port), Endpoint("127.0.0.1", free_port + 1)]
     async with whole_gateway(config_of(tmp_path, http={"listen": [str(place) for place in places]})) as worker:
         await worker.listening.use(config_of(tmp_path, http={"listen": [str(places[stays])]}), worker.ssh)

@@ -45,7 +45,7 @@ print(before, after, *told)
     assert told == ["memory.trimmed"]  # the second time there was nothing to give
 
 
-async def test_where_the_c_library_cannot_do_it_nothing_is_done() -> None:
+async def test_another_c_library_trims_no_memory() -> None:
     told: list[str] = []
     memory = Memory(None, clock=SystemClock(), report=lambda event, /, **_: told.append(event))
     await memory.look()

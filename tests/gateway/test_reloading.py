@@ -42,7 +42,7 @@ async def test_the_domain_and_the_state_cannot_change(tmp_path: Path, field: str
             assert worker.view.config is config
 
 
-async def test_the_rest_can(tmp_path: Path) -> None:
+async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:
     changed = config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"})
     with observed() as observation:
         async with whole_gateway(config_of(tmp_path), observation) as worker:

@@ -18,13 +18,13 @@ def test_a_state_arrives_as_one_datagram(tmp_path: Path, *, abstract: bool) -> N
         assert supervisor.recv(100) == b"READY=1\nSTATUS=2 tunnels"
 
 
-def test_nobody_listening_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_supervisor_is_no_error(tmp_path: Path) -> None:
     assert not notify("READY=1", environ={})
     assert not notify("READY=1", environ={"NOTIFY_SOCKET": "relative"})
     assert not notify("READY=1", environ={"NOTIFY_SOCKET": str(tmp_path / "gone")})
 
 
-def test_a_name_from_the_working_directory_is_no_supervisors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_socket_path_is_not_a_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Systemd gives an absolute one, or an abstract one (sd_notify(3))."""
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as somebody:

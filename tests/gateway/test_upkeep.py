@@ -148,7 +148,7 @@ class Counted:
         return asked
 
 
-def test_in_an_hour_everything_is_looked_at_as_often_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """TICK_SECONDS, CERTIFICATE_POLL_SECONDS, RENEW_SECONDS, PRUNE_SECONDS, TRIM_LOOK_SECONDS and
     LAG_SAMPLE_SECONDS."""
     count = Counter[str]()

@@ -18,9 +18,7 @@ from ferry.gateway.wiring import public_is_loopback, rules_of, web_of
         (["127.0.0.1", "192.0.2.1"], False),
     ],
 )
-def test_a_public_port_is_told_as_one_where_somebody_else_can_reach_it(
-    addresses: list[str], *, here_alone: bool
-) -> None:
+def test_a_public_port_counts_as_local_if_only_this_host_reaches_it(addresses: list[str], *, here_alone: bool) -> None:
     assert public_is_loopback(Config.model_validate({"tcp": {"public_addresses": addresses}})) is here_alone
 
 
@@ -28,7 +26,7 @@ def test_a_public_port_is_told_as_one_where_somebody_else_can_reach_it(
     ("listen", "mode", "strangers"),
     [("*:2222", "anyone", True), ("*:2222", "keys", False), ("127.0.0.1:2222", "anyone", False)],
 )
-def test_names_are_rationed_where_strangers_may_come(listen: str, mode: str, *, strangers: bool) -> None:
+def test_a_public_gateway_for_anyone_limits_new_names(listen: str, mode: str, *, strangers: bool) -> None:
     """NAMES_RESERVE_AFTER and NAMES_PER_NETWORK_PER_DAY are for a gateway that everybody reaches and may use."""
     access = {"mode": mode, "keys": ["/etc/ferry/keys"]}
     rules = rules_of(Config.model_validate({"ssh": {"listen": listen}, "access": access}))

@@ -165,7 +165,7 @@ def test_its_visits_are_counted_by_their_outcome(
     assert value("ferry_requests_total", {"kind": "tls", "class": "none"}) == 0
 
 
-def test_nobody_else_asks_of_what_kind_a_tunnel_is() -> None:
+def test_only_the_kinds_package_names_kinds() -> None:
     """`names` writes addresses of all kinds; the HTTP edge serves one kind, and says so once."""
     found = [
         (str(path.relative_to(SOURCE)), node.attr)
@@ -196,7 +196,7 @@ def words_for_kinds(source: str) -> list[str]:
     return found
 
 
-def test_nobody_else_compares_words_for_kinds() -> None:
+def test_only_the_kinds_package_compares_words_for_kinds() -> None:
     by_word = [
         'if a.kind == "tcp": pass',
         'match kind:\n case "alias": pass',

@@ -32,7 +32,7 @@ def test_an_ipv4_address_inside_ipv6_counts_as_ipv4() -> None:
     assert gate.admit("::ffff:203.0.113.8", 0.0) == (None, None)
 
 
-def test_loopback_is_many_people_behind_a_proxy_unless_it_is_not() -> None:
+def test_loopback_has_no_bound_of_its_own_unless_no_network_is_exempt() -> None:
     proxied = HandshakeGate(total=4, per_network=1)
     for host in ("127.0.0.1", "127.0.0.1", "::1", "::ffff:127.0.0.1"):
         admitted(proxied, host)
@@ -42,7 +42,7 @@ def test_loopback_is_many_people_behind_a_proxy_unless_it_is_not() -> None:
     assert ordinary.admit("127.0.0.2", 0.0) == (None, None)
 
 
-def test_a_newcomer_gets_in_at_once_where_one_network_holds_most() -> None:
+def test_a_newcomer_displaces_a_log_in_of_a_crowded_network_at_once() -> None:
     gate = HandshakeGate(total=200, per_network=30)
     lone = admitted(gate, "192.0.2.1")
     flood = [admitted(gate, f"198.18.{n % 40}.1") for n in range(199)]
@@ -105,7 +105,7 @@ def test_networks_that_are_gone_leave_nothing() -> None:
     assert len(gate) == 0
 
 
-def test_the_number_of_places_is_exact_and_a_displaced_one_leaves_its_network() -> None:
+def test_a_displaced_log_in_frees_its_slot_and_its_networks_share() -> None:
     gate = HandshakeGate(total=2, per_network=2)
     first, second = admitted(gate, "203.0.113.1"), admitted(gate, "203.0.113.2")
     assert len(gate) == 2

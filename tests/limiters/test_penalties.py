@@ -44,7 +44,7 @@ def test_slow_offences_expire() -> None:
         assert penalties.offended(BAD, Offence.KEYS_REFUSED, n * 6.0) is None
 
 
-def test_an_ipv6_attacker_has_a_whole_64_and_ipv4_inside_ipv6_is_ipv4() -> None:
+def test_an_ipv6_network_of_64_bits_is_one_source_and_ipv4_inside_ipv6_is_ipv4() -> None:
     penalties = Penalties()
     assert blocked_by(penalties, "2001:db8::1", Offence.NEVER_ENDED).source == "2001:db8::/64"
     assert penalties.blocked("2001:db8::ffff", 0.0) > 0
@@ -62,7 +62,7 @@ def test_proxies_are_exempt_and_penalties_can_be_off() -> None:
     assert blocked_by(Penalties(ExemptNetworks([])), "127.0.0.1", Offence.NEVER_ENDED).source == "127.0.0.1"
 
 
-def test_the_slow_lane_takes_one_at_a_time_with_a_pace() -> None:
+def test_the_slow_lane_admits_one_log_in_at_a_time_with_a_pause() -> None:
     penalties = Penalties()
     blocked_by(penalties, BAD, Offence.NEVER_ENDED)
     assert penalties.enter_lane(BAD, 1.0)
@@ -74,7 +74,7 @@ def test_the_slow_lane_takes_one_at_a_time_with_a_pace() -> None:
     assert penalties.enter_lane(BAD, 5.0 + LANE_PACE_SECONDS)
 
 
-def test_an_operator_sees_and_lifts_them() -> None:
+def test_an_operator_sees_and_lifts_blocks() -> None:
     penalties = Penalties()
     blocked_by(penalties, "2001:db8::1", Offence.GARBAGE)
     for _ in range(5):
@@ -106,7 +106,7 @@ def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
     assert [one.source for one in penalties.listed(0.5)] == [worst]
 
 
-def test_as_shipped_so_many_addresses_are_remembered() -> None:
+def test_as_shipped_the_number_of_remembered_addresses() -> None:
     penalties = Penalties()
     for n in range(66_000):
         penalties.offended(f"198.{n >> 16}.{n >> 8 & 255}.{n & 255}", Offence.NOTHING_OFFERED, 0.0)
@@ -152,7 +152,7 @@ def test_no_block_is_longer_than_the_longest() -> None:
     assert penalties.blocked(BAD, 105.0) == PENALTY_MAX_SECONDS - 90
 
 
-def test_a_new_offence_tells_what_is_listed() -> None:
+def test_a_further_offence_extends_the_listed_block() -> None:
     penalties = Penalties()
     blocked_by(penalties, BAD, Offence.NEVER_ENDED)
     penalties.offended(BAD, Offence.GARBAGE, 1.0)

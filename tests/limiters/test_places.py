@@ -303,7 +303,7 @@ UNREAD_SHARES = (23, 39, 71)  # of 80, each past STALLED_SHARE
 
 @pytest.mark.parametrize("unread", UNREAD_SHARES)
 @pytest.mark.parametrize("addresses", [2, 71])
-def test_an_upload_that_pauses_stays_while_many_who_do_not_read_can_go(unread: int, addresses: int) -> None:
+def test_a_paused_upload_stays_while_many_unread_visitors_can_be_displaced(unread: int, addresses: int) -> None:
     """It is of an earlier class, and its pause is within its patience. Theirs is lost: there are too many of them."""
     play = Play()
     (upload,) = play.fill("203.0.113.5", Standing.SILENT, 1)
@@ -429,7 +429,7 @@ def test_a_source_with_its_share_enters_while_more_than_the_last_eighth_is_free(
     assert play.come("192.0.2.2") is None
 
 
-def test_a_source_with_one_place_like_all_others_enters_it() -> None:
+def test_a_source_with_one_place_enters_the_last_eighth() -> None:
     play = Play()
     for number in range(play.most - play.most // TRIAL_SHARE):
         play.fill(f"192.0.2.{number}", Standing.STREAM, 1)

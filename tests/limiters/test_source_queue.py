@@ -13,7 +13,7 @@ MOVES = st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 30
 
 
 @given(MOVES)
-def test_it_finds_the_same_as_a_search(moves: list[tuple[str, int, str]]) -> None:
+def test_the_queue_finds_the_same_holder_as_a_search(moves: list[tuple[str, int, str]]) -> None:
     queue: SourceQueue[int] = SourceQueue()
     there: dict[int, str] = {}
     for move, thing, source in moves:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ferry.limiters.spacings import Spacings
 
 
-def test_those_of_one_key_have_one_spacing_and_others_have_their_own() -> None:
+def test_each_key_has_one_spacing_of_its_own() -> None:
     spacings = Spacings()
     first, second, other = (spacings.enter(key, 2, 4) for key in ("ann", "ann", "bob"))
     assert [one.wait(10.0) for one in (first, second, first, second)] == [0, 0, 0.25, 0.5]

@@ -9,7 +9,7 @@ def policy() -> Trimming:
     return Trimming(least=8 * MIB, quiet=0.25, patience=30)
 
 
-def test_little_is_not_worth_it() -> None:
+def test_a_little_free_memory_is_not_trimmed() -> None:
     trimming = policy()
     assert not any(trimming.look(7 * MIB, 90 * MIB, 0.0, now) for now in range(100))
 
@@ -21,7 +21,7 @@ def test_free_memory_is_given_back_once_it_is_quiet() -> None:
     assert trimming.look(100 * MIB, 200 * MIB, 0.1, 10)
 
 
-def test_where_it_is_never_quiet_it_is_done_after_a_while() -> None:
+def test_a_busy_gateway_trims_memory_after_a_while() -> None:
     trimming = policy()
     assert [trimming.look(100 * MIB, 200 * MIB, 1.0, now) for now in (0, 10, 20, 29, 30)] == [False] * 4 + [True]
     trimming.trimmed(100 * MIB, 200 * MIB)

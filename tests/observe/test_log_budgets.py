@@ -307,7 +307,7 @@ async def test_visits_are_summed_up_each_second_and_other_lines_each_ten_while_t
         assert told == [[False, False], [True, False], [True, False], [True, True]]
 
 
-async def test_the_sums_go_on_after_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sums_go_on_after_a_failed_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LOG_SUMMARY_SECONDS", 0.005)
     told: list[bool] = []
 

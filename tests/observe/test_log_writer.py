@@ -59,7 +59,7 @@ def test_lines_arrive_in_order_and_close_waits_for_them(pipe: tuple[int, int]) -
     assert log.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_drops_lines_and_says_how_many_once_it_flows(pipe: tuple[int, int]) -> None:
+def test_an_unread_pipe_drops_lines_and_reports_their_number_once_it_flows(pipe: tuple[int, int]) -> None:
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
     log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0, size=50)
     total = 2000
@@ -167,7 +167,7 @@ def test_as_shipped_a_stalled_pipe_holds_up_the_end_for_two_seconds(pipe: tuple[
     reader.join(10)
 
 
-def test_as_shipped_so_many_lines_wait_and_are_written_together(pipe: tuple[int, int]) -> None:
+def test_as_shipped_the_number_of_waiting_lines_and_the_size_of_a_batch(pipe: tuple[int, int]) -> None:
     """LOG_QUEUE and LOG_BATCH."""
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
     log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)

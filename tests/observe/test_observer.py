@@ -74,7 +74,7 @@ def test_the_level_hides_lines_but_neither_counts_nor_events(tmp_path: Path) -> 
         assert [line["tunnel"] for line in w.lines()] == ["t2"]
 
 
-async def test_visits_that_have_gathered_are_in_their_place_among_the_other_events(tmp_path: Path) -> None:
+async def test_gathered_visits_keep_their_order_among_other_events(tmp_path: Path) -> None:
     with watched(tmp_path) as w, w.observation.events.subscribe() as follower:
         w.report("visit", visit=VISIT)
         w.report("visit", visit=VISIT._replace(target="/\x1b", status=502, note="nothing answers"))
@@ -108,7 +108,7 @@ async def test_visits_that_still_gather_at_the_end_are_logged(tmp_path: Path) ->
     assert json.loads(w.path.read_text())["event"] == "visit"
 
 
-async def test_visits_without_end_do_not_gather_without_end(tmp_path: Path) -> None:
+async def test_endless_visits_gather_up_to_a_bound(tmp_path: Path) -> None:
     with watched(tmp_path, "warning") as w, w.observation.events.subscribe() as follower:
         reading = asyncio.ensure_future(anext(aiter(follower)))
         for _ in range(VISITS_GATHERED - 1):

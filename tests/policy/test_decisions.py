@@ -163,7 +163,7 @@ def test_the_public_visits_everything_but_aliases(edge: str) -> None:
         assert refused(POLICY.decide_for_all(Target(LAPTOP, owner))).code == "private"
 
 
-def test_identities_visit_ports_as_everybody_does() -> None:
+def test_identities_visit_ports_like_anonymous_visitors() -> None:
     for visitor in (ALICE, BOB, NOBODY):
         grant = granted(POLICY.decide(visitor, Target(PORT, ALICE.id)))
         grant.require(PORT, ALICE.id, Use.VISIT)
@@ -178,7 +178,7 @@ def test_an_alias_is_its_own_identitys_alone() -> None:
         assert str(owner) in refusal.detail
 
 
-def test_an_alias_that_nobody_serves_is_refused_as_one_of_somebody_elses() -> None:
+def test_an_unserved_alias_gets_the_refusal_of_a_foreign_one() -> None:
     nobodys, anothers = (refused(POLICY.decide(BOB, Target(LAPTOP, owner))) for owner in (None, ALICE.id))
     assert (nobodys.public, nobodys.code) == (anothers.public, anothers.code)
     assert nobodys.detail == f"{BOB} asked for laptop:22, which nobody serves"
@@ -194,7 +194,7 @@ def test_a_rule_that_tells_visitors_apart_is_asked_about_each() -> None:
     assert refused(policy.decide(PublicVisitor("192.0.2.2", "http"), blog)).rule == "from=192.0.2.1"
 
 
-def test_a_rule_that_tells_nobody_apart_is_asked_once() -> None:
+def test_a_rule_that_treats_all_visitors_alike_is_asked_once() -> None:
     policy = VisitPolicy("gw", (OnlyFrom("192.0.2.1"), Closed()))
     assert policy.decide_for_all(Target(BLOG, ALICE.id)) is None  # the other one does
     assert refused(policy.decide(PublicVisitor("192.0.2.1", "http"), Target(BLOG, ALICE.id))).code == "closed"
@@ -202,7 +202,7 @@ def test_a_rule_that_tells_nobody_apart_is_asked_once() -> None:
     assert isinstance(VisitPolicy("gw", (Closed(),)).decide_for_all(Target(PORT, ALICE.id)), Grant)
 
 
-def test_no_rule_opens_what_is_private() -> None:
+def test_no_rule_opens_a_private_alias() -> None:
     assert refused(VisitPolicy("gw", (OnlyFrom(""),)).decide(BOB, Target(LAPTOP, ALICE.id))).code == "no_such_alias"
 
 

@@ -146,7 +146,7 @@ async def test_a_reservation_that_ran_out_rests_for_all_but_its_last_owner(regis
 
 
 @pytest.mark.parametrize("terms", [TERMS, TRIAL], ids=["reserved", "trial"])
-async def test_after_its_rest_an_address_is_anybodys(registry: Registry, terms: Terms) -> None:
+async def test_after_its_rest_an_address_is_free_for_all(registry: Registry, terms: Terms) -> None:
     claimed = await won(registry, BLOG, ANN, 0)
     await registry.release(BLOG, claimed.lease.generation, now=0)
     over = KEEP + REST
@@ -431,7 +431,7 @@ async def test_a_cancelled_takeover_brings_no_lease_back_that_has_ended_meanwhil
     assert await registry.lookup(BLOG) is None
 
 
-async def test_where_no_network_is_known_none_is_limited(registry: Registry) -> None:
+async def test_a_claim_without_a_network_has_no_limit_by_network(registry: Registry) -> None:
     terms = replace(TERMS, network="", max_per_network_day=0)
     assert (await won(registry, BLOG, ANN, 10, terms)).new
     await lost(registry, PORT, ANN, 10, replace(terms, network="192.0.2.0/24"))

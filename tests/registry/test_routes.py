@@ -24,7 +24,7 @@ ALIAS = Address(Kind.ALIAS, "laptop", 22)
 
 
 @pytest.mark.parametrize("address", [BLOG, PORT, ALIAS], ids=str)
-def test_the_newest_answers_and_an_older_one_takes_nothing_away(address: Address) -> None:
+def test_the_newest_route_serves_and_the_end_of_an_older_one_keeps_it(address: Address) -> None:
     routes, older, newer = Routes(), tunnel(address), tunnel(address)
     gone: list[Tunnel] = []
     routes.on_gone.append(gone.append)
@@ -105,7 +105,7 @@ def test_a_host_is_remembered_after_its_tunnel_and_the_oldest_is_forgotten_first
     assert list(routes.seen_hosts) == ["three", "blog.localhost", "four"]
 
 
-def test_as_shipped_so_many_hosts_are_remembered() -> None:
+def test_as_shipped_the_number_of_remembered_hosts() -> None:
     """HOSTS_SEEN."""
     routes = Routes()
     for number in range(100_007):

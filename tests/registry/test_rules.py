@@ -53,14 +53,14 @@ def test_a_reservation_is_in_force_for_its_time_and_while_its_owner_serves_it(
         (AddressState(None, leased(ANN)), 0, TakenBy.LIVE),
     ],
 )
-def test_another_ones_reservation_lease_and_rest_refuse_in_this_order(
+def test_a_foreign_reservation_lease_and_rest_refuse_in_this_order(
     state: AddressState, *, now: float, why: TakenBy | None
 ) -> None:
     taken = refusal(state, BOB, now=now, terms=TERMS)
     assert (taken and taken.reason) is why
 
 
-def test_ones_own_reservation_is_ones_own_in_force_or_not() -> None:
+def test_an_identity_keeps_its_reservation_in_force_or_expired() -> None:
     assert own(AddressState(None, leased(BOB)), BOB) is None
     for last_used in (0, 1_000_000):
         mine = reserved(BOB, last_used)

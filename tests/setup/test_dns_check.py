@@ -36,7 +36,7 @@ def test_one_address_of_another_host_alone() -> None:
     assert [finding.severity for finding in found] == [Severity.FIX, Severity.OK]
 
 
-def test_behind_nat_an_address_of_this_host_beside_a_foreign_one_is_a_mistake() -> None:
+def test_behind_nat_a_private_address_beside_a_foreign_one_needs_a_fix() -> None:
     table = {"gw.example": ["10.0.0.5", "8.8.8.8"], "x.gw.example": ["10.0.0.5"]}
     found = check_domain("gw.example", "x", host(table, own=["10.0.0.5"]), port=80)
     assert [finding.severity for finding in found] == [Severity.FIX, Severity.OK]

@@ -63,7 +63,7 @@ def test_listeners_are_read_as_the_kernel_writes_them() -> None:
         assert Endpoint("::1", six.getsockname()[1]) in found
 
 
-def test_a_holder_whose_process_cannot_be_seen() -> None:
+def test_the_holder_of_a_port_without_a_visible_process_is_a_command_to_run() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: no process listens there
         port = unused.getsockname()[1]

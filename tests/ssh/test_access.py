@@ -175,7 +175,7 @@ def test_files_are_read_again_only_after_a_change(
     assert "No such file" in str(reports[3][1]["error"])
 
 
-def test_an_unchanged_file_is_read_no_more_and_a_changed_one_once(
+def test_an_unchanged_file_is_not_read_again_and_a_changed_file_once(
     read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may be large, and a look comes every half second."""

@@ -80,7 +80,7 @@ async def test_a_visitor_that_closes_before_it_was_answered_gets_an_answer(pair:
     assert visits(pair) == [(0, 0, LEAVES)]
 
 
-async def test_a_visitor_whose_connection_ends_before_the_answer(pair: Pair) -> None:
+async def test_a_visitors_connection_ends_before_the_answer(pair: Pair) -> None:
     before = pair.gateway.kept()
     _, number, _ = await pair.ask()
     pair.visitor.connection.abort()
@@ -93,7 +93,7 @@ async def test_a_visitor_whose_connection_ends_before_the_answer(pair: Pair) -> 
     assert visits(pair) == [(0, 0, LEAVES)]
 
 
-async def test_a_tunnel_that_goes_before_it_was_answered(pair: Pair) -> None:
+async def test_a_tunnel_closes_before_its_request_is_answered(pair: Pair) -> None:
     await pair.ask()
     pair.machine.connection.abort()
     what, packet = await pair.answer()
@@ -124,7 +124,7 @@ async def test_a_target_that_is_no_served_alias_is_refused_and_the_connection_go
 
 
 @pytest.mark.parametrize("first", ["visitor", "machine"])
-async def test_an_end_of_file_is_one_direction_only(pair: Pair, first: str) -> None:
+async def test_an_end_of_file_closes_one_direction_only(pair: Pair, first: str) -> None:
     before = pair.gateway.kept()
     visitor, machine = await pair.open()
     one, other = (visitor, machine) if first == "visitor" else (machine, visitor)
@@ -143,7 +143,7 @@ async def test_an_end_of_file_is_one_direction_only(pair: Pair, first: str) -> N
 
 
 @pytest.mark.parametrize("first", ["visitor", "machine"])
-async def test_a_stream_that_breaks_does_not_end_as_if_whole(pair: Pair, first: str) -> None:
+async def test_a_broken_stream_does_not_end_in_order(pair: Pair, first: str) -> None:
     """The other's channel is closed without an end of file."""
     visitor, machine = await pair.open()
     one, other = (visitor, machine) if first == "visitor" else (machine, visitor)

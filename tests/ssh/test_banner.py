@@ -55,5 +55,5 @@ async def test_a_kept_name_that_the_operator_has_reserved_since_is_left_out() ->
 
 
 @pytest.mark.parametrize("addresses", [(), (BLOG,)])
-async def test_there_is_no_banner_where_web_addresses_are_given_to_nobody(addresses: tuple[Address, ...]) -> None:
+async def test_there_is_no_banner_with_web_forwards_off(addresses: tuple[Address, ...]) -> None:
     assert await banner(await owned(*addresses), serves_web=False) is None

@@ -145,7 +145,7 @@ async def test_a_client_that_has_signed_gets_no_penalty_for_too_many_connections
 
 
 @pytest.mark.parametrize(("strangers", "gets_in"), [(5, True), (6, False)])
-async def test_each_key_is_one_try_and_a_good_one_is_none(strangers: int, gets_in: bool) -> None:
+async def test_each_unknown_key_costs_one_try_and_a_known_key_none(strangers: int, gets_in: bool) -> None:
     """An agent may hold many keys; the one that is known may be its last."""
     own = asyncssh.generate_private_key("ssh-ed25519")
     keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(strangers)]

@@ -229,7 +229,7 @@ async def test_a_tunnel_without_a_lease_leaves_no_pending_release(key: Path) -> 
         assert (list(gateway.pending_releases), registry.tried) == ([], 0)
 
 
-async def test_a_claim_without_a_lease_whose_port_fails_leaves_no_pending_release(key: Path) -> None:
+async def test_a_failed_port_of_a_claim_without_a_lease_leaves_no_pending_release(key: Path) -> None:
     registry, ports = FullDisk(), NoPorts(at_once=True)
     async with one_client(key, registry) as (gateway, client):
         port = gateway.ports.loopback[0]
@@ -261,7 +261,7 @@ async def test_a_tunnel_that_closed_before_its_lease_was_written_claims_nothing(
         assert len(gateway.said("tunnel.closed")) == 2  # once each
 
 
-async def test_leases_are_written_together_once_possible_and_one_is_tried_before(key: Path) -> None:
+async def test_late_writing_tries_one_lease_on_a_full_disk_and_all_after_it(key: Path) -> None:
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         for name in (b"one", b"two", b"three"):

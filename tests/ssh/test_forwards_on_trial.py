@@ -97,7 +97,7 @@ async def test_a_tunnel_that_closes_while_its_name_is_reserved_is_told_nothing_f
         assert (registry.tried, await registry.names()) == (1, [])
 
 
-async def test_on_a_full_disk_one_is_tried_at_a_time(key: Path) -> None:
+async def test_on_a_full_disk_one_reservation_is_tried_at_a_time(key: Path) -> None:
     registry = Registry()
     async with on_trial(registry) as (gateway, clock), gateway.client(key) as client:
         for name in (b"one", b"two", b"three"):

@@ -90,7 +90,7 @@ def test_the_notice_of_a_web_address() -> None:
         (PUBLIC, True, f"{ITSELF}; its operator may open it to the network (tcp.public_addresses)", "example.com"),
     ],
 )
-def test_the_notice_of_a_port_says_who_can_reach_it(port: int, *, only_here: bool, who: str, where: str) -> None:
+def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool, who: str, where: str) -> None:
     of = notices(public_is_loopback=only_here)
     assert reach(of, port) == who
     address = Address(Kind.TCP, "", port)
@@ -100,7 +100,7 @@ def test_the_notice_of_a_port_says_who_can_reach_it(port: int, *, only_here: boo
     assert warned == ([note] if where == "localhost" else [])
 
 
-def test_help_says_for_whom_ports_are() -> None:
+def test_help_says_if_ports_are_public() -> None:
     assert "  20000-20009: for programs on the gateway's own machine" in notices().help_lines()
     assert "  30000-30009: for everybody" in notices().help_lines()
     assert "  30000-30009: for programs on the gateway's own machine" in notices(public_is_loopback=True).help_lines()

@@ -23,7 +23,7 @@ BROKEN, WELL = "broken", "well"
 STUCK_SECONDS = 30.0
 
 
-async def test_a_client_whose_check_fails_is_ended_and_the_others_are_checked(
+async def test_a_failed_check_ends_its_client_and_the_others_are_checked(
     new_key: Callable[[], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     looked_at: list[str] = []
@@ -93,9 +93,7 @@ class FullOfErrors:
         return 0
 
 
-async def test_a_client_whose_end_fails_is_removed_and_the_error_logged(
-    key: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failed_end_removes_its_client_and_is_logged(key: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway(connections=FullOfErrors()) as gateway:
         async with gateway.client(key) as client:
             assert await client.forward(b"", 80)
@@ -123,7 +121,7 @@ class Ending:
             self._endings.discard(one)
 
 
-def test_channels_that_end_while_one_before_them_is_ended_are_no_error() -> None:
+def test_channels_may_end_while_an_earlier_channel_is_being_ended() -> None:
     endings, together = Endings(), list[Ending]()
     unsent = Pieces()
     unsent.add(b"nobody takes it")

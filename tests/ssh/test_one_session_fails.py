@@ -91,7 +91,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[bool]:
 
 
 @pytest.mark.usefixtures("first_notice_fails")
-async def test_a_forward_that_one_session_cannot_show_ends_that_one_and_is_shown_in_the_next(
+async def test_a_session_that_fails_to_show_a_forward_ends_and_the_next_session_shows_it(
     key: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with logged_in(key) as client:
@@ -109,9 +109,7 @@ async def test_a_forward_that_one_session_cannot_show_ends_that_one_and_is_shown
 
 
 @pytest.mark.usefixtures("first_notice_fails")
-async def test_a_session_that_cannot_show_what_was_granted_before_it_ends(
-    key: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_session_that_fails_to_show_earlier_forwards_ends(key: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with logged_in(key) as client:
         assert await client.forward(b"blog", 80)
         assert await ended(await begin(client)) == (1, SAID)
@@ -138,7 +136,7 @@ class Refuses:
         """Nobody reads it."""
 
 
-async def test_a_request_whose_answer_fails_is_decided_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_counts_as_decided_though_its_answer_fails(caplog: pytest.LogCaptureFixture) -> None:
     def answer(_port: int | None) -> float:
         raise KeyError(ERROR)
 

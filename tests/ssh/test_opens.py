@@ -57,7 +57,7 @@ async def test_unknown_channel_types_and_tiny_packets_are_refused(
         assert await client.lives()
 
 
-async def test_channels_of_both_sides_have_one_bound(key: Path) -> None:
+async def test_channels_opened_by_both_sides_share_one_bound(key: Path) -> None:
     async with (
         asyncio.timeout(SECONDS),
         inside_gateway(limits={"channels_per_connection": 3}) as gateway,

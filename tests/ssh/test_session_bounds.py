@@ -160,7 +160,7 @@ async def test_a_connection_has_ten_sessions_at_once(key: Path) -> None:
 
 
 @hurried
-async def test_a_local_target_that_refuses_all_visitors_is_noted_once_in_a_while(key: Path) -> None:
+async def test_an_unreachable_service_is_noted_at_most_once_in_five_seconds(key: Path) -> None:
     """TARGET_NOTE_SECONDS: who visits often must not fill its owner's terminal."""
     async with asyncio.timeout(60), inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
         assert await client.forward(b"refuses", 80)

@@ -216,7 +216,7 @@ async def test_on_a_full_socket_visits_wait_up_to_a_bound_and_are_then_counted(s
     ]
 
 
-async def test_a_target_that_refuses_is_noted_at_once_and_again_after_a_while(key: Path) -> None:
+async def test_an_unreachable_service_is_noted_at_once_and_again_later(key: Path) -> None:
     """At once also on a machine that has just started: its monotonic clock begins with 0."""
     clock = HandClock()
     clock.ahead = -clock.monotonic()

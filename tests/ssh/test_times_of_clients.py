@@ -44,7 +44,7 @@ async def test_a_client_that_waits_for_the_gateways_key_exchange_gets_it_in_a_qu
 
 
 @hurried
-async def test_a_client_whose_owner_ends_it_from_the_terminal_is_disconnected_after_two_seconds(key: Path) -> None:
+async def test_a_client_ended_from_its_terminal_is_disconnected_after_two_seconds(key: Path) -> None:
     """LEAVE_SECONDS: stock ssh with a forward of its own stays otherwise."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client, asyncio.timeout(FOR_EVER):
         assert await client.forward(b"left", 80)

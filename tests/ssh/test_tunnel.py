@@ -156,7 +156,7 @@ def test_a_held_visitor_that_leaves_opens_no_channel() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "let_through"])
-def test_a_waiting_visitor_whose_end_ends_another(how: str) -> None:
+def test_the_end_of_a_waiting_visitor_ends_another(how: str) -> None:
     stage = Stage()
     stage.line.room = 0
     _, first = stage.visitor()
@@ -173,7 +173,7 @@ def test_a_waiting_visitor_whose_end_ends_another(how: str) -> None:
     assert stage.line.opens == []
 
 
-def test_a_waiting_visitor_whose_end_closes_the_tunnel() -> None:
+def test_the_end_of_a_waiting_visitor_closes_the_tunnel() -> None:
     stage = Stage()
     (_, first), (_, second) = stage.visitor(), stage.visitor()
     stage.line.room = 0
@@ -288,7 +288,7 @@ def fail() -> None:
     raise RuntimeError("a fault")
 
 
-def test_a_sink_that_raises_delays_nobody() -> None:
+def test_a_sink_that_raises_delays_no_other_visitor() -> None:
     for act in (
         lambda stage: stage.tunnel.close(),
         lambda stage: (stage.line.__setattr__("room", 0), stage.tunnel.let_through()),
@@ -303,7 +303,7 @@ def test_a_sink_that_raises_delays_nobody() -> None:
         assert len(stage.line.failed) == 1
 
 
-def test_a_part_that_fails_as_the_tunnel_closes_does_not_keep_it_from_the_others() -> None:
+def test_a_failed_callback_of_a_closing_tunnel_leaves_the_others_called() -> None:
     stage = Stage()
     heard: list[str] = []
     stage.tunnel.on_close(fail)

@@ -118,7 +118,7 @@ async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
         assert (len(gateway.routes), len(list(gateway.worker.tunnels))) == (0, 0)
 
 
-async def test_a_closed_tunnel_is_gone_and_a_second_close_does_nothing(key: Path) -> None:
+async def test_a_second_close_of_a_tunnel_does_nothing(key: Path) -> None:
     async with one_client(key, MemoryRegistry()) as (gateway, client):
         assert await client.forward(b"one", 80)
         assert await client.forward(b"two", 80)
@@ -133,7 +133,7 @@ async def test_a_closed_tunnel_is_gone_and_a_second_close_does_nothing(key: Path
         await client.connection.wait_closed()
 
 
-async def test_what_is_found_on_a_tunnel_out_of_service_is_told_to_its_owner(key: Path) -> None:
+async def test_an_owner_hears_of_a_socks_proxy_on_a_closed_tunnel(key: Path) -> None:
     """A SOCKS proxy that answers a visitor who came before the tunnel closed."""
     async with one_client(key, MemoryRegistry()) as (gateway, client):
         assert await client.forward(b"", gateway.ports.loopback[0])

@@ -60,7 +60,7 @@ async def test_a_connection_from_start_to_end(connections: ConnectionRows) -> No
     assert await connections.recent(10, identity=ANN.id) == [oldest]
 
 
-async def test_rows_are_written_without_anybody_waiting(connections: ConnectionRows, tmp_path: Path) -> None:
+async def test_rows_are_written_without_a_waiting_caller(connections: ConnectionRows, tmp_path: Path) -> None:
     for number in range(2 * STORE_BATCH):
         start(connections, f"s{number}", number)
         connections.connection_ended(ConnectionId(f"s{number}"), "gone", number, 0, number + 1)
@@ -71,7 +71,7 @@ async def test_rows_are_written_without_anybody_waiting(connections: ConnectionR
     assert count == (2 * STORE_BATCH,) * 3
 
 
-async def test_rows_that_come_one_after_another_are_written_each_and_by_one_writer(connections: ConnectionRows) -> None:
+async def test_successive_rows_are_all_written_by_one_writer(connections: ConnectionRows) -> None:
     for number in range(3):
         start(connections, f"s{number}", number)
         start(connections, f"t{number}", number)
@@ -112,7 +112,7 @@ async def test_a_full_queue_drops_and_tells(
     assert len(reports) == 2
 
 
-async def test_as_shipped_so_many_rows_wait(connections: ConnectionRows) -> None:
+async def test_as_shipped_the_number_of_waiting_rows(connections: ConnectionRows) -> None:
     """STORE_QUEUE."""
     for number in range(10_007):
         start(connections, f"s{number}", number)

@@ -29,7 +29,7 @@ def seen(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_where_there_is_no_log_or_an_empty_one_nothing_is_made_to_read_it(path: Path, *, log: bool) -> None:
+def test_reading_a_database_without_a_write_ahead_log_creates_no_file(path: Path, *, log: bool) -> None:
     """There may be no room for as much as an index."""
     if log:
         path.with_name("ferry.db-wal").touch()

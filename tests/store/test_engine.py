@@ -283,7 +283,7 @@ async def test_transactions_that_wait_are_bounded(store: Store, monkeypatch: pyt
     assert store.healthy
 
 
-async def test_as_shipped_so_many_transactions_wait(store: Store) -> None:
+async def test_as_shipped_the_number_of_waiting_transactions(store: Store) -> None:
     """STORE_WAITING."""
     outcomes = await asyncio.gather(*(store.run(names) for _ in range(20_008)), return_exceptions=True)
     assert sum(isinstance(outcome, StoreUnavailable) for outcome in outcomes) == 7  # one runs

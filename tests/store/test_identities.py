@@ -156,7 +156,7 @@ async def test_a_known_key_is_known_while_nothing_can_be_written(house: House) -
             await house.key(mark, name, 20)
 
 
-async def test_where_nothing_can_be_read_a_log_in_does_not_wait_twice() -> None:
+async def test_a_log_in_waits_once_for_an_unreadable_database() -> None:
     """A busy database is waited for, five seconds as shipped."""
     asked: list[object] = []
 

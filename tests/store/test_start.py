@@ -83,7 +83,7 @@ async def test_reads_are_answered_before_the_writes_of_the_start(store: Store) -
     assert [type(answer) for answer in answers[1::2]] == [StoreUnavailable] * 5
 
 
-async def test_a_database_that_fails_otherwise_meanwhile_is_not_told_as_one_that_is_read(store: Store) -> None:
+async def test_a_corrupt_database_does_not_count_as_readable(store: Store) -> None:
     def corrupt(_connection: Connection) -> None:
         error = sqlite3.DatabaseError("malformed")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT

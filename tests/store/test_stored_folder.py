@@ -101,7 +101,7 @@ async def test_identities_names_host_keys_and_connections_are_found(folder: Path
     assert all(row.peer.startswith("127.0.0.1:") and row.client_version.startswith("OpenSSH") for row in connections)
 
 
-def test_an_owner_comes_back_to_what_is_hers(folder: Path, tmp_path: Path) -> None:
+def test_an_owner_gets_back_her_names_from_a_stored_folder(folder: Path, tmp_path: Path) -> None:
     with gateway_in(folder) as gateway:
         ssh = gateway.ssh(tmp_path, folder / "ann")
         names = ssh.run(words="names").out

@@ -85,9 +85,7 @@ def marked(connection: Connection) -> bool:
         (sqlite3.SQLITE_CORRUPT, UNREACHABLE, False),
     ],
 )
-def test_a_failure_undoes_all_and_is_told_for_what_it_is(
-    writer: Writer, *, code: int, public: str, readable: bool
-) -> None:
+def test_a_failure_undoes_all_and_keeps_its_cause(writer: Writer, *, code: int, public: str, readable: bool) -> None:
     """Where it can still be read the connection stays, with what only it has; else the next batch has another."""
     writer.run([mark])
     with pytest.raises(StoreUnavailable, match=r"^it failed$") as caught:

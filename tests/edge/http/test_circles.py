@@ -83,7 +83,7 @@ async def test_two_tunnels_that_lead_to_each_other_are_asked_once_each() -> None
         assert (len(there.heads), len(back.heads)) == (1, 1)
 
 
-async def test_a_tunnel_whose_service_calls_another_goes_on() -> None:
+async def test_a_service_may_call_another_tunnel() -> None:
     async with tunnels(a=Proxy(b"b.localhost"), b=Proxy(b"c.localhost"), c=answering(OK)) as rig:
         for _ in range(2):
             assert statuses(await ask(rig, b"a")) == [200]

@@ -116,7 +116,7 @@ async def test_a_visitor_that_waited_before_places_ran_short_is_displaced_at_onc
         assert await answer(rig, "127.0.9.9") == 200
 
 
-async def test_a_newcomer_to_another_tunnel_displaces_nobody() -> None:
+async def test_a_newcomer_to_another_tunnel_displaces_no_visitor() -> None:
     """However long he has waited: his place would be of no use to it."""
     clock = HandClock()
     async with (

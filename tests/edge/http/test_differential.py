@@ -83,7 +83,7 @@ def check_sight(seen: Sight, meant: Sight) -> None:
 
 
 @pytest.mark.parametrize("case", requests(), ids=str)
-async def test_each_service_sees_one_request_as_meant_or_none(
+async def test_each_service_gets_the_intended_request_or_none(
     case: Request, behind: Behind, numbers: Iterator[int]
 ) -> None:
     number = next(numbers)

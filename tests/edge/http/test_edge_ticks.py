@@ -121,7 +121,7 @@ def arrive(rig: Rig) -> Transport:
     return transport
 
 
-async def test_a_visitor_whose_check_fails_is_cut_and_the_next_deadline_is_kept(
+async def test_a_failed_check_cuts_its_visitor_and_the_next_deadline_is_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The session of the tunnel's owner fails when it is told of a visit that was too slow."""
@@ -175,7 +175,7 @@ async def test_an_idle_stream_that_cannot_be_closed_leaves_the_deadlines_in_forc
     assert record.getMessage() == "could not close an idle stream"
 
 
-async def test_a_stopping_edge_cuts_the_others_after_one_that_cannot_be_cut(
+async def test_a_stopping_edge_cuts_all_other_visitors_after_a_failed_cut(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried: list[bool] = []

@@ -259,7 +259,7 @@ async def test_a_stopping_edge_waits_for_a_request_and_cuts_it_at_its_deadline()
         await rig.tunnel.quiet()
 
 
-async def test_an_upgraded_connection_closes_after_both_ends_even_if_nobody_reads() -> None:
+async def test_an_upgraded_connection_closes_after_both_ends_though_the_visitor_does_not_read() -> None:
     clock = HandClock()
 
     async def says_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

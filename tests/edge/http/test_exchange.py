@@ -138,7 +138,7 @@ TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\nto the end"
         ((POST % 5).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hel", False, OK, "eof"),
     ],
 )
-async def test_after_a_last_answer_only_one_half_closes_if_more_may_come(
+async def test_a_last_answer_half_closes_a_connection_that_may_receive_more(
     asked: bytes, half_closed: bool, answer: bytes, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 9112 §9.6: what still comes would be answered by a reset, which destroys the answer."""

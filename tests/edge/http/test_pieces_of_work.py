@@ -275,7 +275,7 @@ class Worker:
         raise ZeroDivisionError
 
 
-async def test_the_round_goes_on_after_a_piece_whose_end_fails_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_round_goes_on_after_a_piece_and_its_end_have_failed(caplog: pytest.LogCaptureFixture) -> None:
     round_, broken, others = Round(), Worker(breaks=True), [Worker(breaks=False) for _ in range(2 * PIECES_IN_A_TURN)]
     round_.later(broken)
     for other in others:

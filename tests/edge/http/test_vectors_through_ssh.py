@@ -20,7 +20,7 @@ ROWS = [case for case in requests() if b"xn--bcher" not in case.send.lower()]
 """A client is refused a name in punycode, which `test_differential` has."""
 
 
-async def test_each_service_sees_one_request_as_meant_or_none_through_ssh(
+async def test_each_service_gets_the_intended_request_or_none_through_ssh(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     gateway = start_gateway()

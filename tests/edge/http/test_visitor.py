@@ -289,7 +289,7 @@ async def test_streams_that_do_not_open(failure: OpenFailure, status: int) -> No
         assert b"Connection: close\r\n" in answer
 
 
-async def test_nothing_listens_at_the_target() -> None:
+async def test_a_request_to_an_unreachable_service_gets_502() -> None:
     async with service(number) as port:
         pass
     async with running_edge(port) as rig:

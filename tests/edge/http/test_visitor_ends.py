@@ -126,7 +126,7 @@ async def test_an_upgraded_connection_that_both_have_ended_is_closed(monkeypatch
         assert streams[0].closed
 
 
-async def test_a_connection_whose_visitor_had_ended_closes_with_its_answer(
+async def test_a_connection_closes_with_the_last_answer_after_the_visitors_end_of_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with played(monkeypatch) as (_, visitor, transport, streams):

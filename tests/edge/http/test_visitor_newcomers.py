@@ -20,7 +20,7 @@ class Full(Connections):
         return False
 
 
-async def test_a_newcomer_without_a_descriptor_gets_that_one_reason() -> None:
+async def test_a_newcomer_without_a_descriptor_gets_one_503_with_that_reason() -> None:
     limiter = ConnectionLimiter(0, ExemptNetworks([]))  # its address has too many as well
     full = Full(None, limiter.exempt, SystemClock())
     async with running_edge(1, limiter=limiter, connections=full) as rig, asyncio.timeout(10):

@@ -61,7 +61,7 @@ def decode(*parts: bytes) -> tuple[bytes, bool, bytes]:
 
 
 @pytest.mark.parametrize("wire", BAD.values(), ids=BAD.keys())
-def test_refused_whole_and_byte_by_byte(wire: bytes) -> None:
+def test_an_invalid_chunked_body_is_refused_whole_and_byte_by_byte(wire: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         decode(wire)
     with pytest.raises(RemoteProtocolError):

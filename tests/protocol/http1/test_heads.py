@@ -237,7 +237,7 @@ def test_authority() -> None:
 
 
 @pytest.mark.parametrize("field", [b"CDN-Loop: a; b", b"cdn-loop: a; b"])
-def test_where_a_request_came_through_is_read_from_one_field_alone(field: bytes) -> None:
+def test_the_passed_tunnels_are_read_from_cdn_loop_alone(field: bytes) -> None:
     """Whatever else is dropped (what claims who visits, what is for one hop) stands beside it and says nothing of it."""
     dropped = b"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=x\r\nKeep-Alive: timeout=5\r\nX-Real-IP: 192.0.2.2\r\n"
     assert parse_request(GET + dropped + b"\r\n", most_fields=9).loop == b""

@@ -127,7 +127,7 @@ def test_a_message_in_a_state(state: State, message: str) -> None:
     assert stage.gone == (stage.channel.state is State.CLOSED)
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_of_channel_states_is_complete() -> None:
     """Of a held channel and of one that is closed the peer has no number: what comes for it is passed over."""
     assert set(TABLE) == set(State) - {State.HELD, State.CLOSED}
     for row in TABLE.values():

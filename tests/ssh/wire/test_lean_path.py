@@ -62,7 +62,9 @@ class Lean(HardenedConnection):
     ("kind", "cipher"),
     [(AsyncsshsOwn, GCM), (AsyncsshsOwn, "aes256-ctr"), (Lean, "chacha20-poly1305@openssh.com"), (Lean, "aes128-ctr")],
 )
-def test_everything_once(new_key: Any, kind: type[HardenedConnection], cipher: str) -> None:
+def test_the_lean_path_and_asyncssh_exchange_the_same_packets(
+    new_key: Any, kind: type[HardenedConnection], cipher: str
+) -> None:
     key = new_key()
     Lean.taken.update({"out": 0, "in": 0})
     lean = on_uvloop(play(EVERYTHING, key, Lean, GCM))
@@ -101,7 +103,7 @@ class Chopped(HardenedConnection):
 
 
 @pytest.mark.parametrize("most", [1, 7, 60, 5000])
-def test_it_does_not_matter_where_the_bytes_are_cut(session_key: Path, most: int) -> None:
+def test_reads_may_cut_packets_anywhere(session_key: Path, most: int) -> None:
     script = [step for step in EVERYTHING if step[0] != "data" or step[2] < 50_000 or most > 1000]
     Chopped.most, Chopped.random = most, random.Random(most)
     assert on_uvloop(play(script, session_key, Chopped, GCM)) == on_uvloop(

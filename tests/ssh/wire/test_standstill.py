@@ -22,7 +22,7 @@ def test_a_connection_without_waiting_bytes_may_be_silent_for_ever() -> None:
     assert looks((0, False, 5, 0), (LONG, False, 5, 0), (2 * LONG, False, 5, 0)) == [None] * 3
 
 
-def test_its_time_to_read_begins_when_something_waits() -> None:
+def test_the_time_to_read_begins_when_bytes_wait() -> None:
     begin, just = 5 * LONG, 5 * LONG + limits.STUCK_SECONDS
     found = looks((0, False, 5, 0), (begin, False, 5, 0), (begin + 1, False, 5, 9), (just, False, 5, 9))
     assert found == [None] * 4
@@ -37,7 +37,7 @@ def test_a_peer_that_takes_a_byte_now_and_then_is_not_stuck(reads: int, found: s
     assert looks((0, False, 5, 0), *states)[-1] == found
 
 
-def test_a_key_exchange_has_its_time_and_the_next_one_too() -> None:
+def test_each_key_exchange_has_a_time_limit_of_its_own() -> None:
     most = limits.STUCK_SECONDS
     assert looks((0, True, 0, 0), (most, True, 0, 0), (most + 0.1, True, 0, 0)) == [None, None, NO_KEYS]
     assert looks((0, True, 0, 0), (most, False, 0, 0), (most + 1, True, 0, 0), (2 * most, True, 0, 0)) == [None] * 4

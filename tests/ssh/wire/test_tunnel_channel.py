@@ -563,7 +563,7 @@ def test_empty_data_is_never_delivered() -> None:
     assert play.sink.news() == []
 
 
-def test_a_close_delivers_what_was_held_back() -> None:
+def test_a_close_delivers_the_held_bytes() -> None:
     play = Play().opened()
     play.channel.pause_reading()
     play.peer_data(b"held")
