@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any, cast
 
 import pytest
 
 from edge.http_rig import CLOSING, GET, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
+from ferry.edge.http.bound import BoundStream
 from granted import to_listen
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -125,3 +127,42 @@ async def test_a_bound_stream_that_dies_is_replaced_and_one_that_is_closed_is_no
         writer.write_eof()
         assert await reader.read() == b""
         await rig.tunnel.quiet()
+
+
+class Carrier:
+    """An upstream that has carried a request to `tunnel`."""
+
+    def __init__(self, tunnel: object, *, alive: bool = True) -> None:
+        self.tunnel = tunnel
+        self.alive = alive
+        self.discarded = 0
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+
+@pytest.mark.parametrize(
+    ("alive", "elsewhere", "upgrade"),
+    [(True, False, False), (False, False, False), (True, True, False), (True, False, True)],
+)
+def test_a_bound_stream_is_taken_once_and_closed_where_it_does_not_fit(
+    alive: bool, elsewhere: bool, upgrade: bool
+) -> None:
+    bound, carrier = BoundStream(), cast(Any, Carrier(here := object(), alive=alive))
+    tunnel = cast(Any, object() if elsewhere else here)
+    assert bound.take(tunnel, upgrade=upgrade) is None
+    bound.keep(carrier)
+    fits = alive and not elsewhere and not upgrade
+    assert bound.take(tunnel, upgrade=upgrade) is (carrier if fits else None)
+    assert carrier.discarded == (0 if fits else 1)
+    assert bound.take(tunnel, upgrade=upgrade) is None
+    bound.close()
+    assert carrier.discarded == (0 if fits else 1)
+
+
+def test_a_bound_stream_closes_with_its_visitor() -> None:
+    bound, carrier = BoundStream(), Carrier(object())
+    bound.keep(cast(Any, carrier))
+    bound.close()
+    bound.close()
+    assert carrier.discarded == 1

@@ -20,6 +20,7 @@ from ferry.visits import Visit
 
 from . import pages, phases
 from .backend import Backend, Backends
+from .bound import BoundStream
 from .downstream import Downstream
 from .forwarding import Forwarding
 from .misses import look_up
@@ -41,12 +42,11 @@ class Exchange:
 
     __slots__ = (
         "_backends",
+        "_bound",
         "_downstream",
         "_forwarding",
         "_paces",
         "_paused",
-        "_pinned",
-        "_pins",
         "_retried",
         "_shared",
         "_tap",
@@ -69,8 +69,7 @@ class Exchange:
         self._forwarding = forwarding
         self.phase = _IDLE
         self._paused = False  # the visitor takes nothing of the answer
-        self._pins = False  # NTLM or Negotiate: the stream belongs to this visitor (RFC 4559 §6)
-        self._pinned: Upstream | None = None
+        self._bound: BoundStream | None = None  # from the first log-in by NTLM or Negotiate on
         self.since = shared.clock.monotonic()
         # of this request
         self.request: RequestHead | None = None
@@ -162,11 +161,9 @@ class Exchange:
             upstream.pause_reading()
 
     def _upstream_for(self, backend: Backend, request: RequestHead, grant: Grant | None) -> Upstream:
-        pinned, self._pinned = self._pinned, None
-        if pinned is not None:
-            if pinned.alive and pinned.tunnel is backend.tunnel and not request.upgrade:
-                return pinned
-            pinned.discard()
+        bound = self._bound
+        if bound is not None and (own := bound.take(backend.tunnel, upgrade=bool(request.upgrade))) is not None:
+            return own
         idle = None if request.upgrade or self._retried else backend.take(self.since)
         return idle or backend.new_stream(grant)
 
@@ -214,9 +211,8 @@ class Exchange:
             self._abandon()
             self._record("the visitor left")
         self._goes(phases.BREAK)
-        if self._pinned is not None:
-            self._pinned.discard()
-            self._pinned = None
+        if self._bound is not None:
+            self._bound.close()
 
     # --- the answer (`ResponseSink`)
 
@@ -233,8 +229,8 @@ class Exchange:
         self.phase = phase
         self.status = response.status
         self.answer = response
-        if response.binds_connection or request.binds_connection:
-            self._pins = True
+        if (response.binds_connection or request.binds_connection) and self._bound is None:
+            self._bound = BoundStream()
         return self._downstream.head(response, framing)
 
     def relay(self, data: bytes, size: int) -> None:
@@ -272,8 +268,8 @@ class Exchange:
             upstream.resume_reading()
             if not upstream.alive:  # the held bytes belong to no request
                 return
-        if self._pins:
-            self._pinned = upstream
+        if self._bound is not None:
+            self._bound.keep(upstream)
         elif request.upgrade:
             upstream.discard()  # it was dialled with this visitor's address
         else:

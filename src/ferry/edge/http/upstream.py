@@ -92,7 +92,7 @@ class ResponseSink(Protocol):
 
 
 class _State(enum.Enum):
-    IDLE = enum.auto()  # no request: idle in the backend, or pinned to its visitor
+    IDLE = enum.auto()  # no request: idle in the backend, or bound to its visitor
     HEAD = enum.auto()
     BODY = enum.auto()  # its framing tells its end
     CLOSE = enum.auto()  # a body that ends with the stream
