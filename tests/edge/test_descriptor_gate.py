@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
 from contextlib import closing
-from typing import cast
+from typing import Self, cast
 
 import pytest
 import uvloop
@@ -17,8 +18,8 @@ from ferry.edge.descriptors import DescriptorGate, open_descriptors
 from ferry.edge.listeners import listen_on
 from ferry.edge.server import CarefulServer, LoopServer, server_on
 from ferry.names import Endpoint
-from ferry.report import nothing
-from turns import turns, until
+from ferry.report import Report, nothing
+from turns import timers, turns, until
 
 ACCEPT_BACKLOG = 4096
 UVLOOP_BURST = 256
@@ -174,7 +175,7 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
     gate = DescriptorGate(report=nothing, most=ROOMY, count=lambda: 0)
     (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     port = sock.getsockname()[1]
-    server = LoopServer(sock, Greeter, gate)
+    server = LoopServer(sock, Greeter, report=nothing, gate=gate)
     with closing(gate):
         if when == "before it starts":
             server.close()
@@ -198,7 +199,7 @@ async def test_a_server_that_is_started_twice_accepts_once() -> None:
     """Each connection, and each port, as often as it is told to go on: its calls may be repeated."""
     (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
     port = sock.getsockname()[1]
-    with closing(LoopServer(sock, Greeter, None)) as server:
+    with closing(LoopServer(sock, Greeter, report=nothing, gate=None)) as server:
         await asyncio.gather(server.start(), server.start())
         for _ in range(2):
             server.resume()
@@ -211,6 +212,110 @@ async def test_a_server_that_is_started_twice_accepts_once() -> None:
             server.pause()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+class Full(socket.socket):
+    """A listening socket of a process that has no descriptor left while `error` is set."""
+
+    error = 0
+
+    def dup(self) -> Self:
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        return super().dup()
+
+
+async def full_server(report: Report) -> tuple[LoopServer, Full, int]:
+    """One that accepts, its socket and its port."""
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    port = sock.getsockname()[1]
+    full = Full(fileno=sock.detach())
+    server = LoopServer(full, Greeter, report=report, gate=None)
+    await server.start()
+    return server, full, port
+
+
+async def greeted(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    writer.close()
+    return said
+
+
+async def test_a_server_without_a_descriptor_tries_again_until_it_has_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "ACCEPT_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "ACCEPT_PAUSE_MAX_SECONDS", 0.002)
+    told: list[tuple[str, dict[str, object]]] = []
+
+    def report(event: str, /, **fields: object) -> None:
+        told.append((event, fields))
+
+    server, full, port = await full_server(report)
+    with closing(server):
+        for _ in range(2):
+            server.pause()
+            full.error = errno.EMFILE
+            server.resume()
+            await until(lambda: told)
+            await timers(0.01)
+            full.error = 0
+            assert await greeted(port) == b"hello"
+            fields = {"address": f"127.0.0.1:{port}", "error": "Too many open files", "seconds": 0.001}
+            assert told == [("accept.paused", fields)], "once a shortage, however often it tries"
+            told.clear()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("how", ["paused", "closed"])
+async def test_a_server_that_waits_for_a_descriptor_may_be_paused_or_closed(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "ACCEPT_PAUSE_SECONDS", 0.001)
+    told: list[str] = []
+
+    def report(event: str, /, **_: object) -> None:
+        told.append(event)
+
+    server, full, port = await full_server(report)
+    with closing(server):
+        server.pause()
+        full.error = errno.ENFILE
+        server.resume()
+        await until(lambda: told)
+        if how == "closed":
+            server.close()
+        else:
+            server.pause()
+        full.error = 0
+        await timers(0.01)
+        if how == "closed":
+            with pytest.raises(ConnectionRefusedError):
+                await greeted(port)
+        else:
+            waiting = asyncio.ensure_future(greeted(port))
+            await timers(0.01)
+            assert not waiting.done()
+            server.resume()
+            assert await waiting == b"hello"
+    assert caplog.records == []
+
+
+async def test_a_server_that_cannot_accept_again_for_another_reason_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "ACCEPT_PAUSE_SECONDS", 0.001)
+    server, full, _port = await full_server(nothing)
+    with closing(server):
+        server.pause()
+        full.error = errno.EBADF
+        server.resume()
+        await until(lambda: caplog.records)
+        await timers(0.01)
+    (record,) = caplog.records
+    assert record.getMessage() == "task accept again failed"
 
 
 class Listener:
@@ -341,6 +446,44 @@ async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
         before = len(asked)
         await asyncio.sleep(0.01)
         assert len(asked) == before
+
+
+async def test_where_no_descriptor_is_left_to_count_them_all_count_as_open(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Linux before 6.2 lists /proc/self/fd, which takes a descriptor."""
+    monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 0.0)
+    none_left = True
+    asked: list[int] = []
+    told: list[tuple[str, object]] = []
+
+    def count() -> int:
+        if none_left:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return 200
+
+    def report(event: str, /, **fields: object) -> None:
+        told.append((event, fields["open"]))
+
+    def run_out() -> None:
+        nonlocal none_left
+        none_left = True
+
+    listener = Listener()
+    monkeypatch.setattr(listener, "resume", run_out)  # as soon as they accept, the last descriptor is gone
+    with closing(DescriptorGate(report=report, most=240, count=count)) as gate:
+        gate.make_room = asked.append
+        gate.add(listener)
+        for _ in range(2):
+            gate.seen(220)
+            asked.clear()
+            await until(lambda: asked)
+            assert asked[0] == 240 - 240 * 0.85 + 1
+            none_left = False
+            await until(lambda: not gate.paused and told[-1][0] == "accept.resumed")
+    assert told == [("accept.stopped", 220), ("accept.resumed", 240)] * 2
+    assert caplog.records == []
 
 
 async def test_accepting_goes_on_after_an_error_while_room_is_made(

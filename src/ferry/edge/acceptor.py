@@ -25,6 +25,11 @@ EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.E
 _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT})
 
 
+def pause_after(before: float | None) -> float:
+    """Seconds until the next try while descriptors or memory are exhausted; `before` is the pause before it, if any."""
+    return limits.ACCEPT_PAUSE_SECONDS if before is None else min(2 * before, limits.ACCEPT_PAUSE_MAX_SECONDS)
+
+
 class Acceptor:
     """Calls `accepted(sock)` with each new non-blocking socket. Owns the listening sockets it was given."""
 
@@ -106,8 +111,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         loop.remove_reader(sock)
         before = self._pause_seconds.get(sock)
-        seconds = limits.ACCEPT_PAUSE_SECONDS if before is None else min(2 * before, limits.ACCEPT_PAUSE_MAX_SECONDS)
-        self._pause_seconds[sock] = seconds
+        seconds = self._pause_seconds[sock] = pause_after(before)
         if before is None:  # one report per shortage, not one per retry
             address = endpoint_of(sock.getsockname())
             self._report("accept.paused", address=str(address), error=error.strerror, seconds=seconds)

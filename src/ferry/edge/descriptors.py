@@ -126,7 +126,7 @@ class DescriptorGate:
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._look_seconds, self._look)  # first: an error must not end the counts
-        count = self._count()
+        count = self._open()
         if self.paused and count < self._resume_below:
             self.paused = False
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
@@ -139,9 +139,15 @@ class DescriptorGate:
             self._timer.cancel()
             self._timer = None
 
+    def _open(self) -> int:
+        try:
+            return self._count()
+        except OSError:  # none is left for the count itself, which Linux before 6.2 needs
+            return self._most
+
     def _over(self) -> None:
         self._quiet = None
-        self._report("accept.resumed", open=self._count(), limit=self._most, pauses=self._pauses)
+        self._report("accept.resumed", open=self._open(), limit=self._most, pauses=self._pauses)
         self._pauses = 0
 
 

@@ -15,8 +15,9 @@ from typing import Protocol
 from ferry import limits, tasks
 from ferry.report import Report
 
-from .acceptor import Acceptor
+from .acceptor import EXHAUSTED, Acceptor, pause_after
 from .descriptors import DescriptorGate
+from .listeners import endpoint_of
 
 
 class Server(Protocol):
@@ -37,7 +38,7 @@ def server_on(
     """A server that makes a protocol for each connection. The protocols themselves report their descriptors to
     `gate`."""
     if gate is None or gate.holds(_at_once()):
-        return LoopServer(sock, factory, gate)
+        return LoopServer(sock, factory, report=report, gate=gate)
     return CarefulServer(sock, factory, report=report, gate=gate)
 
 
@@ -75,39 +76,74 @@ class CarefulServer:
 class LoopServer:
     """The loop's own server. It can stop only by closing its socket.
 
-    So it gets a duplicate. The socket itself stays open and keeps the queue of waiting connections.
+    So it gets a duplicate. The socket itself stays open and keeps the queue of waiting connections. Where no descriptor
+    is left for the duplicate, `resume` tries again, as `Acceptor` does.
     """
 
     def __init__(
-        self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], gate: DescriptorGate | None
+        self,
+        sock: socket.socket,
+        factory: Callable[[], asyncio.Protocol],
+        *,
+        report: Report,
+        gate: DescriptorGate | None,
     ) -> None:
         self._sock = sock
         self._factory = factory
+        self._report = report
         self._gate = gate
         self._server: asyncio.Server | None = None
         self._wanted = True
         """It is meant to accept now."""
+        self._retry: asyncio.TimerHandle | None = None
+        """Runs between two tries to accept again."""
 
     async def start(self) -> None:
+        """Begin to accept. Raises OSError if no descriptor is left."""
         if self._gate is not None and self._wanted:  # `close` has not come first
             self._gate.add(self)
         await self._serve()
 
     def pause(self) -> None:
         self._wanted = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def resume(self) -> None:
         self._wanted = True
-        tasks.spawn("accept again", self._serve())
+        tasks.spawn("accept again", self._serve_again(None))
 
     def close(self) -> None:
         if self._gate is not None:
             self._gate.discard(self)
         self.pause()
         self._sock.close()
+
+    async def _serve_again(self, before: float | None) -> None:
+        """Accept again, or try again later. `before`: so many seconds after the last try, if it is not the first."""
+        try:
+            await self._serve()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            if self._wanted and self._retry is None:
+                self._retry_later(error, before)
+
+    def _retry_later(self, error: OSError, before: float | None) -> None:
+        seconds = pause_after(before)
+        if before is None:  # one report per shortage, not one per try
+            address = endpoint_of(self._sock.getsockname())
+            self._report("accept.paused", address=str(address), error=error.strerror, seconds=seconds)
+
+        def again() -> None:
+            self._retry = None
+            tasks.spawn("accept again", self._serve_again(seconds))
+
+        self._retry = asyncio.get_running_loop().call_later(seconds, again)
 
     async def _serve(self) -> None:
         if self._is_settled():
