@@ -1,1 +1,1 @@
-"""The composition: builds and runs one worker with its state folder, from start to end."""
+"""Builds one worker with its state folder, and runs it."""

@@ -76,7 +76,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
             host_keys = await load_host_keys(state, secrets)
             async with _connections(store, report) as connections:
                 worker = WorkerId(random_token())
-                await begin(store, worker, now=clock.now())  # the only worker here: nobody else holds a lease
+                await begin(store, worker, now=clock.now())  # the only worker here: all leases are from earlier runs
                 yield Kept(worker, store, SqlRegistry(store), IdentityStore(store), connections, secret, host_keys)
 
 

@@ -142,7 +142,7 @@ class Listening:
 
 
 def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
-    """The address in `endpoints` that this socket was bound for (port 0 has become a number)."""
+    """The address in `endpoints` that this socket was bound for. Its port 0 has become a number."""
     bound = endpoint_of(sock.getsockname())
     for endpoint in endpoints:
         if endpoint.host in (bound.host, "::") and endpoint.port in (0, bound.port):

@@ -58,5 +58,5 @@ async def _swap(config: Config, worker: Worker) -> None:
         raise
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
-    access.use(None)  # tells what its files hold
+    access.use(None)  # reports the keys in its files
     worker.view.use(config)

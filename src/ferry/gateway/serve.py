@@ -121,7 +121,7 @@ async def _welcome(config: Config, worker: Worker) -> None:
 
 
 async def _drain(worker: Worker) -> None:
-    """Accept nobody new, and give requests and connections through ports and aliases time to end."""
+    """Stop accepting, and give requests and connections through ports and aliases time to end."""
     systemd.notify("STOPPING=1")
     seconds = worker.view.config.drain
     worker.report("gateway.draining", seconds=seconds)

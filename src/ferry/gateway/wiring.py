@@ -18,7 +18,7 @@ from ferry.ssh.wire.connection import ConnectionBounds
 
 
 def web_of(config: Config) -> Web:
-    """The ports that mean HTTP in `-R`."""
+    """The ports of `-R` that request a web address."""
     http = {endpoint.port for endpoint in config.http.listen} | {config.http.advertised_port or 80}
     https = {endpoint.port for endpoint in config.https.listen} | {config.https.advertised_port or 443}
     return Web(Domain(config.domain), frozenset(http | {80}), frozenset(https | {443}))
@@ -45,12 +45,12 @@ def rules_of(config: Config) -> ForwardRules:
 
 
 def visit_policy_of(config: Config) -> VisitPolicy:
-    """Who may visit."""
-    return VisitPolicy(config.urls(lambda _host: False).gateway)  # which certificates are trusted has no part in it
+    """The policy of visits."""
+    return VisitPolicy(config.urls(lambda _host: False).gateway)  # the gateway's name does not depend on certificates
 
 
 def login_settings_of(config: Config, access: WatchedAccess, identities: Identities) -> LoginSettings:
-    """What log-ins are judged by."""
+    """The settings of log-ins."""
     return LoginSettings(
         access=access,
         identities=identities,

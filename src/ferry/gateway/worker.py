@@ -45,8 +45,8 @@ from .wiring import http_bounds_of, settings_of, visit_policy_of
 class Worker:
     """All parts of one worker.
 
-    A reload changes `settings`, `visits.policy`, `view.config`, the folder of `certificates` and what
-    `listening` has open. All else stays as it was made.
+    A reload changes `settings`, `visits.policy`, `view.config`, the folder of `certificates` and the listeners. It
+    changes no other part.
     """
 
     view: OperatorView
@@ -93,7 +93,7 @@ class Worker:
         )
         self.listening = Listening(self.http, self.certificates, report, descriptors)
         access = access_of(config, report)
-        access.use(None)  # reports the keys in its files, before anybody can connect
+        access.use(None)  # reports the keys in its files before any client connects
         self.settings = self.settings_for(config, access)
         self.tunnels = Tunnels(
             worker=kept.worker,
@@ -137,7 +137,7 @@ class Worker:
         self.http.start()
 
     def close(self) -> None:
-        """Accept nobody new, and cut visitors over HTTP. Clients stay until `ssh.stop`."""
+        """Stop accepting, and cut visitors over HTTP. Clients stay until `ssh.stop`."""
         self.listening.close()
         self.http.close()
 
@@ -148,7 +148,7 @@ class Worker:
                 self.routes.note_host(reservation.address.name)
 
     async def _is_reserved(self, host: str) -> bool:
-        """Whether somebody has reserved `host`."""
+        """Whether `host` is reserved."""
         address, keep = HTTP.address(host), self.settings.forwards.rules.keep
         return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
 
@@ -184,7 +184,7 @@ async def build_worker(
     http_bounds: Bounds | None = None,
     make_connection: type[HardenedConnection] = HardenedConnection,
 ) -> AsyncIterator[Worker]:
-    """Make a worker. All steps that can fail come before anybody can connect. Raises StartupError.
+    """Make a worker. All steps that can fail come before it listens. Raises StartupError.
 
     `events` and `metrics` are shown to the operator. `http_bounds` replace those of the configuration, for tests with
     shorter times; `make_connection` is for tests that look into connections.

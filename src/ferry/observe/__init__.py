@@ -1,1 +1,1 @@
-"""What the gateway tells: log lines, metrics and the stream of events. All of it comes from `report(event, …)`."""
+"""The output of the gateway: log lines, metrics and the stream of events. `report(event, …)` feeds all of them."""

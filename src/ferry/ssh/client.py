@@ -40,7 +40,7 @@ class ShownInForce(NoticesInForce, Protocol):
 
     @property
     def request_log(self) -> bool:
-        """Whether they show a line per visit."""
+        """Whether sessions show a line per visit."""
         ...
 
 
@@ -114,7 +114,6 @@ class Client:
         self._report = server.report
         self._settings = server.settings
         self._tunnels = server.tunnels
-        # for as long as it lasts
         holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
         self.requests = ForwardRequests(self, server.tunnels, holding)
         self.sessions: list[Session] = []
@@ -123,7 +122,7 @@ class Client:
         self.is_closed = False
         self._target_noted = float("-inf")
 
-    # --- what its connection is asked for
+    # --- requests of its connection
 
     def forward_read(self, host: bytes, port: int) -> Callable[[Answered], None]:
         """Note a `tcpip-forward` request that was read. The caller calls the result in its turn, to decide it."""
@@ -139,7 +138,7 @@ class Client:
         return True
 
     def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[], bool]:
-        """Note a forward that Ferry does not do. The caller calls the result in its turn, to refuse it."""
+        """Note a request for a forward that Ferry lacks. The caller calls the result in its turn, to refuse it."""
         self.requests.odd_read()
 
         def refuse() -> bool:
@@ -149,7 +148,7 @@ class Client:
         return refuse
 
     def form_refused(self, asked: str, why: str, *, kept: str = "") -> None:
-        """Refuse something that Ferry does not do. `asked` is the text as it was typed, `kept` the part that is kept."""
+        """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
         asked = printable(asked, 80)
         self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
 
@@ -170,7 +169,7 @@ class Client:
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
         return opened
 
-    # --- forwards, as who requests them
+    # --- forwards, as the client that requests them
 
     def forward_granted(self, tunnel: SshTunnel) -> None:
         """The gateway has granted a forward, and answered the request."""
@@ -181,7 +180,7 @@ class Client:
         self._refused(refusal, asked=shown_request(host, port), kept=kept_request(host, port))
 
     def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> None:
-        """Tell of a refusal. This connection sees the request as `asked`, the log and later sessions as `kept`."""
+        """Report a refusal. Its sessions show the request as `asked`; the log and `ssh gw` show `kept`."""
         now = self._clock.now()
         self._report_refused(refusal, kept)
         self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
@@ -235,7 +234,7 @@ class Client:
         self._in_sessions(lambda session: session.say(line, **fields))
 
     def _in_sessions(self, show: Callable[[Session], None]) -> None:
-        """Show something in every session. An error in one ends that one alone."""
+        """Call `show` with every session. An error in it ends that session only."""
         for session in list(self.sessions):
             try:
                 show(session)
@@ -246,7 +245,7 @@ class Client:
 
     @property
     def has_forwards(self) -> bool:
-        """Whether it holds any now."""
+        """Whether the client has a forward now."""
         return bool(self.forwards)
 
     def session_opened(self, session: Session) -> None:
@@ -261,21 +260,21 @@ class Client:
     # --- the end
 
     def leave(self, reason: str) -> None:
-        """The person ends it from the terminal: close the forwards, and later the connection if ssh is still there."""
+        """The person quits in a terminal: close the forwards, and after LEAVE_SECONDS the connection."""
         self.end_reason = reason
         self._tunnels.close_all_of(self, reason, cut=True)
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
 
     def end_if_unused(self, reason: str) -> None:
-        """`close`, unless it has a forward or waits for the decision on one."""
+        """`close`, unless the client has a forward or a request for one is undecided."""
         if not self.forwards and self.requests.all_decided:
             self.close(reason)
 
     def close(self, reason: str) -> None:
         """Disconnect, and tell the client why.
 
-        Stock ssh leaves as soon as it reads the disconnect, and drops lines that its terminal does not have yet. So if
-        there is a session, wait first for the answer to a keepalive, which follows these lines.
+        Stock ssh exits as soon as it reads the disconnect, and drops lines that it has not written to its terminal. So
+        with a session, send a keepalive after these lines and wait for its answer first.
         """
         self.end_reason = self.end_reason or reason
         if self.sessions:
@@ -293,18 +292,18 @@ class Client:
         self.connection.abort()
 
     def closed(self, error: Exception | None) -> None:
-        """Close the tunnels of a connection that is gone. Sets `end_reason`."""
+        """The connection has closed: close its tunnels, and set `end_reason`."""
         self.is_closed = True
         self.end_reason = self.end_reason or (printable(str(error)) if error else "the client disconnected")
         self._tunnels.close_all_of(self, self.end_reason, cut=False)
 
 
 def shown_request(host: bytes, port: int) -> str:
-    """A forward request as it was typed, as far as the gateway can know: `-R blog:80`, `-R 80`."""
+    """A forward request as typed, as far as the gateway sees it: `-R blog:80`, `-R 80`."""
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
     return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
 
 
 def kept_request(host: bytes, port: int) -> str:
-    """`shown_request` for the log and for memory, without a host that cannot be one (`user:password@name`)."""
+    """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`."""
     return shown_request(host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode(), port)

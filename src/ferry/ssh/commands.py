@@ -19,11 +19,11 @@ from ferry.report import Report
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
 from .refusals import RefusedForwards
 
-REFUSALS_SHOWN: Final = 5  # the last ones; older ones are no news
+REFUSALS_SHOWN: Final = 5  # the latest ones
 
 
 class Answering(Protocol):
-    """The session that a command answers in (`session.Session`)."""
+    """The session that shows the answer (`session.Session`)."""
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; as JSON, an object with `message` and `fields`."""
@@ -34,7 +34,7 @@ class Answering(Protocol):
         ...
 
     def failed(self) -> None:
-        """Close it because of an error of the gateway, which is being handled."""
+        """Log the exception that is being handled, and close the session with status 1."""
         ...
 
     def end(self, status: int, /) -> None:
@@ -46,19 +46,19 @@ class TunnelsOf(Protocol):
     """The tunnels that are up."""
 
     def of(self, identity: IdentityId, /) -> Sequence[TunnelShown]:
-        """Those of an identity, over all its connections."""
+        """The tunnels of an identity, over all its connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Who is answered, with what is known and in force when the command begins."""
+    """The session and its identity, with the tunnels and the notices at the start of the command."""
 
     session: Answering
     identity: Identity
     tunnels: Sequence[TunnelShown]
     up: frozenset[Address]
-    """Where these tunnels are."""
+    """The addresses of these tunnels."""
     notices: Notices
 
 
@@ -123,7 +123,7 @@ class Commands:
             asker.session.say("no names are reserved for you: the first use of one reserves it")
 
     async def _about(self, asker: _Asker) -> None:
-        """`ssh gw` alone."""
+        """Answer `ssh gw` without a command."""
         session, rules = asker.session, asker.notices.rules
         _whoami(asker)
         reservations = await self._reservations(asker)

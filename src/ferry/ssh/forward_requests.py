@@ -34,7 +34,7 @@ class RequestingClient(TunnelOwner, Protocol):
 
 
 class ForwardRequests:
-    """The requests of one client. It tells the client of each decision."""
+    """The requests of one client. It reports each decision to the client."""
 
     __slots__ = ("_client", "_holding", "_outcomes", "_settled", "_tunnels", "_undecided", "count")
 
@@ -43,10 +43,10 @@ class ForwardRequests:
         self._tunnels = tunnels
         self._holding = holding
         self._undecided = 0
-        """The number of requests that were read and are not decided."""
+        """The number of undecided requests."""
         self._settled: list[Callable[[], None]] = []
         self.count = 0
-        """The number of requests so far, with those for forwards that Ferry does not do."""
+        """The number of requests so far, with those for forwards that Ferry lacks."""
         self._outcomes: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
 
     # --- from the request to its answer
@@ -93,13 +93,13 @@ class ForwardRequests:
         if isinstance(tunnel, Refusal):
             self._client.forward_refused(tunnel, host, port)
             return None
-        if forward.refused is not None:  # its words came while it was being decided
+        if forward.refused is not None:  # its words came during the decision
             self._tunnels.close(tunnel, forward.refused, unwanted=True)
             return None
         return tunnel
 
     def odd_read(self) -> None:
-        """Count a request for a forward that Ferry does not do."""
+        """Count a request for a forward that Ferry lacks."""
         self.count += 1
 
     def refused(self, refused: RefusedForward) -> None:
@@ -130,16 +130,16 @@ class ForwardRequests:
         return self._holding.session_opened()
 
     def session_gone(self, number: int) -> None:
-        """A session has closed and said no words."""
+        """A session has closed without words."""
         self._holding.session_gone(number)
 
     def words_said(self, number: int) -> None:
-        """The words of a session are understood."""
+        """The words of a session are valid."""
         self._holding.words_said(number)
 
     def words_refused(self, number: int, why: str) -> int:
-        """Close the forwards that the words of a session shape, because they are not understood (`why` is for the log).
-        Returns the number."""
+        """The words of a session are invalid: close the forwards that they shape, with the reason `why` for the log.
+        Returns the number of these forwards."""
         shaped = self._holding.words_refused(number, why)
         unwanted: list[HeldTunnel | None] = [forward.tunnel for forward in shaped]
         for tunnel in [one for one in self._tunnels.of_connection(self._client.id).values() if one in unwanted]:

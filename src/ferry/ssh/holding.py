@@ -97,7 +97,7 @@ class Holding:
         if forward.refused is not None:
             return
         forward.due = tunnel
-        tunnel.let_through()  # an open session without words holds it no longer; its words may still close it
+        tunnel.let_through()  # the words of an open session may still close it
         if not self._awaits_words(forward):
             self._unsettled.pop(forward, None)
 

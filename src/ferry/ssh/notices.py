@@ -1,6 +1,6 @@
-"""What people read in their terminal, and programs as JSON: values to text. docs/reference/session.md shows them.
+"""The texts of sessions and banners, and their JSON forms. docs/reference/session.md shows them.
 
-The line `Forwarding HTTP traffic from URL` is parsed by other people's scripts: it stays as it is.
+Do not change the line `Forwarding HTTP traffic from URL`: scripts parse it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .refusals import RefusedForward
 
 
 class TunnelShown(ForwardShown, Protocol):
-    """A tunnel, as its owner is told of it."""
+    """A tunnel, as notices show it."""
 
     @property
     def id(self) -> TunnelId: ...
@@ -35,7 +35,7 @@ class TunnelShown(ForwardShown, Protocol):
 
 
 class NoticesInForce(Protocol):
-    """Where a reload changes the notices: they are read there each time."""
+    """The notices in force. A reload replaces them."""
 
     @property
     def notices(self) -> Notices: ...
@@ -43,7 +43,7 @@ class NoticesInForce(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """The notices that depend on the configuration. It is the `kinds.base.NoticeContext` for those of one kind."""
+    """The notices that depend on the configuration. It implements `kinds.base.NoticeContext` for the kinds."""
 
     urls: Urls
     rules: ForwardRules
@@ -53,23 +53,23 @@ class Notices:
     # --- the login banner
 
     def banner(self, hostnames: Sequence[str]) -> str:
-        """Which web addresses are yours."""
+        """The banner with the identity's web addresses."""
         shown = [self.urls.best(host) for host in hostnames[:5]]
         more = f" and {len(hostnames) - 5} more" if len(hostnames) > 5 else ""
         return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
 
     def first_banner(self, hostname: str) -> str:
-        """For somebody new."""
+        """The banner for an identity without web addresses."""
         return f"ferry: -R 80:... gives you {self.urls.best(hostname)}\r\n"
 
     # --- a forward, and its visits
 
     def forward_lines(self, forward: ForwardShown) -> list[str]:
-        """What the owner of a new forward is told; the first line is the one that tools parse."""
+        """The notice of a new forward. Tools parse its first line."""
         return kind_of(forward.address.kind).forward_lines(forward, self)
 
     def forward_fields(self, tunnel: TunnelShown) -> dict[str, object]:
-        """A new forward as one object: `address` and `message` as localhost.run spells them."""
+        """A new forward as an object. Its keys `address` and `message` are those of localhost.run."""
         address = tunnel.address
         kind = kind_of(address.kind)
         out: dict[str, object] = {
@@ -116,7 +116,7 @@ class Notices:
         return f"ssh -R {next(filter(None, examples))} {self.urls.gateway}"
 
     def reservation_line(self, reservation: Reservation, *, up: bool) -> str:
-        """One name of yours."""
+        """One reserved name."""
         if up:
             state = "in use now"
         else:
@@ -125,7 +125,7 @@ class Notices:
         return f"{reservation.address!s:<40} {state}"
 
     def reservation_fields(self, reservation: Reservation, *, up: bool) -> dict[str, object]:
-        """One name of yours, as an object."""
+        """One reserved name, as an object."""
         address = reservation.address
         return {
             "event": "name",
@@ -159,7 +159,7 @@ def refusal_line(refused: RefusedForward) -> str:
 
 
 def store_down(error: StoreUnavailable) -> str:
-    """What a client is told whose request needs the database."""
+    """The refusal of a request that needs the database."""
     return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 

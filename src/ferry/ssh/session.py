@@ -1,8 +1,8 @@
-"""What a client sees in its terminal: a `Session` is one session channel (RFC 4254 §6).
+"""Sessions: the channels that a client reads (RFC 4254 §6).
 
-It shows forwards as they come and go, a line per request, and answers a few commands. With a terminal there is colour
-and keys; without one, plain text. `--output json` makes every line one JSON object. A session whose reader has stopped
-drops lines past SESSION_BACKLOG_BYTES and says how many: it never holds up anything else.
+A `Session` shows the client's forwards and a line per visit, and answers commands. With a terminal it has colours
+and keys; without one it writes plain text. `--output json` makes each line one JSON object. If the client stops reading, the
+session drops lines past SESSION_BACKLOG_BYTES and reports their number, and delays nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
 class SessionClient(Protocol):
-    """The client on whose connection a session is (`client.Client`)."""
+    """The client of a session (`client.Client`)."""
 
     @property
     def id(self) -> ConnectionId: ...
@@ -45,7 +45,7 @@ class SessionClient(Protocol):
 
     @property
     def has_forwards(self) -> bool:
-        """Whether it holds any now."""
+        """Whether the client has a forward now."""
         ...
 
     def session_opened(self, session: Session, /) -> None:
@@ -57,11 +57,11 @@ class SessionClient(Protocol):
         ...
 
     def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
-        """Refuse something that Ferry does not do. `asked` is the text as it was typed, `kept` the part that is kept."""
+        """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
         ...
 
     def leave(self, reason: str, /) -> None:
-        """The person ends it: close the forwards, and the connection if ssh does not go by itself."""
+        """The person quits: close the forwards, and the connection if ssh does not close it."""
         ...
 
 
@@ -79,7 +79,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._begun = False
         self._ca_noted = False
         self._spoken = False
-        """The client has said what it wants (`shell` or `exec`)."""
+        """The client has sent `shell` or `exec`, with its words."""
         self._words = Words()
         self._number = self._requests.session_opened()
         client.session_opened(self)
@@ -88,7 +88,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def connection_made(self, chan: Any) -> None:
         self._channel = chan
-        chan.resume_reading()  # else what is typed before the words would keep a channel that the client closes
+        chan.resume_reading()  # unread input before the words would keep a channel open that the client closes
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -99,7 +99,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def data_received(self, data: bytes, datatype: Any) -> None:
         del datatype
         if not self._terminal:
-            return  # what a pipe sends is of no use, and its end is no reason to go
+            return  # ignore input from a pipe
         keys = set(data)
         if not keys.isdisjoint(b"qQ\x03\x04"):
             self.quit()
@@ -107,22 +107,22 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self.say(_KEYS)
 
     def eof_received(self) -> bool:
-        """End of file on stdin never ends a session that holds forwards: keep our half open."""
+        """Keep our half open: end of file on stdin does not end a session."""
         return True
 
-    # --- what the client asks for (its channel has the table)
+    # --- channel requests; `wire.session_channel` has their table
 
     def terminal_requested(self) -> bool:
-        """A terminal is there; False for the second one (RFC 4254 §6.2)."""
+        """The client requests a terminal. False at the second request (RFC 4254 §6.2)."""
         first, self._terminal = not self._terminal, True
         return first
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
-        """Something was asked for on this channel that Ferry does not do; `kept` as in `SessionClient.form_refused`."""
+        """The client requests a feature that Ferry lacks. The arguments are those of `SessionClient.form_refused`."""
         self._client.form_refused(asked, why, kept=kept)
 
     def started(self, command: str) -> bool:
-        """The client has said its words: `shell` (none) or `exec`. False if it had said them before."""
+        """The client sends its words: none with `shell`, `command` with `exec`. False at the second request."""
         if self._spoken:
             return False
         self._spoken = True
@@ -136,7 +136,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._requests.when_settled(self._begin_soon)
         return True
 
-    # --- what it shows
+    # --- output
 
     def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
@@ -148,7 +148,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
-        """Everything that was asked before this session has been decided: show it, and stay or go."""
+        """All earlier forward requests are decided: show them, or run the command."""
         if self._channel.is_closing():
             return
         try:
@@ -180,7 +180,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._line(json.dumps(notices.forward_fields(tunnel)))
             return
         for line in notices.forward_lines(tunnel):
-            if line == CA_NOTE:  # once is enough
+            if line == CA_NOTE:  # once per session
                 if self._ca_noted:
                     continue
                 self._ca_noted = True
@@ -217,7 +217,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     @property
     def _silent(self) -> bool:
-        """Whether forwards and visits are not this session's business: it has not begun, or runs a command."""
+        """Whether it shows no forwards and visits: it has not begun, or it runs a command."""
         return not self._begun or self._words.command is not None
 
     def _line(self, text: str, colour: str = "") -> None:
@@ -237,12 +237,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # --- the end
 
     def quit(self) -> None:
-        """The person wants to go: close the forwards, then the session with 0, so that ssh exits with 0 too."""
+        """The person quits: close the forwards, then the session with status 0, which ssh exits with too."""
         self._client.leave("ended from its terminal")
         self.end(0)
 
     def failed(self) -> None:
-        """End this session because of the gateway's own error, which is being handled: log it, and tell the person."""
+        """Log the exception that is being handled, tell the person, and end this session with status 1."""
         _log.exception("a session of SSH connection %s failed", self._client.id)
         try:
             self.say("an error in the gateway ended this: its log says more", event="error")
