@@ -1,8 +1,8 @@
 """Sessions: the channels that a client reads (RFC 4254 §6).
 
 A `Session` shows the client's forwards and a line per visit, and answers commands. With a terminal it has colours
-and keys; without one it writes plain text. `--output json` makes each line one JSON object. If the client stops reading, the
-session drops lines past SESSION_BACKLOG_BYTES and reports their number, and delays nothing else.
+and keys; without one it writes plain text. `--output json` makes each line one JSON object. If the client stops
+reading, the session drops lines past SESSION_BACKLOG_BYTES and reports their number. It delays nothing else.
 """
 
 from __future__ import annotations
