@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from edge.tcp_tunnel import TcpTunnel
-from edge.test_bridge import Trace
+from edge.test_bridge import Trace, Visits
 from ferry.edge.bridge import Bridge
 from ferry.edge.socks_guard import GuardedBridge
 from ferry.edge.tcp_visitor import TcpVisitor
@@ -74,7 +74,7 @@ async def test_a_visit_with_a_normal_end_has_no_note() -> None:
 @pytest.mark.parametrize("proxy", [True, False])
 async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
     found: list[str] = []
-    bridge = GuardedBridge(traffic=Traffic(), on_end=lambda _bridge: None, found=lambda: found.append("proxy"))
+    bridge = GuardedBridge(traffic=Traffic(), owner=Visits([]), found=lambda: found.append("proxy"))
     guest = Guest()
     guest.trace.relay = bridge
     guest.trace.join()
@@ -83,3 +83,6 @@ async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
     bridge.data_received(b"\x05\x00" if proxy else b"HTTP/1.1 200 OK")
     assert guest.note == ("cut: a SOCKS proxy answered on a public port" if proxy else "")
     assert found == ["proxy"] * proxy
+    bridge.eof_received()
+    bridge.stream_lost(None)
+    assert bridge.open_proxy is proxy  # the end changes nothing of it

@@ -37,6 +37,18 @@ def test_a_reply_in_pieces_is_held_until_it_is_known() -> None:
     assert run(("v", V4), ("t", V4_OK[:7]), ("t", V4_OK[7:])) is Verdict.PROXY
 
 
+@pytest.mark.parametrize("last", [V4_OK[7:], b"x" * 100])
+def test_held_bytes_are_those_before_the_verdict(last: bytes) -> None:
+    recogniser = SocksRecogniser()
+    recogniser.visitor(V4)
+    assert recogniser.held == b""
+    for size in range(1, 8):
+        recogniser.tunnel(V4_OK[size - 1 : size])
+        assert recogniser.held == V4_OK[:size]
+    assert recogniser.tunnel(last) is recogniser.verdict is Verdict.PROXY
+    assert recogniser.held == V4_OK[:7]
+
+
 def test_a_client_that_does_not_wait_for_the_method_is_seen_too() -> None:
     connect = b"\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50"
     assert run(("v", V5 + connect), ("t", b"\x05\x00\x05\x00\x00\x01" + bytes(6))) is Verdict.PROXY

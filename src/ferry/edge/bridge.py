@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from ferry import limits
 from ferry.relay import Relay, RelayPhase
@@ -28,6 +28,22 @@ from ferry.visits import Traffic
 from .reset import reset
 from .unsent import Unsent
 from .unwatched import Unwatched
+
+
+class Owner(Protocol):
+    """The owner of bridges, which counts their visitors."""
+
+    def connected(self, bridge: Bridge, transport: asyncio.Transport, /) -> None:
+        """A server has made the visitor's connection: call `join`, or close the transport."""
+        ...
+
+    def ended(self, bridge: Bridge, /) -> None:
+        """The visitor is gone. Called once."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of visitors of the tunnel now."""
+        ...
 
 
 class VisitorSide(asyncio.Protocol):
@@ -60,24 +76,13 @@ class VisitorSide(asyncio.Protocol):
 class Bridge(Relay[asyncio.Transport]):
     """One visit. `visitor` is the protocol of the visitor's transport, which is `near`.
 
-    A server whose factory returns `visitor` makes the connection. The bridge then calls `connected`, which must call
-    `join` or close the transport. It calls `on_end` once, when the visitor is gone. `crowd` returns the number of
-    visitors of the tunnel; without it, the bridge takes them for few.
+    A server whose factory returns `visitor` makes the connection.
     """
 
-    def __init__(
-        self,
-        *,
-        traffic: Traffic,
-        on_end: Callable[[Bridge], None],
-        connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        crowd: Callable[[], int] = lambda: 0,
-    ) -> None:
+    def __init__(self, *, traffic: Traffic, owner: Owner) -> None:
         super().__init__(traffic=traffic)
         self.visitor: Final = VisitorSide(self)
-        self._on_end = on_end
-        self._connected = connected
-        self._crowd = crowd
+        self._owner = owner
         self._small_bytes = limits.SMALL_WRITE_BYTES
         self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
         self._unsent: Unsent | None = None
@@ -107,10 +112,7 @@ class Bridge(Relay[asyncio.Transport]):
     def visitor_connected(self, transport: asyncio.Transport) -> None:
         """A server has made the connection."""
         self.near = transport
-        if self._connected is None:
-            transport.abort()
-        else:
-            self._connected(self, transport)
+        self._owner.connected(self, transport)
 
     def near_eof(self) -> None:
         super().near_eof()
@@ -139,7 +141,7 @@ class Bridge(Relay[asyncio.Transport]):
     def _look(self) -> None:
         if self._unsent is None:
             self._unsent = Unsent(self.near, self._pause_writes, self._resume_writes)
-        self._look_at = self.down + self._unsent.look(self._crowd())
+        self._look_at = self.down + self._unsent.look(len(self._owner))
 
     # --- the tunnel's stream (ferry.streams.Sink)
 
@@ -204,7 +206,7 @@ class Bridge(Relay[asyncio.Transport]):
             self._linger = None
 
     def ended(self) -> None:
-        self._on_end(self)
+        self._owner.ended(self)
 
     def _linger_over(self) -> None:
         self._stop(RelayPhase.CLOSING)

@@ -6,32 +6,27 @@ behind the client. `protocol.socks` recognises the proxy by its first answer, wh
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from ferry.protocol.socks import SocksRecogniser, Verdict
 from ferry.visits import Traffic
 
-from .bridge import Bridge
+from .bridge import Bridge, Owner
 
 
 class GuardedBridge(Bridge):
-    """A bridge that checks the start of a visit for SOCKS, and then works as any other."""
+    """A bridge that checks the start of a visit for SOCKS, and then works as any other. It calls `found` after it has cut
+    the visitor of a proxy."""
 
-    def __init__(
-        self,
-        *,
-        traffic: Traffic,
-        on_end: Callable[[Bridge], None],
-        connected: Callable[[Bridge, asyncio.Transport], None] | None = None,
-        crowd: Callable[[], int] = lambda: 0,
-        found: Callable[[], None],
-    ) -> None:
-        super().__init__(traffic=traffic, on_end=on_end, connected=connected, crowd=crowd)
-        self.open_proxy = False
+    def __init__(self, *, traffic: Traffic, owner: Owner, found: Callable[[], None]) -> None:
+        super().__init__(traffic=traffic, owner=owner)
         self._found = found
         self._recogniser: SocksRecogniser | None = SocksRecogniser()
-        self._held = b""
+
+    @property
+    def open_proxy(self) -> bool:
+        """A SOCKS proxy has answered."""
+        return self._recogniser is not None and self._recogniser.verdict is Verdict.PROXY
 
     def near_data(self, data: bytes) -> None:
         if self._recogniser is not None and self._recogniser.visitor(data) is Verdict.CLEAN:
@@ -42,10 +37,8 @@ class GuardedBridge(Bridge):
         if self._recogniser is not None:
             match self._recogniser.tunnel(data):
                 case Verdict.MORE:
-                    self._held += data  # less than a reply: 8 bytes
                     return
                 case Verdict.PROXY:
-                    self.open_proxy = True
                     self.cut()
                     self._found()
                     return
@@ -63,7 +56,9 @@ class GuardedBridge(Bridge):
 
     def _let_through(self) -> None:
         """This is not SOCKS, or the check can learn no more: relay the held bytes first."""
+        recogniser = self._recogniser
+        if recogniser is None or recogniser.verdict is Verdict.PROXY:
+            return
         self._recogniser = None
-        held, self._held = self._held, b""
-        if held:
-            super().data_received(held)
+        if recogniser.held:
+            super().data_received(recogniser.held)

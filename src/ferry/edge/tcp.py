@@ -114,18 +114,12 @@ class TcpListener:
 
     def _protocol(self) -> asyncio.Protocol:
         tunnel = self._tunnel
-        make: Callable[..., Bridge] = Bridge
         if self._guarded:
-            make = partial(GuardedBridge, found=self._found_open_proxy)
-        bridge = make(
-            traffic=tunnel.traffic,
-            on_end=self._ended,
-            connected=self._connected,
-            crowd=self._visitors.__len__,
-        )
-        return bridge.visitor
+            return GuardedBridge(traffic=tunnel.traffic, owner=self, found=self._found_open_proxy).visitor
+        return Bridge(traffic=tunnel.traffic, owner=self).visitor
 
-    def _connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
+    def connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
+        """As in `ferry.edge.bridge.Owner`, and so is `ended`."""
         visitor = endpoint_of(transport.get_extra_info("peername"))
         if self._closed:
             reset(transport)  # the loop accepted it before the close and made its transport afterwards
@@ -147,7 +141,7 @@ class TcpListener:
             self._refuse(transport, visitor, "too many connections from this address")
             return
         now = self._clock.monotonic()
-        held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self._ended)
+        held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self.ended)
         if not self._connections.admit(held, transport):
             self._limiter.leave(source)
             self._refuse(transport, visitor, "too many connections to the gateway")
@@ -174,7 +168,7 @@ class TcpListener:
         self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason=reason)
         reset(transport)
 
-    def _ended(self, bridge: Bridge) -> None:
+    def ended(self, bridge: Bridge) -> None:
         visitor = self._visitors.pop(bridge, None)
         if visitor is None:
             return  # a refused connection, which was never a visit

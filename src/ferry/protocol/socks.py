@@ -36,23 +36,27 @@ class SocksRecogniser:
     """One connection's state. Feed both directions in the order in which they arrive, until the verdict is final."""
 
     def __init__(self) -> None:
+        self.verdict = Verdict.MORE
+        """The verdict so far."""
+        self.held = b""
+        """The tunnel's bytes before the final verdict: fewer than a reply. Only `tunnel` adds to them."""
         self._greeting = b""
-        self._reply = b""
-        self._verdict = Verdict.MORE
 
     def visitor(self, data: bytes) -> Verdict:
         """Feed `data` from the visitor. It keeps the greeting alone; the first two bytes tell whether it is one."""
         self._greeting += data[: _GREETING_MAX - len(self._greeting)]
         if not _may_be_greeting(self._greeting):
-            self._verdict = Verdict.CLEAN
-        return self._verdict
+            self.verdict = Verdict.CLEAN
+        return self.verdict
 
     def tunnel(self, data: bytes) -> Verdict:
         """Feed `data` from the tunnel."""
-        if self._verdict is Verdict.MORE:
-            self._reply += data[: _V4_REPLY_BYTES - len(self._reply)]
-            self._verdict = _judge(self._greeting, self._reply)
-        return self._verdict
+        if self.verdict is Verdict.MORE:
+            reply = self.held + data[: _V4_REPLY_BYTES - len(self.held)]
+            self.verdict = _judge(self._greeting, reply)
+            if self.verdict is Verdict.MORE:
+                self.held = reply
+        return self.verdict
 
 
 def _may_be_greeting(head: bytes) -> bool:
