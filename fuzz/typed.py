@@ -12,7 +12,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
 from ferry.kinds import parse_forward
 from ferry.kinds.base import ForwardRequest
-from ferry.kinds.rules import Web
+from ferry.kinds.rules import ForwardRules, Web
 from ferry.names import Kind, parse_label
 from ferry.protocol import authorized_keys, words
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
@@ -20,6 +20,11 @@ from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 from .target import Target, Value, grown
 
 WEB = Web(Domain("gw.example.com"), frozenset({80, 8080}), frozenset({443, 8443}))
+RULES = ForwardRules(
+    domain=WEB.domain, reserved_names=frozenset(), ranges=(), allocate_from=None, serves_web=True, keep=1.0, rest=1.0,
+    reserve_after=0.0, reservations_per_identity=1, reservations_per_network=None, forwards_per_connection=1,
+    forwards_per_identity=1,
+)  # fmt: skip
 SECRET = "Sesame17"  # typed by mistake, in many places
 LINE_CHARS = 1000  # of what is said of one mistake
 
@@ -36,7 +41,7 @@ def one_line(error: InvalidInput) -> None:
 def check_forward(value: Value) -> None:
     host, port = value
     try:
-        wanted = parse_forward(host, port, WEB)
+        wanted = parse_forward(host, port, WEB, RULES)
     except InvalidInput as error:
         one_line(error)
         return
@@ -44,14 +49,14 @@ def check_forward(value: Value) -> None:
     assert wanted.tls_upstream == (web and port in WEB.https_ports)
     assert wanted.kind is (Kind.HTTP if web else Kind.TCP if wanted.name is None else Kind.ALIAS)
     assert wanted.port == (0 if web else port)
-    assert parse_forward(host.upper(), port, WEB) == wanted, "capitals make a difference"
+    assert parse_forward(host.upper(), port, WEB, RULES) == wanted, "capitals make a difference"
     if wanted.name is None:
         return
     assert not wanted.wide
     assert parse_label(wanted.name) == wanted.name
     for same in (wanted.name, f"{wanted.name}.", f"{wanted.name}.{WEB.domain}", f"{wanted.name}.{WEB.domain}."):
-        assert parse_forward(same.encode(), port, WEB) == wanted
-    assert parse_forward(wanted.name.encode(), 80, WEB) == ForwardRequest(Kind.HTTP, wanted.name, 0)
+        assert parse_forward(same.encode(), port, WEB, RULES) == wanted
+    assert parse_forward(wanted.name.encode(), 80, WEB, RULES) == ForwardRequest(Kind.HTTP, wanted.name, 0)
 
 
 def check_words(text: str) -> None:

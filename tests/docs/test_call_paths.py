@@ -37,6 +37,7 @@ LEFT_OUT = frozenset(
         "kinds/alias.py",
         "kinds/base.py",
         "kinds/derived.py",
+        "kinds/rules.py",
         "limiters/budgets.py",
         "limiters/origins.py",
         "limiters/rate.py",

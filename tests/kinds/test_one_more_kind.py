@@ -104,20 +104,20 @@ async def inside() -> AsyncIterator[Inside]:
 async def test_a_further_kind_is_requested_granted_and_visited(inside: Inside) -> None:
     rules = inside.rules
     web = Web(rules.domain, frozenset({80}), frozenset({443}))
-    request = parse_forward(b"blog", PORT, web)
+    request = parse_forward(b"blog", PORT, web, rules)
     assert request == ForwardRequest(Kind.TLS, "blog", 0)
     assert requested(request, rules) == BLOG
     assert isinstance(listen_grant(NOBODY, BLOG, rules), Grant)
     refused = listen_grant(NOBODY, BLOG, replace(rules, reserved_names=frozenset({"blog"})))
     assert isinstance(refused, Refusal)
     assert refused.code == "reserved_name"
-    ours = parse_forward(b"", PORT, web)
+    ours = parse_forward(b"", PORT, web, rules)
     assert requested(ours, rules) is None
     had = [HTTP.address("blog.localhost"), BLOG]
     assert list(candidate_addresses(ours, rules, NOBODY, b"secret", had)) == [BLOG, GIVEN]
     visit = inside.visits.policy.decide_for_all(Target(BLOG, NOBODY.id))
     assert isinstance(visit, Grant)
-    others = [parse_forward(b"blog", port, web).kind for port in (80, 443, PORT + 1)]
+    others = [parse_forward(b"blog", port, web, rules).kind for port in (80, 443, PORT + 1)]
     assert others == [Kind.HTTP, Kind.HTTP, Kind.ALIAS]
 
 

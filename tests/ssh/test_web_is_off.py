@@ -30,7 +30,7 @@ async def run(client: RawClient, words: str) -> tuple[int, list[str]]:
     return status, session.said.decode().splitlines()
 
 
-@pytest.mark.parametrize("host", [b"blog", b""])
+@pytest.mark.parametrize("host", [b"blog", b"", b"me:pw@blog", b"*.blog", b"blog.example.org", b"blog_1", b"blog/a"])
 async def test_a_web_forward_is_refused_with_the_kinds_that_work(key: Path, host: bytes) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
         turn_off(gateway)
@@ -79,9 +79,9 @@ async def test_only_forwards_that_work_are_suggested(key: Path, *, ports: bool) 
         assert await session.ask(b"shell")
         await session.ended()
         assert f"To forward: ssh -R {example} -p 2222 localhost".encode() in session.said
-        for host, port in ((b"", 22), (b"blog", 80), (b"", 0)):
+        for host, port in ((b"", 22), (b"blog", 80), (b"blog", 0), (b"", 0)):
             assert await client.forward(host, port) is (ports and (host, port) == (b"", 0))
         texts = [fields["detail"] for fields in gateway.said("tunnel.refused")]
-        assert len(texts) == 2 + (not ports)
+        assert len(texts) == 3 + (not ports)
         assert not any("web address:" in text or ":80" in text for text in texts)
         assert all(("-R 0:" in text) is ports for text in texts)

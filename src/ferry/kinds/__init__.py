@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ferry.errors import InvalidInput
+from ferry.errors import InvalidInput, Refused
 from ferry.names import Kind
 from ferry.protocol.forward_spec import read_forward
 
 from .alias import ALIAS
 from .base import ForwardRequest, TunnelKind
 from .port import TCP
-from .rules import Web
+from .rules import ForwardRules, Web, either
 from .web import HTTP
 
 KINDS: Final[Mapping[Kind, TunnelKind]] = MappingProxyType({of.kind: of for of in (HTTP, TCP, ALIAS)})
@@ -27,13 +27,15 @@ def kind_of(kind: Kind) -> TunnelKind:
     return KINDS[kind]
 
 
-def parse_forward(host: bytes, port: int, web: Web) -> ForwardRequest:
-    """Parse one request for a forward. Raises InvalidInput with what to write instead."""
-    bind = read_forward(host, port, web.domain)
+def parse_forward(host: bytes, port: int, web: Web, rules: ForwardRules) -> ForwardRequest:
+    """Parse one request for a forward. Raises InvalidInput with what to write instead, of the forms that `rules` allow;
+    Refused if they allow no request with this port."""
+    for kind in KINDS.values():
+        if (refusal := kind.off(port, web, rules)) is not None:
+            raise Refused(refusal)
+    bind = read_forward(host, port, web.domain, is_web=web.has(port))
     for kind in KINDS.values():
         if (request := kind.parse(bind, web)) is not None:
             return request
-    raise InvalidInput(
-        f"a name with port {port} means nothing: write -R {bind.label}:80:... for a web address, "
-        f"-R {bind.label}:22:... for a private alias, or -R 0:... for a port"
-    )
+    forms = [form for kind in KINDS.values() if (form := kind.form(bind.label or "NAME", rules)) is not None]
+    raise InvalidInput(f"a name with port {port} means nothing: write {either(forms)}")

@@ -28,6 +28,10 @@ class AliasKind(TunnelKind):
         del web
         return ForwardRequest(self.kind, bind.label, bind.port) if bind.label is not None and bind.port else None
 
+    def form(self, label: str, rules: ForwardRules) -> str:
+        del rules
+        return f"-R {label}:22:... for a private alias"
+
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address:
         del rules
         assert request.name is not None  # as `parse` makes it

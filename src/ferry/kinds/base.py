@@ -98,6 +98,17 @@ class TunnelKind(ABC):
     def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         """The request's meaning for this kind; None if it is for another one."""
 
+    def off(self, port: int, web: Web, rules: ForwardRules) -> Refusal | None:
+        """The refusal of all requests with this port, because the gateway does not serve what they mean; else None."""
+        del port, web, rules
+        return None
+
+    def form(self, label: str, rules: ForwardRules) -> str | None:
+        """What to write for a forward of this kind: `-R NAME:80:... for a web address`. `label` stands for NAME. None
+        if the gateway serves none."""
+        del label, rules
+        return None
+
     @abstractmethod
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
         """The address that a request names; None if the gateway chooses, a refusal if it does not choose any."""

@@ -33,6 +33,10 @@ class PortKind(TunnelKind):
         del web
         return ForwardRequest(self.kind, None, bind.port, wide=bind.wide) if bind.label is None else None
 
+    def form(self, label: str, rules: ForwardRules) -> str | None:
+        del label
+        return "-R 0:... for a port" if rules.allocate_from is not None else None
+
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
         if request.port:
             return self.address(request.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferry.hostnames import Domain
@@ -16,6 +17,16 @@ class Web:
     """80 and the gateway's own plain HTTP ports."""
     https_ports: frozenset[int]
     """443 and the gateway's own HTTPS ports: the local service speaks TLS."""
+
+    def has(self, port: int) -> bool:
+        """Whether `port` in `-R` means an `http` forward."""
+        return port in self.http_ports or port in self.https_ports
+
+
+def either(forms: Sequence[str]) -> str:
+    """Forms to write, as one text: `one, two, or three`."""
+    *others, last = forms
+    return f"{', '.join(others)}, or {last}" if others else last
 
 
 @dataclass(frozen=True, slots=True)

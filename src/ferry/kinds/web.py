@@ -10,9 +10,11 @@ from ferry.hostnames import Urls, first_label
 from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
+from .alias import ALIAS
 from .base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from .derived import derived_labels
-from .rules import ForwardRules, Web
+from .port import TCP
+from .rules import ForwardRules, Web, either
 
 CA_NOTE: Final = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
 
@@ -37,6 +39,12 @@ class WebKind(TunnelKind):
             return None
         return ForwardRequest(self.kind, bind.label, 0, tls_upstream=tls)
 
+    def off(self, port: int, web: Web, rules: ForwardRules) -> Refusal | None:
+        return _off(rules) if web.has(port) and not rules.serves_web else None
+
+    def form(self, label: str, rules: ForwardRules) -> str | None:
+        return f"-R {label}:80:... for a web address" if rules.serves_web else None
+
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address | None:
         return None if request.name is None else self.address(rules.domain.host(request.name))
 
@@ -55,14 +63,7 @@ class WebKind(TunnelKind):
 
     def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
         del address
-        if rules.serves_web:
-            return None
-        port = "" if rules.allocate_from is None else "-R 0:... for a port, or "
-        return Refusal(
-            f"HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for {port}"
-            "-R NAME:22:... for a private alias",
-            code="web_off",
-        )
+        return None if rules.serves_web else _off(rules)
 
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request
@@ -120,3 +121,10 @@ class WebKind(TunnelKind):
 
 
 HTTP: Final = WebKind()
+
+
+def _off(rules: ForwardRules) -> Refusal:
+    forms = [form for kind in (TCP, ALIAS) if (form := kind.form("NAME", rules)) is not None]
+    return Refusal(
+        f"HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for {either(forms)}", code="web_off"
+    )

@@ -38,8 +38,9 @@ class BindRequest(NamedTuple):
     """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
 
 
-def read_forward(host: bytes, port: int, domain: Domain) -> BindRequest:
-    """Read the address and port of one request. Raises InvalidInput with what to write instead."""
+def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> BindRequest:
+    """Read the address and port of one request. `is_web`: a name with this port is a hostname below `domain`. Raises
+    InvalidInput with what to write instead."""
     if len(host) > limits.HOST_BYTES:
         raise InvalidInput(f"the name before the port is longer than {limits.HOST_BYTES} bytes")
     try:
@@ -54,10 +55,10 @@ def read_forward(host: bytes, port: int, domain: Domain) -> BindRequest:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
     if text in _ANY or text in _LOCAL or _is_numeric(text):
         return BindRequest(None, port, wide=not _is_loopback(text))
-    return BindRequest(_label(text, port, domain), port, wide=False)
+    return BindRequest(_label(text, port, domain, is_web=is_web), port, wide=False)
 
 
-def _label(text: str, port: int, domain: Domain) -> str:
+def _label(text: str, port: int, domain: Domain, *, is_web: bool) -> str:
     """The one label of the host. Raises InvalidInput with the nearest form that works."""
     if "@" in text:
         name = text.rpartition("@")[2]
@@ -77,12 +78,14 @@ def _label(text: str, port: int, domain: Domain) -> str:
         )
     bare = normal(text)
     if bare == domain.name:
-        raise InvalidInput(f"{domain} is the gateway itself: write -R NAME:{port}:... for {domain.host('NAME')}")
+        whole = f" for {domain.host('NAME')}" if is_web else ""
+        raise InvalidInput(f"{domain} is the gateway itself: write -R NAME:{port}:...{whole}")
     bare = domain.relative(bare)
     if "." in bare:
         first = printable(first_label(bare)) or "NAME"
+        whole = f" for {domain.host(first)}" if is_web else ""
         raise InvalidInput(
-            f"{printable(text)} is not one name below {domain}: write -R {first}:{port}:... for {domain.host(first)}",
+            f"{printable(text)} is not one name below {domain}: write -R {first}:{port}:...{whole}",
             detail=f"a name with dots that is not below {domain}",
         )
     if bare == "localhost":

@@ -143,10 +143,12 @@ class Tunnels:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(owner.identity.id):
                 settings = self._in_force.forwards
-                request = parse_forward(host, port, settings.web)
+                request = parse_forward(host, port, settings.web, settings.rules)
                 return await self._open(_Asked(owner, request, (host, port), settings))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
+        except Refused as error:
+            return error.refusal
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error))
 
