@@ -1,4 +1,4 @@
-"""A child process whose output can be waited for, line by line: what the end-to-end tests talk to real programs with."""
+"""Child processes for the end-to-end tests. A test can wait for each line of their output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 20.0  # for anything that should happen at once, on a machine with oth
 
 
 class Output:
-    """What has come from one pipe so far, kept by a thread of its own."""
+    """The output of one pipe so far. A thread reads it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.lines: list[str] = []
@@ -36,7 +36,7 @@ class Output:
             self._changed.notify_all()
 
     def wait(self, pattern: str, seconds: float = SECONDS, *, after: int = 0) -> re.Match[str]:
-        """The first line from number `after` on that has `pattern` in it; AssertionError with all lines if none comes."""
+        """The first line from number `after` on with `pattern`. Raises AssertionError with all lines."""
         wanted = re.compile(pattern)
         looked = after
         deadline = time.monotonic() + seconds
@@ -62,7 +62,7 @@ class Output:
 
 
 class Child:
-    """One running program. Leaving the context ends it, whatever state it is in."""
+    """One running program. The end of the context ends it in any state."""
 
     def __init__(
         self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, keyboard: bool = False
@@ -94,7 +94,7 @@ class Child:
         return self.err.wait(pattern, seconds)
 
     def typed(self, text: str) -> None:
-        """Type into a child that was started with a keyboard."""
+        """Type into a child that has a terminal."""
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
@@ -117,7 +117,7 @@ class Child:
         return self.process.poll() is None
 
     def close(self) -> None:
-        """End it and whatever it has started."""
+        """End the process and its children."""
         for number in (signal.SIGCONT, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, number)

@@ -1,4 +1,4 @@
-"""Fixtures that the tests of several packages share: gateways in processes of their own, keys, services to publish."""
+"""Fixtures of several packages: gateways in processes of their own, keys, local services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("ferry")
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One gateway for all tests that can share it: each uses keys and names of its own."""
+    """One gateway that tests share. Each test uses its own keys and names."""
     with gateway_in(tmp_path_factory.mktemp("gateway")) as running:
         yield running
 
@@ -44,7 +44,7 @@ def start_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture
 def new_key(tmp_path: Path) -> Callable[[], Path]:
-    """Makes key pairs: each is somebody whom no gateway has seen."""
+    """Makes key pairs that are new to every gateway."""
     numbers = itertools.count(1)
     return lambda: make_key(tmp_path / f"key{next(numbers)}")
 
@@ -57,7 +57,7 @@ def key(new_key: Callable[[], Path]) -> Path:
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other test asks for."""
+    """A name of this test only."""
     return f"n{secrets.token_hex(5)}"
 
 
@@ -76,7 +76,7 @@ def origin() -> Iterator[Origin]:
 
 @pytest.fixture
 def another_origin() -> Iterator[Origin]:
-    """A second one, which says `another`."""
+    """A second local service, which answers `another`."""
     with Origin("another") as running:
         yield running
 
@@ -90,7 +90,7 @@ def lines() -> Iterator[LineService]:
 
 @pytest.fixture
 def free_port() -> Iterator[int]:
-    """A port for somebody who must be told one, kept from all others that ask here."""
+    """A free port for programs that need its number. No other test gets it."""
     block = PortBlock.take()
     yield block.ssh
     block.release()

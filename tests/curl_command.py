@@ -1,4 +1,4 @@
-"""Runs curl as a visitor, with nothing of the user's own configuration."""
+"""Runs curl as a visitor, without the user's configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 20
 
 
 async def curl(*arguments: str) -> str:
-    """What it writes, an octet a character; AssertionError with its complaint where it fails."""
+    """The output of curl, one character per octet. Raises AssertionError with its error message."""
     process = await asyncio.create_subprocess_exec(
         *("curl", "-q", "-sS", "--max-time", str(SECONDS), *arguments),
         stdout=PIPE,

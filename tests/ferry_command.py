@@ -30,7 +30,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, program: Path = PROGRAM) -> Ran:
-    """Run it to its end, with nobody at the keyboard."""
+    """Run it to its end, without a terminal."""
     done = subprocess.run(
         [str(program), *map(str, arguments)],
         cwd=cwd,

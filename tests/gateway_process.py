@@ -1,4 +1,4 @@
-"""A real gateway in a process of its own, on ports and with a state folder that no other test has."""
+"""A real gateway in a process of its own, with its own ports and state folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BLOCKS = range(10_000, 29_800, _BLOCK)
 
 @dataclass(slots=True)
 class PortBlock:
-    """Ports of one gateway alone: whoever holds the first one (bound, never listened on) has them all."""
+    """A block of ports for one gateway. The process that binds the first port (it never listens) owns the block."""
 
     guard: socket.socket
     base: int
@@ -68,7 +68,7 @@ class PortBlock:
 
     @property
     def outside(self) -> int:
-        """A port in no range."""
+        """A port outside every range."""
         return self.base + 5
 
     @property
@@ -77,18 +77,18 @@ class PortBlock:
 
     @property
     def public(self) -> range:
-        """Where `-R 0:...` is allocated."""
+        """The ports that `-R 0:...` gets."""
         return range(self.base + 40, self.base + 80)
 
     @property
     def chosen(self) -> range:
-        """More public ports, of which none is allocated."""
+        """More public ports, which `-R 0:...` does not get."""
         return range(self.base + 80, self.base + 120)
 
 
 @dataclass
 class Gateway:
-    """A gateway that can be started, stopped, killed and started again over the same state."""
+    """A gateway that a test can start, stop, kill and start again with the same state."""
 
     folder: Path
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -98,9 +98,9 @@ class Gateway:
     """Keys of the configuration's top level."""
     child: Child | None = None
     descriptors: int | None = None
-    """What RLIMIT_NOFILE is to be; None: as it is here."""
+    """The RLIMIT_NOFILE of the process; None: that of the test."""
     program: Sequence[str | Path] = (PROGRAM,)
-    """What is run as `ferry`."""
+    """The command that runs as `ferry`."""
 
     def __post_init__(self) -> None:
         self.loopback_ports = iter(self.ports.loopback)
@@ -117,7 +117,7 @@ class Gateway:
         return self.child
 
     def write_config(self) -> Path:
-        """The configuration file, as `settings` says by now."""
+        """Write the configuration file from `settings`."""
         ports = self.ports
         tables: dict[str, dict[str, object]] = {
             "ssh": {"listen": f"127.0.0.1:{ports.ssh}"},
@@ -145,7 +145,7 @@ class Gateway:
         return path
 
     def launch(self) -> Child:
-        """Start the process, without waiting for anything."""
+        """Start the process and return at once."""
         environment = clean_environment(HOME=str(self.folder))
         command: list[str | Path] = [*self.program, "serve", "--config", self.write_config()]
         if self.descriptors is not None:
@@ -154,7 +154,7 @@ class Gateway:
         return self.child
 
     def start(self) -> None:
-        """Start it, and return when it serves."""
+        """Start the process, and return when it serves."""
         child = self.launch()
         try:
             child.line("^Ferry is ready")
@@ -162,7 +162,7 @@ class Gateway:
             raise AssertionError(f"{error}\n{child.err.text}") from None
 
     def stop(self) -> None:
-        """SIGTERM, and the exit code that a drain has."""
+        """Stop with SIGTERM, and check the exit code of a drain."""
         child = self.running
         child.signal(signal.SIGTERM)
         code = child.exit_code()
@@ -171,7 +171,7 @@ class Gateway:
         self.child = None
 
     def kill(self) -> None:
-        """End it by SIGKILL: no chance to write anything."""
+        """Kill the process with SIGKILL."""
         child = self.running
         child.signal(signal.SIGKILL)
         child.exit_code()
@@ -179,7 +179,7 @@ class Gateway:
         self.child = None
 
     def close(self) -> None:
-        """For the end of a test: whatever state it is in."""
+        """Clean up at the end of a test, in any state."""
         if self.child is not None:
             self.child.close()
         self.ports.release()
@@ -194,7 +194,7 @@ class Gateway:
 
     @property
     def log_lines(self) -> int:
-        """How many lines are logged so far: where a later `event` may begin."""
+        """The number of log lines so far, from which a later `event` may begin."""
         return len(self.running.err.lines)
 
     def ask(self, path: str, method: str = "GET") -> Any:
@@ -202,7 +202,7 @@ class Gateway:
         return json.loads(self._asked(path, method))
 
     def events(self) -> list[dict[str, Any]]:
-        """The events that it keeps, as `ferry events` shows them."""
+        """The recent events, as `ferry events` shows them."""
         return [json.loads(line) for line in self._asked("events", "GET").splitlines()]
 
     def _asked(self, path: str, method: str) -> bytes:
@@ -231,7 +231,7 @@ class Gateway:
 
 @contextlib.contextmanager
 def gateway_in(folder: Path, **settings: dict[str, object]) -> Iterator[Gateway]:
-    """A running gateway with its own state in `folder`, ended by SIGTERM with exit code 0 if it still runs."""
+    """A running gateway with its state in `folder`. At the end SIGTERM stops it, with exit code 0."""
     gateway = Gateway(folder, settings)
     try:
         gateway.start()

@@ -26,14 +26,14 @@ ANYBODY = PublicVisitor("192.0.2.1", "http")
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a tunnel could be."""
+    """A possible place of a tunnel."""
 
     address: Address
     owner: IdentityId
 
 
 class Owned(Protocol):
-    """A tunnel, as far as a decision goes."""
+    """The part of a tunnel that decisions read."""
 
     @property
     def address(self) -> Address: ...
@@ -48,15 +48,15 @@ def granted(outcome: Grant | Refusal) -> Grant:
 
 
 def to_listen(tunnel: Owned) -> Grant:
-    """What puts `tunnel` into service."""
+    """The grant that puts `tunnel` into service."""
     return granted(listen_grant(Identity(tunnel.owner, "tester", None), tunnel.address, RULES))
 
 
 def to_visit(tunnel: Owned, who: Principal = ANYBODY) -> Grant:
-    """What `who` reaches it with."""
+    """The grant with which `who` visits the tunnel."""
     return granted(VisitPolicy("gw").decide(who, Target(tunnel.address, tunnel.owner)))
 
 
 def open_to_all() -> VisitsInForce:
-    """Ferry's own rules alone."""
+    """A policy with Ferry's own rules only."""
     return VisitsInForce(VisitPolicy("gw"))

@@ -60,7 +60,7 @@ class GreedyClient(asyncssh.SSHClientConnection):
         return channel, target
 
     async def forward(self, host: str, port: int) -> None:
-        """Ask for it, as `ssh -R HOST:PORT:...` does, and get it."""
+        """Request a forward, as `ssh -R HOST:PORT:...` does, and get it."""
         kind, _ = await self._make_global_request(
             b"tcpip-forward", asyncssh.packet.String(host), asyncssh.packet.UInt32(port)
         )
@@ -101,7 +101,7 @@ async def greedy(
 
 @asynccontextmanager
 async def pouring(port: int, data: bytes) -> AsyncIterator[None]:
-    """A visitor who sends `data` as fast as it is taken, and then waits for an end of file."""
+    """A visitor that sends `data` as fast as the gateway reads it, and then waits for an end of file."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def send() -> None:
@@ -120,7 +120,7 @@ async def pouring(port: int, data: bytes) -> AsyncIterator[None]:
 
 
 async def settled(gateway: Gateway) -> None:
-    """Until the gateway takes no more: two seconds' worth of looks at its memory show no growth."""
+    """Wait until the gateway takes no more: its memory does not grow for two seconds."""
     last, same = -1, 0
     while same < 8:
         now = gateway.memory() // (256 * 1024)

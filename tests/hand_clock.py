@@ -1,4 +1,4 @@
-"""A clock that a test sets forward, so that nothing has to be waited for."""
+"""A clock that a test sets forward, so that it need not wait."""
 
 from __future__ import annotations
 

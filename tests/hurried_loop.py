@@ -1,7 +1,7 @@
-"""An event loop that does not wait: where nothing happens before the next timer, its time is set forward to that timer.
+"""An event loop that does not wait: if no event comes before the next timer, it sets its time forward to that timer.
 
-So a test sees what a bound of seconds does at the size it is shipped with, in milliseconds. All of what it speaks to must
-be on the same loop: what another process does takes its own time.
+So a test sees the effect of a bound of seconds, with its shipped value, in milliseconds. All peers must be on the same
+loop, because other processes take real time.
 """
 
 from __future__ import annotations

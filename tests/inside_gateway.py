@@ -1,4 +1,4 @@
-"""A gateway inside the test's own process: real server, edges and sockets, and a test that may look at what they keep."""
+"""A gateway in the test's own process, with real server, edges and sockets. The test can look at its state."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class _Identities:
 
 class _NoRows:
     def connection_started(self, *_: object) -> None:
-        """Not what is tested."""
+        """Records nothing."""
 
     connection_ended = connection_started
 
@@ -81,14 +81,14 @@ class _NoRows:
 
 
 class _Memory:
-    """In the place of a database."""
+    """Replaces the database."""
 
     healthy = True
 
 
 @dataclass
 class Inside:
-    """What is inside: tests ask this for it, so that what it consists of is said here alone."""
+    """The parts of the gateway. Tests reach them through this class only."""
 
     worker: Worker
     ports: PortBlock
@@ -126,7 +126,7 @@ class Inside:
         return list(self._ssh)
 
     def client_of(self, connection: ConnectionId) -> Client | None:
-        """Who has logged in, and is there, on that connection."""
+        """The connected client of `connection`."""
         return self._ssh.get(connection)
 
     @property
@@ -155,16 +155,16 @@ class Inside:
 
     @property
     def visits(self) -> VisitsInForce:
-        """Who may visit."""
+        """The policy of visits."""
         return self.worker.visits
 
     @property
     def pending_releases(self) -> deque[PendingRelease]:
-        """Addresses that nobody serves any more, and that the database still has as served."""
+        """Addresses without a tunnel whose leases the database still has."""
         return self.worker.tunnels.claims.pending
 
     def change(self, **changes: Any) -> None:
-        """Settings by their names, for clients who come and who are there."""
+        """Change settings, by name, for present and later clients."""
         settings = self.worker.settings
         rules = _changed(settings.forwards.rules, changes)
         forwards = replace(_changed(settings.forwards, changes), rules=rules)
@@ -179,26 +179,26 @@ class Inside:
         settings.use(changed)
 
     async def tick(self) -> None:
-        """What is done once a second, and waits for nothing."""
+        """Run the action of each second that does not wait."""
         await self._ssh.tick()
 
     async def write_late(self) -> None:
-        """What is done once a second, and waits for the database."""
+        """Run the action of each second that waits for the database."""
         await self.worker.tunnels.claims.write_late()
 
     def deciding(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
-        """While it lasts no forward of the identity is decided, claimed or given back: whoever wants to waits."""
+        """While the context lasts, forwards of the identity wait: none is decided, claimed or released."""
         return self.worker.tunnels.holders.claiming(identity)
 
     def close_forward(self, tunnel: SshTunnel, reason: str) -> None:
         self.worker.tunnels.close(tunnel, reason)
 
     def take_away(self, tunnel: SshTunnel, reason: str) -> None:
-        """As the operator does."""
+        """Close the tunnel, as the operator does."""
         self.worker.tunnels.take_away(tunnel, reason)
 
     def take(self, sock: socket.socket) -> None:
-        """As if `sock` had been accepted."""
+        """Handle `sock` like an accepted socket."""
         self._ssh.take(sock)
 
     def start_drain(self) -> None:
@@ -216,12 +216,12 @@ class Inside:
         return [fields for name, fields in self.reports if name == event]
 
     async def let_through(self) -> SshTunnel:
-        """The first tunnel, once it is held no longer: nobody announces that."""
+        """Wait until the first tunnel is no longer held. No event reports that."""
         await until(lambda: not self.tunnels[0].is_held, every=0.001)
         return self.tunnels[0]
 
     def kept(self) -> Counter[str]:
-        """How many there are of everything that a visitor could leave behind, this process's own sockets included."""
+        """The number of each resource that a visitor could leave behind, with the process's sockets."""
         gc.collect()
         count = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KEPT_FOR_VISITORS))
         count["asyncio tasks"] = len(asyncio.all_tasks())
@@ -238,7 +238,7 @@ class Inside:
         return +count
 
     async def back_to(self, before: Counter[str]) -> None:
-        """Until nothing is kept that was not there `before`; AssertionError with what is."""
+        """Wait until the resources are those of `before`. Raises AssertionError with the difference."""
         try:
             await until(lambda: not self.kept() - before, every=0.05)
         except TimeoutError:
@@ -269,7 +269,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def _changed(settings: T, changes: dict[str, Any]) -> T:
-    """`settings` with those of the `changes` that are theirs, which are taken out."""
+    """`settings` with the `changes` to their fields. Removes these from `changes`."""
     names = changes.keys() & {field.name for field in fields(settings)}
     return replace(settings, **{name: changes.pop(name) for name in names})
 
@@ -284,7 +284,7 @@ def _local_ca() -> dict[str, bytes]:
 
 @contextmanager
 def _state_folder() -> Iterator[Path]:
-    """What the worker finds there. Nothing else of it is used: what the gateway keeps is in memory."""
+    """A state folder with the files that the worker reads. All other state is in memory."""
     with TemporaryDirectory(prefix="ferry-inside-") as folder:
         (ca := Path(folder) / CA).mkdir(mode=0o700)
         for name, content in _local_ca().items():
@@ -333,7 +333,7 @@ async def inside_gateway(
     prefer_gcm: bool = True,
     login_grace: float = 20,
 ) -> AsyncIterator[Inside]:
-    """One that serves, with SSH connections of `kind`. `limits` is the configuration's table."""
+    """A serving gateway, with SSH connections of `kind`. `limits` is the table of the configuration."""
     ports = PortBlock.take()
     clock = clock or SystemClock()
     reports: list[tuple[str, dict[str, Any]]] = []

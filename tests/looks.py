@@ -1,4 +1,4 @@
-"""For tests without an event loop: what another process does, and tells nobody of, is looked at again and again."""
+"""Polling, for tests without an event loop: waits for a change in another process that sends no event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LOOK_SECONDS = 0.02
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Return once `condition` gives something true; AssertionError after SECONDS."""
+    """Wait until `condition` is true. Raises AssertionError after SECONDS."""
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline

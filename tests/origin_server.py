@@ -1,4 +1,4 @@
-"""A small local service to publish: says which one it is, takes files, and can be made to wait."""
+"""A small local service: it names itself, takes files, and can wait for the test."""
 
 from __future__ import annotations
 

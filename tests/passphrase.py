@@ -1,4 +1,4 @@
-"""Somebody who is asked for a passphrase and takes their time: the moment between a key's question and its signature."""
+"""A person who is slow to type a passphrase: the time between a key's question and its signature."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Asked:
         self._asked, self._answer = (os.open(fifo, os.O_RDWR) for fifo in (asked, answer))
 
     def wait(self) -> None:
-        """Until ssh asks for a passphrase: by then the gateway has said that the key would do."""
+        """Wait until ssh asks for a passphrase. The gateway has accepted the key's question by then."""
         ready, _, _ = select.select([self._asked], [], [], SECONDS)
         assert ready, "ssh did not ask for a passphrase"
         os.read(self._asked, 100)

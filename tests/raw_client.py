@@ -1,4 +1,4 @@
-"""An SSH client that can be made to misbehave: asyncssh's own, with its packets in the test's hands."""
+"""An SSH client for misbehaviour: asyncssh's client, whose packets the test controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 10
 
 
 class _Channels(dict[int, Any]):
-    """asyncssh's table of channels: what comes for a number that is not in it is kept for the test."""
+    """asyncssh's table of channels. It keeps messages for unknown numbers for the test."""
 
     def __init__(self, client: RawClient) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RawClient:
         self.on(MSG_REQUEST_FAILURE, lambda _packet: self.answers.put_nowait((False, b"")))
 
     def on(self, message: int, handler: Callable[[Any], object]) -> None:
-        """Take a kind of message out of asyncssh's hands."""
+        """Handle a kind of message in place of asyncssh."""
 
         def handle(_connection: Any, _kind: int, _number: int, packet: Any) -> None:
             handler(packet)
@@ -73,7 +73,7 @@ class RawClient:
         self.connection._packet_handlers = {**self.connection._packet_handlers, message: handle}
 
     def hold_opens(self) -> None:
-        """From now on never answer a channel open."""
+        """Answer no more channel opens."""
 
         def opened(packet: Any) -> None:
             packet.get_string()
@@ -82,11 +82,11 @@ class RawClient:
         self.on(MSG_CHANNEL_OPEN, opened)
 
     def send(self, message: int, *parts: bytes) -> None:
-        """One packet, whatever it is."""
+        """Send one packet of any content."""
         self.connection.send_packet(message, *parts)
 
     def at_once(self, *packets: tuple[int, bytes]) -> None:
-        """Several packets in one write, so that the gateway reads them together."""
+        """Send several packets in one write, so that the gateway reads them together."""
         written: list[bytes] = []
         self.connection._send = written.append
         for message, payload in packets:
@@ -95,13 +95,13 @@ class RawClient:
         self.connection._send(b"".join(written))
 
     async def ask(self, kind: bytes, *parts: bytes) -> tuple[bool, bytes]:
-        """A global request and its answer."""
+        """Send a global request. Returns its answer."""
         self.send(MSG_GLOBAL_REQUEST, String(kind), Boolean(True), *parts)
         async with asyncio.timeout(SECONDS):
             return await self.answers.get()
 
     async def forward(self, host: bytes, port: int) -> bool:
-        """Ask for a forward; whether it was granted."""
+        """Request a forward. Returns whether it was granted."""
         return (await self.ask(b"tcpip-forward", String(host), UInt32(port)))[0]
 
     async def cancel(self, host: bytes, port: int) -> bool:
@@ -112,7 +112,7 @@ class RawClient:
         return not (await self.ask(b"are-you-there@test"))[0]
 
     async def said_at_the_end(self) -> str:
-        """The reason with which the gateway has disconnected."""
+        """The gateway's reason for the disconnect."""
         async with asyncio.timeout(SECONDS):
             await self.connection.wait_closed()
         return self._ended[0]

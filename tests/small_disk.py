@@ -29,7 +29,7 @@ needs_a_disk = pytest.mark.skipif(not _may_mount(), reason="this user may not mo
 
 
 def fill(folder: Path) -> Path:
-    """Take all that is left of a disk, in a file that is returned."""
+    """Fill a disk with one file. Returns the file."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:

@@ -63,7 +63,7 @@ def _tunnels() -> list[TunnelInfo]:
 
 @dataclass
 class SmallGateway:
-    """Keeps what it is given; closing takes things out of its lists."""
+    """Has the given lists; a close removes an item from them."""
 
     open_tunnels: list[TunnelInfo] = field(default_factory=_tunnels)
     open_connections: list[ConnectionInfo] = field(

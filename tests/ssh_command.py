@@ -78,7 +78,7 @@ def run(command: list[str], *, folder: Path, seconds: float = SECONDS, stdin: by
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """With `folder` as the home: nothing of the person who runs the tests is read or written."""
+    """An environment with `folder` as the home, so that ssh reads and writes nothing of the user's."""
     return clean_environment(HOME=str(folder))
 
 

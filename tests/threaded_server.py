@@ -10,7 +10,7 @@ CLOSE_SECONDS = 20
 
 
 class ThreadedServer:
-    """What `server` serves, on a port of 127.0.0.1 that the kernel chose."""
+    """Runs `server` on a port of 127.0.0.1 that the kernel chose."""
 
     def __init__(self, server: socketserver.TCPServer) -> None:
         self._server = server

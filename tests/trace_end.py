@@ -1,4 +1,4 @@
-"""The two sides of what a relay joins. They write down what is asked of them."""
+"""The two ends of a relay. They record the calls that they get."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RelayT = TypeVar("RelayT", bound=Relay[Any])
 
 
 class TwoEnds(ABC, Generic[RelayT]):
-    """Both ends of one relay, written down. It is the relay's tap too, if there is one."""
+    """Both ends of one relay, with their calls. It is the relay's tap too, if there is one."""
 
     def __init__(self, relay: RelayT, calls: list[str], *, tap: bool) -> None:
         self.relay = relay
@@ -56,7 +56,7 @@ class TwoEnds(ABC, Generic[RelayT]):
 
     @abstractmethod
     def actions(self) -> dict[str, Callable[[], Any]]:
-        """What can happen, by the name that `play` takes."""
+        """The events of `play`, by name."""
 
     def join(self) -> Self:
         self.relay.join(self.near(), self._dial, self._tap)

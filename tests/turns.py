@@ -1,4 +1,4 @@
-"""Turns of the event loop, for what ends in one of the next and has no event of its own to await."""
+"""Waits for turns of the event loop, for changes without an event to await."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ LOOK_SECONDS = 0.001
 
 
 async def turns(count: int = 1) -> None:
-    """So many go by."""
+    """Wait for `count` turns."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def timers(seconds: float) -> None:
-    """Every timer that is due within `seconds` has fired: so much shows that something does not happen. On a hurried loop
+    """Let every timer due within `seconds` fire, to show that an event does not happen. On a hurried loop
     (`hurried_loop`) it takes no time."""
     await asyncio.sleep(seconds)
 
 
 async def until(condition: Callable[[], object], *, every: float = 0) -> None:
-    """Until `condition` gives something true at the end of a turn. What takes more than TURNS of them is looked at once
-    in LOOK_SECONDS, so that it does not take the processor from what it waits for.
+    """Wait until `condition` is true at the end of a turn. After TURNS it checks once in LOOK_SECONDS only, so that the
+    checks leave processor time to the work that it waits for.
 
-    `every`: seconds between two looks from the first on, where a look is dear. Raises TimeoutError after SECONDS.
+    `every`: seconds between two checks from the first on, for a costly check. Raises TimeoutError after SECONDS.
     """
     async with asyncio.timeout(SECONDS):
         for _ in range(0 if every else TURNS):

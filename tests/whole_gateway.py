@@ -1,4 +1,4 @@
-"""A gateway as `ferry serve` builds it, in the test's own process: what it opens it closes."""
+"""A gateway in the test's own process, built as `ferry serve` builds it. It closes all that it opens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_rsa_key(state: Path) -> None:
 
 @contextmanager
 def observed() -> Iterator[Observation]:
-    """What a gateway tells, with its log thrown away."""
+    """The observation of a gateway, without its log."""
     log = os.open(os.devnull, os.O_WRONLY)
     try:
         with observing(SystemClock(), version="0", fd=log) as observation:
@@ -48,7 +48,7 @@ def observed() -> Iterator[Observation]:
 
 @asynccontextmanager
 async def opened(worker: Worker, config: Config) -> AsyncIterator[Worker]:
-    """It serves while the context lasts; then nobody is there any more."""
+    """A gateway that serves while the context lasts."""
     try:
         await worker.open(config)
         yield worker
@@ -59,7 +59,7 @@ async def opened(worker: Worker, config: Config) -> AsyncIterator[Worker]:
 
 @asynccontextmanager
 async def whole_gateway(config: Config, observation: Observation | None = None) -> AsyncIterator[Worker]:
-    """One that listens. What it tells goes to `observation`, if that is given."""
+    """A gateway that listens, with `observation` if one is given."""
     clock = SystemClock()
     make_rsa_key(config.state)
     with observed() if observation is None else nullcontext(observation) as told:

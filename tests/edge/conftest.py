@@ -23,6 +23,6 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def one_of_many_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each visitor has as little unsent as one of a crowd, though there are few."""
+    """A few visitors get the small unsent bounds of a crowd."""
     monkeypatch.setattr(limits, "UNSENT_VISITORS", 1)
     monkeypatch.setattr(limits, "VISITORS_UNSENT_BYTES", VISITOR_UNSENT_LEAST_BYTES)

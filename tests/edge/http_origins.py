@@ -1,4 +1,4 @@
-"""Services that read HTTP/1.1 each in its own way, and tell on their standard output what they saw.
+"""Six services that parse HTTP/1.1 differently, and print the requests that they saw.
 
 nginx (with a second server behind it, so that it reads bodies), haproxy, Node's `http` as it comes and with its
 lenient parser, and uvicorn with h11 and with httptools. Each answers 200 with the request's target as the body.
@@ -133,7 +133,7 @@ class Origin:
     process: asyncio.subprocess.Process
 
     async def greet(self) -> None:
-        """One request without anything between, so that what it saw before is out of the way."""
+        """Send one plain request, to skip earlier sights."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"/hello")
@@ -142,7 +142,7 @@ class Origin:
         await self.sights("/hello")
 
     async def sights(self, last: str) -> list[Sight]:
-        """What it saw since the last time, up to and with the whole request for `last`."""
+        """The sights since the last call, up to the whole request for `last`."""
         seen: list[Sight] = []
         while not seen or seen[-1].target != last or not seen[-1].whole:
             seen.append(_sight(await _record(self.process)))
@@ -184,7 +184,7 @@ def _sight(record: dict[str, Any]) -> Sight:
 
 
 async def accepting(port: int) -> None:
-    """Until somebody listens."""
+    """Wait until the service listens."""
     async with asyncio.timeout(20):
         while True:
             try:
@@ -210,7 +210,7 @@ async def running(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 @contextlib.asynccontextmanager
 async def origins(folder: Path) -> AsyncIterator[list[Origin]]:
-    """All of them, ready."""
+    """All services, started."""
     nginx, behind, haproxy = free_port(), free_port(), free_port()
     (folder / "nginx.conf").write_text(NGINX.format(root=folder, port=nginx, behind=behind))
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=haproxy))

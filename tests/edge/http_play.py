@@ -1,4 +1,4 @@
-"""A visitor's transport and a tunnel's stream in the test's hand: what is said on them comes when the test says it."""
+"""Fakes of a visitor's transport and of a tunnel's stream. The test sends every event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VISITOR_HIGH_WATER_BYTES = 64 * 1024
 
 
 class Transport:
-    """The visitor's: tells that it is full as asyncio's do, at a write that leaves it above its mark."""
+    """The visitor's transport. It pauses its writer as asyncio does, at a write above the high-water mark."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
@@ -47,20 +47,20 @@ class Transport:
             self.protocol.pause_writing()
 
     def take_nothing(self) -> None:
-        """The visitor reads no more, and what waits for it is as much as may wait."""
+        """The visitor stops reading, with as many bytes waiting as may wait."""
         self.reads = False
         self._full = True
         self.protocol.pause_writing()
 
     def take(self, size: int) -> None:
-        """The visitor reads so much of what waits for it."""
+        """The visitor reads some of the waiting bytes."""
         self.waiting -= size
         if self._full and self.waiting <= self._low:
             self._full = False
             self.protocol.resume_writing()
 
     def take_all(self) -> None:
-        """The visitor has read everything."""
+        """The visitor reads all waiting bytes."""
         self.take(self.waiting)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
@@ -89,7 +89,7 @@ class Transport:
 
 
 class Stream:
-    """The tunnel's: sends pieces while it is read."""
+    """The tunnel's stream. It sends pieces while it is read."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -125,7 +125,7 @@ class Stream:
         self.closed = self.aborted = True
 
     def sends(self, piece: bytes, most: int = VISITOR_HIGH_WATER_BYTES) -> int:
-        """How many pieces were read before it was paused, of `most`."""
+        """Send `most` pieces. Returns the number of pieces before the pause."""
         sent = 0
         while sent < most and not self.paused:
             self.sink.data_received(piece)
@@ -141,7 +141,7 @@ async def played(
     secure: bool = False,
     **edge: Any,
 ) -> AsyncIterator[tuple[Rig, H1Connection, Transport, list[Stream]]]:
-    """A visitor, and the streams that are dialled for it; `opened` is called with each before its dial returns."""
+    """A visitor and its streams. `opened` gets each stream before its dial returns."""
     streams: list[Stream] = []
 
     def dial(_grant: object, _originator: object, sink: Any) -> Stream:
@@ -159,12 +159,12 @@ async def played(
 
 
 Said = list[bytes | str]
-"""What happens in a play: bytes are the visitor's, text the service's, but for the words that `perform` knows."""
+"""The events of a play: the visitor sends bytes, the service text. `perform` gives some words a meaning of their own."""
 
 
 def perform(said: Said, visitor: H1Connection, transport: Transport, streams: list[Stream]) -> None:
-    """One after the other. `end`: the visitor has said all; `stuck`: it reads no more; `full`: the service reads no more;
-    `lost`: the visitor is gone."""
+    """Play the events in order. `end`: the visitor sends end-of-file; `stuck`: it stops reading; `full`: the service
+    stops reading; `lost`: the visitor's connection is lost."""
     for words in said:
         if isinstance(words, bytes):
             visitor.data_received(words)

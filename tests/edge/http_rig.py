@@ -63,12 +63,12 @@ class Rig:
         return answer
 
     def forget_streams(self) -> None:
-        """Close those that wait in pools."""
+        """Close the pooled streams."""
         for backend in self.edge.backends.made.values():
             backend.close_idle()
 
     async def visit(self) -> None:
-        """Until the tunnel has been told of another visit."""
+        """Wait until the tunnel has another visit."""
         async with asyncio.timeout(5):
             await self.tunnel.visited_event.wait()
         self.tunnel.visited_event.clear()
@@ -135,21 +135,21 @@ async def running_edge(
 
 
 async def gone(writer: asyncio.StreamWriter) -> None:
-    """Close and wait for it."""
+    """Close the writer and wait for its end."""
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
 
 
 def pause_reading(writer: asyncio.StreamWriter) -> None:
-    """Take nothing more from its socket: what comes stays with the other end."""
+    """Stop reading from the socket, so that bytes stay with the peer."""
     assert isinstance(writer.transport, asyncio.ReadTransport)
     writer.transport.pause_reading()
 
 
 @contextlib.asynccontextmanager
 async def service(handler: Handler, **options: Any) -> AsyncIterator[int]:
-    """A service that does what `handler` says, misbehaviour included; gives its port."""
+    """A service that runs `handler`. Yields its port."""
     tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

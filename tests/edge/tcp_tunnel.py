@@ -130,7 +130,7 @@ class TcpStream(asyncio.Protocol):
 
 
 class TcpTunnel:
-    """A `Tunnel`. `streams` holds what is open, `dialled` the originator of every dial, `visits` what was reported."""
+    """A `Tunnel`. `streams` has the open streams, `dialled` the originator of every dial, `visits` the reported visits."""
 
     def __init__(self, host: str, target: tuple[str, int], *, tls_upstream: bool = False) -> None:
         number = next(_numbers)
@@ -180,14 +180,14 @@ class TcpTunnel:
         self.visited_event.set()
 
     def tell(self, line: str, **fields: object) -> None:
-        """Nobody looks."""
+        """Ignored."""
 
     def close(self) -> None:
         for stream in list(self.streams):
             stream.close()
 
     async def at_rest(self, before: int = 0) -> int:
-        """What has come from the service beyond `before`, once no more comes: an end that no event tells."""
+        """The bytes from the service beyond `before`, once no more arrive. No event reports that end."""
         looks = [0]
         while len(looks) < 20 or looks[-20] != looks[-1] or not looks[-1]:
             await asyncio.sleep(0.01)
@@ -195,13 +195,13 @@ class TcpTunnel:
         return looks[-1]
 
     async def quiet(self) -> None:
-        """Until no stream is open."""
+        """Wait until no stream is open."""
         await until(lambda: not self.streams, every=0.005)
 
 
 @asynccontextmanager
 async def small_visitor(port: int, receive_bytes: int = 65_536) -> AsyncIterator[socket.socket]:
-    """Connected to `port`; what it does not read stays with the gateway, where a usual socket's buffer takes megabytes."""
+    """A visitor of `port` with a small socket buffer: its unread bytes stay with the gateway, not in the kernel."""
     with socket.socket() as visitor:
         visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         visitor.setblocking(False)

@@ -1,4 +1,4 @@
-"""A machine behind an alias and a visitor of it, both raw clients of one identity, with every message in the test's hands."""
+"""A machine behind an alias and its visitor: two raw clients of one identity, whose messages the test controls."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Side:
         """Nothing to trace."""
 
     def process_connection_close(self, _error: object) -> None:
-        """Nobody waits."""
+        """Ignored."""
 
     @property
     def got(self) -> bytes:
@@ -72,7 +72,7 @@ class Side:
             self.say(MSG_CHANNEL_DATA, String(data[at : at + 32_768]))
 
     async def until(self, *ends: str, size: int = 0) -> None:
-        """Until so many bytes and these ends were heard."""
+        """Wait for this many bytes and these ends."""
         async with asyncio.timeout(SECONDS):
             while self.ends != list(ends) or len(self.got) < size:
                 self.news.clear()
@@ -126,7 +126,7 @@ class Pair:
         return visitor, machine
 
     async def settle(self) -> None:
-        """Until what was sent has been heard by both."""
+        """Wait until both sides have received all."""
         for client in (self.visitor, self.machine, self.visitor, self.machine):
             assert await client.lives()
 

@@ -1,4 +1,4 @@
-"""What tests of forwards have in common: a client at a gateway, ports that fail, and what was refused."""
+"""Helpers of the tests of forwards: a client at a gateway, ports that fail, and refusals."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def refusals(gateway: Inside) -> list[object]:
 
 
 async def closed(gateway: Inside) -> None:
-    """Until no tunnel is left, and everything that closing one has begun is done."""
+    """Wait until no tunnel is left and every close has finished."""
 
     def is_done() -> bool:
         releasing = any(task.get_name().startswith("release") for task in asyncio.all_tasks())

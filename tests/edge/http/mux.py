@@ -1,4 +1,4 @@
-"""A connection that multiplexes: what HTTP/2 will be beside HTTP/1.1, as small as it can be.
+"""A minimal connection that multiplexes, as HTTP/2 will beside HTTP/1.1.
 
 A frame is a stream's number and a length, then that many bytes: of a request, HTTP/1.1's own. An empty one breaks the
 stream off. Each stream has an exchange of its own, and is paused, cut and tapped by itself.
@@ -51,7 +51,7 @@ class MuxStream:
         return response_head(response, framing, b"")
 
     def interim(self, response: ResponseHead) -> None:
-        """Nobody waits for it."""
+        """Ignored."""
 
     def write(self, data: bytes) -> None:
         self._connection.send(self._number, data)
@@ -96,7 +96,7 @@ class MuxConnection:
         self.streams: dict[int, MuxStream] = {}
 
     def ask(self, number: int, head: bytes, body: bytes = b"") -> Exchange:
-        """A request on stream `number`, with all of its body."""
+        """Send a request on stream `number`, with its whole body."""
         shared = self._edge.shared
         request, left = HeadReader(shared.bounds, {}).take(head)
         assert request is not None
@@ -112,7 +112,7 @@ class MuxConnection:
 
     @property
     def frames(self) -> dict[int, list[bytes]]:
-        """What the visitor has got, by stream."""
+        """The bytes that the visitor has got, by stream."""
         got: dict[int, list[bytes]] = {number: [] for number in self.exchanges}
         data = bytes(self._transport.written)
         while data:

@@ -1,4 +1,4 @@
-"""One script of an SSH connection's life, played to a gateway of one kind or another; and what both ends saw of it."""
+"""Plays one script of an SSH connection to a gateway of a chosen kind, and records the view of both ends."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AsyncsshsOwn(HardenedConnection):
 
 
 def merged(events: list[object]) -> list[object]:
-    """Neighbouring pieces of data as one: how they were cut is nobody's business."""
+    """Joins neighbouring pieces of data, because their sizes do not matter."""
     out: list[object] = []
     for event in events:
         if isinstance(event, bytes) and out and isinstance(out[-1], bytes):
@@ -146,7 +146,7 @@ class Peer:
         """Nothing to trace."""
 
     def process_connection_close(self, _error: object) -> None:
-        """Nobody waits."""
+        """Ignored."""
 
 
 class Play:
@@ -167,7 +167,7 @@ class Play:
         client.on(MSG_UNIMPLEMENTED, lambda packet: self.unimplemented.append(packet.get_uint32()))
 
     async def settle(self) -> None:
-        """Until everything that may move has moved."""
+        """Wait until no more data can move."""
         while True:
             assert await self.client.lives()
             ours: Any = self.connection

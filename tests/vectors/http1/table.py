@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Request:
-    """What a visitor sends and what must come of it."""
+    """A visitor's request and the required outcome."""
 
     name: str
     send: bytes
@@ -75,7 +75,7 @@ def _members() -> Iterator[Request]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service sends to the first request on a connection, and what must come of it."""
+    """A service's answer to the first request of a connection, and the required outcome."""
 
     name: str
     send: bytes
