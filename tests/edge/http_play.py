@@ -159,7 +159,7 @@ async def played(
 
 
 Said = list[bytes | str]
-"""The events of a play: the visitor sends bytes, the service text. `perform` gives some words a meaning of their own."""
+"""The events of a play: the visitor sends bytes, the service text. `perform` lists words with another meaning."""
 
 
 def perform(said: Said, visitor: H1Connection, transport: Transport, streams: list[Stream]) -> None:

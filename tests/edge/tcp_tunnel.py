@@ -130,7 +130,7 @@ class TcpStream(asyncio.Protocol):
 
 
 class TcpTunnel:
-    """A `Tunnel`. `streams` has the open streams, `dialled` the originator of every dial, `visits` the reported visits."""
+    """A `Tunnel`. `streams` has the open streams, `dialled` the originator of each dial, `visits` the visits."""
 
     def __init__(self, host: str, target: tuple[str, int], *, tls_upstream: bool = False) -> None:
         number = next(_numbers)
