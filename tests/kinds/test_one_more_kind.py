@@ -21,12 +21,14 @@ from ferry.kinds import KINDS, parse_forward
 from ferry.kinds.base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.kinds.web import HTTP
-from ferry.names import Address, Identity, IdentityId, Kind
+from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, TunnelId
 from ferry.observe.metrics import Metrics
 from ferry.policy.forwards import candidate_addresses, listen_grant, requested
 from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
 from ferry.protocol.forward_spec import BindRequest
+from ferry.ssh.notices import visit_line
+from ferry.visits import Visit
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_session import open_session
 from small_gateway import tunnel
@@ -166,7 +168,7 @@ def test_its_visits_are_counted_by_their_outcome(
 
 
 def test_only_the_kinds_package_names_kinds() -> None:
-    """`names` writes addresses of all kinds; the HTTP edge serves one kind, and says so once."""
+    """But `names` writes addresses of all kinds."""
     found = [
         (str(path.relative_to(SOURCE)), node.attr)
         for path in SOURCE.rglob("*.py")
@@ -174,7 +176,14 @@ def test_only_the_kinds_package_names_kinds() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Kind" and node.attr in Kind.__members__
     ]
-    assert found == [("edge/http/backend.py", "HTTP")]
+    assert found == []
+
+
+@pytest.mark.parametrize(("has_status", "line"), [(False, "blog"), (True, "GET")])
+def test_its_kind_says_how_a_visit_is_shown(monkeypatch: pytest.MonkeyPatch, *, has_status: bool, line: str) -> None:
+    monkeypatch.setattr(Passed, "has_status", has_status)
+    visit = Visit(TunnelId("t"), "blog", "tls", Endpoint("192.0.2.1", 1), "GET", "blog", 0, 1.0, 1, 1)
+    assert visit_line(BLOG, visit).startswith(line)
 
 
 def compared_in(node: ast.AST) -> list[ast.expr]:

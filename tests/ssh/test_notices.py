@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from ferry.hostnames import Domain, Urls
-from ferry.kinds.port import reach
+from ferry.kinds.port import TCP, reach
 from ferry.kinds.rules import ForwardRules, PortRange
+from ferry.kinds.web import HTTP
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
 from ferry.ssh.notices import Notices, size, visit_line, who_line
 from ferry.visits import Visit
@@ -127,9 +128,11 @@ def test_a_visit_line_has_the_fields_of_its_kind_and_no_control_characters() -> 
     visit = Visit(
         TunnelId("t"), "port 30001", "tcp", Endpoint("2001:db8::1", 4711), "", "port 30001", 0, 12.4, 13, 4_200
     )
-    assert visit_line(visit) == "port 30001 [2001:db8::1]:4711 12s 13 B in, 4.2 kB out"
-    request = visit._replace(method="GET", target="/\x1b[2J", status=0, seconds=0.0123, note="the visitor left")
-    assert visit_line(request) == r"GET /\x1b[2J - 12ms 2001:db8::1  the visitor left"
+    assert visit_line(TCP.address(30001), visit) == "port 30001 [2001:db8::1]:4711 12s 13 B in, 4.2 kB out"
+    request = visit._replace(
+        kind="http", method="GET", target="/\x1b[2J", status=0, seconds=0.0123, note="the visitor left"
+    )
+    assert visit_line(HTTP.address("blog.example.com"), request) == r"GET /\x1b[2J - 12ms 2001:db8::1  the visitor left"
 
 
 @pytest.mark.parametrize(

@@ -163,11 +163,11 @@ def store_down(error: StoreUnavailable) -> str:
     return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
 
 
-def visit_line(visit: Visit) -> str:
+def visit_line(address: Address, visit: Visit) -> str:
     """One finished request or connection."""
     took = f"{visit.seconds * 1000:.0f}ms" if visit.seconds < 10 else f"{visit.seconds:.0f}s"
     note = f"  {visit.note}" if visit.note else ""
-    if visit.method:
+    if kind_of(address.kind).has_status:
         status = visit.status or "-"
         return f"{printable(visit.method, 20)} {printable(visit.target, 120)} {status} {took} {visit.peer.host}{note}"
     return f"{printable(visit.target, 120)} {visit.peer} {took} {size(visit.up)} in, {size(visit.down)} out{note}"

@@ -203,7 +203,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._words.json:
             self._line(json.dumps(self._in_force.notices.visit_fields(address, visit)))
             return
-        self._line(visit_line(visit), _RED if visit.status >= 500 or visit.note else "")
+        self._line(visit_line(address, visit), _RED if visit.status >= 500 or visit.note else "")
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; with `--output json`, an object with `message` and `fields`."""

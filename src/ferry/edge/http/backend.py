@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from ferry import limits
 from ferry.callbacks import call_each
 from ferry.errors import Refusal
+from ferry.kinds.web import HTTP
 from ferry.limiters.places import PlaceHolder, Places
 from ferry.limiters.sources import ExemptNetworks
-from ferry.names import Kind
 from ferry.policy.grants import Grant
 from ferry.policy.principals import PublicVisitor
 from ferry.policy.visits import Target
@@ -140,7 +140,7 @@ class Backends(dict[str, Backend]):
         """The backends of all tunnels that had a visit, by host."""
         self._shared = shared
         self._round = round_
-        self._tunnels = routes.hosts[Kind.HTTP]
+        self._tunnels = routes.hosts[HTTP.kind]
         self._visits = visits
         self._exempt = exempt
         self._visitors = visitors
