@@ -70,7 +70,7 @@ class ClientServer(Protocol):
 class Client:
     """One connection that has logged in.
 
-    It answers requests (`ConnectionHandler`, `RequestingClient`), owns tunnels (`TunnelOwner`) and has sessions
+    It answers requests (`ConnectionHandler`, `RequestingClient`), has tunnels (`TunnelClient`) and sessions
     (`SessionClient`).
     """
 

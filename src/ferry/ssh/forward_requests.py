@@ -15,13 +15,13 @@ from ferry.errors import Refusal
 from .holding import HeldTunnel, Holding, RequestedForward
 from .refusals import RefusedForward
 from .tunnel import SshTunnel
-from .tunnels import TunnelOwner, Tunnels
+from .tunnels import TunnelClient, Tunnels
 from .wire.requests import Answered
 
 _log = logging.getLogger("ferry.ssh")
 
 
-class RequestingClient(TunnelOwner, Protocol):
+class RequestingClient(TunnelClient, Protocol):
     """The client that requests the forwards."""
 
     def forward_granted(self, tunnel: SshTunnel, /) -> None:

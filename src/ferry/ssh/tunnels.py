@@ -43,8 +43,8 @@ _REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (Take
 _NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
 
 
-class TunnelOwner(TunnelEvents, Protocol):
-    """A connection that asks for forwards."""
+class TunnelClient(TunnelEvents, Protocol):
+    """A client, as far as its tunnels use it."""
 
     @property
     def id(self) -> ConnectionId: ...
@@ -89,10 +89,10 @@ class TunnelOwner(TunnelEvents, Protocol):
         ...
 
 
-class _Asked(NamedTuple):
-    """One request, with the settings that decide about it."""
+class _Undecided(NamedTuple):
+    """One request that is being decided, with the settings that decide."""
 
-    owner: TunnelOwner
+    client: TunnelClient
     request: ForwardRequest
     bind: tuple[bytes, int]
     settings: ForwardSettings
@@ -135,16 +135,16 @@ class Tunnels:
 
     # --- the way into service
 
-    async def open(self, owner: TunnelOwner, host: bytes, port: int) -> SshTunnel | Refusal:
+    async def open(self, client: TunnelClient, host: bytes, port: int) -> SshTunnel | Refusal:
         """Decide one `tcpip-forward` request: a tunnel in service, or the refusal."""
-        if (too_late := self._too_late(owner)) is not None:
+        if (too_late := self._too_late(client)) is not None:
             return too_late
         try:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
-            async with self.holders.claiming(owner.identity.id):
+            async with self.holders.claiming(client.identity.id):
                 settings = self._in_force.forwards
                 request = parse_forward(host, port, settings.web, settings.rules)
-                return await self._open(_Asked(owner, request, (host, port), settings))
+                return await self._open(_Undecided(client, request, (host, port), settings))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
         except Refused as error:
@@ -152,42 +152,42 @@ class Tunnels:
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error))
 
-    async def _open(self, asked: _Asked) -> SshTunnel | Refusal:
-        owner, request, settings = asked.owner, asked.request, asked.settings
+    async def _open(self, undecided: _Undecided) -> SshTunnel | Refusal:
+        client, request, settings = undecided.client, undecided.request, undecided.settings
         too_many = check_counts(
             settings.rules,
-            on_connection=len(self.of_connection(owner.id)),
-            of_identity=await self.holders.count_of(owner.identity.id),
+            on_connection=len(self.of_connection(client.id)),
+            of_identity=await self.holders.count_of(client.identity.id),
             gateway=settings.urls.gateway,
         )
         if too_many is not None:
             return too_many
-        if asked.bind in self.of_connection(owner.id):  # never with port 0: what is held has a number
-            return Refusal(_duplicate(request, asked.bind[1]), code="duplicate")
+        if undecided.bind in self.of_connection(client.id):  # never with port 0: what is held has a number
+            return Refusal(_duplicate(request, undecided.bind[1]), code="duplicate")
         address = requested(request, settings.rules)
         if isinstance(address, Refusal):
             return address
         if address is None:
-            address = await self._owned_login_name(asked)
+            address = await self._owned_login_name(undecided)
         if address is not None:
-            grant = listen_grant(owner.identity, address, settings.rules)
-            return grant if isinstance(grant, Refusal) else await self._open_requested(asked, grant)
-        return await self._open_chosen(asked)
+            grant = listen_grant(client.identity, address, settings.rules)
+            return grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
+        return await self._open_chosen(undecided)
 
-    async def _owned_login_name(self, asked: _Asked) -> Address | None:
+    async def _owned_login_name(self, undecided: _Undecided) -> Address | None:
         """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
-        rules = asked.settings.rules
-        address = login_name_address(asked.owner.user, asked.request.kind, rules)
+        rules = undecided.settings.rules
+        address = login_name_address(undecided.client.user, undecided.request.kind, rules)
         if address is None:
             return None
         reservation = await self._registry.reservation(address, now=self._clock.now(), keep=rules.keep)
-        return address if reservation is not None and reservation.owner == asked.owner.identity.id else None
+        return address if reservation is not None and reservation.owner == undecided.client.identity.id else None
 
-    async def _open_requested(self, asked: _Asked, grant: Grant) -> SshTunnel | Refusal:
-        owner, address = asked.owner, grant.address
+    async def _open_requested(self, undecided: _Undecided, grant: Grant) -> SshTunnel | Refusal:
+        client, address = undecided.client, grant.address
         holder = await self.holders.at(address)
-        if holder is not None and holder.identity == owner.identity.id:
-            if holder.connection == owner.id:
+        if holder is not None and holder.identity == client.identity.id:
+            if holder.connection == client.id:
                 return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
             wait = self._flaps.wait(address, self._clock.monotonic())
             if wait > 0:
@@ -196,55 +196,55 @@ class Tunnels:
                     f"it stays with the one from {holder.peer}: stop one of them, or ask again in {wait:.0f} s",
                     code="flapping",
                 )
-        claim = await self._claim(asked, grant, derived=False)
-        return claim if isinstance(claim, Refusal) else await self._serve(asked, grant, claim)
+        claim = await self._claim(undecided, grant, derived=False)
+        return claim if isinstance(claim, Refusal) else await self._serve(undecided, grant, claim)
 
-    async def _open_chosen(self, asked: _Asked) -> SshTunnel | Refusal:
+    async def _open_chosen(self, undecided: _Undecided) -> SshTunnel | Refusal:
         """Choose an address for this identity: one that it had before, else the next derived one."""
-        owner, rules = asked.owner, asked.settings.rules
-        had = [] if owner.identity.anonymous else await self._registry.reservations(owner.identity.id)
+        client, rules = undecided.client, undecided.settings.rules
+        had = [] if client.identity.anonymous else await self._registry.reservations(client.identity.id)
         given = [reservation.address for reservation in had if reservation.derived]
         last: Refusal | None = None
-        for address in candidate_addresses(asked.request, rules, owner.identity, self._secret, given):
-            grant = listen_grant(owner.identity, address, rules)
+        for address in candidate_addresses(undecided.request, rules, client.identity, self._secret, given):
+            grant = listen_grant(client.identity, address, rules)
             if isinstance(grant, Refusal):
                 last = grant
                 continue
             holder = await self.holders.at(address)
             if holder is not None and (
-                holder.identity != owner.identity.id
-                or holder.connection == owner.id
+                holder.identity != client.identity.id
+                or holder.connection == client.id
                 or await holder.alive(limits.ALIVE_SECONDS)
             ):
                 continue
-            claim = await self._claim(asked, grant, derived=True)
+            claim = await self._claim(undecided, grant, derived=True)
             if isinstance(claim, Refusal):
                 last = claim
                 if claim.code in _REFUSED_AT_EVERY_ADDRESS:
                     return claim
                 continue
-            served = await self._serve(asked, grant, claim)
+            served = await self._serve(undecided, grant, claim)
             if not isinstance(served, Refusal) or served.code != "port_in_use":
                 return served
             last = served
         return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 
-    async def _claim(self, asked: _Asked, grant: Grant, *, derived: bool) -> HeldClaim | Refusal:
-        owner = asked.owner
-        return await self.claims.take(grant, owner.identity, owner.network, asked.settings, derived=derived)
+    async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> HeldClaim | Refusal:
+        client = undecided.client
+        return await self.claims.take(grant, client.identity, client.network, undecided.settings, derived=derived)
 
-    async def _serve(self, asked: _Asked, grant: Grant, claim: HeldClaim) -> SshTunnel | Refusal:
+    async def _serve(self, undecided: _Undecided, grant: Grant, claim: HeldClaim) -> SshTunnel | Refusal:
         """Put a claimed address into service. If a step fails, give the claim back."""
-        owner, (host, port) = asked.owner, asked.bind
+        client, (host, port) = undecided.client, undecided.bind
         forward = GrantedForward(
             TunnelId(random_token(4)),
-            asked.request,
+            undecided.request,
             (host, grant.address.port if port == 0 else port),
             created=self._clock.now(),
         )
-        tunnel = SshTunnel(forward, claim, owner, owner.connection, clock=self._clock, report=self._report)
+        tunnel = SshTunnel(forward, claim, client, client.connection, clock=self._clock, report=self._report)
         try:
-            refusal = await self._prepare(tunnel, owner, grant, asked.settings)
+            refusal = await self._prepare(tunnel, client, grant, undecided.settings)
         except BaseException:
             await self._undo(tunnel)
             raise
@@ -252,25 +252,25 @@ class Tunnels:
             await self._undo(tunnel)
             return refusal
         try:
-            self._enter(_InService(self, tunnel, owner), grant, asked.settings)
+            self._enter(_InService(self, tunnel, client), grant, undecided.settings)
         except BaseException:
             self.close(tunnel, "internal error", unwanted=True)
             raise
         return tunnel
 
     async def _prepare(
-        self, tunnel: SshTunnel, owner: TunnelOwner, grant: Grant, settings: ForwardSettings
+        self, tunnel: SshTunnel, client: TunnelClient, grant: Grant, settings: ForwardSettings
     ) -> Refusal | None:
         """Make the earlier holder give way, and open the port."""
-        if (refusal := self._too_late(owner)) is not None:
+        if (refusal := self._too_late(client)) is not None:
             return refusal
         if (holder := await self.holders.at(grant.address)) is not None:
-            await holder.give_way(Taker(owner.id, owner.identity.id, owner.peer))
-        return await _listen(tunnel, grant, settings) or self._too_late(owner)
+            await holder.give_way(Taker(client.id, client.identity.id, client.peer))
+        return await _listen(tunnel, grant, settings) or self._too_late(client)
 
-    def _too_late(self, owner: TunnelOwner) -> Refusal | None:
+    def _too_late(self, client: TunnelClient) -> Refusal | None:
         """The refusal of what was claimed or opened while the connection closed or the gateway began to stop."""
-        if owner.is_closed:
+        if client.is_closed:
             return Refusal("the connection closed meanwhile", code="gone")
         return Refusal("the gateway is stopping", code="stopping") if self._stopping else None
 
@@ -281,16 +281,16 @@ class Tunnels:
 
     def _enter(self, entry: _InService, grant: Grant, settings: ForwardSettings) -> None:
         """Enter a tunnel in all tables: visitors may come. If a step fails, `close` undoes those before it."""
-        tunnel, owner = entry.tunnel, entry.owner
+        tunnel, client = entry.tunnel, entry.client
         self._in_service[tunnel] = entry
         self._here.add(tunnel.address, entry)
-        self._of_connection.setdefault(owner.id, {})[tunnel.bind] = tunnel
+        self._of_connection.setdefault(client.id, {})[tunnel.bind] = tunnel
         self._routes.add(tunnel, grant)
         self.claims.hold(tunnel.claim, entry)
         self._report(
             "tunnel.opened",
             tunnel=tunnel.id,
-            connection=owner.id,
+            connection=client.id,
             address=str(tunnel.address),
             kind=tunnel.kind,
             url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
@@ -305,11 +305,11 @@ class Tunnels:
         """
         if (entry := self._in_service.pop(tunnel, None)) is None:
             return
-        owner = entry.owner
-        same = self._of_connection[owner.id]
+        client = entry.client
+        same = self._of_connection[client.id]
         del same[tunnel.bind]
         if not same:
-            del self._of_connection[owner.id]
+            del self._of_connection[client.id]
         self._here.remove(tunnel.address, entry)
         self._routes.remove(tunnel)
         tunnel.stop_listening(cut=False)
@@ -318,19 +318,19 @@ class Tunnels:
         self._report(
             "tunnel.closed",
             tunnel=tunnel.id,
-            connection=owner.id,
+            connection=client.id,
             address=str(tunnel.address),
             kind=tunnel.kind,
             reason=reason,
         )
 
-    def close_all_of(self, owner: TunnelOwner, reason: str, *, cut: bool) -> None:
+    def close_all_of(self, client: TunnelClient, reason: str, *, cut: bool) -> None:
         """Close every tunnel of a connection. `cut` also ends their streams."""
-        for tunnel in list(self.of_connection(owner.id).values()):
+        for tunnel in list(self.of_connection(client.id).values()):
             try:
                 self.close(tunnel, reason)
             except Exception as error:  # the others close all the same
-                owner.connection.sink_failed(error)
+                client.connection.sink_failed(error)
             if cut:
                 tunnel.cut()
 
@@ -344,23 +344,23 @@ class Tunnels:
             entry.tunnel.cut()
         tunnel.tell(reason, event="closed", address=str(tunnel.address))
         if entry is not None:
-            entry.owner.end_if_unused(reason)
+            entry.client.end_if_unused(reason)
 
-    def hand_over(self, tunnel: SshTunnel, owner: TunnelOwner, to: Taker) -> None:
+    def hand_over(self, tunnel: SshTunnel, client: TunnelClient, to: Taker) -> None:
         """Close the tunnel of a connection whose identity has claimed the address on another connection."""
         reason = f"{tunnel.address} was taken over by your connection from {to.peer}"
         self.close(tunnel, reason)
-        self._report("tunnel.takeover", address=str(tunnel.address), connection=to.connection, previous=owner.id)
-        owner.tell(reason, event="takeover")
-        tasks.spawn(f"settle {owner.id}", self._settle(tunnel, owner, reason))
+        self._report("tunnel.takeover", address=str(tunnel.address), connection=to.connection, previous=client.id)
+        client.tell(reason, event="takeover")
+        tasks.spawn(f"settle {client.id}", self._settle(tunnel, client, reason))
 
-    async def _settle(self, tunnel: SshTunnel, owner: TunnelOwner, reason: str) -> None:
+    async def _settle(self, tunnel: SshTunnel, client: TunnelClient, reason: str) -> None:
         """Let the visitors of a tunnel that was taken over finish if its client answers, and end a client without any."""
-        if await owner.alive(limits.FLAP_ALIVE_SECONDS):
+        if await client.alive(limits.FLAP_ALIVE_SECONDS):
             self._flaps.counted(tunnel.address, self._clock.monotonic())
             await tunnel.wait_idle(limits.TAKEOVER_DRAIN_SECONDS)
         tunnel.cut()
-        owner.end_if_unused(reason)
+        client.end_if_unused(reason)
 
     # --- all of them
 
@@ -369,7 +369,7 @@ class Tunnels:
 
     def of(self, identity: IdentityId) -> list[SshTunnel]:
         """The tunnels of an identity: those of its oldest connection first."""
-        entries = sorted(self._here.of(identity), key=lambda entry: entry.owner.began)
+        entries = sorted(self._here.of(identity), key=lambda entry: entry.client.began)
         return [entry.tunnel for entry in entries]
 
     def of_connection(self, connection: ConnectionId) -> Mapping[tuple[bytes, int], SshTunnel]:
@@ -389,14 +389,14 @@ class Tunnels:
 
 
 class _InService:
-    """One tunnel in service, with its owner: the `AddressHolder` and `ClaimHolder` of its address."""
+    """One tunnel in service, with its client: the `AddressHolder` and `ClaimHolder` of its address."""
 
-    __slots__ = ("_tunnels", "owner", "tunnel")
+    __slots__ = ("_tunnels", "client", "tunnel")
 
-    def __init__(self, tunnels: Tunnels, tunnel: SshTunnel, owner: TunnelOwner) -> None:
+    def __init__(self, tunnels: Tunnels, tunnel: SshTunnel, client: TunnelClient) -> None:
         self._tunnels = tunnels
         self.tunnel = tunnel
-        self.owner = owner
+        self.client = client
 
     # --- AddressHolder
 
@@ -406,18 +406,18 @@ class _InService:
 
     @property
     def connection(self) -> ConnectionId:
-        return self.owner.id
+        return self.client.id
 
     @property
     def peer(self) -> Endpoint:
-        return self.owner.peer
+        return self.client.peer
 
     async def alive(self, seconds: float) -> bool:
-        return await self.owner.alive(seconds)
+        return await self.client.alive(seconds)
 
     async def give_way(self, to: Taker) -> None:
         if to.identity == self.identity:
-            self._tunnels.hand_over(self.tunnel, self.owner, to)
+            self._tunnels.hand_over(self.tunnel, self.client, to)
         else:  # the registry gave the address away, because it never had the lease of this tunnel
             self._tunnels.take_away(self.tunnel, of_another(self.tunnel.address))
 
@@ -427,10 +427,10 @@ class _InService:
         self._tunnels.take_away(self.tunnel, why.public)
 
     def reserved(self) -> None:
-        self.owner.tell(f"{self.tunnel.address} is now reserved for you", event="reserved")
+        self.client.tell(f"{self.tunnel.address} is now reserved for you", event="reserved")
 
     def not_reserved(self, why: str) -> None:
-        self.owner.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
+        self.client.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
 
 
 def _duplicate(request: ForwardRequest, port: int) -> str:
