@@ -8,6 +8,8 @@ from collections.abc import Callable
 from ferry.ssh.wire.turns import Answer, Turns
 
 GLOBAL_REQUESTS_WAITING = 64
+MANY = 1_000_000
+"""Requests in a second: no bound."""
 
 
 def now(answer: Answer) -> Callable[[], Answer]:
@@ -55,14 +57,20 @@ def test_a_waiting_request_holds_a_bounded_queue_and_further_ones_are_counted() 
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     for _ in range(GLOBAL_REQUESTS_WAITING):
-        assert not turns.full
+        assert turns.may_take(0.0, MANY)
         turns.take(now(True), wants_reply=True)
-    assert turns.full
+    assert not turns.may_take(0.0, MANY)
     for _ in range(10_000):
         turns.refuse(wants_reply=True)
     turns.answer(b"port")
     assert said == [b"port"] + [True] * GLOBAL_REQUESTS_WAITING + [False] * 10_000
-    assert not turns.full
+    assert turns.may_take(0.0, MANY)
+
+
+def test_so_many_requests_may_be_taken_in_a_second() -> None:
+    turns = Turns(lambda _answer: None, never)
+    assert [turns.may_take(7.5, 2) for _ in range(3)] == [True, True, False]
+    assert turns.may_take(8.0, 2)
 
 
 def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
@@ -70,7 +78,7 @@ def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
     turns.take(later, wants_reply=True)
     for _ in range(10 * GLOBAL_REQUESTS_WAITING):
         turns.refuse(wants_reply=True)
-    assert not turns.full
+    assert turns.may_take(0.0, MANY)
 
 
 def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> None:

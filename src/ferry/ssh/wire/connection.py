@@ -49,6 +49,7 @@ from ferry.names import ConnectionId, printable
 from .algorithms import ciphers_for, signed_with
 from .channel_state import OwnedChannel
 from .endings import Endings
+from .key_exchanges import KeyExchanges
 from .packets import KEYS, SILENT, PacketConnection
 from .pieces import Pieces
 from .requests import CHANNELS, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
@@ -159,16 +160,12 @@ class HardenedConnection(PacketConnection):
         """It carries out the client's requests, from the log-in on."""
         self._login = login
         self._bounds = bounds
-        self._prefer_gcm = prefer_gcm
+        self._exchanges = KeyExchanges(waits=prefer_gcm)
         self._channels = _Channels()
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
-        self._global_rate, self._channel_rate = PerSecond(), PerSecond()
-        self._key_exchanges = [Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)]
-        """The spacings that the next exchange waits for: this connection's, and after the log-in its identity's too."""
+        self._channel_rate = PerSecond()
         self._silence: asyncio.TimerHandle | None = None
-        self._kexinit_timer: asyncio.TimerHandle | None = None
-        self._kexinit_waited = False
 
     # --- the beginning and the end
 
@@ -208,25 +205,16 @@ class HardenedConnection(PacketConnection):
         """The client has logged in; `handler` carries out its requests. `keys` spaces the key exchanges of all
         connections of its identity."""
         self.handler = handler
-        self._key_exchanges.append(keys)
+        self._exchanges.space(keys)
 
-    # --- choosing the cipher: our KEXINIT follows the client's
+    # --- key exchanges: our first KEXINIT follows the client's
 
     def _send_kexinit(self) -> None:
-        """Send ours at once, except the first: it waits for the client's, KEXINIT_WAIT_SECONDS at most.
-
-        The client's first choice among the *server's offer* decides (RFC 4253 §7.1). Stock OpenSSH prefers chacha20,
-        which costs this process three times as much as AES-GCM. So a client that lists AES-GCM is offered nothing else,
-        and all other clients get the full list. It costs half a round trip at log-in.
-        """
-        if self._kexinit_timer is not None or not self._prefer_gcm:
+        if not self._exchanges.hold_back(self._loop.call_later, self._send_first_kexinit):
             super()._send_kexinit()
-            return
-        self._kexinit_timer = self._loop.call_later(limits.KEXINIT_WAIT_SECONDS, self._send_kexinit_now)
 
-    def _send_kexinit_now(self) -> None:
-        """The client waits for ours (RFC 4253 §7.1 allows it, few do it): offer the full list."""
-        self._kexinit_waited = True
+    def _send_first_kexinit(self) -> None:
+        """The client's has not come: offer the full list."""
         if self._transport is not None:
             super()._send_kexinit()
 
@@ -235,9 +223,7 @@ class HardenedConnection(PacketConnection):
             raise ProtocolError("a second key exchange before the log-in")
         if wait := self._wait_before_exchange():
             await self._hear_nothing_for(wait)
-        if self._kexinit_timer is not None and not self._kexinit_waited:
-            self._kexinit_timer.cancel()
-            self._kexinit_waited = True
+        if self._exchanges.received():
             self._kexinit_sent = False  # asyncssh believes that it has sent ours; now it sends it
             self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
         await super()._process_kexinit(pkttype, pktid, packet)
@@ -247,8 +233,7 @@ class HardenedConnection(PacketConnection):
         ends if it takes too long."""
         if self._kexinit_sent and self._auth_complete:
             return 0.0
-        now = self._loop.time()
-        return max(spacing.wait(now) for spacing in self._key_exchanges)
+        return self._exchanges.wait(self._loop.time())
 
     async def _hear_nothing_for(self, seconds: float) -> None:
         """Delay the exchange, and do not read from the client meanwhile. Our data goes on (RFC 4253 §9)."""
@@ -268,12 +253,11 @@ class HardenedConnection(PacketConnection):
     def _process_global_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind, wants_reply = packet.get_string(), packet.get_boolean()
         # The rate has no exception for keepalives: a refusal answers a keepalive too.
-        read = GLOBAL_REQUESTS.get(kind)
-        within = self._global_rate.allows(self._loop.time(), self._bounds.bounds.global_requests_per_second)
-        if read is None or not within or self._turns.full:
-            self._turns.refuse(wants_reply=wants_reply)
-        else:
+        may = self._turns.may_take(self._loop.time(), self._bounds.bounds.global_requests_per_second)
+        if may and (read := GLOBAL_REQUESTS.get(kind)) is not None:
             self._turns.take(read(self, packet), wants_reply=wants_reply)
+        else:
+            self._turns.refuse(wants_reply=wants_reply)
 
     def _process_global_response(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
         if self._global_request_waiters:

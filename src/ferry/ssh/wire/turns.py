@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ferry import limits
+from ferry.limiters.rate import PerSecond
 
 Answer = bool | bytes
 """Granted or refused; bytes are the content of a success."""
@@ -36,22 +37,23 @@ class Turns:
     def __init__(self, reply: Callable[[Answer], None], failed: Callable[[Exception], None]) -> None:
         self._reply = reply
         self._failed = failed
+        self._rate = PerSecond()
         self._waiting: deque[tuple[Step, bool] | _Refusals] = deque()
         self._asked: bool | None = None
         """Whether the current request wants a reply; None if no request is being decided."""
         self._running = False
         self._closed = False
 
-    @property
-    def full(self) -> bool:
-        """Whether the next request must be refused."""
-        return len(self._waiting) >= limits.GLOBAL_REQUESTS_WAITING
+    def may_take(self, now: float, per_second: int) -> bool:
+        """Count one more request. Whether it may be taken: it is among the first `per_second` of this second, and fewer
+        than GLOBAL_REQUESTS_WAITING wait."""
+        return self._rate.allows(now, per_second) and len(self._waiting) < limits.GLOBAL_REQUESTS_WAITING
 
     def _deciding(self) -> bool:
         return self._asked is not None
 
     def take(self, step: Step, *, wants_reply: bool) -> None:
-        """Decide one more request, after the earlier ones. The caller has checked `full`."""
+        """Decide one more request, after the earlier ones. The caller has asked `may_take`."""
         self._waiting.append((step, wants_reply))
         self._run()
 
