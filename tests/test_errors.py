@@ -1,4 +1,4 @@
-"""What a refusal tells, logs and keeps."""
+"""The public text, the log detail and the kept text of a refusal."""
 
 from __future__ import annotations
 

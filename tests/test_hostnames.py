@@ -1,4 +1,4 @@
-"""Hostnames, URLs and the gateway as it is typed: made and taken apart in one place."""
+"""Hostnames, URLs and the gateway's spellings: one module makes and parses them."""
 
 from __future__ import annotations
 

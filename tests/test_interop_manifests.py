@@ -1,4 +1,4 @@
-"""The clients of `make interop`: exact versions, no registry named, and a table that hides nothing."""
+"""The clients of `make interop`: exact versions, no registry named, and a complete table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make mutants` finds what protects, and what it makes of it is Python whose condition no longer bites."""
+"""`make mutants` finds guards, and makes valid Python without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types that stand for names."""
+"""The types of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the gateway's own CA is carried to other machines."""
+"""`ferry ca` exports the gateway's own CA to other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the program begins and ends, in the test's own process."""
+"""The start and the exit codes of the program, in the test's own process."""
 
 from __future__ import annotations
 

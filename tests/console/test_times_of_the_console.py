@@ -1,4 +1,4 @@
-"""How long the operator's side waits where nothing is configured. The figures are this page's own."""
+"""Waiting times of the operator's commands, with the default configuration. This page has its own figures."""
 
 from __future__ import annotations
 

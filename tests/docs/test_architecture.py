@@ -1,4 +1,4 @@
-"""docs/architecture.md is about the code that is there."""
+"""docs/architecture.md describes the code of today."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages say can be found: links lead somewhere, commands exist, configuration keys exist."""
+"""Links in the pages resolve; their commands and configuration keys exist."""
 
 from __future__ import annotations
 

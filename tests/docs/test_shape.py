@@ -1,4 +1,4 @@
-"""The shape of the source: nothing in it is longer, wider or deeper than one reader can hold."""
+"""Bounds on the shape of the source: files, functions, classes and inheritance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the tests themselves."""
+"""The names of test files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/threat-model.md names tests: each of them is there. And so are the bounds and files that it names."""
+"""The tests, bounds and files that docs/threat-model.md names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private aliases: `-R laptop:22:...`, reached with `-J`, `-W` and `-L` by the same identity and by nobody else."""
+"""Private aliases: `-R laptop:22:...`, with `-J`, `-W` and `-L`. Only their own identity reaches them."""
 
 from __future__ import annotations
 

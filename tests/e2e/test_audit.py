@@ -1,4 +1,4 @@
-"""What an auditor's program says of the algorithms that a gateway offers."""
+"""`ssh-audit` accepts the algorithms of a gateway."""
 
 from __future__ import annotations
 

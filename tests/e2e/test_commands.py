@@ -1,4 +1,4 @@
-"""What follows the host: commands, `--output json`, and words that nobody knows."""
+"""Words after the host: commands, `--output json`, and unknown words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway that may open few files: visitors who do not move make room for others, and accepting stops in time."""
+"""A gateway with few descriptors: stalled visitors make room for others, and accepting stops in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A visitor of a tunnel's first moments is bounded like any other: while it is held, and while nobody answers for it."""
+"""A visitor is bounded like any other while its tunnel is held, and while its client does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that nobody reads, and a disk that is full, cost what they must and not a visit more."""
+"""An unread log and a full disk do not disturb visits."""
 
 from __future__ import annotations
 

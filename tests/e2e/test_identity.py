@@ -1,4 +1,4 @@
-"""Who somebody is, and what that lets them have: each test is one way to be somebody else, tried with stock ssh."""
+"""Identities with stock ssh: each test tries one way to get another identity."""
 
 from __future__ import annotations
 

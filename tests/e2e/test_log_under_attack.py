@@ -1,4 +1,4 @@
-"""Visitors who ask as fast as they can fill no disk, and not one of them goes uncounted."""
+"""Visitors with as many requests as they can send fill no disk, and the gateway counts all of them."""
 
 from __future__ import annotations
 

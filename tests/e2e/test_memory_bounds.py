@@ -1,4 +1,4 @@
-"""A peer that takes no data costs the gateway a bounded amount of memory, and loses not a byte when it goes on."""
+"""A peer that takes no data costs the gateway a bounded amount of memory, and loses no byte when it goes on."""
 
 from __future__ import annotations
 

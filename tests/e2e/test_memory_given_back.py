@@ -1,4 +1,4 @@
-"""What visitors made the gateway hold is the system's again after they have left."""
+"""After visitors have left, the system gets their memory back."""
 
 from __future__ import annotations
 

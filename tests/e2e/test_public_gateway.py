@@ -1,4 +1,4 @@
-"""A gateway that listens beyond loopback for anyone: names are earned by use, and the operator has to have meant it."""
+"""A gateway beyond loopback for anyone: clients earn names by use, and the operator must choose this explicitly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGHUP: the new is built beside the old and swapped; whatever is wrong with the new leaves the old running."""
+"""SIGHUP: a reload swaps in the new parts. With an error in the new configuration the old one stays in force."""
 
 from __future__ import annotations
 

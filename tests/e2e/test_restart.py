@@ -1,4 +1,4 @@
-"""What survives: names, ports and host keys, over an orderly end and a sudden one."""
+"""Names, ports and host keys survive an orderly end and a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several commands over one connection (`ControlMaster`): a mistake in a later one ends that one alone."""
+"""Several commands over one connection (`ControlMaster`): an error in a later one ends that command only."""
 
 from __future__ import annotations
 

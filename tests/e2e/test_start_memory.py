@@ -1,4 +1,4 @@
-"""A gateway that has just started holds what it serves with, and nothing else."""
+"""The memory of a gateway that has just started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCP ports: `ssh -R 0:...`, a chosen port, and what a bind address means."""
+"""TCP ports: `ssh -R 0:...`, a chosen port, and the meaning of a bind address."""
 
 from __future__ import annotations
 

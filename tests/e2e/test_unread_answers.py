@@ -1,4 +1,4 @@
-"""A visitor who stops reading costs the gateway a mebibyte at most, and stalls nobody but itself."""
+"""A visitor that stops reading costs the gateway a mebibyte at most, and stalls only itself."""
 
 from __future__ import annotations
 

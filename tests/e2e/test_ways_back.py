@@ -1,4 +1,4 @@
-"""`ssh -L` back to a port of one's own, as autossh watches a connection, and to no other port."""
+"""`ssh -L` back to a client's own port, as autossh watches a connection, and to no other port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets a descriptor when they are short: a play of visitors who come, stay and go. Nothing is asked while they are not."""
+"""The distribution of short descriptors. As a play of visitors that come, stay and leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listeners stop together when descriptors become short, and go on together, with nobody lost who has waited."""
+"""Listeners stop together when descriptors become short, and go on together without losing a newcomer."""
 
 from __future__ import annotations
 

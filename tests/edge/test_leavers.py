@@ -1,4 +1,4 @@
-"""Visitors who leave, at every stage and in both ways, leave nothing behind: counted inside a gateway with a real ssh."""
+"""Visitors that leave at any stage, by both ends, leave nothing behind. Inside a gateway with a real ssh."""
 
 from __future__ import annotations
 

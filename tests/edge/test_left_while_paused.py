@@ -1,4 +1,4 @@
-"""Visitors of a port who leave while the loop watches their connections for nothing: their service does not read."""
+"""Visitors of a port that leave while their service does not read, so that the loop does not watch their sockets."""
 
 from __future__ import annotations
 

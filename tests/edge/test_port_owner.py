@@ -1,4 +1,4 @@
-"""Whose a taken port is: found out beside the event loop, for the log alone, and as often as we please."""
+"""The look-up of a port's owner: in a thread, for the log only, with a pause between two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a visitor of a port is seen to do with its place, and what is said of its visit: after a trace of its bridge."""
+"""The standing of a port's visitor, and the note of its visit, after a trace of its bridge."""
 
 from __future__ import annotations
 

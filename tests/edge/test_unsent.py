@@ -1,4 +1,4 @@
-"""What the kernel has not sent for a visitor: from how many visitors on it is bounded, how far, and when one goes on."""
+"""The bound on unsent bytes in the kernel: when it begins, its size, and its end."""
 
 from __future__ import annotations
 

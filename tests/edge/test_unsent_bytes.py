@@ -1,4 +1,4 @@
-"""What the kernel keeps for a visitor who does not read: noticed where there are many, and given up when it has gone."""
+"""Unsent bytes of visitors that do not read: the edge bounds them in a crowd, and drops them at the end."""
 
 from __future__ import annotations
 

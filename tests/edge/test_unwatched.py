@@ -1,4 +1,4 @@
-"""When a visitor that is not read from is looked at: only while that is so."""
+"""The edge checks a visitor while it does not read from it, and only then."""
 
 from __future__ import annotations
 

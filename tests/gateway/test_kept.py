@@ -1,4 +1,4 @@
-"""The state folder: one gateway at a time, and what it remembers of its host keys."""
+"""The state folder: one gateway at a time, and its memory of host keys."""
 
 from __future__ import annotations
 

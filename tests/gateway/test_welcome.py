@@ -1,4 +1,4 @@
-"""The first lines of `ferry serve`: what to type, and what could be in the way."""
+"""The first lines of `ferry serve`: commands to type, and obstacles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts are told of the configuration."""
+"""Values for the parts, made from the configuration."""
 
 from __future__ import annotations
 

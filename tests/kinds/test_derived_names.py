@@ -1,4 +1,4 @@
-"""Names and ports of our own choice."""
+"""Names and ports that the gateway chooses."""
 
 from __future__ import annotations
 

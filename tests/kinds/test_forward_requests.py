@@ -1,4 +1,4 @@
-"""The grammar of `-R`: what each form means, and that no bytes at all can surprise it."""
+"""The grammar of `-R`: the meaning of each form, and a verdict for any bytes."""
 
 from __future__ import annotations
 

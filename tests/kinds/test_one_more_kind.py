@@ -1,4 +1,4 @@
-"""A kind is added in one place: all of it is said by one object, and whoever meets its tunnels asks that."""
+"""One object adds a kind. The other code calls that object."""
 
 from __future__ import annotations
 

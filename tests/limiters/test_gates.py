@@ -1,4 +1,4 @@
-"""How often a name may change hands."""
+"""The bound on changes of a name's holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may log in while others do, and who has to go when every place is taken."""
+"""Slots for log-ins, and their loss when all are taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a connection comes from: one host has many addresses, and some of them show that they are of one."""
+"""The origin of a connection: a host may have many addresses, and some of them share an origin."""
 
 from __future__ import annotations
 

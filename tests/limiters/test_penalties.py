@@ -1,4 +1,4 @@
-"""Addresses that are refused for a while, and how others behind the same address still get in."""
+"""Blocked addresses, and the slow lane for other clients behind the same address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""So many times in each second."""
+"""A rate in calls per second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SourceQueue` against a list that is searched."""
+"""`SourceQueue` against a search of a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who belong together wait for each other, and nobody else does."""
+"""Entries of one key wait for each other, and for no other key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer against real pipes: one that is read, one that nobody reads, one whose reader has left."""
+"""The log writer on real pipes: read, unread, and closed by the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may publish and visit what, and under which addresses."""
+"""Decisions on publishing and visiting addresses."""
 
 from __future__ import annotations
 

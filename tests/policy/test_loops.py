@@ -1,4 +1,4 @@
-"""Requests that come round again."""
+"""Requests in a circle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows the host."""
+"""The words after the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What every registry engine must do. A new engine joins `Engine` and `_ENGINES`, and is done when this file passes."""
+"""The contract of every registry engine. A new engine joins `Engine` and `_ENGINES`, and is done when this file
+passes."""
 
 from __future__ import annotations
 

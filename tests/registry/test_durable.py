@@ -1,4 +1,4 @@
-"""What is true of engines that outlive the process."""
+"""Engines whose data outlives the process."""
 
 from __future__ import annotations
 

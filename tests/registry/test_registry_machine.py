@@ -1,4 +1,4 @@
-"""Any sequence of calls, on both engines at once: they must agree, and a tiny model checks what must never happen."""
+"""Random calls on both engines at once: they must agree with each other and with a small model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's own table: the newest tunnel answers, and an older one that closes late takes nothing from it."""
+"""The worker's route table: the newest tunnel serves, and the late end of an older one leaves its route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decisions by themselves, where no engine leads to: what is known of one address, and who may have it."""
+"""The rules as pure functions, with states that no engine reaches."""
 
 from __future__ import annotations
 

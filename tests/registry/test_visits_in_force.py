@@ -1,4 +1,4 @@
-"""The policy of visits that a reload replaces, and those that hear of it."""
+"""A reload replaces the policy of visits, and its users hear of it."""
 
 from __future__ import annotations
 

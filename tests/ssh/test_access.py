@@ -1,4 +1,4 @@
-"""Files of keys, and folders of them: what is read, what is passed over, and when it is read again."""
+"""Files and folders of keys: the files that count, and reading them again."""
 
 from __future__ import annotations
 

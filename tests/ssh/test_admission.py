@@ -1,4 +1,4 @@
-"""The door: who gets a place and who is told why not, over real sockets, with time in the test's hands."""
+"""Admission: slots and refusals, over real sockets. The test controls the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a client is there: by its answer, or because it moves. One that has left meanwhile is not."""
+"""Signs of life of a client: an answer or moving bytes. A client that has left gives none."""
 
 from __future__ import annotations
 

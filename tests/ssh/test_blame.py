@@ -1,4 +1,4 @@
-"""What an address is blamed for when a log-in from it ends: each kind of end, and those that are nobody's fault."""
+"""The offence of an address for each end of a log-in, and the ends without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever loses a name to a newer connection of its own may be busy: what it reads slowly is a sign of life too."""
+"""A busy client that loses a name to its own newer connection: slow reading is a sign of life too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts: how much one connection, identity or network may have, and that a leaver leaves nothing behind."""
+"""Caps per connection, identity and network. A client that leaves frees its share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cipher a client gets: AES-GCM if it knows that, its own choice otherwise, and an answer if it waits for ours."""
+"""The cipher of a client: AES-GCM if it knows it, else its own choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands: which names are somebody's, which of them a word means, and what works while the database is away."""
+"""Commands: the names of an identity, the meaning of a word, and answers without the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a visit through a client's own channel, of an alias here, while it lasts and at its end."""
+"""The record of a visit through a client's own channel, to an alias, during the visit and at its end."""
 
 from __future__ import annotations
 

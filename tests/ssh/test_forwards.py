@@ -1,4 +1,4 @@
-"""Forwards that fail on their way, or are not wanted once they are there: whatever was claimed is given back, once."""
+"""Forwards that fail, or become unwanted, on their way: each claim is given back once."""
 
 from __future__ import annotations
 

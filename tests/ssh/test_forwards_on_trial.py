@@ -1,4 +1,4 @@
-"""Where a name must be used for a while before it is reserved: when it is, for whom, and what its owner is told."""
+"""Names on trial: the time of the reservation, its owner, and the notices."""
 
 from __future__ import annotations
 

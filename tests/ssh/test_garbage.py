@@ -1,4 +1,4 @@
-"""What a port scanner sends to the SSH port costs a line in the log, no traceback, and nobody else anything."""
+"""Garbage on the SSH port costs a line in the log, without a traceback, and disturbs no other connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What opens a listener, a route or a stream is a grant for exactly that, and every visitor is decided on."""
+"""Listeners, routes and streams open with a grant for exactly that, and policy decides on every visitor."""
 
 from __future__ import annotations
 

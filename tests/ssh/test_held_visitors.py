@@ -1,4 +1,4 @@
-"""Visitors wait until the owner's words can be known: a tunnel is never more open than its owner asked."""
+"""Visitors wait until the owner's words are known: a tunnel is never more open than its owner asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When visitors are let through, and which forwards the words of a session shape."""
+"""The release of held visitors, and the forwards that the words of a session shape."""
 
 from __future__ import annotations
 

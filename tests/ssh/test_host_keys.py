@@ -1,4 +1,4 @@
-"""Host keys are made once, remembered, and never replaced in silence: clients would be frightened, machines cut off."""
+"""The gateway makes host keys once, remembers them, and never replaces them without an error."""
 
 from __future__ import annotations
 

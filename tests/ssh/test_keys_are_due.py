@@ -1,4 +1,4 @@
-"""Keys are exchanged anew after so many bytes and after so long, on the lean path as on asyncssh's (RFC 4253 §9)."""
+"""Both packet paths exchange keys again after a number of bytes and after a time (RFC 4253 §9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logging in, step by step: whose fault it is when it fails, what is said, and for how long it may take."""
+"""A log-in, step by step: its time limits, its messages, and the offence of a failed one."""
 
 from __future__ import annotations
 

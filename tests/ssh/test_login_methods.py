@@ -1,4 +1,4 @@
-"""Who comes in by which method, and who is sent away on the way: with the gateway in this process."""
+"""Log-in methods, and refusals on the way. The gateway is in this process."""
 
 from __future__ import annotations
 

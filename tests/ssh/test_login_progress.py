@@ -1,4 +1,4 @@
-"""The door hears how far each log-in is: who shows a good key is the last to go for a newcomer."""
+"""Admission knows the progress of each log-in: newcomers displace one with an acceptable key last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection that has not logged in asks without end: about a key that would do, or with signatures that are superseded."""
+"""Endless authentication requests before the log-in: questions about acceptable keys, and superseded signatures."""
 
 from __future__ import annotations
 

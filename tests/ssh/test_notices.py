@@ -1,4 +1,4 @@
-"""What people read: which URL is theirs, who can reach a port, and how much went through."""
+"""The notices: URLs, the reach of a port, and byte counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An error of our own in the look at one client ends that client, is logged once, and the next one is looked at."""
+"""An error of the gateway in the check of one client ends that client and is logged once. The next client is
+checked."""
 
 from __future__ import annotations
 

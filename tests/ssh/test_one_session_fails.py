@@ -1,4 +1,4 @@
-"""An error of our own while a session is shown something ends that session with 1, is logged once, and nothing else ends."""
+"""An error of the gateway in showing a session ends that session with 1 and is logged once. It ends nothing else."""
 
 from __future__ import annotations
 

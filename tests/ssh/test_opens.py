@@ -1,4 +1,4 @@
-"""Which channels a client may open, and how many a connection has with those that visitors open."""
+"""The channels that a client may open, and their bound together with those of visitors."""
 
 from __future__ import annotations
 

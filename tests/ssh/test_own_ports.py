@@ -1,4 +1,4 @@
-"""Which `direct-tcpip` opens are a client's way back to a port of its own. Nothing else of the gateway is reached."""
+"""`direct-tcpip` opens from a client back to its own port. They reach no other part of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose key leaves the key files, or is somebody else's there, is sent away, not only kept from the next log-in."""
+"""A key that leaves its file, or moves to another identity there, loses its connections too."""
 
 from __future__ import annotations
 

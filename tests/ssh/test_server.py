@@ -1,4 +1,4 @@
-"""The table of clients: who is in it, what the operator takes away, and how a gateway that stops parts with everybody."""
+"""The table of clients: entries, the operator's closes, and the end of all clients when the gateway stops."""
 
 from __future__ import annotations
 

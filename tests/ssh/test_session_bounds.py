@@ -1,4 +1,4 @@
-"""What a session may cost: terminals that do not read, journals, and words and closes that meet something else."""
+"""Bounds of a session: unread terminals, remembered outcomes, and words or closes at odd moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests on a session channel: what is of no use is dropped unread, whatever its size and number."""
+"""Requests on a session channel: the gateway drops useless ones unread, of any size and number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Nothing follows an answer that carries a port until the client has spoken, or a short pause has passed."""
+"""After an answer with a port the gateway sends nothing until the client has sent something, or a short pause has
+passed."""
 
 from __future__ import annotations
 

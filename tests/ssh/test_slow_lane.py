@@ -1,4 +1,4 @@
-"""The one place that a blocked address has: who takes it has little time."""
+"""The slow lane of a blocked address: one slot, for a short time."""
 
 from __future__ import annotations
 

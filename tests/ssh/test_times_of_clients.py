@@ -1,4 +1,4 @@
-"""How long the gateway waits for SSH clients where nothing is configured. The figures are this page's own."""
+"""Waiting times for SSH clients, with the default configuration. This page has its own figures."""
 
 from __future__ import annotations
 

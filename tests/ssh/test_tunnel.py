@@ -1,4 +1,5 @@
-"""`SshTunnel`: who waits, who is let through, who is given up, and that one of them is nobody else's affair."""
+"""`SshTunnel`: waiting visitors, their release, and openings that time out. An error in one visitor affects no
+other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tunnels of a worker: who holds an address, who gives it up, and what a decision that does not end leaves."""
+"""The tunnels of a worker: holders of addresses, their ends, and undecided forwards."""
 
 from __future__ import annotations
 

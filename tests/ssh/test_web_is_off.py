@@ -1,4 +1,4 @@
-"""A gateway without HTTP and HTTPS: what becomes of web forwards, and what their owners read."""
+"""Web forwards on a gateway without HTTP and HTTPS, and the texts for their owners."""
 
 from __future__ import annotations
 

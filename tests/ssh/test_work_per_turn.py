@@ -1,4 +1,4 @@
-"""How finely a peer cuts its bytes is its own affair: a connection has so many packets, then others have their turn."""
+"""A connection handles a bounded number of packets in a turn, of any size. Then the others have their turn."""
 
 from __future__ import annotations
 

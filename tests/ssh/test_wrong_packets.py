@@ -1,4 +1,4 @@
-"""What no client sends once it is logged in ends its connection with a reason, and is no error of ours."""
+"""Invalid packets after the log-in end their connection with a reason, without a logged error."""
 
 from __future__ import annotations
 

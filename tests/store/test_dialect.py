@@ -1,4 +1,4 @@
-"""Reading a database that cannot be written: all of it is seen, and nothing is made beside it."""
+"""A read-only database: reading shows all rows, and creates no file."""
 
 from __future__ import annotations
 

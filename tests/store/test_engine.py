@@ -1,4 +1,4 @@
-"""The one door to the database: batches, failures, and what a file must look like."""
+"""The database engine: batches, failures, and the checks of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys come to identities, move between them, and never lose what was reserved."""
+"""Keys get identities and move between them, and never lose a reservation."""
 
 from __future__ import annotations
 

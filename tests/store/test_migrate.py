@@ -1,4 +1,4 @@
-"""A new database has the tables that migrations would make; an older one is migrated by a process of its own."""
+"""A new database has the tables of the migrations. A process of its own migrates an older one."""
 
 from __future__ import annotations
 

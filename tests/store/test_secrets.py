@@ -1,4 +1,4 @@
-"""What is made once stays."""
+"""Secrets are made once and stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start writes comes before all else, also where that is a while after the start."""
+"""The writes of a start come before all others, also if they are delayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a database that fails is taken for: one that only cannot be written is read on, any other is opened anew."""
+"""The kinds of failing databases: one that cannot be written is read on, any other is opened anew."""
 
 from __future__ import annotations
 

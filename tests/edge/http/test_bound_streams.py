@@ -1,4 +1,4 @@
-"""NTLM and Negotiate log the connection in, not the request: whose stream it is then, and nobody else's."""
+"""NTLM and Negotiate authenticate the connection, so its stream serves only that visitor."""
 
 from __future__ import annotations
 

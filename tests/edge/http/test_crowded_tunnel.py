@@ -1,4 +1,4 @@
-"""Where all places of a tunnel are taken: who keeps one, seen through sockets. `tests/limiters/test_places.py` has the rules."""
+"""The places of a full tunnel, through sockets. `tests/limiters/test_places.py` has the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edge's tick goes on whatever becomes of visitors while it looks at them; and its end waits for who is there."""
+"""The edge's tick goes on after an error in the check of a visitor, and the end of the edge waits for its visitors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own answers: the right form for who asks, and nothing of a visitor's in them unescaped."""
+"""The edge's own answers: the form that the visitor accepts, with the visitor's text escaped."""
 
 from __future__ import annotations
 

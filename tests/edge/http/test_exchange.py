@@ -1,4 +1,4 @@
-"""The end of one request, and what still comes from a visitor meanwhile. Through sockets."""
+"""The end of one request, and later bytes of its visitor. Through sockets."""
 
 from __future__ import annotations
 

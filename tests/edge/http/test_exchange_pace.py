@@ -1,4 +1,4 @@
-"""Who is parted with for being slow, and who may be: as a play, in which a tick is a call."""
+"""The edge cuts slow visitors. As a play, in which a tick is a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a visitor does with its place, as the rules of a shortage see it, and how it loses the place. As a play."""
+"""A visitor's standing in its place, and the loss of the place. As a play."""
 
 from __future__ import annotations
 

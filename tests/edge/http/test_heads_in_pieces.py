@@ -1,4 +1,4 @@
-"""A head that comes in small pieces is looked through once, whoever sends it, and not again for each piece."""
+"""The edge scans a head in small pieces once, of a visitor and of a service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads that come in pieces or many together, and answers of the edge that nobody reads, as a play."""
+"""Heads in pieces or many together, and unread answers of the edge. As a play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many idle streams there are, for how long, and what is done with a request whose idle stream turns out dead."""
+"""The number and the age of idle streams, and a request on a dead idle stream."""
 
 from __future__ import annotations
 

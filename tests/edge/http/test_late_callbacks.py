@@ -1,4 +1,4 @@
-"""Visitors who are gone by the time something comes back for them: nothing is written for nobody, and no place is lost."""
+"""Callbacks after the visitor has left: the edge writes nothing, and loses no place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one local service does ends its own stream: the tunnels beside it on the same SSH connection go on."""
+"""An error of one local service ends its own stream. Other tunnels of the same SSH connection go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our own answers have, whichever they are, and that they come as soon as it is known that they must."""
+"""The fields of the edge's own answers, and answers as early as possible."""
 
 from __future__ import annotations
 

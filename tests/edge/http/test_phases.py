@@ -1,4 +1,4 @@
-"""The table of phases: nothing that a visitor or a service does leads off it, and what does ends that exchange alone."""
+"""The table of phases: a step outside it ends its exchange only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How finely a visitor or a service cuts its bytes is its own affair: others have their turn in between."""
+"""A visitor or a service with many small pieces takes turns with the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After which refusals a visitor's connection may go on, and how a head may come in pieces."""
+"""Connections that go on after a refusal, and heads in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS with a local service that does what TLS allows and nobody expects: a new handshake in the middle (TLS 1.2)."""
+"""A local service that starts a new TLS handshake on its stream (TLS 1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same head again from a service: what it means depends on what was asked, and an interim one is never final."""
+"""A repeated head of a service has the meaning that the request gives it, and an interim one is never final."""
 
 from __future__ import annotations
 

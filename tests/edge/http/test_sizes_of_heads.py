@@ -1,4 +1,4 @@
-"""How large a head may be, to the byte: of a request, and of a service's answer."""
+"""The largest heads of requests and answers, to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Visitors who send or read too slowly, and too many of them."""
+"""Visitors that send or read too slowly, and too many of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the edge waits for visitors and services where nothing is configured. The figures are this page's own."""
+"""Waiting times of the edge, with the default configuration. This page has its own figures."""
 
 from __future__ import annotations
 

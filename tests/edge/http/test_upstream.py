@@ -1,4 +1,4 @@
-"""What becomes of a tunnel's stream, as a play: the test is the visitor's transport and the tunnel's streams."""
+"""A tunnel's stream, as a play: the test is the visitor's transport and the tunnel's streams."""
 
 from __future__ import annotations
 

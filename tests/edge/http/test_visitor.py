@@ -1,4 +1,4 @@
-"""Requests in order, answers in order, and the truth about what went wrong. Services here misbehave on purpose."""
+"""Requests and answers in order, and true error answers. The services here misbehave on purpose."""
 
 from __future__ import annotations
 

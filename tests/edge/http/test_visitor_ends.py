@@ -1,4 +1,4 @@
-"""How a visitor's connection ends when its time is over, as a play."""
+"""The end of a visitor's connection at its deadlines. As a play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is turned away before it has said anything, and what that costs."""
+"""The refusal of new connections, and its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stream a request goes on, as a play."""
+"""The choice of a stream for a request. As a play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the edge keeps of heads that have passed: so many, so large, for a second, and nothing of who has gone."""
+"""The edge's cache of heads: number, size, a second of life, and no data of visitors that have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which certificate a real client gets, and what happens to it while the folder changes."""
+"""The choice of a certificate for a real client, and changes of the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client is told whose handshake fails, and what is raised for it."""
+"""The TLS alert for a failed handshake, and its exception."""
 
 from __future__ import annotations
 

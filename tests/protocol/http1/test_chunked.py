@@ -1,4 +1,4 @@
-"""The chunked coding: any split gives the same, and what it takes agrees with httptools."""
+"""The chunked coding: any split gives the same result, in agreement with httptools."""
 
 from __future__ import annotations
 

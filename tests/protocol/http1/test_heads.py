@@ -1,4 +1,4 @@
-"""Heads: limits, what is written anew, and that two parsers agree."""
+"""Heads: limits, rewriting, and the agreement of two parsers."""
 
 from __future__ import annotations
 

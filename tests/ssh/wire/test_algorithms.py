@@ -1,4 +1,4 @@
-"""What is offered to whom: AES-GCM alone where both directions have it, and a signature's own name for what it is."""
+"""The offered ciphers (AES-GCM only, if both directions have it), and the names of signatures."""
 
 from __future__ import annotations
 

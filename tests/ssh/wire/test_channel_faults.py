@@ -1,4 +1,4 @@
-"""A sink that raises, or aborts within a call, ends its own channel: nothing of it reaches whoever called."""
+"""A sink that raises, or aborts within a call, ends its own channel. Its caller sees no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every message of a peer in every state of a channel: what goes out, what the sink hears, and where the channel is then."""
+"""Every message of a peer in every state of a channel: the packets sent, the calls of the sink, and the next state."""
 
 from __future__ import annotations
 

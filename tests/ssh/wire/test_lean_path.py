@@ -1,4 +1,4 @@
-"""The lean packet path and asyncssh's own say and hear the same, however the bytes arrive and whatever comes between."""
+"""The lean packet path and asyncssh's own send and receive the same, for any cuts of the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits in a channel takes memory for its bytes, not for how they were cut."""
+"""Waiting data of a channel takes memory for its bytes, with any sizes of pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before somebody has logged in, and while whoever may not stay is sent away, nothing that a client asks for is done."""
+"""Before a log-in, and while the gateway disconnects a client, it serves no request."""
 
 from __future__ import annotations
 

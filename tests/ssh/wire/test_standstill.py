@@ -1,4 +1,4 @@
-"""Who is told apart: a connection that stands still, one that has nothing to say, and one that is slow."""
+"""Connections that stand still, that have nothing to send, and that are slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`TunnelChannel` as a play: what the peer sends on one side, what goes out and what the sink is told on the other."""
+"""`TunnelChannel` as a play: messages of the peer on one side, packets and calls of the sink on the other."""
 
 from __future__ import annotations
 

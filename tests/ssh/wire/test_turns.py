@@ -1,4 +1,4 @@
-"""Global requests are answered in the order in which they came, whatever each of them takes."""
+"""The gateway answers global requests in the order of their arrival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a client may send ahead."""
+"""The windows of a client's channels."""
 
 from __future__ import annotations
 
