@@ -281,6 +281,6 @@ def test_the_table_of_speakers_names_modules_and_tests_that_there_are() -> None:
 
 
 def test_the_attributes_of_the_function_tell_too_which_tests_are_near() -> None:
-    site = Site("ssh/wire/turns.py", 1, "operand", "within", 0, 0, "True", "Turns.full")
+    site = Site("ssh/wire/turns.py", 1, "operand", "within", 0, 0, "True", "Turns.may_take")
     assert "tests/ssh/wire/test_turns.py" in naming(site)
     assert not naming(Site("ssh/wire/turns.py", 1, "operand", "x", 0, 0, "True", "Turns.of_no_such_name"))
