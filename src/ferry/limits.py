@@ -226,7 +226,9 @@ LOG_BATCH: Final = 256  # lines written at once
 LOG_GATHER_SECONDS: Final = 0.02  # for which lines gather before they are written together
 LOG_VISITS_PER_SECOND: Final = 100  # lines about visits; a line costs 12 µs and some 300 bytes
 LOG_VISITS_PER_TUNNEL: Final = 20  # lines a second about visits of one tunnel; the event `visits` sums up the others
-LOG_LINES_PER_SOURCE: Final = 5  # lines a second of one event that one connection, tunnel or address causes
+LOG_LINES_PER_SOURCE: Final = (
+    5  # lines a second of one event that one source causes: a connection, tunnel, identity or address
+)
 LOG_SOURCES_TOGETHER: Final = 10  # times LOG_LINES_PER_SOURCE: lines a second of one event by all sources
 LOG_BURST_SECONDS: Final = 20.0  # the unused budget of this time may be used at once
 LOG_SOURCES: Final = 1024  # sources remembered for each event; past it the one that was quiet longest is forgotten
