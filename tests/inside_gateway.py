@@ -228,10 +228,8 @@ class Inside:
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
         count["visitors of the edge"] = self.edge.visitors
         count["addresses counted"] = len(self.limiter)
-        count["channels in tables"] = sum(client.connection.open_channels for client in self._ssh)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
-            count["openings"] += tunnel.openings
         for backend in self.edge.backends.made.values():
             count["places"] += backend.places.taken
             count["idle streams"] += backend.idle_streams

@@ -10,7 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,15 @@ from ferry.console.models import TunnelInfo
 from ferry.console.rebinding import is_loopback_authority
 from ferry.console.server import _served, serving
 from ferry.console.sockets import CONTROL_SOCKET, prepare_state_folder
-from ferry.errors import StartupError
+from ferry.errors import Refused, StartupError
 from ferry.names import Endpoint
+from ferry.observe.events import EventRing
 from ferry_command import clean_environment
 from small_gateway import SmallGateway
 from turns import until
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
+EVENT_SUBSCRIBERS = 32
 
 
 class Answer:
@@ -193,14 +195,24 @@ def test_loopback_authorities(authority: str, answered: bool) -> None:
     assert is_loopback_authority(authority) is answered
 
 
+def may_follow(events: EventRing) -> bool:
+    """Whether one more subscriber gets in."""
+    with suppress(Refused), events.subscribe():
+        return True
+    return False
+
+
 async def test_events_begin_with_the_past_and_follow(folder: Path) -> None:
     gateway = SmallGateway()
     gateway.events.add(0, 20, "one", {})
     gateway.events.add(0, 20, "two", {"text": "\x1b[2J\n"})
-    async with serving(gateway, folder, []):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(gateway, folder, []))
         past = await ask(folder, "/api/v1/events?last=1")
         assert past.headers["content-type"] == "application/x-ndjson"
         assert [json.loads(line)["text"] for line in past.body.splitlines()] == ["\\x1b[2J\\n"]
+        for _ in range(EVENT_SUBSCRIBERS - 1):
+            stack.enter_context(gateway.events.subscribe())
         reader, writer = await asyncio.open_unix_connection(str(folder / CONTROL_SOCKET))
         writer.write(b"GET /api/v1/events?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head_and_past = await reader.readuntil(b'"two"')
@@ -208,9 +220,10 @@ async def test_events_begin_with_the_past_and_follow(folder: Path) -> None:
         gateway.events.add(0, 20, "three", {})
         async with asyncio.timeout(5):
             assert b"three" in await reader.readuntil(b'"three"')
+        assert not may_follow(gateway.events)
         # The follower leaves, and its place becomes free without an event having to fail first.
         writer.close()
-        await until(lambda: not gateway.events.followers)
+        await until(lambda: may_follow(gateway.events))
 
 
 async def test_followers_end_when_the_gateway_stops(folder: Path) -> None:

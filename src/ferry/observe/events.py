@@ -155,11 +155,6 @@ class EventRing:
         finally:
             self._subscribers.remove(subscription)
 
-    @property
-    def followers(self) -> int:
-        """The number of subscribers. Only tests read it."""
-        return len(self._subscribers)
-
     def close(self) -> None:
         """End every subscription, later ones too: the process is stopping. Recording goes on."""
         self._closed = True

@@ -203,11 +203,6 @@ class SshTunnel:
         """Visitors wait for the owner's words. Nothing outside shows it: this is what tests look at."""
         return self._held is not None
 
-    @property
-    def openings(self) -> int:
-        """Channels that the client has not answered for. Nothing outside shows it: this is what tests look at."""
-        return len(self._opening)
-
     def listening(self, listener: PortListener) -> None:
         """Take note of the port that was opened for it."""
         self._listener = listener

@@ -365,11 +365,6 @@ class HardenedConnection(PacketConnection):
         if self._transport is not None:
             self.disconnect(code, reason)
 
-    @property
-    def open_channels(self) -> int:
-        """The number of channels of both sides, including those that open. Only tests use it."""
-        return len(self._channels)
-
     def open_channel(self, channel: OwnedChannel, channel_type: bytes, *args: bytes) -> None:
         """Ask the client to open `channel`. Raises ChannelOpenError if the connection is gone or has too many
         channels."""
