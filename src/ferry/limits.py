@@ -115,17 +115,16 @@ GLOBAL_REQUESTS_WAITING: Final = 64
 # Channel requests of one connection and its opens of sessions; more are refused. It is enough for ten sessions at once,
 # each with a terminal, a command and the environment that distributions send.
 CHANNEL_REQUESTS_PER_SECOND: Final = 200
-WORDS_CHARS: Final = 4096  # what may follow the host; the time to parse it grows with it
+WORDS_CHARS: Final = 4096  # words after the host; the time to parse them grows with their length
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
 # After an answer with a port we send nothing until the client has sent something, or for this long: libssh 0.10 and 0.11
 # read the port from the last packet that they received.
 ANSWER_PAUSE_SECONDS: Final = 0.1
 KEY_EXCHANGES_TOGETHER: Final = 16  # of one connection that may follow each other at once; each costs 2 ms of a core
-KEY_EXCHANGES_PER_SECOND: Final = (
-    4.0  # past KEY_EXCHANGES_TOGETHER; others wait, and the connection is not read meanwhile
-)
-# Key exchanges of all connections of an identity: 2 % of a core. As many may follow each other at once as it may have connections,
-# because connections that were made together exchange keys together.
+# Past KEY_EXCHANGES_TOGETHER. Further exchanges wait, and the gateway does not read from the connection meanwhile.
+KEY_EXCHANGES_PER_SECOND: Final = 4.0
+# Key exchanges of all connections of an identity: 2 % of a core. As many may follow each other at once as it may have
+# connections, because connections that were made together exchange keys together.
 KEY_EXCHANGES_OF_IDENTITY_PER_SECOND: Final = 8.0
 KEXINIT_WAIT_SECONDS: Final = 0.25  # for which our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
@@ -146,7 +145,7 @@ REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
 OUTCOMES_REMEMBERED: Final = 100  # of a connection's forwards, for a session that opens later
 TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local service cannot be reached
-SESSION_WINDOW_BYTES: Final = 64 * KIB  # what a client may type ahead; a session here reads nothing but keys
+SESSION_WINDOW_BYTES: Final = 64 * KIB  # input that a client may send ahead; a session reads only keys
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
 
 # --- names
@@ -184,8 +183,8 @@ SOURCES_REMEMBERED: Final = 4096  # peer addresses, each with its source
 DESCRIPTORS_SAMPLE: Final = 16  # every so many new connections, the number of open descriptors is read
 # Accepted before a check, by all listeners together: DESCRIPTORS_SAMPLE of each of many ports.
 UVLOOP_BURST: Final = 256
-DESCRIPTORS_RESUME: Final = 0.85  # accepting begins again; a newcomer displaces somebody here, or is refused
-DESCRIPTORS_ENOUGH: Final = 0.80  # below this newcomers displace nobody
+DESCRIPTORS_RESUME: Final = 0.85  # accepting begins again; from here on a newcomer displaces a visitor, or is refused
+DESCRIPTORS_ENOUGH: Final = 0.80  # below this newcomers displace no visitor
 DESCRIPTORS_LOOK_SECONDS: Final = 0.25  # between two counts of open descriptors, while they are short
 DESCRIPTORS_LOOK_LEAST_SECONDS: Final = 0.02  # the same under a low limit: 5 % of 240 are used up in no time
 DESCRIPTOR_LOOK_SECONDS: Final = 2e-5  # added for each descriptor of the limit: Linux before 6.2 counts them one by one
@@ -258,7 +257,7 @@ STORE_BUSY_SECONDS: Final = 5.0  # for which another process may hold the databa
 STORE_WAL_BYTES: Final = 64 * MIB  # the size of SQLite's write-ahead log after a checkpoint
 PENDING_RELEASES: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
 CONNECTIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended SSH connections are kept
-HOSTS_SEEN: Final = 100_000  # hostnames remembered as somebody's, for certificates
+HOSTS_SEEN: Final = 100_000  # hostnames of reservations and tunnels, remembered for certificates
 # For which an identity without a name or a reservation is kept, where names.keep is less.
 IDENTITIES_KEEP_SECONDS: Final = 86400.0
 PRUNE_SECONDS: Final = 3600.0  # between two deletions of expired rows

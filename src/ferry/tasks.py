@@ -12,7 +12,7 @@ _log = logging.getLogger("ferry.tasks")
 
 
 def spawn(name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start `coroutine` as a task called `name`. An exception that nobody awaits is logged with that name."""
+    """Start `coroutine` as a task called `name`. An unawaited exception is logged with that name."""
     task = asyncio.get_running_loop().create_task(coroutine, name=name)
     _alive.add(task)
     task.add_done_callback(_done)

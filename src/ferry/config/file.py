@@ -192,7 +192,7 @@ def _absolute(key: str, value: object, folder: Path) -> object:
 def _home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # `~somebody` who does not exist: then it is a file's name
+    except RuntimeError:  # `~user` of a missing user: a file name
         return Path(path)
 
 

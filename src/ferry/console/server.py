@@ -145,6 +145,6 @@ async def _connection(listeners: list[socket.socket]) -> None:
 def _turn_away(listeners: list[socket.socket]) -> None:
     """Close the waiting connections, so that they fail at once. The next connection tries again."""
     for listener in listeners:
-        with suppress(OSError):  # nobody waits, or there is no descriptor to take it with
+        with suppress(OSError):  # no connection waits, or no descriptor is left to accept it
             while True:
                 listener.accept()[0].close()

@@ -97,7 +97,7 @@ def _bind(state: Path, path: str) -> socket.socket:
     try:
         Path(path).unlink(missing_ok=True)
         listener.bind(path)
-        Path(path).chmod(0o600)  # before `listen`, so that nobody was let in with another mode
+        Path(path).chmod(0o600)  # before `listen`, so that no connection came in under another mode
     except OSError:
         listener.close()
         raise

@@ -59,7 +59,7 @@ class Acceptor:
             self._gate.add(self)
 
     def pause(self) -> None:
-        """Accept nobody until `resume`."""
+        """Stop accepting until `resume`."""
         self._stopped = True
         loop = asyncio.get_running_loop()
         for sock in self._sockets:

@@ -31,7 +31,7 @@ class Connected(Holder, Protocol):
 
 
 _log = logging.getLogger("ferry.edge")
-_NOBODY: Final = "0.0.0.0"  # nobody connects from there
+_NOBODY: Final = "0.0.0.0"  # no connection comes from there
 
 
 class Connections:

@@ -74,7 +74,7 @@ class TcpListener:
         self._guarded = open_proxy is not None
         self._closed = False
         self._empty: asyncio.Event | None = None
-        """Set when the last visitor has left, if somebody waits for that."""
+        """Set when the last visitor has left, if a caller waits for that."""
         self._servers = [server_on(sock, self._protocol, report=report, gate=connections.gate) for sock in sockets]
 
     @property

@@ -135,7 +135,7 @@ class TunnelKind(ABC):
         return None
 
     def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
-        """The refusal of an address that the rules allow to nobody; None if they allow it."""
+        """The refusal of an address that the rules allow to no identity; else None."""
         del address, rules
         return None
 

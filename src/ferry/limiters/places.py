@@ -42,7 +42,7 @@ class Places:
         return self._shortage is not None
 
     def enter(self, holder: PlaceHolder, standing: Standing, now: float) -> bool:
-        """Give `holder` a place, with `standing` as its first standing. False if none is free and nobody can be displaced.
+        """Give `holder` a place, with `standing` as its first standing. False if none is free and no holder can be displaced.
         `now` is the current time, also for a holder that began earlier: its trial and its patience begin now."""
         shortage = self._shortage
         if shortage is None:

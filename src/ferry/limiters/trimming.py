@@ -15,7 +15,7 @@ class Trimming:
         quiet: float = limits.TRIM_QUIET,
         patience: float = limits.TRIM_PATIENCE_SECONDS,
     ) -> None:
-        """At least `least` freed bytes are worth it. Below `quiet`, a share of one core, it delays nobody. On a busier
+        """At least `least` freed bytes are worth it. Below `quiet`, a share of one core, it delays no visitor. On a busier
         process it is done after `patience` seconds all the same."""
         self._least = least
         self._quiet = quiet

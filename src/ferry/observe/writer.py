@@ -105,7 +105,7 @@ class LogWriter:
             while sent < len(data):
                 try:
                     sent += os.write(self._fd, data[sent:])
-                except BlockingIOError:  # somebody else made the shared terminal or pipe non-blocking
+                except BlockingIOError:  # another process made the shared terminal or pipe non-blocking
                     select.select([], [self._fd], [])
         except OSError:
             end, lost = len(data) - sum(map(len, lines)), 0

@@ -9,7 +9,7 @@ from ferry.names import Identity
 
 @dataclass(frozen=True, slots=True)
 class PublicVisitor:
-    """A visitor without an identity, who comes over the network."""
+    """A visitor without an identity, from the network."""
 
     host: str
     """The visitor's numeric address."""

@@ -1,4 +1,4 @@
-"""Decides who may visit a tunnel: for each visitor, or once for all of them if no rule distinguishes two visitors."""
+"""Decides on visits to a tunnel: for each visitor, or once for all of them if no rule distinguishes two visitors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ANYBODY: Final = PublicVisitor("", "")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The address that a principal wants to visit. `owner` is None if nobody serves it."""
+    """The address that a principal wants to visit. `owner` is None if no tunnel serves it."""
 
     address: Address
     owner: IdentityId | None

@@ -161,7 +161,7 @@ class Registry(Protocol):
 
     async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
         """All reservations of `owner` (None: of everybody), oldest first. They include those that rest, and those past
-        their rest that nobody has claimed since (`last_used` tells)."""
+        their rest that were not claimed since (`last_used` tells)."""
         ...
 
     async def renew(self, worker: WorkerId, *, now: float) -> None:

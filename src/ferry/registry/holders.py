@@ -1,7 +1,7 @@
 """Finds the holder of an address, so that a newer connection of the same identity can take the address over.
 
 The methods are asynchronous because a holder may be in another worker. Those of this worker never suspend: no other task
-runs between `at` and the end of `give_way`, so nobody sees an address that is half taken over.
+runs between `at` and the end of `give_way`, so no caller sees an address that is half taken over.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Holders(Protocol):
     """All holders, by address and by identity."""
 
     async def at(self, address: Address) -> AddressHolder | None:
-        """The holder of `address`; None if nobody serves it."""
+        """The holder of `address`; None if no tunnel serves it."""
         ...
 
     async def count_of(self, identity: IdentityId) -> int:

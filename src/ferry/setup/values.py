@@ -21,7 +21,7 @@ _SIZE: Final = typing.get_args(Size)[1]
 
 
 def default_of(key: str) -> object:
-    """The value that holds where nobody writes one."""
+    """The default value."""
     return FIELDS[key].get_default(call_default_factory=True)
 
 

@@ -24,7 +24,7 @@ KEYS_READINGS = 3  # the most readings in one look, while the files change
 
 
 class KeyAccess(Protocol):
-    """The rules on who may connect."""
+    """The rules of access."""
 
     def key_name(self, fingerprint: Fingerprint, /) -> tuple[bool, str | None]:
         """Whether the key is acceptable, and the name that the operator gave it."""

@@ -179,7 +179,7 @@ class Claims:
         elif await self._registry.undo(pending.address, pending.generation):
             self._report("name.freed", address=str(pending.address), identity=str(whose))
 
-    # --- what is written late
+    # --- late writes
 
     async def write_late(self) -> None:
         """Once a second: reserve names whose trial is over, write leases and releases that could not be written.

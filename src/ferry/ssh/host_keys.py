@@ -1,7 +1,7 @@
 """The gateway's host keys. The first start makes them, the store remembers their fingerprints, and none is replaced
 silently.
 
-A client that knows the old key refuses a new one with a frightening message; on a remote machine nobody can answer it.
+A client that knows the old key refuses a new one with a frightening message; on an unattended machine no person answers it.
 So a missing or different key file is an error that only the operator can resolve.
 """
 

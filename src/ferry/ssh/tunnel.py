@@ -169,7 +169,7 @@ class SshTunnel:
             self._line.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
 
-    # --- what its owner is shown
+    # --- notices for its owner
 
     def show_in(self, session: TunnelReader) -> None:
         """Show it in a session that begins later, if it has not closed."""

@@ -162,7 +162,7 @@ class Tunnels:
         )
         if too_many is not None:
             return too_many
-        if undecided.bind in self.of_connection(client.id):  # never with port 0: what is held has a number
+        if undecided.bind in self.of_connection(client.id):  # never with port 0: a held tunnel has a number
             return Refusal(_duplicate(request, undecided.bind[1]), code="duplicate")
         address = requested(request, settings.rules)
         if isinstance(address, Refusal):
@@ -269,7 +269,7 @@ class Tunnels:
         return await _listen(tunnel, grant, settings) or self._too_late(client)
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
-        """The refusal of what was claimed or opened while the connection closed or the gateway began to stop."""
+        """The refusal of a forward that opens while its connection closes or the gateway stops."""
         if client.is_closed:
             return Refusal("the connection closed meanwhile", code="gone")
         return Refusal("the gateway is stopping", code="stopping") if self._stopping else None

@@ -1,4 +1,4 @@
-"""One row per SSH connection, for `who was here`. Written behind: a login never waits for its row."""
+"""One row per SSH connection, as a history. Rows are written behind: a log-in never waits for its row."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Store:
         await self.close()
 
     def _close_thread(self) -> None:
-        self._thread.shutdown(wait=True)  # nobody uses the writer from here on, so any thread may close it
+        self._thread.shutdown(wait=True)  # the writer is unused from here on, so any thread may close it
         self._writer.close()
 
     def _wake(self) -> None:
@@ -203,7 +203,7 @@ class Store:
             self._undo(job.undo, outcome.value)
 
     def _undo(self, undo: Callable[[Connection, T], None], value: T) -> None:
-        """Queue an undo ahead of all waiting transactions; of two undos the later one runs first. Nobody waits for it: a
+        """Queue an undo ahead of all waiting transactions; of two undos the later one runs first. No caller awaits it: a
         failure shows in `healthy`."""
         future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(asyncio.Future.exception)

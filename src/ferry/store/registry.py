@@ -135,7 +135,7 @@ def _claim(
         changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
         connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
-        if state.reservation is not None:  # somebody's, whose rest is over
+        if state.reservation is not None:  # of another identity, past its rest
             connection.execute(sql.FREE, {"address": address.key, "owner": state.reservation.owner})
         if reserved:
             _make(connection, lease, terms, now)

@@ -15,7 +15,7 @@ async def begin(store: Store, worker: WorkerId, *, now: float) -> bool:
     one.
 
     False if nothing can be written now: then it is written before the first transaction that can be. Until then the
-    owners of left-over leases are served all the same, and a left-over lease refuses nobody who may have the address.
+    owners of left-over leases are served all the same, and a left-over lease refuses no identity that may have the address.
     Raises StoreUnavailable if the database cannot be read either.
     """
 

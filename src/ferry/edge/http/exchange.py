@@ -117,7 +117,7 @@ class Exchange:
         self.refuse(status, reason)
 
     def _looked_up(self, reserved: bool) -> None:
-        """The look-up is over. If the visitor has left meanwhile, the phase stays, and there is nobody to answer."""
+        """The look-up is over. If the visitor has left meanwhile, the phase stays, and no answer is sent."""
         before = self.phase
         if self._goes(phases.LOOKED_UP) and self.phase is not before:
             self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)

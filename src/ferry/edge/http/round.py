@@ -57,5 +57,5 @@ class Round:
 def _fail(behind: CatchesUp) -> None:
     try:
         behind.fail()
-    except Exception:  # the round must go on: it starts again only when nobody waits
+    except Exception:  # the round must go on: it starts again only when no piece waits
         _log.exception("could not end what a piece of work belongs to")

@@ -98,7 +98,9 @@ def _make(state: Path, domain: str, now: float) -> tuple[x509.Certificate, ec.El
     )
     folder = ca_path(state).parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(_key_path(state), key_pem(key), _KEY_MODE)  # first: nobody trusts a key alone, so the next start replaces it
+    _write(
+        _key_path(state), key_pem(key), _KEY_MODE
+    )  # first: a key without a certificate is not trusted, so the next start replaces it
     _write(ca_path(state), certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     return certificate, key
 

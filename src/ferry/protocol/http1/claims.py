@@ -56,7 +56,7 @@ CLAIMS: Final[Mapping[bytes, str]] = MappingProxyType(
         b"x-azure-clientip": "Azure Front Door",
         b"x-azure-socketip": "Azure Front Door",
         b"x-nf-client-connection-ip": "Netlify",
-        # who the visitor is
+        # the identity of the visitor
         b"remote-user": "Authelia and Django's RemoteUserMiddleware behind a proxy",
         b"remote-groups": "Authelia",
         b"remote-name": "Authelia",
@@ -84,7 +84,7 @@ CLAIMS: Final[Mapping[bytes, str]] = MappingProxyType(
         b"x-arr-ssl": "IIS and Azure",
         b"fastly-ssl": "Fastly",
         b"cf-visitor": "Cloudflare: the scheme",
-        # what was asked
+        # the request
         b"x-host": "Symfony's and Joomla's older versions",
         b"x-http-host-override": "programs behind Apache",
         b"x-rewrite-url": "IIS; Symfony, Zend and Laravel before CVE-2018-14773",
@@ -96,13 +96,13 @@ CLAIMS: Final[Mapping[bytes, str]] = MappingProxyType(
         # which files are sent, and from where
         b"x-accel-mapping": "Rack::Sendfile (CVE-2025-61780), Plack, Symfony: a file's path as nginx would find it",
         b"x-sendfile-type": "the same, and GitLab: that a proxy in front sends the file itself",
-        # nobody known believes it; scanners try it, and the name can mean nothing else
+        # no known server trusts it; scanners try it, and the name has no other meaning
         b"x-custom-ip-authorization": "an address that may come in",
         b"x-originally-forwarded-for": "the visitor's address",
         b"x-forwarder-for": "likewise",
         b"request-uri": "what was asked",
         b"x-wsgi-url-scheme": "how it came",
-        # for us, or for nobody
+        # for this gateway, or without a meaning
         b"proxy": "would be HTTP_PROXY in a CGI program's environment (CVE-2016-5385)",
         b"proxy-authorization": "RFC 9110 §11.7.2: meant for us, and we ask for none",
         b"http2-settings": "RFC 9113 §3.1: h2c is not offered",

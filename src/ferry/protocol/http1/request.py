@@ -23,7 +23,7 @@ from .rules import (
     request_rule,
 )
 
-ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # what a 405 says (RFC 9110 §15.5.6)
+ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # the field of a 405 (RFC 9110 §15.5.6)
 # Names as plain globals: looking a member up on its class for every field is slower.
 _rule = REQUEST_RULES.get
 _KEEP, _HOST, _CONNECTION, _LENGTH, _CODING = Rule.KEEP, Rule.HOST, Rule.CONNECTION, Rule.LENGTH, Rule.CODING

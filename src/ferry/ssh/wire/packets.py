@@ -53,7 +53,7 @@ _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has pr
 _BLOCK: Final = 16
 _PADDINGS: Final = tuple(bytes(short if (short := -size % _BLOCK) >= 4 else short + _BLOCK) for size in range(_BLOCK))
 """The padding by the size of packet and padding length, modulo 16. RFC 4253 §6: it has at least 4 bytes and SHOULD be
-random. But under AEAD nobody without the key can see or use it, and random bytes cost 1 µs."""
+random. But under AEAD a peer without the key cannot see or use it, and random bytes cost 1 µs."""
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # tcp(7); Python 3.12 names it
 _COPIED_BYTES: Final = 4 * limits.KIB  # for input up to this size a copy is faster than a view
 _DATA_HEAD: Final = Struct(">BBII")  # padding length, type, channel, length of the data

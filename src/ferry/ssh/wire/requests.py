@@ -60,7 +60,7 @@ class ConnectionHandler(Protocol):
 
 
 class _Nobody:
-    """Refuses all requests: nobody has logged in, or the client is being disconnected."""
+    """Refuses all requests: before the log-in, or while the gateway disconnects the client."""
 
     def forward_read(self, _host: bytes, _port: int, /) -> Callable[[Answered], None]:
         return _not_granted
