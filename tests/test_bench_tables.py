@@ -161,7 +161,7 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     assert [system.name for system in controlled.systems] == ["Ferry (before)", "Ferry (control)", "Ferry"]
 
 
-def test_a_control_needs_what_it_is_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_control_needs_a_second_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--control", str(tmp_path)])
     assert "--control goes with --against DIR" in capsys.readouterr().err
@@ -193,7 +193,7 @@ def test_a_measure_is_repeated_by_the_hosts_share_and_never_by_its_result(
     assert (every[0].sample, every[0].fault) == (None, "no tunnel")
 
 
-def test_a_report_lists_what_stayed_disturbed() -> None:
+def test_a_report_lists_the_disturbed_rows() -> None:
     results = measured("start")
     results.host_took = {"round 1/1  start  Ferry": [0.2, 0.031], "round 1/1  kept  Ferry": [0.2, 0.11, 0.3, 0.4]}
     text = _report(parse(["--rounds", "1"]), FACTS, [], results)

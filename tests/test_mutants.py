@@ -157,7 +157,7 @@ def test_the_page_of_survivors_is_read_as_it_was_written(monkeypatch: pytest.Mon
     assert survivors.read() == rows
 
 
-def test_the_page_of_survivors_names_code_that_is_there() -> None:
+def test_the_page_of_survivors_names_existing_code() -> None:
     root = Path(__file__).parents[1]
     rows = set(survivors.read())
     there = {site.key for path in {key[0] for key in rows} for site in sites_in(root, path)}
@@ -231,7 +231,7 @@ def test_a_failed_judge_reports_its_mutant_and_the_others_are_judged(
     assert "not judged: errors.py:6: guard: self.closed: KeyError('')\n" in capsys.readouterr().out
 
 
-def test_a_run_that_has_no_judge_left_ends_with_what_it_knows(
+def test_a_run_without_a_judge_ends_with_its_verdicts_so_far(
     sites: list[Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = _run(sites, _FailsAtAll, monkeypatch, tmp_path)
@@ -272,7 +272,7 @@ def test_tests_that_name_the_bound_and_reach_rare_code_are_asked_first(tmp_path:
     assert asked[-1] == "slow"
 
 
-def test_the_table_of_speakers_names_modules_and_tests_that_there_are() -> None:
+def test_the_table_of_speakers_names_existing_modules_and_tests() -> None:
     root = Path(__file__).parents[1]
     for pattern, others in OTHERS:
         assert list((root / "src/ferry").glob(pattern)), pattern

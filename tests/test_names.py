@@ -124,7 +124,7 @@ def test_printable_text_moves_no_cursor_and_is_bounded(text: str, limit: int) ->
         ("C:\\cafe", 10, "C:\\cafe"),
     ],
 )
-def test_printable_text_is_cut_and_what_can_be_read_is_left_as_it_is(text: str, limit: int, shown: str) -> None:
+def test_printable_text_is_cut_and_readable_text_stays_as_it_is(text: str, limit: int, shown: str) -> None:
     assert printable(text, limit) == shown
 
 

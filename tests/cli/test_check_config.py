@@ -205,7 +205,7 @@ def test_a_path_of_keys_that_is_not_there_is_something_to_fix(tmp_path: Path) ->
     assert finding.text.endswith("nowhere does not exist: make the file or folder, or correct the path")
 
 
-def test_a_file_of_keys_that_is_named_counts_whatever_it_is_called(tmp_path: Path) -> None:
+def test_a_named_file_of_keys_counts_with_any_name(tmp_path: Path) -> None:
     (tmp_path / ".keys").write_text(PUBLIC_KEY + "\n")
     assert to_fix(config(tmp_path, access=Access(mode="keys", keys=[tmp_path / ".keys"]))) == []
 

@@ -88,7 +88,7 @@ async def test_settings_without_a_flag_get_their_defaults_with_yes(tmp_path: Pat
         ("localhost", "22", "SSH-2.0-x", "cp id_ed25519.pub {keys}"),
     ],
 )
-async def test_a_key_is_copied_through_the_ssh_server_that_there_is(
+async def test_a_key_is_copied_through_the_existing_ssh_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, domain: str, port: str, banner: str | None, line: str
 ) -> None:
     monkeypatch.setattr(ports, "sshd_on", lambda _port: banner)

@@ -214,7 +214,7 @@ def test_a_configuration_for_anyone_may_name_keys(write: Write) -> None:
 
 
 def test_a_reserved_name_is_reserved_however_it_is_written(write: Write) -> None:
-    """Names are lower-case: `Admin` was one that nobody could ask for anyway, and `admin` was free."""
+    """Names are lower-case: `Admin` reserved a name that no client can request, and `admin` was free."""
     rules = rules_of(load(write('[names]\nreserved = ["Admin", "shop"]'), {}, {}))
     assert rules.reserved_names == frozenset({"admin", "shop"})
 

@@ -1,4 +1,4 @@
-"""Crowds that never log in and keys that nobody knows: whoever has a right to come in still does.
+"""Floods of silent connections and of unknown keys: known keys still log in.
 
 Any address of 127.0.0.0/8 may be the source of a connection here, so with an empty `limits.exempt` each 127.x.y.0/24
 stands for a network of its own.

@@ -35,7 +35,7 @@ LINES = LOG_QUEUE + 3000
 
 @contextmanager
 def with_unread_pipe(gateway: Gateway) -> Iterator[None]:
-    """The gateway with standard output and error into one pipe, which nobody reads."""
+    """The gateway with standard output and error into one unread pipe."""
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [PROGRAM, "serve", "--config", gateway.write_config()],

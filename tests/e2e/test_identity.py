@@ -37,7 +37,7 @@ def asks_about(ssh: StockSsh, *more: str, words: str) -> dict[str, object]:
 def test_an_unproven_key_is_not_the_identity_of_a_keyless_log_in(
     gateway: Gateway, victim: Path, tmp_path: Path
 ) -> None:
-    """CVE-2024-45337: the gateway has said that the victim's key would do, and nobody has signed with it."""
+    """CVE-2024-45337: the gateway has accepted the victim's key at its offer, without a signature."""
     who = asks_about(gateway.ssh(tmp_path, victim), words="whoami")
     assert who == {"event": "whoami", "name": None, "key": None, "anonymous": True}
 

@@ -20,7 +20,7 @@ def test_a_restart_keeps_host_key_names_and_owners(
     lines: LineService,
     tmp_path: Path,
 ) -> None:
-    """Once with SIGTERM, once with SIGKILL while the tunnels are up: nobody loses anything by either."""
+    """Once with SIGTERM, once with SIGKILL while the tunnels are up. Neither loses a name."""
     gateway = start_gateway()
     owner, stranger = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
     forwards = (

@@ -1,4 +1,4 @@
-"""Slow visitors who take every place and come back whenever they are closed: nobody else notices.
+"""Slow visitors that take every place and return whenever they are closed do not disturb other visitors.
 
 Any address of 127.0.0.0/8 may be where a connection comes from. `python -m bench --only slow` does the same in full, and
 measures how long answers take; here it only counts that they come.

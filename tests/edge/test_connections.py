@@ -85,7 +85,7 @@ class Play:
 
 
 class NoSocket:
-    """Of a transport whose descriptor nobody looks at."""
+    """The descriptor of a transport, which is not used."""
 
     def get_extra_info(self, _name: str) -> None:
         return None

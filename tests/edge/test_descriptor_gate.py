@@ -136,7 +136,7 @@ async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
 
 
 async def test_each_shortage_is_reported_once_with_the_number_of_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many may ask while nobody is accepted, and some leave and others come again and again."""
+    """Many newcomers may wait while accepting has stopped, and come and leave again."""
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_SECONDS", 0.001)
     monkeypatch.setattr(limits, "DESCRIPTORS_QUIET_SECONDS", 10.0)
     told: asyncio.Queue[tuple[str, dict[str, object]]] = asyncio.Queue()

@@ -51,7 +51,7 @@ async def test_a_host_key_is_forgotten_once(tmp_path: Path) -> None:
             await forget_host_key(state, algorithm)
 
 
-async def test_no_host_key_is_forgotten_where_no_gateway_was_and_nothing_is_left_there(tmp_path: Path) -> None:
+async def test_forgetting_a_host_key_without_a_gateway_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="holds no gateway's state: name the right folder with --state"):
         await forget_host_key(tmp_path, "ssh-ed25519")
     assert list(tmp_path.iterdir()) == []

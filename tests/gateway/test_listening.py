@@ -18,7 +18,7 @@ UNCHECKED.check_hostname, UNCHECKED.verify_mode = False, ssl.CERT_NONE
 
 
 async def answer(where: Endpoint, asked: bytes, *, tls: bool = False) -> bytes:
-    """The first line that comes; empty where nobody listens, or nobody is served."""
+    """The first line of the answer; empty without a listener or an answer."""
     try:
         reader, writer = await asyncio.open_connection(where.host, where.port, ssl=UNCHECKED if tls else None)
     except ConnectionRefusedError:

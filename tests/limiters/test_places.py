@@ -215,7 +215,7 @@ def test_the_visitor_stalled_for_longest_goes_first() -> None:
 
 
 def test_honest_visitors_do_not_cut_one_another() -> None:
-    """One place each: a newcomer has no better claim, until somebody has lost its patience."""
+    """One place each: a newcomer has no better claim, until a holder has lost its patience."""
     play = Play(most=40)
     for number in range(40):
         play.fill(f"192.0.2.{number}", Standing.STREAM, 1)
@@ -263,7 +263,7 @@ def test_exempt_addresses_are_sources_of_their_own() -> None:
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
 def test_among_many_stalled_visitors_patience_is_short(doing: Standing) -> None:
-    """Also at the newcomer's own address: a proxy behind which somebody holds much."""
+    """Also at the newcomer's own address: a proxy in front of a visitor with many places."""
     play = Play()
     stalled = play.fill(PROXY, doing, round(play.most * STALLED_SHARE))
     play.fill(PROXY, Standing.STREAM)
@@ -464,7 +464,7 @@ def test_a_busy_source_of_quick_requests_enters_it_before_movers_are_known() -> 
     assert not play.displaced
 
 
-def test_an_exempt_address_enters_the_last_eighth_whatever_it_holds() -> None:
+def test_an_exempt_address_enters_the_last_eighth_with_any_number_of_places() -> None:
     play = Play()
     play.fill(PROXY, Standing.STREAM, play.most - play.most // TRIAL_SHARE + 1)
     play.wait(1)

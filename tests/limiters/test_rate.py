@@ -27,7 +27,7 @@ def test_after_the_whole_wait_the_burst_is_available_again() -> None:
     assert [spacing.wait(10.75) for _ in range(3)] == [0, 0, 0.25]
 
 
-def test_a_long_rest_earns_no_more_than_what_may_come_at_once() -> None:
+def test_a_long_pause_earns_one_burst_at_most() -> None:
     spacing = Spacing(together=2, per_second=4)
     spacing.wait(10.0)
     assert [spacing.wait(1e6) for _ in range(3)] == [0, 0, 0.25]

@@ -55,7 +55,7 @@ def test_timestamp_of_a_whole_second_has_milliseconds() -> None:
     assert timestamp(0) == "1970-01-01T00:00:00.000Z"
 
 
-async def test_a_follower_gets_what_happens_from_its_subscription_on() -> None:
+async def test_a_follower_gets_the_events_after_its_subscription() -> None:
     ring = EventRing()
     add(ring, "before")
     with ring.subscribe() as subscription:

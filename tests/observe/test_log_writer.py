@@ -304,7 +304,7 @@ def test_a_traceback_keeps_its_lines_and_none_of_its_escapes() -> None:
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x7f", "é", "\\", "x" * 600, "a\nb", "plain"])
-def test_every_renderer_shows_what_printable_makes_of_a_text(text: str) -> None:
+def test_every_renderer_escapes_text_with_printable(text: str) -> None:
     shown = printable(text, LOG_FIELD_CHARS)
     assert json.loads(json_lines()(event(1, target=text)))["target"] == shown
     assert human_lines(colour=False)(event(1, target=text)).endswith(f"target={shown}")

@@ -64,7 +64,7 @@ class OnlyFrom:
 
 
 class Closed:
-    """A rule: nobody visits BLOG."""
+    """A rule: no visitor may visit BLOG."""
 
     def tells_apart(self, target: Target) -> bool:
         del target

@@ -27,7 +27,7 @@ def test_the_same_tunnel_again_is_a_circle_and_another_is_not() -> None:
     assert not loops.closed(Loops(b"another's").mark("a.example.com"), mine)
 
 
-def test_a_chain_ends_after_so_many_passes() -> None:
+def test_a_chain_ends_after_the_bound_of_passes() -> None:
     loops = Loops(SECRET)
     passed = [loops.mark(f"{n}.example.com") for n in range(LOOP_PASSES)]
     mine = loops.mark("last.example.com")

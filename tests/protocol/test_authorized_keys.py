@@ -69,7 +69,7 @@ def test_a_line_that_cannot_be_used_says_why(line: str, says: str) -> None:
 
 
 def test_no_other_character_ends_a_line() -> None:
-    """Else what follows one of them in a comment would let somebody in."""
+    """Else a key behind one of them in a comment would log in."""
     for separator in "\x0b\x0c\x1c\x85\u2028":
         assert parse_file(f"# gone since May{separator}{KEY}") == ([], [])
 

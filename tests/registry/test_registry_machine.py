@@ -76,7 +76,7 @@ class Engines(RuleBasedStateMachine):
         return one
 
     def _safe_from(self, address: Address, who: IdentityId) -> bool:
-        """Whether the model says that nobody else may get at this address, whatever the terms."""
+        """Whether the model refuses this address to all other identities, under any terms."""
         if address in self.live and self.live[address][0] != who:
             return True
         owner, until = self.reserved.get(address, (who, 0.0))

@@ -42,7 +42,7 @@ def test_behind_nat_a_private_address_beside_a_foreign_one_needs_a_fix() -> None
     assert [finding.severity for finding in found] == [Severity.FIX, Severity.OK]
 
 
-def test_a_host_without_a_network_is_told_what_to_make_all_the_same() -> None:
+def test_a_host_without_a_network_gets_the_records_to_make() -> None:
     found = check_domain("gw.example", "x", host({"gw.example": ["8.8.8.8"]}, own=[]), port=80)
     assert [finding.severity for finding in found] == [Severity.FIX, Severity.FIX]
     assert "this host is without a network address" in found[0].text

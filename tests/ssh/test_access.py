@@ -134,7 +134,7 @@ def test_a_named_path_that_is_no_file_is_reported(
 
 
 @pytest.mark.parametrize("name", [".hidden", "alice~"])
-def test_a_file_that_is_named_counts_whatever_it_is_called(
+def test_a_named_key_file_counts_with_any_name(
     read: Callable[..., AuthorizedKeys], key: Path, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).write_text(public(key))

@@ -98,14 +98,14 @@ class Door:
         return self.made[-1]
 
     def arrive(self, source: str = HERE) -> tuple[socket.socket, socket.socket]:
-        """Somebody connects: their socket, and ours, which nobody has looked at."""
+        """A client connects. Returns its socket and ours, before any check."""
         theirs = socket.create_connection(self.listener.getsockname(), 10, source_address=(source, 0))
         ours, _ = self.listener.accept()
         ours.setblocking(False)
         return self._stack.enter_context(theirs), self._stack.enter_context(ours)
 
     async def admit(self, source: str = HERE) -> Handshake:
-        """Somebody who gets a place."""
+        """A client that gets a slot."""
         before = len(self.made)
         self.admission.take(self.arrive(source)[1], self.make)
         assert len(self.made) == before + 1, "refused"
@@ -114,7 +114,7 @@ class Door:
         return self.made[-1]
 
     def refuse(self, source: str = HERE) -> tuple[socket.socket, socket.socket]:
-        """Somebody who gets none."""
+        """A client that gets none."""
         before = len(self.made)
         theirs, ours = self.arrive(source)
         self.admission.take(ours, self.make)
@@ -122,7 +122,7 @@ class Door:
         return theirs, ours
 
     def told(self, source: str = HERE) -> str:
-        """What somebody who gets no place is told, to the end of the stream."""
+        """The text for a refused client, to the end of the stream."""
         theirs, _ = self.refuse(source)
         return reason_in(read_all(theirs))
 

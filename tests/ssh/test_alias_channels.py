@@ -45,7 +45,7 @@ async def closed(pair: Pair, *sides: Side) -> None:
 # --- before it is open
 
 
-async def test_a_machine_that_closes_what_it_has_not_opened_refuses_it(pair: Pair) -> None:
+async def test_a_machine_refuses_a_channel_by_closing_it_unopened(pair: Pair) -> None:
     """`ssh -J` waited for ever, and the number of its channel was never free again."""
     before = pair.gateway.kept()
     _, number, _ = await pair.ask()

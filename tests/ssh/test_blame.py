@@ -23,7 +23,7 @@ HERE = "127.0.0.1"
 
 
 class Heard(Penalties):
-    """Notes what it is told, and blocks nobody."""
+    """Records offences, and blocks no address."""
 
     def __init__(self) -> None:
         super().__init__(ExemptNetworks([]))
@@ -115,7 +115,7 @@ async def test_a_log_in_past_its_time_gets_that_penalty() -> None:
 
 
 class NoDatabase:
-    """Keeps nobody: its disk is full."""
+    """Saves no identity: its disk is full."""
 
     async def identity_for_key(self, fingerprint: Fingerprint, *_: object, **__: object) -> Identity:
         raise StoreUnavailable(f"no room for {fingerprint}")

@@ -47,7 +47,7 @@ async def next_payload(reader: asyncio.StreamReader) -> bytes:
 async def test_a_client_that_waits_for_our_offer_gets_all_of_it_once(
     monkeypatch: pytest.MonkeyPatch, prefer: bool
 ) -> None:
-    """RFC 4253 §7.1 lets both wait for nobody; two offers in one key exchange would end it."""
+    """RFC 4253 §7.1 lets both sides send without waiting; two offers in one key exchange would end it."""
     monkeypatch.setattr(limits, "KEXINIT_WAIT_SECONDS", 0.01 if prefer else 10 * SECONDS)
     async with asyncio.timeout(SECONDS), inside_gateway(prefer_gcm=prefer) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ssh_port)

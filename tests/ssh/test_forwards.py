@@ -62,7 +62,7 @@ class SlowRegistry(MemoryRegistry):
 
 
 async def test_undoing_one_forward_leaves_a_newer_one_its_reservation(key: Path) -> None:
-    """Two connections of one key ask for one name, the first with a word that nobody knows: what it had reserved is
+    """Two connections of one key ask for one name, the first with an unknown word: its reservation is
     given back after the second has the name."""
     registry = SlowRegistry()
     async with (

@@ -155,7 +155,7 @@ async def test_on_a_full_disk_only_own_reservations_are_served(
 
 
 async def test_on_a_full_disk_another_identitys_lease_is_respected(key: Path) -> None:
-    """Its reservation ran out and was claimed anew, without being reserved: whoever holds the lease has it."""
+    """Its reservation ran out and was claimed anew, without being reserved: the holder of the lease has it."""
     registry = FullDisk()
     async with one_client(key, registry) as (gateway, client):
         await registry.claim(BLOG, STRANGER, WorkerId("w"), now=gateway.clock.now(), terms=TRIAL)

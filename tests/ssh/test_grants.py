@@ -75,7 +75,7 @@ def barred(inside: Inside) -> Barred:
 
 
 async def serving(client: RawClient, inside: Inside, host: bytes, port: int) -> SshTunnel:
-    """A tunnel that is open to visitors, whose streams nobody answers."""
+    """A tunnel that is open to visitors, and answers no stream."""
     client.hold_opens()
     assert await client.forward(host, port)
     tunnel = inside.tunnels[-1]

@@ -121,7 +121,7 @@ async def test_a_key_that_costs_seconds_to_check_is_refused(
 
 
 def _rsa_public(bits: int) -> bytes:
-    """A public key of that size. Nobody can sign with it, and nobody has to."""
+    """A public key of that size, without a private key."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

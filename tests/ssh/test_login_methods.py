@@ -15,7 +15,7 @@ from turns import until
 
 
 class OnlyKeys:
-    """Access for every key, as long as `known`; for nobody without one."""
+    """Access for every key, as long as `known`; for no client without one."""
 
     keyless = False
     known = True

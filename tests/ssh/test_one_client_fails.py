@@ -52,7 +52,7 @@ async def test_a_failed_check_ends_its_client_and_the_others_are_checked(
     assert ["an error of our own" in str(record.exc_info) for record in errors] == [True]
 
 
-async def test_a_client_whose_goodbye_fails_is_ended_and_the_others_hear_theirs(
+async def test_a_failed_goodbye_ends_its_client_and_the_others_get_theirs(
     new_key: Callable[[], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Fails(HardenedConnection):

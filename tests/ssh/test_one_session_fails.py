@@ -133,7 +133,7 @@ class Refuses:
         return Refusal("no", code="no")
 
     def forward_refused(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Ignored."""
 
 
 async def test_a_request_counts_as_decided_though_its_answer_fails(caplog: pytest.LogCaptureFixture) -> None:

@@ -71,7 +71,7 @@ async def test_equal_names_are_one_identity(house: House) -> None:
     assert (await house.key("c", "web-2")).id != one.id
 
 
-async def test_a_key_that_gets_a_name_keeps_what_it_had(house: House) -> None:
+async def test_a_key_that_gets_a_name_keeps_its_reservations(house: House) -> None:
     before = await house.key("a")
     await house.claim(BLOG, before)
     after = await house.key("a", "web-1")
@@ -80,7 +80,7 @@ async def test_a_key_that_gets_a_name_keeps_what_it_had(house: House) -> None:
     assert await house.owns(after) == [BLOG]
 
 
-async def test_a_key_that_joins_a_name_brings_what_it_had(house: House) -> None:
+async def test_a_key_that_joins_a_name_brings_its_reservations(house: House) -> None:
     named, lone = await house.key("a", "web-1"), await house.key("b")
     await house.claim(BLOG, lone)
     joined = await house.key("b", "web-1")

@@ -62,7 +62,7 @@ async def answer(rig: Rig, source: str) -> int:
 
 
 async def until_served(rig: Rig, source: str) -> None:
-    """Nobody is judged who has not been there for a moment."""
+    """The rules judge a visitor after a moment, no sooner."""
     async with asyncio.timeout(10):
         while await answer(rig, source) != 200:
             await asyncio.sleep(limits.PLACE_LOOK_SECONDS)
@@ -98,7 +98,7 @@ async def test_a_newcomer_displaces_one_of_many_stalled_visitors(doing: str) -> 
 
 
 async def test_a_visitor_that_waited_before_places_ran_short_is_displaced_at_once() -> None:
-    """How long somebody has waited is known without a look."""
+    """The waiting time of a visitor is known without a check."""
     clock = HandClock()
     async with (
         service(obliging) as port,

@@ -225,7 +225,7 @@ TAKEN: dict[Step, Callable[[Exchange], object]] = {
     Step.RAW_ENDED: lambda exchange: exchange.upstream_lost(None),
     Step.REFUSE: lambda exchange: exchange.refuse(502, "it is too late for that"),
 }
-"""Each as somebody who calls an exchange takes it."""
+"""The steps, as a caller of an exchange takes them."""
 WRONG = [(phase, step) for phase in ON_THE_WAY for step in TAKEN if TABLE[step][phase] is None]
 
 

@@ -217,7 +217,7 @@ async def test_a_service_that_makes_a_pause_after_many_small_chunks_is_read_agai
 async def test_the_rest_of_an_abandoned_body_in_small_chunks_is_dropped(
     streams: Streams, early: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is left of the body is of use to nobody."""
+    """The rest of the body is useless."""
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         visitor.data_received(CHUNKED_POST + CHUNK * (MANY * CHUNKS_IN_A_PIECE))

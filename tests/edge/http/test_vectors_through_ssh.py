@@ -43,7 +43,7 @@ async def test_each_service_gets_the_intended_request_or_none_through_ssh(
 
 
 async def one(case: Request, service: Origin, port: int, probe: str) -> None:
-    """A visitor sends a row of the table, and then somebody else asks."""
+    """One visitor sends a row of the table, then another visitor sends a request."""
     answer = await talk(port, case.send + AFTER)
     own = await talk(port, AFTER.replace(b"/after", probe.encode()))
     *seen, _ = await service.sights(probe)

@@ -14,7 +14,7 @@ from turns import until
 
 
 class Full(Connections):
-    """Has a descriptor for nobody."""
+    """Has no descriptor left."""
 
     def admit(self, newcomer: Connected, transport: asyncio.BaseTransport) -> bool:
         return False

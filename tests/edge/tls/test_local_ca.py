@@ -52,7 +52,7 @@ Signer = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def sign_anything(by: Signer, path: Path, name: x509.GeneralName, *, ca: bool = False) -> Signer:
-    """What somebody who stole a CA's key would do. Writes the certificate to `path`."""
+    """Sign a certificate with a stolen key of the CA. Writes it to `path`."""
     issuer, key = by
     now = datetime.now(UTC)
     own = ec.generate_private_key(ec.SECP256R1())

@@ -68,7 +68,7 @@ def test_an_invalid_chunked_body_is_refused_whole_and_byte_by_byte(wire: bytes) 
         decode(*(wire[i : i + 1] for i in range(len(wire))))
 
 
-def test_small_chunks_are_decoded_so_many_at_once() -> None:
+def test_small_chunks_are_decoded_in_bounded_pieces() -> None:
     decoder, pieces, many = ChunkedDecoder(), list[bytes](), 10 * CHUNKS_IN_A_PIECE
     wire = b"1\r\nx\r\n" * many + b"0\r\n\r\n"
     calls = 0
