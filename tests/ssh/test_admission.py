@@ -64,7 +64,7 @@ class Handshake(asyncio.Protocol):
 
 
 class Door:
-    """An admission with three places, two for one network, and a clock that stands still."""
+    """An admission with three slots, two for one network, and a clock that stands still."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.time = 1000.0

@@ -2,8 +2,7 @@
 
 One network (IPv4 /24, IPv6 /64) never holds more than its own share. When all slots are taken, a newcomer displaces
 another handshake: first one that has said nothing, then one that has exchanged keys, last one that has offered an
-acceptable key (a person types a passphrase). Among equals it is the oldest one of the network that holds most. It is
-displaced
+acceptable key (a person types a passphrase). Among equals it is the oldest one of the network that holds most. It goes
 
 * at once, if its network still holds no less than the newcomer's afterwards, or
 * once it has made no progress for `limits.HANDSHAKE_PATIENCE_SECONDS`.
