@@ -2,6 +2,7 @@
 
 A round goes through all measures; within a measure the systems follow each other directly (A B C, C B A, …), each in a
 fresh process. The machine's speed drifts by a factor of two within an hour, so only what ran side by side is compared.
+Checkouts of Ferry that are compared take turns within a measure (`bench.turns`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from . import machine
@@ -27,6 +30,7 @@ from .rows import Row
 from .setting import MIB, Setting
 from .systems import System
 from .targets import target_table
+from .turns import in_turns
 
 KEYS = 1100  # more than any measure has clients
 _FOLDER = Path(__file__).with_name("results")
@@ -63,23 +67,45 @@ def _measure_all(folder: Path, options: Options, systems: list[System], results:
         setting = Setting(folder, keys, origin, options.effort, results.details)
         for number in range(1, options.rounds + 1):
             for row in options.rows:
-                for system in systems if number % 2 else reversed(systems):
-                    if row.concerns(system) and not (row.once and number > 1):
-                        label = f"round {number}/{options.rounds}  {row.name}  {system.name}"
-                        results.add(row, system.name, _measure(setting, row, system, label, results))
+                concerned = [system for system in systems if row.concerns(system) and not (row.once and number > 1)]
+                for together in _groups(row, options, concerned if number % 2 else concerned[::-1]):
+                    names = [system.name for system in together]
+                    label = f"round {number}/{options.rounds}  {row.name}  {', '.join(names)}"
+                    found = _measure(partial(_samples, row, setting, together), label, results)
+                    for name in names:
+                        results.add(row, name, found.get(name))
 
 
-def _measure(setting: Setting, row: Row, system: System, label: str, results: Results) -> Sample | None:
+def _groups(row: Row, options: Options, systems: Sequence[System]) -> list[list[System]]:
+    """What is measured together: the checkouts of one kind of Ferry where they take turns, else each alone."""
+    if not (options.against and row.turns):
+        return [[system] for system in systems]
+    kinds = dict.fromkeys(map(type, systems))
+    return [[system for system in systems if type(system) is kind] for kind in kinds]
+
+
+def _samples(row: Row, setting: Setting, systems: list[System]) -> dict[str, Sample]:
+    if len(systems) > 1:
+        return in_turns(row, setting, systems)
+    (alone,) = systems
+    return {alone.name: row.measure(setting, alone)}
+
+
+def _measure(measure: Callable[[], dict[str, Sample]], label: str, results: Results) -> dict[str, Sample]:
+    """By system, what was found; empty where it could not be measured."""
     began = time.monotonic()
-    made = attempts(lambda: row.measure(setting, system))
+    made = attempts(measure)
     results.host_took[label] = [attempt.taken for attempt in made]
     best = least_disturbed(made)
-    shown = best.fault or "  ".join(f"{key} {value:,.2f}" for key, value in (best.sample or {}).items())
+    found = best.found or {}
+    shown = best.fault or " | ".join(
+        "  ".join(f"{key} {value:,.2f}" for key, value in sample.items()) for sample in found.values()
+    )
     taken = ", ".join(f"{attempt.taken:.1%}" for attempt in made)
     _say(f"{label}: {shown}  ({time.monotonic() - began:.0f} s, of which the host took {taken})")
     if best.fault:
         results.faults.append(f"{label}: {best.fault}")
-    return best.sample
+    return found
 
 
 def _report(options: Options, facts: dict[str, str], absent: list[str], results: Results) -> str:

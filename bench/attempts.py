@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from .machine import HostShare
 from .processes import BenchError
@@ -12,6 +12,7 @@ from .processes import BenchError
 DISTURBED = 0.05  # the host's share of the time from which on a measure is made again; 0.02 is usual
 PAUSES = (10.0, 30.0, 90.0)  # seconds before another attempt: what disturbs lasts for seconds to minutes
 MOST = 1 + len(PAUSES)  # attempts
+_Found = TypeVar("_Found")
 
 
 class Host(Protocol):
@@ -20,35 +21,35 @@ class Host(Protocol):
     def taken(self) -> float: ...
 
 
-class Attempt(NamedTuple):
+class Attempt(NamedTuple, Generic[_Found]):
     """What was found, or why nothing was, and what the host took meanwhile."""
 
     taken: float
-    sample: dict[str, float] | None
+    found: _Found | None
     fault: str = ""
 
 
 def attempts(
-    measure: Callable[[], dict[str, float]],
+    measure: Callable[[], _Found],
     host: Callable[[], Host] = HostShare,
     sleep: Callable[[float], None] = time.sleep,
-) -> list[Attempt]:
+) -> list[Attempt[_Found]]:
     """All up to the first that the host left alone, `MOST` of them if it left none alone."""
-    made: list[Attempt] = []
+    made: list[Attempt[_Found]] = []
     for pause in (0.0, *PAUSES):
         if made and made[-1].taken <= DISTURBED:
             break
         sleep(pause)
         share = host()
         try:
-            sample = measure()
+            found = measure()
         except BenchError as error:
             made.append(Attempt(share.taken(), None, str(error)))
         else:
-            made.append(Attempt(share.taken(), sample))
+            made.append(Attempt(share.taken(), found))
     return made
 
 
-def least_disturbed(made: Sequence[Attempt]) -> Attempt:
+def least_disturbed(made: Sequence[Attempt[_Found]]) -> Attempt[_Found]:
     """The attempt that counts."""
     return min(made, key=lambda attempt: attempt.taken)

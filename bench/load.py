@@ -40,7 +40,8 @@ def figures(
 
     `close`: a new connection for each request. `script`: what wrk asks instead.
     """
-    _wrk(setting, site, connections, setting.effort.warm_seconds, close, script)
+    if setting.effort.warm_seconds:
+        _wrk(setting, site, connections, setting.effort.warm_seconds, close, script)
     before = site.cpu()
     load = _wrk(setting, site, connections, setting.effort.load_seconds, close, script)
     found = {"rate": load.per_second, "errors": load.error_percent}

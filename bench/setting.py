@@ -59,6 +59,7 @@ QUICK = Effort(
 class Site:
     """The origin, as visitors reach it through one system."""
 
+    system: System
     port: int
     host: str
     gateway: Program | None
@@ -101,13 +102,13 @@ class Setting:
         """A fresh gateway and one client of it, with `name` answering."""
         host = system.host(name)
         if isinstance(system, Direct):
-            yield Site(self.origin.port, host, None)
+            yield Site(system, self.origin.port, host, None)
             return
         place = self.place()
         with system.started(place) as gateway, Program(system.client(place, name), place.folder) as client:
             port = system.visited_at(place)
             wait_until(lambda: client.runs() and answers(port, host), f"a tunnel through {system.name}", every=0.05)
-            yield Site(port, host, gateway, place)
+            yield Site(system, port, host, gateway, place)
             gateway.runs()
             client.runs()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from bench.__main__ import _report
@@ -12,9 +15,12 @@ from bench.openloop import ERROR, figures
 from bench.options import parse
 from bench.processes import BenchError
 from bench.results_table import ATTACKS, GROUPS, Results, pair_table, tables
-from bench.rows import ROWS
+from bench.rows import ROWS, Figure, Row
+from bench.setting import Effort, Setting, Site
 from bench.siege import per_second
+from bench.systems import Ferry, System
 from bench.targets import TARGETS, target_table
+from bench.turns import in_turns
 
 FACTS = {"date": "2026-11-21 05:30 UTC"}
 
@@ -161,6 +167,29 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     assert [system.name for system in controlled.systems] == ["Ferry (before)", "Ferry (control)", "Ferry"]
 
 
+def test_checkouts_take_turns_in_changing_order_and_the_first_turn_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def turn(_setting: Setting, site: Site) -> dict[str, float]:
+        order.append(site.host)
+        return {"rate": float(len(order)), "errors": float(len(order))}
+
+    @contextmanager
+    def site(_setting: Setting, system: System) -> Iterator[Site]:
+        yield Site(system, 80, system.name, None)
+
+    monkeypatch.setattr(Setting, "site", site)
+    figures = (Figure("rate", "", more_is_better=True), Figure("errors", "", worst=True))
+    row = Row("kept", "", figures, lambda _: True, lambda *_: {}, turn=turn, turns=2)
+    systems = [Ferry(tmp_path), Ferry()]
+    found = in_turns(row, Setting(tmp_path, cast(Any, None), cast(Any, None), Effort()), systems)
+    before, now = systems[0].name, systems[1].name
+    assert order == [before, now, now, before, before, now]
+    assert found == {now: {"rate": 4.5, "errors": 6.0}, before: {"rate": 4.5, "errors": 5.0}}
+
+
 def test_a_control_needs_a_second_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--control", str(tmp_path)])
@@ -190,7 +219,7 @@ def test_a_measure_is_repeated_by_the_hosts_share_and_never_by_its_result(
     assert pauses == [0, 10, 30, 90][:made]
     assert [attempt.taken for attempt in every] == taken[:made]
     assert least_disturbed(every) == every[counts]
-    assert (every[0].sample, every[0].fault) == (None, "no tunnel")
+    assert (every[0].found, every[0].fault) == (None, "no tunnel")
 
 
 def test_a_report_lists_the_disturbed_rows() -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bench.processes import BenchError, Program, memory, run
 from bench.setting import Setting, Site
-from bench.systems import Ferry, System
+from bench.systems import Ferry
 
-from .row import Figure, Row, by_name, by_port
+from .row import Figure, Row, by_name, by_port, on_new_site
 
 LONGEST_SECONDS = 120.0
+TURNS = 2
 
 _FIGURES = (
     Figure("down", "down MB/s", more_is_better=True),
@@ -24,21 +25,20 @@ _FIGURES = (
 )
 
 
-def _measure(setting: Setting, system: System) -> dict[str, float]:
+def _measure(setting: Setting, site: Site) -> dict[str, float]:
     size = setting.effort.bulk_bytes
-    with setting.site(system) as site:
-        found = {}
-        found["down"], found["down_cpu"] = _transfer(setting, site, ["-o", "/dev/null", f"{site.url}bulk"], size)
-        upload: list[str | Path] = ["-T", setting.origin.bulk, "-H", "Expect:", "-o", "/dev/null"]
-        found["up"], found["up_cpu"] = _transfer(setting, site, [*upload, f"{site.url}uploads/one"], size)
-        setting.origin.forget_uploads()
-        if site.gateway:
-            found |= _memory(site.gateway, "")
-            if isinstance(system, Ferry) and site.place is not None:
-                system.ask(site.place)
-                found |= _memory(site.gateway, "_asked")
-        else:
-            del found["down_cpu"], found["up_cpu"]
+    found = {}
+    found["down"], found["down_cpu"] = _transfer(setting, site, ["-o", "/dev/null", f"{site.url}bulk"], size)
+    upload: list[str | Path] = ["-T", setting.origin.bulk, "-H", "Expect:", "-o", "/dev/null"]
+    found["up"], found["up_cpu"] = _transfer(setting, site, [*upload, f"{site.url}uploads/one"], size)
+    setting.origin.forget_uploads()
+    if site.gateway:
+        found |= _memory(site.gateway, "")
+        if isinstance(site.system, Ferry) and site.place is not None:
+            site.system.ask(site.place)
+            found |= _memory(site.gateway, "_asked")
+    else:
+        del found["down_cpu"], found["up_cpu"]
     return found
 
 
@@ -60,7 +60,8 @@ def _transfer(setting: Setting, site: Site, what: list[str | Path], size: int) -
 
 
 def row(name: str, title: str, *, tcp: bool) -> Row:
-    return Row(name, title, _FIGURES, by_port if tcp else by_name, _measure)
+    concerns = by_port if tcp else by_name
+    return Row(name, title, _FIGURES, concerns, on_new_site(_measure), turn=_measure, turns=TURNS)
 
 
 ROW = row("bulk", "HTTP: one large file by curl", tcp=False)

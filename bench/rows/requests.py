@@ -12,7 +12,7 @@ from bench.processes import HOME, run
 from bench.setting import Setting, Site
 from bench.systems import System
 
-from .row import Figure, Row, by_name_and_quiet, by_port
+from .row import AtSite, Figure, Row, by_name_and_quiet, by_port, on_new_site
 
 KEPT = 64  # connections
 NEW = 16
@@ -24,24 +24,16 @@ _RATE = (
 )
 
 
-def _kept(setting: Setting, system: System) -> dict[str, float]:
-    with setting.site(system) as site:
-        return figures(setting, site, KEPT)
+def _kept(setting: Setting, site: Site) -> dict[str, float]:
+    return figures(setting, site, KEPT)
 
 
-def _differing(setting: Setting, system: System) -> dict[str, float]:
-    with setting.site(system) as site:
-        return figures(setting, site, KEPT, script=DIFFERING)
+def _differing(setting: Setting, site: Site) -> dict[str, float]:
+    return figures(setting, site, KEPT, script=DIFFERING)
 
 
-def _new(setting: Setting, system: System) -> dict[str, float]:
-    with setting.site(system) as site:
-        return figures(setting, site, NEW, close=True)
-
-
-def _steady(setting: Setting, system: System) -> dict[str, float]:
-    with setting.site(system) as site:
-        return open_loop(setting, site)
+def _new(setting: Setting, site: Site) -> dict[str, float]:
+    return figures(setting, site, NEW, close=True)
 
 
 def open_loop(setting: Setting, site: Site) -> dict[str, float]:
@@ -57,20 +49,33 @@ _TIMES = (
     Figure("p99", "p99 ms", 2),
     Figure("errors", "errors %, worst round", 1, worst=True),
 )
-_Measure = Callable[[Setting, System], dict[str, float]]
-_ALL: tuple[tuple[str, str, tuple[Figure, ...], _Measure], ...] = (
-    ("kept", f"keep-alive, {KEPT} connections", _RATE, _kept),
-    ("differing", f"keep-alive, {KEPT} connections, a browser's head with a field that differs", _RATE, _differing),
-    ("new", f"a new connection per request, {NEW} at once", _RATE, _new),
-    ("steady", f"open loop, {RATE:,} requests/s", _TIMES, _steady),
+TURNS = 10
+_ALL: tuple[tuple[str, str, tuple[Figure, ...], AtSite, int], ...] = (
+    ("kept", f"keep-alive, {KEPT} connections", _RATE, _kept, TURNS),
+    (
+        "differing",
+        f"keep-alive, {KEPT} connections, a browser's head with a field that differs",
+        _RATE,
+        _differing,
+        TURNS,
+    ),
+    ("new", f"a new connection per request, {NEW} at once", _RATE, _new, TURNS),
+    ("steady", f"open loop, {RATE:,} requests/s", _TIMES, open_loop, 0),
 )
 
 
 def _rows(concerns: Callable[[System], bool], prefix: str, title: str, leave_out: str = "") -> tuple[Row, ...]:
     row = partial(Row, concerns=concerns)
     return tuple(
-        row(name=prefix + name, title=title + text, figures=shown, measure=measure)
-        for name, text, shown, measure in _ALL
+        row(
+            name=prefix + name,
+            title=title + text,
+            figures=shown,
+            measure=on_new_site(measure),
+            turn=measure,
+            turns=turns,
+        )
+        for name, text, shown, measure, turns in _ALL
         if name != leave_out
     )
 

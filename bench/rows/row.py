@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.setting import Setting
+from bench.setting import Setting, Site
 from bench.systems import Direct, Ferry, FerryPort, FerryQuiet, Sshd, System
+
+AtSite = Callable[[Setting, Site], dict[str, float]]
+"""A measure through a tunnel that is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,20 @@ class Row:
     """In the first round alone."""
     quick: bool = True
     """Part of a quick run too, even if it was not asked for by name."""
+    turn: AtSite | None = None
+    """One turn of it, where two checkouts can take turns within a measure (`bench.turns`)."""
+    turns: int = 0
+    """How many each of them has in a round."""
+
+
+def on_new_site(measure: AtSite) -> Callable[[Setting, System], dict[str, float]]:
+    """`measure` through a tunnel of its own."""
+
+    def measured(setting: Setting, system: System) -> dict[str, float]:
+        with setting.site(system) as site:
+            return measure(setting, site)
+
+    return measured
 
 
 def by_name(system: System) -> bool:
