@@ -7,6 +7,8 @@ import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -27,7 +29,7 @@ from ferry.names import Endpoint
 from ferry.report import nothing
 from hand_clock import HandClock
 from resets import reset
-from turns import until
+from turns import timers, until
 
 PARTED_IN_A_TURN = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -95,15 +97,24 @@ async def test_a_slow_body_after_the_start_of_the_answer_is_cut() -> None:
         await rig.tunnel.quiet()
 
 
+def relayed(rig: Rig, size: int) -> bool:
+    """Whether the service has got so many bytes of bodies."""
+    return rig.tunnel.traffic.up >= size
+
+
 async def test_a_body_at_the_rate_goes_through() -> None:
-    async with service(uploads) as port, running_edge(port, bounds=PACED) as rig:
+    clock = HandClock()
+    bounds = replace(PACED, body_min_rate=10, pace_seconds=20)  # a busy machine's own second is nothing beside them
+    async with service(uploads) as port, running_edge(port, bounds=bounds, clock=clock) as rig:
         reader, writer = await rig.connect()
         writer.write(POST % 2000)
-        for _ in range(20):
-            writer.write(b"x" * 100)
-            await asyncio.sleep(0.03)  # 3,300 bytes a second
+        for sent in range(100, 2001, 100):
+            writer.write(bytes(100))
+            await until(partial(relayed, rig, sent))
+            clock.ahead += 5  # 20 bytes a second
+            await timers(2 * bounds.tick_seconds)
         assert await reader.readexactly(len(OK)) == OK
-        assert rig.tunnel.visits[0].seconds > 2 * PACED.pace_seconds
+        assert rig.tunnel.visits[0].seconds > 2 * bounds.pace_seconds
 
 
 async def test_waiting_for_100_continue_is_no_fault() -> None:
