@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_rig import Rig, running_edge
+from ferry.edge.http.connection import ConnectionPhase
 from ferry.edge.http.h1 import H1Connection
 from ferry.streams import Sink
 
@@ -155,7 +156,8 @@ async def played(
         transport = Transport(visitor)
         visitor.connection_made(cast(Any, transport))
         yield rig, visitor, transport, streams
-        visitor.connection_lost(None)
+        if visitor.phase is not ConnectionPhase.CLOSED:
+            visitor.connection_lost(None)
 
 
 Said = list[bytes | str]

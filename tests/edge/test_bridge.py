@@ -58,7 +58,7 @@ class Trace(TwoEnds[Bridge]):
         return Visitor(self)
 
     def actions(self) -> dict[str, Callable[[], Any]]:
-        bridge, visitor = self.relay, self.relay.visitor
+        bridge, visitor = self.relay, self.relay.protocol()
         return {
             "v:data": lambda: visitor.data_received(b"up"),
             "v:eof": lambda: self.calls.append("keep" if visitor.eof_received() else "shut"),
@@ -171,7 +171,7 @@ async def test_bytes_are_counted_and_tapped() -> None:
 
 async def test_a_connection_that_its_owner_does_not_join_is_only_ended() -> None:
     trace = Trace()
-    trace.relay.visitor.connection_made(Visitor(trace))
+    trace.relay.protocol().connection_made(Visitor(trace))
     assert trace.calls == ["connected"]
     assert trace.play("v:data", "v:eof", "v:full", "v:drained", "v:lost") == "shut, end"
 

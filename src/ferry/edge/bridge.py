@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from ferry import limits
 from ferry.relay import Relay, RelayPhase
@@ -74,14 +74,10 @@ class VisitorSide(asyncio.Protocol):
 
 
 class Bridge(Relay[asyncio.Transport]):
-    """One visit. `visitor` is the protocol of the visitor's transport, which is `near`.
-
-    A server whose factory returns `visitor` makes the connection.
-    """
+    """One visit. `near` is the visitor's transport. A server whose factory returns `protocol()` makes the connection."""
 
     def __init__(self, *, traffic: Traffic, owner: Owner) -> None:
         super().__init__(traffic=traffic)
-        self.visitor: Final = VisitorSide(self)
         self._owner = owner
         self._small_bytes = limits.SMALL_WRITE_BYTES
         self._look_at = limits.VISITOR_UNSENT_LEAST_BYTES
@@ -90,6 +86,11 @@ class Bridge(Relay[asyncio.Transport]):
         self._linger: asyncio.TimerHandle | None = None
         self._paused = False
         self._unwatched: Unwatched | None = None  # from the first pause of reading on
+
+    def protocol(self) -> VisitorSide:
+        """The protocol of the visitor's transport. Call this once. The bridge does not keep it: if each held the other,
+        only the cycle collector would free them."""
+        return VisitorSide(self)
 
     def join(self, near: asyncio.Transport, dial: Callable[[Sink], Stream], tap: ExchangeTap | None = None) -> None:
         near.set_write_buffer_limits(limits.VISITOR_HIGH_WATER_BYTES, limits.VISITOR_LOW_WATER_BYTES)

@@ -115,8 +115,8 @@ class TcpListener:
     def _protocol(self) -> asyncio.Protocol:
         tunnel = self._tunnel
         if self._guarded:
-            return GuardedBridge(traffic=tunnel.traffic, owner=self, found=self._found_open_proxy).visitor
-        return Bridge(traffic=tunnel.traffic, owner=self).visitor
+            return GuardedBridge(traffic=tunnel.traffic, owner=self, found=self._found_open_proxy).protocol()
+        return Bridge(traffic=tunnel.traffic, owner=self).protocol()
 
     def connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
         """As in `ferry.edge.bridge.Owner`, and so is `ended`."""

@@ -79,6 +79,8 @@ class Pause(enum.IntFlag):
 STREAM_FULL, READ_AHEAD, BEHIND = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD), int(Pause.BEHIND)
 _BUFFER_FULL, _UNSENT = int(WritePause.BUFFER_FULL), int(WritePause.UNSENT)
 
+# Members as plain globals: a look-up on the class for each connection is slower.
+_READING, _, _LINGER, _CLOSED = ConnectionPhase
 _UNKNOWN: Final = Endpoint("0.0.0.0", 0)
 
 
@@ -108,7 +110,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self._owner = owner
         self._shared = shared
         self.peer = _UNKNOWN
-        self.phase = ConnectionPhase.READING
+        self.phase = _READING
         self.buffer = b""
         """Received bytes that no code has taken yet."""
         self.deadline = 0.0  # monotonic seconds; 0 for none
@@ -157,13 +159,13 @@ class VisitorConnection(asyncio.Protocol, ABC):
         if not admitted:
             self._write_page(503, pages.FULL, None, close=True)
             self.shut()
-        elif (network := self._owner.limiter.enter(self.host)) is None:
+        elif (network := self._owner.limiter.enter(self.peer.host)) is None:
             self._refuse_connection(503, pages.CROWDED)
         else:
             self._network = network
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.phase = ConnectionPhase.CLOSED
+        self.phase = _CLOSED
         self.deadline = 0.0
         self.buffer = b""
         self._owner.limiter.leave(self._network)
@@ -171,6 +173,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self._owner.left(self)
         self._owner.all_connections.left(self)
         self._forget_unsent()
+        self._unsent = None  # it holds this connection
 
     def pause_writing(self) -> None:
         self.pause_writes(_BUFFER_FULL)
@@ -292,7 +295,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         if self.ended or self.transport.is_closing():
             self.shut()
             return
-        self.phase = ConnectionPhase.LINGER
+        self.phase = _LINGER
         self.buffer = b""
         self.expire_in(self._shared.bounds.linger_seconds)
         if self.transport.can_write_eof():
@@ -301,13 +304,13 @@ class VisitorConnection(asyncio.Protocol, ABC):
 
     def shut(self) -> None:
         """Close after the buffered bytes. A visitor that does not read them is cut after CLOSE_SECONDS."""
-        self.phase = ConnectionPhase.LINGER
+        self.phase = _LINGER
         self.buffer = b""
         self.expire_in(limits.CLOSE_SECONDS)
         self.transport.close()
 
     def abort(self) -> None:
         """Cut with a reset, not an end-of-file, so that the visitor cannot take half an answer for a whole one."""
-        self.phase = ConnectionPhase.LINGER
+        self.phase = _LINGER
         self.deadline = 0.0
         reset(self.transport)

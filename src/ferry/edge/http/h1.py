@@ -7,8 +7,7 @@ Pipelined bytes wait in a bounded buffer. Deadlines are numbers that the edge's 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.edge.unsent import untaken
@@ -34,9 +33,8 @@ CertificateFor = Callable[[str], object | None]
 """Returns the certificate of a hostname; compared by identity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entrance:
-    """The listener that accepted a visitor."""
+class Entrance(NamedTuple):
+    """The listener that accepted a visitor. A tuple, because each connection makes one."""
 
     secure: bool
     port: int
@@ -48,6 +46,7 @@ class Entrance:
 # Members as plain globals: a look-up on the class for each packet is slower.
 _READING, _BUSY, _LINGER, _CLOSED = ConnectionPhase
 _SENDING, _EARLY, _RAW = ExchangePhase.SENDING, ExchangePhase.EARLY, ExchangePhase.RAW
+_UNTIL_CLOSE: Final = Framing.CLOSE
 
 _GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals that leave the visitor's connection usable
 
@@ -86,7 +85,8 @@ class H1Connection(VisitorConnection):
     # --- asyncio
 
     def _started(self) -> None:
-        forwarding = Forwarding(self.host, secure=self._entrance.secure, port=self._entrance.port)
+        entrance = self._entrance
+        forwarding = Forwarding(self.peer.host, secure=entrance.secure, port=entrance.port)
         self.exchange = Exchange(self._shared, self, self._owner.backends, forwarding)
 
     def data_received(self, data: bytes) -> None:
@@ -269,7 +269,7 @@ class H1Connection(VisitorConnection):
         # RFC 9112 §9.6: `close` says that we read no more requests. The start of the next request is unknown if the
         # answer comes before the end of the body, or if a service refuses an upgrade after bytes of the new protocol.
         doubt = exchange.phase is _EARLY or (request.upgrade and self.buffer)
-        if framing is Framing.CLOSE or doubt or not request.keep_alive or self._owner.draining:
+        if framing is _UNTIL_CLOSE or doubt or not request.keep_alive or self._owner.draining:
             self._closing = True
             connection = b"close"
         else:

@@ -112,6 +112,7 @@ class _Pause(enum.IntFlag):
 # Members as plain globals: a look-up on the class for each packet is slower.
 _IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
 _VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
+_NO_BODY, _OF_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 _NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
 
@@ -396,10 +397,10 @@ class Upstream:
     def _respond(self, sink: ResponseSink, response: ResponseHead, data: bytes) -> None:
         """Relay the final head, joined with the body's bytes that are here already."""
         framing, length = response.framing, response.length
-        sent_as = Framing.CLOSE if framing is Framing.CHUNKED and not sink.takes_chunks else framing
-        body, size = None, len(data)
-        if framing is Framing.CHUNKED or (framing is Framing.LENGTH and size != length):
-            body = Body(CHUNKED if framing is Framing.CHUNKED else length, chunked_out=sent_as is Framing.CHUNKED)
+        sent_as = _UNTIL_CLOSE if framing is _CHUNKED and not sink.takes_chunks else framing
+        body, size, more = None, len(data), b""
+        if framing is _CHUNKED or (framing is _OF_LENGTH and size != length):
+            body = Body(CHUNKED if framing is _CHUNKED else length, chunked_out=sent_as is _CHUNKED)
             try:
                 data, more = body.feed(data)
             except RemoteProtocolError as error:
@@ -407,10 +408,8 @@ class Upstream:
                 sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
                 return
             size = body.payload
-        elif framing is Framing.NONE:
+        elif framing is _NO_BODY:
             data, more, size = b"", data, 0
-        else:
-            more = b""
         head = sink.responding(response, sent_as)
         if self._state is _DEAD:
             return
@@ -418,7 +417,7 @@ class Upstream:
         done = body is None or body.done
         self._keep = response.keep_alive and not sink.sending and not (done and more)
         sink.relay(head + data, size)
-        if framing is Framing.CLOSE:
+        if framing is _UNTIL_CLOSE:
             self._state = _CLOSE
         elif done:
             self._finish(sink)
