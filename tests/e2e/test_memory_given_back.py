@@ -13,6 +13,7 @@ import pytest
 from ferry.gateway.memory import allocator
 from gateway_process import Gateway
 from greedy_client import MIB
+from web_client import unread
 
 TUNNELS = 12
 EACH = 25
@@ -45,22 +46,13 @@ async def endless_service() -> AsyncIterator[int]:
             writer.transport.abort()
 
 
-def ask(port: int, tunnel: int) -> socket.socket:
-    """A visitor with a small receive buffer, who does not read what it has asked for."""
-    visitor = socket.socket()
-    visitor.settimeout(SECONDS)
-    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    visitor.connect(("127.0.0.1", port))
-    visitor.sendall(f"GET / HTTP/1.1\r\nHost: unread{tunnel}.localhost\r\n\r\n".encode())
-    return visitor
-
-
 async def attack(gateway: Gateway) -> None:
     """TUNNELS * EACH who do not read, until they hold twice as much as may be left of it."""
     before, visitors = gateway.memory(), list[socket.socket]()
     try:
         visitors += [
-            await asyncio.to_thread(ask, gateway.ports.http, number % TUNNELS) for number in range(TUNNELS * EACH)
+            await asyncio.to_thread(unread, gateway.ports.http, f"unread{number % TUNNELS}")
+            for number in range(TUNNELS * EACH)
         ]
         async with asyncio.timeout(SECONDS):
             while gateway.memory() < before + 2 * LEFT:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway_process import Gateway
 from greedy_client import MIB, settled
+from web_client import unread
 
 VISITORS = 50
 EACH = MIB
@@ -50,16 +51,6 @@ async def endless_service() -> AsyncIterator[int]:
         await asyncio.sleep(0)
 
 
-def ask(port: int, name: str, path: str) -> socket.socket:
-    """A visitor with a small receive buffer, who does not read what it has asked for."""
-    visitor = socket.socket()
-    visitor.settimeout(SECONDS)
-    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    visitor.connect(("127.0.0.1", port))
-    visitor.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}.localhost\r\n\r\n".encode())
-    return visitor
-
-
 def answer_of(visitor: socket.socket) -> bytes:
     answer = b""
     with visitor:
@@ -88,13 +79,13 @@ async def test_visitors_that_do_not_read_cost_a_mebibyte_each_and_stall_only_the
             await asyncio.to_thread(through.error_line, "Entering interactive session|pledge")
         visitors: list[socket.socket] = []
         try:
-            assert b"small" in await asyncio.to_thread(lambda: answer_of(ask(port, "unread", "/small")))
+            assert b"small" in await asyncio.to_thread(lambda: answer_of(unread(port, "unread", "/small")))
             before = gateway.memory()
-            visitors += [await asyncio.to_thread(ask, port, "unread", "/endless") for _ in range(VISITORS)]
+            visitors += [await asyncio.to_thread(unread, port, "unread", "/endless") for _ in range(VISITORS)]
             await settled(gateway)
             grown = gateway.memory() - before
             for _ in range(3):
-                assert b"small" in await asyncio.to_thread(lambda: answer_of(ask(port, "unread", "/small")))
+                assert b"small" in await asyncio.to_thread(lambda: answer_of(unread(port, "unread", "/small")))
             assert grown <= VISITORS * EACH
             assert grown > VISITORS * EACH // 8  # they do cost something: the service was not stalled elsewhere
         finally:

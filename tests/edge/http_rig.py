@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -187,6 +188,11 @@ def answering(*answers: bytes, close: bool = False) -> Handler:
                 return
 
     return handle
+
+
+def statuses(data: bytes) -> list[int]:
+    """The statuses of the answers in `data`, in their order."""
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 def free_port() -> int:

@@ -23,8 +23,8 @@ PORT_OWNERS_PACE_SECONDS = 10.0
 PORT_OWNER_SECONDS = 60.0
 
 
-class HandClock:
-    """Moved by the test."""
+class SetClock:
+    """Its time is set by the test, and does not move by itself."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -40,7 +40,7 @@ class Asked:
     """Answers look-ups when the test says so, and keeps what was asked and told."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = SetClock()
         self.ports: list[int] = []
         self.threads: set[threading.Thread] = set()
         self.answer = threading.Event()

@@ -87,7 +87,7 @@ class GrantedForward:
 
 
 class SshTunnel:
-    """A forward in service. Other code writes only `tap`."""
+    """A forward in service. Other code writes only `tap`, and counts in `traffic`."""
 
     __slots__ = (
         "_clock",

@@ -80,12 +80,8 @@ class TunnelClient(TunnelEvents, Protocol):
         """Whether the client gives a sign of life within `seconds`."""
         ...
 
-    def close(self, reason: str, /) -> None:
-        """Disconnect, and tell the client why."""
-        ...
-
     def end_if_unused(self, reason: str, /) -> None:
-        """`close`, unless it has a forward or waits for the decision on one."""
+        """Disconnect and tell the client why, unless it has a forward or waits for the decision on one."""
         ...
 
 

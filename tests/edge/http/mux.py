@@ -50,8 +50,9 @@ class MuxStream:
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
         return response_head(response, framing, b"")
 
-    def interim(self, response: ResponseHead) -> None:
-        """Ignored."""
+    def interim(self, response: ResponseHead) -> bytes:
+        """There is no frame for it."""
+        return b""
 
     def write(self, data: bytes) -> None:
         self._connection.send(self._number, data)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any, cast
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.bound import BoundStream
 from granted import to_listen
@@ -17,10 +16,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 OTHERS = OK.replace(b"\r\n\r\nok", b"\r\n\r\nno")
 CHALLENGE = b"HTTP/1.1 401 Unauthorized\r\n%b\r\nContent-Length: 0\r\n\r\n"
 NTLM = CHALLENGE % b"WWW-Authenticate: NTLM"
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 async def test_a_bound_stream_serves_no_other_name() -> None:

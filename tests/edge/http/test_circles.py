@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from edge.http_rig import GET, Handler, Rig, answering, running_edge, service
+from edge.http_rig import GET, Handler, Rig, answering, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from granted import to_listen
@@ -18,10 +18,6 @@ from turns import until
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 MARK = rb"ferry-[0-9a-f]{12}-[0-9a-f]{12}"
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 def loop_fields(head: bytes) -> list[bytes]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 import pytest
 
-from edge.http_rig import GET, OTHER, Rig, running_edge, service
+from edge.http_rig import GET, OTHER, Rig, running_edge, service, statuses
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -30,10 +29,6 @@ STATUS = {"silent": [503], "waiting": [503], "unread": [200], "stream": [101]}
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 async def obliging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

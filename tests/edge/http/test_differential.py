@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from edge.http_origins import Origin, Sight, origins
-from edge.http_rig import Rig, running_edge
+from edge.http_rig import Rig, running_edge, statuses
 from ferry.edge.http.shared import Bounds
 from vectors.http1.table import Request, requests
 
@@ -54,10 +54,6 @@ async def behind(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Behi
 @pytest.fixture(scope="module")
 def numbers() -> Iterator[int]:
     return itertools.count()
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 def as_meant(case: Request) -> Sight:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service, statuses
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
 from resets import reset
@@ -26,10 +25,6 @@ POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 UPGRADE = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 QUICK = Bounds(tick_seconds=0.01, linger_seconds=0.1)
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 async def left_unsent(writer: asyncio.StreamWriter) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 import pytest
 
 from edge.http_play import Stream, played
-from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, running_edge, service, statuses
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.http.shared import Bounds
@@ -18,10 +17,6 @@ from turns import until
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 PATIENT = Bounds(linger_seconds=60, tick_seconds=0.02)  # no end here may wait for the deadline of a last answer
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 @pytest.mark.parametrize(

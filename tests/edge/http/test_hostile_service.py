@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from edge.http_rig import GET, OTHER, Rig, running_edge, service
+from edge.http_rig import GET, OTHER, Rig, running_edge, service, statuses
 from ferry.edge.http.shared import Bounds
 from vectors.http1.table import Answer, answers
 
@@ -91,10 +91,6 @@ async def final(reader: asyncio.StreamReader, count: int, headless: bool) -> byt
     elif length and not headless and b" 304 " not in head:
         data += await reader.readexactly(int(length[1]))
     return data
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 @pytest.mark.parametrize("late", [b"poison", CLEAN.replace(b"clean", b"poiso"), b"\r\n", b""], ids=str)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, HOST, Rig, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, HOST, Rig, answering, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.names import Address, Kind
@@ -20,10 +19,6 @@ POOL_IDLE_STREAMS = 64
 POOL_IDLE_SECONDS = 4.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NO_TICK = Bounds(tick_seconds=60, linger_seconds=0.1)
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 async def fill(rig: Rig, count: int) -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.streams import OpenFailure
@@ -19,10 +19,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOBODY = GET.replace(b"a.", b"nobody.")
 OLD = NOBODY.replace(b"1.1", b"1.0")
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: echo"
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 def with_fields(head: bytes, fields: bytes) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.http_rig import GET, Rig, answering, gone, pause_reading, running_edge, service
+from edge.http_rig import GET, Rig, answering, gone, pause_reading, running_edge, service, statuses
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.connections import Connections
@@ -38,10 +37,6 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 PACED = Bounds(body_min_rate=1000, read_min_rate=1000, pace_seconds=0.2, tick_seconds=0.02, linger_seconds=0.1)
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 def backend(rig: Rig) -> Backend:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-from edge.http_rig import GET, answering, running_edge, service
+from edge.http_rig import GET, answering, running_edge, service, statuses
 from vectors.http1.table import rows_of
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 @pytest.mark.parametrize("case", rows_of("responses.toml"), ids=lambda case: case["name"])

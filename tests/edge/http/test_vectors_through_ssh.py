@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.http.test_differential import AFTER, as_meant, check_sight, statuses
+from edge.http.test_differential import AFTER, as_meant, check_sight
 from edge.http_origins import Origin, origins
+from edge.http_rig import statuses
 from gateway_process import Gateway
 from vectors.http1.table import Request, requests
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service
+from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
@@ -21,10 +21,6 @@ from turns import until
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 QUICK = Bounds(head_seconds=0.2, keepalive_seconds=0.2, linger_seconds=0.1, half_closed_seconds=0.2, tick_seconds=0.02)
-
-
-def statuses(data: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
 async def number(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

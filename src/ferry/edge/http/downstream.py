@@ -46,8 +46,8 @@ class Downstream(Protocol):
         """The final head, to be written before the body; empty if the connection has written it itself."""
         ...
 
-    def interim(self, response: ResponseHead) -> None:
-        """A 1xx head has come for the visitor."""
+    def interim(self, response: ResponseHead) -> bytes:
+        """A 1xx head, as the visitor gets it; empty if it gets none."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -55,7 +55,7 @@ class Downstream(Protocol):
         ...
 
     def switched(self, response: ResponseHead, following: bytes) -> None:
-        """101 has come. `following` holds the first bytes of the new protocol."""
+        """101 has come. `following` holds the first bytes of the new protocol. Give both to `Exchange.relay`."""
         ...
 
     def answered(self, now: float, *, whole: bool) -> None:

@@ -157,8 +157,7 @@ class Exchange:
         upstream = self._upstream = self._upstream_for(backend, request, grant)
         if self._tap is not None:
             self._tap.seen(Direction.UP, data)
-        if self.up:
-            tunnel.traffic.up += self.up
+        tunnel.traffic.up += self.up
         upstream.begin(self, request, data, self._downstream.peer if request.upgrade else self._shared.gateway)
         if self._paused:
             upstream.pause_reading()
@@ -221,7 +220,8 @@ class Exchange:
     # --- the answer (`ResponseSink`)
 
     def interim(self, response: ResponseHead) -> None:
-        self._downstream.interim(response)
+        if head := self._downstream.interim(response):
+            self.relay(head, 0)
 
     def responding(self, response: ResponseHead, framing: Framing) -> bytes:
         request = self.request

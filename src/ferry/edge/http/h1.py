@@ -256,11 +256,10 @@ class H1Connection(VisitorConnection):
     def takes_chunks(self, request: RequestHead) -> bool:
         return not request.http10  # RFC 9112 §6.1
 
-    def interim(self, response: ResponseHead) -> None:
+    def interim(self, response: ResponseHead) -> bytes:
         request = self.exchange.request
         assert request is not None
-        if not request.http10:  # RFC 9110 §15.2: never to an HTTP/1.0 client
-            self.exchange.relay(interim_head(response), 0)
+        return b"" if request.http10 else interim_head(response)  # RFC 9110 §15.2: never to an HTTP/1.0 client
 
     def head(self, response: ResponseHead, framing: Framing) -> bytes:
         exchange = self.exchange
