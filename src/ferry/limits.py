@@ -151,6 +151,8 @@ SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past 
 # --- names
 NAMES_PER_IDENTITY: Final = 20  # names and ports that are reserved for it
 NAMES_KEEP_SECONDS: Final = 30 * 86400.0  # for which a reservation outlives its last use
+NAMES_USED_AFTER_SECONDS: Final = 60.0  # after which a name that is up counts as used, with a visitor at once
+NAMES_UNUSED_KEEP_SECONDS: Final = 3600.0  # for which a reservation is kept that was never used
 NAMES_REST_SECONDS: Final = 7 * 86400.0  # after that, for which only its last owner may take it up again
 NAMES_RESERVE_AFTER_SECONDS: Final = 600.0  # of use before a gateway for anyone reserves a name
 NAMES_PER_NETWORK_PER_DAY: Final = 10  # new reservations from one IPv4 /24 or IPv6 /64

@@ -27,6 +27,8 @@ PORT = Address(Kind.TCP, "", 30042)
 ALIAS = Address(Kind.ALIAS, "laptop", 22)
 W1, W2 = WorkerId("w1"), WorkerId("w2")
 KEEP, REST = 100.0, 50.0
+LONG = 10_000.0  # used names are kept longer than unused ones
+HOUR = 3600.0
 TERMS = Terms(keep=KEEP, rest=REST, reserve=True, derived=False, max_reservations=3)
 TRIAL = replace(TERMS, reserve=False)
 
@@ -156,6 +158,81 @@ async def test_after_its_rest_an_address_is_free_for_all(registry: Registry, ter
     assert await registry.reservations(ANN.id) == []
     expected = TakenBy.RESERVED if terms.reserve else TakenBy.LIVE
     assert (await lost(registry, BLOG, ANN, over)).reason is expected
+
+
+async def left(registry: Registry, now: float, *, used: bool) -> None:
+    """Ann has claimed `BLOG`, and given it up at `now`."""
+    claimed = await won(registry, BLOG, ANN, now - 10, replace(TERMS, keep=LONG))
+    assert await registry.release(BLOG, claimed.lease.generation, now=now, used=used)
+
+
+async def kept(registry: Registry, now: float) -> bool:
+    return await registry.reservation(BLOG, now=now, keep=LONG) is not None
+
+
+async def test_a_name_that_was_never_used_is_kept_for_an_hour_and_then_rests_like_any(registry: Registry) -> None:
+    terms = replace(TERMS, keep=LONG)
+    await left(registry, 10, used=False)
+    [found] = await registry.reservations(ANN.id)
+    assert (found.used, found.last_used) == (False, 10)
+    assert await kept(registry, 10 + HOUR)
+    assert not await kept(registry, 10 + HOUR + 1)
+    resting = await lost(registry, BLOG, BOB, 10 + HOUR + 1, terms)
+    assert resting == Taken(TakenBy.RESTING, ANN.id, "SHA256:ann", 10 + HOUR + REST)
+    await won(registry, BLOG, BOB, 10 + HOUR + REST, terms)
+
+
+async def test_a_name_that_was_used_once_stays_used(registry: Registry) -> None:
+    await left(registry, 10, used=True)
+    await left(registry, 30, used=False)
+    [found] = await registry.reservations(ANN.id)
+    assert found.used
+    assert await kept(registry, 30 + LONG)
+
+
+async def test_an_unused_name_is_kept_no_longer_than_a_used_one(registry: Registry) -> None:
+    await left(registry, 10, used=False)
+    assert await registry.reservation(BLOG, now=10 + KEEP, keep=KEEP) is not None
+    assert await registry.reservation(BLOG, now=10 + KEEP + 1, keep=KEEP) is None
+
+
+@pytest.mark.parametrize("how", ["takeover", "crash", "trial"])
+async def test_a_takeover_a_hidden_end_and_a_trial_count_as_use(registry: Registry, how: str) -> None:
+    claimed = await won(registry, BLOG, ANN, 10, TRIAL if how == "trial" else TERMS)
+    match how:
+        case "takeover":
+            claimed = await won(registry, BLOG, ANN, 11)
+        case "crash":
+            assert await registry.retire(None, now=12) == 1
+        case _:
+            assert await registry.reserve(BLOG, claimed.lease.generation, now=11, terms=TERMS)
+    await registry.release(BLOG, claimed.lease.generation, now=12, used=False)
+    assert [found.used for found in await registry.reservations(ANN.id)] == [True]
+
+
+async def test_a_heartbeat_is_no_use(registry: Registry) -> None:
+    await won(registry, BLOG, ANN, 10)
+    await registry.renew(W1, now=11)
+    assert [(found.used, found.last_used) for found in await registry.reservations(ANN.id)] == [(False, 11)]
+
+
+async def test_an_older_generation_makes_no_name_used(registry: Registry) -> None:
+    first = await won(registry, BLOG, ANN, 10)
+    assert await registry.release(BLOG, first.lease.generation, now=11, used=False)
+    second = await won(registry, BLOG, ANN, 12)
+    assert not await registry.release(BLOG, first.lease.generation, now=13, used=True)
+    assert await registry.release(BLOG, second.lease.generation, now=14, used=False)
+    assert [found.used for found in await registry.reservations(ANN.id)] == [False]
+
+
+async def test_unused_names_that_ran_out_do_not_count_and_are_pruned(registry: Registry) -> None:
+    terms = replace(TERMS, keep=LONG, max_reservations=1)
+    await left(registry, 10, used=False)
+    assert (await lost(registry, PORT, ANN, 10 + HOUR, terms)).reason is TakenBy.OVER_LIMIT
+    await won(registry, PORT, ANN, 10 + HOUR + 1, terms)
+    assert await registry.prune(now=10 + HOUR + REST - 1, keep=LONG, rest=REST) == 0
+    assert await registry.prune(now=10 + HOUR + REST, keep=LONG, rest=REST) == 1
+    assert [found.address for found in await registry.reservations(None)] == [PORT]
 
 
 async def test_a_claim_without_reserve_keeps_an_own_reservation(registry: Registry) -> None:

@@ -21,7 +21,8 @@ from ferry.store.registry import SqlRegistry
 
 T = TypeVar("T")
 
-KEEP, REST = 20.0, 10.0
+UNUSED_KEEP = 3600.0
+KEEP, REST = UNUSED_KEEP + 20.0, 10.0
 ADDRESSES = [
     Address(Kind.HTTP, "a.example.com"),
     Address(Kind.HTTP, "b.example.com"),
@@ -56,7 +57,8 @@ class Engines(RuleBasedStateMachine):
         self.now = 0.0
         self.generation = 0
         self.live: dict[Address, tuple[IdentityId, int, WorkerId]] = {}
-        self.reserved: dict[Address, tuple[IdentityId, float]] = {}
+        self.reserved: dict[Address, tuple[IdentityId, float, bool]] = {}
+        """Address → (owner, last use, whether it was used)."""
 
     @initialize()
     def begin(self) -> None:
@@ -79,12 +81,22 @@ class Engines(RuleBasedStateMachine):
         """Whether the model refuses this address to all other identities, under any terms."""
         if address in self.live and self.live[address][0] != who:
             return True
-        owner, until = self.reserved.get(address, (who, 0.0))
-        return owner != who and (address in self.live or self.now < until + REST or self.now <= until)
+        if address not in self.reserved or self.reserved[address][0] == who:
+            return False
+        until = self._until(address)
+        return address in self.live or self.now < until + REST or self.now <= until
+
+    def _until(self, address: Address) -> float:
+        _, last_used, used = self.reserved[address]
+        return last_used + (KEEP if used else UNUSED_KEEP)
 
     @rule(seconds=st.integers(1, 15))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
+
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.now += UNUSED_KEEP
 
     @rule()
     def a_day_passes(self) -> None:
@@ -107,9 +119,11 @@ class Engines(RuleBasedStateMachine):
         before = self.live.get(address)
         assert (answer.displaced.generation if answer.displaced else None) == (before[1] if before else None)
         self.live[address] = (who.id, self.generation, worker)
-        self.reserved.pop(address, None)
+        owner, _, used = self.reserved.pop(address, (None, 0.0, False))
         if answer.reserved:
-            self.reserved[address] = (who.id, self.now + KEEP)
+            mine = owner == who.id
+            assert answer.new is not mine
+            self.reserved[address] = (who.id, self.now, mine and (used or before is not None))
 
     @rule(address=addresses, age=st.integers(0, 1), terms=terms)
     def reserve(self, address: Address, age: int, terms: Terms) -> None:
@@ -120,18 +134,18 @@ class Engines(RuleBasedStateMachine):
         )
         assert not (done and age)
         if done and address not in self.reserved:
-            self.reserved[address] = (self.live[address][0], self.now + KEEP)
+            self.reserved[address] = (self.live[address][0], self.now, True)
 
-    @rule(address=addresses, age=st.integers(0, 1))
-    def release(self, address: Address, age: int) -> None:
+    @rule(address=addresses, age=st.integers(0, 1), used=st.booleans())
+    def release(self, address: Address, age: int, used: bool) -> None:
         generation = self._generation_of(address) - age
         done = self._same(
-            self.memory.release(address, generation, now=self.now),
-            self.sql.release(address, generation, now=self.now),
+            self.memory.release(address, generation, now=self.now, used=used),
+            self.sql.release(address, generation, now=self.now, used=used),
         )
         assert done == (address in self.live and not age)
         if done:
-            self._used(address)
+            self._touched(address, used=used)
             del self.live[address]
 
     @rule(address=addresses, age=st.integers(0, 1))
@@ -167,7 +181,7 @@ class Engines(RuleBasedStateMachine):
         self._same(self.memory.renew(worker, now=self.now), self.sql.renew(worker, now=self.now))
         for address, (_, _, served_by) in self.live.items():
             if served_by == worker:
-                self._used(address)
+                self._touched(address, used=False)
 
     @rule(worker=st.none() | workers)
     def retire(self, worker: WorkerId | None) -> None:
@@ -175,15 +189,15 @@ class Engines(RuleBasedStateMachine):
         ended = self._same(self.memory.retire(worker, now=self.now), self.sql.retire(worker, now=self.now))
         assert ended == len(gone)
         for address in gone:
-            self._used(address)
+            self._touched(address, used=True)
             del self.live[address]
 
     @rule()
     def prune(self) -> None:
         over = {
             address
-            for address, (_, until) in self.reserved.items()
-            if address not in self.live and until < self.now and until + REST <= self.now
+            for address in self.reserved
+            if address not in self.live and self._until(address) < self.now and self._until(address) + REST <= self.now
         }
         gone = self._same(
             self.memory.prune(now=self.now, keep=KEEP, rest=REST), self.sql.prune(now=self.now, keep=KEEP, rest=REST)
@@ -209,7 +223,7 @@ class Engines(RuleBasedStateMachine):
         assert [reservation and reservation.owner for reservation in found] == [
             self._in_force(address) for address in ADDRESSES
         ]
-        assert {r.address: r.owner for r in everybodys} == {a: owner for a, (owner, _) in self.reserved.items()}
+        assert {r.address: (r.owner, r.last_used, r.used) for r in everybodys} == self.reserved
 
     async def _look(self) -> list[Any]:
         async def one(engine: MemoryRegistry | SqlRegistry) -> Any:
@@ -224,8 +238,9 @@ class Engines(RuleBasedStateMachine):
         return [await one(self.memory), await one(self.sql)]
 
     def _in_force(self, address: Address) -> IdentityId | None:
-        owner, until = self.reserved.get(address, (None, 0.0))
-        return owner if address in self.live or self.now <= until else None
+        if address not in self.reserved:
+            return None
+        return self.reserved[address][0] if address in self.live or self.now <= self._until(address) else None
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -236,9 +251,10 @@ class Engines(RuleBasedStateMachine):
     def _generation_of(self, address: Address) -> int:
         return self.live[address][1] if address in self.live else self.generation
 
-    def _used(self, address: Address) -> None:
+    def _touched(self, address: Address, *, used: bool) -> None:
         if address in self.reserved and self.reserved[address][0] == self.live[address][0]:
-            self.reserved[address] = (self.live[address][0], self.now + KEEP)
+            owner, _, before = self.reserved[address]
+            self.reserved[address] = (owner, self.now, before or used)
 
 
 TestEngines = Engines.TestCase

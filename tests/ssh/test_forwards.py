@@ -50,9 +50,9 @@ class SlowRegistry(MemoryRegistry):
         self.giving_back.set()
         await self.let_go.wait()
 
-    async def release(self, address: Address, generation: int, *, now: float) -> bool:
+    async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
         await self._wait()
-        return await super().release(address, generation, now=now)
+        return await super().release(address, generation, now=now, used=used)
 
     async def undo(self, address: Address, generation: int) -> bool:
         await self._wait()

@@ -48,9 +48,9 @@ class FullDisk(MemoryRegistry):
         self._write(claim=True)
         return await super().claim(address, identity, worker, now=now, terms=terms)
 
-    async def release(self, address: Address, generation: int, *, now: float) -> bool:
+    async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
         self._write()
-        return await super().release(address, generation, now=now)
+        return await super().release(address, generation, now=now, used=used)
 
     async def undo(self, address: Address, generation: int) -> bool:
         self._write()

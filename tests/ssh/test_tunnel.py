@@ -88,7 +88,7 @@ class Stage:
         ann = Identity(IdentityId("ann"), "ann", None)
         self.tunnel = SshTunnel(
             GrantedForward(TunnelId("t"), ForwardRequest(address.kind, None, 0), (b"Blog", 80), created=0.0),
-            HeldClaim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False),
+            HeldClaim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False, since=0.0),
             self,
             cast(Any, self.line),
             clock=cast(Any, SimpleNamespace(monotonic=lambda: self.now)),

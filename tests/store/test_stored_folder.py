@@ -66,6 +66,7 @@ async def test_every_row_is_still_there(folder: Path) -> None:
     after = rows(folder / "state")
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
     assert after.pop("connections") == before.pop("sessions")
+    before["reservations"] = {(*row, True) for row in before["reservations"]}  # they count as used
     assert after == before
 
 

@@ -207,7 +207,8 @@ class Access(Section):
 
 class Names(Section):
     keep: Seconds = Field(
-        limits.NAMES_KEEP_SECONDS, description="How long a name, port or alias stays reserved after its last use."
+        limits.NAMES_KEEP_SECONDS,
+        description="How long a name, port or alias stays reserved after its last use. One that was up for less than a minute and had no visitor stays for an hour at most.",
     )
     rest: Seconds = Field(
         limits.NAMES_REST_SECONDS,

@@ -120,6 +120,7 @@ class NameInfo(Answer):
     derived: bool = Field(description="Given by the gateway, not asked for.")
     created: Moment
     last_used: Moment
+    used: bool = Field(True, description="It was up for a minute or had a visitor. If not, it is kept for an hour.")
     live: bool = Field(description="A tunnel serves it now.")
 
 

@@ -115,6 +115,7 @@ class OperatorView:
                 derived=reservation.derived,
                 created=moment(reservation.created),
                 last_used=moment(reservation.last_used),
+                used=reservation.used,
                 live=await self.served.holders.at(reservation.address) is not None,
             )
             for reservation in reservations

@@ -5,12 +5,16 @@ A registry keeps two facts per address. A **reservation** names the owner; it la
 registry: the newer of two holders has the larger one, whatever their clocks say. `claim` decides on both in one
 transaction.
 
+A name is kept by use. A new reservation is **unused** until its name was up for `limits.NAMES_USED_AFTER_SECONDS` or had a
+visitor, which the caller of `release` says. A lease counts as used too if its owner takes the address over while it is
+up, and if nobody has seen its end (`retire`). An unused reservation is kept `limits.NAMES_UNUSED_KEEP_SECONDS` at most.
+
 All times are seconds since the epoch and are passed in by the caller: reservations outlive the process. A clock that
 is set back never makes a use older: `last_used` only grows. While a clock is ahead by more than `keep` and `rest`, what is
 not in use counts as run out.
 
-A reservation has three periods. It is **in force** until `last_used + keep`, and for as long as its owner serves the
-address. Then it **rests**, while `now < last_used + keep + rest`: its owner may take it up again with a claim, and the
+A reservation has three periods. It is **in force** until `kept = last_used + keep` (less if it is unused), and for as long
+as its owner serves the address. Then it **rests**, while `now < kept + rest`: its owner may take it up again with a claim, and the
 registry refuses everybody else. After that anybody may claim the address, and the new claim replaces the reservation.
 
 A caller that is cancelled while it waits holds no lease. If its claim was committed all the same, the engine ends the
@@ -28,7 +32,7 @@ from ferry.names import Address, Identity, IdentityId, WorkerId
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """`owner` holds `address` until `last_used + keep`, and keeps it while it has a live lease."""
+    """`owner` holds `address` until `rules.kept_until`, and keeps it while it has a live lease."""
 
     address: Address
     owner: IdentityId
@@ -38,6 +42,9 @@ class Reservation:
     """The gateway chose the address (two words, an allocated port)."""
     created: float
     last_used: float
+    used: bool = True
+    """It was up for `limits.NAMES_USED_AFTER_SECONDS`, or had a visitor. Otherwise it is kept for
+    `limits.NAMES_UNUSED_KEEP_SECONDS` at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +138,14 @@ class Registry(Protocol):
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         """Reserve an address for the holder of the lease with `generation` (after its trial time).
 
-        True if it is reserved now. False if no lease has that generation, or a limit in `terms` forbids it: the address
+        True if it is reserved now, and used: that is what the trial was for. False if no lease has that generation, or a limit in `terms` forbids it: the address
         is then served without a reservation, and the caller may try again later.
         """
         ...
 
-    async def release(self, address: Address, generation: int, *, now: float) -> bool:
-        """End the lease if it has `generation`. The reservation stays; its `last_used` becomes `now`."""
+    async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
+        """End the lease if it has `generation`. The reservation stays; its `last_used` becomes `now`. `used`: the address
+        was up for `limits.NAMES_USED_AFTER_SECONDS`, or had a visitor. Once used, a reservation stays so."""
         ...
 
     async def undo(self, address: Address, generation: int) -> bool:
@@ -175,8 +183,8 @@ class Registry(Protocol):
 
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
         """End all leases of a worker that is gone (None: of every worker, at the start of the only one). Like `release`
-        it sets `last_used`, so that names in use when a gateway stops do not run out while it is down. Returns the number
-        of ended leases."""
+        it sets `last_used`, so that names in use when a gateway stops do not run out while it is down. They count as used.
+        Returns the number of ended leases."""
         ...
 
 

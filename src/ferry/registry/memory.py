@@ -38,9 +38,11 @@ class MemoryRegistry:
         lease = self._leases[address] = Lease(address, identity.id, worker, self._generation, now, name)
         self._reservations.pop(address, None)
         if mine is not None:
-            self._reservations[address] = touched(mine, name, now=now, derived=terms.derived)
+            self._reservations[address] = touched(
+                mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None
+            )
         elif reserved:
-            self._make(lease, terms, now)
+            self._make(lease, terms, now, used=False)
         return Claimed(lease, state.lease, reserved, reserved and mine is None)
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
@@ -52,14 +54,14 @@ class MemoryRegistry:
             return True
         if self._over_limit(terms, lease.owner, lease.owner_name, now=now, new=True):
             return False
-        self._make(lease, terms, now)
+        self._make(lease, terms, now, used=True)
         return True
 
-    async def release(self, address: Address, generation: int, *, now: float) -> bool:
+    async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
         lease = self._leases.get(address)
         if lease is None or lease.generation != generation:
             return False
-        self._end(lease, now)
+        self._end(lease, now, used=used)
         return True
 
     async def undo(self, address: Address, generation: int) -> bool:
@@ -90,7 +92,7 @@ class MemoryRegistry:
     async def renew(self, worker: WorkerId, *, now: float) -> None:
         for lease in self._leases.values():
             if lease.worker == worker:
-                self._use(lease, now)
+                self._use(lease, now, used=False)
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
         """The number of new reservations from `network` after `since`, including freed ones. Only tests read it."""
@@ -111,7 +113,7 @@ class MemoryRegistry:
     async def retire(self, worker: WorkerId | None, *, now: float) -> int:
         ended = [lease for lease in self._leases.values() if worker in (None, lease.worker)]
         for lease in ended:
-            self._end(lease, now)
+            self._end(lease, now, used=True)
         return len(ended)
 
     def _state_of(self, address: Address) -> AddressState:
@@ -129,18 +131,19 @@ class MemoryRegistry:
         recent = self._recent_from(terms.network, now - limits.NAMES_NETWORK_SECONDS) if new and terms.network else None
         return over_limit(terms, owner, owner_name, others=others, recent=recent)
 
-    def _make(self, lease: Lease, terms: Terms, now: float) -> None:
+    def _make(self, lease: Lease, terms: Terms, now: float, *, used: bool) -> None:
         self._reservations[lease.address] = Reservation(
-            lease.address, lease.owner, lease.owner_name, terms.derived, created=now, last_used=now
+            lease.address, lease.owner, lease.owner_name, terms.derived, created=now, last_used=now, used=used
         )
         if terms.network:
             self._made.append((terms.network, now))
 
-    def _use(self, lease: Lease, now: float) -> None:
+    def _use(self, lease: Lease, now: float, *, used: bool) -> None:
         found = self._reservations.get(lease.address)
         if found is not None:
-            self._reservations[lease.address] = replace(found, last_used=max(found.last_used, now))
+            last_used = max(found.last_used, now)
+            self._reservations[lease.address] = replace(found, last_used=last_used, used=found.used or used)
 
-    def _end(self, lease: Lease, now: float) -> None:
-        self._use(lease, now)
+    def _end(self, lease: Lease, now: float, *, used: bool) -> None:
+        self._use(lease, now, used=used)
         del self._leases[lease.address]

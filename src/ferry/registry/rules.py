@@ -27,17 +27,27 @@ class RecentReservations:
     oldest: float | None
 
 
+def unused_keep(keep: float) -> float:
+    """The seconds for which an unused reservation is kept, where a used one is kept for `keep`."""
+    return min(keep, limits.NAMES_UNUSED_KEEP_SECONDS)
+
+
+def kept_until(reservation: Reservation, *, keep: float) -> float:
+    """When a reservation whose address is not served runs out. `keep` is that of used ones."""
+    return reservation.last_used + (keep if reservation.used else unused_keep(keep))
+
+
 def in_force(state: AddressState, *, now: float, keep: float) -> bool:
     """Whether there is a reservation that has not run out, or whose owner serves the address."""
     reservation, lease = state.reservation, state.lease
     if reservation is None:
         return False
-    return (lease is not None and lease.owner == reservation.owner) or reservation.last_used + keep >= now
+    return (lease is not None and lease.owner == reservation.owner) or kept_until(reservation, keep=keep) >= now
 
 
 def resting(reservation: Reservation, *, now: float, keep: float, rest: float) -> bool:
     """Whether a reservation that is not in force still keeps others away."""
-    return now < reservation.last_used + keep + rest
+    return now < kept_until(reservation, keep=keep) + rest
 
 
 def refusal(state: AddressState, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
@@ -49,7 +59,7 @@ def refusal(state: AddressState, identity: Identity, *, now: float, terms: Terms
     if lease is not None and lease.owner != identity.id:
         return Taken(TakenBy.LIVE, lease.owner, lease.owner_name, None)
     if other is not None and resting(other, now=now, keep=terms.keep, rest=terms.rest):
-        return Taken(TakenBy.RESTING, other.owner, other.owner_name, other.last_used + terms.keep + terms.rest)
+        return Taken(TakenBy.RESTING, other.owner, other.owner_name, kept_until(other, keep=terms.keep) + terms.rest)
     return None
 
 
@@ -74,7 +84,13 @@ def over_limit(
     return None
 
 
-def touched(reservation: Reservation, owner_name: str, *, now: float, derived: bool) -> Reservation:
-    """The reservation after its owner has claimed the address again. `last_used` never goes back, whatever the clock says."""
-    last_used = max(reservation.last_used, now)
-    return replace(reservation, owner_name=owner_name, derived=reservation.derived and derived, last_used=last_used)
+def touched(reservation: Reservation, owner_name: str, *, now: float, derived: bool, taken_over: bool) -> Reservation:
+    """The reservation after its owner has claimed the address again; `taken_over`: from its own live lease, which counts as
+    a use. `last_used` never goes back, whatever the clock says."""
+    return replace(
+        reservation,
+        owner_name=owner_name,
+        derived=reservation.derived and derived,
+        last_used=max(reservation.last_used, now),
+        used=reservation.used or taken_over,
+    )

@@ -40,6 +40,10 @@ class HeldClaim:
     reserved: bool
     made_reservation: bool
     """This claim made the reservation."""
+    since: float
+    """When it was claimed (monotonic)."""
+    used: bool = False
+    """At its release: it was up for `limits.NAMES_USED_AFTER_SECONDS`, or had a visitor."""
     trial_until: float | None = None
     """When the gateway reserves the name (monotonic), if names must first be used."""
 
@@ -51,6 +55,8 @@ class PendingRelease(NamedTuple):
     generation: int
     reservation_of: Identity | None
     """The owner of the reservation to drop with it, if this generation made one."""
+    used: bool
+    """As `HeldClaim.used`."""
 
 
 class ClaimHolder(Protocol):
@@ -116,6 +122,7 @@ class Claims:
             outcome.lease.generation,
             reserved=outcome.reserved,
             made_reservation=outcome.new,
+            since=self._clock.monotonic(),
         )
         if not outcome.reserved and not identity.anonymous:
             claim.trial_until = self._clock.monotonic() + rules.reserve_after
@@ -156,16 +163,18 @@ class Claims:
 
     # --- the way out
 
-    def release(self, claim: HeldClaim, *, unwanted: bool) -> None:
-        """Release an address that is not served any more. `unwanted`: drop the reservation too, if this claim made it."""
+    def release(self, claim: HeldClaim, *, visited: bool, unwanted: bool) -> None:
+        """Release an address that is not served any more. `visited`: it had a visitor. `unwanted`: drop the reservation too,
+        if this claim made it."""
         self._held.pop(claim, None)
+        claim.used = visited or self._clock.monotonic() - claim.since >= limits.NAMES_USED_AFTER_SECONDS
         tasks.spawn(f"release {claim.address}", self._give_back(claim, forget=unwanted and claim.made_reservation))
 
     async def _give_back(self, claim: HeldClaim, *, forget: bool) -> None:
         """Release a claim now or, if the database takes no writes, later."""
         if claim.generation == UNWRITTEN:
             return  # the database has nothing of it
-        pending = PendingRelease(claim.address, claim.generation, claim.identity if forget else None)
+        pending = PendingRelease(claim.address, claim.generation, claim.identity if forget else None, claim.used)
         try:
             await self._release(pending)
         except StoreUnavailable as error:
@@ -175,7 +184,7 @@ class Claims:
     async def _release(self, pending: PendingRelease) -> None:
         whose = pending.reservation_of
         if whose is None:
-            await self._registry.release(pending.address, pending.generation, now=self._clock.now())
+            await self._registry.release(pending.address, pending.generation, now=self._clock.now(), used=pending.used)
         elif await self._registry.undo(pending.address, pending.generation):
             self._report("name.freed", address=str(pending.address), identity=str(whose))
 

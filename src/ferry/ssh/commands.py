@@ -14,6 +14,7 @@ from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
+from ferry.registry.rules import kept_until
 from ferry.report import Report
 
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
@@ -154,7 +155,7 @@ class Commands:
             return []
         now, keep = self._clock.now(), asker.notices.rules.keep
         mine = await self._registry.reservations(asker.identity.id)
-        return [one for one in mine if one.address in asker.up or one.last_used + keep >= now]
+        return [one for one in mine if one.address in asker.up or kept_until(one, keep=keep) >= now]
 
     async def _release(self, asker: _Asker, text: str) -> int:
         session, identity = asker.session, asker.identity

@@ -18,6 +18,7 @@ from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, TunnelId, printable
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation, StoreUnavailable
+from ferry.registry.rules import kept_until
 from ferry.visits import Traffic, Visit
 
 from .refusals import RefusedForward
@@ -120,8 +121,8 @@ class Notices:
         if up:
             state = "in use now"
         else:
-            until = datetime.fromtimestamp(reservation.last_used + self.rules.keep, UTC)
-            state = f"kept until {until:%Y-%m-%d}"
+            until = datetime.fromtimestamp(kept_until(reservation, keep=self.rules.keep), UTC)
+            state = f"kept until {until:%Y-%m-%d}" if reservation.used else f"unused: kept until {until:%H:%M} UTC"
         return f"{reservation.address!s:<40} {state}"
 
     def reservation_fields(self, reservation: Reservation, *, up: bool) -> dict[str, object]:
@@ -132,6 +133,8 @@ class Notices:
             "address": kind_of(address.kind).spelled(address, self.urls),
             "kind": address.kind.value,
             "up": up,
+            "used": reservation.used,
+            "kept_until": None if up else kept_until(reservation, keep=self.rules.keep),
         }
 
     def tunnel_line(self, tunnel: TunnelShown) -> str:

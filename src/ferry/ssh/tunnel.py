@@ -249,6 +249,12 @@ class SshTunnel:
         return len(self._streams)
 
     @property
+    def was_visited(self) -> bool:
+        """It has had a visitor, who may be there still: a visit is counted when it ends."""
+        traffic = self.traffic
+        return bool(traffic.visits or traffic.up or traffic.down or self._streams)
+
+    @property
     def serving(self) -> bool:
         """Streams are open, or visitors of its port have not taken all that came for them. Of HTTP the edge knows: its
         idle streams are open too."""

@@ -310,7 +310,7 @@ class Tunnels:
         self._routes.remove(tunnel)
         tunnel.stop_listening(cut=False)
         tunnel.close()
-        self.claims.release(tunnel.claim, unwanted=unwanted)
+        self.claims.release(tunnel.claim, visited=tunnel.was_visited, unwanted=unwanted)
         self._report(
             "tunnel.closed",
             tunnel=tunnel.id,

@@ -12,7 +12,16 @@ from typing import Any
 from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
 from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
-from ferry.registry.rules import AddressState, RecentReservations, in_force, over_limit, own, refusal, touched
+from ferry.registry.rules import (
+    AddressState,
+    RecentReservations,
+    in_force,
+    over_limit,
+    own,
+    refusal,
+    touched,
+    unused_keep,
+)
 
 from . import registry_sql as sql
 from .dialect import Connection, one
@@ -39,8 +48,8 @@ class SqlRegistry:
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         return await self._store.run(lambda connection: _reserve(connection, address, generation, now, terms))
 
-    async def release(self, address: Address, generation: int, *, now: float) -> bool:
-        return await self._store.run(lambda connection: _release(connection, address, generation, now))
+    async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
+        return await self._store.run(lambda connection: _release(connection, address, generation, now, used=used))
 
     async def undo(self, address: Address, generation: int) -> bool:
         asked = {"address": address.key, "generation": generation}
@@ -83,7 +92,7 @@ class SqlRegistry:
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         def transaction(connection: Connection) -> int:
             connection.execute(sql.PRUNE_MADE, {"since": now - limits.NAMES_NETWORK_SECONDS})
-            return connection.execute(sql.PRUNE, {"now": now, "keep": keep, "rest": rest}).rowcount
+            return connection.execute(sql.PRUNE, {"now": now, "rest": rest, **_keeps(keep)}).rowcount
 
         return await self._store.run(transaction)
 
@@ -96,16 +105,16 @@ def renew(connection: Connection, worker: WorkerId, now: float) -> None:
     asked = {"worker": worker, "now": now}
     if connection.execute(sql.HEARTBEAT, asked).rowcount == 0:
         connection.execute(sql.FIRST_HEARTBEAT, asked)
-    connection.execute(sql.USE_BY_WORKER, asked)
+    connection.execute(sql.USE_BY_WORKER, {**asked, "used": False})
 
 
 def retire(connection: Connection, worker: WorkerId | None, now: float) -> int:
     """`Registry.retire` as a transaction."""
     if worker is None:
-        connection.execute(sql.USE_ALL, {"now": now})
+        connection.execute(sql.USE_ALL, {"now": now, "used": True})
         connection.execute(sql.FORGET_WORKERS)  # each start is a new worker: their rows would pile up
         return connection.execute(sql.END_ALL).rowcount
-    connection.execute(sql.USE_BY_WORKER, {"worker": worker, "now": now})
+    connection.execute(sql.USE_BY_WORKER, {"worker": worker, "now": now, "used": True})
     connection.execute(sql.FORGET_WORKER, {"worker": worker})
     return connection.execute(sql.END_BY_WORKER, {"worker": worker}).rowcount
 
@@ -131,21 +140,26 @@ def _claim(
     else:
         connection.execute(sql.CHANGE_LEASE, {"address": address.key, **_lease_values(lease)})
     if mine is not None:
-        after = touched(mine, name, now=now, derived=terms.derived)
-        changed = {"owner_name": name, "derived": after.derived, "last_used": after.last_used}
+        after = touched(mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None)
+        changed = {
+            "owner_name": name,
+            "derived": after.derived,
+            "last_used": after.last_used,
+            "used": after.used,
+        }
         connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
         if state.reservation is not None:  # of another identity, past its rest
             connection.execute(sql.FREE, {"address": address.key, "owner": state.reservation.owner})
         if reserved:
-            _make(connection, lease, terms, now)
+            _make(connection, lease, terms, now, used=False)
     return Claimed(lease, state.lease, reserved, reserved and mine is None)
 
 
 def _take_back(connection: Connection, claimed: Claimed, now: float) -> None:
     """Undo a claim whose caller was cancelled, unless there is a newer one."""
     address, generation, before = claimed.lease.address, claimed.lease.generation, claimed.displaced
-    if _release(connection, address, generation, now) and before is not None:
+    if _release(connection, address, generation, now, used=False) and before is not None:
         connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(before)})
 
 
@@ -158,17 +172,17 @@ def _reserve(connection: Connection, address: Address, generation: int, now: flo
         return True
     if _over_limit(connection, terms, lease.owner, lease.owner_name, now=now, new=True):
         return False
-    _make(connection, lease, terms, now)
+    _make(connection, lease, terms, now, used=True)
     return True
 
 
-def _release(connection: Connection, address: Address, generation: int, now: float) -> bool:
+def _release(connection: Connection, address: Address, generation: int, now: float, *, used: bool) -> bool:
     asked = {"address": address.key, "generation": generation}
-    connection.execute(sql.USE_BY_GENERATION, {"now": now, **asked})
+    connection.execute(sql.USE_BY_GENERATION, {"now": now, "used": used, **asked})
     return connection.execute(sql.END, asked).rowcount > 0
 
 
-def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> None:
+def _make(connection: Connection, lease: Lease, terms: Terms, now: float, *, used: bool) -> None:
     connection.execute(
         sql.NEW_RESERVATION,
         {
@@ -178,6 +192,7 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> Non
             "derived": terms.derived,
             "created": now,
             "last_used": now,
+            "used": used,
         },
     )
     if terms.network:
@@ -187,11 +202,15 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float) -> Non
 def _over_limit(
     connection: Connection, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool
 ) -> Taken | None:
-    asked = {"owner": owner, "now": now, "keep": terms.keep}
+    asked = {"owner": owner, "now": now, **_keeps(terms.keep)}
     others: int = one(connection, sql.IN_FORCE_OF, asked)[0]
     limited = new and terms.network and terms.max_per_network_day is not None
     recent = _recent_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
     return over_limit(terms, owner, owner_name, others=others, recent=recent)
+
+
+def _keeps(keep: float) -> dict[str, float]:
+    return {"keep": keep, "unused_keep": unused_keep(keep)}
 
 
 def _recent_from(connection: Connection, network: str, since: float) -> RecentReservations:
@@ -202,8 +221,8 @@ def _recent_from(connection: Connection, network: str, since: float) -> RecentRe
 def _state_of(connection: Connection, address: Address) -> AddressState:
     row = one(connection, sql.ADDRESS_STATE, {"address": address.key})
     return AddressState(
-        None if row[0] is None else _reservation(address, row[:5]),
-        None if row[5] is None else _lease(address, row[5:]),
+        None if row[0] is None else _reservation(address, row[:6]),
+        None if row[6] is None else _lease(address, row[6:]),
     )
 
 
@@ -223,5 +242,5 @@ def _lease(address: Address, row: Sequence[Any]) -> Lease:
 
 
 def _reservation(address: Address, row: Sequence[Any]) -> Reservation:
-    owner, owner_name, derived, created, last_used = row
-    return Reservation(address, owner, owner_name, bool(derived), created, last_used)
+    owner, owner_name, derived, created, last_used, used = row
+    return Reservation(address, owner, owner_name, bool(derived), created, last_used, bool(used))

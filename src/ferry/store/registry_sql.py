@@ -1,6 +1,6 @@
 """The registry's SQL statements. The driver caches prepared statements by their text.
 
-`:keep` and `:rest` are durations in seconds, `:now` and `:since` seconds since the epoch.
+`:keep`, `:unused_keep` (of reservations that were never used) and `:rest` are durations in seconds, `:now` and `:since` seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from typing import Final
 
 ADDRESS_STATE: Final = """
     SELECT reservations.owner, reservations.owner_name, reservations.derived, reservations.created,
-           reservations.last_used,
+           reservations.last_used, reservations.used,
            leases.owner, leases.worker, leases.generation, leases.claimed, leases.owner_name
     FROM (SELECT CAST(:address AS TEXT) AS address) AS asked
     LEFT JOIN reservations ON reservations.address = asked.address
     LEFT JOIN leases ON leases.address = asked.address"""
-"""One row: the five columns of the reservation, then the five of the lease, each None where there is none."""
+"""One row: the six columns of the reservation, then the five of the lease, each None where there is none."""
 
 ALL_RESERVATIONS: Final = """
-    SELECT address, owner, owner_name, derived, created, last_used FROM reservations
+    SELECT address, owner, owner_name, derived, created, last_used, used FROM reservations
     ORDER BY created, address"""
 RESERVATIONS_OF: Final = """
-    SELECT address, owner, owner_name, derived, created, last_used FROM reservations
+    SELECT address, owner, owner_name, derived, created, last_used, used FROM reservations
     WHERE owner = :owner ORDER BY created, address"""
 IN_FORCE_OF: Final = """
     SELECT count(*) FROM reservations
-    WHERE owner = :owner AND (last_used + :keep >= :now OR EXISTS (
+    WHERE owner = :owner AND (last_used + CASE WHEN used THEN :keep ELSE :unused_keep END >= :now OR EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner))"""
 MADE_FROM: Final = "SELECT count(*), min(at) FROM reservations_made WHERE network = :network AND at > :since"
 
@@ -42,11 +42,11 @@ END_BY_WORKER: Final = "DELETE FROM leases WHERE worker = :worker"
 END_ALL: Final = "DELETE FROM leases"
 
 NEW_RESERVATION: Final = """
-    INSERT INTO reservations (address, owner, owner_name, derived, created, last_used)
-    VALUES (:address, :owner, :owner_name, :derived, :created, :last_used)"""
+    INSERT INTO reservations (address, owner, owner_name, derived, created, last_used, used)
+    VALUES (:address, :owner, :owner_name, :derived, :created, :last_used, :used)"""
 NEW_MADE: Final = "INSERT INTO reservations_made (network, at) VALUES (:network, :at)"
 CHANGE_RESERVATION: Final = """
-    UPDATE reservations SET owner_name = :owner_name, derived = :derived, last_used = :last_used
+    UPDATE reservations SET owner_name = :owner_name, derived = :derived, last_used = :last_used, used = :used
     WHERE address = :address"""
 FREE: Final = "DELETE FROM reservations WHERE address = :address AND owner = :owner"
 FREE_BY_GENERATION: Final = """
@@ -56,23 +56,24 @@ FREE_BY_GENERATION: Final = """
         AND leases.generation = :generation)"""
 
 USE_ALL: Final = """
-    UPDATE reservations SET last_used = max(last_used, :now)
+    UPDATE reservations SET last_used = max(last_used, :now), used = (used OR :used)
     WHERE EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner)"""
 USE_BY_WORKER: Final = """
-    UPDATE reservations SET last_used = max(last_used, :now)
+    UPDATE reservations SET last_used = max(last_used, :now), used = (used OR :used)
     WHERE EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
         AND leases.worker = :worker)"""
 USE_BY_GENERATION: Final = """
-    UPDATE reservations SET last_used = max(last_used, :now)
+    UPDATE reservations SET last_used = max(last_used, :now), used = (used OR :used)
     WHERE address = :address AND EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner
         AND leases.generation = :generation)"""
 
 PRUNE: Final = """
     DELETE FROM reservations
-    WHERE NOT last_used + :keep >= :now AND last_used + :keep + :rest <= :now AND NOT EXISTS (
+    WHERE NOT last_used + CASE WHEN used THEN :keep ELSE :unused_keep END >= :now
+    AND last_used + CASE WHEN used THEN :keep ELSE :unused_keep END + :rest <= :now AND NOT EXISTS (
         SELECT 1 FROM leases WHERE leases.address = reservations.address AND leases.owner = reservations.owner)"""
 PRUNE_MADE: Final = "DELETE FROM reservations_made WHERE at <= :since"
 

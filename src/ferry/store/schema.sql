@@ -46,6 +46,7 @@ CREATE TABLE reservations (
     derived BOOLEAN NOT NULL,
     created DOUBLE NOT NULL,
     last_used DOUBLE NOT NULL,
+    used BOOLEAN NOT NULL,
     CONSTRAINT pk_reservations PRIMARY KEY (address)
 );
 CREATE INDEX ix_reservations_owner ON reservations (owner);
