@@ -24,6 +24,7 @@ DAY = 86_400.0
 MANY = 3_000
 CONFIG = Config()
 PUBLIC = Config.model_validate({"ssh": {"listen": "*:2222"}, "access": {"mode": "anyone"}})
+KEYS_ONLY = Config.model_validate({"ssh": {"listen": "*:2222"}, "access": {"mode": "keys", "keys": ["keys"]}})
 BLOG = Address(Kind.HTTP, "blog.localhost")
 WORKER = WorkerId("w")
 
@@ -79,11 +80,16 @@ async def test_a_gateway_for_anyone_reserves_ten_names_a_day_for_a_network() -> 
     assert rules_of(CONFIG).reservations_per_network is None  # where the operator has said who may come
 
 
-async def test_an_identity_may_have_twenty_names() -> None:
-    """NAMES_PER_IDENTITY."""
-    registry, ours = MemoryRegistry(), terms(CONFIG)
-    answers = [await registry.claim(name(n), person(1), WORKER, now=0.0, terms=ours) for n in range(30)]
-    assert sum(isinstance(answer, Claimed) for answer in answers) == 20
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [(CONFIG, 200), (KEYS_ONLY, 20), (Config.model_validate({"names": {"per_identity": 20}}), 20)],
+    ids=["loopback", "beyond loopback", "set"],
+)
+async def test_an_identity_may_have_twenty_names_and_more_on_loopback(config: Config, most: int) -> None:
+    """NAMES_PER_IDENTITY and NAMES_PER_IDENTITY_ON_LOOPBACK."""
+    registry, ours = MemoryRegistry(), terms(config)
+    answers = [await registry.claim(name(n), person(1), WORKER, now=0.0, terms=ours) for n in range(most + 10)]
+    assert sum(isinstance(answer, Claimed) for answer in answers) == most
 
 
 def test_a_stranger_uses_a_name_for_ten_minutes_before_it_is_reserved() -> None:

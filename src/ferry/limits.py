@@ -150,6 +150,7 @@ SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past 
 
 # --- names
 NAMES_PER_IDENTITY: Final = 20  # names and ports that are reserved for it
+NAMES_PER_IDENTITY_ON_LOOPBACK: Final = 200  # the same on a gateway for one machine, whose people share with nobody
 NAMES_KEEP_SECONDS: Final = 30 * 86400.0  # for which a reservation outlives its last use
 NAMES_USED_AFTER_SECONDS: Final = 60.0  # after which a name that is up counts as used, with a visitor at once
 NAMES_UNUSED_KEEP_SECONDS: Final = 3600.0  # for which a reservation is kept that was never used

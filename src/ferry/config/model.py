@@ -215,7 +215,9 @@ class Names(Section):
         description="How long a name rests after its reservation has run out: only its last owner may take it again.",
     )
     per_identity: int = Field(
-        limits.NAMES_PER_IDENTITY, ge=0, description="Names, ports and aliases one identity may have reserved."
+        limits.NAMES_PER_IDENTITY,
+        ge=0,
+        description="Names, ports and aliases one identity may have reserved. Where it is not set and SSH listens on loopback addresses only, it is 200.",
     )
     reserve_after: Seconds = Field(
         limits.NAMES_RESERVE_AFTER_SECONDS,
@@ -423,6 +425,13 @@ class Config(Section):
         """Whether SSH can be reached from another host."""
         ssh_on = self.ssh.listen + (self.https.listen if self.https.ssh else [])
         return any(not is_loopback(endpoint.host) for endpoint in ssh_on)
+
+    @property
+    def names_per_identity(self) -> int:
+        """`names.per_identity`; where it is not set and SSH listens on loopback addresses only, a larger one."""
+        if self.listens_beyond_loopback or "per_identity" in self.names.model_fields_set:
+            return self.names.per_identity
+        return limits.NAMES_PER_IDENTITY_ON_LOOPBACK
 
     @property
     def ssh_port(self) -> int:

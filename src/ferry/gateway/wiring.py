@@ -37,7 +37,7 @@ def rules_of(config: Config) -> ForwardRules:
         keep=config.names.keep,
         rest=config.names.rest,
         reserve_after=config.names.reserve_after if public_anyone else 0.0,
-        reservations_per_identity=config.names.per_identity,
+        reservations_per_identity=config.names_per_identity,
         reservations_per_network=config.names.per_network_per_day if public_anyone else None,
         forwards_per_connection=config.limits.forwards_per_connection,
         forwards_per_identity=config.limits.forwards_per_identity,

@@ -1,6 +1,7 @@
 """The registry's SQL statements. The driver caches prepared statements by their text.
 
-`:keep`, `:unused_keep` (of reservations that were never used) and `:rest` are durations in seconds, `:now` and `:since` seconds since the epoch.
+`:keep`, `:unused_keep` (for reservations that were never used) and `:rest` are durations in seconds, `:now` and `:since`
+seconds since the epoch.
 """
 
 from __future__ import annotations
