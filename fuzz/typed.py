@@ -67,11 +67,12 @@ def check_words(text: str) -> None:
         assert SECRET not in error.detail, "a secret would be logged"
         return
     assert len(text) <= limits.WORDS_CHARS
-    known = {*words.COMMANDS, "--", "--output", "json", "text", understood.argument}
+    known = {*words.COMMANDS, "--", "--output", "json", "text", "--unused", *understood.arguments}
     known |= {f"{prefix}={kind}" for prefix in ("--output", "output") for kind in ("json", "text")}
     assert set(text.split()) <= known, "a word that nobody knows opened something"
-    assert (understood.argument is not None) == (understood.command == "release")
-    typed = [understood.command, understood.argument, f"output={'json' if understood.json else 'text'}"]
+    assert bool(understood.arguments or understood.unused) == (understood.command == "release")
+    typed = [understood.command, *understood.arguments, "--unused" if understood.unused else None]
+    typed.append(f"output={'json' if understood.json else 'text'}")
     assert words.parse_words(" ".join(word for word in typed if word), "gw") == understood
 
 

@@ -56,7 +56,7 @@ def test_ls_names_release_and_whoami(ssh: StockSsh, key: Path, origin: Origin, n
 def test_release_of_another_identitys_name_fails(ssh: StockSsh) -> None:
     ended = ssh.run(words="release nothing-of-mine")
     assert (ended.code, "is not reserved for you" in ended.out) == (1, True)
-    assert "release takes one name" in ssh.run(words="release").out
+    assert "release takes a name" in ssh.run(words="release").out
 
 
 @pytest.mark.parametrize("words", ["-- --output json", "whoami --output json", "help --output=json", "ls --output json",

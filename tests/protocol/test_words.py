@@ -20,14 +20,30 @@ OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output te
 @pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c != "release")])
 def test_each_command_with_output_before_and_after(command: str | None, output: str) -> None:
     for text in (f"{command or ''} {output}", f"{output} {command or ''}"):
-        assert parse_words(text, GATEWAY) == Words(command, None, json=bool(output))
+        assert parse_words(text, GATEWAY) == Words(command, json=bool(output))
 
 
-def test_release_takes_one_name() -> None:
-    assert parse_words("release blog", GATEWAY) == Words("release", "blog")
-    for text in ("release", "release a b"):
-        with pytest.raises(InvalidInput, match="write release NAME"):
-            parse_words(text, GATEWAY)
+@pytest.mark.parametrize(
+    ("text", "names", "unused"),
+    [("blog", ("blog",), False), ("a b c", ("a", "b", "c"), False), ("--unused", (), True)],
+)
+def test_release_takes_names_or_all_that_are_unused(text: str, names: tuple[str, ...], *, unused: bool) -> None:
+    assert parse_words(f"release {text}", GATEWAY) == Words("release", names, unused=unused)
+    assert parse_words(f"release {text} --output json", GATEWAY) == Words("release", names, unused=unused, json=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("release", "release takes a name: write release NAME (`names` lists yours), or release --unused"),
+        ("release --unused blog", "release takes names or --unused, and not both"),
+        ("release --all", "release has no option '--all'"),
+    ],
+)
+def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(text, GATEWAY)
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,7 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
         assert words.replace("…", "").isascii()
         assert words.isprintable()
         return
-    known = {*COMMANDS, "--", "--output", "--output=json", "--output=text", "json", "text", words.argument}
+    known = {*COMMANDS, "--", "--output", "--output=json", "--output=text", "json", "text", "--unused", *words.arguments}
     assert set(text.split()) <= known
     assert words.command is None or words.command in COMMANDS
 

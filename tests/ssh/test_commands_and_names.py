@@ -41,14 +41,14 @@ class Stage:
     who: Identity
     numbers: int = 5000
 
-    async def own(self, *addresses: Address) -> None:
+    async def own(self, *addresses: Address, used: bool = True) -> None:
         """Reserved for the client, and not served."""
         rules = self.inside.rules
         terms = Terms(keep=rules.keep, rest=rules.rest, reserve=True, derived=False, max_reservations=99)
         for address in addresses:
             claimed = await self.registry.claim(address, self.who, WORKER, now=self.clock.now(), terms=terms)
             assert isinstance(claimed, Claimed)
-            assert await self.registry.release(address, claimed.lease.generation, now=self.clock.now())
+            assert await self.registry.release(address, claimed.lease.generation, now=self.clock.now(), used=used)
 
     async def owned(self) -> list[Address]:
         return [found.address for found in await self.registry.reservations(None)]
@@ -106,6 +106,28 @@ async def test_release_gives_back_the_named_address_only(stage: Stage, word: str
     await stage.own(*everything)
     assert (await stage.run(f"release {word}"))[0] == 0
     assert set(everything) - set(await stage.owned()) == {meant}
+
+
+async def test_release_gives_back_several_names_or_none_of_them(stage: Stage) -> None:
+    everything = [BLOG, PORT, LAPTOP, SHOP]
+    await stage.own(*everything)
+    status, lines = await stage.run("release blog no-such 30042")
+    assert (status, lines) == (1, ["no-such is not reserved for you: `names` lists what is. Nothing was given back"])
+    assert await stage.owned() == everything
+    status, lines = await stage.run("release blog 30042 blog.localhost")
+    assert (status, lines) == (0, [f"{one} is no longer reserved for you" for one in (BLOG, PORT)])
+    assert await stage.owned() == [LAPTOP, SHOP]
+
+
+async def test_release_unused_gives_back_what_is_neither_up_nor_was_used(stage: Stage) -> None:
+    await stage.own(PORT, LAPTOP)
+    await stage.own(SHOP, ALIAS_BLOG, used=False)
+    assert await stage.client.forward(b"blog", 80)
+    status, lines = await stage.run("release --unused")
+    assert (status, lines) == (0, [f"{one} is no longer reserved for you" for one in (SHOP, ALIAS_BLOG)])
+    assert set(await stage.owned()) == {PORT, LAPTOP, BLOG}
+    nothing = "nothing to give back: each name of yours is up or was used (`names` lists them)"
+    assert await stage.run("release --unused") == (0, [nothing])
 
 
 @pytest.mark.parametrize("word", ["0", "22", "30043", "localhost", "port", "laptop:23", "lap", ".localhost", ".", "-"])

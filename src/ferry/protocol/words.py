@@ -21,7 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "help": "this page",
         "ls": "your tunnels that are up",
         "names": "the names, ports and aliases that are yours",
-        "release": "give a name back: release NAME",
+        "release": "give names back: release NAME..., or --unused",
         "whoami": "how the gateway knows you",
     }
 )
@@ -33,7 +33,10 @@ class Words:
     """The parsed words. `command` is None for the session of a forward."""
 
     command: str | None = None
-    argument: str | None = None
+    arguments: tuple[str, ...] = ()
+    """The names after `release`."""
+    unused: bool = False
+    """`release --unused`."""
     json: bool = False
 
 
@@ -70,15 +73,29 @@ def parse_words(text: str, gateway: str) -> Words:
     if command not in COMMANDS:
         raise InvalidInput(unknown_word(command, gateway), detail=f"unknown word {typed_name(command)}")
     if command == "release":
-        if len(arguments) != 1:
-            raise InvalidInput("release takes one name: write release NAME (`names` lists yours)")
-        return Words(command, arguments[0], json)
+        return Words(command, *_released(arguments), json=json)
     if arguments:
         raise InvalidInput(
             f"{command} takes no argument, but '{printable(arguments[0])}' follows it: leave it out",
             detail=f"an argument after {command}, which takes none",
         )
-    return Words(command, None, json)
+    return Words(command, json=json)
+
+
+def _released(arguments: list[str]) -> tuple[tuple[str, ...], bool]:
+    """The names to give back, and whether all unused ones are."""
+    options = [word for word in arguments if word.startswith("-")]
+    names = [word for word in arguments if word not in options]
+    if unknown := [word for word in options if word != "--unused"]:
+        raise InvalidInput(
+            f"release has no option '{printable(unknown[0], 60)}': write release NAME, or release --unused",
+            detail=f"an unknown option of release: {typed_name(unknown[0])}",
+        )
+    if names and options:
+        raise InvalidInput("release takes names or --unused, and not both: write two commands")
+    if not arguments:
+        raise InvalidInput("release takes a name: write release NAME (`names` lists yours), or release --unused")
+    return tuple(names), bool(options)
 
 
 def unknown_word(word: str, gateway: str) -> str:

@@ -1,4 +1,4 @@
-"""The answers to `ssh gw`, `ssh gw ls`, `names`, `release NAME`, `whoami` and `help`."""
+"""The answers to `ssh gw`, `ssh gw ls`, `names`, `release NAME...`, `whoami` and `help`."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Commands:
             case "names":
                 await self._names(asker)
             case "release":
-                return await self._release(asker, words.argument or "")
+                return await self._release(asker, words)
             case "whoami":
                 _whoami(asker)
             case _:
@@ -157,17 +157,25 @@ class Commands:
         mine = await self._registry.reservations(asker.identity.id)
         return [one for one in mine if one.address in asker.up or kept_until(one, keep=keep) >= now]
 
-    async def _release(self, asker: _Asker, text: str) -> int:
+    async def _release(self, asker: _Asker, words: Words) -> int:
+        """Give names back: all that are named, or none if one of them is wrong."""
         session, identity = asker.session, asker.identity
+        mine = await self._reservations(asker)
         try:
-            address = _find(text, await self._reservations(asker), asker.notices)
+            wanted = dict.fromkeys(_find(text, mine, asker.notices) for text in words.arguments)
         except InvalidInput as error:
-            session.say(str(error), event="error")
+            kept = ". Nothing was given back" if len(words.arguments) > 1 else ""
+            session.say(f"{error}{kept}", event="error")
             return 1
-        await self._registry.free(address, identity.id)
-        self._report("name.freed", address=str(address), identity=str(identity))
-        note = ", and goes to others when its tunnel closes" if address in asker.up else ""
-        session.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
+        if words.unused:
+            wanted = dict.fromkeys(one.address for one in mine if not one.used and one.address not in asker.up)
+        for address in wanted:
+            await self._registry.free(address, identity.id)
+            self._report("name.freed", address=str(address), identity=str(identity))
+            note = ", and goes to others when its tunnel closes" if address in asker.up else ""
+            session.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
+        if not wanted:
+            session.say("nothing to give back: each name of yours is up or was used (`names` lists them)")
         return 0
 
 
