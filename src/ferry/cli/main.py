@@ -18,6 +18,7 @@ from .forget_host_key import forget_host_key
 from .init import init
 from .install_service import install_service
 from .ls import ls
+from .release import release
 from .serve import serve
 from .status import status
 from .unblock import unblock
@@ -56,6 +57,7 @@ app.command("serve", short_help="Run the gateway until SIGTERM or Ctrl-C.")(serv
 app.command("status", short_help="Show the running gateway and its counts.")(status)
 app.command("ls", short_help="List open tunnels, connections or names.")(ls)
 app.command("close", short_help="Close a tunnel or a connection.")(close)
+app.command("release", short_help="Give reserved names back.")(release)
 app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
 app.command("events", short_help="Show the last events.")(events)
 app.command("check-config", short_help="Check the configuration and this host.")(check_config)

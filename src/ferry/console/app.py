@@ -131,7 +131,7 @@ def _closing(state: ConsoleState) -> APIRouter:
         name = find_name(target, await state.names(None))
         if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
             raise NotFound(f"{name.address} was freed a moment ago", "")
-        return Closed(what="name", id=name.key, address=name.address, identity=name.owner_name)
+        return Closed(what="name", id=name.key, address=name.address, identity=name.owner_name, live=name.live)
 
     @api.delete("/blocked/{address:path}")
     async def unblock(address: str) -> Closed:

@@ -139,6 +139,7 @@ class Closed(Answer):
     id: str
     address: str = Field(description="Of a tunnel or name; the peer's of a connection.")
     identity: str
+    live: bool = Field(False, description="Of a name: a tunnel serves it, and keeps it until it closes.")
 
 
 class Health(Answer):
