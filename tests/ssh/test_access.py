@@ -91,6 +91,25 @@ def test_a_file_and_its_names(
     assert reports[1][1] == {"keys": 2, "files": 1}
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("ann.pub", "ann"), ("ann.keys", "ann"), ("ann", "ann"), ("Web-1.pub", "web-1"), ("id_ed25519.pub", None),
+        ("authorized_keys", None), ("ann.txt", None), ("xn--ann.pub", None),
+    ],
+)  # fmt: skip
+def test_in_a_folder_the_file_names_the_identity_of_keys_without_a_name(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, file: str, name: str | None
+) -> None:
+    plain, other, named = new_key(), new_key(), new_key()
+    (folder / file).write_text(public(plain) + public(other) + public(named, "name=bob"))
+    keys = read(folder)
+    found = [keys.key_name(Fingerprint(fingerprint(key))) for key in (plain, other, named)]
+    assert found == [(True, name), (True, name), (True, "bob")]
+    named_itself = read(folder / file)
+    assert named_itself.key_name(Fingerprint(fingerprint(plain))) == (True, None)
+
+
 def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(
     read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
 ) -> None:

@@ -201,7 +201,7 @@ class Access(Section):
     )
     keys: Paths = Field(
         default_factory=list,
-        description="Files of public keys (authorized_keys lines) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; equal names are one identity.",
+        description="Files of public keys (authorized_keys lines) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity.",
     )
 
 

@@ -2,7 +2,7 @@
 
     ssh-ed25519 AAAA... alice@laptop name=alice
 
-`name=` inside the comment names the identity. A line with options is refused: if the gateway ignored an option, the key
+`name=` inside the comment names the identity. In a folder the file's name does where a line has none. A line with options is refused: if the gateway ignored an option, the key
 could do things that the option forbids.
 """
 
@@ -33,6 +33,7 @@ _FIELDS = MappingProxyType(
 """Strings in a key's wire form, the first of which is the algorithm (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
 PROTOCOL.u2f of OpenSSH)."""
 ALGORITHMS = frozenset(_FIELDS)
+FILE_SUFFIXES = (".pub", ".keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ def _fields(blob: bytes) -> list[bytes]:
         fields.append(blob[at + 4 : at + 4 + size])
         at += 4 + size
     return fields if at == len(blob) else []
+
+
+def name_of_file(file: str) -> str | None:
+    """The identity name of the keys without `name=` in a file of a folder: `ann` for `ann.pub`, `ann.keys` and `ann`. None
+    if the file is not called as an identity may be: `id_ed25519.pub`, `authorized_keys`."""
+    for suffix in FILE_SUFFIXES:
+        file = file.removesuffix(suffix)
+    try:
+        return parse_label(file)
+    except InvalidInput:
+        return None
 
 
 def _name_in(comment: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from ferry import limits
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
-from ferry.protocol.authorized_keys import parse_file
+from ferry.protocol.authorized_keys import name_of_file, parse_file
 from ferry.report import Report
 
 KEYS_POLL_SECONDS = 0.5  # between two looks at the files
@@ -73,6 +73,8 @@ class _Stamp(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     size: int
+    name: str | None
+    """The identity name of keys without `name=`: the file's own, if it is in a folder of keys."""
 
 
 class Rejected(NamedTuple):
@@ -208,7 +210,7 @@ def _read_once(look: _Look) -> Found:
             continue
         keys, bad = parse_file(text)
         found.rejected.extend(Rejected(stamp.path, line.number, line.why, line.detail) for line in bad)
-        found.names.update((key.fingerprint, key.name) for key in keys)
+        found.names.update((key.fingerprint, key.name or stamp.name) for key in keys)
     return found
 
 
@@ -230,7 +232,8 @@ def _look(paths: Sequence[Path]) -> _Look:
                     look.rejected.append(_whole(file, str(error)))
                 continue  # a missing file has gone since the listing, which is no error
             if stat.S_ISREG(of.st_mode):
-                look.stamps.append(_Stamp(file, of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size))
+                name = None if listed is None else name_of_file(file.name)
+                look.stamps.append(_Stamp(file, of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size, name))
             else:
                 look.rejected.append(
                     _whole(file, "it is not a file, and is not read: put keys into files, or into files of one folder")
