@@ -61,7 +61,7 @@ def check_forward(value: Value) -> None:
 
 def check_words(text: str) -> None:
     try:
-        understood = words.parse_words(text, "gw")
+        understood = words.parse_words(text, "gw", "gw")
     except InvalidInput as error:
         one_line(error)
         assert SECRET not in error.detail, "a secret would be logged"
@@ -73,7 +73,7 @@ def check_words(text: str) -> None:
     assert bool(understood.arguments or understood.unused) == (understood.command == "release")
     typed = [understood.command, *understood.arguments, "--unused" if understood.unused else None]
     typed.append(f"output={'json' if understood.json else 'text'}")
-    assert words.parse_words(" ".join(word for word in typed if word), "gw") == understood
+    assert words.parse_words(" ".join(word for word in typed if word), "gw", "gw") == understood
 
 
 def check_first_bytes(data: bytes) -> None:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from asyncssh.constants import (
+    EXTENDED_DATA_STDERR,
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
     MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_OPEN,
     MSG_CHANNEL_OPEN_CONFIRMATION,
@@ -29,6 +31,9 @@ class Session:
         self.mine = mine
         self.answers: asyncio.Queue[bool] = asyncio.Queue()
         self.said = b""
+        """On stdout and stderr, as a terminal shows both."""
+        self.complained = b""
+        """On stderr."""
         self.closed = False
         self.window = 0
         """What the gateway takes of us before it grants more, in bytes."""
@@ -40,6 +45,11 @@ class Session:
             self.answers.put_nowait(message == MSG_CHANNEL_SUCCESS)
         elif message == MSG_CHANNEL_DATA:
             self.said += packet.get_string()
+        elif message == MSG_CHANNEL_EXTENDED_DATA:
+            assert packet.get_uint32() == EXTENDED_DATA_STDERR
+            text = packet.get_string()
+            self.said += text
+            self.complained += text
         elif message == MSG_CHANNEL_REQUEST and packet.get_string() == b"exit-status":
             packet.get_boolean()
             self.status.set_result(packet.get_uint32())

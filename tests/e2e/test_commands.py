@@ -55,12 +55,13 @@ def test_ls_names_release_and_whoami(ssh: StockSsh, key: Path, origin: Origin, n
 
 def test_release_of_another_identitys_name_fails(ssh: StockSsh) -> None:
     ended = ssh.run(words="release nothing-of-mine")
-    assert (ended.code, "is not reserved for you" in ended.out) == (1, True)
-    assert "release takes a name" in ssh.run(words="release").out
+    assert (ended.code, "is not reserved for you" in ended.err) == (1, True)
+    assert "release takes a name" in ssh.run(words="release").err
 
 
 @pytest.mark.parametrize("words", ["-- --output json", "whoami --output json", "help --output=json", "ls --output json",
-                                   "names --output json", "release no-such --output json"])  # fmt: skip
+                                   "names --output json", "release no-such --output json", "uname --output json -a",
+                                   "auth=a:b --output json", "ls -la --output=json"])  # fmt: skip
 def test_with_output_json_every_line_is_one_object(ssh: StockSsh, words: str) -> None:
     ended = ssh.run(words=words)
     assert ended.lines
@@ -88,8 +89,8 @@ def test_a_forwards_session_in_json(gateway: Gateway, ssh: StockSsh, origin: Ori
 def test_an_unknown_word_closes_the_forward_and_says_so(ssh: StockSsh, origin: Origin, name: str) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words="auth=me:secret")
     assert ended.code == 1
-    assert "unknown word 'auth=me:secret'" in ended.out
-    assert "Its forwards are closed." in ended.out
+    assert "unknown word 'auth=me:secret'" in ended.err
+    assert "Its forwards are closed." in ended.err
 
 
 def test_a_name_that_came_with_an_unknown_word_is_not_kept(
@@ -108,12 +109,12 @@ def test_a_name_that_came_with_an_unknown_word_is_not_kept(
 
 def test_an_unknown_word_names_the_nearest(ssh: StockSsh) -> None:
     ended = ssh.run(words="whoam")
-    assert (ended.code, "did you mean whoami?" in ended.out) == (1, True)
+    assert (ended.code, "did you mean whoami?" in ended.err) == (1, True)
 
 
 def test_an_unknown_word_names_the_command_to_type(ssh: StockSsh) -> None:
     ended = ssh.run(words="sh")
-    assert f"`ssh -p {ssh.port} localhost help` lists what is known" in ended.out
+    assert f"`ssh -p {ssh.port} localhost help` lists what is known" in ended.err
 
 
 def test_a_tunnel_with_unknown_words_is_never_open_for_a_moment(

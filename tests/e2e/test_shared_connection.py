@@ -49,8 +49,8 @@ def test_an_unknown_word_leaves_the_masters_tunnels_alone(
         else:
             master.error_line("remote forward success")
         ended = shared.run(words="lss")
-        assert (ended.code, "did you mean ls?" in ended.out) == (1, True)
-        assert "forwards are closed" not in ended.out
+        assert (ended.code, "did you mean ls?" in ended.err) == (1, True)
+        assert "forwards are closed" not in ended.err
         assert visit(gateway, name).text == "origin"
         assert f"{name}.localhost" in shared.run(words="ls").out
         assert "in use now" in shared.run(words="names").out
@@ -73,7 +73,7 @@ def test_words_close_the_forward_of_their_own_command(
     with shared.master("-tt", "-R", f"{name}:80:localhost:{origin.port}") as master:
         master.line("Forwarding HTTP")
         ended = shared.run("-R", f"{name}x:80:localhost:{origin.port}", words="auth=me:secret")
-        assert (ended.code, "Its forwards are closed." in ended.out) == (1, True)
+        assert (ended.code, "Its forwards are closed." in ended.err) == (1, True)
         assert visit(gateway, f"{name}x").status in (404, 503)
         assert visit(gateway, name).text == "origin"
 
@@ -109,4 +109,4 @@ def test_json_is_asked_for_without_a_dash_by_clients_that_take_dashes_for_themse
         for words in (["output=json"], ["whoami", "output=json"], ["whoami", "--output", "json"]):
             ended = run([*client, *words], folder=tmp_path)
             assert (ended.code, ended.out.startswith('{"event": "whoami"')) == (0, True), ended
-    assert "did you mean output=json?" in run([*dbclient, "--output", "json"], folder=tmp_path).out
+    assert "did you mean output=json?" in run([*dbclient, "--output", "json"], folder=tmp_path).err

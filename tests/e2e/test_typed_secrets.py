@@ -52,7 +52,7 @@ def test_secret_words_after_the_host_are_not_kept(
 ) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words=f"-- {words}")
     assert ended.code == 1
-    assert (SECRET in ended.out) == (words != f"auth ann:{SECRET}")  # the first unknown word is the one that is named
+    assert (SECRET in ended.err) == (words != f"auth ann:{SECRET}")  # the first unknown word is the one that is named
     closed = talkative.event(rf'"tunnel\.closed".*{name}')
     assert closed["reason"] == logged
     assert SECRET not in kept(talkative)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
-from ferry.protocol.words import COMMANDS, Words, parse_words
+from ferry.protocol.words import COMMANDS, Words, parse_words, wants_json
 
 WORDS_CHARS = 4096
-GATEWAY = "-p 2222 localhost"
+GATEWAY, JUMP = "-p 2222 localhost", "localhost:2222"
 OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output text --output json"]
 
 
@@ -20,7 +20,7 @@ OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output te
 @pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c != "release")])
 def test_each_command_with_output_before_and_after(command: str | None, output: str) -> None:
     for text in (f"{command or ''} {output}", f"{output} {command or ''}"):
-        assert parse_words(text, GATEWAY) == Words(command, json=bool(output))
+        assert parse_words(text, GATEWAY, JUMP) == Words(command, json=bool(output))
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,9 @@ def test_each_command_with_output_before_and_after(command: str | None, output: 
     [("blog", ("blog",), False), ("a b c", ("a", "b", "c"), False), ("--unused", (), True)],
 )
 def test_release_takes_names_or_all_that_are_unused(text: str, names: tuple[str, ...], *, unused: bool) -> None:
-    assert parse_words(f"release {text}", GATEWAY) == Words("release", names, unused=unused)
-    assert parse_words(f"release {text} --output json", GATEWAY) == Words("release", names, unused=unused, json=True)
+    assert parse_words(f"release {text}", GATEWAY, JUMP) == Words("release", names, unused=unused)
+    json = parse_words(f"release {text} --output json", GATEWAY, JUMP)
+    assert json == Words("release", names, unused=unused, json=True)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_release_takes_names_or_all_that_are_unused(text: str, names: tuple[str,
 )
 def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_words(text, GATEWAY)
+        parse_words(text, GATEWAY, JUMP)
     assert says in str(caught.value)
 
 
@@ -62,13 +63,23 @@ def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, 
 )
 def test_an_unknown_word_refuses_everything(text: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_words(text, GATEWAY)
+        parse_words(text, GATEWAY, JUMP)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("output", OUTPUT)
+def test_a_line_that_is_refused_wants_json_as_one_that_is_understood(output: str) -> None:
+    for text in (f"no-such-word {output}", f"{output} auth=x", f"ls {output} -la"):
+        with pytest.raises(InvalidInput):
+            parse_words(text, GATEWAY, JUMP)
+        assert wants_json(text) is bool(output)
+    for text in (f"{output} --output text", f"x{output or '--output=json'}x"):
+        assert not wants_json(text)
 
 
 def understood(text: str) -> Words | str:
     try:
-        return parse_words(text, GATEWAY)
+        return parse_words(text, GATEWAY, JUMP)
     except InvalidInput as error:
         return str(error)
 
@@ -86,11 +97,11 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
 
 
 def test_more_than_is_read_is_refused_even_if_it_is_space() -> None:
-    assert parse_words("ls".ljust(WORDS_CHARS), "gw").command == "ls"
+    assert parse_words("ls".ljust(WORDS_CHARS), "gw", "gw").command == "ls"
     with pytest.raises(InvalidInput, match="write fewer words"):
-        parse_words("ls".ljust(WORDS_CHARS + 1), "gw")
+        parse_words("ls".ljust(WORDS_CHARS + 1), "gw", "gw")
 
 
 @pytest.mark.parametrize("words", ["output=json", "-- output=json", "ls output=json", "ls --output=json"])
 def test_output_is_understood_with_and_without_dashes(words: str) -> None:
-    assert parse_words(words, "gw").json
+    assert parse_words(words, "gw", "gw").json

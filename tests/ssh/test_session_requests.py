@@ -73,8 +73,6 @@ async def test_the_environment_is_refused_and_the_session_goes_on(session: Sessi
         (b"pty-req", (String(b"xterm"), bytes(16), String(b"\x01" * 200_000)), True),
         (b"pty-req", (), True),
         (b"pty-req", (String(b"\xff"), bytes(16), String(b"\x01")), True),
-        (b"subsystem", (String(b"sftp" * 10_000),), False),
-        (b"subsystem", (String(b"\xff\x00\x1b[2J"),), False),
         (b"x11-req", (), False),
         (b"auth-agent-req@openssh.com", (), False),
         (b"eow@openssh.com", (), False),
@@ -94,6 +92,42 @@ async def test_every_request_is_answered_and_the_session_goes_on(
     assert await session.ask(kind, *parts) is granted
     assert await session.ask(b"exec", String(b"whoami"))
     assert await session.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (b"sftp", b"this gateway has no files"),
+        (b"sftp" * 10_000, b"this gateway has no subsystems."),
+        (b"\xff\x00\x1b[2J", b"this gateway has no subsystems."),
+    ],
+)
+async def test_a_subsystem_says_on_stderr_that_there_is_none_and_ends(
+    session: Session, name: bytes, says: bytes
+) -> None:
+    """Stock ssh exits at a refusal, and prints nothing that came before it."""
+    assert await session.ask(b"subsystem", String(name))
+    assert await session.ended() == 1
+    assert session.complained.startswith(says)
+    assert session.said == session.complained
+    assert len(session.said) < 500
+
+
+async def test_a_subsystem_closes_the_forwards_of_its_command_as_an_unknown_word_does(
+    gateway: Gateway, client: RawClient, session: Session, name: str
+) -> None:
+    assert await client.forward(name.encode(), 80)
+    assert await session.ask(b"subsystem", String(b"auth=me:secret"))
+    assert await session.ended() == 1
+    assert session.complained.endswith(b" Its forwards are closed.\n")
+    assert not any(name in one["address"] for one in gateway.ask("tunnels"))
+
+
+async def test_a_subsystem_after_the_words_is_refused(client: RawClient, session: Session, name: str) -> None:
+    assert await client.forward(name.encode(), 80)
+    assert await session.ask(b"shell")
+    assert not await session.ask(b"subsystem", String(b"sftp"))
+    assert not session.status.done()
 
 
 async def test_a_second_terminal_and_second_words_are_refused(client: RawClient, session: Session, name: str) -> None:
@@ -159,6 +193,6 @@ async def test_unreadable_words_close_the_forwards(
     assert await client.forward(name.encode(), 80)
     assert await session.ask(b"exec", String(words))
     assert await session.ended() == 1
-    assert b"Its forwards are closed." in session.said
+    assert b"Its forwards are closed." in session.complained
     assert len(session.said) < 1000
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))

@@ -7,7 +7,8 @@ that begin with a dash as their own options, even after the host, so `output=jso
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +16,8 @@ from typing import Final
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
+
+from .habits import NO_SHELL, hint
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 OPTIONS: Final = ("--output", "output=json")
+_OUTPUT: Final = re.compile(r"(?<!\S)(?:--output(?:=|\s+)|output=)(\S*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,9 @@ class Words:
     json: bool = False
 
 
-def parse_words(text: str, gateway: str) -> Words:
-    """Parse the command line. Raises InvalidInput with the unknown word and the nearest known one. `gateway` is the text
-    that people type after `ssh`.
+def parse_words(text: str, gateway: str, jump: str) -> Words:
+    """Parse the command line. Raises InvalidInput with the unknown word and what to write instead. `gateway` is the
+    text that people type after `ssh`, `jump` after `ssh -J`.
 
     An unknown word must refuse everything: a pasted `auth=…` must never yield an open tunnel. Its value must not reach the
     log either: the error's `detail` has names only.
@@ -71,7 +75,7 @@ def parse_words(text: str, gateway: str) -> Words:
         return Words(json=json)
     command, *arguments = typed
     if command not in COMMANDS:
-        raise InvalidInput(unknown_word(command, gateway), detail=f"unknown word {typed_name(command)}")
+        raise InvalidInput(unknown_word(typed, gateway, jump), detail=f"unknown word {typed_name(command)}")
     if command == "release":
         return Words(command, *_released(arguments), json=json)
     if arguments:
@@ -98,10 +102,20 @@ def _released(arguments: list[str]) -> tuple[tuple[str, ...], bool]:
     return tuple(names), bool(options)
 
 
-def unknown_word(word: str, gateway: str) -> str:
-    """The error for an unknown word."""
+def unknown_word(typed: Sequence[str], gateway: str, jump: str) -> str:
+    """The error for the unknown word `typed[0]`, which the other words follow."""
+    word = typed[0]
     if word == "json":  # what dbclient leaves of `--output json`
         return "unknown word 'json': did you mean output=json?"
-    near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
-    hint = f"did you mean {near[0]}?" if near else f"`ssh {gateway} help` lists what is known; there is no shell here"
-    return f"unknown word '{printable(word, 60)}': {hint}"
+    instead = hint(typed, gateway, jump)
+    if instead is None:
+        near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
+        lists = f"`ssh {gateway} help` lists what is known; {NO_SHELL}"
+        instead = f"did you mean {near[0]}?" if near else lists
+    return f"unknown word '{printable(word, 60)}': {instead}"
+
+
+def wants_json(text: str) -> bool:
+    """Whether the command line asks for JSON, also if it is refused for something else in it."""
+    wanted = _OUTPUT.findall(text[: limits.WORDS_CHARS])
+    return bool(wanted) and wanted[-1] == "json"

@@ -30,6 +30,10 @@ class Answering(Protocol):
         """One line of text; as JSON, an object with `message` and `fields`."""
         ...
 
+    def complain(self, line: str, **fields: object) -> None:
+        """Say on stderr why it cannot be done; as JSON, an object of the event `error`."""
+        ...
+
     def show(self, line: str, fields: dict[str, object], /) -> None:
         """One line of text; as JSON, `fields`."""
         ...
@@ -89,7 +93,7 @@ class Commands:
             up = frozenset(tunnel.address for tunnel in tunnels)
             status = await self._answer(_Asker(session, identity, tunnels, up, self._in_force.notices), words)
         except StoreUnavailable as error:
-            session.say(store_down(error), event="error")
+            session.complain(store_down(error))
             session.end(1)
         except Exception:
             session.failed()
@@ -165,7 +169,7 @@ class Commands:
             wanted = dict.fromkeys(_find(text, mine, asker.notices) for text in words.arguments)
         except InvalidInput as error:
             kept = ". Nothing was given back" if len(words.arguments) > 1 else ""
-            session.say(f"{error}{kept}", event="error")
+            session.complain(f"{error}{kept}")
             return 1
         if words.unused:
             wanted = dict.fromkeys(one.address for one in mine if not one.used and one.address not in asker.up)

@@ -13,12 +13,14 @@ import logging
 from typing import Any, Final, Protocol
 
 import asyncssh
+from asyncssh.constants import EXTENDED_DATA_STDERR
 
 from ferry import limits, tasks
 from ferry.errors import InvalidInput
 from ferry.kinds.web import CA_NOTE
 from ferry.names import Address, ConnectionId, Identity
-from ferry.protocol.words import Words, parse_words
+from ferry.protocol.habits import no_files
+from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
 from .commands import Commands
@@ -126,22 +128,39 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._spoken:
             return False
         self._spoken = True
+        urls = self._in_force.notices.urls
         try:
-            self._words = parse_words(command, self._in_force.notices.urls.gateway)
+            self._words = parse_words(command, urls.gateway, urls.jump)
         except InvalidInput as error:
-            closed = self._requests.words_refused(self._number, error.detail)
-            asyncio.get_running_loop().call_soon(self._refuse_words, str(error), closed)
+            self._words = Words(json=wants_json(command))
+            self._refuse_words_soon(str(error), error.detail)
             return True
         self._requests.words_said(self._number)
         self._requests.when_settled(self._begin_soon)
         return True
 
+    def subsystem_wanted(self, name: str, *, kept: str) -> bool:
+        """The client requests a subsystem (`sftp`), and Ferry has none. It is granted, to say so on stderr and to end with
+        status 1: after a refusal stock ssh exits without a look at stderr. False if the words have come before."""
+        if self._spoken:
+            return False
+        self._spoken = True
+        why = no_files(self._in_force.notices.urls.jump) if name == "sftp" else "this gateway has no subsystems"
+        self._client.form_refused(name, why, kept=kept)
+        self._refuse_words_soon(why, f"the subsystem {kept}")
+        return True
+
     # --- output
+
+    def _refuse_words_soon(self, why: str, logged: str) -> None:
+        """Close the forwards that the words shape. Once the request is answered, say `why` and end."""
+        closed = self._requests.words_refused(self._number, logged)
+        asyncio.get_running_loop().call_soon(self._refuse_words, why, closed)
 
     def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
         held = " Its forwards are closed." if closed else ""
-        self.say(f"{sentence}{held}", event="error", error=why)
+        self.complain(f"{sentence}{held}", error=why)
         self.end(1)
 
     def _begin_soon(self) -> None:
@@ -211,6 +230,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
             line = json.dumps({"event": "message", "message": line} | fields)
         self._line(line)
 
+    def complain(self, line: str, **fields: object) -> None:
+        """Say on stderr why something cannot be done; with `--output json` on stdout, as an object of the event
+        `error`."""
+        if self._words.json:
+            self.say(line, event="error", **fields)
+        else:
+            self._line(line, error=True)
+
     def show(self, line: str, fields: dict[str, object]) -> None:
         """One line of a command's answer: text, or `fields` as JSON."""
         self._line(json.dumps(fields) if self._words.json else line)
@@ -220,7 +247,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Whether it shows no forwards and visits: it has not begun, or it runs a command."""
         return not self._begun or self._words.command is not None
 
-    def _line(self, text: str, colour: str = "") -> None:
+    def _line(self, text: str, colour: str = "", *, error: bool = False) -> None:
         if self._channel is None or self._channel.is_closing():
             return
         if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
@@ -232,7 +259,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if colour and self._terminal:
             text = f"{colour}{text}{_RESET}"
         ending = "\r\n" if self._terminal else "\n"
-        self._channel.write((text + ending).encode("utf-8", "replace"))
+        self._channel.write((text + ending).encode("utf-8", "replace"), EXTENDED_DATA_STDERR if error else None)
 
     # --- the end
 
@@ -245,7 +272,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Log the exception that is being handled, tell the person, and end this session with status 1."""
         _log.exception("a session of SSH connection %s failed", self._client.id)
         try:
-            self.say("an error in the gateway ended this: its log says more", event="error")
+            self.complain("an error in the gateway ended this: its log says more")
         finally:
             self.end(1)
 

@@ -27,7 +27,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_SUCCESS,
     MSG_CHANNEL_WINDOW_ADJUST,
 )
-from asyncssh.packet import SSHPacket
+from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.names import typed_name
@@ -44,6 +44,10 @@ class SessionEvents(Protocol):
 
     def started(self, command: str, /) -> bool:
         """The client has sent its words: `shell` (none) or `exec`. False if it has sent them before."""
+        ...
+
+    def subsystem_wanted(self, name: str, /, *, kept: str) -> bool:
+        """The client requests a subsystem. `kept` is the text to remember of its name. Returns whether it is answered."""
         ...
 
     def refuse_form(self, asked: str, why: str, /, *, kept: str = "") -> None:
@@ -93,9 +97,12 @@ class SessionChannel(SSHServerChannel[bytes]):
         if self._send_buf:
             if self._send_window <= 0 or self._send_chan is None or not self._connection.may_send:
                 return False
-            text = self._take(min(self._send_window, self._send_pktsize))
+            text, kind = self._take(min(self._send_window, self._send_pktsize))
             self._send_window -= len(text)
-            self._connection.send_data(self._send_chan, text)
+            if kind is None:
+                self._connection.send_data(self._send_chan, text)
+            else:
+                self.send_packet(MSG_CHANNEL_EXTENDED_DATA, UInt32(kind), String(bytes(text)))
         if self._send_buf:
             return self._send_window > 0
         if self._send_state == "eof_pending":
@@ -105,9 +112,10 @@ class SessionChannel(SSHServerChannel[bytes]):
             self._close_send()
         return False
 
-    def _take(self, most: int) -> bytearray:
-        """Remove and return the first waiting bytes: one line, or `most` bytes of it."""
-        text, _ = self._send_buf[0]
+    def _take(self, most: int) -> tuple[bytearray, int | None]:
+        """Remove and return the first waiting bytes: one line, or `most` bytes of it. With them, the type of their
+        extended data (RFC 4254 §5.2), which stderr is."""
+        text, kind = self._send_buf[0]
         if len(text) > most:
             first = text[:most]
             del text[:most]
@@ -115,7 +123,7 @@ class SessionChannel(SSHServerChannel[bytes]):
             first = text
             del self._send_buf[0]
         self._send_buf_len -= len(first)
-        return first
+        return first, kind
 
     def _process_request(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
@@ -178,9 +186,7 @@ def _exec(session: SessionEvents, packet: SSHPacket) -> bool:
 
 def _subsystem(session: SessionEvents, packet: SSHPacket) -> bool:
     name = packet.get_string()[:80].decode("utf-8", "backslashreplace")
-    why = "this gateway has no files: use sftp and scp with a machine behind an alias"
-    session.refuse_form(name, why, kept=typed_name(name))
-    return False
+    return session.subsystem_wanted(name, kept=typed_name(name))
 
 
 def _break(session: SessionEvents, packet: SSHPacket) -> bool:

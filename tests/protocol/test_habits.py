@@ -1,0 +1,62 @@
+"""What people type who come from a shell or another service, and the answer that names what to write here."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferry.errors import InvalidInput
+from ferry.protocol.words import parse_words
+
+GATEWAY, JUMP = "-p 2222 localhost", "localhost:2222"
+LISTS = "`ssh -p 2222 localhost help` lists what is known"
+NO_FILES = "this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:2222 you@ALIAS`, or scp"
+NO_PASSWORD = "this gateway asks visitors for no password, so nothing is published"
+NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is published"
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("uname -a", f"{LISTS}; there is no shell here"),
+        ("uname", f"{LISTS}; there is no shell here"),
+        ("/bin/bash -l", f"{LISTS}; there is no shell here"),
+        ("nmaes -x", f"{LISTS}; there is no shell here"),
+        ("nmaes", "did you mean names?"),
+        ("relase --unused", "did you mean release?"),
+        ("exit", "there is no shell here to leave: Ctrl-C ends a session and its forwards"),
+        ("quit", "there is no shell here to leave: Ctrl-C ends a session and its forwards"),
+        ("status", "`ssh -p 2222 localhost ls` lists your tunnels, and `ssh -p 2222 localhost` shows all that is yours"),
+        ("http 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
+        ("http", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
+        ("http --basic-auth u:p", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
+        ("http box.lan:8080", "-R says it all: write `ssh -R 80:box.lan:8080 -p 2222 localhost`"),
+        ("tcp 22", "-R says it all: write `ssh -R 0:localhost:22 -p 2222 localhost`"),
+        ("tls 8443", "-R says it all: write `ssh -R 443:localhost:8443 -p 2222 localhost`"),
+        ("scp -t .", NO_FILES),
+        ("/usr/lib/openssh/sftp-server", NO_FILES),
+        ("rsync --server -e.LsfxC . .", NO_FILES),
+        ("git-upload-pack 'x.git'", f"{LISTS}; there are no repositories here"),
+        ("b:user:pass", NO_PASSWORD),
+        ("--basic-auth=u:p", NO_PASSWORD),
+        ("auth=me:secret", NO_PASSWORD),
+        ("k:token", NO_PASSWORD),
+        ("w:192.0.2.0/24", NO_ADDRESSES),
+        ("ip-allowlist=10.0.0.0/8", NO_ADDRESSES),
+        ("tcp-aliases-allowed-users=SHA256:x", "only your own keys reach a private alias: -R NAME:PORT:..."),
+        ("tcp-alias=true", "leave it out: -R NAME:PORT:... is a private alias"),
+        ("x:https", "leave it out: share the https:// address; this gateway does not redirect"),
+        ("deadline=15m", "it is another service's option: `ssh -p 2222 localhost help` lists what is known here"),
+        ("no-such-word", f"{LISTS}; there is no shell here"),
+    ],
+)
+def test_the_answer_to_a_habit_says_what_to_write(typed: str, answer: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(typed, GATEWAY, JUMP)
+    assert str(caught.value).startswith(f"unknown word '{typed.split()[0]}': {answer}")
+
+
+@pytest.mark.parametrize("typed", ["auth Sesame17", "http Sesame17", "http Sesame17:80x", "uname Sesame17", "scp Sesame17"])
+def test_an_answer_repeats_the_first_word_only_or_a_target(typed: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(typed, GATEWAY, JUMP)
+    assert "Sesame17" not in str(caught.value)
