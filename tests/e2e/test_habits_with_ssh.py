@@ -49,6 +49,11 @@ def test_a_command_that_copies_publishes_nothing(gateway: Gateway, ssh: StockSsh
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
 
 
+def test_a_session_without_forwards_says_where_local_and_dynamic_forwards_lead(ssh: StockSsh, tmp_path: Path) -> None:
+    ended = ssh.run("-L", f"{tmp_path}/socket:localhost:80")
+    assert "-L and -D reach your private aliases only: nothing else goes out through this gateway" in ended.lines
+
+
 def test_errors_in_json_are_one_object_on_stdout(ssh: StockSsh) -> None:
     ended = ssh.run(words="uname -a --output json")
     [answer] = [json.loads(line) for line in ended.lines]

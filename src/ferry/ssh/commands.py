@@ -152,6 +152,7 @@ class Commands:
                 session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}", fields)
         if rules.reserve_after and not asker.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
+        session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
         session.say(f"To forward: {asker.notices.example}   (more: `help`)")
 
     async def _reservations(self, asker: _Asker) -> list[Reservation]:
