@@ -57,6 +57,7 @@ LEFT_OUT = frozenset(
         "observe/texts.py",
         "observe/writer.py",
         "protocol/authorized_keys.py",
+        "protocol/habits.py",
         "protocol/http1/authority.py",
         "protocol/http1/rules.py",
         "protocol/http1/serialize.py",

@@ -15,7 +15,10 @@ from ssh_command import StockSsh, run
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("uname -a", "unknown word 'uname': `ssh -p {port} localhost help` lists what is known; there is no shell here."),
+        (
+            "uname -a",
+            "unknown word 'uname': `ssh -p {port} localhost help` lists what is known; there is no shell here.",
+        ),
         ("exit", "unknown word 'exit': there is no shell here to leave"),
         ("status", "unknown word 'status': `ssh -p {port} localhost ls` lists your tunnels"),
         ("http 3000", "write `ssh -R 80:localhost:3000 -p {port} localhost`."),
@@ -40,13 +43,28 @@ def test_sftp_and_scp_are_told_how_to_reach_a_machine(
     targets = [places.get(word, word) for word in arguments] or [host]
     ended = run([program, *ssh.options, "-P", str(ssh.port), *targets], folder=tmp_path)
     assert ended.code != 0
-    assert f"this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:{ssh.port}" in ended.err
+    assert (
+        f"this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:{ssh.port}" in ended.err
+    )
 
 
 def test_a_command_that_copies_publishes_nothing(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", "-s", words="sftp")
     assert (ended.code, "Its forwards are closed." in ended.err) == (1, True)
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
+
+
+@pytest.mark.parametrize("user", ["qr", "tcp"])
+def test_a_login_name_of_another_service_is_answered_and_the_forward_goes_on(
+    ssh: StockSsh, origin: Origin, name: str, user: str
+) -> None:
+    forward = ("-R", f"{name}:80:localhost:{origin.port}")
+    with ssh.start(*forward, user=user) as child:
+        child.line("Forwarding HTTP")
+        child.error_line(f"the login name '{user}' asks for nothing here: ")
+    with ssh.start(*forward, user=user, words="-- --output json") as child:
+        child.line('"forward"')
+        assert json.loads(child.out.lines[0])["message"].startswith(f"the login name '{user}' asks for nothing here: ")
 
 
 def test_a_session_without_forwards_says_where_local_and_dynamic_forwards_lead(ssh: StockSsh, tmp_path: Path) -> None:

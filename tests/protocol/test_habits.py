@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from ferry.errors import InvalidInput
+from ferry.protocol.habits import login_hint
 from ferry.protocol.words import parse_words
 
 GATEWAY, JUMP = "-p 2222 localhost", "localhost:2222"
 LISTS = "`ssh -p 2222 localhost help` lists what is known"
-NO_FILES = "this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:2222 you@ALIAS`, or scp"
+NO_FILES = (
+    "this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:2222 you@ALIAS`, or scp"
+)
 NO_PASSWORD = "this gateway asks visitors for no password, so nothing is published"
 NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is published"
 
@@ -25,7 +28,10 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
         ("relase --unused", "did you mean release?"),
         ("exit", "there is no shell here to leave: Ctrl-C ends a session and its forwards"),
         ("quit", "there is no shell here to leave: Ctrl-C ends a session and its forwards"),
-        ("status", "`ssh -p 2222 localhost ls` lists your tunnels, and `ssh -p 2222 localhost` shows all that is yours"),
+        (
+            "status",
+            "`ssh -p 2222 localhost ls` lists your tunnels, and `ssh -p 2222 localhost` shows all that is yours",
+        ),
         ("http 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
         ("http", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
         ("http --basic-auth u:p", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
@@ -52,11 +58,32 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
 def test_the_answer_to_a_habit_says_what_to_write(typed: str, answer: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_words(typed, GATEWAY, JUMP)
-    assert str(caught.value).startswith(f"unknown word '{typed.split()[0]}': {answer}")
+    assert str(caught.value).startswith(f"unknown word '{typed.split(maxsplit=1)[0]}': {answer}")
 
 
-@pytest.mark.parametrize("typed", ["auth Sesame17", "http Sesame17", "http Sesame17:80x", "uname Sesame17", "scp Sesame17"])
+@pytest.mark.parametrize(
+    "typed", ["auth Sesame17", "http Sesame17", "http Sesame17:80x", "uname Sesame17", "scp Sesame17"]
+)
 def test_an_answer_repeats_the_first_word_only_or_a_target(typed: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_words(typed, GATEWAY, JUMP)
     assert "Sesame17" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "answer"),
+    [
+        ("qr", "the login name 'qr' asks for nothing here: `?` in a terminal shows the keys"),
+        ("tcp", "the login name 'tcp' asks for nothing here: -R 0:localhost:PORT is a TCP port"),
+        ("Sesame17+tcp", "the login name 'tcp' asks for nothing here: -R 0:localhost:PORT is a TCP port"),
+        ("nokey", "the login name 'nokey' asks for nothing here: your key is used; without one, come with "
+                  "-o PubkeyAuthentication=no"),
+        ("dev", None), ("", None), ("tcpx", None),
+    ],
+)  # fmt: skip
+def test_a_login_name_that_is_a_keyword_elsewhere_is_answered(user: str, answer: str | None) -> None:
+    assert login_hint(user, anonymous=False) == answer
+
+
+def test_a_client_that_has_come_without_a_key_needs_no_answer_to_nokey() -> None:
+    assert login_hint("nokey", anonymous=True) is None

@@ -91,7 +91,17 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
         assert words.replace("…", "").isascii()
         assert words.isprintable()
         return
-    known = {*COMMANDS, "--", "--output", "--output=json", "--output=text", "json", "text", "--unused", *words.arguments}
+    known = {
+        *COMMANDS,
+        "--",
+        "--output",
+        "--output=json",
+        "--output=text",
+        "json",
+        "text",
+        "--unused",
+        *words.arguments,
+    }
     assert set(text.split()) <= known
     assert words.command is None or words.command in COMMANDS
 

@@ -33,6 +33,21 @@ _PEOPLE: Final = re.compile(r"(?:allowed-fingerprints|tcp-aliases-allowed-users)
 _ALIAS: Final = re.compile(r"tcp-alias(?:=|$)")
 _TO_HTTPS: Final = re.compile(r"x:https$|force-https(?:=|$)")
 _OPTION: Final = re.compile(r"[abkruwx]:.|(?:no-tls|sni-proxy|deadline|pool|http2|host|proxy-protocol)(?:=|$)")
+_NOKEY: Final = "nokey"
+_KEYS: Final = "`?` in a terminal shows the keys"
+_WITH_TLS: Final = "-R 443:localhost:PORT is for a local service with TLS"
+_ASKED_BY_LOGIN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "qr": _KEYS,
+        "aqr": _KEYS,
+        "tcp": "-R 0:localhost:PORT is a TCP port",
+        "tls": _WITH_TLS,
+        "tlstcp": _WITH_TLS,
+        "udp": "this gateway forwards TCP only",
+        "force": "your newest connection takes over by itself",
+        _NOKEY: "your key is used; without one, come with -o PubkeyAuthentication=no",
+    }
+)
 
 
 def no_files(jump: str) -> str:
@@ -71,8 +86,14 @@ def _served(word: str, more: Sequence[str], gateway: str) -> str:
 
 def _option(word: str, gateway: str) -> str | None:
     for pattern, why in (
-        (_PASSWORD, "this gateway asks visitors for no password, so nothing is published. For yourself only: a private alias"),
-        (_ADDRESSES, "this gateway keeps no visitors out by address, so nothing is published. For yourself only: a private alias"),
+        (
+            _PASSWORD,
+            "this gateway asks visitors for no password, so nothing is published. For yourself only: a private alias",
+        ),
+        (
+            _ADDRESSES,
+            "this gateway keeps no visitors out by address, so nothing is published. For yourself only: a private alias",
+        ),
         (_PEOPLE, "only your own keys reach a private alias: -R NAME:PORT:..., with a port that is not 80 or 443"),
         (_ALIAS, "leave it out: -R NAME:PORT:... is a private alias, with a port that is not 80 or 443"),
         (_TO_HTTPS, "leave it out: share the https:// address; this gateway does not redirect"),
@@ -80,4 +101,13 @@ def _option(word: str, gateway: str) -> str | None:
     ):
         if pattern.match(word):
             return why
+    return None
+
+
+def login_hint(user: str, *, anonymous: bool) -> str | None:
+    """The answer to a login name that is a keyword of another service (`qr@gw`, `token+tcp@gw`); None to any other.
+    `anonymous`: the client has come without a key, as `nokey` asks."""
+    for part in user.split("+"):
+        if part in _ASKED_BY_LOGIN and not (anonymous and part == _NOKEY):
+            return f"the login name '{part}' asks for nothing here: {_ASKED_BY_LOGIN[part]}"
     return None

@@ -19,7 +19,7 @@ from ferry import limits, tasks
 from ferry.errors import InvalidInput
 from ferry.kinds.web import CA_NOTE
 from ferry.names import Address, ConnectionId, Identity
-from ferry.protocol.habits import no_files
+from ferry.protocol.habits import login_hint, no_files
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
@@ -40,6 +40,11 @@ class SessionClient(Protocol):
     def id(self) -> ConnectionId: ...
     @property
     def identity(self) -> Identity: ...
+    @property
+    def user(self) -> str:
+        """The login name."""
+        ...
+
     @property
     def requests(self) -> ForwardRequests:
         """Its requests for forwards, which the words of sessions shape."""
@@ -179,6 +184,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._begun = True
         client, words = self._client, self._words
         if words.command is None:
+            self._answer_login_name()
             for outcome in self._requests.outcomes:
                 outcome.show_in(self)
             if client.has_forwards:
@@ -189,6 +195,15 @@ class Session(asyncssh.SSHServerSession[bytes]):
                 self.end(1)
                 return
         tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))
+
+    def _answer_login_name(self) -> None:
+        client = self._client
+        if (answer := login_hint(client.user, anonymous=client.identity.anonymous)) is None:
+            return
+        if self._words.json:
+            self.say(answer)
+        else:
+            self._line(answer, error=True)
 
     def forward_opened(self, tunnel: TunnelShown) -> None:
         """A forward was granted."""
