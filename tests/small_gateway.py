@@ -44,11 +44,11 @@ def connection(connection_id: str, tunnels: list[str]) -> ConnectionInfo:
     )  # fmt: skip
 
 
-def name(key: str, owner: str = "i1", *, live: bool = False) -> NameInfo:
+def name(key: str, owner: str = "i1", *, live: bool = False, used: bool = True) -> NameInfo:
     address = Address.from_key(key)
     return NameInfo(
         key=key, address=str(address), kind=address.kind.value, owner=owner, owner_name=f"web-1 ({KEY})",
-        derived=False, created=STARTED, last_used=STARTED, live=live,
+        derived=False, created=STARTED, last_used=STARTED, used=used, live=live,
     )  # fmt: skip
 
 

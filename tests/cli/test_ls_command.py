@@ -17,7 +17,7 @@ from console_commands import run, running
 from ferry.cli.ls import ls
 from ferry.cli.output import span
 from ferry.errors import InvalidInput
-from small_gateway import SmallGateway, connection, tunnel
+from small_gateway import SmallGateway, connection, name, tunnel
 
 
 async def test_ls_prints_whole_plain_lines_to_a_pipe(tmp_path: Path) -> None:
@@ -47,6 +47,13 @@ async def test_connections_and_names(tmp_path: Path) -> None:
     assert "SHA256:n4bQgYhMf.." in connections.lines[1]
     assert [line.split()[0] for line in names.lines] == ["NAME", "blog.example.com", "port"]
     assert names.lines[1].endswith("ago  yes   asked for")
+
+
+async def test_a_name_that_was_never_used_is_marked(tmp_path: Path) -> None:
+    reserved = [name("http:blog.example.com", used=False), name("tcp::30042", used=False, live=True)]
+    async with running(tmp_path / "state", SmallGateway(reserved=reserved)):
+        names = await run(ls, "--names", "--state", str(tmp_path / "state"))
+    assert ["ago, unused" in line for line in names.lines[1:]] == [True, False]
 
 
 async def test_json(tmp_path: Path) -> None:

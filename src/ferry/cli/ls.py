@@ -90,5 +90,5 @@ def _connection(c: dict[str, Any], now: float) -> Row:
 
 def _name(n: dict[str, Any], now: float) -> Row:
     given = "by Ferry" if n["derived"] else "asked for"
-    used = f"{age(n['last_used'], now)} ago"
+    used = f"{age(n['last_used'], now)} ago" + ("" if n["used"] or n["live"] else ", unused")
     return [n["address"], n["kind"], short_identity(n["owner_name"]), used, "yes" if n["live"] else "-", given]
