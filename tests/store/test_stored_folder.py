@@ -4,6 +4,9 @@
 made its content. `ann`, with two keys, published a name, a derived name, a port and an alias, and had a visitor. Somebody
 without a name in the key file published a derived name. On the same folder, a gateway for anyone then let a third
 person earn a name, and was killed with two clients connected. `ann` in the archive is the first of her keys.
+
+`folder-before-use.zip` is the same folder after the gateway of commit b23bd64, whose reservations do not say whether they
+were used, had it: with her first key ann published `kept`, and that gateway was killed too.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from gateway_process import gateway_in
 from small_disk import OnSmallDisk, fill, needs_a_disk
 
 STORED = Path(__file__).with_name("folder-before-connections.zip")
+BEFORE_USE = Path(__file__).with_name("folder-before-use.zip")
 ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
 ANNS_OTHER_KEY = Fingerprint("SHA256:GRlzt126pJATTnpLXTV7SEXGtGI3w10PoEDtcK1nubM")
 BOB = Fingerprint("SHA256:0xJYMXnCU8huP+M5hz2+qpUmb9+P1FgUcLbXuUR7P3o")
@@ -40,14 +44,18 @@ ANNS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def unpacked(stored: Path, tmp_path: Path) -> Path:
     """What the archive holds, with the permissions that such files have."""
-    with zipfile.ZipFile(STORED) as archive:
+    with zipfile.ZipFile(stored) as archive:
         archive.extractall(tmp_path / "stored")
     for path in (tmp_path / "stored").rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     return tmp_path / "stored"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return unpacked(STORED, tmp_path)
 
 
 def rows(state: Path) -> dict[str, set[tuple[object, ...]]]:
@@ -68,6 +76,33 @@ async def test_every_row_is_still_there(folder: Path) -> None:
     assert after.pop("connections") == before.pop("sessions")
     before["reservations"] = {(*row, True) for row in before["reservations"]}  # they count as used
     assert after == before
+
+
+async def test_every_row_from_before_reservations_knew_their_use_is_still_there(tmp_path: Path) -> None:
+    state = unpacked(BEFORE_USE, tmp_path) / "state"
+    before = rows(state)
+    assert all(before.values())
+    async with await Store.open(state / "ferry.db", report=nothing):
+        pass
+    after = rows(state)
+    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0002",)}, {(HEAD,)})
+    before["reservations"] = {(*row, True) for row in before["reservations"]}
+    assert after == before
+
+
+def test_names_from_before_reservations_knew_their_use_count_as_used(tmp_path: Path) -> None:
+    folder = unpacked(BEFORE_USE, tmp_path)
+    with gateway_in(folder) as gateway:
+        names = gateway.ssh(tmp_path, folder / "ann").run(words="names").lines
+        assert sorted(line.split("  ")[0] for line in names) == [
+            "blog.localhost",
+            "candid-garden.localhost",
+            "kept.localhost",
+            "laptop:22",
+            "port 20841",
+        ]
+        assert not any("unused" in line for line in names)
+        assert {one["address"]: one["used"] for one in gateway.ask("names")}["kept.localhost"]
 
 
 async def test_identities_names_host_keys_and_connections_are_found(folder: Path) -> None:
