@@ -16,7 +16,9 @@ from ferry.clock import Clock, SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.shared import Bounds, IsReserved
+from ferry.hostnames import Domain, Urls
 from ferry.limiters.connection_limiter import ConnectionLimiter
+from ferry.protocol.wrong_port import to_ssh
 from ferry.registry.routes import Routes
 from ferry.registry.visits_in_force import VisitsInForce
 from granted import open_to_all, to_listen
@@ -26,6 +28,7 @@ OTHER = "b.localhost"
 GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
 CLOSING = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
 SECRET = b"an installation's own"
+URLS = Urls(Domain("localhost"), 2222, 8080, None, lambda _host: False)
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -112,6 +115,7 @@ async def running_edge(
         report=report,
         is_reserved=is_reserved or one_is_reserved,
         secret=SECRET,
+        to_ssh=lambda: to_ssh(URLS),
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
         limiter=limiter,
         connections=connections,

@@ -32,6 +32,15 @@ async def answer(where: Endpoint, asked: bytes, *, tls: bool = False) -> bytes:
             return b""
 
 
+async def whole_answer(where: Endpoint, asked: bytes) -> bytes:
+    """The answer to its end."""
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    with contextlib.closing(writer):
+        writer.write(asked)
+        async with asyncio.timeout(20):
+            return await reader.read()
+
+
 async def test_each_listener_speaks_its_own_protocol(tmp_path: Path) -> None:
     config = config_of(tmp_path, https={"listen": LOOPBACK_FREE})
     async with whole_gateway(config) as worker:
@@ -48,7 +57,8 @@ async def test_ssh_is_not_served_on_the_https_port_once_a_reload_has_turned_it_o
     async with whole_gateway(config_of(tmp_path, https=https)) as worker:
         (where,) = worker.listening.bound()["https"]
         await worker.listening.use(config_of(tmp_path, https=https | {"ssh": False}), worker.ssh)
-        assert await answer(where, b"SSH-2.0-x\r\n") == b""
+        assert await answer(where, b"SSH-2.0-x\r\n") == b"SSH-2.0-Ferry\r\n"
+        assert b"this port does not serve SSH. Port " in await whole_answer(where, b"SSH-2.0-x\r\n")
         assert (await answer(where, GET, tls=True)).startswith(b"HTTP/1.1 ")
 
 

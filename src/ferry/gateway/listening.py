@@ -128,7 +128,7 @@ class Listening:
             if self.config.https.ssh:
                 ssh.take(accepted)
             else:
-                accepted.close()
+                ssh.turn_away(accepted)
 
         return SharedPort(
             [sock],

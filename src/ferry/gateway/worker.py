@@ -24,6 +24,7 @@ from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.events import EventRing
+from ferry.protocol.wrong_port import to_ssh
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
@@ -80,6 +81,7 @@ class Worker:
             report=report,
             is_reserved=self._is_reserved,
             secret=kept.secret,
+            to_ssh=lambda: to_ssh(self.settings.notices.urls),
             bounds=http_bounds,
             limiter=self.limiter,
             connections=self._connections,

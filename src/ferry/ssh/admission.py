@@ -15,14 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
-from asyncssh.packet import String, UInt32
-
 from ferry import limits, tasks
 from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.limiters.handshakes import Handshake, HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
+from ferry.protocol.ssh_disconnect import SERVICE_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, ssh_disconnect
 from ferry.report import Report
 
 _log = logging.getLogger("ferry.ssh")
@@ -108,7 +106,7 @@ class Admission:
             return
         slot = self._admit(host)
         if isinstance(slot, str):
-            self._refuse(sock, slot)
+            self._refuse(sock, slot, TOO_MANY_CONNECTIONS)
             return
         attempt = self._attempts[slot.handshake] = make(slot)
         tasks.spawn("ssh connection", self._connect(sock, attempt))
@@ -179,14 +177,18 @@ class Admission:
 
     # --- the refused
 
-    def _refuse(self, sock: socket.socket, reason: str) -> None:
+    def turn_away(self, sock: socket.socket, reason: str) -> None:
+        """Refuse an accepted non-blocking socket, from which nothing has been read: its port serves no SSH."""
+        self._refuse(sock, reason, SERVICE_NOT_AVAILABLE)
+
+    def _refuse(self, sock: socket.socket, reason: str, code: int) -> None:
         """Answer with a version line and an SSH_MSG_DISCONNECT (RFC 4253 §11.1) in clear; the client prints the reason.
 
         Wait for the client's first line before the close: an earlier close would become a reset, and the client would
         not see the reason. REFUSED_LINGERING bounds the connections that wait so.
         """
         try:
-            sock.send(b"SSH-2.0-Ferry\r\n" + _disconnect_packet(reason))
+            sock.send(ssh_disconnect(reason, code))
             sock.shutdown(socket.SHUT_WR)
         except OSError:
             sock.close()
@@ -217,13 +219,3 @@ class Admission:
         with contextlib.suppress(OSError):  # no bytes, or a reset: the bytes do not matter
             sock.recv(limits.HEAD_BYTES)
         sock.close()
-
-
-def _disconnect_packet(reason: str) -> bytes:
-    payload = b"".join(
-        (bytes([MSG_DISCONNECT]), UInt32(DISC_TOO_MANY_CONNECTIONS), String(reason.encode()), String(b""))
-    )
-    padding = 8 - (5 + len(payload)) % 8
-    if padding < 4:
-        padding += 8
-    return UInt32(1 + len(payload) + padding) + bytes([padding]) + payload + bytes(padding)

@@ -17,11 +17,14 @@ from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MAN
 
 from ferry import limits
 from ferry.clock import Clock, random_token
+from ferry.hostnames import Urls
 from ferry.limiters.handshakes import Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.protocol.authorized_keys import fingerprint_of
+from ferry.protocol.first_bytes import FirstBytes
+from ferry.protocol.wrong_port import on_ssh_port
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
@@ -80,6 +83,11 @@ class LoginServer(Protocol):
     @property
     def login(self) -> LoginSettings:
         """The settings in force now."""
+        ...
+
+    @property
+    def urls(self) -> Urls:
+        """The gateway's addresses, for people."""
         ...
 
     @property
@@ -247,6 +255,9 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def broke_protocol(self) -> None:
         self._garbage = True
+
+    def wrong_port(self, spoken: FirstBytes) -> bytes:
+        return on_ssh_port(spoken, self._server.urls)
 
     def took_too_long(self) -> None:
         self._timed_out = True

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from ferry import limits
 from ferry.clock import Clock, random_number
+from ferry.hostnames import Urls
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId, printable
+from ferry.protocol.wrong_port import where_ssh_is
 from ferry.registry.contract import Registry
 from ferry.report import Report
 
@@ -89,6 +91,10 @@ class SshServer:
         """Serve an accepted non-blocking socket, from which nothing has been read, or refuse it with a reason."""
         self.admission.take(sock, lambda slot: LoginAttempt(self, self.admission, slot, self._connection))
 
+    def turn_away(self, sock: socket.socket) -> None:
+        """Refuse an accepted non-blocking socket on a port that does not serve SSH, and name the one that does."""
+        self.admission.turn_away(sock, where_ssh_is(self.urls))
+
     def _connection(self, attempt: LoginAttempt) -> HardenedConnection:
         return self._make_connection(
             asyncio.get_running_loop(),
@@ -106,6 +112,11 @@ class SshServer:
     def login(self) -> LoginSettings:
         """The settings of log-ins that are in force now."""
         return self.settings.login
+
+    @property
+    def urls(self) -> Urls:
+        """The gateway's addresses, for people."""
+        return self.settings.notices.urls
 
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""

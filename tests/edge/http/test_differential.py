@@ -18,6 +18,7 @@ import pytest_asyncio
 from edge.http_origins import Origin, Sight, origins
 from edge.http_rig import Rig, running_edge, statuses
 from ferry.edge.http.shared import Bounds
+from ferry.protocol.wrong_port import TLS_ALERT
 from vectors.http1.table import Request, requests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,6 +31,8 @@ DRIBBLED = ("nginx", "uvicorn, httptools")
 """In front of these, requests come octet by octet: how bytes are cut must not change what they mean."""
 DRIBBLED_BYTES = 5_000
 """Longer ones do not: they are about how much there is."""
+TLS_BEGINS = b"\x16\x03"
+"""Such bytes get a TLS alert in place of the status."""
 Behind = list[tuple[Origin, Rig]]
 
 
@@ -105,8 +108,11 @@ async def one(case: Request, origin: Origin, rig: Rig, number: int) -> None:
     if case.status in (404, 503):
         assert [sight.target for sight in whole] == ["/after"]
     elif case.status:
-        assert statuses(answer) == [case.status]
-        assert b"\r\nConnection: close\r\n" in answer
+        if case.send.startswith(TLS_BEGINS):
+            assert answer == TLS_ALERT
+        else:
+            assert statuses(answer) == [case.status]
+            assert b"\r\nConnection: close\r\n" in answer
         assert not whole
         # a body that breaks off may have begun to go on
         assert len(broken) <= (b"chunked" in case.send)

@@ -10,9 +10,10 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.http.test_differential import AFTER, as_meant, check_sight
+from edge.http.test_differential import AFTER, TLS_BEGINS, as_meant, check_sight
 from edge.http_origins import Origin, origins
 from edge.http_rig import statuses
+from ferry.protocol.wrong_port import TLS_ALERT
 from gateway_process import Gateway
 from vectors.http1.table import Request, requests
 
@@ -55,7 +56,7 @@ async def one(case: Request, service: Origin, port: int, probe: str) -> None:
     if case.status in (404, 503):
         assert [sight.target for sight in whole] == ["/after"]
     elif case.status:
-        assert statuses(answer) == [case.status]
+        assert answer == TLS_ALERT if case.send.startswith(TLS_BEGINS) else statuses(answer) == [case.status]
         assert not whole
     elif service.name in case.refused_by:
         assert {sight.target for sight in whole} <= {"/after"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ferry import limits
 from ferry.callbacks import call_each
@@ -37,7 +37,8 @@ class HttpEdge:
     """Serves all `http` tunnels of a worker, on any number of listeners.
 
     `is_reserved(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs
-    to this installation; the marks that `policy.loops` derives from it must stay the same.
+    to this installation; the marks that `policy.loops` derives from it must stay the same. `to_ssh` returns the answer to
+    an SSH client that has come to one of the listeners.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class HttpEdge:
         report: Report,
         is_reserved: IsReserved,
         secret: bytes,
+        to_ssh: Callable[[], bytes],
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
         limiter: ConnectionLimiter | None = None,
@@ -64,6 +66,7 @@ class HttpEdge:
             tls=client_context(),
             bounds=bounds or Bounds(),
             loops=Loops(secret),
+            to_ssh=to_ssh,
         )
         self.limiter = limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
         self.all_connections = Connections(None, limiter.exempt, clock) if connections is None else connections

@@ -13,11 +13,13 @@ from ferry import limits
 from ferry.edge.unsent import untaken
 from ferry.errors import RemoteProtocolError
 from ferry.limiters.shortage import Standing
+from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.protocol.http1.serialize import interim_head, response_head
+from ferry.protocol.wrong_port import TLS_ALERT
 
 from . import pages
 from .connection import BEHIND, READ_AHEAD, STREAM_FULL, ConnectionPhase, Owner, VisitorConnection
@@ -362,8 +364,20 @@ class H1Connection(VisitorConnection):
     def _refuse_connection(self, status: int, reason: str) -> None:
         """Answer an error before any request, and close: the start of the next request is unknown."""
         self._shared.report("edge.refused", edge=self.scheme, status=status, peer=str(self.peer), reason=reason)
-        self._write_page(status, reason, None, close=True)
+        if answer := self._to_other_protocol():
+            self.transport.write(answer)
+        else:
+            self._write_page(status, reason, None, close=True)
         self.linger()
+
+    def _to_other_protocol(self) -> bytes:
+        """The answer to an SSH or TLS client, which has come to the wrong port; empty for any other."""
+        if self.exchange.request is not None:
+            return b""
+        spoken = classify(self.buffer[:LOOK_BYTES])
+        if spoken is FirstBytes.SSH:
+            return self._shared.to_ssh()
+        return TLS_ALERT if spoken is FirstBytes.TLS else b""
 
     # --- its place among all connections (`ferry.edge.connections.Connected`)
 

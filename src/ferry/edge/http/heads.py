@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ferry import limits
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 from ferry.protocol.http1.octets import head_length
 from ferry.protocol.http1.request import RequestHead, check_request_line, parse_request
 
@@ -39,6 +41,8 @@ class HeadReader:
         seen = self._seen
         end = head_length(buffer, line_limit=limits.REQUEST_LINE_BYTES, head_limit=self._bounds.head_bytes, seen=seen)
         if not end:
+            if not self.begun:
+                _check_protocol(buffer)
             check_request_line(buffer, seen=seen)
             self._seen = len(buffer)
             self.begun = True
@@ -53,3 +57,11 @@ class HeadReader:
                     self._known.clear()
                 self._known[head] = request
         return request, left
+
+
+def _check_protocol(beginning: bytes) -> None:
+    """Refuse SSH and TLS at once: their clients wait for an answer, and no line of theirs may end soon. Raises
+    RemoteProtocolError."""
+    spoken = classify(beginning[:LOOK_BYTES])
+    if spoken is FirstBytes.SSH or spoken is FirstBytes.TLS:
+        raise RemoteProtocolError(f"the client speaks {spoken.name} instead of HTTP")

@@ -50,3 +50,5 @@ class Shared:
     """For local services that speak TLS."""
     bounds: Bounds
     loops: Loops
+    to_ssh: Callable[[], bytes]
+    """Returns the answer to an SSH client that has come to a port of this edge."""

@@ -45,6 +45,7 @@ from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 from ferry import limits
 from ferry.limiters.rate import PerSecond, Spacing
 from ferry.names import ConnectionId, printable
+from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 
 from .algorithms import ciphers_for, signed_with
 from .channel_state import OwnedChannel
@@ -130,6 +131,10 @@ class LoginEvents(Protocol):
         """The client has sent bytes that are not SSH. Called after the log-in too."""
         ...
 
+    def wrong_port(self, spoken: FirstBytes, /) -> bytes:
+        """The answer to a client that speaks HTTP or TLS."""
+        ...
+
     def took_too_long(self) -> None:
         """The time for a log-in is over."""
         ...
@@ -180,6 +185,15 @@ class HardenedConnection(PacketConnection):
             if self._silence is not None:
                 self._speak()
             super().data_received(data, datatype)
+
+    def _recv_version(self) -> bool:
+        """As asyncssh's, but a client that speaks HTTP or TLS gets an answer of its protocol."""
+        spoken = classify(self._inpbuf[:LOOK_BYTES])
+        if spoken is not FirstBytes.HTTP and spoken is not FirstBytes.TLS:
+            return super()._recv_version()
+        self._send(self._login.wrong_port(spoken))
+        self._force_close(ProtocolNotSupported(f"the client speaks {spoken.name}"))
+        return False
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         self._turns.close()
