@@ -240,7 +240,11 @@ def test_the_reports_of_answers_to_opens() -> None:
     assert unfit_sink.news() == [REFUSED]
     assert stage.told[1:] == [
         ("channel.failed", "refused"),
-        ("owner", "your local service cannot be reached"),
+        (
+            "owner",
+            "your local service cannot be reached: does it run, and on that port? If it listens on [::1] only, "
+            "write localhost as its host",
+        ),
         ("channel.failed", "refused"),
         ("owner", "your SSH client takes packets of 16 bytes only; 256 are needed at least"),
     ]

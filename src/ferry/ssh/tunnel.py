@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import String, UInt32
@@ -27,6 +27,11 @@ from .claims import HeldClaim
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport, OwnedChannel, State
 from .wire.originator import sayable
+
+_UNREACHED: Final = (
+    "your local service cannot be reached: does it run, and on that port? If it listens on [::1] only, "
+    "write localhost as its host"
+)
 
 
 class TunnelEvents(Protocol):
@@ -314,7 +319,7 @@ class SshTunnel:
             self._report("channel.opened", tunnel=self.id)
         else:
             self._report("channel.failed", tunnel=self.id, failure=OpenFailure.REFUSED.value)
-            self._events.target_refused(self.address, "your local service cannot be reached")
+            self._events.target_refused(self.address, _UNREACHED)
 
     def channel_unfit(self, channel: OwnedChannel, packet_size: int) -> None:
         self._answered(channel)

@@ -113,6 +113,10 @@ def test_html_stands_alone_and_is_small(status: int) -> None:
         (503, pages.BUSY),
         (502, "the local service cannot be reached"),
         (502, "the local service failed: no TLS handshake within 10 s"),
+        (502, pages.CLOSED),
+        (502, pages.SPEAKS_TLS),
+        (502, pages.SPEAKS_NO_TLS),
+        (502, pages.ENDS_TLS),
         (400, "the request line is not valid"),
     ],
 )

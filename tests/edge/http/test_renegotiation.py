@@ -12,6 +12,7 @@ import pytest
 
 from edge.http.test_secure import make_certificate
 from edge.http_rig import running_edge
+from ferry.edge.http.pages import ENDS_TLS
 from ferry.edge.http.tunnel_tls import TlsStream, client_context
 from ferry.streams import OpenFailure
 from turns import until
@@ -190,7 +191,7 @@ async def test_a_service_that_closes_in_the_handshake_is_reported() -> None:
     stream, _, sink, inner = stage(shaking=True)
     stream.eof_received()
     ((what, said),) = cast(Any, sink.news())
-    assert (what, str(said)) == ("stream_lost", "the local service ended the TLS handshake")
+    assert (what, str(said)) == ("stream_lost", ENDS_TLS)
     assert inner.news() == ["abort"]
 
 

@@ -30,6 +30,10 @@ DISCONNECTED: Final = f"{FULL}, and this one lost its place to another visitor"
 CROWDED: Final = "there are too many connections from your address"
 LOOP: Final = "the request loops: the tunnel's target leads back to this gateway"
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
+CLOSED: Final = "the local service closed without an answer"
+SPEAKS_TLS: Final = "the local service speaks TLS, and its forward is for plain HTTP: write -R 443:... instead"
+SPEAKS_NO_TLS: Final = "the local service does not speak TLS, which its forward is for: write -R 80:... instead"
+ENDS_TLS: Final = "the local service ended the TLS handshake: if it speaks plain HTTP, write -R 80:... instead"
 
 OPEN_FAILURES: Final = MappingProxyType(
     {
@@ -55,6 +59,7 @@ class _Text:
 
 
 _LATER = "Try again in a few seconds."
+_TELL = "Try again later, or tell the person who gave you this address."
 _AWAY = _Text(
     "Not connected right now",
     "This name is reserved, but its owner's computer is not connected at the moment.",
@@ -70,14 +75,21 @@ _FULL = _Text(
 _BROKEN = _Text(
     "The local service does not answer",
     "The tunnel is up, but the service behind it gave no valid answer.",
-    "Try again later, or tell the person who gave you this address.",
+    _TELL,
     "check that the service runs on the port in your `-R`, and that it speaks HTTP there.",
 )
 _SILENT = _Text(
     "No answer in time",
     "The computer at the other end of the tunnel did not respond.",
-    "Try again later, or tell the person who gave you this address.",
+    _TELL,
     "check that the computer is awake and its network works.",
+)
+_NO_TLS = _Text(
+    "The local service does not speak TLS",
+    "The tunnel is up and made for a service with TLS, but the service behind it gave no answer in TLS.",
+    _TELL,
+    "write `-R 80:...` in place of `-R 443:...` if the service speaks plain HTTP. Visitors may use `https://` all the "
+    "same.",
 )
 _BY_REASON: Final = MappingProxyType(
     {
@@ -111,9 +123,24 @@ _BY_REASON: Final = MappingProxyType(
         OPEN_FAILURES[OpenFailure.REFUSED][1]: _Text(
             "The local service does not answer",
             "The tunnel is up, but the service behind it does not answer.",
-            "Try again later, or tell the person who gave you this address.",
-            "check that the service runs on the port in your `-R`.",
+            _TELL,
+            "check that the service runs, and on the port in your `-R`. If it listens on `[::1]` only, write `localhost` "
+            "as its host: `-R 80:localhost:3000`.",
         ),
+        CLOSED: _Text(
+            "The local service gave no answer",
+            "The tunnel is up, but the service behind it closed the connection without an answer.",
+            _TELL,
+            "look at the service's log. If it speaks TLS (`https://`), write `-R 443:...` instead.",
+        ),
+        SPEAKS_TLS: _Text(
+            "The local service speaks TLS",
+            "The tunnel is up and carries plain HTTP, but the service behind it expects TLS.",
+            _TELL,
+            "write `-R 443:...` in place of `-R 80:...`, and the gateway speaks TLS to the service.",
+        ),
+        SPEAKS_NO_TLS: _NO_TLS,
+        ENDS_TLS: _NO_TLS,
         OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
     }
 )

@@ -20,7 +20,14 @@ from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.streams import OpenFailure, Sink, Stream
 
+from . import pages
+
 _READ_BYTES = 65536
+_RECORDS = range(20, 25)  # the first byte of a TLS record (RFC 8446 §5.1, RFC 6520)
+
+
+class NotTls(RemoteProtocolError):
+    """The local service does not speak TLS. The message is the whole reason for the visitor's 502."""
 
 
 def client_context() -> ssl.SSLContext:
@@ -54,6 +61,7 @@ class TlsStream:
         "_closed",
         "_eof_told",
         "_eof_wanted",
+        "_first",
         "_held",
         "_incoming",
         "_inner",
@@ -81,6 +89,7 @@ class TlsStream:
         self._eof_wanted = False
         self._eof_told = False
         self._closed = False
+        self._first = -1  # the first byte from the service
 
     def attach(self, inner: Stream) -> None:
         """Set the stream to speak TLS over, and send the ClientHello at once."""
@@ -146,6 +155,8 @@ class TlsStream:
     def data_received(self, data: bytes) -> None:
         self._incoming.write(data)
         if not self._ready:
+            if self._first < 0:
+                self._first = data[0]
             self._handshake()
         if self._ready:
             self._read()
@@ -153,7 +164,7 @@ class TlsStream:
     def eof_received(self) -> None:
         self._incoming.write_eof()
         if not self._ready:
-            self._fail(RemoteProtocolError("the local service ended the TLS handshake"))
+            self._fail(self._unfinished())
         else:
             self._tell_eof()
 
@@ -161,7 +172,13 @@ class TlsStream:
         self._stop_timer()
         if not self._closed:
             self._closed = True
-            self._sink.stream_lost(error)
+            self._sink.stream_lost(error if error is not None or self._ready else self._unfinished())
+
+    def _unfinished(self) -> RemoteProtocolError:
+        """The error of a service that has ended the stream before the end of the handshake."""
+        if self._first in _RECORDS:
+            return RemoteProtocolError("it ended the TLS handshake")
+        return NotTls(pages.ENDS_TLS if self._first < 0 else pages.SPEAKS_NO_TLS)
 
     def pause_writing(self) -> None:
         self._inner_full = True
@@ -191,7 +208,10 @@ class TlsStream:
             return
         except ssl.SSLError as error:
             self._flush()
-            self._fail(RemoteProtocolError(f"it does not speak TLS, which its forward asks for ({error.reason})"))
+            if self._first in _RECORDS:
+                self._fail(RemoteProtocolError(f"its TLS handshake ended ({error.reason})"))
+            else:
+                self._fail(NotTls(pages.SPEAKS_NO_TLS))
             return
         self._ready = True
         self._stop_timer()

@@ -24,9 +24,10 @@ from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_r
 from ferry.registry.routes import Tunnel
 from ferry.streams import OpenFailure, Stream
 
+from . import pages
 from .round import Round
 from .shared import Shared
-from .tunnel_tls import dial_tls
+from .tunnel_tls import NotTls, dial_tls
 
 
 class ResponseSink(Protocol):
@@ -115,6 +116,7 @@ _VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
 _NO_BODY, _OF_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 _NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
+_TLS_RECORDS: Final = (b"\x15", b"\x16")  # an alert and a handshake (RFC 8446 §5.1)
 
 
 class Upstream:
@@ -329,8 +331,7 @@ class Upstream:
         untouched = state is _HEAD and not self._buffer and not self._interims
         self.abandon()
         if state is _HEAD:
-            reason = f"the local service failed: {error}" if error else "the local service closed without an answer"
-            sink.no_answer(reason, retry=untouched and self.reused)
+            sink.no_answer(_why_none(error), retry=untouched and self.reused)
         else:
             sink.cut("the local service broke off in the middle of its answer")
 
@@ -368,7 +369,8 @@ class Upstream:
                 self._interim(sink, response)
         except RemoteProtocolError as error:
             self.abandon()
-            sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
+            tls = buffer[:1] in _TLS_RECORDS
+            sink.no_answer(pages.SPEAKS_TLS if tls else f"{_NOT_VALID}: {error}", retry=False)
             return
         self._buffer = b""
         self._respond(sink, response, buffer)
@@ -479,3 +481,10 @@ class Upstream:
         keep = self._keep and self._stream is not None and not self._full
         self._state = _IDLE if keep else _DEAD
         sink.answered(reusable=keep)
+
+
+def _why_none(error: Exception | None) -> str:
+    """The reason for a 502 after the end of a stream without a head."""
+    if error is None:
+        return pages.CLOSED
+    return str(error) if isinstance(error, NotTls) else f"the local service failed: {error}"
