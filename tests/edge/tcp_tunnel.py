@@ -140,6 +140,7 @@ class TcpTunnel:
         self.origins = {"192.0.2.9"}
         """Where its owner is."""
         self.tls_upstream = tls_upstream
+        self.host_header = b""
         self.traffic = Traffic()
         self.tap: Tap | None = None
         self.target = target

@@ -58,6 +58,14 @@ def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, 
         ("--output", "write --output json or --output text"),
         ("ls -la", "ls takes no argument, but '-la' follows it"),
         ("LS", "unknown word 'LS'"),
+        ("host-header=", "write host-header=localhost"),
+        ("host-header=a/b", "host-header 'a/b' is not a host with an optional port: write host-header=localhost"),
+        ("host-header=ü", "write host-header=localhost"),
+        ("host-header=\x1b[2J", "host-header '\\x1b[2J' is not a host"),
+        ("host-header=a:99999", "write host-header=localhost"),
+        ("--host-header=rewrite", "the gateway does not know your target's name: write host-header=localhost"),
+        ("ls host-header=a", "host-header= is for a forward, and ls is a command"),
+        ("host-heade=a", "did you mean host-header=?"),
         ("\x1b[2J", "unknown word '\\x1b[2J'"),
     ],
 )
@@ -115,3 +123,18 @@ def test_more_than_is_read_is_refused_even_if_it_is_space() -> None:
 @pytest.mark.parametrize("words", ["output=json", "-- output=json", "ls output=json", "ls --output=json"])
 def test_output_is_understood_with_and_without_dashes(words: str) -> None:
     assert parse_words(words, "gw", "gw").json
+
+
+@pytest.mark.parametrize("words", ["host-header=App:3000", "--host-header=app:3000", "-- --host-header app:3000"])
+@pytest.mark.parametrize("output", ["", "--output json"])
+def test_a_host_for_the_service_is_understood(words: str, output: str) -> None:
+    for text in (f"{words} {output}", f"{output} {words}"):
+        assert parse_words(text, GATEWAY, JUMP) == Words(json=bool(output), host_header="app:3000")
+
+
+@given(st.text(min_size=1, max_size=50))
+def test_a_host_for_the_service_is_one_header_value_or_refused(value: str) -> None:
+    words = understood(f"host-header={value}")
+    if isinstance(words, Words):
+        assert words.host_header.isascii()
+        assert not set(words.host_header) & set("\r\n \t/@,")

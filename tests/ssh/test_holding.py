@@ -16,9 +16,14 @@ WHY = "unknown word"
 class Tunnel:
     def __init__(self) -> None:
         self.open = asyncio.Event()
+        self.host = ""
 
     def let_through(self) -> None:
         self.open.set()
+
+    def send_host(self, host: str) -> None:
+        assert not self.open.is_set()
+        self.host = host
 
 
 class Connection:
@@ -228,3 +233,26 @@ async def test_words_of_a_later_command_let_no_other_forward_through() -> None:
     assert not tunnel.open.is_set()
     await connection.answer()
     assert tunnel.open.is_set()
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_words_with_a_host_shape_their_own_forwards_before_visitors_come_through() -> None:
+    connection = Connection()
+    decided_later = connection.holding.requested()
+    _, first = connection.forward()
+    one = connection.holding.session_opened()
+    _, between = connection.forward()
+    connection.holding.session_opened()
+    assert connection.holding.words_said(one, "app:3000") == 3
+    assert (first.host, between.host) == ("app:3000", "app:3000")
+    late = Tunnel()
+    connection.holding.granted(decided_later, late, silence=0.0)
+    assert late.host == "app:3000"
+    _, other = connection.forward()
+    assert other.host == ""
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_words_without_a_forward_shape_none() -> None:
+    connection = Connection()
+    assert connection.holding.words_said(connection.holding.session_opened(), "app") == 0

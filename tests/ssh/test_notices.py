@@ -43,7 +43,7 @@ def notices(of: Urls | None = None, *, public_is_loopback: bool = False) -> Noti
 
 def told(address: Address, of: Notices, *, identity: Identity = KEY, **fields: object) -> list[str]:
     tunnel = {"address": address, "tls_upstream": False, "derived": False, "bind": (b"", 80)}
-    tunnel |= {"asked_wide": False, "anonymous": identity.anonymous} | fields
+    tunnel |= {"host_header": b"", "asked_wide": False, "anonymous": identity.anonymous} | fields
     return of.forward_lines(cast(Any, SimpleNamespace(**tunnel)))
 
 
@@ -77,6 +77,7 @@ def test_the_notice_of_a_web_address() -> None:
         "  the gateway speaks TLS to your local service and does not check its certificate"
     ]
     assert web(derived=True)[1:] == ["  the name stays yours; for another: ssh -R NAME:80:... example.com"]
+    assert web(host_header=b"app:3000")[1:] == ["  your local service gets Host: app:3000"]
     without = "  you came without a key: the name "
     assert web(identity=NOBODY)[1:] == [f"{without}stays yours only while you are connected"]
     assert web(identity=NOBODY, derived=True)[1:] == [f"{without}is new each time"]
@@ -96,6 +97,7 @@ def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool
     assert reach(of, port) == who
     address = Address(Kind.TCP, "", port)
     assert told(address, of) == [f"Forwarding TCP traffic from {where}:{port}", f"  {who}"]
+    assert told(address, of, host_header=b"app")[2:] == ["  host-header= changes nothing here: it is for web addresses"]
     warned = told(address, of, asked_wide=True)[2:]
     note = "  the gateway ignores the address that you wrote before the port: these ports are local to it"
     assert warned == ([note] if where == "localhost" else [])

@@ -62,6 +62,11 @@ class ForwardShown(Protocol):
     @property
     def tls_upstream(self) -> bool: ...
     @property
+    def host_header(self) -> bytes:
+        """The Host for the local service, if the owner's words have one."""
+        ...
+
+    @property
     def derived(self) -> bool:
         """The gateway chose its address."""
         ...
@@ -153,6 +158,11 @@ class TunnelKind(ABC):
     @abstractmethod
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         """The notice for the owner of a new forward, of one line or more. Tools parse the first."""
+
+    def host_line(self, host: str) -> str:
+        """The line of the notice for a forward whose owner has asked for this Host."""
+        del host
+        return "  host-header= changes nothing here: it is for web addresses"
 
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         """The fields of a new forward's JSON object that only this kind has."""

@@ -89,9 +89,16 @@ class WebKind(TunnelKind):
             lines.append(f"  the name stays yours; for another: ssh -R NAME:{shown.bind[1]}:... {urls.gateway}")
         return lines
 
+    def host_line(self, host: str) -> str:
+        return f"  your local service gets Host: {host}"
+
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         urls, host = context.urls, shown.address.name
-        return {"url": urls.best(host), "urls": [url for url in (urls.http(host), urls.https(host)) if url]}
+        all_urls = [url for url in (urls.http(host), urls.https(host)) if url]
+        out: dict[str, object] = {"url": urls.best(host), "urls": all_urls}
+        if shown.host_header:
+            out["host_header"] = shown.host_header.decode()
+        return out
 
     def example(self, rules: ForwardRules) -> str | None:
         return "80:localhost:3000" if rules.serves_web else None

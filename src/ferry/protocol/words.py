@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry import limits
-from ferry.errors import InvalidInput
+from ferry.errors import InvalidInput, RemoteProtocolError
 from ferry.names import printable, typed_name
 
 from .habits import NO_SHELL, hint
+from .http1.authority import parse_authority
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -28,7 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "whoami": "how the gateway knows you",
     }
 )
-OPTIONS: Final = ("--output", "output=json")
+OPTIONS: Final = ("--output", "output=json", "host-header=")
 _OUTPUT: Final = re.compile(r"(?<!\S)(?:--output(?:=|\s+)|output=)(\S*)")
 
 
@@ -42,6 +43,8 @@ class Words:
     unused: bool = False
     """`release --unused`."""
     json: bool = False
+    host_header: str = ""
+    """The Host for the local services of the session's forwards; empty: the visitor's."""
 
 
 def parse_words(text: str, gateway: str, jump: str) -> Words:
@@ -56,6 +59,7 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
             f"{len(text)} characters follow the host, and {limits.WORDS_CHARS} are read: write fewer words"
         )
     json = False
+    host = ""
     typed: list[str] = []
     words = iter(text.split())
     for word in words:
@@ -69,13 +73,17 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
                     detail=f"an unknown --output: {typed_name(value)}",
                 )
             json = value == "json"
+        elif word == "--host-header" or word.startswith(("--host-header=", "host-header=")):
+            host = _host_header(word.partition("=")[2] or next(words, ""))
         else:
             typed.append(word)
     if not typed:
-        return Words(json=json)
+        return Words(json=json, host_header=host)
     command, *arguments = typed
     if command not in COMMANDS:
         raise InvalidInput(unknown_word(typed, gateway, jump), detail=f"unknown word {typed_name(command)}")
+    if host:
+        raise InvalidInput(f"host-header= is for a forward, and {command} is a command: leave one of them out")
     if command == "release":
         return Words(command, *_released(arguments), json=json)
     if arguments:
@@ -84,6 +92,19 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
             detail=f"an argument after {command}, which takes none",
         )
     return Words(command, json=json)
+
+
+def _host_header(value: str) -> str:
+    """The Host that `host-header=` asks for, in its normal form. Raises InvalidInput."""
+    if value.lower() == "rewrite":  # ngrok's word
+        raise InvalidInput("the gateway does not know your target's name: write host-header=localhost")
+    try:
+        return str(parse_authority(value.encode()))
+    except RemoteProtocolError:
+        raise InvalidInput(
+            f"host-header '{printable(value, 60)}' is not a host with an optional port: write host-header=localhost",
+            detail="a host-header that is no host",
+        ) from None
 
 
 def _released(arguments: list[str]) -> tuple[tuple[str, ...], bool]:

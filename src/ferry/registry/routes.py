@@ -28,10 +28,18 @@ class Tunnel(Protocol):
     id: TunnelId
     address: Address
     owner: IdentityId
-    tls_upstream: bool
-    """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
     traffic: Traffic
     tap: Tap | None
+
+    @property
+    def tls_upstream(self) -> bool:
+        """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
+        ...
+
+    @property
+    def host_header(self) -> bytes:
+        """The Host that the local service gets over HTTP; empty: the visitor's."""
+        ...
 
     @property
     def shown_address(self) -> str:

@@ -133,9 +133,10 @@ class ForwardRequests:
         """A session has closed without words."""
         self._holding.session_gone(number)
 
-    def words_said(self, number: int) -> None:
-        """The words of a session are valid."""
-        self._holding.words_said(number)
+    def words_said(self, number: int, host_header: str) -> int:
+        """The words of a session are valid; `host_header` is as in `Words`. Returns the number of forwards that they
+        shape."""
+        return self._holding.words_said(number, host_header)
 
     def words_refused(self, number: int, why: str) -> int:
         """The words of a session are invalid: close the forwards that they shape, with the reason `why` for the log.

@@ -28,11 +28,15 @@ class HeldTunnel(Protocol):
         """Serve the waiting visitors, and all later ones."""
         ...
 
+    def send_host(self, host: str, /) -> None:
+        """Send this Host to the local service, in place of the visitor's."""
+        ...
+
 
 class RequestedForward:
     """One forward, from the read of its request on."""
 
-    __slots__ = ("due", "early", "refused", "sessions", "tunnel")
+    __slots__ = ("due", "early", "host_header", "refused", "sessions", "tunnel")
 
     def __init__(self, sessions: int, *, early: bool) -> None:
         self.sessions = sessions
@@ -44,6 +48,8 @@ class RequestedForward:
         """The tunnel, once visitors need not wait for a session that has yet to open."""
         self.refused: str | None = None
         """For the log: the error in the words that shape it."""
+        self.host_header = ""
+        """The Host for the local service, from the words that shape it; empty: the visitor's."""
 
     def shaped_by(self, session: int) -> bool:
         """Whether the words of the session with this number shape it."""
@@ -78,6 +84,8 @@ class Holding:
 
     def granted(self, forward: RequestedForward, tunnel: HeldTunnel, *, silence: float) -> None:
         """The forward was granted. For `silence` seconds we send the client nothing, so it cannot answer either."""
+        if forward.host_header:
+            tunnel.send_host(forward.host_header)
         if forward not in self._unsettled:  # its words have come already
             tunnel.let_through()
             return
@@ -112,14 +120,21 @@ class Holding:
         self._silent.add(self._sessions)
         return self._sessions
 
-    def words_said(self, session: int) -> None:
-        """The session's words are valid: let the visitors of its forwards through."""
+    def words_said(self, session: int, host_header: str = "") -> int:
+        """The session's words are valid: let the visitors of its forwards through. `host_header` is as in `Words`.
+        Returns the number of forwards that the words shape."""
         self._silent.discard(session)
-        for forward in list(self._unsettled):
-            if forward.shaped_by(session) and not self._awaits_words(forward):
-                del self._unsettled[forward]
+        shaped = [forward for forward in self._unsettled if forward.shaped_by(session)]
+        for forward in shaped:
+            if host_header:
+                forward.host_header = host_header
+                if forward.tunnel is not None:
+                    forward.tunnel.send_host(host_header)
+            if not self._awaits_words(forward):
+                self._unsettled.pop(forward, None)
                 if forward.tunnel is not None:
                     forward.tunnel.let_through()
+        return len(shaped)
 
     def session_gone(self, session: int) -> None:
         """The session has closed without words."""

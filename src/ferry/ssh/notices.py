@@ -67,7 +67,9 @@ class Notices:
 
     def forward_lines(self, forward: ForwardShown) -> list[str]:
         """The notice of a new forward. Tools parse its first line."""
-        return kind_of(forward.address.kind).forward_lines(forward, self)
+        kind = kind_of(forward.address.kind)
+        lines = kind.forward_lines(forward, self)
+        return [*lines, kind.host_line(forward.host_header.decode())] if forward.host_header else lines
 
     def forward_fields(self, tunnel: TunnelShown) -> dict[str, object]:
         """A new forward as an object. Its keys `address` and `message` are those of localhost.run."""
@@ -108,6 +110,7 @@ class Notices:
         lines += ["Several -R in one command work. Words after the host:"]
         lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
         lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
+        lines.append("  host-header=localhost   your web service gets this Host, for Vite, Django and others")
         return lines
 
     @property

@@ -31,6 +31,7 @@ from .refusals import RefusedForward
 _DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _log = logging.getLogger("ferry.ssh")
 _KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
+_NO_FORWARD: Final = "host-header= is for the forwards of its own command: write it behind ssh -R ..."
 
 
 class SessionClient(Protocol):
@@ -88,6 +89,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._spoken = False
         """The client has sent `shell` or `exec`, with its words."""
         self._words = Words()
+        self._without_forward = False
+        """Its words are for a forward, and it has none."""
         self._number = self._requests.session_opened()
         client.session_opened(self)
 
@@ -140,7 +143,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._words = Words(json=wants_json(command))
             self._refuse_words_soon(str(error), error.detail)
             return True
-        self._requests.words_said(self._number)
+        shaped = self._requests.words_said(self._number, self._words.host_header)
+        self._without_forward = bool(self._words.host_header) and not shaped
         self._requests.when_settled(self._begin_soon)
         return True
 
@@ -185,13 +189,15 @@ class Session(asyncssh.SSHServerSession[bytes]):
         client, words = self._client, self._words
         if words.command is None:
             self._answer_login_name()
+            if self._without_forward:
+                self.complain(_NO_FORWARD)
             for outcome in self._requests.outcomes:
                 outcome.show_in(self)
             if client.has_forwards:
                 if self._terminal and not words.json:
                     self.say(_KEYS)
                 return
-            if self._requests.count:
+            if self._requests.count or self._without_forward:
                 self.end(1)
                 return
         tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))

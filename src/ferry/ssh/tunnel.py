@@ -110,13 +110,13 @@ class SshTunnel:
         "closed",
         "comes_from",
         "forward",
+        "host_header",
         "id",
         "kind",
         "owner",
         "shown_address",
         "tap",
         "tell",
-        "tls_upstream",
         "traffic",
         "visited",
     )
@@ -138,7 +138,7 @@ class SshTunnel:
         self.owner = claim.identity.id
         self.kind = address.kind.value
         self.shown_address = str(address)
-        self.tls_upstream = forward.request.tls_upstream
+        self.host_header = b""
         self.traffic = Traffic()
         self.tap: Tap | None = None
         self.visited: Callable[[Visit], None] = partial(events.visited, address)
@@ -182,6 +182,11 @@ class SshTunnel:
             session.forward_opened(self)
 
     @property
+    def tls_upstream(self) -> bool:
+        """The local service speaks TLS."""
+        return self.forward.request.tls_upstream
+
+    @property
     def bind(self) -> tuple[bytes, int]:
         """The host and the port of the request."""
         return self.forward.bind
@@ -223,6 +228,10 @@ class SshTunnel:
             callback()
         else:
             self._on_close.append(callback)
+
+    def send_host(self, host: str) -> None:
+        """Send this Host to the local service, in place of the visitor's."""
+        self.host_header = host.encode("ascii")
 
     def let_through(self) -> None:
         """Open the tunnel to visitors: those who waited, and all who come."""

@@ -57,6 +57,11 @@ class Backend:
         self._closed = False
 
     @property
+    def host_header(self) -> bytes:
+        """The Host that the service gets; empty: the visitor's."""
+        return self.tunnel.host_header
+
+    @property
     def idle_streams(self) -> int:
         """The number of idle streams."""
         return len(self._idle)

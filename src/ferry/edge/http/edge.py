@@ -80,6 +80,7 @@ class HttpEdge:
         """Set when the last visitor leaves during a drain."""
         self.draining = False
         self.heads: dict[bytes, RequestHead] = {}
+        routes.on_gone.append(self._forget_heads)
         self.all_connections.add(self._visitors)
 
     @property
@@ -120,6 +121,11 @@ class HttpEdge:
         )
 
     # --- connections
+
+    def _forget_heads(self, _tunnel: object) -> None:
+        """A tunnel is gone: the next one of its name may have another Host, so no connection may reuse what it wrote for
+        a request (`Forwarding.wire_of`)."""
+        self.heads.clear()
 
     def joined(self, connection: VisitorConnection) -> None:
         """The connection has opened."""

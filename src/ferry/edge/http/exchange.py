@@ -137,7 +137,7 @@ class Exchange:
             return
         self.placed = True
         forwarding = self._forwarding
-        data = forwarding.wire if request is forwarding.wire_of else forwarding.head(request, backend.mark)
+        data = forwarding.wire if request is forwarding.wire_of else forwarding.head(request, backend)
         if request.length:
             if not self._goes(phases.ASK_WITH_BODY):
                 return
@@ -307,6 +307,7 @@ class Exchange:
         if not self._goes(phases.AGAIN):
             return True
         self._retried = True
+        self._forwarding.wire_of = None  # the other tunnel may have another Host
         self._leave_place()
         if self._tap is not None:
             self._tap.ended(RemoteProtocolError("the request was sent again on another stream"))
@@ -458,9 +459,7 @@ class Exchange:
         if self.backend is not None:
             self._record(reason)
         else:
-            self._shared.report(
-                "edge.refused", edge=downstream.scheme, status=status, peer=str(downstream.peer), reason=reason
-            )
+            self._shared.refused(downstream.scheme, downstream.peer, status, reason)
         downstream.refused(status, reason, last=last)
 
     def _record(self, note: str) -> float:

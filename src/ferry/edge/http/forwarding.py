@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ferry import limits
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.serialize import forwarding_fields, loop_field, request_head
+
+
+class Recipient(Protocol):
+    """The tunnel of a request."""
+
+    mark: bytes
+    """Its mark (`policy.loops`)."""
+
+    @property
+    def host_header(self) -> bytes:
+        """The Host that its service gets; empty: the visitor's."""
+        ...
 
 
 class Forwarding:
@@ -22,9 +36,9 @@ class Forwarding:
         self.wire = b""
         """The head that the service got for it."""
 
-    def head(self, request: RequestHead, mark: bytes) -> bytes:
-        """The head of `request` for the tunnel with this `mark`. The same authority always has the same mark."""
-        data = request_head(request, self._forwarding_fields(request, mark))
+    def head(self, request: RequestHead, to: Recipient) -> bytes:
+        """The head of `request`. The same authority always has the same mark."""
+        data = request_head(request, self._forwarding_fields(request, to.mark), to.host_header)
         if len(data) <= limits.HEAD_REMEMBERED_BYTES:
             self.wire_of, self.wire = request, data
         return data

@@ -363,7 +363,7 @@ class H1Connection(VisitorConnection):
 
     def _refuse_connection(self, status: int, reason: str) -> None:
         """Answer an error before any request, and close: the start of the next request is unknown."""
-        self._shared.report("edge.refused", edge=self.scheme, status=status, peer=str(self.peer), reason=reason)
+        self._shared.refused(self.scheme, self.peer, status, reason)
         if answer := self._to_other_protocol():
             self.transport.write(answer)
         else:

@@ -52,3 +52,7 @@ class Shared:
     loops: Loops
     to_ssh: Callable[[], bytes]
     """Returns the answer to an SSH client that has come to a port of this edge."""
+
+    def refused(self, scheme: str, peer: Endpoint, status: int, reason: str) -> None:
+        """Report an answer of the edge's own to a visitor of no tunnel."""
+        self.report("edge.refused", edge=scheme, status=status, peer=str(peer), reason=reason)

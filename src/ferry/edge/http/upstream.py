@@ -16,6 +16,7 @@ from ferry import limits
 from ferry.errors import RemoteProtocolError
 from ferry.names import Endpoint
 from ferry.policy.grants import Grant
+from ferry.protocol.http1.authority import parse_authority
 from ferry.protocol.http1.body import Body
 from ferry.protocol.http1.framing import CHUNKED, Framing
 from ferry.protocol.http1.octets import head_length, list_tokens
@@ -188,7 +189,8 @@ class Upstream:
             if tunnel.tls_upstream:
                 seconds = self._shared.bounds.local_tls_seconds
                 dial = partial(tunnel.dial, self._grant, originator)
-                stream = dial_tls(self._shared.tls, dial, self, request.host, seconds=seconds)
+                name = parse_authority(tunnel.host_header).host if tunnel.host_header else request.host
+                stream = dial_tls(self._shared.tls, dial, self, name.strip("[]"), seconds=seconds)
             else:
                 stream = tunnel.dial(self._grant, originator, self)
             if self._state is _DEAD:  # `dial` has refused at once

@@ -43,8 +43,9 @@ def loop_field(carried: bytes, mark: bytes) -> bytes:
     return b"CDN-Loop: %b, %b\r\n" % (carried, mark) if carried else b"CDN-Loop: %b\r\n" % mark
 
 
-def request_head(request: RequestHead, forwarding: bytes) -> bytes:
-    """The head that the service gets: always HTTP/1.1, one Host, one framing, our forwarding fields."""
+def request_head(request: RequestHead, forwarding: bytes, host: bytes = b"") -> bytes:
+    """The head that the service gets: always HTTP/1.1, one Host, one framing, our forwarding fields. `host` stands in
+    place of the visitor's Host, if it is not empty."""
     length = request.length
     if length > 0:
         framing = b"Content-Length: %d\r\n" % length
@@ -62,7 +63,7 @@ def request_head(request: RequestHead, forwarding: bytes) -> bytes:
             b" ",
             request.target,
             b" HTTP/1.1\r\nHost: ",
-            request.authority,
+            host or request.authority,
             b"\r\n",
             forwarding,
             _lines(map(_field, request.fields)),

@@ -1,0 +1,44 @@
+"""`host-header=` behind the host, as people type it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_process import Gateway
+from origin_server import Origin
+from ssh_command import StockSsh
+from web_client import visit
+
+
+@pytest.mark.parametrize("words", ["host-header=localhost:3000", "-- --host-header localhost:3000"])
+def test_the_forwards_of_the_session_get_that_host(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, name: str, words: str
+) -> None:
+    target = f"80:localhost:{origin.port}"
+    with ssh.start("-R", f"{name}:{target}", "-R", f"{name}2:{target}", words=words) as child:
+        child.line("Forwarding HTTP")
+        child.line("  your local service gets Host: localhost:3000")
+        for each in (name, f"{name}2"):
+            fields = visit(gateway, each, "/headers").text.splitlines()
+            assert "Host: localhost:3000" in fields
+            assert any(field.startswith(f"X-Forwarded-Host: {each}.localhost") for field in fields)
+
+
+def test_a_forward_without_the_word_has_the_visitors_host(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
+) -> None:
+    with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as child:
+        child.line("Forwarding HTTP")
+        assert f"Host: {name}.localhost" in visit(gateway, name, "/headers").text
+
+
+def test_a_wrong_host_closes_its_forwards_and_says_what_to_write(ssh: StockSsh, origin: Origin, name: str) -> None:
+    ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words="host-header=http://localhost")
+    assert ended.code == 1
+    assert "write host-header=localhost. Its forwards are closed." in ended.err
+
+
+def test_without_a_forward_it_is_an_error(ssh: StockSsh) -> None:
+    ended = ssh.run(words="host-header=localhost")
+    assert ended.code == 1
+    assert "write it behind ssh -R ..." in ended.err
