@@ -69,6 +69,10 @@ UNSENT_LOOK_MOST_SECONDS: Final = 0.5  # the interval doubles up to this while t
 # Between two checks whether a paused visitor has left. Watching its socket would wake the loop for nothing; a check costs
 # 2 µs.
 LEFT_LOOK_SECONDS: Final = 1.0
+# To recognise a framework's refusal of the host: Rails' page has 6 KB of styles before it.
+HINT_BYTES: Final = 16 * KIB  # of the beginning of an answer with status 400 or 403
+HINT_PIECES: Final = 4  # in which they may come
+HINT_ANSWERS: Final = 100  # of one tunnel that are looked at
 RETRY_AFTER_SECONDS: Final = 5  # `Retry-After` of a 503
 EDGE_TICK_SECONDS: Final = 1.0  # between two checks of the deadlines of visitors and idle streams
 REQUESTS_IN_A_PIECE: Final = 32  # pipelined requests that are answered in one go: 1 ms

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
 import pytest
 
 from gateway_process import Gateway
 from origin_server import Origin
 from ssh_command import StockSsh
+from threaded_server import ThreadedServer
 from web_client import visit
+
+
+class LikeVite(BaseHTTPRequestHandler):
+    """Serves `localhost` alone, and refuses other hosts as Vite does."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        host = self.headers["Host"].partition(":")[0]
+        refused = f'Blocked request. This host ("{host}") is not allowed.\nTo allow this host, add "{host}" to …'
+        body = b"the app" if host == "localhost" else refused.encode()
+        self.send_response(200 if host == "localhost" else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_framework_that_refuses_the_host_gets_a_hint_and_the_word_helps(
+    gateway: Gateway, ssh: StockSsh, name: str
+) -> None:
+    with ThreadedServer(ThreadingHTTPServer(("127.0.0.1", 0), LikeVite)) as app:
+        forward = f"{name}:80:localhost:{app.port}"
+        with ssh.start("-R", forward) as child:
+            child.line("Forwarding HTTP")
+            assert visit(gateway, name).status == 403
+            child.line(f"Vite refuses {name}.localhost: write server: .* or host-header=localhost")
+        with ssh.start("-R", forward, words="host-header=localhost") as child:
+            child.line("your local service gets Host")
+            assert visit(gateway, name).text == "the app"
 
 
 @pytest.mark.parametrize("words", ["host-header=localhost:3000", "-- --host-header localhost:3000"])

@@ -147,6 +147,8 @@ class TcpTunnel:
         self.streams: set[TcpStream] = set()
         self.dialled: list[Endpoint] = []
         self.visits: list[Visit] = []
+        self.told: list[str] = []
+        """What its owner was told."""
         self.refuse: OpenFailure | None = None
         self.dialling: Callable[[], object] = lambda: None
         """Called at the beginning of each dial."""
@@ -181,7 +183,7 @@ class TcpTunnel:
         self.visited_event.set()
 
     def tell(self, line: str, **fields: object) -> None:
-        """Ignored."""
+        self.told.append(line)
 
     def close(self) -> None:
         for stream in list(self.streams):

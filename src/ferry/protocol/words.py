@@ -99,7 +99,7 @@ def _host_header(value: str) -> str:
     if value.lower() == "rewrite":  # ngrok's word
         raise InvalidInput("the gateway does not know your target's name: write host-header=localhost")
     try:
-        return str(parse_authority(value.encode()))
+        return str(parse_authority(value.encode("utf-8", "replace")))
     except RemoteProtocolError:
         raise InvalidInput(
             f"host-header '{printable(value, 60)}' is not a host with an optional port: write host-header=localhost",

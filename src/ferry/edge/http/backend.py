@@ -21,6 +21,7 @@ from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 
 from .downstream import Downstream
+from .hints import Hints
 from .round import Round
 from .shared import Shared
 from .upstream import Upstream
@@ -35,7 +36,7 @@ class Backend:
     that the limits per source leave out.
     """
 
-    __slots__ = ("_closed", "_for_all", "_idle", "_round", "_shared", "mark", "places", "tunnel")
+    __slots__ = ("_closed", "_for_all", "_hints", "_idle", "_round", "_shared", "mark", "places", "tunnel")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Backend:
         self._shared = shared
         self._round = round_
         self._idle: list[Upstream] = []
+        self._hints = Hints(tunnel)
         self._closed = False
 
     @property
@@ -88,7 +90,7 @@ class Backend:
         if grant is None:
             grant = self._for_all
             assert grant is not None
-        return Upstream(self._shared, self._round, self.tunnel, grant, self._lost)
+        return Upstream(self._shared, self._round, self.tunnel, grant, self._hints, self._lost)
 
     def open_to_all(self, grant: Grant) -> None:
         """Take `grant`, which is for all visitors."""

@@ -51,7 +51,6 @@ class Exchange:
         "_paused",
         "_retried",
         "_shared",
-        "_tap",
         "_upstream",
         "answer",
         "backend",
@@ -61,6 +60,7 @@ class Exchange:
         "request",
         "since",
         "status",
+        "tap",
         "up",
     )
 
@@ -79,7 +79,7 @@ class Exchange:
         self.backend: Backend | None = None
         self._upstream: Upstream | None = None
         self.placed = False  # it holds one of the backend's places
-        self._tap: ExchangeTap | None = None
+        self.tap: ExchangeTap | None = None
         self._retried = False
         self.status = self.up = self.down = 0
         self._paces = Paces()
@@ -128,7 +128,7 @@ class Exchange:
         """`grant` is for this visitor. Without one, the backend has a grant for all visitors."""
         self.backend = backend
         tunnel = backend.tunnel
-        self._tap = None if tunnel.tap is None else tunnel.tap.begin(request)
+        self.tap = None if tunnel.tap is None else tunnel.tap.begin(request)
         if request.loop and self._shared.loops.closed(request.loop, backend.mark):
             self.refuse(508, pages.LOOP)
             return
@@ -155,8 +155,8 @@ class Exchange:
             self._illegal(phases.ASK)
             return
         upstream = self._upstream = self._upstream_for(backend, request, grant)
-        if self._tap is not None:
-            self._tap.seen(Direction.UP, data)
+        if self.tap is not None:
+            self.tap.seen(Direction.UP, data)
         tunnel.traffic.up += self.up
         upstream.begin(self, request, data, self._downstream.peer if request.upgrade else self._shared.gateway)
         if self._paused:
@@ -186,8 +186,8 @@ class Exchange:
         assert backend is not None
         self.up += size
         backend.tunnel.traffic.up += size
-        if self._tap is not None:
-            self._tap.seen(Direction.UP, data)
+        if self.tap is not None:
+            self.tap.seen(Direction.UP, data)
         upstream.write(data)
 
     def sent(self) -> None:
@@ -242,8 +242,8 @@ class Exchange:
         assert backend is not None
         self.down += size
         backend.tunnel.traffic.down += size
-        if self._tap is not None:
-            self._tap.seen(Direction.DOWN, data)
+        if self.tap is not None:
+            self.tap.seen(Direction.DOWN, data)
         self._downstream.write(data)
 
     def answered(self, *, reusable: bool) -> None:
@@ -309,8 +309,8 @@ class Exchange:
         self._retried = True
         self._forwarding.wire_of = None  # the other tunnel may have another Host
         self._leave_place()
-        if self._tap is not None:
-            self._tap.ended(RemoteProtocolError("the request was sent again on another stream"))
+        if self.tap is not None:
+            self.tap.ended(RemoteProtocolError("the request was sent again on another stream"))
         self._dispatch(found[0], request, self._shared.clock.monotonic(), found[1])
         return True
 
@@ -470,8 +470,8 @@ class Exchange:
         if backend is not None:
             assert request is not None
             self.backend = self._upstream = None
-            if self._tap is not None:
-                tap, self._tap = self._tap, None
+            if self.tap is not None:
+                tap, self.tap = self.tap, None
                 tap.ended(RemoteProtocolError(note) if note else None)
             tunnel, peer = backend.tunnel, self._downstream.peer
             tunnel.traffic.visits += 1

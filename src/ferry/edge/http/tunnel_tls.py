@@ -21,13 +21,10 @@ from ferry.errors import RemoteProtocolError
 from ferry.streams import OpenFailure, Sink, Stream
 
 from . import pages
+from .hints import NotTls
 
 _READ_BYTES = 65536
 _RECORDS = range(20, 25)  # the first byte of a TLS record (RFC 8446 §5.1, RFC 6520)
-
-
-class NotTls(RemoteProtocolError):
-    """The local service does not speak TLS. The message is the whole reason for the visitor's 502."""
 
 
 def client_context() -> ssl.SSLContext:

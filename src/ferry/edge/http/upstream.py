@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
@@ -23,16 +23,20 @@ from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_response
 from ferry.registry.routes import Tunnel
-from ferry.streams import OpenFailure, Stream
+from ferry.streams import ExchangeTap, OpenFailure, Stream
 
-from . import pages
+from .hints import WORTH_A_LOOK, Hints
+from .pages import NOT_VALID
 from .round import Round
 from .shared import Shared
-from .tunnel_tls import NotTls, dial_tls
+from .tunnel_tls import dial_tls
 
 
 class ResponseSink(Protocol):
     """The receiver of an upstream's answer."""
+
+    tap: ExchangeTap | None
+    """Watches the exchange."""
 
     @property
     def sending(self) -> bool:
@@ -116,9 +120,6 @@ _IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
 _VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
 _NO_BODY, _OF_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
-_NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
-_TLS_RECORDS: Final = (b"\x15", b"\x16")  # an alert and a handshake (RFC 8446 §5.1)
-
 
 class Upstream:
     """The `ferry.streams.Sink` of one stream. It calls `lost` if the stream ends while idle."""
@@ -131,6 +132,7 @@ class Upstream:
         "_full",
         "_grant",
         "_head",
+        "_hints",
         "_interims",
         "_keep",
         "_lost",
@@ -150,12 +152,19 @@ class Upstream:
     )
 
     def __init__(
-        self, shared: Shared, round_: Round, tunnel: Tunnel, grant: Grant, lost: Callable[[Upstream], None]
+        self,
+        shared: Shared,
+        round_: Round,
+        tunnel: Tunnel,
+        grant: Grant,
+        hints: Hints,
+        lost: Callable[[Upstream], None],
     ) -> None:
         self._shared = shared
         self._round = round_
         self.tunnel = tunnel
         self._grant = grant
+        self._hints = hints
         self._lost = lost
         self._state = _IDLE
         self._stream: Stream | None = None
@@ -333,7 +342,7 @@ class Upstream:
         untouched = state is _HEAD and not self._buffer and not self._interims
         self.abandon()
         if state is _HEAD:
-            sink.no_answer(_why_none(error), retry=untouched and self.reused)
+            sink.no_answer(self._hints.why_none(error), retry=untouched and self.reused)
         else:
             sink.cut("the local service broke off in the middle of its answer")
 
@@ -371,10 +380,11 @@ class Upstream:
                 self._interim(sink, response)
         except RemoteProtocolError as error:
             self.abandon()
-            tls = buffer[:1] in _TLS_RECORDS
-            sink.no_answer(pages.SPEAKS_TLS if tls else f"{_NOT_VALID}: {error}", retry=False)
+            sink.no_answer(self._hints.why_invalid(buffer, error), retry=False)
             return
         self._buffer = b""
+        if response.status in WORTH_A_LOOK:
+            sink.tap = self._hints.watch(sink.tap, request, response)
         self._respond(sink, response, buffer)
 
     def _parse(self, head: bytes, method: bytes) -> ResponseHead:
@@ -409,7 +419,7 @@ class Upstream:
                 data, more = body.feed(data)
             except RemoteProtocolError as error:
                 self.abandon()
-                sink.no_answer(f"{_NOT_VALID}: {error}", retry=False)
+                sink.no_answer(f"{NOT_VALID}: {error}", retry=False)
                 return
             size = body.payload
         elif framing is _NO_BODY:
@@ -439,7 +449,7 @@ class Upstream:
             wire, more = body.feed(data)
         except RemoteProtocolError as error:
             self.abandon()
-            sink.cut(f"{_NOT_VALID}: {error}")
+            sink.cut(f"{NOT_VALID}: {error}")
             return
         if wire:
             sink.relay(wire, body.payload)
@@ -483,10 +493,3 @@ class Upstream:
         keep = self._keep and self._stream is not None and not self._full
         self._state = _IDLE if keep else _DEAD
         sink.answered(reusable=keep)
-
-
-def _why_none(error: Exception | None) -> str:
-    """The reason for a 502 after the end of a stream without a head."""
-    if error is None:
-        return pages.CLOSED
-    return str(error) if isinstance(error, NotTls) else f"the local service failed: {error}"

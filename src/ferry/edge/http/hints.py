@@ -1,0 +1,177 @@
+"""What the failures and refusals of a local service mean, in hints for the tunnel's owner.
+
+A framework that does not know the visitor's host answers with a page of its own, which says what to write only if it
+knows that. This module recognises such an answer by its status and its first bytes, and tells the owner the setting.
+Each hint is told once for each tunnel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ferry import limits
+from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.response import ResponseHead
+from ferry.registry.routes import Tunnel
+from ferry.streams import Direction, ExchangeTap
+
+from . import pages
+
+_TLS_RECORDS: Final = (b"\x15", b"\x16")  # an alert and a handshake (RFC 8446 §5.1)
+_TLS: Final = "tls"
+
+
+class NotTls(RemoteProtocolError):
+    """The local service does not speak TLS. The message is the whole reason for the visitor's 502."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """An answer that says more than its status. NAME in `text` stands for the tunnel's hostname."""
+
+    said: bytes
+    """Bytes near the beginning of the answer."""
+    about: str
+    text: str
+    paths: tuple[bytes, ...] = ()
+    """It counts only if the request's target has one of these; empty: any target."""
+
+
+_OR_HOST: Final = "or host-header=localhost after the gateway's name"
+_SPEAKS_TLS: Final = "the service of NAME speaks TLS: write -R 443:... in place of -R 80:..."
+_CLOSES: Final = (
+    "the service of NAME closes without an answer: if it speaks TLS, write -R 443:... in place of -R 80:..."
+)
+_MARKS: Final[Mapping[int, tuple[_Mark, ...]]] = MappingProxyType(
+    {
+        # Texts from the sources of each: Vite's hostCheck.ts, webpack-dev-server's Server.js, Rails' blocked_host
+        # templates, Next.js's block-cross-site-dev.ts
+        403: (
+            _Mark(
+                b"`preview.allowedHosts`",
+                "vite",
+                f'Vite refuses NAME: write preview: {{ allowedHosts: ["NAME"] }} in vite.config.js, {_OR_HOST}',
+            ),
+            _Mark(
+                b"Blocked request. This host",
+                "vite",
+                f'Vite refuses NAME: write server: {{ allowedHosts: ["NAME"] }} in vite.config.js, {_OR_HOST}',
+            ),
+            _Mark(
+                b"Invalid Host header",
+                "webpack",
+                f'webpack-dev-server refuses NAME: write devServer: {{ allowedHosts: ["NAME"] }}, {_OR_HOST}',
+            ),
+            _Mark(
+                b"Blocked host",
+                "rails",
+                'Rails refuses NAME: write config.hosts << "NAME" in config/environments/development.rb',
+            ),
+            _Mark(
+                b"Unauthorized",
+                "next",
+                'Next.js refuses NAME: write allowedDevOrigins: ["NAME"] in next.config.js',
+                (b"/_next", b"/__nextjs"),
+            ),
+        ),
+        # Django's technical_500 pages and its defaults.py; what Go, nginx and Apache say to plain HTTP on a TLS port
+        400: (
+            _Mark(
+                b"DisallowedHost",
+                "django",
+                f'Django refuses NAME: write ALLOWED_HOSTS = ["NAME", "localhost"] in settings.py, {_OR_HOST}',
+            ),
+            _Mark(
+                b"<title>Bad Request (400)</title>",
+                "django",
+                'Django seems to refuse NAME: does ALLOWED_HOSTS in settings.py have "NAME"?',
+            ),
+            _Mark(b"Client sent an HTTP request to an HTTPS server", _TLS, _SPEAKS_TLS),
+            _Mark(b"The plain HTTP request was sent to HTTPS port", _TLS, _SPEAKS_TLS),
+            _Mark(b"speaking plain HTTP to an SSL-enabled server port", _TLS, _SPEAKS_TLS),
+        ),
+    }
+)
+WORTH_A_LOOK: Final = frozenset(_MARKS)
+"""The statuses of answers that may have a mark."""
+
+
+class Hints:
+    """The hints of one tunnel."""
+
+    __slots__ = ("_left", "_told", "_tunnel")
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self._told: set[str] = set()
+        self._left = limits.HINT_ANSWERS
+
+    def watch(self, tap: ExchangeTap | None, request: RequestHead, response: ResponseHead) -> ExchangeTap | None:
+        """A tap that looks for a mark in the answer, in front of `tap`. `tap` itself after HINT_ANSWERS answers."""
+        if not self._left:
+            return tap
+        self._left -= 1
+        marks = [
+            mark
+            for mark in _MARKS[response.status]
+            if not mark.paths or any(path in request.target for path in mark.paths)
+        ]
+        return _Look(tap, marks, self._tell)
+
+    def why_none(self, error: Exception | None) -> str:
+        """The reason for a 502 after the end of a stream without an answer."""
+        if error is None:
+            if not self._tunnel.tls_upstream and not self._tunnel.traffic.down:
+                self._tell(_TLS, _CLOSES)  # OpenSSL closes so, after plain HTTP
+            return pages.CLOSED
+        return str(error) if isinstance(error, NotTls) else f"the local service failed: {error}"
+
+    def why_invalid(self, beginning: bytes, error: RemoteProtocolError) -> str:
+        """The reason for a 502 after an answer that begins like this."""
+        if beginning[:1] in _TLS_RECORDS:
+            self._tell(_TLS, _SPEAKS_TLS)
+            return pages.SPEAKS_TLS
+        return f"{pages.NOT_VALID}: {error}"
+
+    def _tell(self, about: str, text: str) -> None:
+        if about not in self._told:
+            self._told.add(about)
+            self._tunnel.tell(text.replace("NAME", self._tunnel.address.name), event="hint", about=about)
+
+
+class _Look:
+    """Looks at the first bytes of one answer, HINT_BYTES in HINT_PIECES pieces at most."""
+
+    __slots__ = ("_found", "_inner", "_marks", "_pieces", "_seen")
+
+    def __init__(self, inner: ExchangeTap | None, marks: list[_Mark], found: Callable[[str, str], None]) -> None:
+        self._inner = inner
+        self._marks = marks
+        self._found = found
+        self._pieces = limits.HINT_PIECES
+        self._seen = b""
+
+    def seen(self, direction: Direction, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.seen(direction, data)
+        if self._pieces and direction is Direction.DOWN:
+            self._look(data)
+
+    def _look(self, data: bytes) -> None:
+        self._seen += data[: limits.HINT_BYTES - len(self._seen)]
+        mark = next((mark for mark in self._marks if mark.said in self._seen), None)
+        self._pieces -= 1
+        if mark is not None or len(self._seen) == limits.HINT_BYTES:
+            self._pieces = 0
+        if not self._pieces:
+            self._seen = b""
+        if mark is not None:
+            self._found(mark.about, mark.text)
+
+    def ended(self, error: Exception | None) -> None:
+        if self._inner is not None:
+            self._inner.ended(error)

@@ -1,0 +1,181 @@
+"""Hints for a tunnel's owner, whose framework refuses the visitor's host, or whose service speaks TLS."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edge.http_rig import GET, Handler, answering, running_edge, service
+from ferry.edge.http.hints import WORTH_A_LOOK
+from ferry.streams import Direction, ExchangeTap, Tap
+
+# As the frameworks send them, cut where the rest is of no matter.
+VITE = (
+    b'Blocked request. This host ("a.localhost") is not allowed.\n'
+    b'To allow this host, add "a.localhost" to `%b.allowedHosts` in vite.config.js.'
+)
+RAILS = b"<!DOCTYPE html><html><head><title>Action Controller: Exception caught</title><style>%b</style></head><body>"
+DJANGO = b'<!DOCTYPE html>\n<html lang="en">\n<head>\n  <title>DisallowedHost\n          at /</title>\n'
+PLAIN = b'\n<!doctype html>\n<html lang="en">\n<head>\n  <title>Bad Request (400)</title>\n</head>\n'
+REFUSALS = {
+    "vite": (
+        403,
+        b"/",
+        VITE % b"server",
+        'server: { allowedHosts: ["a.localhost"] } in vite.config.js, or host-header=',
+    ),
+    "vite preview": (403, b"/", VITE % b"preview", 'preview: { allowedHosts: ["a.localhost"] } in vite.config.js'),
+    "webpack": (403, b"/", b"Invalid Host header", 'devServer: { allowedHosts: ["a.localhost"] }'),
+    "rails": (
+        403,
+        b"/",
+        RAILS % (b" " * 7000) + b"<h1>Blocked hosts: a.localhost</h1>",
+        'config.hosts << "a.localhost"',
+    ),
+    "rails text": (403, b"/", b"Blocked hosts: a.localhost\n", 'config.hosts << "a.localhost"'),
+    "next": (
+        403,
+        b"/_next/static/chunks/main.js",
+        b"Unauthorized",
+        'allowedDevOrigins: ["a.localhost"] in next.config.js',
+    ),
+    "next overlay": (403, b"/__nextjs_font/x", b"Unauthorized", "allowedDevOrigins"),
+    "django": (400, b"/", DJANGO + b"x" * 70_000, 'ALLOWED_HOSTS = ["a.localhost", "localhost"] in settings.py'),
+    "django text": (400, b"/", b"DisallowedHost at /\nInvalid HTTP_HOST header", "ALLOWED_HOSTS = ["),
+    "django in production": (400, b"/", PLAIN, 'does ALLOWED_HOSTS in settings.py have "a.localhost"?'),
+    "go": (400, b"/", b"Client sent an HTTP request to an HTTPS server.\n", "write -R 443:... in place of -R 80:..."),
+    "nginx": (400, b"/", b"<title>400 The plain HTTP request was sent to HTTPS port</title>", "speaks TLS"),
+    "apache": (400, b"/", b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", "speaks TLS"),
+}
+
+
+def head(status: int, framing: bytes) -> bytes:
+    return b"HTTP/1.1 %d No\r\n%b\r\n" % (status, framing)
+
+
+def in_pieces(*pieces: bytes) -> Handler:
+    """Answers each head with these pieces, each of which arrives alone, and closes."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)  # the edge, on the same loop, reads it
+
+    return handle
+
+
+async def told(handler: Handler, target: bytes = b"/", times: int = 1) -> list[str]:
+    """What the owner hears of so many visits."""
+    async with service(handler) as port, running_edge(port) as rig:
+        for _ in range(times):
+            assert await rig.talk(GET.replace(b" / ", b" %b " % target), eof=True)
+        return rig.tunnel.told
+
+
+@pytest.mark.parametrize("framing", ["length", "close", "chunked"])
+@pytest.mark.parametrize("framework", REFUSALS)
+async def test_a_refusal_gives_the_owner_the_setting(framework: str, framing: str) -> None:
+    status, target, body, setting = REFUSALS[framework]
+    if framing == "chunked":
+        answer = [head(status, b"Transfer-Encoding: chunked\r\n"), b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)]
+    elif framing == "length":
+        answer = [head(status, b"Content-Length: %d\r\n" % len(body)) + body]
+    else:
+        answer = [head(status, b"Connection: close\r\n"), body]
+    (line,) = await told(in_pieces(*answer), target)
+    assert setting in line
+    assert line.isprintable()
+
+
+async def test_a_hint_is_told_once_for_each_tunnel() -> None:
+    status, _, body, _ = REFUSALS["vite"]
+    answers = [head(status, b"Content-Length: %d\r\nX: %d\r\n" % (len(body), number)) + body for number in range(3)]
+    async with service(answering(*answers)) as port, running_edge(port) as rig:
+        for _ in range(5):
+            await rig.talk(GET, eof=True)
+        assert len(rig.tunnel.told) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "target", "body"),
+    [
+        (200, b"/", VITE % b"server"),
+        (404, b"/", DJANGO),
+        (400, b"/", VITE % b"server"),
+        (403, b"/", b"Unauthorized"),
+        (403, b"/", b"x" * 20_000 + VITE % b"server"),  # past what is looked at
+        (403, b"/", b""),
+    ],
+)
+async def test_another_answer_gives_none(status: int, target: bytes, body: bytes) -> None:
+    assert await told(answering(head(status, b"Content-Length: %d\r\n" % len(body)) + body), target) == []
+
+
+async def test_the_answer_itself_is_unchanged() -> None:
+    status, _, body, _ = REFUSALS["rails"]
+    answer = head(status, b"Content-Length: %d\r\n" % len(body)) + body
+    async with service(in_pieces(answer[:40], answer[40:300], answer[300:])) as port, running_edge(port) as rig:
+        assert await rig.talk(GET, eof=True) == answer
+
+
+async def test_few_pieces_of_few_answers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = VITE % b"server"
+    start = head(403, b"Content-Length: %d\r\n" % len(body))
+    assert await told(in_pieces(start, *(body[at : at + 4] for at in range(0, len(body), 4)))) == []
+    monkeypatch.setattr("ferry.limits.HINT_ANSWERS", 1)
+    other = head(403, b"Content-Length: 5\r\n") + b"other"
+    async with service(answering(other, start + body)) as port, running_edge(port) as rig:
+        answer = await rig.talk(GET + GET, eof=True)
+        assert answer == other + start + body
+        assert rig.tunnel.told == []
+
+
+async def test_a_service_that_closes_without_an_answer_may_speak_tls() -> None:
+    (line,) = await told(in_pieces(), times=3)
+    assert "if it speaks TLS, write -R 443:..." in line
+
+
+async def test_a_service_that_has_answered_before_does_not_speak_tls() -> None:
+    count = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if count == 1:
+            writer.write(head(200, b"Content-Length: 2\r\nConnection: close\r\n") + b"ok")
+
+    assert await told(handle, times=3) == []
+
+
+async def test_a_tap_sees_all_of_a_watched_answer() -> None:
+    class Watching(Tap):
+        def __init__(self) -> None:
+            self.data = b""
+            self.ends: list[Exception | None] = []
+
+        def begin(self, request: object) -> ExchangeTap:
+            del request
+            return self
+
+        def seen(self, direction: Direction, data: bytes) -> None:
+            self.data += data if direction is Direction.DOWN else b""
+
+        def ended(self, error: Exception | None) -> None:
+            self.ends.append(error)
+
+    status, _, body, _ = REFUSALS["vite"]
+    answer = head(status, b"Content-Length: %d\r\n" % len(body)) + body
+    async with service(answering(answer)) as port, running_edge(port) as rig:
+        tap = Watching()
+        rig.tunnel.tap = tap
+        assert await rig.talk(GET, eof=True) == answer
+        assert (tap.data, tap.ends) == (answer, [None])
+        assert len(rig.tunnel.told) == 1
+
+
+def test_only_refusals_are_looked_at() -> None:
+    assert frozenset((400, 403)) == WORTH_A_LOOK
