@@ -103,10 +103,11 @@ async def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     flags = ("--yes", "--out", str(tmp_path / "ferry.toml"))
     refused = await run(write, *flags)
     assert isinstance(refused.error, InvalidInput)
-    assert str(refused.error).endswith("edit it, or write it anew with --force")
+    assert "edit it, or replace it with --force" in str(refused.error)
     assert (tmp_path / "ferry.toml").read_text() == "mine"
     assert (await run(write, *flags, "--force")).code == 0
     assert "domain =" in (tmp_path / "ferry.toml").read_text()
+    assert (tmp_path / "ferry.toml.old").read_text() == "mine"
 
 
 async def test_a_folder_is_not_overwritten_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

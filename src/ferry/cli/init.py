@@ -33,7 +33,7 @@ def init(
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing: settings without a flag get their defaults.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file; the old one is kept as FILE.old.")] = False,
 ) -> None:
     """Ask for the domain and who may connect, and write a configuration file in which everything is explained."""
     from ferry.setup.ports import sshd_on
@@ -41,7 +41,9 @@ def init(
     root = os.geteuid() == 0
     path = (out or (ETC / "ferry.toml" if root else Path("ferry.toml"))).absolute()
     if path.exists() and not force:
-        raise InvalidInput(f"{path} exists: edit it, or write it anew with --force")
+        raise InvalidInput(
+            f"{path} exists: edit it, or replace it with --force, which keeps the old one as {path.name}.old"
+        )
     if not yes and not sys.stdin.isatty() and (domain is None or access is None):
         raise InvalidInput("standard input is not a terminal: give --domain and --access, or --yes for the defaults")
     ask = not yes and sys.stdin.isatty()
@@ -143,6 +145,10 @@ def _write(path: Path, answers: Answers) -> None:
     try:
         load(new, {}, {})
         new.chmod(0o644)
+        if path.is_file():
+            old = path.with_name(f"{path.name}.old")
+            _attempt(old, lambda: path.replace(old))
+            typer.echo(f"kept the earlier file as {old}")
         _attempt(path, lambda: new.replace(path))
     except InvalidInput:
         new.unlink()

@@ -1,0 +1,111 @@
+"""`make install` below a folder of the test's, with a Python whose `venv` and `pip` need no network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ferry_command import PROGRAM, Ran, clean_environment
+
+CLONE = Path(__file__).resolve().parents[2]
+PYTHON = """\
+#!/bin/sh
+# python3, but: a virtual environment is this program beside the ferry of the tests, and pip has nothing to do.
+case "$1 $2" in
+    "-m venv")
+        for folder; do :; done
+        mkdir -p "$folder/bin"
+        cp "$0" "$folder/bin/python"
+        ln -sf {ferry} "$folder/bin/ferry"
+        ;;
+    "-m pip") echo "$*" >>"{log}" ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """The folder that is installed to; the Python is beside it."""
+    python = tmp_path / "python"
+    python.write_text(PYTHON.format(ferry=PROGRAM, python=sys.executable, log=tmp_path / "pip.log"))
+    python.chmod(0o755)
+    return tmp_path / "root"
+
+
+def install(prefix: Path) -> Ran:
+    env = clean_environment(PREFIX=str(prefix), PYTHON=str(prefix.parent / "python"))
+    done = subprocess.run(
+        [CLONE / "scripts" / "install"],
+        cwd="/",
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_first_time_a_configuration_is_written(prefix: Path) -> None:
+    ran = install(prefix)
+    assert (ran.code, ran.err) == (0, "")
+    config = prefix / "etc/ferry/ferry.toml"
+    assert 'domain = "localhost"' in config.read_text()
+    assert (prefix / "usr/local/bin/ferry").readlink() == prefix / "opt/ferry/venv/bin/ferry"
+    assert f"ferry check-config --config {config}" in ran.out
+
+
+def test_the_second_time_is_an_upgrade(prefix: Path) -> None:
+    """It said first that one should run `ferry init --force`, which loses the configuration."""
+    install(prefix)
+    config = prefix / "etc/ferry/ferry.toml"
+    mine = 'domain = "gw.example"  # mine\nstate = "/var/lib/ferry"\n'
+    config.write_text(mine)
+    kept = prefix / "var/lib/ferry/ferry.db"
+    kept.write_text("rows")
+    for _ in range(2):
+        ran = install(prefix)
+        assert (ran.code, ran.err) == (0, "")
+        assert (config.read_text(), kept.read_text()) == (mine, "rows")
+        assert "init" not in ran.out
+        assert f"ferry 0.1.0 before, ferry 0.1.0 now; {config} and {prefix}/var/lib/ferry are as they were\n" in ran.out
+        assert "  ferry install-service " in ran.out
+    assert [path.name for path in config.parent.iterdir()] == ["ferry.toml"]
+
+
+def test_an_upgrade_that_does_not_accept_the_configuration_says_so(prefix: Path) -> None:
+    install(prefix)
+    (prefix / "etc/ferry/ferry.toml").write_text("[limits]\nrequests_waiting = 5\n")
+    ran = install(prefix)
+    assert ran.code == 0
+    assert "limits.requests_waiting is not a setting any more: delete it" in ran.err
+    assert "correct it before you restart the gateway" in ran.out
+
+
+def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Path) -> None:
+    install(prefix)
+    config = prefix / "etc/ferry/ferry.toml"
+    unit = prefix / "etc/systemd/system/ferry.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart=/opt/ferry/venv/bin/ferry serve --config {config}\nUser=root\n")
+    ran = install(prefix)
+    assert "  systemctl restart ferry " in ran.out
+    assert "ferry install-service --user root\n" in ran.out
+    shown: list[str | Path] = [
+        prefix / "opt/ferry/venv/bin/ferry",
+        "install-service",
+        "--print",
+        "--user",
+        "root",
+        "--config",
+        config,
+    ]
+    unit.write_text(subprocess.run(shown, capture_output=True, text=True, check=False, cwd="/").stdout)
+    ran = install(prefix)
+    assert "  systemctl restart ferry " in ran.out
+    assert "install-service" not in ran.out
