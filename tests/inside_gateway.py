@@ -173,6 +173,7 @@ class Inside:
             forwards=forwards,
             notices=replace(_changed(settings.notices, changes), rules=rules, urls=forwards.urls),
             request_log=changes.pop("request_log", settings.request_log),
+            end_refused=changes.pop("end_refused", settings.end_refused),
             bounds=_changed(settings.bounds, changes),
         )
         assert not changes, "there is no such setting"

@@ -14,6 +14,7 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
+    RefusedKeyList,
     Status,
     StoreStatus,
     TunnelInfo,
@@ -123,6 +124,9 @@ class SmallGateway:
 
     def blocked(self) -> list[BlockedAddress]:
         return list(self.offenders)
+
+    def refused_keys(self) -> RefusedKeyList:
+        return RefusedKeyList(keys=[], files=[])
 
     def unblock(self, address: str) -> bool:
         before = len(self.offenders)

@@ -31,6 +31,8 @@ class Refusal:
     """The operator's rule that decided; None for Ferry's own rules."""
     repeats_input: bool = False
     """`public` repeats the person's input, which may be a secret: only that person may see it."""
+    retry_after: int = 0
+    """Seconds after which the same request may be granted, because the reason passes by itself; 0: it does not."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", self.detail or self.public)

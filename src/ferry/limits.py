@@ -93,6 +93,9 @@ HANDSHAKES_NOTE_SECONDS: Final = 60.0  # between two log lines about refused and
 REFUSED_LINGERING: Final = 256
 KEY_GRACE_SECONDS: Final = 20.0  # until a client has offered an acceptable key
 LOGIN_GRACE_SECONDS: Final = 120.0  # for the whole log-in, with a passphrase to type or a token to touch
+REFUSED_KEYS: Final = 100  # keys that were not let in and are remembered for `ferry allow`
+REFUSED_KEYS_PER_NETWORK: Final = 8  # of these from one IPv4 /24 or IPv6 /64
+REFUSED_KEY_BYTES: Final = 4 * KIB  # a larger key is not remembered; RSA with 16,384 bits has 2 KiB
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
 # Authentication requests of one connection until it has logged in, refused or not. A question about a key costs the client
 # nothing, and a signature that the next request supersedes costs us 0.8 ms and a transaction.
@@ -107,7 +110,7 @@ PENALTY_SOURCES: Final = 65_536  # addresses remembered; past it the one with th
 LANE_PACE_SECONDS: Final = 1.0  # between two handshakes of a blocked address
 LANE_SECONDS: Final = 10.0  # for a whole log-in from a blocked address
 KEEPALIVE_INTERVAL_SECONDS: Final = 15.0  # of silence, after which a client is asked for a sign of life
-KEEPALIVE_COUNT: Final = 3  # unanswered questions after which the connection ends
+KEEPALIVE_COUNT: Final = 3  # such intervals of silence after which the connection ends
 FORWARDS_PER_CONNECTION: Final = 16
 FORWARDS_PER_IDENTITY: Final = 32
 CHANNELS_PER_CONNECTION: Final = 1024
@@ -137,6 +140,10 @@ UNREAD_BYTES: Final = 256 * KIB  # stop reading from a client that sends request
 DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchange; past it the connection ends
 # For which visitors of a new forward wait for the session's words. A forward asked for this soon after the log-in belongs
 # to the command that has logged in.
+# For which the answer to a refused forward is held, so that a session can write the reason before ssh reads the answer.
+REASON_SECONDS: Final = 0.5
+READ_SECONDS: Final = 0.15  # from the written reason to the answer: ssh with ExitOnForwardFailure exits at the answer
+REASON_BYTES: Final = 400  # of a DISCONNECT's text that ssh prints
 HOLD_SECONDS: Final = 0.5
 ALIVE_SECONDS: Final = 1.0  # within which the older holder of an address must answer to count as alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when the loser answers within this

@@ -34,6 +34,8 @@ class OpenFailure(enum.Enum):
     """The tunnel is at its limit of streams."""
     TIMEOUT = "timeout"
     """The client did not answer in time."""
+    SILENT = "silent"
+    """The client has left a keepalive unanswered: it is not asked to open a stream."""
 
 
 class Stream(Protocol):

@@ -37,6 +37,18 @@ async def test_ls_prints_whole_plain_lines_to_a_pipe(tmp_path: Path) -> None:
     assert all(line == line.rstrip() for line in result.lines)
 
 
+async def test_a_client_that_does_not_answer_is_marked(tmp_path: Path) -> None:
+    gateway = SmallGateway()
+    silent = {"silent_seconds": 31.2}
+    gateway.open_tunnels[0] = gateway.open_tunnels[0].model_copy(update=silent)
+    gateway.open_connections[0] = gateway.open_connections[0].model_copy(update=silent)
+    where = ("--state", str(tmp_path / "state"))
+    async with running(tmp_path / "state", gateway):
+        tunnels, connections = (await run(ls, *where)).lines, (await run(ls, "--connections", *where)).lines
+    assert [" silent 31s" in line for line in tunnels] == [False, True, False, False, False]
+    assert [" silent 31s" in line for line in connections] == [False, True, False]
+
+
 async def test_connections_and_names(tmp_path: Path) -> None:
     where = ("--state", str(tmp_path / "state"))
     async with running(tmp_path / "state"):

@@ -89,7 +89,7 @@ def test_fn_goes_to_the_background_when_the_tunnel_is_up(
 def test_one_refused_of_two_stays_and_says_so(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     local = f"80:localhost:{origin.port}"
     with ssh.start("-R", f"admin:{local}", "-R", f"{name}:{local}") as child:
-        child.line("Refused -R admin:80: the operator has reserved the name 'admin'")
+        child.error_line("Refused -R admin:80: the operator has reserved the name 'admin'")
         child.line(f"http://{name}")
         assert visit(gateway, name).status == 200
 
@@ -98,7 +98,8 @@ def test_all_refused_ends_with_1(ssh: StockSsh, origin: Origin) -> None:
     local = f"80:localhost:{origin.port}"
     ended = ssh.run("-R", f"admin:{local}", "-R", f"www:{local}")
     assert ended.code == 1
-    assert [line.partition(":80:")[0] for line in ended.lines] == ["Refused -R admin", "Refused -R www"]
+    refused = [line.partition(":80:")[0] for line in ended.err.splitlines() if line.startswith("Refused")]
+    assert refused == ["Refused -R admin", "Refused -R www"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_all_refused_ends_with_1(ssh: StockSsh, origin: Origin) -> None:
 )
 def test_a_form_that_means_nothing_is_refused_with_the_nearest(ssh: StockSsh, asked: str, says: str) -> None:
     ended = ssh.run("-R", f"{asked}:localhost:1")
-    assert (ended.code, says in ended.out) == (1, True), ended.out
+    assert (ended.code, says in ended.err) == (1, True), ended.out
 
 
 def test_a_refused_name_is_never_replaced_by_another(ssh: StockSsh, origin: Origin) -> None:

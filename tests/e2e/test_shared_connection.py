@@ -89,7 +89,7 @@ def test_a_session_stays_while_a_forward_is_still_to_be_granted(
         other.line(f"http://{name}{foreign - 1}")
         for _ in range(3):
             with ssh.start(*theirs, "-R", f"{name}:{to}") as child:
-                child.line(f"Refused -R {name}{foreign - 1}:80")
+                child.error_line(f"Refused -R {name}{foreign - 1}:80")
                 child.line(f"http://{name}.localhost")
                 assert child.running
 

@@ -74,20 +74,20 @@ def test_a_bind_address_is_no_name_and_opens_no_loopback_port(
 def test_a_port_outside_every_range_is_refused(gateway: Gateway, ssh: StockSsh, lines: LineService) -> None:
     ended = ssh.run("-R", f"{gateway.ports.outside}:localhost:{lines.port}")
     assert ended.code == 1
-    assert f"Refused -R {gateway.ports.outside}: port {gateway.ports.outside} is outside" in ended.out
-    assert "-R 0:... for any" in ended.out
+    assert f"Refused -R {gateway.ports.outside}: port {gateway.ports.outside} is outside" in ended.err
+    assert "-R 0:... for any" in ended.err
 
 
 def test_port_22_names_the_alias_form(ssh: StockSsh, lines: LineService) -> None:
-    assert "-R NAME:22:... for a private alias" in ssh.run("-R", f"22:localhost:{lines.port}").out
+    assert "-R NAME:22:... for a private alias" in ssh.run("-R", f"22:localhost:{lines.port}").err
 
 
 def test_a_port_that_another_process_has_is_refused(ssh: StockSsh, lines: LineService, public: int) -> None:
     with socket.create_server(("127.0.0.1", public)):
         ended = ssh.run("-R", f"{public}:localhost:{lines.port}")
     assert ended.code == 1
-    assert f"port {public}" in ended.out
-    assert "in use" in ended.out
+    assert f"port {public}" in ended.err
+    assert "in use" in ended.err
     assert f"port {public}" not in ssh.run(words="names").out  # it was never there: nothing is kept
 
 
@@ -98,7 +98,7 @@ def test_a_port_of_another_identity_is_refused_and_ones_own_is_taken_over(
     with ssh.start("-R", forward) as first:
         first.line("Forwarding TCP")
         stranger = gateway.ssh(tmp_path, new_key()).run("-R", forward)
-        assert (stranger.code, "belongs to somebody else" in stranger.out) == (1, True)
+        assert (stranger.code, "belongs to somebody else" in stranger.err) == (1, True)
         with ssh.start("-R", forward) as second:
             second.line("Forwarding TCP")
             first.line(rf"^port {public} was taken over by your connection from 127\.0\.0\.1:\d+$")

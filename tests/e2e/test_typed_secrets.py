@@ -72,7 +72,7 @@ def test_secrets_in_forwards_are_not_kept(
 ) -> None:
     seen = talkative.log_lines
     ended = ssh.run("-R", f"{forward}:localhost:{origin.port}")
-    assert SECRET in ended.out
+    assert SECRET in ended.err
     assert talkative.event(r'"tunnel\.refused"', after=seen)["asked"] == asked
     later = ssh.run()
     assert f"Refused {asked}" in later.out

@@ -115,7 +115,7 @@ def test_the_second_of_two_equal_forwards_is_refused_with_the_line_to_write(
 ) -> None:
     with ssh.start("-R", f"80:localhost:{origin.port}", "-R", f"80:localhost:{another_origin.port}") as child:
         name = given_name(child)
-        child.line(r"Refused -R 80: .*write -R one:80:... -R two:80:...")
+        child.error_line(r"Refused -R 80: .*write -R one:80:... -R two:80:...")
         assert visit(gateway, name).text == "origin"
 
 

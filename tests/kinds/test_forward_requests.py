@@ -49,7 +49,7 @@ def test_a_name_with_a_web_port_in_each_spelling(name: str, port: int, spelling:
         )
 
 
-@given(name=NAME, port=OTHER_PORT)
+@given(name=NAME.filter(lambda name: not name.isdigit()), port=OTHER_PORT)
 def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
     assert parse_forward(name.encode(), port, WEB, RULES) == ForwardRequest(Kind.ALIAS, name, port)
 
@@ -78,6 +78,8 @@ def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
         ("b" * 64, 80, "64 characters: 63 are allowed"),
         ("b" * 513, 80, "longer than 512 bytes"),  # HOST_BYTES
         ("blog", 65536, "port 65536 does not exist"),
+        ("80", 3000, "-R 80:3000 names no local service: write -R 80:localhost:3000"),
+        ("5432", 3000, "write -R 5432:localhost:3000, or -R NAME:3000:localhost:3000 for an alias"),
         ("\x1b[2J", 80, "'\\x1b'"),
     ],
 )

@@ -43,7 +43,7 @@ def notices(of: Urls | None = None, *, public_is_loopback: bool = False) -> Noti
 
 def told(address: Address, of: Notices, *, identity: Identity = KEY, **fields: object) -> list[str]:
     tunnel = {"address": address, "tls_upstream": False, "derived": False, "bind": (b"", 80)}
-    tunnel |= {"host_header": b"", "asked_wide": False, "anonymous": identity.anonymous} | fields
+    tunnel |= {"host_header": b"", "asked_wide": False, "anonymous": identity.anonymous, "taken_from": ""} | fields
     return of.forward_lines(cast(Any, SimpleNamespace(**tunnel)))
 
 

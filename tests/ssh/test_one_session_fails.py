@@ -21,6 +21,8 @@ from ferry.registry.contract import Reservation
 from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.forward_requests import ForwardRequests
 from ferry.ssh.holding import Holding
+from ferry.ssh.reasons import Reasons
+from ferry.ssh.refusals import RefusedForward
 from inside_gateway import SECONDS, inside_gateway
 from raw_client import RawClient
 from raw_session import Session, open_session
@@ -132,17 +134,25 @@ class Refuses:
     async def open(self, *_: object) -> Refusal:
         return Refusal("no", code="no")
 
-    def forward_refused(self, *_: object) -> None:
-        """Ignored."""
+    def forward_refused(self, *_: object) -> RefusedForward:
+        return RefusedForward("-R blog:80", "no", "no", 0.0)
+
+    def requests(self) -> ForwardRequests:
+        """Of a library: no answer is held."""
+        holding = Holding(lambda: asyncio.get_running_loop().create_future(), session_first=True)
+        reasons = Reasons(cast(Any, self), "", end=fail, may_end=bool, all_decided=bool)
+        return ForwardRequests(cast(Any, self), cast(Any, self), holding, reasons)
+
+
+def fail(_: str) -> None:
+    raise AssertionError("it ends no connection")
 
 
 async def test_a_request_counts_as_decided_though_its_answer_fails(caplog: pytest.LogCaptureFixture) -> None:
-    def answer(_port: int | None) -> float:
+    def answer(_port: int | None, **_: object) -> None:
         raise KeyError(ERROR)
 
-    refuses, settled = Refuses(), asyncio.Event()
-    holding = Holding(lambda: asyncio.get_running_loop().create_future(), session_first=True)
-    requests = ForwardRequests(cast(Any, refuses), cast(Any, refuses), holding)
+    requests, settled = Refuses().requests(), asyncio.Event()
     requests.read(b"blog", 80)(answer)
     requests.when_settled(settled.set)
     async with asyncio.timeout(SECONDS):
@@ -158,10 +168,8 @@ async def test_what_waits_for_the_decisions_goes_on_although_another_that_waits_
     def fails() -> None:
         raise KeyError(ERROR)
 
-    refuses, settled = Refuses(), asyncio.Event()
-    holding = Holding(lambda: asyncio.get_running_loop().create_future(), session_first=True)
-    requests = ForwardRequests(cast(Any, refuses), cast(Any, refuses), holding)
-    requests.read(b"blog", 80)(lambda _port: 0.0)
+    requests, settled = Refuses().requests(), asyncio.Event()
+    requests.read(b"blog", 80)(lambda _port, **_: None)
     requests.when_settled(fails)
     requests.when_settled(settled.set)
     async with asyncio.timeout(SECONDS):

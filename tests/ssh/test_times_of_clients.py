@@ -114,6 +114,34 @@ async def dead(client: RawClient) -> None:
 
 
 @hurried
+async def test_a_dead_client_is_given_up_after_forty_five_seconds_and_its_visitors_after_thirty(key: Path) -> None:
+    """KEEPALIVE_COUNT, of KEEPALIVE_INTERVAL_SECONDS."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        ticks = tasks.spawn("tick", tasks.repeat("tick", 1.0, inside.tick))
+        client.hold_opens()
+        assert await client.forward(b"mute", 80)
+        await inside.let_through()
+        watch = Watch()
+        await dead(client)
+        await asyncio.sleep(5)
+        waiting, first = await visit(inside, "mute")
+        async with asyncio.timeout(FOR_EVER):
+            assert (await waiting.read()).startswith(b"HTTP/1.1 503 ")
+        assert watch.seconds > 29
+        assert watch.skipped < 32
+        at_once, second = await visit(inside, "mute")
+        async with asyncio.timeout(FOR_EVER):
+            assert (await at_once.read()).startswith(b"HTTP/1.1 503 ")
+            assert watch.skipped < 33
+            await client.connection.wait_closed()
+        assert watch.seconds > 44
+        assert watch.skipped < 47
+        first.close()
+        second.close()
+        ticks.cancel()
+
+
+@hurried
 async def test_a_dead_holder_has_a_second_before_a_takeover(key: Path) -> None:
     """ALIVE_SECONDS, for a name of the gateway's choice; FLAP_ALIVE_SECONDS, before what is left of it is ended."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as old:

@@ -77,6 +77,9 @@ class Line:
     def answered_in(self, seconds: float) -> None:
         self.answers.append(seconds)
 
+    silent = False
+    silent_for = 0.0
+
 
 class Stage:
     """A tunnel that has a line, a clock, and a client that is nothing but an ear (`TunnelEvents`)."""

@@ -56,6 +56,7 @@ class Elsewhere(LocalHolders[Any]):
         super().__init__()
         self.identity = identity
         self.connection, self.peer = ConnectionId("elsewhere"), Endpoint("192.0.2.1", 50022)
+        self.silent_for = 0.0
         self.takers: list[Taker] = []
         self.add(BLOG, self)
 

@@ -77,15 +77,20 @@ def _table(what: str, found: list[dict[str, Any]]) -> None:
 
 
 def _tunnel(t: dict[str, Any], now: float) -> Row:
-    where = t["url"] or t["address"]
+    where = (t["url"] or t["address"]) + _silent(t)
     counts = [t["visits"], size(t["up"]), size(t["down"])]
     return [where, short_identity(t["identity"]), age(t["since"], now), *counts, t["connection"], t["peer"], t["id"]]
 
 
 def _connection(c: dict[str, Any], now: float) -> Row:
     tunnels = ", ".join(c["tunnels"]) or "-"
-    head = [c["id"], short_identity(c["identity"]), c["peer"], age(c["since"], now)]
+    head = [c["id"], short_identity(c["identity"]), c["peer"], age(c["since"], now) + _silent(c)]
     return [*head, tunnels, c["client_version"], size(c["up"]), size(c["down"])]
+
+
+def _silent(item: dict[str, Any]) -> str:
+    """Beside the address of a client that leaves keepalives unanswered."""
+    return f" silent {item['silent_seconds']:.0f}s" if item["silent_seconds"] else ""
 
 
 def _name(n: dict[str, Any], now: float) -> Row:

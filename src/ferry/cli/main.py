@@ -9,6 +9,7 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput, StartupError
 
+from .allow import allow
 from .ca import ca
 from .check_config import check_config
 from .close import close
@@ -58,6 +59,7 @@ app.command("status", short_help="Show the running gateway and its counts.")(sta
 app.command("ls", short_help="List open tunnels, connections or names.")(ls)
 app.command("close", short_help="Close a tunnel or a connection.")(close)
 app.command("release", short_help="Give reserved names back.")(release)
+app.command("allow", short_help="Let in a key that was refused, or list those keys.")(allow)
 app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
 app.command("events", short_help="Show the last events.")(events)
 app.command("check-config", short_help="Check the configuration and this host.")(check_config)

@@ -122,7 +122,9 @@ class Ssh(Section):
         limits.KEEPALIVE_INTERVAL_SECONDS, description="Interval of keepalive requests to a quiet client."
     )
     keepalive_count: int = Field(
-        limits.KEEPALIVE_COUNT, ge=1, description="Unanswered keepalives before a client counts as gone."
+        limits.KEEPALIVE_COUNT,
+        ge=1,
+        description="Intervals of silence after which a client counts as gone; at least two. The gateway asks it after each.",
     )
     key_grace: Seconds = Field(
         limits.KEY_GRACE_SECONDS, description="Time until a client has offered an acceptable key."
@@ -334,6 +336,10 @@ class Limits(Section):
 
 class Session(Section):
     request_log: bool = Field(True, description="Print a line per request in the owner's terminal.")
+    end_refused: bool = Field(
+        True,
+        description="End a new connection without a session (`ssh -N`) if all its forwards are refused, so that ssh prints the reason. It ends too if it has a `-L` or `-D` for later.",
+    )
 
 
 class Admin(Section):

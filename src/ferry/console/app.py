@@ -15,7 +15,17 @@ from ferry import __version__, limits
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
-from .models import BlockedAddress, Closed, ConnectionInfo, Health, NameInfo, Problem, Status, TunnelInfo
+from .models import (
+    BlockedAddress,
+    Closed,
+    ConnectionInfo,
+    Health,
+    NameInfo,
+    Problem,
+    RefusedKeyList,
+    Status,
+    TunnelInfo,
+)
 from .problems import install_problems
 from .state import ConsoleState
 from .targets import NotFound, find_connection, find_name, find_tunnel
@@ -73,6 +83,11 @@ def _reading(state: ConsoleState) -> APIRouter:
     async def blocked() -> list[BlockedAddress]:
         """Addresses from which too many logins have failed."""
         return state.blocked()
+
+    @api.get("/refused-keys")
+    async def refused_keys() -> RefusedKeyList:
+        """Keys that were offered and not let in."""
+        return state.refused_keys()
 
     async def follower(follow: Follow = False) -> AsyncIterator[Subscription | None]:
         """Registered before the answer begins (a refusal needs a status), gone once its last byte is sent."""

@@ -94,6 +94,10 @@ class TunnelInfo(Answer):
     up: int = Field(description="Bytes from visitors.")
     down: int = Field(description="Bytes to visitors.")
     visits: int
+    silent_seconds: float = Field(
+        0.0,
+        description="Seconds since the client's last sign of life, once it leaves a keepalive unanswered; 0 before.",
+    )
 
 
 class ConnectionInfo(Answer):
@@ -107,6 +111,10 @@ class ConnectionInfo(Answer):
     tunnels: list[str] = Field(description="Addresses of its tunnels.")
     up: int = Field(description="Bytes from visitors to its tunnels.")
     down: int = Field(description="Bytes from its tunnels to visitors.")
+    silent_seconds: float = Field(
+        0.0,
+        description="Seconds since the client's last sign of life, once it leaves a keepalive unanswered; 0 before.",
+    )
 
 
 class NameInfo(Answer):
@@ -130,6 +138,23 @@ class BlockedAddress(Answer):
     address: str = Field(description="An IPv4 address, or an IPv6 /64.")
     seconds: float = Field(description="How much longer it stays blocked.")
     why: str = Field(description="The last thing that it did.")
+
+
+class RefusedKeyInfo(Answer):
+    """A key that was offered and not let in. Its client has not proved that it holds it."""
+
+    fingerprint: str
+    line: str = Field(description="The key, as a line of an authorized_keys file.")
+    host: str = Field(description="The address that offered it last.")
+    user: str = Field(description="The login name with it.")
+    at: Moment
+
+
+class RefusedKeyList(Answer):
+    """The keys that were not let in, and where keys that are let in stand."""
+
+    keys: list[RefusedKeyInfo] = Field(description="The one that was offered last comes last.")
+    files: list[str] = Field(description="`access.keys`: files, and folders of files. Empty if anybody may connect.")
 
 
 class Closed(Answer):

@@ -10,7 +10,7 @@ from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import BlockedAddress, ConnectionInfo, NameInfo, Status, TunnelInfo
+from .models import BlockedAddress, ConnectionInfo, NameInfo, RefusedKeyList, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
@@ -57,6 +57,10 @@ class ConsoleState(Protocol):
 
     def blocked(self) -> list[BlockedAddress]:
         """Addresses that are blocked for failed logins, the longest first."""
+        ...
+
+    def refused_keys(self) -> RefusedKeyList:
+        """The keys that were not let in lately."""
         ...
 
     def unblock(self, address: str) -> bool:

@@ -24,6 +24,7 @@ _NOTES: Final = MappingProxyType(
         OpenFailure.GONE: "the tunnel closed while the visitor connected",
         OpenFailure.LIMIT: "the tunnel has too many visitors",
         OpenFailure.TIMEOUT: "your client did not answer in time",
+        OpenFailure.SILENT: "your client is silent",
     }
 )
 

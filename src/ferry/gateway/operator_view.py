@@ -17,6 +17,8 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
+    RefusedKeyInfo,
+    RefusedKeyList,
     Status,
     StoreStatus,
     TunnelInfo,
@@ -99,6 +101,7 @@ class OperatorView:
                 tunnels=[str(tunnel.address) for tunnel in client.forwards.values()],
                 up=client.up,
                 down=client.down,
+                silent_seconds=round(client.connection.silent_for, 1),
             )
             for client in self.ssh
         ]
@@ -140,6 +143,14 @@ class OperatorView:
         found = self.ssh.admission.penalties.listed(self.clock.monotonic())
         return [BlockedAddress(address=b.source, seconds=round(b.seconds, 1), why=b.why.value) for b in found]
 
+    def refused_keys(self) -> RefusedKeyList:
+        files = self.config.access.keys if self.config.access.mode == "keys" else []
+        keys = [
+            RefusedKeyInfo(fingerprint=key.fingerprint, line=key.line, host=key.host, user=key.user, at=moment(key.at))
+            for key in self.ssh.refused_keys
+        ]
+        return RefusedKeyList(keys=keys, files=[str(path.resolve()) for path in files])
+
     def unblock(self, address: str) -> bool:
         lifted = self.ssh.admission.penalties.lift(address)
         if lifted:
@@ -166,4 +177,5 @@ class OperatorView:
             up=tunnel.traffic.up,
             down=tunnel.traffic.down,
             visits=tunnel.traffic.visits,
+            silent_seconds=round(tunnel.silent_for, 1),
         )

@@ -71,6 +71,7 @@ def settings_of(
         forwards=ForwardSettings(rules, web_of(config), ports, urls),
         notices=Notices(urls, rules, public_is_loopback(config)),
         request_log=config.session.request_log,
+        end_refused=config.session.end_refused,
         bounds=connection_bounds_of(config),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ferry.errors import Refusal
+from ferry.errors import InvalidInput, Refusal
 from ferry.names import Address, Kind
 from ferry.protocol.forward_spec import BindRequest
 
@@ -25,8 +25,13 @@ class AliasKind(TunnelKind):
         return Address(self.kind, label, port)
 
     def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
-        del web
-        return ForwardRequest(self.kind, bind.label, bind.port) if bind.label is not None and bind.port else None
+        if bind.label is None or not bind.port:
+            return None
+        if bind.label.isdigit():  # ssh reads `80:3000` as the address 80 and the port 3000
+            text = f"-R {bind.label}:{bind.port} names no local service: write -R {bind.label}:localhost:{bind.port}"
+            alias = "" if web.has(int(bind.label)) else f", or -R NAME:{bind.port}:localhost:{bind.port} for an alias"
+            raise InvalidInput(text + alias)
+        return ForwardRequest(self.kind, bind.label, bind.port)
 
     def form(self, label: str, rules: ForwardRules) -> str:
         del rules
@@ -53,11 +58,14 @@ class AliasKind(TunnelKind):
             way = f"ssh -J {urls.jump} you@{address.name}"
         else:
             way = f"ssh -N -L {address.port}:{address} {urls.gateway}"
-        return [
+        lines = [
             f"Forwarding private alias {address}",
             "  only your own keys reach it, through this gateway:",
             f"  {way}",
         ]
+        if address.port != 22 and context.rules.serves_web:
+            lines.append(f"  for a web address instead: ssh -R {address.name}:80:... {urls.gateway}")
+        return lines
 
     def example(self, rules: ForwardRules) -> str:
         del rules

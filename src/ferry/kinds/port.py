@@ -64,7 +64,8 @@ class PortKind(TunnelKind):
             ways.append("-R 0:... for any")
         ways.append(f"-R NAME:{port}:... for a private alias")
         if rules.serves_web:
-            ways.append("-R NAME:80:... for a web address")
+            local = f"-R 80:localhost:{port} for a web address of your local port {port}"
+            ways.append(local if port > 1023 else "-R NAME:80:... for a web address")
         return Refusal(
             f"port {port} is outside the ports that may be forwarded ({ranges}): ask for {', '.join(ways[:-1])}, or "
             f"{ways[-1]}",

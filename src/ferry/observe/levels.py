@@ -41,6 +41,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "address.unblocked": logging.INFO,
         "keys.loaded": logging.INFO,
         "keys.rejected": logging.ERROR,
+        "keys.refused": logging.INFO,
         "listener.skipped": logging.WARNING,
         "port.taken": logging.INFO,
         "name.reserved": logging.INFO,

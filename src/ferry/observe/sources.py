@@ -22,6 +22,7 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "channel.failed": "tunnel",
         "edge.refused": "peer",
         "tls.failed": "peer",
+        "keys.refused": "peer",
         "listener.skipped": "address",
         "name.reserved": "identity",
         "name.freed": "identity",

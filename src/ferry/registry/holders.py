@@ -34,6 +34,11 @@ class AddressHolder(Protocol):
         """The peer of its connection."""
         ...
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""
+        ...
+
     async def alive(self, seconds: float) -> bool:
         """Whether its client gives a sign of life within `seconds`."""
         ...

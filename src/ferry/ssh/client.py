@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -23,6 +24,7 @@ from .forward_requests import ForwardRequests
 from .holding import Holding
 from .login import LoggedIn
 from .notices import NoticesInForce
+from .reasons import Reasons
 from .refusals import RefusedForward, RefusedForwards
 from .session import Session
 from .tunnel import SshTunnel
@@ -41,6 +43,11 @@ class ShownInForce(NoticesInForce, Protocol):
     @property
     def request_log(self) -> bool:
         """Whether sessions show a line per visit."""
+        ...
+
+    @property
+    def end_refused(self) -> bool:
+        """Whether a connection ends if all its forwards are refused and it opens no session."""
         ...
 
 
@@ -115,7 +122,14 @@ class Client:
         self._settings = server.settings
         self._tunnels = server.tunnels
         holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
-        self.requests = ForwardRequests(self, server.tunnels, holding)
+        reasons = Reasons(
+            connection,
+            who.client_version,
+            end=self.close,
+            may_end=lambda: self._settings.end_refused,
+            all_decided=lambda: self.requests.all_decided,
+        )
+        self.requests: ForwardRequests = ForwardRequests(self, server.tunnels, holding, reasons)
         self.sessions: list[Session] = []
         self.up = self.down = 0
         self.end_reason = ""
@@ -137,20 +151,17 @@ class Client:
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
 
-    def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[], bool]:
+    def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[Answered], None]:
         """Note a request for a forward that Ferry lacks. The caller calls the result in its turn, to refuse it."""
-        self.requests.odd_read()
-
-        def refuse() -> bool:
-            self.form_refused(asked, why, kept=kept)
-            return False
-
-        return refuse
+        return self.requests.read_odd(partial(self._form_refused, asked, why, kept))
 
     def form_refused(self, asked: str, why: str, *, kept: str = "") -> None:
         """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
+        self._form_refused(asked, why, kept)
+
+    def _form_refused(self, asked: str, why: str, kept: str) -> RefusedForward:
         asked = printable(asked, 80)
-        self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
+        return self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
 
     def session_requested(self) -> Opened | None:
         """The channel and the session for a request; None if there are too many."""
@@ -167,6 +178,7 @@ class Client:
         if isinstance(opened, Refusal):
             self._report_refused(opened, kept_request(host, port).replace("-R", "-J", 1))
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
+        self.requests.channel_opened()
         return opened
 
     # --- forwards, as the client that requests them
@@ -175,19 +187,20 @@ class Client:
         """The gateway has granted a forward, and answered the request."""
         self._in_sessions(lambda session: session.forward_opened(tunnel))
 
-    def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> None:
-        """The gateway refuses a forward; the answer follows."""
-        self._refused(refusal, asked=shown_request(host, port), kept=kept_request(host, port))
+    def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> RefusedForward:
+        """The gateway refuses a forward; the answer follows. Returns the refusal as its sessions show it."""
+        return self._refused(refusal, asked=shown_request(host, port), kept=kept_request(host, port))
 
-    def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> None:
+    def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> RefusedForward:
         """Report a refusal. Its sessions show the request as `asked`; the log and `ssh gw` show `kept`."""
         now = self._clock.now()
         self._report_refused(refusal, kept)
         self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
-        told = RefusedForward(asked, refusal.public, refusal.code, now)
+        told = RefusedForward(asked, refusal.public, refusal.code, now, refusal.retry_after)
         self.requests.refused(told)
         self._in_sessions(lambda session: session.forward_refused(told))
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
+        return told
 
     def _report_refused(self, refusal: Refusal, kept: str) -> None:
         self._report(
@@ -294,6 +307,7 @@ class Client:
     def closed(self, error: Exception | None) -> None:
         """The connection has closed: close its tunnels, and set `end_reason`."""
         self.is_closed = True
+        self.requests.close()
         self.end_reason = self.end_reason or (printable(str(error)) if error else "the client disconnected")
         self._tunnels.close_all_of(self, self.end_reason, cut=False)
 

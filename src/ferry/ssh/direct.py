@@ -42,6 +42,7 @@ _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
         OpenFailure.GONE: "{} has just closed",
         OpenFailure.LIMIT: "{} has too many connections",
         OpenFailure.TIMEOUT: "the machine behind {} does not answer",
+        OpenFailure.SILENT: "the machine behind {} is silent: its network may be gone",
     }
 )
 """`{}` is the alias, or the client's own port."""

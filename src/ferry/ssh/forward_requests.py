@@ -13,6 +13,7 @@ from ferry.callbacks import call_each
 from ferry.errors import Refusal
 
 from .holding import HeldTunnel, Holding, RequestedForward
+from .reasons import Reasons
 from .refusals import RefusedForward
 from .tunnel import SshTunnel
 from .tunnels import TunnelClient, Tunnels
@@ -28,26 +29,38 @@ class RequestingClient(TunnelClient, Protocol):
         """The gateway has granted a forward, and answered the request."""
         ...
 
-    def forward_refused(self, refusal: Refusal, host: bytes, port: int, /) -> None:
-        """The gateway refuses a forward; the answer follows."""
+    def forward_refused(self, refusal: Refusal, host: bytes, port: int, /) -> RefusedForward:
+        """The gateway refuses a forward; the answer follows. Returns the refusal as its sessions show it."""
         ...
 
 
 class ForwardRequests:
     """The requests of one client. It reports each decision to the client."""
 
-    __slots__ = ("_client", "_holding", "_outcomes", "_settled", "_tunnels", "_undecided", "count")
+    __slots__ = (
+        "_client",
+        "_holding",
+        "_outcomes",
+        "_reasons",
+        "_settled",
+        "_tunnels",
+        "_undecided",
+        "_untold",
+        "count",
+    )
 
-    def __init__(self, client: RequestingClient, tunnels: Tunnels, holding: Holding) -> None:
+    def __init__(self, client: RequestingClient, tunnels: Tunnels, holding: Holding, reasons: Reasons) -> None:
         self._client = client
         self._tunnels = tunnels
         self._holding = holding
+        self._reasons = reasons
         self._undecided = 0
         """The number of undecided requests."""
         self._settled: list[Callable[[], None]] = []
         self.count = 0
         """The number of requests so far, with those for forwards that Ferry lacks."""
         self._outcomes: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
+        self._untold = 0
 
     # --- from the request to its answer
 
@@ -63,53 +76,70 @@ class ForwardRequests:
         return decide
 
     async def _forward(self, forward: RequestedForward, host: bytes, port: int, answer: Answered) -> None:
-        tunnel: SshTunnel | None = None
         try:
+            decision: SshTunnel | RefusedForward | None = None
             try:
-                tunnel = await self._decide(forward, host, port)
+                decision = await self._decide(forward, host, port)
             finally:
-                self._answer(forward, tunnel, answer)
+                if isinstance(decision, SshTunnel):
+                    self._grant(forward, decision, answer)
+                else:
+                    self._refuse(forward, decision, answer)
         finally:
             self._decided()
 
-    def _answer(self, forward: RequestedForward, tunnel: SshTunnel | None, answer: Answered) -> None:
-        silence = answer(None if tunnel is None else tunnel.bind[1])
-        if tunnel is None:
-            self._holding.forget(forward)
-            return
-        self._holding.granted(forward, tunnel, silence=silence)
+    async def _decide(self, forward: RequestedForward, host: bytes, port: int) -> SshTunnel | RefusedForward | None:
+        """A tunnel, a refusal, or None if its session has closed the forward."""
+        decision = await self._tunnels.open(self._client, host, port)
+        if isinstance(decision, Refusal):
+            return self._client.forward_refused(decision, host, port)
+        if forward.refused is not None:  # its words came during the decision
+            self._tunnels.close(decision, forward.refused, unwanted=True)
+            return None
+        return decision
+
+    def _refuse(self, forward: RequestedForward, refused: RefusedForward | None, answer: Answered) -> None:
+        self._holding.forget(forward)
+        answer(None, held=refused is not None and forward.early and self._reasons.hold(refused))
+
+    def _grant(self, forward: RequestedForward, tunnel: SshTunnel, answer: Answered) -> None:
+        self._reasons.used()
         tunnel.on_close(partial(self._holding.forget, forward))
-        self._outcomes.append(tunnel)
+        # its visitors wait until the answer has left, which may be held behind a refusal
+        answer(tunnel.bind[1], sent=lambda silence: self._holding.granted(forward, tunnel, silence=silence))
+        self._keep(tunnel)
         self._client.forward_granted(tunnel)
 
     def _decided(self) -> None:
         self._undecided -= 1
         if not self._undecided:
+            self._reasons.decided()
             settled, self._settled = self._settled, []
             call_each(_log, "a session failed to begin", settled)
 
-    async def _decide(self, forward: RequestedForward, host: bytes, port: int) -> SshTunnel | None:
-        tunnel = await self._tunnels.open(self._client, host, port)
-        if isinstance(tunnel, Refusal):
-            self._client.forward_refused(tunnel, host, port)
-            return None
-        if forward.refused is not None:  # its words came during the decision
-            self._tunnels.close(tunnel, forward.refused, unwanted=True)
-            return None
-        return tunnel
-
-    def odd_read(self) -> None:
-        """Count a request for a forward that Ferry lacks."""
+    def read_odd(self, refuse: Callable[[], RefusedForward]) -> Callable[[Answered], None]:
+        """Note a request for a forward that Ferry lacks. The caller calls the result in its turn, to refuse it."""
         self.count += 1
+        forward = self._holding.requested()
+        return lambda answer: self._refuse(forward, refuse(), answer)
 
     def refused(self, refused: RefusedForward) -> None:
         """Keep a refusal for sessions that begin later."""
-        self._outcomes.append(refused)
+        self._keep(refused)
+
+    def _keep(self, outcome: SshTunnel | RefusedForward) -> None:
+        self._outcomes.append(outcome)
+        self._untold = min(self._untold + 1, limits.OUTCOMES_REMEMBERED)
 
     @property
     def outcomes(self) -> list[SshTunnel | RefusedForward]:
         """The last `limits.OUTCOMES_REMEMBERED` outcomes, oldest first."""
         return list(self._outcomes)
+
+    @property
+    def untold(self) -> list[SshTunnel | RefusedForward]:
+        """Those of `outcomes` that came after the last session had begun."""
+        return self.outcomes[len(self._outcomes) - self._untold :]
 
     @property
     def all_decided(self) -> bool:
@@ -123,11 +153,25 @@ class ForwardRequests:
         else:
             callback()
 
+    def close(self) -> None:
+        """The connection is gone."""
+        self._reasons.close()
+
     # --- the sessions whose words shape them
 
     def session_opened(self) -> int:
         """The number of a new session."""
+        self._reasons.session_opened()
         return self._holding.session_opened()
+
+    def told(self) -> None:
+        """A session has begun, and has shown the outcomes so far."""
+        self._untold = 0
+        self._reasons.told()
+
+    def channel_opened(self) -> None:
+        """The client has opened a channel that is no session."""
+        self._reasons.used()
 
     def session_gone(self, number: int) -> None:
         """A session has closed without words."""

@@ -30,6 +30,7 @@ from ferry.report import Report
 
 from .access import WatchedAccess
 from .admission import Admission, LoginSlot
+from .refused_keys import RefusedKeys, refused_banner
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
@@ -103,6 +104,9 @@ class LoginServer(Protocol):
         """The number of connections of an identity."""
         ...
 
+    @property
+    def refused_keys(self) -> RefusedKeys: ...
+
     async def own_address_banner(self, identity: Identity, /) -> str | None:
         """The banner for an identity, shown before the end of its log-in. Raises StoreUnavailable."""
         ...
@@ -132,6 +136,8 @@ class LoginAttempt(asyncssh.SSHServer):
         "_origin",
         "_peer",
         "_proven",
+        "_refused",
+        "_refused_told",
         "_requests",
         "_server",
         "_timed_out",
@@ -161,6 +167,10 @@ class LoginAttempt(asyncssh.SSHServer):
         self._identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
         """Anonymous until an acceptable key has signed."""
         self.tries = 0
+        self._refused: list[Fingerprint] = []
+        """The offered keys that are in no file, in their order."""
+        self._refused_told = False
+        """The client has read what to do with them."""
         self._requests = 0
         self._key_acceptable = False
         """The client has offered an acceptable key. It has not proved that it holds it."""
@@ -264,6 +274,9 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def lost(self) -> None:
         self._stop_timers()
+        if self._refused and not self._proven:
+            self._server.report("keys.refused", peer=self.host, user=self._user, keys=self._refused)
+            self._refused = []
         self._admission.over(self, "timeout" if self._timed_out else "failed")
 
     # --- for asyncssh (`SSHServer`)
@@ -290,21 +303,33 @@ class LoginAttempt(asyncssh.SSHServer):
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         del username
         bits = getattr(getattr(key, "pyca_key", None), "key_size", None)
-        known, _ = self._server.login.access.key_name(Fingerprint(key.get_fingerprint()))
+        fingerprint = Fingerprint(key.get_fingerprint())
+        known, _ = self._server.login.access.key_name(fingerprint)
         if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
             self._key_acceptable = True
             self._admission.progressed(self, Progress.PROMISING)
             return True
+        if not known and fingerprint not in self._refused:
+            self._refused.append(fingerprint)
+            now = self._server.clock.now()
+            self._server.refused_keys.offered(
+                fingerprint, key.algorithm, key.public_data, host=self.host, user=self._user, now=now
+            )
         self.key_refused()
         return False
 
     def kbdint_auth_supported(self) -> bool:
-        return self._server.login.access.keyless
+        """With key files too, once: a client requests it after its last key, and then reads what to do."""
+        return self._server.login.access.keyless or not self._refused_told
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
-        """Ask no question (RFC 4256 §3.2 allows zero prompts)."""
+        """Ask no question (RFC 4256 §3.2 allows zero prompts); with key files, refuse."""
         del username, lang, submethods
-        return "", "", "", ()
+        if self._server.login.access.keyless:
+            return "", "", "", ()
+        self._refused_told = True
+        self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.gateway))
+        return False
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:
         del username, responses

@@ -33,6 +33,10 @@ class TunnelShown(ForwardShown, Protocol):
     def traffic(self) -> Traffic: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def silent_for(self) -> float: ...
+    @property
+    def taken_from(self) -> str: ...
 
 
 class NoticesInForce(Protocol):
@@ -65,11 +69,15 @@ class Notices:
 
     # --- a forward, and its visits
 
-    def forward_lines(self, forward: ForwardShown) -> list[str]:
+    def forward_lines(self, forward: TunnelShown) -> list[str]:
         """The notice of a new forward. Tools parse its first line."""
         kind = kind_of(forward.address.kind)
         lines = kind.forward_lines(forward, self)
-        return [*lines, kind.host_line(forward.host_header.decode())] if forward.host_header else lines
+        if forward.host_header:
+            lines.append(kind.host_line(forward.host_header.decode()))
+        if forward.taken_from:
+            lines.append(f"  {forward.taken_from}")
+        return lines
 
     def forward_fields(self, tunnel: TunnelShown) -> dict[str, object]:
         """A new forward as an object. Its keys `address` and `message` are those of localhost.run."""
@@ -83,6 +91,8 @@ class Notices:
             "tunnel": tunnel.id,
             "message": kind.forward_lines(tunnel, self)[0],
         }
+        if tunnel.taken_from:
+            out["taken_from"] = tunnel.taken_from
         if address.port:
             out["port"] = address.port
         return out | kind.forward_fields(tunnel, self)
@@ -146,7 +156,8 @@ class Notices:
         where = kind_of(address.kind).where(address, self.urls)
         traffic = tunnel.traffic
         visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
-        return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out"
+        silent = f", silent {tunnel.silent_for:.0f}s" if tunnel.silent_for else ""
+        return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out{silent}"
 
     def tunnel_fields(self, tunnel: TunnelShown) -> dict[str, object]:
         """One tunnel that is up, as an object."""
@@ -156,6 +167,7 @@ class Notices:
             "visits": traffic.visits,
             "bytes_up": traffic.up,
             "bytes_down": traffic.down,
+            "silent_seconds": round(tunnel.silent_for),
         }
 
 

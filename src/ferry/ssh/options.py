@@ -30,7 +30,8 @@ async def connection_options(
         compression_algs=["none"],
         login_timeout=login_grace,
         keepalive_interval=keepalive_interval,
-        keepalive_count_max=keepalive_count,
+        # asyncssh ends a connection one interval after the last question: 45 s as shipped, and one question at least
+        keepalive_count_max=max(1, keepalive_count - 1),
         host_based_auth=False,
         password_auth=False,
         gss_host=None,

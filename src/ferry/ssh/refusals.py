@@ -25,6 +25,8 @@ class RefusedForward(NamedTuple):
     code: str
     at: float
     """Seconds since the epoch."""
+    retry_after: int = 0
+    """As in `errors.Refusal`."""
 
     def show_in(self, session: RefusalReader) -> None:
         """Show it in a session that begins later."""

@@ -29,6 +29,7 @@ from .direct import DirectChannels
 from .login import LoggedIn, LoginAttempt, LoginSettings
 from .options import ConnectionOptions
 from .refusals import RefusedForwards
+from .refused_keys import RefusedKeys
 from .settings import SshSettings
 from .tunnels import Tunnels
 from .wire.connection import HardenedConnection
@@ -83,6 +84,7 @@ class SshServer:
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self.refusals = RefusedForwards()
+        self.refused_keys = RefusedKeys()
         self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
     # --- connections

@@ -187,12 +187,13 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def _show_or_answer(self) -> None:
         self._begun = True
         client, words = self._client, self._words
+        for outcome in self._requests.outcomes if words.command is None else self._requests.untold:
+            outcome.show_in(self)
+        self._requests.told()
         if words.command is None:
             self._answer_login_name()
             if self._without_forward:
                 self.complain(_NO_FORWARD)
-            for outcome in self._requests.outcomes:
-                outcome.show_in(self)
             if client.has_forwards:
                 if self._terminal and not words.json:
                     self.say(_KEYS)
@@ -227,14 +228,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._line(line, _DIM if line.startswith(" ") else _GREEN)
 
     def forward_refused(self, refused: RefusedForward) -> None:
-        """A forward was refused."""
-        if self._silent:
+        """A forward was refused. A session that runs a command shows it too."""
+        if not self._begun:
             return
         if self._words.json:
             fields = {"event": "forward", "status": "refused", "asked": refused.asked}
             self._line(json.dumps(fields | {"code": refused.code, "message": refused.why}))
             return
-        self._line(refusal_line(refused), _RED)
+        self._line(refusal_line(refused), _RED, error=True)
 
     def visited(self, address: Address, visit: Visit) -> None:
         """A visitor was served."""

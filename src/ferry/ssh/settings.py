@@ -22,6 +22,8 @@ class SshSettings:
     notices: Notices
     request_log: bool
     """Whether sessions show a line per visit."""
+    end_refused: bool
+    """Whether a connection ends if all its forwards are refused and it opens no session."""
     bounds: ConnectionBounds
 
     def use(self, new: SshSettings) -> None:

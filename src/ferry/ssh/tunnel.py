@@ -61,6 +61,16 @@ class TunnelLine(ChannelTransport, Protocol):
         """Ask the client to open `channel`. Raises ChannelOpenError when the connection is gone or has too many."""
         ...
 
+    @property
+    def silent(self) -> bool:
+        """Whether the client has left a keepalive unanswered."""
+        ...
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the client's last packet, once it leaves a keepalive unanswered; 0 before."""
+        ...
+
     def answered_in(self, seconds: float, /) -> None:
         """The client has answered an open after `seconds`."""
         ...
@@ -89,6 +99,8 @@ class GrantedForward:
     gateway chose."""
     created: float
     """Seconds since the epoch."""
+    taken_from: str = ""
+    """For the owner: the connection of the same identity that had the address before."""
 
 
 class SshTunnel:
@@ -170,6 +182,8 @@ class SshTunnel:
             self._line.call_soon(channel.refuse, OpenFailure.GONE)
         elif self._held is not None:
             self._held[channel] = originator
+        elif self._line.silent:
+            self._line.call_soon(channel.refuse, OpenFailure.SILENT)
         elif not self._open(channel, originator):
             self._line.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
@@ -192,6 +206,11 @@ class SshTunnel:
         return self.forward.bind
 
     @property
+    def taken_from(self) -> str:
+        """As in its forward."""
+        return self.forward.taken_from
+
+    @property
     def asked_wide(self) -> bool:
         """A listen address beyond loopback was written in the request."""
         return self.forward.request.wide
@@ -207,6 +226,11 @@ class SshTunnel:
         return self.claim.identity.anonymous
 
     # --- life
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""
+        return self._line.silent_for
 
     @property
     def is_held(self) -> bool:
@@ -353,11 +377,14 @@ class SshTunnel:
             self._idle = None
 
     def give_up_openings(self, now: float) -> None:
-        """Refuse streams whose open was not answered in STREAM_OPEN_SECONDS (monotonic `now`)."""
+        """Refuse streams whose open was not answered in STREAM_OPEN_SECONDS (monotonic `now`), and all of a silent
+        client's."""
+        silent = self._line.silent
+        failure = OpenFailure.SILENT if silent else OpenFailure.TIMEOUT
         while self._opening:
             channel, deadline = next(iter(self._opening.items()))
-            if deadline > now:
+            if deadline > now and not silent:
                 return
             del self._opening[channel]
-            self._report("channel.failed", tunnel=self.id, failure=OpenFailure.TIMEOUT.value)
-            channel.refuse(OpenFailure.TIMEOUT)
+            self._report("channel.failed", tunnel=self.id, failure=failure.value)
+            channel.refuse(failure)

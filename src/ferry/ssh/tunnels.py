@@ -8,6 +8,7 @@ that one tunnel. An address that the gateway chooses is taken over only from a c
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, T
 from ferry.policy.forwards import candidate_addresses, check_counts, listen_grant, login_name_address, requested
 from ferry.policy.grants import Grant
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
-from ferry.registry.holders import Holders, Taker
+from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
@@ -146,7 +147,7 @@ class Tunnels:
         except Refused as error:
             return error.refusal
         except StoreUnavailable as error:
-            return Refusal(store_down(error), code="store", detail=str(error))
+            return Refusal(store_down(error), code="store", detail=str(error), retry_after=60)
 
     async def _open(self, undecided: _Undecided) -> SshTunnel | Refusal:
         client, request, settings = undecided.client, undecided.request, undecided.settings
@@ -191,6 +192,7 @@ class Tunnels:
                     f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; "
                     f"it stays with the one from {holder.peer}: stop one of them, or ask again in {wait:.0f} s",
                     code="flapping",
+                    retry_after=math.ceil(wait),
                 )
         claim = await self._claim(undecided, grant, derived=False)
         return claim if isinstance(claim, Refusal) else await self._serve(undecided, grant, claim)
@@ -237,6 +239,7 @@ class Tunnels:
             undecided.request,
             (host, grant.address.port if port == 0 else port),
             created=self._clock.now(),
+            taken_from=_taken_from(await self.holders.at(grant.address), client.identity.id),
         )
         tunnel = SshTunnel(forward, claim, client, client.connection, clock=self._clock, report=self._report)
         try:
@@ -408,6 +411,10 @@ class _InService:
     def peer(self) -> Endpoint:
         return self.client.peer
 
+    @property
+    def silent_for(self) -> float:
+        return self.tunnel.silent_for
+
     async def alive(self, seconds: float) -> bool:
         return await self.client.alive(seconds)
 
@@ -427,6 +434,14 @@ class _InService:
 
     def not_reserved(self, why: str) -> None:
         self.client.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
+
+
+def _taken_from(holder: AddressHolder | None, identity: IdentityId) -> str:
+    """For the owner: the connection that gives way, if it is one of the same identity."""
+    if holder is None or holder.identity != identity:
+        return ""
+    silent = f", which was silent for {holder.silent_for:.0f} s" if holder.silent_for else ""
+    return f"taken over from your connection from {holder.peer}{silent}"
 
 
 def _duplicate(request: ForwardRequest, port: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
 from asyncssh.misc import ChannelOpenError
@@ -23,9 +25,11 @@ class Connection:
     def may_request(self) -> bool:
         return True
 
-    def forward_decided(self, port: int, bound: int | None) -> float:
+    def forward_decided(
+        self, port: int, bound: int | None, *, sent: Callable[[float], None] | None = None, held: bool = False
+    ) -> None:
+        assert (sent, held) == (None, False)
         self.decided.append((port, bound))
-        return 0.0
 
 
 def test_a_forward_is_refused_in_its_turn() -> None:
@@ -36,13 +40,15 @@ def test_a_forward_is_refused_in_its_turn() -> None:
     assert connection.decided == [(80, None)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "rest"),
-    [(b"cancel-tcpip-forward", HOST_AND_PORT), (b"streamlocal-forward@openssh.com", String(b"/run/x"))],
-    ids=["cancel", "socket"],
-)
-def test_requests_about_forwards_are_refused(kind: bytes, rest: bytes) -> None:
-    assert GLOBAL_REQUESTS[kind](Connection(), SSHPacket(rest))() is False
+def test_a_forward_of_a_socket_is_refused_in_its_turn() -> None:
+    connection = Connection()
+    step = GLOBAL_REQUESTS[b"streamlocal-forward@openssh.com"](connection, SSHPacket(String(b"/run/x")))
+    assert step() is None
+    assert connection.decided == [(0, None)]
+
+
+def test_a_cancel_is_refused() -> None:
+    assert GLOBAL_REQUESTS[b"cancel-tcpip-forward"](Connection(), SSHPacket(HOST_AND_PORT))() is False
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,48 @@ def test_a_step_that_fails_is_refused_in_its_turn_and_reported_and_the_next_are_
     turns.take(now(True), wants_reply=True)
     assert said == [True, False, b"port", False, True]
     assert [str(error) for error in failed] == ["on purpose"] * 3
+
+
+def test_a_held_answer_keeps_the_answers_behind_it_and_no_decision() -> None:
+    said: list[Answer] = []
+    sent: list[str] = []
+    turns = Turns(said.append, never)
+    turns.take(later, wants_reply=True)
+    turns.take(later, wants_reply=True)
+    turns.take(lambda: sent.append("decided"), wants_reply=True)
+    turns.refuse(wants_reply=True)
+    turns.answer(False, held=True, sent=lambda: sent.append("first"))
+    turns.answer(b"port", sent=lambda: sent.append("second"))
+    assert (said, sent) == ([], ["decided"])
+    turns.release()
+    assert (said, sent) == ([False, b"port"], ["decided", "first", "second"])
+    turns.answer(True)
+    assert said == [False, b"port", True, False]
+
+
+def test_the_answers_that_a_held_one_keeps_are_bounded() -> None:
+    said: list[Answer] = []
+    turns = Turns(said.append, never)
+    turns.take(later, wants_reply=True)
+    turns.answer(False, held=True)
+    for _ in range(GLOBAL_REQUESTS_WAITING):
+        assert turns.may_take(0.0, MANY)
+        turns.take(now(True), wants_reply=True)
+    assert not turns.may_take(0.0, MANY)
+    turns.release()
+    assert said == [False] + [True] * GLOBAL_REQUESTS_WAITING
+
+
+def test_an_error_of_the_code_that_hears_of_an_answer_ends_there() -> None:
+    said: list[Answer] = []
+    failed: list[Exception] = []
+    turns = Turns(said.append, failed.append)
+
+    def fails() -> None:
+        raise ValueError("on purpose")
+
+    turns.take(later, wants_reply=True)
+    turns.answer(True, sent=fails)
+    turns.take(now(b"port"), wants_reply=True)
+    assert said == [True, b"port"]
+    assert [str(error) for error in failed] == ["on purpose"]

@@ -42,6 +42,7 @@ OPEN_FAILURES: Final = MappingProxyType(
         OpenFailure.GONE: (503, "the tunnel closed just now"),
         OpenFailure.LIMIT: (503, "the tunnel has too many open streams"),
         OpenFailure.TIMEOUT: (504, "the client at the other end did not answer in time"),
+        OpenFailure.SILENT: (503, "the client at the other end is silent"),
     }
 )
 """The visitor's answer after a stream failed to open: status and reason."""
@@ -143,6 +144,7 @@ _BY_REASON: Final = MappingProxyType(
         SPEAKS_NO_TLS: _NO_TLS,
         ENDS_TLS: _NO_TLS,
         OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
+        OPEN_FAILURES[OpenFailure.SILENT][1]: _SILENT,
     }
 )
 """The texts for our own reasons. The page shows them instead of the reason."""

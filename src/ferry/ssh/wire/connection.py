@@ -283,15 +283,24 @@ class HardenedConnection(PacketConnection):
         else:
             self.send_packet(MSG_REQUEST_SUCCESS, b"" if answer is True else answer)
 
-    def forward_decided(self, port: int, bound: int | None) -> float:
-        """Answer a forward of `port`. `bound` is the port in the answer, None refuses. Returns the number of seconds
-        for which nothing may follow the answer."""
-        if bound is not None and port == 0:
-            self._turns.answer(UInt32(bound))
-            self._fall_silent()
-            return limits.ANSWER_PAUSE_SECONDS
-        self._turns.answer(bound is not None)
-        return 0.0
+    def forward_decided(
+        self, port: int, bound: int | None, *, sent: Callable[[float], None] | None = None, held: bool = False
+    ) -> None:
+        """Answer a forward of `port`, as in `requests.Answered`."""
+        carries_port = bound is not None and port == 0
+
+        def answered() -> None:
+            if carries_port:
+                self._fall_silent()
+            if sent is not None:
+                sent(limits.ANSWER_PAUSE_SECONDS if carries_port else 0.0)
+
+        answer = UInt32(bound) if bound is not None and carries_port else bound is not None
+        self._turns.answer(answer, sent=answered, held=held)
+
+    def release_answers(self) -> None:
+        """Send the answers that are held, and those behind them."""
+        self._turns.release()
 
     def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()

@@ -385,6 +385,17 @@ class PacketConnection(SSHServerConnection):
         else:
             super()._keepalive_timer_callback()
 
+    @property
+    def silent(self) -> bool:
+        """Whether the client has been silent for two intervals: it has left a keepalive unanswered."""
+        return self._keepalive_count > 1
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the client's last packet, once it leaves a keepalive unanswered; 0 before."""
+        quiet: float = self._loop.time() - self._heard
+        return quiet if quiet > self._keepalive_interval + limits.ALIVE_SECONDS else 0.0
+
     # --- windows
 
     def answered_in(self, seconds: float) -> None:

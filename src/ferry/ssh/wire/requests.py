@@ -23,8 +23,17 @@ from .turns import Step
 _NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
 
 
-Answered = Callable[[int | None], float]
-"""Takes the bound port, or None for a refusal. Returns the seconds for which nothing may follow the answer."""
+class Answered(Protocol):
+    """Takes the decision on a forward, once."""
+
+    def __call__(
+        self, bound: int | None, /, *, sent: Callable[[float], None] | None = None, held: bool = False
+    ) -> None:
+        """`bound` is the port, or None for a refusal. A `held` answer waits until the connection's answers are released.
+        `sent` is called when the answer has been sent, with the seconds for which nothing may follow it; never if the
+        connection closes before."""
+        ...
+
 
 Opened = tuple[Any, Any]
 """A channel, and its asyncssh session if it is one of asyncssh's channels."""
@@ -42,7 +51,7 @@ class ConnectionHandler(Protocol):
         """A `cancel-tcpip-forward` has come. False if there is no such forward."""
         ...
 
-    def odd_forward_read(self, asked: str, why: str, /, *, kept: str) -> Callable[[], bool]:
+    def odd_forward_read(self, asked: str, why: str, /, *, kept: str) -> Callable[[Answered], None]:
         """A forward of a kind that Ferry does not have. The connection calls the result in its turn; it refuses."""
         ...
 
@@ -68,9 +77,9 @@ class _Nobody:
     def forward_cancelled(self, _host: bytes, _port: int, /) -> bool:
         return False
 
-    def odd_forward_read(self, _asked: str, _why: str, /, *, kept: str) -> Callable[[], bool]:
+    def odd_forward_read(self, _asked: str, _why: str, /, *, kept: str) -> Callable[[Answered], None]:
         del kept
-        return lambda: False
+        return _not_granted
 
     def form_refused(self, _asked: str, _why: str, /, *, kept: str = "") -> None:
         """There is no session to show it."""
@@ -99,7 +108,9 @@ class Asker(Protocol):
         """Count a request on a channel, or the open of a session. False if it is above the rate."""
         ...
 
-    def forward_decided(self, port: int, bound: int | None, /) -> float:
+    def forward_decided(
+        self, port: int, bound: int | None, /, *, sent: Callable[[float], None] | None = None, held: bool = False
+    ) -> None:
         """Answer a forward of `port`, as in `Answered`."""
         ...
 
@@ -128,7 +139,8 @@ def _host_and_port(packet: SSHPacket) -> tuple[bytes, int]:
 def _socket_forward(connection: Asker, packet: SSHPacket) -> Step:
     path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
     why = "Ferry does not forward socket paths: write -R NAME:80:... or -R 0:..."
-    return connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
+    refuse = connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
+    return lambda: refuse(partial(connection.forward_decided, 0))
 
 
 GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Step]]] = MappingProxyType(

@@ -1,0 +1,95 @@
+"""`ferry allow`: lets in a key that the gateway has refused, or lists those keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from ferry.errors import FerryError, InvalidInput
+from ferry.names import parse_label
+
+from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .output import print_json, quiet_pipe, safe
+
+_PREFIX: Final = "SHA256:"
+_ADDED: Final = "ferry-allow.keys"  # in a folder of key files
+
+
+def allow(
+    fingerprint: Annotated[
+        str | None, typer.Argument(help="SHA256:..., as the client shows it. Without it all refused keys are listed.")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="A name for the key's identity.")] = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let in a key that was refused lately: add it to the file of `access.keys`.
+
+    The gateway remembers the last refused keys until it restarts. A client only offered them: it proves that it holds
+    one when it logs in. Exit codes: 0 when the key was added or the keys were listed, 1 when the gateway has not seen
+    the key or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
+    """
+    if name is not None:
+        parse_label(name, "name")
+    if fingerprint is not None and not fingerprint.startswith(_PREFIX):
+        raise InvalidInput(f"'{safe(fingerprint)}' is no fingerprint: write it as the client shows it, SHA256:...")
+    answer = find_gateway(state, config).get("refused-keys")
+    if fingerprint is None:
+        _list(answer["keys"], as_json=as_json)
+        return
+    key = _find(answer["keys"], fingerprint)
+    line = key["line"] + (f" name={name}" if name else "")
+    path = _file(answer["files"])
+    try:
+        _append(path, line)
+    except OSError as error:
+        typer.echo(line)
+        raise FerryError(f"{path} cannot be written ({error.strerror}): add the line above to it") from None
+    if as_json:
+        print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line})
+    else:
+        typer.echo(f"added {key['fingerprint']} to {safe(str(path))}: it may log in within a few seconds")
+
+
+def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:
+    with quiet_pipe():
+        if as_json:
+            print_json(keys)
+        elif not keys:
+            typer.echo("no key was refused since the gateway started")
+        else:
+            for key in keys:
+                algorithm = key["line"].partition(" ")[0]
+                typer.echo(f"{key['fingerprint']}  {algorithm}  {safe(key['user'])}@{safe(key['host'])}  {key['at']}")
+
+
+def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
+    """The key whose fingerprint begins so. Raises FerryError unless it is one."""
+    found = [key for key in keys if key["fingerprint"].startswith(fingerprint)]
+    if not found:
+        raise FerryError(
+            f"the gateway remembers no refused key {safe(fingerprint)}: let its owner try to log in, then repeat this; "
+            "`ferry allow` lists those that it remembers"
+        )
+    if len(found) > 1:
+        raise FerryError(f"{len(found)} refused keys begin with {safe(fingerprint)}: write more of it")
+    return found[0]
+
+
+def _file(paths: list[str]) -> Path:
+    """The file to add a key to: the first of `access.keys`, or a file of our own in it if that is a folder."""
+    if not paths:
+        raise FerryError("this gateway lets in every key: there is none to add")
+    path = Path(paths[0])
+    return path / _ADDED if path.is_dir() else path
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line, also behind a last line without an end."""
+    with path.open("a+b") as file:
+        file.seek(0)
+        text = file.read()
+        file.write((b"" if not text or text.endswith(b"\n") else b"\n") + line.encode() + b"\n")

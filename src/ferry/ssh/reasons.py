@@ -1,0 +1,158 @@
+"""Gives a person the time to read why a forward is refused, before ssh gets the answer.
+
+The answer to a forward has no room for a reason: ssh prints `remote port forwarding failed`, and with
+`ExitOnForwardFailure` it exits. So the answers to refused forwards of a new connection are held, all together and once:
+
+* A session opens: it writes the reasons, and READ_SECONDS later the answers follow.
+* The client answers a keepalive and no session is open: none will come (`ssh -N`). If the connection has served nothing
+  either, it ends with a DISCONNECT that carries the reasons, which the client prints. Otherwise the answers follow.
+* After REASON_SECONDS the answers follow in any case.
+
+A program that is not known to print a DISCONNECT gets its answers at once: a library may ask for another name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from ferry import limits
+
+from .notices import refusal_line
+from .refusals import RefusedForward
+
+_PROGRAMS: Final = ("OpenSSH_", "PuTTY_", "dropbear_")
+"""The beginnings of the versions of programs that were tried: they open their session before they answer a keepalive,
+and they print the text of a DISCONNECT."""
+
+
+class ReasonsLine(Protocol):
+    """The connection."""
+
+    def ping(self) -> asyncio.Future[Any]:
+        """Send a keepalive; the answer completes the future."""
+        ...
+
+    def release_answers(self) -> None:
+        """Send the answers that are held, and those behind them."""
+        ...
+
+
+class Reasons:
+    """The refused forwards of one connection, from its log-in on.
+
+    `end` ends the connection with a reason; `may_end` says whether the operator allows that. `all_decided` says whether
+    no request of the connection waits for its decision.
+    """
+
+    __slots__ = (
+        "_all_decided",
+        "_end",
+        "_line",
+        "_may_end",
+        "_no_session",
+        "_over",
+        "_prints",
+        "_refused",
+        "_session",
+        "_timer",
+        "_used",
+    )
+
+    def __init__(
+        self,
+        line: ReasonsLine,
+        client_version: str,
+        *,
+        end: Callable[[str], None],
+        may_end: Callable[[], bool],
+        all_decided: Callable[[], bool],
+    ) -> None:
+        self._line = line
+        self._end = end
+        self._may_end = may_end
+        self._all_decided = all_decided
+        self._prints = client_version.startswith(_PROGRAMS)
+        self._refused: list[RefusedForward] = []
+        self._session = False
+        """A session has opened."""
+        self._no_session = False
+        """The client has answered a keepalive, and no session was open."""
+        self._used = False
+        """The connection has opened a channel, or has a forward: it is never ended for a refusal."""
+        self._over = False
+        """The reasons are told. Later refusals are answered at once."""
+        self._timer: asyncio.TimerHandle | None = None  # from the first refusal on
+
+    def hold(self, refused: RefusedForward) -> bool:
+        """A forward is refused. Returns whether to hold its answer."""
+        if self._over or not self._prints:
+            return False
+        self._refused.append(refused)
+        if self._timer is None:
+            self._release_in(limits.REASON_SECONDS)
+            self._line.ping().add_done_callback(self._answered)
+        return True
+
+    def used(self) -> None:
+        """The connection has opened another channel, or has got a forward."""
+        self._used = True
+
+    def session_opened(self) -> None:
+        """A session has opened: it will write the reasons."""
+        self._session = self._used = True
+
+    def told(self) -> None:
+        """A session has written the reasons."""
+        if self._timer is None:
+            self._over = True
+        elif not self._over:
+            self._release_in(limits.READ_SECONDS)
+
+    def decided(self) -> None:
+        """No request of the connection waits for its decision now."""
+        if self._no_session and not self._over:
+            self._end_or_release()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _answered(self, answer: asyncio.Future[Any]) -> None:
+        if answer.cancelled() or self._over or self._session:
+            return
+        self._no_session = True
+        if self._all_decided():
+            self._end_or_release()
+
+    def _end_or_release(self) -> None:
+        if self._used or not self._may_end():
+            self._release()
+        else:
+            self.close()
+            self._end(disconnect_text(self._refused))
+
+    def _release_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._release)
+
+    def _release(self) -> None:
+        self.close()
+        self._line.release_answers()
+
+
+def disconnect_text(refused: Sequence[RefusedForward]) -> str:
+    """The reasons as one line of REASON_BYTES at most, where ssh cuts. Those without room are counted."""
+    lines = [refusal_line(one) for one in refused]
+    wait = max(one.retry_after for one in refused)
+    end = f"; retry-after={wait}" if wait else ""
+    for shown in range(len(lines), 0, -1):
+        more = len(lines) - shown
+        text = "; ".join(lines[:shown]) + (f" (and {more} more: ssh -v shows them)" if more else "") + end
+        if len(text.encode()) <= limits.REASON_BYTES:
+            return text
+    return lines[0].encode()[: limits.REASON_BYTES].decode(errors="ignore")

@@ -1,0 +1,117 @@
+"""A person whose key is not let in reads its fingerprint, and the operator lets it in by that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferry_command import Ran, ferry
+from gateway_process import Gateway
+from ssh_command import fingerprint, make_key
+
+
+@pytest.fixture
+def allowed(tmp_path: Path) -> Path:
+    """The file of keys that are let in, without an end of its last line."""
+    path = tmp_path / "allowed"
+    path.write_text(make_key(tmp_path / "known").with_suffix(".pub").read_text().rstrip("\n"))
+    return path
+
+
+@pytest.fixture
+def closed(start_gateway: Callable[..., Gateway], allowed: Path) -> Gateway:
+    """A gateway that lets in the key of that file."""
+    return start_gateway(access={"mode": "keys", "keys": [allowed]})
+
+
+def allow(gateway: Gateway, *arguments: str) -> Ran:
+    return ferry("allow", *arguments, "--state", gateway.state, cwd=gateway.state)
+
+
+def test_a_refused_key_is_named_before_permission_denied(closed: Gateway, key: Path, tmp_path: Path) -> None:
+    ended = closed.ssh(tmp_path, key).run(words="whoami")
+    assert (ended.code, ended.out) == (255, "")
+    told, denied, *_ = ended.err.partition("dev@127.0.0.1: Permission denied (publickey)")
+    assert denied
+    assert "this gateway does not know your key" in told
+    assert f"ferry allow {fingerprint(key)}" in told
+    assert closed.event('"keys.refused"')["keys"] == [fingerprint(key)]
+
+
+def test_all_refused_keys_stand_in_one_banner(
+    closed: Gateway, key: Path, new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    other = new_key()
+    ended = closed.ssh(tmp_path, key).run("-i", str(other), words="whoami")
+    assert ended.err.count("this gateway does not know") == 1
+    assert {line.split()[-1] for line in ended.err.splitlines() if line.startswith("ferry:   ")} == {
+        fingerprint(key),
+        fingerprint(other),
+    }
+
+
+def test_a_client_with_a_known_key_too_reads_nothing(closed: Gateway, key: Path, tmp_path: Path) -> None:
+    ended = closed.ssh(tmp_path, key).run("-i", str(tmp_path / "known"), words="whoami")
+    assert ended.code == 0
+    assert "does not know" not in ended.err
+
+
+def test_a_client_without_a_key_reads_how_to_make_one(closed: Gateway, tmp_path: Path) -> None:
+    ended = closed.ssh(tmp_path, None).run(words="whoami")
+    assert "ssh-keygen -t ed25519" in ended.err
+    assert "Permission denied (publickey)" in ended.err
+
+
+def test_the_operator_lets_a_refused_key_in(closed: Gateway, allowed: Path, key: Path, tmp_path: Path) -> None:
+    ssh = closed.ssh(tmp_path, key)
+    assert ssh.run(words="whoami").code == 255
+    assert fingerprint(key) in allow(closed).out
+    done = allow(closed, fingerprint(key), "web-1")
+    assert (done.code, done.out.startswith(f"added {fingerprint(key)} to {allowed}")) == (0, True)
+    first, second = allowed.read_text().splitlines()
+    assert first.startswith("ssh-ed25519 ")
+    assert second.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    closed.event(r'"keys.loaded".*"keys": 2')
+    assert ssh.run(words="whoami").out == f"web-1 with key {fingerprint(key)}\n"
+
+
+def test_a_line_that_cannot_be_added_is_printed(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "keys.d"
+    (folder / "ferry-allow.keys").mkdir(parents=True)  # where the line would go
+    closed = start_gateway(access={"mode": "keys", "keys": [folder]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    done = allow(closed, fingerprint(key))
+    assert done.code == 1
+    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert "cannot be written" in done.err
+    assert "add the line above" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("SHA256:unknown",), 1, "let its owner try to log in"),
+        (("key.pub",), 2, "write it as the client shows it"),
+        (("SHA256:unknown", "no_name"), 2, "name"),
+    ],
+)
+def test_what_ferry_allow_cannot_do(closed: Gateway, arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = allow(closed, *arguments)
+    assert (done.code, words in done.err) == (code, True)
+
+
+def test_the_list_is_json_for_programs(closed: Gateway, key: Path, tmp_path: Path) -> None:
+    assert json.loads(allow(closed, "--json").out) == []
+    closed.ssh(tmp_path, key).run(user="anna", words="whoami")
+    (listed,) = json.loads(allow(closed, "--json").out)
+    assert (listed["fingerprint"], listed["user"], listed["host"]) == (fingerprint(key), "anna", "127.0.0.1")
+
+
+def test_a_gateway_for_every_key_has_none_to_allow(gateway: Gateway) -> None:
+    done = allow(gateway, "SHA256:any")
+    assert (done.code, "remembers no refused key" in done.err) == (1, True)
