@@ -1,7 +1,8 @@
 """Checkouts that take turns within a measure: their gateways run side by side, and only one is under load at a time.
 
 Two measures of 4 s, one after the other, differ by up to a half on a rented machine with the same code, because its
-speed drifts from one second to the next. Turns of one second in changing order (A B C, C B A, …) see the same drift.
+speed drifts from one second to the next. Turns of one second see the same drift. Their order rotates (A B C, B C A,
+C A B, …): each checkout comes first equally often, and none comes behind itself.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ def in_turns(row: Row, setting: Setting, systems: Sequence[System]) -> dict[str,
     samples: dict[str, list[dict[str, float]]] = {system.name: [] for system in systems}
     with ExitStack() as stack:
         sites = [stack.enter_context(setting.site(system)) for system in systems]
-        for turn in range(1 + row.turns):
-            for site in reversed(sites) if turn % 2 else sites:
+        turns = row.turns + -row.turns % len(sites)  # so that each comes first equally often
+        for turn in range(1 + turns):
+            first = turn % len(sites)
+            for site in sites[first:] + sites[:first]:
                 sample = row.turn(short, site)
                 if turn:
                     samples[site.system.name].append(sample)

@@ -167,7 +167,7 @@ def test_another_checkout_must_have_been_set_up(tmp_path: Path, capsys: pytest.C
     assert [system.name for system in controlled.systems] == ["Ferry (before)", "Ferry (control)", "Ferry"]
 
 
-def test_checkouts_take_turns_in_changing_order_and_the_first_turn_does_not_count(
+def test_checkouts_take_turns_each_is_first_equally_often_and_the_first_turn_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -183,11 +183,15 @@ def test_checkouts_take_turns_in_changing_order_and_the_first_turn_does_not_coun
     monkeypatch.setattr(Setting, "site", site)
     figures = (Figure("rate", "", more_is_better=True), Figure("errors", "", worst=True))
     row = Row("kept", "", figures, lambda _: True, lambda *_: {}, turn=turn, turns=2)
-    systems = [Ferry(tmp_path), Ferry()]
+    systems = [Ferry(tmp_path), Ferry(tmp_path, control=True), Ferry()]
     found = in_turns(row, Setting(tmp_path, cast(Any, None), cast(Any, None), Effort()), systems)
-    before, now = systems[0].name, systems[1].name
-    assert order == [before, now, now, before, before, now]
-    assert found == {now: {"rate": 4.5, "errors": 6.0}, before: {"rate": 4.5, "errors": 5.0}}
+    before, control, now = (system.name for system in systems)
+    assert order == [before, control, now, control, now, before, now, before, control, before, control, now]
+    assert found == {
+        before: {"rate": 8.0, "errors": 10.0},
+        control: {"rate": 8.0, "errors": 11.0},
+        now: {"rate": 8.0, "errors": 12.0},
+    }
 
 
 def test_a_control_needs_a_second_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def test_an_alias_reports_an_unreachable_service(ssh: StockSsh, name: str) -> No
 
 def test_a_keyless_client_has_no_alias(gateway: Gateway, tmp_path: Path, name: str) -> None:
     ended = gateway.ssh(tmp_path, None).run("-R", f"{name}:22:localhost:22")
-    assert (ended.code, "a private alias needs a key" in ended.out) == (1, True)
+    assert (ended.code, "a private alias needs a key" in ended.err) == (1, True)
 
 
 def test_all_kinds_in_one_command_and_control_commands_leave_the_others(

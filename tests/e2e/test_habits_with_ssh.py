@@ -63,8 +63,11 @@ def test_a_login_name_of_another_service_is_answered_and_the_forward_goes_on(
         child.line("Forwarding HTTP")
         child.error_line(f"the login name '{user}' asks for nothing here: ")
     with ssh.start(*forward, user=user, words="-- --output json") as child:
-        child.line('"forward"')
-        assert json.loads(child.out.lines[0])["message"].startswith(f"the login name '{user}' asks for nothing here: ")
+        answer = json.loads(child.line('^.*"the login name.*$')[0])
+        assert (answer["event"], answer["message"].startswith(f"the login name '{user}' asks for nothing here: ")) == (
+            "message",
+            True,
+        )
 
 
 def test_a_session_without_forwards_says_where_local_and_dynamic_forwards_lead(ssh: StockSsh, tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def test_a_name_is_reserved_only_after_its_trial(
     gateway.event('"tunnel.closed"')
     with late.start(*forward) as child:  # the first one had it too short a time to keep it
         child.line("http://earned.localhost")
-        assert "belongs to somebody else" in other.run(*forward).out
+        assert "belongs to somebody else" in other.run(*forward).err
         child.line("now reserved for you")
-    assert "belongs to somebody else" in early.run(*forward).out
+    assert "belongs to somebody else" in early.run(*forward).err
 
 
 def test_a_network_reserves_only_so_many_names_a_day(

@@ -50,7 +50,7 @@ def test_new_limits_hold_for_new_connections(
     reload(gateway, "reloaded")
     ssh = gateway.ssh(tmp_path, new_key())
     with ssh.start("-R", f"one:80:localhost:{origin.port}", "-R", f"two:80:localhost:{origin.port}") as child:
-        child.line("which is the limit")
+        child.error_line("which is the limit")
 
 
 def test_keys_that_need_a_restart_are_named(start_gateway: Callable[..., Gateway]) -> None:

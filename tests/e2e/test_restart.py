@@ -40,7 +40,7 @@ def test_a_restart_keeps_host_key_names_and_owners(
             end()
         gateway.start()
         assert visit(gateway, "blog").status == 503
-        assert "belongs to somebody else" in stranger.run("-R", f"blog:80:localhost:{origin.port}").out
+        assert "belongs to somebody else" in stranger.run("-R", f"blog:80:localhost:{origin.port}").err
     with owner.start(*forwards[:2]) as child:
         seen.append((child.line(r"http://([a-z]+-[a-z]+)\.localhost")[1], seen[0][1]))
     assert len(set(seen)) == 1

@@ -75,13 +75,23 @@ async def test_silent_clients_on_the_https_port(
 class Listener:
     """Accepts, or has been told not to."""
 
-    accepts = True
+    def __init__(self) -> None:
+        self._accepting = asyncio.Event()
+        self._accepting.set()
+
+    @property
+    def accepts(self) -> bool:
+        return self._accepting.is_set()
+
+    async def accepting(self) -> None:
+        """Wait until it may accept."""
+        await self._accepting.wait()
 
     def pause(self) -> None:
-        self.accepts = False
+        self._accepting.clear()
 
     def resume(self) -> None:
-        self.accepts = True
+        self._accepting.set()
 
 
 @hurried
@@ -131,12 +141,12 @@ async def test_a_small_reserve_of_descriptors_is_counted_more_often(most: int, l
     gate = DescriptorGate(report=nothing, most=most, count=lambda: 0)
     listener = Listener()
     gate.add(listener)
+    watch = Watch()
     gate.seen(most)
     assert not listener.accepts
-    await asyncio.sleep(least)
-    assert not listener.accepts
-    await asyncio.sleep(at_most - least)
-    assert listener.accepts
+    await listener.accepting()
+    assert watch.seconds > least
+    assert watch.skipped < at_most
     gate.close()
 
 

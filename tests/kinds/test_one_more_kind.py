@@ -131,7 +131,7 @@ async def test_its_tunnels_are_told_of_found_and_given_back_by_name(inside: Insi
             assert session is not None
             assert await session.ask(b"exec", String(words))
             assert await session.ended() == 0
-            return session.said.decode().splitlines()
+            return session.said.removeprefix(session.complained).decode().splitlines()
 
         assert await client.forward(b"blog", PORT)
         assert not await client.forward(b"blog", PORT)
