@@ -101,7 +101,10 @@ AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
 # nothing, and a signature that the next request supersedes costs us 0.8 ms and a transaction.
 AUTH_REQUESTS: Final = 64
 PENALTY_NOTHING_SECONDS: Final = 1.0  # for leaving before a log-in (sshd: noauth)
-PENALTY_GARBAGE_SECONDS: Final = 2.0  # for bytes that are not SSH
+# For HTTP or TLS on the SSH port: a person has typed that port into a browser, which tries both, and a favicon. Eight
+# such pages within seconds block nobody's ssh.
+PENALTY_OTHER_PROTOCOL_SECONDS: Final = 0.5
+PENALTY_GARBAGE_SECONDS: Final = 2.0  # for other bytes that are not SSH
 PENALTY_KEYS_SECONDS: Final = 5.0  # for a connection that ends after refused keys (sshd: authfail)
 PENALTY_GRACE_SECONDS: Final = 10.0  # for a log-in that runs into its time limit (sshd: grace-exceeded)
 PENALTY_THRESHOLD_SECONDS: Final = 15.0  # the sum of penalties at which an address is blocked (sshd: min)

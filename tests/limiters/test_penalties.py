@@ -38,6 +38,13 @@ def test_an_address_is_blocked_at_the_threshold_and_reported_once() -> None:
     assert penalties.offended(BAD, Offence.KEYS_REFUSED, 21.0) is None
 
 
+def test_a_browser_on_the_ssh_port_blocks_nobody_at_once() -> None:
+    penalties = Penalties()
+    connections = 8 * 3  # eight pages, each tried over TLS and HTTP, with a favicon
+    assert all(penalties.offended(BAD, Offence.OTHER_PROTOCOL, 0.0) is None for _ in range(connections))
+    assert blocked_by(penalties, BAD, Offence.OTHER_PROTOCOL).seconds == 15.0
+
+
 def test_slow_offences_expire() -> None:
     penalties = Penalties()
     for n in range(200):

@@ -95,10 +95,21 @@ async def silent(gateway: Inside) -> None:
         (raw(b"SSH-2.0-x\r\n", b"\xff" * 64), "failed", Offence.GARBAGE),
         (raw(b"SSH-2.0-x\r\n", b"\0\0\0\x0c\x0b" + bytes(11)), "failed", Offence.GARBAGE),
         (raw(b"SSH-1.5-old\r\n"), "failed", Offence.GARBAGE),
-        (raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "failed", Offence.GARBAGE),
+        (raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "failed", Offence.OTHER_PROTOCOL),
+        (raw(b"\x16\x03\x01\x02\x00\x01" + bytes(32)), "failed", Offence.OTHER_PROTOCOL),
         (wrong_signature, "failed", Offence.KEYS_REFUSED),
     ],
-    ids=["leaves", "leaves later", "no text", "giant packet", "empty packet", "ssh-1", "http", "wrong signature"],
+    ids=[
+        "leaves",
+        "leaves later",
+        "no text",
+        "giant packet",
+        "empty packet",
+        "ssh-1",
+        "http",
+        "tls",
+        "wrong signature",
+    ],
 )
 async def test_a_failed_log_in_gets_the_penalty_of_its_offence(
     does: Callable[[Inside], Awaitable[None]], outcome: str, blame: Offence

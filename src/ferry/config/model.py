@@ -365,7 +365,7 @@ class Log(Section):
     lines_per_source: int = Field(
         limits.LOG_LINES_PER_SOURCE,
         ge=0,
-        description="Lines a second of each other event that one connection, tunnel or address causes, and at most ten times as many by all of them together. `lines.omitted` gives the number of lines left out. Only the bound for all applies to addresses in `limits.exempt`.",
+        description="Lines a second of each other event that one connection, tunnel, identity or address causes, and at most ten times as many by all of them together. `lines.omitted` gives the number of lines left out. Only the bound for all applies to addresses in `limits.exempt`.",
     )
 
 

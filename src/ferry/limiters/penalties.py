@@ -29,6 +29,7 @@ class Offence(enum.Enum):
     """A reason for a penalty."""
 
     NOTHING_OFFERED = "left before a log-in"
+    OTHER_PROTOCOL = "spoke HTTP or TLS"
     GARBAGE = "sent data that is not SSH"
     KEYS_REFUSED = "offered no acceptable key"
     NEVER_ENDED = "took too long to log in"
@@ -37,6 +38,7 @@ class Offence(enum.Enum):
 SECONDS: Final[Mapping[Offence, float]] = MappingProxyType(
     {
         Offence.NOTHING_OFFERED: limits.PENALTY_NOTHING_SECONDS,
+        Offence.OTHER_PROTOCOL: limits.PENALTY_OTHER_PROTOCOL_SECONDS,
         Offence.GARBAGE: limits.PENALTY_GARBAGE_SECONDS,
         Offence.KEYS_REFUSED: limits.PENALTY_KEYS_SECONDS,
         Offence.NEVER_ENDED: limits.PENALTY_GRACE_SECONDS,

@@ -127,7 +127,7 @@ class LoginAttempt(asyncssh.SSHServer):
     __slots__ = (
         "_admission",
         "_began",
-        "_garbage",
+        "_broke",
         "_gave_way",
         "_grace",
         "_identity",
@@ -176,7 +176,8 @@ class LoginAttempt(asyncssh.SSHServer):
         """The client has offered an acceptable key. It has not proved that it holds it."""
         self._proven = False
         """An acceptable key has signed."""
-        self._garbage = False
+        self._broke: Offence | None = None
+        """What the client has sent in place of SSH."""
         self._timed_out = False
         self._gave_way = False
         self._grace: asyncio.TimerHandle | None = None
@@ -204,8 +205,8 @@ class LoginAttempt(asyncssh.SSHServer):
         """
         if self._proven:
             return None
-        if self._garbage:
-            return Offence.GARBAGE
+        if self._broke is not None:
+            return self._broke
         if self.tries:
             return Offence.KEYS_REFUSED
         return Offence.NEVER_ENDED if self._timed_out else Offence.NOTHING_OFFERED
@@ -264,9 +265,10 @@ class LoginAttempt(asyncssh.SSHServer):
         return True
 
     def broke_protocol(self) -> None:
-        self._garbage = True
+        self._broke = self._broke or Offence.GARBAGE
 
     def wrong_port(self, spoken: FirstBytes) -> bytes:
+        self._broke = Offence.OTHER_PROTOCOL
         return on_ssh_port(spoken, self._server.urls)
 
     def took_too_long(self) -> None:
