@@ -28,7 +28,7 @@ from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
-from ferry.relay import Relay
+from ferry.relay import Relay, RelayPhase
 from ferry.streams import OpenFailure
 from ferry.visits import connection_visit
 
@@ -168,7 +168,21 @@ class Splice(Relay[TunnelChannel]):
     def stream_lost(self, error: Exception | None) -> None:
         if error is not None:
             self._note = "broken"
+        elif self.phase is RelayPhase.RELAY and not self._up_done:
+            self._closed_by_client()
         super().stream_lost(error)
+
+    def _closed_by_client(self) -> None:
+        """Tell the owner at the first visit, if nothing came before: stock ssh closes so if an alias has no target
+        (`edge.http.hints.NoTarget`)."""
+        address, traffic = self._tunnel.address, self._tunnel.traffic
+        if address.name and not traffic.down and not traffic.visits:
+            self._tunnel.tell(
+                f"{address} closed a visit without an answer: if your -R {address} names no local service, "
+                f"write -R {address}:localhost:{address.port}",
+                event="hint",
+                about="target",
+            )
 
     def near_left(self) -> None:
         """The visitor has left before the tunnel answered."""

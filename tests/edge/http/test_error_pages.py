@@ -114,6 +114,7 @@ def test_html_stands_alone_and_is_small(status: int) -> None:
         (502, "the local service cannot be reached"),
         (502, "the local service failed: no TLS handshake within 10 s"),
         (502, pages.CLOSED),
+        (502, pages.NO_TARGET),
         (502, pages.SPEAKS_TLS),
         (502, pages.SPEAKS_NO_TLS),
         (502, pages.ENDS_TLS),

@@ -23,10 +23,24 @@ from . import pages
 
 _TLS_RECORDS: Final = (b"\x15", b"\x16")  # an alert and a handshake (RFC 8446 §5.1)
 _TLS: Final = "tls"
+_TARGET: Final = "target"
 
 
 class NotTls(RemoteProtocolError):
     """The local service does not speak TLS. The message is the whole reason for the visitor's 502."""
+
+
+class NoTarget(RemoteProtocolError):
+    """The client has closed the whole stream by itself, without a byte from a service.
+
+    Stock ssh does so for `-R 80 gw`, which names no local service: it is a SOCKS proxy there, and reads the head of a
+    request as a SOCKS request (channels.c, `rdynamic_close`): end-of-file and close in one packet of TCP. For a service
+    that closes, it sends its end-of-file alone, and waits for our close. Other clients may close at once for a service
+    too, so the texts say "if".
+    """
+
+    def __init__(self) -> None:
+        super().__init__(pages.NO_TARGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,13 @@ _OR_HOST: Final = "or host-header=localhost after the gateway's name"
 _SPEAKS_TLS: Final = "the service of NAME speaks TLS: write -R 443:... in place of -R 80:..."
 _CLOSES: Final = (
     "the service of NAME closes without an answer: if it speaks TLS, write -R 443:... in place of -R 80:..."
+)
+_NO_TARGET: Final = (
+    "NAME closed a visit without an answer: if your -R 80 names no local service, write -R 80:localhost:3000"
+)
+_ENDS_TLS: Final = (
+    "the service of NAME ends TLS without a word: if it speaks plain HTTP, write -R 80:... in place of -R 443:...; "
+    "if your -R 443 names no local service, write -R 443:localhost:8443"
 )
 _MARKS: Final[Mapping[int, tuple[_Mark, ...]]] = MappingProxyType(
     {
@@ -122,12 +143,23 @@ class Hints:
         ]
         return _Look(tap, marks, self._tell)
 
+    @property
+    def may_lack_target(self) -> bool:
+        """Whether no service may be behind the tunnel: nothing has come from one yet. `tunnel_tls` sees that of its
+        own."""
+        return not self._tunnel.traffic.down and not self._tunnel.tls_upstream
+
     def why_none(self, error: Exception | None) -> str:
         """The reason for a 502 after the end of a stream without an answer."""
         if error is None:
             if not self._tunnel.tls_upstream and not self._tunnel.traffic.down:
                 self._tell(_TLS, _CLOSES)  # OpenSSL closes so, after plain HTTP
             return pages.CLOSED
+        if isinstance(error, NoTarget):
+            self._tell(_TARGET, _NO_TARGET)
+            return pages.NO_TARGET
+        if isinstance(error, NotTls) and str(error) == pages.ENDS_TLS:
+            self._tell(_TLS, _ENDS_TLS)
         return str(error) if isinstance(error, NotTls) else f"the local service failed: {error}"
 
     def why_invalid(self, beginning: bytes, error: RemoteProtocolError) -> str:

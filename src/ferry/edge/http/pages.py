@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -32,6 +32,7 @@ LOOP: Final = "the request loops: the tunnel's target leads back to this gateway
 WRONG_CERTIFICATE: Final = "the TLS name (SNI) and Host have different certificates"
 NOT_VALID: Final = "the local service's answer is not valid HTTP/1.1"
 CLOSED: Final = "the local service closed without an answer"
+NO_TARGET: Final = "the tunnel closed the connection without an answer, as ssh does for -R 80 without a local service"
 SPEAKS_TLS: Final = "the local service speaks TLS, and its forward is for plain HTTP: write -R 443:... instead"
 SPEAKS_NO_TLS: Final = "the local service does not speak TLS, which its forward is for: write -R 80:... instead"
 ENDS_TLS: Final = "the local service ended the TLS handshake: if it speaks plain HTTP, write -R 80:... instead"
@@ -135,6 +136,13 @@ _BY_REASON: Final = MappingProxyType(
             _TELL,
             "look at the service's log. If it speaks TLS (`https://`), write `-R 443:...` instead.",
         ),
+        NO_TARGET: _Text(
+            "The tunnel gave no answer",
+            "The tunnel is up, but it closed the connection without an answer.",
+            _TELL,
+            "does your command name the local service? `-R 80` alone leads nowhere: write `-R 80:localhost:3000`, with "
+            "the service's port. If it does, look at the service's log. If that speaks TLS, write `-R 443:...`.",
+        ),
         SPEAKS_TLS: _Text(
             "The local service speaks TLS",
             "The tunnel is up and carries plain HTTP, but the service behind it expects TLS.",
@@ -142,7 +150,10 @@ _BY_REASON: Final = MappingProxyType(
             "write `-R 443:...` in place of `-R 80:...`, and the gateway speaks TLS to the service.",
         ),
         SPEAKS_NO_TLS: _NO_TLS,
-        ENDS_TLS: _NO_TLS,
+        ENDS_TLS: replace(
+            _NO_TLS,
+            owner=f"{_NO_TLS.owner} If your `-R 443` names no local service, write `-R 443:localhost:8443`.",
+        ),
         OPEN_FAILURES[OpenFailure.TIMEOUT][1]: _SILENT,
         OPEN_FAILURES[OpenFailure.SILENT][1]: _SILENT,
     }

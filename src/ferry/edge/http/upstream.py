@@ -25,7 +25,7 @@ from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_r
 from ferry.registry.routes import Tunnel
 from ferry.streams import ExchangeTap, OpenFailure, Stream
 
-from .hints import WORTH_A_LOOK, Hints
+from .hints import WORTH_A_LOOK, Hints, NoTarget
 from .pages import NOT_VALID
 from .round import Round
 from .shared import Shared
@@ -310,6 +310,8 @@ class Upstream:
         elif self._state is _RAW:
             self.ended = True
             sink.upstream_ended()
+        elif self._state is _HEAD and not self._buffer and not self._behind and self._hints.may_lack_target:
+            self._fall_behind(b"")  # a stream that closes in this turn has no service behind it (`hints.NoTarget`)
         else:
             self._over(sink, None)
 
@@ -470,6 +472,9 @@ class Upstream:
         """As in `ferry.edge.http.round.CatchesUp`, and so is `fail`."""
         self._behind = False
         if (sink := self._sink) is None:  # the request was abandoned
+            return
+        if self._state is _HEAD:  # the stream has ended, or closed
+            self._over(sink, (self._end[0] or NoTarget()) if self._end else None)
             return
         data, self._buffer = self._buffer, b""
         self._read_body(sink, data)
