@@ -156,6 +156,7 @@ TAKEOVER_DRAIN_SECONDS: Final = 5.0  # for visitors of a tunnel that was taken o
 LEAVE_SECONDS: Final = 2.0  # after its session has ended, before a client that stays is disconnected
 HOST_BYTES: Final = 512  # longest host or path in a forward request
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
+OPENS_TOLD: Final = 20  # targets of refused opens (-L, -D, -J, -W) that the sessions of one connection show
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
 OUTCOMES_REMEMBERED: Final = 100  # of a connection's forwards, for a session that opens later
 TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local service cannot be reached

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,6 +89,23 @@ def test_nothing_but_aliases_is_reached_through_the_gateway(gateway: Gateway, ss
     ended = ssh.run("-W", target.format(gateway=gateway.ports.admin))
     assert ended.code != 0
     assert "administratively prohibited" in ended.err
+
+
+def test_a_refused_connection_is_told_in_its_session_once_for_each_target(ssh: StockSsh, name: str) -> None:
+    place = ssh.folder / "l"
+    targets = {"one": "example.com:80", "two": f"{name}:22"}
+    forwards = [word for end, target in targets.items() for word in ("-L", f"{place}-{end}:{target}")]
+    with ssh.start("-R", f"{name}:22:localhost:1", *forwards) as child:
+        child.line("Forwarding private alias")
+        for end in ("one", "one", "two", "two"):
+            with socket.socket(socket.AF_UNIX) as visitor:
+                visitor.connect(f"{place}-{end}")
+                assert visitor.recv(100) == b""
+        child.error_line(f"Refused a connection to {name}:22: the alias's local service cannot be reached$")
+        assert [line for line in child.err.lines if line.startswith("Refused")] == [
+            "Refused a connection to example.com:80: through this gateway you can reach your private aliases only",
+            f"Refused a connection to {name}:22: the alias's local service cannot be reached",
+        ]
 
 
 def test_an_alias_reports_an_unreachable_service(ssh: StockSsh, name: str) -> None:

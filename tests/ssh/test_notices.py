@@ -83,6 +83,20 @@ def test_the_notice_of_a_web_address() -> None:
     assert web(identity=NOBODY, derived=True)[1:] == [f"{without}is new each time"]
 
 
+def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None:
+    """-R 0 is a web address elsewhere."""
+    of = notices()
+    port = {"address": TCP.address(PUBLIC), "tls_upstream": False, "host_header": b"", "asked_wide": False}
+    port |= {"bind": (b"", PUBLIC), "anonymous": False, "taken_from": ""}
+    chosen, asked = (cast(Any, SimpleNamespace(**port, derived=derived)) for derived in (True, False))
+    hint = "  for a web address instead: ssh -R 80:... example.com"
+    assert of.forward_lines(chosen, alone=True) == [*of.forward_lines(chosen), hint]
+    assert of.forward_lines(asked, alone=True) == of.forward_lines(asked)
+    off = replace(of, rules=replace(RULES, serves_web=False))
+    assert off.forward_lines(chosen, alone=True) == off.forward_lines(chosen)
+
+
+
 @pytest.mark.parametrize(
     ("port", "only_here", "who", "where"),
     [

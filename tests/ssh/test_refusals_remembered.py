@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from ferry.names import IdentityId
-from ferry.ssh.refusals import RefusedForward, RefusedForwards
+from ferry.ssh.refusals import RefusedForward, RefusedForwards, RefusedOpens
 
 REFUSAL_IDENTITIES = 4096
 REFUSALS_REMEMBERED = 20
+OPENS_TOLD = 20
 MANY = 5_000
 
 
@@ -31,3 +32,15 @@ def test_an_identity_refused_again_and_again_keeps_its_last_refusals() -> None:
     assert refusals.of(busy) == expected
     assert len(expected) < 100
     assert refusals.of(IdentityId("nobody")) == []
+
+
+def test_a_refused_open_is_told_once_for_each_of_a_few_targets() -> None:
+    opens = RefusedOpens()
+    assert opens.notice(b"example.com", 80, "no") == "Refused a connection to example.com:80: no"
+    assert opens.notice(b"example.com", 80, "no") is None
+    assert opens.notice(b"::1", 80, "no") == "Refused a connection to [::1]:80: no"
+    assert opens.notice(b"\x1b[2J\xff", 80, "no") == r"Refused a connection to \x1b[2J\xff:80: no"
+    lines = [opens.notice(b"h%d" % number, 80, "no") for number in range(MANY)]
+    told = [line for line in lines if line is not None]
+    assert len(told) == OPENS_TOLD - 3
+    assert told[-1].endswith("no (later ones are not shown)")

@@ -159,6 +159,11 @@ class TunnelKind(ABC):
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         """The notice for the owner of a new forward, of one line or more. Tools parse the first."""
 
+    def lone_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        """More lines of the notice for the only forward of its command: what its owner may have meant."""
+        del shown, context
+        return []
+
     def host_line(self, host: str) -> str:
         """The line of the notice for a forward whose owner has asked for this Host."""
         del host

@@ -90,6 +90,11 @@ class PortKind(TunnelKind):
             )
         return lines
 
+    def lone_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
+        if not shown.derived or not context.rules.serves_web:
+            return []
+        return [f"  for a web address instead: ssh -R 80:... {context.urls.gateway}"]  # elsewhere -R 0 is one
+
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
         return {"reach": reach(context, shown.address.port)}
 

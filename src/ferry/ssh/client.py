@@ -25,7 +25,7 @@ from .holding import Holding
 from .login import LoggedIn
 from .notices import NoticesInForce
 from .reasons import Reasons
-from .refusals import RefusedForward, RefusedForwards
+from .refusals import RefusedForward, RefusedForwards, RefusedOpens
 from .session import Session
 from .tunnel import SshTunnel
 from .tunnels import Tunnels
@@ -83,6 +83,7 @@ class Client:
 
     __slots__ = (
         "_clock",
+        "_refused_opens",
         "_report",
         "_server",
         "_settings",
@@ -135,6 +136,7 @@ class Client:
         self.end_reason = ""
         self.is_closed = False
         self._target_noted = float("-inf")
+        self._refused_opens = RefusedOpens()
 
     # --- requests of its connection
 
@@ -177,9 +179,15 @@ class Client:
         opened = self._server.direct.open(self, host, port)
         if isinstance(opened, Refusal):
             self._report_refused(opened, kept_request(host, port).replace("-R", "-J", 1))
+            self.open_refused(host, port, opened.public)
             raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
         self.requests.channel_opened()
         return opened
+
+    def open_refused(self, host: bytes, port: int, why: str) -> None:
+        """Tell the person that a `direct-tcpip` open was refused: in the open sessions, once for each target."""
+        if self.sessions and (line := self._refused_opens.notice(host, port, why)) is not None:
+            self._in_sessions(lambda session: session.complain(line))
 
     # --- forwards, as the client that requests them
 

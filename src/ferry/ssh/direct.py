@@ -10,7 +10,8 @@ connection holds, and no other port. The bytes go from channel to channel; the g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
@@ -77,6 +78,10 @@ class DirectVisitor(Protocol):
         """Its own tunnels, by the bind address and port of its requests."""
         ...
 
+    def open_refused(self, host: bytes, port: int, why: str, /) -> None:
+        """Tell the person that the stream of a granted open was refused."""
+        ...
+
 
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
@@ -97,7 +102,9 @@ class DirectChannels:
         if isinstance(tunnel, Refusal):
             return tunnel
         grant = self._decide(visitor, tunnel.address, tunnel.owner)
-        return grant if isinstance(grant, Refusal) else self._splice(visitor, tunnel, grant, str(tunnel.address))
+        if isinstance(grant, Refusal):
+            return grant
+        return self._splice(visitor, tunnel, grant, str(tunnel.address), partial(visitor.open_refused, host, port))
 
     def _decide(self, visitor: DirectVisitor, address: Address, owner: IdentityId | None) -> Grant | Refusal:
         return self._visits.policy.decide(visitor.identity, Target(address, owner))
@@ -114,12 +121,15 @@ class DirectChannels:
         if isinstance(grant, Refusal):
             return grant
         assert tunnel is not None  # the policy refuses an alias without a tunnel
-        return self._splice(visitor, tunnel, grant, "the alias")
+        return self._splice(visitor, tunnel, grant, "the alias", partial(visitor.open_refused, host, port))
 
-    def _splice(self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str) -> TunnelChannel:
-        """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`."""
+    def _splice(
+        self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str, refused: Callable[[str], None]
+    ) -> TunnelChannel:
+        """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`; `refused`
+        gets the reason if the stream does not open."""
         channel = TunnelChannel(visitor.connection, None)
-        joined = Splice(tunnel, called, visitor.peer, self._clock)
+        joined = Splice(tunnel, called, refused, visitor.peer, self._clock)
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink), tap)
@@ -147,11 +157,14 @@ def own_port(tunnels: Iterable[TunnelT], host: bytes, port: int) -> TunnelT | Re
 class Splice(Relay[TunnelChannel]):
     """One visit through a client's channel."""
 
-    def __init__(self, tunnel: Tunnel, called: str, peer: Endpoint, clock: Clock) -> None:
+    def __init__(
+        self, tunnel: Tunnel, called: str, refused: Callable[[str], None], peer: Endpoint, clock: Clock
+    ) -> None:
         super().__init__(traffic=tunnel.traffic)
         self.visitor: Final = NearSink(self)
         self._tunnel = tunnel
         self._called = called
+        self._refused = refused
         self._peer = peer
         self._clock = clock
         self._began = clock.monotonic()
@@ -163,6 +176,7 @@ class Splice(Relay[TunnelChannel]):
     def stream_refused(self, failure: OpenFailure) -> None:
         self._note = _WHY[failure].format(self._called)
         self.near.reject(ChannelOpenError(OPEN_CONNECT_FAILED, self._note))
+        self._refused(self._note)
         super().stream_refused(failure)
 
     def stream_lost(self, error: Exception | None) -> None:

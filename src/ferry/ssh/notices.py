@@ -69,12 +69,15 @@ class Notices:
 
     # --- a forward, and its visits
 
-    def forward_lines(self, forward: TunnelShown) -> list[str]:
-        """The notice of a new forward. Tools parse its first line."""
+    def forward_lines(self, forward: TunnelShown, *, alone: bool = False) -> list[str]:
+        """The notice of a new forward, which is `alone` if its command asks for no other. Tools parse its first
+        line."""
         kind = kind_of(forward.address.kind)
         lines = kind.forward_lines(forward, self)
         if forward.host_header:
             lines.append(kind.host_line(forward.host_header.decode()))
+        if alone:
+            lines += kind.lone_lines(forward, self)
         if forward.taken_from:
             lines.append(f"  {forward.taken_from}")
         return lines

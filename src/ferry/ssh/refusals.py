@@ -1,4 +1,4 @@
-"""Remembers each identity's recently refused forwards. `ssh gw` shows them."""
+"""Remembers each identity's recently refused forwards, which `ssh gw` shows, and the refused opens that were told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from typing import NamedTuple, Protocol
 
 from ferry import limits
-from ferry.names import IdentityId
+from ferry.names import IdentityId, printable
 
 
 class RefusalReader(Protocol):
@@ -51,3 +51,22 @@ class RefusedForwards:
     def of(self, identity: IdentityId) -> list[RefusedForward]:
         """The refused forwards of `identity`, the oldest first."""
         return list(self._of.get(identity, ()))
+
+
+class RefusedOpens:
+    """The targets of a connection's refused opens (`-L`, `-D`, `-J`, `-W`) that its sessions have shown: OPENS_TOLD."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def notice(self, host: bytes, port: int, why: str) -> str | None:
+        """The line for sessions; None if this target was told before, or if too many were."""
+        shown = printable(host[: limits.HOST_BYTES].decode("utf-8", "backslashreplace"), 80)
+        target = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+        if target in self._told or len(self._told) == limits.OPENS_TOLD:
+            return None
+        self._told.add(target)
+        last = " (later ones are not shown)" if len(self._told) == limits.OPENS_TOLD else ""
+        return f"Refused a connection to {target}: {why}{last}"

@@ -220,7 +220,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._words.json:
             self._line(json.dumps(notices.forward_fields(tunnel)))
             return
-        for line in notices.forward_lines(tunnel):
+        for line in notices.forward_lines(tunnel, alone=self._requests.count == 1):
             if line == CA_NOTE:  # once per session
                 if self._ca_noted:
                     continue
