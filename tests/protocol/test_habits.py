@@ -34,7 +34,12 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
         ),
         ("http 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
         ("http", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
-        ("http --basic-auth u:p", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
+        ("port 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
+        ("--port 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
+        ("3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
+        ("--subdomain blog", "the name stands before the port: -R NAME:80:localhost:PORT"),
+        ("subdomain=blog", "the name stands before the port: -R NAME:80:localhost:PORT"),
+        ("--help", "did you mean help?"),
         ("http box.lan:8080", "-R says it all: write `ssh -R 80:box.lan:8080 -p 2222 localhost`"),
         ("tcp 22", "-R says it all: write `ssh -R 0:localhost:22 -p 2222 localhost`"),
         ("tls 8443", "-R says it all: write `ssh -R 443:localhost:8443 -p 2222 localhost`"),
@@ -53,12 +58,27 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
         ("x:https", "leave it out: share the https:// address; this gateway does not redirect"),
         ("deadline=15m", "it is another service's option: `ssh -p 2222 localhost help` lists what is known here"),
         ("no-such-word", f"{LISTS}; there is no shell here"),
+        ("--no-such-option", LISTS),
     ],
 )
 def test_the_answer_to_a_habit_says_what_to_write(typed: str, answer: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_words(typed, GATEWAY, JUMP)
     assert str(caught.value).startswith(f"unknown word '{typed.split(maxsplit=1)[0]}': {answer}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "word", "answer"),
+    [
+        ("http --basic-auth u:p", "--basic-auth", NO_PASSWORD),
+        ("http 3000 --ip-allowlist 10.0.0.0/8", "--ip-allowlist", NO_ADDRESSES),
+        ("subdomain=blog auth=u:p", "auth=u:p", NO_PASSWORD),
+    ],
+)
+def test_a_word_that_would_protect_is_answered_before_others(typed: str, word: str, answer: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(typed, GATEWAY, JUMP)
+    assert str(caught.value).startswith(f"unknown word '{word}': {answer}")
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,17 @@ _SHELL: Final = frozenset(
         "uptime", "vi", "vim", "w", "wget", "who", "zsh",
     }
 )  # fmt: skip
-_SERVED: Final[Mapping[str, str]] = MappingProxyType({"http": "80", "https": "443", "tls": "443", "tcp": "0"})
-"""The first words of ngrok's and others' commands, and the port in `-R` that means the same."""
+_SERVED: Final[Mapping[str, str]] = MappingProxyType(
+    {"http": "80", "https": "443", "tls": "443", "tcp": "0", "port": "80", "--port": "80"}
+)
+"""The first words of ngrok's, localtunnel's and others' commands, and the port in `-R` that means the same."""
 _TARGET: Final = re.compile(r"(?:([a-zA-Z0-9.-]{1,253}):)?([0-9]{1,5})", re.ASCII)
 _PASSWORD: Final = re.compile(r"(?:b|k):.|(?:--)?(?:auth|basic-?auth|basic_auth|password|pass|bearer)(?:[=:]|$)")
 _ADDRESSES: Final = re.compile(r"w:.|(?:--)?ip-?(?:allow|block|white|black)-?list(?:[=:]|$)")
 _PEOPLE: Final = re.compile(r"(?:allowed-fingerprints|tcp-aliases-allowed-users)(?:[=:]|$)")
+_NAME: Final = re.compile(
+    r"-{0,2}(?:sub-?domain|custom_domain|proxy_name)(?:[=:]|$)|-{1,2}(?:name|hostname|url)(?:[=:]|$)|(?:name|url)[=:]"
+)
 _ALIAS: Final = re.compile(r"tcp-alias(?:=|$)")
 _TO_HTTPS: Final = re.compile(r"x:https$|force-https(?:=|$)")
 _OPTION: Final = re.compile(r"[abkruwx]:.|(?:no-tls|sni-proxy|deadline|pool|http2|host|proxy-protocol)(?:=|$)")
@@ -75,7 +80,17 @@ def hint(typed: Sequence[str], gateway: str, jump: str) -> str | None:
         return f"`ssh {gateway} ls` lists your tunnels, and `ssh {gateway}` shows all that is yours"
     if word in _SERVED:
         return _served(word, more, gateway)
+    if word.isdigit():
+        return _served("port", typed, gateway)
     return _option(word, gateway)
+
+
+def telling(typed: Sequence[str]) -> Sequence[str]:
+    """`typed` from the first word on that would protect the forward, which is the one to answer; all of it if there is
+    none."""
+    protects = (_PASSWORD, _ADDRESSES, _PEOPLE)
+    at = next((at for at, word in enumerate(typed) if any(pattern.match(word) for pattern in protects)), 0)
+    return typed[at:]
 
 
 def _served(word: str, more: Sequence[str], gateway: str) -> str:
@@ -95,6 +110,7 @@ def _option(word: str, gateway: str) -> str | None:
             "this gateway keeps no visitors out by address, so nothing is published. For yourself only: a private alias",
         ),
         (_PEOPLE, "only your own keys reach a private alias: -R NAME:PORT:..., with a port that is not 80 or 443"),
+        (_NAME, "the name stands before the port: -R NAME:80:localhost:PORT"),
         (_ALIAS, "leave it out: -R NAME:PORT:... is a private alias, with a port that is not 80 or 443"),
         (_TO_HTTPS, "leave it out: share the https:// address; this gateway does not redirect"),
         (_OPTION, f"it is another service's option: `ssh {gateway} help` lists what is known here"),

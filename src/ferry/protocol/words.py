@@ -17,7 +17,7 @@ from ferry import limits
 from ferry.errors import InvalidInput, RemoteProtocolError
 from ferry.names import printable, typed_name
 
-from .habits import NO_SHELL, hint
+from .habits import NO_SHELL, hint, telling
 from .http1.authority import parse_authority
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -124,14 +124,17 @@ def _released(arguments: list[str]) -> tuple[tuple[str, ...], bool]:
 
 
 def unknown_word(typed: Sequence[str], gateway: str, jump: str) -> str:
-    """The error for the unknown word `typed[0]`, which the other words follow."""
+    """The error for the unknown word `typed[0]`, which the other words follow, or for one of these that would protect
+    the forward."""
+    typed = telling(typed)
     word = typed[0]
     if word == "json":  # what dbclient leaves of `--output json`
         return "unknown word 'json': did you mean output=json?"
     instead = hint(typed, gateway, jump)
     if instead is None:
         near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
-        lists = f"`ssh {gateway} help` lists what is known; {NO_SHELL}"
+        shell = "" if word.startswith("-") else f"; {NO_SHELL}"
+        lists = f"`ssh {gateway} help` lists what is known{shell}"
         instead = f"did you mean {near[0]}?" if near else lists
     return f"unknown word '{printable(word, 60)}': {instead}"
 
