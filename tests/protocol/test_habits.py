@@ -73,6 +73,7 @@ def test_the_answer_to_a_habit_says_what_to_write(typed: str, answer: str) -> No
         ("http --basic-auth u:p", "--basic-auth", NO_PASSWORD),
         ("http 3000 --ip-allowlist 10.0.0.0/8", "--ip-allowlist", NO_ADDRESSES),
         ("subdomain=blog auth=u:p", "auth=u:p", NO_PASSWORD),
+        ('"w:192.0.2.0/24"', "w:192.0.2.0/24", NO_ADDRESSES),
     ],
 )
 def test_a_word_that_would_protect_is_answered_before_others(typed: str, word: str, answer: str) -> None:

@@ -96,7 +96,6 @@ def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None
     assert off.forward_lines(chosen, alone=True) == off.forward_lines(chosen)
 
 
-
 @pytest.mark.parametrize(
     ("port", "only_here", "who", "where"),
     [

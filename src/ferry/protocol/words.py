@@ -126,7 +126,7 @@ def _released(arguments: list[str]) -> tuple[tuple[str, ...], bool]:
 def unknown_word(typed: Sequence[str], gateway: str, jump: str) -> str:
     """The error for the unknown word `typed[0]`, which the other words follow, or for one of these that would protect
     the forward."""
-    typed = telling(typed)
+    typed = telling([word.strip("\"'") for word in typed])  # pinggy's manual has quotes that arrive here
     word = typed[0]
     if word == "json":  # what dbclient leaves of `--output json`
         return "unknown word 'json': did you mean output=json?"
