@@ -120,8 +120,15 @@ async def test_a_library_gets_its_answer_at_once(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", [OPENSSH, "PuTTY_Release_0.78", "dropbear_2022.83"])
-async def test_programs_that_print_the_reason(version: str) -> None:
+async def test_programs_whose_sessions_print_the_reason(version: str) -> None:
     assert Line(version).reasons.hold(refused())
+
+
+async def test_a_program_that_does_not_print_why_it_is_disconnected_gets_its_answers() -> None:
+    line = Line("dropbear_2022.83")
+    assert line.reasons.hold(refused())
+    await line.answer()
+    assert line.said == ["released"]
 
 
 @hurried

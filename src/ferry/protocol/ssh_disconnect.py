@@ -1,6 +1,6 @@
 """An SSH server's version line and its SSH_MSG_DISCONNECT in clear, for clients that get no key exchange.
 
-Stock `ssh`, PuTTY and Dropbear print the reason.
+Stock `ssh` and PuTTY print the reason; Dropbear says that it was disconnected.
 """
 
 from __future__ import annotations

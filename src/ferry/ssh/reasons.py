@@ -5,10 +5,10 @@ The answer to a forward has no room for a reason: ssh prints `remote port forwar
 
 * A session opens: it writes the reasons, and READ_SECONDS later the answers follow.
 * The client answers a keepalive and no session is open: none will come (`ssh -N`). If the connection has served nothing
-  either, it ends with a DISCONNECT that carries the reasons, which the client prints. Otherwise the answers follow.
+  either, it ends with a DISCONNECT that carries the reasons, if the client prints it. Otherwise the answers follow.
 * After REASON_SECONDS the answers follow in any case.
 
-A program that is not known to print a DISCONNECT gets its answers at once: a library may ask for another name.
+An unknown program gets its answers at once: a library may ask for another name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from .notices import refusal_line
 from .refusals import RefusedForward
 
 _PROGRAMS: Final = ("OpenSSH_", "PuTTY_", "dropbear_")
-"""The beginnings of the versions of programs that were tried: they open their session before they answer a keepalive,
-and they print the text of a DISCONNECT."""
+"""The beginnings of the versions of programs that were tried: they open their session before they answer a
+keepalive."""
+_PRINT: Final = ("OpenSSH_", "PuTTY_")
+"""Those that print the text of a DISCONNECT. Dropbear prints `Disconnect received` alone, and exits with 0."""
 
 
 class ReasonsLine(Protocol):
@@ -49,6 +51,7 @@ class Reasons:
     __slots__ = (
         "_all_decided",
         "_end",
+        "_known",
         "_line",
         "_may_end",
         "_no_session",
@@ -73,7 +76,8 @@ class Reasons:
         self._end = end
         self._may_end = may_end
         self._all_decided = all_decided
-        self._prints = client_version.startswith(_PROGRAMS)
+        self._known = client_version.startswith(_PROGRAMS)
+        self._prints = client_version.startswith(_PRINT)
         self._refused: list[RefusedForward] = []
         self._session = False
         """A session has opened."""
@@ -87,7 +91,7 @@ class Reasons:
 
     def hold(self, refused: RefusedForward) -> bool:
         """A forward is refused. Returns whether to hold its answer."""
-        if self._over or not self._prints:
+        if self._over or not self._known:
             return False
         self._refused.append(refused)
         if self._timer is None:
@@ -129,7 +133,7 @@ class Reasons:
             self._end_or_release()
 
     def _end_or_release(self) -> None:
-        if self._used or not self._may_end():
+        if self._used or not self._prints or not self._may_end():
             self._release()
         else:
             self.close()
