@@ -72,5 +72,6 @@ def refused_banner(fingerprints: Sequence[Fingerprint], gateway: str) -> str:
     which = "your key" if len(fingerprints) == 1 else "one of your keys"
     return (
         f"ferry: this gateway does not know {which}:\r\n{shown}"
-        f"ferry: send that fingerprint to the operator of {gateway}, who can run: ferry allow {fingerprints[0]}\r\n"
+        f"ferry: send that to the operator of {gateway}, who can run\r\n"
+        f"ferry:   ferry allow {fingerprints[0]}\r\n"  # a line of its own: PuTTY breaks lines at 77 columns
     )
