@@ -23,8 +23,9 @@ def test_a_login_name_of_another_service_is_answered_in_json_too(
     ssh: StockSsh, origin: Origin, name: str, user: str
 ) -> None:
     with ssh.start("-R", f"{name}:80:localhost:{origin.port}", user=user, words="-- --output json") as child:
-        child.line('"forward"')
-        assert json.loads(child.out.lines[0])["message"].startswith(f"the login name '{user}' asks for nothing here: ")
+        answer = json.loads(child.line('^.*"the login name.*$')[0])
+        assert answer["event"] == "message"
+        assert answer["message"].startswith(f"the login name '{user}' asks for nothing here: ")
 
 
 def test_errors_in_json_are_one_object_on_stdout(ssh: StockSsh) -> None:
