@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from ferry.config.file import load
 from ferry.config.model import Access, Admin, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
 from ferry.setup import hostcheck
 from ferry.setup.findings import Finding, Severity
-from ferry.setup.hostcheck import check_host, effective
+from ferry.setup.hostcheck import Running, check_host, effective
 from ferry.setup.ports import Busy
 from ferry_command import Ran, clean_environment, ferry
+from gateway_process import Gateway
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT alice@laptop"
+STOPPED = Running()
 ANY_PORT = [Endpoint("127.0.0.1", 0)]
 
 
@@ -29,8 +32,12 @@ def config(state: Path, **sections: object) -> Config:
     return Config.model_validate({"state": state, **free, **sections})
 
 
-def to_fix(configuration: Config, *, running: bool = False) -> list[Finding]:
-    return [each for each in check_host(configuration, running=running) if each.severity is Severity.FIX]
+def findings(configuration: Config, *, running: Running = STOPPED) -> list[Finding]:
+    return check_host(configuration, running=running)
+
+
+def to_fix(configuration: Config, *, running: Running = STOPPED) -> list[Finding]:
+    return [each for each in findings(configuration, running=running) if each.severity is Severity.FIX]
 
 
 def check(tmp_path: Path, text: str) -> Ran:
@@ -87,12 +94,74 @@ def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mine:
         held = config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", mine.getsockname()[1])]))
         assert [each.subject for each in to_fix(held)] == ["ssh"]
-        assert to_fix(held, running=True) == []
+        assert to_fix(held, running=Running(tuple(held.ssh.listen))) == []
+        (other,) = to_fix(held, running=Running((Endpoint("127.0.0.1", 1),)))
+        assert "is held by" in other.text, "the running gateway listens elsewhere"
+        (note,) = [each for each in findings(held, running=Running(hidden=True)) if each.subject == "ssh"]
+        assert note.severity is Severity.NOTE
+        assert note.text.endswith(
+            "perhaps this gateway itself, whose state folder you cannot look into: run this with sudo"
+        )
+
+
+def test_a_running_gateway_is_found_from_any_directory(tmp_path: Path, gateway: Gateway) -> None:
+    """It judged this directory's folder, and blamed the gateway for its own ports."""
+    (tmp_path / "elsewhere").mkdir()
+    checked = ferry("check-config", "--config", gateway.folder / "ferry.toml", "--no-dns", cwd=tmp_path / "elsewhere")
+    assert f"\nstate      {gateway.state}\n" in checked.out
+    for subject, port in (("ssh", gateway.ports.ssh), ("http", gateway.ports.http), ("admin", gateway.ports.admin)):
+        assert f"ok   {subject:<16}127.0.0.1:{port} is held by this gateway, which runs\n" in checked.out
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "ferry-data").symlink_to(gateway.state)
+    env = clean_environment(FERRY_CLONE=str(tmp_path / "clone"))
+    checked = ferry("check-config", "--no-dns", cwd=tmp_path / "elsewhere", env=env)
+    assert f"\nstate      {tmp_path}/clone/ferry-data\n" in checked.out
+
+
+@pytest.mark.parametrize(
+    ("http", "https", "says"),
+    [
+        ("*:8443", "*:8443", "http.listen and https.listen both have *:8443: write another port for one of them"),
+        ("*:8443", "127.0.0.1:8443", "http.listen has *:8443 and https.listen has 127.0.0.1:8443, the same port: "),
+        ("0.0.0.0:8443", "10.0.0.1:8443", "http.listen has 0.0.0.0:8443 and https.listen has 10.0.0.1:8443, the same"),
+        (
+            "127.0.0.1:8080",
+            "[::1]:2222",
+            "ssh.listen and https.listen both have [::1]:2222: https.listen serves SSH too",
+        ),
+        ("127.0.0.1:9380", "127.0.0.1:8443", "http.listen and admin.listen both have 127.0.0.1:9380"),
+        ("*:8080 127.0.0.1:8080", "*:8443", "http.listen has *:8080 and 127.0.0.1:8080, and one address contains the"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_two_listeners_on_one_port_are_refused(tmp_path: Path, command: str, http: str, https: str, says: str) -> None:
+    """It took the file, and the start blamed the gateway's own process."""
+    file = tmp_path / "ferry.toml"
+    file.write_text(f'[http]\nlisten = "{http}"\n[https]\nlisten = "{https}"\n[access]\nmode = "anyone"\n')
+    ran = ferry(command, "--config", file, cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert says in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("http", "https"),
+    [
+        ("127.0.0.1:8443", "[::1]:8443"),
+        ("127.0.0.1:8443", "127.0.0.2:8443"),
+        ("0.0.0.0:8080 *:8080", "127.0.0.1:8443"),
+        ("127.0.0.1:8080 127.0.0.1:8080", "127.0.0.1:8443"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ],
+)
+def test_listeners_that_do_not_meet_are_accepted(http: str, https: str) -> None:
+    environ = {"FERRY_HTTP__LISTEN": http, "FERRY_HTTPS__LISTEN": https, "FERRY_ACCESS__MODE": "anyone"}
+    assert load(None, environ, {}).http.listen
 
 
 def test_an_address_of_another_host_is_a_fault_also_while_the_gateway_runs(tmp_path: Path) -> None:
     absent = config(tmp_path, http=Http(listen=[Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 0)]))
-    for running in (False, True):
+    for running in (Running(), Running((Endpoint("127.0.0.1", 0),))):
         (finding,) = to_fix(absent, running=running)
         assert finding == Finding(Severity.FIX, "http", "192.0.2.1 is not an address of this host")
 
@@ -137,7 +206,7 @@ def test_a_configuration_without_an_ssh_listener_is_refused(tmp_path: Path, comm
 
 def test_check_config_prints_the_addresses_of_a_service_on_one_line(tmp_path: Path) -> None:
     configuration = config(tmp_path, ssh=Ssh(listen=[Endpoint("127.0.0.1", 0), Endpoint("127.0.0.2", 0)]))
-    found = [each.text for each in check_host(configuration, running=False) if each.subject in ("ssh", "http")]
+    found = [each.text for each in findings(configuration) if each.subject in ("ssh", "http")]
     assert found == ["127.0.0.1:0 and 127.0.0.2:0 are free", "127.0.0.1:0 is free"]
 
 
@@ -149,13 +218,13 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
-    found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
+    found = [each for each in findings(configuration) if each.subject == "keys"]
     assert found == [
         Finding(Severity.NOTE, "keys", f"{keys}: 0 keys"),
         Finding(Severity.FIX, "keys", f"no usable key, so nobody can connect: put public keys into {keys}"),
     ]
     (keys / "alice.pub").write_text(PUBLIC_KEY + "\n")
-    found = [each for each in check_host(configuration, running=False) if each.subject == "keys"]
+    found = [each for each in findings(configuration) if each.subject == "keys"]
     assert found == [Finding(Severity.OK, "keys", f"{keys}: 1 key")]
     (keys / "bad").write_text("# mine\nssh-ed25519 nonsense\n")
     (finding,) = to_fix(configuration)
@@ -226,7 +295,7 @@ def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:
     for name in ("one.key", "gw/privkey.pem"):
         (folder / name).touch()
     assert to_fix(configuration) == []
-    shown = [each.text for each in check_host(configuration, running=False) if each.subject == "certificates"]
+    shown = [each.text for each in findings(configuration) if each.subject == "certificates"]
     assert shown == [str(folder / "gw/fullchain.pem"), str(folder / "one.crt")]
 
 

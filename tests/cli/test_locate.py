@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ferry.cli.locate import CONTROL_SOCKET, answers, candidate_folders, find_state, state_of_file
+from ferry.cli import locate
+from ferry.cli.locate import (
+    CONTROL_SOCKET,
+    answers,
+    candidate_folders,
+    find_installation,
+    find_state,
+    state_of_file,
+)
 from ferry.errors import FerryError, InvalidInput
 
 
@@ -70,6 +78,40 @@ def test_the_state_of_a_configuration_file(tmp_path: Path, monkeypatch: pytest.M
         state_of_file(file)
     with pytest.raises(InvalidInput, match="No such file"):
         state_of_file(tmp_path / "none.toml")
+
+
+def test_the_folder_of_a_file_may_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    (tmp_path / "ferry.toml").write_text('state = "~/data"\n')
+    assert state_of_file(tmp_path / "ferry.toml") == Path("/home/ann/data")
+
+
+def test_the_installation_that_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs comes before what has run, and a folder's own data before the system's configuration."""
+    here, clone, system = tmp_path / "here", tmp_path / "clone", tmp_path / "etc" / "ferry.toml"
+    monkeypatch.setattr(locate, "SYSTEM_CONFIG", system)
+    monkeypatch.setattr(locate, "SYSTEM_STATE", tmp_path / "var")
+    environ = {"FERRY_CLONE": str(clone)}
+    assert find_installation(environ, cwd=here) is None
+    system.parent.mkdir()
+    system.write_text(f'state = "{tmp_path}/var"\n')
+    found = find_installation(environ, cwd=here)
+    assert found is not None
+    assert (found.config, found.state) == (system, tmp_path / "var")
+    system.write_text("state =")
+    broken = find_installation(environ, cwd=here)
+    assert broken is not None
+    assert broken.config == system
+    system.write_text(f'state = "{tmp_path}/var"\n')
+    (here / "ferry-data").mkdir(parents=True)
+    (here / "ferry-data" / "ferry.db").touch()
+    found = find_installation(environ, cwd=here)
+    assert found is not None
+    assert (found.config, found.state) == (None, here / "ferry-data")
+    with gateway(clone / "ferry-data", monkeypatch):
+        found = find_installation(environ, cwd=here)
+        assert found is not None
+        assert found.state == clone / "ferry-data"
 
 
 def test_paths_longer_than_a_unix_socket_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,11 +151,11 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('[ssh]\nlisten = "2222"', "ssh.listen: '2222' is not an address: write 127.0.0.1:2222"),
         (
             "[ssh]\nlisten = []\n[https]\nssh = false",
-            ".toml: no listener serves SSH: write ssh.listen, or https.listen",
+            ": no listener serves SSH: write ssh.listen, or https.listen",
         ),
         (
             "[ssh]\nlisten = []\n[https]\nlisten = []",
-            ".toml: no listener serves SSH: write ssh.listen, or https.listen",
+            ": no listener serves SSH: write ssh.listen, or https.listen",
         ),
         (
             '[admin]\nlisten = ["127.0.0.1:1", "10.0.0.1:9"]',

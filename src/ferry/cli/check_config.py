@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import ConfigFile, Domain, HttpListen, HttpsListen, SshListen, State, source
+from ferry.errors import FerryError
+
+from .options import Domain, HttpListen, HttpsListen, SshListen, State, source
+
+if TYPE_CHECKING:
+    from ferry.setup.hostcheck import Running
 
 EXIT_TO_FIX = 1
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration file (TOML). Without it, and without --state, that of the gateway that runs, "
+        "or of the one that is installed.",
+    ),
+]
 
 
 def check_config(
@@ -25,10 +40,11 @@ def check_config(
 
     Exit codes: 0 nothing to fix, 1 something on this host to fix, 2 the configuration is wrong.
     """
+    file, folder = _meant(config, state)
     loaded = source(
-        config,
+        file,
         domain=domain,
-        state=state,
+        state=folder,
         ssh_listen=ssh_listen,
         http_listen=http_listen,
         https_listen=https_listen,
@@ -39,13 +55,40 @@ def check_config(
     from ferry.setup.findings import Severity, worst
     from ferry.setup.hostcheck import check_host, effective
 
-    from .locate import answers
-
-    typer.echo(effective(loaded))
-    findings = check_host(loaded, running=answers(loaded.state))
+    typer.echo(effective(loaded, file))
+    findings = check_host(loaded, running=_running(loaded.state))
     if dns:
         findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=loaded.http_port)
     for finding in findings:
         typer.echo(str(finding))
     if worst(findings) is Severity.FIX:
         raise typer.Exit(EXIT_TO_FIX)
+
+
+def _meant(config: Path | None, state: Path | None) -> tuple[Path | None, Path | None]:
+    """The configuration file and the state folder to check: those that were named, else those of the installation."""
+    from .locate import find_installation
+
+    if config is not None or state is not None or "FERRY_STATE" in os.environ:
+        return config, state
+    found = find_installation(os.environ)
+    if found is None:
+        return None, None
+    return (found.config, None) if found.config else (None, found.state)
+
+
+def _running(state: Path) -> Running:
+    """The gateway that runs with this state folder, and the addresses that it holds."""
+    from ferry.config.model import parse_listen
+    from ferry.setup.hostcheck import Running
+
+    from .client import Gateway
+    from .locate import answers, is_closed
+
+    if not answers(state):
+        return Running(hidden=is_closed(state))
+    try:
+        listeners = Gateway(state).get("status")["listeners"]
+    except FerryError:  # it is starting or busy: what it holds is not known
+        return Running(hidden=True)
+    return Running(tuple(parse_listen(text) for addresses in listeners.values() for text in addresses))

@@ -22,6 +22,7 @@ CONTROL_SOCKET: Final = "control.sock"
 SYSTEM_CONFIG: Final = Path("/etc/ferry/ferry.toml")
 SYSTEM_STATE: Final = Path("/var/lib/ferry")
 LOCAL_STATE: Final = "ferry-data"
+DATABASE: Final = "ferry.db"
 CONNECT_SECONDS: Final = 2.0  # a Unix socket answers at once, unless the gateway's accept queue is full
 
 
@@ -31,6 +32,8 @@ class StateFolder:
 
     state: Path
     because: str
+    config: Path | None = None
+    """The configuration file that names it."""
 
 
 def candidate_folders(
@@ -41,19 +44,33 @@ def candidate_folders(
     if explicit is not None:
         return [StateFolder(here / explicit, "--state")]
     if config is not None:
-        return [StateFolder(state_of_file(here / config), f"--config {config}")]
+        return [StateFolder(state_of_file(here / config), f"--config {config}", here / config)]
     if named := environ.get("FERRY_STATE"):
         return [StateFolder(here / named, "$FERRY_STATE")]
     found = [StateFolder(here / LOCAL_STATE, "this folder")]
     if clone := environ.get("FERRY_CLONE"):
         found.append(StateFolder(Path(clone) / LOCAL_STATE, "the clone"))
     with contextlib.suppress(FerryError):  # not installed, or broken: `ferry check-config` explains that
-        found.append(StateFolder(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG)))
+        found.append(StateFolder(state_of_file(SYSTEM_CONFIG), str(SYSTEM_CONFIG), SYSTEM_CONFIG))
     found.append(StateFolder(SYSTEM_STATE, "the system's gateway"))
     first_reason: dict[Path, StateFolder] = {}
     for folder in found:
         first_reason.setdefault(folder.state, folder)
     return list(first_reason.values())
+
+
+def find_installation(environ: Mapping[str, str], *, cwd: Path | None = None) -> StateFolder | None:
+    """The gateway that an operator means who names none: the one that runs, else the first that has a configuration file
+    or has run. None if there is none: then the built-in defaults are meant."""
+    folders = candidate_folders(None, environ, cwd=cwd)
+    for folder in folders:
+        if answers(folder.state):
+            return folder
+    for folder in folders:
+        if folder.config or os.path.exists(folder.state / DATABASE):  # noqa: PTH110 - Path.exists fails in a closed folder
+            return folder
+    # A file that cannot be read has no folder among them; whoever loads it gets the reason.
+    return StateFolder(SYSTEM_STATE, str(SYSTEM_CONFIG), SYSTEM_CONFIG) if SYSTEM_CONFIG.exists() else None
 
 
 def find_state(
@@ -103,6 +120,15 @@ def answers(state: Path) -> bool:
     return True
 
 
+def is_closed(state: Path) -> bool:
+    """Whether this user may not ask if a gateway runs on this state folder."""
+    try:
+        connect_control(state).close()
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EPERM)
+    return False
+
+
 def state_of_file(path: Path) -> Path:
     """The state folder that a configuration file names. Without one it is beside the file, as for `ferry serve`.
 
@@ -117,6 +143,8 @@ def state_of_file(path: Path) -> Path:
     state = table.get("state", LOCAL_STATE)
     if not isinstance(state, str) or not state or "\0" in state:
         raise InvalidInput(f'{path}: state must be a folder: write state = "{SYSTEM_STATE}"')
+    with contextlib.suppress(RuntimeError):  # `~user` of a missing user: a file name, as in `ferry.config.file`
+        return path.absolute().parent / Path(state).expanduser()
     return path.absolute().parent / state
 
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from ferry.errors import InvalidInput
 
 from .model import Config
+from .rules import mistakes
 from .words import FIELDS, RETIRED, SECTIONS, Provenance, is_list, is_optional, nearest, sentences, unknown_key
 
 ENV_PREFIX: Final = "FERRY_"
@@ -59,11 +60,12 @@ class ConfigSource:
             provenance.of[key] = "--" + re.sub(r"[._]", "-", key)
         values.setdefault("state", (self._folder / "ferry-data"))
         try:
-            return Config.model_validate(values)
+            config = Config.model_validate(values)
         except ValidationError as error:
             raise InvalidInput("\n".join(sentences(error, provenance))) from None
-        except InvalidInput as error:  # `domain` is parsed by ferry.names, which has its own words
-            raise InvalidInput(f"{provenance.where('domain')}: {error}") from None
+        if broken := mistakes(config):
+            raise InvalidInput("\n".join(f"{provenance.default}: {remark.text}" for remark in broken))
+        return config
 
     @property
     def _folder(self) -> Path:

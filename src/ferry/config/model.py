@@ -80,6 +80,13 @@ def _labels(words: list[str]) -> list[str]:
         raise ValueError(str(error)) from None
 
 
+def _domain(text: str) -> str:
+    try:
+        return parse_hostname(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
 def _path(value: object) -> object:
     if not str(value) or "\0" in str(value):
         raise ValueError(f"{str(value)!r} is not a path: write one, such as /var/lib/ferry")
@@ -377,7 +384,7 @@ def is_loopback(host: str) -> bool:
 class Config(Section):
     """All settings of `ferry serve`."""
 
-    domain: str = Field(
+    domain: Annotated[str, AfterValidator(_domain)] = Field(
         "localhost", description="Tunnels get names below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
     )
     state: FileName = Field(
@@ -398,33 +405,6 @@ class Config(Section):
     session: Session = Field(default_factory=Session, description="What clients see.")
     admin: Admin = Field(default_factory=Admin, description="The admin address.")
     log: Log = Field(default_factory=Log, description="Logging.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        object.__setattr__(self, "domain", parse_hostname(self.domain))
-        if not self.ssh.listen and not (self.https.listen and self.https.ssh):
-            raise ValueError("no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true")
-        if self.listens_beyond_loopback and "mode" not in self.access.model_fields_set:
-            raise ValueError(
-                "this gateway listens beyond loopback and access.mode is not set: anybody could connect. Write\n"
-                '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
-                'or, to give tunnels to everybody, mode = "anyone"'
-            )
-        if self.access.keys and "mode" not in self.access.model_fields_set:
-            raise ValueError(
-                "access.keys is set and access.mode is not: anybody could connect. "
-                'Write mode = "keys" in [access], or mode = "anyone"'
-            )
-        if self.access.mode == "keys" and not self.access.keys:
-            raise ValueError(
-                'access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
-            )
-        for endpoint in self.admin.listen:
-            if not is_loopback(endpoint.host):
-                raise ValueError(
-                    f"admin.listen = {endpoint} is not a loopback address: write 127.0.0.1:{endpoint.port}"
-                )
-        return self
 
     @property
     def listens_beyond_loopback(self) -> bool:

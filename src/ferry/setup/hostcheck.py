@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ferry.config.model import Config
+from ferry.config.rules import listed, overlap, shown
 from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.ssh.access import read_keys
@@ -16,22 +19,37 @@ from .findings import Finding, Severity
 from .ports import blocked
 
 
-def effective(config: Config) -> str:
-    """A summary of the configuration in a few lines."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The gateway that runs with the state folder of the configuration, if any."""
+
+    listeners: tuple[Endpoint, ...] = ()
+    """Its bound addresses."""
+    hidden: bool = False
+    """This user may not ask whether there is one."""
+
+    def has(self, endpoint: Endpoint) -> bool:
+        """Whether it is this gateway that keeps `endpoint` from being bound."""
+        return any(overlap(endpoint, bound) for bound in self.listeners)
+
+
+def effective(config: Config, file: Path | None = None) -> str:
+    """A summary of the configuration, which comes from `file`, in a few lines."""
     who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
     urls = config.urls(lambda _host: False)  # without a look at certificates, which would decide the URL to prefer
     name = urls.domain.host("NAME")
     listens = ((config.http.listen, False), (config.https.listen, True))
     web = [urls.url(name, secure=secure) for listen, secure in listens if listen]
-    at = _all(config.ssh.listen) if config.ssh.listen else "on the HTTPS port"  # a configuration has one of them
+    at = listed(config.ssh.listen) if config.ssh.listen else "on the HTTPS port"  # a configuration has one of them
     return "\n".join(
         [
+            f"config     {file or 'no file: the environment, flags and built-in defaults'}",
             f"domain     {config.domain}",
             f"state      {config.state}",
             f"ssh        {at}; people type ssh {urls.gateway}",
-            f"http       {_all(config.http.listen)}",
-            f"https      {_all(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
-            f"admin      {_all(config.admin.listen)}",
+            f"http       {listed(config.http.listen)}",
+            f"https      {listed(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
+            f"admin      {listed(config.admin.listen)}",
             f"urls       {' and '.join(web) or 'none'}",
             f"access     {who}",
             "",
@@ -39,20 +57,12 @@ def effective(config: Config) -> str:
     )
 
 
-def _all(endpoints: list[Endpoint]) -> str:
-    return ", ".join(_shown(endpoint) for endpoint in endpoints) or "off"
-
-
-def _shown(endpoint: Endpoint) -> str:
-    return f"*:{endpoint.port}" if endpoint.host == "::" else str(endpoint)
-
-
 def _paths(paths: list[Path]) -> str:
     return ", ".join(str(path) for path in paths)
 
 
-def check_host(config: Config, *, running: bool) -> list[Finding]:
-    """All findings that need no running gateway. `running`: this configuration's gateway runs and holds its ports."""
+def check_host(config: Config, *, running: Running) -> list[Finding]:
+    """All findings. The ports that the gateway of this configuration holds itself, `running`, are no fault."""
     return [
         *_check_ports(config, running=running),
         *_check_state(config.state),
@@ -62,7 +72,7 @@ def check_host(config: Config, *, running: bool) -> list[Finding]:
     ]
 
 
-def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
+def _check_ports(config: Config, *, running: Running) -> Iterator[Finding]:
     fronts = (("ssh", config.ssh), ("http", config.http), ("https", config.https), ("admin", config.admin))
     for subject, front in fronts:
         free: list[Endpoint] = []
@@ -72,8 +82,10 @@ def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
             busy = blocked(endpoint)
             if busy is None:
                 free.append(endpoint)
-            elif busy.taken and running:
+            elif busy.taken and running.has(endpoint):
                 held.append(endpoint)
+            elif busy.taken and running.hidden:
+                others.append(Finding(Severity.NOTE, subject, f"{busy.reason}\n{_PERHAPS_OURS}"))
             elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
                 others.append(Finding(Severity.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough"))
             else:
@@ -81,8 +93,11 @@ def _check_ports(config: Config, *, running: bool) -> Iterator[Finding]:
         for endpoints, what in ((free, "free"), (held, "held by this gateway, which runs")):
             if endpoints:
                 verb = "is" if len(endpoints) == 1 else "are"
-                yield Finding(Severity.OK, subject, f"{' and '.join(map(_shown, endpoints))} {verb} {what}")
+                yield Finding(Severity.OK, subject, f"{' and '.join(map(shown, endpoints))} {verb} {what}")
         yield from others
+
+
+_PERHAPS_OURS: Final = "perhaps this gateway itself, whose state folder you cannot look into: run this with sudo"
 
 
 def _other_port(subject: str, taken: bool) -> str:
@@ -90,7 +105,7 @@ def _other_port(subject: str, taken: bool) -> str:
 
 
 def _check_state(state: Path) -> Iterator[Finding]:
-    nearest = next(folder for folder in (state, *state.parents) if folder.exists())
+    nearest = next(folder for folder in (state, *state.parents) if os.path.exists(folder))  # noqa: PTH110 - a closed folder is an error for Path.exists
     if not nearest.is_dir():
         yield Finding(Severity.FIX, "state", f"{nearest} is not a folder: write another state")
     elif not os.access(nearest, os.W_OK | os.X_OK):

@@ -1,0 +1,116 @@
+"""The rules between keys of the configuration, which no field can check alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ferry.names import Endpoint
+
+from .model import Config, is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence about keys that do not go together. It names them, with their values and what to write."""
+
+    keys: tuple[str, ...]
+    """The keys that the rule reads; first the one to change."""
+    text: str
+
+
+def mistakes(config: Config) -> list[Remark]:
+    """All the rules that `config` breaks."""
+    return [*_ssh_is_served(config), *_access_is_chosen(config), *_admin_is_local(config), *_ports_are_distinct(config)]
+
+
+def _ssh_is_served(config: Config) -> Iterator[Remark]:
+    if not config.ssh.listen and not (config.https.listen and config.https.ssh):
+        text = "no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true"
+        yield Remark(("ssh.listen", "https.listen", "https.ssh"), text)
+
+
+def _access_is_chosen(config: Config) -> Iterator[Remark]:
+    access = config.access
+    if config.listens_beyond_loopback and "mode" not in access.model_fields_set:
+        text = (
+            "this gateway listens beyond loopback and access.mode is not set: anybody could connect. Write\n"
+            '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
+            'or, to give tunnels to everybody, mode = "anyone"'
+        )
+        yield Remark(("ssh.listen", "https.listen", "https.ssh", "access.mode"), text)
+    elif access.keys and "mode" not in access.model_fields_set:
+        text = (
+            "access.keys is set and access.mode is not: anybody could connect. "
+            'Write mode = "keys" in [access], or mode = "anyone"'
+        )
+        yield Remark(("access.keys", "access.mode"), text)
+    if access.mode == "keys" and not access.keys:
+        text = 'access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
+        yield Remark(("access.mode", "access.keys"), text)
+
+
+def _admin_is_local(config: Config) -> Iterator[Remark]:
+    for endpoint in config.admin.listen:
+        if not is_loopback(endpoint.host):
+            text = f"admin.listen = {shown(endpoint)} is not a loopback address: write 127.0.0.1:{endpoint.port}"
+            yield Remark(("admin.listen",), text)
+
+
+def _ports_are_distinct(config: Config) -> Iterator[Remark]:
+    listeners = {
+        "ssh.listen": config.ssh.listen,
+        "http.listen": config.http.listen,
+        "https.listen": config.https.listen,
+        "admin.listen": config.admin.listen,
+    }
+    for key, endpoints in listeners.items():
+        if pair := _clash(itertools.combinations(endpoints, 2), one_key=True):
+            text = f"{key} has {pair[0]} and {pair[1]}, and one address contains the other: delete one of them"
+            yield Remark((key,), text)
+    for (first, ours), (second, theirs) in itertools.combinations(listeners.items(), 2):
+        if pair := _clash(itertools.product(ours, theirs), one_key=False):
+            same = f"{first} and {second} both have {pair[0]}"
+            what = same if pair[0] == pair[1] else f"{first} has {pair[0]} and {second} has {pair[1]}, the same port"
+            yield Remark((second, first), f"{what}: {_advice(first, second, config)}")
+
+
+def _clash(pairs: Iterator[tuple[Endpoint, Endpoint]], *, one_key: bool) -> tuple[str, str] | None:
+    return next(((shown(a), shown(b)) for a, b in pairs if overlap(a, b, one_key=one_key)), None)
+
+
+def _advice(first: str, second: str, config: Config) -> str:
+    match first, second:
+        case "ssh.listen", "https.listen" if config.https.ssh:
+            return "https.listen serves SSH too, so write ssh.listen = [], or another port"
+        case "http.listen", "https.listen":
+            return (
+                "write another port for one of them, such as *:80 and *:443. "
+                "The HTTPS port redirects plain HTTP, so http.listen = [] will do too"
+            )
+        case _:
+            return "write another port for one of them"
+
+
+def overlap(one: Endpoint, other: Endpoint, *, one_key: bool = False) -> bool:
+    """Whether only one of two sockets can listen, as Linux decides. `::` means IPv4 too, unless the same key (`one_key`)
+    also has 0.0.0.0. A key may have the same address twice: it is opened once. Port 0 is a free port each time."""
+    if one.port != other.port or one.port == 0:
+        return False
+    if one.host == other.host:
+        return not one_key
+    hosts = {one.host, other.host}
+    if "::" in hosts:
+        return not (one_key and "0.0.0.0" in hosts)
+    return "0.0.0.0" in hosts and all("." in host for host in hosts)
+
+
+def shown(endpoint: Endpoint) -> str:
+    """An address as people write it: `*:443` for every address of the host."""
+    return f"*:{endpoint.port}" if endpoint.host == "::" else str(endpoint)
+
+
+def listed(endpoints: Sequence[Endpoint]) -> str:
+    """Addresses on one line; `off` if there are none."""
+    return ", ".join(map(shown, endpoints)) or "off"
