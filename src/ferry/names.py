@@ -19,6 +19,7 @@ Fingerprint = NewType("Fingerprint", str)  # "SHA256:...", as ssh-keygen -l prin
 LABEL_MAX = 63  # octets, RFC 1035 §2.3.4
 HOSTNAME_MAX = 253
 _WORD = re.compile(r"-{0,2}[a-z][a-z-]{0,31}")
+_BEFORE_DOMAIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:[^@/]*@)?(?:\*\.)?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -139,6 +140,19 @@ def parse_hostname(text: str) -> str:
     for label in host.split("."):
         parse_label(label, "hostname label")
     return host
+
+
+def parse_domain(text: str) -> str:
+    """The gateway's own domain, a hostname. Raises InvalidInput, which finds the domain in a URL, in a wildcard and before
+    a port."""
+    bare = _BEFORE_DOMAIN.sub("", text.strip(), count=1).partition("/")[0].partition(":")[0]
+    if bare != text:
+        try:
+            meant = parse_hostname(bare)
+        except InvalidInput:
+            return parse_hostname(text)
+        raise InvalidInput(f"'{printable(text)}' is more than a domain: write {meant}")
+    return parse_hostname(text)
 
 
 def printable(text: str, limit: int = 200) -> str:

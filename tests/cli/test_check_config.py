@@ -78,7 +78,7 @@ def test_a_taken_port_is_something_to_fix(tmp_path: Path) -> None:
 def test_a_mistake_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     ran = check(tmp_path, 'domian = "x"')
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"ferry: {tmp_path}/ferry.toml: unknown key domian: did you mean domain?\n"
+    assert ran.err == f"ferry: {tmp_path}/ferry.toml, line 1: unknown key domian: did you mean domain?\n"
     debug = ferry("check-config", "--domain", "-", cwd=tmp_path, env=clean_environment(FERRY_DEBUG="1"))
     assert "Traceback" in debug.err
 
@@ -88,6 +88,12 @@ def test_the_default_domain_is_looked_up(tmp_path: Path) -> None:
     ran = ferry("check-config", "--config", "ferry.toml", cwd=tmp_path)
     assert ran.code == 0
     assert "dns             NAME.localhost " in ran.out
+
+
+def test_what_may_surprise_is_noted(tmp_path: Path) -> None:
+    ran = check(tmp_path, LISTEN.format(admin=0) + '[names]\nreserved = ["shop"]\n')
+    assert ran.code == 0
+    assert "note names           names.reserved replaces the built-in list, so that anybody may have admin, " in ran.out
 
 
 def test_ports_held_by_this_very_gateway_are_no_fault(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_exit_codes() -> None:
 def test_serve_refuses_a_wrong_flag_before_it_starts(tmp_path: Path) -> None:
     ran = ferry("serve", "--ssh-listen", "22", cwd=tmp_path)
     assert ran.code == 2
-    assert ran.err.startswith("ferry: --ssh-listen: '22' is not an address: write 127.0.0.1:2222")
+    assert ran.err.startswith("ferry: --ssh-listen: '22' is not an address: write \"127.0.0.1:22\"")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ferry.config.file import ConfigSource, env_name, load
 from ferry.config.model import Config
+from ferry.config.rules import surprises
 from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
 from ferry.gateway.wiring import rules_of
@@ -135,20 +136,66 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ("[http]\nbanner = true", "unknown key http.banner: did you mean ssh.banner?"),
         ("[http]\nkeepalive_interval = 1", "key http.keepalive_interval: did you mean http.keepalive_timeout?"),
         ("[limits]\nrequests_waiting = 5", "limits.requests_waiting is not a setting any more: delete it (limits."),
+        # what people write who have used other programs
+        (
+            "domain = gw.example.com",
+            'line 1: domain = gw.example.com: text must be in quotes: write domain = "gw.example.com"',
+        ),
+        ("# x\ndrain = 15s", 'line 2: drain = 15s: text must be in quotes: write drain = "15s"'),
+        ("[ssh]\nlisten = *:22", 'line 2: listen = *:22: text must be in quotes: write listen = "*:22"'),
+        (
+            "[ssh]\nlisten = 127.0.0.1:22 # mine",
+            'listen = 127.0.0.1:22: text must be in quotes: write listen = "127.0.0.1:22"',
+        ),
+        ("[http]\nlisten = [*:80, *:81]", 'text must be in quotes: write listen = ["*:80", "*:81"]'),
+        ("[ssh]\nbanner = yes", "line 2: banner = yes is neither true nor false: write banner = true"),
+        (
+            'domain = "gw.example',
+            'line 1: domain = "gw.example: the text has no closing quote: write domain = "gw.example"',
+        ),
+        ("domain: gw.example", 'line 1: a key and its value have = between them: write domain = "gw.example"'),
+        (
+            'domain = "https://gw.example.com/"',
+            "line 1: domain: 'https://gw.example.com/' is more than a domain: write gw.example.com",
+        ),
+        ('domain = "*.gw.example.com:443"', "'*.gw.example.com:443' is more than a domain: write gw.example.com"),
+        (
+            "[ssh]\nport = 2222",
+            'line 2: unknown key ssh.port: write listen = "*:2222"; if a firewall maps another port to it',
+        ),
+        ('[https]\nbind = "0.0.0.0"', 'line 2: unknown key https.bind: write listen = "*:443"; if a firewall'),
+        ("[admin]\nport = 9000", 'line 2: unknown key admin.port: write listen = "127.0.0.1:9000"'),
+        (
+            "port = 2222",
+            'line 1: unknown key port: listeners are in sections: write [ssh], and below it listen = "*:2222"',
+        ),
+        ('ssh = "*:2222"', "line 1: ssh: '*:2222' is not a table: write its keys below a line [ssh], such as listen"),
+        ('domain = "a"\n\ndomain = "b"', "line 3: domain is written twice, first on line 1: delete one of the two"),
+        (
+            "[ssh]\nauth_tries = 3\n[http]\n[ssh]\nbanner = true",
+            "line 4: [ssh] is here and on line 1: write all its keys below",
+        ),
+        (
+            '[http]\nlisten = "*:443"\n[https]\nlisten = "*:443"\n[access]\nmode = "anyone"',
+            "line 4: http.listen and https.listen both have *:443: write another port for one of them",
+        ),
         ("zzz = 1", "unknown key zzz: see `ferry docs configuration`"),
         ("[ssh\nx = 1", "line 1, column 5: Expected ']'"),
-        ('domain = "a"\nstate = \n', "line 2, column 9: Invalid value"),
-        ('a = "', "at its end: Unterminated string"),
-        ("ssh = 3", "ssh: 3 is not a table: write its keys below a [section] header"),
-        ("[ssh]\nlisten = 22", 'ssh.listen: 22 is not a list: write ["…", "…"]'),
+        ('domain = "a"\nstate = \n', "line 2: state has no value: write one, or delete the line"),
+        ('a = "', """line 1: a = ": the text has no closing quote: write a = \"\""""),
+        ("ssh = 3", "line 1: ssh: 3 is not a table: write its keys below a line [ssh], such as listen"),
+        (
+            "[ssh]\nlisten = 22",
+            'line 2: ssh.listen: 22 is not an address: write "127.0.0.1:22", or "*:22" for all addresses of this host',
+        ),
         ("[ssh]\nlisten = [22]", 'ssh.listen.0: 22 is not an address: write "127.0.0.1:2222"'),
-        ('[ssh]\nlisten = "gw:22"', "ssh.listen: 'gw' is not a numeric address: write 127.0.0.1:22"),
+        ('[ssh]\nlisten = "gw:22"', "ssh.listen: 'gw' is not a numeric address: write \"127.0.0.1:22\", or"),
         ("[ssh]\nauth_tries = 0", "ssh.auth_tries: 0 is too small: the least is 1"),
         ("[ssh]\nadvertised_port = 70000", "ssh.advertised_port: 70000 is too large: the most is 65535"),
-        ('[ssh]\nbanner = "maybe"', "ssh.banner: 'maybe' is neither true nor false"),
-        ('[ssh]\nlisten = "127.0.0.1:ssh"', "ssh.listen: '127.0.0.1:ssh' is not an address: write 127.0.0.1:2222"),
+        ('[ssh]\nbanner = "maybe"', "ssh.banner: 'maybe' is neither true nor false: write one of them"),
+        ('[ssh]\nlisten = "127.0.0.1:ssh"', "ssh.listen: '127.0.0.1:ssh' is not an address: write \"127.0.0.1:2222\""),
         ('[ssh]\nlisten = "127.0.0.1:65536"', "ssh.listen: '127.0.0.1:65536' is not an address: write"),
-        ('[ssh]\nlisten = "2222"', "ssh.listen: '2222' is not an address: write 127.0.0.1:2222"),
+        ('[ssh]\nlisten = "2222"', "ssh.listen: '2222' is not an address: write \"127.0.0.1:2222\""),
         (
             "[ssh]\nlisten = []\n[https]\nssh = false",
             ": no listener serves SSH: write ssh.listen, or https.listen",
@@ -161,8 +208,8 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
             '[admin]\nlisten = ["127.0.0.1:1", "10.0.0.1:9"]',
             "admin.listen = 10.0.0.1:9 is not a loopback address: write 127",
         ),
-        ('drain = "soon"', "drain: 'soon' is not a duration: write 15s, 10m, 2h or 30d"),
-        ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not one of 'anyone' or 'keys'"),
+        ('drain = "soon"', 'drain: \'soon\' is not a duration: write "15s", "10m", "2h" or "30d"'),
+        ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not known here: write 'anyone' or 'keys'"),
         ('[access]\nmode = "keys"', 'access.mode = "keys" needs keys: write keys ='),
         ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
         (
@@ -176,11 +223,14 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('[names]\nreserved = ["www", "my_app"]', "names.reserved: name 'my_app' has '_' in it: use letters"),
         ('[names]\nreserved = ["www.example.com"]', "names.reserved: name 'www.example.com' has '.' in it"),
         ('[access]\nkeys = ["/k"]', "access.keys is set and access.mode is not: anybody could connect"),
-        ('state = ""', "state: '' is not a path: write one, such as /var/lib/ferry"),
+        ('state = ""', "state: '' is not a path: write one, such as \"/var/lib/ferry\""),
         ('state = "a\\u0000b"', "a\\x00b' is not a path: write one"),
         ('[access]\nkeys = [""]', "access.keys.0: '' is not a path: write one"),
         ("[access]\nkeys = [3]", "access.keys.0: 3 is not a path: write it in quotes"),
-        ('[http]\nhead_bytes = "16 kilobytes"', "http.head_bytes: '16 kilobytes' is not a size: write 16KiB or 1MiB"),
+        (
+            '[http]\nhead_bytes = "16 kilobytes"',
+            'http.head_bytes: \'16 kilobytes\' is not a size: write "16KiB" or "1MiB"',
+        ),
         ("[[tcp.ranges]]\nfirst = 1\nlisten = 'public'", "tcp.ranges.0.last: is missing: write it"),
         ("[tcp]\nranges = [{first=9,last=5,listen='public'}]", "first port 9 is above its last 5: swap them"),
         ("[tcp]\nallocate_from = 2", "tcp.allocate_from = 2: there are 2 ranges, counted from 0"),
@@ -195,14 +245,75 @@ def test_a_mistake_in_the_file_is_named_with_its_fix(write: Write, text: str, sa
 
 
 def test_every_mistake_is_told_at_once(write: Write) -> None:
+    """Those that make the file no TOML too, and each with its line. It told one sort after the other."""
+    text = """\
+domain = gw.example.com
+drain = "x"
+drian = 3
+[ssh]
+auth_tries = 0
+auth_tries = 3
+[http]
+head_fields = 0
+listen = [
+    "*:8443",  # listen = 3
+]
+[limits]
+exempt = ["nowhere"]
+[admin]
+listen = "10.0.0.1:9"
+[names]
+reserved = ["my_app"]
+"""
     with pytest.raises(InvalidInput) as caught:
-        load(write('drain = "x"\n[ssh]\nauth_tries = 0\n[http]\nhead_fields = 0'), {}, {})
-    assert len(str(caught.value).splitlines()) == 3
+        load(write(text), {"FERRY_SSH__LISTN": "x", "FERRY_SSH__HANDSHAKES": "many"}, {"ssh.listen": "22"})
+    told = [line.removeprefix(f"{write(text)}, ").partition(": ")[0] for line in str(caught.value).splitlines()]
+    lines = {f"line {number}" for number in (1, 2, 3, 5, 6, 8, 9, 13, 15, 17)}
+    assert set(told) == lines | {"FERRY_SSH__LISTN", "FERRY_SSH__HANDSHAKES", "--ssh-listen"}
+    assert len(told) == 13
+
+
+def test_a_mistake_brings_no_complaint_about_what_follows_from_it(write: Write) -> None:
+    text = '[ssh]\nlisten = "*:22"\n[access]\nmoed = "keys"\nkeys = ["/k"]\n'
+    with pytest.raises(InvalidInput) as caught:
+        load(write(text), {}, {})
+    assert str(caught.value).splitlines() == [
+        f"{write(text)}, line 4: unknown key access.moed: did you mean access.mode?"
+    ]
+
+
+def test_the_line_of_a_range_is_its_own(write: Write) -> None:
+    ranges = "[[tcp.ranges]]\nfirst = 1\nlast = 2\nlisten = 'public'\n"
+    with pytest.raises(InvalidInput, match=r", line 8: tcp\.ranges\.1\.listen: 'all' is not known here"):
+        load(write(ranges + ranges.replace("public", "all").replace("1", "5").replace("2", "7")), {}, {})
+
+
+def test_names_are_added_to_the_built_in_list(write: Write) -> None:
+    config = load(write('[names]\nreserved_more = ["Shop", "blog"]'), {}, {})
+    assert rules_of(config).reserved_names == {*Config().names.reserved, "shop", "blog"}
+    assert surprises(config) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[ssh]\nkeepalive_interval = "0"',
+            "turns keepalives off: a client whose network breaks keeps its connection, ",
+        ),
+        ('[names]\nreserved = ["shop"]', "anybody may have admin, administrator, api-docs and 32 more. To add names"),
+    ],
+)
+def test_a_setting_that_may_surprise_is_explained(write: Write, text: str, says: str) -> None:
+    (remark,) = surprises(load(write(text), {}, {}))
+    assert says in remark.text
 
 
 def test_listening_beyond_loopback_needs_an_access_mode(write: Write) -> None:
     text = '[ssh]\nlisten = "*:2222"\n'
-    with pytest.raises(InvalidInput, match=r'(?s)anybody could connect. Write\n  \[access\]\n  mode = "keys"'):
+    with pytest.raises(
+        InvalidInput, match=r'line 2: this gateway listens .*anybody could connect. Write mode = "keys"'
+    ):
         load(write(text), {}, {})
     assert load(write(text + '[access]\nmode = "anyone"\n'), {}, {}).listens_beyond_loopback
     assert load(write(text), {"FERRY_ACCESS__MODE": "anyone"}, {}).listens_beyond_loopback
@@ -253,9 +364,9 @@ def test_variables_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_wrong_value_names_its_variable_or_flag() -> None:
-    with pytest.raises(InvalidInput, match=r"^FERRY_SSH__AUTH_TRIES: 'x' is not a whole number$"):
+    with pytest.raises(InvalidInput, match=r"^FERRY_SSH__AUTH_TRIES: 'x' is not a whole number: write one, such as 5$"):
         load(None, {"FERRY_SSH__AUTH_TRIES": "x"}, {})
-    with pytest.raises(InvalidInput, match=r"^--ssh-listen: '22' is not an address: write 127"):
+    with pytest.raises(InvalidInput, match=r"^--ssh-listen: '22' is not an address: write \"127"):
         load(None, {}, {"ssh.listen": "22"})
     with pytest.raises(InvalidInput, match=r"^--domain: hostname label '-a'"):
         load(None, {}, {"domain": "-a"})

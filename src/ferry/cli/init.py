@@ -72,13 +72,13 @@ _WHO: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def _domain(given: str | None, *, ask: bool) -> str:
-    from ferry.names import parse_hostname
+    from ferry.names import parse_domain
 
     if given is not None or not ask:
-        return parse_hostname(given or "localhost")
+        return parse_domain(given or "localhost")
     while True:
         try:
-            return parse_hostname(typer.prompt("Domain, names are given below it", default="localhost"))
+            return parse_domain(typer.prompt("Domain, names are given below it", default="localhost"))
         except InvalidInput as error:
             typer.echo(str(error))
 

@@ -32,6 +32,9 @@ def serve(
     )
     loaded = configuration.load()
 
+    from ferry.config.rules import surprises
     from ferry.gateway.serve import run
 
+    for remark in surprises(loaded):
+        typer.echo(f"ferry: note: {remark.text}", err=True)
     raise typer.Exit(run(loaded, reload=configuration.load))

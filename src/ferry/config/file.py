@@ -8,20 +8,35 @@ there is one, so that the same file finds the same state from any directory.
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from ferry import limits
 from ferry.errors import InvalidInput
 
 from .model import Config
-from .rules import mistakes
-from .words import FIELDS, RETIRED, SECTIONS, Provenance, is_list, is_optional, nearest, sentences, unknown_key
+from .rules import mistakes as broken_rules
+from .toml_text import NoToml, explain, explain_end, lines_of
+from .words import (
+    FIELDS,
+    RETIRED,
+    SECTIONS,
+    Mistakes,
+    Provenance,
+    is_list,
+    is_optional,
+    meant_key,
+    nearest,
+    sentences,
+    unknown_key,
+)
 
 ENV_PREFIX: Final = "FERRY_"
 PATH_KEYS: Final = ("state", "https.certificates", "access.keys")
@@ -49,8 +64,9 @@ class ConfigSource:
     def load(self) -> Config:
         """Read all sources anew. Raises InvalidInput as `load` does."""
         provenance = Provenance(str(self.path) if self.path else "configuration")
-        values = self._from_file(provenance)
-        for key, name, text in _from_environment(self.environ):
+        mistakes = Mistakes()
+        values = self._from_file(provenance, mistakes)
+        for key, name, text in _from_environment(self.environ, mistakes):
             _put(values, key, _absolute(key, text, self.cwd))
             provenance.of[key] = name
         for key, value in self.overrides.items():
@@ -59,25 +75,26 @@ class ConfigSource:
             _put(values, key, _absolute(key, value, self.cwd))
             provenance.of[key] = "--" + re.sub(r"[._]", "-", key)
         values.setdefault("state", (self._folder / "ferry-data"))
-        try:
-            config = Config.model_validate(values)
-        except ValidationError as error:
-            raise InvalidInput("\n".join(sentences(error, provenance))) from None
-        if broken := mistakes(config):
-            raise InvalidInput("\n".join(f"{provenance.default}: {remark.text}" for remark in broken))
+        config = _validated(values, provenance, mistakes)
+        if mistakes.texts or config is None:
+            raise InvalidInput("\n".join(_by_line(mistakes.texts, provenance.default)))
         return config
 
     @property
     def _folder(self) -> Path:
         return (self.cwd / self.path).parent if self.path else self.cwd
 
-    def _from_file(self, provenance: Provenance) -> dict[str, object]:
+    def _from_file(self, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
         if self.path is None:
             return {}
-        table = read_toml(self.cwd / self.path)
-        mistakes = [unknown_key(key, provenance) for key in _keys(table) if not _known(key)]
-        if mistakes:
-            raise InvalidInput("\n".join(mistakes))
+        text = read_text(self.cwd / self.path)
+        provenance.lines = lines_of(text)
+        table = _read_toml(text, provenance, mistakes)
+        for key, value in list(_keys(table)):
+            if not _known(key):
+                mistakes.texts.append(unknown_key(key, value, provenance))
+                mistakes.dropped.update({key, meant_key(key) or key})
+                _delete(table, key)
         for key in PATH_KEYS:
             section, _, name = key.rpartition(".")
             holder = table.get(section) if section else table
@@ -86,48 +103,102 @@ class ConfigSource:
         return table
 
 
-def read_toml(path: Path) -> dict[str, object]:
-    """The file as a table. Raises InvalidInput with line and column if it is not TOML."""
+def _validated(values: dict[str, object], provenance: Provenance, mistakes: Mistakes) -> Config | None:
+    """The model of `values`. What it refuses is noted and left out, until the rest is right; None if nothing is left."""
+    for _ in FIELDS:
+        try:
+            config = Config.model_validate(values)
+        except ValidationError as error:
+            mistakes.texts += sentences(error, provenance)
+            if not mistakes.without(error, values):
+                return None
+            continue
+        for remark in broken_rules(config):
+            if not mistakes.concern(remark.keys):
+                mistakes.texts.append(f"{provenance.place(*remark.keys)}: {remark.text}")
+        return config
+    return None
+
+
+def read_text(path: Path) -> str:
+    """The text of the file. Raises InvalidInput."""
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        return path.read_text("utf-8-sig")
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        text = str(error)
-        if match := _TOML_PLACE.match(text):
-            raise InvalidInput(f"{path}, line {match['line']}, column {match['column']}: {match['what']}") from None
-        if match := _TOML_END.match(text):
-            raise InvalidInput(f"{path}, at its end: {match['what']}") from None
-        raise InvalidInput(f"{path}: {text}") from None
-    except RecursionError:
-        raise InvalidInput(
-            f"{path}: brackets are nested hundreds of levels deep: no setting needs more than two"
-        ) from None
 
 
-def _keys(table: Mapping[str, object]) -> Iterator[str]:
-    """The dotted keys of a file, two levels deep: the model's sections and fields."""
+def _read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
+    """The file as a table, without the lines that are no TOML: those are noted, as far as the file can be read without
+    them. Raises InvalidInput otherwise."""
+    for _ in range(limits.CONFIG_MISTAKES):
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            found = _explained(text, str(error))
+        except RecursionError:
+            found = NoToml(1, "brackets are nested hundreds of levels deep: no setting needs more than two")
+        column = f", column {found.column}" if found.column else ""
+        mistakes.texts.append(f"{provenance.default}, line {found.line}{column}: {found.text}")
+        if found.statement is None:
+            break
+        mistakes.dropped.add(found.statement.key)
+        lines = text.split("\n")
+        lines[found.statement.line - 1] = ""
+        text = "\n".join(lines)
+    raise InvalidInput("\n".join(_by_line(mistakes.texts, provenance.default)))
+
+
+def _by_line(texts: Iterable[str], file: str) -> list[str]:
+    """Each text once, in the order of the file's lines, then those about variables and flags."""
+    place = re.compile(rf"{re.escape(file)}, line (\d+)")
+
+    def line(text: str) -> float:
+        found = place.match(text)
+        return int(found[1]) if found else math.inf
+
+    return sorted(dict.fromkeys(texts), key=line)
+
+
+def _explained(text: str, error: str) -> NoToml:
+    if match := _TOML_PLACE.match(error):
+        return explain(text, int(match["line"]), int(match["column"]), match["what"])
+    if match := _TOML_END.match(error):
+        return explain_end(text, match["what"])
+    return NoToml(1, error)
+
+
+def _keys(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The dotted keys of a file with their values, two levels deep: the model's sections and fields."""
     for name, value in table.items():
         if isinstance(value, dict) and name in SECTIONS:
-            yield from (f"{name}.{key}" for key in value)
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
         else:
-            yield name
+            yield name, value
+
+
+def _delete(table: dict[str, object], key: str) -> None:
+    section, _, name = key.partition(".")
+    holder = table.get(section)
+    if section in SECTIONS and isinstance(holder, dict):
+        holder.pop(name, None)
+    else:
+        table.pop(key, None)
 
 
 def _known(key: str) -> bool:
     return key in FIELDS or key in SECTIONS
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
+def _from_environment(environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[tuple[str, str, object]]:
     """(dotted key, variable, value) of each `FERRY_` variable of the configuration.
 
     A variable with `__` always belongs to it. One without does if it is a top-level key, or so similar to one that it
     must be a typo. Others are ignored: the launcher sets `FERRY_CLONE`, and Kubernetes sets `FERRY_PORT` for a service
     called ferry.
     """
-    mistakes = []
     for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX):
             continue
@@ -135,15 +206,14 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, ob
         if key in FIELDS:
             yield key, name, _value(key, text)
         elif key in RETIRED:
-            mistakes.append(f"{name}: {key} is not a setting any more: unset it ({RETIRED[key]})")
+            mistakes.texts.append(f"{name}: {key} is not a setting any more: unset it ({RETIRED[key]})")
         elif meant := _slip(key):
-            mistakes.append(f"{name}: unknown setting: did you mean {env_name(meant)}?")
+            mistakes.texts.append(f"{name}: unknown setting: did you mean {env_name(meant)}?")
+            mistakes.dropped.add(meant)
         elif key in SECTIONS:
-            mistakes.append(f"{name}: {key} is a section: write its key too, as in {env_name(_first_of(key))}")
+            mistakes.texts.append(f"{name}: {key} is a section: write its key too, as in {env_name(_first_of(key))}")
         elif "." in key:
-            mistakes.append(f"{name}: unknown setting: see `ferry docs configuration`")
-    if mistakes:
-        raise InvalidInput("\n".join(mistakes))
+            mistakes.texts.append(f"{name}: unknown setting: see `ferry docs configuration`")
 
 
 def env_name(key: str) -> str:

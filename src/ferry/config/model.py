@@ -19,7 +19,7 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
-from ferry.names import Endpoint, parse_hostname, parse_label
+from ferry.names import Endpoint, parse_domain, parse_label
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
@@ -32,7 +32,7 @@ _BYTES: Final[Mapping[str, int]] = MappingProxyType({"B": 1, "": 1, "KiB": 1024,
 def _duration(value: object) -> object:
     if isinstance(value, str):
         if not (match := _DURATION.fullmatch(value.strip())):
-            raise ValueError(f"{value!r} is not a duration: write 15s, 10m, 2h or 30d")
+            raise ValueError(f'{value!r} is not a duration: write "15s", "10m", "2h" or "30d"')
         return float(match[1]) * _SECONDS[match[2]]
     return value
 
@@ -40,7 +40,7 @@ def _duration(value: object) -> object:
 def _size(value: object) -> object:
     if isinstance(value, str):
         if not (match := _SIZE.fullmatch(value.strip())):
-            raise ValueError(f"{value!r} is not a size: write 16KiB or 1MiB")
+            raise ValueError(f'{value!r} is not a size: write "16KiB" or "1MiB"')
         return int(match[1]) * _BYTES[match[2]]
     return value
 
@@ -49,16 +49,20 @@ def parse_listen(text: str) -> Endpoint:
     """`127.0.0.1:2222` or `[::1]:2222`; `*:2222` and `:2222` mean every address. Raises ValueError with the fix."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ValueError(f"{text!r} is not an address: write 127.0.0.1:2222, [::1]:2222 or *:2222")
+        meant = text if re.fullmatch("[1-9][0-9]{0,4}", text) else "2222"
+        raise ValueError(f"{text!r} is not an address: {listen_example(meant)}")
     host = host.strip("[]")
     if host in ("", "*"):
         return Endpoint("::", int(port))
     try:
         return Endpoint(str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), int(port))
     except ValueError:
-        raise ValueError(
-            f"{host!r} is not a numeric address: write 127.0.0.1:{port}, [::1]:{port} or *:{port}"
-        ) from None
+        raise ValueError(f"{host!r} is not a numeric address: {listen_example(port)}") from None
+
+
+def listen_example(port: str) -> str:
+    """What to write for an address, with this port."""
+    return f'write "127.0.0.1:{port}", or "*:{port}" for all addresses of this host'
 
 
 def _listen(value: object) -> object:
@@ -82,14 +86,14 @@ def _labels(words: list[str]) -> list[str]:
 
 def _domain(text: str) -> str:
     try:
-        return parse_hostname(text)
+        return parse_domain(text)
     except InvalidInput as error:
         raise ValueError(str(error)) from None
 
 
 def _path(value: object) -> object:
     if not str(value) or "\0" in str(value):
-        raise ValueError(f"{str(value)!r} is not a path: write one, such as /var/lib/ferry")
+        raise ValueError(f'{str(value)!r} is not a path: write one, such as "/var/lib/ferry"')
     return value
 
 
@@ -126,7 +130,8 @@ class Ssh(Section):
         description="Offer AES-GCM alone to clients that list it among others: a third of the CPU of chacha20 here. Off: the client's own order decides.",
     )
     keepalive_interval: Seconds = Field(
-        limits.KEEPALIVE_INTERVAL_SECONDS, description="Interval of keepalive requests to a quiet client."
+        limits.KEEPALIVE_INTERVAL_SECONDS,
+        description="Interval of keepalive requests to a quiet client. `0` turns them off: a client whose network breaks then keeps its names until TCP gives up, up to hours later.",
     )
     keepalive_count: int = Field(
         limits.KEEPALIVE_COUNT,
@@ -243,8 +248,11 @@ class Names(Section):
             "gateway", "host", "imap", "localhost", "login", "mail", "mx", "ns", "ns1", "ns2", "oauth", "pop", "postmaster",
             "root", "security", "signin", "smtp", "ssh", "ssl", "sso", "status", "support", "webmail", "wpad", "www",
         ],
-        description="Names that nobody may have.",
+        description="Names that nobody may have. What you write replaces this list: to add names to it, use `reserved_more`.",
     )  # fmt: skip
+    reserved_more: Labels = Field(
+        default_factory=list, description="More names that nobody may have, beside those of `reserved`."
+    )
 
 
 class TcpRange(Section):

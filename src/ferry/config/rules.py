@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ferry.names import Endpoint
 
-from .model import Config, is_loopback
+from .model import Config, Names, is_loopback
+
+SHOWN_NAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,34 @@ def mistakes(config: Config) -> list[Remark]:
     return [*_ssh_is_served(config), *_access_is_chosen(config), *_admin_is_local(config), *_ports_are_distinct(config)]
 
 
+def surprises(config: Config) -> list[Remark]:
+    """Settings that are valid, and may mean something else than their operator thinks."""
+    return [*_keepalives_are_sent(config), *_built_in_names_stay_reserved(config)]
+
+
+def _keepalives_are_sent(config: Config) -> Iterator[Remark]:
+    if not config.ssh.keepalive_interval:
+        text = (
+            'ssh.keepalive_interval = "0" turns keepalives off: a client whose network breaks keeps its connection, '
+            'tunnels and names until TCP gives up, up to hours later. Write "15s", or a longer interval'
+        )
+        yield Remark(("ssh.keepalive_interval",), text)
+
+
+def _built_in_names_stay_reserved(config: Config) -> Iterator[Remark]:
+    built_in: list[str] = Names.model_fields["reserved"].get_default()
+    freed = sorted(set(built_in) - {*config.names.reserved, *config.names.reserved_more})
+    if freed:
+        some = ", ".join(freed[:SHOWN_NAMES]) + (
+            f" and {len(freed) - SHOWN_NAMES} more" if len(freed) > SHOWN_NAMES else ""
+        )
+        text = (
+            f"names.reserved replaces the built-in list, so that anybody may have {some}. "
+            "To add names to the list, write them in names.reserved_more instead"
+        )
+        yield Remark(("names.reserved",), text)
+
+
 def _ssh_is_served(config: Config) -> Iterator[Remark]:
     if not config.ssh.listen and not (config.https.listen and config.https.ssh):
         text = "no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true"
@@ -35,9 +66,8 @@ def _access_is_chosen(config: Config) -> Iterator[Remark]:
     access = config.access
     if config.listens_beyond_loopback and "mode" not in access.model_fields_set:
         text = (
-            "this gateway listens beyond loopback and access.mode is not set: anybody could connect. Write\n"
-            '  [access]\n  mode = "keys"        # and keys = ["/etc/ferry/keys"]\n'
-            'or, to give tunnels to everybody, mode = "anyone"'
+            "this gateway listens beyond loopback and access.mode is not set: anybody could connect. "
+            'Write mode = "keys" and keys = ["/etc/ferry/keys"] in [access], or mode = "anyone" to give tunnels to everybody'
         )
         yield Remark(("ssh.listen", "https.listen", "https.ssh", "access.mode"), text)
     elif access.keys and "mode" not in access.model_fields_set:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from ferry.names import printable
 
-from .model import Config, Section, TcpRange
+from .model import Config, Section, TcpRange, listen_example
 
 SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
     {
@@ -35,22 +36,22 @@ FIELDS: Final[Mapping[str, FieldInfo]] = MappingProxyType(
 RANGES_EXAMPLE: Final = '[{ first = 21000, last = 22999, listen = "loopback" }]'
 PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
     {  # pydantic's error types, in words
-        "bool_parsing": "is neither true nor false",
-        "bool_type": "is neither true nor false",
+        "bool_parsing": "is neither true nor false: write one of them",
+        "bool_type": "is neither true nor false: write one of them",
         "dataclass_type": 'is not an address: write "127.0.0.1:2222"',
         "dict_type": "is not a table: write its keys below a [section] header",
-        "finite_number": "is not a number of seconds: write 15s, 10m, 2h or 30d",
-        "float_parsing": "is not a number",
-        "float_type": "is not a number",
+        "finite_number": 'is not a number of seconds: write "15s", "10m", "2h" or "30d"',
+        "float_parsing": 'is not a duration: write "15s", "10m", "2h" or "30d"',
+        "float_type": 'is not a duration: write "15s", "10m", "2h" or "30d"',
         "greater_than_equal": "is too small: the least is {ge}",
-        "int_from_float": "is not a whole number",
-        "int_parsing": "is not a whole number",
-        "int_type": "is not a whole number",
+        "int_from_float": "is not a whole number: write one, such as 5",
+        "int_parsing": "is not a whole number: write one, such as 5",
+        "int_type": "is not a whole number: write one, such as 5",
         "is_instance_of": 'is not an address: write "127.0.0.1:2222"',
         "less_than_equal": "is too large: the most is {le}",
         "list_type": 'is not a list: write ["…", "…"]',
-        "literal_error": "is not one of {expected}",
-        "model_type": "is not a table: write its keys below a [section] header",
+        "literal_error": "is not known here: write {expected}",
+        "model_type": "is not a table: write its keys below a line [{section}], such as {example}",
         "path_type": "is not a path: write it in quotes",
         "string_type": "is not text: put it in quotes",
     }
@@ -59,17 +60,68 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(slots=True)
 class Provenance:
-    """The file, variable or flag that set each key, so that an error names it."""
+    """The file with its lines, the variable or the flag that set each key, so that an error names it."""
 
     default: str
     of: dict[str, str] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     def where(self, key: str) -> str:
-        """`FERRY_SSH__LISTEN`, `--ssh-listen`, or `/etc/ferry/ferry.toml: ssh.listen`."""
+        """`FERRY_SSH__LISTEN`, `--ssh-listen`, or `/etc/ferry/ferry.toml, line 12: ssh.listen`."""
+        return self._setter(key) or f"{self.line(key)}: {key}"
+
+    def place(self, *keys: str) -> str:
+        """The variable, the flag or the line that set the first of `keys` that was set at all."""
+        for key in keys:
+            if setter := self._setter(key):
+                return setter
+            if key in self.lines:
+                return self.line(key)
+        return self.default
+
+    def line(self, key: str) -> str:
+        """The file, with the line of the key or of the table that has it."""
+        parts = key.split(".")
+        found = (self.lines.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
+        number = next((line for line in found if line), None)
+        return f"{self.default}, line {number}" if number else self.default
+
+    def _setter(self, key: str) -> str | None:
         for prefix in (key, ".".join(key.split(".")[:2]), key.split(".", 1)[0]):
             if prefix in self.of:
                 return self.of[prefix]
-        return f"{self.default}: {key}"
+        return None
+
+
+@dataclass(slots=True)
+class Mistakes:
+    """The sentences about a configuration, and the keys that are left out so that the others can be checked."""
+
+    texts: list[str] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=set)
+
+    def without(self, error: ValidationError, values: MutableMapping[str, object]) -> bool:
+        """Delete from `values` what pydantic refused. False if that is not possible."""
+        deleted: set[str] = set()
+        for detail in error.errors(include_url=False):
+            loc = [str(part) for part in detail["loc"][:2]]
+            key = ".".join(loc)
+            table = values.get(loc[0]) if loc else None
+            if key in deleted:  # a second mistake in the same value
+                continue
+            if len(loc) == 2 and isinstance(table, dict) and loc[1] in table:
+                del table[loc[1]]
+            elif loc and loc[0] in values:
+                del values[loc[0]]
+            else:
+                continue
+            deleted.add(key)
+        self.dropped |= deleted
+        return bool(deleted)
+
+    def concern(self, keys: Iterable[str]) -> bool:
+        """Whether one of `keys` was left out."""
+        return any(key in self.dropped or key.partition(".")[0] in self.dropped for key in keys)
 
 
 def is_list(key: str) -> bool:
@@ -103,22 +155,48 @@ RETIRED: Final = types.MappingProxyType(
 """Settings of an earlier version, and their replacements."""
 
 
-def unknown_key(key: str, provenance: Provenance) -> str:
+_PORT_KEYS: Final = frozenset({"port", "ports", "bind", "host", "address", "addr"})
+
+
+def unknown_key(key: str, value: object, provenance: Provenance) -> str:
     """The error for an unknown key of the file."""
+    where = provenance.line(key)
     if key in RETIRED:
-        return f"{provenance.default}: {key} is not a setting any more: delete it ({RETIRED[key]})"
+        return f"{where}: {key} is not a setting any more: delete it ({RETIRED[key]})"
+    return f"{where}: unknown key {printable(key)}: {_meant(key, value)}"
+
+
+def meant_key(key: str) -> str | None:
+    """The key that an unknown key of the file probably means."""
     if "." in key:
-        meant = nearest(key)
-    else:
-        top = [*SECTIONS, *(name for name in FIELDS if "." not in name)]
-        meant = next(iter(difflib.get_close_matches(key, top, 1, 0.65)), None) or nearest(key)
-    hint = f"did you mean {meant}?" if meant else "see `ferry docs configuration` for all keys"
-    return f"{provenance.default}: unknown key {printable(key)}: {hint}"
+        section, _, last = key.partition(".")
+        return f"{section}.listen" if last in _PORT_KEYS and f"{section}.listen" in FIELDS else nearest(key)
+    top = [*SECTIONS, *(name for name in FIELDS if "." not in name)]
+    return next(iter(difflib.get_close_matches(key, top, 1, 0.65)), None) or nearest(key)
+
+
+def _meant(key: str, value: object) -> str:
+    section, _, last = key.rpartition(".")
+    if last in _PORT_KEYS and (f"{section}.listen" in FIELDS or not section):
+        text = printable(str(value))
+        if not text.isdecimal():
+            text = "443" if section == "https" else "80" if section == "http" else "2222"
+        if not section:
+            return f'listeners are in sections: write [ssh], and below it listen = "*:{text}"'
+        host = "127.0.0.1" if section == "admin" else "*"
+        behind = "" if section == "admin" else f"; if a firewall maps another port to it, {section}.advertised_port too"
+        return f'write listen = "{host}:{text}"{behind}'
+    meant = meant_key(key)
+    return f"did you mean {meant}?" if meant else "see `ferry docs configuration` for all keys"
 
 
 def sentences(error: ValidationError, provenance: Provenance) -> list[str]:
     """One sentence per mistake: its place, the mistake, and what to write instead."""
     return list(dict.fromkeys(_sentence(detail, provenance) for detail in error.errors(include_url=False)))
+
+
+def _first_word(problem: str) -> str:
+    return re.split(r"[^a-z_.]", problem, maxsplit=1)[0]
 
 
 def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
@@ -130,7 +208,7 @@ def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
         return f"{provenance.where(key)}: unknown key: a range has {allowed}"
     problem = _problem(detail)
     if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself
-        return f"{provenance.where(key).removesuffix(key)}{problem}"
+        return f"{provenance.place(_first_word(problem), key)}: {problem}"
     return f"{provenance.where(key)}: {problem}"
 
 
@@ -141,6 +219,12 @@ def _problem(detail: ErrorDetails) -> str:
         return str(context["error"])
     if detail["type"] == "missing":
         return "is missing: write it"
+    if detail["type"] == "list_type" and detail["loc"][-1] == "listen" and re.fullmatch("[1-9][0-9]{0,4}", given):
+        return f"{given} is not an address: {listen_example(given)}"
+    if detail["type"] == "model_type":
+        section = str(detail["loc"][0])
+        first = next(key for key in FIELDS if key.startswith(f"{section}."))
+        context = {"section": section, "example": first.removeprefix(f"{section}.")}
     if detail["loc"][-1] == "ranges":
         return f"{given} is not a list of ranges: write {RANGES_EXAMPLE} (as JSON in a variable)"
     text = PROBLEMS.get(detail["type"])

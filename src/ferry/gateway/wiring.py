@@ -30,7 +30,7 @@ def rules_of(config: Config) -> ForwardRules:
     public_anyone = config.listens_beyond_loopback and config.access.mode == "anyone"
     return ForwardRules(
         domain=Domain(config.domain),
-        reserved_names=frozenset(config.names.reserved),
+        reserved_names=frozenset(config.names.reserved + config.names.reserved_more),
         ranges=ranges,
         allocate_from=ranges[config.tcp.allocate_from] if ranges else None,
         serves_web=config.http_port is not None or config.https_port is not None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ferry.config.model import Config
-from ferry.config.rules import listed, overlap, shown
+from ferry.config.rules import listed, overlap, shown, surprises
 from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.ssh.access import read_keys
@@ -64,6 +64,7 @@ def _paths(paths: list[Path]) -> str:
 def check_host(config: Config, *, running: Running) -> list[Finding]:
     """All findings. The ports that the gateway of this configuration holds itself, `running`, are no fault."""
     return [
+        *(Finding(Severity.NOTE, each.keys[0].partition(".")[0], each.text) for each in surprises(config)),
         *_check_ports(config, running=running),
         *_check_state(config.state),
         *_check_keys(config),
