@@ -10,7 +10,7 @@ from typer.main import get_group
 from ferry.cli.docs import Page, text_of
 from ferry.cli.main import app, exit_code
 from ferry.errors import FerryError, InvalidInput, StartupError
-from ferry_command import clean_environment, ferry
+from ferry_command import Ran, clean_environment, ferry
 
 CLONE = Path(__file__).resolve().parents[2]
 LAUNCHER = CLONE / "ferry"
@@ -64,6 +64,23 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         assert f"\n  {command} " in out
     _, _, listed = out.partition("Commands:\n")
     assert all(line.endswith(".") and not line.endswith("...") for line in listed.splitlines())  # none is cut
+
+
+def test_help_and_version_in_all_their_spellings(tmp_path: Path) -> None:
+    listed = ferry("--help", cwd=tmp_path)
+    for spelling in ("-h", "help"):
+        assert ferry(spelling, cwd=tmp_path) == listed
+    about_ls = ferry("ls", "--help", cwd=tmp_path)
+    assert "Usage: ferry ls [OPTIONS]" in about_ls.out
+    for arguments in (("ls", "-h"), ("help", "ls")):
+        assert ferry(*arguments, cwd=tmp_path) == about_ls
+    for spelling in ("--version", "-V", "version"):
+        assert ferry(spelling, cwd=tmp_path) == Ran(0, "ferry 0.1.0\n", "")
+
+
+def test_help_for_a_command_that_is_not_there(tmp_path: Path) -> None:
+    ran = ferry("help", "sttus", cwd=tmp_path)
+    assert (ran.code, ran.err) == (2, "ferry: no command 'sttus': did you mean status?\n")
 
 
 def test_exit_codes() -> None:

@@ -16,6 +16,7 @@ from .close import close
 from .docs import docs
 from .events import events
 from .forget_host_key import forget_host_key
+from .help import help_page, version, version_text
 from .init import init
 from .install_service import install_service
 from .ls import ls
@@ -35,21 +36,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def version(wanted: bool) -> None:
-    """Print the version and end."""
+def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"ferry {installed('ferry')}")
+        typer.echo(version_text())
         raise typer.Exit
 
 
 @app.callback()
 def root(
-    _version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+    _wanted: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh."""
 
@@ -68,6 +67,8 @@ app.command("install-service", short_help="Write a hardened systemd unit.")(inst
 app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
 app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
 app.command("docs", short_help="Print a reference page in Markdown.")(docs)
+app.command("version", short_help="Print the version.")(version)
+app.command("help", short_help="Show how a command is used.")(help_page)
 
 
 def main() -> None:

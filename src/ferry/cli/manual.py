@@ -26,7 +26,7 @@ INTRO = """\
 
 def commands_page(group: TyperGroup) -> str:
     """docs/reference/commands.md, for the group of all commands."""
-    context = typer.Context(group, info_name="ferry", terminal_width=WIDTH)
+    context = typer.Context(group, info_name="ferry", terminal_width=WIDTH, **group.context_settings)
     parts = [INTRO]
     for name in group.list_commands(context):
         command = group.get_command(context, name)
