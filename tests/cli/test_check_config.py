@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_the_default_domain_is_looked_up(tmp_path: Path) -> None:
     ran = ferry("check-config", "--config", "ferry.toml", cwd=tmp_path)
     assert ran.code == 0
     assert "dns             NAME.localhost " in ran.out
+
+
+@pytest.mark.parametrize("spelling", [("--json",), ("--output", "json"), ("-o", "json")])
+def test_the_findings_as_json(tmp_path: Path, spelling: tuple[str, ...]) -> None:
+    (tmp_path / "ferry.toml").write_text(LISTEN.format(admin=0))
+    ran = ferry("check-config", "--config", "ferry.toml", "--no-dns", *spelling, cwd=tmp_path)
+    document = json.loads(ran.out)
+    assert (document["domain"], document["state"]) == ("localhost", f"{tmp_path}/ferry-data")
+    assert {"severity": "ok", "subject": "ssh", "text": "127.0.0.1:0 is free"} in document["findings"]
 
 
 def test_what_may_surprise_is_noted(tmp_path: Path) -> None:
@@ -196,7 +206,7 @@ def test_ipv6_that_is_taken_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ssh", [False, True])
 def test_check_config_says_if_the_https_port_serves_ssh(tmp_path: Path, *, ssh: bool) -> None:
     assert (
-        "https      127.0.0.1:0, SSH too\n" in effective(config(tmp_path, https=Https(listen=ANY_PORT, ssh=ssh)))
+        effective(config(tmp_path, https=Https(listen=ANY_PORT, ssh=ssh)))["https"] == "127.0.0.1:0, SSH too"
     ) is ssh
 
 
@@ -321,4 +331,4 @@ def test_a_state_that_cannot_be_a_folder(tmp_path: Path) -> None:
 )
 def test_the_command_to_type_has_the_real_port(tmp_path: Path, port: int, command: str) -> None:
     ssh = Ssh(listen=[Endpoint("127.0.0.1", port)])
-    assert f"people type {command}\n" in effective(config(tmp_path, domain="gw.example", ssh=ssh))
+    assert effective(config(tmp_path, domain="gw.example", ssh=ssh))["ssh"].endswith(f"; people type {command}")

@@ -13,7 +13,15 @@ from ferry.protocol.words import COMMANDS, Words, parse_words, wants_json
 
 WORDS_CHARS = 4096
 GATEWAY, JUMP = "-p 2222 localhost", "localhost:2222"
-OUTPUT = ["", "--output json", "--output=json", "-- --output json", "--output text --output json"]
+OUTPUT = [
+    "",
+    "--output json",
+    "--output=json",
+    "-- --output json",
+    "--output text --output json",
+    "--json",
+    "-- --json",
+]
 
 
 @pytest.mark.parametrize("output", OUTPUT)
@@ -92,7 +100,10 @@ def understood(text: str) -> Words | str:
         return str(error)
 
 
-@given(st.text(max_size=200) | st.lists(st.sampled_from([*COMMANDS, "--", "--output", "json", "x=y"])).map(shlex.join))
+@given(
+    st.text(max_size=200)
+    | st.lists(st.sampled_from([*COMMANDS, "--", "--json", "--output", "json", "x=y"])).map(shlex.join)
+)
 def test_any_line_is_understood_whole_or_refused(text: str) -> None:
     words = understood(text)
     if isinstance(words, str):
@@ -102,6 +113,7 @@ def test_any_line_is_understood_whole_or_refused(text: str) -> None:
     known = {
         *COMMANDS,
         "--",
+        "--json",
         "--output",
         "--output=json",
         "--output=text",

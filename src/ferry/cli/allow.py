@@ -10,7 +10,8 @@ import typer
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
 
-from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .client import find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
@@ -25,6 +26,7 @@ def allow(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Let in a key that was refused lately: add it to the file of `access.keys`.
 
@@ -32,6 +34,7 @@ def allow(
     one when it logs in. Exit codes: 0 when the key was added or the keys were listed, 1 when the gateway has not seen
     the key or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
+    as_json = as_json or output is Output.JSON
     if name is not None:
         parse_label(name, "name")
     if fingerprint is not None and not fingerprint.startswith(_PREFIX):

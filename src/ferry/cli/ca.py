@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,8 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 
-from .options import ConfigFile
+from .options import ConfigFile, JsonOption, Output, OutputOption
+from .output import print_json
 
 if TYPE_CHECKING:
     from ferry.edge.tls.ca_trust import CaDescription
@@ -21,11 +23,16 @@ def ca(
     config: ConfigFile = None,
     state: Annotated[Path | None, typer.Option(help="The gateway's state folder.")] = None,
     export: Annotated[bool, typer.Option("--export", help="Print the CA's certificate (PEM) alone.")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Print how to trust the gateway's own CA, which signs where no certificates are configured."""
     found = find_ca(state, config)
     if export:
         typer.echo(found.pem, nl=False)
+        return
+    if as_json or output is Output.JSON:
+        print_json(dataclasses.asdict(found) | {"path": str(found.path), "not_after": found.not_after.isoformat()})
         return
     typer.echo(found.text())
     typer.echo("\nTo carry it to another machine: ferry ca --export > ferry-ca.crt")

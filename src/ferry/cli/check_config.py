@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,11 @@ import typer
 
 from ferry.errors import FerryError
 
-from .options import Domain, HttpListen, HttpsListen, SshListen, State, source
+from .options import Domain, HttpListen, HttpsListen, JsonOption, Output, OutputOption, SshListen, State, source
+from .output import print_json
 
 if TYPE_CHECKING:
+    from ferry.setup.findings import Finding
     from ferry.setup.hostcheck import Running
 
 EXIT_TO_FIX = 1
@@ -34,6 +37,8 @@ def check_config(
     ssh_listen: SshListen = None,
     http_listen: HttpListen = None,
     https_listen: HttpsListen = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
     dns: Annotated[bool, typer.Option(help="Resolve the domain and compare it with this host.")] = True,
 ) -> None:
     """Validate the configuration without starting, and look at DNS, ports and files.
@@ -55,14 +60,24 @@ def check_config(
     from ferry.setup.findings import Severity, worst
     from ferry.setup.hostcheck import check_host, effective
 
-    typer.echo(effective(loaded, file))
     findings = check_host(loaded, running=_running(loaded.state))
     if dns:
         findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=loaded.http_port)
-    for finding in findings:
-        typer.echo(str(finding))
+    if as_json or output is Output.JSON:
+        found = [{"severity": each.severity.value, "subject": each.subject, "text": each.text} for each in findings]
+        print_json(effective(loaded, file) | {"findings": found})
+    else:
+        _print(effective(loaded, file), findings)
     if worst(findings) is Severity.FIX:
         raise typer.Exit(EXIT_TO_FIX)
+
+
+def _print(summary: Mapping[str, str], findings: Sequence[Finding]) -> None:
+    for name, text in summary.items():
+        typer.echo(f"{name:<10} {text}")
+    typer.echo()
+    for finding in findings:
+        typer.echo(str(finding))
 
 
 def _meant(config: Path | None, state: Path | None) -> tuple[Path | None, Path | None]:

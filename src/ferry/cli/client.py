@@ -11,10 +11,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, urlencode
-
-import typer
 
 from ferry import limits
 from ferry.errors import FerryError
@@ -23,14 +21,6 @@ from ferry.names import printable
 from .locate import connect_control, find_state
 
 API: Final = "/api/v1"
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The gateway's state folder. Without it the command tries the usual folders."),
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The gateway's configuration file, which names its state folder.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 class ApiError(FerryError):

@@ -11,7 +11,8 @@ import typer
 from ferry import limits
 from ferry.observe.texts import quoted
 
-from .client import ConfigOption, StateOption, find_gateway
+from .client import find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import quiet_pipe, safe
 
 HEAD: Final = ("seq", "time", "level", "event")
@@ -25,9 +26,11 @@ def events(
     ] = 50,
     state: StateOption = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show the last events, one a line, oldest first."""
+    """Show the last events, one a line, oldest first. As JSON, each line is one object."""
+    as_json = as_json or output is Output.JSON
     gateway = find_gateway(state, config)
     lines = gateway.lines("events", endless=follow, follow="true" if follow else None, last=last)
     try:

@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
+from .options import JsonOption, Output, OutputOption
+from .output import print_json
+
 Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as named in the gateway's error.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
 
 
-def forget_host_key(algorithm: Algorithm, state: StateFolder = Path("ferry-data")) -> None:
+def forget_host_key(
+    algorithm: Algorithm,
+    state: StateFolder = Path("ferry-data"),
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Forget the host key by which clients know this gateway. The next start may use or make another one.
 
     The gateway must be stopped. Clients that know the old key will refuse the new one until they are told.
@@ -21,4 +29,7 @@ def forget_host_key(algorithm: Algorithm, state: StateFolder = Path("ferry-data"
     from ferry.gateway.kept import forget_host_key as forget
 
     old = asyncio.run(forget(state, algorithm))
+    if as_json or output is Output.JSON:
+        print_json({"algorithm": algorithm, "forgotten": old})
+        return
     typer.echo(f"forgotten: {algorithm} {old}. Clients forget it with ssh-keygen -R and the gateway's address.")

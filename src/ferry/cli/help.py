@@ -11,6 +11,9 @@ from typer.core import TyperGroup
 from ferry.errors import InvalidInput
 from ferry.names import printable
 
+from .options import JsonOption, Output, OutputOption
+from .output import print_json
+
 
 def help_page(
     context: typer.Context,
@@ -38,6 +41,9 @@ def version_text() -> str:
     return f"ferry {version('ferry')}"
 
 
-def version() -> None:
+def version(as_json: JsonOption = False, output: OutputOption = Output.TEXT) -> None:
     """Print the version."""
-    typer.echo(version_text())
+    if as_json or output is Output.JSON:
+        print_json({"version": version_text().removeprefix("ferry ")})
+    else:
+        typer.echo(version_text())

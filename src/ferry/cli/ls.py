@@ -9,7 +9,8 @@ import typer
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput
 
-from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .client import find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import Column, age, print_json, print_table, quiet_pipe, short_identity, size
 
 Row = list[object]
@@ -50,6 +51,7 @@ def ls(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """List open tunnels."""
     if connections and names:
@@ -57,7 +59,7 @@ def ls(
     what = "connections" if connections else "names" if names else "tunnels"
     found = find_gateway(state, config).get(what)
     with quiet_pipe():
-        if as_json:
+        if as_json or output is Output.JSON:
             print_json(found)
         elif not found:
             typer.echo({"tunnels": "no tunnels", "connections": "nobody is connected", "names": "no names"}[what])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,24 @@ State = Annotated[Path | None, typer.Option(help="Folder for all data that survi
 SshListen = Annotated[str | None, typer.Option(help="Addresses that serve SSH, such as 127.0.0.1:2222 or *:2222.")]
 HttpListen = Annotated[str | None, typer.Option(help="Addresses that serve plain HTTP.")]
 HttpsListen = Annotated[str | None, typer.Option(help="Addresses that serve HTTPS, and SSH too.")]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="The gateway's state folder. Without it the command tries the usual folders."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The gateway's configuration file, which names its state folder.")
+]
+
+
+class Output(enum.StrEnum):
+    """The form of what a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Text for people, or JSON for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
 LogFormat = Annotated[str | None, typer.Option(help="auto, human or json.")]
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .client import ApiError, ConfigOption, JsonOption, StateOption, find_gateway
+from .client import ApiError, find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, safe
 
 
@@ -15,6 +16,7 @@ def release(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Give reserved names back, without a rest: anybody may claim them next.
 
@@ -28,9 +30,9 @@ def release(
     try:
         done.extend(gateway.delete("names", name) for name in names)
     except ApiError:
-        _show(done, as_json=as_json)
+        _show(done, as_json=as_json or output is Output.JSON)
         raise
-    _show(done, as_json=as_json)
+    _show(done, as_json=as_json or output is Output.JSON)
 
 
 def _show(done: list[Any], *, as_json: bool) -> None:

@@ -6,18 +6,24 @@ from typing import Any
 
 import typer
 
-from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .client import find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, quiet_pipe, safe, span
 
 
-def status(state: StateOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    state: StateOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Show the running gateway: addresses, counts, database, host keys.
 
     Exit codes: 0 when a gateway answers, 1 when none is found.
     """
     document = find_gateway(state, config).get("status")
     with quiet_pipe():
-        if as_json:
+        if as_json or output is Output.JSON:
             print_json(document)
         else:
             typer.echo("\n".join(describe(document)))

@@ -9,7 +9,8 @@ import typer
 
 from ferry.errors import InvalidInput
 
-from .client import ConfigOption, JsonOption, StateOption, find_gateway
+from .client import find_gateway
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, quiet_pipe, safe, span
 
 
@@ -20,6 +21,7 @@ def unblock(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Let a blocked address connect again at once, or list the addresses that are blocked.
 
@@ -27,6 +29,7 @@ def unblock(
     """
     if address is not None:
         _check(address)
+    as_json = as_json or output is Output.JSON
     gateway = find_gateway(state, config)
     if address is not None:
         lifted = gateway.delete("blocked", address)

@@ -29,8 +29,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "whoami": "how the gateway knows you",
     }
 )
-OPTIONS: Final = ("--output", "output=json", "host-header=")
-_OUTPUT: Final = re.compile(r"(?<!\S)(?:--output(?:=|\s+)|output=)(\S*)")
+OPTIONS: Final = ("--output", "output=json", "--json", "host-header=")
+_OUTPUT: Final = re.compile(r"(?<!\S)(?:--json(?!\S)|(?:--output(?:=|\s+)|output=)(\S*))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
                     detail=f"an unknown --output: {typed_name(value)}",
                 )
             json = value == "json"
+        elif word == "--json":
+            json = True
         elif word == "--host-header" or word.startswith(("--host-header=", "host-header=")):
             host = _host_header(word.partition("=")[2] or next(words, ""))
         else:
@@ -141,5 +143,5 @@ def unknown_word(typed: Sequence[str], gateway: str, jump: str) -> str:
 
 def wants_json(text: str) -> bool:
     """Whether the command line asks for JSON, also if it is refused for something else in it."""
-    wanted = _OUTPUT.findall(text[: limits.WORDS_CHARS])
-    return bool(wanted) and wanted[-1] == "json"
+    wanted = [found[1] for found in _OUTPUT.finditer(text[: limits.WORDS_CHARS])]  # None for --json
+    return bool(wanted) and wanted[-1] in (None, "json")

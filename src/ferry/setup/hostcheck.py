@@ -33,28 +33,25 @@ class Running:
         return any(overlap(endpoint, bound) for bound in self.listeners)
 
 
-def effective(config: Config, file: Path | None = None) -> str:
-    """A summary of the configuration, which comes from `file`, in a few lines."""
+def effective(config: Config, file: Path | None = None) -> dict[str, str]:
+    """A summary of the configuration, which comes from `file`, in a few words each."""
     who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
     urls = config.urls(lambda _host: False)  # without a look at certificates, which would decide the URL to prefer
     name = urls.domain.host("NAME")
     listens = ((config.http.listen, False), (config.https.listen, True))
     web = [urls.url(name, secure=secure) for listen, secure in listens if listen]
     at = listed(config.ssh.listen) if config.ssh.listen else "on the HTTPS port"  # a configuration has one of them
-    return "\n".join(
-        [
-            f"config     {file or 'no file: the environment, flags and built-in defaults'}",
-            f"domain     {config.domain}",
-            f"state      {config.state}",
-            f"ssh        {at}; people type ssh {urls.gateway}",
-            f"http       {listed(config.http.listen)}",
-            f"https      {listed(config.https.listen)}{', SSH too' if config.https.listen and config.https.ssh else ''}",
-            f"admin      {listed(config.admin.listen)}",
-            f"urls       {' and '.join(web) or 'none'}",
-            f"access     {who}",
-            "",
-        ]
-    )
+    return {
+        "config": str(file or "no file: the environment, flags and built-in defaults"),
+        "domain": config.domain,
+        "state": str(config.state),
+        "ssh": f"{at}; people type ssh {urls.gateway}",
+        "http": listed(config.http.listen),
+        "https": listed(config.https.listen) + (", SSH too" if config.https.listen and config.https.ssh else ""),
+        "admin": listed(config.admin.listen),
+        "urls": " and ".join(web) or "none",
+        "access": who,
+    }
 
 
 def _paths(paths: list[Path]) -> str:
