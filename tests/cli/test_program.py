@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from typer.main import get_group
 from ferry.cli.docs import Page, text_of
 from ferry.cli.main import app, exit_code
 from ferry.errors import FerryError, InvalidInput, StartupError
-from ferry_command import Ran, clean_environment, ferry
+from ferry_command import PROGRAM, Ran, clean_environment, ferry
+from gateway_process import Gateway
 
 CLONE = Path(__file__).resolve().parents[2]
 LAUNCHER = CLONE / "ferry"
@@ -81,6 +84,37 @@ def test_help_and_version_in_all_their_spellings(tmp_path: Path) -> None:
 def test_help_for_a_command_that_is_not_there(tmp_path: Path) -> None:
     ran = ferry("help", "sttus", cwd=tmp_path)
     assert (ran.code, ran.err) == (2, "ferry: no command 'sttus': did you mean status?\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *((name,) for name in ("status", "ls", "unblock", "events", "ca")),
+        *((name, "--json") for name in ("status", "ls", "unblock", "events", "ca")),
+        ("check-config", "--no-dns"),
+        ("docs", "configuration"),
+        ("help",),
+        ("--help",),
+        ("--version",),
+        ("ls", "--help"),
+    ],
+)
+def test_a_full_disk_is_an_error_without_a_traceback(gateway: Gateway, arguments: tuple[str, ...]) -> None:
+    command: list[str | Path] = [PROGRAM, *arguments]
+    if arguments[0] in ("status", "ls", "unblock", "events", "ca", "check-config") and "--help" not in arguments:
+        command += ["--config", gateway.folder / "ferry.toml"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (1, "ferry: cannot write to standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", [("docs", "configuration"), ("--help",)])
+def test_a_reader_that_has_gone_is_no_error(arguments: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        ran = subprocess.run([PROGRAM, *arguments], stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.stderr == ""
 
 
 def test_exit_codes() -> None:

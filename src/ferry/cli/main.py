@@ -20,6 +20,7 @@ from .help import help_page, version, version_text
 from .init import init
 from .install_service import install_service
 from .ls import ls
+from .output import discard_stdout, of_stdout
 from .release import release
 from .serve import serve
 from .status import status
@@ -74,12 +75,24 @@ app.command("help", short_help="Show how a command is used.")(help_page)
 def main() -> None:
     """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
     try:
-        app()
+        try:
+            app()
+        except SystemExit:
+            sys.stdout.flush()  # at the interpreter's own flush a full disk would be no error of the command
+            raise
     except FerryError as error:
         if os.environ.get("FERRY_DEBUG") == "1":
             raise
         sys.stderr.write(f"ferry: {error}\n")
         sys.exit(exit_code(error))
+    except OSError as error:
+        if not of_stdout(error):
+            raise
+        discard_stdout()
+        if isinstance(error, BrokenPipeError):  # `| head` has read enough
+            sys.exit(0)
+        sys.stderr.write(f"ferry: cannot write to standard output: {error.strerror}\n")
+        sys.exit(EXIT_FAILED)
 
 
 def exit_code(error: FerryError) -> int:

@@ -5,7 +5,9 @@ On a terminal a table fits its width; in a pipe no line is cut or wrapped, so th
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from ferry.names import printable
 
 PIPE_WIDTH: Final = 10_000  # columns; wider than any row
 WIDE: Final = 110  # columns of a terminal from which optional columns are shown
+_UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -109,8 +112,16 @@ def quiet_pipe() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at exit, and would print an error then.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         raise SystemExit(0) from None
+
+
+def of_stdout(error: OSError) -> bool:
+    """Whether `error` is of what was printed: the disk is full, or the reader has gone. Errors of files name them."""
+    return error.filename is None and error.errno in _UNWRITTEN
+
+
+def discard_stdout() -> None:
+    """Drop what could not be written. Otherwise the interpreter tries once more at its exit, and prints an error then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout.flush()
