@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -313,6 +314,41 @@ def test_certificates_are_found_in_both_forms(tmp_path: Path) -> None:
     assert to_fix(configuration) == []
     shown = [each.text for each in findings(configuration) if each.subject == "certificates"]
     assert shown == [str(folder / "gw/fullchain.pem"), str(folder / "one.crt")]
+
+
+def https_of(configuration: Config) -> Finding:
+    """What visitors see, beside what is said of the port."""
+    found = [each for each in findings(configuration) if each.subject == "https" and "free" not in each.text]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_check_config_says_what_visitors_see_over_https(tmp_path: Path) -> None:
+    warned = https_of(config(tmp_path, domain="gw.example"))
+    assert warned.severity is Severity.NOTE
+    assert "visitors of https://NAME.gw.example:0 see\na warning: this gateway's own CA signs" in warned.text
+    assert "put a certificate for *.gw.example and its key into a folder" in warned.text
+    assert "`ferry ca` prints how to trust that CA" in https_of(config(tmp_path)).text
+    assert https_of(config(tmp_path, https=Https(listen=[]))).text.startswith("off: visitors use http:// alone")
+
+
+def test_check_config_finds_the_certificate_that_visitors_see(tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    configuration = config(tmp_path, domain="gw.example", https=Https(listen=ANY_PORT, certificates=folder))
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"]
+
+    def certificate_for(name: str) -> None:
+        files: list[str | Path] = ["-keyout", folder / "gw.key", "-out", folder / "gw.crt"]
+        names = ["-subj", "/CN=x", "-addext", f"subjectAltName=DNS:{name}"]
+        subprocess.run([*make, *names, *files], check=True, capture_output=True)
+
+    certificate_for("gw.example")
+    assert f"{folder} has no usable certificate for *.gw.example\nvisitors of " in https_of(configuration).text
+    certificate_for("*.gw.example")
+    seen = https_of(configuration)
+    assert seen.severity is Severity.OK
+    assert "see your certificate for *.gw.example, valid until 2" in seen.text
 
 
 def test_a_public_address_must_be_this_hosts(tmp_path: Path) -> None:

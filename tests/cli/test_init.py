@@ -30,6 +30,8 @@ def test_flags_alone_write_a_file_that_serves_a_domain(tmp_path: Path) -> None:
     assert (tmp_path / "keys").is_dir()
     assert "ssh -p 443 -R 80:localhost:3000 gw.example" in ran.out
     assert "*.gw.example. A" in ran.out
+    assert "visitors of https://NAME.gw.example will see\n    a warning: this gateway's own CA signs" in ran.out
+    assert 'write certificates = "FOLDER" in [https]' in ran.out
     assert stat.S_IMODE((tmp_path / "ferry.toml").stat().st_mode) == 0o644
     assert list(tmp_path.glob(".ferry*")) == []
 
@@ -52,6 +54,7 @@ async def test_yes_without_a_domain_configures_localhost(tmp_path: Path) -> None
     assert config.access.mode == "anyone"
     assert "      ssh -p 2222 -R 80:localhost:3000 localhost" in written.lines
     assert "DNS" not in written.text
+    assert "      `ferry ca` prints how to trust that CA" in written.lines
 
 
 def test_init_without_a_terminal_says_that_it_cannot_ask(tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def _attempt(path: Path, action: Callable[[], object]) -> None:
 
 def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
     from ferry.setup.dns import records, this_host
+    from ferry.setup.https_view import OWN_CA, how_to_trust
 
     ferry = program()
     lines = [f"wrote {path}", ""]
@@ -185,6 +186,8 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
         both = "\n".join(records(name, host) for name in (answers.domain, Domain(answers.domain).wildcard))
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
+    lines += [f"  visitors of https://NAME.{answers.domain} will see", f"    {OWN_CA}. To change that"]
+    lines += [f"      {line}" for line in how_to_trust(Domain(answers.domain)).splitlines()]
     if answers.keys:
         lines += [
             f"  put public keys into {answers.keys}, as in",

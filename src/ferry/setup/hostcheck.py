@@ -16,6 +16,7 @@ from ferry.ssh.access import read_keys
 
 from .dns import is_local
 from .findings import Finding, Severity
+from .https_view import check_https
 from .ports import blocked
 
 
@@ -66,6 +67,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_state(config.state),
         *_check_keys(config),
         *_check_certificates(config.https.certificates),
+        *check_https(config),
         *_check_public(config),
     ]
 
