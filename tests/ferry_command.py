@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 PROGRAM = Path(sys.prefix) / "bin" / "ferry"
 SECONDS = 60
@@ -42,6 +45,35 @@ def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = Non
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def ferry_on_terminal(
+    *arguments: str | Path, cwd: Path, columns: int = 100, extra: Mapping[str, str] = MappingProxyType({})
+) -> Ran:
+    """Run it with a terminal of `columns` as its output. `extra`: variables."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (40, columns))
+    with subprocess.Popen(
+        [str(PROGRAM), *map(str, arguments)],
+        cwd=cwd,
+        env=clean_environment(**extra),
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(follower)
+        shown = bytearray()
+        try:
+            while part := os.read(leader, 65536):
+                shown += part
+        except OSError as end:  # EIO: the program has closed its end
+            if end.errno != errno.EIO:
+                raise
+        finally:
+            os.close(leader)
+        assert process.stderr
+        return Ran(process.wait(SECONDS), shown.decode().replace("\r\n", "\n"), process.stderr.read())
 
 
 def ferry_at_terminal(*arguments: str | Path, cwd: Path, typed: Sequence[str]) -> Ran:

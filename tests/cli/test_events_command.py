@@ -7,9 +7,13 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from console_commands import run, running
-from ferry.cli.events import describe, events
+from ferry.cli.event_lines import describe, for_terminal
+from ferry.cli.events import events
 from small_gateway import SmallGateway
 
 
@@ -98,6 +102,39 @@ async def test_a_gateway_that_vanishes_is_an_error(tmp_path: Path) -> None:
         _, error = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 1
     assert b"closed the connection before it answered" in error
+
+
+VISIT: dict[str, Any] = {
+    "seq": 1, "time": "2023-11-14T22:13:20.000Z", "level": "info", "event": "visit", "tunnel": "t1",
+    "address": "blog.example.com", "kind": "http", "peer": "203.0.113.7:51234", "method": "GET",
+    "target": "/" + "long/" * 40, "status": 502, "seconds": 0.0123, "up": 0, "down": 312,
+    "note": "your local service cannot be reached",
+}  # fmt: skip
+REFUSED: dict[str, Any] = {
+    "seq": 2, "time": "2023-11-14T22:13:20.000Z", "level": "warning", "event": "tunnel.refused", "connection": "c1",
+    "identity": "web-1 (SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU)", "asked": "blog:80", "code": "taken",
+    "detail": "x" * 300,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 100, 120])
+@pytest.mark.parametrize("event", [VISIT, REFUSED, VISIT | {"target": "/", "note": ""}, VISIT | {"address": "a" * 200}])
+def test_lines_fit_a_terminal(event: dict[str, Any], width: int) -> None:
+    lines = list(for_terminal(event, width))
+    assert max(map(len, lines)) <= max(width, 40)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert lines[0].startswith(f"11-14 22:13:20 {event['event']}")
+
+
+def test_a_visit_is_one_line_on_a_terminal() -> None:
+    (line,) = for_terminal(VISIT | {"target": "/shop", "note": ""}, 100)
+    assert line == "11-14 22:13:20 visit              502   12ms GET blog.example.com/shop 203.0.113.7:51234"
+
+
+def test_all_fields_of_another_event_are_shown_on_a_terminal() -> None:
+    fields = " ".join(for_terminal(REFUSED | {"detail": "held by another identity"}, 80)).split()
+    assert {"connection=c1", "asked=blog:80", "code=taken"} <= set(fields)
+    assert 'detail="held by another identity"' in " ".join(fields)
 
 
 def test_a_warning_is_marked_and_empty_fields_are_left_out() -> None:

@@ -12,7 +12,7 @@ from typer.main import get_group
 from ferry.cli.docs import Page, text_of
 from ferry.cli.main import app, exit_code
 from ferry.errors import FerryError, InvalidInput, StartupError
-from ferry_command import PROGRAM, Ran, clean_environment, ferry
+from ferry_command import PROGRAM, Ran, clean_environment, ferry, ferry_on_terminal
 from gateway_process import Gateway
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -115,6 +115,23 @@ def test_a_reader_that_has_gone_is_no_error(arguments: tuple[str, ...]) -> None:
     with os.fdopen(writer, "w") as gone:
         ran = subprocess.run([PROGRAM, *arguments], stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("events",), ("check-config", "--no-dns")])
+def test_colour_on_a_terminal_that_wants_it(gateway: Gateway, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command: tuple[str | Path, ...] = (*arguments, "--config", gateway.folder / "ferry.toml")
+    coloured = ferry_on_terminal(*command, cwd=tmp_path)
+    assert "\x1b[" in coloured.out
+    assert "\x1b[" not in ferry(*command, cwd=tmp_path).out
+    for extra in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = ferry_on_terminal(*command, cwd=tmp_path, extra=extra)
+        assert "\x1b[" not in plain.out
+    if arguments != ("events",):
+        return
+    for columns in (80, 100):
+        shown = ferry_on_terminal(*command, cwd=tmp_path, columns=columns, extra={"NO_COLOR": "1"}).out.splitlines()
+        assert shown
+        assert max(map(len, shown)) <= columns
 
 
 def test_exit_codes() -> None:

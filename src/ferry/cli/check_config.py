@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ferry.errors import FerryError
 
 from .options import Domain, HttpListen, HttpsListen, JsonOption, Output, OutputOption, SshListen, State, source
-from .output import print_json
+from .output import paint, print_json
 
 if TYPE_CHECKING:
     from ferry.setup.findings import Finding
     from ferry.setup.hostcheck import Running
 
 EXIT_TO_FIX = 1
+_STYLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"ok": ("green",), "note": ("yellow",), "FIX": ("red", "bold")}
+)
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -74,10 +78,11 @@ def check_config(
 
 def _print(summary: Mapping[str, str], findings: Sequence[Finding]) -> None:
     for name, text in summary.items():
-        typer.echo(f"{name:<10} {text}")
+        typer.echo(f"{paint(name.ljust(10), 'dim')} {text}")
     typer.echo()
     for finding in findings:
-        typer.echo(str(finding))
+        word = finding.severity.value
+        typer.echo(str(finding).replace(word, paint(word, *_STYLES[word]), 1))
 
 
 def _meant(config: Path | None, state: Path | None) -> tuple[Path | None, Path | None]:

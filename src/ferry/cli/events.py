@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from ferry import limits
-from ferry.observe.texts import quoted
 
 from .client import find_gateway
+from .event_lines import describe, for_terminal
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import quiet_pipe, safe
+from .output import quiet_pipe
 
-HEAD: Final = ("seq", "time", "level", "event")
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 
@@ -36,21 +36,16 @@ def events(
     try:
         with quiet_pipe():
             for event in lines:
-                sys.stdout.write((json.dumps(event) if as_json else describe(event)) + "\n")
+                if as_json:
+                    shown = [json.dumps(event)]
+                elif sys.stdout.isatty():
+                    shown = list(for_terminal(event, shutil.get_terminal_size().columns))
+                else:
+                    shown = [describe(event)]
+                sys.stdout.write("".join(f"{line}\n" for line in shown))
                 if follow:
                     sys.stdout.flush()  # so that a pipe's reader sees each event at once
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if follow:
         sys.stderr.write("ferry: the gateway has stopped\n")
-
-
-def describe(event: dict[str, Any]) -> str:
-    """One event for people: `time event key=value …`, as in the log."""
-    fields = [
-        f"{safe(key)}={quoted(safe(value))}"
-        for key, value in event.items()
-        if key not in HEAD and value not in (None, "")
-    ]
-    mark = "" if event["level"] in ("debug", "info") else f" [{safe(event['level'])}]"
-    return " ".join([f"{safe(event['time'])}{mark} {safe(event['event']):<18}", *fields]).rstrip()

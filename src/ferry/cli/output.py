@@ -9,10 +9,11 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from ferry import limits
@@ -20,6 +21,9 @@ from ferry.names import printable
 
 PIPE_WIDTH: Final = 10_000  # columns; wider than any row
 WIDE: Final = 110  # columns of a terminal from which optional columns are shown
+_STYLES: Final[Mapping[str, str]] = MappingProxyType(
+    {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+)
 _UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -36,6 +40,25 @@ class Column:
     most: int | None = None
 
 
+def colours() -> bool:
+    """Whether to colour: on a terminal that can, unless $NO_COLOR is set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def paint(text: str, *styles: str) -> str:
+    """`text` in these styles, or as it is where there is no colour."""
+    if not styles or not text or not colours():
+        return text
+    return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def visit_style(status: int, note: str) -> tuple[str, ...]:
+    """The colour of a visit: an error of the service or of the tunnel, of the visitor, or none."""
+    if status >= 500 or (note and not status):
+        return ("red",)
+    return ("yellow",) if status >= 400 else ()
+
+
 def print_json(document: object) -> None:
     """One JSON document."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -48,9 +71,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> 
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else PIPE_WIDTH, highlight=False)
+    console = Console(file=sys.stdout, width=None if terminal else PIPE_WIDTH, highlight=False, no_color=not colours())
     shown = [i for i, column in enumerate(columns) if not (column.optional and console.width < WIDE)]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if terminal else "")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if colours() else "")
     for i in shown:
         column = columns[i]
         table.add_column(

@@ -8,7 +8,7 @@ import typer
 
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import print_json, quiet_pipe, safe, span
+from .output import paint, print_json, quiet_pipe, safe, span
 
 
 def status(
@@ -34,16 +34,21 @@ def describe(status: dict[str, Any]) -> list[str]:
     listeners, counts, store = status["listeners"], status["counts"], status["store"]
     kinds = ", ".join(f"{safe(kind)} {count}" for kind, count in sorted(counts["tunnels"].items()) if count)
     tunnels = sum(counts["tunnels"].values())
-    rows = [("domain", safe(status["domain"]))]
+    rows: list[tuple[str, str]] = [("domain", safe(status["domain"]))]
     rows += [(name, ", ".join(map(safe, listeners[name])) or "off") for name in ("ssh", "http", "https", "admin")]
     rows += [
         ("connections", str(counts["connections"])),
-        *([("blocked", f"{counts['blocked']} (`ferry unblock` lists them)")] if counts.get("blocked") else []),
+        *(
+            [("blocked", paint(f"{counts['blocked']} (`ferry unblock` lists them)", "yellow"))]
+            if counts.get("blocked")
+            else []
+        ),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
-        ("database", "ok" if store["ok"] else f"failed: {safe(store['error'])}"),
+        ("database", paint("ok", "green") if store["ok"] else paint(f"failed: {safe(store['error'])}", "red")),
         ("state", safe(status["state"])),
     ]
     rows += [("host key", safe(key)) for key in status["host_keys"]]
-    draining = ", draining" if status["draining"] else ""
-    head = f"Ferry {safe(status['version'])}, up {span(status['uptime'])}, process {status['pid']}{draining}"
-    return [head, *(f"  {name:<11} {text}" for name, text in rows)]
+    draining = paint(", draining", "yellow") if status["draining"] else ""
+    name = paint(f"Ferry {safe(status['version'])}", "bold")
+    head = f"{name}, up {span(status['uptime'])}, process {status['pid']}{draining}"
+    return [head, *(f"  {paint(title.ljust(11), 'dim')} {text}" for title, text in rows)]
