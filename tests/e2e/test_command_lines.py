@@ -147,7 +147,7 @@ SRV_US = [
 ]
 PINGGY = [
     Line("ssh -p SSHPORT -R0:localhost:3000 gw", out=(TCP, WEB_INSTEAD), err=("Allocated port",)),
-    Line("ssh -R0:localhost:3000 -LHOME/l:localhost:4300 gw", out=(TCP, WEB_INSTEAD)),
+    Line("ssh -R0:localhost:3000 -L HOME/l:localhost:4300 gw", out=(TCP, WEB_INSTEAD)),
     Line(
         "ssh -t -R0:localhost:3000 tcp@gw",
         out=(TCP,),
@@ -231,7 +231,12 @@ OPENSSH = [
     Line("sftp gw", 255, err=(NO_FILES,)),
     Line("scp HOME/config gw:", 255, err=(NO_FILES,)),
     Line("scp -O HOME/config gw:", 1, err=(NO_FILES,)),
-    Line("DISPLAY=:9 ssh -Y gw", 0, out=("To forward: ",), err=("Refused -X: …Ferry forwards TCP only",)),
+    Line(
+        "DISPLAY=:9 ssh -Y gw",
+        0,
+        out=("To forward: ",),
+        err=("Refused -X: this gateway does not forward X11, only TCP: leave -X out",),
+    ),
     Line("ssh -D FREE gw", 0, out=("-L and -D reach your private aliases only",)),
     Line("ssh -W example.com:80 gw", 255, err=(ALIASES_ONLY,)),
     Line("ssh -N -R admin:80:localhost:3000 gw", 255, err=(ADMIN,)),

@@ -65,8 +65,9 @@ def refused_banner(fingerprints: Sequence[Fingerprint], gateway: str) -> str:
     """What a client reads before `Permission denied`: its keys, and what to do."""
     if not fingerprints:
         return (
-            "ferry: this gateway lets in known keys only, and your client offered none. Make one with\r\n"
-            f"ferry: ssh-keygen -t ed25519, and send its .pub file to the operator of {gateway}.\r\n"
+            "ferry: this gateway lets in known keys only, and your client offered none.\r\n"
+            "ferry: Make one with ssh-keygen -t ed25519, and send its .pub file to\r\n"
+            f"ferry: the operator of {gateway}.\r\n"
         )
     shown = "".join(f"ferry:   {fingerprint}\r\n" for fingerprint in fingerprints)
     which = "your key" if len(fingerprints) == 1 else "one of your keys"

@@ -197,7 +197,7 @@ def _break(session: SessionEvents, packet: SSHPacket) -> bool:
 
 def _windows(session: SessionEvents, packet: SSHPacket) -> bool:
     del packet
-    session.refuse_form("-X", "this gateway does not forward X11: Ferry forwards TCP only")
+    session.refuse_form("-X", "this gateway does not forward X11, only TCP: leave -X out")
     return False
 
 
