@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from . import machine
-from .attempts import DISTURBED, MOST, attempts, least_disturbed
+from .attempts import DISTURBED, MOST, PAUSES, attempts, least_disturbed
 from .keys import Keys
 from .options import Options, parse
 from .origin import serving
@@ -71,7 +71,9 @@ def _measure_all(folder: Path, options: Options, systems: list[System], results:
                 for together in _groups(row, options, concerned if number % 2 else concerned[::-1]):
                     names = [system.name for system in together]
                     label = f"round {number}/{options.rounds}  {row.name}  {', '.join(names)}"
-                    found = _measure(partial(_samples, row, setting, together), label, results)
+                    found = _measure(
+                        partial(_samples, row, setting, together), label, results, in_turns=len(together) > 1
+                    )
                     for name in names:
                         results.add(row, name, found.get(name))
 
@@ -91,10 +93,12 @@ def _samples(row: Row, setting: Setting, systems: list[System]) -> dict[str, Sam
     return {alone.name: row.measure(setting, alone)}
 
 
-def _measure(measure: Callable[[], dict[str, Sample]], label: str, results: Results) -> dict[str, Sample]:
-    """By system, what was found; empty where it could not be measured."""
+def _measure(
+    measure: Callable[[], dict[str, Sample]], label: str, results: Results, *, in_turns: bool
+) -> dict[str, Sample]:
+    """By system, what was found; empty where it could not be measured. The host disturbs those `in_turns` alike."""
     began = time.monotonic()
-    made = attempts(measure)
+    made = attempts(measure, pauses=() if in_turns else PAUSES)
     results.host_took[label] = [attempt.taken for attempt in made]
     best = least_disturbed(made)
     found = best.found or {}

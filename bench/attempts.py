@@ -33,10 +33,11 @@ def attempts(
     measure: Callable[[], _Found],
     host: Callable[[], Host] = HostShare,
     sleep: Callable[[float], None] = time.sleep,
+    pauses: Sequence[float] = PAUSES,
 ) -> list[Attempt[_Found]]:
-    """All up to the first that the host left alone, `MOST` of them if it left none alone."""
+    """All up to the first that the host left alone; if it left none alone, one after each of `pauses` (seconds) too."""
     made: list[Attempt[_Found]] = []
-    for pause in (0.0, *PAUSES):
+    for pause in (0.0, *pauses):
         if made and made[-1].taken <= DISTURBED:
             break
         sleep(pause)
