@@ -96,7 +96,7 @@ class Relay(Generic[NearT]):
         self.error: Exception | None = None
         self.tap: ExchangeTap | None = None
         self.write_paused = 0
-        """Flags of `WritePause`: the reasons for not reading from the stream."""
+        """Flags of `WritePause`: the reasons for not writing more to near. The stream is not read meanwhile."""
         self._traffic = traffic
         self._up_done = False
         self._down_done = False

@@ -397,7 +397,7 @@ async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPa
 
 def test_without_a_descriptor_limit_nothing_is_short() -> None:
     gate = DescriptorGate(report=nothing, most=resource.RLIM_INFINITY)
-    assert gate.holds(10**9)
+    assert gate.has_room_for(10**9)
     gate.seen(10**9)
     assert not gate.short
 

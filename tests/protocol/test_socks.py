@@ -41,12 +41,12 @@ def test_a_reply_in_pieces_is_held_until_it_is_known() -> None:
 def test_held_bytes_are_those_before_the_verdict(last: bytes) -> None:
     recogniser = SocksRecogniser()
     recogniser.visitor(V4)
-    assert recogniser.held == b""
+    assert recogniser.buffered == b""
     for size in range(1, 8):
         recogniser.tunnel(V4_OK[size - 1 : size])
-        assert recogniser.held == V4_OK[:size]
+        assert recogniser.buffered == V4_OK[:size]
     assert recogniser.tunnel(last) is recogniser.verdict is Verdict.PROXY
-    assert recogniser.held == V4_OK[:7]
+    assert recogniser.buffered == V4_OK[:7]
 
 
 def test_a_client_that_does_not_wait_for_the_method_is_seen_too() -> None:

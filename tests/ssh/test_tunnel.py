@@ -16,7 +16,7 @@ from asyncssh.packet import SSHPacket
 from ferry.errors import LocalProtocolError
 from ferry.kinds.base import ForwardRequest
 from ferry.names import Address, Endpoint, Identity, IdentityId, Kind, TunnelId
-from ferry.ssh.claims import HeldClaim
+from ferry.ssh.claims import Claim
 from ferry.ssh.tunnel import GrantedForward, SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.channel_state import State
@@ -91,7 +91,7 @@ class Stage:
         ann = Identity(IdentityId("ann"), "ann", None)
         self.tunnel = SshTunnel(
             GrantedForward(TunnelId("t"), ForwardRequest(address.kind, None, 0), (b"Blog", 80), created=0.0),
-            HeldClaim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False, since=0.0),
+            Claim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False, since=0.0),
             self,
             cast(Any, self.line),
             clock=cast(Any, SimpleNamespace(monotonic=lambda: self.now)),

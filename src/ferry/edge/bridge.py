@@ -84,7 +84,7 @@ class Bridge(Relay[asyncio.Transport]):
         self._unsent: Unsent | None = None
         self._small = 0  # small writes behind waiting bytes, since the buffer was last empty
         self._linger: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._read_paused = False
         self._unwatched: Unwatched | None = None  # from the first pause of reading on
 
     def protocol(self) -> VisitorSide:
@@ -157,11 +157,11 @@ class Bridge(Relay[asyncio.Transport]):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.phase is RelayPhase.RELAY:
-            self._paused = True
+            self._read_paused = True
             self._watch()
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self._read_paused = False
         super().resume_writing()
 
     def _finish(self) -> None:
@@ -192,7 +192,7 @@ class Bridge(Relay[asyncio.Transport]):
         self._unwatched.watch()
 
     def _unread(self) -> bool:
-        return self._paused or self._up_done
+        return self._read_paused or self._up_done
 
     # --- ends
 

@@ -71,7 +71,7 @@ class DescriptorGate:
         self._pauses = 0
         """In this shortage; 0 outside of one."""
 
-    def holds(self, at_once: int) -> bool:
+    def has_room_for(self, at_once: int) -> bool:
         """Whether the free tenth has room for `at_once` connections, which are accepted before the next check."""
         return self._most == resource.RLIM_INFINITY or self._most - self._pause_at > at_once
 

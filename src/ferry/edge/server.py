@@ -37,7 +37,7 @@ def server_on(
 ) -> Server:
     """A server that makes a protocol for each connection. The protocols themselves report their descriptors to
     `gate`."""
-    if gate is None or gate.holds(_at_once()):
+    if gate is None or gate.has_room_for(_at_once()):
         return LoopServer(sock, factory, report=report, gate=gate)
     return CarefulServer(sock, factory, report=report, gate=gate)
 

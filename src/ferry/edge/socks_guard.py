@@ -55,10 +55,10 @@ class GuardedBridge(Bridge):
         super().stream_lost(error)
 
     def _let_through(self) -> None:
-        """This is not SOCKS, or the check can learn no more: relay the held bytes first."""
+        """This is not SOCKS, or the check can learn no more: relay the buffered bytes first."""
         recogniser = self._recogniser
         if recogniser is None or recogniser.verdict is Verdict.PROXY:
             return
         self._recogniser = None
-        if recogniser.held:
-            super().data_received(recogniser.held)
+        if recogniser.buffered:
+            super().data_received(recogniser.buffered)

@@ -95,7 +95,7 @@ class TcpListener:
 
     async def start(self) -> None:
         """Begin to accept. asyncio's and uvloop's own servers survive a lack of descriptors."""
-        self._connections.add(self._held)
+        self._connections.add(self._visitors_now)
         for server in self._servers:
             await server.start()
 
@@ -105,11 +105,11 @@ class TcpListener:
         call_each(_log, "could not close a port", [server.close for server in self._servers])
         self._servers.clear()
         if not self._visitors:
-            self._connections.discard(self._held)
+            self._connections.discard(self._visitors_now)
         if cut:
             call_each(_log, "could not cut a visitor", [bridge.cut for bridge in self._visitors])
 
-    def _held(self) -> Iterable[Connected]:
+    def _visitors_now(self) -> Iterable[Connected]:
         return self._visitors.values()
 
     def _protocol(self) -> asyncio.Protocol:
@@ -120,41 +120,41 @@ class TcpListener:
 
     def connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
         """As in `ferry.edge.bridge.Owner`, and so is `ended`."""
-        visitor = endpoint_of(transport.get_extra_info("peername"))
+        peer = endpoint_of(transport.get_extra_info("peername"))
         if self._closed:
             reset(transport)  # the loop accepted it before the close and made its transport afterwards
             return
-        decision = self._decide(visitor.host)
+        decision = self._decide(peer.host)
         if isinstance(decision, Refusal):
-            self._refuse(transport, visitor, decision.detail)
+            self._refuse(transport, peer, decision.detail)
             return
         tunnel = self._tunnel
         own = endpoint_of(transport.get_extra_info("sockname"))
-        of_client = tunnel.comes_from(self._origins.of(visitor.host, own.host))
+        of_client = tunnel.comes_from(self._origins.of(peer.host, own.host))
         if of_client and self._of_client >= limits.VISITORS_FROM_CLIENT:
             self._refuse(
-                transport, visitor, "too many visitors from the client's own address: does the tunnel lead to itself?"
+                transport, peer, "too many visitors from the client's own address: does the tunnel lead to itself?"
             )
             return
-        source = self._limiter.enter(visitor.host)
+        source = self._limiter.enter(peer.host)
         if source is None:
-            self._refuse(transport, visitor, "too many connections from this address")
+            self._refuse(transport, peer, "too many connections from this address")
             return
         now = self._clock.monotonic()
-        held = TcpVisitor(bridge, transport, visitor, now, source, of_client, self.ended)
-        if not self._connections.admit(held, transport):
+        visitor = TcpVisitor(bridge, transport, peer, now, source, of_client, self.ended)
+        if not self._connections.admit(visitor, transport):
             self._limiter.leave(source)
-            self._refuse(transport, visitor, "too many connections to the gateway")
+            self._refuse(transport, peer, "too many connections to the gateway")
             return
-        if not self._places.enter(held, Standing.SILENT, now):
-            self._connections.left(held)
+        if not self._places.enter(visitor, Standing.SILENT, now):
+            self._connections.left(visitor)
             self._limiter.leave(source)
-            self._refuse(transport, visitor, "too many visitors")
+            self._refuse(transport, peer, "too many visitors")
             return
         self._of_client += of_client
-        self._visitors[bridge] = held
+        self._visitors[bridge] = visitor
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
-        bridge.join(transport, partial(tunnel.dial, decision, visitor), tap)
+        bridge.join(transport, partial(tunnel.dial, decision, peer), tap)
 
     def _decide(self, host: str) -> Grant | Refusal:
         policy, decided, tunnel = self._visits.policy, self._decided, self._tunnel
@@ -164,8 +164,8 @@ class TcpListener:
             return decided[1]
         return policy.decide(PublicVisitor(host, "tcp"), Target(tunnel.address, tunnel.owner))
 
-    def _refuse(self, transport: asyncio.Transport, visitor: Endpoint, reason: str) -> None:
-        self._report("edge.refused", edge="tcp", status=0, peer=str(visitor), reason=reason)
+    def _refuse(self, transport: asyncio.Transport, peer: Endpoint, reason: str) -> None:
+        self._report("edge.refused", edge="tcp", status=0, peer=str(peer), reason=reason)
         reset(transport)
 
     def ended(self, bridge: Bridge) -> None:
@@ -183,7 +183,7 @@ class TcpListener:
 
     def _emptied(self) -> None:
         if self._closed:
-            self._connections.discard(self._held)
+            self._connections.discard(self._visitors_now)
         if self._empty is not None:
             self._empty.set()
             self._empty = None

@@ -76,12 +76,12 @@ class HandshakeGate:
     def admit(self, host: str, now: float) -> tuple[Handshake | None, Handshake | None]:
         """A slot for a connection from `host`, or None; and the handshake that it displaces (already `done`), or None."""
         network = network_of(host)
-        held = self._networks[network]
-        if held >= self._per_network and host not in self._exempt:
+        slots = self._networks[network]
+        if slots >= self._per_network and host not in self._exempt:
             return None, None
         gone = None
         if self._count >= self._total:
-            gone = self._least_deserving(held, now)
+            gone = self._least_deserving(slots, now)
             if gone is None:
                 return None, None
             self.done(gone)
@@ -91,13 +91,13 @@ class HandshakeGate:
         self._count += 1
         return handshake, gone
 
-    def _least_deserving(self, held: int, now: float) -> Handshake | None:
-        """The handshake to displace for a newcomer whose network holds `held` slots."""
+    def _least_deserving(self, slots: int, now: float) -> Handshake | None:
+        """The handshake to displace for a newcomer whose network has `slots` slots."""
         for progress, queue in self._queues.items():
             most, oldest = queue.fullest()
             if oldest is None:
                 continue
-            if most > held + 1 or now - oldest.since >= limits.HANDSHAKE_PATIENCE_SECONDS[progress]:
+            if most > slots + 1 or now - oldest.since >= limits.HANDSHAKE_PATIENCE_SECONDS[progress]:
                 return oldest
         return None
 

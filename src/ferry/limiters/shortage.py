@@ -91,7 +91,7 @@ H = TypeVar("H", bound=Holder)
 
 
 @dataclass(slots=True, eq=False)
-class _Held(Generic[H]):
+class _Place(Generic[H]):
     """One place in a shortage."""
 
     holder: H
@@ -114,9 +114,9 @@ class Shortage(Generic[H]):
     def __init__(self, holders: Iterable[H], exempt: ExemptNetworks, most: int, now: float) -> None:
         self._exempt = exempt
         self._most = most
-        self._all: OrderedDict[H, _Held[H]] = OrderedDict()
+        self._all: OrderedDict[H, _Place[H]] = OrderedDict()
         """All holders. The next check begins with the first."""
-        self._held: Counter[str] = Counter()
+        self._places: Counter[str] = Counter()
         """The number of places of each source."""
         self._came: dict[str, float] = {}
         """The sum of the arrival times of each source's holders,"""
@@ -124,27 +124,27 @@ class Shortage(Generic[H]):
         """and of all holders."""
         self._stuck: Counter[str] = Counter()
         """The number of each source's holders that do not move."""
-        self._queues: dict[Standing, tuple[SourceQueue[_Held[H]], SourceQueue[_Held[H]]]] = {
+        self._queues: dict[Standing, tuple[SourceQueue[_Place[H]], SourceQueue[_Place[H]]]] = {
             standing: (SourceQueue(), SourceQueue()) for standing in Standing
         }
         """The holders that do not move, by standing: those of counted sources, and those of exempt ones."""
-        self._trial: OrderedDict[_Held[H], None] = OrderedDict()
+        self._trial: OrderedDict[_Place[H], None] = OrderedDict()
         self._looked = self._now = now
-        for held in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
-            self._keep(held)
-            self._judge(held, now)
+        for place in sorted((self._known(holder, now) for holder in holders), key=lambda one: one.since):
+            self._keep(place)
+            self._judge(place, now)
 
     def _at(self, now: float) -> float:
         """`now`, or the time of an earlier call if that is later."""
         self._now = max(self._now, now)
         return self._now
 
-    def _known(self, holder: H, now: float) -> _Held[H]:
+    def _known(self, holder: H, now: float) -> _Place[H]:
         """The record of a holder that came before the shortage."""
         standing, moved = holder.standing()
         looked, moved = holder.looked_at() or (now, moved)
         source, exempt = self._source(holder.host)
-        return _Held(holder, source, exempt, holder.since, standing, looked, looked, looked, moved)
+        return _Place(holder, source, exempt, holder.since, standing, looked, looked, looked, moved)
 
     def _source(self, host: str) -> tuple[str, bool]:
         """The source of `host`, and whether it is exempt."""
@@ -154,49 +154,49 @@ class Shortage(Generic[H]):
     def add(self, holder: H, standing: Standing, now: float) -> None:
         """Record that a newcomer has a place."""
         now = self._at(now)
-        held = _Held(holder, *self._source(holder.host), holder.since, standing, now, now, now, 0)
-        self._keep(held)
+        place = _Place(holder, *self._source(holder.host), holder.since, standing, now, now, now, 0)
+        self._keep(place)
         if standing in _UNANSWERED:
-            self._trial[held] = None
+            self._trial[place] = None
             if len(self._trial) > self._most // limits.TRIAL_SHARE:
                 self._trial.popitem(last=False)
 
-    def _keep(self, held: _Held[H]) -> None:
-        self._all[held.holder] = held
-        self._held[held.source] += 1
-        self._came[held.source] = self._came.get(held.source, 0.0) + held.came
-        self._came_all += held.came
+    def _keep(self, place: _Place[H]) -> None:
+        self._all[place.holder] = place
+        self._places[place.source] += 1
+        self._came[place.source] = self._came.get(place.source, 0.0) + place.came
+        self._came_all += place.came
 
     def remove(self, holder: H) -> bool:
         """Record that a holder has left. False if it had left before."""
-        held = self._all.pop(holder, None)
-        if held is None:
+        place = self._all.pop(holder, None)
+        if place is None:
             return False
-        self._held[held.source] -= 1
-        self._came[held.source] -= held.came
-        self._came_all -= held.came
-        if not self._held[held.source]:
-            del self._held[held.source], self._came[held.source]
-        self._trial.pop(held, None)
-        self._unlist(held)
+        self._places[place.source] -= 1
+        self._came[place.source] -= place.came
+        self._came_all -= place.came
+        if not self._places[place.source]:
+            del self._places[place.source], self._came[place.source]
+        self._trial.pop(place, None)
+        self._unlist(place)
         return True
 
-    def _list(self, held: _Held[H]) -> None:
-        queue = self._queue_of(held)
-        if held not in queue:
-            queue.add(held, held.source)
-            self._stuck[held.source] += 1
+    def _list(self, place: _Place[H]) -> None:
+        queue = self._queue_of(place)
+        if place not in queue:
+            queue.add(place, place.source)
+            self._stuck[place.source] += 1
 
-    def _unlist(self, held: _Held[H]) -> None:
-        queue = self._queue_of(held)
-        if held in queue:
-            queue.remove(held)
-            self._stuck[held.source] -= 1
-            if not self._stuck[held.source]:
-                del self._stuck[held.source]
+    def _unlist(self, place: _Place[H]) -> None:
+        queue = self._queue_of(place)
+        if place in queue:
+            queue.remove(place)
+            self._stuck[place.source] -= 1
+            if not self._stuck[place.source]:
+                del self._stuck[place.source]
 
-    def _queue_of(self, held: _Held[H]) -> SourceQueue[_Held[H]]:
-        return self._queues[held.standing][held.exempt]
+    def _queue_of(self, place: _Place[H]) -> SourceQueue[_Place[H]]:
+        return self._queues[place.standing][place.exempt]
 
     def _listed(self) -> int:
         """The number of holders that do not move."""
@@ -206,8 +206,8 @@ class Shortage(Generic[H]):
 
     def changed(self, holder: H, now: float) -> None:
         """Record that the standing of `holder` may have changed."""
-        if (held := self._all.get(holder)) is not None:
-            self._judge(held, self._at(now))
+        if (place := self._all.get(holder)) is not None:
+            self._judge(place, self._at(now))
 
     def _look(self, now: float) -> None:
         """Check PLACES_LOOKED_AT of the holders, in turn, unless the last check was less than PLACE_LOOK_SECONDS ago."""
@@ -219,22 +219,22 @@ class Shortage(Generic[H]):
             self._all.move_to_end(holder)
             self._judge(self._all[holder], now)
 
-    def _judge(self, held: _Held[H], now: float) -> None:
+    def _judge(self, place: _Place[H], now: float) -> None:
         """Update a holder's standing, and whether it has moved."""
-        standing, moved = held.holder.standing()
-        if standing is not held.standing:
-            self._unlist(held)
-            held.standing, held.since, held.looked, held.moved = standing, now, now, moved
-        seconds = now - held.looked
+        standing, moved = place.holder.standing()
+        if standing is not place.standing:
+            self._unlist(place)
+            place.standing, place.since, place.looked, place.moved = standing, now, now, moved
+        seconds = now - place.looked
         if standing is Standing.GONE:
-            self._list(held)
-        elif standing is not Standing.WAITING and moved - held.moved >= _least(standing, seconds):
-            self._unlist(held)
-            held.since = held.looked = now
-            held.moved = moved
+            self._list(place)
+        elif standing is not Standing.WAITING and moved - place.moved >= _least(standing, seconds):
+            self._unlist(place)
+            place.since = place.looked = now
+            place.moved = moved
         elif seconds >= limits.PLACE_LOOK_SECONDS:
-            self._list(held)
-            held.looked, held.moved = now, moved
+            self._list(place)
+            place.looked, place.moved = now, moved
 
     # --- choosing
 
@@ -246,7 +246,7 @@ class Shortage(Generic[H]):
         known = self._known_who_moves()
         whole = self._listed() if known else len(self._all)
         holds = self._holds(source, self._at(now))
-        return holds > 1 and holds * len(self._stuck if known else self._held) >= whole
+        return holds > 1 and holds * len(self._stuck if known else self._places) >= whole
 
     def _known_who_moves(self) -> bool:
         return self._listed() >= self._most // 4
@@ -257,7 +257,7 @@ class Shortage(Generic[H]):
         holds its share."""
         if self._known_who_moves():
             return self._stuck[source]
-        places = self._held[source]
+        places = self._places[source]
         if not places:
             return 0
         age = _age(places, self._came[source], now)
@@ -282,20 +282,20 @@ class Shortage(Generic[H]):
                 return found.holder
         return None
 
-    def _choose(self, source: str, now: float) -> _Held[H] | None:
+    def _choose(self, source: str, now: float) -> _Place[H] | None:
         stuck = self._stuck[source]
         for standing, (counted, _) in self._queues.items():
             _, first = counted.fullest()
             if first is not None and first.source != source and self._stuck[first.source] > stuck + 1:
                 return first
-            if standing is Standing.GONE and (held := self._out_of_patience(standing, stuck, now)) is not None:
-                return held
+            if standing is Standing.GONE and (place := self._out_of_patience(standing, stuck, now)) is not None:
+                return place
         for standing in self._queues:
-            if (held := self._out_of_patience(standing, stuck, now)) is not None:
-                return held
+            if (place := self._out_of_patience(standing, stuck, now)) is not None:
+                return place
         return self._on_trial(self._holds(source, now), now)
 
-    def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Held[H] | None:
+    def _out_of_patience(self, standing: Standing, stuck: int, now: float) -> _Place[H] | None:
         """A holder with this standing that has not moved for too long, and whose source has no fewer than `stuck`."""
         queues = self._queues[standing]
         crowded = standing in _STALLS and sum(map(len, queues)) >= self._most * limits.STALLED_SHARE
@@ -305,28 +305,28 @@ class Shortage(Generic[H]):
             if fullest is None:
                 continue
             # The oldest one may belong to a source that holds few: then another one is displaced.
-            for held in chain((fullest,), islice(queue, limits.PLACES_CHECKED)):
-                if now - held.since >= patience and self._stuck[held.source] >= stuck:
-                    return held
+            for place in chain((fullest,), islice(queue, limits.PLACES_CHECKED)):
+                if now - place.since >= patience and self._stuck[place.source] >= stuck:
+                    return place
         return None
 
-    def _on_trial(self, holds: int, now: float) -> _Held[H] | None:
+    def _on_trial(self, holds: int, now: float) -> _Place[H] | None:
         """The oldest holder of the last eighth that has no answer or does not read it, and does not move."""
-        for held in tuple(islice(self._trial, limits.PLACES_CHECKED)):
-            if now - held.entered < limits.TRIAL_SECONDS:
+        for place in tuple(islice(self._trial, limits.PLACES_CHECKED)):
+            if now - place.entered < limits.TRIAL_SECONDS:
                 return None
-            standing, moved = held.holder.standing()
-            if standing is not held.standing:
-                self._judge(held, now)  # it has moved just now
-            elif standing in _STALLS and moved - held.moved >= _least(standing, now - held.looked):
-                del self._trial[held]
+            standing, moved = place.holder.standing()
+            if standing is not place.standing:
+                self._judge(place, now)  # it has moved just now
+            elif standing in _STALLS and moved - place.moved >= _least(standing, now - place.looked):
+                del self._trial[place]
             elif standing is Standing.STREAM:  # whether it reads all of its answer is not to be seen yet
-                self._trial.move_to_end(held)
-                held.entered = now
-            elif standing in _STALLS and now - held.looked < limits.TRIAL_SECONDS:
+                self._trial.move_to_end(place)
+                place.entered = now
+            elif standing in _STALLS and now - place.looked < limits.TRIAL_SECONDS:
                 continue  # looked at just now: whether it moves is not to be seen yet
-            elif self._holds(held.source, now) >= holds:
-                return held
+            elif self._holds(place.source, now) >= holds:
+                return place
         return None
 
 

@@ -54,7 +54,7 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "store.dropped": "counts rows, one a gap",
         "memory.trimmed": "TRIM_LOOK_SECONDS apart",
         "loop.lag": "LAG_SAMPLE_SECONDS apart",
-        "tunnel.takeover": "held back by FLAP_TAKEOVERS, and its loser must be told why",
+        "tunnel.takeover": "limited by FLAP_TAKEOVERS, and its loser must be told why",
         "log.dropped": "sums up",
         "lines.omitted": "sums up",
         "visits": "sums up",

@@ -25,7 +25,7 @@ class Verdict(enum.Enum):
     """The verdict on the connection so far."""
 
     MORE = "more"
-    """Too few bytes to tell. Data from the tunnel must be held back."""
+    """Too few bytes to tell. Bytes from the tunnel are buffered."""
     CLEAN = "clean"
     """Not SOCKS. This verdict is final."""
     PROXY = "proxy"
@@ -38,7 +38,7 @@ class SocksRecogniser:
     def __init__(self) -> None:
         self.verdict = Verdict.MORE
         """The verdict so far."""
-        self.held = b""
+        self.buffered = b""
         """The tunnel's bytes before the final verdict: fewer than a reply. Only `tunnel` adds to them."""
         self._greeting = b""
 
@@ -52,10 +52,10 @@ class SocksRecogniser:
     def tunnel(self, data: bytes) -> Verdict:
         """Feed `data` from the tunnel."""
         if self.verdict is Verdict.MORE:
-            reply = self.held + data[: _V4_REPLY_BYTES - len(self.held)]
+            reply = self.buffered + data[: _V4_REPLY_BYTES - len(self.buffered)]
             self.verdict = _judge(self._greeting, reply)
             if self.verdict is Verdict.MORE:
-                self.held = reply
+                self.buffered = reply
         return self.verdict
 
 

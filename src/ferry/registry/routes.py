@@ -23,7 +23,7 @@ _log = logging.getLogger("ferry.registry")
 
 
 class Tunnel(Protocol):
-    """One accepted remote forward, held by one client connection."""
+    """One accepted remote forward of one client connection."""
 
     id: TunnelId
     address: Address

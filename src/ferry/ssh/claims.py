@@ -26,7 +26,7 @@ _NOT_RESERVED: Final = "you, or your network today, have as many names as allowe
 
 
 @dataclass(slots=True, eq=False)
-class HeldClaim:
+class Claim:
     """One claimed address."""
 
     address: Address
@@ -34,7 +34,7 @@ class HeldClaim:
     network: str
     """The network of the connection that claimed it: an IPv4 /24 or IPv6 /64."""
     derived: bool
-    """The gateway chose the address: no claim of the same identity takes it over while its holder answers."""
+    """The gateway chose the address: no claim of the same identity takes it over while its client answers."""
     generation: int
     """The generation of its lease; UNWRITTEN if the database does not have the lease yet."""
     reserved: bool
@@ -56,11 +56,11 @@ class PendingRelease(NamedTuple):
     reservation_of: Identity | None
     """The owner of the reservation to drop with it, if this generation made one."""
     used: bool
-    """As `HeldClaim.used`."""
+    """As `Claim.used`."""
 
 
-class ClaimHolder(Protocol):
-    """The tunnel at a claimed address, which hears about changes of the claim."""
+class ClaimEvents(Protocol):
+    """The tunnel at a claimed address, which hears of changes of its claim."""
 
     def claim_lost(self, why: Refusal, /) -> None:
         """The address belongs to another identity by now."""
@@ -99,7 +99,7 @@ class Claims:
         self._report = report
         self._in_force = in_force
         self._holders = holders
-        self._held: dict[HeldClaim, ClaimHolder] = {}
+        self._in_service: dict[Claim, ClaimEvents] = {}
         """The claims of tunnels that are in service."""
         self.pending: deque[PendingRelease] = deque(maxlen=limits.PENDING_RELEASES)
 
@@ -107,14 +107,14 @@ class Claims:
 
     async def take(
         self, grant: Grant, identity: Identity, network: str, settings: ForwardSettings, *, derived: bool
-    ) -> HeldClaim | Refusal:
+    ) -> Claim | Refusal:
         """Claim the address of `grant`, which is for listening. Raises StoreUnavailable."""
         grant.require(grant.address, identity.id, Use.LISTEN)
         rules = settings.rules
         outcome = await self._claim(grant.address, identity, network, rules, derived=derived)
         if isinstance(outcome, Taken):
             return _refusal(grant.address, outcome, settings)
-        claim = HeldClaim(
+        claim = Claim(
             grant.address,
             identity,
             network,
@@ -128,13 +128,13 @@ class Claims:
             claim.trial_until = self._clock.monotonic() + rules.reserve_after
         return claim
 
-    def hold(self, claim: HeldClaim, holder: ClaimHolder) -> None:
-        """Keep a claim whose address `holder` serves from now on."""
-        self._held[claim] = holder
+    def enter(self, claim: Claim, events: ClaimEvents) -> None:
+        """A tunnel serves the address from now on. It hears of changes of the claim by `events`."""
+        self._in_service[claim] = events
         if claim.reserved:
             self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
 
-    async def undo(self, claim: HeldClaim) -> None:
+    async def undo(self, claim: Claim) -> None:
         """Give back a claim that never was in service, with the reservation that it made."""
         await self._give_back(claim, forget=claim.made_reservation)
 
@@ -163,14 +163,14 @@ class Claims:
 
     # --- the way out
 
-    def release(self, claim: HeldClaim, *, visited: bool, unwanted: bool) -> None:
+    def release(self, claim: Claim, *, visited: bool, unwanted: bool) -> None:
         """Release an address that is not served any more. `visited`: it had a visitor. `unwanted`: drop the reservation too,
         if this claim made it."""
-        self._held.pop(claim, None)
+        self._in_service.pop(claim, None)
         claim.used = visited or self._clock.monotonic() - claim.since >= limits.NAMES_USED_AFTER_SECONDS
         tasks.spawn(f"release {claim.address}", self._give_back(claim, forget=unwanted and claim.made_reservation))
 
-    async def _give_back(self, claim: HeldClaim, *, forget: bool) -> None:
+    async def _give_back(self, claim: Claim, *, forget: bool) -> None:
         """Release a claim now or, if the database takes no writes, later."""
         if claim.generation == UNWRITTEN:
             return  # the database has nothing of it
@@ -196,17 +196,17 @@ class Claims:
         It waits for the database, and for forwards of the same identity that are being decided.
         """
         now = self._clock.monotonic()
-        for claim, holder in list(self._held.items()):
-            if claim not in self._held or claim.trial_until is None or now < claim.trial_until:
+        for claim, events in list(self._in_service.items()):
+            if claim not in self._in_service or claim.trial_until is None or now < claim.trial_until:
                 continue
-            if not await self._reserve(claim, holder):
+            if not await self._reserve(claim, events):
                 break
-        for claim in [claim for claim in self._held if claim.generation == UNWRITTEN]:
+        for claim in [claim for claim in self._in_service if claim.generation == UNWRITTEN]:
             if not await self._write_lease(claim):
                 break
         await self._release_late()
 
-    async def _reserve(self, claim: HeldClaim, holder: ClaimHolder) -> bool:
+    async def _reserve(self, claim: Claim, events: ClaimEvents) -> bool:
         """Reserve a name whose trial is over. False if the database takes no writes."""
         terms = _terms(self._in_force.forwards.rules, reserve=True, derived=claim.derived, network=claim.network)
         try:
@@ -216,19 +216,19 @@ class Claims:
         claim.trial_until = None
         if reserved:
             self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
-        if claim not in self._held:
+        if claim not in self._in_service:
             return True  # its tunnel has closed meanwhile: a refusal says no more than that
         if reserved:
-            holder.reserved()
+            events.reserved()
         else:
-            holder.not_reserved(_NOT_RESERVED)
+            events.not_reserved(_NOT_RESERVED)
         return True
 
-    async def _write_lease(self, claim: HeldClaim) -> bool:
+    async def _write_lease(self, claim: Claim) -> bool:
         """Claim an address that is served without a lease. False if the database still takes no writes."""
         async with self._holders.claiming(claim.identity.id):
             settings = self._in_force.forwards
-            if claim not in self._held:
+            if claim not in self._in_service:
                 return True
             try:
                 outcome = await self._claim(
@@ -236,13 +236,13 @@ class Claims:
                 )
             except StoreUnavailable:
                 return False
-        holder = self._held.get(claim)
+        events = self._in_service.get(claim)
         if isinstance(outcome, Taken):
-            if holder is not None:
-                holder.claim_lost(_refusal(claim.address, outcome, settings))
+            if events is not None:
+                events.claim_lost(_refusal(claim.address, outcome, settings))
             return True
         claim.generation = outcome.lease.generation
-        if holder is None:  # its tunnel closed meanwhile, and released the earlier generation
+        if events is None:  # its tunnel closed meanwhile, and released the earlier generation
             await self._give_back(claim, forget=False)
         return claim.generation != UNWRITTEN
 

@@ -23,7 +23,7 @@ from ferry.report import Report
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.visits import Traffic, Visit
 
-from .claims import HeldClaim
+from .claims import Claim
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport, OwnedChannel, State
 from .wire.originator import sayable
@@ -136,7 +136,7 @@ class SshTunnel:
     def __init__(
         self,
         forward: GrantedForward,
-        claim: HeldClaim,
+        claim: Claim,
         events: TunnelEvents,
         line: TunnelLine,
         *,
@@ -261,7 +261,7 @@ class SshTunnel:
         """Open the tunnel to visitors: those who waited, and all who come."""
         held, self._held = self._held or {}, None
         for channel, originator in held.items():
-            if channel.state is not State.HELD:
+            if channel.state is not State.NEW:
                 continue  # an end of one of the others has ended it
             if self.closed:
                 channel.refuse(OpenFailure.GONE)

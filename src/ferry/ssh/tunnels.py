@@ -29,7 +29,7 @@ from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
-from .claims import Claims, HeldClaim, code_of, of_another
+from .claims import Claim, Claims, code_of, of_another
 from .forward_settings import ForwardSettings, ForwardsInForce
 from .local_holders import LocalHolders
 from .notices import store_down
@@ -227,11 +227,11 @@ class Tunnels:
             last = served
         return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 
-    async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> HeldClaim | Refusal:
+    async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> Claim | Refusal:
         client = undecided.client
         return await self.claims.take(grant, client.identity, client.network, undecided.settings, derived=derived)
 
-    async def _serve(self, undecided: _Undecided, grant: Grant, claim: HeldClaim) -> SshTunnel | Refusal:
+    async def _serve(self, undecided: _Undecided, grant: Grant, claim: Claim) -> SshTunnel | Refusal:
         """Put a claimed address into service. If a step fails, give the claim back."""
         client, (host, port) = undecided.client, undecided.bind
         forward = GrantedForward(
@@ -285,7 +285,7 @@ class Tunnels:
         self._here.add(tunnel.address, entry)
         self._of_connection.setdefault(client.id, {})[tunnel.bind] = tunnel
         self._routes.add(tunnel, grant)
-        self.claims.hold(tunnel.claim, entry)
+        self.claims.enter(tunnel.claim, entry)
         self._report(
             "tunnel.opened",
             tunnel=tunnel.id,
@@ -388,7 +388,7 @@ class Tunnels:
 
 
 class _InService:
-    """One tunnel in service, with its client: the `AddressHolder` and `ClaimHolder` of its address."""
+    """One tunnel in service, with its client: the `AddressHolder` and `ClaimEvents` of its address."""
 
     __slots__ = ("_tunnels", "client", "tunnel")
 
@@ -424,7 +424,7 @@ class _InService:
         else:  # the registry gave the address away, because it never had the lease of this tunnel
             self._tunnels.take_away(self.tunnel, of_another(self.tunnel.address))
 
-    # --- ClaimHolder
+    # --- ClaimEvents
 
     def claim_lost(self, why: Refusal) -> None:
         self._tunnels.take_away(self.tunnel, why.public)

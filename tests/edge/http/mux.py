@@ -30,7 +30,7 @@ class MuxStream:
     peer = PEER
     scheme = "http"
     ended = False
-    reading_paused = False
+    read_paused = False
 
     def __init__(self, connection: MuxConnection, number: int, body: bytes) -> None:
         self._connection = connection
@@ -78,10 +78,10 @@ class MuxStream:
         self.over = True
 
     def pause_reading(self) -> None:
-        self.reading_paused = True
+        self.read_paused = True
 
     def resume_reading(self) -> None:
-        self.reading_paused = False
+        self.read_paused = False
 
     def untaken(self) -> int:
         return 0

@@ -103,11 +103,11 @@ async def test_two_interleaved_answers_arrive_whole(monkeypatch: pytest.MonkeyPa
 async def test_one_exchange_is_paused_and_the_other_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_requests(monkeypatch) as play:
         one, two = play.streams
-        play.connection.exchanges[1].pause()
+        play.connection.exchanges[1].pause_writing()
         assert (one.paused, two.paused) == (True, False)
         two.sink.data_received(HEAD + b"2222222222")
         assert play.connection.streams[2].over
-        play.connection.exchanges[1].resume()
+        play.connection.exchanges[1].resume_writing()
         assert not one.paused
 
 

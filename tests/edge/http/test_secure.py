@@ -207,7 +207,7 @@ async def test_a_body_waits_for_the_handshake_within_bounds(contexts: tuple[ssl.
             writer.write((POST % len(body)) + body)
             sending = asyncio.ensure_future(writer.drain())
             async with asyncio.timeout(20):
-                await until(lambda: any(visitor.paused for visitor in rig.edge.connections))
+                await until(lambda: any(visitor.read_paused for visitor in rig.edge.connections))
                 assert HIGH_WATER_BYTES < rig.tunnel.traffic.up < 4 * HIGH_WATER_BYTES
                 async with service(upload, ssl=context, sock=listener.dup()):
                     assert await reader.readexactly(len(OK)) == OK

@@ -572,7 +572,7 @@ async def test_an_upload_that_waits_for_its_service_is_not_stalled() -> None:
         _, writer = await rig.connect()
         writer.write(POST % 100_000_000)
         (visitor,) = rig.edge.connections
-        while not visitor.paused:
+        while not visitor.read_paused:
             writer.write(bytes(100_000))
             await asyncio.sleep(0)
         assert visitor.standing()[0] is Standing.WAITING

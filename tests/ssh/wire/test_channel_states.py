@@ -41,7 +41,7 @@ class Stage(Play):
         if state is State.ASKED:
             self.channel = TunnelChannel(cast(HardenedConnection, self.wire), cast(Any, self.sink))
             self.channel.process_open(THEIRS, 1000, 1000, None)
-        elif state is not State.HELD:
+        elif state is not State.NEW:
             self.asked()
             if state is State.ABANDONED:
                 self.channel.abort()
@@ -128,21 +128,21 @@ def test_a_message_in_a_state(state: State, message: str) -> None:
 
 
 def test_the_table_of_channel_states_is_complete() -> None:
-    """Of a held channel and of one that is closed the peer has no number: what comes for it is passed over."""
-    assert set(TABLE) == set(State) - {State.HELD, State.CLOSED}
+    """Of a new channel and of one that is closed the peer has no number: what comes for it is passed over."""
+    assert set(TABLE) == set(State) - {State.NEW, State.CLOSED}
     for row in TABLE.values():
         assert set(row) == {*MESSAGES, "confirmation", "failure", "lost"}
 
 
-def test_a_held_channel_is_in_no_table() -> None:
-    assert Stage(State.HELD).gone
+def test_a_new_channel_is_in_no_table() -> None:
+    assert Stage(State.NEW).gone
 
 
-@pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.ASKED, State.OPEN, State.CLOSING])
+@pytest.mark.parametrize("state", [State.NEW, State.OPENING, State.ASKED, State.OPEN, State.CLOSING])
 def test_a_cut_reaches_the_sink_once_in_every_state(state: State) -> None:
     stage = Stage(state)
     stage.channel.cut(BROKEN)
-    told = GONE if state in (State.HELD, State.OPENING, State.ASKED) else ("stream_lost", BROKEN)
+    told = GONE if state in (State.NEW, State.OPENING, State.ASKED) else ("stream_lost", BROKEN)
     assert stage.sink.news() == [told]
     stage.channel.cut(BROKEN)
     stage.channel.refuse(OpenFailure.TIMEOUT)
@@ -189,18 +189,18 @@ def test_writes_after_an_end_of_file_are_dropped() -> None:
     assert stage.wire.out() == [("eof",)]
 
 
-@pytest.mark.parametrize("state", [State.HELD, State.OPENING])
+@pytest.mark.parametrize("state", [State.NEW, State.OPENING])
 def test_a_channel_closed_before_it_opens_still_sends_its_bytes(state: State) -> None:
     stage = Stage(state)
     stage.channel.close()
     stage.channel.write(b"late")
-    if state is State.HELD:
+    if state is State.NEW:
         stage.asked()
     stage.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))
     assert stage.wire.out() == [("data", b"written"), ("close",)]
 
 
-def test_a_held_channel_closed_without_bytes_is_never_opened() -> None:
+def test_a_new_channel_closed_without_bytes_is_never_opened() -> None:
     play = Play()
     play.channel.close()
     assert play.channel.state is State.CLOSED
@@ -215,13 +215,13 @@ def test_an_abandoned_incoming_open_gets_an_answer(how: str) -> None:
     assert stage.gone
 
 
-@pytest.mark.parametrize("state", [State.HELD, State.OPENING, State.OPEN])
+@pytest.mark.parametrize("state", [State.NEW, State.OPENING, State.OPEN])
 def test_an_endless_writer_is_paused_once_in_every_state(state: State) -> None:
     stage = Stage(state)
     for _ in range(20):
         stage.channel.write(bytes(32_768))
     assert stage.sink.news() == ["pause_writing"]
-    if state is State.HELD:
+    if state is State.NEW:
         stage.asked()
     if state is not State.OPEN:
         stage.channel.process_open_confirmation(THEIRS, 1000, 1000, SSHPacket(b""))

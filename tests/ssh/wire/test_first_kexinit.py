@@ -38,17 +38,17 @@ class Loop:
 
 def test_the_first_one_waits_until_the_clients_is_there() -> None:
     exchanges, loop = KeyExchanges(waits=True), Loop()
-    assert exchanges.hold_back(loop.later, loop.send)
+    assert exchanges.await_theirs(loop.later, loop.send)
     assert [seconds for seconds, _ in loop.timers] == [KEXINIT_WAIT_SECONDS]
     assert exchanges.received()
     assert loop.cancelled == 1
-    assert not exchanges.hold_back(loop.later, loop.send)  # now it goes
+    assert not exchanges.await_theirs(loop.later, loop.send)  # now it goes
     assert loop.sent == 0
 
 
 def test_a_client_that_waits_for_ours_gets_it_after_a_moment() -> None:
     exchanges, loop = KeyExchanges(waits=True), Loop()
-    assert exchanges.hold_back(loop.later, loop.send)
+    assert exchanges.await_theirs(loop.later, loop.send)
     loop.timers[0][1]()
     assert loop.sent == 1
     assert not exchanges.received()
@@ -58,10 +58,10 @@ def test_a_client_that_waits_for_ours_gets_it_after_a_moment() -> None:
 @pytest.mark.parametrize("waits", [True, False])
 def test_later_ones_wait_for_nothing(waits: bool) -> None:
     exchanges, loop = KeyExchanges(waits=waits), Loop()
-    assert exchanges.hold_back(loop.later, loop.send) is waits
+    assert exchanges.await_theirs(loop.later, loop.send) is waits
     assert exchanges.received() is waits
     for _ in range(3):
-        assert not exchanges.hold_back(loop.later, loop.send)
+        assert not exchanges.await_theirs(loop.later, loop.send)
         assert not exchanges.received()
     assert len(loop.timers) == waits
 

@@ -67,7 +67,7 @@ class ConnectionPhase(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Pause(enum.IntFlag):
+class ReadPause(enum.IntFlag):
     """The reasons for not reading from a visitor."""
 
     STREAM_FULL = 1
@@ -76,7 +76,7 @@ class Pause(enum.IntFlag):
     """The visitor has sent more than one piece of work (`round`)."""
 
 
-STREAM_FULL, READ_AHEAD, BEHIND = int(Pause.STREAM_FULL), int(Pause.READ_AHEAD), int(Pause.BEHIND)
+STREAM_FULL, READ_AHEAD, BEHIND = int(ReadPause.STREAM_FULL), int(ReadPause.READ_AHEAD), int(ReadPause.BEHIND)
 _BUFFER_FULL, _UNSENT = int(WritePause.BUFFER_FULL), int(WritePause.UNSENT)
 
 # Members as plain globals: a look-up on the class for each connection is slower.
@@ -96,9 +96,9 @@ class VisitorConnection(asyncio.Protocol, ABC):
         "buffer",
         "deadline",
         "ended",
-        "paused",
         "peer",
         "phase",
+        "read_paused",
         "transport",
         "write_paused",
     )
@@ -114,7 +114,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.buffer = b""
         """Received bytes that no code has taken yet."""
         self.deadline = 0.0  # monotonic seconds; 0 for none
-        self.paused = 0  # flags of `Pause`
+        self.read_paused = 0  # flags of `ReadPause`
         self.write_paused = 0  # flags of `WritePause`: the reasons for not writing more to the visitor
         self.ended = False  # the visitor has sent end-of-file
         self._network = ""  # the source that `Owner.limiter` counts it for
@@ -137,12 +137,12 @@ class VisitorConnection(asyncio.Protocol, ABC):
         """Answer before any request, and close."""
 
     @abstractmethod
-    def _stop_writing(self) -> None:
-        """Stop writing until `_go_on_writing`: the visitor does not read fast enough."""
+    def _on_pause_writes(self) -> None:
+        """The visitor does not read fast enough: stop writing until `_on_resume_writes`."""
 
     @abstractmethod
-    def _go_on_writing(self) -> None:
-        """Undo `_stop_writing`."""
+    def _on_resume_writes(self) -> None:
+        """Writing may go on."""
 
     # --- asyncio
 
@@ -238,14 +238,14 @@ class VisitorConnection(asyncio.Protocol, ABC):
     def pause_writes(self, why: int) -> None:
         """Add a reason for taking no more from the service."""
         if not self.write_paused:
-            self._stop_writing()
+            self._on_pause_writes()
         self.write_paused |= why
 
     def resume_writes(self, why: int) -> None:
         """Remove a reason; go on if it was the last one."""
         self.write_paused &= ~why
         if not self.write_paused:
-            self._go_on_writing()
+            self._on_resume_writes()
 
     def _wrote_little(self) -> None:
         """Count a small write behind waiting bytes. Each takes far more memory than its bytes. So after SMALL_WRITES
@@ -268,17 +268,17 @@ class VisitorConnection(asyncio.Protocol, ABC):
                 self.resume_writes(_UNSENT)
             self.write_paused &= ~_UNSENT
 
-    def _pause(self, why: int) -> None:
+    def _pause_reads(self, why: int) -> None:
         """Add a reason for not reading."""
-        if not self.paused:
+        if not self.read_paused:
             self.transport.pause_reading()
-        self.paused |= why
+        self.read_paused |= why
 
-    def _resume(self, why: int) -> None:
+    def _resume_reads(self, why: int) -> None:
         """Remove reasons for not reading; go on when there is none left."""
-        if self.paused:
-            self.paused &= ~why
-            if not self.paused:
+        if self.read_paused:
+            self.read_paused &= ~why
+            if not self.read_paused:
                 self.transport.resume_reading()
 
     # --- ends
@@ -300,7 +300,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.expire_in(self._shared.bounds.linger_seconds)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._resume(STREAM_FULL | READ_AHEAD | BEHIND)
+        self._resume_reads(STREAM_FULL | READ_AHEAD | BEHIND)
 
     def shut(self) -> None:
         """Close after the buffered bytes. A visitor that does not read them is cut after CLOSE_SECONDS."""

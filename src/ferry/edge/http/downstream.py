@@ -29,8 +29,8 @@ class Downstream(Protocol):
         ...
 
     @property
-    def reading_paused(self) -> bool:
-        """Reading from the visitor is paused."""
+    def read_paused(self) -> int:
+        """Not 0 while reading from the visitor is paused."""
         ...
 
     def takes_chunks(self, request: RequestHead) -> bool:

@@ -163,7 +163,7 @@ class HttpEdge:
             try:
                 if 0.0 < connection.deadline <= now:
                     connection.expired()
-                elif (connection.paused or connection.ended) and connection.has_left_unseen():
+                elif (connection.read_paused or connection.ended) and connection.has_left_unseen():
                     connection.abort()
                 elif connection.waited_for:
                     connection.check_pace(now)

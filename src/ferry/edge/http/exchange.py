@@ -48,10 +48,10 @@ class Exchange:
         "_downstream",
         "_forwarding",
         "_paces",
-        "_paused",
         "_retried",
         "_shared",
         "_upstream",
+        "_write_paused",
         "answer",
         "backend",
         "down",
@@ -70,7 +70,7 @@ class Exchange:
         self._backends = backends
         self._forwarding = forwarding
         self.phase = _IDLE
-        self._paused = False  # the visitor takes nothing of the answer
+        self._write_paused = False  # the visitor takes nothing of the answer
         self._bound: BoundStream | None = None  # from the first log-in by NTLM or Negotiate on
         self.since = shared.clock.monotonic()
         # of this request
@@ -159,7 +159,7 @@ class Exchange:
             self.tap.seen(Direction.UP, data)
         tunnel.traffic.up += self.up
         upstream.begin(self, request, data, self._downstream.peer if request.upgrade else self._shared.gateway)
-        if self._paused:
+        if self._write_paused:
             upstream.pause_reading()
 
     def _upstream_for(self, backend: Backend, request: RequestHead, grant: Grant | None) -> Upstream:
@@ -268,9 +268,9 @@ class Exchange:
     def _keep(self, upstream: Upstream, backend: Backend, now: float) -> None:
         request = self.request
         assert request is not None
-        if self._paused:
+        if self._write_paused:
             upstream.resume_reading()
-            if not upstream.alive:  # the held bytes belong to no request
+            if not upstream.alive:  # the buffered bytes belong to no request
                 return
         if self._bound is not None:
             self._bound.keep(upstream)
@@ -353,22 +353,22 @@ class Exchange:
 
     # --- back-pressure
 
-    def upstream_full(self) -> None:
+    def pause_sending(self) -> None:
         if self.sending or self.phase is _RAW:
             self._downstream.pause_reading()
 
-    def upstream_drained(self) -> None:
+    def resume_sending(self) -> None:
         self._downstream.resume_reading()
 
-    def pause(self) -> None:
+    def pause_writing(self) -> None:
         """The visitor does not read fast enough: take no more of the answer."""
-        self._paused = True
+        self._write_paused = True
         if self._upstream is not None:
             self._upstream.pause_reading()
 
-    def resume(self) -> None:
-        """Undo `pause`."""
-        self._paused = False
+    def resume_writing(self) -> None:
+        """Undo `pause_writing`."""
+        self._write_paused = False
         self._paces.read = None
         if self._upstream is not None:
             self._upstream.resume_reading()
@@ -381,7 +381,7 @@ class Exchange:
 
     def standing(self) -> tuple[Standing, int]:
         if self.status:
-            if self._paused:
+            if self._write_paused:
                 return Standing.UNREAD, self.taken
             return Standing.STREAM, self.up + self.down
         if self.phase is _SENDING and self._body_due():
@@ -420,7 +420,7 @@ class Exchange:
         due, paces = self.sending and self._body_due(), self._paces
         if paces.body_behind(now, self.up, due=due, rate=bounds.body_min_rate, window=window):
             self.body_failed(408, "the request's body came too slowly")  # RFC 9110 §15.5.9
-        elif self._paused and paces.read_behind(now, self.taken, rate=bounds.read_min_rate, window=window):
+        elif self._write_paused and paces.read_behind(now, self.taken, rate=bounds.read_min_rate, window=window):
             self.give_up("the visitor read its answer too slowly")
 
     @property
@@ -430,7 +430,7 @@ class Exchange:
 
     def _body_due(self) -> bool:
         """Whether the exchange waits for the visitor, not for the service."""
-        if self._downstream.reading_paused:
+        if self._downstream.read_paused:
             return False
         request, upstream = self.request, self._upstream
         assert request is not None

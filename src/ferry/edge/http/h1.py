@@ -108,7 +108,7 @@ class H1Connection(VisitorConnection):
         if phase is not _LINGER:
             self.buffer += data
             if len(self.buffer) > limits.PIPELINE_BYTES:
-                self._pause(READ_AHEAD)
+                self._pause_reads(READ_AHEAD)
 
     def eof_received(self) -> bool:
         """RFC 9112 §9.6. True keeps the connection open for writing, which TLS cannot."""
@@ -166,7 +166,7 @@ class H1Connection(VisitorConnection):
     def _fall_behind(self) -> None:
         """The buffer has more than one piece of work: let others have their turn first."""
         self._behind = True
-        self._pause(BEHIND)
+        self._pause_reads(BEHIND)
         self._owner.round.later(self)
 
     def catch_up(self) -> None:
@@ -178,7 +178,7 @@ class H1Connection(VisitorConnection):
             data, self.buffer = self.buffer, b""
             self._send_body(data)
         if not self._behind:
-            self._resume(BEHIND)
+            self._resume_reads(BEHIND)
 
     def fail(self) -> None:
         self.abort()
@@ -189,7 +189,7 @@ class H1Connection(VisitorConnection):
         elif self.buffer and not self._begun:
             self._begun = True
             self.expire_in(self._shared.bounds.head_seconds)
-        self._resume(READ_AHEAD)
+        self._resume_reads(READ_AHEAD)
 
     def _begin(self, request: RequestHead) -> None:
         self.phase = _BUSY
@@ -216,7 +216,7 @@ class H1Connection(VisitorConnection):
     def first_body(self, request: RequestHead) -> tuple[bytes, int, bool]:
         self._body = Body(request.length)
         wire, size = self._take_body(self.buffer) if self.buffer else (b"", 0)
-        self._resume(READ_AHEAD)
+        self._resume_reads(READ_AHEAD)
         return wire, size, self._body is None
 
     def _take_body(self, data: bytes) -> tuple[bytes, int]:
@@ -250,10 +250,6 @@ class H1Connection(VisitorConnection):
     @property
     def scheme(self) -> str:
         return "https" if self._entrance.secure else "http"
-
-    @property
-    def reading_paused(self) -> bool:
-        return bool(self.paused)
 
     def takes_chunks(self, request: RequestHead) -> bool:
         return not request.http10  # RFC 9112 §6.1
@@ -328,7 +324,7 @@ class H1Connection(VisitorConnection):
         data, self.buffer = self.buffer, b""
         if data:
             exchange.send(data, len(data))
-        self._resume(READ_AHEAD)
+        self._resume_reads(READ_AHEAD)
         if self.ended and not exchange.raw_ended():
             self.shut()
 
@@ -342,10 +338,10 @@ class H1Connection(VisitorConnection):
         self.shut()
 
     def pause_reading(self) -> None:
-        self._pause(STREAM_FULL)
+        self._pause_reads(STREAM_FULL)
 
     def resume_reading(self) -> None:
-        self._resume(STREAM_FULL)
+        self._resume_reads(STREAM_FULL)
 
     def untaken(self) -> int:
         return untaken(self.transport)
@@ -354,9 +350,9 @@ class H1Connection(VisitorConnection):
         self.phase = _READING
         self._begun = False
         self.deadline = now + self._shared.bounds.keepalive_seconds
-        if self.paused:
-            self._resume(STREAM_FULL)
-        if self.buffer or self.ended or self.paused:
+        if self.read_paused:
+            self._resume_reads(STREAM_FULL)
+        if self.buffer or self.ended or self.read_paused:
             self._read_heads()
         elif self._owner.draining:
             self.shut()
@@ -436,12 +432,12 @@ class H1Connection(VisitorConnection):
 
     # --- back-pressure
 
-    def _stop_writing(self) -> None:
-        self.exchange.pause()
+    def _on_pause_writes(self) -> None:
+        self.exchange.pause_writing()
 
-    def _go_on_writing(self) -> None:
+    def _on_resume_writes(self) -> None:
         between = self.phase is _READING
-        self.exchange.resume()
+        self.exchange.resume_writing()
         if between:
             self._read_heads()
 

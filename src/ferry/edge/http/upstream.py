@@ -88,12 +88,12 @@ class ResponseSink(Protocol):
         """The stream has ended after an upgrade."""
         ...
 
-    def upstream_full(self) -> None:
-        """The stream's buffer is over its high-water mark."""
+    def pause_sending(self) -> None:
+        """The stream's buffer is over its high-water mark: send no more of the request."""
         ...
 
-    def upstream_drained(self) -> None:
-        """Undo `upstream_full`."""
+    def resume_sending(self) -> None:
+        """Undo `pause_sending`."""
         ...
 
 
@@ -106,7 +106,7 @@ class _State(enum.Enum):
     DEAD = enum.auto()
 
 
-class _Pause(enum.IntFlag):
+class _StreamPause(enum.IntFlag):
     """The reasons for not reading from the stream."""
 
     VISITOR = 1
@@ -117,7 +117,7 @@ class _Pause(enum.IntFlag):
 
 # Members as plain globals: a look-up on the class for each packet is slower.
 _IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
-_VISITOR, _BEHIND = int(_Pause.VISITOR), int(_Pause.BEHIND)
+_VISITOR, _BEHIND = int(_StreamPause.VISITOR), int(_StreamPause.BEHIND)
 _NO_BODY, _OF_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 
@@ -129,7 +129,6 @@ class Upstream:
         "_body",
         "_buffer",
         "_end",
-        "_full",
         "_grant",
         "_head",
         "_hints",
@@ -137,7 +136,7 @@ class Upstream:
         "_keep",
         "_lost",
         "_method",
-        "_paused",
+        "_read_paused",
         "_request",
         "_round",
         "_seen",
@@ -145,6 +144,7 @@ class Upstream:
         "_sink",
         "_state",
         "_stream",
+        "_write_paused",
         "ended",
         "idle_since",
         "reused",
@@ -177,8 +177,8 @@ class Upstream:
         self._interims = 0
         self._keep = False
         self.ended = False
-        self._full = False
-        self._paused = 0  # flags of `_Pause`
+        self._write_paused = False
+        self._read_paused = 0  # flags of `_StreamPause`
         self._behind = False  # it waits in the round
         self._end: tuple[Exception | None] | None = None  # the end of the stream, if it came during that wait
         self.reused = False
@@ -221,20 +221,20 @@ class Upstream:
 
     def pause_reading(self) -> None:
         """The visitor does not read fast enough: stop reading from the stream."""
-        self._pause(_VISITOR)
+        self._pause_reads(_VISITOR)
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`. The held bytes may come before this returns."""
-        self._resume(_VISITOR)
+        """Undo `pause_reading`. The buffered bytes may come before this returns."""
+        self._resume_reads(_VISITOR)
 
-    def _pause(self, why: int) -> None:
-        self._paused |= why
+    def _pause_reads(self, why: int) -> None:
+        self._read_paused |= why
         if self._stream is not None:
             self._stream.pause_reading()
 
-    def _resume(self, why: int) -> None:
-        self._paused &= ~why
-        if not self._paused and self._stream is not None:
+    def _resume_reads(self, why: int) -> None:
+        self._read_paused &= ~why
+        if not self._read_paused and self._stream is not None:
             self._stream.resume_reading()
 
     def abandon(self) -> None:
@@ -278,14 +278,14 @@ class Upstream:
             sink.not_opened(failure)
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._write_paused = True
         if self._sink is not None:
-            self._sink.upstream_full()
+            self._sink.pause_sending()
 
     def resume_writing(self) -> None:
-        self._full = False
+        self._write_paused = False
         if self._sink is not None:
-            self._sink.upstream_drained()
+            self._sink.resume_sending()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -465,7 +465,7 @@ class Upstream:
         """`more` is another piece of work: let others have their turn first."""
         self._behind = True
         self._buffer = more
-        self._pause(_BEHIND)
+        self._pause_reads(_BEHIND)
         self._round.later(self)
 
     def catch_up(self) -> None:
@@ -483,7 +483,7 @@ class Upstream:
         if self._end is not None and self._state is _BODY:
             self._over(sink, self._end[0])
         else:
-            self._resume(_BEHIND)
+            self._resume_reads(_BEHIND)
 
     def fail(self) -> None:
         if (sink := self._sink) is not None:
@@ -495,6 +495,6 @@ class Upstream:
         self._sink = None
         self._request = None
         self._body = None
-        keep = self._keep and self._stream is not None and not self._full
+        keep = self._keep and self._stream is not None and not self._write_paused
         self._state = _IDLE if keep else _DEAD
         sink.answered(reusable=keep)

@@ -44,13 +44,13 @@ _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its larges
 
 
 # Members as plain globals: a look-up on the class for each packet is slower.
-_HELD, _OPENING, _ABANDONED, _ASKED, _OPEN, _CLOSING, _CLOSED = State
-_UNOPENED: Final = (_HELD, _OPENING, _ASKED)
+_NEW, _OPENING, _ABANDONED, _ASKED, _OPEN, _CLOSING, _CLOSED = State
+_UNOPENED: Final = (_NEW, _OPENING, _ASKED)
 
 
 class TunnelChannel:
     """One channel. Either `request_open` asks the peer to open it, or the peer asks (`process_open`) and `accept` or
-    `reject` answers. Before that it is held: it buffers written bytes, within the bound."""
+    `reject` answers. Until then it is new: it buffers written bytes, within the bound."""
 
     __slots__ = (
         "_close_after_flush",
@@ -66,13 +66,13 @@ class TunnelChannel:
         "_peer_packet",
         "_peer_window",
         "_queue",
-        "_reading_paused",
+        "_read_paused",
         "_received",
         "_received_eof",
         "_sent_eof",
         "_sink",
-        "_sink_paused",
         "_used",
+        "_write_paused",
         "state",
         "waiting",
     )
@@ -81,14 +81,14 @@ class TunnelChannel:
         self._connection = connection
         self._owner = owner
         self._sink = sink
-        self.state = _HELD
+        self.state = _NEW
         self._number: int | None = None
         # outgoing
         self._peer_number = 0
         self._peer_window = 0
         self._peer_packet = 0
         self._queue = Pieces()
-        self._sink_paused = False
+        self._write_paused = False
         self._over = False
         """The channel takes no more bytes from our side."""
         self._eof_after_flush = self._sent_eof = False
@@ -102,7 +102,7 @@ class TunnelChannel:
         """The same, plus the received bytes that have not been granted again."""
         self._used = 0
         """Bytes that the sink has taken since the last grant."""
-        self._reading_paused = False
+        self._read_paused = False
         self._received = Pieces()
         self._received_eof = self._eof_delivered = False
 
@@ -190,7 +190,7 @@ class TunnelChannel:
         self._forget()
 
     def refuse(self, failure: OpenFailure) -> None:
-        """Abort, and tell the sink that there will be no stream: the peer does not answer, or a held channel is
+        """Abort, and tell the sink that there will be no stream: the peer does not answer, or a new channel is
         dropped. A sink that has aborted gets no call."""
         sink = self._sink
         self.abort()
@@ -251,8 +251,8 @@ class TunnelChannel:
             return
         self._queue.add(data)
         self.flush()
-        if self._queue.size > limits.HIGH_WATER_BYTES and not self._sink_paused and self._sink is not None:
-            self._sink_paused = True
+        if self._queue.size > limits.HIGH_WATER_BYTES and not self._write_paused and self._sink is not None:
+            self._write_paused = True
             self._tell(self._sink.pause_writing)
 
     def write_eof(self) -> None:
@@ -277,7 +277,7 @@ class TunnelChannel:
         self._over = self._close_after_flush = True
         self._queue.clear()
         self._received.clear()
-        if self.state is _HELD:
+        if self.state is _NEW:
             self._forget()
         elif self.state is _OPENING:
             self.state = _ABANDONED
@@ -287,13 +287,13 @@ class TunnelChannel:
             self._send_close()
 
     def pause_reading(self) -> None:
-        self._reading_paused = True
+        self._read_paused = True
 
     def resume_reading(self) -> None:
-        if not self._reading_paused:
+        if not self._read_paused:
             return
-        self._reading_paused = False
-        while self._received and not self._reading_paused:
+        self._read_paused = False
+        while self._received and not self._read_paused:
             self._deliver(bytes(self._received.take(limits.CHANNEL_PACKET_BYTES)))
         self._deliver_eof()
 
@@ -328,8 +328,8 @@ class TunnelChannel:
             data = self._queue.take(room)
             self._peer_window -= len(data)
             self._connection.send_data(self._peer_number, data)
-            if self._sink_paused and self._queue.size <= limits.LOW_WATER_BYTES and self._sink is not None:
-                self._sink_paused = False
+            if self._write_paused and self._queue.size <= limits.LOW_WATER_BYTES and self._sink is not None:
+                self._write_paused = False
                 self._tell(self._sink.resume_writing)
         if self._queue:
             return self._peer_window > 0
@@ -406,7 +406,7 @@ class TunnelChannel:
             self._consumed(size)  # no sink wants it: drop it, but return the window, so that the peer gets to its close
         elif not data:
             return  # a sink never gets empty data
-        elif self._reading_paused or self._received:
+        elif self._read_paused or self._received:
             self._received.add(data)
         else:
             self._deliver(data)
@@ -442,7 +442,7 @@ class TunnelChannel:
 
     def _deliver_eof(self) -> None:
         """Deliver the end-of-file, after all bytes before it."""
-        if self._received_eof and not self._eof_delivered and not self._received and not self._reading_paused:
+        if self._received_eof and not self._eof_delivered and not self._received and not self._read_paused:
             self._eof_delivered = True
             if self._sink is not None:
                 self._tell(self._sink.eof_received)
@@ -460,7 +460,7 @@ class TunnelChannel:
             self._send_close()
         while self._received:
             self._deliver(bytes(self._received.take(limits.CHANNEL_PACKET_BYTES)))
-        self._reading_paused = False
+        self._read_paused = False
         self._deliver_eof()
         sink = self._forget()
         if sink is not None:

@@ -14,7 +14,7 @@ from .pieces import Pieces
 class State(enum.Enum):
     """The state of a channel. tests/ssh/wire/test_channel_states.py has a table of each message in each state."""
 
-    HELD = "held"
+    NEW = "new"
     """Not requested yet: it has no number, and the peer knows nothing of it."""
     OPENING = "opening"
     """We have asked the peer to open it."""

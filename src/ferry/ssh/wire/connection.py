@@ -224,7 +224,7 @@ class HardenedConnection(PacketConnection):
     # --- key exchanges: our first KEXINIT follows the client's
 
     def _send_kexinit(self) -> None:
-        if not self._exchanges.hold_back(self._loop.call_later, self._send_first_kexinit):
+        if not self._exchanges.await_theirs(self._loop.call_later, self._send_first_kexinit):
             super()._send_kexinit()
 
     def _send_first_kexinit(self) -> None:
@@ -252,10 +252,10 @@ class HardenedConnection(PacketConnection):
     async def _hear_nothing_for(self, seconds: float) -> None:
         """Delay the exchange, and do not read from the client meanwhile. Our data goes on (RFC 4253 §9)."""
         if self._transport is not None:
-            self._not_read |= KEYS
+            self._read_paused |= KEYS
             self._transport.pause_reading()
             await asyncio.sleep(seconds)
-            self._not_read &= ~KEYS
+            self._read_paused &= ~KEYS
             self._listen()
 
     # --- odd input, counts
@@ -341,19 +341,19 @@ class HardenedConnection(PacketConnection):
         """
         self._write_out()
         if self._silence is None:
-            self._held_back |= SILENT
+            self._write_paused |= SILENT
             self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._speak)
 
     def _speak(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
-            self._held_back &= ~SILENT
+            self._write_paused &= ~SILENT
             self._write_out_soon()
             self._run_round()
 
     def _write_out_soon(self) -> None:
-        if not self._held_back & SILENT:
+        if not self._write_paused & SILENT:
             super()._write_out_soon()
 
     # --- asking

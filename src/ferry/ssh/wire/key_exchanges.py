@@ -29,11 +29,11 @@ class KeyExchanges:
         self._timer: asyncio.TimerHandle | None = None
         """It runs while our first KEXINIT waits."""
         self._to_wait = waits
-        """Our first KEXINIT is still to be held back."""
+        """Our first KEXINIT is still to wait for the client's."""
         self._spacings = [Spacing(limits.KEY_EXCHANGES_TOGETHER, limits.KEY_EXCHANGES_PER_SECOND)]
         """What the next exchange waits for: this connection's, and after the log-in its identity's too."""
 
-    def hold_back(self, later: Later, send: Callable[[], None]) -> bool:
+    def await_theirs(self, later: Later, send: Callable[[], None]) -> bool:
         """Our KEXINIT is due. True if it waits for the client's; `send` is called if that does not come in time: the
         client waits for ours (RFC 4253 §7.1 allows it, few do it)."""
         if not self._to_wait:

@@ -91,12 +91,12 @@ class PacketConnection(SSHServerConnection):
         self._out_scheduled = False
         self._widest = self.channel_window = limits.CHANNEL_WINDOW_BYTES
         """The number of bytes that a channel's peer may send ahead."""
-        self._not_read = self._held_back = 0
+        self._read_paused = self._write_paused = 0
         self._round: deque[Waiting] = deque()
         self._turn_packets = 0
         """The number of data packets sent in this turn of the loop."""
-        self._taken = 0
-        """The number of bytes of `_inpbuf` that are done already, when `_recv_data` begins."""
+        self._parsed = 0
+        """The number of bytes of `_inpbuf` that are parsed already, when `_recv_data` begins."""
         self._written = 0
         """The number of bytes given to the transport so far."""
         self._standstill = Standstill()
@@ -137,7 +137,7 @@ class PacketConnection(SSHServerConnection):
     def may_send(self) -> bool:
         """Whether channels may send data now: the socket is not full, no key exchange is in progress, this turn's
         packets are not used up, and the peer needs no pause after an answer."""
-        return not self._held_back and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
+        return not self._write_paused and self._kex_complete and self._turn_packets < limits.TURN_PACKETS
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send one packet, by the lean path if possible, otherwise by asyncssh's."""
@@ -215,7 +215,7 @@ class PacketConnection(SSHServerConnection):
             self._recv_data()
         else:
             self._recv_straddling(data)
-        if self._held_back & SOCKET or not self._kex_complete:
+        if self._write_paused & SOCKET or not self._kex_complete:
             self._bound_answers()
         if not self._auth_complete:
             self._acknowledge_now()
@@ -223,37 +223,37 @@ class PacketConnection(SSHServerConnection):
     def _fall_behind(self) -> None:
         """Stop reading until the next turn of the loop."""
         if self._transport is not None:
-            self._not_read |= BEHIND
+            self._read_paused |= BEHIND
             self._transport.pause_reading()
             self._loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
-        self._not_read &= ~BEHIND
+        self._read_paused &= ~BEHIND
         if self._transport is not None:
             self._recv_data()
             self._listen()
 
     def _listen(self) -> None:
         """Read on, unless there is a reason for not reading."""
-        if not self._not_read and self._transport is not None:
+        if not self._read_paused and self._transport is not None:
             self._transport.resume_reading()
 
     def _recv_straddling(self, data: bytes) -> None:
         """Add to a packet that has begun. Only the bytes up to its end are joined to it; the rest is not copied."""
-        held, there = self._inpbuf, len(data)
+        begun, there = self._inpbuf, len(data)
         end = there
-        if len(held) >= 4 and self._recv_cipher is not None:
-            missing = 4 + int.from_bytes(held[:4], "big") + TAG_BYTES - len(held)
+        if len(begun) >= 4 and self._recv_cipher is not None:
+            missing = 4 + int.from_bytes(begun[:4], "big") + TAG_BYTES - len(begun)
             if 0 < missing < there:
                 end = missing
-        self._inpbuf = held + data[:end]
+        self._inpbuf = begun + data[:end]
         self._recv_data()
         if end == there or self._transport is None:
             return
         if self._inpbuf:  # an earlier packet is still in progress
             self._inpbuf += data[end:]
         else:
-            self._inpbuf, self._taken = data, end
+            self._inpbuf, self._parsed = data, end
             self._recv_data()
 
     @property
@@ -283,7 +283,7 @@ class PacketConnection(SSHServerConnection):
 
     def _recv_carefully(self) -> None:
         """As asyncssh, whose handlers read a packet in two steps."""
-        self._inpbuf, self._taken = self._inpbuf[self._taken :], 0
+        self._inpbuf, self._parsed = self._inpbuf[self._parsed :], 0
         left = 2 * limits.TURN_PACKETS
         while self._inpbuf and self._recv_handler():
             left -= 1
@@ -292,8 +292,8 @@ class PacketConnection(SSHServerConnection):
                 return
 
     def _recv_packets(self, cipher: PacketGcm) -> None:
-        buffer, position = self._inpbuf, self._taken
-        self._taken = 0
+        buffer, position = self._inpbuf, self._parsed
+        self._parsed = 0
         left = limits.TURN_PACKETS
         end = len(buffer)
         source = memoryview(buffer) if end > _COPIED_BYTES else buffer
@@ -450,12 +450,12 @@ class PacketConnection(SSHServerConnection):
     # --- back-pressure and fairness
 
     def pause_writing(self) -> None:
-        self._held_back |= SOCKET
+        self._write_paused |= SOCKET
 
     def resume_writing(self) -> None:
-        self._held_back &= ~SOCKET
-        if self._not_read & ANSWERS:
-            self._not_read &= ~ANSWERS
+        self._write_paused &= ~SOCKET
+        if self._read_paused & ANSWERS:
+            self._read_paused &= ~ANSWERS
             self._listen()
         self._run_round()
 
@@ -465,8 +465,8 @@ class PacketConnection(SSHServerConnection):
             return
         if len(self._deferred_packets) > limits.DEFERRED_PACKETS:
             self._force_close(ProtocolError("Too many requests during a key exchange"))
-        elif self._held_back & SOCKET and not self._not_read & ANSWERS and self._waiting > limits.UNREAD_BYTES:
-            self._not_read |= ANSWERS
+        elif self._write_paused & SOCKET and not self._read_paused & ANSWERS and self._waiting > limits.UNREAD_BYTES:
+            self._read_paused |= ANSWERS
             self._transport.pause_reading()
 
     def _send_deferred_packets(self) -> None:
