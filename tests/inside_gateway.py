@@ -232,7 +232,7 @@ class Inside:
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams
         for backend in self.edge.backends.made.values():
-            count["places"] += backend.places.taken
+            count["places"] += backend.places.in_use
             count["idle streams"] += backend.idle_streams
         return +count
 

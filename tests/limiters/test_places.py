@@ -74,14 +74,14 @@ class Play:
 
     def fill(self, host: str, doing: Standing, count: int | None = None, **more: bool) -> list[Visitor]:
         """`count` visitors of `host`, or as many as there is room for, who came before places were short."""
-        wanted = self.most - self.places.taken if count is None else count
+        wanted = self.most - self.places.in_use if count is None else count
         if host == PROXY:
             came = [self.come(host, doing, **more) for _ in range(wanted)]
             return [visitor for visitor in came if visitor is not None]
         assert not self.places.short
         there = [Visitor(self, host, doing, since=self.now, **more) for _ in range(wanted)]
         self.there |= dict.fromkeys(there)
-        self.places.taken += wanted
+        self.places.in_use += wanted
         return there
 
     def wait(self, seconds: float, *moving: Visitor, rate: float = 10_000) -> None:
@@ -118,7 +118,7 @@ def test_with_few_places_too_each_displaced_visitor_goes_for_a_newcomer(most: in
     for number in range(20):
         play.wait(PLACE_PATIENCE_SECONDS[Standing.SILENT] + 1)
         assert play.come(f"198.51.100.{number}", Standing.SILENT) is not None
-        assert play.places.taken == len(play.there) == most
+        assert play.places.in_use == len(play.there) == most
         assert len(play.displaced) == gone + number + 1
 
 
@@ -132,11 +132,11 @@ def test_a_place_is_given_once_it_is_free_and_not_before() -> None:
     play = Play(most=4)
     ending = Ending(play, PROXY, Standing.GONE, since=play.now)
     play.there[ending] = None
-    play.places.taken += 1
+    play.places.in_use += 1
     play.fill(PROXY, Standing.WAITING)
     assert play.come("192.0.2.9") is None
     assert play.displaced == [ending]
-    assert play.places.taken == play.most
+    assert play.places.in_use == play.most
     ending.leave()
     assert play.come("192.0.2.9") is not None
 
@@ -258,7 +258,7 @@ def test_exempt_addresses_are_sources_of_their_own() -> None:
     play.wait(1)
     for one in other:
         one.leave()
-    assert play.places.taken == 20
+    assert play.places.in_use == 20
 
 
 @pytest.mark.parametrize("doing", [Standing.SILENT, Standing.UNREAD])
@@ -603,7 +603,7 @@ def test_the_index_is_there_while_places_are_short_and_no_longer() -> None:
     assert not play.places.short
     play.come("192.0.2.2")
     assert play.places.short
-    while play.places.taken > play.most // 2 + 1:
+    while play.places.in_use > play.most // 2 + 1:
         first.pop().leave()
     assert play.places.short
     first.pop().leave()
@@ -646,7 +646,7 @@ class Coming(RuleBasedStateMachine):
 
     @invariant()
     def counted(self) -> None:
-        assert self.play.places.taken == len(self.play.there) <= self.play.most
+        assert self.play.places.in_use == len(self.play.there) <= self.play.most
 
 
 TestComing = Coming.TestCase

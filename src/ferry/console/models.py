@@ -26,20 +26,20 @@ Moment = Annotated[
 ]
 
 
-class Answer(BaseModel):
+class ApiModel(BaseModel):
     """Base of all answers. They are immutable, and an unknown field is a bug of ours."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Problem(Answer):
+class Problem(ApiModel):
     """The body of every error."""
 
     error: str = Field(description="What went wrong.")
     fix: str = Field(description="What to do about it; empty where nothing helps.")
 
 
-class Listeners(Answer):
+class Listeners(ApiModel):
     """Addresses that are listened on, as `host:port`."""
 
     ssh: list[str]
@@ -48,7 +48,7 @@ class Listeners(Answer):
     admin: list[str]
 
 
-class Counts(Answer):
+class Counts(ApiModel):
     """Current counts."""
 
     connections: int = Field(description="SSH connections after their log-in.")
@@ -57,14 +57,14 @@ class Counts(Answer):
     blocked: int = Field(0, description="Addresses that are blocked for failed log-ins.")
 
 
-class StoreStatus(Answer):
+class StoreStatus(ApiModel):
     """Whether the database can be used."""
 
     ok: bool
     error: str = Field("", description="Why not. Running tunnels go on; new names are refused.")
 
 
-class Status(Answer):
+class Status(ApiModel):
     """The gateway as a whole."""
 
     version: str
@@ -80,7 +80,7 @@ class Status(Answer):
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
-class TunnelInfo(Answer):
+class TunnelInfo(ApiModel):
     """One open tunnel."""
 
     id: str
@@ -100,7 +100,7 @@ class TunnelInfo(Answer):
     )
 
 
-class ConnectionInfo(Answer):
+class ConnectionInfo(ApiModel):
     """One SSH connection."""
 
     id: str
@@ -117,7 +117,7 @@ class ConnectionInfo(Answer):
     )
 
 
-class NameInfo(Answer):
+class NameInfo(ApiModel):
     """One reservation."""
 
     key: str = Field(description="`http:blog.example.com`: what DELETE /api/v1/names/… takes.")
@@ -132,7 +132,7 @@ class NameInfo(Answer):
     live: bool = Field(description="A tunnel serves it now.")
 
 
-class BlockedAddress(Answer):
+class BlockedAddress(ApiModel):
     """An address from which too many logins have failed."""
 
     address: str = Field(description="An IPv4 address, or an IPv6 /64.")
@@ -140,7 +140,7 @@ class BlockedAddress(Answer):
     why: str = Field(description="The last thing that it did.")
 
 
-class RefusedKeyInfo(Answer):
+class RefusedKeyInfo(ApiModel):
     """A key that was offered and not let in. Its client has not proved that it holds it."""
 
     fingerprint: str
@@ -150,14 +150,14 @@ class RefusedKeyInfo(Answer):
     at: Moment
 
 
-class RefusedKeyList(Answer):
+class RefusedKeyList(ApiModel):
     """The keys that were not let in, and where keys that are let in stand."""
 
     keys: list[RefusedKeyInfo] = Field(description="The one that was offered last comes last.")
     files: list[str] = Field(description="`access.keys`: files, and folders of files. Empty if anybody may connect.")
 
 
-class Closed(Answer):
+class Closed(ApiModel):
     """What a DELETE has closed, freed or unblocked."""
 
     what: Literal["tunnel", "connection", "name", "address"]
@@ -167,7 +167,7 @@ class Closed(Answer):
     live: bool = Field(False, description="Of a name: a tunnel serves it, and keeps it until it closes.")
 
 
-class Health(Answer):
+class Health(ApiModel):
     """`/health`: 200, or 503 while draining."""
 
     status: Literal["ok", "degraded", "draining"]

@@ -30,7 +30,7 @@ from .unsent import Unsent
 from .unwatched import Unwatched
 
 
-class Owner(Protocol):
+class BridgeOwner(Protocol):
     """The owner of bridges, which counts their visitors."""
 
     def connected(self, bridge: Bridge, transport: asyncio.Transport, /) -> None:
@@ -76,7 +76,7 @@ class VisitorSide(asyncio.Protocol):
 class Bridge(Relay[asyncio.Transport]):
     """One visit. `near` is the visitor's transport. A server whose factory returns `protocol()` makes the connection."""
 
-    def __init__(self, *, traffic: Traffic, owner: Owner) -> None:
+    def __init__(self, *, traffic: Traffic, owner: BridgeOwner) -> None:
         super().__init__(traffic=traffic)
         self._owner = owner
         self._small_bytes = limits.SMALL_WRITE_BYTES

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from ferry.protocol.socks import SocksRecogniser, Verdict
 from ferry.visits import Traffic
 
-from .bridge import Bridge, Owner
+from .bridge import Bridge, BridgeOwner
 
 
 class GuardedBridge(Bridge):
     """A bridge that checks the start of a visit for SOCKS, and then works as any other. It calls `found` after it has cut
     the visitor of a proxy."""
 
-    def __init__(self, *, traffic: Traffic, owner: Owner, found: Callable[[], None]) -> None:
+    def __init__(self, *, traffic: Traffic, owner: BridgeOwner, found: Callable[[], None]) -> None:
         super().__init__(traffic=traffic, owner=owner)
         self._found = found
         self._recogniser: SocksRecogniser | None = SocksRecogniser()

@@ -119,7 +119,7 @@ class TcpListener:
         return Bridge(traffic=tunnel.traffic, owner=self).protocol()
 
     def connected(self, bridge: Bridge, transport: asyncio.Transport) -> None:
-        """As in `ferry.edge.bridge.Owner`, and so is `ended`."""
+        """As in `ferry.edge.bridge.BridgeOwner`, and so is `ended`."""
         peer = endpoint_of(transport.get_extra_info("peername"))
         if self._closed:
             reset(transport)  # the loop accepted it before the close and made its transport afterwards

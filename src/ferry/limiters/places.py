@@ -26,11 +26,12 @@ class Places:
     of the places have been given again, so that this is O(1) amortised.
     """
 
-    __slots__ = ("_exempt", "_holders", "_short_from", "_shortage", "most", "taken")
+    __slots__ = ("_exempt", "_holders", "_short_from", "_shortage", "in_use", "most")
 
     def __init__(self, most: int, exempt: ExemptNetworks, holders: Callable[[], Iterable[PlaceHolder]]) -> None:
         self.most = most
-        self.taken = 0
+        self.in_use = 0
+        """The number of visitors that have a place."""
         self._exempt = exempt
         self._holders = holders
         self._short_from = most - most // limits.TRIAL_SHARE
@@ -46,21 +47,21 @@ class Places:
         `now` is the current time, also for a holder that began earlier: its trial and its patience begin now."""
         shortage = self._shortage
         if shortage is None:
-            if self.taken < self._short_from:
-                self.taken += 1
+            if self.in_use < self._short_from:
+                self.in_use += 1
                 return True
             shortage = self._shortage = Shortage(self._holders(), self._exempt, self.most, now)
-        if self.taken >= self.most:
+        if self.in_use >= self.most:
             deserves_least = shortage.least_deserving(holder.host, now)
             if deserves_least is None:
                 return False
             deserves_least.displace()
-            if self.taken >= self.most:
+            if self.in_use >= self.most:
                 return False
             self._shortage = shortage  # with few places, the displaced holder's `leave` has ended the shortage
-        elif self.taken >= self._short_from and shortage.holds_its_share(holder.host, now):
+        elif self.in_use >= self._short_from and shortage.holds_its_share(holder.host, now):
             return False
-        self.taken += 1
+        self.in_use += 1
         shortage.add(holder, standing, now)
         return True
 
@@ -71,8 +72,8 @@ class Places:
 
     def leave(self, holder: PlaceHolder) -> None:
         """Free the place of `holder`."""
-        self.taken -= 1
+        self.in_use -= 1
         if self._shortage is not None:
             self._shortage.remove(holder)
-            if self.taken <= self.most // 2:
+            if self.in_use <= self.most // 2:
                 self._shortage = None

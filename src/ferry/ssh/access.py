@@ -97,7 +97,7 @@ def _whole(path: Path, why: str) -> Rejected:
     return Rejected(path, 0, why, why)
 
 
-class _Look(NamedTuple):
+class _Listing(NamedTuple):
     """The files that exist, and the folders that cannot be listed."""
 
     stamps: list[_Stamp]
@@ -108,7 +108,7 @@ class _Look(NamedTuple):
 class Found:
     """The result of one reading of the files."""
 
-    look: _Look
+    listing: _Listing
     names: dict[Fingerprint, str | None]
     rejected: list[Rejected]
 
@@ -124,7 +124,7 @@ def read_keys(paths: Sequence[Path]) -> Found:
             raise StartupError(f"access.keys: {path} does not exist: make the file or folder, or correct the path")
         if not os.access(path, os.R_OK):
             raise StartupError(f"access.keys: this user cannot read {path}: chmod or chown it")
-    return _read(paths, _look(paths))
+    return _read(paths, _listing_of(paths))
 
 
 class AuthorizedKeys:
@@ -152,10 +152,10 @@ class AuthorizedKeys:
 
     def read(self) -> Found | None:
         """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""
-        look = _look(self._paths)
-        if look == self._found.look and self._looks_more <= 0:
+        listing = _listing_of(self._paths)
+        if listing == self._found.listing and self._looks_more <= 0:
             return None
-        return _read(self._paths, look)
+        return _read(self._paths, listing)
 
     def use(self, found: Found | None) -> None:
         """Put the result of `read` in force; None changes nothing. Reports new results, and at the first call the
@@ -166,7 +166,7 @@ class AuthorizedKeys:
             self._tell(before)
         if found is None:
             return
-        self._looks_more = self._looks_more - 1 if found.look == before.look else KEYS_LOOKS_MORE
+        self._looks_more = self._looks_more - 1 if found.listing == before.listing else KEYS_LOOKS_MORE
         self._found = found
         if found != before:
             self._tell(found)
@@ -174,24 +174,24 @@ class AuthorizedKeys:
     def _tell(self, found: Found) -> None:
         for rejected in found.rejected:
             self._report("keys.rejected", path=str(rejected.path), line=rejected.line, error=rejected.detail)
-        self._report("keys.loaded", keys=len(found.names), files=len(found.look.stamps))
+        self._report("keys.loaded", keys=len(found.names), files=len(found.listing.stamps))
 
 
-def _read(paths: Sequence[Path], look: _Look) -> Found:
-    """Read the files of `look`, again if they change meanwhile: a file is empty for a moment while a program writes
+def _read(paths: Sequence[Path], listing: _Listing) -> Found:
+    """Read the files of `listing`, again if they change meanwhile: a file is empty for a moment while a program writes
     it."""
-    found = _read_once(look)
+    found = _read_once(listing)
     for _ in range(KEYS_READINGS - 1):
-        look = _look(paths)
-        if look == found.look:
+        listing = _listing_of(paths)
+        if listing == found.listing:
             break
-        found = _read_once(look)
+        found = _read_once(listing)
     return found
 
 
-def _read_once(look: _Look) -> Found:
-    found = Found(look, {}, list(look.rejected))
-    for stamp in look.stamps:
+def _read_once(listing: _Listing) -> Found:
+    found = Found(listing, {}, list(listing.rejected))
+    for stamp in listing.stamps:
         if stamp.size > limits.KEY_FILE_BYTES:
             most = f"{limits.KEY_FILE_BYTES // limits.MIB} MiB"
             found.rejected.append(
@@ -214,13 +214,13 @@ def _read_once(look: _Look) -> Found:
     return found
 
 
-def _look(paths: Sequence[Path]) -> _Look:
-    look = _Look([], [])
+def _listing_of(paths: Sequence[Path]) -> _Listing:
+    listing = _Listing([], [])
     for path in paths:
         try:
             listed = sorted(path.iterdir()) if path.is_dir() else None
         except OSError as error:
-            look.rejected.append(_whole(path, str(error)))
+            listing.rejected.append(_whole(path, str(error)))
             continue
         for file in [path] if listed is None else listed:
             if listed is not None and (file.name.startswith(".") or file.name.endswith("~")):
@@ -229,13 +229,14 @@ def _look(paths: Sequence[Path]) -> _Look:
                 of = file.stat()
             except OSError as error:
                 if listed is None or file.is_symlink() or not isinstance(error, FileNotFoundError):
-                    look.rejected.append(_whole(file, str(error)))
+                    listing.rejected.append(_whole(file, str(error)))
                 continue  # a missing file has gone since the listing, which is no error
             if stat.S_ISREG(of.st_mode):
                 name = None if listed is None else name_of_file(file.name)
-                look.stamps.append(_Stamp(file, of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size, name))
+                stamp = _Stamp(file, of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size, name)
+                listing.stamps.append(stamp)
             else:
-                look.rejected.append(
+                listing.rejected.append(
                     _whole(file, "it is not a file, and is not read: put keys into files, or into files of one folder")
                 )
-    return look
+    return listing

@@ -122,15 +122,15 @@ async def test_a_newcomer_to_another_tunnel_displaces_no_visitor() -> None:
         asyncio.timeout(10),
     ):
         for turn in range(4 + 8):
-            before = sum(backend.places.taken for backend in rig.edge.backends.values())
+            before = sum(backend.places.in_use for backend in rig.edge.backends.values())
             _, writer = await rig.connect("127.0.1.1" if turn < 11 else "127.0.9.8")
             writer.write(HELD["waiting"].replace(b"a.localhost", OTHER.encode()) if turn < 4 else HELD["waiting"])
-            while sum(backend.places.taken for backend in rig.edge.backends.values()) == before:
+            while sum(backend.places.in_use for backend in rig.edge.backends.values()) == before:
                 await turns()
             if turn in (3, 10):
                 clock.ahead += 10 * limits.PLACE_LOOK_SECONDS
         assert await answer(rig, "127.0.9.9") == 200
-        assert rig.edge.backends[OTHER].places.taken == 4
+        assert rig.edge.backends[OTHER].places.in_use == 4
 
 
 async def test_a_sending_visitor_stays_and_the_newcomer_is_told_to_come_back() -> None:

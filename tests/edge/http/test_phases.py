@@ -157,7 +157,7 @@ async def test_no_order_of_events_leaves_the_table(played: list[tuple[str, Any]]
             visitor.connection_lost(None)
             await look_ups.end("looked up")
             assert visitor.exchange.phase is ExchangePhase.IDLE
-            assert not any(backend.places.taken for backend in rig.edge.backends.made.values())
+            assert not any(backend.places.in_use for backend in rig.edge.backends.made.values())
     finally:
         patch.undo()
         logging.getLogger("ferry.edge").removeHandler(listening)

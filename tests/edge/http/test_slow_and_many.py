@@ -221,7 +221,7 @@ async def test_requests_per_tunnel_are_bounded() -> None:
         release.set()
         for reader, _ in waiting:
             assert await reader.readexactly(len(OK)) == OK
-        assert backend(rig).places.taken == 0
+        assert backend(rig).places.in_use == 0
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 
@@ -266,12 +266,12 @@ async def test_half_closed_requests_make_room_for_others() -> None:
             assert statuses(answer) == begun
             assert b"Connection: close\r\n" in answer
             assert rig.tunnel.visits[-1].note.endswith("this one lost its place to another visitor")
-        assert backend(rig).places.taken == 3
+        assert backend(rig).places.in_use == 3
         assert statuses(await rig.talk(GET, eof=True)) == [503]  # nobody left to go
         release.set()
         assert await staying.readexactly(len(OK)) == OK
         assert await newer.readexactly(len(OK)) == OK
-        await until(lambda: backend(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.in_use == 0)
 
 
 async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
@@ -376,13 +376,13 @@ async def test_slow_visitors_are_cut_sooner_in_a_crowd(monkeypatch: pytest.Monke
         sending, deaf = await rig.connect(), await rig.connect()
         sending[1].write((POST % 1000) + b"x")
         deaf[1].write(GET.replace(b"/ ", b"/much ", 1))  # nobody reads, and StreamReader buffers little
-        await until(lambda: bool(rig.edge.backends) and backend(rig).places.taken == 2)
+        await until(lambda: bool(rig.edge.backends) and backend(rig).places.in_use == 2)
         await asyncio.sleep(0.5)  # longer than the window for crowds
-        assert backend(rig).places.taken == 2  # half of the places: no crowd
+        assert backend(rig).places.in_use == 2  # half of the places: no crowd
         third = await rig.connect()
         third[1].write((POST % 1000) + b"x")
         await until(lambda: len(rig.tunnel.visits) == 1)  # one of them has gone,
-        assert backend(rig).places.taken == 2  # and there is no crowd any more
+        assert backend(rig).places.in_use == 2  # and there is no crowd any more
         assert rig.tunnel.visits[0].note in (
             "the request's body came too slowly",
             "the visitor read its answer too slowly",
@@ -390,7 +390,7 @@ async def test_slow_visitors_are_cut_sooner_in_a_crowd(monkeypatch: pytest.Monke
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         for _, writer in (sending, deaf, third):
             reset(writer)
-        await until(lambda: backend(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.in_use == 0)
 
 
 async def test_a_half_closed_request_is_answered_while_there_is_room() -> None:
@@ -411,7 +411,7 @@ async def test_a_half_closed_visitor_with_two_requests_has_a_deadline() -> None:
         writer.write_eof()
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 10)
-        await until(lambda: backend(rig).places.taken == 0)
+        await until(lambda: backend(rig).places.in_use == 0)
 
 
 async def test_uploads_and_upgrades_have_places_too() -> None:
@@ -435,7 +435,7 @@ async def test_uploads_and_upgrades_have_places_too() -> None:
         sending = [await rig.connect() for _ in range(2)]
         for _, writer in sending:
             writer.write((POST % 2000) + b"x")
-        await until(lambda: backend(rig).places.taken == 3)
+        await until(lambda: backend(rig).places.in_use == 3)
         assert statuses(await rig.talk(GET, eof=True)) == [503]
         for reader, writer in sending:
             writer.write(b"x" * 1999)
@@ -443,7 +443,7 @@ async def test_uploads_and_upgrades_have_places_too() -> None:
         assert statuses(await rig.talk(GET, eof=True)) == [200]
         reset(raw)
         await rig.tunnel.quiet()
-        assert backend(rig).places.taken == 0
+        assert backend(rig).places.in_use == 0
 
 
 async def test_counts_are_right_after_each_kind_of_end() -> None:
@@ -465,13 +465,13 @@ async def test_counts_are_right_after_each_kind_of_end() -> None:
                 reader, writer = await rig.connect()
                 writer.write(request.replace(b"/ ", path + b" ", 1))
                 if path == b"/hang":
-                    await until(lambda: backend(rig).places.taken > 0)
+                    await until(lambda: backend(rig).places.in_use > 0)
                     reset(writer)
                 else:
                     await reader.read(1)
                     writer.close()
-        await until(lambda: not rig.edge.visitors and not backend(rig).places.taken)
-        assert backend(rig).places.taken == 0
+        await until(lambda: not rig.edge.visitors and not backend(rig).places.in_use)
+        assert backend(rig).places.in_use == 0
 
 
 async def test_one_visitor_too_many_gets_503() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from ferry.ssh.wire.turns import Answer, Turns
+from ferry.ssh.wire.turns import Reply, Turns
 
 GLOBAL_REQUESTS_WAITING = 64
 MANY = 1_000_000
 """Requests in a second: no bound."""
 
 
-def now(answer: Answer) -> Callable[[], Answer]:
+def now(answer: Reply) -> Callable[[], Reply]:
     return lambda: answer
 
 
@@ -25,7 +25,7 @@ def never(error: Exception) -> None:
 
 
 def test_answers_keep_the_order_of_the_requests() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     turns.refuse(wants_reply=True)
@@ -40,7 +40,7 @@ def test_answers_keep_the_order_of_the_requests() -> None:
 
 
 def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     decided: list[str] = []
     turns = Turns(said.append, never)
     turns.take(lambda: decided.append("later"), wants_reply=False)
@@ -53,7 +53,7 @@ def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
 
 
 def test_a_waiting_request_holds_a_bounded_queue_and_further_ones_are_counted() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     for _ in range(GLOBAL_REQUESTS_WAITING):
@@ -83,7 +83,7 @@ def test_refusals_in_a_row_take_one_place_in_the_queue() -> None:
 
 def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> None:
     """One call of another for each, as asyncssh does it, ended the connection at 600."""
-    said: list[Answer] = []
+    said: list[Reply] = []
     turns = Turns(said.append, never)
 
     depths: set[int] = set()
@@ -104,7 +104,7 @@ def test_any_number_of_requests_behind_one_is_answered_without_recursion() -> No
 
 
 def test_no_request_is_decided_or_answered_after_the_connection() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     decided: list[str] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
@@ -116,11 +116,11 @@ def test_no_request_is_decided_or_answered_after_the_connection() -> None:
 
 def test_a_step_that_fails_is_refused_in_its_turn_and_reported_and_the_next_are_decided() -> None:
     """Nothing was answered any more on that connection, and a forward whose answer came before it was held for ever."""
-    said: list[Answer] = []
+    said: list[Reply] = []
     failed: list[Exception] = []
     turns = Turns(said.append, failed.append)
 
-    def fails() -> Answer:
+    def fails() -> Reply:
         raise ValueError("on purpose")
 
     turns.take(later, wants_reply=True)
@@ -135,7 +135,7 @@ def test_a_step_that_fails_is_refused_in_its_turn_and_reported_and_the_next_are_
 
 
 def test_a_held_answer_keeps_the_answers_behind_it_and_no_decision() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     sent: list[str] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
@@ -152,7 +152,7 @@ def test_a_held_answer_keeps_the_answers_behind_it_and_no_decision() -> None:
 
 
 def test_the_answers_that_a_held_one_keeps_are_bounded() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     turns = Turns(said.append, never)
     turns.take(later, wants_reply=True)
     turns.answer(False, held=True)
@@ -165,7 +165,7 @@ def test_the_answers_that_a_held_one_keeps_are_bounded() -> None:
 
 
 def test_an_error_of_the_code_that_hears_of_an_answer_ends_there() -> None:
-    said: list[Answer] = []
+    said: list[Reply] = []
     failed: list[Exception] = []
     turns = Turns(said.append, failed.append)
 

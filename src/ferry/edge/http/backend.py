@@ -72,7 +72,7 @@ class Backend:
     def pace_seconds(self) -> float:
         """The time for which a visitor may be slow. It is shorter while more than half of the places are taken."""
         seconds, places = self._shared.bounds.pace_seconds, self.places
-        return min(seconds, limits.CROWDED_PACE_SECONDS) if places.taken > places.most // 2 else seconds
+        return min(seconds, limits.CROWDED_PACE_SECONDS) if places.in_use > places.most // 2 else seconds
 
     def take(self, now: float) -> Upstream | None:
         """The stream that was used last, if it has not been idle too long."""

@@ -27,8 +27,8 @@ from .round import Round
 from .shared import Shared
 
 
-class Owner(Protocol):
-    """The part of the edge that its connections call."""
+class ConnectionOwner(Protocol):
+    """The edge, for its connections."""
 
     draining: bool
     """The edge stops: each connection closes after its next answer."""
@@ -106,7 +106,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
     transport: asyncio.Transport
     """asyncio sets it before any other call."""
 
-    def __init__(self, owner: Owner, shared: Shared) -> None:
+    def __init__(self, owner: ConnectionOwner, shared: Shared) -> None:
         self._owner = owner
         self._shared = shared
         self.peer = _UNKNOWN
@@ -117,7 +117,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
         self.read_paused = 0  # flags of `ReadPause`
         self.write_paused = 0  # flags of `WritePause`: the reasons for not writing more to the visitor
         self.ended = False  # the visitor has sent end-of-file
-        self._network = ""  # the source that `Owner.limiter` counts it for
+        self._network = ""  # the source that `ConnectionOwner.limiter` counts it for
         self._unsent: Unsent | None = None  # from the first check on
         self._small_writes = 0  # behind waiting bytes, since the buffer was last empty
 

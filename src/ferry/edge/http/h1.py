@@ -22,7 +22,7 @@ from ferry.protocol.http1.serialize import interim_head, response_head
 from ferry.protocol.wrong_port import TLS_ALERT
 
 from . import pages
-from .connection import BEHIND, READ_AHEAD, STREAM_FULL, ConnectionPhase, Owner, VisitorConnection
+from .connection import BEHIND, READ_AHEAD, STREAM_FULL, ConnectionOwner, ConnectionPhase, VisitorConnection
 from .exchange import Exchange
 from .forwarding import Forwarding
 from .heads import HeadReader
@@ -72,7 +72,7 @@ class H1Connection(VisitorConnection):
     exchange: Exchange
     """Set with the transport."""
 
-    def __init__(self, owner: Owner, shared: Shared, entrance: Entrance) -> None:
+    def __init__(self, owner: ConnectionOwner, shared: Shared, entrance: Entrance) -> None:
         super().__init__(owner, shared)
         self._entrance = entrance
         self._heads = HeadReader(shared.bounds, owner.heads)
@@ -284,7 +284,7 @@ class H1Connection(VisitorConnection):
             self._wrote_little()
         if exchange.down >= self._look_at:
             self._look_at = exchange.down + self._look_at_unsent(
-                0 if exchange.backend is None else exchange.backend.places.taken
+                0 if exchange.backend is None else exchange.backend.places.in_use
             )
 
     def answered(self, now: float, *, whole: bool) -> None:

@@ -141,7 +141,7 @@ class Hints:
             for mark in _MARKS[response.status]
             if not mark.paths or any(path in request.target for path in mark.paths)
         ]
-        return _Look(tap, marks, self._tell)
+        return _HintTap(tap, marks, self._tell)
 
     @property
     def may_lack_target(self) -> bool:
@@ -175,7 +175,7 @@ class Hints:
             self._tunnel.tell(text.replace("NAME", self._tunnel.address.name), event="hint", about=about)
 
 
-class _Look:
+class _HintTap:
     """Looks at the first bytes of one answer, HINT_BYTES in HINT_PIECES pieces at most."""
 
     __slots__ = ("_found", "_inner", "_marks", "_pieces", "_seen")

@@ -97,7 +97,7 @@ class ResponseSink(Protocol):
         ...
 
 
-class _State(enum.Enum):
+class _UpstreamState(enum.Enum):
     IDLE = enum.auto()  # no request: idle in the backend, or bound to its visitor
     HEAD = enum.auto()
     BODY = enum.auto()  # its framing tells its end
@@ -116,7 +116,7 @@ class _StreamPause(enum.IntFlag):
 
 
 # Members as plain globals: a look-up on the class for each packet is slower.
-_IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _State
+_IDLE, _HEAD, _BODY, _CLOSE, _RAW, _DEAD = _UpstreamState
 _VISITOR, _BEHIND = int(_StreamPause.VISITOR), int(_StreamPause.BEHIND)
 _NO_BODY, _OF_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 

@@ -26,7 +26,7 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _EXTENSION: Final = re.compile(rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+" % (_WORD, _WORD, _QUOTED))
 
 
-class _State(enum.Enum):
+class _ChunkState(enum.Enum):
     SIZE = enum.auto()
     DATA = enum.auto()
     DATA_END = enum.auto()
@@ -40,7 +40,7 @@ class ChunkedDecoder:
     __slots__ = ("_left", "_line", "_state", "_trailer")
 
     def __init__(self) -> None:
-        self._state = _State.SIZE
+        self._state = _ChunkState.SIZE
         self._left = 0  # octets of the current chunk still to come
         self._line = b""  # a line, or the CRLF after a chunk, of which only a part has come
         self._trailer = 0  # octets of trailer section so far
@@ -48,7 +48,7 @@ class ChunkedDecoder:
     @property
     def done(self) -> bool:
         """The last chunk and the trailer section have been read."""
-        return self._state is _State.DONE
+        return self._state is _ChunkState.DONE
 
     def feed(self, data: bytes, pieces: list[bytes]) -> int:
         """Append the payload in `data` to `pieces`. Returns how many octets of `data` were consumed.
@@ -57,15 +57,15 @@ class ChunkedDecoder:
         much work as large ones. Raises RemoteProtocolError (400).
         """
         at, size, lines = 0, len(data), 0
-        while at < size and self._state is not _State.DONE:
-            if self._state is _State.DATA:
+        while at < size and self._state is not _ChunkState.DONE:
+            if self._state is _ChunkState.DATA:
                 piece = data[at : at + self._left] if at or self._left < size else data
                 pieces.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
                 if not self._left:
-                    self._state = _State.DATA_END
-            elif self._state is _State.DATA_END:
+                    self._state = _ChunkState.DATA_END
+            elif self._state is _ChunkState.DATA_END:
                 at = self._data_end(data, at)
             elif lines == limits.CHUNKS_IN_A_PIECE:
                 break
@@ -84,21 +84,21 @@ class ChunkedDecoder:
             self._line = got
         else:
             self._line = b""
-            self._state = _State.SIZE
+            self._state = _ChunkState.SIZE
         return at + len(got)
 
     def _read_line(self, data: bytes, at: int) -> int:
         """Collect one line up to its CRLF and act on it. Bounded, and refused at the first bare LF."""
-        most = limits.CHUNK_LINE_BYTES if self._state is _State.SIZE else limits.TRAILER_BYTES - self._trailer
+        most = limits.CHUNK_LINE_BYTES if self._state is _ChunkState.SIZE else limits.TRAILER_BYTES - self._trailer
         end = data.find(b"\n", at, at + most - len(self._line) + 1)
         if end < 0:
             self._line += data[at : at + most + 1]
             if len(self._line) >= most:
                 raise RemoteProtocolError(
                     "a chunk size line is too long"
-                    if self._state is _State.SIZE
+                    if self._state is _ChunkState.SIZE
                     else "the trailer section is too long",
-                    status=400 if self._state is _State.SIZE else 431,
+                    status=400 if self._state is _ChunkState.SIZE else 431,
                 )
             if b"\r" in self._line[:-1]:
                 raise RemoteProtocolError("a line of the chunked coding holds a bare CR")
@@ -108,7 +108,7 @@ class ChunkedDecoder:
         # Stricter than RFC 9112 §2.2: a bare LF does not end a line. A bare CR stands in no size and in no field.
         if line[-1:] != b"\r":
             raise RemoteProtocolError("a line of the chunked coding does not end in CRLF")
-        if self._state is _State.SIZE:
+        if self._state is _ChunkState.SIZE:
             self._size_line(line[:-1])
         else:
             self._trailer_line(line[:-1])
@@ -123,11 +123,11 @@ class ChunkedDecoder:
         if semicolon:
             _check_extension(line, len(digits))
         self._left = int(digits, 16)
-        self._state = _State.DATA if self._left else _State.TRAILER
+        self._state = _ChunkState.DATA if self._left else _ChunkState.TRAILER
 
     def _trailer_line(self, line: bytes) -> None:
         if not line:
-            self._state = _State.DONE
+            self._state = _ChunkState.DONE
             return
         self._trailer += len(line) + 2
         name, colon, value = line.partition(b":")

@@ -54,7 +54,7 @@ from .key_exchanges import KeyExchanges
 from .packets import KEYS, SILENT, PacketConnection
 from .pieces import Pieces
 from .requests import CHANNELS, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
-from .turns import Answer, Turns
+from .turns import Reply, Turns
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -277,7 +277,7 @@ class HardenedConnection(PacketConnection):
         if self._global_request_waiters:
             super()._process_global_response(pkttype, pktid, packet)
 
-    def _reply(self, answer: Answer) -> None:
+    def _reply(self, answer: Reply) -> None:
         if answer is False:
             self.send_packet(MSG_REQUEST_FAILURE)
         else:

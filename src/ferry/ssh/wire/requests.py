@@ -98,7 +98,7 @@ def _not_granted(answer: Answered) -> None:
 NOBODY: Final[ConnectionHandler] = _Nobody()
 
 
-class Asker(Protocol):
+class RequestingConnection(Protocol):
     """The connection of a request."""
 
     @property
@@ -115,17 +115,17 @@ class Asker(Protocol):
         ...
 
 
-def _keepalive(_connection: Asker, _packet: SSHPacket) -> Step:
+def _keepalive(_connection: RequestingConnection, _packet: SSHPacket) -> Step:
     return lambda: True
 
 
-def _forward(connection: Asker, packet: SSHPacket) -> Step:
+def _forward(connection: RequestingConnection, packet: SSHPacket) -> Step:
     host, port = _host_and_port(packet)
     decide = connection.handler.forward_read(host, port)
     return lambda: decide(partial(connection.forward_decided, port))
 
 
-def _cancel(connection: Asker, packet: SSHPacket) -> Step:
+def _cancel(connection: RequestingConnection, packet: SSHPacket) -> Step:
     host, port = _host_and_port(packet)
     return lambda: connection.handler.forward_cancelled(host, port)
 
@@ -136,14 +136,14 @@ def _host_and_port(packet: SSHPacket) -> tuple[bytes, int]:
     return host, port
 
 
-def _socket_forward(connection: Asker, packet: SSHPacket) -> Step:
+def _socket_forward(connection: RequestingConnection, packet: SSHPacket) -> Step:
     path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
     why = "Ferry does not forward socket paths: write -R NAME:80:... or -R 0:..."
     refuse = connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
     return lambda: refuse(partial(connection.forward_decided, 0))
 
 
-GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Step]]] = MappingProxyType(
+GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket], Step]]] = MappingProxyType(
     {
         b"tcpip-forward": _forward,
         b"cancel-tcpip-forward": _cancel,
@@ -154,7 +154,7 @@ GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Step]]] = Map
 """Each function reads the fields after the name and the want-reply flag. Its result decides the request in its turn."""
 
 
-def _session(connection: Asker, packet: SSHPacket) -> Opened:
+def _session(connection: RequestingConnection, packet: SSHPacket) -> Opened:
     packet.check_end()
     session = connection.handler.session_requested() if connection.may_request() else None
     if session is None:
@@ -162,7 +162,7 @@ def _session(connection: Asker, packet: SSHPacket) -> Opened:
     return session
 
 
-def _direct(connection: Asker, packet: SSHPacket) -> Opened:
+def _direct(connection: RequestingConnection, packet: SSHPacket) -> Opened:
     host, port = packet.get_string(), packet.get_uint32()
     packet.get_string()  # the originator is the client's claim: we do not use it
     packet.get_uint32()
@@ -170,17 +170,17 @@ def _direct(connection: Asker, packet: SSHPacket) -> Opened:
     return connection.handler.direct_requested(host, port), None
 
 
-def _direct_socket(_connection: Asker, _packet: SSHPacket) -> Opened:
+def _direct_socket(_connection: RequestingConnection, _packet: SSHPacket) -> Opened:
     raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "this gateway does not open socket paths")
 
 
-def _tun(connection: Asker, _packet: SSHPacket) -> Opened:
+def _tun(connection: RequestingConnection, _packet: SSHPacket) -> Opened:
     if connection.may_request():
         connection.handler.form_refused("-w", _NO_VPN)
     raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, _NO_VPN)
 
 
-CHANNELS: Final[Mapping[bytes, Callable[[Asker, SSHPacket], Opened]]] = MappingProxyType(
+CHANNELS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket], Opened]]] = MappingProxyType(
     {
         b"session": _session,
         b"direct-tcpip": _direct,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from ferry import limits
 from ferry.limiters.rate import PerSecond
 
-Answer = bool | bytes
+Reply = bool | bytes
 """Granted or refused; bytes are the content of a success."""
 
-Step = Callable[[], Answer | None]
+Step = Callable[[], Reply | None]
 """Decides one request. After None, `Turns.answer` gets the answer later."""
 
 
@@ -30,7 +30,7 @@ class _Request:
     def __init__(self, step: Step, *, wants_reply: bool) -> None:
         self.step = step
         self.wants_reply = wants_reply
-        self.answer: Answer | None = None
+        self.answer: Reply | None = None
         self.held = False
         self.sent: Callable[[], None] | None = None
 
@@ -48,7 +48,7 @@ class Turns:
     """The requests of one connection. `reply` sends one answer. `failed` gets the error of a step, whose request is
     then refused: the answer to another request may have called the step, and the requests behind it wait."""
 
-    def __init__(self, reply: Callable[[Answer], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, reply: Callable[[Reply], None], failed: Callable[[Exception], None]) -> None:
         self._reply = reply
         self._failed = failed
         self._rate = PerSecond()
@@ -82,7 +82,7 @@ class Turns:
             self._unanswered.append(_Refusals())
         self._run()
 
-    def answer(self, answer: Answer, *, sent: Callable[[], None] | None = None, held: bool = False) -> None:
+    def answer(self, answer: Reply, *, sent: Callable[[], None] | None = None, held: bool = False) -> None:
         """Answer the request that is being decided, once the earlier ones are answered. A `held` answer also waits for
         `release`. `sent` is called when the answer has been sent, and never if the connection closes before."""
         request, self._deciding = self._deciding, None
