@@ -143,7 +143,8 @@ async def test_without_an_excess_no_visitor_is_displaced(play: Play) -> None:
     play.clock.ahead += LONG
     play.become_short()
     assert play.gate is not None
-    play.gate.excess = -1
+    for _ in range(play.excess + 1):
+        play.gate.freed()
     assert play.come("192.0.2.9") is not None
     assert play.come("192.0.2.1") is not None
     assert not any(visitor.disconnected for visitor in held)
@@ -182,14 +183,13 @@ async def test_visitors_of_a_closed_edge_are_not_checked(play: Play) -> None:
 @pytest.mark.parametrize("holds", [1, 30])
 async def test_while_accepting_has_stopped_stalled_visitors_of_large_sources_go(play: Play, holds: int) -> None:
     """Nobody comes who could have their places: they would keep the gateway shut for as long as they like."""
-    assert play.gate is not None
     quiet = play.crowd("192.0.2.9", 1)
     held = [visitor for number in range(30 // holds) for visitor in play.crowd(f"192.0.3.{number}", holds)]
     play.clock.ahead += 2 * limits.PLACE_LOOK_SECONDS
-    play.gate.make_room(10)
+    play.connections.make_room(10)
     assert sum(visitor.disconnected for visitor in held) == (0 if holds == 1 else 10)
     play.clock.ahead += LONG
-    play.gate.make_room(100)
+    play.connections.make_room(100)
     assert sum(visitor.disconnected for visitor in held) == (0 if holds == 1 else holds - 1)
     assert not quiet[0].disconnected
 
@@ -197,7 +197,6 @@ async def test_while_accepting_has_stopped_stalled_visitors_of_large_sources_go(
 async def test_a_visitor_that_cannot_be_disconnected_keeps_neither_a_newcomer_out_nor_others_in(
     play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert play.gate is not None
     held = play.crowd("192.0.2.1", 9)
     tried: list[bool] = []
 
@@ -212,6 +211,6 @@ async def test_a_visitor_that_cannot_be_disconnected_keeps_neither_a_newcomer_ou
     assert play.come("192.0.2.9") is not None
     assert [len(tried), sum(visitor.disconnected for visitor in held)] == [1, 0]
     play.clock.ahead += LONG
-    play.gate.make_room(4)
+    play.connections.make_room(4)
     assert [len(tried), sum(visitor.disconnected for visitor in held)] == [3, 2]
     assert len(caplog.records) == 3

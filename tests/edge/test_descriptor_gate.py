@@ -361,7 +361,8 @@ async def test_descriptors_are_short_from_the_resume_bound_and_during_an_excess(
         assert (gate.short, gate.excess) == (False, 0)
         gate.seen(850)
         assert (gate.short, gate.excess, gate.paused) == (True, 51, False)
-        gate.excess = 70
+        for _ in range(19):
+            gate.admitted()
         gate.seen(851)
         assert gate.excess == 70  # as told since
         await next_look()
@@ -435,7 +436,7 @@ async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
     opened, asked = 230, list[int]()
     with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
-        gate.make_room = asked.append
+        gate.make_room_by(asked.append)
         gate.seen(220)
         assert gate.paused
         async with asyncio.timeout(10):
@@ -473,7 +474,7 @@ async def test_where_no_descriptor_is_left_to_count_them_all_count_as_open(
     listener = Listener()
     monkeypatch.setattr(listener, "resume", run_out)  # as soon as they accept, the last descriptor is gone
     with closing(DescriptorGate(report=report, most=240, count=count)) as gate:
-        gate.make_room = asked.append
+        gate.make_room_by(asked.append)
         gate.add(listener)
         for _ in range(2):
             gate.seen(220)
@@ -497,7 +498,7 @@ async def test_accepting_goes_on_after_an_error_while_room_is_made(
         raise ZeroDivisionError
 
     with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
-        gate.make_room = fails
+        gate.make_room_by(fails)
         gate.seen(220)
         await until(lambda: len(asked) > 1)
         opened = 200

@@ -44,7 +44,7 @@ class Connections:
         self._groups: dict[Group, None] = {}
         self._shortage: Shortage[Connected] | None = None
         if gate is not None:
-            gate.make_room = self._make_room
+            gate.make_room_by(self.make_room)
 
     def add(self, group: Group) -> None:
         """An edge or a port has opened."""
@@ -71,7 +71,7 @@ class Connections:
                 self._part_with(least)
             elif shortage.holds_its_share(newcomer.host, now):
                 return False
-        gate.excess += 1
+        gate.admitted()
         shortage.add(newcomer, Standing.SILENT, now)
         return True
 
@@ -81,7 +81,7 @@ class Connections:
             self._shortage = Shortage(there, self._exempt, len(there), now)
         return self._shortage
 
-    def _make_room(self, wanted: int) -> None:
+    def make_room(self, wanted: int) -> None:
         """Disconnect up to `wanted` visitors, as if a newcomer without connections displaced each. While accepting has
         stopped no newcomer comes, and sources with many connections would keep them. A source's last one stays."""
         now = self._clock.monotonic()
@@ -106,4 +106,4 @@ class Connections:
     def _gone(self, visitor: Connected) -> None:
         if self._shortage is not None and self._shortage.remove(visitor):
             assert self.gate is not None
-            self.gate.excess -= 1
+            self.gate.freed()

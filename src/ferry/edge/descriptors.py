@@ -2,7 +2,7 @@
 
 From 85 % on descriptors are short. Listeners still accept, because only an accepted connection shows its address, and
 `connections` decides which visitor to disconnect for it. That may not be enough, if the newcomers are SSH clients or
-too many come at once. Then newcomers wait in the kernel's queue, and `make_room` disconnects the visitors that deserve
+too many come at once. Then newcomers wait in the kernel's queue, and `connections` disconnects the visitors that deserve
 their places least. Open connections go on; a tenth of the descriptors stays free for files and the database.
 
 The usual check is cheap: the kernel always gives the lowest free number, so a new connection with number N shows that N
@@ -60,9 +60,8 @@ class DescriptorGate:
         self.short = False
         """Descriptors are short: while there is an `excess`, each newcomer has to displace another visitor."""
         self.excess = 0
-        """The number of open descriptors above the goal. `connections` updates it between two counts."""
-        self.make_room: Callable[[int], None] = lambda _wanted: None
-        """Called with the number of descriptors to free while the listeners do not accept."""
+        """The number of open descriptors above the goal."""
+        self._make_room: Callable[[int], None] = lambda _wanted: None
         self._timer: asyncio.TimerHandle | None = None
         """Runs while descriptors are short."""
         self._quiet: asyncio.TimerHandle | None = None
@@ -74,6 +73,18 @@ class DescriptorGate:
     def has_room_for(self, at_once: int) -> bool:
         """Whether the free tenth has room for `at_once` connections, which are accepted before the next check."""
         return self._most == resource.RLIM_INFINITY or self._most - self._pause_at > at_once
+
+    def make_room_by(self, disconnect: Callable[[int], None]) -> None:
+        """While the listeners do not accept, call `disconnect` with the number of descriptors to free."""
+        self._make_room = disconnect
+
+    def admitted(self) -> None:
+        """Since the last count a visitor has got a descriptor."""
+        self.excess += 1
+
+    def freed(self) -> None:
+        """Since the last count a visitor's descriptor has become free."""
+        self.excess -= 1
 
     def add(self, listener: Pausable) -> None:
         """A listener begins to accept."""
@@ -132,7 +143,7 @@ class DescriptorGate:
             self._quiet = loop.call_later(limits.DESCRIPTORS_QUIET_SECONDS, self._over)
             call_each(_log, "a listener could not go on", [listener.resume for listener in self._listeners])
         elif self.paused:
-            self.make_room(int(count - self._resume_below) + 1)
+            self._make_room(int(count - self._resume_below) + 1)
         self.excess = int(count - self._enough_below) + 1
         self.short = self.paused or self.excess > 0
         if not self.short:

@@ -107,8 +107,7 @@ class EventRing:
         self._subscribers: list[Subscription] = []
         self._seq = 0
         self._closed = False
-        self.before_reading: Callable[[], None] = lambda: None
-        """Called before events are read. The observer sets it, and adds the visits that it has gathered."""
+        self._before_reading: Callable[[], None] = lambda: None
         self.dropped = 0
         """Events that slow subscribers lost, in all."""
 
@@ -134,9 +133,13 @@ class EventRing:
                     self.dropped += 1
         return events
 
+    def call_before_reading(self, settle: Callable[[], None]) -> None:
+        """Call `settle` before events are read: it adds the visits that the observer has gathered."""
+        self._before_reading = settle
+
     def last(self, count: int | None = None) -> list[Event]:
         """The newest `count` events that are kept (all, by default), oldest first."""
-        self.before_reading()
+        self._before_reading()
         events = list(heapq.merge(self._rare, self._frequent))
         return events if count is None else events[max(0, len(events) - count) :]
 

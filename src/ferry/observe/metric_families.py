@@ -73,34 +73,42 @@ class EventGauge(_EventFamily):
 
 
 class PolledCounter(Collector):
-    """A counter without labels. Its value is kept elsewhere and read by `ask` at each scrape."""
+    """A counter without labels. Its value is kept elsewhere, and polled at each scrape."""
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str) -> None:
         self._name = name
         self._text = text
-        self.ask: Callable[[], float] = lambda: 0
+        self._ask: Callable[[], float] = lambda: 0
         registry.register(self)
+
+    def poll(self, ask: Callable[[], float]) -> None:
+        """`ask` returns the value."""
+        self._ask = ask
 
     def describe(self) -> Iterable[Metric]:
         return [CounterMetricFamily(self._name, self._text)]
 
     def collect(self) -> Iterable[Metric]:
-        return [CounterMetricFamily(self._name, self._text, value=self.ask())]
+        return [CounterMetricFamily(self._name, self._text, value=self._ask())]
 
 
 class ScrapeHook(Collector):
-    """Calls `before` at the start of each scrape, so that gathered visits are counted first. It has no series.
+    """Calls a function at the start of each scrape, so that gathered visits are counted first. It has no series.
 
     It must be registered first: the registry collects in that order.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.before: Callable[[], None] = lambda: None
+        self._before: Callable[[], None] = lambda: None
         registry.register(self)
+
+    def call_first(self, before: Callable[[], None]) -> None:
+        """Call `before` from now on."""
+        self._before = before
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        self.before()
+        self._before()
         return []

@@ -32,8 +32,8 @@ LevelName = Literal["debug", "info", "warning", "error"]
 class Observer:
     """Call it as `report(event, **fields)`, from the event loop's thread. It never blocks and never raises.
 
-    Events below `level` (as in `logging`) do not reach the log. `level` may change while the gateway runs. The metrics
-    count every event, and `ferry events` shows every event from INFO on.
+    Events below `level` (as in `logging`) do not reach the log. The metrics count every event, and `ferry events` shows
+    every event from INFO on.
     """
 
     def __init__(self, *, clock: Clock, metrics: Metrics, events: EventRing, log: BudgetedLog, level: int) -> None:
@@ -46,7 +46,11 @@ class Observer:
         self._visits: list[Visit] = []
         """Visits since the last other report: VISITS_GATHERED at most, for VISITS_GATHER_SECONDS at most."""
         self._settles: asyncio.TimerHandle | None = None
-        self.level = level
+        self._level = level
+
+    def use_level(self, level: int) -> None:
+        """Take another least level of the log."""
+        self._level = level
 
     def __call__(self, event: str, /, **fields: object) -> None:
         if event == "visit":
@@ -62,9 +66,9 @@ class Observer:
         level = LEVELS.get(event) or level_of(event, fields)
         if level >= logging.INFO:
             entry = self._events.add(self._now(), level, event, fields)
-            if level >= self.level:
+            if level >= self._level:
                 self._log.put(entry)
-        elif level >= self.level:
+        elif level >= self._level:
             self._log.put(Event(0, self._now(), level, event, fields))
 
     def _gather(self, visit: object) -> None:
@@ -92,7 +96,7 @@ class Observer:
         try:
             for batch in batches(visits, events):
                 self._count_visits(batch)
-                if self.level <= logging.INFO:
+                if self._level <= logging.INFO:
                     self._log.put_visits(batch)
         except Exception:  # see __call__
             self._failed("visit")
@@ -118,8 +122,9 @@ class Observation:
 
     def set_level(self, level: LevelName) -> None:
         """Take `log.level` from a reloaded configuration."""
-        self.report.level = parse_level(level)
-        logging.getLogger().setLevel(self.report.level)
+        least = parse_level(level)
+        self.report.use_level(least)
+        logging.getLogger().setLevel(least)
 
     def set_rates(self, rates: LogRates) -> None:
         """Take the budgets of log lines from a reloaded configuration."""
@@ -179,12 +184,13 @@ def observing(
     render = human_lines(colour=terminal and "NO_COLOR" not in os.environ) if human else json_lines()
     log = LogWriter(fd, render, now=clock.now, size=limits.LOG_QUEUE)
     metrics, events = Metrics(version=version, started=clock.now()), EventRing()
-    metrics.log_dropped.ask = lambda: log.dropped
-    metrics.events_dropped.ask = lambda: events.dropped
+    metrics.log_dropped.poll(lambda: log.dropped)
+    metrics.events_dropped.poll(lambda: events.dropped)
     least = parse_level(level)
     budgeted = BudgetedLog(log.put, clock=clock, omitted=metrics.log_omitted, rates=rates, counted=counted)
     observer = Observer(clock=clock, metrics=metrics, events=events, log=budgeted, level=least)
-    metrics.scrape.before = events.before_reading = observer.settle
+    metrics.scrape.call_first(observer.settle)
+    events.call_before_reading(observer.settle)
     handler = RoutedHandler(log.put, clock=clock, rates=rates)
     observation = Observation(observer, metrics, events, log, budgeted, handler)
     try:

@@ -95,6 +95,10 @@ class Admission:
         """All log-ins in progress."""
         return list(self._attempts.values())
 
+    def start_drain(self) -> None:
+        """The gateway stops: refuse everybody from now on."""
+        self.draining = True
+
     # --- the beginning
 
     def take(self, sock: socket.socket, make: Callable[[LoginSlot], Attempt]) -> None:

@@ -226,7 +226,7 @@ class SshServer:
 
     def start_drain(self) -> None:
         """Take no new connections and no new visitors of ports, and tell everybody."""
-        self.admission.draining = True
+        self.admission.start_drain()
         self.tunnels.stop_listening()
         for client in self:
             seconds = self._retry_after()

@@ -307,7 +307,7 @@ class Exchange:
         if not self._goes(phases.AGAIN):
             return True
         self._retried = True
-        self._forwarding.wire_of = None  # the other tunnel may have another Host
+        self._forwarding.forget()  # the other tunnel may have another Host
         self._leave_place()
         if self.tap is not None:
             self.tap.ended(RemoteProtocolError("the request was sent again on another stream"))
@@ -369,7 +369,7 @@ class Exchange:
     def resume_writing(self) -> None:
         """Undo `pause_writing`."""
         self._write_paused = False
-        self._paces.read = None
+        self._paces.stop_reading()
         if self._upstream is not None:
             self._upstream.resume_reading()
 

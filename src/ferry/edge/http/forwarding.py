@@ -43,6 +43,10 @@ class Forwarding:
             self.wire_of, self.wire = request, data
         return data
 
+    def forget(self) -> None:
+        """The next request may be for another tunnel, which may have another Host."""
+        self.wire_of = None
+
     def _forwarding_fields(self, request: RequestHead, mark: bytes) -> bytes:
         authority = request.authority
         if authority != self._fields_for or request.loop:

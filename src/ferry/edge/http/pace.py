@@ -54,6 +54,10 @@ class Paces:
             return self._body.behind(now, moved, rate=rate, window=window)
         return False
 
+    def stop_reading(self) -> None:
+        """No byte waits for the visitor any more."""
+        self.read = None
+
     def read_behind(self, now: float, moved: int, *, rate: int, window: float) -> bool:
         """As `Pace.behind`, for the bytes that the visitor has taken."""
         if self.read is None:
