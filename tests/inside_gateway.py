@@ -366,5 +366,5 @@ async def inside_gateway(
         ) as worker:
             if penalties is not None:
                 worker.ssh.admission.penalties = penalties
-            async with opened(worker, config):
+            async with opened(worker):
                 yield Inside(worker, ports, reports, failing)

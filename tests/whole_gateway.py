@@ -47,10 +47,10 @@ def observed() -> Iterator[Observation]:
 
 
 @asynccontextmanager
-async def opened(worker: Worker, config: Config) -> AsyncIterator[Worker]:
+async def opened(worker: Worker) -> AsyncIterator[Worker]:
     """A gateway that serves while the context lasts."""
     try:
-        await worker.open(config)
+        await worker.open()
         yield worker
     finally:
         worker.close()
@@ -68,6 +68,6 @@ async def whole_gateway(config: Config, observation: Observation | None = None) 
             build_worker(
                 config, kept, clock=clock, report=told.report, events=told.events, metrics=told.metrics.registry
             ) as worker,
-            opened(worker, config),
+            opened(worker),
         ):
             yield worker

@@ -39,7 +39,7 @@ async def test_the_domain_and_the_state_cannot_change(tmp_path: Path, field: str
             other = Config.model_validate(dict(config) | {field: "other"})
             said = await reloaded(worker, other, observation)
             assert shown_fields(said.fields)["error"] == f"{field} cannot change while the gateway runs: restart it"
-            assert worker.view.config is config
+            assert worker.in_force.config is config
 
 
 async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:

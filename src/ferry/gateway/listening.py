@@ -24,6 +24,8 @@ from ferry.registry.routes import Tunnel
 from ferry.report import Report
 from ferry.ssh.server import SshServer
 
+from .in_force import ConfigInForce
+
 LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -38,29 +40,40 @@ class _Open:
 class Listening:
     """SSH, HTTP and HTTPS listeners, one per role and address. TCP ports belong to their tunnels."""
 
-    def __init__(self, edge: HttpEdge, certificates: Certificates, report: Report, gate: DescriptorGate) -> None:
+    def __init__(
+        self,
+        edge: HttpEdge,
+        certificates: Certificates,
+        in_force: ConfigInForce,
+        report: Report,
+        gate: DescriptorGate,
+    ) -> None:
         self._edge = edge
         self._certificates = certificates
+        self._in_force = in_force
         self._report = report
         self._gate = gate
-        self._config: Config | None = None
         self._open: dict[tuple[str, Endpoint], _Open] = {}
         self._admin: list[Endpoint] = []
 
     async def use(self, config: Config, ssh: SshServer) -> None:
-        """Open and close listeners as `config` says. New ones open before old ones close.
+        """Put `config` in force, and listen where it says. New listeners open before old ones close.
 
         Raises StartupError, with everything as it was, when an address cannot be bound.
         """
-        wanted = {
-            (role, endpoint)
-            for role, section in (("ssh", config.ssh), ("http", config.http), ("https", config.https))
-            for endpoint in section.listen
-        }
+        wanted = _wanted(config)
+        bound = await self._bind(wanted - self._open.keys())
+        self._in_force.use(config)
+        for role, endpoint, sock in bound:
+            self._open[role, endpoint] = await self._serve(role, sock, ssh)
+        for key in self._open.keys() - wanted:
+            self._open.pop(key).close()
+
+    async def _bind(self, new: set[tuple[str, Endpoint]]) -> list[tuple[str, Endpoint, socket.socket]]:
         bound: list[tuple[str, Endpoint, socket.socket]] = []
         try:
             for role in ("ssh", "http", "https"):
-                added = sorted((e for r, e in wanted - self._open.keys() if r == role), key=str)
+                added = sorted((endpoint for of, endpoint in new if of == role), key=str)
                 if added:
                     sockets = await listen_on(added, setting=f"{role}.listen", report=self._report)
                     bound.extend((role, _asked(added, sock), sock) for sock in sockets)
@@ -68,11 +81,7 @@ class Listening:
             for _, _, sock in bound:
                 sock.close()
             raise
-        self._config = config
-        for role, endpoint, sock in bound:
-            self._open[role, endpoint] = await self._serve(role, sock, ssh)
-        for key in self._open.keys() - wanted:
-            self._open.pop(key).close()
+        return bound
 
     def note_admin(self, bound: list[Endpoint]) -> None:
         """Note the admin addresses that the console has bound, for `bound`."""
@@ -90,11 +99,6 @@ class Listening:
         while self._open:
             self._open.popitem()[1].close()
 
-    @property
-    def config(self) -> Config:
-        assert self._config is not None
-        return self._config
-
     async def _serve(self, role: str, sock: socket.socket, ssh: SshServer) -> _Open:
         bound = endpoint_of(sock.getsockname())
         if role == "https":
@@ -107,7 +111,7 @@ class Listening:
             return _Open(bound, acceptor.close)
 
         def visitor() -> asyncio.Protocol:
-            return self._edge.protocol(secure=False, port=self.config.http_port or bound.port)
+            return self._edge.protocol(secure=False, port=self._in_force.config.http_port or bound.port)
 
         server = server_on(sock, visitor, report=self._report, gate=self._gate)
         await server.start()
@@ -119,13 +123,13 @@ class Listening:
         def visitor() -> asyncio.Protocol:
             return self._edge.protocol(
                 secure=True,
-                port=self.config.https_port or port,
+                port=self._in_force.config.https_port or port,
                 sni=sni_of,
                 certificate_for=self._certificates.certificate_for,
             )
 
         def client(accepted: socket.socket) -> None:
-            if self.config.https.ssh:
+            if self._in_force.config.https.ssh:
                 ssh.take(accepted)
             else:
                 ssh.turn_away(accepted)
@@ -134,11 +138,17 @@ class Listening:
             [sock],
             ssh=client,
             tls_protocol=visitor,
-            redirect=lambda: self._edge.redirect(self.config.https_port or port),
+            redirect=lambda: self._edge.redirect(self._in_force.config.https_port or port),
             context=self._certificates.context,
             report=self._report,
             gate=self._gate,
         )
+
+
+def _wanted(config: Config) -> set[tuple[str, Endpoint]]:
+    """The role and the address of each listener."""
+    sections = (("ssh", config.ssh), ("http", config.http), ("https", config.https))
+    return {(role, endpoint) for role, section in sections for endpoint in section.listen}
 
 
 def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from ferry import __version__
 from ferry.clock import Clock
-from ferry.config.model import Config
 from ferry.console.models import (
     BlockedAddress,
     ConnectionInfo,
@@ -34,12 +33,14 @@ from ferry.ssh.server import SshServer
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.tunnels import Tunnels
 
+from .in_force import ConfigInForce
+
 
 @dataclass(slots=True)
 class OperatorView:
     """Implements `ConsoleState` over the parts of one worker."""
 
-    config: Config
+    in_force: ConfigInForce
     ssh: SshServer
     served: Tunnels
     report: Report
@@ -52,10 +53,6 @@ class OperatorView:
     clock: Clock
     started: float
     draining: bool = False
-
-    def use(self, config: Config) -> None:
-        """Show `config`, which is in force from now on."""
-        self.config = config
 
     def start_drain(self) -> None:
         """Show that the gateway drains."""
@@ -71,8 +68,8 @@ class OperatorView:
         return Status(
             version=__version__,
             pid=os.getpid(),
-            domain=self.config.domain,
-            state=str(self.config.state.resolve()),
+            domain=self.in_force.config.domain,
+            state=str(self.in_force.config.state.resolve()),
             started=moment(self.started),
             uptime=round(now - self.started, 1),
             draining=self.draining,
@@ -144,7 +141,8 @@ class OperatorView:
         return [BlockedAddress(address=b.source, seconds=round(b.seconds, 1), why=b.why.value) for b in found]
 
     def refused_keys(self) -> RefusedKeyList:
-        files = self.config.access.keys if self.config.access.mode == "keys" else []
+        access = self.in_force.config.access
+        files = access.keys if access.mode == "keys" else []
         keys = [
             RefusedKeyInfo(fingerprint=key.fingerprint, line=key.line, host=key.host, user=key.user, at=moment(key.at))
             for key in self.ssh.refused_keys

@@ -21,7 +21,7 @@ FIXED: Final = ("domain", "state")
 
 async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Worker, observation: Observation) -> None:
     """Reload each time `again` is set. If the new configuration has an error, the old one stays in force."""
-    report, started_with = observation.report, worker.view.config
+    report, started_with = observation.report, worker.in_force.config
 
     async def obey() -> None:
         await again.wait()
@@ -44,7 +44,7 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
 
 async def _swap(config: Config, worker: Worker) -> None:
     """Build the new parts, then swap them for the old ones. If it raises FerryError, nothing has changed."""
-    old = worker.view.config
+    old = worker.in_force.config
     for field in FIXED:
         if getattr(config, field) != getattr(old, field):
             raise StartupError(f"{field} cannot change while the gateway runs: restart it")
@@ -59,4 +59,3 @@ async def _swap(config: Config, worker: Worker) -> None:
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     access.use(None)  # reports the keys in its files
-    worker.view.use(config)

@@ -98,7 +98,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
 async def _open_to_everybody(config: Config, worker: Worker) -> AsyncIterator[None]:
     """Listen: for clients and visitors, then for the operator. Raises StartupError."""
     with closing(worker):
-        await worker.open(config)
+        await worker.open()
         async with serving(worker.view, config.state, list(config.admin.listen)) as admin:
             worker.listening.note_admin(admin)
             yield
@@ -123,7 +123,7 @@ async def _welcome(config: Config, worker: Worker) -> None:
 async def _drain(worker: Worker) -> None:
     """Stop accepting, and give requests and connections through ports and aliases time to end."""
     systemd.notify("STOPPING=1")
-    seconds = worker.view.config.drain
+    seconds = worker.in_force.config.drain
     worker.report("gateway.draining", seconds=seconds)
     worker.view.start_drain()
     worker.ssh.start_drain()

@@ -37,6 +37,7 @@ from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnels import Tunnels
 from ferry.ssh.wire.connection import HardenedConnection
 
+from .in_force import ConfigInForce
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .operator_view import OperatorView
@@ -46,12 +47,9 @@ from .wiring import http_bounds_of, settings_of, visit_policy_of
 class Worker:
     """All parts of one worker.
 
-    A reload changes `settings`, `visits.policy`, `view.config`, the folder of `certificates` and the listeners. It
-    changes no other part.
+    A reload changes `in_force`, `settings`, `visits.policy`, the folder of `certificates` and the listeners. It changes
+    no other part.
     """
-
-    view: OperatorView
-    """The operator's view of it."""
 
     def __init__(
         self,
@@ -60,12 +58,15 @@ class Worker:
         *,
         clock: Clock,
         report: Report,
+        events: EventRing,
+        metrics: CollectorRegistry,
         descriptors: DescriptorGate,
         options: ConnectionOptions,
         http_bounds: Bounds,
         make_connection: type[HardenedConnection],
     ) -> None:
         exempt = ExemptNetworks(config.limits.exempt)
+        self.in_force = ConfigInForce(config)
         self.kept = kept
         self.clock = clock
         self.report = report
@@ -93,7 +94,7 @@ class Worker:
             report=report,
             clock=clock,
         )
-        self.listening = Listening(self.http, self.certificates, report, descriptors)
+        self.listening = Listening(self.http, self.certificates, self.in_force, report, descriptors)
         access = access_of(config, report)
         access.use(None)  # reports the keys in its files before any client connects
         self.settings = self.settings_for(config, access)
@@ -121,6 +122,20 @@ class Worker:
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
         )
+        self.view = OperatorView(
+            in_force=self.in_force,
+            ssh=self.ssh,
+            served=self.tunnels,
+            report=report,
+            registry=kept.registry,
+            events=events,
+            metrics=metrics,
+            host_keys=[describe(key) for key in kept.host_keys],
+            store_healthy=lambda: kept.store.healthy,
+            listening=self.listening.bound,
+            clock=clock,
+            started=clock.now(),
+        )
 
     def settings_for(self, config: Config, access: WatchedAccess) -> SshSettings:
         """The settings of SSH connections under `config`."""
@@ -133,9 +148,9 @@ class Worker:
             urls=config.urls(self.certificates.covers),
         )
 
-    async def open(self, config: Config) -> None:
+    async def open(self) -> None:
         """Listen: for clients and visitors. Raises StartupError, with nothing open."""
-        await self.listening.use(config, self.ssh)
+        await self.listening.use(self.in_force.config, self.ssh)
         self.http.start()
 
     def close(self) -> None:
@@ -203,24 +218,12 @@ async def build_worker(
             kept,
             clock=clock,
             report=report,
+            events=events,
+            metrics=metrics,
             descriptors=descriptors,
             options=options,
             http_bounds=http_bounds or http_bounds_of(config),
             make_connection=make_connection,
-        )
-        worker.view = OperatorView(
-            config=config,
-            ssh=worker.ssh,
-            served=worker.tunnels,
-            report=report,
-            registry=kept.registry,
-            events=events,
-            metrics=metrics,
-            host_keys=[describe(key) for key in kept.host_keys],
-            store_healthy=lambda: kept.store.healthy,
-            listening=worker.listening.bound,
-            clock=clock,
-            started=clock.now(),
         )
         await worker.note_reserved_hosts()
         await worker.certificates.use_folder(config.https.certificates)
