@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferry.errors import Refusal, Refused
+from ferry.errors import Refusal
 
 
 def test_without_a_detail_the_log_gets_the_public_text() -> None:
@@ -18,10 +18,3 @@ def test_the_detail_for_the_log_is_neither_shown_nor_kept() -> None:
 def test_typed_input_is_shown_and_not_kept() -> None:
     refusal = Refusal("'hunter2' is no name", code="invalid", detail="it is no name", repeats_input=True)
     assert (refusal.public, refusal.detail, refusal.kept) == ("'hunter2' is no name", "it is no name", "it is no name")
-
-
-def test_the_error_of_an_edge_has_the_refusal_and_its_public_text() -> None:
-    refusal = Refusal("ask for another", code="taken", detail="ann has it")
-    error = Refused(refusal)
-    assert error.refusal is refusal
-    assert str(error) == "ask for another"

@@ -1,7 +1,6 @@
 """All errors that pass from one package to another, in one tree.
 
 FerryError
-├── Refused            carries a `Refusal` where an edge cannot return a value
 ├── InvalidInput       a person's input cannot be parsed; the text says what to write instead; the text for the log
 │                      does not repeat input that may be a secret
 ├── StartupError       the gateway cannot start; the text names the fix
@@ -45,14 +44,6 @@ class Refusal:
 
 class FerryError(Exception):
     """Base of all errors that Ferry raises on purpose."""
-
-
-class Refused(FerryError):
-    """An edge denies a request; `refusal` says why."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.public)
-        self.refusal = refusal
 
 
 class InvalidInput(FerryError):

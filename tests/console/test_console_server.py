@@ -23,9 +23,9 @@ from ferry.console.models import TunnelInfo
 from ferry.console.rebinding import is_loopback_authority
 from ferry.console.server import _served, serving
 from ferry.console.sockets import CONTROL_SOCKET, prepare_state_folder
-from ferry.errors import Refused, StartupError
+from ferry.errors import StartupError
 from ferry.names import Endpoint
-from ferry.observe.events import EventRing
+from ferry.observe.events import EventRing, TooManySubscribers
 from ferry_command import clean_environment
 from small_gateway import SmallGateway
 from turns import until
@@ -197,7 +197,7 @@ def test_loopback_authorities(authority: str, answered: bool) -> None:
 
 def may_follow(events: EventRing) -> bool:
     """Whether one more subscriber gets in."""
-    with suppress(Refused), events.subscribe():
+    with suppress(TooManySubscribers), events.subscribe():
         return True
     return False
 

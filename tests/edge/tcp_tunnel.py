@@ -6,17 +6,20 @@ import asyncio
 import itertools
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
+from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
 from ferry.streams import OpenFailure, Sink, Stream, Tap
 from ferry.tasks import spawn
 from ferry.visits import Traffic, Visit
+from granted import to_listen
 from turns import until
 
+LOOPBACK = ("127.0.0.1", "::1")
 HIGH_WATER = 256 * 1024
 _numbers = itertools.count(1)
 
@@ -210,3 +213,17 @@ async def small_visitor(port: int, receive_bytes: int = 65_536) -> AsyncIterator
         visitor.setblocking(False)
         await asyncio.get_running_loop().sock_connect(visitor, ("127.0.0.1", port))
         yield visitor
+
+
+async def listening(
+    edge: TcpEdge, tunnel: TcpTunnel, *, hosts: Sequence[str] = LOOPBACK, public: bool = False
+) -> TcpListener:
+    """A free port for `tunnel`. The caller closes it."""
+    listener = await edge.listen(tunnel, to_listen(tunnel), hosts=hosts, port=0, public=public)
+    assert isinstance(listener, TcpListener), listener
+    return listener
+
+
+def port_of(listener: TcpListener) -> int:
+    """It is the same on all addresses."""
+    return listener.endpoints[0].port

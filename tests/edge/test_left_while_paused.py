@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.tcp_tunnel import TcpTunnel
+from edge.tcp_tunnel import TcpTunnel, listening, port_of
 from edge.test_leavers import BOUNDS, UPGRADE, head, with_ssh
 from ferry import limits
 from ferry.clock import SystemClock
@@ -19,7 +19,7 @@ from ferry.names import Address, Endpoint, Kind
 from ferry.policy.grants import Grant
 from ferry.report import nothing
 from ferry.streams import Sink
-from granted import open_to_all, to_listen
+from granted import open_to_all
 from inside_gateway import SECONDS, inside_gateway
 from resets import reset_at_close
 from ssh_command import StockSsh
@@ -103,12 +103,12 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
     tunnel = FullTunnel("unused", ("127.0.0.1", 1))
     tunnel.address = Address(Kind.TCP, "", 30042)
     edge = TcpEdge(report=nothing, clock=SystemClock(), visits=open_to_all(), open_proxy=lambda _tunnel: None)
-    listener = await edge.listen(tunnel, to_listen(tunnel), hosts=["127.0.0.1"], port=0, public=False)
+    listener = await listening(edge, tunnel, hosts=["127.0.0.1"])
     loop = asyncio.get_running_loop()
     try:
         with socket.socket() as visitor:
             visitor.setblocking(False)
-            await loop.sock_connect(visitor, ("127.0.0.1", listener.port))
+            await loop.sock_connect(visitor, ("127.0.0.1", port_of(listener)))
             await loop.sock_sendall(visitor, b"first")
             await until(lambda: len(listener))
             await tunnel.stream.until("data")

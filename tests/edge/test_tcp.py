@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from edge.tcp_tunnel import TcpTunnel, small_visitor
+from edge.tcp_tunnel import LOOPBACK, TcpTunnel, listening, port_of, small_visitor
 from ferry import limits
 from ferry.clock import SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.tcp import TcpEdge, TcpListener
-from ferry.errors import LocalProtocolError, Refused
+from ferry.errors import LocalProtocolError, Refusal
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import THIS_HOST
 from ferry.limiters.sources import ExemptNetworks
@@ -37,7 +37,6 @@ from turns import until
 VISITORS_PER_TUNNEL = 900
 
 Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-LOOPBACK = ["127.0.0.1", "::1"]
 BOTH_LOOPS = True
 
 
@@ -86,13 +85,15 @@ class World:
 
     async def another_port(self) -> TcpListener:
         """To the same tunnel."""
-        self.others.append(
-            await self.last_edge.listen(self.tunnel, to_listen(self.tunnel), hosts=LOOPBACK, port=0, public=False)
-        )
+        self.others.append(await listening(self.last_edge, self.tunnel))
         return self.others[-1]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.listener.port)
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    @property
+    def port(self) -> int:
+        return port_of(self.listener)
 
     async def visits(self, count: int = 1) -> None:
         """Until so many visits have been reported."""
@@ -125,7 +126,7 @@ async def world(
     made.last_edge = edge = made.edge(
         allow_open_proxy=allow_open_proxy, visitors=visitors, limiter=limiter, connections=connections
     )
-    made.listener = first = await edge.listen(tunnel, to_listen(tunnel), hosts=LOOPBACK, port=0, public=public)
+    made.listener = first = await listening(edge, tunnel, public=public)
     try:
         yield made
     finally:
@@ -257,7 +258,7 @@ async def test_one_of_many_that_does_not_read_takes_little_now_and_all_later() -
 
     async with world(much) as w, asyncio.timeout(20):
         loop = asyncio.get_running_loop()
-        async with small_visitor(w.listener.port) as visitor:
+        async with small_visitor(w.port) as visitor:
             assert await w.tunnel.at_rest() <= limits.MIB
             taken = 0
             while data := await loop.sock_recv(visitor, 65536):
@@ -276,7 +277,7 @@ async def test_a_half_closed_visitor_that_is_gone_is_noticed_in_a_crowd() -> Non
             await writer.drain()
 
     async with world(endless) as w:
-        async with small_visitor(w.listener.port) as visitor:
+        async with small_visitor(w.port) as visitor:
             visitor.shutdown(socket.SHUT_WR)
             await w.tunnel.at_rest()
             reset_at_close(visitor)
@@ -367,7 +368,7 @@ async def test_fifty_visitors_that_leave_while_the_stream_opens_leave_nothing() 
     async with world(echo) as w:
         for _ in range(50):
             sock = socket.socket()
-            sock.connect(("127.0.0.1", w.listener.port))
+            sock.connect(("127.0.0.1", w.port))
             reset_at_close(sock)
             sock.close()
         await w.visits(50)
@@ -377,8 +378,8 @@ async def test_fifty_visitors_that_leave_while_the_stream_opens_leave_nothing() 
 
 async def test_both_loopback_addresses_one_port() -> None:
     async with world(echo) as w:
-        assert [endpoint.host for endpoint in w.listener.endpoints] == LOOPBACK
-        reader, writer = await asyncio.open_connection("::1", w.listener.port)
+        assert [endpoint.host for endpoint in w.listener.endpoints] == [*LOOPBACK]
+        reader, writer = await asyncio.open_connection("::1", w.port)
         writer.write(b"six")
         writer.write_eof()
         assert await reader.read() == b"six"
@@ -391,11 +392,11 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
     async with world(echo) as w:
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
             port = taken.getsockname()[1]
-            with pytest.raises(Refused) as refused:
-                await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
-        assert refused.value.refusal.public == f"port {port} is in use by another program on this host: ask for another"
-        assert refused.value.refusal.code == "port_in_use"
-        assert refused.value.refusal.detail == f"[::1]:{port} is in use by another program"
+            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
+        assert isinstance(refused, Refusal)
+        assert refused.public == f"port {port} is in use by another program on this host: ask for another"
+        assert refused.code == "port_in_use"
+        assert refused.detail == f"[::1]:{port} is in use by another program"
         socket.create_server(("127.0.0.1", port)).close()
 
 
@@ -404,10 +405,11 @@ async def test_a_port_for_which_descriptors_run_out_is_refused_and_nothing_stays
     """Both addresses are bound; the server of the first or of the second cannot start."""
     async with world(echo) as w:
         port = _unused_port()
-        with descriptors_left(descriptors), pytest.raises(Refused) as refused:
-            await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
-        assert refused.value.refusal.code == "port_unavailable"
-        assert refused.value.refusal.detail == f"127.0.0.1:{port} cannot be opened: Too many open files"
+        with descriptors_left(descriptors):
+            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "port_unavailable"
+        assert refused.detail == f"127.0.0.1:{port} cannot be opened: Too many open files"
         await until(lambda: not any(_listens(host, port) for host in LOOPBACK))
 
 
@@ -631,7 +633,7 @@ def _unused_port() -> int:
 async def test_a_newcomer_displaces_one_of_many_stalled_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLACE_LOOK_SECONDS", 0.05)
     async with world(echo, visitors=8, limiter=ConnectionLimiter(100, ExemptNetworks([]))) as w:
-        port = w.listener.port
+        port = w.port
         held = [
             await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.1.{number % 2 + 1}", 0))
             for number in range(8)
@@ -657,12 +659,12 @@ async def test_visitors_from_the_clients_origin_have_a_share(host: str) -> None:
     """A port whose target is a port of this gateway sends its visitors in again, and again. VISITORS_FROM_CLIENT."""
     async with world(echo) as w:
         w.tunnel.origins = {"192.0.2.9", THIS_HOST}
-        held = [await asyncio.open_connection(host, w.listener.port) for _ in range(128)]
+        held = [await asyncio.open_connection(host, w.port) for _ in range(128)]
         for reader, writer in held:
             writer.write(b"x")
             assert await reader.read(1) == b"x"
         for again in LOOPBACK:  # by whichever address
-            reader, _ = await asyncio.open_connection(again, w.listener.port)
+            reader, _ = await asyncio.open_connection(again, w.port)
             async with asyncio.timeout(10):
                 with pytest.raises(ConnectionResetError):
                     await reader.read()
@@ -685,7 +687,7 @@ async def test_visitors_from_other_origins_have_all_places() -> None:
     """A reverse proxy on the gateway's own host carries everybody."""
     async with world(echo) as w:
         w.tunnel.origins = {"192.0.2.9"}
-        held = [await asyncio.open_connection(host, w.listener.port) for host in LOOPBACK for _ in range(100)]
+        held = [await asyncio.open_connection(host, w.port) for host in LOOPBACK for _ in range(100)]
         for reader, writer in held:
             writer.write(b"x")
             assert await reader.read(1) == b"x"
@@ -695,7 +697,7 @@ async def test_visitors_from_other_origins_have_all_places() -> None:
 async def say_hello(w: World, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A visitor who has been answered."""
     async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection("127.0.0.1", w.listener.port, local_addr=(host, 0))
+        reader, writer = await asyncio.open_connection("127.0.0.1", w.port, local_addr=(host, 0))
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
     return reader, writer
@@ -710,7 +712,7 @@ def test_a_connection_accepted_before_the_close_is_no_visitor_after_it(turns: in
 
 async def closes_after(turns: int) -> None:
     async with asyncio.timeout(10), world(echo) as w:
-        visitor = socket.create_connection(("127.0.0.1", w.listener.port))
+        visitor = socket.create_connection(("127.0.0.1", w.port))
         visitor.setblocking(False)
         for _ in range(turns):
             await asyncio.sleep(0)

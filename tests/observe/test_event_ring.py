@@ -5,8 +5,7 @@ import logging
 
 import pytest
 
-from ferry.errors import Refused
-from ferry.observe.events import Event, EventRing, timestamp
+from ferry.observe.events import Event, EventRing, TooManySubscribers, timestamp
 from ferry.observe.texts import shown_fields
 
 
@@ -79,7 +78,7 @@ async def test_a_slow_follower_loses_the_oldest_and_is_told_how_many() -> None:
 
 async def test_followers_are_bounded_and_a_place_becomes_free_again() -> None:
     ring = EventRing(subscribers=1)
-    with ring.subscribe(), pytest.raises(Refused, match="1 readers follow"), ring.subscribe():
+    with ring.subscribe(), pytest.raises(TooManySubscribers, match="1 readers follow"), ring.subscribe():
         pass
     with ring.subscribe():
         pass

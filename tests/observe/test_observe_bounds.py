@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from ferry.clock import SystemClock
-from ferry.errors import Refused
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.batches import VisitBatch
 from ferry.observe.budgeted import BudgetedLog, LogRates
-from ferry.observe.events import Event, EventRing
+from ferry.observe.events import Event, EventRing, TooManySubscribers
 from ferry.observe.metrics import Metrics
 from ferry.observe.observer import observing
 from ferry.observe.render import human_lines, json_lines
@@ -68,7 +67,7 @@ def test_followers() -> None:
             for _ in range(times):
                 stack.enter_context(ring.subscribe())
 
-        with pytest.raises(Refused, match="end one of them"):
+        with pytest.raises(TooManySubscribers, match="end one of them"):
             follow(500)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ferry.errors import Refusal, Refused
+from ferry.errors import Refusal
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.grants import Grant, Use
 from ferry.registry.contract import Terms
@@ -36,14 +36,14 @@ class NoPorts:
         self.asked: list[int] = []
         self.opened: list[_Port] = []
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> _Port:
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> _Port | Refusal:
         del loopback
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         self.asked.append(port)
         self.listening.set()
         await self.let_go.wait()
         if port != self.but and len(self.asked) <= 3:
-            raise Refused(Refusal("no", code=self.code))
+            return Refusal("no", code=self.code)
         self.opened.append(_Port())
         return self.opened[-1]
 

@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ferry.errors import InvalidInput, Refused
+from ferry.errors import InvalidInput
+from ferry.observe.events import TooManySubscribers
 from ferry.registry.contract import StoreUnavailable
 
 from .answers import problem
@@ -28,9 +29,9 @@ def install_problems(app: FastAPI) -> None:
     async def not_found(_request: Request, error: NotFound) -> JSONResponse:
         return problem(409 if isinstance(error, Ambiguous) else 404, str(error), error.fix)
 
-    @app.exception_handler(Refused)
-    async def refused(_request: Request, error: Refused) -> JSONResponse:
-        return problem(403, error.refusal.public)
+    @app.exception_handler(TooManySubscribers)
+    async def too_many(_request: Request, error: TooManySubscribers) -> JSONResponse:
+        return problem(403, str(error))
 
     @app.exception_handler(InvalidInput)
     async def invalid(_request: Request, error: InvalidInput) -> JSONResponse:

@@ -12,7 +12,7 @@ from functools import partial
 from ferry import limits
 from ferry.callbacks import call_each
 from ferry.clock import Clock
-from ferry.errors import Refusal, Refused
+from ferry.errors import Refusal
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import Origins
 from ferry.limiters.places import Places
@@ -76,11 +76,6 @@ class TcpListener:
         self._empty: asyncio.Event | None = None
         """Set when the last visitor has left, if a caller waits for that."""
         self._servers = [server_on(sock, self._protocol, report=report, gate=connections.gate) for sock in sockets]
-
-    @property
-    def port(self) -> int:
-        """The port, the same on all addresses."""
-        return self.endpoints[0].port
 
     def __len__(self) -> int:
         """The number of visitors now."""
@@ -229,11 +224,11 @@ class TcpEdge:
 
     async def listen(
         self, tunnel: Tunnel, grant: Grant, *, hosts: Sequence[str], port: int, public: bool
-    ) -> TcpListener:
+    ) -> TcpListener | Refusal:
         """Open `port` for `tunnel` on all of `hosts` (numeric addresses), or on none. `public` ports are guarded.
 
-        On a host without IPv6 `::1` is skipped. Port 0 takes a free port. Raises Refused if the port cannot be opened,
-        and LocalProtocolError unless `grant` allows the tunnel's owner to listen at its address.
+        On a host without IPv6 `::1` is skipped. Port 0 takes a free port. Raises LocalProtocolError unless `grant` allows
+        the tunnel's owner to listen at its address.
         """
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         try:
@@ -241,7 +236,7 @@ class TcpEdge:
         except BindFailed as failed:
             if failed.error.errno == errno.EADDRINUSE:
                 self._owners.ask(port)
-            raise Refused(_refusal(failed)) from failed.error
+            return _refusal(failed)
         listener = TcpListener(
             tunnel,
             sockets,
@@ -259,7 +254,7 @@ class TcpEdge:
         except BaseException as error:
             listener.close(cut=True)
             if isinstance(error, OSError):  # no descriptor is left for a server
-                raise Refused(_refusal(BindFailed(listener.endpoints[0], error))) from error
+                return _refusal(BindFailed(listener.endpoints[0], error))
             raise
         return listener
 

@@ -18,6 +18,7 @@ from ferry.edge.shared_port import SharedPort
 from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.context import sni_of
+from ferry.errors import Refusal
 from ferry.names import Endpoint
 from ferry.policy.grants import Grant
 from ferry.registry.routes import Tunnel
@@ -167,6 +168,6 @@ class TcpPorts:
         self._edge = edge
         self._public_addresses = public_addresses
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> TcpListener:
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> TcpListener | Refusal:
         hosts = LOOPBACK if loopback else self._public_addresses
         return await self._edge.listen(tunnel, grant, hosts=hosts, port=port, public=not loopback)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ferry.errors import InvalidInput, Refused
+from ferry.errors import InvalidInput, Refusal
 from ferry.names import Kind
 from ferry.protocol.forward_spec import read_forward
 
@@ -27,12 +27,14 @@ def kind_of(kind: Kind) -> TunnelKind:
     return KINDS[kind]
 
 
+def check_on(port: int, web: Web, rules: ForwardRules) -> Refusal | None:
+    """The refusal of all requests with this port, if the operator has turned their kind off."""
+    refusals = (kind.off(port, web, rules) for kind in KINDS.values())
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
+
 def parse_forward(host: bytes, port: int, web: Web, rules: ForwardRules) -> ForwardRequest:
-    """Parse one request for a forward. Raises InvalidInput with what to write instead, of the forms that `rules` allow;
-    Refused if they allow no request with this port."""
-    for kind in KINDS.values():
-        if (refusal := kind.off(port, web, rules)) is not None:
-            raise Refused(refusal)
+    """Parse one request for a forward. Raises InvalidInput with what to write instead, of the forms that `rules` allow."""
     bind = read_forward(host, port, web.domain, is_web=web.has(port))
     for kind in KINDS.values():
         if (request := kind.parse(bind, web)) is not None:

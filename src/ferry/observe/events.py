@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry import limits
-from ferry.errors import Refusal, Refused
+from ferry.errors import FerryError
 from ferry.visits import Visit
 
 from .levels import LEVELS, level_name
@@ -51,6 +51,10 @@ class Event(NamedTuple):
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, with milliseconds: `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class TooManySubscribers(FerryError):
+    """The limit of subscribers is reached. The message names the fix."""
 
 
 class Subscription:
@@ -145,10 +149,9 @@ class EventRing:
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """Subscribe to all events from now on. Raises Refused (`too_many_followers`) at the limit of subscribers."""
+        """Subscribe to all events from now on. Raises TooManySubscribers at their limit."""
         if len(self._subscribers) >= self._most:
-            why = f"{self._most} readers follow the events already: end one of them"
-            raise Refused(Refusal(why, code="too_many_followers"))
+            raise TooManySubscribers(f"{self._most} readers follow the events already: end one of them")
         subscription = Subscription(self._queue)
         if self._closed:
             subscription.end()

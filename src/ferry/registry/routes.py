@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ferry import kinds
 from ferry.callbacks import call_each
+from ferry.errors import Refusal
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
@@ -89,9 +90,9 @@ class PortListener(Protocol):
 
 
 class Ports(Protocol):
-    """Opens TCP ports (`ferry.edge`). Raises Refused when the port is in use."""
+    """Opens TCP ports (`ferry.edge`), or refuses to."""
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener: ...
+    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener | Refusal: ...
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple, Protocol
 from ferry import limits, tasks
 from ferry.callbacks import call_each
 from ferry.clock import Clock, random_token
-from ferry.errors import InvalidInput, Refusal, Refused
-from ferry.kinds import kind_of, parse_forward
+from ferry.errors import InvalidInput, Refusal
+from ferry.kinds import check_on, kind_of, parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, TunnelId, WorkerId
@@ -140,12 +140,12 @@ class Tunnels:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(client.identity.id):
                 settings = self._in_force.forwards
+                if (off := check_on(port, settings.web, settings.rules)) is not None:
+                    return off
                 request = parse_forward(host, port, settings.web, settings.rules)
                 return await self._open(_Undecided(client, request, (host, port), settings))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
-        except Refused as error:
-            return error.refusal
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error), retry_after=60)
 
@@ -455,8 +455,8 @@ async def _listen(tunnel: SshTunnel, grant: Grant, settings: ForwardSettings) ->
     opening = kind_of(tunnel.address.kind).listen_port(tunnel.address, settings.rules)
     if opening is None:
         return None
-    try:
-        tunnel.listening(await settings.ports.listen(tunnel, grant, opening.port, loopback=opening.loopback))
-    except Refused as error:
-        return error.refusal
+    listener = await settings.ports.listen(tunnel, grant, opening.port, loopback=opening.loopback)
+    if isinstance(listener, Refusal):
+        return listener
+    tunnel.listening(listener)
     return None
