@@ -227,7 +227,7 @@ class Inside:
         count = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KEPT_FOR_VISITORS))
         count["asyncio tasks"] = len(asyncio.all_tasks())
         count["file descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
-        count["visitors of the edge"] = self.edge.visitors
+        count["visitors of the edge"] = len(self.edge.connections)
         count["addresses counted"] = len(self.limiter)
         for tunnel in self.tunnels:
             count["streams"] += tunnel.streams

@@ -229,7 +229,7 @@ async def test_a_client_that_answers_an_open_after_its_visitor_has_left(
         at_once = {stage: (sent, b"") for stage, (sent, _) in HTTP_STAGES.items()}
         await all_leave(gateway.http_port, at_once, how, 5)
         await all_leave(port, {stage: (sent, b"") for stage, (sent, _) in TCP_STAGES.items()}, how, 5)
-        await until(lambda: not gateway.edge.visitors)
+        await until(lambda: not gateway.edge.connections)
         assert client.opens.qsize() > 5
 
         async def answer_all() -> None:

@@ -61,9 +61,15 @@ class Play:
     now: float = 1000.0
     there: dict[Visitor, None] = field(default_factory=dict)
     displaced: list[Visitor] = field(default_factory=list)
+    shortages: int = 0
+    """So many have begun."""
 
     def __post_init__(self) -> None:
-        self.places = Places(self.most, ExemptNetworks(), lambda: self.there)
+        self.places = Places(self.most, ExemptNetworks(), self.listed)
+
+    def listed(self) -> dict[Visitor, None]:
+        self.shortages += 1
+        return self.there
 
     def come(self, host: str, doing: Standing = Standing.WAITING, **more: bool) -> Visitor | None:
         visitor = Visitor(self, host, doing, since=self.now, **more)
@@ -78,7 +84,7 @@ class Play:
         if host == PROXY:
             came = [self.come(host, doing, **more) for _ in range(wanted)]
             return [visitor for visitor in came if visitor is not None]
-        assert not self.places.short
+        assert not self.shortages
         there = [Visitor(self, host, doing, since=self.now, **more) for _ in range(wanted)]
         self.there |= dict.fromkeys(there)
         self.places.in_use += wanted
@@ -424,7 +430,7 @@ def test_a_source_with_its_share_enters_while_more_than_the_last_eighth_is_free(
     most = play.fill("192.0.2.2", Standing.STREAM, play.most - play.most // TRIAL_SHARE - 8)
     assert play.come("192.0.2.2") is None
     most.pop().leave()
-    assert play.places.short
+    assert play.shortages == 1
     assert play.come("192.0.2.2") is not None
     assert play.come("192.0.2.2") is None
 
@@ -599,15 +605,18 @@ def test_as_shipped_a_look_and_a_newcomer_cost_no_more_than_so_much(monkeypatch:
 
 def test_the_index_is_there_while_places_are_short_and_no_longer() -> None:
     play = Play()
-    first = play.fill("192.0.2.2", Standing.WAITING, play.most - play.most // TRIAL_SHARE)
-    assert not play.places.short
-    play.come("192.0.2.2")
-    assert play.places.short
-    while play.places.in_use > play.most // 2 + 1:
-        first.pop().leave()
-    assert play.places.short
-    first.pop().leave()
-    assert not play.places.short
+    enough = play.most - play.most // TRIAL_SHARE
+    play.fill("192.0.2.2", Standing.WAITING, enough)
+    assert play.shortages == 0
+    for left, shortages in ((play.most // 2 + 1, 1), (play.most // 2, 2)):
+        while play.places.in_use <= enough:
+            assert play.come(f"198.51.100.{play.places.in_use}") is not None
+        assert play.shortages == 1
+        while play.places.in_use > left:
+            next(iter(play.there)).leave()
+        while play.places.in_use <= enough:
+            assert play.come(f"203.0.113.{play.places.in_use}") is not None
+        assert play.shortages == shortages
 
 
 class Coming(RuleBasedStateMachine):

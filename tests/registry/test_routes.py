@@ -37,14 +37,13 @@ def test_the_newest_route_serves_and_the_end_of_an_older_one_keeps_it(address: A
     assert gone == [older]
     assert routes.get(address) is newer
     assert routes.hosts[Kind.HTTP].get(address.name) is (newer if address.kind is Kind.HTTP else None)
-    assert list(routes) == [newer]
-    assert len(routes) == 1
+    assert routes.by_address == {address: newer}
     assert routes.remove(newer)
     assert not routes.remove(newer)
     assert gone == [older, newer]
     assert routes.get(address) is None
     assert routes.hosts == {Kind.HTTP: {}}
-    assert len(routes) == 0
+    assert routes.by_address == {}
 
 
 @pytest.mark.parametrize("way", ["removed", "replaced"])
@@ -111,12 +110,3 @@ def test_as_shipped_the_number_of_remembered_hosts() -> None:
     for number in range(100_007):
         routes.note_host(f"{number}.localhost")
     assert len(routes.seen_hosts) == 100_000
-
-
-def test_tunnels_may_close_while_all_are_looked_at() -> None:
-    routes = Routes()
-    for address in (BLOG, PORT, ALIAS):
-        routes.add(made := tunnel(address), to_listen(made))
-    for one in routes:
-        routes.remove(one)
-    assert len(routes) == 0

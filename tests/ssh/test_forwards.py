@@ -93,7 +93,7 @@ async def test_a_port_that_cannot_listen_is_given_back_with_its_reservation(key:
         assert await registry.reservations(None) == []
         assert await registry.lookup(Address(Kind.TCP, "", port)) is None
         assert gateway.tunnels == []
-        assert len(gateway.routes) == 0
+        assert len(gateway.routes.by_address) == 0
 
 
 async def test_a_derived_port_in_use_is_followed_by_the_next(key: Path) -> None:
@@ -131,7 +131,7 @@ async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Pat
         assert [opened.closed for opened in ports.opened] == [True]
         assert await registry.reservations(None) == []
         assert await registry.lookup(Address(Kind.TCP, "", port)) is None
-        assert len(gateway.routes) == 0
+        assert len(gateway.routes.by_address) == 0
 
 
 async def test_one_connection_has_a_name_or_a_port_once(key: Path) -> None:

@@ -116,7 +116,7 @@ async def test_a_decision_that_is_cancelled_leaves_nothing(key: Path) -> None:
             await opening
         assert await registry.reservations(None) == []
         assert await registry.lookup(Address(Kind.TCP, "", port)) is None
-        assert (len(gateway.routes), len(list(gateway.worker.tunnels))) == (0, 0)
+        assert (len(gateway.routes.by_address), len(list(gateway.worker.tunnels))) == (0, 0)
 
 
 async def test_a_second_close_of_a_tunnel_does_nothing(key: Path) -> None:
@@ -169,7 +169,7 @@ async def test_a_report_that_fails_leaves_no_tunnel_half_open(key: Path) -> None
         gateway.failing.add("tunnel.opened")
         assert not await client.forward(b"blog", 80)
         await closed(gateway)
-        assert (len(gateway.routes), list(gateway.worker.tunnels)) == (0, [])
+        assert (len(gateway.routes.by_address), list(gateway.worker.tunnels)) == (0, [])
         assert await registry.lookup(BLOG) is None
         assert await registry.reservations(None) == []
         gateway.failing.clear()
@@ -187,5 +187,5 @@ async def test_one_tunnel_that_fails_to_close_keeps_none_of_its_connections_othe
         await until(lambda: not gateway.clients)
         await closed(gateway)
         assert all(tunnel.closed for tunnel in tunnels)
-        assert (len(gateway.routes), list(gateway.worker.tunnels)) == (0, [])
+        assert (len(gateway.routes.by_address), list(gateway.worker.tunnels)) == (0, [])
         assert [await registry.lookup(tunnel.address) for tunnel in tunnels] == [None, None]

@@ -37,11 +37,6 @@ class Places:
         self._short_from = most - most // limits.TRIAL_SHARE
         self._shortage: Shortage[PlaceHolder] | None = None
 
-    @property
-    def short(self) -> bool:
-        """Whether a shortage has begun, so that each place is tracked."""
-        return self._shortage is not None
-
     def enter(self, holder: PlaceHolder, standing: Standing, now: float) -> bool:
         """Give `holder` a place, with `standing` as its first standing. False if none is free and no holder can be displaced.
         `now` is the current time, also for a holder that began earlier: its trial and its patience begin now."""

@@ -7,7 +7,7 @@ for that only to explain a miss.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,9 +147,3 @@ class Routes:
     def get(self, address: Address) -> Tunnel | None:
         """The tunnel that serves `address` on this worker."""
         return self.by_address.get(address)
-
-    def __iter__(self) -> Iterator[Tunnel]:
-        return iter(list(self.by_address.values()))
-
-    def __len__(self) -> int:
-        return len(self.by_address)

@@ -46,14 +46,14 @@ async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next
             stream.sink.pause_writing()
             stream.sink.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         slow = [await rig.connect() for _ in range(late)]
-        await until(lambda: rig.edge.visitors >= 8 + late)
+        await until(lambda: len(rig.edge.connections) >= 8 + late)
         clock.ahead += limits.HEAD_SECONDS + 1
-        await until(lambda: rig.edge.visitors != 8 + late)
+        await until(lambda: len(rig.edge.connections) != 8 + late)
         for stream in streams:
             stream.sink.stream_lost(None)
         for reader, _ in slow:
             assert await reader.read() == b""
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
 
 
 async def test_a_visitor_that_does_not_read_our_pages_is_cut(
@@ -71,7 +71,7 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
             asyncio.get_running_loop().call_later(0.05, ticked.set)
             await ticked.wait()
         assert transport.ends == ["abort"]
-        assert rig.edge.visitors == 1  # nobody has told that it has gone
+        assert len(rig.edge.connections) == 1  # nobody has told that it has gone
 
 
 async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(
@@ -207,7 +207,7 @@ async def test_a_stopping_edge_waits_for_its_first_request() -> None:
 
     async with service(slow) as port, running_edge(port) as rig, asyncio.timeout(10):
         assert await rig.talk(GET, eof=True) == OK
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
         reader, writer = await rig.connect()
         writer.write(GET.replace(b"/ ", b"/slow ", 1))
         await asked.wait()

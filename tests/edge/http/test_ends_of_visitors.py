@@ -124,10 +124,10 @@ async def test_a_visitor_that_does_not_read_the_last_bytes_is_cut_in_time() -> N
             await asyncio.sleep(0.1)
             looks.append(len(rig.tunnel.visits))
         for seconds in (KEEPALIVE_SECONDS, LINGER_SECONDS, CLOSE_SECONDS):
-            assert rig.edge.visitors == 1
+            assert len(rig.edge.connections) == 1
             clock.ahead += seconds + 1
             await asyncio.sleep(0.1)  # some ticks
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
 
 
 async def test_a_reset_after_a_half_close_is_noticed_while_the_service_is_silent() -> None:
@@ -273,7 +273,7 @@ async def test_an_upgraded_connection_closes_after_both_ends_though_the_visitor_
         writer.write_eof()
         await rig.visit()
         await rig.tunnel.quiet()
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
         assert rig.tunnel.visits[0].note == ""
 
 
@@ -307,16 +307,16 @@ async def test_bytes_after_a_refused_head_are_read_and_dropped_for_a_moment() ->
             for _ in range(20):
                 writer.write(bytes(2**20))
                 await writer.drain()  # more than any buffer between: it is read
-        assert rig.edge.visitors == 1
+        assert len(rig.edge.connections) == 1
         writer.write_eof()
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
         assert not rig.tunnel.visits
 
 
 async def test_an_answer_to_a_request_with_close_closes_at_once() -> None:
     async with service(answering(OK)) as port, running_edge(port, bounds=Bounds(linger_seconds=60)) as rig:
         assert await rig.talk(CLOSING) == LAST
-        await until(lambda: not rig.edge.visitors)  # not after it has lingered
+        await until(lambda: not rig.edge.connections)  # not after it has lingered
 
 
 async def test_bodies_that_stop_in_the_middle_leave_no_stream() -> None:
@@ -344,8 +344,8 @@ async def test_a_refused_visitor_that_does_not_close_is_closed_in_good_order() -
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", rig.port))
             await loop.sock_sendall(client, b"junk\r\n\r\n")
-            await until(lambda: rig.edge.visitors)
-            await until(lambda: not rig.edge.visitors)
+            await until(lambda: rig.edge.connections)
+            await until(lambda: not rig.edge.connections)
             answer = b""
             while data := await loop.sock_recv(client, 65536):  # never a reset
                 answer += data

@@ -86,7 +86,7 @@ async def test_a_visitor_that_ended_before_its_last_answer_is_closed_with_it() -
         assert statuses(bare) == [404]
         go.set()
         assert statuses(await reader.read()) == [502]
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
 
 
 @pytest.mark.usefixtures("one_of_many_unsent")

@@ -20,7 +20,7 @@ MISSES = BARE + GET.replace(b"a.", b"nobody.") + GET.replace(b"a.", b"reserved."
 
 
 async def nobody_is_left(rig: Rig) -> None:
-    await until(lambda: not rig.edge.visitors)
+    await until(lambda: not rig.edge.connections)
 
 
 @pytest.mark.parametrize("asked", [BARE * 200, MISSES * 50], ids=["the bare domain", "names without a tunnel"])

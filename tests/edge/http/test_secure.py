@@ -124,7 +124,7 @@ async def test_an_end_over_tls_during_a_request_ends_it_and_logs_no_error(
         writer.close()
         await rig.visit()
         await rig.tunnel.quiet()
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
     assert not caplog.records
 
 

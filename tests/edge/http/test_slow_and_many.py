@@ -169,7 +169,7 @@ async def test_a_slow_reader_is_cut(flooding: Rig) -> None:
     await flooding.visit()
     assert flooding.tunnel.visits[0].note == "the visitor read its answer too slowly"
     await flooding.tunnel.quiet()
-    await until(lambda: not flooding.edge.visitors)
+    await until(lambda: not flooding.edge.connections)
 
 
 async def test_a_reader_at_the_rate_is_served(flooding: Rig) -> None:
@@ -189,13 +189,13 @@ async def test_streams_that_may_be_silent_have_no_pace(flooding: Rig, request_: 
     writer.write(request_)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(flooding.tunnel.visited_event.wait(), 4 * PACED.pace_seconds)
-    assert flooding.edge.visitors == 1
+    assert len(flooding.edge.connections) == 1
     _, other = await flooding.connect()
     pause_reading(other)
     other.write(GET)
     await flooding.visit()  # others are looked at as before
     assert flooding.tunnel.visits[0].note == "the visitor read its answer too slowly"
-    await until(lambda: flooding.edge.visitors == 1)
+    await until(lambda: len(flooding.edge.connections) == 1)
     reset(writer)
 
 
@@ -304,7 +304,7 @@ async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
                 await loop.sock_recv(client, 1024)
             await until(lambda: untaken_by(visitor.transport) <= untaken - 1024)
             assert visitor.transport.get_write_buffer_size() == here
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
 
 
 async def test_a_visitor_that_does_not_read_its_last_answer_loses_its_descriptor_at_once() -> None:
@@ -327,10 +327,10 @@ async def test_a_visitor_that_does_not_read_its_last_answer_loses_its_descriptor
         gate.seen(8_600)
         clock.ahead += 1
         await rig.connect("127.0.9.8")
-        await until(lambda: rig.edge.visitors == 3)
+        await until(lambda: len(rig.edge.connections) == 3)
         clock.ahead += 1
         await rig.connect("127.0.9.9")
-        await until(lambda: rig.edge.visitors == 3)
+        await until(lambda: len(rig.edge.connections) == 3)
         gate.close()
 
 
@@ -350,8 +350,8 @@ async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
             writer.write(GET)
             await rig.visit()
             await gone(writer)
-            await until(lambda: rig.edge.visitors <= 10)
-        await until(lambda: rig.edge.visitors < 10)
+            await until(lambda: len(rig.edge.connections) <= 10)
+        await until(lambda: len(rig.edge.connections) < 10)
         assert [reader.at_eof() for reader, _ in idle].count(True) == 2
         gate.close()
 
@@ -470,7 +470,7 @@ async def test_counts_are_right_after_each_kind_of_end() -> None:
                 else:
                     await reader.read(1)
                     writer.close()
-        await until(lambda: not rig.edge.visitors and not backend(rig).places.in_use)
+        await until(lambda: not rig.edge.connections and not backend(rig).places.in_use)
         assert backend(rig).places.in_use == 0
 
 
@@ -487,7 +487,7 @@ async def test_one_visitor_too_many_gets_503() -> None:
         assert b"Connection: close\r\n" in answer
         for _, writer in held:
             reset(writer)
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
         assert statuses(await rig.talk(GET, eof=True)) == [200]
 
 

@@ -70,7 +70,7 @@ async def test_a_refused_visitor_may_send_for_two_seconds() -> None:
         assert await answer_of(reader) == [400]
         watch = Watch()
         async with asyncio.timeout(FOR_EVER):
-            while rig.edge.visitors:
+            while rig.edge.connections:
                 await asyncio.sleep(0.1)
         assert watch.seconds > 1.9
         assert watch.skipped < 2 + LATE
@@ -98,9 +98,9 @@ async def test_a_visitor_that_does_not_read_is_cut(last: bool, seconds: float) -
             watch = Watch()
             await asyncio.get_running_loop().sock_sendall(client, CLOSING)
             async with asyncio.timeout(FOR_EVER):
-                while not rig.edge.visitors:
+                while not rig.edge.connections:
                     await asyncio.sleep(0)
-                while rig.edge.visitors:
+                while rig.edge.connections:
                     await asyncio.sleep(0.5)
         assert watch.seconds > seconds - 0.1
         assert watch.skipped < seconds + 2 * LATE

@@ -397,7 +397,7 @@ async def test_visitors_that_leave_keep_nothing(stage: str) -> None:
             elif stage != "opening":
                 await asyncio.sleep(0.002)
             reset(writer)
-        await until(lambda: not rig.edge.visitors and not rig.tunnel.streams)
+        await until(lambda: not rig.edge.connections and not rig.tunnel.streams)
         assert rig.edge.idle_streams == 0
 
 
@@ -470,7 +470,7 @@ async def test_drain_ends_idle_visitors_at_once_and_lets_others_finish() -> None
         assert await busy.read() == OK.replace(b"\r\n\r\nok", b"\r\nConnection: close\r\n\r\nok")
         async with asyncio.timeout(10):
             await draining
-        assert rig.edge.visitors == 0
+        assert len(rig.edge.connections) == 0
         await rig.tunnel.quiet()
 
 

@@ -28,7 +28,7 @@ async def test_a_newcomer_without_a_descriptor_gets_one_503_with_that_reason() -
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answer) == [b"503"]
         assert answer.count(b"The gateway has too many connections") == 1
         assert not rig.reports
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
 
 
 async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_left() -> None:
@@ -41,5 +41,5 @@ async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"Too many connections" in refused
         await gone(writer)
-        await until(lambda: not rig.edge.visitors)
+        await until(lambda: not rig.edge.connections)
         assert (await rig.talk(ask, eof=True)).startswith(b"HTTP/1.1 404 ")

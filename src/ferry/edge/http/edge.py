@@ -83,11 +83,6 @@ class HttpEdge:
         routes.on_gone.append(self._forget_heads)
         self.all_connections.add(self._visitors)
 
-    @property
-    def visitors(self) -> int:
-        """The number of open connections."""
-        return len(self.connections)
-
     def _visitors(self) -> Iterable[Connected]:
         return self.connections
 
