@@ -382,7 +382,7 @@ class Play:
                 line.credit = line.offered
             if not (
                 self.lean
-                and self.channel.told(
+                and self.channel.message_received(
                     MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(THEIRS) + UInt32(arguments[0]) + UInt32(arguments[1])
                 )
             ):
@@ -396,7 +396,7 @@ class Play:
 
     def pass_on(self, message: int, *parts: bytes) -> None:
         body = b"".join(parts)
-        if not (self.lean and self.channel.told(message, body)):
+        if not (self.lean and self.channel.message_received(message, body)):
             self.channel.process_packet(message, 0, SSHPacket(body))
 
     # --- what must hold after each step

@@ -78,8 +78,8 @@ EDGE_TICK_SECONDS: Final = 1.0  # between two checks of the deadlines of visitor
 REQUESTS_IN_A_PIECE: Final = 32  # pipelined requests that are answered in one go: 1 ms
 CHUNKS_IN_A_PIECE: Final = 128  # chunk lines of a body that are decoded in one go (9 µs each); more wait for their turn
 PIECES_IN_A_TURN: Final = 4  # such pieces of work in one turn of the loop, over all visitors
-PARTED_IN_A_TURN: Final = 8  # visitors past their deadline that are cut in one turn; the next ones follow after a pause
-PARTED_PAUSE_SECONDS: Final = 0.008  # at 2 ms, the reads that an attack began anew delayed other visitors by 50 ms
+CUT_IN_A_TURN: Final = 8  # visitors past their deadline that are cut in one turn; the next ones follow after a pause
+CUT_PAUSE_SECONDS: Final = 0.008  # at 2 ms, the reads that an attack began anew delayed other visitors by 50 ms
 LINGER_SECONDS: Final = 2.0  # for which a refused visitor is read from before the close (RFC 9112 §9.6)
 
 # --- SSH

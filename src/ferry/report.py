@@ -41,5 +41,5 @@ class Report(Protocol):
         ...
 
 
-def nothing(_event: str, /, **_fields: object) -> None:
+def no_report(_event: str, /, **_fields: object) -> None:
     """A reporter that drops all events, for tests of a single part."""

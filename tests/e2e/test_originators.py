@@ -13,7 +13,7 @@ import pytest
 
 from child_process import Child
 from ferry.names import Endpoint
-from ferry.ssh.wire.originator import sayable
+from ferry.ssh.wire.originator import valid_originator
 from ferry.streams import ANY_VISITOR
 from gateway_process import Gateway
 from line_service import LineService
@@ -86,4 +86,4 @@ def test_an_alias_has_its_visitors_connection_as_originator(ssh: StockSsh, lines
     ids=str,
 )
 def test_an_address_that_no_socket_can_have_is_never_sent(known: Endpoint, said: Endpoint) -> None:
-    assert sayable(known) == said
+    assert valid_originator(known) == said

@@ -15,7 +15,7 @@ from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
 from ferry.limiters.shortage import Standing
 from ferry.limiters.sources import ExemptNetworks
-from ferry.report import nothing
+from ferry.report import no_report
 from hand_clock import HandClock
 
 MOST = 1000
@@ -35,7 +35,7 @@ class Visitor:
         self.asked += 1
         return Standing.SILENT, 0
 
-    def looked_at(self) -> tuple[float, int] | None:
+    def last_check(self) -> tuple[float, int] | None:
         return self.since, 0
 
     def displace(self) -> None:
@@ -93,7 +93,7 @@ class NoSocket:
 
 @pytest.fixture
 async def play() -> AsyncIterator[Play]:
-    with closing(DescriptorGate(report=nothing, most=MOST, count=lambda: SHORT)) as gate:
+    with closing(DescriptorGate(report=no_report, most=MOST, count=lambda: SHORT)) as gate:
         yield Play(gate)
 
 

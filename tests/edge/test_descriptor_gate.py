@@ -18,7 +18,7 @@ from ferry.edge.descriptors import DescriptorGate, open_descriptors
 from ferry.edge.listeners import listen_on
 from ferry.edge.server import CarefulServer, LoopServer, server_on
 from ferry.names import Endpoint
-from ferry.report import Report, nothing
+from ferry.report import Report, no_report
 from turns import timers, turns, until
 
 ACCEPT_BACKLOG = 4096
@@ -34,9 +34,9 @@ class Greeter(asyncio.Protocol):
 
 
 async def served_by(most: int) -> type[object]:
-    gate = DescriptorGate(report=nothing, most=most)
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
-    with closing(server_on(sock, Greeter, report=nothing, gate=gate)) as server:
+    gate = DescriptorGate(report=no_report, most=most)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
+    with closing(server_on(sock, Greeter, report=no_report, gate=gate)) as server:
         return type(server)
 
 
@@ -52,7 +52,7 @@ def test_uvloop_accepts_one_connection_in_a_turn() -> None:
     accepted_in: list[int] = []
 
     async def count() -> None:
-        (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+        (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
         waiting = [socket.create_connection(sock.getsockname()) for _ in range(20)]
         turn = 0
 
@@ -61,7 +61,7 @@ def test_uvloop_accepts_one_connection_in_a_turn() -> None:
                 accepted_in.append(turn)
                 super().connection_made(transport)
 
-        server = server_on(sock, Counted, report=nothing, gate=None)
+        server = server_on(sock, Counted, report=no_report, gate=None)
         await server.start()
         async with asyncio.timeout(10):
             while len(accepted_in) < 20:
@@ -91,9 +91,9 @@ async def test_a_newcomer_in_a_shortage_is_served_after_it(most: int, monkeypatc
         return count
 
     gate = DescriptorGate(report=report, most=most, count=look)
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
     port = sock.getsockname()[1]
-    server = server_on(sock, Greeter, report=nothing, gate=gate)
+    server = server_on(sock, Greeter, report=no_report, gate=gate)
     assert isinstance(server, LoopServer if most == ROOMY else CarefulServer)
     await server.start()
     with closing(server), closing(gate):
@@ -123,10 +123,10 @@ async def test_a_newcomer_in_a_shortage_is_served_after_it(most: int, monkeypatc
 
 
 async def test_a_listener_that_opens_in_a_shortage_waits_too() -> None:
-    gate = DescriptorGate(report=nothing, most=ROOMY, count=lambda: ROOMY)
+    gate = DescriptorGate(report=no_report, most=ROOMY, count=lambda: ROOMY)
     gate.seen(ROOMY - 1)
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
-    server = server_on(sock, Greeter, report=nothing, gate=gate)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
+    server = server_on(sock, Greeter, report=no_report, gate=gate)
     await server.start()
     with closing(server), closing(gate):
         reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
@@ -172,10 +172,10 @@ async def test_each_shortage_is_reported_once_with_the_number_of_its_pauses(monk
 
 @pytest.mark.parametrize("when", ["before it starts", "while it starts", "while it is paused", "while it goes on"])
 async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: pytest.LogCaptureFixture) -> None:
-    gate = DescriptorGate(report=nothing, most=ROOMY, count=lambda: 0)
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    gate = DescriptorGate(report=no_report, most=ROOMY, count=lambda: 0)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
     port = sock.getsockname()[1]
-    server = LoopServer(sock, Greeter, report=nothing, gate=gate)
+    server = LoopServer(sock, Greeter, report=no_report, gate=gate)
     with closing(gate):
         if when == "before it starts":
             server.close()
@@ -197,9 +197,9 @@ async def test_a_server_that_was_closed_is_not_opened_again(when: str, caplog: p
 
 async def test_a_server_that_is_started_twice_accepts_once() -> None:
     """Each connection, and each port, as often as it is told to go on: its calls may be repeated."""
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
     port = sock.getsockname()[1]
-    with closing(LoopServer(sock, Greeter, report=nothing, gate=None)) as server:
+    with closing(LoopServer(sock, Greeter, report=no_report, gate=None)) as server:
         await asyncio.gather(server.start(), server.start())
         for _ in range(2):
             server.resume()
@@ -227,7 +227,7 @@ class Full(socket.socket):
 
 async def full_server(report: Report) -> tuple[LoopServer, Full, int]:
     """One that accepts, its socket and its port."""
-    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=nothing)
+    (sock,) = await listen_on([Endpoint("127.0.0.1", 0)], setting="http.listen", report=no_report)
     port = sock.getsockname()[1]
     full = Full(fileno=sock.detach())
     server = LoopServer(full, Greeter, report=report, gate=None)
@@ -307,7 +307,7 @@ async def test_a_server_that_cannot_accept_again_for_another_reason_says_so_once
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "ACCEPT_PAUSE_SECONDS", 0.001)
-    server, full, _port = await full_server(nothing)
+    server, full, _port = await full_server(no_report)
     with closing(server):
         server.pause()
         full.error = errno.EBADF
@@ -356,7 +356,7 @@ async def test_descriptors_are_short_from_the_resume_bound_and_during_an_excess(
         async with asyncio.timeout(10):
             await looked.wait()
 
-    with closing(DescriptorGate(report=nothing, most=1000, count=look)) as gate:
+    with closing(DescriptorGate(report=no_report, most=1000, count=look)) as gate:
         gate.seen(849)
         assert (gate.short, gate.excess) == (False, 0)
         gate.seen(850)
@@ -385,7 +385,7 @@ async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPa
         looked.set()
         return 830  # accepting goes on, and descriptors are short
 
-    gate = DescriptorGate(report=nothing, most=1000, count=look)
+    gate = DescriptorGate(report=no_report, most=1000, count=look)
     gate.seen(999)
     async with asyncio.timeout(10):
         await looked.wait()
@@ -397,7 +397,7 @@ async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_a_descriptor_limit_nothing_is_short() -> None:
-    gate = DescriptorGate(report=nothing, most=resource.RLIM_INFINITY)
+    gate = DescriptorGate(report=no_report, most=resource.RLIM_INFINITY)
     assert gate.has_room_for(10**9)
     gate.seen(10**9)
     assert not gate.short
@@ -412,14 +412,14 @@ def test_a_transport_is_asked_for_its_descriptor_once_in_a_while() -> None:
             self.times += 1
             return default
 
-    gate, transport = DescriptorGate(report=nothing, most=1000), Asked()
+    gate, transport = DescriptorGate(report=no_report, most=1000), Asked()
     for _ in range(4 * limits.DESCRIPTORS_SAMPLE):
         gate.seen_on(transport)
     assert transport.times == 4
 
 
 def test_a_gate_that_never_counted_closes_as_any_other() -> None:
-    DescriptorGate(report=nothing, most=ROOMY).close()
+    DescriptorGate(report=no_report, most=ROOMY).close()
 
 
 def test_descriptors_are_counted() -> None:
@@ -435,7 +435,7 @@ async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
 ) -> None:
     monkeypatch.setattr(limits, "DESCRIPTORS_LOOK_LEAST_SECONDS", 0.001)
     opened, asked = 230, list[int]()
-    with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
+    with closing(DescriptorGate(report=no_report, most=240, count=lambda: opened)) as gate:
         gate.make_room_by(asked.append)
         gate.seen(220)
         assert gate.paused
@@ -497,7 +497,7 @@ async def test_accepting_goes_on_after_an_error_while_room_is_made(
         asked.append(wanted)
         raise ZeroDivisionError
 
-    with closing(DescriptorGate(report=nothing, most=240, count=lambda: opened)) as gate:
+    with closing(DescriptorGate(report=no_report, most=240, count=lambda: opened)) as gate:
         gate.make_room_by(fails)
         gate.seen(220)
         await until(lambda: len(asked) > 1)
@@ -516,7 +516,7 @@ async def test_a_listener_that_fails_to_resume_does_not_keep_others_paused(
             raise ZeroDivisionError
 
     broken, listener = Broken(), Listener()
-    with closing(DescriptorGate(report=nothing, most=240, count=lambda: 200)) as gate:
+    with closing(DescriptorGate(report=no_report, most=240, count=lambda: 200)) as gate:
         gate.add(broken)
         gate.add(listener)
         gate.seen(220)

@@ -17,7 +17,7 @@ from ferry.clock import SystemClock
 from ferry.edge.tcp import TcpEdge
 from ferry.names import Address, Endpoint, Kind
 from ferry.policy.grants import Grant
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.streams import Sink
 from granted import open_to_all
 from inside_gateway import SECONDS, inside_gateway
@@ -102,7 +102,7 @@ async def visiting() -> AsyncIterator[tuple[FullTunnel, socket.socket]]:
     """A visitor of a port, of whom the service has taken a first piece."""
     tunnel = FullTunnel("unused", ("127.0.0.1", 1))
     tunnel.address = Address(Kind.TCP, "", 30042)
-    edge = TcpEdge(report=nothing, clock=SystemClock(), visits=open_to_all(), open_proxy=lambda _tunnel: None)
+    edge = TcpEdge(report=no_report, clock=SystemClock(), visits=open_to_all(), open_proxy=lambda _tunnel: None)
     listener = await listening(edge, tunnel, hosts=["127.0.0.1"])
     loop = asyncio.get_running_loop()
     try:

@@ -15,7 +15,7 @@ from ferry.edge.acceptor import Acceptor
 from ferry.edge.listeners import BindFailed, bind_all, endpoint_of, listen_on
 from ferry.errors import StartupError
 from ferry.names import Endpoint
-from ferry.report import nothing
+from ferry.report import no_report
 from turns import until
 
 ACCEPT_BURST = 64
@@ -34,7 +34,7 @@ def close(sockets: list[socket.socket]) -> None:
 
 
 async def test_every_address_takes_ipv4_too() -> None:
-    sockets = await listen_on([Endpoint("::", 0)], setting="ssh.listen", report=nothing)
+    sockets = await listen_on([Endpoint("::", 0)], setting="ssh.listen", report=no_report)
     port = sockets[0].getsockname()[1]
     for host in ("127.0.0.1", "::1"):
         socket.create_connection((host, port)).close()
@@ -42,7 +42,7 @@ async def test_every_address_takes_ipv4_too() -> None:
 
 
 def test_every_address_written_twice() -> None:
-    sockets = bind_all([Endpoint("0.0.0.0", 0), Endpoint("::", 0)], report=nothing)
+    sockets = bind_all([Endpoint("0.0.0.0", 0), Endpoint("::", 0)], report=no_report)
     assert len({sock.getsockname()[1] for sock in sockets}) == 1
     close(sockets)
 
@@ -50,13 +50,13 @@ def test_every_address_written_twice() -> None:
 def test_each_address_has_the_port_that_was_asked_for_with_it(free_port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         another = other.getsockname()[1]
-    sockets = bind_all([Endpoint("127.0.0.1", free_port), Endpoint("127.0.0.1", another)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", free_port), Endpoint("127.0.0.1", another)], report=no_report)
     assert [sock.getsockname()[1] for sock in sockets] == [free_port, another]
     close(sockets)
 
 
 async def test_accepted_connections_have_nodelay_and_keepalive() -> None:
-    sockets = await listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=nothing)
+    sockets = await listen_on([Endpoint("127.0.0.1", 0)], setting="ssh.listen", report=no_report)
     with socket.create_connection(sockets[0].getsockname()):
         sockets[0].setblocking(True)
         with sockets[0].accept()[0] as accepted:
@@ -72,8 +72,9 @@ async def test_accepted_connections_have_nodelay_and_keepalive() -> None:
 async def test_a_taken_port_names_the_program_and_the_setting_and_leaves_nothing_bound() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        both = [Endpoint("::1", port), Endpoint("127.0.0.1", port)]
         with pytest.raises(StartupError) as failed:
-            await listen_on([Endpoint("::1", port), Endpoint("127.0.0.1", port)], setting="ssh.listen", report=nothing)
+            await listen_on(both, setting="ssh.listen", report=no_report)
         text = str(failed.value)
         assert text.startswith(f"127.0.0.1:{port} is in use by ")
         assert f"(pid {os.getpid()})" in text
@@ -85,12 +86,12 @@ async def test_a_port_that_is_taken_for_ipv6_alone_is_not_served_for_ipv4_alone(
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartupError, match=rf"\[::\]:{port} is in use by "):
-            await listen_on([Endpoint("::", port)], setting="https.listen", report=nothing)
+            await listen_on([Endpoint("::", port)], setting="https.listen", report=no_report)
 
 
 async def test_an_address_of_another_host() -> None:
     with pytest.raises(StartupError, match=r"192\.0\.2\.1 is not an address of this host: set http\.listen to one"):
-        await listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=nothing)
+        await listen_on([Endpoint("192.0.2.1", 0)], setting="http.listen", report=no_report)
 
 
 def test_a_missing_loopback_address_is_skipped_while_another_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +171,12 @@ def test_all_addresses_are_bound_or_none(
     host = Host(monkeypatch, errors)
     endpoints = [Endpoint(one, free_port if port else 0) for one in hosts]
     if failed is None:
-        sockets = bind_all(endpoints, report=nothing)
+        sockets = bind_all(endpoints, report=no_report)
         assert len({sock.getsockname()[1] for sock in sockets}) == bool(hosts)
         close(sockets)
     else:
         with pytest.raises(BindFailed) as bind_failed:
-            bind_all(endpoints, report=nothing)
+            bind_all(endpoints, report=no_report)
         assert (bind_failed.value.endpoint.host, bind_failed.value.error.errno) == failed
     assert host.asked == asked
 
@@ -187,11 +188,11 @@ def test_endpoints_of_socket_names() -> None:
 
 
 async def test_several_are_accepted_at_once_and_none_after_the_close() -> None:
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     address = sockets[0].getsockname()
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
     visitors = [socket.create_connection(address) for _ in range(5)]
-    acceptor = Acceptor(sockets, accepted.put_nowait, report=nothing)
+    acceptor = Acceptor(sockets, accepted.put_nowait, report=no_report)
     acceptor.start()
     async with asyncio.timeout(5):
         taken = [await accepted.get() for _ in visitors]
@@ -204,7 +205,7 @@ async def test_several_are_accepted_at_once_and_none_after_the_close() -> None:
 
 
 async def test_a_rush_of_connections_leaves_the_loop_its_turns() -> None:
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(150)]
     taken: list[socket.socket] = []
     turns: list[int] = []
@@ -214,7 +215,7 @@ async def test_a_rush_of_connections_leaves_the_loop_its_turns() -> None:
         taken.append(sock)
         turns.append(turn)
 
-    acceptor = Acceptor(sockets, accepted, report=nothing)
+    acceptor = Acceptor(sockets, accepted, report=no_report)
     acceptor.start()
     async with asyncio.timeout(10):
         while len(taken) < len(visitors):
@@ -274,7 +275,7 @@ async def test_an_error_of_one_connection_costs_no_other_connection() -> None:
     """Linux hands what is pending on the new socket to accept(2)."""
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
     with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
-        acceptor = Acceptor([listener], accepted.put_nowait, report=nothing)
+        acceptor = Acceptor([listener], accepted.put_nowait, report=no_report)
         listener.tries, listener.error = 3, errno.ECONNABORTED
         acceptor.start()
         async with asyncio.timeout(10):
@@ -286,7 +287,7 @@ async def test_a_broken_listener_raises() -> None:
     told: asyncio.Queue[object] = asyncio.Queue()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.put_nowait(context["exception"]))
     with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
-        acceptor = Acceptor([listener], close_at_once, report=nothing)
+        acceptor = Acceptor([listener], close_at_once, report=no_report)
         listener.tries, listener.error = 1, errno.EINVAL
         acceptor.start()
         async with asyncio.timeout(10):
@@ -302,7 +303,7 @@ def close_at_once(sock: socket.socket) -> None:
 
 async def test_an_acceptor_paused_during_an_accept_stops_until_it_is_resumed() -> None:
     """With all that waits in the queue, one too many each time would be hundreds."""
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(5)]
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
 
@@ -310,7 +311,7 @@ async def test_an_acceptor_paused_during_an_accept_stops_until_it_is_resumed() -
         accepted.put_nowait(sock)
         acceptor.pause()
 
-    acceptor = Acceptor(sockets, take, report=nothing)
+    acceptor = Acceptor(sockets, take, report=no_report)
     acceptor.start()
     async with asyncio.timeout(10):
         for _ in visitors:
@@ -324,7 +325,7 @@ async def test_an_acceptor_paused_during_an_accept_stops_until_it_is_resumed() -
 
 
 async def test_an_acceptor_closed_during_an_accept_stops() -> None:
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     visitors = [socket.create_connection(sockets[0].getsockname()) for _ in range(2)]
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
     failed: list[object] = []
@@ -334,7 +335,7 @@ async def test_an_acceptor_closed_during_an_accept_stops() -> None:
         accepted.put_nowait(sock)
         acceptor.close()
 
-    acceptor = Acceptor(sockets, take, report=nothing)
+    acceptor = Acceptor(sockets, take, report=no_report)
     acceptor.start()
     async with asyncio.timeout(10):
         (await accepted.get()).close()
@@ -351,7 +352,7 @@ def test_accepting_goes_on_when_both_kinds_of_pause_have_ended(in_between: bool)
     async def both() -> None:
         accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
         with NoRoom.ready() as listener, socket.create_connection(listener.getsockname()):
-            acceptor = Acceptor([listener], accepted.put_nowait, report=nothing)
+            acceptor = Acceptor([listener], accepted.put_nowait, report=no_report)
             acceptor.start()
             listener.tries = 1
             loop.held = []
@@ -399,7 +400,7 @@ def test_pauses_in_a_shortage_grow_up_to_a_bound_and_restart_after_it() -> None:
 
 
 async def test_a_shortage_of_descriptors_is_reported_once_and_survived() -> None:
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     address = sockets[0].getsockname()
     events = Events()
     accepted: asyncio.Queue[socket.socket] = asyncio.Queue()

@@ -21,7 +21,7 @@ from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.context import sni_of
 from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
-from ferry.report import nothing
+from ferry.report import no_report
 from turns import turns, until
 
 BOTH_LOOPS = True
@@ -56,7 +56,7 @@ class Port:
             clock=SystemClock(),
         )
         self.client = ssl.create_default_context(cafile=str(state / "ca" / "ca.crt"))
-        self.sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+        self.sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
         self.address = self.sockets[0].getsockname()
         self._shared: SharedPort | None = None
 

@@ -27,7 +27,7 @@ from ferry.limiters.origins import THIS_HOST
 from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Address, IdentityId, Kind
 from ferry.registry.routes import Tunnel
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.streams import OpenFailure
 from granted import Spot, open_to_all, to_listen, to_visit
 from hand_clock import HandClock
@@ -729,7 +729,7 @@ async def closes_after(turns: int) -> None:
 async def short_world(*, short_from: int = 850) -> AsyncIterator[tuple[World, DescriptorGate, HandClock]]:
     """One whose gateway is short of descriptors as soon as its gate has seen `short_from`."""
     clock = HandClock()
-    gate = DescriptorGate(report=nothing, most=1000, count=lambda: short_from)
+    gate = DescriptorGate(report=no_report, most=1000, count=lambda: short_from)
     try:
         async with world(echo, connections=Connections(gate, ExemptNetworks([]), clock)) as w:
             yield w, gate, clock

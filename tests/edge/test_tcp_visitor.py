@@ -38,13 +38,13 @@ class Guest:
 async def test_the_standing_in_each_phase() -> None:
     guest = Guest()
     assert guest.visitor.standing() == (Standing.SILENT, 0)
-    assert guest.visitor.looked_at() == (SINCE, 0)
+    assert guest.visitor.last_check() == (SINCE, 0)
     guest.trace.play("v:data")
     assert guest.visitor.standing() == (Standing.WAITING, 0)
-    assert guest.visitor.looked_at() == (SINCE, 0)
+    assert guest.visitor.last_check() == (SINCE, 0)
     guest.trace.play("s:data")
     assert guest.visitor.standing() == (Standing.STREAM, len("up") + len("down"))
-    assert guest.visitor.looked_at() is None
+    assert guest.visitor.last_check() is None
     guest.trace.buffered = 1
     guest.trace.play("v:full")
     assert guest.visitor.standing() == (Standing.UNREAD, len("down") - 1)

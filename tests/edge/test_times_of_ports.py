@@ -16,7 +16,7 @@ from ferry.edge.shared_port import SharedPort
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.local_ca import LocalCa
 from ferry.names import Endpoint
-from ferry.report import nothing
+from ferry.report import no_report
 from hurried_loop import LoopsClock, Watch, hurried
 
 FOR_EVER = 300
@@ -41,18 +41,18 @@ async def test_silent_clients_on_the_https_port(
         domain="localhost",
         local=LocalCa.open(tmp_path, "localhost", clock=LoopsClock()),
         allowed=lambda _host: True,
-        report=nothing,
+        report=no_report,
         clock=LoopsClock(),
     )
     taken: list[socket.socket] = []
-    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=nothing)
+    sockets = bind_all([Endpoint("127.0.0.1", 0)], report=no_report)
     port = SharedPort(
         sockets,
         ssh=taken.append if ssh else None,
         tls_protocol=asyncio.Protocol,
         redirect=asyncio.Protocol,
         context=certificates.context,
-        report=nothing,
+        report=no_report,
     )
     address = sockets[0].getsockname()
     port.start()
@@ -138,7 +138,7 @@ async def test_a_tenth_of_the_descriptors_is_kept_and_accepting_goes_on_once_som
 async def test_a_small_reserve_of_descriptors_is_counted_more_often(most: int, least: float, at_most: float) -> None:
     """DESCRIPTORS_LOOK_LEAST_SECONDS and DESCRIPTOR_LOOK_SECONDS: a rush takes twelve of 240 in a moment, and counting a
     million is work."""
-    gate = DescriptorGate(report=nothing, most=most, count=lambda: 0)
+    gate = DescriptorGate(report=no_report, most=most, count=lambda: 0)
     listener = Listener()
     gate.add(listener)
     watch = Watch()
@@ -166,7 +166,7 @@ async def test_a_rush_is_noticed_before_it_uses_up_the_reserve() -> None:
         def fileno(self) -> int:
             return self._descriptor
 
-    gate = DescriptorGate(report=nothing, most=2560, count=lambda: 2304)
+    gate = DescriptorGate(report=no_report, most=2560, count=lambda: 2304)
     came = 0
     while not gate.paused and came < 256:
         gate.seen_on(Transport(2304 + came - 1))

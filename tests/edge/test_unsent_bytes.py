@@ -11,7 +11,7 @@ import pytest
 
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
-from ferry.edge.unsent import Unsent, has_left, untaken
+from ferry.edge.unsent import Unsent, has_left, unacknowledged
 from resets import reset_at_close
 
 MANY = 10_000
@@ -62,7 +62,7 @@ class Play:
             try:
                 self.theirs.recv(1 << 20)
             except BlockingIOError:
-                if untaken(self.transport) == 7:
+                if unacknowledged(self.transport) == 7:
                     return
                 await asyncio.sleep(0)
 
@@ -134,15 +134,15 @@ async def test_a_forgotten_check_makes_no_more_calls(play: Play) -> None:
 
 
 async def test_untaken_bytes_are_in_our_buffer_and_the_kernels(play: Play) -> None:
-    assert untaken(play.transport) == 7
+    assert unacknowledged(play.transport) == 7
     play.fill()
-    assert untaken(play.transport) > 65536
+    assert unacknowledged(play.transport) > 65536
 
 
 async def test_a_connection_without_a_socket_has_no_untaken_bytes() -> None:
     gone = OverSocket(None)
     said: list[int] = []
-    assert untaken(gone) == 7
+    assert unacknowledged(gone) == 7
     assert not has_left(gone)
     assert Unsent(gone, said.append, said.append).look(MANY) == LEAST
     assert said == []

@@ -9,7 +9,7 @@ import pytest
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput, StartupError
 from ferry.gateway.kept import forget_host_key, kept_in
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.ssh.host_keys import describe
 from whole_gateway import make_rsa_key
 
@@ -17,14 +17,14 @@ from whole_gateway import make_rsa_key
 async def start_in(state: Path) -> list[str]:
     """What it says of its host keys."""
     make_rsa_key(state)
-    async with kept_in(state, clock=SystemClock(), report=nothing) as kept:
+    async with kept_in(state, clock=SystemClock(), report=no_report) as kept:
         return [describe(key) for key in kept.host_keys]
 
 
 async def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
     state = tmp_path / "state"
     make_rsa_key(state)
-    async with kept_in(state, clock=SystemClock(), report=nothing):
+    async with kept_in(state, clock=SystemClock(), report=no_report):
         with pytest.raises(
             StartupError, match=r"another gateway runs with the state folder .*: stop it, or name another"
         ):

@@ -55,7 +55,7 @@ async def test_an_address_is_unblocked_and_reported_once(tmp_path: Path) -> None
     async with whole_gateway(config_of(tmp_path)) as worker:
         assert not worker.view.unblock(STRANGER)
         for _ in range(100):
-            worker.ssh.admission.penalties.offended(STRANGER, Offence.NEVER_ENDED, worker.clock.monotonic())
+            worker.ssh.admission.penalties.add_offence(STRANGER, Offence.NEVER_ENDED, worker.clock.monotonic())
         assert [one.address for one in worker.view.blocked()] == [STRANGER]
         assert [worker.view.unblock(STRANGER) for _ in range(2)] == [True, False]
         assert worker.view.blocked() == []

@@ -18,7 +18,7 @@ from ferry.gateway.upkeep import Upkeep, kept_up
 from ferry.gateway.wiring import rules_of
 from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind
 from ferry.registry.contract import Claimed, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from hurried_loop import HurriedLoop, LoopsClock
@@ -85,7 +85,7 @@ class Past:
 @pytest.fixture
 async def past(tmp_path: Path) -> AsyncIterator[Past]:
     clock = Hands()
-    async with kept_in(tmp_path / "state", clock=clock, report=nothing) as kept:
+    async with kept_in(tmp_path / "state", clock=clock, report=no_report) as kept:
         made = Past(kept, clock)
         await made.begin()
         yield made
@@ -178,7 +178,7 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
     kept = SimpleNamespace(
         store=counted, registry=counted, worker="w", connections=Counted(Counter()), identities=counted
     )
-    observation = SimpleNamespace(report=nothing, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
+    observation = SimpleNamespace(report=no_report, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
     async def an_hour() -> None:

@@ -20,35 +20,35 @@ BAD, GOOD = "203.0.113.7", "203.0.113.8"
 
 def blocked_by(penalties: Penalties, host: str, offence: Offence, now: float = 0.0) -> Blocked:
     for _ in range(100):
-        if (blocked := penalties.offended(host, offence, now)) is not None:
+        if (blocked := penalties.add_offence(host, offence, now)) is not None:
             return blocked
     raise AssertionError("never blocked")
 
 
 def test_an_address_is_blocked_at_the_threshold_and_reported_once() -> None:
     penalties = Penalties()
-    tries = [penalties.offended(BAD, Offence.KEYS_REFUSED, 0.0) for _ in range(4)]
+    tries = [penalties.add_offence(BAD, Offence.KEYS_REFUSED, 0.0) for _ in range(4)]
     assert tries == [None, None, Blocked(BAD, 15.0, Offence.KEYS_REFUSED), None]
     assert penalties.blocked(BAD, 0.0) == 20
     assert penalties.blocked(GOOD, 0.0) == 0
     assert penalties.blocked(BAD, 19.9) > 0
     assert penalties.blocked(BAD, 20.0) == 0
-    assert penalties.offended(GOOD, Offence.NOTHING_OFFERED, 21.0) is None
+    assert penalties.add_offence(GOOD, Offence.NOTHING_OFFERED, 21.0) is None
     assert len(penalties) == 1  # BAD is forgotten
-    assert penalties.offended(BAD, Offence.KEYS_REFUSED, 21.0) is None
+    assert penalties.add_offence(BAD, Offence.KEYS_REFUSED, 21.0) is None
 
 
 def test_a_browser_on_the_ssh_port_blocks_nobody_at_once() -> None:
     penalties = Penalties()
     connections = 8 * 3  # eight pages, each tried over TLS and HTTP, with a favicon
-    assert all(penalties.offended(BAD, Offence.OTHER_PROTOCOL, 0.0) is None for _ in range(connections))
+    assert all(penalties.add_offence(BAD, Offence.OTHER_PROTOCOL, 0.0) is None for _ in range(connections))
     assert blocked_by(penalties, BAD, Offence.OTHER_PROTOCOL).seconds == 15.0
 
 
 def test_slow_offences_expire() -> None:
     penalties = Penalties()
     for n in range(200):
-        assert penalties.offended(BAD, Offence.KEYS_REFUSED, n * 6.0) is None
+        assert penalties.add_offence(BAD, Offence.KEYS_REFUSED, n * 6.0) is None
 
 
 def test_an_ipv6_network_of_64_bits_is_one_source_and_ipv4_inside_ipv6_is_ipv4() -> None:
@@ -63,8 +63,8 @@ def test_proxies_are_exempt_and_penalties_can_be_off() -> None:
     proxy = "192.0.2.9"
     tables = {"127.0.0.1": Penalties(), proxy: Penalties(ExemptNetworks(["192.0.2.0/24"])), BAD: Penalties(on=False)}
     for host, penalties in tables.items():
-        assert all(penalties.offended(host, Offence.NEVER_ENDED, 0.0) is None for _ in range(50))
-        assert penalties.offended("unknown", Offence.NEVER_ENDED, 0.0) is None
+        assert all(penalties.add_offence(host, Offence.NEVER_ENDED, 0.0) is None for _ in range(50))
+        assert penalties.add_offence("unknown", Offence.NEVER_ENDED, 0.0) is None
         assert len(penalties) == 0
     assert blocked_by(Penalties(ExemptNetworks([])), "127.0.0.1", Offence.NEVER_ENDED).source == "127.0.0.1"
 
@@ -85,22 +85,22 @@ def test_an_operator_sees_and_lifts_blocks() -> None:
     penalties = Penalties()
     blocked_by(penalties, "2001:db8::1", Offence.GARBAGE)
     for _ in range(5):
-        penalties.offended(BAD, Offence.KEYS_REFUSED, 0.0)
-    penalties.offended(GOOD, Offence.KEYS_REFUSED, 0.0)
+        penalties.add_offence(BAD, Offence.KEYS_REFUSED, 0.0)
+    penalties.add_offence(GOOD, Offence.KEYS_REFUSED, 0.0)
     assert [one.source for one in penalties.listed(0.0)] == [BAD, "2001:db8::/64"]
-    assert not penalties.lift(GOOD)
-    assert penalties.lift("2001:db8::/64")
-    assert penalties.lift(BAD)
+    assert not penalties.unblock(GOOD)
+    assert penalties.unblock("2001:db8::/64")
+    assert penalties.unblock(BAD)
     assert penalties.listed(0.0) == []
     assert penalties.blocked(BAD, 0.0) == 0
 
 
 def test_lifting_a_missing_block_is_reported_and_a_lifted_address_may_offend_again() -> None:
     penalties = Penalties()
-    assert not penalties.lift(BAD)
+    assert not penalties.unblock(BAD)
     blocked_by(penalties, BAD, Offence.NEVER_ENDED)
-    assert penalties.lift(BAD)
-    assert penalties.offended(GOOD, Offence.NOTHING_OFFERED, 1000.0) is None  # the time of what was lifted is over
+    assert penalties.unblock(BAD)
+    assert penalties.add_offence(GOOD, Offence.NOTHING_OFFERED, 1000.0) is None  # the time of what was lifted is over
     assert (len(penalties), penalties.blocked(BAD, 1000.0)) == (1, 0)
 
 
@@ -108,7 +108,7 @@ def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
     penalties = Penalties(most=10)
     worst = blocked_by(penalties, BAD, Offence.NEVER_ENDED).source
     for n in range(5000):
-        penalties.offended(f"198.18.{n // 250}.{n % 250}", Offence.NOTHING_OFFERED, n * 0.0001)
+        penalties.add_offence(f"198.18.{n // 250}.{n % 250}", Offence.NOTHING_OFFERED, n * 0.0001)
         assert len(penalties) <= 10
     assert [one.source for one in penalties.listed(0.5)] == [worst]
 
@@ -116,7 +116,7 @@ def test_the_table_is_bounded_and_forgets_the_least_first() -> None:
 def test_as_shipped_the_number_of_remembered_addresses() -> None:
     penalties = Penalties()
     for n in range(66_000):
-        penalties.offended(f"198.{n >> 16}.{n >> 8 & 255}.{n & 255}", Offence.NOTHING_OFFERED, 0.0)
+        penalties.add_offence(f"198.{n >> 16}.{n >> 8 & 255}.{n & 255}", Offence.NOTHING_OFFERED, 0.0)
     assert len(penalties) == PENALTY_SOURCES < 66_000
 
 
@@ -140,7 +140,7 @@ def test_an_endless_offender_takes_no_more_memory() -> None:
 
     def offend(times: int) -> int:
         for n in range(times):
-            penalties.offended(BAD, Offence.NOTHING_OFFERED, n * 1e-6)
+            penalties.add_offence(BAD, Offence.NOTHING_OFFERED, n * 1e-6)
         return weight(penalties, exempt)
 
     few = offend(100)
@@ -153,22 +153,22 @@ def test_an_endless_offender_takes_no_more_memory() -> None:
 def test_no_block_is_longer_than_the_longest() -> None:
     penalties = Penalties()
     for _ in range(1000):
-        penalties.offended(BAD, Offence.NEVER_ENDED, 5.0)
+        penalties.add_offence(BAD, Offence.NEVER_ENDED, 5.0)
     assert penalties.blocked(BAD, 5.0) == PENALTY_MAX_SECONDS
-    penalties.offended(BAD, Offence.NEVER_ENDED, 105.0)
+    penalties.add_offence(BAD, Offence.NEVER_ENDED, 105.0)
     assert penalties.blocked(BAD, 105.0) == PENALTY_MAX_SECONDS - 90
 
 
 def test_a_further_offence_extends_the_listed_block() -> None:
     penalties = Penalties()
     blocked_by(penalties, BAD, Offence.NEVER_ENDED)
-    penalties.offended(BAD, Offence.GARBAGE, 1.0)
+    penalties.add_offence(BAD, Offence.GARBAGE, 1.0)
     assert penalties.listed(1.0) == [Blocked(BAD, 21.0, Offence.GARBAGE)]
 
 
 def test_offences_that_do_not_block_are_no_block() -> None:
     penalties = Penalties()
-    penalties.offended(BAD, Offence.NEVER_ENDED, 0.0)
+    penalties.add_offence(BAD, Offence.NEVER_ENDED, 0.0)
     assert penalties.blocked(BAD, 0.0) == 0
     assert penalties.listed(0.0) == []
 
@@ -177,8 +177,8 @@ def test_a_source_that_is_forgotten_at_once_was_not_blocked() -> None:
     """Where the table is full of worse ones, the newcomer to it is the one with the least time left."""
     penalties = Penalties(most=1)
     for _ in range(100):
-        penalties.offended(BAD, Offence.NEVER_ENDED, 0.0)
-    assert [penalties.offended(GOOD, Offence.NEVER_ENDED, 0.0) for _ in range(5)] == [None] * 5
+        penalties.add_offence(BAD, Offence.NEVER_ENDED, 0.0)
+    assert [penalties.add_offence(GOOD, Offence.NEVER_ENDED, 0.0) for _ in range(5)] == [None] * 5
     assert penalties.blocked(GOOD, 0.0) == 0
 
 
@@ -195,7 +195,7 @@ def test_a_block_always_ends_and_never_lasts_longer_than_said(steps: list[tuple[
     for who, offence, pause in steps:
         now += pause
         host = f"203.0.113.{who}"
-        penalties.offended(host, offence, now)
+        penalties.add_offence(host, offence, now)
         left = penalties.blocked(host, now)
         assert 0 <= left <= PENALTY_MAX_SECONDS
         assert penalties.blocked(host, now + left + 1e-6) == 0
@@ -217,7 +217,7 @@ def test_every_offence_has_a_price(offence: Offence, times: int) -> None:
     """As shipped, with PENALTY_THRESHOLD_SECONDS: how often it is let pass."""
     assert set(SECONDS) == set(Offence)
     penalties = Penalties()
-    blocked = [penalties.offended(BAD, offence, 0.0) is not None for _ in range(times)]
+    blocked = [penalties.add_offence(BAD, offence, 0.0) is not None for _ in range(times)]
     assert blocked == [False] * (times - 1) + [True]
 
 

@@ -39,7 +39,7 @@ class Visitor:
     def standing(self) -> tuple[Standing, int]:
         return self.doing, self.moved
 
-    def looked_at(self) -> tuple[float, int] | None:
+    def last_check(self) -> tuple[float, int] | None:
         return (self.since, 0) if self.remembers else None
 
     def displace(self) -> None:

@@ -54,7 +54,7 @@ class OnlyFrom:
     def __init__(self, host: str) -> None:
         self.host = host
 
-    def tells_apart(self, target: Target) -> bool:
+    def depends_on_visitor(self, target: Target) -> bool:
         return target.address == BLOG
 
     def refusal(self, who: Principal, target: Target) -> Refusal | None:
@@ -66,7 +66,7 @@ class OnlyFrom:
 class Closed:
     """A rule: no visitor may visit BLOG."""
 
-    def tells_apart(self, target: Target) -> bool:
+    def depends_on_visitor(self, target: Target) -> bool:
         del target
         return False
 

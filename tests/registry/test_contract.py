@@ -15,7 +15,7 @@ import pytest
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Registry, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from turns import turns
@@ -47,7 +47,7 @@ async def _memory(_path: Path) -> AsyncIterator[Engine]:
 
 @asynccontextmanager
 async def _sqlite(path: Path) -> AsyncIterator[Engine]:
-    async with await Store.open(path / "ferry.db", report=nothing) as store:
+    async with await Store.open(path / "ferry.db", report=no_report) as store:
         yield SqlRegistry(store)
 
 

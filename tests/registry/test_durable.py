@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 
@@ -21,10 +21,10 @@ BOB = Identity(IdentityId("bob"), None, Fingerprint("SHA256:bob"))
 
 
 async def test_reservations_and_generations_survive_a_restart(tmp_path: Path) -> None:
-    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         before = await SqlRegistry(store).claim(BLOG, ANN, W1, now=10, terms=replace(TERMS, network="192.0.2.0/24"))
         assert isinstance(before, Claimed)
-    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         registry = SqlRegistry(store)
         assert await registry.lookup(BLOG) == before.lease
         assert await registry.retire(None, now=20) == 1
@@ -37,7 +37,7 @@ async def test_reservations_and_generations_survive_a_restart(tmp_path: Path) ->
 
 
 async def test_workers_that_are_gone_leave_no_rows(tmp_path: Path) -> None:
-    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         registry = SqlRegistry(store)
 
         async def known() -> set[str]:
@@ -56,8 +56,8 @@ async def test_workers_that_are_gone_leave_no_rows(tmp_path: Path) -> None:
 async def test_two_processes_may_read_and_write_one_database(tmp_path: Path) -> None:
     """Two stores stand for a gateway and a command beside it: reading first must not cost the right to write."""
     async with (
-        await Store.open(tmp_path / "ferry.db", report=nothing) as one,
-        await Store.open(tmp_path / "ferry.db", report=nothing) as other,
+        await Store.open(tmp_path / "ferry.db", report=no_report) as one,
+        await Store.open(tmp_path / "ferry.db", report=no_report) as other,
     ):
 
         async def lane(registry: SqlRegistry, number: int) -> list[int]:
@@ -81,7 +81,7 @@ import asyncio, sys
 from pathlib import Path
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 
@@ -98,7 +98,7 @@ async def lane(registry, number):
         count += 1
 
 async def main():
-    registry = SqlRegistry(await Store.open(Path(sys.argv[1]), report=nothing))
+    registry = SqlRegistry(await Store.open(Path(sys.argv[1]), report=no_report))
     await asyncio.gather(*(lane(registry, number) for number in range(20)))
 
 asyncio.run(main())
@@ -117,7 +117,7 @@ async def test_kill_dash_nine_loses_nothing_that_was_acknowledged(tmp_path: Path
     await child.wait()
     told = dict(line.decode().split() for line in acknowledged if line.endswith(b"\n"))
     assert len(told) >= 300
-    async with await Store.open(database, report=nothing) as store:
+    async with await Store.open(database, report=no_report) as store:
         registry = SqlRegistry(store)
         for key, generation in told.items():
             lease = await registry.lookup(Address.from_key(key))

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.registry.memory import MemoryRegistry
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 
@@ -66,7 +66,7 @@ class Engines(RuleBasedStateMachine):
         self._open()
 
     def _open(self) -> None:
-        self.store = self._await(Store.open(Path(self.folder.name) / "ferry.db", report=nothing))
+        self.store = self._await(Store.open(Path(self.folder.name) / "ferry.db", report=no_report))
         self.sql = SqlRegistry(self.store)
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:

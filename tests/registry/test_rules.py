@@ -9,7 +9,7 @@ import pytest
 from ferry import limits
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Lease, Reservation, TakenBy, Terms
-from ferry.registry.rules import AddressState, RecentReservations, in_force, over_limit, own, refusal
+from ferry.registry.rules import AddressState, RecentReservations, in_force, over_limit, refusal, reservation_of
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 ANN, BOB = (Identity(IdentityId(name), None, Fingerprint(f"SHA256:{name}")) for name in ("ann", "bob"))
@@ -61,11 +61,11 @@ def test_a_foreign_reservation_lease_and_rest_refuse_in_this_order(
 
 
 def test_an_identity_keeps_its_reservation_in_force_or_expired() -> None:
-    assert own(AddressState(None, leased(BOB)), BOB) is None
+    assert reservation_of(AddressState(None, leased(BOB)), BOB) is None
     for last_used in (0, 1_000_000):
         mine = reserved(BOB, last_used)
-        assert own(AddressState(mine, leased(ANN)), BOB) is mine
-        assert own(AddressState(mine, leased(ANN)), ANN) is None
+        assert reservation_of(AddressState(mine, leased(ANN)), BOB) is mine
+        assert reservation_of(AddressState(mine, leased(ANN)), ANN) is None
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def knows(keys: AuthorizedKeys, key: Path) -> bool:
 
 
 def test_anyone_accepts_all_keys() -> None:
-    assert Anyone().keyless
+    assert Anyone().allows_keyless
     assert Anyone().key_name(Fingerprint("SHA256:any")) == (True, None)
     Anyone().use(None)
 
@@ -85,7 +85,7 @@ def test_a_file_and_its_names(
     assert keys.key_name(Fingerprint(fingerprint(one))) == (True, "alice")
     assert keys.key_name(Fingerprint(fingerprint(two))) == (True, None)
     assert keys.key_name(Fingerprint(fingerprint(other))) == (False, None)
-    assert (len(keys), keys.keyless) == (2, False)
+    assert (len(keys), keys.allows_keyless) == (2, False)
     assert [event for event, _ in reports] == ["keys.rejected", "keys.loaded"]
     assert (reports[0][1]["path"], reports[0][1]["line"]) == (str(tmp_path / "keys"), 2)
     assert reports[1][1] == {"keys": 2, "files": 1}

@@ -29,7 +29,7 @@ class Heard(Penalties):
         super().__init__(ExemptNetworks([]))
         self.offences: list[Offence] = []
 
-    def offended(self, host: str, offence: Offence, now: float) -> None:
+    def add_offence(self, host: str, offence: Offence, now: float) -> None:
         assert host == HERE
         self.offences.append(offence)
 

@@ -18,7 +18,7 @@ from ferry.clock import SystemClock
 from ferry.names import Address, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, Terms
 from ferry.registry.memory import MemoryRegistry
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
@@ -267,7 +267,7 @@ async def test_a_name_that_keeps_changing_hands_stays_where_it_is(new_key: Calla
 async def test_a_login_name_that_cannot_be_a_web_address_is_no_obstacle(key: Path, tmp_path: Path) -> None:
     async with (
         asyncio.timeout(SECONDS),
-        await Store.open(tmp_path / "ferry.db", report=nothing) as store,
+        await Store.open(tmp_path / "ferry.db", report=no_report) as store,
         inside_gateway(registry=SqlRegistry(store)) as gateway,
         gateway.client(key, username="_a b!") as client,
     ):

@@ -52,7 +52,7 @@ class Barred:
         self.identity: IdentityId | None = None
         self.asked: list[tuple[Principal, Target]] = []
 
-    def tells_apart(self, target: Target) -> bool:
+    def depends_on_visitor(self, target: Target) -> bool:
         return self.apart and kind_of(target.address.kind).public
 
     def refusal(self, who: Principal, target: Target) -> Refusal | None:

@@ -17,7 +17,7 @@ from turns import until
 class OnlyKeys:
     """Access for every key, as long as `known`; for no client without one."""
 
-    keyless = False
+    allows_keyless = False
     known = True
 
     def key_name(self, _fingerprint: Fingerprint) -> tuple[bool, str | None]:
@@ -47,7 +47,7 @@ class TakesAway:
         self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
     ) -> Identity:
         del algorithm, now
-        self._access.known, self._access.keyless = False, self._keyless
+        self._access.known, self._access.allows_keyless = False, self._keyless
         return Identity(IdentityId(fingerprint), name, fingerprint)
 
 

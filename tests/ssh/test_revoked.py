@@ -33,7 +33,7 @@ class Keys:
 
     def __init__(self, *keys: str, keyless: bool = False, **named: str) -> None:
         self.keys = dict.fromkeys(keys) | named
-        self.keyless = keyless
+        self.allows_keyless = keyless
 
     def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
         return fingerprint in self.keys, self.keys.get(fingerprint)

@@ -24,7 +24,7 @@ async def test_a_silent_client_in_the_slow_lane_makes_room_for_a_known_key(
     penalties = Penalties(ExemptNetworks([]))
     async with asyncio.timeout(SECONDS), inside_gateway(penalties=penalties) as gateway:
         while not penalties.blocked(HERE, time.monotonic()):
-            penalties.offended(HERE, Offence.GARBAGE, time.monotonic())
+            penalties.add_offence(HERE, Offence.GARBAGE, time.monotonic())
         reader, writer = await asyncio.open_connection(HERE, gateway.ssh_port)
         assert b"your address is blocked, so a log-in may take" in await reader.read()
         writer.close()

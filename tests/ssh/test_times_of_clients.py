@@ -188,7 +188,7 @@ async def test_a_blocked_address_has_ten_seconds_for_a_log_in() -> None:
     penalties, now = Penalties(ExemptNetworks([])), LoopsClock().monotonic
     async with inside_gateway(clock=LoopsClock(), penalties=penalties) as inside:
         while not penalties.blocked("127.0.0.1", now()):
-            penalties.offended("127.0.0.1", Offence.GARBAGE, now())
+            penalties.add_offence("127.0.0.1", Offence.GARBAGE, now())
         await asyncio.sleep(2)
         reader, writer = await asyncio.open_connection("127.0.0.1", inside.ssh_port)
         watch = Watch()

@@ -12,8 +12,8 @@ import pytest
 from ferry import limits
 from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.registry.contract import StoreUnavailable
-from ferry.report import nothing
-from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_left_over
+from ferry.report import no_report
+from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_unfinished
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from turns import turns, until
@@ -30,7 +30,7 @@ def reports() -> list[tuple[str, object]]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path / "ferry.db", report=nothing, busy_seconds=0.02) as opened:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report, busy_seconds=0.02) as opened:
         yield opened
 
 
@@ -129,8 +129,8 @@ async def test_rows_left_open_by_a_crash_end_when_the_gateway_was_last_alive(
     start(connections, "newest", 60)
     await connections.flush()
     await SqlRegistry(store).renew(WorkerId("w1"), now=50)
-    assert await store.run(end_left_over) == 2
-    assert await store.run(end_left_over) == 0
+    assert await store.run(end_unfinished) == 2
+    assert await store.run(end_unfinished) == 0
     ends = {row.id: (row.ended, row.reason) for row in await connections.recent(10)}
     assert ends == {"ended": (6, "gone"), "open": (50, STOPPED), "newest": (60, STOPPED)}
 

@@ -12,7 +12,7 @@ import pytest
 
 from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
@@ -45,7 +45,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with await Store.open(tmp_path / "ferry.db", report=nothing) as store:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         yield House(store)
 
 

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 import ferry.store.migrations
 from ferry.errors import StartupError
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD, revision
 from ferry.store.migrations.__main__ import upgrade
@@ -45,7 +45,7 @@ def older(path: Path) -> Path:
 
 async def test_the_schema_is_what_migrations_make(tmp_path: Path) -> None:
     for path in (tmp_path / "new.db", older(tmp_path / "migrated.db")):
-        async with await Store.open(path, report=nothing) as store:
+        async with await Store.open(path, report=no_report) as store:
             assert await store.run(revision) == HEAD
     assert content(tmp_path / "new.db") == content(tmp_path / "migrated.db")
     assert ("counters", "generation", 0) in content(tmp_path / "new.db")
@@ -59,13 +59,13 @@ def test_the_head_constant_is_the_newest_migration() -> None:
 
 async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ferry.db"
-    async with await Store.open(path, report=nothing):
+    async with await Store.open(path, report=no_report):
         pass
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     before = content(path)
     with pytest.raises(StartupError, match=r"newer ferry \(revision 9999.*start that version"):
-        await Store.open(path, report=nothing)
+        await Store.open(path, report=no_report)
     assert content(path) == before
 
 
@@ -75,7 +75,7 @@ async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> Non
         other.execute("CREATE TABLE connections (id TEXT)")  # made last of all by the schema
     before = content(path)
     with pytest.raises(StartupError, match=r"connections already exists.*put a backup in its place"):
-        await Store.open(path, report=nothing)
+        await Store.open(path, report=no_report)
     assert content(path) == before
 
 
@@ -86,7 +86,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, tabl
         other.execute(f"CREATE TABLE {table} (id TEXT)")
     before = content(path)
     with pytest.raises(StartupError, match=rf"cannot be opened: table {table} already exists\. If another ferry"):
-        await Store.open(path, report=nothing)
+        await Store.open(path, report=no_report)
     assert content(path) == before
 
 
@@ -95,13 +95,13 @@ async def test_a_migrating_process_that_dies_is_named(tmp_path: Path, monkeypatc
     before = content(path)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StartupError, match=r"could not be migrated, and is as it was: the process ended with 1"):
-        await Store.open(path, report=nothing)
+        await Store.open(path, report=no_report)
     assert content(path) == before
 
 
 async def test_several_databases_may_be_migrated_at_once(tmp_path: Path) -> None:
     paths = [older(tmp_path / f"{n}.db") for n in range(3)]
-    stores = await asyncio.gather(*(Store.open(path, report=nothing) for path in paths))
+    stores = await asyncio.gather(*(Store.open(path, report=no_report) for path in paths))
     for store in stores:
         assert await store.run(revision) == HEAD
         await store.close()
@@ -109,7 +109,7 @@ async def test_several_databases_may_be_migrated_at_once(tmp_path: Path) -> None
 
 async def test_a_database_that_another_process_has_migrated_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ferry.db"
-    async with await Store.open(path, report=nothing):
+    async with await Store.open(path, report=no_report):
         pass
     before = content(path)
     upgrade(path, busy_seconds=5)
@@ -121,5 +121,5 @@ async def test_a_folder_where_the_gateway_was_started_is_not_imported_from(
 ) -> None:
     (tmp_path / "alembic.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    async with await Store.open(older(tmp_path / "ferry.db"), report=nothing) as store:
+    async with await Store.open(older(tmp_path / "ferry.db"), report=no_report) as store:
         assert await store.run(revision) == HEAD

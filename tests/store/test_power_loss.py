@@ -16,7 +16,7 @@ import pytest
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 
@@ -51,7 +51,7 @@ def address(number: int) -> Address:
 
 async def claims_found(folder: Path) -> int:
     """How many of the claims are there; AssertionError if one is half there, or a later one without those before it."""
-    async with await Store.open(folder / "ferry.db", report=nothing) as store:
+    async with await Store.open(folder / "ferry.db", report=no_report) as store:
         registry = SqlRegistry(store)
         count = len(await registry.reservations(ANN.id))
         for number in range(CLAIMS):
@@ -76,7 +76,7 @@ async def written(tmp_path: Path) -> tuple[Files, Files]:
     """A store that has written many transactions: as it was with all of them in the log, and after the checkpoint that
     a clean end makes."""
     folder = tmp_path / "written"
-    async with await Store.open(folder / "ferry.db", report=nothing) as store:
+    async with await Store.open(folder / "ferry.db", report=no_report) as store:
         registry = SqlRegistry(store)
         for number in range(CLAIMS):
             await registry.claim(address(number), ANN, WorkerId("w"), now=10, terms=TERMS)

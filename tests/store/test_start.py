@@ -13,7 +13,7 @@ import pytest
 
 from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
@@ -98,7 +98,7 @@ async def test_a_corrupt_database_does_not_count_as_readable(store: Store) -> No
 
 async def test_a_database_that_is_locked_is_none_that_takes_no_writes(tmp_path: Path) -> None:
     """Who starts beside another writer must not serve as on a full disk: it would end what the other has begun."""
-    async with await Store.open(tmp_path / "ferry.db", report=nothing, busy_seconds=0.01) as store:
+    async with await Store.open(tmp_path / "ferry.db", report=no_report, busy_seconds=0.01) as store:
         made = await SecretStore(store).secret("names")
         with closing(sqlite3.connect(tmp_path / "ferry.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -23,7 +23,7 @@ import pytest
 from ferry.clock import SystemClock
 from ferry.gateway.kept import kept_in
 from ferry.names import Fingerprint
-from ferry.report import nothing
+from ferry.report import no_report
 from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD
@@ -69,7 +69,7 @@ def rows(state: Path) -> dict[str, set[tuple[object, ...]]]:
 async def test_every_row_is_still_there(folder: Path) -> None:
     before = rows(folder / "state")
     assert all(before.values())
-    async with await Store.open(folder / "state" / "ferry.db", report=nothing):
+    async with await Store.open(folder / "state" / "ferry.db", report=no_report):
         pass
     after = rows(folder / "state")
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
@@ -82,7 +82,7 @@ async def test_every_row_from_before_reservations_knew_their_use_is_still_there(
     state = unpacked(BEFORE_USE, tmp_path) / "state"
     before = rows(state)
     assert all(before.values())
-    async with await Store.open(state / "ferry.db", report=nothing):
+    async with await Store.open(state / "ferry.db", report=no_report):
         pass
     after = rows(state)
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0002",)}, {(HEAD,)})
@@ -108,7 +108,7 @@ def test_names_from_before_reservations_knew_their_use_count_as_used(tmp_path: P
 async def test_identities_names_host_keys_and_connections_are_found(folder: Path) -> None:
     state, now = folder / "state", SystemClock().now()
     public = {path.read_text().split()[1] for path in state.glob("ssh_host_*_key.pub")}
-    async with kept_in(state, clock=SystemClock(), report=nothing) as kept:
+    async with kept_in(state, clock=SystemClock(), report=no_report) as kept:
         assert {key.export_public_key().decode().split()[1] for key in kept.host_keys} == public
         owners = [
             await kept.identities.identity_for_key(key, "", None, now=now) for key in (ANN, ANNS_OTHER_KEY, BOB, CLEO)

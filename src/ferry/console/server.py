@@ -46,7 +46,7 @@ async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> A
             control = bind_control(folder)
         except NotNow as error:
             _log.error("%s: until it can be, `ferry status` and its like find no gateway", error)
-            await stack.enter_async_context(_meanwhile(_control_later(state, folder)))
+            await stack.enter_async_context(_in_background(_control_later(state, folder)))
         else:
             await stack.enter_async_context(_control(state, folder, control))
         if listeners:
@@ -76,7 +76,7 @@ async def _control_later(state: ConsoleState, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _meanwhile(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+async def _in_background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     task = spawn("control socket", work)
     try:
         yield

@@ -48,7 +48,7 @@ def bind_control(state: Path) -> socket.socket:
     except OSError as error:
         raise StartupError(f"the state folder {state} cannot be used: {error.strerror}") from None
     try:
-        return _bind(state, _through(folder))
+        return _bind(state, _short_path(folder))
     except OSError as error:
         kind = NotNow if error.errno in _TAKES_NO_WRITES else StartupError
         raise kind(f"{state / CONTROL_SOCKET} cannot be made: {error.strerror}") from None
@@ -83,7 +83,7 @@ def bind_loopback(endpoint: Endpoint) -> socket.socket:
     return listener
 
 
-def _through(folder: int) -> str:
+def _short_path(folder: int) -> str:
     """The socket's path by way of its folder's descriptor: a Unix socket's own ends at 107 bytes (unix(7))."""
     return f"/proc/self/fd/{folder}/{CONTROL_SOCKET}"
 

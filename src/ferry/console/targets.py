@@ -62,7 +62,7 @@ def _find(target: str, things: Sequence[T], words: Callable[[T], list[str]], *, 
     elif near := _nearest(wanted, (word for thing in things for word in words(thing))):
         fix = f"did you mean {' or '.join(near)}?"
     else:
-        fix = f"there are: {_some(things, words)}"
+        fix = f"there are: {_first_few(things, words)}"
     raise NotFound(f"no {what} is called {printable(target)!r}", fix)
 
 
@@ -94,6 +94,6 @@ def _nearest(wanted: str, words: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(wanted, sorted(set(words)), n=NEAREST, cutoff=0.6)
 
 
-def _some(things: Sequence[T], words: Callable[[T], list[str]]) -> str:
+def _first_few(things: Sequence[T], words: Callable[[T], list[str]]) -> str:
     shown = [words(thing)[-1] for thing in things[:NEAREST]]
     return ", ".join(shown) + (", …" if len(things) > NEAREST else "")

@@ -68,7 +68,7 @@ class Connections:
         if gate.excess > 0:
             least = shortage.least_deserving(newcomer.host, now)
             if least is not None:
-                self._part_with(least)
+                self._disconnect(least)
             elif shortage.holds_its_share(newcomer.host, now):
                 return False
         gate.admitted()
@@ -90,9 +90,9 @@ class Connections:
             least = shortage.least_deserving(_NOBODY, now)
             if least is None or shortage.stuck(least.host) < 2:
                 return
-            self._part_with(least)
+            self._disconnect(least)
 
-    def _part_with(self, visitor: Connected) -> None:
+    def _disconnect(self, visitor: Connected) -> None:
         self._gone(visitor)
         try:
             visitor.disconnect()

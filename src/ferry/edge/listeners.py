@@ -99,14 +99,14 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
         if family == socket.AF_INET6:
             # It matters for `::` alone: any other address has one family.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)
-        tune(sock)
+        set_options(sock)
         sock.bind((endpoint.host, endpoint.port))
         sock.listen(limits.ACCEPT_BACKLOG)
         undo.pop_all()
         return sock
 
 
-def tune(sock: socket.socket) -> None:
+def set_options(sock: socket.socket) -> None:
     """Set the options of all visitors' connections. On Linux an accepted connection inherits its listening socket's.
 
     Without keepalive a visitor that vanishes (a phone out of reach) would hold a channel for ever.

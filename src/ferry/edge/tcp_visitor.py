@@ -16,7 +16,7 @@ from ferry.visits import Visit, connection_visit
 
 from .bridge import Bridge
 from .socks_guard import GuardedBridge
-from .unsent import untaken
+from .unsent import unacknowledged
 
 _NOTES: Final = MappingProxyType(
     {
@@ -53,12 +53,12 @@ class TcpVisitor:
     def standing(self) -> tuple[Standing, int]:
         bridge = self.bridge
         if bridge.write_paused:
-            return Standing.UNREAD, bridge.down - untaken(self.transport)
+            return Standing.UNREAD, bridge.down - unacknowledged(self.transport)
         if bridge.down:
             return Standing.STREAM, bridge.up + bridge.down
         return (Standing.WAITING if bridge.up else Standing.SILENT), 0
 
-    def looked_at(self) -> tuple[float, int] | None:
+    def last_check(self) -> tuple[float, int] | None:
         return None if self.bridge.down else (self.since, 0)
 
     def displace(self) -> None:

@@ -23,7 +23,7 @@ from ferry.relay import WritePause
 _SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h, tcp(7): unsent bytes in the send queue
 
 
-def untaken(transport: asyncio.Transport) -> int:
+def unacknowledged(transport: asyncio.Transport) -> int:
     """Bytes that the visitor's system has not acknowledged, in our buffer and in the kernel's (tcp(7) SIOCOUTQ).
 
     Our buffer alone is no measure: the kernel takes more only when VISITOR_UNSENT_BYTES / 2 have gone, which takes

@@ -14,7 +14,7 @@ from ferry.console.sockets import prepare_state_folder
 from ferry.errors import InvalidInput, StartupError
 from ferry.names import WorkerId
 from ferry.registry.contract import Registry, StoreUnavailable
-from ferry.report import Report, nothing
+from ferry.report import Report, no_report
 from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import Identities
 from ferry.ssh.server import ConnectionLog
@@ -69,7 +69,7 @@ class Kept:
 async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator[Kept]:
     """Open the state folder while the context lasts. Raises StartupError."""
     prepare_state_folder(state)
-    with _only_gateway_in(state):
+    with _locked(state):
         async with await Store.open(_database(state), report=report) as store:
             secrets = SecretStore(store)
             secret = await secrets.secret("names")
@@ -84,8 +84,8 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
     """Forget the remembered host key of a stopped gateway. Returns its fingerprint. Raises InvalidInput, StartupError."""
     if not _database(state).exists():
         raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
-    with _only_gateway_in(state):
-        async with await Store.open(_database(state), report=nothing) as store:
+    with _locked(state):
+        async with await Store.open(_database(state), report=no_report) as store:
             secrets = SecretStore(store)
             known = await secrets.host_key_fingerprint(algorithm)
             if known is None:
@@ -121,7 +121,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 @contextmanager
-def _only_gateway_in(state: Path) -> Iterator[None]:
+def _locked(state: Path) -> Iterator[None]:
     """Hold the state folder's lock. Raises StartupError if another gateway holds it or its file cannot be made."""
     with _opened(state / "lock") as file:
         try:

@@ -150,7 +150,7 @@ class OperatorView:
         return RefusedKeyList(keys=keys, files=[str(path.resolve()) for path in files])
 
     def unblock(self, address: str) -> bool:
-        lifted = self.ssh.admission.penalties.lift(address)
+        lifted = self.ssh.admission.penalties.unblock(address)
         if lifted:
             self.report("address.unblocked", address=address)
         return lifted

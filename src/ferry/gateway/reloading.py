@@ -23,7 +23,7 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
     """Reload each time `again` is set. If the new configuration has an error, the old one stays in force."""
     report, started_with = observation.report, worker.in_force.config
 
-    async def obey() -> None:
+    async def reload_once() -> None:
         await again.wait()
         again.clear()
         systemd.notify("RELOADING=1")
@@ -39,7 +39,7 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
         finally:
             systemd.notify("READY=1")
 
-    await tasks.repeat("reload", 0, obey)
+    await tasks.repeat("reload", 0, reload_once)
 
 
 async def _swap(config: Config, worker: Worker) -> None:

@@ -46,7 +46,7 @@ class Upkeep:
         """End the connections of keys that were removed from the files, or belong to another identity now."""
         ssh, access = self._worker.ssh, self._worker.settings.login.access
         for client, why in self._revoked.look(ssh, access, self._clock.monotonic()):
-            ssh.apart(client, partial(client.close, why))
+            ssh.run_isolated(client, partial(client.close, why))
 
     async def renew(self) -> None:
         """Write the worker's heartbeat, which keeps its leases alive."""

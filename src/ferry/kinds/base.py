@@ -139,7 +139,7 @@ class TunnelKind(ABC):
         del address, rules
         return None
 
-    def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
+    def refuse_address(self, address: Address, rules: ForwardRules) -> Refusal | None:
         """The refusal of an address that the rules allow to no identity; else None."""
         del address, rules
         return None
@@ -193,12 +193,12 @@ class TunnelKind(ABC):
         del address, urls
         return None
 
-    def where(self, address: Address, urls: Urls) -> str:
+    def for_people(self, address: Address, urls: Urls) -> str:
         """An address for people, in its shortest usable form."""
         del urls
         return str(address)
 
-    def spelled(self, address: Address, urls: Urls) -> str:
+    def for_programs(self, address: Address, urls: Urls) -> str:
         """An address for programs, the same in all JSON objects: a hostname, `HOST:PORT`, or `ALIAS:PORT`."""
         del urls
         return str(address)

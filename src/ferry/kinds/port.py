@@ -54,7 +54,7 @@ class PortKind(TunnelKind):
         for port in derived_ports(secret, identity, chosen_from.first, chosen_from.last):
             yield self.address(port)
 
-    def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
+    def refuse_address(self, address: Address, rules: ForwardRules) -> Refusal | None:
         port = address.port
         if rules.range_of(port) is not None:
             return None
@@ -116,7 +116,7 @@ class PortKind(TunnelKind):
     def url(self, address: Address, urls: Urls) -> str:
         return urls.tcp(address.port)
 
-    def spelled(self, address: Address, urls: Urls) -> str:
+    def for_programs(self, address: Address, urls: Urls) -> str:
         return urls.host_port(address.port)
 
     def in_full(self, address: Address) -> str:

@@ -40,7 +40,7 @@ class WebKind(TunnelKind):
         return ForwardRequest(self.kind, bind.label, 0, tls_upstream=tls)
 
     def off(self, port: int, web: Web, rules: ForwardRules) -> Refusal | None:
-        return _off(rules) if web.has(port) and not rules.serves_web else None
+        return _web_off(rules) if web.has(port) and not rules.serves_web else None
 
     def form(self, label: str, rules: ForwardRules) -> str | None:
         return f"-R {label}:80:... for a web address" if rules.serves_web else None
@@ -61,9 +61,9 @@ class WebKind(TunnelKind):
     def label_of(self, address: Address, rules: ForwardRules) -> str:
         return rules.domain.relative(address.name)
 
-    def outside(self, address: Address, rules: ForwardRules) -> Refusal | None:
+    def refuse_address(self, address: Address, rules: ForwardRules) -> Refusal | None:
         del address
-        return None if rules.serves_web else _off(rules)
+        return None if rules.serves_web else _web_off(rules)
 
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request
@@ -120,7 +120,7 @@ class WebKind(TunnelKind):
     def plain_url(self, address: Address, urls: Urls) -> str | None:
         return urls.http(address.name)
 
-    def where(self, address: Address, urls: Urls) -> str:
+    def for_people(self, address: Address, urls: Urls) -> str:
         return urls.best(address.name)
 
     def short(self, text: str) -> str:
@@ -130,7 +130,7 @@ class WebKind(TunnelKind):
 HTTP: Final = WebKind()
 
 
-def _off(rules: ForwardRules) -> Refusal:
+def _web_off(rules: ForwardRules) -> Refusal:
     forms = [form for kind in (TCP, ALIAS) if (form := kind.form("NAME", rules)) is not None]
     return Refusal(
         f"HTTP and HTTPS are off on this gateway, so it has no web addresses: ask for {either(forms)}", code="web_off"

@@ -87,7 +87,7 @@ class Penalties:
     def __len__(self) -> int:
         return len(self._sources)
 
-    def offended(self, host: str, offence: Offence, now: float) -> Blocked | None:
+    def add_offence(self, host: str, offence: Offence, now: float) -> Blocked | None:
         """Add an offence of `host`. Returns the block if this offence has caused it."""
         source = self._exempt.source_of(host)
         if not self._on or not source:
@@ -126,7 +126,7 @@ class Penalties:
         if (entry := self._sources.get(source_of(host))) is not None:
             entry.lane_taken = False
 
-    def lift(self, host: str) -> bool:
+    def unblock(self, host: str) -> bool:
         """Forget the offences of `host` (an address, or a /64 as in `listed`). False if it was not blocked."""
         entry = self._sources.pop(source_of(host.partition("/")[0]), None)
         return entry is not None and entry.blocked

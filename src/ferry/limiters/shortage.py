@@ -82,7 +82,7 @@ class Holder(Protocol):
         """Its standing, and the bytes that it has moved in this standing, counted from any start."""
         ...
 
-    def looked_at(self) -> tuple[float, int] | None:
+    def last_check(self) -> tuple[float, int] | None:
         """An earlier time (monotonic seconds) and the bytes that it had moved by then, if that is known."""
         ...
 
@@ -142,7 +142,7 @@ class Shortage(Generic[H]):
     def _known(self, holder: H, now: float) -> _Place[H]:
         """The record of a holder that came before the shortage."""
         standing, moved = holder.standing()
-        looked, moved = holder.looked_at() or (now, moved)
+        looked, moved = holder.last_check() or (now, moved)
         source, exempt = self._source(holder.host)
         return _Place(holder, source, exempt, holder.since, standing, looked, looked, looked, moved)
 

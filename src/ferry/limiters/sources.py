@@ -30,13 +30,13 @@ class ExemptNetworks:
     def __contains__(self, host: object) -> bool:
         """Whether `host`, a numeric address of a peer, is in one of the networks."""
         address = _address(str(host))
-        return address is not None and self._has(address)
+        return address is not None and self._contains(address)
 
     def _source_of(self, host: str) -> str:
         address = _address(host)
-        return "" if address is None or self._has(address) else _source(address)
+        return "" if address is None or self._contains(address) else _source(address)
 
-    def _has(self, address: _Address) -> bool:
+    def _contains(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
 

@@ -43,7 +43,7 @@ def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> G
     label = kind.label_of(address, rules)
     if label in rules.reserved_names:
         return Refusal(f"the operator has reserved the name {label!r}: ask for another", code="reserved_name")
-    return kind.outside(address, rules) or grant_listen(address, identity.id)
+    return kind.refuse_address(address, rules) or grant_listen(address, identity.id)
 
 
 def candidate_addresses(

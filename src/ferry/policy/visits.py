@@ -26,7 +26,7 @@ class Target:
 class VisitRule(Protocol):
     """A rule in addition to Ferry's own. It can refuse a visit; it cannot allow one that Ferry's own rules refuse."""
 
-    def tells_apart(self, target: Target) -> bool:
+    def depends_on_visitor(self, target: Target) -> bool:
         """Whether two public visitors of `target` may get different answers. If not, the policy asks the rule once,
         about a visitor with an empty address, and uses the answer for all of them."""
         ...
@@ -48,8 +48,8 @@ class VisitPolicy:
     def decide(self, who: Principal, target: Target) -> Grant | Refusal:
         """Whether `who` may open streams to `target`."""
         owner = target.owner
-        if owner is None or not _open_to(who, target):
-            return self._closed_to(who, target)
+        if owner is None or not _is_open_to(who, target):
+            return self._refusal(who, target)
         for rule in self.rules:
             if (refusal := rule.refusal(who, target)) is not None:
                 return refusal
@@ -57,11 +57,11 @@ class VisitPolicy:
 
     def decide_for_all(self, target: Target) -> Grant | Refusal | None:
         """The one decision for all public visitors; None if two of them may get different answers."""
-        if any(rule.tells_apart(target) for rule in self.rules):
+        if any(rule.depends_on_visitor(target) for rule in self.rules):
             return None
         return self.decide(_ANYBODY, target)
 
-    def _closed_to(self, who: Principal, target: Target) -> Refusal:
+    def _refusal(self, who: Principal, target: Target) -> Refusal:
         """The refusal. It is the same for a missing alias and for another identity's, so that nobody can probe
         names."""
         address, owner = target.address, target.owner
@@ -75,7 +75,7 @@ class VisitPolicy:
         )
 
 
-def _open_to(who: Principal, target: Target) -> bool:
+def _is_open_to(who: Principal, target: Target) -> bool:
     """Whether Ferry's own rules allow the visit. A tunnel of a public kind is open to everybody, an alias to its own
     identity only (rules for others come with bastion policy). Whether the network can reach a port at all depends on
     the range's `listen = loopback | public`."""

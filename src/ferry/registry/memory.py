@@ -8,7 +8,16 @@ from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
 
 from .contract import Claimed, Lease, Reservation, Taken, Terms
-from .rules import AddressState, RecentReservations, in_force, over_limit, own, refusal, resting, touched
+from .rules import (
+    AddressState,
+    RecentReservations,
+    claimed_again,
+    in_force,
+    over_limit,
+    refusal,
+    reservation_of,
+    resting,
+)
 
 
 class MemoryRegistry:
@@ -26,7 +35,7 @@ class MemoryRegistry:
         state = self._state_of(address)
         if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
             return taken
-        mine, name = own(state, identity), str(identity)
+        mine, name = reservation_of(state, identity), str(identity)
         reserved = mine is not None or terms.reserve
         if (
             reserved
@@ -38,7 +47,7 @@ class MemoryRegistry:
         lease = self._leases[address] = Lease(address, identity.id, worker, self._generation, now, name)
         self._reservations.pop(address, None)
         if mine is not None:
-            self._reservations[address] = touched(
+            self._reservations[address] = claimed_again(
                 mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None
             )
         elif reserved:

@@ -63,7 +63,7 @@ def refusal(state: AddressState, identity: Identity, *, now: float, terms: Terms
     return None
 
 
-def own(state: AddressState, identity: Identity) -> Reservation | None:
+def reservation_of(state: AddressState, identity: Identity) -> Reservation | None:
     """The reservation that is `identity`'s, in force or not."""
     found = state.reservation
     return found if found is not None and found.owner == identity.id else None
@@ -84,7 +84,9 @@ def over_limit(
     return None
 
 
-def touched(reservation: Reservation, owner_name: str, *, now: float, derived: bool, taken_over: bool) -> Reservation:
+def claimed_again(
+    reservation: Reservation, owner_name: str, *, now: float, derived: bool, taken_over: bool
+) -> Reservation:
     """The reservation after its owner has claimed the address again; `taken_over`: from its own live lease, which counts as
     a use. `last_used` never goes back, whatever the clock says."""
     return replace(

@@ -42,19 +42,19 @@ def unreadable(path: Path, who: Account) -> str | None:
     wanted = {path.absolute(), path.resolve()}  # a symbolic link's own folders must be open too
     for target in sorted(wanted):
         for folder in reversed(target.parents):
-            if not _may(folder, who, stat.S_IXOTH):
+            if not _has_permission(folder, who, stat.S_IXOTH):
                 return f"{path}: user {who.name} cannot enter {folder}"
     if path.is_dir():
-        if not _may(path, who, stat.S_IXOTH | stat.S_IROTH):
+        if not _has_permission(path, who, stat.S_IXOTH | stat.S_IROTH):
             return f"{path}: user {who.name} cannot list it"
         inner = (unreadable(entry, who) for entry in sorted(path.iterdir()) if not entry.name.startswith("."))
         return next((reason for reason in inner if reason), None)
-    if not _may(path, who, stat.S_IROTH):
+    if not _has_permission(path, who, stat.S_IROTH):
         return f"{path}: user {who.name} cannot read it"
     return None
 
 
-def _may(path: Path, who: Account, bits: int) -> bool:
+def _has_permission(path: Path, who: Account, bits: int) -> bool:
     """Whether `who` has `bits` of others (S_IROTH …), shifted to the class of `who` by the kernel's rules."""
     if who.uid == 0:
         return True

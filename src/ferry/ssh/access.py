@@ -31,7 +31,7 @@ class KeyAccess(Protocol):
         ...
 
     @property
-    def keyless(self) -> bool:
+    def allows_keyless(self) -> bool:
         """Whether clients without a key may connect, as anonymous."""
         ...
 
@@ -51,7 +51,7 @@ class WatchedAccess(KeyAccess, Protocol):
 class Anyone:
     """Accepts all keys. A client without one is anonymous."""
 
-    keyless = True
+    allows_keyless = True
 
     def key_name(self, _fingerprint: Fingerprint) -> tuple[bool, str | None]:
         return True, None
@@ -133,7 +133,7 @@ class AuthorizedKeys:
     The constructor and `read` block on the disk, so call them in a thread. The event loop calls the other methods.
     """
 
-    keyless = False
+    allows_keyless = False
 
     def __init__(self, paths: Sequence[Path], report: Report) -> None:
         self._paths = list(paths)

@@ -176,7 +176,7 @@ class Admission:
             self._blame(slot.host, offence, now)
 
     def _blame(self, host: str, offence: Offence, now: float) -> None:
-        if (blocked := self.penalties.offended(host, offence, now)) is not None:
+        if (blocked := self.penalties.add_offence(host, offence, now)) is not None:
             self._report("address.blocked", address=blocked.source, seconds=round(blocked.seconds), why=offence.value)
 
     # --- the refused

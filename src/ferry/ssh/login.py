@@ -296,7 +296,7 @@ class LoginAttempt(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         """Whether authentication is needed. `nokey@` needs none, if the operator allows that."""
         self._user = username
-        return not (username == KEYLESS_USER and self._server.login.access.keyless)
+        return not (username == KEYLESS_USER and self._server.login.access.allows_keyless)
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -322,12 +322,12 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def kbdint_auth_supported(self) -> bool:
         """With key files too, once: a client requests it after its last key, and then reads what to do."""
-        return self._server.login.access.keyless or not self._refused_told
+        return self._server.login.access.allows_keyless or not self._refused_told
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
         """Ask no question (RFC 4256 §3.2 allows zero prompts); with key files, refuse."""
         del username, lang, submethods
-        if self._server.login.access.keyless:
+        if self._server.login.access.allows_keyless:
             return "", "", "", ()
         self._refused_told = True
         self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.gateway))
@@ -335,7 +335,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:
         del username, responses
-        return self._server.login.access.keyless
+        return self._server.login.access.allows_keyless
 
     def auth_completed(self) -> None:
         self._stop_timers()

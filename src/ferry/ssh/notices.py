@@ -90,7 +90,7 @@ class Notices:
             "event": "forward",
             "status": "success",
             "kind": address.kind.value,
-            "address": kind.spelled(address, self.urls),
+            "address": kind.for_programs(address, self.urls),
             "tunnel": tunnel.id,
             "message": kind.forward_lines(tunnel, self)[0],
         }
@@ -104,7 +104,7 @@ class Notices:
         """One finished request or connection to `address`, as an object."""
         return {
             "event": "visit",
-            "address": kind_of(address.kind).spelled(address, self.urls),
+            "address": kind_of(address.kind).for_programs(address, self.urls),
             "method": visit.method,
             "target": visit.target,
             "status": visit.status,
@@ -146,7 +146,7 @@ class Notices:
         address = reservation.address
         return {
             "event": "name",
-            "address": kind_of(address.kind).spelled(address, self.urls),
+            "address": kind_of(address.kind).for_programs(address, self.urls),
             "kind": address.kind.value,
             "up": up,
             "used": reservation.used,
@@ -156,7 +156,7 @@ class Notices:
     def tunnel_line(self, tunnel: TunnelShown) -> str:
         """One tunnel that is up."""
         address = tunnel.address
-        where = kind_of(address.kind).where(address, self.urls)
+        where = kind_of(address.kind).for_people(address, self.urls)
         traffic = tunnel.traffic
         visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
         silent = f", silent {tunnel.silent_for:.0f}s" if tunnel.silent_for else ""

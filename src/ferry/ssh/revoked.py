@@ -42,15 +42,15 @@ class Revoked(Generic[C]):
     def look(self, connections: Iterable[C], access: KeyAccess, now: float) -> list[tuple[C, str]]:
         """The connections to end, each with the reason: for REVOKED_SECONDS they could not have logged in as they
         are."""
-        wrong = [(one, why) for one in connections if (why := _why_not(one.identity, access)) is not None]
+        wrong = [(one, why) for one in connections if (why := _why_revoked(one.identity, access)) is not None]
         self._since = {one: self._since.get(one, now) for one, _ in wrong}
         return [(one, why) for one, why in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
 
 
-def _why_not(identity: Identity, access: KeyAccess) -> str | None:
+def _why_revoked(identity: Identity, access: KeyAccess) -> str | None:
     """The reason why a log-in would not give this identity now; None if it would."""
     if identity.fingerprint is None:
-        return None if access.keyless else GONE
+        return None if access.allows_keyless else GONE
     known, name = access.key_name(identity.fingerprint)
     if not known:
         return GONE

@@ -208,10 +208,10 @@ class SshServer:
         now = self.clock.monotonic()
         loop_now = asyncio.get_running_loop().time()
         for client in self:
-            self.apart(client, partial(_look_at, client, now, loop_now))
+            self.run_isolated(client, partial(_look_at, client, now, loop_now))
 
-    def apart(self, client: Client, action: Callable[[], None]) -> None:
-        """Do `action`, which is one of many that are alike, for one client. If it fails, end that client alone."""
+    def run_isolated(self, client: Client, action: Callable[[], None]) -> None:
+        """Run `action` for one of many clients. If it fails, end that client alone."""
         try:
             action()
         except Exception:
@@ -242,7 +242,8 @@ class SshServer:
         """Disconnect everybody, with the time after which to come back, and release their addresses."""
         clients = list(self)
         for client in clients:
-            self.apart(client, partial(client.close, f"the gateway is stopping; retry-after={self._retry_after()}"))
+            reason = f"the gateway is stopping; retry-after={self._retry_after()}"
+            self.run_isolated(client, partial(client.close, reason))
         self.admission.close()
         await asyncio.gather(*(client.connection.wait_closed() for client in clients))
 

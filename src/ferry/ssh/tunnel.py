@@ -26,7 +26,7 @@ from ferry.visits import Traffic, Visit
 from .claims import Claim
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport, OwnedChannel, State
-from .wire.originator import sayable
+from .wire.originator import valid_originator
 
 _UNREACHED: Final = (
     "your local service cannot be reached: does it run, and on that port? If it listens on [::1] only, "
@@ -327,7 +327,7 @@ class SshTunnel:
     def _open(self, channel: OwnedChannel, originator: Endpoint) -> bool:
         """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2). False when the connection has too many, or is gone."""
         host, port = self.forward.bind
-        originator = sayable(originator)
+        originator = valid_originator(originator)
         try:
             self._line.open_channel(
                 channel,

@@ -36,7 +36,7 @@ _RECENT_OF = """
 _PRUNE = "DELETE FROM connections WHERE ended < :before"
 
 
-def end_left_over(database: Connection) -> int:
+def end_unfinished(database: Connection) -> int:
     """End the rows that a crash left open, at the last heartbeat of that time. Returns how many.
 
     For the start of the only worker, before anything forgets the heartbeats or adds a row.

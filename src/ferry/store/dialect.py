@@ -15,7 +15,7 @@ from typing import Any
 
 from ferry import limits
 
-__all__ = ["Connection", "connect", "connect_reading", "one"]
+__all__ = ["Connection", "connect", "connect_reading", "only_row"]
 
 
 def connect(path: Path, *, busy_seconds: float) -> Connection:
@@ -69,7 +69,7 @@ def _reading(path: Path, options: str, *first: str) -> Connection:
     return connection
 
 
-def one(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
+def only_row(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
     """The only row of the answer, or None. It reads all rows: an unfinished RETURNING would block the commit."""
     rows = connection.execute(statement, values).fetchall()
     return rows[0] if rows else None

@@ -8,7 +8,7 @@ from ferry.clock import random_token
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.registry.contract import StoreUnavailable
 
-from .dialect import Connection, one
+from .dialect import Connection, only_row
 from .engine import Store
 
 _OWNER: Final = """
@@ -58,7 +58,7 @@ class IdentityStore:
 
         def transaction(connection: Connection) -> Identity:
             key = {"fingerprint": fingerprint, "algorithm": algorithm, "now": now}
-            known = one(connection, _OWNER, key)
+            known = only_row(connection, _OWNER, key)
             if known is None:
                 identity = _named(connection, name, now)
                 connection.execute(_NEW_KEY, {**key, "identity": identity})
@@ -74,7 +74,7 @@ class IdentityStore:
         except StoreUnavailable as error:
             if not error.readable:
                 raise
-            known = await self._store.run(lambda connection: one(connection, _OWNER, {"fingerprint": fingerprint}))
+            known = await self._store.run(lambda connection: only_row(connection, _OWNER, {"fingerprint": fingerprint}))
             if known is None or name not in (None, known[1]):
                 raise
             return Identity(IdentityId(known[0]), known[1], fingerprint)
@@ -94,7 +94,7 @@ class IdentityStore:
 
 def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
     """The identity called `name`; a new one if there is none, or if `name` is None."""
-    if found := one(connection, _CALLED, {"name": name}):  # NULL equals nothing
+    if found := only_row(connection, _CALLED, {"name": name}):  # NULL equals nothing
         return IdentityId(found[0])
     made = IdentityId(random_token())
     connection.execute(_NEW, {"id": made, "name": name, "now": now})
@@ -104,7 +104,7 @@ def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
 def _rename_or_move(
     connection: Connection, fingerprint: Fingerprint, old: IdentityId, name: str, now: float
 ) -> IdentityId:
-    taken = one(connection, _CALLED, {"name": name}) is not None
+    taken = only_row(connection, _CALLED, {"name": name}) is not None
     if not taken and _keys_of(connection, old) == 1:
         connection.execute(_RENAME, {"id": old, "name": name})
         return old
@@ -118,5 +118,5 @@ def _rename_or_move(
 
 
 def _keys_of(connection: Connection, identity: IdentityId) -> int:
-    count: int = one(connection, _COUNT_KEYS, {"id": identity})[0]
+    count: int = only_row(connection, _COUNT_KEYS, {"id": identity})[0]
     return count

@@ -15,16 +15,16 @@ from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
 from ferry.registry.rules import (
     AddressState,
     RecentReservations,
+    claimed_again,
     in_force,
     over_limit,
-    own,
     refusal,
-    touched,
+    reservation_of,
     unused_keep,
 )
 
 from . import registry_sql as sql
-from .dialect import Connection, one
+from .dialect import Connection, only_row
 from .engine import Store
 
 
@@ -92,7 +92,7 @@ class SqlRegistry:
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         def transaction(connection: Connection) -> int:
             connection.execute(sql.PRUNE_MADE, {"since": now - limits.NAMES_NETWORK_SECONDS})
-            return connection.execute(sql.PRUNE, {"now": now, "rest": rest, **_keeps(keep)}).rowcount
+            return connection.execute(sql.PRUNE, {"now": now, "rest": rest, **_keep_values(keep)}).rowcount
 
         return await self._store.run(transaction)
 
@@ -125,7 +125,7 @@ def _claim(
     state = _state_of(connection, address)
     if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
         return taken
-    mine, name = own(state, identity), str(identity)
+    mine, name = reservation_of(state, identity), str(identity)
     reserved = mine is not None or terms.reserve
     if (
         reserved
@@ -133,14 +133,14 @@ def _claim(
         and (taken := _over_limit(connection, terms, identity.id, name, now=now, new=mine is None))
     ):
         return taken
-    generation: int = one(connection, sql.NEXT_GENERATION, {})[0]
+    generation: int = only_row(connection, sql.NEXT_GENERATION, {})[0]
     lease = Lease(address, identity.id, worker, generation, now, name)
     if state.lease is None:
         connection.execute(sql.NEW_LEASE, {"address": address.key, **_lease_values(lease)})
     else:
         connection.execute(sql.CHANGE_LEASE, {"address": address.key, **_lease_values(lease)})
     if mine is not None:
-        after = touched(mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None)
+        after = claimed_again(mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None)
         changed = {
             "owner_name": name,
             "derived": after.derived,
@@ -202,24 +202,24 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float, *, use
 def _over_limit(
     connection: Connection, terms: Terms, owner: IdentityId, owner_name: str, *, now: float, new: bool
 ) -> Taken | None:
-    asked = {"owner": owner, "now": now, **_keeps(terms.keep)}
-    others: int = one(connection, sql.IN_FORCE_OF, asked)[0]
+    asked = {"owner": owner, "now": now, **_keep_values(terms.keep)}
+    others: int = only_row(connection, sql.IN_FORCE_OF, asked)[0]
     limited = new and terms.network and terms.max_per_network_day is not None
     recent = _recent_from(connection, terms.network, now - limits.NAMES_NETWORK_SECONDS) if limited else None
     return over_limit(terms, owner, owner_name, others=others, recent=recent)
 
 
-def _keeps(keep: float) -> dict[str, float]:
+def _keep_values(keep: float) -> dict[str, float]:
     return {"keep": keep, "unused_keep": unused_keep(keep)}
 
 
 def _recent_from(connection: Connection, network: str, since: float) -> RecentReservations:
-    count, oldest = one(connection, sql.MADE_FROM, {"network": network, "since": since})
+    count, oldest = only_row(connection, sql.MADE_FROM, {"network": network, "since": since})
     return RecentReservations(count, oldest)
 
 
 def _state_of(connection: Connection, address: Address) -> AddressState:
-    row = one(connection, sql.ADDRESS_STATE, {"address": address.key})
+    row = only_row(connection, sql.ADDRESS_STATE, {"address": address.key})
     return AddressState(
         None if row[0] is None else _reservation(address, row[:6]),
         None if row[6] is None else _lease(address, row[6:]),

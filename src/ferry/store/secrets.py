@@ -9,7 +9,7 @@ from typing import Final
 from ferry.names import Fingerprint
 from ferry.registry.contract import StoreUnavailable
 
-from .dialect import Connection, one
+from .dialect import Connection, only_row
 from .engine import Store
 
 SECRET_BYTES: Final = 32
@@ -26,7 +26,7 @@ class SecretStore:
         """The secret called `name`: 32 random bytes, made at its first use. It never changes."""
 
         def transaction(connection: Connection) -> bytes:
-            if row := one(connection, "SELECT value FROM secrets WHERE name = :name", {"name": name}):
+            if row := only_row(connection, "SELECT value FROM secrets WHERE name = :name", {"name": name}):
                 found: bytes = row[0]
                 return found
             made = random.token_bytes(SECRET_BYTES)
@@ -45,7 +45,7 @@ class SecretStore:
     async def host_key_fingerprint(self, algorithm: str) -> Fingerprint | None:
         """The fingerprint of the host key that clients know for `algorithm`, if one was ever remembered."""
         query = "SELECT fingerprint FROM host_keys WHERE algorithm = :algorithm"
-        row = await self._store.run(lambda connection: one(connection, query, {"algorithm": algorithm}))
+        row = await self._store.run(lambda connection: only_row(connection, query, {"algorithm": algorithm}))
         return Fingerprint(row[0]) if row else None
 
     async def remember_host_key(self, algorithm: str, fingerprint: Fingerprint) -> None:

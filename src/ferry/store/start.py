@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ferry.names import WorkerId
 
-from .connections import end_left_over
+from .connections import end_unfinished
 from .dialect import Connection
 from .engine import Store
 from .registry import renew, retire
@@ -20,7 +20,7 @@ async def begin(store: Store, worker: WorkerId, *, now: float) -> bool:
     """
 
     def transaction(connection: Connection) -> None:
-        end_left_over(connection)  # by the heartbeats, which `retire` forgets
+        end_unfinished(connection)  # by the heartbeats, which `retire` forgets
         retire(connection, None, now)
         renew(connection, worker, now)
 

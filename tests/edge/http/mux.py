@@ -83,7 +83,7 @@ class MuxStream:
     def resume_reading(self) -> None:
         self.read_paused = False
 
-    def untaken(self) -> int:
+    def unacknowledged(self) -> int:
         return 0
 
 

@@ -16,7 +16,7 @@ from ferry.streams import Sink
 from hand_clock import HandClock
 from turns import turns, until
 
-PARTED_IN_A_TURN = 8
+CUT_IN_A_TURN = 8
 PIPELINE_BYTES = 64 * 1024
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -27,14 +27,14 @@ async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Uploads that the service does not take, while many others are parted with, a few at a time."""
-    monkeypatch.setattr(limits, "PARTED_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "CUT_PAUSE_SECONDS", 0.05)
     streams: list[Stream] = []
 
     def dial(_grant: object, _originator: object, sink: Sink) -> Stream:
         streams.append(Stream(sink))
         return streams[-1]
 
-    clock, late = HandClock(), 3 * PARTED_IN_A_TURN
+    clock, late = HandClock(), 3 * CUT_IN_A_TURN
     bounds = Bounds(tick_seconds=0.05, linger_seconds=0.1, body_min_rate=0)
     async with running_edge(1, bounds=bounds, clock=clock) as rig, asyncio.timeout(10):
         monkeypatch.setattr(rig.tunnel, "dial", dial)
@@ -96,7 +96,7 @@ async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further
 
 
 async def test_many_expired_visitors_leave_others_their_turns() -> None:
-    clock, many = HandClock(), 5 * PARTED_IN_A_TURN
+    clock, many = HandClock(), 5 * CUT_IN_A_TURN
     async with running_edge(1, bounds=Bounds(tick_seconds=0.01), clock=clock) as rig, asyncio.timeout(10):
         transports = []
         for _ in range(many):
@@ -108,7 +108,7 @@ async def test_many_expired_visitors_leave_others_their_turns() -> None:
         while parted[-1] < many:
             await turns()
             parted.append(sum(bool(transport.ends) for transport in transports))
-        assert max(after - before for before, after in pairwise(parted)) == PARTED_IN_A_TURN
+        assert max(after - before for before, after in pairwise(parted)) == CUT_IN_A_TURN
         for transport in transports:
             transport.protocol.connection_lost(None)
 

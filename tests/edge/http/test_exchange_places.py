@@ -84,7 +84,7 @@ async def test_the_start_of_a_stall_is_known_without_a_check(
         perform(said, visitor, transport, streams)
         clock.ahead += 100
         visitor.check_pace(asked + 1)
-        looked = visitor.looked_at()
+        looked = visitor.last_check()
         assert (looked is not None) is known
         if looked is not None:
             assert asked <= looked[0] <= asked + 1

@@ -20,17 +20,17 @@ from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.http.backend import Backend
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.shared import Bounds
-from ferry.edge.unsent import untaken as untaken_by
+from ferry.edge.unsent import unacknowledged
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.shortage import Standing
 from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Endpoint
-from ferry.report import nothing
+from ferry.report import no_report
 from hand_clock import HandClock
 from resets import reset
 from turns import timers, until
 
-PARTED_IN_A_TURN = 8
+CUT_IN_A_TURN = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: %d\r\n\r\n"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -294,7 +294,7 @@ async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
             looks: list[tuple[int, int]] = []
 
             def nothing_is_under_way() -> bool:
-                looks.append((visitor.transport.get_write_buffer_size(), untaken_by(visitor.transport)))
+                looks.append((visitor.transport.get_write_buffer_size(), unacknowledged(visitor.transport)))
                 return len(looks) > 10 and len(set(looks[-10:])) == 1
 
             await until(nothing_is_under_way)
@@ -302,7 +302,7 @@ async def test_slow_reading_counts_before_the_kernel_takes_more() -> None:
             assert untaken > here
             for _ in range(20):
                 await loop.sock_recv(client, 1024)
-            await until(lambda: untaken_by(visitor.transport) <= untaken - 1024)
+            await until(lambda: unacknowledged(visitor.transport) <= untaken - 1024)
             assert visitor.transport.get_write_buffer_size() == here
         await until(lambda: not rig.edge.connections)
 
@@ -313,7 +313,7 @@ async def test_a_visitor_that_does_not_read_its_last_answer_loses_its_descriptor
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000))
 
     clock = HandClock()
-    gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_600)
+    gate = DescriptorGate(report=no_report, most=10_000, count=lambda: 8_600)
     connections = Connections(gate, ExemptNetworks([]), clock)
     async with service(handle) as port, running_edge(port, clock=clock, connections=connections) as rig:
         for _ in range(2):
@@ -337,7 +337,7 @@ async def test_a_visitor_that_does_not_read_its_last_answer_loses_its_descriptor
 async def test_no_more_are_displaced_than_descriptors_are_missing() -> None:
     """They are counted four times a second, and more newcomers than that may come between two counts."""
     clock = HandClock()
-    gate = DescriptorGate(report=nothing, most=10_000, count=lambda: 8_001)
+    gate = DescriptorGate(report=no_report, most=10_000, count=lambda: 8_001)
     connections = Connections(gate, ExemptNetworks([]), clock)
     async with service(answering(OK)) as port, running_edge(port, clock=clock, connections=connections) as rig:
         idle = [await rig.connect("127.0.1.1") for _ in range(10)]
@@ -517,7 +517,7 @@ async def test_one_of_many_that_does_not_read_takes_little_now_and_all_later() -
 
 async def test_many_expired_visitors_are_cut_a_few_in_each_turn_of_the_loop() -> None:
     """Eight hundred at once held up everybody for 28 ms."""
-    many = 5 * PARTED_IN_A_TURN
+    many = 5 * CUT_IN_A_TURN
     loop, turns = asyncio.get_running_loop(), [0]
     bounds = Bounds(head_seconds=0.3, linger_seconds=0.2, tick_seconds=0.6)
     async with service(answering(OK)) as port, running_edge(port, bounds=bounds) as rig:
@@ -535,7 +535,7 @@ async def test_many_expired_visitors_are_cut_a_few_in_each_turn_of_the_loop() ->
             for reader, _ in slow:
                 assert statuses(await reader.read()) == [408]
         assert turns[-1] == many
-        assert max(after - before for before, after in pairwise(turns)) <= PARTED_IN_A_TURN
+        assert max(after - before for before, after in pairwise(turns)) <= CUT_IN_A_TURN
 
 
 async def test_a_pause_in_an_answer_cuts_no_listening_visitor() -> None:

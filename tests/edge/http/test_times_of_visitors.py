@@ -162,7 +162,7 @@ async def test_a_visitor_without_a_place_is_told_to_come_again_in_five_seconds()
 
 @hurried
 async def test_many_expired_visitors_are_cut_within_the_second() -> None:
-    """PARTED_PAUSE_SECONDS: an attack's thousand are gone before the next thousand."""
+    """CUT_PAUSE_SECONDS: an attack's thousand are gone before the next thousand."""
     async with service(mute) as port, running_edge(port, bounds=Bounds(), clock=LoopsClock()) as rig:
         watch = Watch()
         visitors = [await rig.connect() for _ in range(100)]

@@ -266,5 +266,5 @@ def test_a_peer_that_takes_tiny_packets_only_is_refused(size: int) -> None:
 )
 def test_unusual_messages_are_left_to_asyncssh(kind: int, body: bytes) -> None:
     play = Play().asked()
-    assert not play.channel.told(kind, body)
+    assert not play.channel.message_received(kind, body)
     assert (play.wire.out(), play.sink.news(), play.channel.state) == ([], [], State.OPENING)

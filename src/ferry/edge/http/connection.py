@@ -199,7 +199,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
     def standing(self) -> tuple[Standing, int]: ...
 
     @abstractmethod
-    def looked_at(self) -> tuple[float, int] | None: ...
+    def last_check(self) -> tuple[float, int] | None: ...
 
     @abstractmethod
     def disconnect(self) -> None: ...
@@ -217,7 +217,7 @@ class VisitorConnection(asyncio.Protocol, ABC):
 
     @property
     @abstractmethod
-    def waited_for(self) -> bool:
+    def awaits_visitor(self) -> bool:
         """The visitor has to send a body, or to read."""
 
     @abstractmethod

@@ -86,6 +86,6 @@ class Downstream(Protocol):
         """Undo `pause_reading`."""
         ...
 
-    def untaken(self) -> int:
+    def unacknowledged(self) -> int:
         """The number of written bytes that the visitor's system has not acknowledged."""
         ...

@@ -150,7 +150,7 @@ class HttpEdge:
         A check may reach code of the tunnel and of its owner's sessions. An error there ends one connection alone.
         """
         loop, now = asyncio.get_running_loop(), self.shared.clock.monotonic()
-        parted = 0
+        ended = 0
         for connection in connections:
             phase = connection.phase
             if phase is ConnectionPhase.CLOSED:
@@ -160,14 +160,14 @@ class HttpEdge:
                     connection.expired()
                 elif (connection.read_paused or connection.ended) and connection.has_left_unseen():
                     connection.abort()
-                elif connection.waited_for:
+                elif connection.awaits_visitor:
                     connection.check_pace(now)
             except Exception:
                 _log.exception("ended a connection: its check failed")
                 _cut(connection)
-            parted += connection.phase is not phase
-            if parted == limits.PARTED_IN_A_TURN:
-                self._timer = loop.call_later(limits.PARTED_PAUSE_SECONDS, self._look_at, connections)
+            ended += connection.phase is not phase
+            if ended == limits.CUT_IN_A_TURN:
+                self._timer = loop.call_later(limits.CUT_PAUSE_SECONDS, self._look_at, connections)
                 return
         self._timer = loop.call_later(self.shared.bounds.tick_seconds, self._tick)
         self.heads.clear()

@@ -108,7 +108,7 @@ class Exchange:
             self._dispatch(found[0], request, self.since, found[1])
         elif host == self._shared.domain:
             self.refuse(404, pages.IS_GATEWAY)
-        elif self._goes(phases.LOOK_UP):
+        elif self._step(phases.LOOK_UP):
             spawn("edge.explain-miss", look_up(self._shared.is_reserved, host, self._looked_up))
 
     def decline(self, request: RequestHead, status: int, reason: str) -> None:
@@ -121,7 +121,7 @@ class Exchange:
     def _looked_up(self, reserved: bool) -> None:
         """The look-up is over. If the visitor has left meanwhile, the phase stays, and no answer is sent."""
         before = self.phase
-        if self._goes(phases.LOOKED_UP) and self.phase is not before:
+        if self._step(phases.LOOKED_UP) and self.phase is not before:
             self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
 
     def _dispatch(self, backend: Backend, request: RequestHead, now: float, grant: Grant | None = None) -> None:
@@ -139,7 +139,7 @@ class Exchange:
         forwarding = self._forwarding
         data = forwarding.wire if request is forwarding.wire_of else forwarding.head(request, backend)
         if request.length:
-            if not self._goes(phases.ASK_WITH_BODY):
+            if not self._step(phases.ASK_WITH_BODY):
                 return
             try:
                 wire, self.up, whole = self._downstream.first_body(request)
@@ -192,7 +192,7 @@ class Exchange:
 
     def sent(self) -> None:
         """The whole body of the request has been read."""
-        self._goes(phases.SENT)
+        self._step(phases.SENT)
 
     def body_failed(self, status: int, reason: str) -> None:
         """The rest of the request's body is not read: end the exchange."""
@@ -212,7 +212,7 @@ class Exchange:
         if self._upstream is not None:
             self._abandon()
             self._record("the visitor left")
-        self._goes(phases.BREAK)
+        self._step(phases.BREAK)
         if self._bound is not None:
             self._bound.close()
         del self._downstream  # each held the other; the cycle collector takes 6 % of a connection's CPU to free them
@@ -281,7 +281,7 @@ class Exchange:
 
     def cut(self, reason: str) -> None:
         self._record(reason)
-        self._goes(phases.BREAK)
+        self._step(phases.BREAK)
         self._downstream.broken()
 
     def not_opened(self, failure: OpenFailure) -> None:
@@ -304,7 +304,7 @@ class Exchange:
         found = self._backends.find(request.host, self._downstream)
         if found is None or isinstance(found, Refusal) or found[0] is not_to:
             return False
-        if not self._goes(phases.AGAIN):
+        if not self._step(phases.AGAIN):
             return True
         self._retried = True
         self._forwarding.forget()  # the other tunnel may have another Host
@@ -317,7 +317,7 @@ class Exchange:
     # --- after 101
 
     def switched(self, response: ResponseHead, following: bytes) -> None:
-        if not self._goes(phases.SWITCH):
+        if not self._step(phases.SWITCH):
             return
         self.status = 101
         self._downstream.switched(response, following)
@@ -340,14 +340,14 @@ class Exchange:
     def _end_raw(self) -> None:
         upstream = self._upstream
         assert upstream is not None
-        if self._goes(phases.RAW_ENDED):
+        if self._step(phases.RAW_ENDED):
             self._record("")
             upstream.discard()
 
     def upstream_lost(self, error: Exception | None) -> None:
         if error is not None:
             self.cut(f"the tunnel broke: {error}")
-        elif self._goes(phases.RAW_ENDED):
+        elif self._step(phases.RAW_ENDED):
             self._record("")
             self._downstream.closed()
 
@@ -382,7 +382,7 @@ class Exchange:
     def standing(self) -> tuple[Standing, int]:
         if self.status:
             if self._write_paused:
-                return Standing.UNREAD, self.taken
+                return Standing.UNREAD, self.acknowledged
             return Standing.STREAM, self.up + self.down
         if self.phase is _SENDING and self._body_due():
             return Standing.SILENT, self.up
@@ -390,7 +390,7 @@ class Exchange:
         # is room; once the tunnel has no place left, it is the first to lose its place.
         return (Standing.GONE if self._downstream.ended else Standing.WAITING), 0
 
-    def looked_at(self) -> tuple[float, int] | None:
+    def last_check(self) -> tuple[float, int] | None:
         if not self.status:
             return self.since, 0
         read = self._paces.read
@@ -420,13 +420,13 @@ class Exchange:
         due, paces = self.sending and self._body_due(), self._paces
         if paces.body_behind(now, self.up, due=due, rate=bounds.body_min_rate, window=window):
             self.body_failed(408, "the request's body came too slowly")  # RFC 9110 §15.5.9
-        elif self._write_paused and paces.read_behind(now, self.taken, rate=bounds.read_min_rate, window=window):
+        elif self._write_paused and paces.read_behind(now, self.acknowledged, rate=bounds.read_min_rate, window=window):
             self.give_up("the visitor read its answer too slowly")
 
     @property
-    def taken(self) -> int:
+    def acknowledged(self) -> int:
         """The bytes of this answer that the visitor's system has taken, counted from any start."""
-        return self.down - self._downstream.untaken()
+        return self.down - self._downstream.unacknowledged()
 
     def _body_due(self) -> bool:
         """Whether the exchange waits for the visitor, not for the service."""
@@ -436,7 +436,7 @@ class Exchange:
         assert request is not None
         assert upstream is not None
         # RFC 9110 §10.1.1: the visitor may wait for 100 (Continue) before it sends
-        return not request.expects_continue or self.up > 0 or upstream.encouraged
+        return not request.expects_continue or self.up > 0 or upstream.has_sent_interim
 
     # --- ends
 
@@ -451,7 +451,7 @@ class Exchange:
 
     def refuse(self, status: int, reason: str, *, last: bool = False) -> None:
         """Write an answer of our own. With `last` the connection ends in any case."""
-        if not self._goes(phases.REFUSE):
+        if not self._step(phases.REFUSE):
             return
         self.status = status
         self.answer = None
@@ -483,7 +483,7 @@ class Exchange:
 
     # --- phases
 
-    def _goes(self, row: Row) -> bool:
+    def _step(self, row: Row) -> bool:
         """Take a step. The steps of each request do this inline instead, because a call costs 0.1 µs."""
         phase = row[self.phase]
         if phase is None:

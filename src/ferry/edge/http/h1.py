@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ferry import limits
-from ferry.edge.unsent import untaken
+from ferry.edge.unsent import unacknowledged
 from ferry.errors import RemoteProtocolError
 from ferry.limiters.shortage import Standing
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
@@ -343,8 +343,8 @@ class H1Connection(VisitorConnection):
     def resume_reading(self) -> None:
         self._resume_reads(STREAM_FULL)
 
-    def untaken(self) -> int:
-        return untaken(self.transport)
+    def unacknowledged(self) -> int:
+        return unacknowledged(self.transport)
 
     def _next(self, now: float) -> None:
         self.phase = _READING
@@ -387,12 +387,12 @@ class H1Connection(VisitorConnection):
             return self.exchange.standing()
         if phase is _READING:  # a request since the last check counts as a move
             return Standing.SILENT, int(self.since * limits.MIB) + len(self.buffer)
-        if phase is _LINGER and untaken(self.transport):  # the visitor still reads its last answer
-            return Standing.UNREAD, self.exchange.taken
+        if phase is _LINGER and unacknowledged(self.transport):  # the visitor still reads its last answer
+            return Standing.UNREAD, self.exchange.acknowledged
         return Standing.GONE, 0
 
-    def looked_at(self) -> tuple[float, int] | None:
-        return None if self.phase is _READING else self.exchange.looked_at()
+    def last_check(self) -> tuple[float, int] | None:
+        return None if self.phase is _READING else self.exchange.last_check()
 
     def disconnect(self) -> None:
         if self.phase is _READING and not self.transport.get_write_buffer_size():
@@ -416,7 +416,7 @@ class H1Connection(VisitorConnection):
             self.abort()
 
     @property
-    def waited_for(self) -> bool:
+    def awaits_visitor(self) -> bool:
         """The visitor has to send a body, or to read."""
         return bool(self.write_paused) or self.exchange.sending
 

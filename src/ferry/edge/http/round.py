@@ -38,9 +38,9 @@ class Round:
         """Queue `behind` for its next piece."""
         self._waiting.append(behind)
         if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._go_round)
+            asyncio.get_running_loop().call_soon(self._run)
 
-    def _go_round(self) -> None:
+    def _run(self) -> None:
         """Do PIECES_IN_A_TURN. One that queues again goes behind those that wait already."""
         for _ in range(min(len(self._waiting), limits.PIECES_IN_A_TURN)):
             behind = self._waiting[0]
@@ -51,7 +51,7 @@ class Round:
                 _fail(behind)
             self._waiting.popleft()  # only now, so that `later` cannot start a second round
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._go_round)
+            asyncio.get_running_loop().call_soon(self._run)
 
 
 def _fail(behind: CatchesUp) -> None:

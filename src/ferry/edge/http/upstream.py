@@ -252,7 +252,7 @@ class Upstream:
             stream.close()
 
     @property
-    def encouraged(self) -> bool:
+    def has_sent_interim(self) -> bool:
         """The service has sent an interim response, as a visitor may wait for: 100 (Continue)."""
         return self._interims > 0
 

@@ -79,14 +79,14 @@ class LocalCa:
                 f"the local CA is for {self._domain} and names below it: {host} needs a certificate file"
             )
         leaf = self._leaves.get(host)
-        if leaf is None or not self._lasts(leaf):
+        if leaf is None or not self._is_valid(leaf):
             leaf = self._leaves[host] = self._sign(host)
             if len(self._leaves) > self._bound:
                 self._leaves.popitem(last=False)
         self._leaves.move_to_end(host)
         return leaf
 
-    def _lasts(self, leaf: Certificate) -> bool:
+    def _is_valid(self, leaf: Certificate) -> bool:
         left = leaf.not_after - self._clock.now()
         # A leaf with more than its whole life left begins in the future, because the clock was set back: clients refuse
         # it.

@@ -68,13 +68,13 @@ def read_fields(head: bytes, *, most: int) -> list[tuple[bytes, bytes]]:
     # One match a line, or something in the head is not as it should be: the first line and the empty one are not
     # fields. This one comparison finds a control character, a bare CR or LF, a folded line, a name that is no token.
     if len(fields) != head.count(b"\n") - 2:
-        raise RemoteProtocolError(_what_is_wrong(head))
+        raise RemoteProtocolError(_fault_of(head))
     if len(fields) > most:
         raise RemoteProtocolError(f"the head has more than {most} fields", status=431)
     return fields
 
 
-def _what_is_wrong(head: bytes) -> str:
+def _fault_of(head: bytes) -> str:
     # RFC 9110 §5.5: CR, LF and NUL are invalid and dangerous; other CTLs are invalid. Stricter: all are refused.
     # RFC 9112 §2.2: a bare CR must be treated as invalid or replaced; a bare LF we refuse (see head_length).
     ends = head.translate(None, FIELD_VALUE)

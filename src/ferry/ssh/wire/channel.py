@@ -368,7 +368,7 @@ class TunnelChannel:
                 self._connection.send_packet(MSG_CHANNEL_FAILURE, UInt32(self._peer_number))
         return True
 
-    def told(self, packet_type: int, body: bytes) -> bool:
+    def message_received(self, packet_type: int, body: bytes) -> bool:
         """Handle one message from its raw bytes; `body` follows the channel number. False, without any effect, for
         other messages than the usual ones: `process_packet` and asyncssh handle those."""
         if packet_type == MSG_CHANNEL_WINDOW_ADJUST and len(body) == 4:

@@ -183,7 +183,7 @@ class HardenedConnection(PacketConnection):
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         if self._transport is not None:
             if self._silence is not None:
-                self._speak()
+                self._end_silence()
             super().data_received(data, datatype)
 
     def _recv_version(self) -> bool:
@@ -236,7 +236,7 @@ class HardenedConnection(PacketConnection):
         if self._session_id and not self._auth_complete:
             raise ProtocolError("a second key exchange before the log-in")
         if wait := self._wait_before_exchange():
-            await self._hear_nothing_for(wait)
+            await self._delay_exchange(wait)
         if self._exchanges.received():
             self._kexinit_sent = False  # asyncssh believes that it has sent ours; now it sends it
             self._enc_algs = ciphers_for(packet.get_full_payload(), self._enc_algs)
@@ -249,7 +249,7 @@ class HardenedConnection(PacketConnection):
             return 0.0
         return self._exchanges.wait(self._loop.time())
 
-    async def _hear_nothing_for(self, seconds: float) -> None:
+    async def _delay_exchange(self, seconds: float) -> None:
         """Delay the exchange, and do not read from the client meanwhile. Our data goes on (RFC 4253 §9)."""
         if self._transport is not None:
             self._read_paused |= KEYS
@@ -291,7 +291,7 @@ class HardenedConnection(PacketConnection):
 
         def answered() -> None:
             if carries_port:
-                self._fall_silent()
+                self._begin_silence()
             if sent is not None:
                 sent(limits.ANSWER_PAUSE_SECONDS if carries_port else 0.0)
 
@@ -333,7 +333,7 @@ class HardenedConnection(PacketConnection):
 
     # --- silence after an answer that carries a port
 
-    def _fall_silent(self) -> None:
+    def _begin_silence(self) -> None:
         """Send nothing more until the client has sent something, or for ANSWER_PAUSE_SECONDS.
 
         libssh 0.10 and 0.11 read the allocated port from the last packet that they received. So any packet that arrives
@@ -342,9 +342,9 @@ class HardenedConnection(PacketConnection):
         self._write_out()
         if self._silence is None:
             self._write_paused |= SILENT
-            self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._speak)
+            self._silence = self._loop.call_later(limits.ANSWER_PAUSE_SECONDS, self._end_silence)
 
-    def _speak(self) -> None:
+    def _end_silence(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None

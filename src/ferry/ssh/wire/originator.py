@@ -6,7 +6,7 @@ from ferry.names import Endpoint
 from ferry.streams import ANY_VISITOR
 
 
-def sayable(originator: Endpoint) -> Endpoint:
+def valid_originator(originator: Endpoint) -> Endpoint:
     """`originator`, or ANY_VISITOR if no socket can have such an endpoint.
 
     Go's x/crypto/ssh refuses a channel whose originator has port 0 or no numeric host, so that its tunnel never works.

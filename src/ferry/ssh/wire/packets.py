@@ -324,7 +324,7 @@ class PacketConnection(SSHServerConnection):
                         self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
                         channel.received(packet[_DATA_HEAD_BYTES:last])
                         continue
-                    if channel.told(packet[1], packet[6:last]):
+                    if channel.message_received(packet[1], packet[6:last]):
                         self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
                         continue
             self._inpbuf = buffer[position:]
