@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
-from prometheus_client import CollectorRegistry
 
 from ferry.clock import Clock, SystemClock
 from ferry.config.model import Config
@@ -33,6 +32,7 @@ from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.penalties import Penalties
 from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.observe.events import EventRing
+from ferry.observe.metrics import Metrics
 from ferry.registry.contract import Registry
 from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes
@@ -360,7 +360,7 @@ async def inside_gateway(
             clock=clock,
             report=report,
             events=EventRing(),
-            metrics=CollectorRegistry(),
+            metrics=Metrics(version="", started=0),
             http_bounds=bounds,
             make_connection=kind,
         ) as worker:

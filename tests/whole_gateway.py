@@ -66,7 +66,7 @@ async def whole_gateway(config: Config, observation: Observation | None = None) 
         async with (
             kept_in(config.state, clock=clock, report=told.report) as kept,
             build_worker(
-                config, kept, clock=clock, report=told.report, events=told.events, metrics=told.metrics.registry
+                config, kept, clock=clock, report=told.report, events=told.events, metrics=told.metrics
             ) as worker,
             opened(worker),
         ):

@@ -93,3 +93,23 @@ async def test_a_reserved_name_is_not_a_free_one(tmp_path: Path, *, reserved: bo
             line = await reader.readline()
         writer.close()
         assert line.split()[1] == (b"503" if reserved else b"404")
+
+
+async def test_the_metrics_show_visitors_over_http_and_idle_streams(tmp_path: Path, key: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read()
+        writer.close()
+
+    service = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with service, whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as client:
+        await client.forward_remote_port("blog", 80, "127.0.0.1", service.sockets[0].getsockname()[1])
+        (http,) = worker.listening.bound()["http"]
+        value = worker.view.metrics.get_sample_value
+        assert (value("ferry_http_connections"), value("ferry_idle_streams")) == (0, 0)
+        reader, writer = await asyncio.open_connection(http.host, http.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        assert (value("ferry_http_connections"), value("ferry_idle_streams")) == (1, 1)
+        writer.close()

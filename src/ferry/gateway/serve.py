@@ -72,7 +72,7 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             clock=clock,
             report=report,
             events=observation.events,
-            metrics=observation.metrics.registry,
+            metrics=observation.metrics,
         ) as worker,
         _open_to_everybody(config, worker),
     ):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from prometheus_client import CollectorRegistry
-
 from ferry.clock import Clock
 from ferry.config.model import Config
 from ferry.edge.connections import Connections
@@ -24,6 +22,7 @@ from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.events import EventRing
+from ferry.observe.metrics import Metrics
 from ferry.protocol.wrong_port import to_ssh
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
@@ -59,7 +58,7 @@ class Worker:
         clock: Clock,
         report: Report,
         events: EventRing,
-        metrics: CollectorRegistry,
+        metrics: Metrics,
         descriptors: DescriptorGate,
         options: ConnectionOptions,
         http_bounds: Bounds,
@@ -129,13 +128,15 @@ class Worker:
             report=report,
             registry=kept.registry,
             events=events,
-            metrics=metrics,
+            metrics=metrics.registry,
             host_keys=[describe(key) for key in kept.host_keys],
             store_healthy=lambda: kept.store.healthy,
             listening=self.listening.bound,
             clock=clock,
             started=clock.now(),
         )
+        metrics.visitors.poll(lambda: len(self.http.connections))
+        metrics.idle_streams.poll(lambda: self.http.idle_streams)
 
     def settings_for(self, config: Config, access: WatchedAccess) -> SshSettings:
         """The settings of SSH connections under `config`."""
@@ -197,7 +198,7 @@ async def build_worker(
     clock: Clock,
     report: Report,
     events: EventRing,
-    metrics: CollectorRegistry,
+    metrics: Metrics,
     http_bounds: Bounds | None = None,
     make_connection: type[HardenedConnection] = HardenedConnection,
 ) -> AsyncIterator[Worker]:

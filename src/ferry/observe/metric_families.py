@@ -72,8 +72,10 @@ class EventGauge(_EventFamily):
         self.values[()] = value
 
 
-class PolledCounter(Collector):
-    """A counter without labels. Its value is kept elsewhere, and polled at each scrape."""
+class _PolledFamily(Collector):
+    """A family of one sample without labels. Its value is kept elsewhere, and polled at each scrape."""
+
+    _metric: ClassVar[type[CounterMetricFamily | GaugeMetricFamily]]
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str) -> None:
         self._name = name
@@ -86,10 +88,22 @@ class PolledCounter(Collector):
         self._ask = ask
 
     def describe(self) -> Iterable[Metric]:
-        return [CounterMetricFamily(self._name, self._text)]
+        return [self._metric(self._name, self._text)]
 
     def collect(self) -> Iterable[Metric]:
-        return [CounterMetricFamily(self._name, self._text, value=self._ask())]
+        return [self._metric(self._name, self._text, value=self._ask())]
+
+
+class PolledCounter(_PolledFamily):
+    """A counter family."""
+
+    _metric = CounterMetricFamily
+
+
+class PolledGauge(_PolledFamily):
+    """A gauge family."""
+
+    _metric = GaugeMetricFamily
 
 
 class ScrapeHook(Collector):

@@ -16,7 +16,7 @@ from ferry import kinds
 from ferry.names import Kind
 
 from .batches import VisitBatch
-from .metric_families import EventCounter, EventGauge, PolledCounter, ScrapeHook
+from .metric_families import EventCounter, EventGauge, PolledCounter, PolledGauge, ScrapeHook
 
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
@@ -114,6 +114,10 @@ class Metrics:
             ("edge", "status"),
         )
         self.tls_failures = EventCounter(r, "ferry_tls_failures_total", "Failed TLS handshakes of visitors.")
+        self.visitors = PolledGauge(r, "ferry_http_connections", "Open connections of visitors over HTTP and HTTPS.")
+        self.idle_streams = PolledGauge(
+            r, "ferry_idle_streams", "Streams to local web services that wait for their next request."
+        )
 
     def _connections(self, r: CollectorRegistry) -> None:
         self.connections = EventGauge(r, "ferry_connections", "SSH connections after their log-in.")

@@ -88,7 +88,7 @@ class HttpEdge:
 
     @property
     def idle_streams(self) -> int:
-        """The number of idle streams of all tunnels. Only tests use it, because nothing outside shows it."""
+        """The number of idle streams of all tunnels."""
         return sum(backend.idle_streams for backend in self.backends.made.values())
 
     def protocol(
