@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 SECONDS = 20
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-SECTIONS = ("The life of a log-in", "The life of a forward", "The life of a request")
+SECTIONS = ("The life of a log-in", "The life of a forward", "The life of a takeover", "The life of a request")
 PATHS = (*SECTIONS, "a visit of a port", "a visit of an alias")
 
 LEFT_OUT = frozenset(
@@ -102,7 +102,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def paths(folder: Path) -> Mapping[str, list[str]]:
-    """The files of a log-in, of a forward with its session, and of the first visits of a web address, port and alias."""
+    """The files of a log-in, of a forward with its session, of the first visits of a web address, port and alias, and of
+    a takeover."""
     traces: dict[str, list[str]] = {}
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -113,10 +114,14 @@ async def paths(folder: Path) -> Mapping[str, list[str]]:
     async with asyncio.timeout(SECONDS), service, whole_gateway(config) as worker:
         (ssh,), (http,) = (worker.listening.bound()[role] for role in ("ssh", "http"))
         key = asyncssh.generate_private_key("ssh-ed25519")
-        with recorded_calls() as files:
-            client = await asyncssh.connect(
+
+        async def connect() -> asyncssh.SSHClientConnection:
+            return await asyncssh.connect(
                 ssh.host, ssh.port, username="dev", client_keys=[key], known_hosts=None, config=None, agent_path=None
             )
+
+        with recorded_calls() as files:
+            client = await connect()
         traces["The life of a log-in"] = list(files)
         with recorded_calls() as files:
             await client.forward_remote_port("blog", 80, "127.0.0.1", target)
@@ -147,8 +152,14 @@ async def paths(folder: Path) -> Mapping[str, list[str]]:
             into.close()
             await session.stdout.readuntil("laptop:22 127.0.0.1")
         traces["a visit of an alias"] = list(files)
-        client.abort()
-        await client.wait_closed()
+        newer = await connect()
+        with recorded_calls() as files:
+            await newer.forward_remote_port("blog", 80, "127.0.0.1", target)
+            await session.stdout.readuntil("was taken over")
+        traces["The life of a takeover"] = list(files)
+        for one in (client, newer):
+            one.abort()
+            await one.wait_closed()
     return traces
 
 
