@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -15,6 +17,9 @@ from gateway_process import Gateway, PortBlock, gateway_in
 from line_service import LineService
 from origin_server import Origin
 from ssh_command import StockSsh, make_key
+
+if TYPE_CHECKING:
+    from inside_gateway import Inside
 
 # How long an example takes, or to draw one, depends on what else runs.
 hypothesis.settings.register_profile("ferry", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -86,6 +91,15 @@ def lines() -> Iterator[LineService]:
     """A local TCP service to publish."""
     with LineService() as running:
         yield running
+
+
+@pytest.fixture
+async def inside() -> AsyncIterator[Inside]:
+    """A gateway in the test's own process."""
+    from inside_gateway import SECONDS, inside_gateway  # only for those who use it: it imports the whole gateway
+
+    async with asyncio.timeout(SECONDS), inside_gateway() as made:
+        yield made
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
 from gateway_process import DOMAIN, PortBlock
 from raw_client import RawClient
+from reported import said
 from turns import until
 from whole_gateway import opened
 
@@ -214,7 +215,7 @@ class Inside:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The fields of every report of `event`."""
-        return [fields for name, fields in self.reports if name == event]
+        return said(self.reports, event)
 
     async def let_through(self) -> SshTunnel:
         """Wait until the first tunnel is no longer held. No event reports that."""

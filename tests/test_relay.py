@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.relay import Relay, RelayPhase, WritePause
-from ferry.streams import OpenFailure, Sink
+from ferry.streams import OpenFailure
 from ferry.visits import Traffic
-from trace_end import End, TwoEnds
+from trace_end import End, TwoEnds, refused
 
 LOST = ConnectionResetError("reset")
 
@@ -116,11 +116,7 @@ def test_the_first_end_gives_the_reason(last: str, told: Exception | None) -> No
 def test_refused_before_dial_returns() -> None:
     trace = Trace()
 
-    def dial(sink: Sink) -> End:
-        sink.stream_refused(OpenFailure.LIMIT)
-        return End(trace.calls, ">")
-
-    trace.relay.join(End(trace.calls, "<"), dial)
+    trace.relay.join(End(trace.calls, "<"), refused(trace.calls))
     assert trace.calls == ["< abort", "end"]
     assert trace.relay.failure is OpenFailure.LIMIT
     assert trace.relay.error is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from ferry.relay import Relay
-from ferry.streams import Direction, Sink
+from ferry.streams import Direction, OpenFailure, Sink
 
 
 class End:
@@ -79,3 +79,13 @@ class TwoEnds(ABC, Generic[RelayT]):
         for event in events:
             actions[event]()
         return ", ".join(self.calls)
+
+
+def refused(calls: list[str]) -> Callable[[Sink], End]:
+    """Dials a stream that is refused before the call returns."""
+
+    def dial(sink: Sink) -> End:
+        sink.stream_refused(OpenFailure.LIMIT)
+        return End(calls, ">")
+
+    return dial

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
+from textwrap import dedent
 
 import asyncssh.connection
 import pytest
@@ -16,9 +18,17 @@ LINES_PER_FILE = 500
 LINES_PER_FUNCTION = 100
 FIELDS_PER_CLASS = 24
 CLASSES_PER_CHAIN = 3
+CHARACTERS_OF_A_COPY = 60
 
 LISTS = {"ferry.observe.metrics.Metrics"}
 """Classes that are lists of values of one sort, and do nothing else."""
+
+
+STOP_TIMER = """\
+if self._timer is not None:
+    self._timer.cancel()
+    self._timer = None"""
+"""Each class has a timer of its own, and an object for each timer would weigh on each visitor."""
 
 
 Sources = dict[str, ast.Module]
@@ -135,3 +145,28 @@ def test_no_class_stands_on_too_many_of_our_own(sources: Sources) -> None:
 
     assert depth("ferry.edge.socks_guard.GuardedBridge") == 3
     assert {name: depth(name) for name in bases if depth(name) > CLASSES_PER_CHAIN} == {}
+
+
+def bodies_in(path: Path) -> Iterator[tuple[str, str]]:
+    """The bodies of its functions, without docstrings, each with its place."""
+    text = path.read_text("utf-8")
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[ast.get_docstring(node, clean=False) is not None :]
+            if body and body[0].lineno > node.lineno:
+                written = dedent("\n".join(lines[body[0].lineno - 1 : node.end_lineno]))
+                yield written, f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+
+
+def test_no_function_stands_twice() -> None:
+    """The source is formatted, so equal code is equal text. A shorter body is not worth a name."""
+    found = defaultdict[str, list[str]](list)
+    for folder in (SOURCE, ROOT / "tests"):
+        for path in folder.rglob("*.py"):
+            for body, place in bodies_in(path):
+                found[body].append(place)
+    assert len(found) > 3000
+    copies = {body: places for body, places in found.items() if len(body) >= CHARACTERS_OF_A_COPY and len(places) > 1}
+    assert copies.pop(STOP_TIMER)
+    assert list(copies.values()) == []

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ferry.edge.bridge import Bridge
 from ferry.edge.reset import reset
 from ferry.relay import RelayPhase
-from ferry.streams import OpenFailure, Sink
+from ferry.streams import OpenFailure
 from ferry.visits import Traffic
-from trace_end import End, TwoEnds
+from trace_end import End, TwoEnds, refused
 from turns import timers, until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -222,11 +222,7 @@ async def test_a_visitor_that_is_read_again_is_checked_no_more(monkeypatch: pyte
 async def test_refused_before_dial_returns() -> None:
     trace = Trace()
 
-    def dial(sink: Sink) -> End:
-        sink.stream_refused(OpenFailure.LIMIT)
-        return End(trace.calls, ">")
-
-    trace.relay.join(Visitor(trace), dial)
+    trace.relay.join(Visitor(trace), refused(trace.calls))
     assert trace.calls == ["< abort"]
     assert trace.play("v:lost") == "end"
     assert trace.relay.failure is OpenFailure.LIMIT

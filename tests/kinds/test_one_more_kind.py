@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,7 @@ from ferry.policy.visits import Target
 from ferry.protocol.forward_spec import BindRequest
 from ferry.ssh.notices import visit_line
 from ferry.visits import Visit
-from inside_gateway import SECONDS, Inside, inside_gateway
+from inside_gateway import Inside
 from raw_session import open_session
 from small_gateway import tunnel
 
@@ -95,12 +94,6 @@ NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
 def offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is offered, and is shown every request first."""
     monkeypatch.setattr(ferry.kinds, "KINDS", {Kind.TLS: Passed(), **KINDS})
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[Inside]:
-    async with asyncio.timeout(SECONDS), inside_gateway() as made:
-        yield made
 
 
 async def test_a_further_kind_is_requested_granted_and_visited(inside: Inside) -> None:

@@ -31,6 +31,12 @@ def test_each_command_with_output_before_and_after(command: str | None, output: 
         assert parse_words(text, GATEWAY, JUMP) == Words(command, json=bool(output))
 
 
+def check_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_words(text, GATEWAY, JUMP)
+    assert says in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "names", "unused"),
     [("blog", ("blog",), False), ("a b c", ("a", "b", "c"), False), ("--unused", (), True)],
@@ -50,9 +56,7 @@ def test_release_takes_names_or_all_that_are_unused(text: str, names: tuple[str,
     ],
 )
 def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, says: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse_words(text, GATEWAY, JUMP)
-    assert says in str(caught.value)
+    check_refused(text, says)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +82,7 @@ def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, 
     ],
 )
 def test_an_unknown_word_refuses_everything(text: str, says: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse_words(text, GATEWAY, JUMP)
-    assert says in str(caught.value)
+    check_refused(text, says)
 
 
 @pytest.mark.parametrize("output", OUTPUT)

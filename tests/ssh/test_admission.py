@@ -17,6 +17,7 @@ from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.ssh.admission import Admission, LoginSlot
+from reported import said
 from resets import reset_at_close
 
 LANE_PACE_SECONDS = 1.0
@@ -91,7 +92,7 @@ class Door:
         self.reports.append((event, fields))
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.reports if name == event]
+        return said(self.reports, event)
 
     def make(self, slot: LoginSlot) -> Any:
         self.made.append(Handshake(slot, self))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import asyncssh
 import pytest
 from asyncssh.constants import (
@@ -17,17 +14,11 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import String, UInt32
 
-from ssh.alias_pair import Pair, Side, alias_pair
+from ssh.alias_pair import Pair, Side
 
 HIGH_WATER_BYTES = 256 * 1024
 CHANNEL_WINDOW_BYTES = 768 * 1024
 LEAVES = "the visitor left before the alias answered"
-
-
-@pytest.fixture
-async def pair(key: Path) -> AsyncIterator[Pair]:
-    async with alias_pair(key) as both:
-        yield both
 
 
 def visits(pair: Pair) -> list[tuple[int, int, str]]:

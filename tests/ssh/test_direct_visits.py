@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 
 from ferry.streams import Direction, ExchangeTap
 from ferry.visits import Traffic
-from ssh.alias_pair import Pair, alias_pair
-
-
-@pytest.fixture
-async def pair(key: Path) -> AsyncIterator[Pair]:
-    async with alias_pair(key) as both:
-        yield both
+from ssh.alias_pair import Pair
 
 
 class Watch:

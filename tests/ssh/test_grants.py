@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncssh
@@ -17,7 +16,7 @@ from ferry.policy.visits import Target, VisitPolicy
 from ferry.ssh.tunnel import SshTunnel
 from ferry.streams import OpenFailure
 from granted import to_listen, to_visit
-from inside_gateway import SECONDS, Inside, inside_gateway
+from inside_gateway import Inside
 from raw_client import RawClient
 from turns import until
 
@@ -59,12 +58,6 @@ class Barred:
         self.asked.append((who, target))
         barred = who.host == self.host if isinstance(who, PublicVisitor) else who.id == self.identity
         return Refusal("you may not come in", code="barred", detail="barred here", rule="barred") if barred else None
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[Inside]:
-    async with asyncio.timeout(SECONDS), inside_gateway() as made:
-        yield made
 
 
 @pytest.fixture

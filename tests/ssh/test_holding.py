@@ -8,6 +8,7 @@ import pytest
 
 from ferry import limits
 from ferry.ssh.holding import Holding, RequestedForward
+from keepalives import Keepalives
 
 PAUSE = 0.05
 WHY = "unknown word"
@@ -30,12 +31,8 @@ class Connection:
     """A client of `Holding`: it answers keepalives when the test says so."""
 
     def __init__(self, *, session_first: bool = True) -> None:
-        self.pings: list[asyncio.Future[None]] = []
-        self.holding = Holding(self._ping, session_first=session_first)
-
-    def _ping(self) -> asyncio.Future[None]:
-        self.pings.append(asyncio.get_running_loop().create_future())
-        return self.pings[-1]
+        self.keepalives = Keepalives()
+        self.holding = Holding(self.keepalives.ping, session_first=session_first)
 
     def forward(self) -> tuple[RequestedForward, Tunnel]:
         """Ask for one, and have it granted."""
@@ -44,9 +41,7 @@ class Connection:
         return asked, tunnel
 
     async def answer(self) -> None:
-        for ping in self.pings:
-            if not ping.done():
-                ping.set_result(None)
+        self.keepalives.answer()
         await asyncio.sleep(0)
 
 
@@ -120,7 +115,7 @@ async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> 
     connection.holding.words_said(connection.holding.session_opened())
     connection.holding.granted(asked, tunnel, silence=0.0)
     assert tunnel.open.is_set()
-    assert connection.pings == []
+    assert connection.keepalives.sent == []
 
 
 @pytest.mark.usefixtures("long_pause")
@@ -143,7 +138,9 @@ async def test_a_forward_asked_for_after_a_session_opened_is_held_for_the_pause_
     connection = Connection()
     connection.holding.words_said(connection.holding.session_opened())
     asked, tunnel = connection.forward()
-    assert connection.pings == []  # an answer would show nothing: the session of its command may open after it
+    assert (
+        connection.keepalives.sent == []
+    )  # an answer would show nothing: the session of its command may open after it
     assert not tunnel.open.is_set()
     async with asyncio.timeout(10):
         await tunnel.open.wait()
@@ -192,7 +189,7 @@ async def test_a_forward_that_comes_late_is_not_let_through_by_a_keepalive() -> 
     connection = Connection()
     await asyncio.sleep(2 * PAUSE)  # the first moments of the connection are over
     _, tunnel = connection.forward()
-    assert connection.pings == []
+    assert connection.keepalives.sent == []
     async with asyncio.timeout(10):
         await tunnel.open.wait()
 

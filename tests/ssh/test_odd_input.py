@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from asyncssh.constants import (
@@ -21,14 +19,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import Boolean, String, UInt32
 
-from gateway_process import Gateway
-from raw_client import RawClient, raw_client
-
-
-@pytest.fixture
-async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
-    async with raw_client(gateway, key) as connected:
-        yield connected
+from raw_client import RawClient
 
 
 @pytest.mark.parametrize(

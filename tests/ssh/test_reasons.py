@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,6 +10,7 @@ from ferry import limits
 from ferry.ssh.reasons import Reasons, disconnect_text
 from ferry.ssh.refusals import RefusedForward
 from hurried_loop import hurried
+from keepalives import Keepalives
 from turns import timers, turns
 
 OPENSSH = "OpenSSH_9.2p1 Debian-2+deb12u3"
@@ -25,23 +24,19 @@ class Line:
     """A connection of `Reasons`. It answers a keepalive when the test says so."""
 
     def __init__(self, version: str = OPENSSH, *, may_end: bool = True) -> None:
-        self.pings: list[asyncio.Future[Any]] = []
+        self.keepalives = Keepalives()
+        self.ping = self.keepalives.ping
         self.said: list[str] = []
         self.undecided = 0
         self.reasons = Reasons(
             self, version, end=self.said.append, may_end=lambda: may_end, all_decided=lambda: not self.undecided
         )
 
-    def ping(self) -> asyncio.Future[Any]:
-        self.pings.append(asyncio.get_running_loop().create_future())
-        return self.pings[-1]
-
     def release_answers(self) -> None:
         self.said.append("released")
 
     async def answer(self) -> None:
-        for ping in self.pings:
-            ping.set_result(None)
+        self.keepalives.answer()
         await turns()
 
 
@@ -53,7 +48,7 @@ async def test_without_a_session_the_connection_ends_with_all_reasons() -> None:
     assert line.said == [
         "Refused -R admin:80: the operator has reserved it; Refused -R www:80: the operator has reserved it"
     ]
-    assert len(line.pings) == 1
+    assert len(line.keepalives.sent) == 1
 
 
 async def test_it_ends_once_the_last_request_is_decided() -> None:

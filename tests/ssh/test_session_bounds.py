@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,6 @@ from turns import until
 SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS = b"ends, ? shows this"
 JOURNAL = 100  # OUTCOMES_REMEMBERED: what a connection keeps for a session that opens later
-
-
-@pytest.fixture
-async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
-    async with raw_client(gateway, key) as connected:
-        yield connected
 
 
 async def test_a_terminal_that_does_not_read_has_bounded_text_and_learns_of_dropped_lines(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ from raw_session import Session, open_session
 CHANNEL_REQUESTS_PER_SECOND = 200
 SESSIONS_PER_CONNECTION = 10
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def client(gateway: Gateway, key: Path) -> AsyncIterator[RawClient]:
-    async with raw_client(gateway, key) as connected:
-        yield connected
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,7 @@ from turns import until
 LEAN, ASYNCSSHS = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
 
 
-@pytest.fixture(autouse=True)
-def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No peer writes tracebacks into the log."""
-    yield
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+pytestmark = pytest.mark.usefixtures("nothing_fails")
 
 
 async def end_of(play: Play) -> str:

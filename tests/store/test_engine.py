@@ -15,6 +15,7 @@ from ferry import limits
 from ferry.errors import StartupError
 from ferry.registry.contract import StoreUnavailable
 from ferry.store.engine import Store
+from store.secret_rows import names, put
 
 STORE_WAL_BYTES = 64 * 2**20
 STORE_BATCH = 500
@@ -45,12 +46,25 @@ async def store(tmp_path: Path, reports: Reports) -> AsyncIterator[Store]:
         yield opened
 
 
-def put(connection: Connection, name: str) -> None:
-    connection.execute("INSERT INTO secrets VALUES (?, X'')", (name,))
+def put_x(connection: Connection) -> str:
+    """Returns the name of the row."""
+    put(connection, "x")
+    return "x"
 
 
-def names(connection: Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM secrets")}
+def remove(connection: Connection, name: str) -> None:
+    connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
+
+
+async def watched(store: Store) -> list[str]:
+    """The commits from now on. The next one is of this call."""
+    commits: list[str] = []
+
+    def watch(connection: Connection) -> None:
+        connection.set_trace_callback(lambda said: commits.append(said) if said == "COMMIT" else None)
+
+    await store.run(watch)
+    return commits
 
 
 async def test_folder_and_files_are_for_their_owner_only(tmp_path: Path, reports: Reports) -> None:
@@ -91,12 +105,7 @@ async def test_a_transaction_that_raises_is_undone_alone(store: Store) -> None:
 
 
 async def test_a_storm_costs_few_commits(store: Store) -> None:
-    commits: list[str] = []
-
-    def watch(connection: Connection) -> None:
-        connection.set_trace_callback(lambda said: commits.append(said) if said == "COMMIT" else None)
-
-    await store.run(watch)
+    commits = await watched(store)
     await asyncio.gather(*(store.run(lambda c, n=n: put(c, f"n{n}")) for n in range(1000)))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
     assert len(await store.run(names)) == 1000
     assert 1 + 1000 / STORE_BATCH <= len(commits) - 2 <= 2 + 1000 / STORE_BATCH  # the first goes alone
@@ -180,14 +189,7 @@ async def test_waiting_writes_are_done_before_the_close(tmp_path: Path, reports:
 
 
 async def test_a_cancelled_caller_has_written_nothing_or_is_undone(store: Store) -> None:
-    def undo(connection: Connection, name: str) -> None:
-        connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
-
-    def write(connection: Connection) -> str:
-        put(connection, "x")
-        return "x"
-
-    running = asyncio.ensure_future(store.run(write, undo=undo))
+    running = asyncio.ensure_future(store.run(put_x, undo=remove))
     waiting = asyncio.ensure_future(store.run(lambda connection: put(connection, "y")))
     await asyncio.sleep(0)
     running.cancel()
@@ -200,20 +202,13 @@ async def test_a_cancelled_caller_has_written_nothing_or_is_undone(store: Store)
 
 
 async def test_a_caller_cancelled_between_commit_and_wake_up_is_undone(store: Store) -> None:
-    def undo(connection: Connection, name: str) -> None:
-        connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
-
-    def write(connection: Connection) -> str:
-        put(connection, "x")
-        return "x"
-
     async def canceller() -> None:
         await store.run(names)
         assert late.cancel()  # its result is set in the same batch, but its turn on the loop comes after ours
 
     running = asyncio.ensure_future(store.run(names))
     first = asyncio.ensure_future(canceller())
-    late = asyncio.ensure_future(store.run(write, undo=undo))
+    late = asyncio.ensure_future(store.run(put_x, undo=remove))
     await asyncio.wait([running, first, late])
     await first
     assert late.cancelled()
@@ -265,12 +260,7 @@ async def test_a_storm_after_a_full_disk_costs_few_commits_again(store: Store, h
     await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").close())
     if how == "a full disk":
         await store.run(lambda connection: put(connection, "there is room"))
-    commits: list[str] = []
-
-    def watch(connection: Connection) -> None:
-        connection.set_trace_callback(lambda said: commits.append(said) if said == "COMMIT" else None)
-
-    await store.run(watch)
+    commits = await watched(store)
     await asyncio.gather(*(store.run(names) for _ in range(100)))
     assert len(commits) <= 4
 

@@ -19,6 +19,7 @@ from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
 from ferry.store.start import begin
+from store.secret_rows import names, put
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 BLOG = Address(Kind.HTTP, "blog.example.com")
@@ -43,14 +44,6 @@ async def store(tmp_path: Path, events: list[str]) -> AsyncIterator[Store]:
 async def full(store: Store) -> None:
     """From now on the file does not grow. What a test writes is large, for there are free bytes in its pages."""
     await store.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").close())
-
-
-def put(connection: Connection, name: str, size: int = 0) -> None:
-    connection.execute("INSERT INTO secrets VALUES (?, zeroblob(?))", (name, size))
-
-
-def names(connection: Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM secrets")}
 
 
 async def room(store: Store) -> None:

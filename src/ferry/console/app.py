@@ -170,6 +170,6 @@ def _watching(state: ConsoleState) -> APIRouter:
 
     @api.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
-        return metrics_answer(state, request.headers.get("accept", ""))
+        return metrics_answer(state, request)
 
     return api

@@ -29,9 +29,9 @@ def health_status(health: Health) -> int:
     return 503 if health.status == "draining" else 200
 
 
-def metrics_answer(state: ConsoleState, accept: str) -> Response:
-    """The metrics in the format that `accept` asks for."""
-    encode, content_type = choose_encoder(accept)
+def metrics_answer(state: ConsoleState, request: Request) -> Response:
+    """The metrics in the format that the request accepts."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(state.metrics), headers={"content-type": content_type})
 
 
@@ -43,7 +43,7 @@ def create_admin_app(state: ConsoleState) -> Starlette:
         return JSONResponse(now.model_dump(), status_code=health_status(now))
 
     async def metrics(request: Request) -> Response:
-        return metrics_answer(state, request.headers.get("accept", ""))
+        return metrics_answer(state, request)
 
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
