@@ -158,14 +158,23 @@ HOST_BYTES: Final = 512  # longest host or path in a forward request
 REFUSALS_REMEMBERED: Final = 20  # per identity, shown by `ssh gw`
 OPENS_TOLD: Final = 20  # targets of refused opens (-L, -D, -J, -W) that the sessions of one connection show
 REFUSAL_IDENTITIES: Final = 4096  # identities whose refusals are remembered
+BANNER_IDENTITIES: Final = 4096  # identities that logged in last, so that none is greeted as new again
 OUTCOMES_REMEMBERED: Final = 100  # of a connection's forwards, for a session that opens later
 TARGET_NOTE_SECONDS: Final = 5.0  # between two notes in a session that the local service cannot be reached
 SESSION_WINDOW_BYTES: Final = 64 * KIB  # input that a client may send ahead; a session reads only keys
 SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past it lines are dropped and counted
+FIRST_ROWS: Final = 20  # of a session's first lines, which a terminal gets again in colour: they must still be in sight
+LIVE_LINE_SECONDS: Final = 0.25  # between two writes of a terminal's last line, and of its title
+TERMINAL_COLUMNS: Final = (50, 500)  # a narrower terminal wraps lines; a wider one has room to spare
+TERM_BYTES: Final = 64  # of the terminal's name (TERM)
+ESCAPE_SEQUENCE_BYTES: Final = 32  # of one from the keyboard that comes in pieces; longer ones are read as keys
+TIMES_REMEMBERED: Final = 500  # durations of a session's last requests: sorting them for p50 takes 30 µs
+LASTING_REMEMBERED: Final = 1024  # WebSockets and event streams of one session that are open
 
 # --- names
 NAMES_PER_IDENTITY: Final = 20  # names and ports that are reserved for it
 NAMES_PER_IDENTITY_ON_LOOPBACK: Final = 200  # the same on a gateway for one machine, whose people share with nobody
+NAMES_NEAR_LIMIT: Final = 0.8  # of an identity's names; from here on the login banner warns
 NAMES_KEEP_SECONDS: Final = 30 * 86400.0  # for which a reservation outlives its last use
 NAMES_USED_AFTER_SECONDS: Final = 60.0  # after which a name that is up counts as used, with a visitor at once
 NAMES_UNUSED_KEEP_SECONDS: Final = 3600.0  # for which a reservation is kept that was never used

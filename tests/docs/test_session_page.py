@@ -21,6 +21,10 @@ SOURCES = {
             "ssh/notices.py",
             "ssh/session.py",
             "ssh/tunnels.py",
+            "ssh/display/figures.py",
+            "ssh/display/json_lines.py",
+            "ssh/display/live.py",
+            "ssh/display/text.py",
         ),
         *("policy/forwards.py", "protocol/words.py", "kinds/web.py", "kinds/port.py", "kinds/alias.py"),
     )

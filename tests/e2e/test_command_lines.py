@@ -156,7 +156,7 @@ PINGGY = [
     Line(
         "ssh -R0:localhost:3000 token+qr@gw",
         out=(TCP,),
-        err=("the login name 'qr' asks for nothing here: `?` in a terminal shows the keys",),
+        err=("the login name 'qr' asks for nothing here: press r in the session, in a terminal",),
     ),
     Line("ssh -R NAME:80:localhost:3000 gw b:user:pass", 1, err=(f"unknown word 'b:user:pass': {NO_PASSWORD}",)),
     Line("ssh -R NAME:80:localhost:3000 gw k:token", 1, err=(NO_PASSWORD,)),

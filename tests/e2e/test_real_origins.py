@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -168,9 +168,15 @@ def test_ssh_on_the_https_port(gateway: Gateway, key: Path, origin: Origin, name
         assert visit(gateway, name).text == "origin"
 
 
-def test_the_banner_tells_the_address_under_n(ssh: StockSsh, origin: Origin, name: str) -> None:
-    forward = f"{name}:80:localhost:{origin.port}"
-    with ssh.start("-R", forward) as child:
-        child.line("Forwarding HTTP")
-    with ssh.start("-N", "-R", forward) as child:
-        child.error_line(rf"^ferry: .*http://{name}\.localhost")
+def test_a_new_identity_learns_its_address_under_n_and_later_ones_with_v(
+    gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+) -> None:
+    ssh = gateway.ssh(tmp_path, new_key())
+    forward = f"80:localhost:{origin.port}"
+    with ssh.start("-N", "-v", "-R", forward) as child:
+        name = child.error_line(r"^ferry: -R 80:... gives you http://([a-z-]+)\.localhost")[1]
+        child.error_line(rf"Remote: granted http://{name}\.localhost")
+        assert visit(gateway, name).text == "origin"
+    with ssh.start("-N", "-v", "-R", forward) as child:
+        child.error_line(rf"Remote: granted http://{name}\.localhost")
+        assert "ferry:" not in child.err.text

@@ -35,14 +35,18 @@ def test_with_and_without_a_terminal(gateway: Gateway, ssh: StockSsh, origin: Or
         assert "\x1b" not in child.out.text
 
 
-def test_a_terminal_has_colour_and_keys(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
+def test_a_script_that_asks_for_a_terminal_gets_keys_and_no_escape_sequences(
+    gateway: Gateway, ssh: StockSsh, origin: Origin, name: str
+) -> None:
     with ssh.start("-tt", "-R", f"{name}:80:localhost:{origin.port}", keyboard=True) as child:
-        child.line(f"\x1b.*Forwarding HTTP traffic from http://{name}")
-        before = len(child.out.lines)
+        child.line(f"^Forwarding HTTP traffic from http://{name}")
         child.typed("?")
-        child.line("q or Ctrl-C ends", after=before)
+        child.line("^q quit")
+        assert visit(gateway, name, "/typed").status == 200
+        child.line(r"^\d\d:\d\d:\d\dZ 200 +\d+ms GET  /typed +127\.0\.0\.1$")
         child.typed("q")
         assert child.exit_code() == 0
+        assert "\x1b" not in child.out.text + child.err.text
     assert visit(gateway, name).status == 503
 
 
@@ -54,7 +58,7 @@ def test_ctrl_c_in_a_terminal_ends_it(ssh: StockSsh, origin: Origin, name: str, 
             stdin=follower, stdout=follower, stderr=follower, env=environment(tmp_path), start_new_session=True,
         )  # fmt: skip
         seen = b""
-        while b"Ctrl-C ends" not in seen:
+        while b"q quit" not in seen:
             seen += os.read(leader, 4096)
         os.write(leader, b"\x03")
         assert process.wait(20) == 0

@@ -95,8 +95,8 @@ def test_a_password_in_the_place_of_the_user_is_not_kept(talkative: Gateway, ssh
 
 
 def test_the_query_of_a_visit_is_not_kept(talkative: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
-    """The owner's own session shows it whole."""
-    with ssh.start("-R", f"{name}:80:localhost:{origin.port}") as owner:
+    """The owner's own session shows it whole, if its words ask for that."""
+    with ssh.start("-R", f"{name}:80:localhost:{origin.port}", words="query=full") as owner:
         owner.line("Forwarding HTTP")
         assert visit(talkative, name, f"/path?token={SECRET}").status == 200
         owner.line(rf"GET /path\?token={SECRET} 200")

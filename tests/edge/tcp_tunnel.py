@@ -156,6 +156,9 @@ class TcpTunnel:
         self.dialling: Callable[[], object] = lambda: None
         """Called at the beginning of each dial."""
         self.visited_event = asyncio.Event()
+        self.watched = True
+        self.lasting: list[Visit] = []
+        """Visits that have begun and may last."""
 
     @property
     def shown_address(self) -> str:
@@ -184,6 +187,9 @@ class TcpTunnel:
     def visited(self, visit: Visit) -> None:
         self.visits.append(visit)
         self.visited_event.set()
+
+    def lasts(self, visit: Visit) -> None:
+        self.lasting.append(visit)
 
     def tell(self, line: str, **fields: object) -> None:
         self.told.append(line)

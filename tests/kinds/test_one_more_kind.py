@@ -26,7 +26,7 @@ from ferry.policy.forwards import candidate_addresses, listen_grant, requested
 from ferry.policy.grants import Grant
 from ferry.policy.visits import Target
 from ferry.protocol.forward_spec import BindRequest
-from ferry.ssh.notices import visit_line
+from ferry.ssh.display.visit_lines import visit_line
 from ferry.visits import Visit
 from inside_gateway import Inside
 from raw_session import open_session

@@ -94,7 +94,7 @@ def test_an_answer_repeats_the_first_word_only_or_a_target(typed: str) -> None:
 @pytest.mark.parametrize(
     ("user", "answer"),
     [
-        ("qr", "the login name 'qr' asks for nothing here: `?` in a terminal shows the keys"),
+        ("qr", "the login name 'qr' asks for nothing here: press r in the session, in a terminal"),
         ("tcp", "the login name 'tcp' asks for nothing here: -R 0:localhost:PORT is a TCP port"),
         ("Sesame17+tcp", "the login name 'tcp' asks for nothing here: -R 0:localhost:PORT is a TCP port"),
         ("nokey", "the login name 'nokey' asks for nothing here: your key is used; without one, come with "

@@ -129,7 +129,7 @@ def _rsa_public(bits: int) -> bytes:
     return numbers.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1]
 
 
-def test_the_banner_can_be_turned_off_and_is_for_web_addresses(
+def test_the_banner_can_be_turned_off_and_greets_a_new_identity_once(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
 ) -> None:
     quiet, ssh = start_gateway(ssh={"banner": False}), start_gateway()
@@ -139,8 +139,21 @@ def test_the_banner_can_be_turned_off_and_is_for_web_addresses(
     assert "ferry: -R 80:... gives you http" in newcomer.run(words="whoami").err
     with newcomer.start("-R", f"known:80:localhost:{origin.port}") as child:
         child.line("^Forwarding HTTP")
-    assert "ferry: your web address: http://known.localhost" in newcomer.run(words="whoami").err
-    ports_only = ssh.ssh(tmp_path, new_key())
-    with ports_only.start("-R", f"0:localhost:{origin.port}") as child:
-        child.line("^Forwarding TCP")
-        assert "ferry:" not in ports_only.run(words="whoami").err  # no web address is theirs, and they want none
+        assert "ferry:" not in child.err.text
+    for command in (("-W", "known:80"), ("-s",), ()):
+        assert "ferry:" not in newcomer.run(*command, words="sftp" if command == ("-s",) else "").err
+
+
+def test_a_refusal_that_nobody_saw_is_in_the_next_banner_alone(
+    gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, origin: Origin, name: str
+) -> None:
+    ssh = gateway.ssh(tmp_path, new_key())
+    assert ssh.run(words="whoami").code == 0  # greeted
+    good, bad = ("-R", f"{name}:80:localhost:{origin.port}"), ("-R", "admin:80:localhost:1")
+    with ssh.start("-N", "-v", *good, *bad) as child:
+        child.error_line("refused -R admin:80")
+    assert "ferry: refused before: -R admin:80: the operator has reserved" in ssh.run(words="whoami").err
+    assert "ferry:" not in ssh.run(words="whoami").err
+    for seen in (bad, ("-N", *bad)):  # in a session, and in the message that ends the connection
+        assert "Refused -R admin:80" in ssh.run(*seen).err
+        assert "ferry:" not in ssh.run(words="whoami").err

@@ -1,4 +1,4 @@
-"""The notices: URLs, the reach of a port, and byte counts."""
+"""The notices: URLs, and the reach of a port."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 from ferry.hostnames import Domain, Urls
 from ferry.kinds.port import TCP, reach
 from ferry.kinds.rules import ForwardRules, PortRange
-from ferry.kinds.web import HTTP
-from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind, TunnelId
-from ferry.ssh.notices import Notices, size, visit_line, who_line
-from ferry.visits import Visit
+from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.ssh.notices import Notices, who_line
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 KEY = Identity(IdentityId("key"), None, Fingerprint("SHA256:key"))
 NOBODY = Identity(IdentityId("anonymous:1"), None, None, anonymous=True)
 PLAIN, SECURE, BARE = "http://blog.example.com", "https://blog.example.com", "blog.example.com"
-CA = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
+CA = "  https uses this gateway's own CA: `ferry ca` there says how to trust it"
 PUBLIC, PRIVATE, NOT_CONFIGURED = 30001, 20001, 9
 RULES = ForwardRules(
     domain=Domain("example.com"), reserved_names=frozenset(), allocate_from=None, serves_web=True, keep=100.0, rest=10.0,
@@ -122,32 +120,6 @@ def test_help_says_if_ports_are_public() -> None:
     assert "  30000-30009: for programs on the gateway's own machine" in notices(public_is_loopback=True).help_lines()
     without = replace(notices(), rules=replace(RULES, ranges=()))
     assert not any("A TCP port" in line for line in without.help_lines())
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1_000, "1.0 kB"),
-        (4_200_000, "4.2 MB"),
-        (1_000_000_000, "1.0 GB"),
-        (3_400_000_000_000, "3400.0 GB"),
-    ],
-)
-def test_bytes_for_people(count: int, text: str) -> None:
-    assert size(count) == text
-
-
-def test_a_visit_line_has_the_fields_of_its_kind_and_no_control_characters() -> None:
-    visit = Visit(
-        TunnelId("t"), "port 30001", "tcp", Endpoint("2001:db8::1", 4711), "", "port 30001", 0, 12.4, 13, 4_200
-    )
-    assert visit_line(TCP.address(30001), visit) == "port 30001 [2001:db8::1]:4711 12s 13 B in, 4.2 kB out"
-    request = visit._replace(
-        kind="http", method="GET", target="/\x1b[2J", status=0, seconds=0.0123, note="the visitor left"
-    )
-    assert visit_line(HTTP.address("blog.example.com"), request) == r"GET /\x1b[2J - 12ms 2001:db8::1  the visitor left"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
-"""What a session shows: forwards as they come and go, visits, and answers; in plain text, with colour, and as JSON."""
+"""What a session shows: forwards as they come and go, visits, and answers; in plain text, and as JSON."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,65 +11,12 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
-from ferry.clock import Clock
 from ferry.names import Endpoint, IdentityId
 from ferry.visits import Visit
 from hand_clock import HandClock
-from inside_gateway import SECONDS, Inside, inside_gateway
-from raw_client import RawClient
-from raw_session import Session, open_session
+from session_stage import Stage, lines, objects, staged
 
-DIM, GREEN, RED, RESET = b"\x1b[2m", b"\x1b[32m", b"\x1b[31m", b"\x1b[0m"
 SESSION_BACKLOG_BYTES = 256 * 1024
-KEYS = b"keys: q or Ctrl-C ends, ? shows this"
-
-
-class Stage:
-    """A client with the forward `blog`, and sessions of it."""
-
-    def __init__(self, inside: Inside, client: RawClient) -> None:
-        self.inside, self.client = inside, client
-        self._number = 5000
-
-    async def session(self, words: bytes | None = b"", *, terminal: bool = False) -> Session:
-        """A session that has said its words (None: says nothing yet), and shown what there is."""
-        self._number += 1
-        session = await open_session(self.client, self._number)
-        assert session is not None
-        if terminal:
-            assert await session.ask(b"pty-req")
-        if words is not None:
-            assert await session.ask(b"exec", String(words)) if words else await session.ask(b"shell")
-            await self.settle()
-        return session
-
-    async def settle(self) -> None:
-        """Until what was shown has arrived."""
-        for _ in range(2):
-            assert await self.client.lives()
-
-    async def visit(self, status: int = 200, note: str = "", method: str = "GET") -> None:
-        """Somebody was served."""
-        tunnel = self.inside.tunnels[0]
-        served = Visit(
-            tunnel.id, tunnel.shown_address, tunnel.kind, Endpoint("192.0.2.7", 4711), method, "/x", status, 0.005, 1_200,
-            3_400_000_000_000, note,
-        )  # fmt: skip
-        tunnel.visited(served)
-        await self.settle()
-
-
-@asynccontextmanager
-async def staged(key: Path, clock: Clock | None = None) -> AsyncIterator[Stage]:
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway(clock=clock) as inside,
-        inside.client(key) as client,
-    ):
-        made = Stage(inside, client)
-        inside.change(request_log=True)
-        assert await client.forward(b"blog", 80)
-        yield made
 
 
 @pytest.fixture
@@ -80,22 +25,12 @@ async def stage(key: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-def lines(session: Session) -> list[bytes]:
-    """What was said since this was asked last."""
-    said, session.said = session.said, b""
-    return said.splitlines()
-
-
-def objects(session: Session) -> list[dict[str, object]]:
-    return [json.loads(line) for line in lines(session)]
-
-
 async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: Stage) -> None:
     session = await stage.session()
     assert lines(session) == [
         b"Forwarding HTTP traffic from http://blog.localhost:8080",
         b"Forwarding HTTP traffic from https://blog.localhost:8443",
-        b"  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it",
+        b"  https uses this gateway's own CA: `ferry ca` there says how to trust it",
     ]
     await stage.visit()
     await stage.visit(502, "your local service cannot be reached")
@@ -107,23 +42,6 @@ async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: St
     await stage.settle()
     assert lines(session) == []
     assert not session.status.done()
-
-
-async def test_a_terminal_has_colours_and_keys(stage: Stage) -> None:
-    session = await stage.session(terminal=True)
-    shown = lines(session)
-    assert [line[: line.index(b"m") + 1] for line in shown[:3]] == [GREEN, GREEN, DIM]
-    assert all(line.endswith(RESET) for line in shown[:3])
-    assert shown[3:] == [KEYS]
-    for status, note, colour in ((200, "", b""), (499, "", b""), (500, "", RED), (200, "broken", RED)):
-        await stage.visit(status, note)
-        [line] = lines(session)
-        assert line.startswith(colour + b"GET /x")
-        assert (b"\x1b" in line) is bool(colour)
-    assert not await stage.client.forward(b"no_name", 80)
-    await stage.settle()
-    [refused] = lines(session)
-    assert refused.startswith(RED + b"Refused -R no_name:80: ")
 
 
 async def test_with_json_every_line_is_one_object_also_in_a_terminal(stage: Stage) -> None:
@@ -239,16 +157,6 @@ async def test_a_key_ends_it_with_0_and_its_forwards(stage: Stage, typed: bytes)
     assert await session.ended() == 0
     assert stage.inside.tunnels == []
     assert stage.inside.said("tunnel.closed")[0]["reason"] == "ended from its terminal"
-
-
-@pytest.mark.parametrize("typed", [b"?", b"h", b"H"])
-async def test_a_key_shows_the_keys(stage: Stage, typed: bytes) -> None:
-    session = await stage.session(terminal=True)
-    lines(session)
-    session.send(MSG_CHANNEL_DATA, String(b"x"))
-    session.send(MSG_CHANNEL_DATA, String(typed))
-    await stage.settle()
-    assert lines(session) == [KEYS]
 
 
 async def test_a_session_without_forwards_answers_and_one_with_failed_forwards_ends_with_1(

@@ -106,6 +106,11 @@ class Stage:
     def visited(self, address: Address, visit: Visit) -> None:
         """Nobody looks."""
 
+    watched = False
+
+    def lasts(self, address: Address, visit: Visit) -> None:
+        """Nobody looks."""
+
     def tell(self, line: str, **fields: object) -> None:
         """Nobody looks."""
 

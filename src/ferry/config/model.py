@@ -123,7 +123,8 @@ class Ssh(Section):
         description="The port to print in commands, if a firewall maps another one to `listen`.",
     )
     banner: bool = Field(
-        True, description="Show clients their public address in the login banner, for users of `ssh -N`."
+        True,
+        description="Show a line in the login banner: a new identity's web address, a refusal that nobody has seen, or names that are nearly used up.",
     )
     prefer_aes_gcm: bool = Field(
         True,

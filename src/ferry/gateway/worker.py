@@ -105,6 +105,7 @@ class Worker:
             routes=self.routes,
             secret=kept.secret,
             in_force=self.settings,
+            requests_at=self.http.requests_at,
         )
         self.ssh = SshServer(
             self.settings,

@@ -16,7 +16,7 @@ from .derived import derived_labels
 from .port import TCP
 from .rules import ForwardRules, Web, either
 
-CA_NOTE: Final = "  https uses this gateway's own CA: `ferry ca` on the gateway says how to trust it"
+CA_NOTE: Final = "  https uses this gateway's own CA: `ferry ca` there says how to trust it"
 
 
 class WebKind(TunnelKind):

@@ -39,12 +39,12 @@ _ALIAS: Final = re.compile(r"tcp-alias(?:=|$)")
 _TO_HTTPS: Final = re.compile(r"x:https$|force-https(?:=|$)")
 _OPTION: Final = re.compile(r"[abkruwx]:.|(?:no-tls|sni-proxy|deadline|pool|http2|host|proxy-protocol)(?:=|$)")
 _NOKEY: Final = "nokey"
-_KEYS: Final = "`?` in a terminal shows the keys"
+_CODE: Final = "press r in the session, in a terminal"
 _WITH_TLS: Final = "-R 443:localhost:PORT is for a local service with TLS"
 _ASKED_BY_LOGIN: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "qr": _KEYS,
-        "aqr": _KEYS,
+        "qr": _CODE,
+        "aqr": _CODE,
         "tcp": "-R 0:localhost:PORT is a TCP port",
         "tls": _WITH_TLS,
         "tlstcp": _WITH_TLS,

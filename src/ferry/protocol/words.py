@@ -29,7 +29,12 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "whoami": "how the gateway knows you",
     }
 )
-OPTIONS: Final = ("--output", "output=json", "--json", "host-header=")
+OPTIONS: Final = ("--output", "output=json", "--json", "host-header=", "query=full", "color=never")
+_CHOICES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {"output": ("json", "text"), "query": ("full", "names"), "color": ("never", "auto")}
+)
+"""The values of options; the second is what holds without the option."""
+_HOST: Final = "host-header"
 _OUTPUT: Final = re.compile(r"(?<!\S)(?:--json(?!\S)|(?:--output(?:=|\s+)|output=)(\S*))")
 
 
@@ -45,6 +50,10 @@ class Words:
     json: bool = False
     host_header: str = ""
     """The Host for the local services of the session's forwards; empty: the visitor's."""
+    whole_query: bool = False
+    """Lines about visits have the values of queries."""
+    no_color: bool = False
+    """A terminal gets plain text."""
 
 
 def parse_words(text: str, gateway: str, jump: str) -> Words:
@@ -58,42 +67,48 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
         raise InvalidInput(
             f"{len(text)} characters follow the host, and {limits.WORDS_CHARS} are read: write fewer words"
         )
-    json = False
-    host = ""
     typed: list[str] = []
+    options: dict[str, str] = {}
     words = iter(text.split())
     for word in words:
-        if word == "--":
-            continue
-        if word == "--output" or word.startswith(("--output=", "output=")):
-            value = word.partition("=")[2] or next(words, "")
-            if value not in ("json", "text"):
-                raise InvalidInput(
-                    f"--output '{printable(value)}' is unknown: write --output json or --output text",
-                    detail=f"an unknown --output: {typed_name(value)}",
-                )
-            json = value == "json"
+        name, equals, value = word.removeprefix("--").partition("=")
+        if (name in _CHOICES or name == _HOST) and (equals or word.startswith("--")):
+            options[name] = _option_value(name, value or next(words, ""))
         elif word == "--json":
-            json = True
-        elif word == "--host-header" or word.startswith(("--host-header=", "host-header=")):
-            host = _host_header(word.partition("=")[2] or next(words, ""))
-        else:
+            options["output"] = "json"
+        elif word != "--":
             typed.append(word)
+    json, whole_query, no_color = (options.get(name) == value for name, (value, _) in _CHOICES.items())
     if not typed:
-        return Words(json=json, host_header=host)
+        host = options.get(_HOST, "")
+        return Words(json=json, host_header=host, whole_query=whole_query, no_color=no_color)
     command, *arguments = typed
     if command not in COMMANDS:
         raise InvalidInput(unknown_word(typed, gateway, jump), detail=f"unknown word {typed_name(command)}")
-    if host:
-        raise InvalidInput(f"host-header= is for a forward, and {command} is a command: leave one of them out")
+    for name in (_HOST, "query"):
+        if name in options:
+            raise InvalidInput(f"{name}= is for a forward, and {command} is a command: leave one of them out")
     if command == "release":
-        return Words(command, *_released(arguments), json=json)
+        return Words(command, *_released(arguments), json=json, no_color=no_color)
     if arguments:
         raise InvalidInput(
             f"{command} takes no argument, but '{printable(arguments[0])}' follows it: leave it out",
             detail=f"an argument after {command}, which takes none",
         )
-    return Words(command, json=json)
+    return Words(command, json=json, no_color=no_color)
+
+
+def _option_value(name: str, value: str) -> str:
+    """The value of an option, in its normal form. Raises InvalidInput."""
+    if name == _HOST:
+        return _host_header(value)
+    if value not in _CHOICES[name]:
+        instead = " or ".join(f"--{name} {choice}" for choice in _CHOICES[name])
+        raise InvalidInput(
+            f"--{name} '{printable(value)}' is unknown: write {instead}",
+            detail=f"an unknown --{name}: {typed_name(value)}",
+        )
+    return value
 
 
 def _host_header(value: str) -> str:

@@ -68,6 +68,15 @@ class Tunnel(Protocol):
         """Tell the owner and the log about a finished visit. Never blocks."""
         ...
 
+    @property
+    def watched(self) -> bool:
+        """Whether `lasts` is of use to anybody."""
+        ...
+
+    def lasts(self, visit: Visit) -> None:
+        """Tell the owner about a visit that has begun and may last: a WebSocket, an event stream. Never blocks."""
+        ...
+
     def tell(self, line: str, **fields: object) -> None:
         """Show the owner one line, also when the tunnel has closed."""
         ...

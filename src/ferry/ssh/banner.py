@@ -1,37 +1,75 @@
-"""The login banner with an identity's web addresses. A client sees it even under `ssh -N`."""
+"""The login banner: one line or none, which a client sees under `ssh -N` too.
+
+It is written before the gateway can know what the connection is for: a banner is part of the log-in (RFC 4252 §5.4), and
+stock ssh prints no text of the gateway's later, unless it has a session or `-v`. So it says only what holds for any
+connection, and what no session says again: the address that `-R 80:...` will give to an identity that is new here, a
+refused forward that nobody has seen, or that the names will soon be used up. `ssh -J`, `-W`, `sftp` and commands get
+nothing else.
+"""
 
 from __future__ import annotations
 
-from ferry.kinds import kind_of
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from ferry import limits
 from ferry.kinds.web import HTTP
-from ferry.names import Address, Identity
+from ferry.names import Address, Identity, IdentityId
 from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
-from ferry.registry.contract import Registry
+from ferry.registry.contract import Registry, Reservation
 
 from .notices import Notices
+from .refusals import RefusedForwards
+
+_NEW: Final = -1
 
 
-async def own_address_banner(
-    identity: Identity, notices: Notices, registry: Registry, *, secret: bytes, now: float
-) -> str | None:
-    """The banner for an identity: its web addresses, or the address that `-R 80:...` will give it if it has no
-    reservation. None for an identity with ports only. The banner names no address that the rules refuse to it.
+class Banners:
+    """The banners of one server. It remembers what it has said to the `limits.BANNER_IDENTITIES` identities that logged
+    in last. `secret` derives names that the gateway chooses."""
 
-    `secret` derives names that the gateway chooses; `now` is in seconds since the epoch. Raises StoreUnavailable.
-    """
+    def __init__(self, registry: Registry, refusals: RefusedForwards, secret: bytes) -> None:
+        self._registry = registry
+        self._refusals = refusals
+        self._secret = secret
+        self._warned: OrderedDict[IdentityId, int] = OrderedDict()
+        """By identity, the number of its names at the last warning; 0 without one."""
 
-    def may_have(address: Address) -> bool:
-        return isinstance(listen_grant(identity, address, notices.rules), Grant)
+    async def banner(self, identity: Identity, notices: Notices, *, now: float) -> str | None:
+        """The banner for an identity. `now` is in seconds since the epoch. Raises StoreUnavailable."""
+        reserved = await self._registry.reservations(identity.id)
+        warned = self._warned.pop(identity.id, _NEW)
+        self._warned[identity.id] = max(warned, 0)
+        if len(self._warned) > limits.BANNER_IDENTITIES:
+            self._warned.popitem(last=False)
+        line = await self._first(identity, notices, now) if warned == _NEW and not reserved else None
+        return line or self._refused(identity, notices) or self._near_limit(identity, notices, reserved, warned)
 
-    reserved = [reservation.address for reservation in await registry.reservations(identity.id)]
-    hosts = [address.name for address in reserved if kind_of(address.kind).has_host and may_have(address)]
-    if hosts:
-        return notices.banner(hosts)
-    if reserved:
-        return None
-    address = next(filter(may_have, HTTP.candidate_addresses(identity.id, secret, notices.rules, ())), None)
-    if address is None:
-        return None
-    taken = await registry.reservation(address, now=now, keep=notices.rules.keep)
-    return None if taken else notices.first_banner(address.name)
+    async def _first(self, identity: Identity, notices: Notices, now: float) -> str | None:
+        """The address for a new identity, if the rules will give it one."""
+
+        def may_have(address: Address) -> bool:
+            return isinstance(listen_grant(identity, address, notices.rules), Grant)
+
+        candidates = HTTP.candidate_addresses(identity.id, self._secret, notices.rules, ())
+        address = next(filter(may_have, candidates), None)
+        if address is None:
+            return None
+        taken = await self._registry.reservation(address, now=now, keep=notices.rules.keep)
+        return None if taken else notices.first_banner(address.name)
+
+    def _refused(self, identity: Identity, notices: Notices) -> str | None:
+        refused = self._refusals.take_unseen(identity.id)
+        return None if refused is None else notices.refused_banner(refused)
+
+    def _near_limit(
+        self, identity: Identity, notices: Notices, reserved: Sequence[Reservation], warned: int
+    ) -> str | None:
+        """The names, if few more can be reserved and their number has changed since the last warning."""
+        count, most = len(reserved), notices.rules.reservations_per_identity
+        if count < limits.NAMES_NEAR_LIMIT * most or count == warned:
+            return None
+        self._warned[identity.id] = count
+        return notices.names_banner(count, most)

@@ -14,6 +14,7 @@ from asyncssh.misc import ChannelOpenError
 from ferry import limits, tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
+from ferry.kinds import kind_of
 from ferry.names import Address, IdentityId, network_of, printable
 from ferry.report import Report
 from ferry.visits import Visit
@@ -126,7 +127,7 @@ class Client:
         reasons = Reasons(
             connection,
             who.client_version,
-            end=self.close,
+            end=self._end_with_reasons,
             may_end=lambda: self._settings.end_refused,
             all_decided=lambda: self.requests.all_decided,
         )
@@ -193,6 +194,9 @@ class Client:
 
     def forward_granted(self, tunnel: SshTunnel) -> None:
         """The gateway has granted a forward, and answered the request."""
+        if not self.sessions:
+            where = kind_of(tunnel.address.kind).for_people(tunnel.address, self._settings.notices.urls)
+            self.connection.send_debug(f"granted {where}")  # shown by ssh -v, also under -N
         self._in_sessions(lambda session: session.forward_opened(tunnel))
 
     def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> RefusedForward:
@@ -207,8 +211,19 @@ class Client:
         told = RefusedForward(asked, refusal.public, refusal.code, now, refusal.retry_after)
         self.requests.refused(told)
         self._in_sessions(lambda session: session.forward_refused(told))
+        if self.sessions:
+            self.refusals_seen()
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
         return told
+
+    def refusals_seen(self) -> None:
+        """The person has been shown the refusals so far."""
+        self._server.refusals.seen(self.identity.id)
+
+    def _end_with_reasons(self, reasons: str) -> None:
+        """All forwards are refused, and there is no session: disconnect with the reasons, which the client prints."""
+        self.refusals_seen()
+        self.close(reasons)
 
     def _report_refused(self, refusal: Refusal, kept: str) -> None:
         self._report(
@@ -236,8 +251,19 @@ class Client:
         self.up += visit.up
         self.down += visit.down
         self._report("visit", visit=visit)
-        if self.sessions and self._settings.request_log:
-            self._in_sessions(lambda session: session.visited(address, visit))
+        if self.sessions:
+            shown = self._settings.request_log
+            self._in_sessions(lambda session: session.visited(address, visit, shown=shown))
+
+    @property
+    def watched(self) -> bool:
+        """Whether a session may show visits."""
+        return bool(self.sessions)
+
+    def lasts(self, address: Address, visit: Visit) -> None:
+        """A WebSocket or an event stream has opened."""
+        shown = self._settings.request_log
+        self._in_sessions(lambda session: session.lasts(address, visit, shown=shown))
 
     def target_refused(self, address: Address, why: str) -> None:
         """Tell the person that the local service cannot be reached, at most once in TARGET_NOTE_SECONDS."""
@@ -265,9 +291,17 @@ class Client:
     # --- sessions, as their client
 
     @property
-    def has_forwards(self) -> bool:
-        """Whether the client has a forward now."""
-        return bool(self.forwards)
+    def visitors(self) -> int:
+        """Requests and connections in progress, over all its tunnels."""
+        return sum(map(self._tunnels.visitors_of, self.forwards.values()))
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.now()
+
+    def refresh_sessions(self) -> None:
+        """Once a second: bring up to date what sessions show."""
+        self._in_sessions(Session.refresh)
 
     def session_opened(self, session: Session) -> None:
         """A session has opened."""
@@ -299,6 +333,7 @@ class Client:
         """
         self.end_reason = self.end_reason or reason
         if self.sessions:
+            self._in_sessions(Session.freeze)
             tasks.spawn(f"end {self.id}", self._close_after_sessions(reason))
         else:
             self.connection.end(reason)

@@ -54,7 +54,7 @@ class LoginSettings:
     access: WatchedAccess
     identities: Identities
     banner: bool
-    """Whether a banner tells clients their web addresses."""
+    """Whether there is a banner."""
     tries: int
     """The number of keys that one connection may try."""
     key_grace: float
@@ -107,7 +107,7 @@ class LoginServer(Protocol):
     @property
     def refused_keys(self) -> RefusedKeys: ...
 
-    async def own_address_banner(self, identity: Identity, /) -> str | None:
+    async def banner(self, identity: Identity, /) -> str | None:
         """The banner for an identity, shown before the end of its log-in. Raises StoreUnavailable."""
         ...
 
@@ -251,7 +251,7 @@ class LoginAttempt(asyncssh.SSHServer):
         algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
         try:
             identity = await login.identities.identity_for_key(fingerprint, algorithm, name, now=server.clock.now())
-            banner = await server.own_address_banner(identity) if login.banner else None
+            banner = await server.banner(identity) if login.banner else None
         except StoreUnavailable as error:
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")

@@ -5,7 +5,6 @@ Do not change the line `Forwarding HTTP traffic from URL`: scripts parse it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,12 +14,13 @@ from ferry.hostnames import Urls
 from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardShown
 from ferry.kinds.rules import ForwardRules
-from ferry.names import Address, Identity, TunnelId, printable
+from ferry.names import Address, Identity, TunnelId
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
 from ferry.visits import Traffic, Visit
 
+from .amounts import size
 from .refusals import RefusedForward
 
 
@@ -57,15 +57,17 @@ class Notices:
 
     # --- the login banner
 
-    def banner(self, hostnames: Sequence[str]) -> str:
-        """The banner with the identity's web addresses."""
-        shown = [self.urls.best(host) for host in hostnames[:5]]
-        more = f" and {len(hostnames) - 5} more" if len(hostnames) > 5 else ""
-        return f"ferry: your web address{'es' if len(hostnames) > 1 else ''}: {', '.join(shown)}{more}\r\n"
-
     def first_banner(self, hostname: str) -> str:
-        """The banner for an identity without web addresses."""
+        """The banner for a new identity."""
         return f"ferry: -R 80:... gives you {self.urls.best(hostname)}\r\n"
+
+    def refused_banner(self, refused: RefusedForward) -> str:
+        """The banner about a refusal that nobody has seen."""
+        return f"ferry: refused before: {refused.asked}: {refused.why}\r\n"
+
+    def names_banner(self, count: int, most: int) -> str:
+        """The banner for an identity whose names will soon be used up."""
+        return f"ferry: {count} of your {most} names are taken: ssh {self.urls.gateway} names lists them\r\n"
 
     # --- a forward, and its visits
 
@@ -124,6 +126,8 @@ class Notices:
         lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
         lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
         lines.append("  host-header=localhost   your web service gets this Host, for Vite, Django and others")
+        lines.append("  query=full         lines about visitors show the values in queries")
+        lines.append("  color=never        plain text in a terminal")
         return lines
 
     @property
@@ -182,26 +186,6 @@ def refusal_line(refused: RefusedForward) -> str:
 def store_down(error: StoreUnavailable) -> str:
     """The refusal of a request that needs the database."""
     return f"{error.public}: tunnels that are up stay up, new ones must wait; try again in a minute"
-
-
-def visit_line(address: Address, visit: Visit) -> str:
-    """One finished request or connection."""
-    took = f"{visit.seconds * 1000:.0f}ms" if visit.seconds < 10 else f"{visit.seconds:.0f}s"
-    note = f"  {visit.note}" if visit.note else ""
-    if kind_of(address.kind).has_status:
-        status = visit.status or "-"
-        return f"{printable(visit.method, 20)} {printable(visit.target, 120)} {status} {took} {visit.peer.host}{note}"
-    return f"{printable(visit.target, 120)} {visit.peer} {took} {size(visit.up)} in, {size(visit.down)} out{note}"
-
-
-def size(count: int) -> str:
-    """Bytes for people: `13 B`, `4.2 MB`."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError("unreachable")
 
 
 def who_line(identity: Identity) -> str:

@@ -39,14 +39,29 @@ class RefusedForwards:
 
     def __init__(self) -> None:
         self._of: OrderedDict[IdentityId, deque[RefusedForward]] = OrderedDict()
+        self._unseen: set[IdentityId] = set()
+        """Identities whose last refusal no person has been shown."""
 
     def remember(self, identity: IdentityId, refused: RefusedForward) -> None:
         """Add a refused forward. If there are too many identities, forget the one whose last refusal is the oldest."""
         kept = self._of.pop(identity, None) or deque(maxlen=limits.REFUSALS_REMEMBERED)
         kept.append(refused)
         self._of[identity] = kept
+        self._unseen.add(identity)
         if len(self._of) > limits.REFUSAL_IDENTITIES:
-            self._of.popitem(last=False)
+            forgotten, _ = self._of.popitem(last=False)
+            self._unseen.discard(forgotten)
+
+    def seen(self, identity: IdentityId) -> None:
+        """A person has been shown the last refusal."""
+        self._unseen.discard(identity)
+
+    def take_unseen(self, identity: IdentityId) -> RefusedForward | None:
+        """The last refusal, if nobody has been shown it: the caller shows it."""
+        if identity not in self._unseen:
+            return None
+        self._unseen.discard(identity)
+        return self._of[identity][-1]
 
     def of(self, identity: IdentityId) -> list[RefusedForward]:
         """The refused forwards of `identity`, the oldest first."""

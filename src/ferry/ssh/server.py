@@ -22,7 +22,7 @@ from ferry.registry.contract import Registry
 from ferry.report import Report
 
 from .admission import Admission
-from .banner import own_address_banner
+from .banner import Banners
 from .client import Client
 from .commands import Commands
 from .direct import DirectChannels
@@ -70,10 +70,7 @@ class SshServer:
         self.direct = direct
         self.clock = clock
         self.report = report
-        self._registry = registry
         self._connections = connections
-        self._secret = secret
-        """For names and ports that the gateway chooses."""
         self._options = options
         self._prefer_gcm = prefer_gcm
         self._make_connection = make_connection
@@ -84,6 +81,7 @@ class SshServer:
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self.refusals = RefusedForwards()
+        self._banners = Banners(registry, self.refusals, secret)
         self.refused_keys = RefusedKeys()
         self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
@@ -124,10 +122,8 @@ class SshServer:
         """Connections that an identity holds."""
         return len(self._of_identity.get(identity, ()))
 
-    async def own_address_banner(self, identity: Identity) -> str | None:
-        return await own_address_banner(
-            identity, self.settings.notices, self._registry, secret=self._secret, now=self.clock.now()
-        )
+    async def banner(self, identity: Identity) -> str | None:
+        return await self._banners.banner(identity, self.settings.notices, now=self.clock.now())
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
         """Make a client of a connection that has logged in."""
@@ -254,3 +250,4 @@ def _look_at(client: Client, now: float, loop_now: float) -> None:
         return
     for tunnel in list(client.forwards.values()):
         tunnel.give_up_openings(now)
+    client.refresh_sessions()

@@ -1,37 +1,42 @@
 """Sessions: the channels that a client reads (RFC 4254 §6).
 
-A `Session` shows the client's forwards and a line per visit, and answers commands. With a terminal it has colours
-and keys; without one it writes plain text. `--output json` makes each line one JSON object. If the client stops
+A `Session` shows the client's forwards and its visits, and answers commands. Its `display` decides how: plain text in a
+pipe, columns and a live last line in a terminal, one JSON object a line with `--output json`. If the client stops
 reading, the session drops lines past SESSION_BACKLOG_BYTES and reports their number. It delays nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncssh
-from asyncssh.constants import EXTENDED_DATA_STDERR
 
-from ferry import limits, tasks
+from ferry import tasks
 from ferry.errors import InvalidInput
-from ferry.kinds.web import CA_NOTE
 from ferry.names import Address, ConnectionId, Identity
 from ferry.protocol.habits import login_hint, no_files
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
 from .commands import Commands
+from .display.json_lines import JsonDisplay
+from .display.keys import Key, Keys
+from .display.live import LiveDisplay
+from .display.output import Output
+from .display.terminal import Terminal
+from .display.text import TextDisplay
 from .forward_requests import ForwardRequests
-from .notices import NoticesInForce, TunnelShown, refusal_line, visit_line
+from .notices import NoticesInForce, TunnelShown
 from .refusals import RefusedForward
 
-_DIM, _GREEN, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _log = logging.getLogger("ferry.ssh")
-_KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 _NO_FORWARD: Final = "host-header= is for the forwards of its own command: write it behind ssh -R ..."
+
+Display: TypeAlias = TextDisplay | JsonDisplay
 
 
 class SessionClient(Protocol):
@@ -52,8 +57,17 @@ class SessionClient(Protocol):
         ...
 
     @property
-    def has_forwards(self) -> bool:
-        """Whether the client has a forward now."""
+    def forwards(self) -> Mapping[tuple[bytes, int], TunnelShown]:
+        """Its tunnels that are up."""
+        ...
+
+    @property
+    def visitors(self) -> int:
+        """Requests and connections in progress, over all its tunnels."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
         ...
 
     def session_opened(self, session: Session, /) -> None:
@@ -66,6 +80,10 @@ class SessionClient(Protocol):
 
     def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
         """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
+        ...
+
+    def refusals_seen(self) -> None:
+        """The person has been shown the refusals so far."""
         ...
 
     def leave(self, reason: str, /) -> None:
@@ -82,10 +100,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._commands = commands
         self._in_force = in_force
         self._channel: Any = None
-        self._terminal = False
-        self._dropped = 0
+        self._out = Output()
+        self._terminal: Terminal | None = None
+        self._no_color = False
+        self._keys = Keys()
+        self._display: Display = TextDisplay(self._out, in_force)
         self._begun = False
-        self._ca_noted = False
         self._spoken = False
         """The client has sent `shell` or `exec`, with its words."""
         self._words = Words()
@@ -98,23 +118,26 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def connection_made(self, chan: Any) -> None:
         self._channel = chan
+        self._out.open(chan)
         chan.resume_reading()  # unread input before the words would keep a channel open that the client closes
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self._display.close()
         self._client.session_closed(self)
         if not self._spoken:
             self._requests.session_gone(self._number)
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         del datatype
-        if not self._terminal:
+        if self._terminal is None:
             return  # ignore input from a pipe
-        keys = set(data)
-        if not keys.isdisjoint(b"qQ\x03\x04"):
+        keys = self._keys.typed(data)
+        if Key.QUIT in keys:
             self.quit()
-        elif not keys.isdisjoint(b"?hH"):
-            self.say(_KEYS)
+            return
+        for key in keys:
+            self._display.key(key)
 
     def eof_received(self) -> bool:
         """Keep our half open: end of file on stdin does not end a session."""
@@ -122,10 +145,26 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     # --- channel requests; `wire.session_channel` has their table
 
-    def terminal_requested(self) -> bool:
+    def terminal_requested(self, name: str, columns: int) -> bool:
         """The client requests a terminal. False at the second request (RFC 4254 §6.2)."""
-        first, self._terminal = not self._terminal, True
-        return first
+        if self._terminal is not None:
+            return False
+        self._terminal = Terminal(name, columns, no_color=self._no_color)
+        if not self._spoken:
+            self._display = TextDisplay(self._out, self._in_force, terminal=self._terminal)
+        return True
+
+    def resized(self, columns: int) -> None:
+        """The terminal has another width, in columns; 0: it does not say which."""
+        if self._terminal is not None and columns:
+            self._terminal = replace(self._terminal, columns=columns)
+            self._display.resized(self._terminal)
+
+    def color_refused(self) -> None:
+        """The client's environment has `NO_COLOR`."""
+        self._no_color = True
+        if self._terminal is not None:
+            self._terminal = replace(self._terminal, no_color=True)
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
         """The client requests a feature that Ferry lacks. The arguments are those of `SessionClient.form_refused`."""
@@ -143,6 +182,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._words = Words(json=wants_json(command))
             self._refuse_words_soon(str(error), error.detail)
             return True
+        self._display = self._made_display(live=self._words.command is None)
         shaped = self._requests.words_said(self._number, self._words.host_header)
         self._without_forward = bool(self._words.host_header) and not shaped
         self._requests.when_settled(self._begin_soon)
@@ -159,10 +199,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._refuse_words_soon(why, f"the subsystem {kept}")
         return True
 
-    # --- output
+    # --- the beginning
 
     def _refuse_words_soon(self, why: str, logged: str) -> None:
         """Close the forwards that the words shape. Once the request is answered, say `why` and end."""
+        self._display = self._made_display(live=False)
         closed = self._requests.words_refused(self._number, logged)
         asyncio.get_running_loop().call_soon(self._refuse_words, why, closed)
 
@@ -190,18 +231,29 @@ class Session(asyncssh.SSHServerSession[bytes]):
         for outcome in self._requests.outcomes if words.command is None else self._requests.untold:
             outcome.show_in(self)
         self._requests.told()
+        client.refusals_seen()
         if words.command is None:
             self._answer_login_name()
             if self._without_forward:
                 self.complain(_NO_FORWARD)
-            if client.has_forwards:
-                if self._terminal and not words.json:
-                    self.say(_KEYS)
+            if client.forwards:
+                self._display.begun()
                 return
             if self._requests.count or self._without_forward:
                 self.end(1)
                 return
         tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))
+
+    def _made_display(self, *, live: bool) -> Display:
+        """The display for the words. `live`: it may be one with keys and a live line."""
+        words, terminal = self._words, self._terminal
+        if words.json:
+            return JsonDisplay(self._out, self._in_force, in_terminal=terminal is not None)
+        if words.no_color and terminal is not None:
+            terminal = self._terminal = replace(terminal, no_color=True)
+        if live and terminal is not None:
+            return LiveDisplay(self._out, self._in_force, self._client, terminal, whole_query=words.whole_query)
+        return TextDisplay(self._out, self._in_force, terminal=terminal, whole_query=words.whole_query)
 
     def _answer_login_name(self) -> None:
         client = self._client
@@ -210,78 +262,51 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._words.json:
             self.say(answer)
         else:
-            self._line(answer, error=True)
+            self.complain(answer)
+
+    # --- what it shows
 
     def forward_opened(self, tunnel: TunnelShown) -> None:
         """A forward was granted."""
-        if self._silent:
-            return
-        notices = self._in_force.notices
-        if self._words.json:
-            self._line(json.dumps(notices.forward_fields(tunnel)))
-            return
-        for line in notices.forward_lines(tunnel, alone=self._requests.count == 1):
-            if line == CA_NOTE:  # once per session
-                if self._ca_noted:
-                    continue
-                self._ca_noted = True
-            self._line(line, _DIM if line.startswith(" ") else _GREEN)
+        if not self._silent:
+            self._display.forward_opened(tunnel, alone=self._requests.count == 1)
 
     def forward_refused(self, refused: RefusedForward) -> None:
         """A forward was refused. A session that runs a command shows it too."""
-        if not self._begun:
-            return
-        if self._words.json:
-            fields = {"event": "forward", "status": "refused", "asked": refused.asked}
-            self._line(json.dumps(fields | {"code": refused.code, "message": refused.why}))
-            return
-        self._line(refusal_line(refused), _RED, error=True)
+        if self._begun:
+            self._display.forward_refused(refused)
 
-    def visited(self, address: Address, visit: Visit) -> None:
-        """A visitor was served."""
-        if self._silent:
-            return
-        if self._words.json:
-            self._line(json.dumps(self._in_force.notices.visit_fields(address, visit)))
-            return
-        self._line(visit_line(address, visit), _RED if visit.status >= 500 or visit.note else "")
+    def visited(self, address: Address, visit: Visit, *, shown: bool) -> None:
+        """A visitor was served. `shown`: the operator lets sessions show that."""
+        if not self._silent:
+            self._display.visited(address, visit, shown=shown)
+
+    def lasts(self, address: Address, visit: Visit, *, shown: bool) -> None:
+        """A WebSocket or an event stream has opened. `shown` is as in `visited`."""
+        if not self._silent:
+            self._display.lasts(address, visit, shown=shown)
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; with `--output json`, an object with `message` and `fields`."""
-        if self._words.json:
-            line = json.dumps({"event": "message", "message": line} | fields)
-        self._line(line)
+        self._display.say(line, **fields)
 
     def complain(self, line: str, **fields: object) -> None:
         """Say on stderr why something cannot be done; with `--output json` on stdout, as an object of the event
         `error`."""
-        if self._words.json:
-            self.say(line, event="error", **fields)
-        else:
-            self._line(line, error=True)
+        self._display.complain(line, **fields)
 
     def show(self, line: str, fields: dict[str, object]) -> None:
         """One line of a command's answer: text, or `fields` as JSON."""
-        self._line(json.dumps(fields) if self._words.json else line)
+        self._display.show(line, fields)
+
+    def refresh(self) -> None:
+        """Once a second: bring up to date what changes by itself."""
+        self._display.refresh()
 
     @property
     def _silent(self) -> bool:
         """Whether it shows no forwards and visits: it has not begun, or it runs a command."""
         return not self._begun or self._words.command is not None
-
-    def _line(self, text: str, colour: str = "", *, error: bool = False) -> None:
-        if self._channel is None or self._channel.is_closing():
-            return
-        if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
-            self._dropped += 1
-            return
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self.say(f"({dropped} lines were dropped: your terminal did not read them)", event="dropped", lines=dropped)
-        if colour and self._terminal:
-            text = f"{colour}{text}{_RESET}"
-        ending = "\r\n" if self._terminal else "\n"
-        self._channel.write((text + ending).encode("utf-8", "replace"), EXTENDED_DATA_STDERR if error else None)
 
     # --- the end
 
@@ -298,6 +323,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         finally:
             self.end(1)
 
+    def freeze(self) -> None:
+        """The connection is about to end: leave the terminal as it was. Lines may follow."""
+        self._display.close()
+
     def end(self, status: int) -> None:
         """Close this session with an exit status."""
+        self._display.close()
         self._channel.exit(status)

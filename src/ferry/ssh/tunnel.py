@@ -41,6 +41,15 @@ class TunnelEvents(Protocol):
         """A visit is over."""
         ...
 
+    @property
+    def watched(self) -> bool:
+        """Whether a session may show visits."""
+        ...
+
+    def lasts(self, address: Address, visit: Visit, /) -> None:
+        """A visit has begun that may last."""
+        ...
+
     def target_refused(self, address: Address, why: str, /) -> None:
         """A visitor could not reach the local service."""
         ...
@@ -120,7 +129,6 @@ class SshTunnel:
         "address",
         "claim",
         "closed",
-        "comes_from",
         "forward",
         "host_header",
         "id",
@@ -128,7 +136,6 @@ class SshTunnel:
         "owner",
         "shown_address",
         "tap",
-        "tell",
         "traffic",
         "visited",
     )
@@ -154,8 +161,6 @@ class SshTunnel:
         self.traffic = Traffic()
         self.tap: Tap | None = None
         self.visited: Callable[[Visit], None] = partial(events.visited, address)
-        self.comes_from: Callable[[str], bool] = events.comes_from
-        self.tell: Callable[..., None] = events.tell
         # its own
         self.forward = forward
         self.claim = claim
@@ -173,7 +178,7 @@ class SshTunnel:
         self._idle: asyncio.Event | None = None
         self._on_close: list[Callable[[], None]] = []
 
-    # --- Tunnel (`visited`, `comes_from` and `tell` too, which are the client's own)
+    # --- Tunnel (`visited` too, which is the client's own)
 
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         grant.require(self.address, self.owner, Use.VISIT)
@@ -187,6 +192,19 @@ class SshTunnel:
         elif not self._open(channel, originator):
             self._line.call_soon(channel.refuse, OpenFailure.LIMIT)  # as every failure: after `dial` has returned
         return channel
+
+    @property
+    def watched(self) -> bool:
+        return self._events.watched
+
+    def lasts(self, visit: Visit) -> None:
+        self._events.lasts(self.address, visit)
+
+    def comes_from(self, origin: str) -> bool:
+        return self._events.comes_from(origin)
+
+    def tell(self, line: str, **fields: object) -> None:
+        self._events.tell(line, **fields)
 
     # --- notices for its owner
 

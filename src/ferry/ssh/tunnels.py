@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -109,8 +109,10 @@ class Tunnels:
         secret: bytes,
         in_force: ForwardsInForce,
         holders: Holders | None = None,
+        requests_at: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        """`holders` finds the holders in all workers. Without it this worker is the only one."""
+        """`holders` finds the holders in all workers. Without it this worker is the only one. `requests_at` says how many
+        requests of a hostname are in progress."""
         self._clock = clock
         self._report = report
         self._registry = registry
@@ -118,6 +120,7 @@ class Tunnels:
         self._secret = secret
         """For names and ports that the gateway chooses."""
         self._in_force = in_force
+        self._requests_at = requests_at
         self._stopping = False
         self._in_service: dict[Tunnel, _InService] = {}
         self._of_connection: dict[ConnectionId, dict[tuple[bytes, int], SshTunnel]] = {}
@@ -374,6 +377,11 @@ class Tunnels:
     def of_connection(self, connection: ConnectionId) -> Mapping[tuple[bytes, int], SshTunnel]:
         """The tunnels of a connection, by host and port of the request."""
         return self._of_connection.get(connection, _NONE)
+
+    def visitors_of(self, tunnel: SshTunnel) -> int:
+        """The number of requests and connections of a tunnel that are in progress."""
+        idle_too = kind_of(tunnel.address.kind).holds_idle_streams
+        return self._requests_at(tunnel.address.name) if idle_too else tunnel.streams
 
     def stop_listening(self) -> None:
         """Take no new visitors from any port, and open no more tunnels: the gateway stops."""

@@ -106,6 +106,11 @@ class HttpEdge:
         URLs."""
         return RedirectProtocol(port, self.dates)
 
+    def requests_at(self, host: str) -> int:
+        """The number of requests and upgraded connections of a hostname that are in progress."""
+        backend = self.backends.made.get(host)
+        return 0 if backend is None else backend.places.in_use
+
     def _visitors_of(self, backend: Backend) -> Iterator[PlaceHolder]:
         """The holders of places of `backend` now."""
         return (

@@ -23,6 +23,7 @@ from .backend import Backend, Backends
 from .bound import BoundStream
 from .downstream import Downstream
 from .forwarding import Forwarding
+from .lasting import announce
 from .misses import look_up
 from .pace import Paces
 from .phases import ExchangePhase, Row
@@ -197,10 +198,7 @@ class Exchange:
     def body_failed(self, status: int, reason: str) -> None:
         """The rest of the request's body is not read: end the exchange."""
         self._abandon()
-        if self.status:
-            self.cut(reason)
-        else:
-            self.refuse(status, reason)
+        self.cut(reason) if self.status else self.refuse(status, reason)
 
     def visitor_ended(self) -> None:
         """The visitor has sent end-of-file. It waits for its answer, or it is gone: TCP does not tell which."""
@@ -245,6 +243,9 @@ class Exchange:
         if self.tap is not None:
             self.tap.seen(Direction.DOWN, data)
         self._downstream.write(data)
+
+    def unfinished(self) -> None:
+        announce(self.backend, self.request, self.answer, self._downstream.peer)
 
     def answered(self, *, reusable: bool) -> None:
         whole = self.phase is _ANSWERING
@@ -320,6 +321,7 @@ class Exchange:
         if not self._step(phases.SWITCH):
             return
         self.status = 101
+        announce(self.backend, self.request, response, self._downstream.peer)
         self._downstream.switched(response, following)
 
     def raw_ended(self) -> bool:
@@ -381,9 +383,8 @@ class Exchange:
 
     def standing(self) -> tuple[Standing, int]:
         if self.status:
-            if self._write_paused:
-                return Standing.UNREAD, self.acknowledged
-            return Standing.STREAM, self.up + self.down
+            paused = self._write_paused
+            return (Standing.UNREAD, self.acknowledged) if paused else (Standing.STREAM, self.up + self.down)
         if self.phase is _SENDING and self._body_due():
             return Standing.SILENT, self.up
         # After its end-of-file nginx, Envoy and Go take a visitor for gone; to HAProxy it waits. We serve it while there

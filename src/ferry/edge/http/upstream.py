@@ -60,6 +60,10 @@ class ResponseSink(Protocol):
         """Bytes for the visitor, `size` of which are payload."""
         ...
 
+    def unfinished(self) -> None:
+        """More of the answer's body is still to come. Called once, after the first bytes were relayed."""
+        ...
+
     def answered(self, *, reusable: bool) -> None:
         """The whole answer has been relayed; `reusable`: the stream may carry another request."""
         ...
@@ -433,15 +437,13 @@ class Upstream:
         done = body is None or body.done
         self._keep = response.keep_alive and not sink.sending and not (done and more)
         sink.relay(head + data, size)
-        if framing is _UNTIL_CLOSE:
-            self._state = _CLOSE
-        elif done:
+        if done and framing is not _UNTIL_CLOSE:
             self._finish(sink)
-        else:
-            self._state = _BODY
-            self._body = body
-            if more:
-                self._fall_behind(more)
+            return
+        self._state, self._body = _CLOSE if framing is _UNTIL_CLOSE else _BODY, body
+        sink.unfinished()
+        if more:
+            self._fall_behind(more)
 
     def _read_body(self, sink: ResponseSink, data: bytes) -> None:
         """Relay the body's bytes in `data`."""
@@ -492,9 +494,7 @@ class Upstream:
 
     def _finish(self, sink: ResponseSink) -> None:
         """The whole answer has been relayed."""
-        self._sink = None
-        self._request = None
-        self._body = None
+        self._sink = self._request = self._body = None
         keep = self._keep and self._stream is not None and not self._write_paused
         self._state = _IDLE if keep else _DEAD
         sink.answered(reusable=keep)

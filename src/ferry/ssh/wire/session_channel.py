@@ -2,8 +2,8 @@
 
 asyncssh looks up a method by the name that the client sends, and keeps each request's packet and all variables of each
 `env`: 2,000 of 240 KB took the process from 51 to 510 MB. This channel looks requests up in a table, reads only the
-fields that it needs, and answers at once. Ferry does not use the environment, the terminal's modes and its size, and
-drops them unread.
+fields that it needs, and answers at once. Of the environment Ferry reads `NO_COLOR`, of the terminal its kind and its
+width, and drops the rest unread.
 
 asyncssh sends all waiting text as soon as the window opens, even if the socket is full: 256 KiB in packets of one byte
 stopped the gateway for 4 s. Here text waits for its turn, like the data of tunnels.
@@ -27,7 +27,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_SUCCESS,
     MSG_CHANNEL_WINDOW_ADJUST,
 )
-from asyncssh.packet import SSHPacket, String, UInt32
+from asyncssh.packet import PacketDecodeError, SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.names import typed_name
@@ -38,8 +38,16 @@ from .channel_state import Waiting
 class SessionEvents(Protocol):
     """The session of a channel, which gets the client's requests."""
 
-    def terminal_requested(self) -> bool:
-        """The client requests a terminal. Returns whether it gets one."""
+    def terminal_requested(self, name: str, columns: int, /) -> bool:
+        """The client requests a terminal: its TERM, and its width (0: unknown). Returns whether it gets one."""
+        ...
+
+    def resized(self, columns: int, /) -> None:
+        """The terminal has another width (0: unknown)."""
+        ...
+
+    def color_refused(self) -> None:
+        """The client's environment has `NO_COLOR`."""
         ...
 
     def started(self, command: str, /) -> bool:
@@ -82,6 +90,11 @@ class SessionChannel(SSHServerChannel[bytes]):
         self._connection: SessionTransport = connection
         self.waiting = False
         """The channel waits in the connection's round of channels with bytes to send (set by the connection)."""
+
+    @property
+    def room(self) -> int:
+        """Bytes of text that would leave at once; none while others wait."""
+        return 0 if self._send_buf else self._send_window
 
     def _flush_send_buf(self) -> None:
         """Asyncssh calls this for new text, after a window adjust, and to close."""
@@ -130,8 +143,11 @@ class SessionChannel(SSHServerChannel[bytes]):
         wants_reply = packet.get_boolean()
         # asyncssh forgets it at the end, so that neither keeps the other alive
         session = cast("SessionEvents | None", self._session)
-        if kind == b"window-change" or session is None:
-            return  # we do not use the terminal's size, and it has no reply (§6.7); or this channel has no session yet
+        if session is None:
+            return  # this channel has none yet
+        if kind == b"window-change":  # it has no reply (§6.7), and costs no rate
+            session.resized(_columns(packet))
+            return
         granted = False
         if self._connection.may_request():
             wanted = _REQUESTS.get(kind)
@@ -171,8 +187,29 @@ class SessionChannel(SSHServerChannel[bytes]):
 
 
 def _pty(session: SessionEvents, packet: SSHPacket) -> bool:
-    del packet  # the kind of terminal, its size and its modes
-    return session.terminal_requested()
+    try:
+        name = packet.get_string()[: limits.TERM_BYTES].decode("ascii", "replace")
+    except PacketDecodeError:
+        name = ""
+    return session.terminal_requested(name, _columns(packet))
+
+
+def _columns(packet: SSHPacket) -> int:
+    """The width of a terminal in characters; 0 if the client tells none."""
+    try:
+        return packet.get_uint32()
+    except PacketDecodeError:
+        return 0
+
+
+def _env(session: SessionEvents, packet: SSHPacket) -> bool:
+    try:
+        refused = packet.get_string() == b"NO_COLOR" and packet.get_string() != b""
+    except PacketDecodeError:
+        return False
+    if refused:
+        session.color_refused()
+    return refused
 
 
 def _shell(session: SessionEvents, packet: SSHPacket) -> bool:
@@ -210,6 +247,7 @@ def _agent(session: SessionEvents, packet: SSHPacket) -> bool:
 _REQUESTS: Final[Mapping[bytes, Callable[[SessionEvents, SSHPacket], bool]]] = MappingProxyType(
     {
         b"pty-req": _pty,
+        b"env": _env,
         b"shell": _shell,
         b"exec": _exec,
         b"subsystem": _subsystem,
@@ -218,4 +256,4 @@ _REQUESTS: Final[Mapping[bytes, Callable[[SessionEvents, SSHPacket], bool]]] = M
         b"auth-agent-req@openssh.com": _agent,
     }
 )
-"""All other requests are refused unread: `env`, `signal`, `xon-xoff`, `eow@openssh.com`, and unknown ones."""
+"""All other requests are refused unread: `signal`, `xon-xoff`, `eow@openssh.com`, and unknown ones."""

@@ -1,0 +1,24 @@
+"""Visits that last: WebSockets and other upgraded connections, and event streams. Their owner hears when one opens."""
+
+from __future__ import annotations
+
+from ferry.names import Endpoint
+from ferry.protocol.http1.request import RequestHead
+from ferry.protocol.http1.response import ResponseHead
+from ferry.visits import Visit
+
+from .backend import Backend
+
+
+def announce(
+    backend: Backend | None, request: RequestHead | None, answer: ResponseHead | None, visitor: Endpoint
+) -> None:
+    """Tell the owner if `answer` to `request` begins such a visit and anybody watches. Called for answers that are not
+    over with their first bytes."""
+    if backend is None or request is None or answer is None or not (tunnel := backend.tunnel).watched:
+        return
+    if answer.status == 101 or answer.event_stream:
+        method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
+        tunnel.lasts(
+            Visit(tunnel.id, tunnel.shown_address, tunnel.kind, visitor, method, target, answer.status, 0.0, 0, 0)
+        )

@@ -1,0 +1,110 @@
+"""What goes on in the tunnels of one session: for its live line, its window's title and its statistics."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ferry import limits
+from ferry.kinds import kind_of
+from ferry.names import Address, TunnelId
+from ferry.ssh.amounts import number, size, took
+from ferry.visits import Traffic, Visit
+
+
+class CountedTunnel(Protocol):
+    """A tunnel that is up."""
+
+    @property
+    def id(self) -> TunnelId: ...
+    @property
+    def address(self) -> Address: ...
+    @property
+    def traffic(self) -> Traffic: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of all tunnels that a session has had."""
+
+    visits: int = 0
+    up: int = 0
+    down: int = 0
+
+    def plus(self, traffic: Traffic) -> Totals:
+        """These, and those of `traffic`."""
+        return Totals(self.visits + traffic.visits, self.up + traffic.up, self.down + traffic.down)
+
+
+class Figures:
+    """The figures of one session. Counts are read from the tunnels; only times and statuses are counted here."""
+
+    __slots__ = ("_gone", "_noun", "_seconds", "_statuses", "_tunnels")
+
+    def __init__(self) -> None:
+        self._tunnels: dict[TunnelId, Traffic] = {}
+        """Of the tunnels that were up at the last look."""
+        self._gone = Totals()
+        """Counts of tunnels that have closed since."""
+        self._noun = "request"
+        """What a visit is called."""
+        self._seconds: deque[float] = deque(maxlen=limits.TIMES_REMEMBERED)
+        """Of the last requests that were answered at once."""
+        self._statuses: Counter[int] = Counter()
+        """Requests by the first digit of their status; 0: the visitor left."""
+
+    def visited(self, address: Address, visit: Visit, *, lasted: bool) -> None:
+        """A visit is over. `lasted`: it was shown while it went on, and says nothing about the service's speed."""
+        if kind_of(address.kind).has_status:
+            self._statuses[visit.status // 100] += 1
+            if visit.status and not lasted:
+                self._seconds.append(visit.seconds)
+
+    def look(self, tunnels: Iterable[CountedTunnel]) -> Totals:
+        """The counts, with those of the `tunnels` that are up now."""
+        up = list(tunnels)
+        now = {tunnel.id: tunnel.traffic for tunnel in up}
+        for one in self._tunnels.keys() - now.keys():
+            self._gone = self._gone.plus(self._tunnels[one])
+        self._tunnels = now
+        if up:
+            requests = {kind_of(tunnel.address.kind).has_status for tunnel in up}
+            self._noun = "visit" if len(requests) > 1 else "request" if True in requests else "connection"
+        totals = self._gone
+        for traffic in now.values():
+            totals = totals.plus(traffic)
+        return totals
+
+    def within(self, percent: int) -> float | None:
+        """The seconds within which so many per cent of the last requests were answered (nearest rank)."""
+        ordered = sorted(self._seconds)
+        return ordered[(len(ordered) * percent - 1) // 100] if ordered else None
+
+    def counted(self, visits: int) -> str:
+        """`3 requests`, by the kinds of the tunnels."""
+        return number(visits, self._noun)
+
+    def live(self, totals: Totals, visitors: int, unshown: int | None) -> str:
+        """The live last line. `unshown`: visits that were not shown in this pause; None without a pause."""
+        parts = [] if unshown is None else [f"paused: {self.counted(unshown)} not shown"]
+        parts += [f"{number(visitors, 'visitor')} now", self.counted(totals.visits), size(totals.up + totals.down)]
+        if (half := self.within(50)) is not None:
+            parts.append(f"p50 {took(half)}")
+        return "   ".join(parts)
+
+    def lines(self, totals: Totals, visitors: int) -> list[str]:
+        """The statistics."""
+        found = [
+            f"{self.counted(totals.visits)}, {size(totals.up)} in, {size(totals.down)} out, "
+            f"{number(visitors, 'visitor')} now"
+        ]
+        if self._statuses:
+            classes = (f"{digit}xx" if digit else "left" for digit in sorted(self._statuses))
+            counts = (f"{name} {self._statuses[n]:,}" for name, n in zip(classes, sorted(self._statuses), strict=True))
+            found.append(f"answers: {', '.join(counts)}")
+        if self._seconds:
+            times = (f"p{percent} {took(self.within(percent) or 0)}" for percent in (50, 90, 99))
+            found.append(f"times: {', '.join(times)} (the last {number(len(self._seconds), 'request')})")
+        return found

@@ -1,0 +1,96 @@
+"""The figures of a session."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from ferry.kinds.port import TCP
+from ferry.kinds.web import HTTP
+from ferry.names import Address, Endpoint, TunnelId
+from ferry.ssh.display.figures import CountedTunnel, Figures, Totals
+from ferry.visits import Traffic, Visit
+
+TIMES_REMEMBERED = 500
+BLOG, PORT = HTTP.address("blog.localhost"), TCP.address(30001)
+
+
+def tunnel(name: str = "t", address: Address = BLOG, *, up: int = 0, down: int = 0, visits: int = 0) -> CountedTunnel:
+    return cast(CountedTunnel, SimpleNamespace(id=TunnelId(name), address=address, traffic=Traffic(up, down, visits)))
+
+
+def visited(figures: Figures, status: int, seconds: float = 0.01, *, lasted: bool = False) -> None:
+    visit = Visit(TunnelId("t"), str(BLOG), "http", Endpoint("192.0.2.7", 1), "GET", "/", status, seconds, 0, 0)
+    figures.visited(BLOG, visit, lasted=lasted)
+
+
+def test_counts_of_a_tunnel_that_has_closed_stay() -> None:
+    figures = Figures()
+    one, two = tunnel("one", up=1, down=2, visits=3), tunnel("two", up=10, down=20, visits=30)
+    assert figures.look([one, two]) == Totals(33, 11, 22)
+    two.traffic.visits += 1
+    assert figures.look([one]) == Totals(34, 11, 22)
+    assert figures.look([one]) == Totals(34, 11, 22)
+    assert figures.look([]) == Totals(34, 11, 22)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "noun"), [((BLOG,), "requests"), ((PORT,), "connections"), ((BLOG, PORT), "visits")]
+)
+def test_visits_are_called_by_the_kinds_of_their_tunnels(addresses: tuple[Address, ...], noun: str) -> None:
+    figures = Figures()
+    totals = figures.look([tunnel(str(address), address) for address in addresses])
+    assert figures.live(totals, 0, None) == f"0 visitors now   0 {noun}   0 B"
+    assert figures.live(figures.look([]), 0, None) == f"0 visitors now   0 {noun}   0 B"
+
+
+def test_the_live_line() -> None:
+    figures = Figures()
+    totals = figures.look([tunnel(up=200_000, down=1_000_000, visits=1)])
+    assert figures.live(totals, 1, None) == "1 visitor now   1 request   1.2 MB"
+    visited(figures, 200, 0.013)
+    assert figures.live(totals, 2, None) == "2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert figures.live(totals, 2, 0) == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert figures.live(totals, 2, 1).startswith("paused: 1 request not shown   ")
+
+
+@pytest.mark.parametrize(
+    ("times", "wanted"),
+    [([], (None, None, None)), ([7], (7, 7, 7)), ([2, 1], (1, 2, 2)), (range(1, 101), (50, 90, 99))],
+)
+def test_percentiles_are_times_that_were_measured(times: list[float], wanted: tuple[float | None, ...]) -> None:
+    figures = Figures()
+    for seconds in times:
+        visited(figures, 200, seconds)
+    assert tuple(figures.within(percent) for percent in (50, 90, 99)) == wanted
+
+
+def test_only_the_last_times_count_and_none_of_visits_that_lasted_or_left() -> None:
+    figures = Figures()
+    for seconds in (9, *[1] * TIMES_REMEMBERED):
+        visited(figures, 200, seconds)
+    visited(figures, 101, 3600, lasted=True)
+    visited(figures, 0, 30)
+    assert figures.within(99) == 1
+
+
+def test_a_connection_has_no_time_and_no_status() -> None:
+    figures = Figures()
+    visit = Visit(TunnelId("t"), "port 30001", "tcp", Endpoint("192.0.2.7", 1), "", "port 30001", 0, 3600, 1, 2)
+    figures.visited(PORT, visit, lasted=False)
+    totals = figures.look([tunnel("p", PORT, up=1, down=2, visits=1)])
+    assert figures.lines(totals, 1) == ["1 connection, 1 B in, 2 B out, 1 visitor now"]
+
+
+def test_the_statistics() -> None:
+    figures = Figures()
+    for status, seconds in ((200, 0.01), (204, 0.02), (404, 0.03), (502, 4.0), (0, 1.0)):
+        visited(figures, status, seconds)
+    totals = figures.look([tunnel(up=13, down=4200, visits=1234)])
+    assert figures.lines(totals, 0) == [
+        "1,234 requests, 13 B in, 4.2 kB out, 0 visitors now",
+        "answers: left 1, 2xx 2, 4xx 1, 5xx 1",
+        "times: p50 20ms, p90 4.0s, p99 4.0s (the last 4 requests)",
+    ]

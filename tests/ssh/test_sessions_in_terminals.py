@@ -1,0 +1,363 @@
+"""What a session shows in a terminal: colours, columns, keys, and a live last line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.packet import String, UInt32
+
+from hurried_loop import LoopsClock, hurried
+from raw_session import Session
+from session_stage import Stage, lines, pty_request, staged
+from tiny_screen import ANSWER, TinyScreen
+from turns import timers, until
+
+KEYS = "? help  c clear  s statistics  r QR code  p pause  q quit"
+PLAIN_KEYS = b"? help  s statistics  r QR code  p pause  q quit"
+DUMB, XTERM = pty_request("dumb"), pty_request()
+FORWARDING = "Forwarding HTTP traffic from http://blog.localhost:8080"
+LIVE_LINE_SECONDS = 0.25
+
+
+@pytest.fixture
+async def stage(key: Path) -> AsyncIterator[Stage]:
+    async with staged(key) as made:
+        yield made
+
+
+class Watched:
+    """A session on a terminal, as its person sees it."""
+
+    def __init__(self, session: Session, columns: int = 80) -> None:
+        self.session = session
+        self.screen = TinyScreen(columns)
+
+    def look(self) -> list[str]:
+        """The lines on the screen now."""
+        said, self.session.said = self.session.said, b""
+        self.screen.feed(said)
+        return self.screen.lines
+
+    async def shows(self, pattern: str) -> str:
+        """Wait for a line with `pattern`; return it."""
+        await until(lambda: any(re.search(pattern, line) for line in self.look()))
+        return next(line for line in self.screen.lines if re.search(pattern, line))
+
+    def type(self, keys: bytes) -> None:
+        self.session.send(MSG_CHANNEL_DATA, String(keys))
+
+
+async def watched(stage: Stage, words: bytes = b"") -> Watched:
+    """A session of `xterm` that shows its live line."""
+    made = Watched(await stage.session(words, terminal=XTERM))
+    await until(lambda: made.look() and made.screen.asked)
+    made.type(ANSWER)
+    await made.shows("visitors now")
+    return made
+
+
+# --- terminals without escape sequences
+
+
+@pytest.mark.parametrize(
+    ("terminal", "words"),
+    [(True, b""), (DUMB, b""), (pty_request(columns=0), b""), (XTERM, b"color=never"), (XTERM, b"--color never")],
+    ids=["unknown", "dumb", "a script's", "color=never", "--color never"],
+)
+async def test_a_terminal_that_takes_no_escape_sequences_gets_none(
+    stage: Stage, terminal: tuple[bytes, ...] | bool, words: bytes
+) -> None:
+    session = await stage.session(words, terminal=terminal)
+    shown = lines(session)
+    assert shown[0] == FORWARDING.encode()
+    assert shown[-1] == PLAIN_KEYS
+    await stage.visit(404, "an error")
+    await stage.inside.tick()
+    row, note = lines(session)
+    assert re.fullmatch(rb"\d\d:\d\d:\d\dZ 404   5ms GET  /x {43}192\.0\.2\.7", row)
+    assert note == b"          an error"
+    for key in (b"?", b"c", b"s", b"p", b"p"):
+        session.send(MSG_CHANNEL_DATA, String(key))
+    await stage.settle()
+    assert len(lines(session)) == 8 + 3 + 2
+    assert b"\x1b" not in session.said
+
+
+async def test_no_color_in_the_environment_counts_if_it_has_a_value(stage: Stage) -> None:
+    for value, shown in ((b"1", False), (b"", True)):
+        session = await stage.session(None, terminal=XTERM)
+        assert await session.ask(b"env", String(b"NO_COLOR"), String(value)) is not shown
+        assert await session.ask(b"shell")
+        await stage.settle()
+        assert (b"\x1b" in session.said) is shown
+    before = await stage.session(None)
+    assert await before.ask(b"env", String(b"NO_COLOR"), String(b"1"))
+    assert await before.ask(b"pty-req", *XTERM)
+    assert await before.ask(b"shell")
+    await stage.settle()
+    assert b"\x1b" not in before.said
+
+
+async def test_lines_end_in_cr_and_lf_in_every_terminal_also_before_the_words(stage: Stage) -> None:
+    mute = await stage.session(None, terminal=XTERM)
+    stage.inside.clients[0].tell("a line for all")
+    await stage.settle()
+    assert mute.said == b"a line for all\r\n"
+
+
+async def test_a_terminal_that_does_not_answer_may_be_a_pipe_and_gets_plain_text(stage: Stage) -> None:
+    """`ssh … gw | tee log`: ssh requests a terminal, because its input is one."""
+    session = await stage.session(terminal=XTERM)
+    shown = session.said.splitlines()
+    assert shown[0] == FORWARDING.encode()
+    assert shown[-2:] == [PLAIN_KEYS, b"\x1b[c"]
+    await stage.visit(404)
+    await stage.inside.tick()
+    session.send(MSG_CHANNEL_DATA, String(b"s"))
+    await until(lambda: b"answers: 4xx 1" in session.said)
+    assert session.said.count(b"\x1b") == 1
+    session.send(MSG_CHANNEL_DATA, String(ANSWER))  # it was slow: its first lines are too far away now
+    await until(lambda: b"visitors now   1 request" in session.said)
+    assert session.said.count(b"Forwarding HTTP traffic from http:") == 1
+
+
+async def test_its_answer_is_of_use_once(stage: Stage) -> None:
+    made = await watched(stage)
+    before = list(made.screen.lines)
+    made.type(ANSWER * 3)
+    made.type(ANSWER)
+    await stage.settle()
+    assert made.session.said == b""
+    assert made.look() == before
+
+
+# --- colours, links, the title
+
+
+async def test_a_terminal_has_colours_links_and_a_title(stage: Stage) -> None:
+    made = await watched(stage)
+    assert made.screen.lines == [
+        FORWARDING,
+        FORWARDING.replace("http:", "https:").replace("8080", "8443"),
+        "  https uses this gateway's own CA: `ferry ca` there says how to trust it",
+        KEYS,
+        "0 visitors now   0 requests   0 B",
+    ]
+    assert made.screen.tones[:8] == ["32", "0", "32", "0", "2", "0", "2", "0"]
+    assert made.screen.links == ["http://blog.localhost:8080", "https://blog.localhost:8443"]
+    assert made.screen.title == "blog.localhost: 0 visitors"
+    await stage.visit()
+    await made.shows("1 request   0 B   p50 5ms")
+    assert not await stage.client.forward(b"no_name", 80)
+    await made.shows("^Refused -R no_name:80: ")
+    await made.shows("1 request   0 B   p50 5ms")
+    assert made.session.complained == b""  # ssh would write it beside the live line
+    assert await stage.client.forward(b"shop", 80)
+    await stage.inside.tick()
+    await until(lambda: made.look() and made.screen.title == "blog.localhost +1: 0 visitors")
+
+
+async def test_the_session_of_a_command_has_no_live_line(stage: Stage) -> None:
+    session = await stage.session(b"ls", terminal=XTERM)
+    assert await session.ended() == 0
+    assert re.fullmatch(rb"http://blog.localhost:8080 +0 visits, 0 B in, 0 B out\r\n", session.said)
+
+
+async def test_a_visit_that_lasts_has_a_line_at_its_beginning_and_one_at_its_end(stage: Stage) -> None:
+    made = await watched(stage)
+    socket = stage.served(101, target="/ws")
+    stage.inside.tunnels[0].lasts(socket)
+    assert "101  open GET  /ws" in await made.shows("open")
+    stage.inside.tunnels[0].visited(socket._replace(seconds=62.5))
+    assert "101   62s GET  /ws" in await made.shows("62s")
+    await made.shows("0 requests   0 B$")  # a time that says nothing about the service
+
+
+async def test_queries_are_shown_whole_if_they_are_asked_for(stage: Stage) -> None:
+    for words, shown in ((b"", b"/x?token=..."), (b"query=full", b"/x?token=secret")):
+        for terminal in (False, DUMB):
+            session = await stage.session(words, terminal=terminal)
+            lines(session)
+            await stage.visit(target="/x?token=secret")
+            assert shown in lines(session)[0].split()
+
+
+async def test_text_from_anywhere_is_escaped(stage: Stage) -> None:
+    made = await watched(stage)
+    await stage.visit(note="a \x1b[2J\x9b1m note", method="\x1b]0;", target="/\x07\u202e\r\n?\x1b=\x1b")
+    await made.shows(r"a \\x1b\[2J\\x9b1m note")
+    stage.inside.clients[0].tell("a line \x1b[2J\u202e of any kind")
+    await made.shows(r"a line \\x1b\[2J\\u202e of any kind")
+
+
+# --- keys
+
+
+async def test_help_says_what_each_key_does(stage: Stage) -> None:
+    made = await watched(stage)
+    made.type(b"?")
+    await made.shows("^add query=full")
+    first = made.screen.lines.index("? this help")
+    assert [line[0] for line in made.screen.lines[first : first + 6]] == list("?csrpq")
+
+
+async def test_clear_leaves_the_addresses(stage: Stage) -> None:
+    made = await watched(stage)
+    await stage.visit()
+    await made.shows("/x")
+    made.type(b"c")
+    await until(lambda: not any("/x" in line for line in made.look()))
+    await made.shows("visitors now")
+    assert made.screen.lines[0] == FORWARDING
+    assert len(made.screen.lines) == 4
+
+
+async def test_statistics(stage: Stage) -> None:
+    made = await watched(stage)
+    await stage.visit(404)
+    made.type(b"s")
+    await made.shows("^1 request, 0 B in, 0 B out, 0 visitors now$")
+    await made.shows("^answers: 4xx 1$")
+    await made.shows(r"^times: p50 5ms, p90 5ms, p99 5ms \(the last 1 request\)$")
+    assert await stage.client.forward(b"shop", 80)
+    made.type(b"s")
+    await made.shows("^http://shop.localhost:8080 +0 visits, 0 B in, 0 B out$")
+
+
+async def test_pause_hides_visits_and_counts_them(stage: Stage) -> None:
+    made = await watched(stage)
+    made.type(b"p")
+    await made.shows("^paused: p goes on$")
+    await made.shows("^paused: 0 requests not shown")
+    for _ in range(3):
+        await stage.visit()
+    stage.inside.tunnels[0].lasts(stage.served(101))  # it counts once, at its end
+    await made.shows("^paused: 3 requests not shown")
+    assert not any("/x" in line for line in made.screen.lines)
+    stage.inside.clients[0].tell("other lines are shown")
+    await made.shows("other lines are shown")
+    made.type(b"p")
+    await made.shows("^3 requests not shown$")
+    await stage.visit()
+    await made.shows("/x")
+
+
+async def test_a_qr_code_of_each_web_address_in_turn(stage: Stage) -> None:
+    assert await stage.client.forward(b"shop", 80)
+    made = await watched(stage)
+    for name in ("blog", "shop", "blog"):
+        made.type(b"r")
+        await made.shows(f"^http://{name}.localhost:8080$")
+        code = [line for line in made.screen.lines if set(line) <= set(" ▄▀█") and line]
+        assert len(code) > 10
+        made.type(b"c")
+        await until(lambda: not any("▀" in line for line in made.look()))
+
+
+async def test_a_qr_code_needs_a_web_address_and_room(stage: Stage) -> None:
+    session = await stage.session(terminal=pty_request("xterm", 20))
+    session.send(MSG_CHANNEL_DATA, String(b"r"))
+    await until(lambda: b"the QR code takes 29 columns: make the window wider" in session.said)
+    assert await stage.client.cancel(b"blog", 80)
+    session.send(MSG_CHANNEL_DATA, String(b"r"))
+    await until(lambda: b"no web address is up: a QR code is for one" in session.said)
+
+
+@pytest.mark.parametrize("typed", [b"q", b"Q", b"\x03", b"\x04"])
+async def test_a_key_ends_it_with_0_and_its_forwards_and_leaves_the_terminal_as_it_was(
+    stage: Stage, typed: bytes
+) -> None:
+    made = await watched(stage)
+    made.screen.saved[:] = ["before"]
+    made.type(typed)
+    assert await made.session.ended() == 0
+    assert stage.inside.tunnels == []
+    assert stage.inside.said("tunnel.closed")[0]["reason"] == "ended from its terminal"
+    assert made.look()[-2:] == [KEYS, ""]
+    assert (made.screen.title, made.screen.saved) == ("before", [])
+
+
+async def test_with_json_keys_end_a_session_and_show_little(stage: Stage) -> None:
+    session = await stage.session(b"--output json", terminal=XTERM)
+    lines(session)
+    for key in (b"c", b"s", b"p", b"r", b"?"):
+        session.send(MSG_CHANNEL_DATA, String(key))
+    await stage.settle()
+    assert lines(session) == [b'{"event": "message", "message": "keys: q or Ctrl-C ends, ? shows this"}']
+    session.send(MSG_CHANNEL_DATA, String(b"q"))
+    assert await session.ended() == 0
+
+
+# --- the live line's bounds
+
+
+@hurried
+async def test_the_live_line_is_written_at_most_four_times_a_second(key: Path) -> None:
+    """LIVE_LINE_SECONDS."""
+    async with staged(key, LoopsClock()) as stage:
+        made = await watched(stage)
+        clock, tunnel = stage.inside.clock, stage.inside.tunnels[0]
+        stage.inside.change(request_log=False)
+        began, written = clock.monotonic(), 0
+        for _ in range(40):
+            tunnel.traffic.visits += 1
+            tunnel.visited(stage.served())
+            await stage.inside.tick()
+            await timers(0.05)
+            await stage.settle()
+            written += made.session.said.count(b"visitors now")
+            made.look()
+        assert 4 <= written <= (clock.monotonic() - began) / LIVE_LINE_SECONDS + 1
+
+
+async def test_nothing_is_written_while_nothing_changes(stage: Stage) -> None:
+    made = await watched(stage)
+    for _ in range(5):
+        await stage.inside.tick()
+    await stage.settle()
+    assert made.session.said == b""
+
+
+@hurried
+async def test_a_terminal_that_does_not_read_has_no_live_line_waiting(key: Path) -> None:
+    async with staged(key, LoopsClock()) as stage:
+        session = await stage.session(terminal=XTERM, window=0)
+        session.send(MSG_CHANNEL_DATA, String(ANSWER))
+        for _ in range(5):
+            await stage.visit()
+            await stage.inside.tick()
+            await timers(2 * LIVE_LINE_SECONDS)
+        session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**20))
+        await until(lambda: session.said.count(b"/x") == 5)
+        assert b"visitors now" not in session.said
+        await stage.inside.tick()
+        await until(lambda: b"5 requests" in session.said)
+        assert session.said.count(b"visitors now") == 1
+
+
+async def test_the_live_line_follows_the_width_of_the_terminal(stage: Stage) -> None:
+    made = await watched(stage)
+    await stage.visit(target="/" + "x" * 200)
+    assert len(await made.shows("/xxx")) == 79
+    for columns in (60, 120):
+        made.session.request(b"window-change", UInt32(columns), UInt32(24), bytes(8), reply=False)
+        made.screen.columns = columns
+        made.type(b"c")
+        await until(lambda: not any("/xxx" in line for line in made.look()))
+        await stage.visit(target="/" + "x" * 200)
+        assert len(await made.shows("/xxx")) == columns - 1
+    made.session.request(b"window-change", reply=False)  # without a size
+    await stage.visit(target="/" + "y" * 200)
+    assert len(await made.shows("/yyy")) == 119
+
+
+async def test_a_session_is_told_of_its_end_after_the_live_line_has_gone(stage: Stage) -> None:
+    made = await watched(stage)
+    stage.inside.clients[0].close("closed by the operator")
+    await made.session.ended()
+    assert made.look()[-2:] == [KEYS, ""]
+    assert made.screen.saved == []
