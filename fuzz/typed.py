@@ -67,7 +67,7 @@ def check_words(text: str) -> None:
         assert SECRET not in error.detail, "a secret would be logged"
         return
     assert len(text) <= limits.WORDS_CHARS
-    known = {*words.COMMANDS, "--", "--output", "json", "text", "--unused", *understood.arguments}
+    known = {*words.COMMANDS, "--", "--output", "--json", "json", "text", "--unused", *understood.arguments}
     known |= {f"{prefix}={kind}" for prefix in ("--output", "output") for kind in ("json", "text")}
     assert set(text.split()) <= known, "a word that nobody knows opened something"
     assert bool(understood.arguments or understood.unused) == (understood.command == "release")
