@@ -272,6 +272,7 @@ TRIM_LOOK_SECONDS: Final = 2.0  # between two measurements of free memory: some 
 TRIM_BYTES: Final = 8 * MIB  # freed since the last time; less is not worth giving back to the system
 TRIM_QUIET: Final = 0.25  # of one core; below it the delay for allocating threads, 0.25 ms per MiB, goes unnoticed
 TRIM_PATIENCE_SECONDS: Final = 30.0  # on a busy gateway memory is trimmed after this
+BACKUP_MANIFEST_BYTES: Final = 64 * KIB  # the list of files of a backup; six files take 400 bytes
 CONFIG_MISTAKES: Final = 50  # lines of a configuration file that are no TOML and are reported at once
 LAG_SAMPLE_SECONDS: Final = 0.5  # between two measurements of the event loop's lag
 LAG_REPORT_SECONDS: Final = 0.25  # a longer lag is an event (`loop.lag`)

@@ -282,7 +282,7 @@ async def test_as_shipped_the_number_of_waiting_transactions(store: Store) -> No
 async def test_not_a_database(tmp_path: Path, reports: Reports) -> None:
     path = tmp_path / "ferry.db"
     path.write_bytes(b"hello" * 1000)
-    with pytest.raises(StartupError, match=r"not a database.*put a backup in its place"):
+    with pytest.raises(StartupError, match=r"not a database.*bring a backup back"):
         await Store.open(path, report=reports)
     assert path.read_bytes() == b"hello" * 1000
 

@@ -74,7 +74,7 @@ async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> Non
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE connections (id TEXT)")  # made last of all by the schema
     before = content(path)
-    with pytest.raises(StartupError, match=r"connections already exists.*put a backup in its place"):
+    with pytest.raises(StartupError, match=r"connections already exists.*bring a backup back"):
         await Store.open(path, report=no_report)
     assert content(path) == before
 

@@ -92,6 +92,26 @@ def find_state(
     )
 
 
+def find_data(
+    explicit: Path | None,
+    environ: Mapping[str, str],
+    *,
+    config: Path | None = None,
+    cwd: Path | None = None,
+    needed: bool = True,
+) -> Path:
+    """The state folder that is meant, whether a gateway runs there or not: the named one, else that of the installation.
+    If there is none, it is `ferry-data` in this folder, or with `needed` a FerryError."""
+    if explicit is not None or config is not None or environ.get("FERRY_STATE"):
+        return candidate_folders(explicit, environ, config=config, cwd=cwd)[0].state
+    if found := find_installation(environ, cwd=cwd):
+        return found.state
+    if not needed:
+        return (cwd or Path.cwd()) / LOCAL_STATE
+    tried = "\n".join(f"  {folder.state} ({folder.because})" for folder in candidate_folders(None, environ, cwd=cwd))
+    raise FerryError(f"no gateway's data found. Looked in\n{tried}\nName its folder: `--state FOLDER`")
+
+
 def connect_control(state: Path) -> socket.socket:
     """A blocking connection to the gateway's control socket. Raises OSError.
 

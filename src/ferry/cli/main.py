@@ -10,6 +10,7 @@ import typer
 from ferry.errors import FerryError, InvalidInput, StartupError
 
 from .allow import allow
+from .backup import backup, restore
 from .ca import ca
 from .check_config import check_config
 from .close import close
@@ -65,6 +66,8 @@ app.command("events", short_help="Show the last events.")(events)
 app.command("check-config", short_help="Check the configuration and this host.")(check_config)
 app.command("init", short_help="Ask, then write a configuration file.")(init)
 app.command("install-service", short_help="Write a hardened systemd unit.")(install_service)
+app.command("backup", short_help="Write the gateway's data into one file.")(backup)
+app.command("restore", short_help="Put a backup's data back.")(restore)
 app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
 app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
 app.command("docs", short_help="Print a reference page in Markdown.")(docs)

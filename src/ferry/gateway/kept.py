@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Final, Protocol
 
 from ferry.clock import Clock, random_token
 from ferry.console.sockets import prepare_state_folder
@@ -24,6 +24,8 @@ from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
 from ferry.store.start import begin
+
+DATABASE: Final = "ferry.db"
 
 
 class StoreHealth(Protocol):
@@ -69,7 +71,7 @@ class Kept:
 async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator[Kept]:
     """Open the state folder while the context lasts. Raises StartupError."""
     prepare_state_folder(state)
-    with _locked(state):
+    with locked(state):
         async with await Store.open(_database(state), report=report) as store:
             secrets = SecretStore(store)
             secret = await secrets.secret("names")
@@ -84,7 +86,7 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
     """Forget the remembered host key of a stopped gateway. Returns its fingerprint. Raises InvalidInput, StartupError."""
     if not _database(state).exists():
         raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
-    with _locked(state):
+    with locked(state):
         async with await Store.open(_database(state), report=no_report) as store:
             secrets = SecretStore(store)
             known = await secrets.host_key_fingerprint(algorithm)
@@ -95,7 +97,7 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
 
 
 def _database(state: Path) -> Path:
-    return state / "ferry.db"
+    return state / DATABASE
 
 
 @asynccontextmanager
@@ -121,7 +123,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 @contextmanager
-def _locked(state: Path) -> Iterator[None]:
+def locked(state: Path) -> Iterator[None]:
     """Hold the state folder's lock. Raises StartupError if another gateway holds it or its file cannot be made."""
     with _opened(state / "lock") as file:
         try:

@@ -62,7 +62,8 @@ def cannot_be_opened(path: Path, reason: str) -> str:
         return f"the database {path} cannot be opened, for its disk is full: make room, and start again ({reason})"
     return (
         f"the database {path} cannot be opened: {reason}. If another ferry uses it, stop that one; "
-        "if the file is damaged, put a backup in its place, or move it away to start without reservations"
+        "if the file is damaged, bring a backup back (`ferry restore FILE --force`), or move it away to start without "
+        "reservations"
     )
 
 

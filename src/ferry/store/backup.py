@@ -1,0 +1,51 @@
+"""Copies the database while a gateway uses it, and checks a copy (sqlite.org/backup.html)."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ferry import limits
+from ferry.errors import FerryError, InvalidInput
+
+from .migrate import HEAD, revision
+
+
+def copy_database(path: Path, copy: Path) -> str:
+    """Copy the database at `path` to the new file `copy`, as it is at one moment. A gateway may write to it meanwhile.
+    Returns its schema's revision. Raises FerryError."""
+    try:
+        with closing(_open(path, "rw")) as source, closing(sqlite3.connect(copy, isolation_level=None)) as target:
+            source.execute(f"PRAGMA busy_timeout = {int(limits.STORE_BUSY_SECONDS * 1000)}")
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log beside it
+            return revision(target) or ""
+    except sqlite3.Error as error:
+        raise FerryError(f"the database {path} cannot be copied: {error}") from error
+
+
+def check_copy(copy: Path) -> None:
+    """Raise InvalidInput unless `copy` is a whole database that this version can use or migrate."""
+    try:
+        with closing(_open(copy, "ro")) as database:
+            damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = revision(database)
+    except sqlite3.Error as error:
+        raise InvalidInput(f"the backup's database cannot be read ({error}): take another backup") from error
+    if damage != "ok" or found is None:
+        raise InvalidInput(f"the backup's database is damaged ({damage}): take another backup")
+    check_revision(found)
+
+
+def check_revision(found: str) -> None:
+    """Raise InvalidInput if a newer Ferry wrote a database with this revision."""
+    if found > HEAD:
+        raise InvalidInput(
+            f"the backup was made by a newer ferry (database {found}, this version knows {HEAD}): "
+            "install that version first, then restore"
+        )
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)

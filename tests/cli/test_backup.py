@@ -1,0 +1,188 @@
+"""`ferry backup` and `ferry restore`, with a real gateway and stock ssh."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+import stat
+import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ferry_command import ferry
+from gateway_process import Gateway
+from origin_server import Origin
+from web_client import visit
+
+
+def test_a_gateway_goes_on_elsewhere_from_a_backup_of_it_while_it_ran(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+) -> None:
+    """The round trip: names, their owners, the host keys and the local CA are the same."""
+    gateway = start_gateway()
+    owner, stranger = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
+    forward = ("-R", f"blog:80:localhost:{origin.port}")
+    with owner.start(*forward) as child:
+        child.line("http://blog.localhost")
+        made = ferry("backup", "b.tar.gz", "--config", gateway.folder / "ferry.toml", cwd=tmp_path)
+        assert (made.code, made.err) == (0, "")
+    file = tmp_path / "b.tar.gz"
+    assert made.out.startswith("wrote b.tar.gz (")
+    assert f"mode 0600): database, 2 host keys, local CA of {gateway.state}\n" in made.out
+    assert "who has it can pose as this gateway" in made.out
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    kept = {name: (gateway.state / name).read_bytes() for name in ("ssh_host_ed25519_key", "ca/ca.crt", "ca/ca.key")}
+    gateway.stop()
+    gateway.state.rename(gateway.folder / "lost")
+
+    done = ferry("restore", file, "--config", gateway.folder / "ferry.toml", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert f"restored database, 2 host keys, local CA into {gateway.state}, as they were at 20" in done.out
+    assert {name: (gateway.state / name).read_bytes() for name in kept} == kept
+    assert stat.S_IMODE((gateway.state / "ca/ca.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((gateway.state / "ferry.db").stat().st_mode) == 0o600
+    gateway.start()
+    assert visit(gateway, "blog").status == 503
+    assert "belongs to somebody else" in stranger.run(*forward).err
+    with owner.start(*forward) as child:
+        child.line("http://blog.localhost")
+    assert "REMOTE HOST IDENTIFICATION" not in owner.run().err
+
+
+def test_a_restore_into_a_running_gateway_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+    ferry("backup", "b.tar.gz", "--state", gateway.state, cwd=tmp_path)
+    ran = ferry("restore", "b.tar.gz", "--state", gateway.state, "--force", cwd=tmp_path)
+    assert ran.code == 3
+    assert ran.err.startswith(f"ferry: another gateway runs with the state folder {gateway.state}: stop it")
+
+
+@pytest.fixture
+def saved(gateway: Gateway, tmp_path: Path) -> Path:
+    """A backup."""
+    assert ferry("backup", "b.tar.gz", "--state", gateway.state, cwd=tmp_path).code == 0
+    return tmp_path / "b.tar.gz"
+
+
+def test_what_is_there_is_replaced_only_with_force_and_is_kept(saved: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    restore = ("restore", saved, "--state", target)
+    assert ferry(*restore, cwd=tmp_path).code == 0
+    (target / "ferry.db-wal").write_bytes(b"of the old database")
+    (target / "ssh_host_rsa_key").write_text("mine")
+    refused = ferry(*restore, cwd=tmp_path)
+    assert refused.code == 2
+    assert (
+        "has a gateway's data already: name another folder with --state, or replace the data with --force"
+        in refused.err
+    )
+    assert ferry(*restore, "--force", cwd=tmp_path).code == 0
+    (aside,) = target.glob("replaced-*")
+    assert (aside / "ssh_host_rsa_key").read_text() == "mine"
+    assert not (target / "ferry.db-wal").exists()
+    assert "OPENSSH" in (target / "ssh_host_rsa_key").read_text()
+
+
+def test_the_log_of_a_lost_database_does_not_get_into_the_restored_one(saved: Path, tmp_path: Path) -> None:
+    """SQLite would take it for its own."""
+    target = tmp_path / "new"
+    target.mkdir(mode=0o700)
+    (target / "ferry.db-wal").write_bytes(b"of the lost database")
+    restore = ("restore", saved, "--state", target)
+    assert ferry(*restore, cwd=tmp_path).code == 2
+    assert ferry(*restore, "--force", cwd=tmp_path).code == 0
+    assert not (target / "ferry.db-wal").exists()
+    (aside,) = target.glob("replaced-*")
+    assert (aside / "ferry.db-wal").read_bytes() == b"of the lost database"
+
+
+def rewritten(file: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Write the archive anew with other members."""
+    with tarfile.open(file) as archive:
+        members = {member.name: read(archive, member) for member in archive}
+    change(members)
+    with tarfile.open(file, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = archive.extractfile(member)
+    assert content
+    return content.read()
+
+
+def newer_manifest(members: dict[str, bytes]) -> None:
+    manifest = json.loads(members["ferry-backup.json"])
+    members["ferry-backup.json"] = json.dumps(manifest | {"schema": "9999"}).encode()
+
+
+def newer_database(members: dict[str, bytes]) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(members["ferry.db"])
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+        members["ferry.db"] = database.serialize()
+
+
+def no_database(members: dict[str, bytes]) -> None:
+    del members["ferry.db"]
+
+
+def stranger(members: dict[str, bytes]) -> None:
+    members["../evil"] = b""
+
+
+def no_manifest(members: dict[str, bytes]) -> None:
+    del members["ferry-backup.json"]
+
+
+def damage(members: dict[str, bytes]) -> None:
+    members["ferry.db"] = b"\xff" * 8192
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (newer_manifest, "the backup was made by a newer ferry (database 9999, this version knows 00"),
+        (newer_database, "the backup was made by a newer ferry (database 9999, this version knows 00"),
+        (no_database, "is not whole: it lacks files of its own list"),
+        (stranger, "has '../evil' in it, which no backup of ferry has"),
+        (no_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
+        (damage, "the backup's database cannot be read (file is not a database): take another backup"),
+    ],
+)
+def test_a_backup_that_cannot_be_used_changes_nothing(
+    saved: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None], says: str
+) -> None:
+    rewritten(saved, change)
+    ran = ferry("restore", saved, "--state", tmp_path / "new", cwd=tmp_path)
+    assert ran.code == 2
+    assert says in ran.err
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, 1000])
+def test_a_file_that_was_cut_off_is_refused(saved: Path, tmp_path: Path, length: int) -> None:
+    os.truncate(saved, length)
+    ran = ferry("restore", saved, "--state", tmp_path / "new", cwd=tmp_path)
+    assert ran.code == 2
+    assert str(saved) in ran.err
+
+
+def test_a_backup_overwrites_no_file_and_says_where_it_finds_no_gateway(saved: Path, tmp_path: Path) -> None:
+    before = saved.read_bytes()
+    ran = ferry("backup", saved, "--state", tmp_path / "none", cwd=tmp_path)
+    assert (ran.code, saved.read_bytes()) == (2, before)
+    assert "exists: name another file, or replace it with --force" in ran.err
+    ran = ferry("backup", "c.tar.gz", "--state", tmp_path / "none", cwd=tmp_path)
+    assert ran.code == 1
+    assert f"{tmp_path}/none/ferry.db is not there, or you may not read it" in ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [saved.name]
