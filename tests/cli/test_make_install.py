@@ -58,6 +58,15 @@ def test_the_first_time_a_configuration_is_written(prefix: Path) -> None:
     assert 'domain = "localhost"' in config.read_text()
     assert (prefix / "usr/local/bin/ferry").readlink() == prefix / "opt/ferry/venv/bin/ferry"
     assert f"ferry check-config --config {config}" in ran.out
+    share = prefix / "usr/local/share"
+    assert ".SH COMMANDS\n" in (share / "man/man1/ferry.1").read_text()
+    assert ".SH [names]\n" in (share / "man/man5/ferry.toml.5").read_text()
+    for name in (
+        "bash-completion/completions/ferry",
+        "zsh/site-functions/_ferry",
+        "fish/vendor_completions.d/ferry.fish",
+    ):
+        assert "check-config" in (share / name).read_text()
 
 
 def test_the_second_time_is_an_upgrade(prefix: Path) -> None:

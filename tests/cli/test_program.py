@@ -20,7 +20,7 @@ LAUNCHER = CLONE / "ferry"
 COMMANDS = get_group(app)
 
 
-@pytest.mark.parametrize("page", list(Page))
+@pytest.mark.parametrize("page", [Page.CONFIGURATION, Page.COMMANDS])
 def test_the_reference_pages_say_what_the_program_says(page: Page) -> None:
     written = (CLONE / "docs" / "reference" / f"{page}.md").read_text("utf-8")
     assert written == text_of(page, COMMANDS), "out of date: run `make docs`"

@@ -14,10 +14,14 @@ class Page(enum.StrEnum):
 
     CONFIGURATION = "configuration"
     COMMANDS = "commands"
+    MAN = "man"
+    """ferry(1)"""
+    MAN_CONFIGURATION = "man-configuration"
+    """ferry.toml(5)"""
 
 
 def docs(context: typer.Context, page: Annotated[Page, typer.Argument(help="Which page.")]) -> None:
-    """Print a reference page in Markdown, generated from this very program."""
+    """Print a reference page in Markdown, or a manual page for man, generated from this very program."""
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
     typer.echo(text_of(page, group), nl=False)
@@ -29,6 +33,14 @@ def text_of(page: Page, group: TyperGroup) -> str:
         from ferry.setup.reference import configuration_page
 
         return configuration_page()
+    if page is Page.MAN:
+        from .man import commands_man
+
+        return commands_man(group)
+    if page is Page.MAN_CONFIGURATION:
+        from .man import configuration_man
+
+        return configuration_man()
     from .manual import commands_page
 
     return commands_page(group)

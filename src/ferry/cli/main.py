@@ -14,6 +14,7 @@ from .backup import backup, restore
 from .ca import ca
 from .check_config import check_config
 from .close import close
+from .completion import completion
 from .docs import docs
 from .events import events
 from .forget_host_key import forget_host_key
@@ -70,7 +71,8 @@ app.command("backup", short_help="Write the gateway's data into one file.")(back
 app.command("restore", short_help="Put a backup's data back.")(restore)
 app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
 app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
-app.command("docs", short_help="Print a reference page in Markdown.")(docs)
+app.command("docs", short_help="Print a reference page in Markdown, or for man.")(docs)
+app.command("completion", short_help="Print a completion script for a shell.")(completion)
 app.command("version", short_help="Print the version.")(version)
 app.command("help", short_help="Show how a command is used.")(help_page)
 

@@ -1,0 +1,152 @@
+"""`ferry completion`: what a shell completes after `ferry`. The scripts need no Python at each press of Tab."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from .described import Described, Parameter, described
+
+
+class Shell(enum.StrEnum):
+    """The shells that can complete."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
+    """Print a script that completes commands and options. `make install` installs all three.
+
+    For one user: `ferry completion bash > ~/.local/share/bash-completion/completions/ferry`.
+    """
+    group = context.find_root().command
+    assert isinstance(group, TyperGroup)
+    typer.echo(script(shell, group), nl=False)
+
+
+def script(shell: Shell, group: TyperGroup) -> str:
+    """The text of one script."""
+    commands = described(group)
+    match shell:
+        case Shell.BASH:
+            return _bash(commands)
+        case Shell.ZSH:
+            return _zsh(commands)
+        case Shell.FISH:
+            return _fish(commands)
+
+
+def _words(command: Described, commands: list[Described]) -> list[str]:
+    """What may stand for the arguments of a command, where that is known."""
+    if command.name == "help":
+        return [each.name for each in commands]
+    return [choice for argument in command.arguments for choice in argument.choices]
+
+
+def _bash(commands: list[Described]) -> str:
+    values, options = [], []
+    for command in commands:
+        for option in command.options:
+            if option.value:
+                pattern = "|".join(f"{command.name}/{name}" for name in option.names)
+                chosen = f"-W '{' '.join(option.choices)}'" if option.choices else "-f"
+                values.append(f'        {pattern}) COMPREPLY=($(compgen {chosen} -- "$current")); return ;;')
+        names = " ".join(name for option in command.options for name in option.names)
+        options.append(f"        {command.name}) options='{names}' words='{' '.join(_words(command, commands))}' ;;")
+    return f"""\
+# bash completion for ferry, written by `ferry completion bash`
+_ferry() {{
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} command= options= words= word
+    COMPREPLY=()
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case $word in -*) ;; *) command=$word; break ;; esac
+    done
+    case $command/$previous in
+{chr(10).join(values)}
+    esac
+    case $command in
+        '') options='-h --help -V --version' words='{" ".join(command.name for command in commands)}' ;;
+{chr(10).join(options)}
+    esac
+    case $current in
+        -*) COMPREPLY=($(compgen -W "$options" -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "$words" -- "$current")) ;;
+    esac
+}}
+complete -o default -F _ferry ferry
+"""
+
+
+def _zsh(commands: list[Described]) -> str:
+    listed = "\n".join(f"        {_quoted(f'{_colon(each.name)}:{each.short}')}" for each in commands)
+    cases = []
+    for command in commands:
+        specs = [_zsh_option(option) for option in command.options]
+        words = " ".join(_words(command, commands))
+        specs.append(_quoted(f"*:{command.name}:({words})") if words else "'*:file:_files'")
+        cases.append(f"        {command.name})\n            _arguments {' '.join(specs)} ;;")
+    return f"""\
+#compdef ferry
+# zsh completion for ferry, written by `ferry completion zsh`
+_ferry() {{
+    local state line
+    local -a commands
+    commands=(
+{listed}
+    )
+    _arguments -C '(- *)'{{-h,--help}}'[Show the help.]' '(- *)'{{-V,--version}}'[Print the version.]' \\
+        '1:command:->command' '*::argument:->rest'
+    case $state in
+        command) _describe command commands ;;
+        rest) case $line[1] in
+{chr(10).join(cases)}
+        esac ;;
+    esac
+}}
+compdef _ferry ferry
+"""
+
+
+def _zsh_option(option: Parameter) -> str:
+    text = option.help.replace("[", "(").replace("]", ")").replace(":", " -")
+    value = ""
+    if option.value:
+        value = f":value:({' '.join(option.choices)})" if option.choices else ":value:_files"
+    return " ".join(_quoted(f"{name}[{text}]{value}") for name in option.names)
+
+
+def _colon(text: str) -> str:
+    return text.replace(":", "\\:")
+
+
+def _fish(commands: list[Described]) -> str:
+    lines = [
+        "# fish completion for ferry, written by `ferry completion fish`",
+        "complete -c ferry -n __fish_use_subcommand -f",
+        "complete -c ferry -n __fish_use_subcommand -s h -l help -d 'Show the help.'",
+        "complete -c ferry -n __fish_use_subcommand -s V -l version -d 'Print the version.'",
+    ]
+    lines += [
+        f"complete -c ferry -n __fish_use_subcommand -a {each.name} -d {_quoted(each.short)}" for each in commands
+    ]
+    for command in commands:
+        seen = f"complete -c ferry -n '__fish_seen_subcommand_from {command.name}'"
+        if words := _words(command, commands):
+            lines.append(f"{seen} -f -a {_quoted(' '.join(words))}")
+        for option in command.options:
+            names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
+            value = ""
+            if option.value:
+                value = f" -x -a {_quoted(' '.join(option.choices))}" if option.choices else " -r -F"
+            lines.append(f"{seen} {names}{value} -d {_quoted(option.help)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """One word for a POSIX shell, which zsh reads alike. Fish too, as there are no backslashes in the texts."""
+    return "'" + text.replace("'", "'\\''") + "'"
