@@ -1,6 +1,6 @@
 # The work is done by the scripts; each can be run by hand.
 .POSIX:
-.PHONY: help setup run test lint fuzz bench interop mutants docs install clean
+.PHONY: help setup run test lint fuzz bench interop mutants docs install uninstall clean
 
 help:
 	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
@@ -13,6 +13,7 @@ help:
 	@echo "make mutants  take guards out, one at a time, and see which no test notices; ONLY=ssh/tunnel (scripts/mutants --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
+	@echo "make uninstall  as root: remove that again; PURGE=yes removes /etc/ferry and /var/lib/ferry too"
 	@echo "make clean    remove the virtual environment and caches; state (ferry-data) stays"
 
 setup:
@@ -47,6 +48,9 @@ docs:
 
 install:
 	@scripts/install
+
+uninstall:
+	@PURGE=$(PURGE) scripts/uninstall
 
 clean:
 	rm -rf .venv .mutants interop/.build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -36,10 +36,10 @@ def prefix(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def install(prefix: Path) -> Ran:
-    env = clean_environment(PREFIX=str(prefix), PYTHON=str(prefix.parent / "python"))
+def install(prefix: Path, *, script: str = "install", **extra: str) -> Ran:
+    env = clean_environment(PREFIX=str(prefix), PYTHON=str(prefix.parent / "python"), **extra)
     done = subprocess.run(
-        [CLONE / "scripts" / "install"],
+        [CLONE / "scripts" / script],
         cwd="/",
         env=env,
         stdin=subprocess.DEVNULL,
@@ -118,3 +118,29 @@ def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Pat
     ran = install(prefix)
     assert "  systemctl restart ferry " in ran.out
     assert "install-service" not in ran.out
+
+
+def files(prefix: Path) -> set[str]:
+    return {str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
+def test_uninstalling_leaves_the_configuration_and_the_state(prefix: Path) -> None:
+    install(prefix)
+    (prefix / "var/lib/ferry/ferry.db").write_text("rows")
+    unit = prefix / "etc/systemd/system/ferry.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\n")
+    ran = install(prefix, script="uninstall")
+    assert (ran.code, ran.err) == (0, "")
+    assert files(prefix) == {"etc/ferry/ferry.toml", "var/lib/ferry/ferry.db"}
+    assert "sudo make uninstall PURGE=yes" in ran.out
+    ran = install(prefix, script="uninstall", PURGE="yes")
+    assert (ran.code, ran.err, files(prefix)) == (0, "", set())
+    assert "the host keys, the local CA and all names" in ran.out
+
+
+def test_uninstalling_leaves_another_program_of_the_same_name(prefix: Path) -> None:
+    (prefix / "usr/local/bin").mkdir(parents=True)
+    (prefix / "usr/local/bin/ferry").write_text("mine")
+    assert install(prefix, script="uninstall").code == 0
+    assert files(prefix) == {"usr/local/bin/ferry"}

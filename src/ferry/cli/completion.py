@@ -108,7 +108,11 @@ _ferry() {{
         esac ;;
     esac
 }}
-compdef _ferry ferry
+if [ "$funcstack[1]" = _ferry ]; then
+    _ferry "$@"  # this file is the function itself, loaded from $fpath
+else
+    compdef _ferry ferry
+fi
 """
 
 
