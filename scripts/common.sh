@@ -71,11 +71,58 @@ make_venv() {
     "$1" -m venv --clear "$2"
 }
 
-# pip_install VENV ARGUMENT…: pinned files with hashes, or the clone itself.
+# pip_install VENV ARGUMENT…: pinned files with hashes, or the clone itself. On a terminal a bar shows how far it is.
 pip_install() {
     venv=$1
     shift
-    "$venv/bin/python" -m pip install --quiet --progress-bar off "$@" </dev/null
+    packages=$(packages_in "$@")
+    if [ "$packages" -eq 0 ] || [ ! -t 1 ] || [ "${TERM:-dumb}" = dumb ]; then
+        "$venv/bin/python" -m pip install --quiet --progress-bar off "$@" </dev/null
+        return
+    fi
+    # A pipe has the exit code of its end, so pip's own comes through a file.
+    { "$venv/bin/python" -u -m pip install --progress-bar off "$@" </dev/null || echo $? >"$venv/.pip-failed"; } |
+        show_progress "$packages"
+    [ -f "$venv/.pip-failed" ] || return 0
+    failed=$(cat "$venv/.pip-failed")
+    rm -f "$venv/.pip-failed"
+    return "$failed"
+}
+
+# packages_in ARGUMENT…: how many packages the requirement files among pip's arguments have.
+packages_in() {
+    while [ $# -gt 0 ]; do
+        if [ "$1" = -r ]; then
+            grep -c '==' "$2" || true
+            return
+        fi
+        shift
+    done
+    echo 0
+}
+
+# show_progress COUNT: a bar of pip's lines, of which each package has one that begins with Collecting.
+show_progress() {
+    LC_ALL=C awk -v count="$1" '
+        function bar(done, what,    full) {
+            full = int(30 * done / count)
+            printf "\r  [%s%s] %d/%d %-28.28s", substr(hashes, 1, full), substr(spaces, 1, 30 - full), done, count, what
+            fflush()
+        }
+        BEGIN {
+            hashes = "##############################"
+            spaces = "                              "
+            bar(0, "")
+        }
+        $1 == "Collecting" {
+            if (seen < count) seen++
+            what = $2
+            sub(/[=<>!~;].*/, "", what)
+            bar(seen, what)
+        }
+        /^Installing collected packages/ { bar(count, "writing files") }
+        END { printf "\r%70s\r", "" }
+    '
 }
 
 digest() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
