@@ -47,6 +47,10 @@ def test_the_state_folder_is_all_that_can_be_written() -> None:
     assert "ReadWritePaths=/srv/ferry" in lines(Config(state=Path("/srv/ferry")))
 
 
+def test_a_mistake_that_only_a_person_can_mend_is_no_reason_to_start_again() -> None:
+    assert lines(Config())[lines(Config()).index("Restart=on-failure") :].count("RestartPreventExitStatus=2 3") == 1
+
+
 def test_stopping_waits_longer_than_the_drain() -> None:
     assert "TimeoutStopSec=45" in lines(Config(drain=30))
     assert "TimeoutStopSec=136" in lines(Config(drain=120.5))

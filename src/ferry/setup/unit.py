@@ -118,8 +118,9 @@ UMask=0077
 {state_lines}
 Restart=on-failure
 RestartSec=2
-# 2: the configuration is wrong. Starting again would not make it right.
-RestartPreventExitStatus=2
+# 2: the configuration is wrong. 3: the gateway cannot start here (a taken port, a missing host key). Starting again
+# would not make it right: a person must, and the log says how.
+RestartPreventExitStatus=2 3
 WatchdogSec={watchdog}
 KillMode=mixed
 TimeoutStartSec=60
