@@ -34,7 +34,6 @@ from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerI
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
 from ferry.registry.contract import Registry
-from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Routes
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.ssh.admission import Admission
@@ -46,6 +45,7 @@ from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
 from gateway_process import DOMAIN, PortBlock
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from reported import said
 from turns import until

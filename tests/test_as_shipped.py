@@ -16,9 +16,9 @@ from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.policy.forwards import check_counts
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.access import Anyone
 from ferry.ssh.wire.connection import ConnectionBounds
+from memory_registry import MemoryRegistry
 
 DAY = 86_400.0
 MANY = 3_000

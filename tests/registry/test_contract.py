@@ -14,10 +14,10 @@ import pytest
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Registry, Taken, TakenBy, Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
+from memory_registry import MemoryRegistry
 from turns import turns
 
 Engine: TypeAlias = MemoryRegistry | SqlRegistry

@@ -12,9 +12,9 @@ from ferry.errors import Refusal
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.grants import Grant, Use
 from ferry.registry.contract import Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.registry.routes import Tunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from turns import until
 

@@ -10,11 +10,11 @@ from ferry.hostnames import Urls
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.registry.contract import Claimed, Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.banner import Banners
 from ferry.ssh.notices import Notices
 from ferry.ssh.refusals import RefusedForward, RefusedForwards
 from granted import RULES
+from memory_registry import MemoryRegistry
 
 ANN = Identity(IdentityId("ann"), None, Fingerprint("SHA256:ann"))
 SECRET = b"secret"

@@ -13,9 +13,9 @@ from asyncssh.packet import String
 
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Reservation, StoreUnavailable, Terms
-from ferry.registry.memory import MemoryRegistry
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from raw_session import open_session
 from ssh_command import fingerprint

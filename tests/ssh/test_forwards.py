@@ -17,12 +17,12 @@ from ferry import limits
 from ferry.clock import SystemClock
 from ferry.names import Address, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.report import no_report
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.store.engine import Store
 from ferry.store.registry import SqlRegistry
 from inside_gateway import SECONDS, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from ssh.forward_stage import (
     BLOG,

@@ -11,9 +11,9 @@ import pytest
 from ferry import limits
 from ferry.names import Address, Identity, WorkerId
 from ferry.registry.contract import UNWRITTEN, Claimed, StoreUnavailable, Taken, Terms
-from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.tunnel import SshTunnel
 from inside_gateway import SECONDS, Inside, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from raw_session import open_session
 from ssh.forward_stage import (

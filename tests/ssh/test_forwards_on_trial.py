@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ferry.names import Address
 from ferry.registry.contract import StoreUnavailable, Terms
-from ferry.registry.memory import MemoryRegistry
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_session import open_session
 from ssh.forward_stage import closed
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from asyncssh.packet import String
 
-from ferry.registry.memory import MemoryRegistry
 from ferry.visits import Traffic
 from hand_clock import HandClock
 from inside_gateway import inside_gateway
+from memory_registry import MemoryRegistry
 from raw_session import open_session
 from ssh.forward_stage import BLOG, closed
 

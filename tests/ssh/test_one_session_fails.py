@@ -18,12 +18,12 @@ from ferry.kinds.base import ForwardShown, NoticeContext
 from ferry.kinds.web import WebKind
 from ferry.names import IdentityId, Kind
 from ferry.registry.contract import Reservation
-from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.forward_requests import ForwardRequests
 from ferry.ssh.holding import Holding
 from ferry.ssh.reasons import Reasons
 from ferry.ssh.refusals import RefusedForward
 from inside_gateway import SECONDS, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from raw_session import Session, open_session
 from turns import until

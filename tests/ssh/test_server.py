@@ -10,8 +10,8 @@ import pytest
 
 from ferry.limiters.origins import THIS_HOST
 from ferry.names import ConnectionId
-from ferry.registry.memory import MemoryRegistry
 from inside_gateway import SECONDS, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_session import open_session
 from ssh.forward_stage import NoPorts, closed, one_client
 from turns import until

@@ -11,11 +11,11 @@ import pytest
 
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, WorkerId
 from ferry.registry.holders import Taker
-from ferry.registry.memory import MemoryRegistry
 from ferry.ssh.local_holders import LocalHolders
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.tunnels import Tunnels
 from inside_gateway import SECONDS, inside_gateway
+from memory_registry import MemoryRegistry
 from raw_session import open_session
 from ssh.forward_stage import BLOG, NoPorts, closed, one_client
 from turns import until

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from ferry import limits
 from ferry.names import Address, Identity, IdentityId, WorkerId
-
-from .contract import Claimed, Lease, Reservation, Taken, Terms
-from .rules import (
+from ferry.registry.contract import Claimed, Lease, Reservation, Taken, Terms
+from ferry.registry.rules import (
     AddressState,
     RecentReservations,
     claimed_again,
@@ -21,7 +20,7 @@ from .rules import (
 
 
 class MemoryRegistry:
-    """Implements `contract.Registry` in dicts. No method waits, so every one is a transaction on the event loop."""
+    """Implements `registry.contract.Registry` in dicts. No method waits, so every one is a transaction on the event loop."""
 
     def __init__(self) -> None:
         self._reservations: dict[Address, Reservation] = {}
