@@ -11,6 +11,7 @@ import pytest
 from ferry.gateway.worker import Worker
 from ferry.limiters.penalties import Offence
 from ferry.names import Address, ConnectionId, Fingerprint, IdentityId, Kind, TunnelId
+from ferry.observe.metrics import TABLES
 from ferry.registry.contract import Claimed, Terms
 from whole_gateway import config_of, whole_gateway
 
@@ -103,7 +104,11 @@ async def test_the_metrics_show_visitors_over_http_and_idle_streams(tmp_path: Pa
         writer.close()
 
     service = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with service, whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as client:
+    async with (
+        service,
+        whole_gateway(config_of(tmp_path, limits={"exempt": []})) as worker,
+        await connect(worker, key) as client,
+    ):
         await client.forward_remote_port("blog", 80, "127.0.0.1", service.sockets[0].getsockname()[1])
         (http,) = worker.listening.bound()["http"]
         value = worker.view.metrics.get_sample_value
@@ -112,4 +117,6 @@ async def test_the_metrics_show_visitors_over_http_and_idle_streams(tmp_path: Pa
         writer.write(b"GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n")
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
         assert (value("ferry_http_connections"), value("ferry_idle_streams")) == (1, 1)
+        tables = {table: value("ferry_table_entries", {"table": table}) for table in TABLES}
+        assert tables == {"addresses": 1, "offenders": 0, "unidentified": 0, "certificates": 0}
         writer.close()

@@ -46,7 +46,11 @@ def test_the_table_of_sources_is_bounded_and_the_quiet_are_forgotten_first() -> 
     for number in range(10_000):
         of.take(str(number), 0)
         assert taken(of, "noisy", 2, 0) == (2 if number < 10 else 0)
-    assert len(of) == 50
+    for others, forgotten in ((49, False), (50, True)):
+        whole = taken(of, f"quiet beside {others}", 1000, 0)
+        for number in range(others):
+            of.take(f"{others}-{number}", 0)
+        assert taken(of, f"quiet beside {others}", 1000, 0) == whole * forgotten
 
 
 @pytest.mark.parametrize("rate", [0, 0.01])

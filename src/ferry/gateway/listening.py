@@ -36,6 +36,8 @@ class _Open:
 
     bound: Endpoint
     close: Callable[[], None]
+    unidentified: Callable[[], int] = int
+    """The number of its connections whose protocol is not known yet."""
 
 
 class Listening:
@@ -95,6 +97,11 @@ class Listening:
             found[role].append(listener.bound)
         return found
 
+    @property
+    def unidentified(self) -> int:
+        """The number of connections on HTTPS ports whose protocol is not known yet."""
+        return sum(listener.unidentified() for listener in self._open.values())
+
     def close(self) -> None:
         """Accept no new connections. Existing ones go on."""
         while self._open:
@@ -105,7 +112,7 @@ class Listening:
         if role == "https":
             shared = self._shared_port(sock, bound.port, ssh)
             shared.start()
-            return _Open(bound, shared.close)
+            return _Open(bound, shared.close, shared.__len__)
         if role == "ssh":
             acceptor = Acceptor([sock], ssh.take, report=self._report, gate=self._gate)
             acceptor.start()

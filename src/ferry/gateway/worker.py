@@ -86,9 +86,10 @@ class Worker:
             limiter=self.limiter,
             connections=self._connections,
         )
+        local_ca = LocalCa.open(config.state, config.domain, clock=clock)
         self.certificates = Certificates(
             domain=config.domain,
-            local=LocalCa.open(config.state, config.domain, clock=clock),
+            local=local_ca,
             allowed=lambda host: host == config.domain or host in self.routes.seen_hosts,
             report=report,
             clock=clock,
@@ -138,6 +139,10 @@ class Worker:
         )
         metrics.visitors.poll(lambda: len(self.http.connections))
         metrics.idle_streams.poll(lambda: self.http.idle_streams)
+        metrics.tables.poll("addresses", lambda: len(self.limiter))
+        metrics.tables.poll("offenders", lambda: len(self.ssh.admission.penalties))
+        metrics.tables.poll("unidentified", lambda: self.listening.unidentified)
+        metrics.tables.poll("certificates", lambda: len(local_ca))
 
     def settings_for(self, config: Config, access: WatchedAccess) -> SshSettings:
         """The settings of SSH connections under `config`."""

@@ -39,9 +39,6 @@ class Budgets:
         self._whole = -math.inf
         self._whole_of: OrderedDict[str, float] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._whole_of)
-
     def use(self, each: Budget, together: Budget) -> None:
         """Use other rates from now on. Units already taken still count."""
         self._each, self._all = each, together

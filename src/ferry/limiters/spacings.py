@@ -13,9 +13,6 @@ class Spacings:
     def __init__(self) -> None:
         self._of: dict[str, tuple[Spacing, int]] = {}
 
-    def __len__(self) -> int:
-        return len(self._of)
-
     def enter(self, key: str, together: int, per_second: float) -> Spacing:
         """The spacing of `key`. The first `enter` of a key sets its `together` and `per_second`."""
         spacing, users = self._of.get(key) or (Spacing(together, per_second), 0)

@@ -106,6 +106,31 @@ class PolledGauge(_PolledFamily):
     _metric = GaugeMetricFamily
 
 
+class PolledGauges(Collector):
+    """A gauge family with one label. Its values are kept elsewhere, and polled at each scrape."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, text: str, label: str, values: Iterable[str]) -> None:
+        """`values` of the label have 0 until `poll` is called for them."""
+        self._name = name
+        self._text = text
+        self._label = label
+        self._asked: dict[str, Callable[[], float]] = dict.fromkeys(values, int)
+        registry.register(self)
+
+    def poll(self, value: str, ask: Callable[[], float]) -> None:
+        """`ask` returns the number for `value` of the label."""
+        self._asked[value] = ask
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self._name, self._text, labels=[self._label])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=[self._label])
+        for value, ask in self._asked.items():
+            family.add_metric([value], ask())
+        return [family]
+
+
 class ScrapeHook(Collector):
     """Calls a function at the start of each scrape, so that gathered visits are counted first. It has no series.
 

@@ -16,7 +16,7 @@ from ferry import kinds
 from ferry.names import Kind
 
 from .batches import VisitBatch
-from .metric_families import EventCounter, EventGauge, PolledCounter, PolledGauge, ScrapeHook
+from .metric_families import EventCounter, EventGauge, PolledCounter, PolledGauge, PolledGauges, ScrapeHook
 
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
@@ -27,6 +27,10 @@ HANDSHAKE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 def status_class(status: int) -> str:
     """`2xx` for 204; `none` where no answer was sent, or one that HTTP does not know."""
     return f"{status // 100}xx" if 100 <= status < 600 else "none"
+
+
+TABLES: Final = ("addresses", "offenders", "unidentified", "certificates")
+"""The values of the label of `ferry_table_entries`."""
 
 
 class Metrics:
@@ -115,6 +119,13 @@ class Metrics:
         )
         self.tls_failures = EventCounter(r, "ferry_tls_failures_total", "Failed TLS handshakes of visitors.")
         self.visitors = PolledGauge(r, "ferry_http_connections", "Open connections of visitors over HTTP and HTTPS.")
+        self.tables = PolledGauges(
+            r,
+            "ferry_table_entries",
+            "Entries of tables with a bound: `addresses` of visitors, `offenders` (addresses with failed log-ins), `unidentified` connections on the HTTPS port, `certificates` of the local CA.",
+            "table",
+            TABLES,
+        )
         self.idle_streams = PolledGauge(
             r, "ferry_idle_streams", "Streams to local web services that wait for their next request."
         )

@@ -74,9 +74,6 @@ class Omissions:
         self._counts: dict[str, int] = {}
         self._by: dict[str, Counter[str]] = {}
 
-    def __len__(self) -> int:
-        return len(self._counts)
-
     def add(self, event: str, source: str) -> None:
         """Count a line of `event` that was left out. Past the bound a new source is counted in the total alone."""
         self._counts[event] = self._counts.get(event, 0) + 1

@@ -147,9 +147,6 @@ class AuthorizedKeys:
             return True, self._found.names[fingerprint]
         return False, None
 
-    def __len__(self) -> int:
-        return len(self._found.names)
-
     def read(self) -> Found | None:
         """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""
         listing = _listing_of(self._paths)

@@ -88,7 +88,8 @@ class Admission:
         self._noted = float("-inf")
 
     def __len__(self) -> int:
-        return len(self._attempts)
+        """The number of log-ins in progress."""
+        return len(self._gate)
 
     @property
     def in_progress(self) -> list[Attempt]:
