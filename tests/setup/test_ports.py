@@ -23,12 +23,12 @@ def test_a_free_port_and_a_taken_one(taken: socket.socket) -> None:
     with taken:
         busy = blocked(Endpoint("127.0.0.1", port))
         assert busy is not None
-        assert busy.taken
+        assert busy.in_use
         assert f"127.0.0.1:{port} is held by " in busy.reason
         assert f"(pid {os.getpid()})" in busy.reason
         everywhere = blocked(Endpoint("::", port))
         assert everywhere is not None, "an IPv4 listener is in the way of *:port too"
-        assert everywhere.taken
+        assert everywhere.in_use
     assert blocked(Endpoint("127.0.0.1", port)) is None
     assert blocked(Endpoint("::", port)) is None
 
@@ -50,7 +50,7 @@ def test_an_ipv6_listener_is_in_the_way_of_all_addresses() -> None:
 def test_an_address_that_is_not_ours() -> None:
     busy = blocked(Endpoint("192.0.2.1", 0))
     assert busy is not None
-    assert (busy.reason, busy.taken, busy.absent) == ("192.0.2.1 is not an address of this host", False, True)
+    assert (busy.reason, busy.in_use, busy.absent) == ("192.0.2.1 is not an address of this host", False, True)
 
 
 def test_listeners_are_read_as_the_kernel_writes_them() -> None:

@@ -207,7 +207,7 @@ def _from_environment(environ: Mapping[str, str], mistakes: Mistakes) -> Iterato
             yield key, name, _value(key, text)
         elif key in RETIRED:
             mistakes.texts.append(f"{name}: {key} is not a setting any more: unset it ({RETIRED[key]})")
-        elif meant := _slip(key):
+        elif meant := _setting_meant(key):
             mistakes.texts.append(f"{name}: unknown setting: did you mean {env_name(meant)}?")
             mistakes.dropped.add(meant)
         elif key in SECTIONS:
@@ -221,7 +221,7 @@ def env_name(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-def _slip(key: str) -> str | None:
+def _setting_meant(key: str) -> str | None:
     """The setting that a mistyped variable means: `ssh_listen` → `ssh.listen`, `domian` → `domain`."""
     for known in FIELDS:
         if key == known.replace(".", "_"):

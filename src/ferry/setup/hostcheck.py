@@ -76,21 +76,21 @@ def _check_ports(config: Config, *, running: Running) -> Iterator[Finding]:
     fronts = (("ssh", config.ssh), ("http", config.http), ("https", config.https), ("admin", config.admin))
     for subject, front in fronts:
         free: list[Endpoint] = []
-        held: list[Endpoint] = []
+        own: list[Endpoint] = []
         others: list[Finding] = []
         for endpoint in front.listen:
             busy = blocked(endpoint)
             if busy is None:
                 free.append(endpoint)
-            elif busy.taken and running.has(endpoint):
-                held.append(endpoint)
-            elif busy.taken and running.hidden:
+            elif busy.in_use and running.has(endpoint):
+                own.append(endpoint)
+            elif busy.in_use and running.hidden:
                 others.append(Finding(Severity.NOTE, subject, f"{busy.reason}\n{_PERHAPS_OURS}"))
             elif busy.absent and len(front.listen) > 1 and endpoint.host == "::1":
                 others.append(Finding(Severity.NOTE, subject, f"{busy.reason} (no IPv6): the other address is enough"))
             else:
-                others.append(Finding(Severity.FIX, subject, busy.reason + _other_port(subject, busy.taken)))
-        for endpoints, what in ((free, "free"), (held, "held by this gateway, which runs")):
+                others.append(Finding(Severity.FIX, subject, busy.reason + _other_port(subject, busy.in_use)))
+        for endpoints, what in ((free, "free"), (own, "held by this gateway, which runs")):
             if endpoints:
                 verb = "is" if len(endpoints) == 1 else "are"
                 yield Finding(Severity.OK, subject, f"{' and '.join(map(shown, endpoints))} {verb} {what}")
@@ -100,8 +100,8 @@ def _check_ports(config: Config, *, running: Running) -> Iterator[Finding]:
 _PERHAPS_OURS: Final = "perhaps this gateway itself, whose state folder you cannot look into: run this with sudo"
 
 
-def _other_port(subject: str, taken: bool) -> str:
-    return f"\nstop it, or write another port in {subject}.listen" if taken else ""
+def _other_port(subject: str, in_use: bool) -> str:
+    return f"\nstop it, or write another port in {subject}.listen" if in_use else ""
 
 
 def _check_state(state: Path) -> Iterator[Finding]:

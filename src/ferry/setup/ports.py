@@ -29,11 +29,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Why `endpoint` cannot be bound. `taken`: another socket listens there."""
+    """Why `endpoint` cannot be bound. `in_use`: another socket listens there."""
 
     endpoint: Endpoint
     reason: str
-    taken: bool = False
+    in_use: bool = False
     absent: bool = False
     """The host has no such address."""
 
@@ -66,7 +66,7 @@ def has_ipv6() -> bool:
 def _busy(endpoint: Endpoint, error: OSError) -> Busy:
     match error.errno:
         case errno.EADDRINUSE:
-            return Busy(endpoint, f"{endpoint} is held by {holder(endpoint.port)}", taken=True)
+            return Busy(endpoint, f"{endpoint} is held by {holder(endpoint.port)}", in_use=True)
         case errno.EACCES:
             reason = (
                 f"{endpoint}: a port below 1024 needs root or CAP_NET_BIND_SERVICE; "
