@@ -103,7 +103,7 @@ class MemoryRegistry:
                 self._use(lease, now, used=False)
 
     async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """The number of new reservations from `network` after `since`, including freed ones. Only tests read it."""
+        """The number of new reservations from `network` after `since`, including freed ones."""
         return self._recent_from(network, since).count
 
     async def prune(self, *, now: float, keep: float, rest: float) -> int:

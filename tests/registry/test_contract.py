@@ -12,15 +12,15 @@ from typing import TypeAlias
 
 import pytest
 
+from durable_registry import DurableRegistry
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Registry, Taken, TakenBy, Terms
 from ferry.report import no_report
 from ferry.store.engine import Store
-from ferry.store.registry import SqlRegistry
 from memory_registry import MemoryRegistry
 from turns import turns
 
-Engine: TypeAlias = MemoryRegistry | SqlRegistry
+Engine: TypeAlias = MemoryRegistry | DurableRegistry
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
 PORT = Address(Kind.TCP, "", 30042)
@@ -48,7 +48,7 @@ async def _memory(_path: Path) -> AsyncIterator[Engine]:
 @asynccontextmanager
 async def _sqlite(path: Path) -> AsyncIterator[Engine]:
     async with await Store.open(path / "ferry.db", report=no_report) as store:
-        yield SqlRegistry(store)
+        yield DurableRegistry(store)
 
 
 _ENGINES = {"memory": _memory, "sqlite": _sqlite}

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from durable_registry import DurableRegistry
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.report import no_report
@@ -25,7 +26,7 @@ async def test_reservations_and_generations_survive_a_restart(tmp_path: Path) ->
         before = await SqlRegistry(store).claim(BLOG, ANN, W1, now=10, terms=replace(TERMS, network="192.0.2.0/24"))
         assert isinstance(before, Claimed)
     async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
-        registry = SqlRegistry(store)
+        registry = DurableRegistry(store)
         assert await registry.lookup(BLOG) == before.lease
         assert await registry.retire(None, now=20) == 1
         refused = await registry.claim(BLOG, BOB, W1, now=30, terms=TERMS)

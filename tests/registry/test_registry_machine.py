@@ -12,11 +12,11 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from durable_registry import DurableRegistry
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Taken, TakenBy, Terms
 from ferry.report import no_report
 from ferry.store.engine import Store
-from ferry.store.registry import SqlRegistry
 from memory_registry import MemoryRegistry
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Engines(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = self._await(Store.open(Path(self.folder.name) / "ferry.db", report=no_report))
-        self.sql = SqlRegistry(self.store)
+        self.sql = DurableRegistry(self.store)
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
@@ -226,7 +226,7 @@ class Engines(RuleBasedStateMachine):
         assert {r.address: (r.owner, r.last_used, r.used) for r in everybodys} == self.reserved
 
     async def _look(self) -> list[Any]:
-        async def one(engine: MemoryRegistry | SqlRegistry) -> Any:
+        async def one(engine: MemoryRegistry | DurableRegistry) -> Any:
             since = self.now - 86400
             return await asyncio.gather(
                 asyncio.gather(*(engine.lookup(address) for address in ADDRESSES)),

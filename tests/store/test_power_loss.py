@@ -14,11 +14,11 @@ from sqlite3 import Connection
 
 import pytest
 
+from durable_registry import DurableRegistry
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import Claimed, Terms
 from ferry.report import no_report
 from ferry.store.engine import Store
-from ferry.store.registry import SqlRegistry
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 TERMS = Terms(keep=100, rest=50, reserve=True, derived=False, max_reservations=999, network="192.0.2.0/24")
@@ -52,7 +52,7 @@ def address(number: int) -> Address:
 async def claims_found(folder: Path) -> int:
     """How many of the claims are there; AssertionError if one is half there, or a later one without those before it."""
     async with await Store.open(folder / "ferry.db", report=no_report) as store:
-        registry = SqlRegistry(store)
+        registry = DurableRegistry(store)
         count = len(await registry.reservations(ANN.id))
         for number in range(CLAIMS):
             lease = await registry.lookup(address(number))
@@ -77,7 +77,7 @@ async def written(tmp_path: Path) -> tuple[Files, Files]:
     a clean end makes."""
     folder = tmp_path / "written"
     async with await Store.open(folder / "ferry.db", report=no_report) as store:
-        registry = SqlRegistry(store)
+        registry = DurableRegistry(store)
         for number in range(CLAIMS):
             await registry.claim(address(number), ANN, WorkerId("w"), now=10, terms=TERMS)
         in_the_log = Files.of(folder)

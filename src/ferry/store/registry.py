@@ -85,10 +85,6 @@ class SqlRegistry:
     async def renew(self, worker: WorkerId, *, now: float) -> None:
         await self._store.run(lambda connection: renew(connection, worker, now))
 
-    async def reservations_from_network(self, network: str, *, since: float) -> int:
-        """The number of new reservations from `network` after `since`, including freed ones. Only tests read it."""
-        return (await self._store.run(lambda connection: _recent_from(connection, network, since))).count
-
     async def prune(self, *, now: float, keep: float, rest: float) -> int:
         def transaction(connection: Connection) -> int:
             connection.execute(sql.PRUNE_MADE, {"since": now - limits.NAMES_NETWORK_SECONDS})
