@@ -59,6 +59,10 @@ def check_forward(value: Value) -> None:
     assert parse_forward(wanted.name.encode(), 80, WEB, RULES) == ForwardRequest(Kind.HTTP, wanted.name, 0)
 
 
+_CHOICES = {"output": ("json", "text"), "query": ("full", "names"), "color": ("never", "auto")}
+"""Options of the words, with their values."""
+
+
 def check_words(text: str) -> None:
     try:
         understood = words.parse_words(text, "gw", "gw")
@@ -67,12 +71,16 @@ def check_words(text: str) -> None:
         assert SECRET not in error.detail, "a secret would be logged"
         return
     assert len(text) <= limits.WORDS_CHARS
-    known = {*words.COMMANDS, "--", "--output", "--json", "json", "text", "--unused", *understood.arguments}
-    known |= {f"{prefix}={kind}" for prefix in ("--output", "output") for kind in ("json", "text")}
+    known = {*words.COMMANDS, "--", "--json", "--unused", *understood.arguments}
+    for name, values in _CHOICES.items():
+        known |= {f"--{name}", *values, *(f"{dashes}{name}={value}" for dashes in ("", "--") for value in values)}
     assert set(text.split()) <= known, "a word that nobody knows opened something"
     assert bool(understood.arguments or understood.unused) == (understood.command == "release")
     typed = [understood.command, *understood.arguments, "--unused" if understood.unused else None]
     typed.append(f"output={'json' if understood.json else 'text'}")
+    typed += [
+        word for word, said in (("query=full", understood.whole_query), ("color=never", understood.no_color)) if said
+    ]
     assert words.parse_words(" ".join(word for word in typed if word), "gw", "gw") == understood
 
 
@@ -146,7 +154,7 @@ FORWARDS = Target(
 
 _TYPED = st.sampled_from(
     [*words.COMMANDS, "--", "--output", "--output=", "output=json", "json", "text", "--output=text", "blog", f"auth=ann:{SECRET}",
-     f"{SECRET}", f"--output={SECRET}", f"token {SECRET}", "\x1b[2J", "ü", "=", "", "\u2028", "LS", "lss", "--json"]
+     f"{SECRET}", f"--output={SECRET}", f"token {SECRET}", "\x1b[2J", "ü", "=", "", "\u2028", "LS", "lss", "--json", "query=full", "--query", "full", "color=never", "--color=auto", "names"]
 )  # fmt: skip
 _WORDS = st.lists(_TYPED | st.text(max_size=4), max_size=5).flatmap(
     lambda found: st.sampled_from([" ", "  ", "\t", "\n", "\xa0"]).map(lambda space: space.join(found))

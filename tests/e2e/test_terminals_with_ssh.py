@@ -45,12 +45,12 @@ def test_lines_fit_the_width_and_the_live_line_is_the_last(
     gateway: Gateway, start: Start, name: str, columns: int
 ) -> None:
     with start(columns=columns) as child:
-        child.shows("^0 visitors now   0 requests   0 B$")
+        child.shows("^0 visitors now   0 requests   0 B  $")
         assert visit(gateway, name, "/" + "x" * 200).status == 200
         line = child.shows("/xxx")
         assert len(line) == columns - 1
         assert line.endswith(" 127.0.0.1")
-        child.shows(r"^0 visitors now   1 request   6 B   p50 \d+ms$")
+        child.shows(r"^0 visitors now   1 request   6 B   p50 \d+ms  $")
         assert child.screen.lines.index(line) == len(child.screen.lines) - 2
         assert child.screen.title == f"{name}.localhost: 0 visitors"
         child.typed(b"q")
@@ -116,7 +116,7 @@ def test_a_visit_that_lasts_has_a_line_when_it_opens_and_one_when_it_ends(
             child.shows("^1 visitor now   0 requests")
             service.over.set()
         child.shows(rf"Z {status} +\d+m?s GET  {target} ")
-        child.shows(r"^0 visitors now   1 request   \d+ B$")
+        child.shows(r"^0 visitors now   1 request   \d+ B  $")
 
 
 @pytest.mark.parametrize("term", ["dumb", "xterm"])

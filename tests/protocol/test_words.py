@@ -71,6 +71,10 @@ def test_release_without_a_name_or_with_an_unknown_option_is_refused(text: str, 
         ("ls -la", "ls takes no argument, but '-la' follows it"),
         ("LS", "unknown word 'LS'"),
         ("host-header=", "write host-header=localhost"),
+        ("query=all", "--query 'all' is unknown: write --query full or --query names"),
+        ("--color", "--color '' is unknown: write --color never or --color auto"),
+        ("ls query=full", "query= is for a forward, and ls is a command"),
+        ("color=\x1b[2J", "--color '\\x1b[2J' is unknown"),
         ("host-header=a/b", "host-header 'a/b' is not a host with an optional port: write host-header=localhost"),
         ("host-header=ü", "write host-header=localhost"),
         ("host-header=\x1b[2J", "host-header '\\x1b[2J' is not a host"),
@@ -137,6 +141,21 @@ def test_more_than_is_read_is_refused_even_if_it_is_space() -> None:
 @pytest.mark.parametrize("words", ["output=json", "-- output=json", "ls output=json", "ls --output=json"])
 def test_output_is_understood_with_and_without_dashes(words: str) -> None:
     assert parse_words(words, "gw", "gw").json
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("query=full", Words(whole_query=True)),
+        ("--query full color=never", Words(whole_query=True, no_color=True)),
+        ("query=full --query=names", Words()),
+        ("--color never --color auto", Words()),
+        ("ls color=never", Words("ls", no_color=True)),
+        ("query=full host-header=a --output json", Words(whole_query=True, host_header="a", json=True)),
+    ],
+)
+def test_the_last_value_of_an_option_counts(text: str, words: Words) -> None:
+    assert parse_words(text, GATEWAY, JUMP) == words
 
 
 @pytest.mark.parametrize("words", ["host-header=App:3000", "--host-header=app:3000", "-- --host-header app:3000"])

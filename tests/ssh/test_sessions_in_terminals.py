@@ -145,7 +145,7 @@ async def test_a_terminal_has_colours_links_and_a_title(stage: Stage) -> None:
         FORWARDING.replace("http:", "https:").replace("8080", "8443"),
         "  https uses this gateway's own CA: `ferry ca` there says how to trust it",
         KEYS,
-        "0 visitors now   0 requests   0 B",
+        "0 visitors now   0 requests   0 B  ",
     ]
     assert made.screen.tones[:8] == ["32", "0", "32", "0", "2", "0", "2", "0"]
     assert made.screen.links == ["http://blog.localhost:8080", "https://blog.localhost:8443"]
@@ -174,7 +174,7 @@ async def test_a_visit_that_lasts_has_a_line_at_its_beginning_and_one_at_its_end
     assert "101  open GET  /ws" in await made.shows("open")
     stage.inside.tunnels[0].visited(socket._replace(seconds=62.5))
     assert "101   62s GET  /ws" in await made.shows("62s")
-    await made.shows("0 requests   0 B$")  # a time that says nothing about the service
+    await made.shows("0 requests   0 B  $")  # a time that says nothing about the service
 
 
 async def test_queries_are_shown_whole_if_they_are_asked_for(stage: Stage) -> None:
@@ -223,9 +223,10 @@ async def test_statistics(stage: Stage) -> None:
     await made.shows("^1 request, 0 B in, 0 B out, 0 visitors now$")
     await made.shows("^answers: 4xx 1$")
     await made.shows(r"^times: p50 5ms, p90 5ms, p99 5ms \(the last 1 request\)$")
-    assert await stage.client.forward(b"shop", 80)
+    assert await stage.client.forward(b"shopping", 80)
     made.type(b"s")
-    await made.shows("^http://shop.localhost:8080 +0 visits, 0 B in, 0 B out$")
+    await made.shows("^blog      1 request, 0 B in, 0 B out$")
+    await made.shows("^shopping  0 requests, 0 B in, 0 B out$")
 
 
 async def test_pause_hides_visits_and_counts_them(stage: Stage) -> None:
@@ -261,7 +262,7 @@ async def test_a_qr_code_of_each_web_address_in_turn(stage: Stage) -> None:
 async def test_a_qr_code_needs_a_web_address_and_room(stage: Stage) -> None:
     session = await stage.session(terminal=pty_request("xterm", 20))
     session.send(MSG_CHANNEL_DATA, String(b"r"))
-    await until(lambda: b"the QR code takes 29 columns: make the window wider" in session.said)
+    await until(lambda: b"the QR code takes 29 columns: widen the window" in session.said)
     assert await stage.client.cancel(b"blog", 80)
     session.send(MSG_CHANNEL_DATA, String(b"r"))
     await until(lambda: b"no web address is up: a QR code is for one" in session.said)
@@ -361,3 +362,15 @@ async def test_a_session_is_told_of_its_end_after_the_live_line_has_gone(stage: 
     await made.session.ended()
     assert made.look()[-2:] == [KEYS, ""]
     assert made.screen.saved == []
+
+
+async def test_sentences_are_broken_between_words_and_commands_are_not(stage: Stage) -> None:
+    made = await watched(stage)
+    sentence = "a sentence of " + "many words " * 12
+    command = "  ssh -N -L 5432:pg:5432 " + "gateway" * 12
+    for line in (sentence, command):
+        stage.inside.clients[0].tell(line)
+    await made.shows("^  ssh -N")
+    at = made.screen.lines.index("a sentence of many words many words many words many words many words many words")
+    assert made.screen.lines[at + 1].startswith("  many words many words")
+    assert command in "".join(made.screen.lines)

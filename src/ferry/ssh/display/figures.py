@@ -70,8 +70,7 @@ class Figures:
             self._gone = self._gone.plus(self._tunnels[one])
         self._tunnels = now
         if up:
-            requests = {kind_of(tunnel.address.kind).has_status for tunnel in up}
-            self._noun = "visit" if len(requests) > 1 else "request" if True in requests else "connection"
+            self._noun = _noun(up)
         totals = self._gone
         for traffic in now.values():
             totals = totals.plus(traffic)
@@ -85,6 +84,11 @@ class Figures:
     def counted(self, visits: int) -> str:
         """`3 requests`, by the kinds of the tunnels."""
         return number(visits, self._noun)
+
+    def of(self, tunnel: CountedTunnel) -> str:
+        """The counts of one tunnel."""
+        traffic = tunnel.traffic
+        return f"{number(traffic.visits, _noun([tunnel]))}, {size(traffic.up)} in, {size(traffic.down)} out"
 
     def live(self, totals: Totals, visitors: int, unshown: int | None) -> str:
         """The live last line. `unshown`: visits that were not shown in this pause; None without a pause."""
@@ -108,3 +112,9 @@ class Figures:
             times = (f"p{percent} {took(self.within(percent) or 0)}" for percent in (50, 90, 99))
             found.append(f"times: {', '.join(times)} (the last {number(len(self._seconds), 'request')})")
         return found
+
+
+def _noun(tunnels: Iterable[CountedTunnel]) -> str:
+    """What a visit of these tunnels is called."""
+    requests = {kind_of(tunnel.address.kind).has_status for tunnel in tunnels}
+    return "visit" if len(requests) > 1 else "request" if True in requests else "connection"

@@ -34,8 +34,10 @@ from .terminal import QUERY, UNKNOWN_COLUMNS, Terminal, Tone, safe
 from .text import TextDisplay
 from .visit_lines import VisitColumns
 
-_NOTE: Final = "  "  # what a note below a forward begins with
+_NOTE: Final = "  "  # what a note below a forward begins with, and the second line of a sentence
+_COPIED: Final = re.compile(r"ssh |://|\{")  # in a line that a person copies: it is not broken
 _URL: Final = re.compile(r"https?://[!-~]+")
+_GAP: Final = "  "  # behind the live line, where messages of ssh itself begin
 _CLEARS: Final = "c clear  "
 _KEYS: Final = "? help  {clears}s statistics  r QR code  p pause  q quit"
 _HELP: Final = (
@@ -182,12 +184,14 @@ class LiveDisplay(TextDisplay):
             self._redraw_soon()
 
     def _show_statistics(self) -> None:
-        tunnels, notices = list(self._client.forwards.values()), self._in_force.notices
+        tunnels = list(self._client.forwards.values())
         for line in self._figures.lines(self._figures.look(tunnels), self._client.visitors):
             self.say(line)
         if len(tunnels) > 1:
-            for tunnel in tunnels:
-                self.say(notices.tunnel_line(tunnel))
+            labels = [kind_of(tunnel.address.kind).short(str(tunnel.address)) for tunnel in tunnels]
+            columns = min(max(map(len, labels)), self._terminal.width // 3)
+            for label, tunnel in zip(labels, tunnels, strict=True):
+                self.say(f"{self._terminal.cut(label, columns):<{columns}}  {self._figures.of(tunnel)}")
 
     def _pause_or_go_on(self) -> None:
         if self._unshown is None:
@@ -217,7 +221,7 @@ class LiveDisplay(TextDisplay):
         finally:
             self._coding = False
         if len(rows[0]) > (self._terminal.columns or UNKNOWN_COLUMNS):
-            self.say(f"the QR code takes {len(rows[0])} columns: make the window wider")
+            self.say(f"the QR code takes {len(rows[0])} columns: widen the window")
             return
         self._first = None
         for line in qr_lines(rows, self._terminal):
@@ -253,7 +257,8 @@ class LiveDisplay(TextDisplay):
         visitors = self._client.visitors
         live = self._figures.live(self._figures.look(tunnels), visitors, self._unshown)
         title = safe(f"{_name(tunnels)}{number(visitors, 'visitor')}")
-        text = self._screen.redrawn(terminal.cut(live, terminal.width), title, terminal, room=self._out.room)
+        live = terminal.cut(live, terminal.width - len(_GAP)) + _GAP
+        text = self._screen.redrawn(live, title, terminal, room=self._out.room)
         if text:
             self._out.write(text)
             self._written = asyncio.get_running_loop().time()
@@ -267,10 +272,9 @@ class LiveDisplay(TextDisplay):
         self._closed = True
 
     def _line(self, text: str, tone: Tone = Tone.NONE, *, error: bool = False) -> None:
-        lines = [text]
-        if text.startswith(_NOTE) and "ssh" not in text:  # a command must stay whole, to be copied
-            lines = textwrap.wrap(text, self._terminal.width, subsequent_indent=_NOTE)
-        for line in lines:
+        width = self._terminal.width
+        whole = len(text) <= width or not self._terminal.columns or _COPIED.search(text)
+        for line in [text] if whole else textwrap.wrap(text, width, subsequent_indent=_NOTE):
             self._one_line(line, tone, error=error)
 
     def _one_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
