@@ -188,7 +188,7 @@ class TcpTunnel:
         self.visits.append(visit)
         self.visited_event.set()
 
-    def lasts(self, visit: Visit) -> None:
+    def long_visit_began(self, visit: Visit) -> None:
         self.lasting.append(visit)
 
     def tell(self, line: str, **fields: object) -> None:

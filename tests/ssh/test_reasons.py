@@ -92,7 +92,7 @@ async def test_after_a_session_has_written_the_reasons_the_answers_follow() -> N
     line.reasons.session_opened()
     await line.answer()
     assert line.said == []
-    line.reasons.told()
+    line.reasons.shown()
     assert line.said == []
     await timers(limits.READ_SECONDS)
     assert line.said == ["released"]

@@ -170,7 +170,7 @@ async def test_the_session_of_a_command_has_no_live_line(stage: Stage) -> None:
 async def test_a_visit_that_lasts_has_a_line_at_its_beginning_and_one_at_its_end(stage: Stage) -> None:
     made = await watched(stage)
     socket = stage.served(101, target="/ws")
-    stage.inside.tunnels[0].lasts(socket)
+    stage.inside.tunnels[0].long_visit_began(socket)
     assert "101  open GET  /ws" in await made.shows("open")
     stage.inside.tunnels[0].visited(socket._replace(seconds=62.5))
     assert "101   62s GET  /ws" in await made.shows("62s")
@@ -236,7 +236,7 @@ async def test_pause_hides_visits_and_counts_them(stage: Stage) -> None:
     await made.shows("^paused: 0 requests not shown")
     for _ in range(3):
         await stage.visit()
-    stage.inside.tunnels[0].lasts(stage.served(101))  # it counts once, at its end
+    stage.inside.tunnels[0].long_visit_began(stage.served(101))  # it counts once, at its end
     await made.shows("^paused: 3 requests not shown")
     assert not any("/x" in line for line in made.screen.lines)
     stage.inside.clients[0].tell("other lines are shown")

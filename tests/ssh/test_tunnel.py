@@ -108,7 +108,7 @@ class Stage:
 
     watched = False
 
-    def lasts(self, address: Address, visit: Visit) -> None:
+    def long_visit_began(self, address: Address, visit: Visit) -> None:
         """Nobody looks."""
 
     def tell(self, line: str, **fields: object) -> None:

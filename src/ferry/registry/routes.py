@@ -70,10 +70,10 @@ class Tunnel(Protocol):
 
     @property
     def watched(self) -> bool:
-        """Whether `lasts` is of use to anybody."""
+        """Whether `long_visit_began` is of use to anybody."""
         ...
 
-    def lasts(self, visit: Visit) -> None:
+    def long_visit_began(self, visit: Visit) -> None:
         """Tell the owner about a visit that has begun and may last: a WebSocket, an event stream. Never blocks."""
         ...
 

@@ -260,10 +260,10 @@ class Client:
         """Whether a session may show visits."""
         return bool(self.sessions)
 
-    def lasts(self, address: Address, visit: Visit) -> None:
+    def long_visit_began(self, address: Address, visit: Visit) -> None:
         """A WebSocket or an event stream has opened."""
         shown = self._settings.request_log
-        self._in_sessions(lambda session: session.lasts(address, visit, shown=shown))
+        self._in_sessions(lambda session: session.long_visit_began(address, visit, shown=shown))
 
     def target_refused(self, address: Address, why: str) -> None:
         """Tell the person that the local service cannot be reached, at most once in TARGET_NOTE_SECONDS."""

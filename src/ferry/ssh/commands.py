@@ -56,7 +56,7 @@ class TunnelsOf(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asker:
+class _Invocation:
     """The session and its identity, with the tunnels and the notices at the start of the command."""
 
     session: Answering
@@ -91,7 +91,7 @@ class Commands:
         try:
             tunnels = self._tunnels.of(identity.id)
             up = frozenset(tunnel.address for tunnel in tunnels)
-            status = await self._answer(_Asker(session, identity, tunnels, up, self._in_force.notices), words)
+            status = await self._answer(_Invocation(session, identity, tunnels, up, self._in_force.notices), words)
         except StoreUnavailable as error:
             session.complain(store_down(error))
             session.end(1)
@@ -100,45 +100,45 @@ class Commands:
         else:
             session.end(status)
 
-    async def _answer(self, asker: _Asker, words: Words) -> int:
+    async def _answer(self, invocation: _Invocation, words: Words) -> int:
         match words.command:
             case "help":
-                _help(asker)
+                _help(invocation)
             case "ls":
-                _ls(asker)
+                _ls(invocation)
             case "names":
-                await self._names(asker)
+                await self._names(invocation)
             case "release":
-                return await self._release(asker, words)
+                return await self._release(invocation, words)
             case "whoami":
-                _whoami(asker)
+                _whoami(invocation)
             case _:
-                await self._about(asker)
+                await self._about(invocation)
         return 0
 
-    async def _names(self, asker: _Asker) -> None:
-        reservations = await self._reservations(asker)
-        notices = asker.notices
+    async def _names(self, invocation: _Invocation) -> None:
+        reservations = await self._reservations(invocation)
+        notices = invocation.notices
         for reservation in reservations:
-            up = reservation.address in asker.up
-            asker.session.show(
+            up = reservation.address in invocation.up
+            invocation.session.show(
                 notices.reservation_line(reservation, up=up), notices.reservation_fields(reservation, up=up)
             )
         if not reservations:
-            asker.session.say("no names are reserved for you: the first use of one reserves it")
+            invocation.session.say("no names are reserved for you: the first use of one reserves it")
 
-    async def _about(self, asker: _Asker) -> None:
+    async def _about(self, invocation: _Invocation) -> None:
         """Answer `ssh gw` without a command."""
-        session, rules = asker.session, asker.notices.rules
-        _whoami(asker)
-        reservations = await self._reservations(asker)
+        session, rules = invocation.session, invocation.notices.rules
+        _whoami(invocation)
+        reservations = await self._reservations(invocation)
         if reservations:
             session.say("Yours:")
-            await self._names(asker)
-        if asker.tunnels:
+            await self._names(invocation)
+        if invocation.tunnels:
             session.say("Up now:")
-            _ls(asker)
-        if refusals := self._refusals.of(asker.identity.id):
+            _ls(invocation)
+        if refusals := self._refusals.of(invocation.identity.id):
             session.say("Refused lately:")
             for refused in refusals[-REFUSALS_SHOWN:]:
                 when = datetime.fromtimestamp(refused.at, UTC)
@@ -150,62 +150,62 @@ class Commands:
                     "at": refused.at,
                 }
                 session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}", fields)
-        if rules.reserve_after and not asker.identity.anonymous:
+        if rules.reserve_after and not invocation.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
         session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
-        session.say(f"To forward: {asker.notices.example}   (more: `help`)")
+        session.say(f"To forward: {invocation.notices.example}   (more: `help`)")
 
-    async def _reservations(self, asker: _Asker) -> list[Reservation]:
-        if asker.identity.anonymous:
+    async def _reservations(self, invocation: _Invocation) -> list[Reservation]:
+        if invocation.identity.anonymous:
             return []
-        now, keep = self._clock.now(), asker.notices.rules.keep
-        mine = await self._registry.reservations(asker.identity.id)
-        return [one for one in mine if one.address in asker.up or kept_until(one, keep=keep) >= now]
+        now, keep = self._clock.now(), invocation.notices.rules.keep
+        mine = await self._registry.reservations(invocation.identity.id)
+        return [one for one in mine if one.address in invocation.up or kept_until(one, keep=keep) >= now]
 
-    async def _release(self, asker: _Asker, words: Words) -> int:
+    async def _release(self, invocation: _Invocation, words: Words) -> int:
         """Give names back: all that are named, or none if one of them is wrong."""
-        session, identity = asker.session, asker.identity
-        mine = await self._reservations(asker)
+        session, identity = invocation.session, invocation.identity
+        mine = await self._reservations(invocation)
         try:
-            wanted = dict.fromkeys(_find(text, mine, asker.notices) for text in words.arguments)
+            wanted = dict.fromkeys(_find(text, mine, invocation.notices) for text in words.arguments)
         except InvalidInput as error:
             kept = ". Nothing was given back" if len(words.arguments) > 1 else ""
             session.complain(f"{error}{kept}")
             return 1
         if words.unused:
-            wanted = dict.fromkeys(one.address for one in mine if not one.used and one.address not in asker.up)
+            wanted = dict.fromkeys(one.address for one in mine if not one.used and one.address not in invocation.up)
         for address in wanted:
             await self._registry.free(address, identity.id)
             self._report("name.freed", address=str(address), identity=str(identity))
-            note = ", and goes to others when its tunnel closes" if address in asker.up else ""
+            note = ", and goes to others when its tunnel closes" if address in invocation.up else ""
             session.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
         if not wanted:
             session.say("nothing to give back: each name of yours is up or was used (`names` lists them)")
         return 0
 
 
-def _help(asker: _Asker) -> None:
-    for line in asker.notices.help_lines():
-        asker.session.say(line)
+def _help(invocation: _Invocation) -> None:
+    for line in invocation.notices.help_lines():
+        invocation.session.say(line)
 
 
-def _whoami(asker: _Asker) -> None:
-    who = asker.identity
+def _whoami(invocation: _Invocation) -> None:
+    who = invocation.identity
     fields: dict[str, object] = {
         "event": "whoami",
         "name": who.name,
         "key": who.fingerprint,
         "anonymous": who.anonymous,
     }
-    asker.session.show(who_line(who), fields)
+    invocation.session.show(who_line(who), fields)
 
 
-def _ls(asker: _Asker) -> None:
-    notices = asker.notices
-    for tunnel in asker.tunnels:
-        asker.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
-    if not asker.tunnels:
-        asker.session.say(f"no tunnels of yours are up: {notices.example}")
+def _ls(invocation: _Invocation) -> None:
+    notices = invocation.notices
+    for tunnel in invocation.tunnels:
+        invocation.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
+    if not invocation.tunnels:
+        invocation.session.say(f"no tunnels of yours are up: {notices.example}")
 
 
 def _find(text: str, mine: list[Reservation], notices: Notices) -> Address:

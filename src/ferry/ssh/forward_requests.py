@@ -45,7 +45,7 @@ class ForwardRequests:
         "_settled",
         "_tunnels",
         "_undecided",
-        "_untold",
+        "_unshown",
         "count",
     )
 
@@ -60,7 +60,7 @@ class ForwardRequests:
         self.count = 0
         """The number of requests so far, with those for forwards that Ferry lacks."""
         self._outcomes: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
-        self._untold = 0
+        self._unshown = 0
 
     # --- from the request to its answer
 
@@ -129,7 +129,7 @@ class ForwardRequests:
 
     def _keep(self, outcome: SshTunnel | RefusedForward) -> None:
         self._outcomes.append(outcome)
-        self._untold = min(self._untold + 1, limits.OUTCOMES_REMEMBERED)
+        self._unshown = min(self._unshown + 1, limits.OUTCOMES_REMEMBERED)
 
     @property
     def outcomes(self) -> list[SshTunnel | RefusedForward]:
@@ -137,9 +137,9 @@ class ForwardRequests:
         return list(self._outcomes)
 
     @property
-    def untold(self) -> list[SshTunnel | RefusedForward]:
+    def unshown(self) -> list[SshTunnel | RefusedForward]:
         """Those of `outcomes` that came after the last session had begun."""
-        return self.outcomes[len(self._outcomes) - self._untold :]
+        return self.outcomes[len(self._outcomes) - self._unshown :]
 
     @property
     def all_decided(self) -> bool:
@@ -164,10 +164,10 @@ class ForwardRequests:
         self._reasons.session_opened()
         return self._holding.session_opened()
 
-    def told(self) -> None:
+    def outcomes_shown(self) -> None:
         """A session has begun, and has shown the outcomes so far."""
-        self._untold = 0
-        self._reasons.told()
+        self._unshown = 0
+        self._reasons.shown()
 
     def channel_opened(self) -> None:
         """The client has opened a channel that is no session."""

@@ -86,7 +86,7 @@ class Reasons:
         self._used = False
         """The connection has opened a channel, or has a forward: it is never ended for a refusal."""
         self._over = False
-        """The reasons are told. Later refusals are answered at once."""
+        """The reasons have been shown. Later refusals are answered at once."""
         self._timer: asyncio.TimerHandle | None = None  # from the first refusal on
 
     def hold(self, refused: RefusedForward) -> bool:
@@ -107,7 +107,7 @@ class Reasons:
         """A session has opened: it will write the reasons."""
         self._session = self._used = True
 
-    def told(self) -> None:
+    def shown(self) -> None:
         """A session has written the reasons."""
         if self._timer is None:
             self._over = True

@@ -209,8 +209,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
-        held = " Its forwards are closed." if closed else ""
-        self.complain(f"{sentence}{held}", error=why)
+        also = " Its forwards are closed." if closed else ""
+        self.complain(f"{sentence}{also}", error=why)
         self.end(1)
 
     def _begin_soon(self) -> None:
@@ -228,9 +228,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def _show_or_answer(self) -> None:
         self._begun = True
         client, words = self._client, self._words
-        for outcome in self._requests.outcomes if words.command is None else self._requests.untold:
+        for outcome in self._requests.outcomes if words.command is None else self._requests.unshown:
             outcome.show_in(self)
-        self._requests.told()
+        self._requests.outcomes_shown()
         client.refusals_seen()
         if words.command is None:
             self._answer_login_name()
@@ -281,10 +281,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if not self._silent:
             self._display.visited(address, visit, shown=shown)
 
-    def lasts(self, address: Address, visit: Visit, *, shown: bool) -> None:
+    def long_visit_began(self, address: Address, visit: Visit, *, shown: bool) -> None:
         """A WebSocket or an event stream has opened. `shown` is as in `visited`."""
         if not self._silent:
-            self._display.lasts(address, visit, shown=shown)
+            self._display.long_visit_began(address, visit, shown=shown)
 
     def say(self, line: str, **fields: object) -> None:
         """One line of text; with `--output json`, an object with `message` and `fields`."""

@@ -46,7 +46,7 @@ class TunnelEvents(Protocol):
         """Whether a session may show visits."""
         ...
 
-    def lasts(self, address: Address, visit: Visit, /) -> None:
+    def long_visit_began(self, address: Address, visit: Visit, /) -> None:
         """A visit has begun that may last."""
         ...
 
@@ -197,8 +197,8 @@ class SshTunnel:
     def watched(self) -> bool:
         return self._events.watched
 
-    def lasts(self, visit: Visit) -> None:
-        self._events.lasts(self.address, visit)
+    def long_visit_began(self, visit: Visit) -> None:
+        self._events.long_visit_began(self.address, visit)
 
     def comes_from(self, origin: str) -> bool:
         return self._events.comes_from(origin)

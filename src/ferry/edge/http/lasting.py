@@ -19,6 +19,6 @@ def announce(
         return
     if answer.status == 101 or answer.event_stream:
         method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-        tunnel.lasts(
+        tunnel.long_visit_began(
             Visit(tunnel.id, tunnel.shown_address, tunnel.kind, visitor, method, target, answer.status, 0.0, 0, 0)
         )

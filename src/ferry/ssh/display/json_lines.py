@@ -43,7 +43,7 @@ class JsonDisplay:
         if shown:
             self._object(self._in_force.notices.visit_fields(address, visit))
 
-    def lasts(self, address: Address, visit: Visit, *, shown: bool) -> None:
+    def long_visit_began(self, address: Address, visit: Visit, *, shown: bool) -> None:
         """There is one object for each visit, at its end."""
 
     # --- answers

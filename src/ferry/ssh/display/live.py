@@ -137,7 +137,7 @@ class LiveDisplay(TextDisplay):
             self._show_visit(address, visit)
         self._redraw_soon()
 
-    def lasts(self, address: Address, visit: Visit, *, shown: bool) -> None:
+    def long_visit_began(self, address: Address, visit: Visit, *, shown: bool) -> None:
         self._lasting[visit.tunnel, visit.peer] = None
         if len(self._lasting) > limits.LASTING_REMEMBERED:
             self._lasting.popitem(last=False)

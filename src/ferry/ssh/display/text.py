@@ -54,7 +54,7 @@ class TextDisplay:
         if shown:
             self._line(visit_line(address, visit, whole_query=self._whole_query))
 
-    def lasts(self, address: Address, visit: Visit, *, shown: bool) -> None:
+    def long_visit_began(self, address: Address, visit: Visit, *, shown: bool) -> None:
         """A WebSocket or an event stream has opened. `shown` is as in `visited`."""
 
     # --- answers
