@@ -11,11 +11,8 @@ import termios
 from fcntl import ioctl
 from pathlib import Path
 
-import pytest
-
 from console_commands import run, running
 from ferry.cli.ls import ls
-from ferry.cli.output import span
 from ferry.errors import InvalidInput
 from small_gateway import SmallGateway, connection, name, tunnel
 
@@ -110,13 +107,6 @@ async def test_a_wide_terminal_has_all_columns(tmp_path: Path) -> None:
     async with running(tmp_path / "state"):
         text = await asyncio.to_thread(_on_terminal, tmp_path / "state", "{'connections': True, 'names': False}", 200)
     assert "CLIENT" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (3_600, "1h"), (90_000, "1d 1h"), (86_405, "1d"), (311, "5m 11s")]
-)
-def test_a_time_in_its_two_largest_units(seconds: float, text: str) -> None:
-    assert span(seconds) == text
 
 
 def _on_terminal(state: Path, option: str, columns: int = 80) -> str:

@@ -4,10 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from console_commands import run, running
-from ferry.cli.output import size, span
 from ferry.cli.status import status
 from ferry.errors import FerryError
 from ferry_command import clean_environment
@@ -80,18 +77,3 @@ async def test_it_starts_quickly_without_the_gateways_libraries(tmp_path: Path) 
             env=clean_environment(),
         )
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (150_400_000, "150 MB"), (999_600, "1.0 MB"), (3e15, "3000.0 TB")],
-)  # fmt: skip
-def test_sizes(count: float, text: str) -> None:
-    assert size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (3600, "1h"), (3661, "1h 1m"), (93784, "1d 2h"), (86400, "1d")]
-)  # fmt: skip
-def test_spans(seconds: float, text: str) -> None:
-    assert span(seconds) == text

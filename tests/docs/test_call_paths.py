@@ -25,6 +25,7 @@ PATHS = (*SECTIONS, "a visit of a port", "a visit of an alias")
 
 LEFT_OUT = frozenset(
     [
+        "amounts.py",
         "callbacks.py",
         "clock.py",
         "config/model.py",
@@ -63,7 +64,6 @@ LEFT_OUT = frozenset(
         "protocol/http1/serialize.py",
         "protocol/words.py",
         "registry/rules.py",
-        "ssh/amounts.py",
         "ssh/display/keys.py",
         "ssh/display/output.py",
         "ssh/display/terminal.py",

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ferry.amounts import size
+
 from .options import ConfigOption, JsonOption, Output, OutputOption
-from .output import print_json, size
+from .output import print_json
 
 if TYPE_CHECKING:
     from ferry.gateway.archive import Backup

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from ferry.amounts import size
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput
 
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import Column, age, print_json, print_table, quiet_pipe, short_identity, size
+from .output import Column, age, print_json, print_table, quiet_pipe, short_identity
 
 Row = list[object]
 TUNNELS: Final = (

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ferry import limits
+from ferry.amounts import span
 from ferry.names import printable
 
 PIPE_WIDTH: Final = 10_000  # columns; wider than any row
@@ -25,7 +26,6 @@ _STYLES: Final[Mapping[str, str]] = MappingProxyType(
     {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 )
 _UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +100,6 @@ def short_identity(text: str) -> str:
     """`web-1` for `web-1 (SHA256:...)`; the first characters of a bare fingerprint, which are enough to tell keys apart."""
     name, _, _ = text.partition(" (SHA256:")
     return name[:16] + ".." if name.startswith("SHA256:") else name
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000: `1.5 MB`."""
-    for unit in _UNITS[:-1]:
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} {_UNITS[-1]}"
-
-
-def span(seconds: float) -> str:
-    """A duration in its two largest units: `3d 4h`, `5m 10s`."""
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or parts:
-            parts.append(f"{count}{unit}")
-    return " ".join(part for part in parts[:2] if not part.startswith("0")) or "0s"
 
 
 def age(moment: Any, now: float) -> str:

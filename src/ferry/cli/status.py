@@ -6,9 +6,11 @@ from typing import Any
 
 import typer
 
+from ferry.amounts import span
+
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import paint, print_json, quiet_pipe, safe, span
+from .output import paint, print_json, quiet_pipe, safe
 
 
 def status(

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ferry.amounts import span
 from ferry.errors import InvalidInput
 
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import print_json, quiet_pipe, safe, span
+from .output import print_json, quiet_pipe, safe
 
 
 def unblock(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ferry import kinds
+from ferry.amounts import size
 from ferry.hostnames import Urls
 from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardShown
@@ -20,7 +21,6 @@ from ferry.registry.contract import Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
 from ferry.visits import Traffic, Visit
 
-from .amounts import size
 from .refusals import RefusedForward
 
 

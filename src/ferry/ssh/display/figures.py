@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ferry import limits
+from ferry.amounts import number, size, took
 from ferry.kinds import kind_of
 from ferry.names import Address, TunnelId
-from ferry.ssh.amounts import number, size, took
 from ferry.visits import Traffic, Visit
 
 

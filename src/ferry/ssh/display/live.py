@@ -19,9 +19,9 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from ferry import limits, tasks
+from ferry.amounts import number
 from ferry.kinds import kind_of
 from ferry.names import Address, ConnectionId, Endpoint, TunnelId
-from ferry.ssh.amounts import number
 from ferry.ssh.notices import NoticesInForce, TunnelShown
 from ferry.visits import Visit
 

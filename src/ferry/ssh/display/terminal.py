@@ -2,8 +2,8 @@
 
 Escape sequences are those of ECMA-48 and of xterm: colours (SGR), links (OSC 8) and the window's title (OSC 2, and
 XTWINOPS 22 and 23 to save and to restore it). A terminal gets them if the client says what it is and how wide it is, and
-if it has answered `QUERY`. `NO_COLOR` (https://no-color.org) and `TERM=dumb` turn all of them off. So does an unknown width: a script that runs
-`ssh -tt` has no terminal of its own, and tells none.
+if it has answered `QUERY`. `NO_COLOR` (https://no-color.org) and `TERM=dumb` turn all of them off. So does an unknown
+width: a script that runs `ssh -tt` has no terminal of its own, and tells none.
 """
 
 from __future__ import annotations

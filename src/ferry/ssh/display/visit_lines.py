@@ -6,9 +6,9 @@ import textwrap
 from datetime import UTC, datetime
 from typing import Final
 
+from ferry.amounts import size, took
 from ferry.kinds import kind_of
 from ferry.names import Address, printable
-from ferry.ssh.amounts import size, took
 from ferry.visits import Visit
 
 from .terminal import PIPE, Terminal, Tone

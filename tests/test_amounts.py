@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferry.ssh.amounts import number, size, took
+from ferry.amounts import number, size, span, took
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,11 @@ from ferry.ssh.amounts import number, size, took
         (999, "999 B"),
         (1_000, "1.0 kB"),
         (4_200_000, "4.2 MB"),
+        (999_600, "1.0 MB"),
+        (150_400_000, "150 MB"),
         (1_000_000_000, "1.0 GB"),
-        (3_400_000_000_000, "3400.0 GB"),
+        (3_400_000_000_000, "3.4 TB"),
+        (3_000_000_000_000_000, "3000.0 TB"),
     ],
 )
 def test_bytes_for_people(count: int, text: str) -> None:
@@ -32,6 +35,17 @@ def test_bytes_for_people(count: int, text: str) -> None:
 def test_durations_take_five_columns(seconds: float, text: str) -> None:
     assert took(seconds) == text
     assert len(text) <= 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"), (59.9, "59s"), (60, "1m"), (311, "5m 11s"), (3600, "1h"), (3661, "1h 1m"), (86_400, "1d"),
+        (86_405, "1d"), (90_000, "1d 1h"), (93_784, "1d 2h"),
+    ],
+)  # fmt: skip
+def test_a_time_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 visits"), (1, "1 visit"), (2, "2 visits"), (1234, "1,234 visits")])
