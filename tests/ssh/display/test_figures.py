@@ -42,18 +42,22 @@ def test_counts_of_a_tunnel_that_has_closed_stay() -> None:
 def test_visits_are_called_by_the_kinds_of_their_tunnels(addresses: tuple[Address, ...], noun: str) -> None:
     figures = Figures()
     totals = figures.look([tunnel(str(address), address) for address in addresses])
-    assert figures.live(totals, 0, None) == f"0 visitors now   0 {noun}   0 B"
-    assert figures.live(figures.look([]), 0, None) == f"0 visitors now   0 {noun}   0 B"
+    assert figures.live(totals, 0, None, 79) == f"0 visitors now   0 {noun}   0 B"
+    assert figures.live(figures.look([]), 0, None, 79) == f"0 visitors now   0 {noun}   0 B"
 
 
 def test_the_live_line() -> None:
     figures = Figures()
     totals = figures.look([tunnel(up=200_000, down=1_000_000, visits=1)])
-    assert figures.live(totals, 1, None) == "1 visitor now   1 request   1.2 MB"
+    assert figures.live(totals, 1, None, 79) == "1 visitor now   1 request   1.2 MB"
     visited(figures, 200, 0.013)
-    assert figures.live(totals, 2, None) == "2 visitors now   1 request   1.2 MB   p50 13ms"
-    assert figures.live(totals, 2, 0) == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
-    assert figures.live(totals, 2, 1).startswith("paused: 1 request not shown   ")
+    assert figures.live(totals, 2, None, 79) == "2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert (
+        figures.live(totals, 2, 0, 79)
+        == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
+    )
+    assert figures.live(totals, 2, 1, 57) == "paused: 1 request not shown   2 visitors now   1 request"
+    assert figures.live(totals, 2, 1, 3) == "paused: 1 request not shown"
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,15 @@ class Figures:
         traffic = tunnel.traffic
         return f"{number(traffic.visits, _noun([tunnel]))}, {size(traffic.up)} in, {size(traffic.down)} out"
 
-    def live(self, totals: Totals, visitors: int, unshown: int | None) -> str:
-        """The live last line. `unshown`: visits that were not shown in this pause; None without a pause."""
+    def live(self, totals: Totals, visitors: int, unshown: int | None, width: int) -> str:
+        """The live last line; what does not fit `width` is left out. `unshown`: visits that were not shown in this pause;
+        None without a pause."""
         parts = [] if unshown is None else [f"paused: {self.counted(unshown)} not shown"]
         parts += [f"{number(visitors, 'visitor')} now", self.counted(totals.visits), size(totals.up + totals.down)]
         if (half := self.within(50)) is not None:
             parts.append(f"p50 {took(half)}")
+        while len("   ".join(parts)) > width and len(parts) > 1:
+            parts.pop()
         return "   ".join(parts)
 
     def lines(self, totals: Totals, visitors: int) -> list[str]:

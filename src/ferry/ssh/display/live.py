@@ -79,7 +79,8 @@ class LiveDisplay(TextDisplay):
     def __init__(
         self, out: Output, in_force: NoticesInForce, client: WatchedClient, terminal: Terminal, *, whole_query: bool
     ) -> None:
-        super().__init__(out, in_force, terminal=replace(terminal, no_color=True))
+        super().__init__(out, in_force, in_terminal=True)
+        self._terminal = replace(terminal, no_color=True)
         self._client = client
         self._stated = terminal
         """The terminal, as the client has described it."""
@@ -255,10 +256,10 @@ class LiveDisplay(TextDisplay):
             return
         terminal, tunnels = self._terminal, list(self._client.forwards.values())
         visitors = self._client.visitors
-        live = self._figures.live(self._figures.look(tunnels), visitors, self._unshown)
+        width = terminal.width - len(_GAP)
+        live = self._figures.live(self._figures.look(tunnels), visitors, self._unshown, width)
         title = safe(f"{_name(tunnels)}{number(visitors, 'visitor')}")
-        live = terminal.cut(live, terminal.width - len(_GAP)) + _GAP
-        text = self._screen.redrawn(live, title, terminal, room=self._out.room)
+        text = self._screen.redrawn(terminal.cut(live, width) + _GAP, title, terminal, room=self._out.room)
         if text:
             self._out.write(text)
             self._written = asyncio.get_running_loop().time()

@@ -19,15 +19,15 @@ FEW_KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
 class TextDisplay:
-    """Lines of text, with colour if `terminal` is there and has it."""
+    """Lines of text. `in_terminal`: they end in CR LF."""
 
     def __init__(
-        self, out: Output, in_force: NoticesInForce, *, terminal: Terminal | None = None, whole_query: bool = False
+        self, out: Output, in_force: NoticesInForce, *, in_terminal: bool = False, whole_query: bool = False
     ) -> None:
         self._out = out
         self._in_force = in_force
-        self._terminal = terminal or PIPE
-        self._ending = "\n" if terminal is None else "\r\n"
+        self._terminal = PIPE
+        self._ending = "\r\n" if in_terminal else "\n"
         self._whole_query = whole_query
         self._ca_noted = False
 
@@ -83,7 +83,6 @@ class TextDisplay:
 
     def resized(self, terminal: Terminal) -> None:
         """The terminal has another size."""
-        self._terminal = terminal
 
     def refresh(self) -> None:
         """Once a second: bring up to date what changes by itself."""

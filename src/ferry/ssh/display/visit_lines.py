@@ -24,11 +24,8 @@ def visit_line(address: Address, visit: Visit, *, whole_query: bool = False) -> 
     time = f"{visit.seconds * 1000:.0f}ms" if visit.seconds < 10 else f"{visit.seconds:.0f}s"
     note = f"  {printable(visit.note)}" if visit.note else ""
     if kind_of(address.kind).has_status:
-        target = _target(visit.target, PIPE, whole=whole_query)
-        status = visit.status or "-"
-        return (
-            f"{printable(visit.method, 20)} {printable(target, _TARGET_CHARS)} {status} {time} {visit.peer.host}{note}"
-        )
+        target = _target(visit.target, _TARGET_CHARS, PIPE, whole=whole_query)
+        return f"{printable(visit.method, 20)} {target} {visit.status or '-'} {time} {visit.peer.host}{note}"
     target = printable(visit.target, _TARGET_CHARS)
     return f"{target} {visit.peer} {time} {size(visit.up)} in, {size(visit.down)} out{note}"
 
@@ -36,13 +33,14 @@ def visit_line(address: Address, visit: Visit, *, whole_query: bool = False) -> 
 class VisitColumns:
     """Writes the lines of one session. Columns grow with the longest text so far, so that they seldom move."""
 
-    __slots__ = ("_address", "_label", "_method", "_whole_query")
+    __slots__ = ("_address", "_label", "_method", "_second", "_time", "_whole_query")
 
     def __init__(self, *, whole_query: bool) -> None:
         self._whole_query = whole_query
         self._method = len("POST")
         self._label = 0
         self._address = _LEAST_ADDRESS
+        self._second, self._time = 0, ""  # of the last line
 
     def lines(
         self, address: Address, visit: Visit, terminal: Terminal, *, now: float, several: bool, lasting: bool = False
@@ -55,10 +53,12 @@ class VisitColumns:
             method = printable(visit.method, 20)
             self._method = max(self._method, min(len(method), len("OPTIONS")))
             what = f"{method:<{self._method}} "
-            target = printable(_target(visit.target, terminal, whole=self._whole_query), 2 * terminal.width)
+            target = _target(visit.target, terminal.width, terminal, whole=self._whole_query)
         else:
             status, what, target = "-", "", f"{size(visit.up)} in, {size(visit.down)} out"
-        time = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%SZ")
+        if int(now) != self._second:
+            self._second, self._time = int(now), datetime.fromtimestamp(now, UTC).strftime("%H:%M:%SZ")
+        time = self._time
         before = f"{status:>3} {'open' if lasting else took(visit.seconds):>5} "
         if several:
             before += self._tunnel(kind.short(visit.address), terminal)
@@ -89,16 +89,19 @@ def _tone(visit: Visit) -> Tone:
     return Tone.YELLOW if visit.status >= 400 else Tone.NONE
 
 
-def _target(target: str, terminal: Terminal, *, whole: bool) -> str:
-    """A request's target, without the values of its query unless `whole`: they may be secrets."""
+def _target(target: str, most: int, terminal: Terminal, *, whole: bool) -> str:
+    """A request's target, safe for a terminal, and about `most` characters of it at most. It has the values of its query
+    only if `whole`: they may be secrets."""
     path, mark, query = target.partition("?")
-    if whole or not mark:
-        return target
-    return f"{path}?{'&'.join(_without_value(part, terminal.dots) for part in query[:_TARGET_CHARS].split('&'))}"
+    if whole or not mark or len(path) >= most:
+        return printable(target, most)
+    dots = terminal.dots
+    parts = [_without_value(part, dots) for part in query[: most - len(path)].split("&")]
+    return f"{printable(path, most)}?{'&'.join(parts)}"
 
 
 def _without_value(part: str, dots: str) -> str:
     name, equals, value = part.partition("=")
     if not equals:
         return dots if name else ""  # it may be the value itself
-    return f"{name}={dots}" if value else part
+    return f"{printable(name)}={dots if value else ''}"
