@@ -74,6 +74,9 @@ HINT_BYTES: Final = 16 * KIB  # of the beginning of an answer with status 400 or
 HINT_PIECES: Final = 4  # in which they may come
 HINT_ANSWERS: Final = 100  # of one tunnel that are looked at
 RETRY_AFTER_SECONDS: Final = 5  # `Retry-After` of a 503
+OWN_PAGE_SECONDS: Final = (
+    300  # for which caches may keep the page at the gateway's own name: a new contact is soon seen
+)
 EDGE_TICK_SECONDS: Final = 1.0  # between two checks of the deadlines of visitors and idle streams
 REQUESTS_IN_A_PIECE: Final = 32  # pipelined requests that are answered in one go: 1 ms
 CHUNKS_IN_A_PIECE: Final = 128  # chunk lines of a body that are decoded in one go (9 µs each); more wait for their turn

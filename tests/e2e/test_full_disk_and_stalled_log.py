@@ -67,7 +67,7 @@ def refused_visits(gateway: Gateway, count: int) -> int:
     answered = 0
     for _ in range(count // 100):
         with socket.create_connection(("127.0.0.1", gateway.ports.http), timeout=SECONDS) as visitor:
-            head = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n"
+            head = b"GET /x HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n"
             visitor.sendall((head + b"\r\n") * 99 + head + b"Connection: close\r\n\r\n")
             answer = b""
             while data := visitor.recv(65536):

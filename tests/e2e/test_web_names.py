@@ -139,7 +139,8 @@ def test_the_service_gets_the_visitors_address(gateway: Gateway, ssh: StockSsh, 
 def test_the_bare_domain_names_itself_as_a_gateway(gateway: Gateway) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.http, timeout=20)
     with contextlib.closing(connection):
-        connection.request("GET", "/", headers={"Host": DOMAIN})
-        answer = connection.getresponse()
-        assert answer.status == 404
-        assert b"This is a Ferry gateway" in answer.read()
+        for path, status in (("/", 200), ("/blog", 404)):
+            connection.request("GET", path, headers={"Host": DOMAIN})
+            answer = connection.getresponse()
+            assert answer.status == status
+            assert b"This is a Ferry gateway" in answer.read()

@@ -15,6 +15,7 @@ from edge.tcp_tunnel import TcpTunnel
 from ferry.clock import Clock, SystemClock
 from ferry.edge.connections import Connections
 from ferry.edge.http.edge import HttpEdge
+from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds, IsReserved
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -26,6 +27,8 @@ from granted import open_to_all, to_listen
 HOST = "a.localhost"
 OTHER = "b.localhost"
 GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
+OWN = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+"""For the gateway's own name: the edge answers 404 at once."""
 CLOSING = b"GET / HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n\r\n"
 SECRET = b"an installation's own"
 URLS = Urls(Domain("localhost"), 2222, 8080, None, lambda _host: False)
@@ -116,6 +119,7 @@ async def running_edge(
         is_reserved=is_reserved or one_is_reserved,
         secret=SECRET,
         to_ssh=lambda: to_ssh(URLS),
+        own_page=lambda: OwnPage("localhost", URLS.gateway, keys_only=False, abuse_contact=None),
         bounds=bounds or Bounds(linger_seconds=0.2, tick_seconds=0.05),
         limiter=limiter,
         connections=connections,

@@ -43,7 +43,9 @@ async def test_the_domain_and_the_state_cannot_change(tmp_path: Path, field: str
 
 
 async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:
-    changed = config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"})
+    changed = config_of(tmp_path, names={"reserved": ["mine"]}, log={"level": "error"}).model_copy(
+        update={"abuse_contact": "a@example.com"}
+    )
     with observed() as observation:
         async with whole_gateway(config_of(tmp_path), observation) as worker:
             said = await reloaded(worker, changed, observation)
@@ -51,3 +53,4 @@ async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:
                 "config.reloaded",
                 frozenset({"mine"}),
             )
+            assert worker.http.shared.own_page().abuse_contact == "a@example.com"

@@ -19,13 +19,14 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
-from ferry.names import Endpoint, parse_domain, parse_label
+from ferry.names import Endpoint, parse_domain, parse_label, printable
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
     {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 )
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
+_CONTACT = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|https?://[!#-;=?-~]+", re.ASCII)
 _BYTES: Final[Mapping[str, int]] = MappingProxyType({"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3})
 
 
@@ -89,6 +90,17 @@ def _domain(text: str) -> str:
         return parse_domain(text)
     except InvalidInput as error:
         raise ValueError(str(error)) from None
+
+
+def _contact(text: str | None) -> str | None:
+    contact = (text or "").strip().removeprefix("mailto:")
+    if not contact:
+        return None
+    if not _CONTACT.fullmatch(contact):
+        raise ValueError(
+            f"{printable(contact)!r} is neither an e-mail address nor a URL: write abuse@example.com or https://..."
+        )
+    return contact
 
 
 def _path(value: object) -> object:
@@ -403,6 +415,10 @@ class Config(Section):
     drain: Seconds = Field(
         limits.DRAIN_SECONDS,
         description="How long requests in flight, and connections through ports and aliases, may take to finish after SIGTERM.",
+    )
+    abuse_contact: Annotated[str | None, AfterValidator(_contact)] = Field(
+        None,
+        description="Where people report abuse of the tunnels: an e-mail address or a URL. The page at the gateway's own name, `https://DOMAIN/`, shows it.",
     )
     ssh: Ssh = Field(default_factory=Ssh, description="The SSH server.")
     http: Http = Field(default_factory=Http, description="Plain HTTP.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ferry.config.model import Config, is_loopback
+from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls
 from ferry.kinds.rules import ForwardRules, PortRange, Web
@@ -96,6 +97,12 @@ def http_bounds_of(config: Config) -> Bounds:
         pace_seconds=config.http.pace_window,
         visitors_per_tunnel=config.limits.visitors_per_tunnel,
     )
+
+
+def own_page_of(config: Config) -> OwnPage:
+    """The page at the gateway's own name."""
+    gateway = config.urls(lambda _host: False).gateway  # it does not depend on certificates
+    return OwnPage(config.domain, gateway, config.access.mode == "keys", config.abuse_contact)
 
 
 def log_rates_of(config: Config) -> LogRates:

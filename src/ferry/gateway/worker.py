@@ -40,7 +40,7 @@ from .in_force import ConfigInForce
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .operator_view import OperatorView
-from .wiring import http_bounds_of, settings_of, visit_policy_of
+from .wiring import http_bounds_of, own_page_of, settings_of, visit_policy_of
 
 
 class Worker:
@@ -82,6 +82,7 @@ class Worker:
             is_reserved=self._is_reserved,
             secret=kept.secret,
             to_ssh=lambda: to_ssh(self.settings.notices.urls),
+            own_page=lambda: own_page_of(self.in_force.config),
             bounds=http_bounds,
             limiter=self.limiter,
             connections=self._connections,

@@ -69,6 +69,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_certificates(config.https.certificates),
         *check_https(config),
         *_check_public(config),
+        *_check_contact(config),
     ]
 
 
@@ -169,3 +170,13 @@ def _check_public(config: Config) -> Iterator[Finding]:
     for address in config.tcp.public_addresses:
         if not is_local(address):
             yield Finding(Severity.FIX, "tcp", f"tcp.public_addresses: {address} is not an address of this host")
+
+
+def _check_contact(config: Config) -> Iterator[Finding]:
+    """Strangers who are harmed by a tunnel know no more of the operator than its domain."""
+    if config.listens_beyond_loopback and config.abuse_contact is None and (config.http.listen or config.https.listen):
+        url = config.urls(lambda _host: False).best(config.domain)
+        text = (
+            f'people cannot report abuse: write abuse_contact = "abuse@{config.domain}",\nwhich the page at {url} shows'
+        )
+        yield Finding(Severity.NOTE, "abuse_contact", text)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_play import Stream, Transport, played
-from edge.http_rig import GET, Rig, running_edge, service
+from edge.http_rig import GET, OWN, Rig, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
@@ -63,7 +63,7 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
     async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.01)) as (rig, visitor, transport, _):
         transport.reads = False
         while not visitor.write_paused:
-            visitor.data_received(GET.replace(b"a.", b""))
+            visitor.data_received(OWN)
         ticked = asyncio.Event()
         for seconds in (0.0, 2 * limits.PACE_SECONDS):
             clock.ahead += seconds
@@ -78,7 +78,7 @@ async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And gets every answer when it reads."""
-    asked = GET.replace(b"a.", b"")
+    asked = OWN
     async with played(monkeypatch) as (_, visitor, transport, _), asyncio.timeout(10):
         visitor.data_received(asked)
         page = len(transport.written)

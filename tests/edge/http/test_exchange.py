@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from edge.http_play import Stream, played
-from edge.http_rig import CLOSING, GET, answering, running_edge, service, statuses
+from edge.http_rig import CLOSING, GET, OWN, answering, running_edge, service, statuses
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
 from ferry.edge.http.shared import Bounds
@@ -82,7 +82,7 @@ async def test_a_visitor_that_ended_before_its_last_answer_is_closed_with_it() -
         writer.write(CLOSING)
         await asked.wait()
         writer.write_eof()
-        bare = await rig.talk(GET.replace(b"a.", b""), eof=True)  # the edge has seen the end by now
+        bare = await rig.talk(OWN, eof=True)  # the edge has seen the end by now
         assert statuses(bare) == [404]
         go.set()
         assert statuses(await reader.read()) == [502]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_play import Transport
-from edge.http_rig import GET, running_edge
+from edge.http_rig import OWN, running_edge
 
 PIPELINE_BYTES = 64 * 1024
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
@@ -16,7 +16,7 @@ VISITOR_HIGH_WATER_BYTES = 64 * 1024
 
 async def test_pages_for_pipelined_requests_wait_until_earlier_ones_are_read() -> None:
     """A request of 35 bytes gets a page of many times that: 64 KiB of them would be half a megabyte of pages."""
-    ask = GET.replace(b"a.", b"")
+    ask = OWN
     many = PIPELINE_BYTES // len(ask)
     async with running_edge(1) as rig:
         visitor = rig.edge.protocol(secure=False, port=80)
@@ -37,7 +37,7 @@ async def test_pages_for_pipelined_requests_wait_until_earlier_ones_are_read() -
 
 @pytest.mark.parametrize("known", [False, True], ids=["new heads", "heads that are known by their bytes"])
 async def test_one_empty_line_before_each_head_is_ignored(known: bool) -> None:
-    ask = GET.replace(b"a.", b"")
+    ask = OWN
     async with running_edge(1) as rig:
         visitor = rig.edge.protocol(secure=False, port=80)
         transport = Transport(visitor)

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from edge.http_rig import GET, running_edge
+from edge.http_rig import GET, OWN, running_edge
 from ferry.clock import SystemClock
 from ferry.edge.http.dates import Dates
 from ferry.edge.http.shared import Bounds
@@ -21,7 +21,8 @@ DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (GET.replace(b"a.", b""), 404),
+        (GET.replace(b"a.", b""), 200),
+        (OWN, 404),
         (GET.replace(b"a.", b"nobody."), 404),
         (GET.replace(b"a.", b"reserved."), 503),
         (GET, 502),

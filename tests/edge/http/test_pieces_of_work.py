@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from edge.http_play import Stream, Transport
-from edge.http_rig import GET, Rig, running_edge
+from edge.http_rig import GET, OWN, Rig, running_edge
 from ferry.edge.http.h1 import H1Connection
 from ferry.edge.http.round import Round
 from turns import turns, until
@@ -17,7 +17,7 @@ from turns import turns, until
 REQUESTS_IN_A_PIECE, CHUNKS_IN_A_PIECE, PIECES_IN_A_TURN = 32, 128, 4
 MANY = 50  # pieces of work
 SECONDS = 10
-ASK = GET.replace(b"a.", b"")
+ASK = OWN
 CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

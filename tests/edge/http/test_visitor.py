@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.http_rig import CLOSING, GET, answering, pause_reading, running_edge, service, statuses
+from edge.http_rig import CLOSING, GET, OWN, answering, pause_reading, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
 from ferry.protocol.http1.request import RequestHead
@@ -324,7 +324,7 @@ async def test_a_visitor_that_ends_during_the_look_up_is_answered() -> None:
         writer.write(GET.replace(b"a.", b"nobody."))
         await asked.wait()
         writer.write_eof()
-        assert statuses(await rig.talk(GET.replace(b"a.", b""), eof=True)) == [404]  # the edge has seen the end by now
+        assert statuses(await rig.talk(OWN, eof=True)) == [404]  # the edge has seen the end by now
         go.set()
         assert statuses(await reader.read()) == [404]
 

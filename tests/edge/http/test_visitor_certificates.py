@@ -36,7 +36,7 @@ async def test_each_request_is_for_a_name_of_the_connection_s_certificate(
         transport = Transport(visitor)
         visitor.connection_made(cast(Any, transport))
         for host in hosts:
-            visitor.data_received(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode())
+            visitor.data_received(b"GET /x HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode())
         assert [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", transport.written)] == statuses
         assert transport.ends == (["eof"] if 421 in statuses else [])
         visitor.connection_lost(None)
@@ -48,6 +48,6 @@ async def test_a_connection_without_tls_is_for_every_name() -> None:
         transport = Transport(visitor)
         visitor.connection_made(cast(Any, transport))
         for _ in range(2):
-            visitor.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            visitor.data_received(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert transport.written.count(b"HTTP/1.1 404 ") == 2
         visitor.connection_lost(None)

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from edge.http_play import Said, perform, played
-from edge.http_rig import GET
+from edge.http_rig import GET, OWN
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from hand_clock import HandClock
@@ -65,7 +65,7 @@ async def test_an_answered_visitor_may_idle_longer_than_a_heads_deadline(
 ) -> None:
     clock, bounds = HandClock(), Bounds(tick_seconds=0.01, head_seconds=10, keepalive_seconds=60)
     async with played(monkeypatch, clock=clock, bounds=bounds) as (_, visitor, transport, streams):
-        visitor.data_received(GET.replace(b"a.", b"") if of_ours else GET)
+        visitor.data_received(OWN if of_ours else GET)
         if not of_ours:
             streams[0].sink.data_received(OK)
         ended: list[list[str]] = []

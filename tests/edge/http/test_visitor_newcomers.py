@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from edge.http_rig import GET, gone, running_edge
+from edge.http_rig import OWN, gone, running_edge
 from ferry.clock import SystemClock
 from ferry.edge.connections import Connected, Connections
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -33,7 +33,7 @@ async def test_a_newcomer_without_a_descriptor_gets_one_503_with_that_reason() -
 
 async def test_one_connection_too_many_of_an_address_gets_503_until_another_has_left() -> None:
     async with running_edge(1, limiter=ConnectionLimiter(1, ExemptNetworks([]))) as rig, asyncio.timeout(10):
-        ask = GET.replace(b"a.", b"")
+        ask = OWN
         reader, writer = await rig.connect()
         writer.write(ask)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")

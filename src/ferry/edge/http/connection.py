@@ -284,7 +284,12 @@ class VisitorConnection(asyncio.Protocol, ABC):
     # --- ends
 
     def _write_page(self, status: int, reason: str, request: RequestHead | None, *, close: bool) -> None:
-        self.transport.write(pages.answer(status, reason, request, close=close, date=self._owner.dates.field()))
+        date = self._owner.dates.field()
+        if status == 200:  # at the gateway's own name
+            assert request is not None
+            self.transport.write(self._shared.own_page().answer(request, close=close, date=date))
+        else:
+            self.transport.write(pages.answer(status, reason, request, close=close, date=date))
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline. The edge checks it at each tick, so it may act one tick late."""

@@ -25,6 +25,7 @@ from .backend import Backend, Backends
 from .connection import ConnectionPhase, VisitorConnection
 from .dates import Dates
 from .h1 import CertificateFor, Entrance, H1Connection, Sni
+from .own_page import OwnPage
 from .redirect import RedirectProtocol
 from .round import Round
 from .shared import Bounds, IsReserved, Shared
@@ -38,7 +39,7 @@ class HttpEdge:
 
     `is_reserved(host)` says whether an unrouted name is reserved (503 with Retry-After) or free (404). `secret` belongs
     to this installation; the marks that `policy.loops` derives from it must stay the same. `to_ssh` returns the answer to
-    an SSH client that has come to one of the listeners.
+    an SSH client that has come to one of the listeners, `own_page` the page at the gateway's own name.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class HttpEdge:
         is_reserved: IsReserved,
         secret: bytes,
         to_ssh: Callable[[], bytes],
+        own_page: Callable[[], OwnPage],
         gateway: Endpoint = ANY_VISITOR,
         bounds: Bounds | None = None,
         limiter: ConnectionLimiter | None = None,
@@ -67,6 +69,7 @@ class HttpEdge:
             bounds=bounds or Bounds(),
             loops=Loops(secret),
             to_ssh=to_ssh,
+            own_page=own_page,
         )
         self.limiter = limiter = ConnectionLimiter(limits.CONNECTIONS_PER_VISITOR) if limiter is None else limiter
         self.all_connections = Connections(None, limiter.exempt, clock) if connections is None else connections

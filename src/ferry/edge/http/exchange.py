@@ -108,7 +108,7 @@ class Exchange:
         elif found is not None:
             self._dispatch(found[0], request, self.since, found[1])
         elif host == self._shared.domain:
-            self.refuse(404, pages.IS_GATEWAY)
+            self.refuse(200 if self._shared.own_page().is_asked_for(request) else 404, pages.IS_GATEWAY)
         elif self._step(phases.LOOK_UP):
             spawn("edge.explain-miss", look_up(self._shared.is_reserved, host, self._looked_up))
 

@@ -50,7 +50,7 @@ _READING, _BUSY, _LINGER, _CLOSED = ConnectionPhase
 _SENDING, _EARLY, _RAW = ExchangePhase.SENDING, ExchangePhase.EARLY, ExchangePhase.RAW
 _UNTIL_CLOSE: Final = Framing.CLOSE
 
-_GOES_ON: Final = frozenset((404, 502, 503, 504, 508))  # refusals that leave the visitor's connection usable
+_GOES_ON: Final = frozenset((200, 404, 502, 503, 504, 508))  # our own answers that leave the connection usable
 
 
 class H1Connection(VisitorConnection):

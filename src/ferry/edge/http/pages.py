@@ -162,7 +162,7 @@ _BY_REASON: Final = MappingProxyType(
 _BY_STATUS: Final = MappingProxyType({502: _BROKEN, 503: _FULL, 504: _SILENT})
 
 _PAGE: Final = """<!doctype html> <html lang="en"><head><meta charset="utf-8"><meta name="viewport"
-content="width=device-width,initial-scale=1"> <meta name="robots" content="noindex"><title>{status} {title}</title>
+content="width=device-width,initial-scale=1"> <meta name="robots" content="noindex"><title>{tab}</title>
 <style> :root{{color-scheme:light
 dark;--ink:#16202c;--dim:#5b6878;--paper:#f6f8fa;--card:#fff;--line:#dfe5eb;--mark:#0b6bcb}}
 @media(prefers-color-scheme:dark){{:root{{--ink:#e8edf3;--dim:#93a1b1;--paper:#0f151c;--card:#18212b;--line:#2a3542;--mark:#6cb2ff}}}}
@@ -172,20 +172,27 @@ var(--line);border-radius:1rem;padding:clamp(1.5rem,6vw,2.75rem)}} p{{margin:.75
 0;font-size:clamp(1.5rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em}} .status{{margin:0;font:600 .9375rem/1
 ui-monospace,monospace;color:var(--mark)}}
 .host{{margin-top:.5rem;font-family:ui-monospace,monospace;overflow-wrap:anywhere;color:var(--dim)}}.dim{{color:var(--dim);font-size:.9375rem;overflow-wrap:anywhere}}
-.owner{{margin-top:1.5rem;padding-top:1.25rem;border-top:1px solid var(--line)}}code{{font-size:.92em}}
-</style></head><body><main> <p class="status">{status}</p><h1>{title}</h1> {host}{lines} </main></body></html>
+.owner{{margin-top:1.5rem;padding-top:1.25rem;border-top:1px solid var(--line)}}code{{font-size:.92em}}{style}
+</style></head><body><main> <p class="status">{mark}</p><h1>{title}</h1> {content} </main></body></html>
 """
 
 
 def answer(status: int, reason: str, request: RequestHead | None, *, close: bool, date: str) -> bytes:
     """A whole response. `request` is None if the head is invalid; `date` is the whole field."""
     kind, body = _body(status, reason, request)
+    return response(status, kind, body, request, cache="no-store", close=close, date=date)
+
+
+def response(
+    status: int, kind: str, body: bytes, request: RequestHead | None, *, cache: str, close: bool, date: str
+) -> bytes:
+    """A whole response around `body`, whose media type is `kind`. `cache` is the value of Cache-Control."""
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         date,
         f"Content-Type: {kind}; charset=utf-8",
         f"Content-Length: {len(body)}",
-        "Cache-Control: no-store",
+        f"Cache-Control: {cache}",
         "X-Content-Type-Options: nosniff",
     ]
     if kind == "text/html":
@@ -207,7 +214,7 @@ def answer(status: int, reason: str, request: RequestHead | None, *, close: bool
 
 
 def _body(status: int, reason: str, request: RequestHead | None) -> tuple[str, bytes]:
-    kind = _kind(request)
+    kind = kind_for(request)
     sentence = printable(reason[:1].upper() + reason[1:]) + "."
     known = _BY_REASON.get(reason)
     text = known or _BY_STATUS.get(status) or _Text(HTTPStatus(status).phrase, sentence)
@@ -221,20 +228,28 @@ def _body(status: int, reason: str, request: RequestHead | None) -> tuple[str, b
         return kind, "".join(f"{line}\n" for line in lines if line).encode()
     detail = "" if known or text.happened == sentence else sentence
     shown = [("", text.happened), ("", text.visitor), ("owner", owner), ("dim", detail)]
+    content = "".join(paragraph(line, style) for style, line in shown if line)
+    if host:
+        content = f'<p class="host">{html.escape(printable(host))}</p>{content}'
+    return "text/html", html_page(f"{status} {text.title}", str(status), text.title, content)
+
+
+def html_page(tab: str, mark: str, title: str, content: str, *, style: str = "") -> bytes:
+    """A page that stands alone. `content` and `style` are HTML and CSS; the others are texts: the title of the tab, the
+    small line above the heading, and the heading."""
     page = _PAGE.format(
-        status=status,
-        title=html.escape(text.title),
-        host=f'<p class="host">{html.escape(printable(host))}</p>' if host else "",
-        lines="".join(f"<p{f' class={style!r}' if style else ''}>{_marked(line)}</p>" for style, line in shown if line),
+        tab=html.escape(tab), mark=html.escape(mark), title=html.escape(title), content=content, style=style
     )
-    return "text/html", page.encode()
+    return page.encode()
 
 
-def _marked(line: str) -> str:
-    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(line))
+def paragraph(line: str, style: str = "") -> str:
+    """A text as HTML, with code between backticks. `style` is a class of the page."""
+    marked = re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(line))
+    return f"<p{f' class={style!r}' if style else ''}>{marked}</p>"
 
 
-def _kind(request: RequestHead | None) -> str:
+def kind_for(request: RequestHead | None) -> str:
     """JSON if `Accept` names it before any HTML, HTML if it names HTML, text otherwise (RFC 9110 §12.5.1).
 
     This ignores quality values: browsers name text/html, and programs name one type or `*/*`.

@@ -12,6 +12,8 @@ from ferry.names import Endpoint
 from ferry.policy.loops import Loops
 from ferry.report import Report
 
+from .own_page import OwnPage
+
 IsReserved = Callable[[str], Awaitable[bool]]
 """Whether a hostname without a tunnel is reserved. May raise StoreUnavailable."""
 
@@ -52,7 +54,10 @@ class Shared:
     loops: Loops
     to_ssh: Callable[[], bytes]
     """Returns the answer to an SSH client that has come to a port of this edge."""
+    own_page: Callable[[], OwnPage]
+    """Returns the page at the gateway's own name."""
 
     def refused(self, scheme: str, peer: Endpoint, status: int, reason: str) -> None:
-        """Report an answer of the edge's own to a visitor of no tunnel."""
-        self.report("edge.refused", edge=scheme, status=status, peer=str(peer), reason=reason)
+        """Report an answer of the edge's own to a visitor of no tunnel, unless it is the page that was asked for."""
+        if status != 200:
+            self.report("edge.refused", edge=scheme, status=status, peer=str(peer), reason=reason)
