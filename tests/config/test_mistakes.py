@@ -1,0 +1,275 @@
+"""The mistakes that people make in a configuration, each with the whole text that they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry.config.file import load
+from ferry.config.rules import surprises
+from ferry.errors import InvalidInput
+
+ADDRESS = 'write "127.0.0.1:{0}", or "*:{0}" for all addresses of this host'
+ANY = '[access]\nmode = "anyone"\n'
+OPEN = 'Write mode = "keys" and keys = ["/etc/ferry/keys"] in [access], or mode = "anyone" to give tunnels to everybody'
+TWO_PORTS = (
+    "write another port for one of them, such as *:80 and *:443. "
+    "The HTTPS port redirects plain HTTP, so http.listen = [] will do too"
+)
+LABEL = "use letters, digits and hyphens, with a letter or digit first and last"
+
+MISTAKES = {
+    "text without quotes": (
+        "domain = gw.example.com",
+        ['line 1: domain = gw.example.com: text must be in quotes: write domain = "gw.example.com"'],
+    ),
+    "a duration without quotes": (
+        "drain = 15s",
+        ['line 1: drain = 15s: text must be in quotes: write drain = "15s"'],
+    ),
+    "an address without quotes": (
+        "[http]\nlisten = *:80",
+        ['line 2: listen = *:80: text must be in quotes: write listen = "*:80"'],
+    ),
+    "a path without quotes": (
+        "state = /var/lib/ferry",
+        ['line 1: state = /var/lib/ferry: text must be in quotes: write state = "/var/lib/ferry"'],
+    ),
+    "a word without quotes": (
+        "[access]\nmode = keys",
+        ['line 2: mode = keys: text must be in quotes: write mode = "keys"'],
+    ),
+    "yes": (
+        "[ssh]\nbanner = yes",
+        ["line 2: banner = yes is neither true nor false: write banner = true"],
+    ),
+    "a quote that is not closed": (
+        'domain = "gw.example.com',
+        ['line 1: domain = "gw.example.com: the text has no closing quote: write domain = "gw.example.com"'],
+    ),
+    "a colon, as in YAML": (
+        "domain: gw.example.com",
+        ['line 1: a key and its value have = between them: write domain = "gw.example.com"'],
+    ),
+    "a key without a value": (
+        "state =",
+        ["line 1: state has no value: write one, or delete the line"],
+    ),
+    "a URL as the domain": (
+        'domain = "https://gw.example.com"',
+        ["line 1: domain: 'https://gw.example.com' is more than a domain: write gw.example.com"],
+    ),
+    "a wildcard as the domain": (
+        'domain = "*.gw.example.com"',
+        ["line 1: domain: '*.gw.example.com' is more than a domain: write gw.example.com"],
+    ),
+    "a domain with a port": (
+        'domain = "gw.example.com:2222"',
+        ["line 1: domain: 'gw.example.com:2222' is more than a domain: write gw.example.com"],
+    ),
+    "a domain with an underscore": (
+        'domain = "my_gw.example"',
+        [f"line 1: domain: hostname label 'my_gw' has '_' in it: {LABEL}"],
+    ),
+    "ssh.port": (
+        "[ssh]\nport = 2222",
+        [
+            'line 2: unknown key ssh.port: write listen = "*:2222"; if a firewall maps another port to it, '
+            "ssh.advertised_port too"
+        ],
+    ),
+    "a port at the top": (
+        "port = 2222",
+        ['line 1: unknown key port: listeners are in sections: write [ssh], and below it listen = "*:2222"'],
+    ),
+    "a number as an address": (
+        "[http]\nlisten = 8080",
+        [f"line 2: http.listen: 8080 is not an address: {ADDRESS.format(8080)}"],
+    ),
+    "a port alone as an address": (
+        '[http]\nlisten = "8080"',
+        [f"line 2: http.listen: '8080' is not an address: {ADDRESS.format(8080)}"],
+    ),
+    "a name as an address": (
+        '[ssh]\nlisten = "gw.example.com:22"',
+        [f"line 2: ssh.listen: 'gw.example.com' is not a numeric address: {ADDRESS.format(22)}"],
+    ),
+    "a port that is none": (
+        '[ssh]\nlisten = "127.0.0.1:70000"',
+        [f"line 2: ssh.listen: '127.0.0.1:70000' is not an address: {ADDRESS.format(2222)}"],
+    ),
+    "text for a table": (
+        'ssh = "*:2222"',
+        ["line 1: ssh: '*:2222' is not a table: write its keys below a line [ssh], such as listen"],
+    ),
+    "a key written twice": (
+        'domain = "a.example"\ndrain = "1s"\ndomain = "b.example"',
+        ["line 3: domain is written twice, first on line 1: delete one of the two"],
+    ),
+    "a table written twice": (
+        "[ssh]\nbanner = true\n[http]\n[ssh]\nauth_tries = 3",
+        ["line 4: [ssh] is here and on line 1: write all its keys below one of them"],
+    ),
+    "a typo in a key": (
+        'domian = "gw.example.com"',
+        ["line 1: unknown key domian: did you mean domain?"],
+    ),
+    "a typo in a table": (
+        '[acess]\nmode = "anyone"',
+        ["line 1: unknown key acess: did you mean access?"],
+    ),
+    "a key in the wrong table": (
+        "[http]\nbanner = true",
+        ["line 2: unknown key http.banner: did you mean ssh.banner?"],
+    ),
+    "a key that nothing resembles": (
+        "[log]\ncolour_scheme = 3",
+        ["line 2: unknown key log.colour_scheme: see `ferry docs configuration` for all keys"],
+    ),
+    "a duration in words": (
+        'drain = "15 seconds"',
+        ['line 1: drain: \'15 seconds\' is not a duration: write "15s", "10m", "2h" or "30d"'],
+    ),
+    "a size in words": (
+        '[http]\nhead_bytes = "16 kB"',
+        ['line 2: http.head_bytes: \'16 kB\' is not a size: write "16KiB" or "1MiB"'],
+    ),
+    "a number that is too small": (
+        "[ssh]\nauth_tries = 0",
+        ["line 2: ssh.auth_tries: 0 is too small: the least is 1"],
+    ),
+    "a number in words": (
+        '[ssh]\nauth_tries = "three"',
+        ["line 2: ssh.auth_tries: 'three' is not a whole number: write one, such as 5"],
+    ),
+    "neither true nor false": (
+        '[ssh]\nbanner = "maybe"',
+        ["line 2: ssh.banner: 'maybe' is neither true nor false: write one of them"],
+    ),
+    "a word that is none of the values": (
+        '[log]\nlevel = "verbose"',
+        ["line 2: log.level: 'verbose' is not known here: write 'debug', 'info', 'warning' or 'error'"],
+    ),
+    "equal ports for http and https": (
+        f'[http]\nlisten = "*:443"\n[https]\nlisten = "*:443"\n{ANY}',
+        [f"line 4: http.listen and https.listen both have *:443: {TWO_PORTS}"],
+    ),
+    "equal ports for ssh and https": (
+        f'[ssh]\nlisten = "*:443"\n[https]\nlisten = "*:443"\n{ANY}',
+        [
+            "line 4: ssh.listen and https.listen both have *:443: https.listen serves SSH too, so write ssh.listen = [], "
+            "or another port"
+        ],
+    ),
+    "equal ports with one built in": (
+        f'[http]\nlisten = "127.0.0.1:9380"\n{ANY}',
+        ["line 2: http.listen and admin.listen both have 127.0.0.1:9380: write another port for one of them"],
+    ),
+    "everybody may connect, by mistake": (
+        '[ssh]\nlisten = "*:22"',
+        [f"line 2: this gateway listens beyond loopback and access.mode is not set: anybody could connect. {OPEN}"],
+    ),
+    "keys that nobody looks at": (
+        '[access]\nkeys = ["/etc/ferry/keys"]',
+        [
+            "line 2: access.keys is set and access.mode is not: anybody could connect. "
+            'Write mode = "keys" in [access], or mode = "anyone"'
+        ],
+    ),
+    "keys mode without keys": (
+        '[access]\nmode = "keys"',
+        [
+            'line 2: access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
+        ],
+    ),
+    "an admin address for everybody": (
+        '[admin]\nlisten = "0.0.0.0:9380"',
+        ["line 2: admin.listen = 0.0.0.0:9380 is not a loopback address: write 127.0.0.1:9380"],
+    ),
+    "no SSH anywhere": (
+        "[ssh]\nlisten = []\n[https]\nssh = false",
+        ["line 2: no listener serves SSH: write ssh.listen, or https.listen with https.ssh = true"],
+    ),
+    "a range without its last port": (
+        "[[tcp.ranges]]\nfirst = 30000\nlisten = 'public'",
+        ["line 1: tcp.ranges.0.last: is missing: write it"],
+    ),
+    "a reserved name with a dot": (
+        '[names]\nreserved_more = ["shop.example"]',
+        [f"line 2: names.reserved_more: name 'shop.example' has '.' in it: {LABEL}"],
+    ),
+    "a contact that nobody can reach": (
+        'abuse_contact = "the operator"',
+        [
+            "line 1: abuse_contact: 'the operator' is neither an e-mail address nor a URL: "
+            "write abuse@example.com or https://..."
+        ],
+    ),
+    "several at once": (
+        'domain = gw.example\ndrian = 3\n[ssh]\nport = 22\n[http]\nlisten = "80"\n[log]\nlevel = "loud"\nformat = json',
+        [
+            'line 1: domain = gw.example: text must be in quotes: write domain = "gw.example"',
+            "line 2: unknown key drian: did you mean drain?",
+            'line 4: unknown key ssh.port: write listen = "*:22"; if a firewall maps another port to it, '
+            "ssh.advertised_port too",
+            f"line 6: http.listen: '80' is not an address: {ADDRESS.format(80)}",
+            "line 8: log.level: 'loud' is not known here: write 'debug', 'info', 'warning' or 'error'",
+            'line 9: format = json: text must be in quotes: write format = "json"',
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), MISTAKES.values(), ids=MISTAKES)
+def test_the_whole_text_of_a_mistake(tmp_path: Path, text: str, says: list[str]) -> None:
+    path = tmp_path / "ferry.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        load(path, {}, {})
+    assert str(caught.value).splitlines() == [f"{path}, {line}" for line in says]
+
+
+@pytest.mark.parametrize(
+    ("environ", "overrides", "says"),
+    [
+        ({"FERRY_SSH_LISTEN": "*:22"}, {}, "FERRY_SSH_LISTEN: unknown setting: did you mean FERRY_SSH__LISTEN?"),
+        ({"FERRY_SSH": "*:22"}, {}, "FERRY_SSH: ssh is a section: write its key too, as in FERRY_SSH__LISTEN"),
+        ({"FERRY_DRAIN": "soon"}, {}, 'FERRY_DRAIN: \'soon\' is not a duration: write "15s", "10m", "2h" or "30d"'),
+        ({}, {"http.listen": "80"}, f"--http-listen: '80' is not an address: {ADDRESS.format(80)}"),
+    ],
+)
+def test_the_whole_text_of_a_mistake_elsewhere(
+    environ: dict[str, str], overrides: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load(None, environ, overrides)
+    assert str(caught.value) == says
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, says in ((tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(InvalidInput) as caught:
+            load(path, {}, {})
+        assert str(caught.value) == f"{path}: cannot be read: {says}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[ssh]\nkeepalive_interval = "0"',
+            'ssh.keepalive_interval = "0" turns keepalives off: a client whose network breaks keeps its connection, tunnels '
+            'and names until TCP gives up, up to hours later. Write "15s", or a longer interval',
+        ),
+        (
+            '[names]\nreserved = ["shop"]',
+            "names.reserved replaces the built-in list, so that anybody may have admin, administrator, api-docs and 32 "
+            "more. To add names to the list, write them in names.reserved_more instead",
+        ),
+    ],
+)
+def test_the_whole_text_about_a_setting_that_may_surprise(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "ferry.toml"
+    path.write_text(text)
+    assert [remark.text for remark in surprises(load(path, {}, {}))] == [says]
