@@ -356,6 +356,14 @@ def test_a_public_address_must_be_this_hosts(tmp_path: Path) -> None:
     assert finding.text == "tcp.public_addresses: 192.0.2.7 is not an address of this host"
 
 
+def test_a_state_folder_that_a_start_refuses(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o755)
+    (finding,) = to_fix(config(tmp_path / "state"))
+    assert "is open to other users (mode 755)" in finding.text
+    assert f"type chmod 700 {tmp_path}/state" in finding.text
+
+
 def test_a_state_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (finding,) = to_fix(config(tmp_path / "file" / "state"))

@@ -172,6 +172,10 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('ssh = "*:2222"', "line 1: ssh: '*:2222' is not a table: write its keys below a line [ssh], such as listen"),
         ('domain = "a"\n\ndomain = "b"', "line 3: domain is written twice, first on line 1: delete one of the two"),
         (
+            "ssh.banner = true\n[ssh]\nauth_tries = 3",
+            "line 2: [ssh] has a key on line 1 already: write that as banner below [ssh]",
+        ),
+        (
             "[ssh]\nauth_tries = 3\n[http]\n[ssh]\nbanner = true",
             "line 4: [ssh] is here and on line 1: write all its keys below",
         ),

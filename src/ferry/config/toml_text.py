@@ -147,7 +147,13 @@ def _twice(every: Sequence[Statement], begun: Statement, what: str) -> str | Non
         return None
     first = next((each for each in every if each.key == begun.key and each.line < begun.line), None)
     if first is None:
-        return None
+        table = printable(begun.key)
+        earlier = [each for each in every if each.line < begun.line and not each.header]
+        dotted = next((each for each in earlier if each.key.startswith(f"{begun.key}.")), None)
+        if not begun.header or dotted is None:
+            return None
+        below = printable(dotted.key.removeprefix(f"{begun.key}."))
+        return f"[{table}] has a key on line {dotted.line} already: write that as {below} below [{table}]"
     if begun.header and first.header:
         return f"[{printable(begun.key)}] is here and on line {first.line}: write all its keys below one of them"
     return f"{printable(begun.key)} is written twice, first on line {first.line}: delete one of the two"

@@ -27,14 +27,22 @@ def prepare_state_folder(state: Path) -> None:
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(state.stat().st_mode)
+        too_open = why_too_open(state)
     except OSError as error:
         raise StartupError(f"the state folder {state} cannot be made: {error.strerror}") from None
-    if mode & 0o077:
-        raise StartupError(
-            f"the state folder {state} is open to other users (mode {mode:o}) and is to hold host keys: "
-            f"type chmod 700 {state}, or name another folder"
-        )
+    if too_open:
+        raise StartupError(too_open)
+
+
+def why_too_open(state: Path) -> str | None:
+    """Why a gateway refuses this folder, with the command to type; None if it is for its owner alone. Raises OSError."""
+    mode = stat.S_IMODE(state.stat().st_mode)
+    if not mode & 0o077:
+        return None
+    return (
+        f"the state folder {state} is open to other users (mode {mode:o}) and is to hold host keys: "
+        f"type chmod 700 {state}, or name another folder"
+    )
 
 
 def bind_control(state: Path) -> socket.socket:

@@ -10,6 +10,7 @@ from typing import Final
 
 from ferry.config.model import Config
 from ferry.config.rules import listed, overlap, shown, surprises
+from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.ssh.access import read_keys
@@ -113,6 +114,8 @@ def _check_state(state: Path) -> Iterator[Finding]:
         yield Finding(
             Severity.FIX, "state", f"{nearest} cannot be written by you: run this as the gateway's user, or sudo"
         )
+    elif nearest == state and (too_open := why_too_open(state)):
+        yield Finding(Severity.FIX, "state", too_open)
     else:
         yield Finding(Severity.OK, "state", f"{state} {'is there' if nearest == state else 'will be made'}")
 
