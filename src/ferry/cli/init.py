@@ -175,7 +175,7 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
     from ferry.setup.dns import records, this_host
     from ferry.setup.https_view import OWN_CA, how_to_trust
 
-    ferry = program()
+    ferry, domain = program(), Domain(answers.domain)
     lines = [f"wrote {path}", ""]
     moving = bool(banner) and answers.ssh is SshChoice.STANDARD and not answers.local
     if moving:
@@ -183,11 +183,11 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
     lines.append("Next:")
     if not answers.local:
         host = this_host()
-        both = "\n".join(records(name, host) for name in (answers.domain, Domain(answers.domain).wildcard))
+        both = "\n".join(records(name, host) for name in (answers.domain, domain.wildcard))
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
-    lines += [f"  visitors of https://NAME.{answers.domain} will see", f"    {OWN_CA}. To change that"]
-    lines += [f"      {line}" for line in how_to_trust(Domain(answers.domain)).splitlines()]
+    lines += [f"  visitors of https://{domain.host('NAME')} will see", f"    {OWN_CA}. To change that"]
+    lines += [f"      {line}" for line in how_to_trust(domain).splitlines()]
     if answers.keys:
         lines += [
             f"  put public keys into {answers.keys}, as in",

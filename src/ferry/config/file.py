@@ -180,10 +180,10 @@ def _keys(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _delete(table: dict[str, object], key: str) -> None:
-    section, _, name = key.partition(".")
+    section, _, field = key.partition(".")
     holder = table.get(section)
     if section in SECTIONS and isinstance(holder, dict):
-        holder.pop(name, None)
+        holder.pop(field, None)
     else:
         table.pop(key, None)
 
