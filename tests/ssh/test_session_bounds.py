@@ -31,6 +31,8 @@ from hurried_loop import LoopsClock, hurried
 from inside_gateway import inside_gateway
 from raw_client import SECONDS, RawClient, raw_client
 from raw_session import Session, open_session
+from session_stage import pty_request
+from tiny_screen import ANSWER
 from turns import until
 
 SESSION_BACKLOG_BYTES = 256 * 1024
@@ -254,13 +256,20 @@ def no_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_collector")
-async def test_a_session_is_freed_with_its_connection_without_the_collector(key: Path) -> None:
+@pytest.mark.parametrize("terminal", [False, True])
+async def test_a_session_is_freed_with_its_connection_without_the_collector(key: Path, *, terminal: bool) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside:
         async with inside.client(key) as client:
             assert await client.forward(b"freed", 80)
             session = await open_session(client, window=0)
             assert session is not None
+            if terminal:
+                assert await session.ask(b"pty-req", *pty_request())
             assert await session.ask(b"shell")
+            if terminal:
+                session.send(MSG_CHANNEL_DATA, String(ANSWER))
+                await inside.tick()
+                assert await client.lives()
             shown = weakref.ref(inside.clients[0].sessions[0])
             assert shown() is not None
         await until(lambda: shown() is None)

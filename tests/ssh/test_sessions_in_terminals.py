@@ -125,6 +125,16 @@ async def test_a_terminal_that_does_not_answer_may_be_a_pipe_and_gets_plain_text
     assert session.said.count(b"Forwarding HTTP traffic from http:") == 1
 
 
+async def test_first_lines_with_a_refusal_are_not_written_again(stage: Stage) -> None:
+    """Ssh writes a line of its own about it, so nobody knows how far up the first one is."""
+    assert not await stage.client.forward(b"no_name", 80)
+    session = await stage.session(terminal=XTERM)
+    session.send(MSG_CHANNEL_DATA, String(ANSWER))
+    await until(lambda: b"visitors now" in session.said)
+    assert session.said.count(b"Forwarding HTTP traffic from http:") == 1
+    assert session.complained.startswith(b"Refused -R no_name:80: ")
+
+
 async def test_its_answer_is_of_use_once(stage: Stage) -> None:
     made = await watched(stage)
     before = list(made.screen.lines)

@@ -280,6 +280,8 @@ class LiveDisplay(TextDisplay):
 
     def _one_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
         super()._line(text, tone, error=error)
+        if error:
+            self._first = None  # ssh writes a line of its own about a refused forward, at any time
         if self._first is not None:
             self._first.append((safe(text), tone))
             if len(self._first) > limits.FIRST_ROWS:
