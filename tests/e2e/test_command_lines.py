@@ -72,7 +72,7 @@ SERVEO = [
         "ssh -R 1492:localhost:1492 gw",
         1,
         err=(
-            "Refused -R 1492: port 1492 is outside …or -R 80:localhost:1492 for a web address of your local port 1492",
+            "Refused -R 1492: port 1492 is outside …: write -R 80:localhost:1492 for a web address of your local port 1492",
         ),
     ),
     Line(
@@ -102,7 +102,7 @@ SISH = [
         "ssh -R 2222:localhost:22 gw",
         1,
         err=(
-            "Refused -R 2222: port 2222 is outside …:2222:... for a private alias, or -R 80:localhost:2222 for a web",
+            "Refused -R 2222: port 2222 is outside …: write -R 80:localhost:2222 for a web …:2222:... for a private alias",
         ),
     ),
     Line("ssh -L HOME/l:NAME:80 gw", 0, out=("-L and -D reach your private aliases only",)),
@@ -240,9 +240,11 @@ OPENSSH = [
     Line("ssh -D FREE gw", 0, out=("-L and -D reach your private aliases only",)),
     Line("ssh -W example.com:80 gw", 255, err=(ALIASES_ONLY,)),
     Line("ssh -N -R admin:80:localhost:3000 gw", 255, err=(ADMIN,)),
-    Line("ssh -R 80:3000 gw", 1, err=("-R 80:3000 names no local service: write -R 80:localhost:3000",)),
+    Line("ssh -R 80:3000 gw", 1, err=("Refused -R 80:3000: this names no local service: write -R 80:localhost:3000",)),
     Line(
-        "ssh -R 8080 gw", 1, err=("Refused -R 8080: …-R 80:localhost:8080 for a web address of your local port 8080",)
+        "ssh -R 8080 gw",
+        1,
+        err=("Refused -R 8080: …write -R 80:localhost:8080 for a web address of your local port 8080",),
     ),
     Line(
         "ssh -R NAME:80 gw",

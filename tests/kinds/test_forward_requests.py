@@ -78,7 +78,7 @@ def test_a_name_with_another_port_is_an_alias(name: str, port: int) -> None:
         ("b" * 64, 80, "64 characters: 63 are allowed"),
         ("b" * 513, 80, "longer than 512 bytes"),  # HOST_BYTES
         ("blog", 65536, "port 65536 does not exist"),
-        ("80", 3000, "-R 80:3000 names no local service: write -R 80:localhost:3000"),
+        ("80", 3000, "this names no local service: write -R 80:localhost:3000"),
         ("5432", 3000, "write -R 5432:localhost:3000, or -R NAME:3000:localhost:3000 for an alias"),
         ("\x1b[2J", 80, "'\\x1b'"),
     ],

@@ -114,6 +114,12 @@ def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool
     assert warned == ([note] if where == "localhost" else [])
 
 
+def test_help_fits_eighty_columns() -> None:
+    lines = notices().help_lines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert len(lines) > 20
+
+
 def test_help_says_if_ports_are_public() -> None:
     assert "  20000-20009: for programs on the gateway's own machine" in notices().help_lines()
     assert "  30000-30009: for everybody" in notices().help_lines()

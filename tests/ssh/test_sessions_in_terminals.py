@@ -110,7 +110,7 @@ async def test_lines_end_in_cr_and_lf_in_every_terminal_also_before_the_words(st
 
 
 async def test_a_terminal_that_does_not_answer_may_be_a_pipe_and_gets_plain_text(stage: Stage) -> None:
-    """`ssh … gw | tee log`: ssh requests a terminal, because its input is one."""
+    """`ssh … gw > log`: ssh requests a terminal, because its input is one."""
     session = await stage.session(terminal=XTERM)
     shown = session.said.splitlines()
     assert shown[0] == FORWARDING.encode()

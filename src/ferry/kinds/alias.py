@@ -28,7 +28,7 @@ class AliasKind(TunnelKind):
         if bind.label is None or not bind.port:
             return None
         if bind.label.isdigit():  # ssh reads `80:3000` as the address 80 and the port 3000
-            text = f"-R {bind.label}:{bind.port} names no local service: write -R {bind.label}:localhost:{bind.port}"
+            text = f"this names no local service: write -R {bind.label}:localhost:{bind.port}"
             alias = "" if web.has(int(bind.label)) else f", or -R NAME:{bind.port}:localhost:{bind.port} for an alias"
             raise InvalidInput(text + alias)
         return ForwardRequest(self.kind, bind.label, bind.port)
@@ -75,7 +75,8 @@ class AliasKind(TunnelKind):
         urls = context.urls
         return [
             "A private machine, reached by your own keys only:",
-            f"  ssh -R laptop:22:localhost:22 {urls.gateway}     then: ssh -J {urls.jump} you@laptop",
+            f"  ssh -R laptop:22:localhost:22 {urls.gateway}",
+            f"      then: ssh -J {urls.jump} you@laptop",
         ]
 
     def short(self, text: str) -> str:

@@ -63,11 +63,13 @@ class PortKind(TunnelKind):
         if rules.allocate_from is not None:
             ways.append("-R 0:... for any")
         ways.append(f"-R NAME:{port}:... for a private alias")
-        if rules.serves_web:
-            local = f"-R 80:localhost:{port} for a web address of your local port {port}"
-            ways.append(local if port > 1023 else "-R NAME:80:... for a web address")
+        first = "ask for "
+        if rules.serves_web and port > 1023:  # as other services are asked: -R 3000:localhost:3000
+            first = f"write -R 80:localhost:{port} for a web address of your local port {port}, or ask for "
+        elif rules.serves_web:
+            ways.append("-R NAME:80:... for a web address")
         return Refusal(
-            f"port {port} is outside the ports that may be forwarded ({ranges}): ask for {', '.join(ways[:-1])}, or "
+            f"port {port} is outside the ports that may be forwarded ({ranges}): {first}{', '.join(ways[:-1])}, or "
             f"{ways[-1]}",
             code="port_outside",
         )
@@ -109,7 +111,8 @@ class PortKind(TunnelKind):
         ]
         return [
             "A TCP port of the gateway:",
-            f"  ssh -R 0:localhost:5432 {context.urls.gateway}           any port, the same every day",
+            f"  ssh -R 0:localhost:5432 {context.urls.gateway}",
+            "      any port, the same every day",
             *(f"  {ports}: {_FOR_ITSELF if own else 'for everybody'}" for ports, own in ranges),
         ]
 

@@ -109,9 +109,12 @@ class WebKind(TunnelKind):
         gateway = context.urls.gateway
         return [
             "A web address for a local service:",
-            f"  ssh -R 80:localhost:3000 {gateway}          a name of your own, the same every day",
-            f"  ssh -R blog:80:localhost:3000 {gateway}     {context.urls.domain.host('blog')}",
-            f"  ssh -R 443:localhost:8443 {gateway}         the local service speaks TLS",
+            f"  ssh -R 80:localhost:3000 {gateway}",
+            "      a name of your own, the same every day",
+            f"  ssh -R blog:80:localhost:3000 {gateway}",
+            f"      {context.urls.domain.host('blog')}",
+            f"  ssh -R 443:localhost:8443 {gateway}",
+            "      the local service speaks TLS",
         ]
 
     def url(self, address: Address, urls: Urls) -> str:

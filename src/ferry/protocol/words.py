@@ -103,9 +103,9 @@ def _option_value(name: str, value: str) -> str:
     if name == _HOST:
         return _host_header(value)
     if value not in _CHOICES[name]:
-        instead = " or ".join(f"--{name} {choice}" for choice in _CHOICES[name])
+        instead = " or ".join(f"{name}={choice}" for choice in _CHOICES[name])
         raise InvalidInput(
-            f"--{name} '{printable(value)}' is unknown: write {instead}",
+            f"{name} '{printable(value)}' is unknown: write {instead}",
             detail=f"an unknown --{name}: {typed_name(value)}",
         )
     return value

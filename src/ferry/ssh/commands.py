@@ -18,9 +18,9 @@ from ferry.registry.rules import kept_until
 from ferry.report import Report
 
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
-from .refusals import RefusedForwards
+from .refusals import RefusedForward, RefusedForwards
 
-REFUSALS_SHOWN: Final = 5  # the latest ones
+REFUSALS_SHOWN: Final = 5  # the latest ones, each once
 
 
 class Answering(Protocol):
@@ -140,7 +140,7 @@ class Commands:
             _ls(invocation)
         if refusals := self._refusals.of(invocation.identity.id):
             session.say("Refused lately:")
-            for refused in refusals[-REFUSALS_SHOWN:]:
+            for refused, times in _counted(refusals)[-REFUSALS_SHOWN:]:
                 when = datetime.fromtimestamp(refused.at, UTC)
                 fields: dict[str, object] = {
                     "event": "refusal",
@@ -148,8 +148,10 @@ class Commands:
                     "code": refused.code,
                     "message": refused.why,
                     "at": refused.at,
+                    "times": times,
                 }
-                session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}", fields)
+                again = f" ({times} times)" if times > 1 else ""
+                session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}{again}", fields)
         if rules.reserve_after and not invocation.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
         session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
@@ -182,6 +184,16 @@ class Commands:
         if not wanted:
             session.say("nothing to give back: each name of yours is up or was used (`names` lists them)")
         return 0
+
+
+def _counted(refusals: Sequence[RefusedForward]) -> list[tuple[RefusedForward, int]]:
+    """Each refusal once, as it was the last time, with how often the same was asked in vain. The latest is the last."""
+    counted: dict[tuple[str, str], tuple[RefusedForward, int]] = {}
+    for refused in refusals:
+        same = (refused.asked, refused.why)
+        _, before = counted.pop(same, (refused, 0))
+        counted[same] = (refused, before + 1)
+    return list(counted.values())
 
 
 def _help(invocation: _Invocation) -> None:

@@ -124,8 +124,8 @@ class Notices:
         lines = [line for kind in kinds.KINDS.values() for line in kind.help_lines(self)]
         lines += ["Several -R in one command work. Words after the host:"]
         lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
-        lines.append("  -- --output json   every line is one JSON object (plink, dbclient: output=json)")
-        lines.append("  host-header=localhost   your web service gets this Host, for Vite, Django and others")
+        lines.append("  output=json        every line is one JSON object")
+        lines.append("  host-header=localhost   your web service gets this Host (Vite, Django, others)")
         lines.append("  query=full         lines about visitors show the values in queries")
         lines.append("  color=never        plain text in a terminal")
         return lines

@@ -15,8 +15,8 @@ from typing import Final
 from ferry import limits
 
 QUERY: Final = "\x1b[c"
-"""Asks a terminal what it is (DA1). ssh requests a terminal if its input is one; the output may be a pipe all the same
-(`ssh … gw | tee log`), which answers nothing."""
+"""Asks a terminal what it is (DA1). ssh requests a terminal if its input is one; the output may be a file or a pipe all
+the same (`ssh … gw > log`), which answers nothing."""
 UNKNOWN_COLUMNS: Final = 80  # the width for a terminal that does not tell its own
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 _NO_STRINGS: Final = ("linux", "vt", "ansi", "cons25", "sun")
