@@ -114,15 +114,15 @@ def parse_label(text: str, what: str = "name") -> str:
     if label.startswith("xn--"):
         raise InvalidInput(
             f"{what} '{printable(text)}' is punycode, which can imitate another name: use plain letters",
-            detail=f"the {what} is punycode",
+            detail=f"the {what} is punycode: use plain letters",
         )
     if not _LABEL.fullmatch(label):
         bad = next((c for c in label if not (c.isascii() and (c.isalnum() or c == "-"))), "-")
         where = "at its start or end" if bad == "-" else "in it"
+        fix = "use letters, digits and hyphens, with a letter or digit first and last"
         raise InvalidInput(
-            f"{what} '{printable(text)}' has '{printable(bad)}' {where}: "
-            "use letters, digits and hyphens, with a letter or digit first and last",
-            detail=f"the {what} has '{printable(bad)}' {where}",
+            f"{what} '{printable(text)}' has '{printable(bad)}' {where}: {fix}",
+            detail=f"the {what} has '{printable(bad)}' {where}: {fix}",
         )
     return label
 

@@ -177,6 +177,15 @@ def test_a_file_that_was_cut_off_is_refused(saved: Path, tmp_path: Path, length:
     assert str(saved) in ran.err
 
 
+def test_a_backup_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "ferry.db").touch()
+    ran = ferry("backup", "no/c.tar.gz", "--state", tmp_path, cwd=tmp_path)
+    assert (ran.code, "no/c.tar.gz cannot be written: No such file or directory: make the folder no" in ran.err) == (
+        1,
+        True,
+    )
+
+
 def test_a_backup_overwrites_no_file_and_says_where_it_finds_no_gateway(saved: Path, tmp_path: Path) -> None:
     before = saved.read_bytes()
     ran = ferry("backup", saved, "--state", tmp_path / "none", cwd=tmp_path)

@@ -95,7 +95,7 @@ def test_an_unknown_word_closes_the_forward_and_says_so(ssh: StockSsh, origin: O
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words="auth=me:secret")
     assert ended.code == 1
     assert "unknown word 'auth=me:secret'" in ended.err
-    assert "Its forwards are closed." in ended.err
+    assert "This command's forwards are closed." in ended.err
 
 
 def test_a_name_that_came_with_an_unknown_word_is_not_kept(

@@ -14,7 +14,7 @@ from ssh_command import StockSsh
 
 def test_a_command_that_copies_publishes_nothing(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", "-s", words="sftp")
-    assert (ended.code, "Its forwards are closed." in ended.err) == (1, True)
+    assert (ended.code, "This command's forwards are closed." in ended.err) == (1, True)
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
 
 

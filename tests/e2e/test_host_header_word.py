@@ -71,7 +71,7 @@ def test_a_forward_without_the_word_has_the_visitors_host(
 def test_a_wrong_host_closes_its_forwards_and_says_what_to_write(ssh: StockSsh, origin: Origin, name: str) -> None:
     ended = ssh.run("-R", f"{name}:80:localhost:{origin.port}", words="host-header=http://localhost")
     assert ended.code == 1
-    assert "write host-header=localhost. Its forwards are closed." in ended.err
+    assert "write host-header=localhost. This command's forwards are closed." in ended.err
 
 
 def test_without_a_forward_it_is_an_error(ssh: StockSsh) -> None:

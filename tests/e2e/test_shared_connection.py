@@ -73,7 +73,7 @@ def test_words_close_the_forward_of_their_own_command(
     with shared.master("-tt", "-R", f"{name}:80:localhost:{origin.port}") as master:
         master.line("Forwarding HTTP")
         ended = shared.run("-R", f"{name}x:80:localhost:{origin.port}", words="auth=me:secret")
-        assert (ended.code, "Its forwards are closed." in ended.err) == (1, True)
+        assert (ended.code, "This command's forwards are closed." in ended.err) == (1, True)
         assert visit(gateway, f"{name}x").status in (404, 503)
         assert visit(gateway, name).text == "origin"
 

@@ -19,6 +19,9 @@ KEY_FILE_BYTES = 4 * 1024 * 1024
 Reports = list[tuple[str, dict[str, object]]]
 
 
+FIX = "use letters, digits and hyphens, with a letter or digit first and last"
+
+
 @pytest.fixture
 def reports() -> Reports:
     return []
@@ -78,7 +81,7 @@ def test_the_log_does_not_repeat_the_text_in_the_place_of_a_name(
     read(file)
     assert loaded(reports) == 0
     [(event, fields)] = [report for report in reports if report[0] == "keys.rejected"]
-    assert fields == {"path": str(file), "line": 1, "error": "the identity name has ':' in it"}
+    assert fields == {"path": str(file), "line": 1, "error": f"the identity name has ':' in it: {FIX}"}
     assert "Sesame17" not in str(reports), event
 
 

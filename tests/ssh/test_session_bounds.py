@@ -92,7 +92,7 @@ async def test_words_that_are_refused_while_a_forward_is_decided_refuse_it(
     async with asyncio.timeout(SECONDS):
         assert not (await client.answers.get())[0]
     assert await session.ended() == 1
-    assert b"Its forwards are closed." in session.said
+    assert b"This command's forwards are closed." in session.said
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
     assert await client.forward(f"{name}x".encode(), 80)  # a later one is its own affair
     assert any(f"{name}x" in one["address"] for one in gateway.ask("tunnels"))

@@ -118,7 +118,7 @@ async def test_a_subsystem_closes_the_forwards_of_its_command_as_an_unknown_word
     assert await client.forward(name.encode(), 80)
     assert await session.ask(b"subsystem", String(b"auth=me:secret"))
     assert await session.ended() == 1
-    assert session.complained.endswith(b" Its forwards are closed.\n")
+    assert session.complained.endswith(b" This command's forwards are closed.\n")
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
 
 
@@ -191,6 +191,6 @@ async def test_unreadable_words_close_the_forwards(
     assert await client.forward(name.encode(), 80)
     assert await session.ask(b"exec", String(words))
     assert await session.ended() == 1
-    assert b"Its forwards are closed." in session.complained
+    assert b"This command's forwards are closed." in session.complained
     assert len(session.said) < 1000
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))

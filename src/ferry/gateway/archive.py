@@ -80,7 +80,8 @@ def back_up(state: Path, file: Path, *, clock: Clock, force: bool) -> Backup:
             size = partial.stat().st_size
             partial.replace(file)
     except OSError as error:
-        raise FerryError(f"{file} cannot be written: {error.strerror}: make room, or name another file") from error
+        fix = "make room, or name another file" if file.parent.is_dir() else f"make the folder {file.parent}"
+        raise FerryError(f"{file} cannot be written: {error.strerror}: {fix}") from error
     return Backup(file, state, __version__, made, tuple(members), size)
 
 

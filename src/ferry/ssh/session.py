@@ -209,7 +209,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
-        also = " Its forwards are closed." if closed else ""
+        also = " This command's forwards are closed." if closed else ""
         self.complain(f"{sentence}{also}", error=why)
         self.end(1)
 
