@@ -59,7 +59,10 @@ def test_the_first_time_a_configuration_is_written(prefix: Path) -> None:
     assert (prefix / "usr/local/bin/ferry").readlink() == prefix / "opt/ferry/venv/bin/ferry"
     assert f"ferry check-config --config {config}" in ran.out
     share = prefix / "usr/local/share"
-    assert ".SH COMMANDS\n" in (share / "man/man1/ferry.1").read_text()
+    manual = (share / "man/man1/ferry.1").read_text()
+    assert ".SH COMMANDS\n" in manual
+    assert "\n.B \\-h, \\-\\-help\n" in manual
+    assert "\\-\\-help, " not in manual
     assert ".SH [names]\n" in (share / "man/man5/ferry.toml.5").read_text()
     for name in (
         "bash-completion/completions/ferry",

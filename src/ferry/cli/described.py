@@ -65,4 +65,6 @@ def _parameter(parameter: Any) -> Parameter:
     if parameter.param_type_name == "argument":
         return Parameter((str(parameter.name),), text, str(parameter.name), choices)
     value = "" if parameter.is_flag else f"<{'|'.join(choices) or kind.__name__.lower()}>"
-    return Parameter((*parameter.opts, *parameter.secondary_opts), text, value, choices)
+    # Click keeps the names of --help in a set, whose order differs from one start to the next.
+    names = sorted((*parameter.opts, *parameter.secondary_opts), key=lambda name: name.startswith("--"))
+    return Parameter(tuple(names), text, value, choices)
