@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ferry.clock import SystemClock
+from ferry.gateway import archive
 from ferry_command import ferry
 from gateway_process import Gateway
 from origin_server import Origin
@@ -135,6 +138,15 @@ def no_database(members: dict[str, bytes]) -> None:
     del members["ferry.db"]
 
 
+def odd_list(members: dict[str, bytes]) -> None:
+    manifest = json.loads(members["ferry-backup.json"])
+    members["ferry-backup.json"] = json.dumps(manifest | {"files": 5}).encode()
+
+
+def deep_manifest(members: dict[str, bytes]) -> None:
+    members["ferry-backup.json"] = b"[" * 60_000
+
+
 def stranger(members: dict[str, bytes]) -> None:
     members["../evil"] = b""
 
@@ -154,6 +166,8 @@ def damage(members: dict[str, bytes]) -> None:
         (newer_database, "the backup was made by a newer ferry (database 9999, this version knows 00"),
         (no_database, "is not whole: it lacks files of its own list"),
         (stranger, "has '../evil' in it, which no backup of ferry has"),
+        (odd_list, "is not a backup of ferry: name a file that `ferry backup` has written"),
+        (deep_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
         (no_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
         (damage, "the backup's database cannot be read (file is not a database): take another backup"),
     ],
@@ -184,6 +198,51 @@ def test_a_backup_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
         1,
         True,
     )
+
+
+def test_a_file_with_one_changed_bit_is_refused(saved: Path, tmp_path: Path) -> None:
+    """A host key with another letter would be found out when its clients are turned away."""
+    raw = bytearray(gzip.compress(gzip.decompress(saved.read_bytes()), 0))
+    raw[raw.index(b"BEGIN OPENSSH PRIVATE KEY") + 100] ^= 1
+    saved.write_bytes(raw)
+    ran = ferry("restore", saved, "--state", tmp_path / "new", cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is not a whole backup of ferry (CRC check failed" in ran.err
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+
+
+def test_a_backup_writes_no_escape_sequence_to_the_terminal(saved: Path, tmp_path: Path) -> None:
+    def titled(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["ferry-backup.json"])
+        members["ferry-backup.json"] = json.dumps(manifest | {"made": "\x1b]0;x\x07", "ferry": "\x1b[2J"}).encode()
+
+    rewritten(saved, titled)
+    ran = ferry("restore", saved, "--state", tmp_path / "new", cwd=tmp_path)
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+    assert "\\x1b[2J" in ran.out
+
+
+def test_a_link_in_the_state_folder_gives_no_file_of_roots_away(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user of the service may have made it, before root restores."""
+    roots, target = tmp_path / "shadow", tmp_path / "new"
+    roots.touch()
+    target.mkdir(mode=0o700)
+    (target / "lock").symlink_to(roots)
+    if os.geteuid() == 0:
+        os.chown(target, 65534, 65534)
+    given: list[Path] = []
+
+    def chown(path: Path, _user: int, _group: int, *, follow_symlinks: bool = True) -> None:
+        given.append(path.resolve() if follow_symlinks else path)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    archive.restore(saved, target, clock=SystemClock(), force=False)
+    assert target / "ferry.db" in given
+    assert roots not in given
 
 
 def test_a_backup_overwrites_no_file_and_says_where_it_finds_no_gateway(saved: Path, tmp_path: Path) -> None:

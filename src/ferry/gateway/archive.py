@@ -6,6 +6,7 @@ version wrote it. A backup is taken while the gateway serves; a restore needs a 
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -152,15 +154,24 @@ def _unpack(file: Path, state: Path, work: Path) -> Backup:
                 with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb") as target:
                     shutil.copyfileobj(content, target)
                 names.append(member.name)
+            _check_sum(archive)
     except FileNotFoundError:
         raise InvalidInput(f"{file} does not exist") from None
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InvalidInput(f"{file} is not a whole backup of ferry ({error}): take another one") from error
-    except OSError as error:  # gzip's errors too
+    except OSError as error:
         raise InvalidInput(f"{file} cannot be unpacked into {state}: {error.strerror or error}") from error
     if sorted(names) != sorted(manifest["files"]):
         raise InvalidInput(f"{file} is not whole: it lacks files of its own list: take another backup")
-    return Backup(file, state, str(manifest["ferry"]), str(manifest["made"]), tuple(names), file.stat().st_size)
+    version, made = (printable(str(manifest[key])) for key in ("ferry", "made"))
+    return Backup(file, state, version, made, tuple(names), file.stat().st_size)
+
+
+def _check_sum(archive: tarfile.TarFile) -> None:
+    """Read to the end of the file, where gzip has its checksum: tarfile stops at the end of the last member. Raises
+    BadGzipFile if a bit has changed."""
+    while archive.fileobj.read(tarfile.RECORDSIZE):
+        pass
 
 
 def _manifest(archive: tarfile.TarFile, file: Path) -> dict[str, Any]:
@@ -169,8 +180,9 @@ def _manifest(archive: tarfile.TarFile, file: Path) -> dict[str, Any]:
     content = archive.extractfile(first) if first and first.name == MANIFEST and first.isfile() else None
     try:
         manifest: Any = json.loads(content.read(limits.BACKUP_MANIFEST_BYTES) if content else b"null")
-        known = isinstance(manifest, dict) and {"format", "ferry", "schema", "made", "files"} <= manifest.keys()
-    except ValueError:
+        keys, files = manifest.keys(), manifest["files"]
+        known = keys >= {"format", "ferry", "schema", "made"} and all(isinstance(name, str) for name in files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         known = False
     if not known:
         raise InvalidInput(f"{file} is not a backup of ferry: name a file that `ferry backup` has written")
@@ -191,9 +203,10 @@ def _put_aside(state: Path, names: list[str], now: datetime) -> None:
 
 
 def _give_to_owner(state: Path, names: tuple[str, ...]) -> None:
-    """What root has restored belongs to the owner of the folder, the user of the service."""
+    """What root has restored belongs to the owner of the folder, the user of the service. That user may have put a link
+    there to a file of root's, which stays root's."""
     owner = state.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         for name in names:
             if (state / name).exists():
-                os.chown(state / name, owner.st_uid, owner.st_gid)
+                os.chown(state / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
