@@ -24,7 +24,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     accept.stopped (open, limit: descriptors), accept.resumed (open, limit, pauses)
     store.failed (error), store.recovered, store.dropped (rows: about SSH connections, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
-    keys.loaded (keys, files), keys.rejected (path, line, error), keys.refused (peer, user, keys: fingerprints)
+    keys.loaded (keys, files), keys.rejected (path, line, error), keys.refused (peer, keys: fingerprints)
     loop.lag (seconds), memory.trimmed (free: bytes, of which whole pages went back to the system; seconds)
 """
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from ferry_command import Ran, ferry
@@ -78,11 +81,63 @@ def test_the_operator_lets_a_refused_key_in(closed: Gateway, allowed: Path, key:
     assert ssh.run(words="whoami").out == f"web-1 with key {fingerprint(key)}\n"
 
 
+def test_keys_that_are_added_to_a_folder_are_not_one_identity(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """The name of a file in a folder names the identity of its keys. Here they are those of different people, who must
+    not take each other's names and reach each other's aliases."""
+    folder = tmp_path / "keys.d"
+    folder.mkdir()
+    closed = start_gateway(access={"mode": "keys", "keys": [folder]})
+    for number, one in enumerate((new_key(), new_key()), 1):
+        ssh = closed.ssh(tmp_path, one)
+        assert ssh.run(words="whoami").code == 255
+        assert allow(closed, fingerprint(one)).code == 0
+        closed.event(rf'"keys.loaded".*"keys": {number}')
+        assert ssh.run(words="whoami").out == f"key {fingerprint(one)}\n"
+
+
+def test_the_gateway_can_read_a_file_of_keys_that_is_made_with_a_strict_umask(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "keys.d"
+    folder.mkdir()
+    closed = start_gateway(access={"mode": "keys", "keys": [folder]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    before = os.umask(0o077)
+    try:
+        assert allow(closed, fingerprint(key)).code == 0
+    finally:
+        os.umask(before)
+    (made,) = folder.iterdir()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o644
+
+
+async def test_a_key_of_a_kind_that_no_file_may_have_is_not_added(closed: Gateway, allowed: Path) -> None:
+    before = allowed.read_text()
+    odd = asyncssh.generate_private_key("ssh-ed448")
+    with pytest.raises(asyncssh.PermissionDenied):
+        await asyncssh.connect(
+            "127.0.0.1", closed.ports.ssh, client_keys=[odd], known_hosts=None, config=None, agent_path=None,
+            username="dev",
+        )  # fmt: skip
+    done = allow(closed, odd.get_fingerprint())
+    assert (done.code, done.out, allowed.read_text()) == (1, "", before)
+    assert "this key cannot be let in: 'ssh-ed448' is not a key type" in done.err
+
+
+def test_a_password_in_the_place_of_the_user_is_not_kept(closed: Gateway, key: Path, tmp_path: Path) -> None:
+    assert closed.ssh(tmp_path, key).run(user="ann:Sesame17", words="whoami").code == 255
+    closed.event('"keys.refused"')
+    database = b"".join(file.read_bytes() for file in closed.state.glob("ferry.db*"))
+    assert "Sesame17" not in closed.running.err.text + json.dumps(closed.events()) + database.decode("latin-1")
+
+
 def test_a_line_that_cannot_be_added_is_printed(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "keys.d"
-    (folder / "ferry-allow.keys").mkdir(parents=True)  # where the line would go
+    (folder / "ferry_allow.keys").mkdir(parents=True)  # where the line would go
     closed = start_gateway(access={"mode": "keys", "keys": [folder]})
     assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
     done = allow(closed, fingerprint(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,13 +10,16 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
+from ferry.protocol.authorized_keys import parse_line
 
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
-_ADDED: Final = "ferry-allow.keys"  # in a folder of key files
+# In a folder of key files. An identity cannot have this name, because of the underscore: the name of a file is that of the
+# identity of its keys, and the keys that `ferry allow` lets in are those of several people.
+_ADDED: Final = "ferry_allow.keys"
 
 
 def allow(
@@ -45,6 +49,10 @@ def allow(
         return
     key = _find(answer["keys"], fingerprint)
     line = key["line"] + (f" name={name}" if name else "")
+    try:
+        parse_line(line)
+    except InvalidInput as error:
+        raise FerryError(f"this key cannot be let in: {error}") from None
     path = _file(answer["files"])
     try:
         _append(path, line)
@@ -91,8 +99,12 @@ def _file(paths: list[str]) -> Path:
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line, also behind a last line without an end."""
+    """Add a line, also behind a last line without an end. The user of the service must be able to read a new file, and
+    public keys are no secret."""
+    new = not path.exists()
     with path.open("a+b") as file:
+        if new:
+            os.fchmod(file.fileno(), 0o644)
         file.seek(0)
         text = file.read()
         file.write((b"" if not text or text.endswith(b"\n") else b"\n") + line.encode() + b"\n")

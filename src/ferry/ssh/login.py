@@ -277,7 +277,7 @@ class LoginAttempt(asyncssh.SSHServer):
     def lost(self) -> None:
         self._stop_timers()
         if self._refused and not self._proven:
-            self._server.report("keys.refused", peer=self.host, user=self._user, keys=self._refused)
+            self._server.report("keys.refused", peer=self.host, keys=self._refused)
             self._refused = []
         self._admission.over(self, "timeout" if self._timed_out else "failed")
 
