@@ -129,6 +129,7 @@ GLOBAL_REQUESTS_WAITING: Final = 64
 # each with a terminal, a command and the environment that distributions send.
 CHANNEL_REQUESTS_PER_SECOND: Final = 200
 WORDS_CHARS: Final = 4096  # words after the host; the time to parse them grows with their length
+WORDS: Final = 256  # of these words: each unknown one costs 3 µs, and people release up to 200 names at once
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
 # After an answer with a port we send nothing until the client has sent something, or for this long: libssh 0.10 and 0.11
 # read the port from the last packet that they received.
@@ -144,12 +145,12 @@ UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSE
 STUCK_SECONDS: Final = 30.0  # after which a key exchange or a write without progress ends the connection
 UNREAD_BYTES: Final = 256 * KIB  # stop reading from a client that sends requests without reading the replies
 DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchange; past it the connection ends
-# For which visitors of a new forward wait for the session's words. A forward asked for this soon after the log-in belongs
-# to the command that has logged in.
 # For which the answer to a refused forward is held, so that a session can write the reason before ssh reads the answer.
 REASON_SECONDS: Final = 0.5
 READ_SECONDS: Final = 0.15  # from the written reason to the answer: ssh with ExitOnForwardFailure exits at the answer
 REASON_BYTES: Final = 400  # of a DISCONNECT's text that ssh prints
+# For which visitors of a new forward wait for the session's words. A forward asked for this soon after the log-in belongs
+# to the command that has logged in.
 HOLD_SECONDS: Final = 0.5
 ALIVE_SECONDS: Final = 1.0  # within which the older holder of an address must answer to count as alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when the loser answers within this
@@ -170,6 +171,8 @@ FIRST_ROWS: Final = 20  # of a session's first lines, which a terminal gets agai
 LIVE_LINE_SECONDS: Final = 0.25  # between two writes of a terminal's last line, and of its title
 TERMINAL_COLUMNS: Final = (50, 500)  # a narrower terminal wraps lines; a wider one has room to spare
 TERM_BYTES: Final = 64  # of the terminal's name (TERM)
+KEYS_PER_SECOND: Final = 10  # that the sessions of one connection obey: statistics of 16 tunnels take 0.5 ms
+TYPED_BYTES: Final = 1 * KIB  # of one packet of input in which keys are looked for: a whole one can take 3 ms
 ESCAPE_SEQUENCE_BYTES: Final = 32  # of one from the keyboard that comes in pieces; longer ones are read as keys
 TIMES_REMEMBERED: Final = 500  # durations of a session's last requests: sorting them for p50 takes 30 µs
 LASTING_REMEMBERED: Final = 1024  # WebSockets and event streams of one session that are open

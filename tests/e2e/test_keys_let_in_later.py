@@ -113,6 +113,15 @@ def test_the_gateway_can_read_a_file_of_keys_that_is_made_with_a_strict_umask(
     assert stat.S_IMODE(made.stat().st_mode) == 0o644
 
 
+def test_a_part_of_a_fingerprint_lets_nobody_in(closed: Gateway, allowed: Path, key: Path, tmp_path: Path) -> None:
+    """Another key may begin like it."""
+    before = allowed.read_text()
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    done = allow(closed, fingerprint(key)[:-1])
+    assert (done.code, done.out, allowed.read_text()) == (1, "", before)
+    assert "is a part of a fingerprint: write all of it" in done.err
+
+
 async def test_a_key_of_a_kind_that_no_file_may_have_is_not_added(closed: Gateway, allowed: Path) -> None:
     before = allowed.read_text()
     odd = asyncssh.generate_private_key("ssh-ed448")

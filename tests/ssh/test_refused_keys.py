@@ -53,3 +53,22 @@ def test_what_a_stranger_writes_is_escaped() -> None:
     keys.offered(Fingerprint("SHA256:x"), b"ssh-\x1b[2J", b"", host="10.0.0.1", user="\x1b[2J", now=0.0)
     (key,) = keys
     assert "\x1b" not in key.user + key.line
+
+
+class _Host(str):
+    """Counts how often its network is worked out."""
+
+    __slots__ = ()
+    parsed = 0
+
+    def partition(self, separator: str, /) -> tuple[str, str, str]:
+        _Host.parsed += 1
+        return super().partition(separator)
+
+
+def test_a_key_costs_the_same_however_many_are_remembered() -> None:
+    """Before the log-in: to work out the networks of 100 keys takes 4 ms."""
+    keys = RefusedKeys()
+    for number in range(KEYS):
+        offered(keys, number, _Host(f"2001:db8:{number:x}::1"))
+    assert _Host.parsed == KEYS

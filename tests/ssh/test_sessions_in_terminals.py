@@ -10,6 +10,7 @@ import pytest
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.packet import String, UInt32
 
+from ferry.clock import SystemClock
 from hurried_loop import LoopsClock, hurried
 from raw_session import Session
 from session_stage import Stage, lines, pty_request, staged
@@ -21,6 +22,7 @@ PLAIN_KEYS = b"? help  s statistics  r QR code  p pause  q quit"
 DUMB, XTERM = pty_request("dumb"), pty_request()
 FORWARDING = "Forwarding HTTP traffic from http://blog.localhost:8080"
 LIVE_LINE_SECONDS = 0.25
+KEYS_PER_SECOND = 10  # of all sessions of a connection
 
 
 @pytest.fixture
@@ -384,3 +386,21 @@ async def test_sentences_are_broken_between_words_and_commands_are_not(stage: St
     at = made.screen.lines.index("a sentence of many words many words many words many words many words many words")
     assert made.screen.lines[at + 1].startswith("  many words many words")
     assert command in "".join(made.screen.lines)
+
+
+class _StoppedClock(SystemClock):
+    def monotonic(self) -> float:
+        return 1_000.0
+
+
+async def test_a_flood_of_keys_is_answered_in_part_and_ends_the_session_with_its_last_key(key: Path) -> None:
+    """Statistics of many tunnels take 0.5 ms: 256 packets with one key each would stop the gateway for 0.1 s a turn."""
+    async with staged(key, _StoppedClock()) as stage:
+        first, second = await stage.session(terminal=DUMB), await stage.session(terminal=DUMB)
+        flood = (MSG_CHANNEL_DATA, UInt32(first.number) + String(b"s"))
+        stage.client.at_once(*[flood] * 300)
+        second.send(MSG_CHANNEL_DATA, String(b"s"))
+        await stage.settle()
+        assert (first.said + second.said).count(b"0 requests, ") == KEYS_PER_SECOND
+        first.send(MSG_CHANNEL_DATA, String(b"q"))
+        assert await first.ended() == 0

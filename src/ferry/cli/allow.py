@@ -78,16 +78,17 @@ def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
-    """The key whose fingerprint begins so. Raises FerryError unless it is one."""
-    found = [key for key in keys if key["fingerprint"].startswith(fingerprint)]
-    if not found:
+    """The key with this fingerprint. Raises FerryError if there is none. A part of one is not enough: a stranger can make
+    a key whose fingerprint begins like another's, and offer it."""
+    for key in keys:
+        if key["fingerprint"] == fingerprint:
+            return key
+    if not any(key["fingerprint"].startswith(fingerprint) for key in keys):
         raise FerryError(
             f"the gateway remembers no refused key {safe(fingerprint)}: let its owner try to log in, then repeat this; "
             "`ferry allow` lists those that it remembers"
         )
-    if len(found) > 1:
-        raise FerryError(f"{len(found)} refused keys begin with {safe(fingerprint)}: write more of it")
-    return found[0]
+    raise FerryError(f"{safe(fingerprint)} is a part of a fingerprint: write all of it, as the client shows it")
 
 
 def _file(paths: list[str]) -> Path:

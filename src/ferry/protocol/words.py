@@ -67,9 +67,12 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
         raise InvalidInput(
             f"{len(text)} characters follow the host, and {limits.WORDS_CHARS} are read: write fewer words"
         )
+    found = text.split()
+    if len(found) > limits.WORDS:
+        raise InvalidInput(f"{len(found)} words follow the host, and {limits.WORDS} are read: write fewer words")
     typed: list[str] = []
     options: dict[str, str] = {}
-    words = iter(text.split())
+    words = iter(found)
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if (name in _CHOICES or name == _HOST) and (equals or word.startswith("--")):

@@ -15,6 +15,7 @@ from ferry import limits, tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
+from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
 from ferry.report import Report
 from ferry.visits import Visit
@@ -90,6 +91,7 @@ class Client:
         "_settings",
         "_target_noted",
         "_tunnels",
+        "_typed",
         "began",
         "client_version",
         "connection",
@@ -138,6 +140,7 @@ class Client:
         self.is_closed = False
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
+        self._typed = PerSecond()
 
     # --- requests of its connection
 
@@ -289,6 +292,10 @@ class Client:
                 session.failed()
 
     # --- sessions, as their client
+
+    def may_type(self) -> bool:
+        """Count a key. False past KEYS_PER_SECOND: ignore it."""
+        return self._typed.allows(self._clock.monotonic(), limits.KEYS_PER_SECOND)
 
     @property
     def visitors(self) -> int:

@@ -86,6 +86,10 @@ class SessionClient(Protocol):
         """The person has been shown the refusals so far."""
         ...
 
+    def may_type(self) -> bool:
+        """Count a key. False past KEYS_PER_SECOND: ignore it."""
+        ...
+
     def leave(self, reason: str, /) -> None:
         """The person quits: close the forwards, and the connection if ssh does not close it."""
         ...
@@ -137,7 +141,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self.quit()
             return
         for key in keys:
-            self._display.key(key)
+            if key is Key.ANSWER or self._client.may_type():
+                self._display.key(key)
 
     def eof_received(self) -> bool:
         """Keep our half open: end of file on stdin does not end a session."""

@@ -56,10 +56,10 @@ class Keys:
 
     def typed(self, data: bytes) -> list[Key]:
         """The keys in `data`, each once: a page of question marks gets one answer. Ctrl-C and Ctrl-D count anywhere, and
-        alone."""
+        alone. Others count in the first TYPED_BYTES."""
         if b"\x03" in data or b"\x04" in data:
             return [Key.QUIT]
-        data = self._begun + data
+        data = self._begun + data[: limits.TYPED_BYTES]
         answered = [Key.ANSWER] if _ANSWER.search(data) else []
         data = _SEQUENCE.sub(b"", data)
         begun = _BEGUN.search(data)
