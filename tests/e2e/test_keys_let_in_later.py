@@ -41,6 +41,7 @@ def test_a_refused_key_is_named_before_permission_denied(closed: Gateway, key: P
     assert denied
     assert "this gateway does not know your key" in told
     assert f"ferry allow {fingerprint(key)}" in told
+    assert f"send that to the operator of localhost:{closed.ports.ssh}, who can run" in told
     assert closed.event('"keys.refused"')["keys"] == [fingerprint(key)]
 
 

@@ -330,7 +330,7 @@ class LoginAttempt(asyncssh.SSHServer):
         if self._server.login.access.allows_keyless:
             return "", "", "", ()
         self._refused_told = True
-        self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.gateway))
+        self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.jump))
         return False
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:

@@ -64,7 +64,8 @@ class RefusedKeys:
 
 
 def refused_banner(fingerprints: Sequence[Fingerprint], gateway: str) -> str:
-    """What a client reads before `Permission denied`: its keys, and what to do."""
+    """What a client reads before `Permission denied`: its keys, and what to do. `gateway` is its host, and its port if
+    that is not 22."""
     if not fingerprints:
         return (
             "ferry: this gateway lets in known keys only, and your client offered none.\r\n"
