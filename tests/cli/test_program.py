@@ -104,7 +104,9 @@ def test_a_full_disk_is_an_error_without_a_traceback(gateway: Gateway, arguments
     if arguments[0] in ("status", "ls", "unblock", "events", "ca", "check-config") and "--help" not in arguments:
         command += ["--config", gateway.folder / "ferry.toml"]
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        ran = subprocess.run(
+            command, env=clean_environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
     assert (ran.returncode, ran.stderr) == (1, "ferry: cannot write to standard output: No space left on device\n")
 
 
@@ -113,7 +115,9 @@ def test_a_reader_that_has_gone_is_no_error(arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as gone:
-        ran = subprocess.run([PROGRAM, *arguments], stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+        ran = subprocess.run(
+            [PROGRAM, *arguments], env=clean_environment(), stdout=gone, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert ran.stderr == ""
 
 

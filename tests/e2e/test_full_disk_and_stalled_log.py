@@ -115,13 +115,14 @@ async def refused_and_told(client: RawClient, name: bytes) -> str:
 
 
 def lease_of(state: Path, address: str) -> int:
-    """The generation of an address in the database. SQLite cannot be led into another mount namespace: it is copied."""
+    """The generation of an address in the database; 0 if it has none. SQLite cannot be led into another mount namespace:
+    the database is copied. A checkpoint between the two copies hides its newest rows from us."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("ferry.db", "ferry.db-wal"):
             shutil.copy(state / name, folder)
         with closing(sqlite3.connect(Path(folder, "ferry.db"))) as connection:
-            ((generation,),) = connection.execute("SELECT generation FROM leases WHERE address = ?", (address,))
-    return int(generation)
+            found = connection.execute("SELECT generation FROM leases WHERE address = ?", (address,)).fetchone()
+    return int(found[0]) if found else 0
 
 
 @needs_a_disk
