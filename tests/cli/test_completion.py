@@ -58,8 +58,6 @@ def test_every_command_and_option_is_in_every_script(shell: Shell) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_the_other_shells_read_their_script(tmp_path: Path, shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} on this host")
     (tmp_path / "ferry").write_text(script(Shell(shell), COMMANDS))
     done = subprocess.run([shell, "-n", tmp_path / "ferry"], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")

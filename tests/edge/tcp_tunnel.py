@@ -111,6 +111,7 @@ class TcpStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.sink is not None:
             self.sink.data_received(data)
+            self.tunnel.read += len(data)
 
     def eof_received(self) -> bool:
         if self.sink is not None:
@@ -152,6 +153,8 @@ class TcpTunnel:
         self.visits: list[Visit] = []
         self.told: list[str] = []
         """What its owner was told."""
+        self.read = 0
+        """Bytes that its streams have handed over."""
         self.refuse: OpenFailure | None = None
         self.dialling: Callable[[], object] = lambda: None
         """Called at the beginning of each dial."""

@@ -6,32 +6,17 @@ import struct
 
 import pytest
 
+from disconnect_packet import disconnect_in
 from ferry.hostnames import Domain, Urls
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.ssh_disconnect import SERVICE_NOT_AVAILABLE, ssh_disconnect
 from ferry.protocol.wrong_port import on_ssh_port, to_ssh
 
-VERSION = b"SSH-2.0-Ferry\r\n"
 REASON_BYTES = 400  # ssh cuts longer ones
 
 
 def urls(ssh: int = 2222, http: int | None = 8080, https: int | None = 8443) -> Urls:
     return Urls(Domain("gw.example.com"), ssh, http, https, lambda _host: True)
-
-
-def disconnect_in(said: bytes) -> tuple[int, str]:
-    """The code and the text of the disconnect behind the version line (RFC 4253 §6, §11.1)."""
-    assert said.startswith(VERSION)
-    packet = said.removeprefix(VERSION)
-    length, padding = struct.unpack(">IB", packet[:5])
-    assert len(packet) == 4 + length
-    assert len(packet) % 8 == 0
-    assert 4 <= padding <= 255
-    payload = packet[5 : 4 + length - padding]
-    kind, code, size = struct.unpack(">BII", payload[:9])
-    assert kind == 1
-    assert payload[9 + size :] == bytes(4)  # no language
-    return code, payload[9 : 9 + size].decode()
 
 
 @pytest.mark.parametrize("size", range(20))

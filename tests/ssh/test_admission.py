@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
-from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS, MSG_DISCONNECT
+from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
 
+from disconnect_packet import disconnect_in
 from ferry import limits
 from ferry.limiters.handshakes import HandshakeGate, Progress
 from ferry.limiters.penalties import Offence, Penalties
@@ -24,7 +24,6 @@ LANE_PACE_SECONDS = 1.0
 LINGER_SECONDS = 2.0
 HANDSHAKES_NOTE_SECONDS = 60.0
 HERE, THERE = "127.0.5.1", "127.0.6.1"
-VERSION = b"SSH-2.0-Ferry\r\n"
 
 
 class Handshake(asyncio.Protocol):
@@ -141,18 +140,10 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 def reason_in(said: bytes) -> str:
-    """The text of the SSH_MSG_DISCONNECT (RFC 4253 §6 and §11.1) that follows a version line."""
-    assert said.startswith(VERSION)
-    packet = said.removeprefix(VERSION)
-    length, padding = struct.unpack(">IB", packet[:5])
-    assert len(packet) == 4 + length
-    assert len(packet) % 8 == 0
-    assert 4 <= padding <= 255
-    payload = packet[5 : 4 + length - padding]
-    kind, code, size = struct.unpack(">BII", payload[:9])
-    assert (kind, code) == (MSG_DISCONNECT, DISC_TOO_MANY_CONNECTIONS)
-    assert payload[9 + size :] == bytes(4)  # no language
-    return payload[9 : 9 + size].decode()
+    """Why a client was turned away."""
+    code, reason = disconnect_in(said)
+    assert code == DISC_TOO_MANY_CONNECTIONS
+    return reason
 
 
 @pytest.fixture

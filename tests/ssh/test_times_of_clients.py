@@ -17,6 +17,7 @@ from hurried_loop import LoopsClock, Watch, hurried
 from inside_gateway import Inside, inside_gateway
 from raw_client import RawClient
 from raw_session import open_session
+from turns import timers
 
 FOR_EVER = 300
 TCP_NOTSENT_LOWAT = 25  # tcp(7); not in `socket` before 3.12
@@ -123,7 +124,9 @@ async def test_a_dead_client_is_given_up_after_forty_five_seconds_and_its_visito
         await inside.let_through()
         watch = Watch()
         await dead(client)
-        await asyncio.sleep(5)
+        await timers(
+            5
+        )  # so long is it silent when the visitor comes, who has to wait for the rest of thirty seconds only
         waiting, first = await visit(inside, "mute")
         async with asyncio.timeout(FOR_EVER):
             assert (await waiting.read()).startswith(b"HTTP/1.1 503 ")

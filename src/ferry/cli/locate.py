@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ferry.errors import FerryError, InvalidInput
+from ferry.setup.paths import is_there
 
 CONTROL_SOCKET: Final = "control.sock"
 SYSTEM_CONFIG: Final = Path("/etc/ferry/ferry.toml")
@@ -67,7 +68,7 @@ def find_installation(environ: Mapping[str, str], *, cwd: Path | None = None) ->
         if answers(folder.state):
             return folder
     for folder in folders:
-        if folder.config or os.path.exists(folder.state / DATABASE):  # noqa: PTH110 - Path.exists fails in a closed folder
+        if folder.config or is_there(folder.state / DATABASE):
             return folder
     # A file that cannot be read has no folder among them; whoever loads it gets the reason.
     return StateFolder(SYSTEM_STATE, str(SYSTEM_CONFIG), SYSTEM_CONFIG) if SYSTEM_CONFIG.exists() else None

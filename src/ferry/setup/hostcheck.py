@@ -18,6 +18,7 @@ from ferry.ssh.access import read_keys
 from .dns import is_local
 from .findings import Finding, Severity
 from .https_view import check_https
+from .paths import is_there
 from .ports import blocked
 
 
@@ -107,7 +108,7 @@ def _other_port(subject: str, in_use: bool) -> str:
 
 
 def _check_state(state: Path) -> Iterator[Finding]:
-    nearest = next(folder for folder in (state, *state.parents) if os.path.exists(folder))  # noqa: PTH110 - a closed folder is an error for Path.exists
+    nearest = next(folder for folder in (state, *state.parents) if is_there(folder))
     if not nearest.is_dir():
         yield Finding(Severity.FIX, "state", f"{nearest} is not a folder: write another state")
     elif not os.access(nearest, os.W_OK | os.X_OK):

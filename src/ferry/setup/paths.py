@@ -1,4 +1,4 @@
-"""Checks that another user can read a path, before a service runs as that user."""
+"""What a user may see of a path: this one, and another before a service runs as that user."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def is_there(path: Path) -> bool:
+    """Whether `path` exists, as far as this user sees: False below a folder that it may not search (path_resolution(7))."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

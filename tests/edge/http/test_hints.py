@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from edge.http_rig import GET, Handler, answering, running_edge, service
+from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.hints import WORTH_A_LOOK
 from ferry.streams import Direction, ExchangeTap, Tap
+from turns import until
 
 # As the frameworks send them, cut where the rest is of no matter.
 VITE = (
@@ -54,22 +57,34 @@ def head(status: int, framing: bytes) -> bytes:
     return b"HTTP/1.1 %d No\r\n%b\r\n" % (status, framing)
 
 
-def in_pieces(*pieces: bytes) -> Handler:
-    """Answers each head with these pieces, each of which arrives alone, and closes."""
+class InPieces:
+    """A service that answers each head with these pieces, and closes. It sends each when the edge has read those before, so
+    that each arrives alone."""
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+        self.tunnel: TcpTunnel | None = None
+        """That leads to it."""
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self.tunnel is not None
         await reader.readuntil(b"\r\n\r\n")
-        for piece in pieces:
+        sent = self.tunnel.read
+        for piece in self._pieces:
             writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.02)  # the edge, on the same loop, reads it
+            sent += len(piece)
+            await until(partial(self._has_read, self.tunnel, sent))
 
-    return handle
+    @staticmethod
+    def _has_read(tunnel: TcpTunnel, count: int) -> bool:
+        return tunnel.read >= count
 
 
 async def told(handler: Handler, target: bytes = b"/", times: int = 1) -> list[str]:
     """What the owner hears of so many visits."""
     async with service(handler) as port, running_edge(port) as rig:
+        if isinstance(handler, InPieces):
+            handler.tunnel = rig.tunnel
         for _ in range(times):
             assert await rig.talk(GET.replace(b" / ", b" %b " % target), eof=True)
         return rig.tunnel.told
@@ -85,7 +100,7 @@ async def test_a_refusal_gives_the_owner_the_setting(framework: str, framing: st
         answer = [head(status, b"Content-Length: %d\r\n" % len(body)) + body]
     else:
         answer = [head(status, b"Connection: close\r\n"), body]
-    (line,) = await told(in_pieces(*answer), target)
+    (line,) = await told(InPieces(*answer), target)
     assert setting in line
     assert line.isprintable()
 
@@ -117,14 +132,16 @@ async def test_another_answer_gives_none(status: int, target: bytes, body: bytes
 async def test_the_answer_itself_is_unchanged() -> None:
     status, _, body, _ = REFUSALS["rails"]
     answer = head(status, b"Content-Length: %d\r\n" % len(body)) + body
-    async with service(in_pieces(answer[:40], answer[40:300], answer[300:])) as port, running_edge(port) as rig:
+    pieces = InPieces(answer[:40], answer[40:300], answer[300:])
+    async with service(pieces) as port, running_edge(port) as rig:
+        pieces.tunnel = rig.tunnel
         assert await rig.talk(GET, eof=True) == answer
 
 
 async def test_few_pieces_of_few_answers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     body = VITE % b"server"
     start = head(403, b"Content-Length: %d\r\n" % len(body))
-    assert await told(in_pieces(start, *(body[at : at + 4] for at in range(0, len(body), 4)))) == []
+    assert await told(InPieces(start, *(body[at : at + 4] for at in range(0, len(body), 4)))) == []
     monkeypatch.setattr("ferry.limits.HINT_ANSWERS", 1)
     other = head(403, b"Content-Length: 5\r\n") + b"other"
     async with service(answering(other, start + body)) as port, running_edge(port) as rig:
@@ -134,7 +151,7 @@ async def test_few_pieces_of_few_answers_are_looked_at(monkeypatch: pytest.Monke
 
 
 async def test_a_service_that_closes_without_an_answer_may_speak_tls() -> None:
-    (line,) = await told(in_pieces(), times=3)
+    (line,) = await told(InPieces(), times=3)
     assert "if it speaks TLS, write -R 443:..." in line
 
 
