@@ -7,7 +7,13 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_OPEN_FAILURE, MSG_GLOBAL_REQUEST, OPEN_CONNECT_FAILED
+from asyncssh.constants import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_GLOBAL_REQUEST,
+    OPEN_CONNECT_FAILED,
+)
 from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import tasks
@@ -17,16 +23,20 @@ from hurried_loop import LoopsClock, Watch, hurried
 from inside_gateway import Inside, inside_gateway
 from raw_client import RawClient
 from raw_session import open_session
-from turns import timers
+from turns import timers, until
 
 FOR_EVER = 300
+UPLOAD = 24 * 1024 * 1024  # more than the buffers of the system between gateway and client
 TCP_NOTSENT_LOWAT = 25  # tcp(7); not in `socket` before 3.12
 VERSION = b"SSH-2.0-silent\r\n"
 
 
-async def visit(inside: Inside, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def visit(
+    inside: Inside, name: str, method: str = "GET", length: int = 0
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", inside.http_port)
-    writer.write(f"GET / HTTP/1.1\r\nHost: {name}.localhost\r\nConnection: close\r\n\r\n".encode())
+    body = f"Content-Length: {length}\r\n" if length else ""
+    writer.write(f"{method} / HTTP/1.1\r\nHost: {name}.localhost\r\n{body}Connection: close\r\n\r\n".encode())
     return reader, writer
 
 
@@ -115,8 +125,8 @@ async def dead(client: RawClient) -> None:
 
 
 @hurried
-async def test_a_dead_client_is_given_up_after_forty_five_seconds_and_its_visitors_after_thirty(key: Path) -> None:
-    """KEEPALIVE_COUNT, of KEEPALIVE_INTERVAL_SECONDS."""
+async def test_a_dead_client_is_given_up_after_forty_five_seconds_and_its_visitors_after_sixteen(key: Path) -> None:
+    """KEEPALIVE_COUNT, of KEEPALIVE_INTERVAL_SECONDS; ALIVE_SECONDS for the answer to the first keepalive."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
         ticks = tasks.spawn("tick", tasks.repeat("tick", 1.0, inside.tick))
         client.hold_opens()
@@ -124,24 +134,62 @@ async def test_a_dead_client_is_given_up_after_forty_five_seconds_and_its_visito
         await inside.let_through()
         watch = Watch()
         await dead(client)
-        await timers(
-            5
-        )  # so long is it silent when the visitor comes, who has to wait for the rest of thirty seconds only
+        await timers(5)  # so long is it silent when the visitor comes, who waits for the rest of sixteen seconds only
         waiting, first = await visit(inside, "mute")
         async with asyncio.timeout(FOR_EVER):
             assert (await waiting.read()).startswith(b"HTTP/1.1 503 ")
-        assert watch.seconds > 29
-        assert watch.skipped < 32
+        assert watch.seconds > 15.9
+        assert watch.skipped < 18
+        late = Watch()
         at_once, second = await visit(inside, "mute")
         async with asyncio.timeout(FOR_EVER):
             assert (await at_once.read()).startswith(b"HTTP/1.1 503 ")
-            assert watch.skipped < 33
+            assert late.skipped < 0.5
             await client.connection.wait_closed()
         assert watch.seconds > 44
         assert watch.skipped < 47
         first.close()
         second.close()
         ticks.cancel()
+
+
+@hurried
+async def test_a_client_that_speaks_again_has_visitors_again(key: Path) -> None:
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        client.hold_opens()
+        assert await client.forward(b"slept", 80)
+        tunnel = await inside.let_through()
+        client.on(MSG_GLOBAL_REQUEST, lambda _packet: None)  # it answers no keepalive
+        await timers(17)
+        assert tunnel.silent_for > 16
+        client.send(MSG_GLOBAL_REQUEST, String(b"hello@test"), Boolean(False))
+        await until(lambda: not tunnel.silent_for)
+        _, writer = await visit(inside, "slept")
+        async with asyncio.timeout(FOR_EVER):
+            await client.opens.get()
+        writer.close()
+
+
+@hurried
+async def test_a_client_that_has_yet_to_read_what_stands_before_a_keepalive_is_not_silent(key: Path) -> None:
+    """On a slow line the first keepalive waits behind an upload."""
+    async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
+        client.hold_opens()
+        assert await client.forward(b"slow", 80)
+        await inside.let_through()
+        _, upload = await visit(inside, "slow", "POST", UPLOAD)
+        number, _ = await client.opens.get()
+        client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(number), UInt32(0), UInt32(UPLOAD), UInt32(32_768))
+        client.connection._transport.pause_reading()
+        upload.write(bytes(UPLOAD))
+        await timers(17)
+        _, writer = await visit(inside, "slow")
+        await timers(1)
+        client.connection._transport.resume_reading()
+        async with asyncio.timeout(FOR_EVER):
+            await client.opens.get()
+        writer.close()
+        upload.close()
 
 
 @hurried

@@ -72,7 +72,7 @@ class TunnelLine(ChannelTransport, Protocol):
 
     @property
     def silent(self) -> bool:
-        """Whether the client has left a keepalive unanswered."""
+        """Whether the client has left a keepalive unanswered, so that visitors need not wait for it."""
         ...
 
     @property

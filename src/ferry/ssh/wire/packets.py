@@ -387,14 +387,19 @@ class PacketConnection(SSHServerConnection):
 
     @property
     def silent(self) -> bool:
-        """Whether the client has been silent for two intervals: it has left a keepalive unanswered."""
-        return self._keepalive_count > 1
+        """Whether `silent_for` counts. A first keepalive behind bytes that a slow client has yet to read does not."""
+        first = self._keepalive_count < 2
+        return self.silent_for > 0 and not (first and self._waiting)
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the client's last packet, once it leaves a keepalive unanswered; 0 before."""
-        quiet: float = self._loop.time() - self._heard
-        return quiet if quiet > self._keepalive_interval + limits.ALIVE_SECONDS else 0.0
+        """Seconds since the client's last packet, once it has left a keepalive unanswered for ALIVE_SECONDS; 0 before."""
+        timer = self._keepalive_timer
+        if not self._keepalive_count or timer is None:
+            return 0.0
+        now: float = self._loop.time()
+        asked = timer.when() - self._keepalive_count * self._keepalive_interval
+        return now - self._heard if self._heard < asked < now - limits.ALIVE_SECONDS else 0.0
 
     # --- windows
 
