@@ -57,6 +57,7 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
         ("tcp-alias=true", "leave it out: -R NAME:PORT:... is a private alias"),
         ("x:https", "leave it out: share the https:// address; this gateway does not redirect"),
         ("deadline=15m", "it is another service's option: `ssh -p 2222 localhost help` lists what is known here"),
+        ("strip-path=true", "it is another service's option: `ssh -p 2222 localhost help` lists what is known here"),
         ("no-such-word", f"{LISTS}; there is no shell here"),
         ("--no-such-option", LISTS),
     ],

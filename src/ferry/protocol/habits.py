@@ -37,7 +37,10 @@ _NAME: Final = re.compile(
 )
 _ALIAS: Final = re.compile(r"tcp-alias(?:=|$)")
 _TO_HTTPS: Final = re.compile(r"x:https$|force-https(?:=|$)")
-_OPTION: Final = re.compile(r"[abkruwx]:.|(?:no-tls|sni-proxy|deadline|pool|http2|host|proxy-protocol)(?:=|$)")
+_OPTION: Final = re.compile(
+    r"[abkruwx]:.|(?:no-tls|sni-proxy|deadline|pool|http2|host|proxy-protocol|proxyproto|strip-path|auto-close"
+    r"|local-forward|tcp-address)(?:=|$)"
+)
 _NOKEY: Final = "nokey"
 _CODE: Final = "press r in the session, in a terminal"
 _WITH_TLS: Final = "-R 443:localhost:PORT is for a local service with TLS"
