@@ -123,6 +123,12 @@ SISH = [
         1,
         err=("a name cannot contain a user name or a password: write -R NAME:80:...",),
     ),
+    Line("ssh -R NAME:80:localhost:3000 gw strip-path=true", 1, err=(OTHERS,)),
+    Line(
+        "ssh -R '[user:pass@NAME]:80:localhost:3000' gw",
+        1,
+        err=("a name cannot contain a user name or a password: write -R NAME:80:...",),
+    ),
     Line("ssh -R NAME/api:80:localhost:3000 gw", 1, err=("a name has no path: write -R NAME:80:...",)),
 ]
 SANDHOLE = [
@@ -133,6 +139,15 @@ SANDHOLE = [
     ),
     Line("ssh -R NAME:80:localhost:3000 gw ip-allowlist=10.0.0.0/8", 1, err=(NO_ADDRESSES,)),
     Line("ssh -R NAME:80:localhost:3000 gw pool=16", 1, err=(OTHERS,)),
+    Line("ssh -R NAME:80:localhost:3000 gw ip-blocklist=10.1.0.0/16", 1, err=(NO_ADDRESSES,)),
+    Line(
+        "ssh -R NAME:3000:localhost:3000 gw allowed-fingerprints=SHA256:4vNG",
+        1,
+        err=("only your own keys reach a private alias: -R …:PORT:...",),
+    ),
+    Line(
+        "ssh -R udp.sandhole:9999:localhost:3000 gw", 1, err=("is not one name below localhost: write -R udp:9999:...",)
+    ),
     Line("ssh -t gw admin", 1, err=(f"unknown word 'admin': {LISTS}; {NO_SHELL}.",)),
 ]
 SRV_US = [
@@ -159,6 +174,12 @@ PINGGY = [
         err=("the login name 'qr' asks for nothing here: press r in the session, in a terminal",),
     ),
     Line("ssh -R NAME:80:localhost:3000 gw b:user:pass", 1, err=(f"unknown word 'b:user:pass': {NO_PASSWORD}",)),
+    Line("ssh -R0:localhost:3000 gw x:noreverseproxy", 1, err=("Allocated port", OTHERS)),
+    Line(
+        "ssh -R0:localhost:3000 force@gw",
+        out=(TCP,),
+        err=("the login name 'force' asks for nothing here: your newest connection takes over by itself",),
+    ),
     Line("ssh -R NAME:80:localhost:3000 gw k:token", 1, err=(NO_PASSWORD,)),
     Line('ssh -t -R0:localhost:3000 tcp@gw \\"w:192.0.2.0/24\\"', 1, err=(NO_ADDRESSES,)),
     Line("ssh -R NAME:80:localhost:3000 gw w:192.0.2.0/24", 1, err=(NO_ADDRESSES,)),
@@ -184,6 +205,12 @@ NGROK = [
     Line(
         "ssh -R 0:localhost:22 v2@gw tcp", 1, err=(f"write `ssh -R 0:localhost:PORT -p SSHPORT localhost`. {CLOSED}",)
     ),
+    Line(
+        "ssh -R 1.tcp.eu.ngrok.io:12345:localhost:3000 v2@gw tcp",
+        1,
+        err=("unknown word 'tcp': -R says it all: write `ssh -R 0:localhost:PORT -p SSHPORT localhost`.",),
+    ),
+    Line("ssh -R NAME.localhost:443:localhost:3000 v2@gw tls", 1, err=("write `ssh -R 443:localhost:PORT",)),
     Line("ssh gw http 8080", 1, err=("-R says it all: write `ssh -R 80:localhost:8080 -p SSHPORT localhost`.",)),
     Line("ssh gw tls 8443", 1, err=("-R says it all: write `ssh -R 443:localhost:8443 -p SSHPORT localhost`.",)),
     Line("ssh v2@gw -- --help", 1, err=("unknown word '--help': did you mean help?",)),
@@ -205,6 +232,12 @@ TUNNELTO_AND_OTHERS = [
         err=(f"write `ssh -R 80:localhost:PORT -p SSHPORT localhost`. {CLOSED}",),
     ),
     Line("ssh -N -R 0::3000 gw", err=("Allocated port",)),
+    Line(
+        "ssh -R :80:127.0.0.1:3000 v0@gw tcp --remote_port 9090 --token T",
+        1,
+        err=(f"write `ssh -R 0:localhost:PORT -p SSHPORT localhost`. {CLOSED}",),
+    ),
+    Line("ssh -R 80:localhost:3000 gw -- --host-header=rewrite", 1, err=(f"write host-header=localhost. {CLOSED}",)),
 ]
 AUTOSSH = [
     Line("autossh -M 0 -N -R NAME:80:localhost:3000 gw", err=("ferry: ",), visited=200),
@@ -276,6 +309,30 @@ OPENSSH = [
         err=("name 'bad_name' has '_' in it: use letters, digits and hyphens",),
     ),
     Line("ssh -R '*:80:localhost:3000' gw", out=(WEB,)),
+    Line("ssh -R NAME:80:localhost:3000 gw sleep infinity", 1, err=(f"leave it out: a forward stays up …{CLOSED}",)),
+    Line(
+        "ssh -R NAME:80:localhost:3000 -R NAME:443:localhost:3000 gw",
+        out=(NAMED,),
+        err=("Refused -R NAME:443: …holds NAME.localhost already, for http:// and https:// alike: leave this one out",),
+    ),
+    Line("ssh -R NAME:80:HOME/app.sock gw", out=(NAMED,), visited=502, then=("your local service cannot be reached",)),
+    Line("ssh -R NAME:0:localhost:3000 gw", 1, err=("a name with port 0 means nothing: write -R NAME:80:...",)),
+    Line("ssh -R HTTPPORT:localhost:3000 gw", out=(WEB,)),
+    Line("ssh -R localhost:80:localhost:3000 gw", out=(WEB,)),
+    Line("ssh -R 80:localhost:3000 gw ls", 0, out=("http://…",)),
+    Line(
+        "ssh -w 0:0 gw",
+        0,
+        out=("To forward: ",),
+        err=("Refused -w: …it is no VPN (no -w): WireGuard is made for that",),
+    ),
+    Line(
+        "git clone gw:repo HOME/repo", 128, err=(f"unknown word 'git-upload-pack': {LISTS}; there are no repositories",)
+    ),
+    Line("ssh -s gw sftp", 1, err=(NO_FILES,)),
+    Line("ssh gw list", 1, err=("unknown word 'list': did you mean ls?",)),
+    Line("ssh gw ls -l", 1, err=("ls takes no argument, but '-l' follows it: leave it out.",)),
+    Line("ssh gw release", 1, err=("release takes a name: write release …(`names` lists yours)",)),
 ]
 LINES = [
     *SERVEO, *LOCALHOST_RUN, *SISH, *SANDHOLE, *SRV_US, *PINGGY, *NGROK, *TUNNELTO_AND_OTHERS, *AUTOSSH, *PUTTY,

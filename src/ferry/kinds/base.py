@@ -155,6 +155,10 @@ class TunnelKind(ABC):
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         """What to write instead of two equal requests. `port` is the request's."""
 
+    def again(self, address: Address) -> str:
+        """The refusal of an address that another forward of the connection has."""
+        return f"this connection holds {address} already: ask for another"
+
     @abstractmethod
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         """The notice for the owner of a new forward, of one line or more. Tools parse the first."""

@@ -69,6 +69,13 @@ class WebKind(TunnelKind):
         del request
         return f"-R one:{port}:... -R two:{port}:..."
 
+    def again(self, address: Address) -> str:
+        """Often `-R blog:80:... -R blog:443:...`."""
+        return (
+            f"this connection holds {address} already, for http:// and https:// alike: leave this one out, "
+            "or ask for another name"
+        )
+
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         urls, host = context.urls, shown.address.name
         plain, secure = urls.http(host), urls.https(host)

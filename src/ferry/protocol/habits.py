@@ -28,6 +28,10 @@ _SERVED: Final[Mapping[str, str]] = MappingProxyType(
     {"http": "80", "https": "443", "tls": "443", "tcp": "0", "port": "80", "--port": "80"}
 )
 """The first words of ngrok's, localtunnel's and others' commands, and the port in `-R` that means the same."""
+_OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"list": "ls", "tunnels": "ls", "me": "whoami", "man": "help", "-h": "help", "-?": "help", "?": "help"}
+)
+"""Words for what has another name here."""
 _TARGET: Final = re.compile(r"(?:([a-zA-Z0-9.-]{1,253}):)?([0-9]{1,5})", re.ASCII)
 _PASSWORD: Final = re.compile(r"(?:b|k):.|(?:--)?(?:auth|basic-?auth|basic_auth|password|pass|bearer)(?:[=:]|$)")
 _ADDRESSES: Final = re.compile(r"w:.|(?:--)?ip-?(?:allow|block|white|black)-?list(?:[=:]|$)")
@@ -75,12 +79,18 @@ def hint(typed: Sequence[str], gateway: str, jump: str) -> str | None:
         return no_files(jump)
     if program in _GIT:
         return f"{lists}; there are no repositories here"
+    if word == "sleep" or "/dev/null" in more:  # elsewhere a command must keep the connection open
+        return f"leave it out: a forward stays up as long as ssh runs; {NO_SHELL}"
     if program in _SHELL or (word not in _SERVED and more and more[0].startswith("-") and more[0] != "--unused"):
         return f"{lists}; {NO_SHELL}"
     if word in _LEAVING:
         return f"{NO_SHELL} to leave: Ctrl-C ends a session and its forwards"
     if word == "status":
         return f"`ssh {gateway} ls` lists your tunnels, and `ssh {gateway}` shows all that is yours"
+    if word in _OTHER_NAMES:
+        return f"did you mean {_OTHER_NAMES[word]}?"
+    if word == "qr":
+        return _CODE
     if word in _SERVED:
         return _served(word, more, gateway)
     if word.isdigit():

@@ -152,7 +152,7 @@ def unknown_word(typed: Sequence[str], gateway: str, jump: str) -> str:
         return "unknown word 'json': did you mean output=json?"
     instead = hint(typed, gateway, jump)
     if instead is None:
-        near = difflib.get_close_matches(word, [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
+        near = difflib.get_close_matches(word.lower(), [*COMMANDS, *OPTIONS], 1, cutoff=0.75)
         shell = "" if word.startswith("-") else f"; {NO_SHELL}"
         lists = f"`ssh {gateway} help` lists what is known{shell}"
         instead = f"did you mean {near[0]}?" if near else lists

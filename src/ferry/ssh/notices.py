@@ -5,9 +5,11 @@ Do not change the line `Forwarding HTTP traffic from URL`: scripts parse it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from ferry import kinds
 from ferry.amounts import size
@@ -22,6 +24,15 @@ from ferry.registry.rules import kept_until
 from ferry.visits import Traffic, Visit
 
 from .refusals import RefusedForward
+
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "output=json": "every line is one JSON object",
+        "host-header=localhost": "your web service gets this Host (Vite, Django, others)",
+        "query=full": "lines about visitors show the values in queries",
+        "color=never": "plain text in a terminal",
+    }
+)
 
 
 class TunnelShown(ForwardShown, Protocol):
@@ -123,11 +134,7 @@ class Notices:
         """`ssh gw help`."""
         lines = [line for kind in kinds.KINDS.values() for line in kind.help_lines(self)]
         lines += ["Several -R in one command work. Words after the host:"]
-        lines += [f"  {word:<10} {meaning}" for word, meaning in COMMANDS.items()]
-        lines.append("  output=json        every line is one JSON object")
-        lines.append("  host-header=localhost   your web service gets this Host (Vite, Django, others)")
-        lines.append("  query=full         lines about visitors show the values in queries")
-        lines.append("  color=never        plain text in a terminal")
+        lines += [f"  {word:<22} {meaning}" for word, meaning in {**COMMANDS, **_OPTIONS}.items()]
         return lines
 
     @property

@@ -188,7 +188,7 @@ class Tunnels:
         holder = await self.holders.at(address)
         if holder is not None and holder.identity == client.identity.id:
             if holder.connection == client.id:
-                return Refusal(f"this connection holds {address} already: ask for another", code="duplicate")
+                return Refusal(kind_of(address.kind).again(address), code="duplicate")
             wait = self._flaps.wait(address, self._clock.monotonic())
             if wait > 0:
                 return Refusal(
