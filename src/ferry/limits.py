@@ -298,5 +298,7 @@ IDENTITIES_KEEP_SECONDS: Final = 86400.0
 PRUNE_SECONDS: Final = 3600.0  # between two deletions of expired rows
 RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
 KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is reported and not read
+LINT_FILE_BYTES: Final = 16 * MIB  # of one file of `ferry lint`: some 160,000 keys; more is refused
+LINT_TEXT_CHARS: Final = 10_000  # of one sentence of `ferry lint`, which may list many lines
 REVOKED_SECONDS: Final = 2.0  # after a key is removed from its files or renamed there, before its connections end
 TICK_SECONDS: Final = 1.0  # between two checks for stuck connections and for writes that a full disk has delayed

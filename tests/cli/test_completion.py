@@ -41,6 +41,7 @@ def completed(folder: Path, *words: str) -> list[str]:
         (("ferry", "init", "--access", "k"), ["keys"]),
         (("ferry", "completion", "z"), ["zsh"]),
         (("ferry", "help", "chec"), ["check-config"]),
+        (("ferry", "lint", "s"), ["sshd"]),
         (("ferry", "--ver"), ["--version"]),
         (("ferry", "backup", "--state", "fer"), ["ferry"]),  # the script's own file
     ],

@@ -87,8 +87,7 @@ def _zsh(commands: list[Described]) -> str:
     cases = []
     for command in commands:
         specs = [_zsh_option(option) for option in command.options]
-        words = " ".join(_words(command, commands))
-        specs.append(_quoted(f"*:{command.name}:({words})") if words else "'*:file:_files'")
+        specs += _zsh_arguments(command, commands)
         cases.append(f"        {command.name})\n            _arguments {' '.join(specs)} ;;")
     return f"""\
 #compdef ferry
@@ -116,6 +115,15 @@ fi
 """
 
 
+def _zsh_arguments(command: Described, commands: list[Described]) -> list[str]:
+    words = " ".join(_words(command, commands))
+    if not words:
+        return ["'*:file:_files'"]
+    if len(command.arguments) == 1:
+        return [_quoted(f"*:{command.name}:({words})")]
+    return [_quoted(f"1:{command.name}:({words})"), "'*:file:_files'"]
+
+
 def _zsh_option(option: Parameter) -> str:
     text = option.help.replace("[", "(").replace("]", ")").replace(":", " -")
     value = ""
@@ -141,7 +149,8 @@ def _fish(commands: list[Described]) -> str:
     for command in commands:
         seen = f"complete -c ferry -n '__fish_seen_subcommand_from {command.name}'"
         if words := _words(command, commands):
-            lines.append(f"{seen} -f -a {_quoted(' '.join(words))}")
+            files = "" if len(command.arguments) > 1 else " -f"
+            lines.append(f"{seen}{files} -a {_quoted(' '.join(words))}")
         for option in command.options:
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
             value = ""

@@ -13,7 +13,7 @@ WIDTH = 100
 EXIT_CODES: Final[Mapping[int, str]] = MappingProxyType(
     {
         0: "done",
-        1: "the command failed, or `ferry check-config` found something to fix",
+        1: "the command failed, or `ferry check-config` or `ferry lint` found something to fix",
         2: "an argument or the configuration is wrong",
         3: "the gateway cannot start",
     }

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ferry.names import printable
 
 PIPE_WIDTH: Final = 10_000  # columns; wider than any row
 WIDE: Final = 110  # columns of a terminal from which optional columns are shown
+PROSE_WIDTH: Final = 80  # columns of sentences
 _STYLES: Final[Mapping[str, str]] = MappingProxyType(
     {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 )
@@ -89,6 +91,20 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> 
     with console.capture() as capture:
         console.print(table)
     sys.stdout.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+
+
+def folded(text: str, first: str = "", later: str | None = None) -> str:
+    """A text, escaped, in lines of PROSE_WIDTH columns: the first begins with `first`, the others with `later`. Words, which
+    may be paths, stay whole."""
+    lines = textwrap.wrap(
+        printable(text, limits.LINT_TEXT_CHARS),
+        PROSE_WIDTH,
+        initial_indent=first,
+        subsequent_indent=first if later is None else later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def safe(value: object) -> str:

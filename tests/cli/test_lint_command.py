@@ -1,0 +1,191 @@
+"""`ferry lint sshd` on files, on what a real sshd prints, and on a host that is asked over ssh."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from console_commands import Result, run
+from ferry.cli.lint import lint
+from ferry.errors import InvalidInput
+from ferry_command import PROGRAM
+from ssh_command import make_key
+from ssh_command import run as run_program
+from sshd_program import SSHD, listening, printed
+
+CLEAN = """\
+MaxStartups 200:30:1000
+AllowStreamLocalForwarding no
+ClientAliveInterval 15
+Include {folder}/more/*.conf
+"""
+
+
+@pytest.fixture(scope="module")
+def host_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_key(tmp_path_factory.mktemp("lint") / "host_key")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "more").mkdir()
+    path = tmp_path / "sshd_config"
+    path.write_text(CLEAN.format(folder=tmp_path))
+    return path
+
+
+async def look(target: Path | str, *arguments: str) -> Result:
+    return await run(lint, "sshd", str(target), "--openssh", "9.7", *arguments)
+
+
+def test_what_debians_sshd_prints(tmp_path: Path, host_key: Path) -> None:
+    text = printed(os.devnull, host_key)
+    ran = run_program([str(PROGRAM), "lint", "sshd", "-", "--openssh", "9.2"], folder=tmp_path, stdin=text.encode())
+    assert (ran.code, ran.err) == (1, "")
+    number = text.splitlines().index("clientaliveinterval 0") + 1
+    assert f"stdin:{number}: FIX keepalive-off\n" in ran.out
+    assert "fix: ClientAliveInterval 15\n         ClientAliveCountMax 3\n" in ran.out
+    assert "FIX max-startups\n" in ran.out
+    assert "\n2 to mend, 1 to know" in ran.out
+    assert "not looked at: Match blocks" in ran.out
+    assert max(map(len, ran.lines)) <= 80
+
+
+async def test_a_clean_file_ends_with_0(config: Path) -> None:
+    ran = await look(config)
+    assert ran.code == 0
+    assert ran.lines[:2] == ["nothing to mend", "looked at:"]
+    assert "OpenSSH 9.7 (as you say)" in ran.text
+
+
+async def test_included_files_and_key_files_are_found(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "more" / "50-tunnel.conf").write_text(f"AuthorizedKeysFile {tmp_path}/keys/%u\n")
+    (tmp_path / "more" / ".hidden.conf").write_text("Nonsense\n")
+    (tmp_path / "keys").mkdir()
+    public = make_key(tmp_path / "id", comment="web-1").with_suffix(".pub").read_text()
+    (tmp_path / "keys" / "web-1").write_text(f'restrict,permitlisten="localhost:21001" {public}')
+    ran = await look(config, "--json")
+    first, second = ran.json["findings"]
+    assert (first["rule"], first["file"], first["line"]) == ("restrict-closes-ports", f"{tmp_path}/keys/web-1", 1)
+    assert (first["severity"], first["fix"]) == ("FIX", 'restrict,port-forwarding,permitlisten="..."')
+    assert (second["rule"], second["severity"]) == ("key-shell", "note")
+    assert ran.json["key_files"] == [f"{tmp_path}/keys/web-1"]
+    assert ran.json["files"] == [str(config), f"{tmp_path}/more/50-tunnel.conf"]
+    assert (ran.json["openssh"], ran.code) == ("9.7", 1)
+
+
+async def test_the_first_value_counts_over_files(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "more" / "50-late.conf").write_text("GatewayPorts yes\nClientAliveInterval 0\n")
+    ran = await look(config)
+    assert ran.code == 1
+    assert f"{tmp_path}/more/50-late.conf:1: FIX gateway-ports\n" in ran.text
+    assert f"{tmp_path}/more/50-late.conf:2: FIX first-counts\n" in ran.text
+    assert "keepalive-off" not in ran.text
+
+
+async def test_a_default_has_no_line(tmp_path: Path) -> None:
+    (tmp_path / "sshd_config").write_text("Match User tunnel\nGatewayPorts no\n")
+    ran = await look(tmp_path / "sshd_config")
+    assert f"{tmp_path}/sshd_config: FIX keepalive-off (not set there)\n" in ran.text
+
+
+async def test_the_keys_of_an_account(config: Path, tmp_path: Path) -> None:
+    """Homes are those of this host: the account of the tests has one."""
+    account = pwd.getpwuid(os.getuid()).pw_name
+    (tmp_path / "more" / "50-keys.conf").write_text(f"Match User {account}\nAuthorizedKeysFile {tmp_path}/of/%u/%U\n")
+    folder = tmp_path / "of" / account
+    folder.mkdir(parents=True)
+    public = make_key(tmp_path / "id").with_suffix(".pub").read_text()
+    (folder / str(os.getuid())).write_text(public)
+    for arguments in ((), ("--user", account)):
+        ran = await look(config, *arguments)
+        assert f"{folder}/{os.getuid()}:1: FIX missing-restrict\n" in ran.text
+    named = tmp_path / "named"
+    named.write_text(f"{public}no key\n")
+    ran = await look(config, "--user", "nobody", "--keys", str(named))
+    assert f"{named}:2: FIX key-refused\n" in ran.text
+    assert str(folder) not in ran.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("/nonexistent/sshd_config",), "cannot read /nonexistent/sshd_config (No such file or directory): name an"),
+        (("-oProxyCommand=true",), "'-oProxyCommand=true' is neither a file nor a host"),
+        (("/dev/null", "--keys", "/none"), "cannot read /none (No such file or directory): --keys names a file"),
+        (("/dev/null", "--openssh", "new"), "'new' is not a version of OpenSSH: write one such as 9.2"),
+        (("host.example", "--user", "$(id)"), "'$(id)' is not the name of an account"),
+    ],
+)
+async def test_mistakes_of_the_command_line(arguments: tuple[str, ...], says: str) -> None:
+    ran = await run(lint, "--", "sshd", *arguments) if arguments[0][0] == "-" else await run(lint, "sshd", *arguments)
+    assert isinstance(ran.error, InvalidInput)  # exit code 2
+    assert says in str(ran.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Bastion:
+    """A real sshd on loopback, which the ssh in PATH reaches as `bastion`."""
+
+    folder: Path
+    keys: Path
+
+    def sudo(self, text: str) -> None:
+        """What stands for sudo on the host."""
+        program(self.folder / "remote" / "sudo", text)
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bastion(tmp_path: Path, free_port: int, host_key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bastion]:
+    key = make_key(tmp_path / "id")
+    keys = tmp_path / "authorized_keys"
+    keys.write_bytes(key.with_suffix(".pub").read_bytes())
+    for folder in ("local", "remote"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "config").write_text(
+        f"Host bastion\nHostName 127.0.0.1\nPort {free_port}\nUser {pwd.getpwuid(os.getuid()).pw_name}\n"
+        f"IdentityFile {key}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
+        f"UserKnownHostsFile {tmp_path}/known_hosts\nGlobalKnownHostsFile none\n"
+    )
+    program(tmp_path / "local" / "ssh", f'exec {shutil.which("ssh")} -F {tmp_path}/config "$@"')
+    monkeypatch.setenv("PATH", f"{tmp_path}/local:{os.environ['PATH']}")
+    linted = tmp_path / "linted"
+    linted.write_text(f"GatewayPorts yes\nAuthorizedKeysFile {keys}\n")
+    settings = {"HostKey": host_key, "AuthorizedKeysFile": keys, "SetEnv": f"PATH={tmp_path}/remote:/usr/bin:/bin"}
+    with listening(tmp_path, free_port, **settings):
+        made = Bastion(tmp_path, keys)
+        made.sudo(f'shift; [ "$1" != sshd ] || {{ shift; set -- {SSHD} -f {linted} -h {host_key} "$@"; }}\nexec "$@"')
+        yield made
+
+
+async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
+    ran = await run(lint, "sshd", "bastion", "--user", "root")
+    assert ran.code == 1
+    running = [line for line in ran.lines if line.startswith("running ")]
+    assert running[0].startswith("running ssh -v bastion sudo -n sshd -T -C user=root,")
+    assert running[1:] == [f"running ssh bastion sudo -n cat {bastion.keys}"]
+    assert ": FIX gateway-ports\n" in ran.text
+    assert f"bastion:{bastion.keys}:1: FIX missing-restrict\n" in ran.text
+    assert "(bastion's)" in ran.text, "the version is that of the host"
+    assert "Match blocks" not in ran.text
+
+    bastion.sudo("echo 'sudo: a password is required' >&2; exit 1")
+    ran = await run(lint, "sshd", "bastion")
+    assert isinstance(ran.error, InvalidInput)
+    assert "sudo on bastion asks for a password. Run `sudo sshd -T` there yourself" in str(ran.error)
+
+    (bastion.folder / "config").write_text("Host *\nProxyCommand false\n")
+    ran = await run(lint, "sshd", "bastion")
+    assert "bastion is no file here, and as a host it does not answer: " in str(ran.error)
+    assert "debug1" not in str(ran.error)

@@ -1,0 +1,75 @@
+"""The options of key lines, beside what a real sshd says of the same lines."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ferry.lint.key_lines import expiry, key_lines
+from ssh_command import StockSsh, make_key
+from sshd_program import listening
+
+REFUSED = [
+    "loud", "restrict,loud", "restrict pty", "no-restrict", "restrict=yes", 'restrict="yes"', "command=id", 'command="id',
+    'command="a",command="b"', 'from="a",from="b"', 'principals="a",principals="b"', 'permitopen="any:any"',
+    'permitlisten="any:any"', 'permitlisten="localhost:0"', 'permitlisten="0"', 'permitlisten="localhost:65536"',
+    'permitopen="22"', 'permitopen="::1:22"', 'permitopen="[::1"', 'permitopen=""', 'expiry-time="soon"',
+    'expiry-time="2026"', 'expiry-time="20261301"', 'environment="A"', 'environment="A B=1"', 'command="a"b',
+    'permitopen="localhost:-1"',
+]  # fmt: skip
+TAKEN = [
+    "restrict", "restrict,", "no-pty,NO-X11-forwarding", 'command="echo \\"a b\\""', 'permitopen="[::1]:22"', 'permitopen="*:*"',
+    'permitlisten="22001"', 'permitlisten="*:ssh"', 'permitopen="localhost/22"', 'expiry-time="20991231"',
+    'expiry-time="209912312359Z"', 'environment="A=1",environment="B="', "no-touch-required,verify-required",
+    'from="10.0.0.0/8,!10.1.1.1"', "cert-authority",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", TAKEN)
+def test_options_that_sshd_takes(options: str, tmp_path: Path) -> None:
+    public = make_key(tmp_path / "id").with_suffix(".pub").read_text()
+    (line,) = key_lines("keys", f"{options} {public}")
+    assert line.refused is None
+
+
+def test_lines_that_sshd_passes_over_are_refused(tmp_path: Path, free_port: int) -> None:
+    """One log-in makes sshd look at all lines, as none lets the key in."""
+    key = make_key(tmp_path / "id")
+    public = key.with_suffix(".pub").read_text().strip()
+    keys = tmp_path / "authorized_keys"
+    keys.write_text("".join(f"{options} {public}\n" for options in REFUSED))
+    assert [line.place.line for line in key_lines("keys", keys.read_text()) if not line.refused] == []
+    settings = {"HostKey": make_key(tmp_path / "host_key"), "AuthorizedKeysFile": keys, "LogLevel": "DEBUG2"}
+    with listening(tmp_path, free_port, **settings) as sshd:
+        ssh = StockSsh(tmp_path, "127.0.0.1", free_port, key)
+        refused = ssh.run(user=pwd.getpwuid(os.getuid()).pw_name, words="true")
+        assert refused.code == 255
+        assert "Permission denied" in refused.err
+        sshd.error_line(rf"processed {len(REFUSED)}/{len(REFUSED)} lines")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20261122Z", datetime(2026, 11, 22, tzinfo=UTC)),
+        ("202611221530utc", datetime(2026, 11, 22, 15, 30, tzinfo=UTC)),
+        ("20261122153001Z", datetime(2026, 11, 22, 15, 30, 1, tzinfo=UTC)),
+        ("2026112", None),
+        ("20261322", None),
+        ("", None),
+    ],
+)
+def test_expiry_times(text: str, expected: datetime | None) -> None:
+    assert expiry(text) == expected
+
+
+def test_a_time_without_a_zone_is_of_this_host() -> None:
+    read = expiry("20261122")
+    assert read is not None
+    assert read.tzinfo is not None
+    assert re.fullmatch("20261122", f"{read:%Y%m%d}")

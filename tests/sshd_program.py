@@ -1,0 +1,39 @@
+"""Debian's sshd: what it prints, and one that listens."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from child_process import Child
+from ferry_command import clean_environment
+from ssh_command import environment
+
+SSHD = "/usr/sbin/sshd"
+_SEPARATION = Path("/run/sshd")  # it starts with this folder alone
+
+
+def printed(file: Path | str, host_key: Path, *arguments: str) -> str:
+    """The output of `sshd -T` for a configuration file."""
+    _SEPARATION.mkdir(exist_ok=True)
+    command = [SSHD, "-T", "-f", str(file), "-h", str(host_key), *arguments]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def listening(folder: Path, port: int, **settings: object) -> Iterator[Child]:
+    """An sshd on a port of loopback that reads no configuration but `settings`."""
+    _SEPARATION.mkdir(exist_ok=True)
+    given = {
+        "ListenAddress": f"127.0.0.1:{port}", "StrictModes": "no", "PidFile": "none", "UsePAM": "no",
+        "PermitRootLogin": "yes", "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no",
+    }  # fmt: skip
+    options = [word for name, value in (given | settings).items() for word in ("-o", f"{name}={value}")]
+    command = [SSHD, "-D", "-e", "-f", "/dev/null", *options]
+    with Child(command, env=environment(folder), cwd=folder) as sshd:
+        sshd.error_line("Server listening on")
+        yield sshd
