@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_the_second_time_is_an_upgrade(prefix: Path) -> None:
         assert (config.read_text(), kept.read_text()) == (mine, "rows")
         assert "init" not in ran.out
         assert f"ferry 0.1.0 before, ferry 0.1.0 now; {config} and {prefix}/var/lib/ferry are as they were\n" in ran.out
-        assert "  ferry install-service " in ran.out
+        assert "  ferry install-service\n" in ran.out
     assert [path.name for path in config.parent.iterdir()] == ["ferry.toml"]
 
 
@@ -106,7 +107,7 @@ def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Pat
     unit.parent.mkdir(parents=True)
     unit.write_text(f"[Service]\nExecStart=/opt/ferry/venv/bin/ferry serve --config {config}\nUser=root\n")
     ran = install(prefix)
-    assert "  systemctl restart ferry " in ran.out
+    assert "  systemctl restart ferry\n" in ran.out
     assert "ferry install-service --user root\n" in ran.out
     shown: list[str | Path] = [
         prefix / "opt/ferry/venv/bin/ferry",
@@ -119,7 +120,7 @@ def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Pat
     ]
     unit.write_text(subprocess.run(shown, capture_output=True, text=True, check=False, cwd="/").stdout)
     ran = install(prefix)
-    assert "  systemctl restart ferry " in ran.out
+    assert "  systemctl restart ferry\n" in ran.out
     assert "install-service" not in ran.out
 
 
@@ -140,6 +141,23 @@ def test_uninstalling_leaves_the_configuration_and_the_state(prefix: Path) -> No
     ran = install(prefix, script="uninstall", PURGE="yes")
     assert (ran.code, ran.err, files(prefix)) == (0, "", set())
     assert "the host keys, the local CA and all names" in ran.out
+
+
+def test_uninstalling_waits_for_the_end_of_the_gateway(prefix: Path) -> None:
+    """It took the state folder away from under a gateway that no systemd had started."""
+    state, units = prefix / "var/lib/ferry", prefix / "etc/systemd/system"
+    state.mkdir(parents=True)
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    (units / "multi-user.target.wants/ferry.service").symlink_to("/etc/systemd/system/ferry.service")
+    (units / "ferry.service").write_text("[Service]\n")
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = files(prefix)
+        ran = install(prefix, script="uninstall", PURGE="yes")
+        assert (ran.code, ran.out, files(prefix)) == (1, "", before)
+        assert ran.err == f"ferry: a gateway runs with the state folder {state}: stop it, then try again\n"
+    assert install(prefix, script="uninstall", PURGE="yes").code == 0
+    assert files(prefix) == set()
 
 
 def test_uninstalling_leaves_another_program_of_the_same_name(prefix: Path) -> None:
