@@ -19,6 +19,7 @@ from .docs import docs
 from .events import events
 from .forget_host_key import forget_host_key
 from .help import help_page, version, version_text
+from .import_settings import import_settings
 from .init import init
 from .install_service import install_service
 from .lint import lint
@@ -73,6 +74,7 @@ app.command("restore", short_help="Put a backup's data back.")(restore)
 app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
 app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
 app.command("lint", short_help="Name the traps of an OpenSSH server.")(lint)
+app.command("import", short_help="Translate an sshd_config into Ferry's settings.")(import_settings)
 app.command("docs", short_help="Print a reference page in Markdown, or for man.")(docs)
 app.command("completion", short_help="Print a completion script for a shell.")(completion)
 app.command("version", short_help="Print the version.")(version)

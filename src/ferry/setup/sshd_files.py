@@ -1,4 +1,4 @@
-"""Reads what `ferry lint sshd` looks at: an sshd configuration with the files that it includes, and the
+"""Reads what `ferry lint sshd` and `ferry import` look at: an sshd configuration with the files that it includes, and the
 key files that it names."""
 
 from __future__ import annotations

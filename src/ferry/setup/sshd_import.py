@@ -1,0 +1,400 @@
+"""Translates an sshd_config into Ferry's settings, as far as Ferry has them; of the rest it says why it stays behind."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import ValidationError
+
+from ferry.config.model import Config, TcpRange
+from ferry.config.rules import overlap
+from ferry.config.words import FIELDS
+from ferry.errors import InvalidInput
+from ferry.limiters.sources import LOOPBACK, parse_network
+from ferry.lint.views import Setting, View, views
+from ferry.names import Endpoint, printable
+from ferry.protocol.sshd_config import Parsed, Permit, Place, permit, seconds
+from ferry.protocol.sshd_keywords import SPELLED
+
+from .values import toml
+
+_NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
+_NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
+_KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
+_CERTIFICATES: Final = "Ferry knows no user certificates yet: write the public keys into a file of access.keys"
+_CRYPTO: Final = "Ferry offers its own list, without weak algorithms"
+_HOST_KEYS: Final = (
+    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and "
+    "ssh_host_rsa_key into the state folder before the first start"
+)
+_BY_ACCOUNT: Final = "Ferry has no settings per account yet"
+_ALWAYS: Final = "Ferry forwards TCP always; access.mode and access.keys decide who may connect"
+_NO_SOCKETS: Final = "Ferry forwards no Unix sockets"
+_PROCESS: Final = "this is about sshd's own process"
+_WHY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                "acceptenv", "allowagentforwarding", "chrootdirectory", "exposeauthinfo", "forcecommand", "maxsessions",
+                "permittty", "permituserenvironment", "permituserrc", "printlastlog", "printmotd", "setenv", "subsystem",
+                "x11displayoffset", "x11forwarding", "x11uselocalhost", "xauthlocation",
+            ),
+            _NO_SHELL,
+        ),
+        **dict.fromkeys(
+            ("allowgroups", "allowusers", "denygroups", "denyusers", "permitrootlogin", "strictmodes"), _NO_ACCOUNTS
+        ),
+        **dict.fromkeys(
+            (
+                "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser", "gssapiauthentication",
+                "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication", "kerberosauthentication",
+                "passwordauthentication", "permitemptypasswords", "pubkeyauthentication", "pubkeyauthoptions", "usepam",
+            ),
+            _KEYS_ONLY,
+        ),
+        **dict.fromkeys(
+            (
+                "authorizedprincipalscommand", "authorizedprincipalscommanduser", "authorizedprincipalsfile",
+                "casignaturealgorithms", "hostcertificate", "revokedkeys", "trustedusercakeys",
+            ),
+            _CERTIFICATES,
+        ),
+        **dict.fromkeys(
+            (
+                "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs", "pubkeyacceptedalgorithms",
+                "requiredrsasize", "rekeylimit",
+            ),
+            _CRYPTO,
+        ),
+        **dict.fromkeys(("hostkey", "hostkeyagent"), _HOST_KEYS),
+        **dict.fromkeys(("allowtcpforwarding", "disableforwarding"), _ALWAYS),
+        **dict.fromkeys(
+            ("allowstreamlocalforwarding", "streamlocalbindmask", "streamlocalbindunlink"), _NO_SOCKETS
+        ),
+        **dict.fromkeys(
+            (
+                "debianbanner", "fingerprinthash", "ipqos", "logverbose", "modulifile", "pidfile", "rdomain",
+                "sshdauthpath", "sshdsessionpath", "syslogfacility", "tcpkeepalive", "versionaddendum",
+            ),
+            _PROCESS,
+        ),
+        "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
+        "channeltimeout": "Ferry closes no quiet connection through a tunnel",
+        "permitopen": "a key reaches the private aliases of its own identity, and no other host",
+        "permittunnel": "Ferry refuses `ssh -w`",
+        "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
+        "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
+        "usedns": "Ferry compares addresses, and looks up no names of clients",
+    }
+)  # fmt: skip
+_LEVELS: Final[Mapping[str, str]] = MappingProxyType(
+    {"quiet": "error", "fatal": "error", "error": "error", "info": "info", "verbose": "info"}
+)
+_HANDLED: Final = frozenset(
+    {
+        "addressfamily", "authorizedkeysfile", "clientalivecountmax", "clientaliveinterval", "gatewayports",
+        "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups", "permitlisten",
+        "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port",
+    }
+)  # fmt: skip
+_WIDEST: Final[Mapping[str, int]] = MappingProxyType({"::": 0, "0.0.0.0": 1})
+_TOKEN: Final = re.compile("%[hUu]")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One of Ferry's settings, and the line that it comes from."""
+
+    key: str
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A setting that does not carry over, or not as it is."""
+
+    place: Place
+    keyword: str
+    why: str
+
+
+@dataclass(slots=True)
+class Translation:
+    """What carries over, and what does not."""
+
+    name: str
+    """The file that was translated."""
+    carried: list[Carried] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+    def carry(self, key: str, value: object, keyword: str, setting: Setting | None) -> None:
+        written = f"{SPELLED[keyword]}, {self.where(setting.place)}" if setting else keyword
+        self.carried.append(Carried(key, value, written))
+
+    def leave(self, setting: Setting, keyword: str, why: str) -> None:
+        self.left.append(Left(setting.place, SPELLED[keyword], why))
+
+    def where(self, place: Place) -> str:
+        """`line 12`, or with the file where it is an included one."""
+        return f"line {place.line}" if place.file == self.name and place.line else str(place)
+
+
+def translate(parsed: Parsed) -> Translation:
+    """Ferry's settings for an sshd_config. What stands below Match stays behind."""
+    view = views(parsed, None)[0]
+    made = Translation(parsed.name)
+    for step in (_listen, _keepalive, _grace, _tries, _startups, _penalties, _keys, _ports, _log):
+        step(view, made)
+    for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
+        setting = view[keyword]
+        if keyword not in _HANDLED and setting.written:
+            made.left.append(Left(setting.place, _spelled(keyword), _WHY.get(keyword, "Ferry has no such setting")))
+    made.left += _below_match(parsed)
+    if not parsed.is_effective:
+        made.left += [Left(mistake.place, "this line", mistake.why) for mistake in parsed.mistakes]
+    made.carried.sort(key=lambda each: list(FIELDS).index(each.key))
+    return made
+
+
+def _spelled(keyword: str) -> str:
+    return SPELLED.get(keyword, keyword)
+
+
+def _below_match(parsed: Parsed) -> Iterator[Left]:
+    for block in parsed.blocks:
+        below = [each for each in parsed.statements if block in each.blocks]
+        names = ", ".join(dict.fromkeys(_spelled(each.keyword) for each in below))
+        yield Left(block.place, block.written, f"{_BY_ACCOUNT} ({names})" if names else _BY_ACCOUNT)
+
+
+def _listen(view: View, made: Translation) -> None:
+    settings = view.settings
+    port, address = settings.get("port"), settings.get("listenaddress")
+    ports = [number for text in (port.values if port else ("22",)) if (number := _port(text))]
+    origin = address or port
+    if address:
+        endpoints = list(_addresses(address, ports, made))
+    else:
+        families = {"inet": ["0.0.0.0"], "inet6": ["::"]}
+        endpoints = [
+            Endpoint(host, each) for each in ports for host in families.get(view["addressfamily"].word, ["::"])
+        ]
+    if endpoints:
+        keyword = "listenaddress" if address else "port" if port else "Port 22, sshd's default"
+        made.carry("ssh.listen", _distinct(endpoints), keyword, origin)
+        if origin:
+            made.leave(origin, keyword, "it carries over; stop sshd first, or move it to another port")
+
+
+def _addresses(setting: Setting, ports: Sequence[int], made: Translation) -> Iterator[Endpoint]:
+    for text in setting.values:
+        if text == "rdomain":
+            continue
+        bare = text if text.count(":") > 1 and "[" not in text else None
+        match = re.fullmatch(r"(?:\[([^]]+)\]|([^:]*))(?::([0-9]+))?", text)
+        host = bare or (match and (match[1] or match[2])) or ""
+        if host in ("", "*"):
+            host = "::"
+        try:
+            numeric = str(ipaddress.ip_address(host))
+        except ValueError:
+            made.leave(setting, "listenaddress", f"'{text}' is a name: write its numeric address in ssh.listen")
+            continue
+        own = match[3] if match and not bare else None
+        yield from (Endpoint(numeric, port) for port in ([_port(own)] if own else ports) if port)
+
+
+def _port(text: str) -> int | None:
+    return int(text) if text.isdecimal() and 0 < int(text) <= 65535 else None
+
+
+def _distinct(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Those that do not stand in each other's way: `::` is every address in Ferry, IPv4 too."""
+    kept: list[Endpoint] = []
+    for each in sorted(dict.fromkeys(endpoints), key=lambda one: _WIDEST.get(one.host, len(_WIDEST))):
+        if not any(overlap(each, other) for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _keepalive(view: View, made: Translation) -> None:
+    interval, count = view["clientaliveinterval"], view["clientalivecountmax"]
+    if interval.written and (time := seconds(interval.word)) is not None:
+        made.carry("ssh.keepalive_interval", float(time), "clientaliveinterval", interval)
+        if not time:
+            made.leave(
+                interval, "clientaliveinterval", "0 carries over: a client that vanishes keeps its names for hours"
+            )
+    if count.written and count.word.isdecimal():
+        if int(count.word):
+            made.carry("ssh.keepalive_count", int(count.word), "clientalivecountmax", count)
+        else:
+            made.leave(count, "clientalivecountmax", "0 is never in sshd; Ferry always closes a client that is gone")
+
+
+def _grace(view: View, made: Translation) -> None:
+    setting = view["logingracetime"]
+    if setting.written:
+        if time := seconds(setting.word):
+            made.carry("ssh.login_grace", float(time), "logingracetime", setting)
+        else:
+            made.leave(setting, "logingracetime", "Ferry always bounds a log-in: write ssh.login_grace")
+
+
+def _tries(view: View, made: Translation) -> None:
+    setting = view["maxauthtries"]
+    if setting.written and setting.word.isdecimal() and int(setting.word):
+        made.carry("ssh.auth_tries", int(setting.word), "maxauthtries", setting)
+
+
+def _startups(view: View, made: Translation) -> None:
+    setting, source = view["maxstartups"], view["persourcemaxstartups"]
+    match = re.fullmatch(r"([1-9][0-9]*)(?::([0-9]+):([1-9][0-9]*))?", setting.word)
+    if setting.written and match:
+        made.carry("ssh.handshakes", int(match[3] or match[1]), "maxstartups", setting)
+        if match[3]:
+            why = "its largest number carries over; Ferry drops nobody at random, a newcomer displaces who is slowest"
+            made.leave(setting, "maxstartups", why)
+    if source.written and source.word.isdecimal() and int(source.word):
+        made.carry("ssh.handshakes_per_network", int(source.word), "persourcemaxstartups", source)
+        made.leave(source, "persourcemaxstartups", "it carries over, but counts by IPv4 /24 and IPv6 /64")
+
+
+def _penalties(view: View, made: Translation) -> None:
+    setting, exempt = view["persourcepenalties"], view["persourcepenaltyexemptlist"]
+    if setting.word == "no":
+        made.carry("ssh.penalties", False, "persourcepenalties", setting)
+    elif setting.written:
+        made.leave(setting, "persourcepenalties", "Ferry's own times count: 15 s to 10 min, for failed log-ins")
+    if exempt.written and exempt.word != "none":
+        networks = [text for text in str(exempt).split(",") if text and not text.startswith("!")]
+        known = [text for text in networks if _is_network(text)]
+        if known:
+            made.carry("limits.exempt", [*LOOPBACK, *known], "persourcepenaltyexemptlist", exempt)
+        if len(known) < str(exempt).count(",") + 1:
+            made.leave(exempt, "persourcepenaltyexemptlist", "names, wildcards and ! do not: write networks")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        parse_network(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _keys(view: View, made: Translation) -> None:
+    setting = view["authorizedkeysfile"]
+    of_accounts = [pattern for pattern in setting.values if pattern != "none" and _key_path(pattern) is None]
+    paths = [path for pattern in setting.values if (path := _key_path(pattern))]
+    if of_accounts:
+        example = of_accounts[0].removeprefix("%h/")
+        why = f"files of each account ({', '.join(of_accounts)}): name them in access.keys, as in /home/NAME/{example}"
+        made.leave(setting, "authorizedkeysfile", why)
+    given = paths or [Path("/etc/ferry/keys")]
+    made.carry("access.mode", "keys", "Ferry lets in keys alone", None)
+    named = setting if paths else None
+    made.carry("access.keys", given, "authorizedkeysfile" if paths else "put public keys there", named)
+    if paths:
+        why = "the files carry over; `ferry check-config` names the lines that Ferry does not take"
+        made.leave(setting, "authorizedkeysfile", why)
+
+
+def _key_path(pattern: str) -> Path | None:
+    """The file, or the folder with a file for each account, which Ferry reads as well; None for `none` or a path in a home."""
+    if not pattern.startswith("/"):
+        return None
+    if not _TOKEN.search(pattern):
+        return Path(pattern.replace("%%", "%"))
+    path = PurePosixPath(pattern)
+    return Path(path.parent) if path.name == "%u" and not _TOKEN.search(str(path.parent)) else None
+
+
+def _ports(view: View, made: Translation) -> None:
+    gateway, setting = view["gatewayports"], view["permitlisten"]
+    given = [each for each in (permit(text, bare_port=True) for text in setting.values) if each]
+    public = {int(each.port) for each in given if each.port.isdecimal() and _is_public(each, gateway.word)}
+    numbers = {int(each.port) for each in given if each.port.isdecimal()}
+    if gateway.written and gateway.word in ("yes", "clientspecified"):
+        made.carry("tcp.public_addresses", ["0.0.0.0", "::"], "gatewayports", gateway)
+        if gateway.word == "clientspecified":
+            why = "in Ferry the range of a port decides who reaches it, not the client: tcp.ranges, with listen"
+            made.leave(gateway, "gatewayports", why)
+    if numbers:
+        ranges = [TcpRange(first=first, last=last, listen="loopback") for first, last in _spans(numbers - public)]
+        ranges += [TcpRange(first=first, last=last, listen="public") for first, last in _spans(public)]
+        made.carry("tcp.ranges", ranges, "permitlisten", setting)
+        made.carry("tcp.allocate_from", 0, "`-R 0:...` gets a port of the first range", None)
+        made.leave(setting, "permitlisten", "the ports carry over, without their hosts: everybody may ask for each")
+    elif setting.written and setting.word not in ("any", "none"):
+        made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges")
+    elif setting.word == "none":
+        made.leave(setting, "permitlisten", "Ferry gives ports always; tcp.ranges = [] leaves web names and aliases")
+
+
+def _is_public(given: Permit, gateway_ports: str) -> bool:
+    """Whether sshd opens a port beyond loopback. Where the client may choose, a port without a host is not yet public."""
+    if gateway_ports == "clientspecified":
+        return given.host not in ("*", "localhost", "127.0.0.1", "::1")
+    return gateway_ports == "yes"
+
+
+def _spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Ports that follow each other, as first and last."""
+    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        span = [number for _, number in group]
+        yield span[0], span[-1]
+
+
+def _log(view: View, made: Translation) -> None:
+    setting = view["loglevel"]
+    if setting.written:
+        made.carry("log.level", _LEVELS.get(setting.word, "debug"), "loglevel", setting)
+
+
+def checked(carried: Sequence[Carried]) -> tuple[list[Carried], list[str]]:
+    """The settings that Ferry takes, and a sentence about each that it does not."""
+    good: list[Carried] = []
+    refused: list[str] = []
+    for _, group in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
+        together = list(group)
+        if _why_not(together) is None:
+            good += together
+            continue
+        for each in together:
+            why = _why_not([each])
+            if why is None:
+                good.append(each)
+            else:
+                refused.append(f"{each.origin}: Ferry does not take {each.key} = {toml(each.key, each.value)} ({why})")
+    return good, refused
+
+
+def _why_not(settings: Sequence[Carried]) -> str | None:
+    """Why Ferry does not take settings of one section; None if it does."""
+    section = settings[0].key.partition(".")[0]
+    try:
+        Config.model_validate({section: {each.key.partition(".")[2]: each.value for each in settings}})
+    except ValidationError as error:
+        return str(error.errors()[0]["msg"])
+    return None
+
+
+def text_of(name: str, carried: Sequence[Carried]) -> str:
+    """The TOML."""
+    lines = [
+        f"# From {printable(name)}, by `ferry import sshd_config`. `ferry docs configuration` explains all settings."
+    ]
+    for section, settings in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
+        lines += ["", f"[{section}]"]
+        for each in settings:
+            lines.append(f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {each.origin}")
+    return "\n".join(lines) + "\n"

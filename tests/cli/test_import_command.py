@@ -1,0 +1,133 @@
+"""`ferry import sshd_config`: what it prints is a configuration, and what it leaves behind has a reason."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ferry.cli.import_settings import Origin, import_settings
+from ferry.config.file import load
+from ferry.config.model import TcpRange
+from ferry.errors import InvalidInput
+from ferry.names import Endpoint
+from ssh_command import make_key
+from sshd_program import printed
+
+TYPICAL = """\
+Port 22
+Port 2222
+AddressFamily any
+LoginGraceTime 1m
+MaxAuthTries 4
+MaxStartups 50:30:300
+PerSourceMaxStartups 20
+PerSourcePenalties no
+PerSourcePenaltyExemptList 10.0.0.0/8,!10.1.1.1
+ClientAliveInterval 15
+ClientAliveCountMax 4
+AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys
+PermitListen localhost:21001 localhost:21002 21004
+LogLevel VERBOSE
+X11Forwarding yes
+PrintMotd no
+Ciphers aes256-gcm@openssh.com
+TrustedUserCAKeys /etc/ssh/ca.pub
+Match User tunnel
+    AllowTcpForwarding remote
+    PermitListen localhost:21009
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What the command printed."""
+
+    out: str
+    said: str
+    """Standard error, on one line."""
+
+
+def imported(tmp_path: Path, text: str) -> Imported:
+    (tmp_path / "sshd_config").write_text(text)
+    app = typer.Typer()
+    app.command()(import_settings)
+    result = CliRunner().invoke(app, ["sshd_config", str(tmp_path / "sshd_config")])
+    assert result.exit_code == 0, result.output
+    return Imported(result.stdout, " ".join(result.stderr.split()))
+
+
+def test_a_typical_file(tmp_path: Path) -> None:
+    ran = imported(tmp_path, TYPICAL)
+    file = tmp_path / "ferry.toml"
+    file.write_text(ran.out)
+    config = load(file, {}, {})
+    assert config.ssh.listen == [Endpoint("::", 22), Endpoint("::", 2222)]
+    assert (config.ssh.keepalive_interval, config.ssh.keepalive_count) == (15, 4)
+    assert (config.ssh.login_grace, config.ssh.auth_tries, config.ssh.penalties) == (60, 4, False)
+    assert (config.ssh.handshakes, config.ssh.handshakes_per_network) == (300, 20)
+    assert (config.access.mode, config.access.keys) == ("keys", [Path("/etc/ssh/keys")])
+    assert config.limits.exempt[-1] == "10.0.0.0/8"
+    assert config.tcp.ranges == [
+        TcpRange(first=21001, last=21002, listen="loopback"),
+        TcpRange(first=21004, last=21004, listen="loopback"),
+    ]
+    assert config.log.level == "info"
+    assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
+    assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
+    assert (
+        "Match User tunnel (line 19): Ferry has no settings per account yet (AllowTcpForwarding, PermitListen)"
+        in ran.said
+    )
+    assert "Ciphers (line 17): Ferry offers its own list" in ran.said
+    assert "TrustedUserCAKeys (line 18): Ferry knows no user certificates yet" in ran.said
+    assert "files of each account (.ssh/authorized_keys): name them in access.keys" in ran.said
+
+
+def test_addresses_and_public_ports(tmp_path: Path) -> None:
+    ran = imported(
+        tmp_path,
+        "ListenAddress 0.0.0.0\nListenAddress [::]:22\nListenAddress 192.0.2.1:2200\nListenAddress bastion.example\n"
+        "GatewayPorts yes\nPermitListen 30001\nClientAliveCountMax 0\nLoginGraceTime 0\nFrobnicate 1\n",
+    )
+    shown = tomllib.loads(ran.out)
+    assert shown["ssh"] == {"listen": ["*:22", "192.0.2.1:2200"]}
+    assert shown["tcp"] == {
+        "ranges": [{"first": 30001, "last": 30001, "listen": "public"}],
+        "allocate_from": 0,
+        "public_addresses": ["0.0.0.0", "::"],
+    }
+    for reason in (
+        "'bastion.example' is a name",
+        "ClientAliveCountMax (line 7): 0 is never in sshd",
+        "Ferry always bounds a log-in",
+        "frobnicate (line 9): Ferry has no such setting",
+    ):
+        assert reason in ran.said
+
+
+def test_ports_of_clients_that_choose_the_address(tmp_path: Path) -> None:
+    ran = imported(tmp_path, "GatewayPorts clientspecified\nPermitListen 22001 localhost:22002 0.0.0.0:22003\n")
+    assert tomllib.loads(ran.out)["tcp"]["ranges"] == [
+        {"first": 22001, "last": 22002, "listen": "loopback"},
+        {"first": 22003, "last": 22003, "listen": "public"},
+    ]
+
+
+def test_what_sshd_prints_is_translated_too(tmp_path: Path) -> None:
+    ran = imported(tmp_path, printed(os.devnull, make_key(tmp_path / "host_key")))
+    shown = tomllib.loads(ran.out)
+    assert shown["ssh"]["listen"] == ["*:22"]
+    assert "keepalive_interval" not in shown["ssh"], "a default is nobody's choice"
+    (tmp_path / "ferry.toml").write_text(ran.out)
+    assert load(tmp_path / "ferry.toml", {}, {}).access.mode == "keys"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot read .*/nothing \(No such file or directory\)"):
+        import_settings(Origin.SSHD_CONFIG, str(tmp_path / "nothing"))
