@@ -56,6 +56,11 @@ class Output:
     def text(self) -> str:
         return "\n".join(self.lines)
 
+    @property
+    def flat(self) -> str:
+        """All of it in one line: a sentence may be broken anywhere between its words."""
+        return " ".join(self.text.split())
+
     def finish(self) -> None:
         """Wait for the end of the output (of a process that has ended)."""
         self._thread.join(SECONDS)

@@ -170,6 +170,7 @@ SESSION_BACKLOG_BYTES: Final = 256 * KIB  # text waiting for one terminal; past 
 FIRST_ROWS: Final = 20  # of a session's first lines, which a terminal gets again in colour: they must still be in sight
 LIVE_LINE_SECONDS: Final = 0.25  # between two writes of a terminal's last line, and of its title
 TERMINAL_COLUMNS: Final = (50, 500)  # a narrower terminal wraps lines; a wider one has room to spare
+PIPE_COLUMNS: Final = 100  # of a sentence on stdout without a terminal; a longer one is broken
 TERM_BYTES: Final = 64  # of the terminal's name (TERM)
 KEYS_PER_SECOND: Final = 10  # that the sessions of one connection obey: statistics of 16 tunnels take 0.5 ms
 TYPED_BYTES: Final = 1 * KIB  # of one packet of input in which keys are looked for: a whole one can take 3 ms

@@ -41,6 +41,7 @@ WEB = "Forwarding HTTP traffic from http://"
 NAMED = f"{WEB}NAME.localhost:HTTPPORT"
 KEPT = "  the name stays yours; for another: ssh -R …:80:... -p SSHPORT localhost"
 TCP = "Forwarding TCP traffic from localhost:"
+NEW_EACH_TIME = "is new each time; with a key it stays yours"
 WEB_INSTEAD = "  for a web address instead: ssh -R 80:... -p SSHPORT localhost"
 LISTS = "`ssh -p SSHPORT localhost help` lists what is known"
 CLOSED = "This command's forwards are closed."
@@ -83,7 +84,12 @@ SERVEO = [
     Line("autossh -M 0 -R NAME:80:localhost:3000 gw", out=(NAMED,), visited=200),
 ]
 LOCALHOST_RUN = [
-    Line("ssh -R 80:localhost:3000 nokey@gw", out=(WEB, "  you came without a key: the name is new each time")),
+    Line("ssh -R 80:localhost:3000 nokey@gw", out=(WEB, f"  you came without a key: the name {NEW_EACH_TIME}")),
+    Line(
+        "ssh -R 0:localhost:3000 nokey@gw",
+        out=(TCP, f"  you came without a key: the port {NEW_EACH_TIME}"),
+        err=("Allocated port",),
+    ),
     Line(
         "ssh -R 443:localhost:3000 gw",
         out=(WEB, "  the gateway speaks TLS to your local service and does not check its certificate"),
@@ -283,7 +289,7 @@ OPENSSH = [
         "ssh -R NAME:80 gw",
         out=(NAMED,),
         visited=502,
-        then=("if your -R 80 names no local service, write -R 80:localhost:",),
+        then=("if your -R 80 names no local service,", "-R 80:localhost:"),
     ),
     Line(
         "ssh -R NAME:3000:localhost:3000 gw",

@@ -14,6 +14,8 @@ from origin_server import Origin
 from ssh_command import StockSsh, fingerprint
 from web_client import visit
 
+PIPE_COLUMNS = 100
+
 
 def test_ssh_alone_shows_the_identity_and_how_to_forward(ssh: StockSsh, key: Path) -> None:
     ended = ssh.run()
@@ -34,7 +36,8 @@ def test_ssh_alone_shows_names_tunnels_and_the_last_refusals(ssh: StockSsh, orig
         out.partition("Refused lately:")[2].count("Refused -R admin:80: the operator has reserved the name 'admin'")
         == 1
     )
-    assert "ask for another (2 times)" in out
+    assert "ask for another (2 times)" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= PIPE_COLUMNS
 
 
 def test_help_lists_every_command(ssh: StockSsh) -> None:

@@ -49,7 +49,8 @@ def test_two_allocated_ports_in_one_connection(ssh: StockSsh, lines: LineService
 def test_a_chosen_public_port(ssh: StockSsh, lines: LineService, public: int) -> None:
     with ssh.start("-R", f"{public}:localhost:{lines.port}") as child:
         child.line(f"Forwarding TCP traffic from localhost:{public}$")
-        child.line(r"only programs on the gateway's own machine can connect there; its operator may open it")
+        child.line("^  only programs on the gateway's own machine can connect there$")
+        child.line(r"^  its operator may open it to the network \(tcp\.public_addresses\)$")
         assert ask(public, b"hello\n") == ANSWER
         child.line(r"127\.0\.0\.1:\d+ \d+ms 6 B in, 10 B out")
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ferry.hostnames import Domain, Urls
-from ferry.kinds.port import TCP, reach
+from ferry.kinds.port import TCP
 from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.ssh.notices import Notices, who_line
@@ -25,8 +25,9 @@ RULES = ForwardRules(
     reserve_after=0.0, ranges=(PortRange(20000, 20009, loopback=True), PortRange(30000, 30009, loopback=False)), reservations_per_identity=20,
     reservations_per_network=None, forwards_per_connection=3, forwards_per_identity=5,
 )  # fmt: skip
-ITSELF, ANYBODY = (
+ITSELF, MAY_BE_OPENED, ANYBODY = (
     "only programs on the gateway's own machine can connect there",
+    "its operator may open it to the network (tcp.public_addresses)",
     "anybody who can reach the gateway can connect there",
 )
 
@@ -78,7 +79,7 @@ def test_the_notice_of_a_web_address() -> None:
     assert web(host_header=b"app:3000")[1:] == ["  your local service gets Host: app:3000"]
     without = "  you came without a key: the name "
     assert web(identity=NOBODY)[1:] == [f"{without}stays yours only while you are connected"]
-    assert web(identity=NOBODY, derived=True)[1:] == [f"{without}is new each time"]
+    assert web(identity=NOBODY, derived=True)[1:] == [f"{without}is new each time; with a key it stays yours"]
 
 
 def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None:
@@ -97,21 +98,32 @@ def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None
 @pytest.mark.parametrize(
     ("port", "only_here", "who", "where"),
     [
-        (PRIVATE, False, ITSELF, "localhost"),
-        (NOT_CONFIGURED, False, ITSELF, "localhost"),
-        (PUBLIC, False, ANYBODY, "example.com"),
-        (PUBLIC, True, f"{ITSELF}; its operator may open it to the network (tcp.public_addresses)", "example.com"),
+        (PRIVATE, False, [ITSELF], "localhost"),
+        (NOT_CONFIGURED, False, [ITSELF], "localhost"),
+        (PUBLIC, False, [ANYBODY], "example.com"),
+        (PUBLIC, True, [ITSELF, MAY_BE_OPENED], "example.com"),
     ],
 )
-def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool, who: str, where: str) -> None:
+def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool, who: list[str], where: str) -> None:
     of = notices(public_is_loopback=only_here)
-    assert reach(of, port) == who
     address = Address(Kind.TCP, "", port)
-    assert told(address, of) == [f"Forwarding TCP traffic from {where}:{port}", f"  {who}"]
-    assert told(address, of, host_header=b"app")[2:] == ["  host-header= changes nothing here: it is for web addresses"]
-    warned = told(address, of, asked_wide=True)[2:]
+    assert TCP.forward_fields(cast(Any, SimpleNamespace(address=address)), of) == {"reach": "; ".join(who)}
+    lines = [f"Forwarding TCP traffic from {where}:{port}", *(f"  {part}" for part in who)]
+    assert told(address, of) == lines
+    host = told(address, of, host_header=b"app")[len(lines) :]
+    assert host == ["  host-header= changes nothing here: it is for web addresses"]
+    warned = told(address, of, asked_wide=True)[len(lines) :]
     note = "  the gateway ignores the address that you wrote before the port: these ports are local to it"
     assert warned == ([note] if where == "localhost" else [])
+
+
+def test_a_port_without_a_key_is_said_to_be_a_new_one_each_time() -> None:
+    without = "  you came without a key: the port "
+    address = TCP.address(PUBLIC)
+    chosen, asked = (told(address, notices(), identity=NOBODY, derived=derived) for derived in (True, False))
+    assert chosen[2:] == [f"{without}is new each time; with a key it stays yours"]
+    assert asked[2:] == [f"{without}stays yours only while you are connected"]
+    assert told(address, notices(), derived=True)[2:] == []
 
 
 def test_help_fits_eighty_columns() -> None:

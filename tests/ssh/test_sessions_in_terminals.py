@@ -388,6 +388,23 @@ async def test_sentences_are_broken_between_words_and_commands_are_not(stage: St
     assert command in "".join(made.screen.lines)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+async def test_answers_to_unknown_words_and_of_commands_fit_the_terminal(stage: Stage, key: Path, columns: int) -> None:
+    async with stage.inside.client(key) as other:
+        asks = Stage(stage.inside, other)
+        for words in (b"auth=bob:secret", b"uname -a", b"sftp", b""):
+            plain: list[str] = []
+            shown: list[str] = []
+            for terminal, found in ((False, plain), (pty_request("xterm", columns), shown)):
+                session = await asks.session(words, terminal=terminal)
+                await session.ended()
+                found.extend(session.said.decode().splitlines())
+            assert [line for line in shown if len(line) >= columns] == []
+            assert " ".join(" ".join(shown).split()) == " ".join(" ".join(plain).split())
+            assert len(plain) == 1 or not words
+        assert any(line.startswith("To forward: ssh -R 80:localhost:3000 -p 2222 localhost") for line in shown)
+
+
 class _StoppedClock(SystemClock):
     def monotonic(self) -> float:
         return 1_000.0

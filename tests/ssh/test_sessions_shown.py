@@ -16,6 +16,7 @@ from ferry.visits import Visit
 from hand_clock import HandClock
 from session_stage import Stage, lines, objects, staged
 
+PIPE_COLUMNS = 100
 SESSION_BACKLOG_BYTES = 256 * 1024
 
 
@@ -60,6 +61,29 @@ async def test_with_json_every_line_is_one_object_also_in_a_terminal(stage: Stag
     refused, cancelled = objects(session)
     assert (refused["event"], refused["status"], refused["asked"]) == ("forward", "refused", "-R no_name:80")
     assert cancelled == {"event": "message", "message": "No longer forwarding blog.localhost"}
+
+
+async def test_lines_of_a_pipe_fit_100_columns_and_those_for_scripts_are_in_one_piece(stage: Stage, key: Path) -> None:
+    session = await stage.session()
+    note = " ".join(["a note"] * 20)
+    await stage.visit(502, note)
+    stage.inside.clients[0].tell("a sentence of many words " * 5)
+    await stage.settle()
+    *_, visit, first, second = lines(session)
+    assert visit.endswith(b"  " + note.encode())
+    assert len(first) <= PIPE_COLUMNS
+    assert second == b"  a sentence of many words"
+    async with stage.inside.client(key) as other:
+        asks = Stage(stage.inside, other)
+        assert not await other.forward(b"", 22)
+        refused = await asks.session()
+        assert len(lines(refused)) == 1  # on stderr
+        async with stage.inside.client(key) as later:
+            about = lines(await Stage(stage.inside, later).session())
+    assert max(map(len, about)) <= PIPE_COLUMNS
+    at = about.index(b"Refused lately:")
+    assert b" UTC  Refused -R 22: port 22 is outside " in about[at + 1]
+    assert about[at + 2].startswith(b"  ")
 
 
 async def test_how_the_local_ca_is_trusted_is_said_once_a_session(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
@@ -13,6 +13,10 @@ from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
 from .rules import ForwardRules, Web
+
+# what becomes of an address whose owner came without a key
+NEW_EACH_TIME: Final = "is new each time; with a key it stays yours"
+WHILE_CONNECTED: Final = "stays yours only while you are connected"
 
 
 @dataclass(frozen=True, slots=True)

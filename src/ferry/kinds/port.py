@@ -10,7 +10,15 @@ from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
-from .base import ForwardRequest, ForwardShown, ListenPort, NoticeContext, TunnelKind
+from .base import (
+    NEW_EACH_TIME,
+    WHILE_CONNECTED,
+    ForwardRequest,
+    ForwardShown,
+    ListenPort,
+    NoticeContext,
+    TunnelKind,
+)
 from .derived import derived_ports
 from .rules import ForwardRules, Web
 
@@ -85,11 +93,14 @@ class PortKind(TunnelKind):
         port = shown.address.port
         loopback = context.rules.on_loopback(port)
         where = f"localhost:{port}" if loopback else context.urls.host_port(port)
-        lines = [f"Forwarding TCP traffic from {where}", f"  {reach(context, port)}"]
+        lines = [f"Forwarding TCP traffic from {where}", *(f"  {part}" for part in _reach(context, port))]
         if loopback and shown.asked_wide:
             lines.append(
                 "  the gateway ignores the address that you wrote before the port: these ports are local to it"
             )
+        if shown.anonymous:
+            kept = NEW_EACH_TIME if shown.derived else WHILE_CONNECTED
+            lines.append(f"  you came without a key: the port {kept}")
         return lines
 
     def lone_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
@@ -98,7 +109,7 @@ class PortKind(TunnelKind):
         return [f"  for a web address instead: ssh -R 80:... {context.urls.gateway}"]  # elsewhere -R 0 is one
 
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
-        return {"reach": reach(context, shown.address.port)}
+        return {"reach": "; ".join(_reach(context, shown.address.port))}
 
     def example(self, rules: ForwardRules) -> str | None:
         return "0:localhost:5432" if rules.allocate_from is not None else None
@@ -132,10 +143,10 @@ class PortKind(TunnelKind):
 TCP: Final = PortKind()
 
 
-def reach(context: NoticeContext, port: int) -> str:
-    """A sentence that says from where a TCP port can be reached."""
+def _reach(context: NoticeContext, port: int) -> list[str]:
+    """The parts of a sentence that says from where a TCP port can be reached."""
     if context.rules.on_loopback(port):
-        return _ITSELF
+        return [_ITSELF]
     if context.public_is_loopback:
-        return f"{_ITSELF}; its operator may open it to the network (tcp.public_addresses)"
-    return "anybody who can reach the gateway can connect there"
+        return [_ITSELF, "its operator may open it to the network (tcp.public_addresses)"]
+    return ["anybody who can reach the gateway can connect there"]

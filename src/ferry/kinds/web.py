@@ -11,7 +11,7 @@ from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
 from .alias import ALIAS
-from .base import ForwardRequest, ForwardShown, NoticeContext, TunnelKind
+from .base import NEW_EACH_TIME, WHILE_CONNECTED, ForwardRequest, ForwardShown, NoticeContext, TunnelKind
 from .derived import derived_labels
 from .port import TCP
 from .rules import ForwardRules, Web, either
@@ -90,7 +90,7 @@ class WebKind(TunnelKind):
         if shown.tls_upstream:
             lines.append("  the gateway speaks TLS to your local service and does not check its certificate")
         if shown.anonymous:
-            kept = "is new each time" if shown.derived else "stays yours only while you are connected"
+            kept = NEW_EACH_TIME if shown.derived else WHILE_CONNECTED
             lines.append(f"  you came without a key: the name {kept}")
         elif shown.derived:
             lines.append(f"  the name stays yours; for another: ssh -R NAME:{shown.bind[1]}:... {urls.gateway}")

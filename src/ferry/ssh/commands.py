@@ -27,7 +27,7 @@ class Answering(Protocol):
     """The session that shows the answer (`session.Session`)."""
 
     def say(self, line: str, **fields: object) -> None:
-        """One line of text; as JSON, an object with `message` and `fields`."""
+        """One sentence; as JSON, an object with `message` and `fields`, which may replace the message."""
         ...
 
     def complain(self, line: str, **fields: object) -> None:
@@ -142,16 +142,16 @@ class Commands:
             session.say("Refused lately:")
             for refused, times in _counted(refusals)[-REFUSALS_SHOWN:]:
                 when = datetime.fromtimestamp(refused.at, UTC)
-                fields: dict[str, object] = {
-                    "event": "refusal",
-                    "asked": refused.asked,
-                    "code": refused.code,
-                    "message": refused.why,
-                    "at": refused.at,
-                    "times": times,
-                }
                 again = f" ({times} times)" if times > 1 else ""
-                session.show(f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}{again}", fields)
+                session.say(
+                    f"{when:%Y-%m-%d %H:%M:%S} UTC  {refusal_line(refused)}{again}",
+                    event="refusal",
+                    message=refused.why,
+                    asked=refused.asked,
+                    code=refused.code,
+                    at=refused.at,
+                    times=times,
+                )
         if rules.reserve_after and not invocation.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
         session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")

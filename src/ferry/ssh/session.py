@@ -156,7 +156,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             return False
         self._terminal = Terminal(name, columns, no_color=self._no_color)
         if not self._spoken:
-            self._display = TextDisplay(self._out, self._in_force, in_terminal=True)
+            self._display = TextDisplay(self._out, self._in_force, self._terminal)
         return True
 
     def resized(self, columns: int) -> None:
@@ -258,8 +258,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             terminal = self._terminal = replace(terminal, no_color=True)
         if live and terminal is not None:
             return LiveDisplay(self._out, self._in_force, self._client, terminal, whole_query=words.whole_query)
-        in_terminal = terminal is not None
-        return TextDisplay(self._out, self._in_force, in_terminal=in_terminal, whole_query=words.whole_query)
+        return TextDisplay(self._out, self._in_force, terminal, whole_query=words.whole_query)
 
     def _answer_login_name(self) -> None:
         client = self._client

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import textwrap
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,8 +33,6 @@ from .terminal import QUERY, UNKNOWN_COLUMNS, Terminal, Tone, safe
 from .text import TextDisplay
 from .visit_lines import VisitColumns
 
-_NOTE: Final = "  "  # what a note below a forward begins with, and the second line of a sentence
-_COPIED: Final = re.compile(r"ssh |://|\{")  # in a line that a person copies: it is not broken
 _URL: Final = re.compile(r"https?://[!-~]+")
 _GAP: Final = "  "  # behind the live line, where messages of ssh itself begin
 _CLEARS: Final = "c clear  "
@@ -79,8 +76,7 @@ class LiveDisplay(TextDisplay):
     def __init__(
         self, out: Output, in_force: NoticesInForce, client: WatchedClient, terminal: Terminal, *, whole_query: bool
     ) -> None:
-        super().__init__(out, in_force, in_terminal=True)
-        self._terminal = replace(terminal, no_color=True)
+        super().__init__(out, in_force, terminal)
         self._client = client
         self._stated = terminal
         """The terminal, as the client has described it."""
@@ -128,7 +124,7 @@ class LiveDisplay(TextDisplay):
         if first and rows <= limits.FIRST_ROWS and self._out.room:
             self._out.write(f"\r\x1b[{rows}A\x1b[J")
             for text, tone in first:
-                self._one_line(self._keys if text == plain else text, tone)
+                self._put_line(self._keys if text == plain else text, tone)
         self._redraw_soon()
 
     def visited(self, address: Address, visit: Visit, *, shown: bool) -> None:
@@ -272,23 +268,17 @@ class LiveDisplay(TextDisplay):
             self._out.write(text)
         self._closed = True
 
-    def _line(self, text: str, tone: Tone = Tone.NONE, *, error: bool = False) -> None:
-        width = self._terminal.width
-        whole = len(text) <= width or not self._terminal.columns or _COPIED.search(text)
-        for line in [text] if whole else textwrap.wrap(text, width, subsequent_indent=_NOTE):
-            self._one_line(line, tone, error=error)
-
-    def _one_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
-        super()._line(text, tone, error=error)
+    def _put_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
+        super()._put_line(text, tone, error=error)
         if error:
             self._first = None  # ssh writes a line of its own about a refused forward, at any time
         if self._first is not None:
-            self._first.append((safe(text), tone))
+            self._first.append((text, tone))
             if len(self._first) > limits.FIRST_ROWS:
                 self._first = None
 
     def _painted(self, text: str, tone: Tone) -> str:
-        linked = _URL.sub(lambda found: self._terminal.link(found[0]), safe(text))
+        linked = _URL.sub(lambda found: self._terminal.link(found[0]), text)
         return self._terminal.paint(linked, tone)
 
     def _write(self, text: str, *, error: bool) -> None:

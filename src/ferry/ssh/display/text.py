@@ -1,9 +1,15 @@
-"""Plain lines: in a pipe, where scripts read them, and of commands."""
+"""Plain lines: in a pipe, where scripts read them, and of commands.
+
+In a terminal all lines fit its width. In a pipe sentences on stdout fit PIPE_COLUMNS; rows of a table, the lines that
+scripts parse, and stderr stay in one piece.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from ferry import limits
 from ferry.kinds.web import CA_NOTE
 from ferry.names import Address
 from ferry.ssh.notices import NoticesInForce, TunnelShown, refusal_line
@@ -12,6 +18,7 @@ from ferry.visits import Visit
 
 from .keys import Key
 from .output import Output
+from .sentences import broken
 from .terminal import PIPE, Terminal, Tone, safe
 from .visit_lines import visit_line
 
@@ -19,15 +26,15 @@ FEW_KEYS: Final = "keys: q or Ctrl-C ends, ? shows this"
 
 
 class TextDisplay:
-    """Lines of text. `in_terminal`: they end in CR LF."""
+    """Lines of text. In a `terminal` they end in CR LF."""
 
     def __init__(
-        self, out: Output, in_force: NoticesInForce, *, in_terminal: bool = False, whole_query: bool = False
+        self, out: Output, in_force: NoticesInForce, terminal: Terminal | None = None, *, whole_query: bool = False
     ) -> None:
         self._out = out
         self._in_force = in_force
-        self._terminal = PIPE
-        self._ending = "\r\n" if in_terminal else "\n"
+        self._terminal = PIPE if terminal is None else replace(terminal, no_color=True)
+        self._ending = "\n" if terminal is None else "\r\n"
         self._whole_query = whole_query
         self._ca_noted = False
 
@@ -43,7 +50,10 @@ class TextDisplay:
                 if self._ca_noted:
                     continue
                 self._ca_noted = True
-            self._line(line, Tone.DIM if line.startswith(" ") else Tone.GREEN)
+            if line.startswith(" "):
+                self._line(line, Tone.DIM)
+            else:
+                self._put_line(safe(line), Tone.GREEN)  # it has the address, and is in one piece
 
     def forward_refused(self, refused: RefusedForward) -> None:
         """Show a refused forward, on stderr."""
@@ -60,17 +70,17 @@ class TextDisplay:
     # --- answers
 
     def say(self, line: str, **fields: object) -> None:
-        """One line; `fields` are for JSON."""
+        """One sentence; `fields` are for JSON."""
         del fields
-        self._line(line)
+        self._line(line, pipe_columns=limits.PIPE_COLUMNS)
 
     def complain(self, line: str, **fields: object) -> None:
-        """One line on stderr: what cannot be done, and why."""
+        """One sentence on stderr: what cannot be done, and why."""
         del fields
         self._line(line, error=True)
 
     def show(self, line: str, fields: dict[str, object]) -> None:
-        """One line of a command's answer."""
+        """One row of a command's answer."""
         del fields
         self._line(line)
 
@@ -83,6 +93,7 @@ class TextDisplay:
 
     def resized(self, terminal: Terminal) -> None:
         """The terminal has another size."""
+        self._terminal = replace(terminal, no_color=True)
 
     def refresh(self) -> None:
         """Once a second: bring up to date what changes by itself."""
@@ -92,12 +103,20 @@ class TextDisplay:
 
     # --- output
 
-    def _line(self, text: str, tone: Tone = Tone.NONE, *, error: bool = False) -> None:
+    def _line(self, text: str, tone: Tone = Tone.NONE, *, error: bool = False, pipe_columns: int | None = None) -> None:
+        """Write `text`, broken at the terminal's width. Without one, break it at `pipe_columns` (None: not at all)."""
+        text = safe(text)
+        columns = self._terminal.width if self._terminal.columns else pipe_columns
+        for line in [text] if columns is None else broken(text, columns):
+            self._put_line(line, tone, error=error)
+
+    def _put_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
+        """Write one line of safe text."""
         self._put(self._painted(text, tone), error=error)
 
     def _painted(self, text: str, tone: Tone) -> str:
-        """`text` as the terminal gets it: safe, and in colour."""
-        return self._terminal.paint(safe(text), tone)
+        """Safe text as the terminal gets it: in colour."""
+        return self._terminal.paint(text, tone)
 
     def _put(self, text: str, *, error: bool = False) -> None:
         """Write one line that is safe, or count it as dropped."""
