@@ -25,8 +25,13 @@ class Shared:
 
     @contextmanager
     def master(self, *arguments: str) -> Iterator[Child]:
-        command = self.ssh.command("-M", *self.socket, *arguments)
-        with Child(command, env=environment(self.ssh.folder), cwd=self.ssh.folder, keyboard=True) as child:
+        with self.more("-M", *arguments) as child:
+            yield child
+
+    @contextmanager
+    def more(self, *arguments: str) -> Iterator[Child]:
+        """One more session."""
+        with self.ssh.start(*self.socket, *arguments, keyboard=True) as child:
             yield child
 
     def run(self, *arguments: str, words: str = "") -> Ended:
@@ -76,6 +81,15 @@ def test_words_close_the_forward_of_their_own_command(
         assert (ended.code, "This command's forwards are closed." in ended.err) == (1, True)
         assert visit(gateway, f"{name}x").status in (404, 503)
         assert visit(gateway, name).text == "origin"
+
+
+def test_a_refused_forward_that_a_new_master_is_asked_for_does_not_end_it(shared: Shared) -> None:
+    with shared.master("-N", "-v") as master:
+        master.error_line("Entering interactive session")
+        assert shared.run("-O", "forward", "-R", "admin:80:127.0.0.1:9").code == 255
+        assert shared.run("-O", "check").code == 0
+        assert "Refused -R admin:80: " in shared.run().err
+        assert master.running
 
 
 @pytest.mark.parametrize("foreign", [1, 2])

@@ -59,6 +59,18 @@ def test_lines_fit_the_width_and_the_live_line_is_the_last(
     assert visit(gateway, name).status == 503
 
 
+def test_a_line_of_ssh_about_a_refused_forward_stands_alone(ssh: StockSsh, start: Start) -> None:
+    """It stood behind the live line."""
+    shared = ("-S", str(ssh.folder / "shared"))
+    with start("-M", *shared, "-R", "admin:80:127.0.0.1:9") as child:
+        child.shows("^0 visitors now   0 requests   0 B  $")
+        child.shows("^Warning: remote port forwarding failed for listen port 80$")
+        assert ssh.run(*shared, "-O", "forward", "-R", "www:80:127.0.0.1:9").code == 255
+        child.shows("^[a-z_]*: remote port forwarding failed for listen port 80$")
+        child.shows("^0 visitors now   0 requests   0 B  $")
+        assert sum("visitors now" in line for line in child.screen.lines) == 1
+
+
 def test_a_window_that_changes_its_width_changes_the_lines(gateway: Gateway, start: Start, name: str) -> None:
     with start() as child:
         child.shows("0 visitors now")

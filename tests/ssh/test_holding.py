@@ -33,6 +33,7 @@ class Connection:
     def __init__(self, *, session_first: bool = True) -> None:
         self.keepalives = Keepalives()
         self.holding = Holding(self.keepalives.ping, session_first=session_first)
+        self.of_login = list(self.keepalives.sent)
 
     def forward(self) -> tuple[RequestedForward, Tunnel]:
         """Ask for one, and have it granted."""
@@ -115,7 +116,7 @@ async def test_a_forward_that_is_granted_after_its_words_waits_for_nothing() -> 
     connection.holding.words_said(connection.holding.session_opened())
     connection.holding.granted(asked, tunnel, silence=0.0)
     assert tunnel.open.is_set()
-    assert connection.keepalives.sent == []
+    assert connection.keepalives.sent == connection.of_login
 
 
 @pytest.mark.usefixtures("long_pause")
@@ -139,7 +140,7 @@ async def test_a_forward_asked_for_after_a_session_opened_is_held_for_the_pause_
     connection.holding.words_said(connection.holding.session_opened())
     asked, tunnel = connection.forward()
     assert (
-        connection.keepalives.sent == []
+        connection.keepalives.sent == connection.of_login
     )  # an answer would show nothing: the session of its command may open after it
     assert not tunnel.open.is_set()
     async with asyncio.timeout(10):
@@ -187,11 +188,27 @@ async def test_a_session_that_says_nothing_holds_no_longer_than_the_pause_but_it
 @pytest.mark.usefixtures("short_pause")
 async def test_a_forward_that_comes_late_is_not_let_through_by_a_keepalive() -> None:
     connection = Connection()
-    await asyncio.sleep(2 * PAUSE)  # the first moments of the connection are over
-    _, tunnel = connection.forward()
-    assert connection.keepalives.sent == []
+    await connection.answer()  # the first moments of the connection are over
+    asked, tunnel = connection.forward()
+    assert not asked.early
+    assert connection.keepalives.sent == connection.of_login
     async with asyncio.timeout(10):
         await tunnel.open.wait()
+
+
+@pytest.mark.usefixtures("short_pause")
+@pytest.mark.parametrize("session_first", [True, False], ids=["ssh", "others"])
+async def test_a_forward_of_the_log_in_comes_before_its_keepalive_is_answered_or_at_once(
+    *, session_first: bool
+) -> None:
+    """Ssh requests its own forwards before it answers anything. What others do at once is theirs too."""
+    connection = Connection(session_first=session_first)
+    assert len(connection.of_login) == session_first
+    assert connection.holding.requested().early
+    await asyncio.sleep(2 * PAUSE)
+    assert connection.holding.requested().early is session_first  # the network may be slow
+    await connection.answer()
+    assert not connection.holding.requested().early
 
 
 @pytest.mark.usefixtures("short_pause")

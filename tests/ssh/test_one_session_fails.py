@@ -140,7 +140,9 @@ class Refuses:
     def requests(self) -> ForwardRequests:
         """Of a library: no answer is held."""
         holding = Holding(lambda: asyncio.get_running_loop().create_future(), session_first=True)
-        reasons = Reasons(cast(Any, self), "", end=fail, may_end=bool, all_decided=bool)
+        reasons = Reasons(
+            cast(Any, self), "", end=fail, may_end=bool, all_decided=bool, watched=bool, released=lambda: None
+        )
         return ForwardRequests(cast(Any, self), cast(Any, self), holding, reasons)
 
 

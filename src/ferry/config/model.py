@@ -366,7 +366,7 @@ class Session(Section):
     request_log: bool = Field(True, description="Print a line per request in the owner's terminal.")
     end_refused: bool = Field(
         True,
-        description="End a new connection without a session (`ssh -N`) if all its forwards are refused, so that ssh prints the reason. It ends too if it has a `-L` or `-D` for later.",
+        description="End a new connection without a session (`ssh -N`) if all its forwards are refused, so that ssh prints the reason. It ends too if it has a `-L` or `-D` for later. A forward that is added to it later (`ssh -O forward`) ends nothing.",
     )
 
 

@@ -132,6 +132,8 @@ class Client:
             end=self._end_with_reasons,
             may_end=lambda: self._settings.end_refused,
             all_decided=lambda: self.requests.all_decided,
+            watched=lambda: bool(self.sessions),
+            released=self.refresh_sessions,
         )
         self.requests: ForwardRequests = ForwardRequests(self, server.tunnels, holding, reasons)
         self.sessions: list[Session] = []
@@ -301,6 +303,11 @@ class Client:
     def visitors(self) -> int:
         """Requests and connections in progress, over all its tunnels."""
         return sum(map(self._tunnels.visitors_of, self.forwards.values()))
+
+    @property
+    def answers_held(self) -> bool:
+        """Answers to its refused forwards are held. Its sessions are refreshed when they have been sent."""
+        return self.requests.answers_held
 
     def now(self) -> float:
         """Seconds since the epoch."""

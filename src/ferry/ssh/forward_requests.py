@@ -100,7 +100,7 @@ class ForwardRequests:
 
     def _refuse(self, forward: RequestedForward, refused: RefusedForward | None, answer: Answered) -> None:
         self._holding.forget(forward)
-        answer(None, held=refused is not None and forward.early and self._reasons.hold(refused))
+        answer(None, held=refused is not None and self._reasons.hold(refused, early=forward.early))
 
     def _grant(self, forward: RequestedForward, tunnel: SshTunnel, answer: Answered) -> None:
         self._reasons.used()
@@ -145,6 +145,11 @@ class ForwardRequests:
     def all_decided(self) -> bool:
         """Whether no request waits for its decision."""
         return not self._undecided
+
+    @property
+    def answers_held(self) -> bool:
+        """Whether answers to refused forwards are held."""
+        return self._reasons.held
 
     def when_settled(self, callback: Callable[[], None]) -> None:
         """Call `callback` once every request is decided."""

@@ -6,6 +6,9 @@ Visitors wait meanwhile, so that a tunnel is never more open than its owner want
 * The words of a session shape the forwards that the client requested since its previous session opened.
 * A forward at the start of a connection: stock ssh opens its session before it answers a keepalive. So if the answer
   comes and no session is open, no words will come, and visitors may pass.
+* The start of a connection: stock ssh requests the forwards of its own command before it answers anything that comes
+  behind the end of the log-in. So a keepalive goes there; what is requested behind its answer comes from another command
+  (`ssh -O forward`). For other programs the start has HOLD_SECONDS.
 * A later forward (`ssh -O forward`, a second command over a shared connection): the session of its command, if it has
   one, opens after the forward is granted. Visitors wait for HOLD_SECONDS.
 * A forward is settled once its words are known, or once it is known that none will come. No session changes it then.
@@ -64,6 +67,10 @@ class Holding:
         self._ping = ping
         self._early_until = asyncio.get_running_loop().time() + limits.HOLD_SECONDS
         self._session_first = session_first
+        self._starts = True
+        """The client has not answered the keepalive at the end of its log-in."""
+        if session_first:
+            ping().add_done_callback(self._started)
         self._sessions = 0
         self._silent: set[int] = set()
         """Open sessions that have not sent their words."""
@@ -73,10 +80,17 @@ class Holding:
 
     def requested(self) -> RequestedForward:
         """The client requests a forward."""
-        early = self._sessions == 0 and asyncio.get_running_loop().time() <= self._early_until
+        early = self._sessions == 0 and self._is_start
         forward = RequestedForward(self._sessions, early=early)
         self._unsettled[forward] = None
         return forward
+
+    @property
+    def _is_start(self) -> bool:
+        return self._starts if self._session_first else asyncio.get_running_loop().time() <= self._early_until
+
+    def _started(self, _answer: asyncio.Future[Any]) -> None:
+        self._starts = False
 
     def forget(self, forward: RequestedForward) -> None:
         """The forward was refused, or has closed: a session that never sends its words must not keep it."""

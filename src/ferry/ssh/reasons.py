@@ -8,6 +8,9 @@ The answer to a forward has no room for a reason: ssh prints `remote port forwar
   either, it ends with a DISCONNECT that carries the reasons, if the client prints it. Otherwise the answers follow.
 * After REASON_SECONDS the answers follow in any case.
 
+Answers to later refused forwards (`ssh -O forward`) are held for READ_SECONDS if a session is open: it writes the reason
+first, and takes its live line away, behind which ssh would write its own line.
+
 An unknown program gets its answers at once: a library may ask for another name.
 """
 
@@ -45,7 +48,8 @@ class Reasons:
     """The refused forwards of one connection, from its log-in on.
 
     `end` ends the connection with a reason; `may_end` says whether the operator allows that. `all_decided` says whether
-    no request of the connection waits for its decision.
+    no request of the connection waits for its decision, `watched` whether a session is open. `released` is called when
+    held answers have been sent.
     """
 
     __slots__ = (
@@ -58,9 +62,11 @@ class Reasons:
         "_over",
         "_prints",
         "_refused",
+        "_released",
         "_session",
         "_timer",
         "_used",
+        "_watched",
     )
 
     def __init__(
@@ -71,11 +77,15 @@ class Reasons:
         end: Callable[[str], None],
         may_end: Callable[[], bool],
         all_decided: Callable[[], bool],
+        watched: Callable[[], bool],
+        released: Callable[[], None],
     ) -> None:
         self._line = line
         self._end = end
         self._may_end = may_end
         self._all_decided = all_decided
+        self._watched = watched
+        self._released = released
         self._known = client_version.startswith(_PROGRAMS)
         self._prints = client_version.startswith(_PRINT)
         self._refused: list[RefusedForward] = []
@@ -86,17 +96,32 @@ class Reasons:
         self._used = False
         """The connection has opened a channel, or has a forward: it is never ended for a refusal."""
         self._over = False
-        """The reasons have been shown. Later refusals are answered at once."""
-        self._timer: asyncio.TimerHandle | None = None  # from the first refusal on
+        """The reasons have been shown, or no answer is due to be held for them any more."""
+        self._timer: asyncio.TimerHandle | None = None  # while answers are held
 
-    def hold(self, refused: RefusedForward) -> bool:
-        """A forward is refused. Returns whether to hold its answer."""
-        if self._over or not self._known:
+    @property
+    def held(self) -> bool:
+        """Answers are held."""
+        return self._timer is not None
+
+    def hold(self, refused: RefusedForward, *, early: bool) -> bool:
+        """A forward is refused. `early`: the command that made the connection has requested it. Returns whether to hold
+        its answer."""
+        if not self._known:
             return False
+        if self._over or not early:
+            return self._hold_for_session()
         self._refused.append(refused)
         if self._timer is None:
             self._release_in(limits.REASON_SECONDS)
             self._line.ping().add_done_callback(self._answered)
+        return True
+
+    def _hold_for_session(self) -> bool:
+        if not self._watched():
+            return False
+        if self._timer is None:
+            self._release_in(limits.READ_SECONDS)
         return True
 
     def used(self) -> None:
@@ -122,8 +147,7 @@ class Reasons:
     def close(self) -> None:
         """The connection is gone."""
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop()
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
         if answer.cancelled() or self._over or self._session:
@@ -139,14 +163,19 @@ class Reasons:
             self.close()
             self._end(disconnect_text(self._refused))
 
-    def _release_in(self, seconds: float) -> None:
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def _release_in(self, seconds: float) -> None:
+        self._stop()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._release)
 
     def _release(self) -> None:
         self.close()
         self._line.release_answers()
+        self._released()
 
 
 def disconnect_text(refused: Sequence[RefusedForward]) -> str:

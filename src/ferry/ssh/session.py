@@ -90,6 +90,11 @@ class SessionClient(Protocol):
         """Count a key. False past KEYS_PER_SECOND: ignore it."""
         ...
 
+    @property
+    def answers_held(self) -> bool:
+        """Answers to its refused forwards are held. Its sessions are refreshed when they have been sent."""
+        ...
+
     def leave(self, reason: str, /) -> None:
         """The person quits: close the forwards, and the connection if ssh does not close it."""
         ...

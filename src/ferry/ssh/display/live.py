@@ -65,6 +65,12 @@ class WatchedClient(Protocol):
         """Requests and connections in progress, over all its tunnels."""
         ...
 
+    @property
+    def answers_held(self) -> bool:
+        """Answers to its refused forwards are held: ssh writes a line of its own when it gets them. Then the sessions are
+        refreshed."""
+        ...
+
     def now(self) -> float:
         """Seconds since the epoch."""
         ...
@@ -231,6 +237,11 @@ class LiveDisplay(TextDisplay):
     def _live(self) -> bool:
         return self._begun and not self._closed and self._terminal.styled
 
+    @property
+    def _ends_with_live_line(self) -> bool:
+        """Whether the live line may be the last one now: a line that ssh is about to write would stand behind it."""
+        return self._live and not self._client.answers_held
+
     def resized(self, terminal: Terminal) -> None:
         self._stated = terminal
         self._terminal = terminal if self._answered else replace(terminal, no_color=True)
@@ -241,14 +252,14 @@ class LiveDisplay(TextDisplay):
         self._redraw_soon()
 
     def _redraw_soon(self) -> None:
-        if self._timer is None and self._live:
+        if self._timer is None and self._ends_with_live_line:
             loop = asyncio.get_running_loop()
             wait = max(self._written + limits.LIVE_LINE_SECONDS - loop.time(), 0.0)
             self._timer = loop.call_later(wait, self._redraw)
 
     def _redraw(self) -> None:
         self._timer = None
-        if not self._live or not self._out.is_open:
+        if not self._ends_with_live_line or not self._out.is_open:
             return
         terminal, tunnels = self._terminal, list(self._client.forwards.values())
         visitors = self._client.visitors
