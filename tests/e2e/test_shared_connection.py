@@ -83,6 +83,44 @@ def test_words_close_the_forward_of_their_own_command(
         assert visit(gateway, name).text == "origin"
 
 
+@pytest.mark.parametrize("master", [("-tt",), ("-N", "-v")], ids=["with-a-session", "without"])
+def test_a_key_in_one_session_ends_that_one(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str, master: tuple[str, ...]
+) -> None:
+    """It closed the master's forwards, `ssh -t gw ls` too."""
+    with shared.master(*master, "-R", f"{name}:80:localhost:{origin.port}") as first:
+        if "-tt" in master:
+            first.line("q quit")
+        else:
+            first.error_line("remote forward success")
+        with shared.more("-tt") as second:
+            second.line("q quit")
+            second.typed("q")
+            assert second.exit_code() == 0
+            second.line("^The forwards stay up: this connection is shared. To end it: ssh -O exit ")
+        assert visit(gateway, name).text == "origin"
+        if "-tt" in master:
+            first.typed("q")
+            assert first.exit_code() == 0
+        else:
+            assert shared.run("-O", "exit").code == 0
+        assert visit(gateway, name).status == 503
+
+
+def test_a_key_leaves_the_forwards_of_a_connection_that_persists(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str
+) -> None:
+    persists = ("-o", "ControlPersist=30", "-tt", "-R", f"{name}:80:localhost:{origin.port}")
+    with shared.master(*persists) as first:
+        first.line("q quit")
+        first.typed("\x03")
+        first.line("^The forwards stay up: ")
+        assert first.process.wait(20) == 0
+        assert visit(gateway, name).text == "origin"
+        assert shared.run("-O", "exit").code == 0
+        assert visit(gateway, name).status == 503
+
+
 def test_a_refused_forward_that_a_new_master_is_asked_for_does_not_end_it(shared: Shared) -> None:
     with shared.master("-N", "-v") as master:
         master.error_line("Entering interactive session")

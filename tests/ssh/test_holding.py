@@ -211,6 +211,21 @@ async def test_a_forward_of_the_log_in_comes_before_its_keepalive_is_answered_or
     assert not connection.holding.requested().early
 
 
+@pytest.mark.usefixtures("long_pause")
+async def test_the_command_of_the_first_session_has_made_the_connection_for_its_forwards() -> None:
+    plain, others, shared = Connection(), Connection(session_first=False), Connection()
+    for connection in (plain, shared):
+        connection.forward()
+    await shared.answer()  # a master without a session: the forwards are nobody's
+    for connection, made in ((plain, True), (others, True), (shared, False)):
+        assert not connection.holding.made_connection(connection.holding.session_opened())
+        connection.holding.words_said(1)
+        assert connection.holding.made_connection(1) is made
+        connection.forward()
+        connection.holding.words_said(connection.holding.session_opened())
+        assert not connection.holding.made_connection(2)
+
+
 @pytest.mark.usefixtures("short_pause")
 async def test_a_forward_with_refused_words_is_never_let_through() -> None:
     """Neither by a keepalive that is answered afterwards, nor by the end of its pause."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.packet import String, UInt32
 
 from ferry.clock import SystemClock
@@ -21,6 +22,7 @@ KEYS = "? help  c clear  s statistics  r QR code  p pause  q quit"
 PLAIN_KEYS = b"? help  s statistics  r QR code  p pause  q quit"
 DUMB, XTERM = pty_request("dumb"), pty_request()
 FORWARDING = "Forwarding HTTP traffic from http://blog.localhost:8080"
+FORWARDS_STAY = "The forwards stay up: this connection is shared. To end it:"
 LIVE_LINE_SECONDS = 0.25
 KEYS_PER_SECOND = 10  # of all sessions of a connection
 
@@ -292,6 +294,60 @@ async def test_a_key_ends_it_with_0_and_its_forwards_and_leaves_the_terminal_as_
     assert stage.inside.said("tunnel.closed")[0]["reason"] == "ended from its terminal"
     assert made.look()[-2:] == [KEYS, ""]
     assert (made.screen.title, made.screen.saved) == ("before", [])
+
+
+async def test_a_key_in_one_of_several_sessions_ends_that_one_and_says_that_the_forwards_stay(stage: Stage) -> None:
+    """Of a shared connection (`ControlMaster`)."""
+    first, second, third = await watched(stage), await watched(stage), await stage.session(terminal=XTERM)
+    second.type(b"?")
+    await second.shows("^q quit, as Ctrl-C does: the forwards stay$")
+    for session in (second.session, third):
+        session.send(MSG_CHANNEL_DATA, String(b"\x03"))
+        assert await session.ended() == 0
+    assert FORWARDS_STAY in second.look()
+    assert len(stage.inside.tunnels) == 1
+    await stage.visit()
+    await first.shows("/x")
+    first.type(b"?")
+    await first.shows("^q quit, as Ctrl-C does: the forwards close$")
+    first.type(b"q")
+    assert await first.session.ended() == 0
+    assert stage.inside.tunnels == []
+
+
+async def test_the_session_that_made_a_shared_connection_ends_its_forwards_once_the_others_have_closed(
+    stage: Stage,
+) -> None:
+    first, other = await watched(stage), await stage.session(terminal=DUMB)
+    first.type(b"q")
+    assert await first.session.ended() == 0
+    assert FORWARDS_STAY in first.look()
+    first.session.send(MSG_CHANNEL_CLOSE)
+    await stage.settle()
+    assert len(stage.inside.tunnels) == 1
+    other.send(MSG_CHANNEL_DATA, String(b"q"))
+    assert await other.ended() == 0
+    other.send(MSG_CHANNEL_CLOSE)
+    await until(lambda: stage.inside.tunnels == [])
+
+
+async def test_a_key_ends_a_command_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ssh -t gw names`, over a shared connection."""
+    waits = asyncio.Event()
+
+    async def none_yet(_owner: object) -> list[object]:
+        await waits.wait()
+        return []
+
+    first = await stage.session(terminal=XTERM)
+    monkeypatch.setattr(stage.inside.registry, "reservations", none_yet)
+    command = await stage.session(b"names", terminal=XTERM)
+    command.send(MSG_CHANNEL_DATA, String(b"\x03"))
+    assert await command.ended() == 0
+    waits.set()
+    await stage.settle()
+    assert len(stage.inside.tunnels) == 1
+    assert not first.status.done()
 
 
 async def test_with_json_keys_end_a_session_and_show_little(stage: Stage) -> None:

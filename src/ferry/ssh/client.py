@@ -85,6 +85,7 @@ class Client:
 
     __slots__ = (
         "_clock",
+        "_left",
         "_refused_opens",
         "_report",
         "_server",
@@ -140,6 +141,9 @@ class Client:
         self.up = self.down = 0
         self.end_reason = ""
         self.is_closed = False
+        self._left = ""
+        """The reason, if the person has quit the session of the command that made the connection, while others were
+        open."""
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
         self._typed = PerSecond()
@@ -325,11 +329,27 @@ class Client:
         """A session has closed."""
         if session in self.sessions:
             self.sessions.remove(session)
+        if self._left and not self._others(session):
+            self._leave(self._left)
+
+    def _others(self, session: Session) -> bool:
+        """Whether another session is open."""
+        return any(not (one is session or one.is_over) for one in self.sessions)
 
     # --- the end
 
-    def leave(self, reason: str) -> None:
-        """The person quits in a terminal: close the forwards, and after LEAVE_SECONDS the connection."""
+    def leave(self, session: Session, reason: str) -> bool:
+        """The person quits a session in a terminal. If its command has made the connection, close the forwards, and after
+        LEAVE_SECONDS the connection: now, or with the last of the other open sessions. Returns whether it is now."""
+        if not session.made_connection:
+            return False
+        if self._others(session):
+            self._left = reason
+            return False
+        self._leave(reason)
+        return True
+
+    def _leave(self, reason: str) -> None:
         self.end_reason = reason
         self._tunnels.close_all_of(self, reason, cut=True)
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)

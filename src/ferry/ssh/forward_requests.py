@@ -187,6 +187,10 @@ class ForwardRequests:
         shape."""
         return self._holding.words_said(number, host_header)
 
+    def made_connection(self, number: int) -> bool:
+        """Whether the command of a session, whose words are known, has made the connection for its forwards."""
+        return self._holding.made_connection(number)
+
     def words_refused(self, number: int, why: str) -> int:
         """The words of a session are invalid: close the forwards that they shape, with the reason `why` for the log.
         Returns the number of these forwards."""

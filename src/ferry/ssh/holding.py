@@ -71,6 +71,8 @@ class Holding:
         """The client has not answered the keepalive at the end of its log-in."""
         if session_first:
             ping().add_done_callback(self._started)
+        self._made_connection = False
+        """The command of the first session has made the connection, for its forwards."""
         self._sessions = 0
         self._silent: set[int] = set()
         """Open sessions that have not sent their words."""
@@ -139,6 +141,8 @@ class Holding:
         Returns the number of forwards that the words shape."""
         self._silent.discard(session)
         shaped = [forward for forward in self._unsettled if forward.shaped_by(session)]
+        if session == 1:
+            self._made_connection = bool(shaped) or not self._session_first
         for forward in shaped:
             if host_header:
                 forward.host_header = host_header
@@ -149,6 +153,11 @@ class Holding:
                 if forward.tunnel is not None:
                     forward.tunnel.let_through()
         return len(shaped)
+
+    def made_connection(self, session: int) -> bool:
+        """Whether the command of the session, whose words are known, has made the connection for its forwards. A session
+        that shares a connection (`ControlMaster`) opens later, or after the forwards are settled."""
+        return session == 1 and self._made_connection
 
     def session_gone(self, session: int) -> None:
         """The session has closed without words."""

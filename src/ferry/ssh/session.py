@@ -35,6 +35,7 @@ from .refusals import RefusedForward
 
 _log = logging.getLogger("ferry.ssh")
 _NO_FORWARD: Final = "host-header= is for the forwards of its own command: write it behind ssh -R ..."
+_FORWARDS_STAY: Final = "The forwards stay up: this connection is shared. To end it:"
 
 Display: TypeAlias = TextDisplay | JsonDisplay
 
@@ -95,8 +96,9 @@ class SessionClient(Protocol):
         """Answers to its refused forwards are held. Its sessions are refreshed when they have been sent."""
         ...
 
-    def leave(self, reason: str, /) -> None:
-        """The person quits: close the forwards, and the connection if ssh does not close it."""
+    def leave(self, session: Session, reason: str, /) -> bool:
+        """The person quits a session: close the forwards, and the connection if ssh does not close it. False, and
+        nothing is closed, if other commands share the connection."""
         ...
 
 
@@ -120,6 +122,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._words = Words()
         self._without_forward = False
         """Its words are for a forward, and it has none."""
+        self.is_over = False
+        """It has sent its exit status."""
         self._number = self._requests.session_opened()
         client.session_opened(self)
 
@@ -192,8 +196,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._words = Words(json=wants_json(command))
             self._refuse_words_soon(str(error), error.detail)
             return True
-        self._display = self._made_display(live=self._words.command is None)
         shaped = self._requests.words_said(self._number, self._words.host_header)
+        self._display = self._made_display(live=self._words.command is None)
         self._without_forward = bool(self._words.host_header) and not shaped
         self._requests.when_settled(self._begin_soon)
         return True
@@ -262,7 +266,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if words.no_color and terminal is not None:
             terminal = self._terminal = replace(terminal, no_color=True)
         if live and terminal is not None:
-            return LiveDisplay(self._out, self._in_force, self._client, terminal, whole_query=words.whole_query)
+            return LiveDisplay(
+                self._out,
+                self._in_force,
+                self._client,
+                terminal,
+                whole_query=words.whole_query,
+                ends_forwards=self.made_connection,
+            )
         return TextDisplay(self._out, self._in_force, terminal, whole_query=words.whole_query)
 
     def _answer_login_name(self) -> None:
@@ -320,9 +331,17 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     # --- the end
 
+    @property
+    def made_connection(self) -> bool:
+        """Whether its command has made the connection, for its forwards."""
+        return self._requests.made_connection(self._number)
+
     def quit(self) -> None:
-        """The person quits: close the forwards, then the session with status 0, which ssh exits with too."""
-        self._client.leave("ended from its terminal")
+        """The person quits: close the forwards, then the session with status 0, which ssh exits with too. On a shared
+        connection (`ControlMaster`) only the session closes, and says so."""
+        client = self._client
+        if not client.leave(self, "ended from its terminal") and client.forwards:
+            self.say(f"{_FORWARDS_STAY} ssh -O exit {self._in_force.notices.urls.gateway}")
         self.end(0)
 
     def failed(self) -> None:
@@ -339,5 +358,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def end(self, status: int) -> None:
         """Close this session with an exit status."""
+        self.is_over = True
         self._display.close()
         self._channel.exit(status)

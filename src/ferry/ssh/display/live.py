@@ -43,7 +43,7 @@ _HELP: Final = (
     "s statistics of this session",
     "r QR code of the web address; once more: of the next one",
     "p pause the lines about visitors, or go on",
-    "q quit, as Ctrl-C does: the forwards close",
+    "q quit, as Ctrl-C does: the forwards {forwards}",
     "Times are UTC. Values in queries are left out: to see them,",
     "add query=full after the gateway's name.",
 )
@@ -80,10 +80,19 @@ class LiveDisplay(TextDisplay):
     """The lines of a session with forwards in a terminal."""
 
     def __init__(
-        self, out: Output, in_force: NoticesInForce, client: WatchedClient, terminal: Terminal, *, whole_query: bool
+        self,
+        out: Output,
+        in_force: NoticesInForce,
+        client: WatchedClient,
+        terminal: Terminal,
+        *,
+        whole_query: bool,
+        ends_forwards: bool,
     ) -> None:
+        """`ends_forwards`: the forwards close with this session."""
         super().__init__(out, in_force, terminal)
         self._client = client
+        self._ends_forwards = ends_forwards
         self._stated = terminal
         """The terminal, as the client has described it."""
         self._answered = False
@@ -164,7 +173,7 @@ class LiveDisplay(TextDisplay):
         match key:
             case Key.HELP:
                 for line in _HELP:
-                    self.say(line)
+                    self.say(line.format(forwards="close" if self._ends_forwards else "stay"))
             case Key.CLEAR:
                 self._clear()
             case Key.STATISTICS:
