@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
 
 import asyncssh
 
@@ -30,7 +31,7 @@ from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.penalties import Penalties
-from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
+from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, TunnelId, WorkerId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
 from ferry.registry.contract import Registry
@@ -97,6 +98,8 @@ class Inside:
     reports: list[tuple[str, dict[str, Any]]]
     failing: set[str]
     """Events whose report raises."""
+    passable: set[TunnelId]
+    """Tunnels whose visitors no longer wait for the owner's words."""
 
     @property
     def _ssh(self) -> SshServer:
@@ -218,8 +221,8 @@ class Inside:
         return said(self.reports, event)
 
     async def let_through(self) -> SshTunnel:
-        """Wait until the first tunnel is no longer held. No event reports that."""
-        await until(lambda: not self.tunnels[0].is_held, every=0.001)
+        """Wait until no tunnel is held any more; return the first. No event reports that."""
+        await until(lambda: {tunnel.id for tunnel in self.tunnels} <= self.passable, every=0.001)
         return self.tunnels[0]
 
     def kept(self) -> Counter[str]:
@@ -293,6 +296,20 @@ def _state_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def _passable_tunnels() -> Iterator[set[TunnelId]]:
+    """The tunnels that have been let through, while the context lasts."""
+    passable: set[TunnelId] = set()
+    let_through = SshTunnel.let_through
+
+    def noted(tunnel: SshTunnel) -> None:
+        let_through(tunnel)
+        passable.add(tunnel.id)
+
+    with patch.object(SshTunnel, "let_through", noted):
+        yield passable
+
+
 def _config(
     state: Path, ports: PortBlock, *, limits: dict[str, object], prefer_gcm: bool, login_grace: float
 ) -> Config:
@@ -353,7 +370,7 @@ async def inside_gateway(
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )
-    with ports.guard, _state_folder() as state:
+    with ports.guard, _state_folder() as state, _passable_tunnels() as passable:
         config = _config(state, ports, limits=limits or {}, prefer_gcm=prefer_gcm, login_grace=login_grace)
         async with build_worker(
             config,
@@ -368,4 +385,4 @@ async def inside_gateway(
             if penalties is not None:
                 worker.ssh.admission.penalties = penalties
             async with opened(worker):
-                yield Inside(worker, ports, reports, failing)
+                yield Inside(worker, ports, reports, failing, passable)

@@ -111,7 +111,7 @@ async def with_ssh(
     ssh = StockSsh(folder, "127.0.0.1", gateway.ssh_port, key).start("-N", *options, *asked)
     try:
         await until(lambda: len(gateway.tunnels) >= len(forwards), every=0.01)
-        await until(lambda: not any(tunnel.is_held for tunnel in gateway.tunnels), every=0.01)
+        await gateway.let_through()
         yield
     finally:
         await asyncio.to_thread(ssh.close)

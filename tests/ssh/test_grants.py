@@ -71,9 +71,8 @@ async def serving(client: RawClient, inside: Inside, host: bytes, port: int) -> 
     """A tunnel that is open to visitors, and answers no stream."""
     client.hold_opens()
     assert await client.forward(host, port)
-    tunnel = inside.tunnels[-1]
-    await until(lambda: not tunnel.is_held)
-    return tunnel
+    await inside.let_through()
+    return inside.tunnels[-1]
 
 
 async def untouched(client: RawClient, tunnel: SshTunnel) -> None:

@@ -250,11 +250,6 @@ class SshTunnel:
         """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""
         return self._line.silent_for
 
-    @property
-    def is_held(self) -> bool:
-        """Visitors wait for the owner's words. Nothing outside shows it: this is what tests look at."""
-        return self._held is not None
-
     def listening(self, listener: PortListener) -> None:
         """Take note of the port that was opened for it."""
         self._listener = listener
