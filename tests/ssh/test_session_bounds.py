@@ -260,6 +260,6 @@ async def test_a_session_is_freed_with_its_connection_without_the_collector(key:
                 session.send(MSG_CHANNEL_DATA, String(ANSWER))
                 await inside.tick()
                 assert await client.lives()
-            shown = weakref.ref(inside.clients[0].sessions[0])
+            shown = weakref.ref(next(iter(inside.clients[0].sessions)))
             assert shown() is not None
         await until(lambda: shown() is None)

@@ -29,6 +29,7 @@ from .notices import NoticesInForce
 from .reasons import Reasons
 from .refusals import RefusedForward, RefusedForwards, RefusedOpens
 from .session import Session
+from .sessions import Sessions
 from .tunnel import SshTunnel
 from .tunnels import Tunnels
 from .wire.channel import TunnelChannel
@@ -126,6 +127,7 @@ class Client:
         self._report = server.report
         self._settings = server.settings
         self._tunnels = server.tunnels
+        self.sessions = Sessions()
         holding = Holding(connection.ping, session_first=who.client_version.startswith("OpenSSH_"))
         reasons = Reasons(
             connection,
@@ -134,10 +136,9 @@ class Client:
             may_end=lambda: self._settings.end_refused,
             all_decided=lambda: self.requests.all_decided,
             watched=lambda: bool(self.sessions),
-            released=self.refresh_sessions,
+            released=self.sessions.refresh,
         )
         self.requests: ForwardRequests = ForwardRequests(self, server.tunnels, holding, reasons)
-        self.sessions: list[Session] = []
         self.up = self.down = 0
         self.end_reason = ""
         self.is_closed = False
@@ -177,7 +178,7 @@ class Client:
 
     def session_requested(self) -> Opened | None:
         """The channel and the session for a request; None if there are too many."""
-        if len(self.sessions) >= limits.SESSIONS_PER_CONNECTION:
+        if self.sessions.full:
             return None
         return SessionChannel(self.connection), Session(self, self._server.commands, self._settings)
 
@@ -197,7 +198,7 @@ class Client:
     def open_refused(self, host: bytes, port: int, why: str) -> None:
         """Tell the person that a `direct-tcpip` open was refused: in the open sessions, once for each target."""
         if self.sessions and (line := self._refused_opens.notice(host, port, why)) is not None:
-            self._in_sessions(lambda session: session.complain(line))
+            self.sessions.complain(line)
 
     # --- forwards, as the client that requests them
 
@@ -206,7 +207,7 @@ class Client:
         if not self.sessions:
             where = kind_of(tunnel.address.kind).for_people(tunnel.address, self._settings.notices.urls)
             self.connection.send_debug(f"granted {where}")  # shown by ssh -v, also under -N
-        self._in_sessions(lambda session: session.forward_opened(tunnel))
+        self.sessions.forward_opened(tunnel)
 
     def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> RefusedForward:
         """The gateway refuses a forward; the answer follows. Returns the refusal as its sessions show it."""
@@ -219,7 +220,7 @@ class Client:
         self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now, refusal.retry_after)
         self.requests.refused(told)
-        self._in_sessions(lambda session: session.forward_refused(told))
+        self.sessions.forward_refused(told)
         if self.sessions:
             self.refusals_seen()
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
@@ -261,8 +262,7 @@ class Client:
         self.down += visit.down
         self._report("visit", visit=visit)
         if self.sessions:
-            shown = self._settings.request_log
-            self._in_sessions(lambda session: session.visited(address, visit, shown=shown))
+            self.sessions.visited(address, visit, shown=self._settings.request_log)
 
     @property
     def watched(self) -> bool:
@@ -271,8 +271,7 @@ class Client:
 
     def long_visit_began(self, address: Address, visit: Visit) -> None:
         """A WebSocket or an event stream has opened."""
-        shown = self._settings.request_log
-        self._in_sessions(lambda session: session.long_visit_began(address, visit, shown=shown))
+        self.sessions.long_visit_began(address, visit, shown=self._settings.request_log)
 
     def target_refused(self, address: Address, why: str) -> None:
         """Tell the person that the local service cannot be reached, at most once in TARGET_NOTE_SECONDS."""
@@ -287,15 +286,7 @@ class Client:
 
     def tell(self, line: str, **fields: object) -> None:
         """Show one line in every session."""
-        self._in_sessions(lambda session: session.say(line, **fields))
-
-    def _in_sessions(self, show: Callable[[Session], None]) -> None:
-        """Call `show` with every session. An error in it ends that session only."""
-        for session in list(self.sessions):
-            try:
-                show(session)
-            except Exception:
-                session.failed()
+        self.sessions.say(line, **fields)
 
     # --- sessions, as their client
 
@@ -317,24 +308,15 @@ class Client:
         """Seconds since the epoch."""
         return self._clock.now()
 
-    def refresh_sessions(self) -> None:
-        """Once a second: bring up to date what sessions show."""
-        self._in_sessions(Session.refresh)
-
     def session_opened(self, session: Session) -> None:
         """A session has opened."""
-        self.sessions.append(session)
+        self.sessions.opened(session)
 
     def session_closed(self, session: Session) -> None:
         """A session has closed."""
-        if session in self.sessions:
-            self.sessions.remove(session)
-        if self._left and not self._others(session):
+        self.sessions.closed(session)
+        if self._left and not self.sessions.besides(session):
             self._leave(self._left)
-
-    def _others(self, session: Session) -> bool:
-        """Whether another session is open."""
-        return any(not (one is session or one.is_over) for one in self.sessions)
 
     # --- the end
 
@@ -343,7 +325,7 @@ class Client:
         LEAVE_SECONDS the connection: now, or with the last of the other open sessions. Returns whether it is now."""
         if not session.made_connection:
             return False
-        if self._others(session):
+        if self.sessions.besides(session):
             self._left = reason
             return False
         self._leave(reason)
@@ -367,7 +349,7 @@ class Client:
         """
         self.end_reason = self.end_reason or reason
         if self.sessions:
-            self._in_sessions(Session.freeze)
+            self.sessions.freeze()
             tasks.spawn(f"end {self.id}", self._close_after_sessions(reason))
         else:
             self.connection.end(reason)

@@ -250,4 +250,4 @@ def _look_at(client: Client, now: float, loop_now: float) -> None:
         return
     for tunnel in list(client.forwards.values()):
         tunnel.give_up_openings(now)
-    client.refresh_sessions()
+    client.sessions.refresh()

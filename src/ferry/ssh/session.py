@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import asyncssh
 
@@ -37,7 +37,57 @@ _log = logging.getLogger("ferry.ssh")
 _NO_FORWARD: Final = "host-header= is for the forwards of its own command: write it behind ssh -R ..."
 _FORWARDS_STAY: Final = "The forwards stay up: this connection is shared. To end it:"
 
-Display: TypeAlias = TextDisplay | JsonDisplay
+
+class Display(Protocol):
+    """What a session shows, in one form of output."""
+
+    def begun(self) -> None:
+        """All that there is has been shown, and the session stays."""
+        ...
+
+    def forward_opened(self, tunnel: TunnelShown, /, *, alone: bool) -> None:
+        """A forward was granted. `alone`: the connection has requested no other."""
+        ...
+
+    def forward_refused(self, refused: RefusedForward, /) -> None:
+        """A forward was refused."""
+        ...
+
+    def visited(self, address: Address, visit: Visit, /, *, shown: bool) -> None:
+        """A visit is over. `shown`: the operator lets sessions show visits."""
+        ...
+
+    def long_visit_began(self, address: Address, visit: Visit, /, *, shown: bool) -> None:
+        """A WebSocket or an event stream has opened. `shown` is as in `visited`."""
+        ...
+
+    def say(self, line: str, **fields: object) -> None:
+        """A sentence for people; `fields` for programs."""
+        ...
+
+    def complain(self, line: str, **fields: object) -> None:
+        """What cannot be done, and why; `fields` for programs."""
+        ...
+
+    def show(self, line: str, fields: dict[str, object], /) -> None:
+        """A row of a command's answer for people, or its `fields` for programs."""
+        ...
+
+    def key(self, key: Key, /) -> None:
+        """Do what a key asks for. The session itself quits."""
+        ...
+
+    def resized(self, terminal: Terminal, /) -> None:
+        """The terminal has another size."""
+        ...
+
+    def refresh(self) -> None:
+        """Bring up to date what changes by itself."""
+        ...
+
+    def close(self) -> None:
+        """Write nothing more that changes by itself, and leave the terminal as it was. Lines may follow."""
+        ...
 
 
 class SessionClient(Protocol):

@@ -29,11 +29,12 @@ def visited(figures: Figures, status: int, seconds: float = 0.01, *, lasted: boo
 def test_counts_of_a_tunnel_that_has_closed_stay() -> None:
     figures = Figures()
     one, two = tunnel("one", up=1, down=2, visits=3), tunnel("two", up=10, down=20, visits=30)
-    assert figures.look([one, two]) == Totals(33, 11, 22)
+    figures.update([one, two])
+    assert figures.totals == Totals(33, 11, 22)
     two.traffic.visits += 1
-    assert figures.look([one]) == Totals(34, 11, 22)
-    assert figures.look([one]) == Totals(34, 11, 22)
-    assert figures.look([]) == Totals(34, 11, 22)
+    for up in ([one], [one], []):
+        figures.update(up)
+        assert figures.totals == Totals(34, 11, 22)
 
 
 @pytest.mark.parametrize(
@@ -41,23 +42,20 @@ def test_counts_of_a_tunnel_that_has_closed_stay() -> None:
 )
 def test_visits_are_called_by_the_kinds_of_their_tunnels(addresses: tuple[Address, ...], noun: str) -> None:
     figures = Figures()
-    totals = figures.look([tunnel(str(address), address) for address in addresses])
-    assert figures.live(totals, 0, None, 79) == f"0 visitors now   0 {noun}   0 B"
-    assert figures.live(figures.look([]), 0, None, 79) == f"0 visitors now   0 {noun}   0 B"
+    for up in ([tunnel(str(address), address) for address in addresses], []):
+        figures.update(up)
+        assert figures.live(0, None, 79) == f"0 visitors now   0 {noun}   0 B"
 
 
 def test_the_live_line() -> None:
     figures = Figures()
-    totals = figures.look([tunnel(up=200_000, down=1_000_000, visits=1)])
-    assert figures.live(totals, 1, None, 79) == "1 visitor now   1 request   1.2 MB"
+    figures.update([tunnel(up=200_000, down=1_000_000, visits=1)])
+    assert figures.live(1, None, 79) == "1 visitor now   1 request   1.2 MB"
     visited(figures, 200, 0.013)
-    assert figures.live(totals, 2, None, 79) == "2 visitors now   1 request   1.2 MB   p50 13ms"
-    assert (
-        figures.live(totals, 2, 0, 79)
-        == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
-    )
-    assert figures.live(totals, 2, 1, 57) == "paused: 1 request not shown   2 visitors now   1 request"
-    assert figures.live(totals, 2, 1, 3) == "paused: 1 request not shown"
+    assert figures.live(2, None, 79) == "2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert figures.live(2, 0, 79) == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert figures.live(2, 1, 57) == "paused: 1 request not shown   2 visitors now   1 request"
+    assert figures.live(2, 1, 3) == "paused: 1 request not shown"
 
 
 @pytest.mark.parametrize(
@@ -84,16 +82,16 @@ def test_a_connection_has_no_time_and_no_status() -> None:
     figures = Figures()
     visit = Visit(TunnelId("t"), "port 30001", "tcp", Endpoint("192.0.2.7", 1), "", "port 30001", 0, 3600, 1, 2)
     figures.visited(PORT, visit, lasted=False)
-    totals = figures.look([tunnel("p", PORT, up=1, down=2, visits=1)])
-    assert figures.lines(totals, 1) == ["1 connection, 1 B in, 2 B out, 1 visitor now"]
+    figures.update([tunnel("p", PORT, up=1, down=2, visits=1)])
+    assert figures.lines(1) == ["1 connection, 1 B in, 2 B out, 1 visitor now"]
 
 
 def test_the_statistics() -> None:
     figures = Figures()
     for status, seconds in ((200, 0.01), (204, 0.02), (404, 0.03), (502, 4.0), (0, 1.0)):
         visited(figures, status, seconds)
-    totals = figures.look([tunnel(up=13, down=4200, visits=1234)])
-    assert figures.lines(totals, 0) == [
+    figures.update([tunnel(up=13, down=4200, visits=1234)])
+    assert figures.lines(0) == [
         "1,234 requests, 13 B in, 4.2 kB out, 0 visitors now",
         "answers: left 1, 2xx 2, 4xx 1, 5xx 1",
         "times: p50 20ms, p90 4.0s, p99 4.0s (the last 4 requests)",

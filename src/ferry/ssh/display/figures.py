@@ -45,7 +45,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._tunnels: dict[TunnelId, Traffic] = {}
-        """Of the tunnels that were up at the last look."""
+        """Of the tunnels that were up at the last update."""
         self._gone = Totals()
         """Counts of tunnels that have closed since."""
         self._noun = "request"
@@ -62,8 +62,8 @@ class Figures:
             if visit.status and not lasted:
                 self._seconds.append(visit.seconds)
 
-    def look(self, tunnels: Iterable[CountedTunnel]) -> Totals:
-        """The counts, with those of the `tunnels` that are up now."""
+    def update(self, tunnels: Iterable[CountedTunnel]) -> None:
+        """Take note of the `tunnels` that are up now, and of those that have closed since the last update."""
         up = list(tunnels)
         now = {tunnel.id: tunnel.traffic for tunnel in up}
         for one in self._tunnels.keys() - now.keys():
@@ -71,8 +71,12 @@ class Figures:
         self._tunnels = now
         if up:
             self._noun = _noun(up)
+
+    @property
+    def totals(self) -> Totals:
+        """The counts of all tunnels, up and closed, of the last update."""
         totals = self._gone
-        for traffic in now.values():
+        for traffic in self._tunnels.values():
             totals = totals.plus(traffic)
         return totals
 
@@ -90,9 +94,10 @@ class Figures:
         traffic = tunnel.traffic
         return f"{number(traffic.visits, _noun([tunnel]))}, {size(traffic.up)} in, {size(traffic.down)} out"
 
-    def live(self, totals: Totals, visitors: int, unshown: int | None, width: int) -> str:
+    def live(self, visitors: int, unshown: int | None, width: int) -> str:
         """The live last line; what does not fit `width` is left out. `unshown`: visits that were not shown in this pause;
         None without a pause."""
+        totals = self.totals
         parts = [] if unshown is None else [f"paused: {self.counted(unshown)} not shown"]
         parts += [f"{number(visitors, 'visitor')} now", self.counted(totals.visits), size(totals.up + totals.down)]
         if (half := self.within(50)) is not None:
@@ -101,8 +106,9 @@ class Figures:
             parts.pop()
         return "   ".join(parts)
 
-    def lines(self, totals: Totals, visitors: int) -> list[str]:
+    def lines(self, visitors: int) -> list[str]:
         """The statistics."""
+        totals = self.totals
         found = [
             f"{self.counted(totals.visits)}, {size(totals.up)} in, {size(totals.down)} out, "
             f"{number(visitors, 'visitor')} now"

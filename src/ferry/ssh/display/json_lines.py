@@ -16,7 +16,7 @@ from .text import FEW_KEYS, dropped_line
 
 
 class JsonDisplay:
-    """Each line is one JSON object. The methods are those of `TextDisplay`."""
+    """Each line is one JSON object. The methods are those of `session.Display`."""
 
     def __init__(self, out: Output, in_force: NoticesInForce, *, in_terminal: bool) -> None:
         self._out = out

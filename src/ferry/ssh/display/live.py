@@ -1,8 +1,7 @@
 """A session in a terminal: visits in columns, keys, and, where the terminal takes escape sequences, a live last line.
 
 The live line and the window's title are read from the tunnels when they are written, so that visits cost the same with
-and without them. They are written when something has changed, at most once in LIVE_LINE_SECONDS, and only if they leave
-at once: a client that does not read gets none.
+and without them.
 
 A session begins in plain text, and asks the terminal what it is. Once it answers, the first lines are written again with
 colours and links. Where the output is a pipe nobody answers, and all stays plain.
@@ -10,7 +9,6 @@ colours and links. Where the output is a pipe nobody answers, and all stays plai
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,16 +23,16 @@ from ferry.ssh.notices import NoticesInForce, TunnelShown
 from ferry.visits import Visit
 
 from .figures import Figures
+from .first_lines import FirstLines
 from .keys import Key
+from .last_line import LastLine
 from .output import Output
-from .qr import qr_lines, qr_rows
-from .screen import Screen
+from .qr import Codes, qr_lines
 from .terminal import QUERY, UNKNOWN_COLUMNS, Terminal, Tone, safe
 from .text import TextDisplay
 from .visit_lines import VisitColumns
 
 _URL: Final = re.compile(r"https?://[!-~]+")
-_GAP: Final = "  "  # behind the live line, where messages of ssh itself begin
 _CLEARS: Final = "c clear  "
 _KEYS: Final = "? help  {clears}s statistics  r QR code  p pause  q quit"
 _HELP: Final = (
@@ -96,24 +94,17 @@ class LiveDisplay(TextDisplay):
         self._stated = terminal
         """The terminal, as the client has described it."""
         self._answered = False
-        self._first: list[tuple[str, Tone]] | None = []
-        """The lines before its answer; None if they cannot be written again."""
+        self._first = FirstLines()
+        """The lines before its answer."""
         self._columns = VisitColumns(whole_query=whole_query)
         self._figures = Figures()
-        self._screen = Screen()
+        self._last = LastLine(out, self._live_line, self._title, lambda: not client.answers_held)
         self._begun = False
-        self._closed = False
         self._unshown: int | None = None
         """Visits that this pause has hidden; None without a pause."""
         self._lasting: OrderedDict[tuple[TunnelId, Endpoint], None] = OrderedDict()
         """WebSockets and event streams that are open, LASTING_REMEMBERED at most."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._written = 0.0
-        """When the live line was written last, by the loop's clock."""
-        self._codes = 0
-        """QR codes shown so far."""
-        self._coding = False
-        """One is being made."""
+        self._codes = Codes()
 
     # --- forwards and visits
 
@@ -132,22 +123,21 @@ class LiveDisplay(TextDisplay):
         if self._answered or not self._begun or not self._stated.styled:
             return
         self._answered = True
-        first, self._first = self._first, None
         plain = self._keys
         self._terminal = self._stated
-        rows = sum(1 + max(len(text) - 1, 0) // self._stated.columns for text, _ in first or ())
-        if first and rows <= limits.FIRST_ROWS and self._out.room:
-            self._out.write(f"\r\x1b[{rows}A\x1b[J")
+        erased, first = self._first.take(self._stated.columns)
+        if first and self._out.room:
+            self._out.write(erased)
             for text, tone in first:
                 self._put_line(self._keys if text == plain else text, tone)
-        self._redraw_soon()
+        self._last.begin(self._terminal)
 
     def visited(self, address: Address, visit: Visit, *, shown: bool) -> None:
         lasted = self._lasting.pop((visit.tunnel, visit.peer), True) is None
         self._figures.visited(address, visit, lasted=lasted)
         if shown:
             self._show_visit(address, visit)
-        self._redraw_soon()
+        self._last.redraw_soon()
 
     def long_visit_began(self, address: Address, visit: Visit, *, shown: bool) -> None:
         self._lasting[visit.tunnel, visit.peer] = None
@@ -155,13 +145,13 @@ class LiveDisplay(TextDisplay):
             self._lasting.popitem(last=False)
         if shown:
             self._show_visit(address, visit, lasting=True)
-        self._redraw_soon()
+        self._last.redraw_soon()
 
     def _show_visit(self, address: Address, visit: Visit, *, lasting: bool = False) -> None:
         if self._unshown is not None:
             self._unshown += not lasting
             return
-        self._first = None
+        self._first.forget()
         several = len(self._client.forwards) > 1
         now = self._client.now()
         for line in self._columns.lines(address, visit, self._terminal, now=now, several=several, lasting=lasting):
@@ -189,15 +179,15 @@ class LiveDisplay(TextDisplay):
 
     def _clear(self) -> None:
         if self._terminal.styled and self._out.takes_line():
-            self._out.write(self._screen.cleared())
+            self._last.clear()
             self._ca_noted = False
             for tunnel in self._client.forwards.values():
                 self.forward_opened(tunnel, alone=False)
-            self._redraw_soon()
 
     def _show_statistics(self) -> None:
         tunnels = list(self._client.forwards.values())
-        for line in self._figures.lines(self._figures.look(tunnels), self._client.visitors):
+        self._figures.update(tunnels)
+        for line in self._figures.lines(self._client.visitors):
             self.say(line)
         if len(tunnels) > 1:
             labels = [kind_of(tunnel.address.kind).short(str(tunnel.address)) for tunnel in tunnels]
@@ -212,106 +202,68 @@ class LiveDisplay(TextDisplay):
         else:
             unshown, self._unshown = self._unshown, None
             self.say(f"{self._figures.counted(unshown)} not shown")
-        self._redraw_soon()
+        self._last.redraw_soon()
 
     def _show_code_soon(self) -> None:
-        """In a thread, one at a time: a code takes some ms."""
         urls = self._in_force.notices.urls
         addresses = [tunnel.address for tunnel in self._client.forwards.values()]
         found = [kind_of(one.kind).url(one, urls) for one in addresses if kind_of(one.kind).has_host]
         shared = [url for url in found if url is not None]
         if not shared:
             self.say("no web address is up: a QR code is for one")
-        elif not self._coding:
-            self._coding = True
-            self._codes += 1
-            tasks.spawn(f"QR code {self._client.id}", self._show_code(shared[(self._codes - 1) % len(shared)]))
+        elif (url := self._codes.next_of(shared)) is not None:
+            tasks.spawn(f"QR code {self._client.id}", self._show_code(url))
 
     async def _show_code(self, url: str) -> None:
-        try:
-            rows = await asyncio.to_thread(qr_rows, url)
-        finally:
-            self._coding = False
+        rows = await self._codes.rows(url)
         if len(rows[0]) > (self._terminal.columns or UNKNOWN_COLUMNS):
             self.say(f"the QR code takes {len(rows[0])} columns: widen the window")
             return
-        self._first = None
+        self._first.forget()
         for line in qr_lines(rows, self._terminal):
             self._put(line)
         self._put(self._terminal.link(safe(url)))
 
     # --- the live line
 
-    @property
-    def _live(self) -> bool:
-        return self._begun and not self._closed and self._terminal.styled
+    def _live_line(self, width: int) -> str:
+        self._figures.update(self._client.forwards.values())
+        return self._figures.live(self._client.visitors, self._unshown, width)
 
-    @property
-    def _ends_with_live_line(self) -> bool:
-        """Whether the live line may be the last one now: a line that ssh is about to write would stand behind it."""
-        return self._live and not self._client.answers_held
+    def _title(self) -> str:
+        tunnels = list(self._client.forwards.values())
+        more = f" +{len(tunnels) - 1}" if len(tunnels) > 1 else ""
+        name = f"{tunnels[0].address}{more}: " if tunnels else ""
+        return f"{name}{number(self._client.visitors, 'visitor')}"
 
     def resized(self, terminal: Terminal) -> None:
         self._stated = terminal
         self._terminal = terminal if self._answered else replace(terminal, no_color=True)
-        self._first = None
-        self._redraw_soon()
+        self._first.forget()
+        self._last.resized(self._terminal)
 
     def refresh(self) -> None:
-        self._redraw_soon()
-
-    def _redraw_soon(self) -> None:
-        if self._timer is None and self._ends_with_live_line:
-            loop = asyncio.get_running_loop()
-            wait = max(self._written + limits.LIVE_LINE_SECONDS - loop.time(), 0.0)
-            self._timer = loop.call_later(wait, self._redraw)
-
-    def _redraw(self) -> None:
-        self._timer = None
-        if not self._ends_with_live_line or not self._out.is_open:
-            return
-        terminal, tunnels = self._terminal, list(self._client.forwards.values())
-        visitors = self._client.visitors
-        width = terminal.width - len(_GAP)
-        live = self._figures.live(self._figures.look(tunnels), visitors, self._unshown, width)
-        title = safe(f"{_name(tunnels)}{number(visitors, 'visitor')}")
-        text = self._screen.redrawn(terminal.cut(live, width) + _GAP, title, terminal, room=self._out.room)
-        if text:
-            self._out.write(text)
-            self._written = asyncio.get_running_loop().time()
+        self._last.redraw_soon()
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._live and (text := self._screen.left(self._terminal)):
-            self._out.write(text)
-        self._closed = True
+        self._begun = False
+        self._last.end()
+
+    # --- output
 
     def _put_line(self, text: str, tone: Tone, *, error: bool = False) -> None:
         super()._put_line(text, tone, error=error)
         if error:
-            self._first = None  # ssh writes a line of its own about a refused forward, at any time
-        if self._first is not None:
-            self._first.append((text, tone))
-            if len(self._first) > limits.FIRST_ROWS:
-                self._first = None
+            self._first.forget()  # ssh writes a line of its own about a refused forward, at any time
+        else:
+            self._first.add(text, tone)
 
     def _painted(self, text: str, tone: Tone) -> str:
         linked = _URL.sub(lambda found: self._terminal.link(found[0]), text)
         return self._terminal.paint(linked, tone)
 
     def _write(self, text: str, *, error: bool) -> None:
-        if self._live:  # ssh writes stderr and stdout in any order: a line on stderr could meet the live line
-            self._out.write(self._screen.line(text, self._terminal))
-            self._redraw_soon()
+        if self._last.is_on:  # ssh writes stderr and stdout in any order: a line on stderr could meet the live line
+            self._last.write_above(text)
         else:
             super()._write(text, error=error)
-
-
-def _name(tunnels: list[TunnelShown]) -> str:
-    """What the title calls them."""
-    if not tunnels:
-        return ""
-    more = f" +{len(tunnels) - 1}" if len(tunnels) > 1 else ""
-    return f"{tunnels[0].address}{more}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,3 +27,29 @@ def qr_lines(rows: Sequence[Sequence[bool]], terminal: Terminal) -> list[str]:
     blocks = " ▄▀█" if terminal.styled else "█▀▄ "
     lines = ["".join(blocks[2 * upper + lower] for upper, lower in zip(*pair, strict=True)) for pair in pairs]
     return [f"{_INK_ON_PAPER}{line}\x1b[0m" for line in lines] if terminal.styled else lines
+
+
+class Codes:
+    """The QR codes of one session's web addresses: each in turn, one at a time."""
+
+    __slots__ = ("_begun", "_making")
+
+    def __init__(self) -> None:
+        self._begun = 0
+        """Codes begun so far."""
+        self._making = False
+
+    def next_of(self, urls: Sequence[str]) -> str | None:
+        """Begin the code of the next of these URLs. None while one is being made."""
+        if self._making:
+            return None
+        self._making = True
+        self._begun += 1
+        return urls[(self._begun - 1) % len(urls)]
+
+    async def rows(self, url: str) -> list[list[bool]]:
+        """The code that was begun, made in a thread."""
+        try:
+            return await asyncio.to_thread(qr_rows, url)
+        finally:
+            self._making = False

@@ -1,0 +1,37 @@
+"""The first lines of a session, which a terminal gets once more, with colours and links, when it has answered."""
+
+from __future__ import annotations
+
+from ferry import limits
+
+from .terminal import Tone
+
+
+class FirstLines:
+    """The lines so far, while nothing else can stand among or below them: FIRST_ROWS at most."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[str, Tone]] | None = []
+        """None: they cannot be written again."""
+
+    def add(self, text: str, tone: Tone) -> None:
+        """One more line, which fits the terminal."""
+        if self._lines is not None:
+            self._lines.append((text, tone))
+            if len(self._lines) > limits.FIRST_ROWS:
+                self._lines = None
+
+    def forget(self) -> None:
+        """Something else is written."""
+        self._lines = None
+
+    def take(self, columns: int) -> tuple[str, list[tuple[str, Tone]]]:
+        """What erases the lines in a terminal of that width, and the lines to write in their place; nothing if they are
+        not in sight. Forget them."""
+        lines, self._lines = self._lines, None
+        rows = sum(1 + max(len(text) - 1, 0) // columns for text, _ in lines or ())
+        if not lines or rows > limits.FIRST_ROWS:
+            return "", []
+        return f"\r\x1b[{rows}A\x1b[J", lines
