@@ -29,9 +29,9 @@ class Shared:
             yield child
 
     @contextmanager
-    def more(self, *arguments: str) -> Iterator[Child]:
+    def more(self, *arguments: str, words: str = "") -> Iterator[Child]:
         """One more session."""
-        with self.ssh.start(*self.socket, *arguments, keyboard=True) as child:
+        with self.ssh.start(*self.socket, *arguments, words=words, keyboard=True) as child:
             yield child
 
     def run(self, *arguments: str, words: str = "") -> Ended:
@@ -53,6 +53,7 @@ def test_an_unknown_word_leaves_the_masters_tunnels_alone(
             master.line("Forwarding HTTP")
         else:
             master.error_line("remote forward success")
+            assert shared.run(words="whoami").code == 0  # the words of the first command count as the master's
         ended = shared.run(words="lss")
         assert (ended.code, "did you mean ls?" in ended.err) == (1, True)
         assert "forwards are closed" not in ended.err
@@ -83,42 +84,50 @@ def test_words_close_the_forward_of_their_own_command(
         assert visit(gateway, name).text == "origin"
 
 
-@pytest.mark.parametrize("master", [("-tt",), ("-N", "-v")], ids=["with-a-session", "without"])
-def test_a_key_in_one_session_ends_that_one(
-    gateway: Gateway, shared: Shared, origin: Origin, name: str, master: tuple[str, ...]
-) -> None:
-    """It closed the master's forwards, `ssh -t gw ls` too."""
-    with shared.master(*master, "-R", f"{name}:80:localhost:{origin.port}") as first:
-        if "-tt" in master:
-            first.line("q quit")
-        else:
-            first.error_line("remote forward success")
+def test_a_key_in_one_session_ends_that_one(gateway: Gateway, shared: Shared, origin: Origin, name: str) -> None:
+    """It closed the master's forwards."""
+    with shared.master("-tt", "-R", f"{name}:80:localhost:{origin.port}") as first:
+        first.line("q quit")
         with shared.more("-tt") as second:
             second.line("q quit")
             second.typed("q")
             assert second.exit_code() == 0
             second.line("^The forwards stay up: this connection is shared. To end it: ssh -O exit ")
         assert visit(gateway, name).text == "origin"
-        if "-tt" in master:
-            first.typed("q")
-            assert first.exit_code() == 0
-        else:
-            assert shared.run("-O", "exit").code == 0
+        first.typed("q")
+        assert first.exit_code() == 0
         assert visit(gateway, name).status == 503
 
 
-def test_a_key_leaves_the_forwards_of_a_connection_that_persists(
+def test_a_key_leaves_the_forwards_of_a_master_without_a_session(
     gateway: Gateway, shared: Shared, origin: Origin, name: str
 ) -> None:
-    persists = ("-o", "ControlPersist=30", "-tt", "-R", f"{name}:80:localhost:{origin.port}")
-    with shared.master(*persists) as first:
-        first.line("q quit")
-        first.typed("\x03")
-        first.line("^The forwards stay up: ")
-        assert first.process.wait(20) == 0
+    with shared.master("-N", "-v", "-R", f"{name}:80:localhost:{origin.port}") as master:
+        master.error_line("remote forward success")
+        assert shared.run(words="whoami").code == 0
+        with shared.more("-tt") as second:
+            second.line("q quit")
+            second.typed("\x03")
+            assert second.exit_code() == 0
         assert visit(gateway, name).text == "origin"
         assert shared.run("-O", "exit").code == 0
-        assert visit(gateway, name).status == 503
+
+
+@pytest.mark.parametrize("words", ["", "auth=me:secret"], ids=["a-key", "an-unknown-word"])
+def test_a_connection_that_persists_ends_its_forwards_with_the_command_that_made_it(
+    gateway: Gateway, shared: Shared, origin: Origin, name: str, words: str
+) -> None:
+    """`ControlPersist`: the session opens after ssh has answered a keepalive, as if it were another command's."""
+    forward = ("-tt", "-R", f"{name}:80:localhost:{origin.port}")
+    with shared.more("-M", "-o", "ControlPersist=30", *forward, words=words) as first:
+        if words:
+            first.error_line("This command's forwards are closed.")
+        else:
+            first.line("q quit")
+            first.typed("\x03")
+        assert first.process.wait(20) == bool(words)
+        assert visit(gateway, name).status in (404, 503)
+        shared.run("-O", "exit")
 
 
 def test_a_refused_forward_that_a_new_master_is_asked_for_does_not_end_it(shared: Shared) -> None:

@@ -57,24 +57,26 @@ def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("long_pause")
-async def test_an_answered_keepalive_lets_through_and_settles() -> None:
-    connection = Connection()
+@pytest.mark.parametrize("session_first", [True, False], ids=["ssh", "others"])
+async def test_an_answered_keepalive_lets_through_but_words_still_shape(*, session_first: bool) -> None:
+    """With `ControlPersist` stock ssh too opens its session after the answer."""
+    connection = Connection(session_first=session_first)
     asked, tunnel = connection.forward()
     assert not tunnel.open.is_set()
     await connection.answer()
     assert tunnel.open.is_set()
-    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
-    assert asked.refused is None
-
-
-@pytest.mark.usefixtures("long_pause")
-async def test_a_client_that_may_open_its_session_later_is_let_through_but_not_settled() -> None:
-    connection = Connection(session_first=False)
-    asked, tunnel = connection.forward()
-    await connection.answer()
-    assert tunnel.open.is_set()
     assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == [asked]
     assert asked.refused == WHY
+
+
+@pytest.mark.usefixtures("short_pause")
+async def test_after_the_pause_no_words_shape_a_forward_that_was_let_through() -> None:
+    connection = Connection()
+    asked, _ = connection.forward()
+    await connection.answer()
+    await asyncio.sleep(2 * PAUSE)
+    assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
+    assert asked.refused is None
 
 
 @pytest.mark.usefixtures("long_pause")
@@ -211,14 +213,18 @@ async def test_a_forward_of_the_log_in_comes_before_its_keepalive_is_answered_or
     assert not connection.holding.requested().early
 
 
-@pytest.mark.usefixtures("long_pause")
+@pytest.mark.usefixtures("short_pause")
 async def test_the_command_of_the_first_session_has_made_the_connection_for_its_forwards() -> None:
     plain, others, shared = Connection(), Connection(session_first=False), Connection()
     for connection in (plain, shared):
         connection.forward()
+    plain.holding.session_opened()
     await shared.answer()  # a master without a session: the forwards are nobody's
+    await asyncio.sleep(2 * PAUSE)
+    others.holding.session_opened()
+    shared.holding.session_opened()
     for connection, made in ((plain, True), (others, True), (shared, False)):
-        assert not connection.holding.made_connection(connection.holding.session_opened())
+        assert not connection.holding.made_connection(1)
         connection.holding.words_said(1)
         assert connection.holding.made_connection(1) is made
         connection.forward()

@@ -5,7 +5,8 @@ Visitors wait meanwhile, so that a tunnel is never more open than its owner want
 
 * The words of a session shape the forwards that the client requested since its previous session opened.
 * A forward at the start of a connection: stock ssh opens its session before it answers a keepalive. So if the answer
-  comes and no session is open, no words will come, and visitors may pass.
+  comes and no session is open, visitors may pass. With `ControlPersist` the session opens after it, so words that come
+  within HOLD_SECONDS shape the forward all the same.
 * The start of a connection: stock ssh requests the forwards of its own command before it answers anything that comes
   behind the end of the log-in. So a keepalive goes there; what is requested behind its answer comes from another command
   (`ssh -O forward`). For other programs the start has HOLD_SECONDS.
@@ -114,8 +115,6 @@ class Holding:
         forward.due = tunnel
         if forward.refused is None and not self._awaits_words(forward):
             tunnel.let_through()
-            if self._session_first:
-                self._unsettled.pop(forward, None)
 
     def _pause_over(self, forward: RequestedForward, tunnel: HeldTunnel) -> None:
         if forward.refused is not None:
@@ -156,7 +155,7 @@ class Holding:
 
     def made_connection(self, session: int) -> bool:
         """Whether the command of the session, whose words are known, has made the connection for its forwards. A session
-        that shares a connection (`ControlMaster`) opens later, or after the forwards are settled."""
+        that shares a connection (`ControlMaster`) is not the first, or opens after the forwards are settled."""
         return session == 1 and self._made_connection
 
     def session_gone(self, session: int) -> None:
