@@ -24,6 +24,15 @@ def printed(file: Path | str, host_key: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def starts(file: Path, host_key: Path) -> bool:
+    """Whether `sshd -t` takes a configuration file."""
+    _SEPARATION.mkdir(exist_ok=True)
+    command = [SSHD, "-t", "-f", str(file), "-h", str(host_key)]
+    return (
+        subprocess.run(command, env=clean_environment(), capture_output=True, check=False, timeout=30).returncode == 0
+    )
+
+
 @contextmanager
 def listening(folder: Path, port: int, **settings: object) -> Iterator[Child]:
     """An sshd on a port of loopback that reads no configuration but `settings`."""

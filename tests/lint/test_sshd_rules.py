@@ -16,6 +16,9 @@ from ferry.lint.rules import RULES, Severity
 from ferry.lint.run import lint
 from ferry.lint.views import KeyFile
 from ferry.protocol.sshd_config import Source, Version, parse
+from ferry.setup.sshd_files import local_version
+from ssh_command import make_key
+from sshd_program import starts
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -111,7 +114,16 @@ CONFIGS = [
     ("    MaxSessions 0\n", "", "shell sshd_config:9"),
     ("MaxSessions 0", "ForceCommand /usr/sbin/nologin", ""),
     ("LC_*", "LC_* SELF_REMOTE_HOST", "accept-env sshd_config:4"),
-    ("AcceptEnv LANG", "AuthorizedKeysCommand /usr/bin/keys %u\nAcceptEnv LANG", "keys-command sshd_config:4"),
+    (
+        "AcceptEnv LANG",
+        "AuthorizedKeysCommand /usr/bin/keys %u\nAcceptEnv LANG",
+        "keys-command sshd_config:4, keys-command-user sshd_config:4",
+    ),
+    (
+        "AcceptEnv LANG",
+        "AuthorizedKeysCommand /usr/bin/keys %u\nAuthorizedKeysCommandUser nobody\nAcceptEnv LANG",
+        "keys-command sshd_config:4",
+    ),
     ("    MaxSessions 0", "    MaxSessions 0\n    Port 2222", "not-below-match sshd_config:14"),
     ("MaxSessions 0", "MaxSessions 0\nClientAliveInterval 60", "first-counts sshd_config:14"),
     ("MaxSessions 0", "MaxSessions 0\nPermitListen localhost:21003", "first-counts sshd_config:14"),
@@ -132,6 +144,18 @@ CONFIGS = [
 @pytest.mark.parametrize(("old", "new", "expected"), CONFIGS)
 def test_a_trap_of_the_configuration_is_named(old: str, new: str, expected: str) -> None:
     assert ", ".join(named(findings(changed(HARDENED, old, new)))) == expected
+
+
+def test_sshd_starts_where_no_finding_says_that_it_does_not(tmp_path: Path) -> None:
+    host_key, file, version = make_key(tmp_path / "host_key"), tmp_path / "sshd_config", local_version()
+    differing = []
+    for old, new, _ in CONFIGS:
+        text = changed(HARDENED, old, new)
+        file.write_text(text)
+        ours = any("does not start" in each.what for each in findings(text, version=version))
+        if ours == starts(file, host_key):
+            differing.append(new)
+    assert differing == []
 
 
 LINES = [

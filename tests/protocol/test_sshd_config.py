@@ -44,6 +44,7 @@ FILES = [
     "Match User other,!tunnel\nGatewayPorts yes\nMatch User tun*\nGatewayPorts clientspecified\nMatch User tunnel\nGatewayPorts no\n",
     "PermitListen 21001 localhost:21002\nPermitListen 21003\nAcceptEnv A B\nAcceptEnv C\n",
     "Match User tunnel Address 10.0.0.0/8\nMaxSessions 1\nMatch Address 127.0.0.1 User tunnel\nAllowTcpForwarding local\n",
+    "AcceptEnv A\nMatch User tunnel\nAcceptEnv B\nAcceptEnv C\nMaxSessions 0\nMatch all\nAcceptEnv D\n",
     'Match User tunnel\nForceCommand echo "a b"  # not a comment here\nClientAliveCountMax 9\n',
 ]
 COMPARED = (

@@ -215,8 +215,11 @@ def _beyond_listening(view: View) -> Iterator[Finding]:
         asked = [name for name in view["acceptenv"].values if not _LOCALE.fullmatch(name)]
         if asked:
             yield found("accept-env", view["acceptenv"].place, {"value": ", ".join(asked)}, scope=title)
-        if view["authorizedkeyscommand"].word != "none":
-            yield found("keys-command", view["authorizedkeyscommand"].place, scope=title)
+        program = view["authorizedkeyscommand"]
+        if program.word != "none":
+            yield found("keys-command", program.place, scope=title)
+            if "authorizedkeyscommanduser" not in view.settings:
+                yield found("keys-command-user", program.place, scope=title)
     if view.forwards and view["permittunnel"].word != "no":
         yield found("tun-device", view["permittunnel"].place, {"value": view["permittunnel"]}, scope=title)
 

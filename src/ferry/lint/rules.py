@@ -254,6 +254,13 @@ _OF_ACCOUNTS: Final = (
         "PermitTunnel no",
     ),
     Rule(
+        "keys-command-user",
+        _FIX,
+        "AuthorizedKeysCommand needs AuthorizedKeysCommandUser: without it sshd does not start; below Match it lets "
+        "nobody in by the program's keys.",
+        "AuthorizedKeysCommandUser nobody",
+    ),
+    Rule(
         "keys-command",
         _NOTE,
         "AuthorizedKeysCommand starts a program for each key that a client offers: after an outage for all machines "

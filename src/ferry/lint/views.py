@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ferry.protocol.sshd_config import Block, Parsed, Place, in_patterns
+from ferry.protocol.sshd_config import Block, Parsed, Place, Statement, in_patterns
 from ferry.protocol.sshd_keywords import ADDED_UP, DEFAULTS
 
 from .key_lines import KeyLine, key_lines
@@ -150,8 +150,16 @@ def _view(parsed: Parsed, chain: tuple[Block, ...], holds: Callable[[Block], boo
     below = [each for each in parsed.statements if each.blocks and all(b in chain or holds(b) for b in each.blocks)]
     top = [each for each in parsed.statements if not each.blocks]
     plain = parsed.is_effective
+    found = _added_up(top, plain=plain) | _added_up(below, plain=plain)
+    for keyword, values in DEFAULTS.items():
+        found.setdefault(keyword, Setting(values, Place(parsed.name), written=False))
+    return View(found, tuple(block for block in chain if not block.is_for_all))
+
+
+def _added_up(statements: Iterable[Statement], *, plain: bool) -> dict[str, Setting]:
+    """The settings of statements that count alike. `plain`: they are the output of `sshd -T`, with a line for each value."""
     found: dict[str, Setting] = {}
-    for statement in (*below, *top):
+    for statement in statements:
         keyword = statement.keyword
         earlier = found.get(keyword)
         if earlier is None:
@@ -159,9 +167,7 @@ def _view(parsed: Parsed, chain: tuple[Block, ...], holds: Callable[[Block], boo
             found[keyword] = Setting(statement.values, statement.place, chosen)
         elif keyword in ADDED_UP or plain:
             found[keyword] = replace(earlier, values=(*earlier.values, *statement.values))
-    for keyword, values in DEFAULTS.items():
-        found.setdefault(keyword, Setting(values, Place(parsed.name), written=False))
-    return View(found, tuple(block for block in chain if not block.is_for_all))
+    return found
 
 
 def with_keys(made: Sequence[View], files: Iterable[KeyFile]) -> list[View]:

@@ -284,9 +284,11 @@ def permit(text: str, *, bare_port: bool) -> Permit | None:
     if not match:
         return None
     host, port = match[1] if match[1] is not None else match[2], match[3]
-    if port == "*" or (port.isdecimal() and port.isascii() and 0 < int(port) <= 65535):
+    if port == "*":
         return Permit(host, port)
-    is_service = re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", port) and port != "any"  # `any` is no service of any host
+    if re.fullmatch(r"[ \t]*\+?[0-9]+", port):  # as strtonum(3) reads it
+        return Permit(host, str(int(port))) if 0 < int(port) <= 65535 else None
+    is_service = re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", port) and port not in ("any", "none")
     return Permit(host, port) if is_service else None
 
 
