@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import calendar
 import contextlib
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from ferry.kinds import parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.names import Kind, parse_label
-from ferry.protocol import authorized_keys, words
+from ferry.protocol import authorized_keys, key_options, words
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 
 from .target import Target, Value, grown
@@ -25,6 +27,19 @@ RULES = ForwardRules(
     reserve_after=0.0, reservations_per_identity=1, reservations_per_network=None, forwards_per_connection=1,
     forwards_per_identity=1,
 )  # fmt: skip
+
+
+class _System:
+    """A host whose services and time zone are known."""
+
+    def port_of(self, service: str) -> int | None:
+        return {"ssh": 22, "http": 80}.get(service)
+
+    def local_time(self, *parts: int) -> float:
+        return float(calendar.timegm(parts))
+
+
+SYSTEM = _System()
 SECRET = "Sesame17"  # typed by mistake, in many places
 LINE_CHARS = 1000  # of what is said of one mistake
 
@@ -104,7 +119,7 @@ def check_first_bytes(data: bytes) -> None:
 
 
 def check_key_file(text: str) -> None:
-    keys, bad = authorized_keys.parse_file(text)
+    keys, bad = authorized_keys.parse_file(text, SYSTEM)
     lines = [line.strip() for line in text.split("\n")]
     meant = [number for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
     assert len(keys) + len(bad) == len(meant), "a line is neither a key nor a mistake"
@@ -115,18 +130,27 @@ def check_key_file(text: str) -> None:
             assert len(said) < LINE_CHARS
         assert SECRET not in mistake.detail, "a secret would be logged"
     good = [lines[number - 1] for number in meant if number not in {line.number for line in bad}]
-    for key, line in zip(keys, good, strict=True):
-        algorithm, encoded, *_ = line.split(None, 2)
+    for (number, key), line in zip(keys, good, strict=True):
+        assert lines[number - 1] == line
+        plain = line
+        if line.split(" ")[0].split("\t")[0] not in authorized_keys.ALGORITHMS:
+            end = key_options.options_end(line)
+            assert key_options.parse_options(line[:end], SYSTEM) == key.options
+            plain = line[end:].strip(" \t")
+        algorithm, encoded = [word for word in plain.replace("\t", " ").split(" ") if word][:2]
         blob = base64.b64decode(encoded)
         assert key.algorithm == algorithm
         assert blob[4:].startswith(algorithm.encode())
         assert key.fingerprint == authorized_keys.fingerprint_of(blob)
         assert key.name is None or parse_label(key.name) == key.name
         named = f"name={key.name}" if key.name else ""
-        assert authorized_keys.parse_line(f"{algorithm} {encoded} {named}") == key
+        bare = authorized_keys.parse_line(f"{algorithm} {encoded} {named}", SYSTEM)
+        assert replace(bare, options=key.options) == key
         with contextlib.suppress(InvalidInput):  # an option, even one that looks like nothing, is never passed over
-            option = authorized_keys.parse_line(f"x {line}")
+            option = authorized_keys.parse_line(f"x {line}", SYSTEM)
             raise AssertionError(f"options are passed over: {option}")
+        closed = authorized_keys.parse_line(f"restrict{' ' if plain == line else ','}{line}", SYSTEM)
+        assert closed.options.forwards_off or "port-forwarding" in line.lower(), "restrict means nothing"
 
 
 _LABELS = st.sampled_from(
@@ -188,8 +212,19 @@ def _line(algorithm: str, named: str, rest: bytes) -> str:
 
 _ALGORITHMS = st.sampled_from([*sorted(authorized_keys.ALGORITHMS), "ssh-dss"])
 _KEYS = _ALGORITHMS.flatmap(lambda name: st.binary(max_size=40).map(lambda rest: _line(name, name, rest)))
+_OPTIONS = st.sampled_from(
+    ["restrict", "port-forwarding", "no-port-forwarding", "NO-PTY", "pty", "no-X11-forwarding", "agent-forwarding",
+     "cert-authority", "no-touch-required", "verify-required", "no-user-rc", ",", "", 'from="10.0.0.0/8,!10.9.0.0/16"',
+     'from="*.example.com"', 'from=""', 'from="10.0.0.1/8"', 'expiry-time="20301231Z"', 'expiry-time="203012312359"',
+     'expiry-time="20301301"', 'permitlisten="8080"', 'permitlisten="localhost:*"', 'permitlisten="[::1]:22"',
+     'permitlisten="blog:80"', 'permitopen="any:any"', 'permitopen="*:*"', 'permitopen="db:ssh"', 'permitopen="[::1]:x"',
+     'environment="A=b"', 'environment="=b"', 'principals="a,b"', f'command="{SECRET} \\" x"', 'tunnel="0"',
+     f'{SECRET}="x"', f'from="{SECRET}/99"', f'permitopen="{SECRET}"', 'command=x', "permit-listen"]
+)  # fmt: skip
 _PARTS = st.one_of(
     _KEYS,
+    st.lists(_OPTIONS, max_size=4).map(",".join),
+    st.builds("{} {}".format, st.lists(_OPTIONS, min_size=1, max_size=3).map(",".join), _KEYS),
     st.builds(_line, _ALGORITHMS, _ALGORITHMS, st.binary(max_size=8)),
     st.sampled_from(
         [" ", "\n", "\t", "\r", "#", " name=ann", " name=", " name=ann name=bob", " name=A-1", "command=\"x y\" ", "ssh-rsa ", "AAAA", "=",
@@ -201,6 +236,12 @@ KEY_FILES = Target(
     "key-files",
     grown("key-files", st.lists(_PARTS, max_size=8).map("".join), _PARTS),
     check_key_file,
-    ("ferry.protocol.authorized_keys", "ferry.names"),
+    (
+        "ferry.protocol.authorized_keys",
+        "ferry.protocol.key_options",
+        "ferry.protocol.permits",
+        "ferry.protocol.host_patterns",
+        "ferry.names",
+    ),
     in_tests=200,
 )

@@ -32,6 +32,8 @@ class StockSsh:
     host: str
     port: int
     key: Path | None
+    agent: Path | None = None
+    """The socket of an agent that signs for `key`, a public one."""
 
     @property
     def options(self) -> list[str]:
@@ -39,7 +41,14 @@ class StockSsh:
         return [
             *("-F", "none", "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"),
             *("-o", "GlobalKnownHostsFile=none"),
-            *("-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"),
+            *(
+                "-o",
+                "StrictHostKeyChecking=accept-new",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                f"IdentityAgent={self.agent or 'none'}",
+            ),
             *("-o", "LogLevel=INFO", *identity),
         ]
 

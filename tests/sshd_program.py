@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,11 @@ from ssh_command import environment
 
 SSHD = "/usr/sbin/sshd"
 _SEPARATION = Path("/run/sshd")  # it starts with this folder alone
+
+
+def own_user() -> str:
+    """The login name that it takes: that of this process."""
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def printed(file: Path | str, host_key: Path, *arguments: str) -> str:

@@ -298,6 +298,13 @@ HOSTS_SEEN: Final = 100_000  # hostnames of reservations and tunnels, remembered
 IDENTITIES_KEEP_SECONDS: Final = 86400.0
 PRUNE_SECONDS: Final = 3600.0  # between two deletions of expired rows
 RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
+HOST_NAME_LOOKUPS: Final = (
+    16  # of the names of clients' hosts, at once; further clients have no name (`access.use_dns`)
+)
+HOST_NAME_SECONDS: Final = 5.0  # for one of them, after which the client has no name
+KEY_PERMITS: Final = 4096  # `permitlisten=` of one line of a key file, and `permitopen=`; as sshd
+KEY_ENVIRONMENT: Final = 1024  # `environment=` of one line; as sshd
+HOST_PATTERN_CHARS: Final = 1022  # of one entry of `from=`; as sshd
 KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is reported and not read
 LINT_FILE_BYTES: Final = 16 * MIB  # of one file of `ferry lint` and `ferry import`: some 160,000 keys; more is refused
 LINT_TEXT_CHARS: Final = 10_000  # of one sentence of `ferry lint` and `ferry import`, which may list many lines

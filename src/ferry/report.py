@@ -13,7 +13,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     connection.opened (connection, identity, peer, client_version)
     connection.closed (connection, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, connection, address, kind, url), tunnel.closed (tunnel, connection, address, kind, reason)
-    tunnel.refused (connection, identity, asked, code, detail)
+    tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file decided)
     tunnel.takeover (address, connection, previous)
     channel.opened (tunnel), channel.failed (tunnel, failure)
     visit (visit: a `visits.Visit`, whose parts are shown as the event's fields)
@@ -25,6 +25,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     store.failed (error), store.recovered, store.dropped (rows: about SSH connections, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
     keys.loaded (keys, files), keys.rejected (path, line, error), keys.refused (peer, keys: fingerprints)
+    keys.denied (peer, key, code, detail, rule: a key in a file that may not log in by the options of its line)
     loop.lag (seconds), memory.trimmed (free: bytes, of which whole pages went back to the system; seconds)
 """
 

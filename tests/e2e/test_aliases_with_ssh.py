@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from child_process import Child
 from gateway_process import Gateway
 from line_service import LineService, ask
 from ssh_command import StockSsh, environment, make_key, run
+from sshd_program import listening, own_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +28,8 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, key: Path, free_port: int) -> Iterator[Machine]:
     host_key = make_key(tmp_path / "machine_host_key")
-    keys = tmp_path / "machine_keys"
-    keys.write_bytes(key.with_suffix(".pub").read_bytes())
-    settings = {
-        "ListenAddress": f"127.0.0.1:{free_port}", "HostKey": host_key, "AuthorizedKeysFile": keys, "StrictModes": "no",
-        "PidFile": "none", "UsePAM": "no", "PermitRootLogin": "yes", "PasswordAuthentication": "no",
-    }  # fmt: skip
-    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with Child(
-        ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", *options], env=environment(tmp_path), cwd=tmp_path
-    ) as sshd:
-        sshd.error_line("Server listening on")
-        yield Machine(free_port, host_key.with_suffix(".pub").read_text(), pwd.getpwuid(os.getuid()).pw_name)
+    with listening(tmp_path, free_port, HostKey=host_key, AuthorizedKeysFile=key.with_suffix(".pub")):
+        yield Machine(free_port, host_key.with_suffix(".pub").read_text(), own_user())
 
 
 def test_a_machine_is_reached_through_its_alias_with_j(ssh: StockSsh, machine: Machine, name: str) -> None:

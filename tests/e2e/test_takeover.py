@@ -122,11 +122,11 @@ def test_keys_mode_one_identity_with_two_keys_read_again_when_the_file_changes(
     keys.write_text(
         laptop.with_suffix(".pub").read_text()
         + phone.with_suffix(".pub").read_text()
-        + 'command="/bin/true" '
+        + 'permitopen="any:any" '
         + stranger.with_suffix(".pub").read_text()
     )
     rejected = gateway.event('"keys.rejected"', after=seen)
-    assert (rejected["line"], "begins with options" in rejected["error"]) == (3, True)
+    assert (rejected["line"], rejected["error"]) == (3, "permitopen: no port")
     gateway.event('"keys.loaded"', after=seen)
     assert "Permission denied" in gateway.ssh(tmp_path, stranger).run().err
     with first.start("-R", f"blog:80:localhost:{origin.port}") as one:

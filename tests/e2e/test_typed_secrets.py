@@ -111,11 +111,10 @@ def test_a_private_key_and_options_in_a_key_file_are_not_kept(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     private, known = new_key(), tmp_path / "known"
-    known.write_text(f'{private.read_text()}\nenvironment="TOKEN={SECRET}" {private.with_suffix(".pub").read_text()}')
+    public = private.with_suffix(".pub").read_text()
+    known.write_text(f'{private.read_text()}\nenvironment="TOKEN={SECRET}",permitopen="{SECRET}" {public}')
     gateway = start_gateway(access={"mode": "keys", "keys": [known]})
-    assert gateway.event('"keys.rejected".*environment')["error"].startswith(
-        "the line begins with options (environment=…)"
-    )
+    assert gateway.event('"keys.rejected".*permitopen')["error"] == "permitopen: no host with a port"
     whole = kept(gateway)
     assert [line for line in private.read_text().splitlines()[1:-1] if line[:16] in whole] == []
     assert SECRET not in whole

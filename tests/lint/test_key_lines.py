@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 
 from ferry.lint.key_lines import expiry, key_lines
 from ssh_command import StockSsh, make_key
-from sshd_program import listening
+from sshd_program import listening, own_user
 
 REFUSED = [
     "loud", "restrict,loud", "restrict pty", "no-restrict", "restrict=yes", 'restrict="yes"', "command=id", 'command="id',
@@ -43,7 +41,7 @@ def test_sshd_takes_and_passes_over_the_same_lines(tmp_path: Path, free_port: in
     settings = {"HostKey": make_key(tmp_path / "host_key"), "AuthorizedKeysFile": keys, "LogLevel": "DEBUG2"}
     with listening(tmp_path, free_port, **settings) as sshd:
         ssh = StockSsh(tmp_path, "127.0.0.1", free_port, key)
-        refused = ssh.run(user=pwd.getpwuid(os.getuid()).pw_name, words="true")
+        refused = ssh.run(user=own_user(), words="true")
         assert "Permission denied" in refused.err
         sshd.error_line(f"processed {len(lines)}/{len(lines)} lines")
         theirs = {int(number) for number in re.findall(r"authorized_keys:(\d+): matching key found", sshd.err.text)}

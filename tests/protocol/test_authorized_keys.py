@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
-from ferry.protocol.authorized_keys import ALGORITHMS, fingerprint_of, parse_file, parse_line
+from ferry.protocol.authorized_keys import ALGORITHMS, fingerprint_of, parse_file, parse_key, parse_line, rsa_bits
+from ferry.protocol.key_options import NO_OPTIONS
+from known_system import KNOWN
 from ssh_command import fingerprint, make_key
 
 BLOB = len("ssh-ed25519").to_bytes(4, "big") + b"ssh-ed25519" + (32).to_bytes(4, "big") + bytes(32)
@@ -24,23 +26,30 @@ KEY = f"ssh-ed25519 {ENCODED}"
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
 def test_a_key_has_the_fingerprint_that_ssh_keygen_prints(tmp_path: Path, kind: str) -> None:
     path = make_key(tmp_path / "key", kind, comment="me@laptop name=laptop")
-    (key,), bad = parse_file(path.with_suffix(".pub").read_text())
-    assert (key.fingerprint, key.name, bad) == (fingerprint(path), "laptop", [])
+    ((number, key),), bad = parse_file(path.with_suffix(".pub").read_text(), KNOWN)
+    assert (number, key.fingerprint, key.name, bad) == (1, fingerprint(path), "laptop", [])
 
 
 def test_comments_empty_lines_and_line_numbers() -> None:
-    keys, bad = parse_file(f"# mine\n\n  {KEY} name=one\r\n{KEY} two\nrubbish\n\t\nssh-ed25519 !!!\n")
-    assert [key.name for key in keys] == ["one", None]
+    text = f"# mine\n\n  {KEY} name=one\r\n{KEY} two\nrubbish\n\t\nssh-ed25519 !!!\n"
+    keys, bad = parse_file(text, KNOWN)
+    assert [(number, key.name) for number, key in keys] == [(3, "one"), (4, None)]
     assert [line.number for line in bad] == [5, 7]
 
 
 @pytest.mark.parametrize(
-    "options", ['command="/bin/true"', "restrict", "no-pty,no-agent-forwarding", 'permitlisten="8080"', "cert-authority",
-                'from="10.0.0.0/8",environment="A=ssh-ed25519 b"'],
+    ("line", "name"),
+    [
+        (f"restrict {KEY} me name=ann", "ann"), (f"\trestrict\t{KEY}", None), (f"restrict,  {KEY} name=ann", "ann"),
+        (f'command="a b ssh-ed25519 c" {KEY} me', None), (f'environment="A=b" {KEY}\tname=tab', "tab"),
+    ],
 )  # fmt: skip
-def test_a_line_with_options_is_refused_because_none_is_enforced(options: str) -> None:
-    with pytest.raises(InvalidInput, match=r"begins with options .* remove them, or the key"):
-        parse_line(f"{options} {KEY} me")
+def test_options_stand_before_the_key_and_its_name_behind_it(line: str, name: str | None) -> None:
+    key = parse_line(line.strip(), KNOWN)
+    assert (key.name, key.fingerprint) == (name, fingerprint_of(BLOB))
+    assert key.options != NO_OPTIONS
+    with pytest.raises(InvalidInput, match="is not a key type"):
+        parse_key(line.strip())
 
 
 @pytest.mark.parametrize(
@@ -60,32 +69,63 @@ def test_a_line_with_options_is_refused_because_none_is_enforced(options: str) -
         (f"{KEY} name=My_Laptop", "'_' in it"),
         ("\x1b[2J", "(4 characters) is not a key type"),
         ("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "(31 characters) is not a key type"),
+        ("restrict", "no key follows the options"),
+        (f"restrict, no-pty {KEY}", "a blank stands between options, behind 'restrict,'"),
+        (f'command = "x" {KEY}', "a blank stands between options, behind 'command'"),
+        (f'command="x {KEY}', "a value has no end"),
+        (f"restricted {KEY}", "restricted is no option of authorized_keys: did you mean restrict?"),
+        (f'principals="ann" {KEY}', "principals= is for lines with cert-authority"),
     ],
 )
 def test_a_line_that_cannot_be_used_says_why(line: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_line(line)
+        parse_line(line, KNOWN)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("bits", "says"), [(2047, "2047 bits may not log in"), (8193, "use one of 2048 to 8192 bits")])
+def test_an_rsa_key_of_a_size_that_may_not_log_in_is_refused_in_its_file(bits: int, says: str) -> None:
+    blob = rsa_blob(bits)
+    assert rsa_bits(blob) == bits
+    with pytest.raises(InvalidInput, match=says):
+        parse_key(f"ssh-rsa {base64.b64encode(blob).decode()}")
+
+
+def test_an_rsa_key_of_any_size_that_may_log_in_is_taken() -> None:
+    for bits in (2048, 8192):
+        assert parse_key(f"ssh-rsa {base64.b64encode(rsa_blob(bits)).decode()}").algorithm == "ssh-rsa"
+    assert rsa_bits(BLOB) is None
+    assert rsa_bits(b"\0\0\0\7ssh-rsa" + bytes(200_000)) is None  # fields without end
+
+
+def rsa_blob(bits: int) -> bytes:
+    """A public key of that size in its wire form."""
+    modulus = (1 << (bits - 1)) + 1
+    parts = (b"ssh-rsa", b"\1\0\1", modulus.to_bytes(bits // 8 + 1, "big"))
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 def test_no_other_character_ends_a_line() -> None:
     """Else a key behind one of them in a comment would log in."""
     for separator in "\x0b\x0c\x1c\x85\u2028":
-        assert parse_file(f"# gone since May{separator}{KEY}") == ([], [])
+        assert parse_file(f"# gone since May{separator}{KEY}", KNOWN) == ([], [])
 
 
 def test_a_tab_separates_as_a_space_does() -> None:
-    assert parse_line(f"ssh-ed25519\t{ENCODED}\tme name=tab").name == "tab"
+    assert parse_line(f"ssh-ed25519\t{ENCODED}\tme name=tab", KNOWN).name == "tab"
 
 
 @given(
-    st.text(max_size=300) | st.builds(" ".join, st.lists(st.sampled_from([*ALGORITHMS, ENCODED, "name=a", "restrict"])))
+    st.text(max_size=300)
+    | st.builds(
+        " ".join, st.lists(st.sampled_from([*ALGORITHMS, ENCODED, "name=a", "restrict", "no-pty,", 'from="a"']))
+    )
 )
 def test_any_file_gives_keys_or_reasons(text: str) -> None:
-    keys, bad = parse_file(text)
+    keys, bad = parse_file(text, KNOWN)
     lines = [line for line in text.split("\n") if line.strip() and not line.strip().startswith("#")]
     assert len(keys) + len(bad) == len(lines)
-    assert all(key.fingerprint.startswith("SHA256:") and key.algorithm in ALGORITHMS for key in keys)
+    assert all(key.fingerprint.startswith("SHA256:") and key.algorithm in ALGORITHMS for _, key in keys)
     assert all(line.why.replace("…", "").isascii() and line.why.isprintable() for line in bad)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +13,10 @@ import pytest
 
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
+from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.ssh import access
 from ferry.ssh.access import Anyone, AuthorizedKeys
+from ferry.ssh.key_files import THIS_HOST
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
@@ -63,12 +67,20 @@ def public(key: Path, comment: str = "") -> str:
 
 
 def knows(keys: AuthorizedKeys, key: Path) -> bool:
-    return keys.key_name(Fingerprint(fingerprint(key)))[0]
+    return bool(lines_of(keys, key))
+
+
+def lines_of(keys: AuthorizedKeys, key: Path) -> list[KeyLine]:
+    return list(keys.lines_of(Fingerprint(fingerprint(key))))
+
+
+def names_of(keys: AuthorizedKeys, key: Path) -> list[str | None]:
+    return [line.name for line in lines_of(keys, key)]
 
 
 def test_anyone_accepts_all_keys() -> None:
     assert Anyone().allows_keyless
-    assert Anyone().key_name(Fingerprint("SHA256:any")) == (True, None)
+    assert list(Anyone().lines_of(Fingerprint("SHA256:any"))) == [ANY_KEY]
     Anyone().use(None)
 
 
@@ -91,9 +103,8 @@ def test_a_file_and_its_names(
     one, two, other = new_key(), new_key(), new_key()
     (tmp_path / "keys").write_text(public(one, "name=alice") + "nonsense\n" + public(two))
     keys = read(tmp_path / "keys")
-    assert keys.key_name(Fingerprint(fingerprint(one))) == (True, "alice")
-    assert keys.key_name(Fingerprint(fingerprint(two))) == (True, None)
-    assert keys.key_name(Fingerprint(fingerprint(other))) == (False, None)
+    assert [names_of(keys, key) for key in (one, two, other)] == [["alice"], [None], []]
+    assert [(line.file, line.number) for line in lines_of(keys, two)] == [(str(tmp_path / "keys"), 3)]
     assert not keys.allows_keyless
     assert [event for event, _ in reports] == ["keys.rejected", "keys.loaded"]
     assert (reports[0][1]["path"], reports[0][1]["line"]) == (str(tmp_path / "keys"), 2)
@@ -113,10 +124,75 @@ def test_in_a_folder_the_file_names_the_identity_of_keys_without_a_name(
     plain, other, named = new_key(), new_key(), new_key()
     (folder / file).write_text(public(plain) + public(other) + public(named, "name=bob"))
     keys = read(folder)
-    found = [keys.key_name(Fingerprint(fingerprint(key))) for key in (plain, other, named)]
-    assert found == [(True, name), (True, name), (True, "bob")]
-    named_itself = read(folder / file)
-    assert named_itself.key_name(Fingerprint(fingerprint(plain))) == (True, None)
+    assert [names_of(keys, key) for key in (plain, other, named)] == [[name], [name], ["bob"]]
+    assert names_of(read(folder / file), plain) == [None]
+
+
+def test_a_local_time_is_a_standard_time_as_in_sshd(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+            time.tzset()
+            for month in (1, 7):
+                assert THIS_HOST.local_time(2030, month, 1, 12, 0, 0) == calendar.timegm((2030, month, 1, 11, 0, 0))
+    finally:
+        time.tzset()
+
+
+def test_a_service_without_a_port_is_none() -> None:
+    assert [THIS_HOST.port_of(name) for name in ("any", "", "a\0b")] == [None, None, None]
+
+
+def test_a_key_on_several_lines_has_all_of_them_in_the_order_of_the_files(
+    read: Callable[..., AuthorizedKeys], key: Path, folder: Path, tmp_path: Path, reports: Reports
+) -> None:
+    (folder / "b").write_text(f"restrict {public(key, 'name=bob')}{public(key, 'name=carol')}")
+    (folder / "a").write_text(public(key, "name=ann"))
+    last = tmp_path / "last"
+    last.write_text(public(key, "name=last"))
+    keys = read(folder, last)
+    assert names_of(keys, key) == ["ann", "bob", "carol", "last"]
+    assert [line.options.forwards_off for line in lines_of(keys, key)] == ["", "restrict", "", ""]
+    assert loaded(reports) == 1
+
+
+def test_a_line_that_cannot_be_kept_to_is_refused_as_a_whole_and_the_others_count(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path, reports: Reports
+) -> None:
+    good, bad, authority = new_key(), new_key(), new_key()
+    file = tmp_path / "keys"
+    file.write_text(
+        f'permitopen="any:any" {public(bad)}cert-authority,principals="ann" {public(authority)}no-pty {public(good)}'
+    )
+    keys = read(file)
+    assert [knows(keys, key) for key in (good, bad, authority)] == [True, False, False]
+    errors = [(fields["line"], fields["error"]) for event, fields in reports if event == "keys.rejected"]
+    assert errors[0] == (1, "permitopen: no port")
+    assert str(errors[1][1]).startswith("cert-authority: this version takes no user certificates yet")
+
+
+def test_with_u_in_its_path_a_file_is_for_one_login_name(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, reports: Reports
+) -> None:
+    """It names no identity: many machines log in with one name."""
+    both, backup = new_key(), new_key()
+    for user, text in (("dev", public(both)), ("backup", public(both) + public(backup)), (".hidden", public(backup))):
+        (folder / user / "ssh").mkdir(parents=True)
+        (folder / user / "ssh" / "authorized_keys").write_text(text)
+    (folder / "nobody").mkdir()
+    (folder / "file").write_text("")
+    keys = read(folder / "%u" / "ssh" / "authorized_keys")
+    assert [(line.user, line.name) for line in lines_of(keys, both)] == [("backup", None), ("dev", None)]
+    assert [line.user for line in lines_of(keys, backup)] == ["backup"]
+    assert [event for event, _ in reports] == ["keys.loaded"]
+    (folder / "dev" / "ssh" / "authorized_keys").write_text("")
+    refresh(keys)
+    assert [line.user for line in lines_of(keys, both)] == ["backup"]
+
+
+def test_the_folder_above_u_has_to_be_there(read: Callable[..., AuthorizedKeys], tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"nowhere does not exist: make the file or folder"):
+        read(tmp_path / "nowhere" / "%u")
 
 
 def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(

@@ -9,11 +9,14 @@ import pytest
 from ferry.hostnames import Urls
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Fingerprint, Identity, IdentityId, WorkerId
+from ferry.policy.keys import KeyLine
+from ferry.protocol.key_options import parse_options
 from ferry.registry.contract import Claimed, Terms
 from ferry.ssh.banner import Banners
 from ferry.ssh.notices import Notices
 from ferry.ssh.refusals import RefusedForward, RefusedForwards
 from granted import RULES
+from known_system import KNOWN
 from memory_registry import MemoryRegistry
 
 ANN = Identity(IdentityId("ann"), None, Fingerprint("SHA256:ann"))
@@ -39,11 +42,14 @@ class Gateway:
             claim = await self.registry.claim(address, ANN, WorkerId("w"), now=1.0, terms=TERMS)
             assert isinstance(claim, Claimed)
 
-    async def log_in(self, who: Identity = ANN, *reserved: str, serves_web: bool = True) -> str | None:
-        """The banner, where the operator has reserved these labels."""
+    async def log_in(
+        self, who: Identity = ANN, *reserved: str, serves_web: bool = True, options: str = ""
+    ) -> str | None:
+        """The banner, where the operator has reserved these labels, for a key with `options`."""
         rules = replace(RULES, reserved_names=frozenset(reserved), serves_web=serves_web)
         notices = Notices(Urls(RULES.domain, 22, 80, None, lambda _: False), rules, public_is_loopback=True)
-        return await self.banners.banner(who, notices, now=2.0)
+        line = KeyLine(options=parse_options(options, KNOWN))
+        return await self.banners.banner(who, line, notices, now=2.0)
 
 
 def label(address: Address) -> str:
@@ -59,6 +65,12 @@ async def test_a_new_identity_is_told_once_what_it_will_get() -> None:
 async def test_the_first_name_is_the_first_that_the_operator_has_not_reserved() -> None:
     assert await Gateway().log_in(ANN, label(FIRST)) == f"ferry: -R 80:... gives you http://{SECOND.name}\r\n"
     assert await Gateway().log_in(serves_web=False) is None
+
+
+@pytest.mark.parametrize("options", ["restrict", 'permitlisten="21022"', 'permitlisten="blog:80"'])
+async def test_no_name_is_shown_to_a_key_that_may_not_have_it(options: str) -> None:
+    assert await Gateway().log_in(options=options) is None
+    assert await Gateway().log_in(options=f'{options},port-forwarding,permitlisten="80"') is not None
 
 
 async def test_no_name_is_shown_to_an_identity_that_has_names() -> None:

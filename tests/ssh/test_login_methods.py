@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncssh
 import pytest
 
 from ferry.names import Fingerprint, Identity, IdentityId
-from ferry.ssh.access import Found
+from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.ssh.key_files import Found
 from inside_gateway import SECONDS, Inside, inside_gateway
 from turns import until
 
@@ -20,8 +22,8 @@ class OnlyKeys:
     allows_keyless = False
     known = True
 
-    def key_name(self, _fingerprint: Fingerprint) -> tuple[bool, str | None]:
-        return self.known, None
+    def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
+        return [ANY_KEY] if self.known else []
 
     def read(self) -> Found | None:
         return None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from asyncssh.misc import ChannelOpenError
 
-from ferry.names import Fingerprint, Identity, IdentityId
-from ferry.ssh.access import Anyone, Found
+from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
+from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.protocol.key_options import parse_options
+from ferry.ssh.access import Anyone
+from ferry.ssh.key_files import Found
 from ferry.ssh.revoked import Revoked
 from gateway_process import Gateway
+from known_system import KNOWN
 from raw_client import raw_client
 
 REVOKED_SECONDS = 2.0
@@ -23,20 +27,30 @@ GONE = "your key may not log in here any more"
 RENAMED = "your key has another name= here now: connect again"
 
 
+NOW = 1_900_000_000.0
+PEER = Endpoint("192.0.2.7", 4711)
+
+
 @dataclass(eq=False)
 class Connection:
     identity: Identity
+    key_line: KeyLine = ANY_KEY
+    user: str = "dev"
+    peer: Endpoint = PEER
+    host: str = "web.example.com"
 
 
 class Keys:
     """Access for some; `named` have a `name=`."""
 
-    def __init__(self, *keys: str, keyless: bool = False, **named: str) -> None:
-        self.keys = dict.fromkeys(keys) | named
+    def __init__(self, *keys: str, keyless: bool = False, options: str = "", **named: str) -> None:
+        given = dict.fromkeys(keys) | named
+        read = parse_options(options, KNOWN)
+        self.lines = {key: (KeyLine(name, read),) for key, name in given.items()}
         self.allows_keyless = keyless
 
-    def key_name(self, fingerprint: Fingerprint) -> tuple[bool, str | None]:
-        return fingerprint in self.keys, self.keys.get(fingerprint)
+    def lines_of(self, fingerprint: Fingerprint) -> Sequence[KeyLine]:
+        return self.lines.get(fingerprint, ())
 
     def read(self) -> Found | None:
         return None
@@ -45,18 +59,19 @@ class Keys:
         assert found is None
 
 
-def connection(key: str | None, name: str | None = None) -> Connection:
-    return Connection(Identity(IdentityId(f"of {key}"), name, Fingerprint(key) if key else None, anonymous=not key))
+def connection(key: str | None, name: str | None = None, options: str = "") -> Connection:
+    identity = Identity(IdentityId(f"of {key}"), name, Fingerprint(key) if key else None, anonymous=not key)
+    return Connection(identity, KeyLine(name, parse_options(options, KNOWN)))
 
 
 def test_a_key_must_be_missing_for_a_while_before_its_connection_ends() -> None:
     ann, ben, revoked = connection("ann"), connection("ben"), Revoked[Connection]()
     half, whole = Keys("ann"), Keys("ann", "ben")
-    assert not revoked.look([ann, ben], half, 10)
-    assert not revoked.look([ann, ben], half, 10 + REVOKED_SECONDS - LITTLE)
-    assert not revoked.look([ann, ben], whole, 10 + REVOKED_SECONDS)
-    assert not revoked.look([ann, ben], half, 20)
-    assert revoked.look([ann, ben], half, 20 + REVOKED_SECONDS) == [(ben, GONE)]
+    assert not revoked.look([ann, ben], half, 10, NOW)
+    assert not revoked.look([ann, ben], half, 10 + REVOKED_SECONDS - LITTLE, NOW)
+    assert not revoked.look([ann, ben], whole, 10 + REVOKED_SECONDS, NOW)
+    assert not revoked.look([ann, ben], half, 20, NOW)
+    assert revoked.look([ann, ben], half, 20 + REVOKED_SECONDS, NOW) == [(ben, GONE)]
 
 
 @pytest.mark.parametrize(
@@ -75,22 +90,45 @@ def test_a_connection_ends_if_its_key_has_another_identity_now(
 ) -> None:
     """A key beside which no name stands any more keeps its identity."""
     one, revoked = connection("key", was), Revoked[Connection]()
-    assert not revoked.look([one], access, 0)
-    assert revoked.look([one], access, REVOKED_SECONDS) == ([] if why is None else [(one, why)])
+    assert not revoked.look([one], access, 0, NOW)
+    found = revoked.look([one], access, REVOKED_SECONDS, NOW)
+    assert [change for _, change in found if isinstance(change, str)] == ([] if why is None else [why])
 
 
 def test_a_key_that_has_its_name_back_in_time_stays() -> None:
     one, revoked = connection("key", "alice"), Revoked[Connection]()
-    assert not revoked.look([one], Keys(key="al"), 0)  # half a line, while an editor writes
-    assert not revoked.look([one], Keys(key="alice"), 1)
-    assert not revoked.look([one], Keys(key="al"), REVOKED_SECONDS)
+    assert not revoked.look([one], Keys(key="al"), 0, NOW)  # half a line, while an editor writes
+    assert not revoked.look([one], Keys(key="alice"), 1, NOW)
+    assert not revoked.look([one], Keys(key="al"), REVOKED_SECONDS, NOW)
+
+
+EXPIRED = "your key has expired, on 2030-01-01 00:00:00 UTC (expiry-time=)"
+ELSEWHERE = "your key may not log in from 192.0.2.7 (from=)"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "change"),
+    [
+        ("", "restrict", KeyLine(options=parse_options("restrict", KNOWN))), ("restrict", "restrict", None),
+        ("restrict", "", ANY_KEY), ("", 'from="10.0.0.0/8"', ELSEWHERE), ("", 'expiry-time="20300101Z"', EXPIRED),
+        ('expiry-time="20300101Z"', 'expiry-time="20300101Z"', None), ("", 'from="*.example.com"', "its new line"),
+    ],
+)  # fmt: skip
+def test_a_connection_gets_the_new_options_of_its_key(was: str, now: str, change: KeyLine | str | None) -> None:
+    """While its line stays, it stays too: sshd ends no connection when a key expires."""
+    one, revoked = connection("key", options=was), Revoked[Connection]()
+    access = Keys("key", options=now)
+    if change == "its new line":
+        [change] = access.lines_of(Fingerprint("key"))
+    assert not revoked.look([one], access, 0, NOW)
+    assert revoked.look([one], access, REVOKED_SECONDS, NOW) == ([] if change is None else [(one, change)])
 
 
 @pytest.mark.parametrize(("access", "ended"), [(Keys(), True), (Keys(keyless=True), False), (Anyone(), False)])
 def test_keyless_connections_end_in_keys_mode(access: Keys | Anyone, ended: bool) -> None:
     nobody, revoked = connection(None), Revoked[Connection]()
-    assert not revoked.look([nobody], access, 0)
-    assert bool(revoked.look([nobody], access, REVOKED_SECONDS)) is ended
+    assert not revoked.look([nobody], access, 0, NOW)
+    assert bool(revoked.look([nobody], access, REVOKED_SECONDS, NOW)) is ended
 
 
 @pytest.mark.parametrize("way", ["its file is taken away", "a reload lets in others"])

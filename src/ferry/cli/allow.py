@@ -10,7 +10,8 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
-from ferry.protocol.authorized_keys import parse_line
+from ferry.protocol.authorized_keys import parse_key
+from ferry.protocol.key_paths import parse_key_path
 
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
@@ -50,10 +51,10 @@ def allow(
     key = _find(answer["keys"], fingerprint)
     line = key["line"] + (f" name={name}" if name else "")
     try:
-        parse_line(line)
+        parse_key(line)
     except InvalidInput as error:
         raise FerryError(f"this key cannot be let in: {error}") from None
-    path = _file(answer["files"])
+    path = _file(answer["files"], key["user"])
     try:
         _append(path, line)
     except OSError as error:
@@ -91,12 +92,15 @@ def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
     raise FerryError(f"{safe(fingerprint)} is a part of a fingerprint: write all of it, as the client shows it")
 
 
-def _file(paths: list[str]) -> Path:
-    """The file to add a key to: the first of `access.keys`, or a file of our own in it if that is a folder."""
+def _file(paths: list[str], user: str) -> Path:
+    """The file to add a key to: the first of `access.keys`, a file of our own in it if that is a folder, or the file for
+    the login name if it has `%u`."""
     if not paths:
         raise FerryError("this gateway lets in every key: there is none to add")
-    path = Path(paths[0])
-    return path / _ADDED if path.is_dir() else path
+    first = parse_key_path(Path(paths[0]))
+    if first.part:
+        return first.file_of(user)
+    return first.path / _ADDED if first.path.is_dir() else first.path
 
 
 def _append(path: Path, line: str) -> None:

@@ -20,6 +20,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.names import Endpoint, parse_domain, parse_label, printable
+from ferry.protocol.key_paths import parse_key_path
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
@@ -107,6 +108,15 @@ def _path(value: object) -> object:
     if not str(value) or "\0" in str(value):
         raise ValueError(f'{str(value)!r} is not a path: write one, such as "/var/lib/ferry"')
     return value
+
+
+def _key_paths(paths: list[Path]) -> list[Path]:
+    try:
+        for path in paths:
+            parse_key_path(path)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return paths
 
 
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, allow_inf_nan=False)]
@@ -226,9 +236,13 @@ class Access(Section):
         "anyone",
         description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). If SSH listens beyond loopback, or if `keys` is set, this must be set too.",
     )
-    keys: Paths = Field(
+    keys: Annotated[Paths, AfterValidator(_key_paths)] = Field(
         default_factory=list,
-        description="Files of public keys (authorized_keys lines) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity.",
+        description="Files of public keys (authorized_keys lines, with the options of sshd) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity. `%u` in a path stands for the login name: `/etc/ferry/keys/%u` is one file for each. `%%` is one `%`.",
+    )
+    use_dns: bool = Field(
+        False,
+        description="Look up the name of a client's host for a key whose line has names or patterns in `from=`, as sshd with `UseDNS yes`. A name counts if it leads back to the client's address.",
     )
 
 

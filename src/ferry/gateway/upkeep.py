@@ -11,6 +11,7 @@ from ferry import limits, tasks
 from ferry.clock import Steps
 from ferry.observe.lag import LagSampler
 from ferry.observe.observer import Observation
+from ferry.policy.keys import KeyLine
 from ferry.registry.contract import StoreUnavailable
 from ferry.ssh.access import KEYS_POLL_SECONDS
 from ferry.ssh.client import Client
@@ -43,10 +44,14 @@ class Upkeep:
         access.use(await asyncio.to_thread(access.read))
 
     async def end_revoked(self) -> None:
-        """End the connections of keys that were removed from the files, or belong to another identity now."""
-        ssh, access = self._worker.ssh, self._worker.settings.login.access
-        for client, why in self._revoked.look(ssh, access, self._clock.monotonic()):
-            ssh.run_isolated(client, partial(client.close, why))
+        """End the connections of keys that were removed from the files, or belong to another identity now. Those whose
+        key has other options there get these."""
+        ssh, access, clock = self._worker.ssh, self._worker.settings.login.access, self._clock
+        for client, change in self._revoked.look(ssh, access, clock.monotonic(), clock.now()):
+            if isinstance(change, KeyLine):
+                ssh.run_isolated(client, partial(client.use_key_line, change))
+            else:
+                ssh.run_isolated(client, partial(client.close, change))
 
     async def renew(self) -> None:
         """Write the worker's heartbeat, which keeps its leases alive."""

@@ -12,6 +12,7 @@ from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
 from ferry.ssh.access import WatchedAccess
 from ferry.ssh.forward_settings import ForwardSettings
+from ferry.ssh.host_names import HostNames
 from ferry.ssh.login import Identities, LoginSettings
 from ferry.ssh.notices import Notices
 from ferry.ssh.settings import SshSettings
@@ -55,6 +56,7 @@ def login_settings_of(config: Config, access: WatchedAccess, identities: Identit
     return LoginSettings(
         access=access,
         identities=identities,
+        host_names=HostNames() if config.access.use_dns else None,
         banner=config.ssh.banner,
         tries=config.ssh.auth_tries,
         key_grace=config.ssh.key_grace,

@@ -42,6 +42,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "keys.loaded": logging.INFO,
         "keys.rejected": logging.ERROR,
         "keys.refused": logging.INFO,
+        "keys.denied": logging.INFO,
         "listener.skipped": logging.WARNING,
         "port.taken": logging.INFO,
         "name.reserved": logging.INFO,

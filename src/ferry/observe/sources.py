@@ -23,6 +23,7 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "edge.refused": "peer",
         "tls.failed": "peer",
         "keys.refused": "peer",
+        "keys.denied": "peer",
         "listener.skipped": "address",
         "name.reserved": "identity",
         "name.freed": "identity",

@@ -11,6 +11,7 @@ from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
 
 from .grants import Grant, grant_listen
+from .keys import KeyLine, listen_refusal
 
 
 def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> Refusal | None:
@@ -32,6 +33,13 @@ def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, g
 def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:
     """The one address that the request names; None if the gateway chooses."""
     return kind_of(request.kind).requested(request, rules)
+
+
+def key_refusal(line: KeyLine, request: ForwardRequest, bind: tuple[bytes, int], rules: ForwardRules) -> Refusal | None:
+    """The refusal of a request by the options of the client's key. `bind` is the host and the port as the client has sent
+    them."""
+    names = () if request.name is None else (request.name, rules.domain.host(request.name))
+    return listen_refusal(line, *bind, names)
 
 
 def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> Grant | Refusal:

@@ -1,8 +1,10 @@
-"""Public key files: `authorized_keys` lines without options (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+"""Public key files: lines of `authorized_keys` (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
 
     ssh-ed25519 AAAA... alice@laptop name=alice
+    restrict,port-forwarding,permitlisten="21022" ssh-ed25519 AAAA... root@web-1
 
-`name=` inside the comment names the identity. In a folder the file's name does where a line has none. A line with options is refused: if the gateway ignored an option, the key
+`name=` inside the comment names the identity. In a folder the file's name does where a line has none. `key_options` reads
+the options. A line with an option that cannot be kept to is refused as a whole: if the gateway passed over it, the key
 could do things that the option forbids.
 """
 
@@ -12,11 +14,13 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ferry.errors import InvalidInput
-from ferry.names import Fingerprint, parse_label, typed_name
+from ferry.names import Fingerprint, parse_label, printable, typed_name
+
+from .key_options import NO_OPTIONS, KeyOptions, System, is_option, options_end, parse_options
 
 _KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
 _FIELDS = MappingProxyType(
@@ -34,6 +38,11 @@ _FIELDS = MappingProxyType(
 PROTOCOL.u2f of OpenSSH)."""
 ALGORITHMS = frozenset(_FIELDS)
 FILE_SUFFIXES = (".pub", ".keys")
+RSA_BITS = range(2048, 8193)
+"""Of keys that may log in. Below is weak; above, one signature check costs seconds (CVE-2026-39829)."""
+_RSA = "ssh-rsa"
+_BLANKS = " \t"
+_MOST_FIELDS = max(_FIELDS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class AuthorizedKey:
     fingerprint: Fingerprint
     name: str | None
     """From `name=` in the comment."""
+    options: KeyOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +71,53 @@ def fingerprint_of(blob: bytes) -> Fingerprint:
     return Fingerprint("SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("="))
 
 
-def parse_file(text: str) -> tuple[list[AuthorizedKey], list[BadLine]]:
-    """All keys of a file, and all lines that are refused. Empty lines and `#` comments are skipped."""
-    keys: list[AuthorizedKey] = []
+def rsa_bits(blob: bytes) -> int | None:
+    """The size of an RSA key in its wire form; None if it is no such key. Its time does not depend on the size."""
+    fields = _fields(blob)
+    if fields[:1] != [_RSA.encode()] or len(fields) != _FIELDS[_RSA]:
+        return None
+    modulus = fields[2].lstrip(b"\0")
+    return 8 * (len(modulus) - 1) + modulus[0].bit_length() if modulus else 0
+
+
+def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey]], list[BadLine]]:
+    """All keys of a file with the numbers of their lines, and all lines that are refused. Empty lines and `#` comments
+    are skipped."""
+    keys: list[tuple[int, AuthorizedKey]] = []
     bad: list[BadLine] = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         try:
-            keys.append(parse_line(line))
+            keys.append((number, parse_line(line, system)))
         except InvalidInput as error:
             bad.append(BadLine(number, str(error), error.detail))
     return keys, bad
 
 
-def parse_line(line: str) -> AuthorizedKey:
-    """One `algorithm base64 [comment]` line. Raises InvalidInput."""
-    algorithm, encoded, comment = (*line.split(None, 2), "", "")[:3]
+def parse_line(line: str, system: System) -> AuthorizedKey:
+    """One `[options] algorithm base64 [comment]` line. Raises InvalidInput."""
+    if _first_word(line) in ALGORITHMS:
+        return parse_key(line)
+    end = options_end(line)
+    rest = line[end:].lstrip(_BLANKS)
+    if _first_word(rest) not in ALGORITHMS:
+        raise _no_key(line, end)
+    options = parse_options(line[:end], system)
+    if options.principals is not None and not options.cert_authority:
+        raise InvalidInput(
+            "principals= is for lines with cert-authority, so this key may not log in: add cert-authority, or remove it"
+        )
+    return replace(parse_key(rest), options=options)
+
+
+def parse_key(line: str) -> AuthorizedKey:
+    """One `algorithm base64 [comment]` line, without options. Raises InvalidInput."""
+    algorithm = _first_word(line)
     if algorithm not in ALGORITHMS:
-        if not ALGORITHMS.isdisjoint(line.split()):
-            raise InvalidInput(
-                f"the line begins with options ({typed_name(algorithm)}), which this version does not enforce: "
-                "remove them, or the key"
-            )
-        # The line may be a pasted private key: none of it may reach the log.
-        shown = f"'{algorithm}'" if _KEY_TYPE.fullmatch(algorithm) else typed_name(algorithm)
-        raise InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
+        raise _no_key_type(algorithm)
+    encoded, _, comment = line[len(algorithm) :].lstrip(_BLANKS).replace("\t", " ").partition(" ")
     try:
         blob = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -95,13 +125,47 @@ def parse_line(line: str) -> AuthorizedKey:
     fields = _fields(blob)
     if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
+    if (bits := rsa_bits(blob)) is not None and bits not in RSA_BITS:
+        raise InvalidInput(wrong_size(bits))
     return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment))
 
 
+def wrong_size(bits: int) -> str:
+    """Why an RSA key with so many bits may not log in."""
+    return (
+        f"an RSA key of {bits} bits may not log in: use one of {RSA_BITS[0]} to {RSA_BITS[-1]} bits, or Ed25519 "
+        "(ssh-keygen -t ed25519)"
+    )
+
+
+def _first_word(line: str) -> str:
+    return line.replace("\t", " ").partition(" ")[0]
+
+
+def _no_key(line: str, end: int) -> InvalidInput:
+    """The error of a line that neither is a key nor has one behind its options, which would end at `end`."""
+    first = _first_word(line)
+    if not is_option(first):
+        # The line may be a pasted private key: none of it may reach the log.
+        return _no_key_type(first)
+    if not ALGORITHMS.isdisjoint(line[end:].split()):
+        return InvalidInput(
+            f"a blank stands between options, behind {printable(line[:end], 60)!r}: write them with commas alone",
+            detail="a blank stands between options",
+        )
+    return InvalidInput("no key follows the options: a line is `OPTIONS ssh-ed25519 AAAA... comment`")
+
+
+def _no_key_type(word: str) -> InvalidInput:
+    shown = f"'{word}'" if _KEY_TYPE.fullmatch(word) else typed_name(word)
+    return InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
+
+
 def _fields(blob: bytes) -> list[bytes]:
-    """The strings (RFC 4251 §5) that `blob` consists of; none if it ends within one."""
-    fields, at = [], 0
-    while at < len(blob):
+    """The strings (RFC 4251 §5) that `blob` consists of; none if it ends within one, or has more than any key."""
+    fields: list[bytes] = []
+    at = 0
+    while at < len(blob) and len(fields) <= _MOST_FIELDS:
         size = int.from_bytes(blob[at : at + 4], "big")
         fields.append(blob[at + 4 : at + 4 + size])
         at += 4 + size

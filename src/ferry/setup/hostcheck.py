@@ -13,7 +13,7 @@ from ferry.config.rules import listed, overlap, shown, surprises
 from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
 from ferry.names import Endpoint
-from ferry.ssh.access import read_keys
+from ferry.ssh.key_files import read_keys
 
 from .dns import is_local
 from .findings import Finding, Severity
@@ -131,7 +131,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         except FerryError as error:
             yield Finding(Severity.FIX, "keys", str(error))
             continue
-        count = len(found.names)
+        count = len(found.lines)
         usable += count
         for rejected in found.rejected:
             yield Finding(Severity.FIX, "keys", str(rejected))

@@ -18,12 +18,15 @@ from ferry.kinds.web import HTTP
 from ferry.names import Address, Identity, IdentityId
 from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
+from ferry.policy.keys import KeyLine, listen_refusal
 from ferry.registry.contract import Registry, Reservation
 
 from .notices import Notices
 from .refusals import RefusedForwards
 
 _NEW: Final = -1
+_NO_HOST: Final = b"localhost"  # as ssh sends `-R 80:...`
+_WEB_PORT: Final = 80
 
 
 class Banners:
@@ -37,14 +40,16 @@ class Banners:
         self._warned: OrderedDict[IdentityId, int] = OrderedDict()
         """By identity, the number of its names at the last warning; 0 without one."""
 
-    async def banner(self, identity: Identity, notices: Notices, *, now: float) -> str | None:
-        """The banner for an identity. `now` is in seconds since the epoch. Raises StoreUnavailable."""
+    async def banner(self, identity: Identity, key_line: KeyLine, notices: Notices, *, now: float) -> str | None:
+        """The banner for an identity that logs in by `key_line`. `now` is in seconds since the epoch. Raises
+        StoreUnavailable."""
         reserved = await self._registry.reservations(identity.id)
         warned = self._warned.pop(identity.id, _NEW)
         self._warned[identity.id] = max(warned, 0)
         if len(self._warned) > limits.BANNER_IDENTITIES:
             self._warned.popitem(last=False)
-        line = await self._first(identity, notices, now) if warned == _NEW and not reserved else None
+        is_new = warned == _NEW and not reserved and listen_refusal(key_line, _NO_HOST, _WEB_PORT) is None
+        line = await self._first(identity, notices, now) if is_new else None
         return line or self._refused(identity, notices) or self._near_limit(identity, notices, reserved, warned)
 
     async def _first(self, identity: Identity, notices: Notices, now: float) -> str | None:

@@ -17,6 +17,8 @@ from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
+from ferry.policy.forwards import key_refusal
+from ferry.policy.keys import KeyLine
 from ferry.report import Report
 from ferry.visits import Visit
 
@@ -94,15 +96,14 @@ class Client:
         "_target_noted",
         "_tunnels",
         "_typed",
-        "began",
-        "client_version",
+        "_who",
         "connection",
         "down",
         "end_reason",
         "id",
         "identity",
         "is_closed",
-        "network",
+        "key_line",
         "origin",
         "peer",
         "requests",
@@ -114,13 +115,12 @@ class Client:
     def __init__(self, who: LoggedIn, connection: HardenedConnection, server: ClientServer) -> None:
         self.id = who.id
         self.identity = who.identity
+        self.key_line = who.key_line
+        """The line of the key files by which it is here. Its options count for all that it asks for."""
         self.user = who.user
         self.peer = who.peer
         self.origin = who.origin
-        self.network = network_of(who.peer.host)
-        """The IPv4 /24 or IPv6 /64 of its peer."""
-        self.client_version = who.client_version
-        self.began = who.began
+        self._who = who
         self.connection = connection
         self._server = server
         self._clock = server.clock
@@ -148,6 +148,26 @@ class Client:
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
         self._typed = PerSecond()
+
+    @property
+    def network(self) -> str:
+        """The IPv4 /24 or IPv6 /64 of its peer."""
+        return network_of(self.peer.host)
+
+    @property
+    def host(self) -> str:
+        """The name of its host, or its address if nobody has looked it up."""
+        return self._who.host
+
+    @property
+    def client_version(self) -> str:
+        """What its program calls itself."""
+        return self._who.client_version
+
+    @property
+    def began(self) -> float:
+        """When it was accepted: seconds since the epoch."""
+        return self._who.began
 
     # --- requests of its connection
 
@@ -243,7 +263,16 @@ class Client:
             asked=kept,
             code=refusal.code,
             detail=refusal.detail,
+            **({"rule": refusal.rule} if refusal.rule else {}),
         )
+
+    def use_key_line(self, line: KeyLine) -> None:
+        """The key's line has other options now: close the forwards that they do not allow."""
+        self.key_line = line
+        rules = self._settings.notices.rules
+        for bind, tunnel in list(self.forwards.items()):
+            if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
+                self._tunnels.take_away(tunnel, refusal.public)
 
     # --- tunnels, as their client
 

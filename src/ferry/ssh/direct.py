@@ -26,6 +26,7 @@ from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, Endpoint, Identity, IdentityId, parse_label
 from ferry.policy.grants import Grant
+from ferry.policy.keys import KeyLine, open_refusal
 from ferry.policy.visits import Target
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
@@ -68,6 +69,11 @@ class DirectVisitor(Protocol):
     def identity(self) -> Identity: ...
 
     @property
+    def key_line(self) -> KeyLine:
+        """The line of the key files by which it is here."""
+        ...
+
+    @property
     def peer(self) -> Endpoint: ...
 
     @property
@@ -96,6 +102,8 @@ class DirectChannels:
 
     def open(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
         """The channel for a `direct-tcpip` open. It is confirmed after the local service has answered."""
+        if (refusal := open_refusal(visitor.key_line, host, port)) is not None:
+            return refusal
         tunnel = own_port(visitor.forwards.values(), host, port)
         if tunnel is None:
             return self._open_alias(visitor, host, port)

@@ -17,12 +17,14 @@ from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MAN
 
 from ferry import limits
 from ferry.clock import Clock, random_token
+from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.limiters.handshakes import Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
-from ferry.protocol.authorized_keys import fingerprint_of
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in, signature_refusal
+from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, rsa_bits, wrong_size
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.wrong_port import on_ssh_port
 from ferry.registry.contract import StoreUnavailable
@@ -30,11 +32,11 @@ from ferry.report import Report
 
 from .access import WatchedAccess
 from .admission import Admission, LoginSlot
+from .host_names import HostNames
 from .refused_keys import RefusedKeys, refused_banner
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
-RSA_BITS: Final = range(2048, 8193)  # below is weak; above, one signature check costs seconds (CVE-2026-39829)
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -53,6 +55,8 @@ class LoginSettings:
 
     access: WatchedAccess
     identities: Identities
+    host_names: HostNames | None
+    """They look up the names of clients' hosts; None: nobody does."""
     banner: bool
     """Whether there is a banner."""
     tries: int
@@ -76,6 +80,10 @@ class LoggedIn:
     client_version: str
     began: float
     """The time of the accept, in seconds since the epoch."""
+    key_line: KeyLine
+    """The line of the key files that has let it in, with its options."""
+    host: str
+    """The name of its host, or its address if nobody has looked it up."""
 
 
 class LoginServer(Protocol):
@@ -107,7 +115,7 @@ class LoginServer(Protocol):
     @property
     def refused_keys(self) -> RefusedKeys: ...
 
-    async def banner(self, identity: Identity, /) -> str | None:
+    async def banner(self, identity: Identity, key_line: KeyLine, /) -> str | None:
         """The banner for an identity, shown before the end of its log-in. Raises StoreUnavailable."""
         ...
 
@@ -128,10 +136,13 @@ class LoginAttempt(asyncssh.SSHServer):
         "_admission",
         "_began",
         "_broke",
+        "_denied",
         "_gave_way",
         "_grace",
+        "_host",
         "_identity",
         "_key_acceptable",
+        "_key_line",
         "_lane",
         "_origin",
         "_peer",
@@ -166,9 +177,14 @@ class LoginAttempt(asyncssh.SSHServer):
         self._user = ""
         self._identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
         """Anonymous until an acceptable key has signed."""
+        self._key_line = ANY_KEY
+        self._host = ""
+        """The name of its host; empty until it is needed."""
         self.tries = 0
         self._refused: list[Fingerprint] = []
         """The offered keys that are in no file, in their order."""
+        self._denied: set[str] = set()
+        """What the client has read about keys that may not log in."""
         self._refused_told = False
         """The client has read what to do with them."""
         self._requests = 0
@@ -240,28 +256,73 @@ class LoginAttempt(asyncssh.SSHServer):
                 DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
             )
 
-    async def key_proven(self, user: str, key_data: bytes) -> bool:
+    def key_offered(self, key_data: bytes) -> bool:
+        bits = rsa_bits(key_data)
+        if bits is None or bits in RSA_BITS:
+            return True
+        self._tell_denied(wrong_size(bits))
+        return False
+
+    async def key_proven(self, user: str, key_data: bytes, flags: int | None) -> bool:
         """Look up the identity of the key that has signed, and bind it: here, and nowhere else.
 
         False if the look-up fails, or if the key may not log in any more.
         """
         self._proven = True
         server, login, fingerprint = self._server, self._server.login, fingerprint_of(key_data)
-        _, name = login.access.key_name(fingerprint)
+        line = self._judge(fingerprint, user)
+        if not isinstance(line, KeyLine):
+            return False
+        if (refusal := signature_refusal(line, flags)) is not None:
+            self._deny(fingerprint, refusal)
+            self.key_refused()
+            return False
         algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
         try:
-            identity = await login.identities.identity_for_key(fingerprint, algorithm, name, now=server.clock.now())
-            banner = await server.banner(identity) if login.banner else None
+            identity = await login.identities.identity_for_key(
+                fingerprint, algorithm, line.name, now=server.clock.now()
+            )
+            banner = await server.banner(identity, line) if login.banner else None
         except StoreUnavailable as error:
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
         # the access rules may have changed while we waited for the database
-        if server.login.access.key_name(fingerprint) != (True, name):
+        if self._judge(fingerprint, user) != line:
             return False
-        self._identity, self._user = identity, user
+        self._identity, self._user, self._key_line = identity, user, line
         if banner:
             self.connection.send_auth_banner(banner)
+        return True
+
+    def _judge(self, fingerprint: Fingerprint, user: str) -> KeyLine | Refusal | None:
+        """The line that lets a key in now; None if it is in no file."""
+        server, address = self._server, self._peer.host
+        lines = server.login.access.lines_of(fingerprint)
+        return log_in(lines, Caller(user, address, self._host or address, server.clock.now()))
+
+    async def _find_host(self, fingerprint: Fingerprint) -> None:
+        """Look up the name of the client's host, if a line of the key asks for names."""
+        login = self._server.login
+        if self._host or login.host_names is None:
+            return
+        origins = (line.options.origins for line in login.access.lines_of(fingerprint))
+        if any(listed is not None and listed.has_names for listed in origins):
+            self._host = await login.host_names.name_of(self._peer.host)
+
+    def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
+        """Report a key that is in a file and may not log in, and tell the client."""
+        if self._tell_denied(why.public):
+            self._server.report(
+                "keys.denied", peer=self.host, key=fingerprint, code=why.code, detail=why.detail, rule=why.rule
+            )
+
+    def _tell_denied(self, why: str) -> bool:
+        """Tell the client at once, with `BatchMode` too; False if it has read that already."""
+        if why in self._denied:
+            return False
+        self._denied.add(why)
+        self.connection.send_auth_banner(f"ferry: {why}\r\n")
         return True
 
     def broke_protocol(self) -> None:
@@ -301,17 +362,18 @@ class LoginAttempt(asyncssh.SSHServer):
     def public_key_auth_supported(self) -> bool:
         return True
 
-    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+    async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
-        del username
-        bits = getattr(getattr(key, "pyca_key", None), "key_size", None)
         fingerprint = Fingerprint(key.get_fingerprint())
-        known, _ = self._server.login.access.key_name(fingerprint)
-        if known and not (key.algorithm == b"ssh-rsa" and bits not in RSA_BITS):
+        await self._find_host(fingerprint)
+        judged = self._judge(fingerprint, username)
+        if isinstance(judged, KeyLine):
             self._key_acceptable = True
             self._admission.progressed(self, Progress.PROMISING)
             return True
-        if not known and fingerprint not in self._refused:
+        if judged is not None:
+            self._deny(fingerprint, judged)
+        elif fingerprint not in self._refused:
             self._refused.append(fingerprint)
             now = self._server.clock.now()
             self._server.refused_keys.offered(
@@ -330,7 +392,8 @@ class LoginAttempt(asyncssh.SSHServer):
         if self._server.login.access.allows_keyless:
             return "", "", "", ()
         self._refused_told = True
-        self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.jump))
+        if self._refused or not self._denied:
+            self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.jump))
         return False
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:
@@ -354,6 +417,8 @@ class LoginAttempt(asyncssh.SSHServer):
             self._origin,
             printable(version.removeprefix("SSH-2.0-"), 100),
             self._began,
+            self._key_line,
+            self._host or self._peer.host,
         )
         self._admission.over(self, "ok")
         self._server.logged_in(self, who)

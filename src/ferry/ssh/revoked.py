@@ -1,9 +1,11 @@
-"""Finds connections whose key may not log in any more, or only as another identity: its line has left the key files or
-has another `name=`, or the configuration has changed.
+"""Finds connections whose key may not log in any more, or only as another identity or with other options: its line has
+left the key files or has changed, or the configuration has changed.
 
 An operator who removes a key, or gives it to another person, wants that now, not at the next log-in. But while an
 editor writes a file in place, the file is incomplete for a moment, and that must not disconnect a whole fleet. So the
 key has to be invalid for REVOKED_SECONDS.
+
+While the line of a connection stays, nothing ends it: as in sshd, `expiry-time=` is looked at when a key logs in.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collections.abc import Hashable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 from ferry import limits
-from ferry.names import Identity
+from ferry.names import Endpoint, Identity
+from ferry.policy.keys import Caller, KeyLine, log_in
 
 from .access import KeyAccess
 
@@ -23,6 +26,24 @@ class Revocable(Hashable, Protocol):
     @property
     def identity(self) -> Identity:
         """Its identity, with the key that has signed unless it is anonymous."""
+        ...
+
+    @property
+    def key_line(self) -> KeyLine:
+        """The line of the key files by which it is here."""
+        ...
+
+    @property
+    def user(self) -> str:
+        """The login name."""
+        ...
+
+    @property
+    def peer(self) -> Endpoint: ...
+
+    @property
+    def host(self) -> str:
+        """The name of its host, or its address."""
         ...
 
 
@@ -39,20 +60,27 @@ class Revoked(Generic[C]):
         self._since: dict[C, float] = {}
         """Connections that could not log in with their identity now, and since when."""
 
-    def look(self, connections: Iterable[C], access: KeyAccess, now: float) -> list[tuple[C, str]]:
-        """The connections to end, each with the reason: for REVOKED_SECONDS they could not have logged in as they
-        are."""
-        wrong = [(one, why) for one in connections if (why := _why_revoked(one.identity, access)) is not None]
+    def look(
+        self, connections: Iterable[C], access: KeyAccess, now: float, time: float
+    ) -> list[tuple[C, str | KeyLine]]:
+        """The connections that could not have logged in as they are for REVOKED_SECONDS: each with the reason to end it,
+        or with the line that counts for it now. `time` is in seconds since the epoch."""
+        wrong = [(one, change) for one in connections if (change := _changed(one, access, time)) is not None]
         self._since = {one: self._since.get(one, now) for one, _ in wrong}
-        return [(one, why) for one, why in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
+        return [(one, change) for one, change in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
 
 
-def _why_revoked(identity: Identity, access: KeyAccess) -> str | None:
-    """The reason why a log-in would not give this identity now; None if it would."""
+def _changed(connection: Revocable, access: KeyAccess, time: float) -> str | KeyLine | None:
+    """The reason why a log-in would not give a connection its identity now, or the other line that would; None if its own
+    line stands."""
+    identity, line = connection.identity, connection.key_line
     if identity.fingerprint is None:
         return None if access.allows_keyless else GONE
-    known, name = access.key_name(identity.fingerprint)
-    if not known:
-        return GONE
+    lines = access.lines_of(identity.fingerprint)
+    if line in lines:
+        return None
+    found = log_in(lines, Caller(connection.user, connection.peer.host, connection.host, time))
+    if not isinstance(found, KeyLine):
+        return GONE if found is None else found.public
     # a key without a name keeps its identity (`Identities.identity_for_key`)
-    return None if name in (None, identity.name) else RENAMED
+    return found if found.name in (None, identity.name) else RENAMED

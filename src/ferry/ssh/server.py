@@ -17,6 +17,7 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId, printable
+from ferry.policy.keys import KeyLine
 from ferry.protocol.wrong_port import where_ssh_is
 from ferry.registry.contract import Registry
 from ferry.report import Report
@@ -122,8 +123,8 @@ class SshServer:
         """Connections that an identity holds."""
         return len(self._of_identity.get(identity, ()))
 
-    async def banner(self, identity: Identity) -> str | None:
-        return await self._banners.banner(identity, self.settings.notices, now=self.clock.now())
+    async def banner(self, identity: Identity, key_line: KeyLine) -> str | None:
+        return await self._banners.banner(identity, key_line, self.settings.notices, now=self.clock.now())
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
         """Make a client of a connection that has logged in."""

@@ -18,6 +18,7 @@ import asyncssh
 from ferry import tasks
 from ferry.errors import InvalidInput
 from ferry.names import Address, ConnectionId, Identity
+from ferry.policy.keys import KeyLine, command_refusal
 from ferry.protocol.habits import login_hint, no_files
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
@@ -97,6 +98,11 @@ class SessionClient(Protocol):
     def id(self) -> ConnectionId: ...
     @property
     def identity(self) -> Identity: ...
+    @property
+    def key_line(self) -> KeyLine:
+        """The line of the key files by which it is here."""
+        ...
+
     @property
     def user(self) -> str:
         """The login name."""
@@ -306,6 +312,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
             if self._requests.count or self._without_forward:
                 self.end(1)
                 return
+        if (refusal := command_refusal(client.key_line)) is not None:
+            self.complain(refusal.public, code=refusal.code)
+            self.end(1)
+            return
         tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))
 
     def _made_display(self, *, live: bool) -> Display:

@@ -22,8 +22,16 @@ from ferry.kinds import check_on, kind_of, parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, TunnelId, WorkerId
-from ferry.policy.forwards import candidate_addresses, check_counts, listen_grant, login_name_address, requested
+from ferry.policy.forwards import (
+    candidate_addresses,
+    check_counts,
+    key_refusal,
+    listen_grant,
+    login_name_address,
+    requested,
+)
 from ferry.policy.grants import Grant
+from ferry.policy.keys import KeyLine, forwards_refusal
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
@@ -52,6 +60,11 @@ class TunnelClient(TunnelEvents, Protocol):
 
     @property
     def identity(self) -> Identity: ...
+
+    @property
+    def key_line(self) -> KeyLine:
+        """The line of the key files by which it is here."""
+        ...
 
     @property
     def user(self) -> str:
@@ -143,9 +156,12 @@ class Tunnels:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(client.identity.id):
                 settings = self._in_force.forwards
-                if (off := check_on(port, settings.web, settings.rules)) is not None:
+                off = forwards_refusal(client.key_line) or check_on(port, settings.web, settings.rules)
+                if off is not None:
                     return off
                 request = parse_forward(host, port, settings.web, settings.rules)
+                if (refusal := key_refusal(client.key_line, request, (host, port), settings.rules)) is not None:
+                    return refusal
                 return await self._open(_Undecided(client, request, (host, port), settings))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
@@ -264,11 +280,13 @@ class Tunnels:
         self, tunnel: SshTunnel, client: TunnelClient, grant: Grant, settings: ForwardSettings
     ) -> Refusal | None:
         """Make the earlier holder give way, and open the port."""
-        if (refusal := self._too_late(client)) is not None:
-            return refusal
+        if (too_late := self._too_late(client)) is not None:
+            return too_late
         if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(client.id, client.identity.id, client.peer))
-        return await _listen(tunnel, grant, settings) or self._too_late(client)
+        refusal = await _listen(tunnel, grant, settings) or self._too_late(client)
+        # the line of the key may have changed since the request
+        return refusal or key_refusal(client.key_line, tunnel.forward.request, tunnel.bind, settings.rules)
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
         """The refusal of a forward that opens while its connection closes or the gateway stops."""

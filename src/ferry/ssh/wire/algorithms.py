@@ -60,3 +60,15 @@ def signed_with(signature: bytes) -> bytes:
         return SSHPacket(signature).get_string()
     except PacketDecodeError:
         return b""
+
+
+def security_key_flags(signature: bytes) -> int | None:
+    """The flags that a security key (`sk-...`) has signed (PROTOCOL.u2f of OpenSSH); None if another key has signed."""
+    packet = SSHPacket(signature)
+    try:
+        if not packet.get_string().startswith(b"sk-"):
+            return None
+        packet.get_string()
+        return packet.get_byte()
+    except PacketDecodeError:
+        return 0

@@ -47,7 +47,7 @@ from ferry.limiters.rate import PerSecond, Spacing
 from ferry.names import ConnectionId, printable
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 
-from .algorithms import ciphers_for, signed_with
+from .algorithms import ciphers_for, security_key_flags, signed_with
 from .channel_state import OwnedChannel
 from .endings import Endings
 from .key_exchanges import KeyExchanges
@@ -119,12 +119,17 @@ class LoginEvents(Protocol):
         connection."""
         ...
 
+    def key_offered(self, key_data: bytes, /) -> bool:
+        """A key is offered, which nobody has decoded yet. False if it would cost too much, or is too weak."""
+        ...
+
     def key_refused(self) -> None:
         """The key is not acceptable, or its signature is wrong."""
         ...
 
-    async def key_proven(self, user: str, key_data: bytes, /) -> bool:
-        """A key has signed: bind its identity. False if this identity may not log in now."""
+    async def key_proven(self, user: str, key_data: bytes, flags: int | None, /) -> bool:
+        """A key has signed: bind its identity. False if this identity may not log in now. `flags` are those of a
+        security key."""
         ...
 
     def broke_protocol(self) -> None:
@@ -440,6 +445,9 @@ class HardenedConnection(PacketConnection):
         name for keys whose private half the client has not proved to hold (the CVE-2024-45337 trap).
         """
         tries = self._login.tries
+        if not self._login.key_offered(key_data):
+            self._login.key_refused()
+            return False
         if msg and (algorithm := signed_with(signature)) not in self._sig_algs:
             # asyncssh verifies with any algorithm of the key, offered or not: for an RSA key with SHA-1 too
             if algorithm == b"ssh-rsa":
@@ -448,10 +456,17 @@ class HardenedConnection(PacketConnection):
             return False
         valid = await super().validate_public_key(username, key_data, msg, signature)
         if valid and msg:
-            return await self._login.key_proven(username, key_data)
+            return await self._login.key_proven(username, key_data, security_key_flags(signature))
         if not valid and self._login.tries == tries:  # a wrong signature, or a key that asyncssh could not read
             self._login.key_refused()
         return valid
+
+    async def _validate_client_public_key(self, username: str, key_data: bytes) -> asyncssh.SSHKey | None:
+        """As asyncssh's. `key_proven` alone decides on the flags of a security key: asyncssh looks at one of them."""
+        key = await super()._validate_client_public_key(username, key_data)
+        if key is not None:
+            key.set_touch_required(False)
+        return key
 
     _packet_handlers: Any = MappingProxyType(
         {

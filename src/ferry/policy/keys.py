@@ -1,0 +1,192 @@
+"""Decides what the holder of a key may do, by the options of the key's line (`protocol.key_options`).
+
+As in sshd, the first line of a key that admits the log-in decides, and the options of that line count for the connection.
+Each refusal names the option, and its `rule` the file and the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from ferry.errors import Refusal
+from ferry.names import printable
+from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
+from ferry.protocol.permits import Permit
+
+TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
+VERIFIED: Final = 0x04
+_NAMED: Final = 3  # permits in a refusal; the others are counted
+_EVERYWHERE: Final = ("*", "localhost")  # bind addresses for which ssh needs none written
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """One line of a key file. As the result of a decision it is the proof of it, and says what the connection may do."""
+
+    name: str | None = None
+    """The name that the operator gave to the identity."""
+    options: KeyOptions = NO_OPTIONS
+    user: str | None = None
+    """The only login name for which it counts (`%u` in `access.keys`); None: it counts for all."""
+    file: str = field(default="", compare=False)
+    """Empty if there are no key files. The same line may move."""
+    number: int = field(default=0, compare=False)
+    """From 1."""
+
+    def rule(self, option: str) -> str:
+        """One of its options, for the log."""
+        return f"{self.file}, line {self.number}: {option}" if self.file else option
+
+
+ANY_KEY: Final = KeyLine()
+"""It stands for no line: every key may log in, without options."""
+
+
+class Caller(NamedTuple):
+    """A client that wants to log in."""
+
+    user: str
+    """The login name."""
+    address: str
+    """Numeric."""
+    host: str
+    """The name of its host, or `address` if nobody has looked it up."""
+    now: float
+    """Seconds since the epoch."""
+
+
+def log_in(lines: Sequence[KeyLine], caller: Caller) -> KeyLine | Refusal | None:
+    """The line that lets the key of `lines` in; None if no line counts for the login name. A refusal is that of the
+    first line."""
+    refused: Refusal | None = None
+    for line in lines:
+        if line.user is not None and line.user != caller.user:
+            continue
+        if (why := _too_late(line, caller.now) or _elsewhere(line, caller)) is None:
+            return line
+        refused = refused or why
+    return refused
+
+
+def _too_late(line: KeyLine, now: float) -> Refusal | None:
+    expires = line.options.expires
+    if expires is None or int(now) <= expires:
+        return None
+    at = datetime.fromtimestamp(expires, UTC)
+    return Refusal(
+        f"your key has expired, on {at:%Y-%m-%d %H:%M:%S} UTC (expiry-time=)",
+        code="key_expired",
+        rule=line.rule("expiry-time"),
+    )
+
+
+def _elsewhere(line: KeyLine, caller: Caller) -> Refusal | None:
+    origins = line.options.origins
+    if origins is None or origins.admits(caller.address, caller.host):
+        return None
+    return Refusal(
+        f"your key may not log in from {printable(caller.address)} (from=)", code="key_from", rule=line.rule("from")
+    )
+
+
+def signature_refusal(line: KeyLine, flags: int | None) -> Refusal | None:
+    """The refusal of a signature; `flags` are those of a security key, None of any other key."""
+    if flags is None:
+        return None
+    if line.options.touch_required and not flags & TOUCHED:
+        return Refusal(
+            "your security key has signed without a touch, and it needs one here (the operator may write "
+            "no-touch-required before it)",
+            code="key_touch",
+            rule=line.rule("touch-required"),
+        )
+    if line.options.verify_required and not flags & VERIFIED:
+        return Refusal(
+            "your security key has to check its PIN or your fingerprint for each log-in here (verify-required): make "
+            "one with ssh-keygen -t ed25519-sk -O verify-required",
+            code="key_verify",
+            rule=line.rule("verify-required"),
+        )
+    return None
+
+
+def forwards_refusal(line: KeyLine) -> Refusal | None:
+    """The refusal of all forwards and all connections through the gateway."""
+    if not (option := line.options.forwards_off):
+        return None
+    fix = "add port-forwarding behind restrict" if option == "restrict" else f"remove {option}"
+    return Refusal(
+        f"your key may not forward anything ({option}): only the operator can {fix} in its line",
+        code="key_forwards",
+        rule=line.rule(option),
+    )
+
+
+def listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str] = ()) -> Refusal | None:
+    """The refusal of a request to listen on `port` of `host`, as the client has sent them (RFC 4254 §7.1) and the gateway
+    can read them.
+
+    `names` are the forms of the web name or alias that it asks for. A name, unlike a bind address, needs a permit that
+    says something about the host: sshd has no names, so an operator who writes `permitlisten="80"` means a port.
+    """
+    if (off := forwards_refusal(line)) is not None:
+        return off
+    permits = line.options.permit_listen
+    asked = host.decode("ascii", "replace").lower()
+    forms = {asked, *names}
+    if not permits or any(
+        permit.listens(form, port) for permit in permits if not (names and permit.bare) for form in forms
+    ):
+        return None
+    shown = Permit(asked or "*", port)
+    return Refusal(
+        f"your key may listen on {_listed(permits)} only (permitlisten=), not on {printable(str(shown), 80)}: write "
+        f"-R {_to_write(permits[0])}:...",
+        code="key_listen",
+        rule=line.rule("permitlisten"),
+    )
+
+
+def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
+    """The refusal of a connection through the gateway to `port` of `host`, as the client has sent them (§7.2)."""
+    if (off := forwards_refusal(line)) is not None:
+        return off
+    permits, asked = line.options.permit_open, host.decode("utf-8", "backslashreplace")
+    if not permits or any(permit.opens(asked, port) for permit in permits):
+        return None
+    return Refusal(
+        f"your key may reach {_listed(permits)} only (permitopen=), not {printable(str(Permit(asked, port)), 80)}",
+        code="key_open",
+        detail=f"permitopen= has {_listed(permits)} only",
+        rule=line.rule("permitopen"),
+        repeats_input=True,
+    )
+
+
+def command_refusal(line: KeyLine) -> Refusal | None:
+    """The refusal of a session's command. A session that shows forwards runs none."""
+    if line.options.command is None:
+        return None
+    return Refusal(
+        "your key runs no commands here (command=). Its forwards work: ssh -N -R ...",
+        code="key_command",
+        rule=line.rule("command"),
+    )
+
+
+def _listed(permits: Sequence[Permit]) -> str:
+    """Permits, as the operator wrote them: `localhost:80, blog:80 and 3 more`."""
+    shown = ", ".join(printable(str(permit), 80) for permit in permits[:_NAMED])
+    more = len(permits) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _to_write(permit: Permit) -> str:
+    """What stands behind -R for a forward that `permit` covers, without the local service."""
+    port = "PORT" if permit.port is None else str(permit.port)
+    if permit.host in _EVERYWHERE:
+        return port
+    return f"[{permit.host}]:{port}" if ":" in permit.host else f"{printable(permit.host, 80)}:{port}"

@@ -1,0 +1,147 @@
+"""Patterns and lists of them, as OpenSSH matches them: `from=` and `permitlisten=` of a key's line (ssh_config(5), PATTERNS;
+match.c and addrmatch.c of OpenSSH).
+
+In a list, `!` before an entry excludes what it matches, wherever it stands. An entry that is an address or a network
+(`192.0.2.0/24`) is compared as such; each entry is also a pattern for the text of the address, and for the name of the
+host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, NamedTuple
+
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.names import printable
+
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}")
+_MASK: Final = re.compile(r"[0-9]{1,9}")
+_EXAMPLE: Final = 'write from="192.0.2.0/24,203.0.113.7"'
+
+Network = IPv4Network | IPv6Network
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether `text` matches `pattern`, in which `*` stands for any characters and `?` for one. It takes the product of
+    both lengths at most, whatever they are."""
+    at = of = 0
+    star = since = -1
+    while of < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, since = at, of
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", text[of]):
+            at += 1
+            of += 1
+        elif star >= 0:  # let the last `*` stand for one character more
+            since += 1
+            at, of = star + 1, since
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
+class _Entry(NamedTuple):
+    """One entry of a list."""
+
+    pattern: str
+    negated: bool
+    network: Network | None
+    """If it is an address or a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostList:
+    """The value of `from=`."""
+
+    entries: tuple[_Entry, ...]
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the name of a client's host may make a difference."""
+        return any(entry.network is None for entry in self.entries)
+
+    def admits(self, address: str, host: str) -> bool:
+        """Whether a client may come from `address`, a numeric one. `host` is the name of the host, or the address again
+        if nobody has looked the name up."""
+        try:
+            numeric = ip_address(address.partition("%")[0])
+        except ValueError:
+            numeric = None
+        name = host.lower()
+        hits = [entry for entry in self.entries if _is_at(entry, address, numeric)]
+        hits += [entry for entry in self.entries if matches(entry.pattern.lower(), name)]
+        return bool(hits) and not any(entry.negated for entry in hits)
+
+
+def _is_at(entry: _Entry, address: str, numeric: IPv4Address | IPv6Address | None) -> bool:
+    if numeric is None:
+        return False
+    return matches(entry.pattern, address) if entry.network is None else numeric in entry.network
+
+
+def parse_host_list(text: str) -> HostList:
+    """The value of `from=`. Raises InvalidInput for one that lets nobody in, as sshd finds at each log-in."""
+    entries = tuple(map(_parse_entry, text.split(",")))
+    if all(entry.negated for entry in entries):
+        raise InvalidInput("it excludes only, so it lets nobody in: add what may come in, such as ,*")
+    return HostList(entries)
+
+
+def _parse_entry(text: str) -> _Entry:
+    pattern = text.removeprefix("!")
+    if not pattern:
+        raise InvalidInput(f"it has an empty entry, so it lets nobody in: {_EXAMPLE}")
+    if len(pattern) > limits.HOST_PATTERN_CHARS:
+        raise InvalidInput(f"an entry has {len(pattern)} characters: {limits.HOST_PATTERN_CHARS} are allowed")
+    return _Entry(pattern, text.startswith("!"), _network(pattern))
+
+
+def _network(pattern: str) -> Network | None:
+    """The network that an entry is; None if it is a pattern of text. Raises InvalidInput for one that OpenSSH calls
+    inconsistent."""
+    text, slash, mask = pattern.partition("/")
+    number = _ipv4(text)
+    address: IPv4Address | IPv6Address
+    try:
+        address = IPv6Address(text.partition("%")[0]) if number is None else IPv4Address(number)
+    except ValueError:
+        return None
+    if not slash:
+        return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
+    if not _MASK.fullmatch(mask):
+        return None
+    bits = int(mask)
+    if bits > address.max_prefixlen:
+        raise InvalidInput(
+            f"{printable(pattern, 60)} has a mask above {address.max_prefixlen} bits, so it lets nobody in: {_EXAMPLE}",
+            detail=f"an entry has a mask above {address.max_prefixlen} bits",
+        )
+    make = IPv4Network if isinstance(address, IPv4Address) else IPv6Network
+    network: Network = make((int(address), bits), strict=False)
+    if network.network_address != address:
+        raise InvalidInput(
+            f"{printable(pattern, 60)} has bits behind its mask, so it lets nobody in: write {network}",
+            detail="an entry has bits behind its mask",
+        )
+    return network
+
+
+def _ipv4(text: str) -> int | None:
+    """An IPv4 address as inet_aton(3) reads it: `10.1` is 10.0.0.1, `0x7f.1` is 127.0.0.1. None if it is none."""
+    parts = text.split(".")
+    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    *first, last = map(_number, parts)
+    if last >= 256 ** (4 - len(first)) or any(part > 255 for part in first):
+        return None
+    return sum(part << (24 - 8 * at) for at, part in enumerate(first)) + last
+
+
+def _number(text: str) -> int:
+    if text[:2].lower() == "0x":
+        return int(text, 0)
+    return int(text, 8 if text.startswith("0") else 10)

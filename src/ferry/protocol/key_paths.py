@@ -1,0 +1,74 @@
+"""Paths of key files with `%u` (sshd_config(5), TOKENS): one file for each login name.
+
+    /etc/ferry/keys/%u           a key in the file `backup` counts for log-ins as `backup`
+    /home/%u/.ssh/authorized_keys
+
+`%%` stands for one `%`. Any other `%` stands for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ferry.errors import InvalidInput
+from ferry.names import printable
+
+_TOKEN: Final = re.compile(r"%[%u]")
+_OTHERS: Final = re.compile(r"(?<!%)(?:%%)*(%[hU])")
+_USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+"""Login names with a file: none of them leads to another folder, is hidden, or looks like an option."""
+
+
+class KeyPath(NamedTuple):
+    """One path of `access.keys`."""
+
+    path: Path
+    """All of it, if it has no `%u`; else the folder above the part with `%u`."""
+    part: str = ""
+    """The name in that folder, with `%u`; empty if there is none."""
+    rest: str = ""
+    """The path below it, which may have `%u` too."""
+
+    def user_of(self, name: str) -> str | None:
+        """The login name for which an entry of the folder is; None if it is for none."""
+        found = re.fullmatch(_pattern(self.part), name, re.DOTALL)
+        return found["user"] if found is not None and _USER.fullmatch(found["user"]) else None
+
+    def file_of(self, user: str) -> Path:
+        """The file for a login name. Raises InvalidInput if it may have none."""
+        if not _USER.fullmatch(user):
+            raise InvalidInput(f"the login name {printable(user, 60)!r} has no file of keys: log in with another")
+        return self.path / _expanded(self.part, user) / _expanded(self.rest, user)
+
+
+def parse_key_path(path: Path) -> KeyPath:
+    """One path of `access.keys`. Raises InvalidInput with what to write instead."""
+    text = str(path)
+    if (other := _OTHERS.search(text)) is not None:
+        raise InvalidInput(f"{printable(text)!r} has {other.group(1)}: only %u is known, and %% for one %")
+    above: list[str] = []
+    for number, part in enumerate(path.parts):
+        if "%u" in _TOKEN.findall(part):
+            rest = path.parts[number + 1 :]
+            return KeyPath(Path(*above) if above else Path(), part, str(Path(*rest)) if rest else "")
+        above.append(_expanded(part, ""))
+    return KeyPath(Path(*above))
+
+
+def _expanded(text: str, user: str) -> str:
+    return _TOKEN.sub(lambda token: "%" if token.group() == "%%" else user, text)
+
+
+def _pattern(part: str) -> str:
+    """A regular expression for names that `part`, which has `%u`, may stand for."""
+    made, at, user = "", 0, "(?P<user>.+)"
+    for token in _TOKEN.finditer(part):
+        made += re.escape(part[at : token.start()])
+        if token.group() == "%%":
+            made += "%"
+        else:
+            made, user = made + user, "(?P=user)"
+        at = token.end()
+    return made + re.escape(part[at:])

@@ -1,0 +1,68 @@
+"""Lists of patterns for hosts and addresses, as OpenSSH matches them (match.c, addrmatch.c)."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.protocol.host_patterns import matches, parse_host_list
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "whether"),
+    [
+        ("", "", True), ("", "a", False), ("*", "", True), ("**", "", True), ("?", "", False), ("?", "a", True), ("a", "A", False),
+        ("web-*", "web-1", True), ("web-*", "web-", True), ("web-*", "web", False), ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False), ("10.0.?.*", "10.0.3.77", True), ("*a*b*c", "xaxxbxxc", True), ("a*a", "a", False),
+        ("*a", "aab", False), ("*?", "a", True), ("[a]", "a", False),
+    ],
+)  # fmt: skip
+def test_a_star_stands_for_any_characters_and_a_question_mark_for_one(pattern: str, text: str, whether: bool) -> None:
+    assert matches(pattern, text) is whether
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab*?", max_size=8))
+def test_it_agrees_with_another_implementation(pattern: str, text: str) -> None:
+    """That of Python, which has `[]` besides."""
+    assert matches(pattern, text) == bool(re.fullmatch(fnmatch.translate(pattern), text))
+
+
+def test_no_pattern_takes_long() -> None:
+    """With backtracking for each star this would not end."""
+    assert not matches("*a" * 500 + "b", "a" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("listed", "address", "whether"),
+    [
+        ("192.0.2.7", "192.0.2.7", True), ("192.0.2.7", "192.0.2.70", False), ("192.0.2.0/24", "192.0.2.255", True),
+        ("192.0.2.0/24", "192.0.3.0", False), ("0.0.0.0/0", "198.51.100.1", True), ("0.0.0.0/0", "2001:db8::1", False),
+        ("2001:db8::/32", "2001:db8:1::1", True), ("2001:DB8::0:1", "2001:db8::1", True), ("*", "2001:db8::1", True),
+        ("192.0.2.*", "192.0.2.7", True), ("192.0.2.?", "192.0.2.70", False), ("10.0.0.0/8,192.0.2.7", "192.0.2.7", True),
+        ("192.0.2.0/24,!192.0.2.7", "192.0.2.7", False), ("!192.0.2.7,192.0.2.0/24", "192.0.2.7", False),
+        ("!192.0.2.7,192.0.2.0/24", "192.0.2.8", True), ("*,!192.0.2.*", "192.0.2.7", False), ("a.example.com", "192.0.2.7", False),
+        ("10.1", "10.0.0.1", True), ("0x7f.1", "127.0.0.1", True), ("010.0.0.1", "8.0.0.1", True), ("2130706433", "127.0.0.1", True),
+        ("1.2.3.4.5", "1.2.3.4", False), ("256.0.0.1", "0.0.0.1", False), ("10.0.0.0/a", "10.0.0.1", False),
+        ("192.0.2.0/24 ", "192.0.2.7", False), ("fe80::1%eth0", "fe80::1%eth0", True), ("fe80::/10", "fe80::1%eth0", True),
+        ("192.0.2.7", "", False), ("*", "", True), ("!!192.0.2.7,*", "192.0.2.7", True),
+    ],
+)  # fmt: skip
+def test_a_list_admits_addresses(listed: str, address: str, whether: bool) -> None:
+    assert parse_host_list(listed).admits(address, address) is whether
+
+
+@pytest.mark.parametrize(
+    ("listed", "host", "whether"),
+    [
+        ("*.example.com", "web.example.com", True), ("*.EXAMPLE.com", "Web.example.COM", True), ("example.com", "web.example.com", False),
+        ("*.example.com,!web.example.com", "web.example.com", False), ("192.0.2.7,!web.example.com", "web.example.com", False),
+        ("*,!192.0.2.7", "web.example.com", False), ("192.0.2.7", "web.example.com", True),
+    ],
+)  # fmt: skip
+def test_a_list_admits_names_too(listed: str, host: str, whether: bool) -> None:
+    """The host has the address 192.0.2.7."""
+    assert parse_host_list(listed).admits("192.0.2.7", host) is whether

@@ -1,0 +1,77 @@
+"""The name of a client's host: one that leads back to its address, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ferry.ssh.host_names import HostNames
+
+ADDRESS = "192.0.2.7"
+HOST_NAME_LOOKUPS = 16
+
+
+class Resolver:
+    """The system's, with one name for ADDRESS."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.name = "Web.Example.com"
+        self.leads_to = [ADDRESS]
+        self.lets_go = threading.Event()
+        self.lets_go.set()
+        self.asked = 0
+        patch.setattr(socket, "getnameinfo", self._name)
+        patch.setattr(socket, "getaddrinfo", self._addresses)
+
+    def _name(self, address: tuple[str, int], flags: int) -> tuple[str, str]:
+        assert (address, flags) == ((ADDRESS, 0), socket.NI_NAMEREQD)
+        self.asked += 1
+        assert self.lets_go.wait(20)
+        if not self.name:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.name, "0"
+
+    def _addresses(self, name: str, port: None, **kind: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        assert (name, port, kind) == (self.name.lower(), None, {"type": socket.SOCK_STREAM})
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.leads_to]
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    made = Resolver(monkeypatch)
+    yield made
+    made.lets_go.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "leads_to", "found"),
+    [
+        ("Web.Example.com", ["192.0.2.8", ADDRESS], "web.example.com"), ("web.example.com", ["192.0.2.8"], ADDRESS),
+        ("", [], ADDRESS), ("10.0.0.1", [ADDRESS], ADDRESS), ("::1", [ADDRESS], ADDRESS),
+    ],
+)  # fmt: skip
+async def test_a_name_counts_only_if_it_leads_back(
+    resolver: Resolver, name: str, leads_to: list[str], found: str
+) -> None:
+    resolver.name, resolver.leads_to = name, leads_to
+    assert await HostNames().name_of(ADDRESS) == found
+
+
+async def test_a_slow_look_up_is_given_up_and_others_do_not_queue_behind_it(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", 0.01)
+    resolver.lets_go.clear()
+    names = HostNames()
+    for _ in range(HOST_NAME_LOOKUPS + 1):
+        assert await names.name_of(ADDRESS) == ADDRESS
+    assert resolver.asked == HOST_NAME_LOOKUPS
+    resolver.lets_go.set()
+    monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", 20)
+    async with asyncio.timeout(20):
+        while await names.name_of(ADDRESS) != "web.example.com":  # until one of the others has ended
+            await asyncio.sleep(0.001)
