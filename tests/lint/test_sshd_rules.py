@@ -271,6 +271,21 @@ def test_a_file_of_no_known_account_is_judged_by_what_holds_for_all() -> None:
     assert "key-dials-out keys:2" in named(found)
 
 
+def test_keys_of_an_account_whose_groups_are_not_known() -> None:
+    config = changed(HARDENED, "Match User tunnel", "Match Group tunnels")
+    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
+    files = [KeyFile("keys", changed(KEYS, "localhost:21001", "localhost:21009"), "web")]
+    found = lint(parsed, files, user=None, server=Server((9, 7)), now=NOW)
+    assert named(found) == [], "the keys may be of an account that PermitListen is not about"
+
+
+def test_ports_of_keys_beside_wide_permits() -> None:
+    for permits in ("*:*", "21001 21002", "localhost:*"):
+        assert findings(changed(HARDENED, "localhost:21001 localhost:21002", permits)) == []
+    assert findings(HARDENED, changed(KEYS, "localhost:21001", "21001")) == []
+    assert named(findings(HARDENED, changed(KEYS, "localhost:21001", "*:21003"))) == ["permitlisten-unheard keys:2"]
+
+
 def test_a_host_without_tunnels_says_so() -> None:
     assert named(findings("AllowTcpForwarding no\nAllowStreamLocalForwarding no\n", "", user=None)) == [
         "no-tunnels sshd_config:1"

@@ -21,6 +21,8 @@ _EXTENDED: Final = timedelta(days=365)
 
 def of_view(view: View, now: datetime) -> Iterator[Finding]:
     """The rules about each key, by what else counts for its account."""
+    values = view["permitlisten"].values if view.listening_is_bound else ()
+    allowed = frozenset(each for each in (permit(value, bare_port=True) for value in values) if each)
     for key in view.keys:
         line = key.line
         if line.refused:
@@ -28,7 +30,7 @@ def of_view(view: View, now: datetime) -> Iterator[Finding]:
             continue
         yield from _restrict(line, view)
         yield from _bounds(line, view)
-        yield from _ports(line, view)
+        yield from _ports(line, view, allowed)
         yield from _login(line, view, now)
 
 
@@ -78,10 +80,12 @@ def _bounds(line: KeyLine, view: View) -> Iterator[Finding]:
         yield found("key-dials-out", line.place)
 
 
-def _ports(line: KeyLine, view: View) -> Iterator[Finding]:
+def _ports(line: KeyLine, view: View, allowed: frozenset[Permit]) -> Iterator[Finding]:
     asked = line.permits("permitlisten")
     if view.listening_is_bound:
-        yield from _unheard(line, asked, view)
+        unheard = [one for one in asked if not _overlaps(one, allowed)]
+        place = view["permitlisten"].place
+        yield from (found("permitlisten-unheard", line.place, {"value": one, "place": place}) for one in unheard)
     setting = view["gatewayports"].word
     for each in asked if view.listens else ():
         if each.host in _LOOPBACK:
@@ -94,19 +98,15 @@ def _ports(line: KeyLine, view: View) -> Iterator[Finding]:
             yield found("gateway-ports-unheard", line.place, {"bound": "permitlisten=", "value": each})
 
 
-def _unheard(line: KeyLine, asked: Sequence[Permit], view: View) -> Iterator[Finding]:
-    setting = view["permitlisten"]
-    allowed = [each for each in (permit(value, bare_port=True) for value in setting.values) if each]
-    for one in asked:
-        if not any(_overlap(one, each) for each in allowed):
-            values = {"value": one, "place": setting.place, "meant": f"{setting} {one}"}
-            yield found("permitlisten-unheard", line.place, values)
+def _overlaps(one: Permit, allowed: frozenset[Permit]) -> bool:
+    """Whether some request is allowed by `one` and by one of `allowed`."""
+    if "*" in (one.host, one.port):
+        return any(_meet(one.host, each.host) and _meet(one.port, each.port) for each in allowed)
+    return not allowed.isdisjoint(Permit(host, port) for host in (one.host, "*") for port in (one.port, "*"))
 
 
-def _overlap(one: Permit, other: Permit) -> bool:
-    """Whether some request is allowed by both."""
-    hosts = one.host == other.host or "*" in (one.host, other.host)
-    return hosts and (one.port == other.port or "*" in (one.port, other.port))
+def _meet(one: str, other: str) -> bool:
+    return one == other or "*" in (one, other)
 
 
 def _login(line: KeyLine, view: View, now: datetime) -> Iterator[Finding]:

@@ -351,7 +351,7 @@ _OF_KEYS: Final = (
         "permitlisten-unheard",
         _FIX,
         "The key may listen on {value}, which PermitListen in {place} does not allow: its -R is refused.",
-        "PermitListen {meant} (in sshd_config)",
+        "{value} in PermitListen too (in sshd_config)",
     ),
 )
 

@@ -44,12 +44,16 @@ def _of_settings(made: Sequence[View], server: Server) -> Iterator[Finding]:
 
 
 def _of_keys(made: Sequence[View], now: datetime) -> Iterator[Finding]:
-    """What is wrong with keys. A file of no known account may be of any: it counts what is wrong for all of them."""
+    """What is wrong with keys. Where it is not known which settings count for one, what is wrong with all of them."""
     times: Counter[Finding] = Counter()
+    having = Counter(key.line.place for view in made for key in view.keys)
+    surely: set[Finding] = set()
     for view in made:
-        times.update(dict.fromkeys(key_rules.of_view(view, now), 1))
-    surely = {key.line.place for view in made for key in view.keys if key.certain}
-    yield from (each for each, count in times.items() if each.place in surely or count == len(made))
+        found = dict.fromkeys(key_rules.of_view(view, now), 1)
+        times.update(found)
+        certain = {key.line.place for key in view.certain_keys}
+        surely.update(each for each in found if each.place in certain)
+    yield from (each for each, count in times.items() if each in surely or count == having[each.place])
 
 
 def _in_order(made: Sequence[View], files: Mapping[str, int]) -> list[Key]:

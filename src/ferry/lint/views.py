@@ -55,7 +55,7 @@ class Key:
     line: KeyLine
     user: str | None
     certain: bool
-    """Whether it is known that the account of the key is one of the view that has it."""
+    """Whether the settings of the view surely count for the account of the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,9 @@ class View:
         """`Match User tunnel`; empty for everybody."""
         return ", ".join(block.written for block in self.blocks)
 
-    @property
-    def users(self) -> list[str]:
-        """The accounts that the blocks name without wildcards."""
-        patterns = [pattern for block in self.blocks for value in block.values("user") for pattern in value.split(",")]
+    def named(self, criterion: str) -> list[str]:
+        """The accounts (`user`) or groups (`group`) that the blocks name without wildcards."""
+        patterns = [name for block in self.blocks for value in block.values(criterion) for name in value.split(",")]
         return [pattern for pattern in patterns if _LITERAL.fullmatch(pattern)]
 
     @property
@@ -174,21 +173,21 @@ def with_keys(made: Sequence[View], files: Iterable[KeyFile]) -> list[View]:
     """The views with their keys: a file of one account stands below the blocks that mean it, else below everybody's."""
     keys: list[list[Key]] = [[] for _ in made]
     for file in files:
-        certain = file.user is not None or len(made) == 1
-        lines = [Key(line, file.user, certain) for line in key_lines(file.name, file.text)]
-        for number in _views_of(made, file.user):
-            keys[number] += lines
+        lines = key_lines(file.name, file.text)
+        for number, certain in _views_of(made, file.user):
+            keys[number] += (Key(line, file.user, certain) for line in lines)
     return [replace(view, keys=tuple(found)) for view, found in zip(made, keys, strict=True)]
 
 
-def _views_of(made: Sequence[View], user: str | None) -> list[int]:
-    """The numbers of the views in which the keys of an account count."""
+def _views_of(made: Sequence[View], user: str | None) -> list[tuple[int, bool]]:
+    """The numbers of the views in which the keys of an account may count, and whether they surely do. The groups of an account
+    are not known."""
     if user is None:
-        return list(range(len(made)))
-    certain: list[int] = []
-    possible: list[int] = []
+        return [(number, len(made) == 1) for number in range(len(made))]
+    surely: list[tuple[int, bool]] = []
+    perhaps: list[tuple[int, bool]] = []
     for number, view in enumerate(made):
         if view.blocks and all(_is_of(block, user) for block in view.blocks):
             criteria = {name for block in view.blocks for name, _ in block.criteria}
-            (certain if criteria == {"user"} else possible).append(number)
-    return (certain or [0]) + possible
+            (surely if criteria == {"user"} else perhaps).append((number, "group" not in criteria))
+    return (surely or [(0, all(certain for _, certain in perhaps))]) + perhaps

@@ -4,6 +4,7 @@ key files that it names."""
 from __future__ import annotations
 
 import errno
+import grp
 import pwd
 import re
 import shutil
@@ -98,7 +99,7 @@ def read_keys(views: Sequence[View], named: Iterable[Path], user: str | None, le
 
 def _wanted(view: View, user: str | None) -> Iterator[tuple[Path, str | None]]:
     """The key files of a view that may be on this host, and whose they are."""
-    accounts = [user] if user else view.users
+    accounts = [user] if user else [*view.named("user"), *_members(view.named("group"))]
     for pattern in view["authorizedkeysfile"].values:
         if pattern == "none":
             continue
@@ -108,6 +109,17 @@ def _wanted(view: View, user: str | None) -> Iterator[tuple[Path, str | None]]:
             yield from ((path, name) for name in accounts if (path := _of_account(pattern, name)))
         elif pattern.startswith("/") and pattern.count("%") == 1 and "%u" in pattern:
             yield from _of_all_accounts(pattern)
+
+
+def _members(groups: Iterable[str]) -> Iterator[str]:
+    """The accounts of this host that are in these groups."""
+    for name in groups:
+        try:
+            group = grp.getgrnam(name)
+        except KeyError:
+            continue
+        yield from group.gr_mem
+        yield from (entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == group.gr_gid)
 
 
 def _of_account(pattern: str, name: str) -> Path | None:
