@@ -11,7 +11,7 @@ _GLUE: Final = "\0"  # in place of a space at which nothing is broken; `terminal
 _COPIED: Final = re.compile(
     r"`[^`]*`"
     r"|(?:\w+: )?\{[^}]*\}"  # a setting of a framework
-    r"|\bssh (?:-N |-[A-Za-z] \S+ )*[^\s(]+(?: (?:ls|names|help|whoami|release \S+))?"
+    r"|\bssh (?:-N |-[A-MO-Za-z] \S+ )*[^\s(]+(?: (?:ls|names|help|whoami|release \S+))?"
     r"|-[A-Z] \S+"
 )
 
