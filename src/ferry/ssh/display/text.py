@@ -51,7 +51,7 @@ class TextDisplay:
                     continue
                 self._ca_noted = True
             if line.startswith(" "):
-                self._line(line, Tone.DIM)
+                self._line(line, Tone.DIM, pipe_columns=limits.PIPE_COLUMNS)
             else:
                 self._put_line(safe(line), Tone.GREEN)  # it has the address, and is in one piece
 
