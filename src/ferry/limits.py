@@ -149,8 +149,8 @@ DEFERRED_PACKETS: Final = 4096  # answers that wait for the end of a key exchang
 REASON_SECONDS: Final = 0.5
 READ_SECONDS: Final = 0.15  # from the written reason to the answer: ssh with ExitOnForwardFailure exits at the answer
 REASON_BYTES: Final = 400  # of a DISCONNECT's text that ssh prints
-# For which visitors of a new forward wait for the session's words. A forward asked for this soon after the log-in belongs
-# to the command that has logged in.
+# For which visitors of a new forward wait for the session's words. Of programs other than stock ssh, a forward asked for
+# this soon after the log-in belongs to the command that has logged in.
 HOLD_SECONDS: Final = 0.5
 ALIVE_SECONDS: Final = 1.0  # within which the older holder of an address must answer to count as alive
 FLAP_ALIVE_SECONDS: Final = 2.0  # a takeover counts as flapping when the loser answers within this
