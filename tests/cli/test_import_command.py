@@ -38,6 +38,7 @@ X11Forwarding yes
 PrintMotd no
 Ciphers aes256-gcm@openssh.com
 TrustedUserCAKeys /etc/ssh/ca.pub
+UseDNS yes
 Match User tunnel
     AllowTcpForwarding remote
     PermitListen localhost:21009
@@ -71,7 +72,8 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert (config.ssh.keepalive_interval, config.ssh.keepalive_count) == (15, 4)
     assert (config.ssh.login_grace, config.ssh.auth_tries, config.ssh.penalties) == (60, 4, False)
     assert (config.ssh.handshakes, config.ssh.handshakes_per_network) == (300, 20)
-    assert (config.access.mode, config.access.keys) == ("keys", [Path("/etc/ssh/keys")])
+    assert (config.access.mode, config.access.keys) == ("keys", [Path("/etc/ssh/keys/%u")])
+    assert config.access.use_dns
     assert config.limits.exempt[-1] == "10.0.0.0/8"
     assert config.tcp.ranges == [
         TcpRange(first=21001, last=21002, listen="loopback"),
@@ -81,12 +83,12 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
     assert (
-        "Match User tunnel (line 19): Ferry has no settings per account yet (AllowTcpForwarding, PermitListen)"
+        "Match User tunnel (line 20): Ferry has no settings per account yet (AllowTcpForwarding, PermitListen)"
         in ran.said
     )
     assert "Ciphers (line 17): Ferry offers its own list" in ran.said
     assert "TrustedUserCAKeys (line 18): Ferry knows no user certificates yet" in ran.said
-    assert "files of each account (.ssh/authorized_keys): name them in access.keys" in ran.said
+    assert "files of each account (.ssh/authorized_keys): name them in access.keys, as in /home/%u/" in ran.said
 
 
 def test_addresses_and_public_ports(tmp_path: Path) -> None:

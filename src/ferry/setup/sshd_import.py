@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -91,7 +91,6 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         "permittunnel": "Ferry refuses `ssh -w`",
         "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
         "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
-        "usedns": "Ferry compares addresses, and looks up no names of clients",
     }
 )  # fmt: skip
 _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
@@ -101,11 +100,11 @@ _HANDLED: Final = frozenset(
     {
         "addressfamily", "authorizedkeysfile", "clientalivecountmax", "clientaliveinterval", "gatewayports",
         "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups", "permitlisten",
-        "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port",
+        "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port", "usedns",
     }
 )  # fmt: skip
 _WIDEST: Final[Mapping[str, int]] = MappingProxyType({"::": 0, "0.0.0.0": 1})
-_TOKEN: Final = re.compile("%[hUu]")
+_TOKEN: Final = re.compile("(?<!%)(?:%%)*%[hU]")  # of a home or a number, which Ferry does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +296,7 @@ def _keys(view: View, made: Translation) -> None:
     paths = [path for pattern in setting.values if (path := _key_path(pattern))]
     if of_accounts:
         example = of_accounts[0].removeprefix("%h/")
-        why = f"files of each account ({', '.join(of_accounts)}): name them in access.keys, as in /home/NAME/{example}"
+        why = f"files of each account ({', '.join(of_accounts)}): name them in access.keys, as in /home/%u/{example}"
         made.leave(setting, "authorizedkeysfile", why)
     given = paths or [Path("/etc/ferry/keys")]
     made.carry("access.mode", "keys", "Ferry lets in keys alone", None)
@@ -306,16 +305,14 @@ def _keys(view: View, made: Translation) -> None:
     if paths:
         why = "the files carry over; `ferry check-config` names the lines that Ferry does not take"
         made.leave(setting, "authorizedkeysfile", why)
+    names = view["usedns"]
+    if names.word == "yes":
+        made.carry("access.use_dns", True, "usedns", names)
 
 
 def _key_path(pattern: str) -> Path | None:
-    """The file, or the folder with a file for each account, which Ferry reads as well; None for `none` or a path in a home."""
-    if not pattern.startswith("/"):
-        return None
-    if not _TOKEN.search(pattern):
-        return Path(pattern.replace("%%", "%"))
-    path = PurePosixPath(pattern)
-    return Path(path.parent) if path.name == "%u" and not _TOKEN.search(str(path.parent)) else None
+    """The file, or the file for each account, as Ferry writes it too; None for `none` or a path in a home."""
+    return Path(pattern) if pattern.startswith("/") and not _TOKEN.search(pattern) else None
 
 
 def _ports(view: View, made: Translation) -> None:
