@@ -118,6 +118,7 @@ async def test_a_key_that_costs_seconds_to_check_is_refused(
     ended = await asyncio.to_thread(gateway.ssh(tmp_path, public).run, "-v", "-o", "KbdInteractiveAuthentication=no")
     assert ended.code == 255
     assert ("Server accepts key" in ended.err) is let_in
+    assert (f"ferry: an RSA key of {bits} bits may not log in" in ended.err) is not let_in
 
 
 def _rsa_public(bits: int) -> bytes:

@@ -14,7 +14,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from ferry.errors import InvalidInput
@@ -76,8 +76,13 @@ def rsa_bits(blob: bytes) -> int | None:
     fields = _fields(blob)
     if fields[:1] != [_RSA.encode()] or len(fields) != _FIELDS[_RSA]:
         return None
-    modulus = fields[2].lstrip(b"\0")
-    return 8 * (len(modulus) - 1) + modulus[0].bit_length() if modulus else 0
+    return _size(fields[2])
+
+
+def _size(modulus: bytes) -> int:
+    """The bits of a positive number (RFC 4251 §5, mpint)."""
+    digits = modulus.lstrip(b"\0")
+    return 8 * (len(digits) - 1) + digits[0].bit_length() if digits else 0
 
 
 def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey]], list[BadLine]]:
@@ -109,11 +114,11 @@ def parse_line(line: str, system: System) -> AuthorizedKey:
         raise InvalidInput(
             "principals= is for lines with cert-authority, so this key may not log in: add cert-authority, or remove it"
         )
-    return replace(parse_key(rest), options=options)
+    return parse_key(rest, options)
 
 
-def parse_key(line: str) -> AuthorizedKey:
-    """One `algorithm base64 [comment]` line, without options. Raises InvalidInput."""
+def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
+    """One `algorithm base64 [comment]` line, without its `options`. Raises InvalidInput."""
     algorithm = _first_word(line)
     if algorithm not in ALGORITHMS:
         raise _no_key_type(algorithm)
@@ -125,9 +130,9 @@ def parse_key(line: str) -> AuthorizedKey:
     fields = _fields(blob)
     if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
-    if (bits := rsa_bits(blob)) is not None and bits not in RSA_BITS:
+    if algorithm == _RSA and (bits := _size(fields[2])) not in RSA_BITS:
         raise InvalidInput(wrong_size(bits))
-    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment))
+    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options)
 
 
 def wrong_size(bits: int) -> str:

@@ -104,11 +104,7 @@ def _network(pattern: str) -> Network | None:
     """The network that an entry is; None if it is a pattern of text. Raises InvalidInput for one that OpenSSH calls
     inconsistent."""
     text, slash, mask = pattern.partition("/")
-    number = _ipv4(text)
-    address: IPv4Address | IPv6Address
-    try:
-        address = IPv6Address(text.partition("%")[0]) if number is None else IPv4Address(number)
-    except ValueError:
+    if (address := _address(text)) is None:
         return None
     if not slash:
         return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
@@ -128,6 +124,17 @@ def _network(pattern: str) -> Network | None:
             detail="an entry has bits behind its mask",
         )
     return network
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that a text is; None if it is none."""
+    if ":" in text:
+        try:
+            return IPv6Address(text.partition("%")[0])
+        except ValueError:
+            return None
+    number = _ipv4(text) if text[:1].isdigit() else None
+    return None if number is None else IPv4Address(number)
 
 
 def _ipv4(text: str) -> int | None:

@@ -28,6 +28,9 @@ from .host_patterns import HostList, parse_host_list
 from .permits import Permit, parse_permit_listen, parse_permit_open
 
 _NAME: Final = re.compile(r'[^,="\s]*')
+_OPTIONS: Final = re.compile(r'(?:\\"|"(?:\\"|[^"])*+"|[^" \t])*+')
+"""Up to the first blank that is not quoted, or to a quote without an end."""
+_VALUE: Final = re.compile(r'"((?:\\"|[^"])*+)"')
 _EXPIRY: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(Z|UTC)?", re.ASCII | re.IGNORECASE)
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _TUNNELS: Final = range(0x7FFFFFFD + 1)  # numbers of tun devices, as sshd (SSH_TUNID_MAX)
@@ -79,16 +82,11 @@ NO_OPTIONS: Final = KeyOptions()
 
 def options_end(line: str) -> int:
     """Where the options at the beginning of a line end: at the first blank that is not quoted. Raises InvalidInput."""
-    quoted, at = False, 0
-    while at < len(line) and (quoted or line[at] not in " \t"):
-        if line.startswith('\\"', at):
-            at += 1
-        elif line[at] == '"':
-            quoted = not quoted
-        at += 1
-    if quoted:
+    found = _OPTIONS.match(line)
+    assert found is not None  # it matches nothing too
+    if line.startswith('"', found.end()):
         raise InvalidInput('a value has no end: write " behind it (and \\" for a quote inside it)', detail=_NO_END)
-    return min(at, len(line))
+    return found.end()
 
 
 def is_option(text: str) -> bool:
@@ -151,15 +149,9 @@ def _dequoted(text: str, at: int, name: str) -> tuple[str, int]:
             f'{_shown(name)}: its value has no quotes: write {_shown(name)}="..."',
             detail=f"{_logged(name)}: its value has no quotes",
         )
-    value, at = [], at + 1
-    while at < len(text) and text[at] != '"':
-        if text.startswith('\\"', at):
-            at += 1
-        value.append(text[at])
-        at += 1
-    if at == len(text):
+    if (found := _VALUE.match(text, at)) is None:
         raise InvalidInput(f"{_shown(name)}: its value has no end: write a quote behind it", detail=_NO_END)
-    return "".join(value), at + 1
+    return found.group(1).replace('\\"', '"'), found.end()
 
 
 def _shown(name: str) -> str:
