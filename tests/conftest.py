@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,10 +27,24 @@ hypothesis.settings.register_profile("ferry", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("ferry")
 
 
+def pytest_collection_finish() -> None:
+    """Leave modules and the list of tests out of all later runs of the cycle collector. They stay to the end, and each
+    run, and each test that counts objects, would look at all of them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One gateway that tests share. Each test uses its own keys and names."""
     with gateway_in(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def modules_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that the tests of one module share: they may reload it, and read all that it logs."""
+    with gateway_in(tmp_path_factory.mktemp("modules_gateway")) as running:
         yield running
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from child_process import Child
 from ferry_command import PROGRAM, clean_environment
+from rsa_host_key import put_rsa_key
 from ssh_command import StockSsh
 
 DOMAIN = "localhost"
@@ -101,6 +102,8 @@ class Gateway:
     """The RLIMIT_NOFILE of the process; None: that of the test."""
     program: Sequence[str | Path] = (PROGRAM,)
     """The command that runs as `ferry`."""
+    makes_rsa_key: bool = False
+    """Whether its first start makes its RSA host key, or finds one."""
 
     def __post_init__(self) -> None:
         self.loopback_ports = iter(self.ports.loopback)
@@ -147,6 +150,8 @@ class Gateway:
     def launch(self) -> Child:
         """Start the process and return at once."""
         environment = clean_environment(HOME=str(self.folder))
+        if not self.state.exists() and not self.makes_rsa_key:
+            put_rsa_key(self.state)
         command: list[str | Path] = [*self.program, "serve", "--config", self.write_config()]
         if self.descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {self.descriptors} && exec "$0" "$@"', *command]

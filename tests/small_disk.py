@@ -13,6 +13,7 @@ import pytest
 from child_process import Child
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
+from rsa_host_key import put_rsa_key
 
 SECONDS = 30
 
@@ -48,6 +49,7 @@ class OnSmallDisk(Gateway):
         script = f'mount -t tmpfs -o size=2m,mode=700 small "{self.state}" && echo mounted && exec sleep infinity'
         self.holder = Child(["unshare", "-rm", "sh", "-c", script], env=clean_environment(), cwd=self.folder)
         self.holder.line("^mounted")
+        put_rsa_key(self.disk)
 
     def launch(self) -> Child:
         enter = ["nsenter", "-t", str(self.holder.process.pid), "-U", "-m", "--preserve-credentials"]

@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import asyncssh
-
 from ferry.clock import SystemClock
 from ferry.config.model import Config
 from ferry.gateway.kept import kept_in
 from ferry.gateway.worker import Worker, build_worker
 from ferry.observe.observer import Observation, observing
+from rsa_host_key import put_rsa_key
 
 LOOPBACK_FREE = "127.0.0.1:0"
 NOWHERE_ELSE: dict[str, dict[str, Any]] = {
@@ -25,14 +24,6 @@ NOWHERE_ELSE: dict[str, dict[str, Any]] = {
 def config_of(folder: Path, **tables: dict[str, Any]) -> Config:
     """`tables` over free ports on 127.0.0.1 for SSH and HTTP."""
     return Config.model_validate({"state": folder / "state", **NOWHERE_ELSE, **tables})
-
-
-def make_rsa_key(state: Path) -> None:
-    """A small one: one of 3,072 bits takes longer than most tests."""
-    state.mkdir(mode=0o700, exist_ok=True)
-    if not (path := state / "ssh_host_rsa_key").exists():
-        asyncssh.generate_private_key("ssh-rsa", key_size=1024).write_private_key(path)
-        path.chmod(0o600)
 
 
 @contextmanager
@@ -61,7 +52,7 @@ async def opened(worker: Worker) -> AsyncIterator[Worker]:
 async def whole_gateway(config: Config, observation: Observation | None = None) -> AsyncIterator[Worker]:
     """A gateway that listens, with `observation` if one is given."""
     clock = SystemClock()
-    make_rsa_key(config.state)
+    put_rsa_key(config.state)
     with observed() if observation is None else nullcontext(observation) as told:
         async with (
             kept_in(config.state, clock=clock, report=told.report) as kept,

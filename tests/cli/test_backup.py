@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import tarfile
@@ -57,18 +58,24 @@ def test_a_gateway_goes_on_elsewhere_from_a_backup_of_it_while_it_ran(
     assert "REMOTE HOST IDENTIFICATION" not in owner.run().err
 
 
-def test_a_restore_into_a_running_gateway_is_refused(gateway: Gateway, tmp_path: Path) -> None:
-    ferry("backup", "b.tar.gz", "--state", gateway.state, cwd=tmp_path)
-    ran = ferry("restore", "b.tar.gz", "--state", gateway.state, "--force", cwd=tmp_path)
-    assert ran.code == 3
-    assert ran.err.startswith(f"ferry: another gateway runs with the state folder {gateway.state}: stop it")
+@pytest.fixture(scope="module")
+def backup(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup for all tests."""
+    folder = tmp_path_factory.mktemp("backup")
+    assert ferry("backup", "b.tar.gz", "--state", gateway.state, cwd=folder).code == 0
+    return folder / "b.tar.gz"
 
 
 @pytest.fixture
-def saved(gateway: Gateway, tmp_path: Path) -> Path:
-    """A backup."""
-    assert ferry("backup", "b.tar.gz", "--state", gateway.state, cwd=tmp_path).code == 0
-    return tmp_path / "b.tar.gz"
+def saved(backup: Path, tmp_path: Path) -> Path:
+    """A backup that the test may change."""
+    return Path(shutil.copy2(backup, tmp_path))
+
+
+def test_a_restore_into_a_running_gateway_is_refused(gateway: Gateway, saved: Path, tmp_path: Path) -> None:
+    ran = ferry("restore", saved, "--state", gateway.state, "--force", cwd=tmp_path)
+    assert ran.code == 3
+    assert ran.err.startswith(f"ferry: another gateway runs with the state folder {gateway.state}: stop it")
 
 
 def test_what_is_there_is_replaced_only_with_force_and_is_kept(saved: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +29,34 @@ esac
 """
 
 
+def prefix_in(folder: Path) -> Path:
+    """The folder that is installed to; the Python is beside it."""
+    python = folder / "python"
+    python.write_text(PYTHON.format(ferry=PROGRAM, python=sys.executable, log=folder / "pip.log"))
+    python.chmod(0o755)
+    return folder / "root"
+
+
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """The folder that is installed to; the Python is beside it."""
-    python = tmp_path / "python"
-    python.write_text(PYTHON.format(ferry=PROGRAM, python=sys.executable, log=tmp_path / "pip.log"))
-    python.chmod(0o755)
-    return tmp_path / "root"
+    """Nothing is installed there."""
+    return prefix_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def installed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first time takes seconds, and leaves the same each time. Its files name the folder, so only that can have them."""
+    prefix = prefix_in(tmp_path_factory.mktemp("installed"))
+    assert install(prefix).code == 0
+    shutil.copytree(prefix, prefix.with_name("as installed"), symlinks=True)
+    return prefix
+
+
+@pytest.fixture
+def installed(installed_once: Path) -> Path:
+    """What the first time has left."""
+    shutil.rmtree(installed_once)
+    return Path(shutil.copytree(installed_once.with_name("as installed"), installed_once, symlinks=True))
 
 
 def install(prefix: Path, *, script: str = "install", **extra: str) -> Ran:
@@ -73,44 +95,43 @@ def test_the_first_time_a_configuration_is_written(prefix: Path) -> None:
         assert "check-config" in (share / name).read_text()
 
 
-def test_the_second_time_is_an_upgrade(prefix: Path) -> None:
+def test_the_second_time_is_an_upgrade(installed: Path) -> None:
     """It said first that one should run `ferry init --force`, which loses the configuration."""
-    install(prefix)
-    config = prefix / "etc/ferry/ferry.toml"
+    config = installed / "etc/ferry/ferry.toml"
     mine = 'domain = "gw.example"  # mine\nstate = "/var/lib/ferry"\n'
     config.write_text(mine)
-    kept = prefix / "var/lib/ferry/ferry.db"
+    kept = installed / "var/lib/ferry/ferry.db"
     kept.write_text("rows")
     for _ in range(2):
-        ran = install(prefix)
+        ran = install(installed)
         assert (ran.code, ran.err) == (0, "")
         assert (config.read_text(), kept.read_text()) == (mine, "rows")
         assert "init" not in ran.out
-        assert f"ferry 0.1.0 before, ferry 0.1.0 now; {config} and {prefix}/var/lib/ferry are as they were\n" in ran.out
+        assert (
+            f"ferry 0.1.0 before, ferry 0.1.0 now; {config} and {installed}/var/lib/ferry are as they were\n" in ran.out
+        )
         assert "  ferry install-service\n" in ran.out
     assert [path.name for path in config.parent.iterdir()] == ["ferry.toml"]
 
 
-def test_an_upgrade_that_does_not_accept_the_configuration_says_so(prefix: Path) -> None:
-    install(prefix)
-    (prefix / "etc/ferry/ferry.toml").write_text("[limits]\nrequests_waiting = 5\n")
-    ran = install(prefix)
+def test_an_upgrade_that_does_not_accept_the_configuration_says_so(installed: Path) -> None:
+    (installed / "etc/ferry/ferry.toml").write_text("[limits]\nrequests_waiting = 5\n")
+    ran = install(installed)
     assert ran.code == 0
     assert "limits.requests_waiting is not a setting any more: delete it" in ran.err
     assert "correct it before you restart the gateway" in ran.out
 
 
-def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Path) -> None:
-    install(prefix)
-    config = prefix / "etc/ferry/ferry.toml"
-    unit = prefix / "etc/systemd/system/ferry.service"
+def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(installed: Path) -> None:
+    config = installed / "etc/ferry/ferry.toml"
+    unit = installed / "etc/systemd/system/ferry.service"
     unit.parent.mkdir(parents=True)
     unit.write_text(f"[Service]\nExecStart=/opt/ferry/venv/bin/ferry serve --config {config}\nUser=root\n")
-    ran = install(prefix)
+    ran = install(installed)
     assert "  systemctl restart ferry\n" in ran.out
     assert "ferry install-service --user root\n" in ran.out
     shown: list[str | Path] = [
-        prefix / "opt/ferry/venv/bin/ferry",
+        installed / "opt/ferry/venv/bin/ferry",
         "install-service",
         "--print",
         "--user",
@@ -119,7 +140,7 @@ def test_an_upgrade_of_a_service_restarts_it_and_tells_of_a_new_unit(prefix: Pat
         config,
     ]
     unit.write_text(subprocess.run(shown, capture_output=True, text=True, check=False, cwd="/").stdout)
-    ran = install(prefix)
+    ran = install(installed)
     assert "  systemctl restart ferry\n" in ran.out
     assert "install-service" not in ran.out
 
@@ -128,18 +149,17 @@ def files(prefix: Path) -> set[str]:
     return {str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir() or path.is_symlink()}
 
 
-def test_uninstalling_leaves_the_configuration_and_the_state(prefix: Path) -> None:
-    install(prefix)
-    (prefix / "var/lib/ferry/ferry.db").write_text("rows")
-    unit = prefix / "etc/systemd/system/ferry.service"
+def test_uninstalling_leaves_the_configuration_and_the_state(installed: Path) -> None:
+    (installed / "var/lib/ferry/ferry.db").write_text("rows")
+    unit = installed / "etc/systemd/system/ferry.service"
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\n")
-    ran = install(prefix, script="uninstall")
+    ran = install(installed, script="uninstall")
     assert (ran.code, ran.err) == (0, "")
-    assert files(prefix) == {"etc/ferry/ferry.toml", "var/lib/ferry/ferry.db"}
+    assert files(installed) == {"etc/ferry/ferry.toml", "var/lib/ferry/ferry.db"}
     assert "sudo make uninstall PURGE=yes" in ran.out
-    ran = install(prefix, script="uninstall", PURGE="yes")
-    assert (ran.code, ran.err, files(prefix)) == (0, "", set())
+    ran = install(installed, script="uninstall", PURGE="yes")
+    assert (ran.code, ran.err, files(installed)) == (0, "", set())
     assert "the host keys, the local CA and all names" in ran.out
 
 

@@ -161,23 +161,20 @@ def test_connections_through_ports_and_aliases_have_the_drains_time_too(
 
 @pytest.mark.parametrize("end", ["time", "a second signal"])
 def test_the_drain_resets_a_connection_that_outlasts_it(
-    end: str, start_gateway: Callable[..., Gateway], key: Path, lines: LineService, tmp_path: Path
+    end: str, key: Path, lines: LineService, tmp_path: Path
 ) -> None:
-    gateway = start_gateway()
-    if end == "time":
-        gateway.top["drain"] = "300ms"
-        gateway.stop()
+    with closing(Gateway(tmp_path, top={"drain": "300ms"} if end == "time" else {})) as gateway:
         gateway.start()
-    with gateway.ssh(tmp_path, key).start("-R", f"0:localhost:{lines.port}") as child:
-        port = int(child.error_line(r"^Allocated port (\d+) for remote forward")[1])
-        child.line("Forwarding TCP")
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as tcp:
-            assert say(tcp, b"a\n") == b"A\n"
-            gateway.running.signal(signal.SIGTERM)
-            gateway.event('"gateway.draining"')
-            if end != "time":
-                assert say(tcp, b"b\n") == b"B\n"
+        with gateway.ssh(tmp_path, key).start("-R", f"0:localhost:{lines.port}") as child:
+            port = int(child.error_line(r"^Allocated port (\d+) for remote forward")[1])
+            child.line("Forwarding TCP")
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as tcp:
+                assert say(tcp, b"a\n") == b"A\n"
                 gateway.running.signal(signal.SIGTERM)
-            with pytest.raises(ConnectionResetError):
-                tcp.recv(100)
-        assert gateway.running.exit_code(10) == 0
+                gateway.event('"gateway.draining"')
+                if end != "time":
+                    assert say(tcp, b"b\n") == b"B\n"
+                    gateway.running.signal(signal.SIGTERM)
+                with pytest.raises(ConnectionResetError):
+                    tcp.recv(100)
+            assert gateway.running.exit_code(10) == 0

@@ -25,27 +25,33 @@ def reload(gateway: Gateway, outcome: str) -> dict[str, object]:
     return gateway.event(rf'"config\.{outcome}"', after=seen)
 
 
+@pytest.fixture
+def gateway(modules_gateway: Gateway) -> Gateway:
+    """A gateway with the configuration that it started with."""
+    modules_gateway.settings = {}
+    assert reload(modules_gateway, "reloaded")["needs_restart"] == ""
+    return modules_gateway
+
+
 def test_a_listener_moves_and_tunnels_stay(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+    gateway: Gateway, new_key: Callable[[], Path], origin: Origin, tmp_path: Path, name: str
 ) -> None:
-    gateway = start_gateway()
-    with gateway.ssh(tmp_path, new_key()).start("-R", f"moves:80:localhost:{origin.port}") as child:
-        child.line("http://moves.localhost")
+    with gateway.ssh(tmp_path, new_key()).start("-R", f"{name}:80:localhost:{origin.port}") as child:
+        child.line(f"http://{name}.localhost")
         old = gateway.ports.http
         gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
         reload(gateway, "reloaded")
         with socket.socket() as sock:
             assert sock.connect_ex(("127.0.0.1", old)) != 0
         with socket.create_connection(("127.0.0.1", gateway.ports.outside), timeout=10) as visitor:
-            visitor.sendall(b"GET / HTTP/1.0\r\nHost: moves.localhost\r\n\r\n")
+            visitor.sendall(f"GET / HTTP/1.0\r\nHost: {name}.localhost\r\n\r\n".encode())
             assert visitor.recv(100).startswith(b"HTTP/1.1 200")
         assert child.running
 
 
 def test_new_limits_hold_for_new_connections(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+    gateway: Gateway, new_key: Callable[[], Path], origin: Origin, tmp_path: Path
 ) -> None:
-    gateway = start_gateway()
     gateway.settings["limits"] = {"forwards_per_connection": 1}
     reload(gateway, "reloaded")
     ssh = gateway.ssh(tmp_path, new_key())
@@ -53,8 +59,7 @@ def test_new_limits_hold_for_new_connections(
         child.error_line("which is the limit")
 
 
-def test_keys_that_need_a_restart_are_named(start_gateway: Callable[..., Gateway]) -> None:
-    gateway = start_gateway()
+def test_keys_that_need_a_restart_are_named(gateway: Gateway) -> None:
     gateway.settings["limits"] = {"forwards_per_connection": 1}
     assert reload(gateway, "reloaded")["needs_restart"] == ""
     gateway.settings["limits"]["visitors_per_tunnel"] = 5
@@ -79,31 +84,30 @@ def test_the_documentation_has_every_key_that_needs_a_restart() -> None:
     ],
 )
 def test_an_invalid_reload_leaves_the_old_configuration_running(
-    start_gateway: Callable[..., Gateway],
+    gateway: Gateway,
     new_key: Callable[[], Path],
     origin: Origin,
     tmp_path: Path,
+    name: str,
     table: str,
     value: dict[str, object],
     why: str,
 ) -> None:
-    gateway = start_gateway()
-    with gateway.ssh(tmp_path, new_key()).start("-R", f"stays:80:localhost:{origin.port}") as child:
-        child.line("http://stays.localhost")
+    with gateway.ssh(tmp_path, new_key()).start("-R", f"{name}:80:localhost:{origin.port}") as child:
+        child.line(f"http://{name}.localhost")
         gateway.settings[table] = gateway.settings.get(table, {}) | value
         assert why in str(reload(gateway, "rejected")["error"])
-        assert visit(gateway, "stays").status == 200
+        assert visit(gateway, name).status == 200
 
 
 def test_an_address_that_is_taken_leaves_all_listeners_as_they_were(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
+    gateway: Gateway, new_key: Callable[[], Path], origin: Origin, tmp_path: Path, name: str
 ) -> None:
-    gateway = start_gateway()
     with (
         socket.create_server(("127.0.0.1", gateway.ports.outside)),
-        gateway.ssh(tmp_path, new_key()).start("-R", f"kept:80:localhost:{origin.port}") as child,
+        gateway.ssh(tmp_path, new_key()).start("-R", f"{name}:80:localhost:{origin.port}") as child,
     ):
-        child.line("http://kept.localhost")
+        child.line(f"http://{name}.localhost")
         gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
         assert "is in use" in str(reload(gateway, "rejected")["error"])
-        assert visit(gateway, "kept").status == 200
+        assert visit(gateway, name).status == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from gateway_process import Gateway
@@ -25,15 +26,15 @@ def libraries(gateway: Gateway) -> str:
     return Path(f"/proc/{gateway.running.process.pid}/maps").read_text()
 
 
-def test_memory_at_the_first_and_the_second_start(start_gateway: Callable[..., Gateway]) -> None:
-    gateway = start_gateway()
-    for start in ("first", "second"):
-        assert anonymous(gateway) <= OF_ITS_OWN, start
-        assert gateway.memory() <= RESIDENT, start
-        assert "/httptools/" in libraries(gateway)  # loaded modules do show there
-        assert "/sqlalchemy/" not in libraries(gateway), start
-        gateway.stop()
-        gateway.start()
+def test_memory_at_the_first_and_the_second_start(tmp_path: Path) -> None:
+    with closing(Gateway(tmp_path, makes_rsa_key=True)) as gateway:
+        for start in ("first", "second"):
+            gateway.start()
+            assert anonymous(gateway) <= OF_ITS_OWN, start
+            assert gateway.memory() <= RESIDENT, start
+            assert "/httptools/" in libraries(gateway)  # loaded modules do show there
+            assert "/sqlalchemy/" not in libraries(gateway), start
+            gateway.stop()
 
 
 def test_the_modules_that_the_gateway_imports() -> None:

@@ -11,19 +11,19 @@ from ferry.errors import InvalidInput, StartupError
 from ferry.gateway.kept import forget_host_key, kept_in
 from ferry.report import no_report
 from ferry.ssh.host_keys import describe
-from whole_gateway import make_rsa_key
+from rsa_host_key import put_rsa_key
 
 
 async def start_in(state: Path) -> list[str]:
     """What it says of its host keys."""
-    make_rsa_key(state)
+    put_rsa_key(state)
     async with kept_in(state, clock=SystemClock(), report=no_report) as kept:
         return [describe(key) for key in kept.host_keys]
 
 
 async def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    make_rsa_key(state)
+    put_rsa_key(state)
     async with kept_in(state, clock=SystemClock(), report=no_report):
         with pytest.raises(
             StartupError, match=r"another gateway runs with the state folder .*: stop it, or name another"
@@ -35,7 +35,7 @@ async def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
 
 async def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    make_rsa_key(state)
+    put_rsa_key(state)
     (state / "lock").mkdir()
     with pytest.raises(StartupError, match=r"state/lock cannot be made: Is a directory"):
         await start_in(state)

@@ -22,6 +22,7 @@ from ferry.report import no_report
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from hurried_loop import HurriedLoop, LoopsClock
+from rsa_host_key import put_rsa_key
 
 DAY = 86_400.0
 BLOG = Address(Kind.HTTP, "blog.localhost")
@@ -85,6 +86,7 @@ class Past:
 @pytest.fixture
 async def past(tmp_path: Path) -> AsyncIterator[Past]:
     clock = Hands()
+    put_rsa_key(tmp_path / "state")
     async with kept_in(tmp_path / "state", clock=clock, report=no_report) as kept:
         made = Past(kept, clock)
         await made.begin()

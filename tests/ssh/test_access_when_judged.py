@@ -29,6 +29,18 @@ def locked(tmp_path: Path) -> Path:
     return make_key(tmp_path / "locked", passphrase=PASSPHRASE)
 
 
+@pytest.fixture
+def gateway_with(modules_gateway: Gateway) -> Callable[..., Gateway]:
+    """A gateway with this table `access` in force: `gateway_with(mode="keys", keys=[...])`. Without it: as shipped."""
+
+    def with_access(**access: object) -> Gateway:
+        modules_gateway.settings = {"access": access} if access else {}
+        reload(modules_gateway)
+        return modules_gateway
+
+    return with_access
+
+
 @contextmanager
 def asked_about(gateway: Gateway, folder: Path, key: Path, *options: str) -> Iterator[tuple[Asked, Child]]:
     """An ssh whose key would do, and who has not signed yet."""
@@ -70,14 +82,14 @@ def is_refused(ssh: Child) -> bool:
 
 @pytest.mark.parametrize("access", [None, "keys"])
 def test_a_key_removed_by_a_reload_does_not_log_in_by_a_signature(
-    start_gateway: Callable[..., Gateway],
+    gateway_with: Callable[..., Gateway],
     new_key: Callable[[], Path],
     locked: Path,
     tmp_path: Path,
     access: str | None,
 ) -> None:
     """The connection is older than the reload."""
-    gateway = start_gateway(**({"access": {"mode": access, "keys": [locked.with_suffix(".pub")]}} if access else {}))
+    gateway = gateway_with(**({"mode": access, "keys": [locked.with_suffix(".pub")]} if access else {}))
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
         only(gateway, new_key())
         person.types(PASSPHRASE)
@@ -85,12 +97,12 @@ def test_a_key_removed_by_a_reload_does_not_log_in_by_a_signature(
 
 
 def test_a_key_removed_by_a_reload_does_not_log_in_by_a_question(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+    gateway_with: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     """The second key is asked about after the reload, on a connection that is older."""
     second = new_key()
     keys = [locked.with_suffix(".pub"), second.with_suffix(".pub")]
-    gateway = start_gateway(access={"mode": "keys", "keys": keys})
+    gateway = gateway_with(mode="keys", keys=keys)
     with asked_about(gateway, tmp_path, locked, "-i", str(second)) as (person, ssh):
         only(gateway, locked)
         person.types("not it")
@@ -98,10 +110,10 @@ def test_a_key_removed_by_a_reload_does_not_log_in_by_a_question(
 
 
 def test_a_key_added_by_a_reload_logs_in_on_an_older_connection(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+    gateway_with: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     second = new_key()
-    gateway = start_gateway(access={"mode": "keys", "keys": [locked.with_suffix(".pub")]})
+    gateway = gateway_with(mode="keys", keys=[locked.with_suffix(".pub")])
     with asked_about(gateway, tmp_path, locked, "-i", str(second)) as (person, ssh):
         only(gateway, second)
         person.types("not it")
@@ -109,10 +121,10 @@ def test_a_key_added_by_a_reload_logs_in_on_an_older_connection(
 
 
 def test_no_client_logs_in_keyless_after_a_reload_to_keys_mode(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
+    gateway_with: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path
 ) -> None:
     """Where anyone may log in, ssh tries keyboard-interactive when its keys have failed."""
-    gateway = start_gateway()
+    gateway = gateway_with()
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
         only(gateway, new_key())
         person.types("not it")
@@ -130,10 +142,10 @@ def test_the_keys_at_the_start_are_reported_before_any_client_is_served(
 
 @pytest.mark.parametrize("taken_away", [False, True])
 async def test_a_keyless_log_in_in_progress_is_checked_at_its_answer(
-    start_gateway: Callable[..., Gateway], key: Path, *, taken_away: bool
+    gateway_with: Callable[..., Gateway], key: Path, *, taken_away: bool
 ) -> None:
     """Keyboard-interactive has two steps (RFC 4256 §3): a reload may come between the question and the answer."""
-    gateway = start_gateway()
+    gateway = gateway_with()
     asked, go = asyncio.Event(), asyncio.Event()
 
     class Slow(asyncssh.SSHClient):
@@ -167,12 +179,12 @@ async def test_a_keyless_log_in_in_progress_is_checked_at_its_answer(
 
 @pytest.mark.parametrize("replaced", ["in place", "at once"])
 def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_in(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path, replaced: str
+    gateway_with: Callable[..., Gateway], new_key: Callable[[], Path], locked: Path, tmp_path: Path, replaced: str
 ) -> None:
     other = new_key().with_suffix(".pub")
     known = tmp_path / "known"
     shutil.copy(locked.with_suffix(".pub"), known)
-    gateway = start_gateway(access={"mode": "keys", "keys": [known]})
+    gateway = gateway_with(mode="keys", keys=[known])
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
         seen = told_so_far(gateway)
         if replaced == "in place":
@@ -185,21 +197,21 @@ def test_a_key_that_leaves_the_file_between_question_and_signature_does_not_log_
 
 
 def test_a_key_that_stays_in_the_file_logs_in_after_the_passphrase(
-    start_gateway: Callable[..., Gateway], locked: Path, tmp_path: Path
+    gateway_with: Callable[..., Gateway], locked: Path, tmp_path: Path
 ) -> None:
-    gateway = start_gateway(access={"mode": "keys", "keys": [locked.with_suffix(".pub")]})
+    gateway = gateway_with(mode="keys", keys=[locked.with_suffix(".pub")])
     with asked_about(gateway, tmp_path, locked) as (person, ssh):
         person.types(PASSPHRASE)
         assert is_let_in(ssh)
 
 
 def test_a_key_that_leaves_the_file_while_the_database_is_busy_does_not_log_in(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+    gateway_with: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
 ) -> None:
     """The signature was good; who has the key is asked of a database that somebody else is writing to (a backup)."""
     key, known = new_key(), tmp_path / "known"
     shutil.copy(key.with_suffix(".pub"), known)
-    gateway = start_gateway(access={"mode": "keys", "keys": [known]})
+    gateway = gateway_with(mode="keys", keys=[known])
     with closing(sqlite3.connect(gateway.state / "ferry.db", isolation_level=None)) as backup:
         backup.execute("BEGIN IMMEDIATE")
         with gateway.ssh(tmp_path, key).start("-v", words="whoami") as ssh:
@@ -212,9 +224,9 @@ def test_a_key_that_leaves_the_file_while_the_database_is_busy_does_not_log_in(
 
 
 async def test_a_forward_is_decided_by_the_configuration_in_force_at_its_request(
-    start_gateway: Callable[..., Gateway], key: Path
+    gateway_with: Callable[..., Gateway], key: Path
 ) -> None:
-    gateway = start_gateway()
+    gateway = gateway_with()
     async with raw_client(gateway, key) as client:
         assert await client.forward(b"before", 80)
         gateway.settings["limits"] = {"forwards_per_connection": 1}

@@ -16,13 +16,14 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN_CONFIRMATION,
 from asyncssh.packet import Boolean, String, UInt32
 
 from gateway_process import Gateway
+from inside_gateway import Inside, inside_gateway
 from looks import until
 from raw_client import SECONDS, raw_client
 from resets import reset_at_close
 from ssh_command import StockSsh, run
 
 
-async def visitor_who_leaves(gateway: Gateway, name: str) -> None:
+async def visitor_who_leaves(gateway: Inside, name: str) -> None:
     """Sends a whole request and goes away with a reset before any answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.http)
     del reader
@@ -33,13 +34,14 @@ async def visitor_who_leaves(gateway: Gateway, name: str) -> None:
     writer.close()
 
 
-async def test_visitors_that_leave_during_channel_open_leave_no_channel(
-    start_gateway: Callable[..., Gateway], key: Path
-) -> None:
+async def test_visitors_that_leave_during_channel_open_leave_no_channel(key: Path) -> None:
     """Ronf/asyncssh#823 kept one channel for each, for ever. Here the second half would find no room."""
     visitors = 60
-    gateway = start_gateway(limits={"channels_per_connection": visitors})
-    async with raw_client(gateway, key) as client, asyncio.timeout(SECONDS):
+    async with (
+        asyncio.timeout(2 * SECONDS),
+        inside_gateway(limits={"channels_per_connection": visitors}) as gateway,
+        gateway.client(key) as client,
+    ):
         client.hold_opens()
         assert await client.forward(b"blog", 80)
         for _ in range(2):
@@ -57,9 +59,8 @@ async def test_visitors_that_leave_during_channel_open_leave_no_channel(
             assert await client.lives()
 
 
-async def test_channels_of_one_connection_are_capped(start_gateway: Callable[..., Gateway], key: Path) -> None:
-    gateway = start_gateway(limits={"channels_per_connection": 5})
-    async with raw_client(gateway, key) as client:
+async def test_channels_of_one_connection_are_capped(key: Path) -> None:
+    async with inside_gateway(limits={"channels_per_connection": 5}) as gateway, gateway.client(key) as client:
         client.hold_opens()
         assert await client.forward(b"blog", 80)
         visitors = [await asyncio.open_connection("127.0.0.1", gateway.ports.http) for _ in range(8)]
@@ -76,22 +77,18 @@ async def test_channels_of_one_connection_are_capped(start_gateway: Callable[...
             writer.close()
 
 
-async def test_forwards_of_one_connection_and_of_one_identity_are_capped(
-    start_gateway: Callable[..., Gateway], key: Path
-) -> None:
-    gateway = start_gateway(limits={"forwards_per_connection": 3, "forwards_per_identity": 4})
-    async with raw_client(gateway, key) as one, raw_client(gateway, key) as two:
+async def test_forwards_of_one_connection_and_of_one_identity_are_capped(key: Path) -> None:
+    caps: dict[str, object] = {"forwards_per_connection": 3, "forwards_per_identity": 4}
+    async with inside_gateway(limits=caps) as gateway, gateway.client(key) as one, gateway.client(key) as two:
         assert [await one.forward(f"one{n}".encode(), 80) for n in range(4)] == [True, True, True, False]
         assert [await two.forward(f"two{n}".encode(), 80) for n in range(2)] == [True, False]
         assert await one.cancel(b"one0", 80)
         assert await two.forward(b"two2", 80)
 
 
-async def test_many_forward_requests_at_once_do_not_get_past_the_cap(
-    start_gateway: Callable[..., Gateway], key: Path
-) -> None:
-    gateway = start_gateway(limits={"forwards_per_connection": 4, "forwards_per_identity": 6})
-    async with raw_client(gateway, key) as one, raw_client(gateway, key) as two:
+async def test_many_forward_requests_at_once_do_not_get_past_the_cap(key: Path) -> None:
+    caps: dict[str, object] = {"forwards_per_connection": 4, "forwards_per_identity": 6}
+    async with inside_gateway(limits=caps) as gateway, gateway.client(key) as one, gateway.client(key) as two:
         for n in range(8):
             for who, client in (("one", one), ("two", two)):
                 client.send(
@@ -103,12 +100,13 @@ async def test_many_forward_requests_at_once_do_not_get_past_the_cap(
         assert max(granted) <= 4
 
 
-async def test_a_flood_of_global_requests_is_refused_each_in_its_turn(
-    start_gateway: Callable[..., Gateway], key: Path
-) -> None:
+async def test_a_flood_of_global_requests_is_refused_each_in_its_turn(key: Path) -> None:
     """Replies are matched by order, so that one which is left out, or the end of the connection, costs every tunnel."""
-    gateway = start_gateway(limits={"global_requests_per_second": 10})
-    async with raw_client(gateway, key) as client, asyncio.timeout(SECONDS):
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway(limits={"global_requests_per_second": 10}) as gateway,
+        gateway.client(key) as client,
+    ):
         for _ in range(1000):
             client.send(MSG_GLOBAL_REQUEST, String(b"keepalive@openssh.com"), Boolean(True))
         granted = [(await client.answers.get())[0] for _ in range(1000)]
@@ -149,12 +147,10 @@ async def test_sessions_of_one_connection_are_capped(gateway: Gateway, key: Path
         assert await client.lives()
 
 
-async def test_connections_of_one_identity_are_capped(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
-) -> None:
-    gateway = start_gateway(limits={"connections_per_identity": 2})
-    async with raw_client(gateway, key), raw_client(gateway, key):
-        ended = await asyncio.to_thread(gateway.ssh(tmp_path, key).run)
+async def test_connections_of_one_identity_are_capped(key: Path, tmp_path: Path) -> None:
+    caps: dict[str, object] = {"connections_per_identity": 2}
+    async with inside_gateway(limits=caps) as gateway, gateway.client(key), gateway.client(key):
+        ended = await asyncio.to_thread(StockSsh(tmp_path, "127.0.0.1", gateway.ssh_port, key).run)
         assert ended.code == 255
         assert "you have 2 connections open, which is the limit; retry-after=60" in ended.err
 

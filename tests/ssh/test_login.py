@@ -131,17 +131,22 @@ def _rsa_public(bits: int) -> bytes:
 
 
 def test_the_banner_can_be_turned_off_and_greets_a_new_identity_once(
-    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, origin: Origin
+    start_gateway: Callable[..., Gateway],
+    gateway: Gateway,
+    new_key: Callable[[], Path],
+    tmp_path: Path,
+    origin: Origin,
+    name: str,
 ) -> None:
-    quiet, ssh = start_gateway(ssh={"banner": False}), start_gateway()
+    quiet = start_gateway(ssh={"banner": False})
     ended = quiet.ssh(tmp_path, new_key()).run(words="whoami")
     assert (ended.code, "ferry:" in ended.err) == (0, False)
-    newcomer = ssh.ssh(tmp_path, new_key())
+    newcomer = gateway.ssh(tmp_path, new_key())
     assert "ferry: -R 80:... gives you http" in newcomer.run(words="whoami").err
-    with newcomer.start("-R", f"known:80:localhost:{origin.port}") as child:
+    with newcomer.start("-R", f"{name}:80:localhost:{origin.port}") as child:
         child.line("^Forwarding HTTP")
         assert "ferry:" not in child.err.text
-    for command in (("-W", "known:80"), ("-s",), ()):
+    for command in (("-W", f"{name}:80"), ("-s",), ()):
         assert "ferry:" not in newcomer.run(*command, words="sftp" if command == ("-s",) else "").err
 
 
