@@ -83,6 +83,16 @@ def test_a_machine_gets_its_own_port_and_a_wrong_one_is_refused_with_both(bastio
         assert child.running
 
 
+def test_a_person_can_ask_what_a_key_may_do(bastion: Bastion) -> None:
+    told = bastion.run("machine").out
+    assert f"Your key may listen on localhost:{bastion.port} only (permitlisten=).\n" in told
+    assert f"To forward: ssh -R {bastion.port}:localhost:3000 -p " in told
+    told = bastion.run("closed").out
+    assert "Your key may not forward anything (restrict).\n" in told
+    assert "To forward" not in told
+    assert bastion.run("closed", words="ls").out == "no tunnels of yours are up\n"
+
+
 def test_a_name_needs_a_permit_of_its_own(bastion: Bastion) -> None:
     with bastion.ssh("named").start("-R", "shop:80:localhost:9") as child:
         child.line("^Forwarding HTTP")

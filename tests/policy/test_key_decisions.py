@@ -10,7 +10,9 @@ from ferry.policy.keys import (
     Caller,
     KeyLine,
     command_refusal,
+    forward_example,
     forwards_refusal,
+    limits_of,
     listen_refusal,
     log_in,
     open_refusal,
@@ -168,6 +170,30 @@ def test_command_means_that_no_command_runs() -> None:
     assert refusal.public == "your key runs no commands here (command=). Its forwards work: ssh -N -R ..."
     assert (refusal.code, refusal.rule) == ("key_command", "/etc/ferry/keys, line 3: command")
     assert command_refusal(line("restrict,no-pty")) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "limits", "example"),
+    [
+        ("", [], "80:localhost:3000"), ("no-pty,command=\"x\"", [], "80:localhost:3000"),
+        ('restrict,permitlisten="1"', ["Your key may not forward anything (restrict)."], None),
+        ('permitlisten="21022"', ["Your key may listen on 21022 only (permitlisten=)."], "21022:localhost:3000"),
+        (
+            'permitlisten="shop:80",permitopen="laptop:22",expiry-time="20301231Z"',
+            [
+                "Your key may listen on shop:80 only (permitlisten=).", "Your key may reach laptop:22 only (permitopen=).",
+                "Your key may log in until 2030-12-31 00:00:00 UTC (expiry-time=).",
+            ],
+            "shop:80:localhost:3000",
+        ),
+    ],
+)  # fmt: skip
+def test_the_limits_of_a_key_are_told_with_a_forward_that_it_may_have(
+    options: str, limits: list[str], example: str | None
+) -> None:
+    key = line(options)
+    assert limits_of(key) == limits
+    assert forward_example(key, "80:localhost:3000") == example
 
 
 def test_a_key_of_no_file_may_do_all() -> None:

@@ -75,9 +75,8 @@ def _too_late(line: KeyLine, now: float) -> Refusal | None:
     expires = line.options.expires
     if expires is None or int(now) <= expires:
         return None
-    at = datetime.fromtimestamp(expires, UTC)
     return Refusal(
-        f"your key has expired, on {at:%Y-%m-%d %H:%M:%S} UTC (expiry-time=)",
+        f"your key has expired, on {_time(expires)} (expiry-time=)",
         code="key_expired",
         rule=line.rule("expiry-time"),
     )
@@ -175,6 +174,33 @@ def command_refusal(line: KeyLine) -> Refusal | None:
         code="key_command",
         rule=line.rule("command"),
     )
+
+
+def limits_of(line: KeyLine) -> list[str]:
+    """What the holder of a key may not do, for people."""
+    options, found = line.options, list[str]()
+    if options.forwards_off:
+        found.append(f"Your key may not forward anything ({options.forwards_off}).")
+    else:
+        if options.permit_listen:
+            found.append(f"Your key may listen on {_listed(options.permit_listen)} only (permitlisten=).")
+        if options.permit_open:
+            found.append(f"Your key may reach {_listed(options.permit_open)} only (permitopen=).")
+    if options.expires is not None:
+        found.append(f"Your key may log in until {_time(options.expires)} (expiry-time=).")
+    return found
+
+
+def forward_example(line: KeyLine, example: str) -> str | None:
+    """A forward to type after `-R` as a first one: `example`, or one that the key's line allows. None if it allows none."""
+    if line.options.forwards_off:
+        return None
+    permits = line.options.permit_listen
+    return f"{_to_write(permits[0])}:localhost:3000" if permits else example
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _listed(permits: Sequence[Permit]) -> str:

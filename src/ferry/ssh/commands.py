@@ -12,6 +12,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
+from ferry.policy.keys import KeyLine, limits_of
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
@@ -61,6 +62,7 @@ class _Invocation:
 
     session: Answering
     identity: Identity
+    key_line: KeyLine
     tunnels: Sequence[TunnelShown]
     up: frozenset[Address]
     """The addresses of these tunnels."""
@@ -86,12 +88,13 @@ class Commands:
         self._report = report
         self._in_force = in_force
 
-    async def run(self, session: Answering, identity: Identity, words: Words) -> None:
-        """Answer, and end the session with the command's exit status."""
+    async def run(self, session: Answering, identity: Identity, key_line: KeyLine, words: Words) -> None:
+        """Answer an identity that is here by `key_line`, and end the session with the command's exit status."""
         try:
             tunnels = self._tunnels.of(identity.id)
             up = frozenset(tunnel.address for tunnel in tunnels)
-            status = await self._answer(_Invocation(session, identity, tunnels, up, self._in_force.notices), words)
+            notices = self._in_force.notices
+            status = await self._answer(_Invocation(session, identity, key_line, tunnels, up, notices), words)
         except StoreUnavailable as error:
             session.complain(store_down(error))
             session.end(1)
@@ -154,8 +157,11 @@ class Commands:
                 )
         if rules.reserve_after and not invocation.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
-        session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
-        session.say(f"To forward: {invocation.notices.example}   (more: `help`)")
+        for limit in limits_of(invocation.key_line):
+            session.say(limit)
+        if (example := invocation.notices.example(invocation.key_line)) is not None:
+            session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
+            session.say(f"To forward: {example}   (more: `help`)")
 
     async def _reservations(self, invocation: _Invocation) -> list[Reservation]:
         if invocation.identity.anonymous:
@@ -217,7 +223,8 @@ def _ls(invocation: _Invocation) -> None:
     for tunnel in invocation.tunnels:
         invocation.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
     if not invocation.tunnels:
-        invocation.session.say(f"no tunnels of yours are up: {notices.example}")
+        example = notices.example(invocation.key_line)
+        invocation.session.say("no tunnels of yours are up" + (f": {example}" if example else ""))
 
 
 def _find(text: str, mine: list[Reservation], notices: Notices) -> Address:

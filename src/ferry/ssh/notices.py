@@ -18,6 +18,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardShown
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, TunnelId
+from ferry.policy.keys import KeyLine, forward_example
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
@@ -137,11 +138,12 @@ class Notices:
         lines += [f"  {word:<22} {meaning}" for word, meaning in {**COMMANDS, **_OPTIONS}.items()]
         return lines
 
-    @property
-    def example(self) -> str:
-        """A command with a forward, of the first kind that this gateway serves."""
+    def example(self, key_line: KeyLine) -> str | None:
+        """A command with a forward, of the first kind that this gateway serves, or as the key's line allows. None if it
+        allows none."""
         examples = (kind.example(self.rules) for kind in kinds.KINDS.values())
-        return f"ssh -R {next(filter(None, examples))} {self.urls.gateway}"
+        forward = forward_example(key_line, next(filter(None, examples)))
+        return None if forward is None else f"ssh -R {forward} {self.urls.gateway}"
 
     def reservation_line(self, reservation: Reservation, *, up: bool) -> str:
         """One reserved name."""

@@ -316,7 +316,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self.complain(refusal.public, code=refusal.code)
             self.end(1)
             return
-        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, words))
+        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, client.key_line, words))
 
     def _made_display(self, *, live: bool) -> Display:
         """The display for the words. `live`: it may be one with keys and a live line."""
