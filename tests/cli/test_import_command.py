@@ -83,7 +83,7 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
     assert (
-        "Match User tunnel (line 20): Ferry has no settings per account yet (AllowTcpForwarding, PermitListen)"
+        "Match User tunnel (line 20): Ferry has no settings per account; options of its keys, such as permitlisten=, do some of it (AllowTcpForwarding, PermitListen)"
         in ran.said
     )
     assert "Ciphers (line 17): Ferry offers its own list" in ran.said
@@ -95,10 +95,11 @@ def test_addresses_and_public_ports(tmp_path: Path) -> None:
     ran = imported(
         tmp_path,
         "ListenAddress 0.0.0.0\nListenAddress [::]:22\nListenAddress 192.0.2.1:2200\nListenAddress bastion.example\n"
-        "GatewayPorts yes\nPermitListen 30001\nClientAliveCountMax 0\nLoginGraceTime 0\nFrobnicate 1\n",
+        "GatewayPorts yes\nPermitListen 30001\nClientAliveCountMax 0\nLoginGraceTime 0\nFrobnicate 1\nUseDNS yes\nAuthorizedKeysFile %h/k /k/%U /k/%%u\n",
     )
     shown = tomllib.loads(ran.out)
     assert shown["ssh"] == {"listen": ["*:22", "192.0.2.1:2200"]}
+    assert (shown["access"]["use_dns"], shown["access"]["keys"]) == (True, ["/k/%%u"])
     assert shown["tcp"] == {
         "ranges": [{"first": 30001, "last": 30001, "listen": "public"}],
         "allocate_from": 0,
@@ -109,6 +110,7 @@ def test_addresses_and_public_ports(tmp_path: Path) -> None:
         "ClientAliveCountMax (line 7): 0 is never in sshd",
         "Ferry always bounds a log-in",
         "frobnicate (line 9): Ferry has no such setting",
+        "files of each account (%h/k, /k/%U): name them in access.keys, as in /home/%u/k",
     ):
         assert reason in ran.said
 

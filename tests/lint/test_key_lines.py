@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ferry.lint.key_lines import expiry, key_lines
+from ferry.ssh.key_files import THIS_HOST
 from ssh_command import StockSsh, make_key
 from sshd_program import listening, own_user
 
@@ -45,7 +46,11 @@ def test_sshd_takes_and_passes_over_the_same_lines(tmp_path: Path, free_port: in
         assert "Permission denied" in refused.err
         sshd.error_line(f"processed {len(lines)}/{len(lines)} lines")
         theirs = {int(number) for number in re.findall(r"authorized_keys:(\d+): matching key found", sshd.err.text)}
-    ours = {line.place.line for line in key_lines("authorized_keys", keys.read_text()) if not line.refused}
+    ours = {
+        line.place.line
+        for line in key_lines("authorized_keys", keys.read_text(), THIS_HOST.port_of)
+        if not line.refused
+    }
     assert [lines[number - 1] for number in sorted(theirs.symmetric_difference(each for each in ours if each))] == []
     assert theirs == set(range(len(REFUSED) + 1, len(lines) + 1))
 

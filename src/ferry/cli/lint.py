@@ -86,11 +86,14 @@ def lint(
     from ferry.lint.rules import Severity
     from ferry.lint.run import lint as all_findings
     from ferry.lint.run import worst
+    from ferry.ssh.key_files import THIS_HOST
 
     assert subject is Subject.SSHD
     looked = _look(target, keys or [], user, _version(openssh))
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
-    findings = all_findings(looked.parsed, looked.keys, user=user, server=Server(looked.version), now=now)
+    findings = all_findings(
+        looked.parsed, looked.keys, user=user, server=Server(looked.version, THIS_HOST.port_of), now=now
+    )
     with quiet_pipe():
         if as_json or output is Output.JSON:
             print_json(_document(target, looked, findings))
@@ -173,13 +176,11 @@ def _print(looked: Looked, findings: Sequence[Finding]) -> None:
 
 
 def _looked_at(looked: Looked) -> list[str]:
-    from ferry.lint.run import keys_of
-
     files = looked.parsed.files
     more = f" with {number(len(files) - 1, 'included file')}" if len(files) > 1 else ""
     shown = [f"{looked.parsed.name}{more}"]
     if looked.keys:
-        count = len(keys_of(looked.keys))
+        count = sum(file.count for file in looked.keys)
         shown.append(f"{number(count, 'key')} in {', '.join(file.name for file in looked.keys)}")
     if looked.version:
         shown.append(f"OpenSSH {_shown(looked.version)} ({looked.version_of})")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferry.amounts import span
-from ferry.protocol.sshd_config import Permit, Place, Version, permit, seconds
+from ferry.protocol.permits import Permit, Services
+from ferry.protocol.sshd_config import Place, Version, permit, seconds
 
 from .findings import Finding, found
 from .rules import Severity
@@ -28,6 +29,8 @@ class Server:
     """What is known of the sshd itself."""
 
     version: Version | None = None
+    services: Services = lambda _name: None
+    """The ports of its services, for permits that name one."""
 
 
 def of_everybody(view: View, server: Server) -> Iterator[Finding]:
@@ -58,7 +61,7 @@ def of_account(view: View, server: Server) -> Iterator[Finding]:
     yield from _timeouts(view)
     yield from _sockets(view)
     yield from _refused(view)
-    yield from _gateway_ports(view)
+    yield from _gateway_ports(view, server)
     yield from _beyond_listening(view)
 
 
@@ -169,11 +172,12 @@ def _refused(view: View) -> Iterator[Finding]:
         yield found("forwarding-refused", _nearest(tcp, bounds[1]), values, scope=view.title)
 
 
-def _gateway_ports(view: View) -> Iterator[Finding]:
+def _gateway_ports(view: View, server: Server) -> Iterator[Finding]:
     if not view.listens:
         return
     setting, permitted = view["gatewayports"], view["permitlisten"]
-    permits = [(permit(text, bare_port=True), text) for text in permitted.values] if view.listening_is_bound else []
+    texts = permitted.values if view.listening_is_bound else ()
+    permits = [(permit(text, server.services, listens=True), text) for text in texts]
     if setting.word == "yes":
         yield found("gateway-ports", setting.place, scope=view.title)
     elif setting.word == "clientspecified":
@@ -182,13 +186,18 @@ def _gateway_ports(view: View) -> Iterator[Finding]:
             yield found("gateway-ports-open", setting.place, scope=view.title)
         for each, text in permits:
             if each and each.host == "*":
-                values = {"bound": "PermitListen", "value": text, "meant": f"PermitListen localhost:{each.port}"}
+                values = {"bound": "PermitListen", "value": text, "meant": f"PermitListen {on_loopback(each)}"}
                 yield found("gateway-ports-any-host", permitted.place, values, scope=view.title)
     else:
         for each, text in permits:
             if each and is_public(each):
                 values = {"bound": "PermitListen", "value": text}
                 yield found("gateway-ports-unheard", permitted.place, values, scope=view.title)
+
+
+def on_loopback(given: Permit) -> Permit:
+    """The same port of localhost."""
+    return Permit("localhost", given.port)
 
 
 def is_public(given: Permit) -> bool:

@@ -45,7 +45,7 @@ def of_lines(parsed: Parsed, server: Server) -> Iterator[Finding]:
             yield _unknown(each)
             continue
         yield from _misplaced(each, server)
-        yield from _values(each)
+        yield from _values(each, server)
         earlier = first.setdefault((each.keyword, each.blocks), each)
         if earlier.values != each.values and each.keyword not in ADDED_UP:
             yield _unheard(each, earlier)
@@ -82,7 +82,7 @@ def _first_counts(line: Statement, place: Place, more: str, fix: str) -> Finding
     return found("first-counts", line.place, {"keyword": line.written, "place": place, "more": more, "fix": fix})
 
 
-def _values(line: Statement) -> Iterator[Finding]:
+def _values(line: Statement, server: Server) -> Iterator[Finding]:
     word = line.values[0].lower()
     meant = ""
     if line.keyword in _WORDS and word not in _WORDS[line.keyword]:
@@ -94,13 +94,13 @@ def _values(line: Statement) -> Iterator[Finding]:
     if meant:
         yield found("bad-value", line.place, {"keyword": line.written, "value": line.values[0], "meant": meant})
     if line.keyword in _PERMITS and word not in ("any", "none"):
-        yield from _bad_permits(line)
+        yield from _bad_permits(line, server)
 
 
-def _bad_permits(line: Statement) -> Iterator[Finding]:
+def _bad_permits(line: Statement, server: Server) -> Iterator[Finding]:
     listens = line.keyword == "permitlisten"
     for value in line.values:
-        if permit(value, bare_port=listens) is None:
+        if permit(value, server.services, listens=listens) is None:
             anything = value.lower() in ("any", "none", "any:any")
             why = "it is no HOST:PORT with a port from 1 to 65535"
             if anything:

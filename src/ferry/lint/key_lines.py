@@ -20,7 +20,8 @@ from typing import Final
 
 from ferry.names import Fingerprint, printable, typed_name
 from ferry.protocol.authorized_keys import fingerprint_of
-from ferry.protocol.sshd_config import Permit, Place, permit
+from ferry.protocol.permits import Permit, Services
+from ferry.protocol.sshd_config import Place, permit
 
 _FLAGS: Final = frozenset({"agent-forwarding", "port-forwarding", "pty", "user-rc", "x11-forwarding"})
 _OTHER_FLAGS: Final = frozenset({"cert-authority", "restrict", "touch-required", "verify-required"})
@@ -53,6 +54,8 @@ class KeyLine:
     """In their order, names in lower case; flags have no value."""
     fingerprint: Fingerprint | None = None
     comment: str = ""
+    listens_on: tuple[Permit, ...] = ()
+    """From permitlisten=."""
     refused: Refused | None = None
 
     def has(self, name: str) -> bool:
@@ -60,11 +63,6 @@ class KeyLine:
 
     def values(self, name: str) -> list[str]:
         return [value for option, value in self.options if option == name]
-
-    def permits(self, name: str) -> list[Permit]:
-        """The values of permitlisten= or permitopen=."""
-        read = (permit(value, bare_port=name == "permitlisten") for value in self.values(name))
-        return [each for each in read if each]
 
     def allows(self, flag: str) -> bool:
         """Whether `pty`, `port-forwarding` or the like is allowed. Of several options about it the last decides."""
@@ -87,17 +85,17 @@ class KeyLine:
         return self.has("permitlisten")
 
 
-def key_lines(name: str, text: str) -> list[KeyLine]:
+def key_lines(name: str, text: str, services: Services) -> list[KeyLine]:
     """All keys of a file. Empty lines and `#` comments are skipped."""
     lines = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip(" \t\r")
         if line and not line.startswith("#"):
-            lines.append(read_line(Place(name, number), line))
+            lines.append(read_line(Place(name, number), line, services))
     return lines
 
 
-def read_line(place: Place, line: str) -> KeyLine:
+def read_line(place: Place, line: str, services: Services) -> KeyLine:
     """One line, which is neither empty nor a comment."""
     rest, options = line, ""
     first = line.split(None, 1)[0]
@@ -107,7 +105,7 @@ def read_line(place: Place, line: str) -> KeyLine:
             why = "a quote of its options is not closed"
             return KeyLine(place, refused=Refused(why, 'OPTION="VALUE",OPTION="VALUE" ssh-ed25519 AAAA... COMMENT'))
         options, rest = match[0], line[match.end() :].strip(" \t")
-    read = _options(options)
+    read = _options(options, services)
     if isinstance(read, Refused):
         return KeyLine(place, refused=read)
     algorithm, encoded, comment = (*rest.split(None, 2), "", "", "")[:3]
@@ -118,7 +116,8 @@ def read_line(place: Place, line: str) -> KeyLine:
     if blob is None:
         why = f"the key is not base64, is cut short or is no {printable(algorithm, 60)} key"
         return KeyLine(place, refused=Refused(why, "copy the whole .pub line again"))
-    return KeyLine(place, read, fingerprint_of(blob), comment)
+    ports = (permit(value, services, listens=True) for name, value in read if name == "permitlisten")
+    return KeyLine(place, read, fingerprint_of(blob), comment, tuple(each for each in ports if each))
 
 
 def _blob(encoded: str, algorithm: str) -> bytes | None:
@@ -137,7 +136,7 @@ def _is_key_type(word: str) -> bool:
     return re.fullmatch(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa|webauthn-sk)-[a-z0-9@.-]+", word) is not None
 
 
-def _options(text: str) -> tuple[tuple[str, str], ...] | Refused:
+def _options(text: str, services: Services) -> tuple[tuple[str, str], ...] | Refused:
     found: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
@@ -148,7 +147,9 @@ def _options(text: str) -> tuple[tuple[str, str], ...] | Refused:
         if not match:
             return Refused('its options are not NAME or NAME="VALUE" with commas between them', _EXAMPLE)
         name, value = match[1].lower(), match[2]
-        if refused := _wrong(name, value, found, text[match.end() : match.end() + 1]):
+        if refused := _wrong(name, value, found, text[match.end() : match.end() + 1]) or _wrong_value(
+            name, value, services
+        ):
             return refused
         found.append((name, (value or "").replace('\\"', '"')))
         at = match.end()
@@ -172,11 +173,13 @@ def _wrong(name: str, value: str | None, earlier: list[tuple[str, str]], followi
         return Refused(f"{name} takes no value", name)
     if name in _ONCE and any(option == name for option, _ in earlier):
         return Refused(f"{name}= stands twice", f"one {name}= alone")
-    return _wrong_value(name, value)
+    return None
 
 
-def _wrong_value(name: str, value: str) -> Refused | None:
-    if name in _PERMITS and permit(value, bare_port=name == "permitlisten") is None:
+def _wrong_value(name: str, value: str | None, services: Services) -> Refused | None:
+    if value is None:
+        return None
+    if name in _PERMITS and permit(value, services, listens=name == "permitlisten") is None:
         if value == "any:any":
             return Refused("any:any is no host and port", f'{name}="*:*"', any_any=name)
         host = "localhost" if name == "permitlisten" else "HOST"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from ferry.protocol.sshd_config import Permit, permit
+from ferry.protocol.host_patterns import matches
+from ferry.protocol.permits import Permit
+from ferry.protocol.sshd_config import permit
 
-from .config_rules import is_public
+from .config_rules import Server, is_public, on_loopback
 from .file_rules import is_name
 from .findings import Finding, found
 from .key_lines import KeyLine, expiry
@@ -19,10 +21,34 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _EXTENDED: Final = timedelta(days=365)
 
 
-def of_view(view: View, now: datetime) -> Iterator[Finding]:
+class _Allowed:
+    """The values of PermitListen. There may be thousands, and as many keys."""
+
+    def __init__(self, permits: Sequence[Permit]) -> None:
+        self._all = permits
+        self._exact = {(each.host, each.port) for each in permits}
+        self._wide = [each for each in permits if _is_wide(each)]
+
+    def has(self, one: Permit) -> bool:
+        """Whether some request is allowed by `one` too."""
+        if (one.host, one.port) in self._exact:
+            return True
+        return any(_meet(one, each) for each in (self._all if _is_wide(one) else self._wide))
+
+
+def _is_wide(given: Permit) -> bool:
+    return given.port is None or "*" in given.host or "?" in given.host
+
+
+def _meet(one: Permit, other: Permit) -> bool:
+    hosts = matches(one.host, other.host) or matches(other.host, one.host)
+    return hosts and (one.port == other.port or None in (one.port, other.port))
+
+
+def of_view(view: View, server: Server, now: datetime) -> Iterator[Finding]:
     """The rules about each key, by what else counts for its account."""
     values = view["permitlisten"].values if view.listening_is_bound else ()
-    allowed = frozenset(each for each in (permit(value, bare_port=True) for value in values) if each)
+    allowed = _Allowed([each for value in values if (each := permit(value, server.services, listens=True))])
     for key in view.keys:
         line = key.line
         if line.refused:
@@ -80,33 +106,26 @@ def _bounds(line: KeyLine, view: View) -> Iterator[Finding]:
         yield found("key-dials-out", line.place)
 
 
-def _ports(line: KeyLine, view: View, allowed: frozenset[Permit]) -> Iterator[Finding]:
-    asked = line.permits("permitlisten")
+def _ports(line: KeyLine, view: View, allowed: _Allowed) -> Iterator[Finding]:
+    asked = line.listens_on
     if view.listening_is_bound:
-        unheard = [one for one in asked if not _overlaps(one, allowed)]
+        unheard = [one for one in asked if not allowed.has(one)]
         place = view["permitlisten"].place
         yield from (found("permitlisten-unheard", line.place, {"value": one, "place": place}) for one in unheard)
     setting = view["gatewayports"].word
     for each in asked if view.listens else ():
         if each.host in _LOOPBACK:
-            values = {"value": each, "host": f"[{each.host}]" if ":" in each.host else each.host, "port": each.port}
+            values = {
+                "value": each,
+                "host": f"[{each.host}]" if ":" in each.host else each.host,
+                "permit": on_loopback(each),
+            }
             yield found("permitlisten-loopback", line.place, values)
         elif each.host == "*" and setting == "clientspecified":
-            values = {"bound": "permitlisten=", "value": each.port, "meant": f'permitlisten="localhost:{each.port}"'}
+            values = {"bound": "permitlisten=", "value": each, "meant": f'permitlisten="{on_loopback(each)}"'}
             yield found("gateway-ports-any-host", line.place, values)
         elif is_public(each) and setting == "no":
             yield found("gateway-ports-unheard", line.place, {"bound": "permitlisten=", "value": each})
-
-
-def _overlaps(one: Permit, allowed: frozenset[Permit]) -> bool:
-    """Whether some request is allowed by `one` and by one of `allowed`."""
-    if "*" in (one.host, one.port):
-        return any(_meet(one.host, each.host) and _meet(one.port, each.port) for each in allowed)
-    return not allowed.isdisjoint(Permit(host, port) for host in (one.host, "*") for port in (one.port, "*"))
-
-
-def _meet(one: str, other: str) -> bool:
-    return one == other or "*" in (one, other)
 
 
 def _login(line: KeyLine, view: View, now: datetime) -> Iterator[Finding]:
@@ -130,7 +149,7 @@ def _login(line: KeyLine, view: View, now: datetime) -> Iterator[Finding]:
 
 def of_pairs(keys: Sequence[Key]) -> Iterator[Finding]:
     """The rules about two lines: a port or a key that both have. `keys`: of all files, each line once."""
-    ports: dict[tuple[str, str], KeyLine] = {}
+    ports: dict[tuple[str, int | None], KeyLine] = {}
     blobs: dict[str, Key] = {}
     for key in keys:
         line = key.line
@@ -140,10 +159,10 @@ def of_pairs(keys: Sequence[Key]) -> Iterator[Finding]:
         if same.line is not line:
             rule = "key-twice" if same.user == key.user else "key-of-two-accounts"
             yield found(rule, line.place, {"place": same.line.place})
-        for one in line.permits("permitlisten"):
+        for one in line.listens_on:
             host = "localhost" if one.host in _LOOPBACK else one.host
             earlier = ports.setdefault((host, one.port), line)
-            if one.port != "*" and earlier is not line and earlier.fingerprint != line.fingerprint:
+            if one.port is not None and earlier is not line and earlier.fingerprint != line.fingerprint:
                 values = {"permit": f'permitlisten="{one}"', "place": earlier.place, "host": one.host}
                 twin = line.comment and line.comment == earlier.comment  # two keys of one machine
                 yield found("port-twice", line.place, values, severity=Severity.NOTE if twin else None)

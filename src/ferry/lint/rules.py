@@ -345,7 +345,7 @@ _OF_KEYS: Final = (
         _NOTE,
         "permitlisten= compares texts: `ssh -R PORT:...` asks for localhost, and {value} lets `-R {host}:PORT:...` "
         "alone through.",
-        'permitlisten="localhost:{port}"',
+        'permitlisten="{permit}"',
     ),
     Rule(
         "permitlisten-unheard",

@@ -20,14 +20,14 @@ def lint(parsed: Parsed, files: Sequence[KeyFile], *, user: str | None, server: 
 
     With `user`, what counts for that account; otherwise for everybody and below each Match block. `now` has a time zone.
     """
-    made = with_keys(views(parsed, user), files)
+    made = with_keys(views(parsed, user), files, server.services)
     order = {name: number for number, name in enumerate([*parsed.files, *(file.name for file in files)])}
     findings = merged(
         [
             *file_rules.of_lines(parsed, server),
             *file_rules.of_blocks(parsed, resolves=made[0]["usedns"].word == "yes"),
             *_of_settings(made, server),
-            *_of_keys(made, now),
+            *_of_keys(made, server, now),
             *key_rules.of_pairs(_in_order(made, order)),
         ]
     )
@@ -43,13 +43,13 @@ def _of_settings(made: Sequence[View], server: Server) -> Iterator[Finding]:
     yield from found
 
 
-def _of_keys(made: Sequence[View], now: datetime) -> Iterator[Finding]:
+def _of_keys(made: Sequence[View], server: Server, now: datetime) -> Iterator[Finding]:
     """What is wrong with keys. Where it is not known which settings count for one, what is wrong with all of them."""
     times: Counter[Finding] = Counter()
     having = Counter(key.line.place for view in made for key in view.keys)
     surely: set[Finding] = set()
     for view in made:
-        found = dict.fromkeys(key_rules.of_view(view, now), 1)
+        found = dict.fromkeys(key_rules.of_view(view, server, now), 1)
         times.update(found)
         certain = {key.line.place for key in view.certain_keys}
         surely.update(each for each in found if each.place in certain)
@@ -66,8 +66,3 @@ def worst(findings: Sequence[Finding]) -> Severity | None:
     """The severity that decides the exit code; none without findings."""
     severities = {each.severity for each in findings}
     return Severity.FIX if Severity.FIX in severities else Severity.NOTE if severities else None
-
-
-def keys_of(files: Sequence[KeyFile]) -> list[Key]:
-    """The lines of key files, for those who count them."""
-    return [key for view in with_keys([View({})], files) for key in view.keys]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ferry.protocol.permits import Services
 from ferry.protocol.sshd_config import Block, Parsed, Place, Statement, in_patterns
 from ferry.protocol.sshd_keywords import ADDED_UP, DEFAULTS
 
@@ -46,6 +47,12 @@ class KeyFile:
     name: str
     text: str = field(repr=False)
     user: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Its lines that are neither empty nor a comment."""
+        lines = (line.strip() for line in self.text.split("\n"))
+        return sum(bool(line) and not line.startswith("#") for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +176,11 @@ def _added_up(statements: Iterable[Statement], *, plain: bool) -> dict[str, Sett
     return found
 
 
-def with_keys(made: Sequence[View], files: Iterable[KeyFile]) -> list[View]:
+def with_keys(made: Sequence[View], files: Iterable[KeyFile], services: Services) -> list[View]:
     """The views with their keys: a file of one account stands below the blocks that mean it, else below everybody's."""
     keys: list[list[Key]] = [[] for _ in made]
     for file in files:
-        lines = key_lines(file.name, file.text)
+        lines = key_lines(file.name, file.text, services)
         for number, certain in _views_of(made, file.user):
             keys[number] += (Key(line, file.user, certain) for line in lines)
     return [replace(view, keys=tuple(found)) for view, found in zip(made, keys, strict=True)]

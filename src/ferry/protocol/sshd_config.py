@@ -19,6 +19,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from ferry.errors import InvalidInput
+
+from .host_patterns import matches
+from .permits import Permit, Services, parse_permit_listen, parse_permit_open
 from .sshd_keywords import ALIASES, WHOLE_LINE
 
 INCLUDE_DEPTH: Final = 16  # files that include one another (SERVCONF_MAX_DEPTH)
@@ -248,8 +252,7 @@ def in_patterns(name: str, patterns: str) -> bool:
     """Whether a list such as `web-*,!web-9` means `name` (ssh_config(5), PATTERNS)."""
     found = False
     for pattern in patterns.split(","):
-        wanted = re.escape(pattern.removeprefix("!")).replace(r"\*", ".*").replace(r"\?", ".")
-        if re.fullmatch(wanted, name):
+        if matches(pattern.removeprefix("!"), name):
             if pattern.startswith("!"):
                 return False
             found = True
@@ -264,32 +267,12 @@ def seconds(text: str) -> int | None:
     return sum(int(count) * _UNITS[unit or "s"] for count, unit in parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """`localhost:21001` of PermitListen, PermitOpen or the key options of these names. `*` is any host or port."""
-
-    host: str
-    port: str
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def permit(text: str, *, bare_port: bool) -> Permit | None:
-    """Read `host:port`, `[::1]:port` or, with `bare_port`, a port alone, which means any host. None if sshd refuses it."""
-    if bare_port and ":" not in text:
-        text = f"*:{text}"
-    match = re.fullmatch(r"(?:\[([^]]*)\]|([^:/\[]*))[:/](.+)", text)
-    if not match:
+def permit(text: str, services: Services, *, listens: bool) -> Permit | None:
+    """A value of PermitListen (`listens`) or PermitOpen, or of the key options of these names. None if sshd refuses it."""
+    try:
+        return (parse_permit_listen if listens else parse_permit_open)(text, services)
+    except InvalidInput:
         return None
-    host, port = match[1] if match[1] is not None else match[2], match[3]
-    if port == "*":
-        return Permit(host, port)
-    if re.fullmatch(r"[ \t]*\+?[0-9]+", port):  # as strtonum(3) reads it
-        return Permit(host, str(int(port))) if 0 < int(port) <= 65535 else None
-    is_service = re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", port) and port not in ("any", "none")
-    return Permit(host, port) if is_service else None
 
 
 def version_in(text: str) -> Version | None:

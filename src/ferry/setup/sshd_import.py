@@ -20,8 +20,10 @@ from ferry.errors import InvalidInput
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.lint.views import Setting, View, views
 from ferry.names import Endpoint, printable
-from ferry.protocol.sshd_config import Parsed, Permit, Place, permit, seconds
+from ferry.protocol.permits import Permit
+from ferry.protocol.sshd_config import Parsed, Place, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
+from ferry.ssh.key_files import THIS_HOST
 
 from .values import toml
 
@@ -34,7 +36,7 @@ _HOST_KEYS: Final = (
     "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and "
     "ssh_host_rsa_key into the state folder before the first start"
 )
-_BY_ACCOUNT: Final = "Ferry has no settings per account yet"
+_BY_ACCOUNT: Final = "Ferry has no settings per account; options of its keys, such as permitlisten=, do some of it"
 _ALWAYS: Final = "Ferry forwards TCP always; access.mode and access.keys decide who may connect"
 _NO_SOCKETS: Final = "Ferry forwards no Unix sockets"
 _PROCESS: Final = "this is about sshd's own process"
@@ -87,7 +89,7 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
         "channeltimeout": "Ferry closes no quiet connection through a tunnel",
-        "permitopen": "a key reaches the private aliases of its own identity, and no other host",
+        "permitopen": "a key reaches the private aliases of its own identity alone; permitopen= in its line leaves less",
         "permittunnel": "Ferry refuses `ssh -w`",
         "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
         "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
@@ -317,9 +319,9 @@ def _key_path(pattern: str) -> Path | None:
 
 def _ports(view: View, made: Translation) -> None:
     gateway, setting = view["gatewayports"], view["permitlisten"]
-    given = [each for each in (permit(text, bare_port=True) for text in setting.values) if each]
-    public = {int(each.port) for each in given if each.port.isdecimal() and _is_public(each, gateway.word)}
-    numbers = {int(each.port) for each in given if each.port.isdecimal()}
+    given = [each for text in setting.values if (each := permit(text, THIS_HOST.port_of, listens=True))]
+    numbers = {each.port for each in given if each.port}
+    public = {each.port for each in given if each.port and _is_public(each, gateway.word)}
     if gateway.written and gateway.word in ("yes", "clientspecified"):
         made.carry("tcp.public_addresses", ["0.0.0.0", "::"], "gatewayports", gateway)
         if gateway.word == "clientspecified":
@@ -330,7 +332,11 @@ def _ports(view: View, made: Translation) -> None:
         ranges += [TcpRange(first=first, last=last, listen="public") for first, last in _spans(public)]
         made.carry("tcp.ranges", ranges, "permitlisten", setting)
         made.carry("tcp.allocate_from", 0, "`-R 0:...` gets a port of the first range", None)
-        made.leave(setting, "permitlisten", "the ports carry over, without their hosts: everybody may ask for each")
+        made.leave(
+            setting,
+            "permitlisten",
+            "the ports carry over, without their hosts: everybody may ask for each, unless a key has permitlisten=",
+        )
     elif setting.written and setting.word not in ("any", "none"):
         made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges")
     elif setting.word == "none":
