@@ -280,7 +280,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def _refuse_words(self, why: str, closed: int) -> None:
         sentence = why if why.endswith("?") else f"{why}."
         also = " This command's forwards are closed." if closed else ""
-        self.complain(f"{sentence}{also}", error=why)
+        self.complain(f"{sentence}{also}")
         self.end(1)
 
     def _begin_soon(self) -> None:
