@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ferry.config.rules import shown
 from ferry.names import Endpoint, printable
 
 LISTEN_STATE: Final = "0A"  # TCP_LISTEN in /proc/net/tcp
@@ -66,17 +67,17 @@ def has_ipv6() -> bool:
 def _busy(endpoint: Endpoint, error: OSError) -> Busy:
     match error.errno:
         case errno.EADDRINUSE:
-            return Busy(endpoint, f"{endpoint} is held by {holder(endpoint.port)}", in_use=True)
+            return Busy(endpoint, f"{shown(endpoint)} is held by {holder(endpoint.port)}", in_use=True)
         case errno.EACCES:
             reason = (
-                f"{endpoint}: a port below 1024 needs root or CAP_NET_BIND_SERVICE; "
+                f"{shown(endpoint)}: a port below 1024 needs root or CAP_NET_BIND_SERVICE; "
                 "the service that `ferry install-service` writes has it"
             )
             return Busy(endpoint, reason)
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             return Busy(endpoint, f"{endpoint.host} is not an address of this host", absent=True)
         case _:
-            return Busy(endpoint, f"{endpoint}: {error.strerror}")
+            return Busy(endpoint, f"{shown(endpoint)}: {error.strerror}")
 
 
 def listeners(proc: Path = Path("/proc")) -> Iterator[Listener]:

@@ -11,6 +11,7 @@ from typing import Final
 from pydantic.fields import FieldInfo
 
 from ferry.config.model import Seconds, Size, TcpRange
+from ferry.config.rules import shown
 from ferry.config.words import FIELDS
 from ferry.names import Endpoint
 
@@ -86,8 +87,8 @@ def _literal(value: object) -> str:
             return f'{{ first = {value.first}, last = {value.last}, listen = "{value.listen}" }}'
         case list():
             return "[" + ", ".join(_literal(item) for item in value) + "]"
-        case Endpoint(host="::"):
-            return _text(f"*:{value.port}")
+        case Endpoint():
+            return _text(shown(value))
         case _:
             return _text(str(value))
 
