@@ -34,9 +34,9 @@ REFUSALS = {
         403,
         b"/",
         RAILS % (b" " * 7000) + b"<h1>Blocked hosts: a.localhost</h1>",
-        'config.hosts << "a.localhost"',
+        'config.hosts += ["a.localhost"] in',
     ),
-    "rails text": (403, b"/", b"Blocked hosts: a.localhost\n", 'config.hosts << "a.localhost"'),
+    "rails text": (403, b"/", b"Blocked hosts: a.localhost\n", 'config.hosts += ["a.localhost"] in'),
     "next": (
         403,
         b"/_next/static/chunks/main.js",
@@ -80,11 +80,12 @@ class InPieces:
         return tunnel.read >= count
 
 
-async def told(handler: Handler, target: bytes = b"/", times: int = 1) -> list[str]:
-    """What the owner hears of so many visits."""
+async def told(handler: Handler, target: bytes = b"/", times: int = 1, *, host_header: bytes = b"") -> list[str]:
+    """What the owner hears of so many visits, with this word."""
     async with service(handler) as port, running_edge(port) as rig:
         if isinstance(handler, InPieces):
             handler.tunnel = rig.tunnel
+        rig.tunnel.host_header = host_header
         for _ in range(times):
             assert await rig.talk(GET.replace(b" / ", b" %b " % target), eof=True)
         return rig.tunnel.told
@@ -103,6 +104,44 @@ async def test_a_refusal_gives_the_owner_the_setting(framework: str, framing: st
     (line,) = await told(InPieces(*answer), target)
     assert setting in line
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("framework", "sent", "says"),
+    [
+        ("vite", b"app:3000", 'Vite refuses app: write server: { allowedHosts: ["app"] } in vite.config.js'),
+        ("webpack", b"app", 'webpack-dev-server refuses app: write devServer: { allowedHosts: ["app"] } in'),
+        (
+            "rails text",
+            b"localhost:3000",
+            'Rails refuses a.localhost: write config.hosts += ["a.localhost", "localhost"]',
+        ),
+        ("next", b"localhost", 'Next.js refuses a.localhost: write allowedDevOrigins: ["a.localhost"] in'),
+        (
+            "django",
+            b"localhost:8000",
+            'Django refuses localhost: write ALLOWED_HOSTS = ["a.localhost", "localhost"] in',
+        ),
+        ("django text", b"app", 'Django refuses app: write ALLOWED_HOSTS = ["a.localhost", "app", "localhost"] in'),
+        ("django in production", b"app", 'does ALLOWED_HOSTS in settings.py have "a.localhost", "app"?'),
+    ],
+)
+async def test_a_word_that_is_in_use_is_not_offered_again(framework: str, sent: bytes, says: str) -> None:
+    status, target, body, _ = REFUSALS[framework]
+    answer = head(status, b"Content-Length: %d\r\n" % len(body)) + body
+    (line,) = await told(answering(answer), target, host_header=sent)
+    assert says in line
+    assert "host-header" not in line
+
+
+@pytest.mark.parametrize(
+    ("framework", "helps"),
+    [("vite", True), ("webpack", True), ("django", True), ("rails text", False), ("next", False)],
+)
+async def test_the_word_is_offered_where_it_helps(framework: str, *, helps: bool) -> None:
+    status, target, body, _ = REFUSALS[framework]
+    (line,) = await told(answering(head(status, b"Content-Length: %d\r\n" % len(body)) + body), target)
+    assert line.endswith("or host-header=localhost after the gateway's name") is helps
 
 
 async def test_a_hint_is_told_once_for_each_tunnel() -> None:

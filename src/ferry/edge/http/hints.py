@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from string import Template
 from types import MappingProxyType
 from typing import Final
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
+from ferry.protocol.http1.authority import parse_authority
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.registry.routes import Tunnel
@@ -45,7 +47,9 @@ class NoTarget(RemoteProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """An answer that says more than its status. NAME in `text` stands for the tunnel's hostname."""
+    """An answer that says more than its status. In `text`, $name stands for the tunnel's hostname, $host for the one that
+    the service was asked for, which `host-header=` may have changed, $hosts for both in quotes, and $and_localhost for
+    these and localhost."""
 
     said: bytes
     """Bytes near the beginning of the answer."""
@@ -53,18 +57,20 @@ class _Mark:
     text: str
     paths: tuple[bytes, ...] = ()
     """It counts only if the request's target has one of these; empty: any target."""
+    host_header_helps: bool = False
+    """The service looks at `Host` alone, and lets localhost in as it is."""
 
 
-_OR_HOST: Final = "or host-header=localhost after the gateway's name"
-_SPEAKS_TLS: Final = "the service of NAME speaks TLS: write -R 443:... in place of -R 80:..."
+_OR_HOST: Final = ", or host-header=localhost after the gateway's name"
+_SPEAKS_TLS: Final = "the service of $name speaks TLS: write -R 443:... in place of -R 80:..."
 _CLOSES: Final = (
-    "the service of NAME closes without an answer: if it speaks TLS, write -R 443:... in place of -R 80:..."
+    "the service of $name closes without an answer: if it speaks TLS, write -R 443:... in place of -R 80:..."
 )
 _NO_TARGET: Final = (
-    "NAME closed a visit without an answer: if your -R 80 names no local service, write -R 80:localhost:3000"
+    "$name closed a visit without an answer: if your -R 80 names no local service, write -R 80:localhost:3000"
 )
 _ENDS_TLS: Final = (
-    "the service of NAME ends TLS without a word: if it speaks plain HTTP, write -R 80:... in place of -R 443:...; "
+    "the service of $name ends TLS without a word: if it speaks plain HTTP, write -R 80:... in place of -R 443:...; "
     "if your -R 443 names no local service, write -R 443:localhost:8443"
 )
 _MARKS: Final[Mapping[int, tuple[_Mark, ...]]] = MappingProxyType(
@@ -75,41 +81,46 @@ _MARKS: Final[Mapping[int, tuple[_Mark, ...]]] = MappingProxyType(
             _Mark(
                 b"`preview.allowedHosts`",
                 "vite",
-                f'Vite refuses NAME: write preview: {{ allowedHosts: ["NAME"] }} in vite.config.js, {_OR_HOST}',
+                'Vite refuses $host: write preview: { allowedHosts: ["$host"] } in vite.config.js',
+                host_header_helps=True,
             ),
             _Mark(
                 b"Blocked request. This host",
                 "vite",
-                f'Vite refuses NAME: write server: {{ allowedHosts: ["NAME"] }} in vite.config.js, {_OR_HOST}',
+                'Vite refuses $host: write server: { allowedHosts: ["$host"] } in vite.config.js',
+                host_header_helps=True,
             ),
             _Mark(
                 b"Invalid Host header",
                 "webpack",
-                f'webpack-dev-server refuses NAME: write devServer: {{ allowedHosts: ["NAME"] }}, {_OR_HOST}',
+                'webpack-dev-server refuses $host: write devServer: { allowedHosts: ["$host"] } in its configuration',
+                host_header_helps=True,
             ),
-            _Mark(
+            _Mark(  # it looks at X-Forwarded-Host too
                 b"Blocked host",
                 "rails",
-                'Rails refuses NAME: write config.hosts << "NAME" in config/environments/development.rb',
+                "Rails refuses $name: write config.hosts += [$hosts] in config/environments/development.rb",
             ),
-            _Mark(
+            _Mark(  # it looks at Origin and Referer
                 b"Unauthorized",
                 "next",
-                'Next.js refuses NAME: write allowedDevOrigins: ["NAME"] in next.config.js',
+                'Next.js refuses $name: write allowedDevOrigins: ["$name"] in next.config.js',
                 (b"/_next", b"/__nextjs"),
             ),
         ),
-        # Django's technical_500 pages and its defaults.py; what Go, nginx and Apache say to plain HTTP on a TLS port
+        # Django's technical_500 pages and its defaults.py (with USE_X_FORWARDED_HOST it looks at that field in place of
+        # Host); what Go, nginx and Apache say to plain HTTP on a TLS port
         400: (
             _Mark(
                 b"DisallowedHost",
                 "django",
-                f'Django refuses NAME: write ALLOWED_HOSTS = ["NAME", "localhost"] in settings.py, {_OR_HOST}',
+                "Django refuses $host: write ALLOWED_HOSTS = [$and_localhost] in settings.py",
+                host_header_helps=True,
             ),
             _Mark(
                 b"<title>Bad Request (400)</title>",
                 "django",
-                'Django seems to refuse NAME: does ALLOWED_HOSTS in settings.py have "NAME"?',
+                "Django seems to refuse $host: does ALLOWED_HOSTS in settings.py have $hosts?",
             ),
             _Mark(b"Client sent an HTTP request to an HTTPS server", _TLS, _SPEAKS_TLS),
             _Mark(b"The plain HTTP request was sent to HTTPS port", _TLS, _SPEAKS_TLS),
@@ -141,7 +152,7 @@ class Hints:
             for mark in _MARKS[response.status]
             if not mark.paths or any(path in request.target for path in mark.paths)
         ]
-        return _HintTap(tap, marks, self._tell)
+        return _HintTap(tap, marks, self._recognised)
 
     @property
     def may_lack_target(self) -> bool:
@@ -169,10 +180,20 @@ class Hints:
             return pages.SPEAKS_TLS
         return f"{pages.NOT_VALID}: {error}"
 
+    def _recognised(self, mark: _Mark) -> None:
+        in_use = self._tunnel.host_header
+        self._tell(mark.about, mark.text + (_OR_HOST if mark.host_header_helps and not in_use else ""))
+
     def _tell(self, about: str, text: str) -> None:
-        if about not in self._told:
-            self._told.add(about)
-            self._tunnel.tell(text.replace("NAME", self._tunnel.address.name), event="hint", about=about)
+        if about in self._told:
+            return
+        self._told.add(about)
+        name, sent = self._tunnel.address.name, self._tunnel.host_header
+        host = parse_authority(sent).host if sent else name
+        hosts = [f'"{each}"' for each in dict.fromkeys((name, host, "localhost"))]
+        both = ", ".join(hosts[: len({name, host})])
+        line = Template(text).substitute(name=name, host=host, hosts=both, and_localhost=", ".join(hosts))
+        self._tunnel.tell(line, event="hint", about=about)
 
 
 class _HintTap:
@@ -180,7 +201,7 @@ class _HintTap:
 
     __slots__ = ("_found", "_inner", "_marks", "_pieces", "_seen")
 
-    def __init__(self, inner: ExchangeTap | None, marks: list[_Mark], found: Callable[[str, str], None]) -> None:
+    def __init__(self, inner: ExchangeTap | None, marks: list[_Mark], found: Callable[[_Mark], None]) -> None:
         self._inner = inner
         self._marks = marks
         self._found = found
@@ -202,7 +223,7 @@ class _HintTap:
         if not self._pieces:
             self._seen = b""
         if mark is not None:
-            self._found(mark.about, mark.text)
+            self._found(mark)
 
     def ended(self, error: Exception | None) -> None:
         if self._inner is not None:
