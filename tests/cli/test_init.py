@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -121,23 +122,69 @@ async def test_a_folder_is_not_overwritten_and_nothing_is_left_beside_it(tmp_pat
 
 
 def test_questions_are_asked_again_until_they_are_answered(tmp_path: Path) -> None:
-    typed = ["not a domain", "gw.example", "nobody", "keys", str(tmp_path / "people"), "2222"]
+    typed = ["not a domain", "gw.example", "nobody", "keys", str(tmp_path / "people"), "2222", "me", "abuse@gw.example"]
     arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state")
     ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=typed)
     assert ran.code == 0, ran.err
     assert "hostname label 'not a domain' has ' ' in it" in ran.out
     assert "Write one of keys, anyone." in ran.out
+    assert "'me' is neither an e-mail address nor a URL: write abuse@example.com or https://..." in ran.out
     config = load(tmp_path / "ferry.toml", {}, {})
     assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
+    assert config.abuse_contact == "abuse@gw.example"
 
 
 def test_a_setting_with_a_flag_is_not_asked_for(tmp_path: Path) -> None:
-    given = ("--domain", "gw.example", "--keys", tmp_path / "people")
+    given = ("--domain", "gw.example", "--keys", tmp_path / "people", "--abuse-contact", "https://gw.example/abuse")
     arguments = ("init", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state", *given)
     ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=["keys", "2222"])
     assert ran.code == 0, ran.err
     config = load(tmp_path / "ferry.toml", {}, {})
     assert (config.domain, config.ssh_port, config.access.keys) == ("gw.example", 2222, [tmp_path / "people"])
+    assert config.abuse_contact == "https://gw.example/abuse"
+
+
+def test_questions_do_not_get_into_the_json(tmp_path: Path) -> None:
+    arguments = ("init", "--json", "--out", tmp_path / "ferry.toml", "--state", tmp_path / "state")
+    ran = ferry_at_terminal(*arguments, cwd=tmp_path, typed=["gw.example", "keys", str(tmp_path / "people"), "443", ""])
+    assert ran.code == 0, ran.err
+    assert "Enter for none" in ran.err
+    document = json.loads(ran.out)
+    assert document["next"].startswith("Next:\n")
+    assert (
+        document.items()
+        >= {
+            "file": f"{tmp_path}/ferry.toml",
+            "kept": None,
+            "folders": [f"{tmp_path}/people"],
+            "domain": "gw.example",
+            "access": "keys",
+            "keys": f"{tmp_path}/people",
+            "ssh_port": 443,
+            "abuse_contact": None,
+            "state": f"{tmp_path}/state",
+        }.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "given", "line"),
+    [
+        ("gw.example", (), '# abuse_contact = "abuse@gw.example"   # an example; not set'),
+        ("gw.example", ("--abuse-contact", "mailto:me@gw.example"), 'abuse_contact = "me@gw.example"'),
+        ("gw.example", ("--abuse-contact", ""), '# abuse_contact = "abuse@gw.example"   # an example; not set'),
+        ("localhost", (), "# abuse_contact = …   (text; not set)"),
+    ],
+)
+async def test_the_file_has_a_line_for_whom_to_tell_about_abuse(
+    tmp_path: Path, domain: str, given: tuple[str, ...], line: str
+) -> None:
+    written = await run(write, "--yes", "--domain", domain, "--out", str(tmp_path / "ferry.toml"), *given)
+    assert written.code == 0, written.error
+    text = (tmp_path / "ferry.toml").read_text()
+    assert line in text.splitlines()
+    (tmp_path / "on.toml").write_text(text.replace('# abuse_contact = "', 'abuse_contact = "'))
+    assert load(tmp_path / "on.toml", {}, {}).domain == domain  # without its `#` the example is right
 
 
 def test_for_this_machine_alone_no_port_is_asked_for(tmp_path: Path) -> None:
@@ -152,6 +199,7 @@ def test_for_this_machine_alone_no_port_is_asked_for(tmp_path: Path) -> None:
     [
         (("--domain", "a b"), "hostname label 'a b' has ' ' in it"),
         (("--access", "anyone", "--keys", "k"), "--keys goes with --access keys"),
+        (("--abuse-contact", "me"), "--abuse-contact: 'me' is neither an e-mail address nor a URL: write"),
         (("--out", "/proc/nowhere/ferry.toml"), "cannot write /proc/nowhere/ferry.toml"),
     ],
 )
@@ -160,6 +208,12 @@ async def test_wrong_flags_leave_nothing_behind(tmp_path: Path, flags: tuple[str
     assert isinstance(refused.error, InvalidInput)
     assert str(refused.error).startswith(says)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_was_there_before_is_named_in_json_too(tmp_path: Path) -> None:
+    (tmp_path / "ferry.toml").write_text("mine")
+    written = await run(write, "--yes", "--force", "-o", "json", "--out", str(tmp_path / "ferry.toml"))
+    assert (written.json["kept"], written.json["folders"]) == (f"{tmp_path}/ferry.toml.old", [])
 
 
 def test_commands_are_printed_as_they_work_from_here(tmp_path: Path) -> None:

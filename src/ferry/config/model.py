@@ -93,7 +93,8 @@ def _domain(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _contact(text: str | None) -> str | None:
+def parse_contact(text: str | None) -> str | None:
+    """`abuse@example.com`, `mailto:` before it or not, or a URL; None for an empty text. Raises ValueError with the fix."""
     contact = (text or "").strip().removeprefix("mailto:")
     if not contact:
         return None
@@ -430,7 +431,7 @@ class Config(Section):
         limits.DRAIN_SECONDS,
         description="How long requests in flight, and connections through ports and aliases, may take to finish after SIGTERM.",
     )
-    abuse_contact: Annotated[str | None, AfterValidator(_contact)] = Field(
+    abuse_contact: Annotated[str | None, AfterValidator(parse_contact)] = Field(
         None,
         description="Where people report abuse of the tunnels: an e-mail address or a URL. The page at the gateway's own name, `https://DOMAIN/`, shows it.",
     )

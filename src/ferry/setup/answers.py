@@ -41,6 +41,8 @@ class Answers:
     public_addresses: tuple[str, ...]
     sshd: bool = False
     """An SSH server was seen on port 22 of this host."""
+    abuse_contact: str | None = None
+    """An e-mail address or a URL."""
 
     @property
     def local(self) -> bool:
@@ -62,6 +64,8 @@ class Answers:
         settings: dict[str, object] = {"domain": self.domain, "state": self.state, "access.mode": str(self.who)}
         if self.keys:
             settings["access.keys"] = [self.keys]
+        if self.abuse_contact:
+            settings["abuse_contact"] = self.abuse_contact
         if not self.local:
             port = int(self.ssh)
             settings["ssh.listen"] = [] if self.ssh is SshChoice.HTTPS_PORT else [Endpoint(EVERY_HOST, port)]
@@ -79,6 +83,12 @@ class Answers:
             why = ": port 22 of this host was held by an SSH server when this was written" if self.sshd else ""
             notes["ssh.listen"] = f"Empty: SSH is served on the HTTPS port alone{why}."
         return notes
+
+    def examples(self) -> dict[str, object]:
+        """Values to show, commented out, for settings that have no default, by dotted key."""
+        if self.local or self.abuse_contact:
+            return {}
+        return {"abuse_contact": f"abuse@{self.domain}"}
 
 
 def sshd_steps(banner: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from ferry.config.model import Config
 from ferry.config.words import FIELDS, SECTIONS
@@ -19,28 +20,36 @@ HEADER = """\
 """
 
 
-def config_text(written: Mapping[str, object], notes: Mapping[str, str] | None = None) -> str:
+def config_text(
+    written: Mapping[str, object],
+    notes: Mapping[str, str] = MappingProxyType({}),
+    examples: Mapping[str, object] = MappingProxyType({}),
+) -> str:
     """The file's text. `written` has the settings that differ from the defaults, by dotted key. `notes` are printed above
-    their settings."""
-    reasons = notes or {}
+    their settings. `examples` are values for settings without a default, which stay comments."""
     lines = [HEADER]
     for key in FIELDS:
         if "." not in key:
-            lines += _setting(key, key, written, reasons)
+            lines += _setting(key, written, notes, examples)
     for section in SECTIONS:
         lines += [f"# {Config.model_fields[section].description}", f"[{section}]"]
         for key in FIELDS:
             if key.startswith(f"{section}."):
-                lines += _setting(key, key.removeprefix(f"{section}."), written, reasons)
+                lines += _setting(key, written, notes, examples)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _setting(key: str, name: str, written: Mapping[str, object], notes: Mapping[str, str]) -> Iterator[str]:
+def _setting(
+    key: str, written: Mapping[str, object], notes: Mapping[str, str], examples: Mapping[str, object]
+) -> Iterator[str]:
+    name = key.rpartition(".")[2]
     yield from _comment(FIELDS[key].description or "")
     if key in notes:
         yield from _comment(notes[key])
     if key in written:
         yield f"{name} = {toml(key, written[key])}"
+    elif key in examples:
+        yield f"# {name} = {toml(key, examples[key])}   # an example; not set"
     elif (default := default_of(key)) is None:
         yield f"# {name} = …   ({kind(key)}; not set)"
     else:
