@@ -43,6 +43,9 @@ def completed(folder: Path, *words: str) -> list[str]:
         (("ferry", "help", "chec"), ["check-config"]),
         (("ferry", "lint", "s"), ["sshd"]),
         (("ferry", "--ver"), ["--version"]),
+        (("ferry", "--js"), ["--json"]),
+        (("ferry", "-o", "j"), ["json"]),
+        (("ferry", "--output", "json", "ls", "--conn"), ["--connections"]),
         (("ferry", "backup", "--state", "fer"), ["ferry"]),  # the script's own file
     ],
 )

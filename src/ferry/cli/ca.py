@@ -28,11 +28,11 @@ def ca(
 ) -> None:
     """Print how to trust the gateway's own CA, which signs where no certificates are configured."""
     found = find_ca(state, config)
-    if export:
-        typer.echo(found.pem, nl=False)
-        return
     if as_json or output is Output.JSON:
         print_json(dataclasses.asdict(found) | {"path": str(found.path), "not_after": found.not_after.isoformat()})
+        return
+    if export:
+        typer.echo(found.pem, nl=False)
         return
     typer.echo(found.text())
     typer.echo("\nTo carry it to another machine: ferry ca --export > ferry-ca.crt")

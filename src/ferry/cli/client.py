@@ -29,6 +29,8 @@ class ApiError(FerryError):
     def __init__(self, status: int, error: str, fix: str) -> None:
         super().__init__(f"{error}: {fix}" if fix else error)
         self.status = status
+        self.error = error
+        self.fix = fix
 
 
 class _ControlConnection(http.client.HTTPConnection):

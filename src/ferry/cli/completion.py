@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from .described import Described, Parameter, described
+from .described import Described, Parameter, before_commands, described
+from .options import JsonOption, Output, OutputOption
+from .output import print_json
 
 
 class Shell(enum.StrEnum):
@@ -19,26 +21,34 @@ class Shell(enum.StrEnum):
     FISH = "fish"
 
 
-def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
+def completion(
+    context: typer.Context,
+    shell: Annotated[Shell, typer.Argument(help="Which shell.")],
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Print a script that completes commands and options. `make install` installs all three.
 
     For one user: `ferry completion bash > ~/.local/share/bash-completion/completions/ferry`.
     """
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
-    typer.echo(script(shell, group), nl=False)
+    if as_json or output is Output.JSON:
+        print_json({"shell": shell.value, "text": script(shell, group)})
+    else:
+        typer.echo(script(shell, group), nl=False)
 
 
 def script(shell: Shell, group: TyperGroup) -> str:
     """The text of one script."""
-    commands = described(group)
+    commands, options = described(group), before_commands(group)
     match shell:
         case Shell.BASH:
-            return _bash(commands)
+            return _bash(commands, options)
         case Shell.ZSH:
-            return _zsh(commands)
+            return _zsh(commands, options)
         case Shell.FISH:
-            return _fish(commands)
+            return _fish(commands, options)
 
 
 def _words(command: Described, commands: list[Described]) -> list[str]:
@@ -48,29 +58,30 @@ def _words(command: Described, commands: list[Described]) -> list[str]:
     return [choice for argument in command.arguments for choice in argument.choices]
 
 
-def _bash(commands: list[Described]) -> str:
-    values, options = [], []
+def _bash(commands: list[Described], before: list[Parameter]) -> str:
+    values = [_bash_value("", option) for option in before if option.value]
+    options = []
     for command in commands:
-        for option in command.options:
-            if option.value:
-                pattern = "|".join(f"{command.name}/{name}" for name in option.names)
-                chosen = f"-W '{' '.join(option.choices)}'" if option.choices else "-f"
-                values.append(f'        {pattern}) COMPREPLY=($(compgen {chosen} -- "$current")); return ;;')
+        values += [_bash_value(command.name, option) for option in command.options if option.value]
         names = " ".join(name for option in command.options for name in option.names)
         options.append(f"        {command.name}) options='{names}' words='{' '.join(_words(command, commands))}' ;;")
+    first = " ".join(name for option in before for name in option.names)
+    listed = " ".join(command.name for command in commands)
     return f"""\
 # bash completion for ferry, written by `ferry completion bash`
 _ferry() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} command= options= words= word
     COMPREPLY=()
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case $word in -*) ;; *) command=$word; break ;; esac
+        case " {listed} " in
+            *" $word "*) command=$word; break ;;
+        esac
     done
     case $command/$previous in
 {chr(10).join(values)}
     esac
     case $command in
-        '') options='-h --help -V --version' words='{" ".join(command.name for command in commands)}' ;;
+        '') options='{first}' words='{listed}' ;;
 {chr(10).join(options)}
     esac
     case $current in
@@ -82,7 +93,13 @@ complete -o default -F _ferry ferry
 """
 
 
-def _zsh(commands: list[Described]) -> str:
+def _bash_value(command: str, option: Parameter) -> str:
+    pattern = "|".join(f"{command}/{name}" for name in option.names)
+    chosen = f"-W '{' '.join(option.choices)}'" if option.choices else "-f"
+    return f'        {pattern}) COMPREPLY=($(compgen {chosen} -- "$current")); return ;;'
+
+
+def _zsh(commands: list[Described], before: list[Parameter]) -> str:
     listed = "\n".join(f"        {_quoted(f'{_colon(each.name)}:{each.short}')}" for each in commands)
     cases = []
     for command in commands:
@@ -98,7 +115,7 @@ _ferry() {{
     commands=(
 {listed}
     )
-    _arguments -C '(- *)'{{-h,--help}}'[Show the help.]' '(- *)'{{-V,--version}}'[Print the version.]' \\
+    _arguments -C {" ".join(_zsh_option(option) for option in before)} \\
         '1:command:->command' '*::argument:->rest'
     case $state in
         command) _describe command commands ;;
@@ -136,28 +153,29 @@ def _colon(text: str) -> str:
     return text.replace(":", "\\:")
 
 
-def _fish(commands: list[Described]) -> str:
+def _fish(commands: list[Described], before: list[Parameter]) -> str:
+    first = "complete -c ferry -n __fish_use_subcommand"
     lines = [
         "# fish completion for ferry, written by `ferry completion fish`",
-        "complete -c ferry -n __fish_use_subcommand -f",
-        "complete -c ferry -n __fish_use_subcommand -s h -l help -d 'Show the help.'",
-        "complete -c ferry -n __fish_use_subcommand -s V -l version -d 'Print the version.'",
-    ]
-    lines += [
-        f"complete -c ferry -n __fish_use_subcommand -a {each.name} -d {_quoted(each.short)}" for each in commands
+        f"{first} -f",
+        *(_fish_option(first, option) for option in before),
+        *(f"{first} -a {each.name} -d {_quoted(each.short)}" for each in commands),
     ]
     for command in commands:
         seen = f"complete -c ferry -n '__fish_seen_subcommand_from {command.name}'"
         if words := _words(command, commands):
             files = "" if len(command.arguments) > 1 else " -f"
             lines.append(f"{seen}{files} -a {_quoted(' '.join(words))}")
-        for option in command.options:
-            names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
-            value = ""
-            if option.value:
-                value = f" -x -a {_quoted(' '.join(option.choices))}" if option.choices else " -r -F"
-            lines.append(f"{seen} {names}{value} -d {_quoted(option.help)}")
+        lines += [_fish_option(seen, option) for option in command.options]
     return "\n".join(lines) + "\n"
+
+
+def _fish_option(command: str, option: Parameter) -> str:
+    names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
+    value = ""
+    if option.value:
+        value = f" -x -a {_quoted(' '.join(option.choices))}" if option.choices else " -r -F"
+    return f"{command} {names}{value} -d {_quoted(option.help)}"
 
 
 def _quoted(text: str) -> str:

@@ -47,7 +47,7 @@ class Described:
 
 def described(group: TyperGroup) -> list[Described]:
     """All commands, in the order of the help."""
-    context = typer.Context(group, info_name="ferry", **group.context_settings)
+    context = _context(group)
     found = []
     for name in group.list_commands(context):
         command: Any = group.get_command(context, name)
@@ -56,6 +56,15 @@ def described(group: TyperGroup) -> list[Described]:
         parameters = tuple(_parameter(each) for each in command.get_params(inner))
         found.append(Described(name, command.get_short_help_str(200), command.help or "", usage, parameters))
     return found
+
+
+def before_commands(group: TyperGroup) -> list[Parameter]:
+    """The options that stand before a command."""
+    return [_parameter(each) for each in group.get_params(_context(group))]
+
+
+def _context(group: TyperGroup) -> typer.Context:
+    return typer.Context(group, info_name="ferry", **group.context_settings)
 
 
 def _parameter(parameter: Any) -> Parameter:

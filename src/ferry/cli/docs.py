@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from .options import JsonOption, Output, OutputOption
+from .output import print_json
+
 
 class Page(enum.StrEnum):
     """What can be printed."""
@@ -20,11 +23,20 @@ class Page(enum.StrEnum):
     """ferry.toml(5)"""
 
 
-def docs(context: typer.Context, page: Annotated[Page, typer.Argument(help="Which page.")]) -> None:
+def docs(
+    context: typer.Context,
+    page: Annotated[Page, typer.Argument(help="Which page.")],
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Print a reference page in Markdown, or a manual page for man, generated from this very program."""
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
-    typer.echo(text_of(page, group), nl=False)
+    text = text_of(page, group)
+    if as_json or output is Output.JSON:
+        print_json({"page": page.value, "text": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 def text_of(page: Page, group: TyperGroup) -> str:

@@ -14,7 +14,7 @@ from ferry import limits
 from .client import find_gateway
 from .event_lines import describe, for_terminal
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import quiet_pipe
+from .output import print_error, quiet_pipe
 
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
@@ -48,4 +48,4 @@ def events(
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if follow:
-        sys.stderr.write("ferry: the gateway has stopped\n")
+        print_error("the gateway has stopped", as_json=as_json)

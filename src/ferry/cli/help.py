@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from ferry.errors import InvalidInput
 from ferry.names import printable
 
+from .described import described
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
@@ -18,20 +20,29 @@ from .output import print_json
 def help_page(
     context: typer.Context,
     command: Annotated[str | None, typer.Argument(help="A command. Without it all are listed.")] = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Show how a command is used, or list all commands."""
     root = context.find_root()
     group = root.command
     assert isinstance(group, TyperGroup)
+    as_json = as_json or output is Output.JSON
     if command is None:
-        typer.echo(root.get_help())
+        if as_json:
+            print_json([dataclasses.asdict(each) for each in described(group)])
+        else:
+            typer.echo(root.get_help())
         return
     found = group.get_command(root, command)
     if found is None:
         near = difflib.get_close_matches(command, group.list_commands(root), 1)
         hint = f"did you mean {near[0]}?" if near else "`ferry help` lists them"
         raise InvalidInput(f"no command '{printable(command, 60)}': {hint}")
-    typer.echo(found.get_help(typer.Context(found, info_name=command, parent=root)))
+    if as_json:
+        print_json(next(dataclasses.asdict(each) for each in described(group) if each.name == command))
+    else:
+        typer.echo(found.get_help(typer.Context(found, info_name=command, parent=root)))
 
 
 def version_text() -> str:
@@ -41,9 +52,14 @@ def version_text() -> str:
     return f"ferry {version('ferry')}"
 
 
+def version_document() -> dict[str, object]:
+    """The same for programs."""
+    return {"version": version_text().removeprefix("ferry ")}
+
+
 def version(as_json: JsonOption = False, output: OutputOption = Output.TEXT) -> None:
     """Print the version."""
     if as_json or output is Output.JSON:
-        print_json({"version": version_text().removeprefix("ferry ")})
+        print_json(version_document())
     else:
         typer.echo(version_text())

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ferry.errors import FerryError, InvalidInput
 
 from .locate import SYSTEM_CONFIG
+from .options import JsonOption, Output, OutputOption
+from .output import print_json
 
 if TYPE_CHECKING:
     from ferry.setup.unit import Service
@@ -23,16 +25,21 @@ def install_service(
     config: Annotated[Path, typer.Option(help="The configuration file of the service.")] = SYSTEM_CONFIG,
     user: Annotated[str, typer.Option(help="The user it runs as; made when it does not exist.")] = "ferry",
     print_only: Annotated[bool, typer.Option("--print", help="Print the unit, change nothing.")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Write a hardened systemd unit for `ferry serve`, after checking that its user can read what it needs."""
     from ferry.setup.unit import UNIT_PATH, obstacles, unit_text
 
+    as_json = as_json or output is Output.JSON
     if not config.exists():
         raise InvalidInput(f"{config} does not exist: write it with `ferry init`, or name another with --config")
     service = describe(config.absolute(), user)
     found = obstacles(service)
     text = unit_text(service)
-    if print_only:
+    if print_only and as_json:
+        print_json({"unit": str(UNIT_PATH), "text": text, "obstacles": found})
+    elif print_only:
         typer.echo(text, nl=False)
     if found:
         raise FerryError("the service could not run yet:\n" + "\n".join(f"  {line}" for line in found))
@@ -40,16 +47,26 @@ def install_service(
         return
     if os.geteuid() != 0:
         raise FerryError("writing a unit needs root: run this with sudo, or look at it with --print")
-    if not service.account.exists:
+    new_user, state = not service.account.exists, service.config.state
+    if new_user:
         _run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", user])
-        typer.echo(f"made the system user {user}")
-    _make_state(service.config.state, user)
+    new_state = _make_state(state, user)
     UNIT_PATH.write_text(text, "utf-8")
     UNIT_PATH.chmod(0o644)
-    typer.echo(f"wrote {UNIT_PATH}")
     if Path("/run/systemd/system").is_dir():
         _run(["systemctl", "daemon-reload"])
-    typer.echo("Start it now and at every boot: systemctl enable --now ferry\nLook at it: systemctl status ferry")
+    if as_json:
+        made = {"made_user": new_user, "state": str(state), "made_state": new_state, "start": _START}
+        print_json({"unit": str(UNIT_PATH), "user": user} | made)
+        return
+    if new_user:
+        typer.echo(f"made the system user {user}")
+    if new_state:
+        typer.echo(f"made {state}")
+    typer.echo(f"wrote {UNIT_PATH}\nStart it now and at every boot: {_START}\nLook at it: systemctl status ferry")
+
+
+_START: Final = "systemctl enable --now ferry"
 
 
 def describe(config: Path, user: str) -> Service:
@@ -69,13 +86,14 @@ def describe(config: Path, user: str) -> Service:
     )
 
 
-def _make_state(state: Path, user: str) -> None:
-    """Make the state folder. It must exist before the unit's `ReadWritePaths` can open it."""
-    if not state.exists():
+def _make_state(state: Path, user: str) -> bool:
+    """Make the state folder, if it is missing. It must exist before the unit's `ReadWritePaths` can open it."""
+    missing = not state.exists()
+    if missing:
         state.mkdir(parents=True)
-        typer.echo(f"made {state}")
     state.chmod(0o700)
     shutil.chown(state, user, user)
+    return missing
 
 
 def _run(command: list[str]) -> None:

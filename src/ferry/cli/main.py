@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import Abort, Exit, TyperException
 
 from ferry.errors import FerryError, InvalidInput, StartupError
 
@@ -13,6 +16,7 @@ from .allow import allow
 from .backup import backup, restore
 from .ca import ca
 from .check_config import check_config
+from .client import ApiError
 from .close import close
 from .completion import completion
 from .docs import docs
@@ -24,7 +28,8 @@ from .init import init
 from .install_service import install_service
 from .lint import lint
 from .ls import ls
-from .output import discard_stdout, of_stdout
+from .options import JsonOption, Output, OutputOption, wants_json
+from .output import discard_stdout, of_stdout, print_error, print_json
 from .release import release
 from .serve import serve
 from .status import status
@@ -33,6 +38,7 @@ from .unblock import unblock
 EXIT_FAILED = 1
 EXIT_INVALID = 2
 EXIT_STARTUP = 3
+EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
 
 app = typer.Typer(
     name="ferry",
@@ -45,17 +51,26 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(context: typer.Context, wanted: bool) -> None:
+    if wanted and context.obj is True:
+        print_json(version_document())
+    elif wanted:
         typer.echo(version_text())
+    if wanted:
         raise typer.Exit
 
 
 @app.callback()
 def root(
     _wanted: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Print the version."),
+    _as_json: JsonOption = False,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
-    """A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh."""
+    """A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh.
+
+    With --json or --output json, before the command or behind it, the answer is JSON on standard output, and an error is an
+    object on standard error.
+    """
 
 
 app.command("serve", short_help="Run the gateway until SIGTERM or Ctrl-C.")(serve)
@@ -83,25 +98,83 @@ app.command("help", short_help="Show how a command is used.")(help_page)
 
 def main() -> None:
     """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
+    words = sys.argv[1:]
+    sys.exit(_guarded(words, as_json=wants_json(words)))
+
+
+def _guarded(words: Sequence[str], *, as_json: bool) -> int:
+    """Run the command and tell its error. Returns the exit code."""
     try:
         try:
-            app()
-        except SystemExit:
-            sys.stdout.flush()  # at the interpreter's own flush a full disk would be no error of the command
-            raise
-    except FerryError as error:
-        if os.environ.get("FERRY_DEBUG") == "1":
-            raise
-        sys.stderr.write(f"ferry: {error}\n")
-        sys.exit(exit_code(error))
+            code = _run(words, as_json=as_json)
+        except FerryError as error:
+            if _debugging():
+                raise
+            what, fix = (error.error, error.fix) if isinstance(error, ApiError) else (str(error), "")
+            print_error(what, fix, as_json=as_json)
+            code = exit_code(error)
+        sys.stdout.flush()  # at the interpreter's own flush a full disk would be no error of the command
     except OSError as error:
-        if not of_stdout(error):
-            raise
+        return _failed(error, as_json=as_json)
+    return code
+
+
+def _run(words: Sequence[str], *, as_json: bool) -> int:
+    """Run the command. Returns its exit code. Raises FerryError and OSError."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    words = _help_in_json(words, group) if as_json else words
+    command: str | None = None
+    try:
+        context = group.make_context("ferry", list(words), obj=as_json)
+        try:
+            with context:
+                group.invoke(context)
+        finally:
+            command = context.invoked_subcommand
+    except Exit as ended:
+        return ended.exit_code
+    except TyperException as error:  # the command line is wrong
+        if not words:  # the message is the help
+            typer.echo(error.format_message(), err=True)
+            return EXIT_INVALID
+        message = error.format_message().rstrip(".")
+        fix = f"`ferry {command} -h` shows how it is used" if command else "`ferry help` lists the commands"
+        print_error(message[:1].lower() + message[1:], fix, as_json=as_json)
+        return error.exit_code
+    except Abort:
+        print_error("ended before the last question was answered: nothing was written", as_json=as_json)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _help_in_json(words: Sequence[str], group: TyperGroup) -> Sequence[str]:
+    """`--help` beside `--json` is the same as `help`, which has an answer in JSON."""
+    if {"-h", "--help"}.isdisjoint(words):
+        return words
+    command = next((word for word in words if word in group.commands), None)
+    return ["help", "--json", *([command] if command else [])]
+
+
+def _failed(error: OSError, *, as_json: bool) -> int:
+    """Tell an error of the system. Returns the exit code."""
+    if of_stdout(error):
         discard_stdout()
         if isinstance(error, BrokenPipeError):  # `| head` has read enough
-            sys.exit(0)
-        sys.stderr.write(f"ferry: cannot write to standard output: {error.strerror}\n")
-        sys.exit(EXIT_FAILED)
+            return 0
+        print_error(f"cannot write to standard output: {error.strerror}", as_json=as_json)
+        return EXIT_FAILED
+    if _debugging() or not error.strerror:
+        raise error
+    fix = "run this as the user of the gateway, or with sudo" if isinstance(error, PermissionError) else ""
+    print_error(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, fix, as_json=as_json)
+    return EXIT_FAILED
+
+
+def _debugging() -> bool:
+    return os.environ.get("FERRY_DEBUG") == "1"
 
 
 def exit_code(error: FerryError) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from typer.core import TyperGroup
 
-from .described import Parameter, described
+from .described import Parameter, before_commands, described
 from .manual import EXIT_CODES
 
 
@@ -21,8 +21,12 @@ def commands_man(group: TyperGroup) -> str:
         ".SH DESCRIPTION",
         _text("Ferry gives web addresses, TCP ports and private machines over stock ssh."),
         _text("An error is one text on standard error that says what to do. FERRY_DEBUG=1 adds the traceback."),
-        ".SH COMMANDS",
+        ".PP",
+        _text("These options may stand before a command too:"),
     ]
+    for option in before_commands(group):
+        lines += _tagged(option)
+    lines.append(".SH COMMANDS")
     for command in described(group):
         lines += [f".SS {_text(f'ferry {command.name} {command.usage}'.rstrip())}"]
         for paragraph in command.help.split("\n\n"):

@@ -29,6 +29,9 @@ INTRO = f"""\
 |---|---|
 {chr(10).join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())}
 
+With `--json` or `--output json`, before the command or behind it, the answer is JSON on stdout, and an error is one line
+with an object on stderr: `{{"error": "...", "fix": "..."}}`, as the API has it. `fix` is empty where the error has it.
+
 `FERRY_DEBUG=1` adds the traceback to an error.
 """
 

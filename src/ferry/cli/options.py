@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -39,9 +40,28 @@ class Output(enum.StrEnum):
     JSON = "json"
 
 
+def _before_too(context: typer.Context, value: bool) -> bool:
+    """Whether JSON is asked for here, or before the command: `ferry --json ls` (`main`)."""
+    return value or context.obj is True
+
+
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Text for people, or JSON for programs.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
+JsonOption = Annotated[bool, typer.Option("--json", callback=_before_too, help="The same as --output json.")]
+_SPELLINGS: Final = ("--json", "--output=json", "-ojson")
 LogFormat = Annotated[str | None, typer.Option(help="auto, human or json.")]
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, before its command or behind it, also if it is wrong in other ways: its error
+    is JSON then too."""
+    previous = ""
+    for word in words:
+        if word == "--":
+            return False
+        if word in _SPELLINGS or (word == "json" and previous in ("--output", "-o")):
+            return True
+        previous = word
+    return False
 
 
 def source(

@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -64,6 +64,24 @@ def visit_style(status: int, note: str) -> tuple[str, ...]:
 def print_json(document: object) -> None:
     """One JSON document."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def print_error(error: str, fix: str = "", *, as_json: bool) -> None:
+    """An error, on stderr: a text, or one line with the object that the API has for errors."""
+    whole = f"{error}: {fix}" if fix else error
+    _to_stderr(whole, {"error": error, "fix": fix} if as_json else None)
+
+
+def print_note(note: str, *, as_json: bool) -> None:
+    """What a person should know, on stderr."""
+    _to_stderr(f"note: {note}", {"note": note} if as_json else None)
+
+
+def _to_stderr(text: str, document: Mapping[str, str] | None) -> None:
+    """If nobody can read it, the exit code alone says it."""
+    with suppress(OSError):
+        sys.stderr.write((f"ferry: {text}" if document is None else json.dumps(document)) + "\n")
+        sys.stderr.flush()
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:

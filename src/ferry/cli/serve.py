@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from .options import ConfigFile, Domain, HttpListen, HttpsListen, LogFormat, SshListen, State, source
+from .options import (
+    ConfigFile,
+    Domain,
+    HttpListen,
+    HttpsListen,
+    JsonOption,
+    LogFormat,
+    Output,
+    OutputOption,
+    SshListen,
+    State,
+    source,
+)
+from .output import print_note
 
 
 def serve(
@@ -16,11 +29,15 @@ def serve(
     http_listen: HttpListen = None,
     https_listen: HttpsListen = None,
     log_format: LogFormat = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reads the configuration again.
 
-    Exit codes: 0 after a drain, 2 when the configuration is wrong, 3 when the gateway cannot start.
+    With --json the log is JSON, as with --log-format json, and the first lines for people are left out. Exit codes: 0
+    after a drain, 2 when the configuration is wrong, 3 when the gateway cannot start.
     """
+    as_json = as_json or output is Output.JSON
     configuration = source(
         config,
         domain=domain,
@@ -28,7 +45,7 @@ def serve(
         ssh_listen=ssh_listen,
         http_listen=http_listen,
         https_listen=https_listen,
-        log_format=log_format,
+        log_format="json" if as_json else log_format,
     )
     loaded = configuration.load()
 
@@ -36,5 +53,5 @@ def serve(
     from ferry.gateway.serve import run
 
     for remark in surprises(loaded):
-        typer.echo(f"ferry: note: {remark.text}", err=True)
-    raise typer.Exit(run(loaded, reload=configuration.load))
+        print_note(remark.text, as_json=as_json)
+    raise typer.Exit(run(loaded, reload=configuration.load, welcome=not as_json))

@@ -32,8 +32,9 @@ from .wiring import log_rates_of
 from .worker import Worker, build_worker
 
 
-def run(config: Config, *, reload: Callable[[], Config]) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code: 0 after a drain. Raises StartupError."""
+def run(config: Config, *, reload: Callable[[], Config], welcome: bool) -> int:
+    """Serve until SIGTERM or SIGINT. `welcome`: print the first lines, for people. Returns the exit code: 0 after a drain.
+    Raises StartupError."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until a handler is installed: by default it ends the process
     _raise_descriptor_limit()
     clock = SystemClock()
@@ -49,7 +50,7 @@ def run(config: Config, *, reload: Callable[[], Config]) -> int:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         try:
-            runner.run(_serve(config, reload, clock, observation))
+            runner.run(_serve(config, reload, clock, observation, welcome=welcome))
         except StoreUnavailable as error:  # all other users of the database handle this error themselves
             raise StartupError(f"the database in {config.state} cannot be used: {error}") from error
     return 0
@@ -61,7 +62,9 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation) -> None:
+async def _serve(
+    config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation, *, welcome: bool
+) -> None:
     """Start, serve until a signal, drain, stop."""
     report = observation.report
     async with (
@@ -81,7 +84,8 @@ async def _serve(config: Config, reload: Callable[[], Config], clock: Clock, obs
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
             _on_signals(again, signal.SIGHUP)
             report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
-            await _welcome(config, worker)
+            if welcome:
+                await _welcome(config, worker)
             systemd.notify("READY=1")
             with watchdog_fed():
                 reloading = tasks.spawn("reload", reloads(again, reload, worker, observation))
