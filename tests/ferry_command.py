@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 PROGRAM = Path(sys.prefix) / "bin" / "ferry"
 SECONDS = 60
+WIDE = "1000"  # columns, in which no text is broken
 _KEPT = frozenset({"LANG", "LANGUAGE", "LOCPATH", "PATH", "TMPDIR", "TZ"})
 
 
@@ -33,11 +34,12 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 def ferry(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, program: Path = PROGRAM) -> Ran:
-    """Run it to its end, without a terminal."""
+    """Run it to its end, without a terminal. Its texts are not broken into lines, so that a test can look for a part of
+    one, unless `env` says otherwise."""
     done = subprocess.run(
         [str(program), *map(str, arguments)],
         cwd=cwd,
-        env=dict(env) if env is not None else clean_environment(),
+        env=dict(env) if env is not None else clean_environment(COLUMNS=WIDE),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

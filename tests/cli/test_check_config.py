@@ -326,7 +326,7 @@ def https_of(configuration: Config) -> Finding:
 def test_check_config_says_what_visitors_see_over_https(tmp_path: Path) -> None:
     warned = https_of(config(tmp_path, domain="gw.example"))
     assert warned.severity is Severity.NOTE
-    assert "visitors of https://NAME.gw.example:0 see\na warning: this gateway's own CA signs" in warned.text
+    assert "visitors of https://NAME.gw.example:0 see a warning: this gateway's own CA signs" in warned.text
     assert "put a certificate for *.gw.example and its key into a folder" in warned.text
     assert "`ferry ca` prints how to trust that CA" in https_of(config(tmp_path)).text
     assert https_of(config(tmp_path, https=Https(listen=[]))).text.startswith("off: visitors use http:// alone")

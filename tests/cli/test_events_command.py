@@ -59,7 +59,7 @@ async def test_following_shows_events_as_they_happen_until_the_gateway_stops(tmp
             add(gateway, name, address="blog.example.com")
             assert json.loads(await asyncio.wait_for(process.stdout.readline(), 10))["event"] == name
     _, error = await asyncio.wait_for(process.communicate(), 10)
-    assert (process.returncode, error) == (0, b"ferry: the gateway has stopped\n")
+    assert (process.returncode, json.loads(error)) == (0, {"error": "the gateway has stopped", "fix": ""})
 
 
 async def test_ctrl_c_ends_following_quietly(tmp_path: Path) -> None:

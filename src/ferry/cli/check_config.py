@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,8 +15,10 @@ from ferry.errors import FerryError
 
 from .options import Domain, HttpListen, HttpsListen, JsonOption, Output, OutputOption, SshListen, State, source
 from .output import paint, print_json
+from .wrapping import beside, columns
 
 if TYPE_CHECKING:
+    from ferry.config.model import Config
     from ferry.setup.findings import Finding
     from ferry.setup.hostcheck import Running
 
@@ -71,18 +74,30 @@ def check_config(
         found = [{"severity": each.severity.value, "subject": each.subject, "text": each.text} for each in findings]
         print_json(effective(loaded, file) | {"findings": found})
     else:
-        _print(effective(loaded, file), findings)
+        _print(effective(loaded, file), findings, _paths(loaded, file))
     if worst(findings) is Severity.FIX:
         raise typer.Exit(EXIT_TO_FIX)
 
 
-def _print(summary: Mapping[str, str], findings: Sequence[Finding]) -> None:
+def _print(summary: Mapping[str, str], findings: Sequence[Finding], whole: Iterable[str]) -> None:
+    """`whole`: values at whose spaces no line is broken."""
+    width = columns(sys.stdout)
     for name, text in summary.items():
-        typer.echo(f"{paint(name.ljust(10), 'dim')} {text}")
+        typer.echo(beside(f"{paint(name.ljust(10), 'dim')} ", 11, text, width, whole=whole))
     typer.echo()
     for finding in findings:
         word = finding.severity.value
-        typer.echo(str(finding).replace(word, paint(word, *_STYLES[word]), 1))
+        head = f"{paint(word, *_STYLES[word])}{' ' * (5 - len(word))}{finding.subject:<16}"
+        typer.echo(beside(head, 21, finding.text, width, whole=whole))
+
+
+def _paths(config: Config, file: Path | None) -> list[str]:
+    found = [config.state, *config.access.keys]
+    if config.https.certificates:
+        found.append(config.https.certificates)
+    if file:
+        found.append(file)
+    return [str(path) for path in found]
 
 
 def _meant(config: Path | None, state: Path | None) -> tuple[Path | None, Path | None]:

@@ -9,11 +9,11 @@ from typing import Any, Final
 from ferry.observe.texts import quoted
 
 from .output import paint, safe, visit_style
+from .wrapping import LEAST_COLUMNS
 
 HEAD: Final = ("seq", "time", "level", "event")
 EVENT_WIDTH: Final = 18  # columns; of the longest usual name
 INDENT: Final = " " * 4  # of the lines that go on with an event's fields
-LEAST_WIDTH: Final = 40  # columns; a narrower terminal wraps the lines itself
 LEVEL_STYLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"warning": ("yellow",), "error": ("red",)})
 
 
@@ -25,7 +25,7 @@ def describe(event: dict[str, Any]) -> str:
 
 def for_terminal(event: dict[str, Any], width: int) -> Iterator[str]:
     """One event for a terminal of `width` columns: one line, and further ones where its fields do not fit."""
-    width = max(width, LEAST_WIDTH)
+    width = max(width, LEAST_COLUMNS)
     moment = _short_time(safe(event["time"]))
     name = safe(event["event"])
     styles = LEVEL_STYLES.get(event["level"], ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import Annotated, Final
 
@@ -15,6 +14,7 @@ from .client import find_gateway
 from .event_lines import describe, for_terminal
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_error, quiet_pipe
+from .wrapping import columns
 
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
@@ -39,7 +39,7 @@ def events(
                 if as_json:
                     shown = [json.dumps(event)]
                 elif sys.stdout.isatty():
-                    shown = list(for_terminal(event, shutil.get_terminal_size().columns))
+                    shown = list(for_terminal(event, columns(sys.stdout)))
                 else:
                     shown = [describe(event)]
                 sys.stdout.write("".join(f"{line}\n" for line in shown))

@@ -19,6 +19,7 @@ from ferry.setup.answers import SSHD_ELSEWHERE, Answers, SshChoice, Who, sshd_st
 
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
+from .wrapping import PIPE_COLUMNS, wrapped
 
 ETC = Path("/etc/ferry")
 T = TypeVar("T")
@@ -264,7 +265,7 @@ def _next_steps(path: Path, answers: Answers, banner: str | None) -> str:
         lines += ["  make these DNS records", *(f"      {line}" for line in both.splitlines())]
         lines += ["  let these ports through the firewall", f"      {_ports(answers)}"]
     lines += [f"  visitors of https://{domain.host('NAME')} will see", f"    {OWN_CA}. To change that"]
-    lines += [f"      {line}" for line in how_to_trust(domain).splitlines()]
+    lines += [f"      {line}" for line in wrapped(how_to_trust(domain), PIPE_COLUMNS - 6)]
     if answers.keys:
         lines += [
             f"  put public keys into {answers.keys}, as in",

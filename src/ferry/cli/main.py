@@ -29,7 +29,7 @@ from .install_service import install_service
 from .lint import lint
 from .ls import ls
 from .options import JsonOption, Output, OutputOption, wants_json
-from .output import discard_stdout, of_stdout, print_error, print_json
+from .output import discard_stdout, of_stdout, open_missing, print_error, print_json
 from .release import release
 from .serve import serve
 from .status import status
@@ -99,6 +99,7 @@ app.command("help", short_help="Show how a command is used.")(help_page)
 def main() -> None:
     """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
     words = sys.argv[1:]
+    open_missing()
     sys.exit(_guarded(words, as_json=wants_json(words)))
 
 
@@ -111,7 +112,7 @@ def _guarded(words: Sequence[str], *, as_json: bool) -> int:
             if _debugging():
                 raise
             what, fix = (error.error, error.fix) if isinstance(error, ApiError) else (str(error), "")
-            print_error(what, fix, as_json=as_json)
+            print_error(what, fix, as_json=as_json, log="serve" in words)
             code = exit_code(error)
         sys.stdout.flush()  # at the interpreter's own flush a full disk would be no error of the command
     except OSError as error:

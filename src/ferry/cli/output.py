@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +22,13 @@ from ferry import limits
 from ferry.amounts import span
 from ferry.names import printable
 
+from . import wrapping
+
 PIPE_WIDTH: Final = 10_000  # columns; wider than any row
 WIDE: Final = 110  # columns of a terminal from which optional columns are shown
 PROSE_WIDTH: Final = 80  # columns of sentences
+_HANG: Final = 4  # columns by which an error goes on to the right of its beginning
+_PLACE: Final = re.compile(r"^(?:ferry: )?(.+?), line [0-9]+", re.MULTILINE)
 _STYLES: Final[Mapping[str, str]] = MappingProxyType(
     {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 )
@@ -66,22 +71,34 @@ def print_json(document: object) -> None:
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def print_error(error: str, fix: str = "", *, as_json: bool) -> None:
-    """An error, on stderr: a text, or one line with the object that the API has for errors."""
+def print_error(error: str, fix: str = "", *, as_json: bool, log: bool = False) -> None:
+    """An error, on stderr: a text, or one line with the object that the API has for errors. `log`: stderr is a log, whose
+    lines stay whole, unless it is a terminal."""
     whole = f"{error}: {fix}" if fix else error
-    _to_stderr(whole, {"error": error, "fix": fix} if as_json else None)
+    _to_stderr(whole, {"error": error, "fix": fix} if as_json else None, log=log)
 
 
 def print_note(note: str, *, as_json: bool) -> None:
-    """What a person should know, on stderr."""
-    _to_stderr(f"note: {note}", {"note": note} if as_json else None)
+    """What the operator should know, on stderr, which is a log."""
+    _to_stderr(f"note: {note}", {"note": note} if as_json else None, log=True)
 
 
-def _to_stderr(text: str, document: Mapping[str, str] | None) -> None:
+def _to_stderr(text: str, document: Mapping[str, str] | None, *, log: bool) -> None:
     """If nobody can read it, the exit code alone says it."""
+    text = f"ferry: {text}"
+    if document is not None:
+        text = json.dumps(document)
+    elif not log or sys.stderr.isatty():
+        text = _lines(text)
     with suppress(OSError):
-        sys.stderr.write((f"ferry: {text}" if document is None else json.dumps(document)) + "\n")
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def _lines(error: str) -> str:
+    """The error, within the columns of stderr. A file in it, before its line, is whole."""
+    width = wrapping.columns(sys.stderr)
+    return "\n".join(wrapping.wrapped(error, width, hang=_HANG, whole=_PLACE.findall(error)))
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
@@ -156,6 +173,14 @@ def quiet_pipe() -> Iterator[None]:
 def of_stdout(error: OSError) -> bool:
     """Whether `error` is of what was printed: the disk is full, or the reader has gone. Errors of files name them."""
     return error.filename is None and error.errno in _UNWRITTEN
+
+
+def open_missing() -> None:
+    """Open what the shell has closed (`>&-`): a file that is opened later would get its number, and the answer."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - likewise
 
 
 def discard_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
@@ -11,6 +12,7 @@ from ferry.amounts import span
 from .client import find_gateway
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import paint, print_json, quiet_pipe, safe
+from .wrapping import beside, columns
 
 
 def status(
@@ -28,11 +30,11 @@ def status(
         if as_json or output is Output.JSON:
             print_json(document)
         else:
-            typer.echo("\n".join(describe(document)))
+            typer.echo("\n".join(describe(document, columns(sys.stdout))))
 
 
-def describe(status: dict[str, Any]) -> list[str]:
-    """The lines for people."""
+def describe(status: dict[str, Any], width: int) -> list[str]:
+    """The lines for people, in `width` columns."""
     listeners, counts, store = status["listeners"], status["counts"], status["store"]
     kinds = ", ".join(f"{safe(kind)} {count}" for kind, count in sorted(counts["tunnels"].items()) if count)
     tunnels = sum(counts["tunnels"].values())
@@ -53,4 +55,5 @@ def describe(status: dict[str, Any]) -> list[str]:
     draining = paint(", draining", "yellow") if status["draining"] else ""
     name = paint(f"Ferry {safe(status['version'])}", "bold")
     head = f"{name}, up {span(status['uptime'])}, process {status['pid']}{draining}"
-    return [head, *(f"  {paint(title.ljust(11), 'dim')} {text}" for title, text in rows)]
+    whole = [safe(status["state"])]
+    return [head, *(beside(f"  {paint(t.ljust(11), 'dim')} ", 14, text, width, whole=whole) for t, text in rows)]

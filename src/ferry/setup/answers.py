@@ -102,7 +102,8 @@ Port 22 is held by an SSH server ({banner or "not answering"}). To move it to {p
      echo 'Port {port}' | sudo tee /etc/ssh/sshd_config.d/10-port.conf
   2. a firewall must let {port} through, as in: sudo ufw allow {port}/tcp
   3. sudo sshd -t && sudo systemctl restart ssh
-     (where `systemctl is-active ssh.socket` says active: sudo systemctl daemon-reload && sudo systemctl restart ssh.socket)
+     (where `systemctl is-active ssh.socket` says active:
+     sudo systemctl daemon-reload && sudo systemctl restart ssh.socket)
   4. keep this session open, and try from another terminal: ssh -p {port} YOU@THIS-HOST
   5. only when that works, start Ferry on 22
 """

@@ -91,7 +91,7 @@ def _check_localhost(domain: Domain, label: str, host: Host, *, port: int | None
         Severity.NOTE,
         "dns",
         f"{name} does not resolve with this host's resolver. Browsers and curl 7.85 or newer find it; "
-        + (f"an older curl needs\n{example}" if example else "other programs need an entry in /etc/hosts"),
+        + (f"an older curl needs\n`{example}`" if example else "other programs need an entry in /etc/hosts"),
     )
 
 

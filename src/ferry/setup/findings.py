@@ -19,15 +19,12 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`subject` is a word (`ssh`, `dns`). `text` describes the finding and says what to do about it."""
+    """`subject` is a word (`ssh`, `dns`). `text` describes the finding and says what to do about it; what is to be copied
+    has lines of its own, or backticks."""
 
     severity: Severity
     subject: str
     text: str
-
-    def __str__(self) -> str:
-        indent = "\n" + " " * 21
-        return f"{self.severity.value:<5}{self.subject:<16}{self.text.replace(chr(10), indent)}"
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

@@ -181,6 +181,6 @@ def _check_contact(config: Config) -> Iterator[Finding]:
     if config.listens_beyond_loopback and config.abuse_contact is None and (config.http.listen or config.https.listen):
         url = config.urls(lambda _host: False).best(config.domain)
         text = (
-            f'people cannot report abuse: write abuse_contact = "abuse@{config.domain}",\nwhich the page at {url} shows'
+            f'people cannot report abuse: write abuse_contact = "abuse@{config.domain}", which the page at {url} shows'
         )
         yield Finding(Severity.NOTE, "abuse_contact", text)

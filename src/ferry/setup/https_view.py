@@ -22,8 +22,8 @@ def how_to_trust(domain: Domain) -> str:
     if LOCALHOST.has(domain.name):
         return "`ferry ca` prints how to trust that CA"
     return (
-        f"put a certificate for {domain.wildcard} and its key into a folder, as NAME.crt and NAME.key,\n"
-        'and write certificates = "FOLDER" in [https]; or let visitors trust that CA: `ferry ca`'
+        f"put a certificate for {domain.wildcard} and its key into a folder, as NAME.crt and NAME.key, and "
+        'write certificates = "FOLDER" in [https]; or let visitors trust that CA: `ferry ca`'
     )
 
 
@@ -52,6 +52,6 @@ def check_https(config: Config) -> Iterator[Finding]:
             return
         reasons = [error for _, error in reading.rejected]
         reasons.append(f"{config.https.certificates} has no usable certificate for {domain.wildcard}")
-    first = ";\nsessions print the http:// address first" if config.http.listen else ""
-    text = "\n".join([*reasons, f"visitors of {shown} see", OWN_CA + first, how_to_trust(domain)])
+    first = "; sessions print the http:// address first" if config.http.listen else ""
+    text = "\n".join([*reasons, f"visitors of {shown} see {OWN_CA}{first}", how_to_trust(domain)])
     yield Finding(Severity.NOTE, "https", text)
