@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ferry.clock import SystemClock
-from ferry.gateway import archive
 from ferry_command import ferry
 from gateway_process import Gateway
 from origin_server import Origin
+from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from web_client import visit
 
 
@@ -230,26 +229,79 @@ def test_a_backup_writes_no_escape_sequence_to_the_terminal(saved: Path, tmp_pat
     assert "\\x1b[2J" in ran.out
 
 
-def test_a_link_in_the_state_folder_gives_no_file_of_roots_away(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The user of the service may have made it, before root restores."""
-    roots, target = tmp_path / "shadow", tmp_path / "new"
-    roots.touch()
-    target.mkdir(mode=0o700)
-    (target / "lock").symlink_to(roots)
-    if os.geteuid() == 0:
-        os.chown(target, 65534, 65534)
-    given: list[Path] = []
+@pytest.mark.parametrize("name", ["ferry.db", "ferry.db-wal", "ssh_host_rsa_key", "ca", "ca/ca.key"])
+def test_a_backup_takes_no_file_behind_a_link(saved: Path, tmp_path: Path, name: str) -> None:
+    """The user of the service may have made it, to a file that root alone may read."""
+    state, elsewhere = tmp_path / "new", tmp_path / "elsewhere"
+    assert ferry("restore", saved, "--state", state, cwd=tmp_path).code == 0
+    if (state / name).exists():
+        (state / name).rename(elsewhere)
+    else:
+        elsewhere.touch()
+    (state / name).symlink_to(elsewhere)
+    ran = ferry("backup", "c.tar.gz", "--state", state, cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{state / name} is a symbolic link, which may lead to files of others: put the file itself" in ran.err
+    assert not (tmp_path / "c.tar.gz").exists()
 
-    def chown(path: Path, _user: int, _group: int, *, follow_symlinks: bool = True) -> None:
-        given.append(path.resolve() if follow_symlinks else path)
 
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", chown)
-    archive.restore(saved, target, clock=SystemClock(), force=False)
-    assert target / "ferry.db" in given
-    assert roots not in given
+@pytest.mark.parametrize(
+    ("name", "code"), [("lock", 3), ("ferry.db", 2), ("ferry.db-journal", 2), ("ssh_host_x_key", 2), ("ca", 2)]
+)
+def test_a_restore_writes_and_moves_nothing_behind_a_link(saved: Path, tmp_path: Path, name: str, code: int) -> None:
+    state, elsewhere = tmp_path / "new", tmp_path / "elsewhere"
+    state.mkdir(mode=0o700)
+    (state / name).symlink_to(elsewhere)
+    if name == "ca":
+        elsewhere.mkdir()
+    ran = ferry("restore", saved, "--state", state, "--force", cwd=tmp_path)
+    assert ran.code == code
+    assert f"{state / name} is a symbolic link" in ran.err
+    assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
+    assert {path.name for path in state.iterdir()} <= {name, "lock"}
+
+
+def test_a_backup_waits_for_no_pipe(saved: Path, tmp_path: Path) -> None:
+    state = tmp_path / "new"
+    assert ferry("restore", saved, "--state", state, cwd=tmp_path).code == 0
+    os.mkfifo(state / "ssh_host_x_key")
+    ran = ferry("backup", "c.tar.gz", "--state", state, cwd=tmp_path)
+    assert ran.code == 2
+    assert f"{state}/ssh_host_x_key is not a file" in ran.err
+
+
+@needs_root
+def test_root_reads_no_more_of_the_folder_than_its_owner_may(saved: Path, tmp_path: Path) -> None:
+    """Also behind what looks like a file: here another name of one of root's."""
+    with passable_folder() as folder:
+        state, secret = folder / "state", folder / "shadow"
+        assert ferry("restore", saved, "--state", state, cwd=tmp_path).code == 0
+        give_to_nobody(state)
+        good = ferry("backup", "good.tar.gz", "--state", state, cwd=tmp_path)
+        assert (good.code, good.err) == (0, "")
+        secret.write_text("of root")
+        secret.chmod(0o600)
+        os.link(secret, state / "ssh_host_x_key")
+        ran = ferry("backup", "bad.tar.gz", "--state", state, cwd=tmp_path)
+    assert ran.code == 1
+    assert "ssh_host_x_key cannot be read with the rights of nobody, whose folder it is: Permission denied" in ran.err
+    assert not (tmp_path / "bad.tar.gz").exists()
+    with tarfile.open(tmp_path / "good.tar.gz") as archive:
+        assert "ferry.db" in archive.getnames()
+    assert (tmp_path / "good.tar.gz").stat().st_uid == os.geteuid()
+
+
+@needs_root
+def test_what_root_restores_belongs_to_the_folders_owner(saved: Path, tmp_path: Path) -> None:
+    with passable_folder() as folder:
+        state = folder / "state"
+        state.mkdir(mode=0o700)
+        give_to_nobody(state)
+        assert ferry("restore", saved, "--state", state, cwd=tmp_path).code == 0
+        assert {path.lstat().st_uid for path in (state, *state.rglob("*"))} == {NOBODY}
+        forgotten = ferry("forget-host-key", "ssh-rsa", "--state", state, cwd=tmp_path)
+        assert (forgotten.code, forgotten.err) == (0, "")
+        assert {path.lstat().st_uid for path in (state, *state.rglob("*"))} == {NOBODY}
 
 
 def test_a_backup_overwrites_no_file_and_says_where_it_finds_no_gateway(saved: Path, tmp_path: Path) -> None:
@@ -259,5 +311,5 @@ def test_a_backup_overwrites_no_file_and_says_where_it_finds_no_gateway(saved: P
     assert "exists: name another file, or replace it with --force" in ran.err
     ran = ferry("backup", "c.tar.gz", "--state", tmp_path / "none", cwd=tmp_path)
     assert ran.code == 1
-    assert f"{tmp_path}/none/ferry.db is not there, or you may not read it" in ran.err
+    assert f"{tmp_path}/none/ferry.db is not there: name the gateway's state folder with --state" in ran.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [saved.name]

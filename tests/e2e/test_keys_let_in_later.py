@@ -14,6 +14,7 @@ import pytest
 
 from ferry_command import Ran, ferry
 from gateway_process import Gateway, gateway_in
+from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from ssh_command import fingerprint, make_key
 
 
@@ -169,6 +170,60 @@ def test_a_line_that_cannot_be_added_is_printed(
     assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
     assert "cannot be written" in done.err
     assert "add the line above" in done.err
+
+
+def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    config, changed, other = closed.folder / "ferry.toml", tmp_path / "changed.toml", tmp_path / "other"
+    other.touch()
+    changed.write_text(config.read_text().replace(str(allowed), str(other)))
+    before = allowed.read_text()
+    refused = ferry("allow", fingerprint(key), "--config", changed, cwd=tmp_path)
+    assert (refused.code, refused.out) == (1, "")
+    assert f"the gateway that runs lets in the keys in {allowed}, and with {changed} it would let in the" in refused.err
+    assert f"the keys in {other}: reload it (`systemctl reload ferry`, or SIGHUP), or name" in refused.err
+    assert (allowed.read_text(), other.read_text()) == (before, "")
+    assert ferry("allow", fingerprint(key), "--config", config, cwd=tmp_path).code == 0
+    assert len(allowed.read_text().splitlines()) == 2
+
+
+@needs_root
+def test_root_writes_to_no_file_because_the_gateways_user_names_it(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    before = allowed.read_text()
+    give_to_nobody(closed.state)
+    refused = allow(closed, fingerprint(key))
+    assert (refused.code, allowed.read_text()) == (1, before)
+    assert "runs as nobody, and root does not write to a file because that user names it: name the" in refused.err
+    assert ferry("allow", fingerprint(key), "--config", closed.folder / "ferry.toml", cwd=tmp_path).code == 0
+
+
+@needs_root
+def test_root_adds_no_key_behind_a_link_of_another_user(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    with passable_folder() as folder:
+        keys, roots = folder / "keys", folder / "roots"
+        keys.mkdir()
+        roots.write_text("# of root\n")
+        (keys / "ferry_allow.keys").symlink_to(roots)
+        give_to_nobody(keys)
+        closed = start_gateway(access={"mode": "keys", "keys": [keys]})
+        assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+        done = allow(closed, fingerprint(key))
+        assert (done.code, roots.read_text()) == (1, "# of root\n")
+        assert "cannot be written by nobody, whose folder it is (Permission denied): add the line above" in done.err
+        (keys / "ferry_allow.keys").unlink()
+        assert allow(closed, fingerprint(key)).code == 0
+        assert (keys / "ferry_allow.keys").stat().st_uid == NOBODY
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
+from ferry.ownership import other_owner, other_owner_on_the_way, rights_of, user_name
 from ferry.protocol.authorized_keys import parse_key
 from ferry.protocol.key_paths import parse_key_path
 
-from .client import find_gateway
-from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
+from .client import Gateway
+from .locate import find_running
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption, source
 from .output import print_json, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
@@ -36,15 +38,17 @@ def allow(
     """Let in a key that was refused lately: add it to the file of `access.keys`.
 
     The gateway remembers the last refused keys until it restarts. A client only offered them: it proves that it holds
-    one when it logs in. Exit codes: 0 when the key was added or the keys were listed, 1 when the gateway has not seen
-    the key or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
+    one when it logs in. The file is that of the configuration, which must be what the running gateway uses. Exit codes: 0
+    when the key was added or the keys were listed, 1 when the gateway has not seen the key, uses another file, or the file
+    cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
     as_json = as_json or output is Output.JSON
     if name is not None:
         parse_label(name, "name")
     if fingerprint is not None and not fingerprint.startswith(_PREFIX):
         raise InvalidInput(f"'{safe(fingerprint)}' is no fingerprint: write it as the client shows it, SHA256:...")
-    answer = find_gateway(state, config).get("refused-keys")
+    running = find_running(state, os.environ, config=config)
+    answer = Gateway(running.state).get("refused-keys")
     if fingerprint is None:
         _list(answer["keys"], as_json=as_json)
         return
@@ -54,12 +58,18 @@ def allow(
         parse_key(line)
     except InvalidInput as error:
         raise FerryError(f"this key cannot be let in: {error}") from None
-    path = _file(answer["files"], key["user"])
+    path = _file(_key_files(answer["files"], config or running.config, running.state), key["user"])
+    owner = other_owner_on_the_way(path)
     try:
-        _append(path, line)
+        with rights_of(owner):
+            _append(path, line)
     except OSError as error:
-        typer.echo(line)
-        raise FerryError(f"{path} cannot be written ({error.strerror}): add the line above to it") from None
+        if as_json:
+            print_json({"fingerprint": key["fingerprint"], "file": None, "line": line})
+        else:
+            typer.echo(line)
+        whose = "" if owner is None else f" by {user_name(owner)}, whose folder it is"
+        raise FerryError(f"{path} cannot be written{whose} ({error.strerror}): add the line above to it") from None
     if as_json:
         print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line})
     else:
@@ -90,6 +100,34 @@ def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
             "`ferry allow` lists those that it remembers"
         )
     raise FerryError(f"{safe(fingerprint)} is a part of a fingerprint: write all of it, as the client shows it")
+
+
+def _key_files(told: list[str], file: Path | None, state: Path) -> list[str]:
+    """The files of `access.keys` in the configuration, which are to be those that the running gateway has told. Raises
+    FerryError if they are not.
+
+    The gateway's process may be in a stranger's hands, and root writes where this says. So what it has told is good enough
+    only for its own user, who may write there anyway.
+    """
+    if file is None:
+        if (owner := other_owner(state)) is None:
+            return told
+        raise FerryError(
+            f"the gateway in {state} runs as {user_name(owner)}, and root does not write to a file because that user "
+            "names it: name the gateway's configuration with --config FILE"
+        )
+    access = source(file).load().access
+    named = [str(path.resolve()) for path in access.keys] if access.mode == "keys" else []
+    if named != told:
+        raise FerryError(
+            f"the gateway that runs lets in {_whom(told)}, and with {file} it would let in {_whom(named)}: reload it "
+            "(`systemctl reload ferry`, or SIGHUP), or name its own configuration with --config"
+        )
+    return named
+
+
+def _whom(files: list[str]) -> str:
+    return f"the keys in {safe(', '.join(files))}" if files else "every key"
 
 
 def _file(paths: list[str], user: str) -> Path:

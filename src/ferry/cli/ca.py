@@ -41,13 +41,15 @@ def ca(
 def find_ca(state: Path | None, config: Path | None) -> CaDescription:
     """The CA of the first state folder that has one. Raises FerryError with the folders that were tried."""
     from ferry.edge.tls.ca_trust import describe_ca
+    from ferry.ownership import other_owner, rights_of
 
     from .locate import candidate_folders
 
     looked = []
     for folder in candidate_folders(state, os.environ, config=config):
         try:
-            return describe_ca(folder.state)
+            with rights_of(other_owner(folder.state)):
+                return describe_ca(folder.state)
         except InvalidInput as error:
             looked.append(f"  {folder.because}: {error}")
     raise FerryError("no local CA found\n" + "\n".join(looked) + "\nName its state folder: `--state FOLDER`")

@@ -27,8 +27,10 @@ def forget_host_key(
     import asyncio
 
     from ferry.gateway.kept import forget_host_key as forget
+    from ferry.ownership import other_owner, rights_of
 
-    old = asyncio.run(forget(state, algorithm))
+    with rights_of(other_owner(state)):
+        old = asyncio.run(forget(state, algorithm))
     if as_json or output is Output.JSON:
         print_json({"algorithm": algorithm, "forgotten": old})
         return

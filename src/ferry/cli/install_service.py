@@ -88,6 +88,10 @@ def describe(config: Path, user: str) -> Service:
 
 def _make_state(state: Path, user: str) -> bool:
     """Make the state folder, if it is missing. It must exist before the unit's `ReadWritePaths` can open it."""
+    from ferry.ownership import ROOT, user_name
+
+    if state.is_symlink() and (maker := state.lstat().st_uid) != ROOT:
+        raise FerryError(f"{state} is a symbolic link that {user_name(maker)} has made: delete it, or write another state")
     missing = not state.exists()
     if missing:
         state.mkdir(parents=True)

@@ -78,6 +78,13 @@ def find_state(
     explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
 ) -> Path:
     """The state folder of the running gateway. Raises FerryError with the folders that were tried and how to name one."""
+    return find_running(explicit, environ, config=config, cwd=cwd).state
+
+
+def find_running(
+    explicit: Path | None, environ: Mapping[str, str], *, config: Path | None = None, cwd: Path | None = None
+) -> StateFolder:
+    """As `find_state`, with the configuration file that named the folder."""
     looked: list[str] = []
     for folder in candidate_folders(explicit, environ, config=config, cwd=cwd):
         try:
@@ -85,7 +92,7 @@ def find_state(
         except OSError as error:
             looked.append(f"  {folder.state} ({folder.because}): {_why(error)}")
         else:
-            return folder.state
+            return folder
     raise FerryError(
         "no running gateway found. Looked in\n"
         + "\n".join(looked)

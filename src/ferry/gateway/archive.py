@@ -2,39 +2,47 @@
 
 The file is a compressed tar archive, so that an operator can look into it. Its first member, a JSON object, says which
 version wrote it. A backup is taken while the gateway serves; a restore needs a stopped one.
+
+Root does both in the folder of the user who runs the gateway. That user may have put links there, to files that it may
+not read itself. So the folder is used with its owner's rights (`ferry.ownership`), the backup's file with root's, and a
+link is refused.
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
 import os
 import re
 import shutil
+import stat
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from ferry import __version__, limits
 from ferry.clock import Clock
 from ferry.console.sockets import prepare_state_folder
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import printable
-from ferry.store.backup import check_copy, check_revision, copy_database
+from ferry.ownership import other_owner, rights_of, user_name
+from ferry.store.backup import check_copy, check_revision, copy_database, open_snapshot
 
 from .kept import DATABASE, locked
 
 FORMAT: Final = 1
 MANIFEST: Final = "ferry-backup.json"
-SECRETS: Final = ("ssh_host_*_key", "ssh_host_*_key.pub", "ca/*.crt", "ca/*.key")
-"""The files of a state folder beside the database, as glob patterns."""
-_KNOWN = re.compile(r"ferry\.db|ssh_host_[a-z0-9]+_key(\.pub)?|ca/[A-Za-z0-9._-]+\.(crt|key)")
+CA: Final = "ca"
+_SECRET = re.compile(r"ssh_host_[a-z0-9]+_key(\.pub)?|ca/[A-Za-z0-9._-]+\.(crt|key)")
+"""The files of a state folder beside the database."""
 _OF_DATABASE: Final = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 """SQLite would put the logs of another database into the restored one."""
 _FOLDER_MODE: Final = 0o700
@@ -57,19 +65,17 @@ class Backup:
 
 
 def back_up(state: Path, file: Path, *, clock: Clock, force: bool) -> Backup:
-    """Write the state folder's data to `file` (0600), all of it or nothing. Raises FerryError."""
+    """Write the state folder's data to `file` (0600), all of it or nothing. Raises FerryError: InvalidInput for a link."""
     if file.exists() and not force:
         raise InvalidInput(f"{file} exists: name another file, or replace it with --force")
-    if not os.access(state / DATABASE, os.R_OK):
-        raise FerryError(
-            f"{state / DATABASE} is not there, or you may not read it: run this with sudo, or name --state"
-        )
     made = datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as work:
-            copy = Path(work) / DATABASE
-            revision = copy_database(state / DATABASE, copy)
-            members = {DATABASE: copy, **{str(path.relative_to(state)): path for path in _secrets(state)}}
+    with ExitStack() as stack:
+        secrets = stack.enter_context(_secrets(state))
+        work = _work_folder(file, stack)
+        try:
+            copy = work / DATABASE
+            revision = _copied(state, copy)
+            members: dict[str, BinaryIO] = {DATABASE: stack.enter_context(copy.open("rb")), **secrets}
             manifest = {
                 "format": FORMAT,
                 "ferry": __version__,
@@ -77,75 +83,170 @@ def back_up(state: Path, file: Path, *, clock: Clock, force: bool) -> Backup:
                 "made": made,
                 "files": list(members),
             }
-            partial = Path(work) / "archive"
+            partial = work / "archive"
             _write(partial, manifest, members)
             size = partial.stat().st_size
             partial.replace(file)
-    except OSError as error:
-        fix = "make room, or name another file" if file.parent.is_dir() else f"make the folder {file.parent}"
-        raise FerryError(f"{file} cannot be written: {error.strerror}: {fix}") from error
+        except OSError as error:
+            raise FerryError(f"{file} cannot be written: {error.strerror}: make room, or name another file") from error
     return Backup(file, state, __version__, made, tuple(members), size)
 
 
-def _secrets(state: Path) -> Iterator[Path]:
-    for pattern in SECRETS:
-        yield from (path for path in sorted(state.glob(pattern)) if path.is_file())
+def _work_folder(file: Path, stack: ExitStack) -> Path:
+    """A folder beside `file`, for the time of `stack`."""
+    parent = file.absolute().parent
+    try:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=parent))
+    except OSError as error:
+        fix = "make room, or name another file" if parent.is_dir() else f"make the folder {file.parent}"
+        raise FerryError(f"{file} cannot be written: {error.strerror}: {fix}") from error
+    return Path(work)
 
 
-def _write(partial: Path, manifest: dict[str, object], members: dict[str, Path]) -> None:
+def _copied(state: Path, copy: Path) -> str:
+    """Copy the database. SQLite opens its files, and deletes its logs, by their names."""
+    owner = other_owner(state)
+    with rights_of(owner):
+        source = open_snapshot(state / DATABASE)
+    try:
+        return copy_database(source, state / DATABASE, copy)
+    finally:
+        with rights_of(owner):
+            source.close()
+
+
+@contextmanager
+def _secrets(state: Path) -> Iterator[Mapping[str, BinaryIO]]:
+    """The files beside the database, by their names, opened with the rights of the folder's owner. Raises FerryError:
+    InvalidInput if there is a link among them, or on the way to one."""
+    with ExitStack() as stack:
+        owner = other_owner(state)
+        try:
+            with rights_of(owner):
+                os.close(_plain(state, DATABASE))
+                _refuse_links(state, _OF_DATABASE)
+                found = {name: stack.enter_context(os.fdopen(_plain(state, name), "rb")) for name in _names(state)}
+        except FileNotFoundError as error:
+            raise FerryError(f"{error.filename} is not there: name the gateway's state folder with --state") from None
+        except OSError as error:
+            why = f"{error.filename or state} cannot be read{_rights(owner)}: {error.strerror}"
+            raise FerryError(f"{why}: run this with sudo, or as the gateway's user") from None
+        yield found
+
+
+def _rights(owner: int | None) -> str:
+    """For an error: whose rights were used, if it was not this user's own."""
+    return "" if owner is None else f" with the rights of {user_name(owner)}, whose folder it is"
+
+
+def _names(state: Path) -> list[str]:
+    """The names of the secrets in the folder. Raises OSError, and InvalidInput if `ca` is a link."""
+    _refuse_links(state, [CA])
+    names = [path.name for path in state.iterdir()]
+    if CA in names:
+        names += [f"{CA}/{path.name}" for path in (state / CA).iterdir()]
+    return sorted(name for name in names if _SECRET.fullmatch(name))
+
+
+def _plain(state: Path, name: str) -> int:
+    """A descriptor to read a file of the folder. Raises OSError, and InvalidInput if it is a link, a pipe or the like."""
+    path = state / name
+    try:
+        found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_link(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise InvalidInput(f"{path} is not a file: a gateway's state has files there: move it away")
+    return found
+
+
+def _refuse_links(state: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (state / name).is_symlink():
+            raise _is_link(state / name)
+
+
+def _is_link(path: Path) -> InvalidInput:
+    return InvalidInput(
+        f"{path} is a symbolic link, which may lead to files of others: put the file itself there, or delete the link"
+    )
+
+
+def _write(partial: Path, manifest: dict[str, object], members: Mapping[str, BinaryIO]) -> None:
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb") as raw:
         with tarfile.open(fileobj=raw, mode="w:gz") as archive:
             text = json.dumps(manifest, indent=2).encode()
-            head = tarfile.TarInfo(MANIFEST)
-            head.size, head.mode = len(text), _FILE_MODE
-            archive.addfile(head, io.BytesIO(text))
-            for name, path in members.items():
-                entry = archive.gettarinfo(path.resolve(), name)
-                entry.mode, entry.uid, entry.gid, entry.uname, entry.gname = _FILE_MODE, 0, 0, "", ""
-                with path.open("rb") as content:
-                    archive.addfile(entry, content)
+            archive.addfile(_entry(MANIFEST, len(text), 0), io.BytesIO(text))
+            for name, content in members.items():
+                found = os.fstat(content.fileno())
+                archive.addfile(_entry(name, found.st_size, found.st_mtime), content)
         raw.flush()
         os.fsync(raw.fileno())
+
+
+def _entry(name: str, size: int, changed: float) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.mtime = size, _FILE_MODE, int(changed)
+    return entry
 
 
 def restore(file: Path, state: Path, *, clock: Clock, force: bool) -> Backup:
     """Put the data of a backup into the state folder of a stopped gateway. A backup that cannot be used changes nothing.
     With `force` the data that are there are moved into a folder beside them. Raises FerryError: InvalidInput, and
-    StartupError if a gateway runs there."""
+    StartupError if a gateway runs there. What it makes belongs to the folder's owner."""
+    try:
+        source = file.open("rb")
+    except FileNotFoundError:
+        raise InvalidInput(f"{file} does not exist") from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{file} cannot be read: {error.strerror}: run this with sudo, or name another file"
+        ) from None
+    owner = other_owner(state)
+    try:
+        with source, rights_of(owner):
+            return _restore(source, file, state, clock, force=force)
+    except OSError as error:
+        why = f"{error.filename or state} cannot be written{_rights(owner)}: {error.strerror}"
+        raise FerryError(f"{why}: run this with sudo, or as the gateway's user") from error
+
+
+def _restore(source: BinaryIO, file: Path, state: Path, clock: Clock, *, force: bool) -> Backup:
     prepare_state_folder(state)
     with locked(state):
-        names = (*_OF_DATABASE, *(str(path.relative_to(state)) for path in _secrets(state)))
+        _refuse_links(state, (*_OF_DATABASE, CA))
+        names = [*_OF_DATABASE, *_names(state)]
+        _refuse_links(state, names)
         there = [name for name in names if (state / name).exists()]
         if there and not force:
             raise InvalidInput(
                 f"{state} has a gateway's data already: name another folder with --state, or replace the data with "
                 "--force, which keeps them in a folder beside"
             )
-        try:
-            with tempfile.TemporaryDirectory(prefix=".restoring-", dir=state) as work:
-                backup = _unpack(file, state, Path(work))
-                check_copy(Path(work) / DATABASE)
-                if there:
-                    _put_aside(state, there, datetime.fromtimestamp(clock.now(), UTC))
-                for name in backup.files:
-                    (state / name).parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-                    (Path(work) / name).replace(state / name)
-            _give_to_owner(state, ("lock", "ca", *backup.files))
-        except OSError as error:
-            raise FerryError(f"{error.filename or state} cannot be written: {error.strerror}") from error
+        with tempfile.TemporaryDirectory(prefix=".restoring-", dir=state) as work:
+            backup = _unpack(source, file, state, Path(work))
+            check_copy(Path(work) / DATABASE)
+            if there:
+                _put_aside(state, there, datetime.fromtimestamp(clock.now(), UTC))
+            for name in backup.files:
+                (state / name).parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                (Path(work) / name).replace(state / name)
     return backup
 
 
-def _unpack(file: Path, state: Path, work: Path) -> Backup:
+def _unpack(source: BinaryIO, file: Path, state: Path, work: Path) -> Backup:
     """Unpack a backup's known files into the empty folder `work`."""
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        with tarfile.open(fileobj=source, mode="r:gz") as archive:
             manifest = _manifest(archive, file)
             names = []
             for member in archive:
                 if member.name == MANIFEST:
                     continue
-                if not member.isfile() or not _KNOWN.fullmatch(member.name):
+                if not member.isfile() or not (member.name == DATABASE or _SECRET.fullmatch(member.name)):
                     raise InvalidInput(f"{file} has {printable(member.name)!r} in it, which no backup of ferry has")
                 content = archive.extractfile(member)
                 assert content is not None
@@ -155,8 +256,6 @@ def _unpack(file: Path, state: Path, work: Path) -> Backup:
                     shutil.copyfileobj(content, target)
                 names.append(member.name)
             _check_sum(archive)
-    except FileNotFoundError:
-        raise InvalidInput(f"{file} does not exist") from None
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InvalidInput(f"{file} is not a whole backup of ferry ({error}): take another one") from error
     except OSError as error:
@@ -164,7 +263,7 @@ def _unpack(file: Path, state: Path, work: Path) -> Backup:
     if sorted(names) != sorted(manifest["files"]):
         raise InvalidInput(f"{file} is not whole: it lacks files of its own list: take another backup")
     version, made = (printable(str(manifest[key])) for key in ("ferry", "made"))
-    return Backup(file, state, version, made, tuple(names), file.stat().st_size)
+    return Backup(file, state, version, made, tuple(names), os.fstat(source.fileno()).st_size)
 
 
 def _check_sum(archive: tarfile.TarFile) -> None:
@@ -200,13 +299,3 @@ def _put_aside(state: Path, names: list[str], now: datetime) -> None:
     for name in names:
         (aside / name).parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         (state / name).replace(aside / name)
-
-
-def _give_to_owner(state: Path, names: tuple[str, ...]) -> None:
-    """What root has restored belongs to the owner of the folder, the user of the service. That user may have put a link
-    there to a file of root's, which stays root's."""
-    owner = state.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        for name in names:
-            if (state / name).exists():
-                os.chown(state / name, owner.st_uid, owner.st_gid, follow_symlinks=False)

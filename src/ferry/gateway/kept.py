@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import Final, Protocol
 
 from ferry.clock import Clock, random_token
 from ferry.console.sockets import prepare_state_folder
@@ -111,21 +113,25 @@ async def _connections(store: Store, report: Report) -> AsyncIterator[Connection
             await connections.flush()
 
 
-def _opened(path: Path) -> IO[str]:
-    """Open the file `path`, made if it is missing. A lock needs no writing, so that an existing file on a read-only disk is
-    enough."""
+def _opened(path: Path) -> int:
+    """A descriptor of the file `path`, made if it is missing. A lock needs no writing, so that an existing file on a
+    read-only disk is enough. Whoever runs this may be root in another user's folder, so a link is not followed."""
     try:
-        return path.open("a")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        with suppress(OSError):
-            return path.open()
+        if error.errno == errno.ELOOP:
+            raise StartupError(f"{path} is a symbolic link: delete it") from None
+        if not isinstance(error, IsADirectoryError):
+            with suppress(OSError):
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         raise StartupError(f"{path} cannot be made: {error.strerror}") from None
 
 
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
     """Hold the state folder's lock. Raises StartupError if another gateway holds it or its file cannot be made."""
-    with _opened(state / "lock") as file:
+    file = _opened(state / "lock")
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -133,3 +139,5 @@ def locked(state: Path) -> Iterator[None]:
                 f"another gateway runs with the state folder {state}: stop it, or name another with --state"
             ) from None
         yield
+    finally:
+        os.close(file)

@@ -12,17 +12,36 @@ from ferry.errors import FerryError, InvalidInput
 from .migrate import HEAD, revision
 
 
-def copy_database(path: Path, copy: Path) -> str:
-    """Copy the database at `path` to the new file `copy`, as it is at one moment. A gateway may write to it meanwhile.
-    Returns its schema's revision. Raises FerryError."""
+def open_snapshot(path: Path) -> sqlite3.Connection:
+    """A connection that sees the database at `path` as it is now, also while a gateway writes to it. All files that it
+    reads are open. Raises FerryError."""
     try:
-        with closing(_open(path, "rw")) as source, closing(sqlite3.connect(copy, isolation_level=None)) as target:
-            source.execute(f"PRAGMA busy_timeout = {int(limits.STORE_BUSY_SECONDS * 1000)}")
+        source = _open(path, "rw")
+    except sqlite3.Error as error:
+        raise _uncopied(path, error) from error
+    try:
+        source.execute(f"PRAGMA busy_timeout = {int(limits.STORE_BUSY_SECONDS * 1000)}")
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # BEGIN alone reads nothing
+    except sqlite3.Error as error:
+        source.close()
+        raise _uncopied(path, error) from error
+    return source
+
+
+def copy_database(source: sqlite3.Connection, path: Path, copy: Path) -> str:
+    """Copy a snapshot of the database at `path` to the new file `copy`. Returns its schema's revision. Raises FerryError."""
+    try:
+        with closing(sqlite3.connect(copy, isolation_level=None)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log beside it
             return revision(target) or ""
     except sqlite3.Error as error:
-        raise FerryError(f"the database {path} cannot be copied: {error}") from error
+        raise _uncopied(path, error) from error
+
+
+def _uncopied(path: Path, error: sqlite3.Error) -> FerryError:
+    return FerryError(f"the database {path} cannot be copied: {error}")
 
 
 def check_copy(copy: Path) -> None:
