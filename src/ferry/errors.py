@@ -13,6 +13,7 @@ A decision to deny is not an error: it returns a `Refusal`, which is a value.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,18 @@ class InvalidInput(FerryError):
     def __init__(self, message: str, *, detail: str | None = None) -> None:
         super().__init__(message)
         self.detail = detail if detail is not None else message
+
+
+def unreadable(path: Path, error: OSError) -> InvalidInput:
+    """The error for a configuration file that cannot be read."""
+    match error:
+        case FileNotFoundError():
+            fix = "name the right one with --config, or write one with `ferry init`"
+        case PermissionError():
+            fix = "run this with sudo, or let this user read it"
+        case _:
+            fix = "name a file with --config"
+    return InvalidInput(f"{path}: cannot be read: {error.strerror}: {fix}")
 
 
 class StartupError(FerryError):

@@ -52,7 +52,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
         ("--json", "ls", "--output", "text"),
     ],
 )
-def test_json_may_be_asked_for_before_and_behind_a_command(gateway: Gateway, asked: Asked, words: tuple[str, ...]) -> None:
+def test_json_may_be_asked_for_before_and_behind_a_command(
+    gateway: Gateway, asked: Asked, words: tuple[str, ...]
+) -> None:
     assert asked(*words, "--state", gateway.state) == (0, [], None)
 
 
@@ -98,8 +100,8 @@ def test_what_has_pages_for_people_has_documents_for_programs(asked: Asked, tmp_
     assert (page["page"], page["text"][:3]) == ("man", ".TH")
     _, completion, _ = asked("completion", "fish", "--json")
     assert (completion["shell"], "complete -c ferry" in completion["text"]) == ("fish", True)
-    for words in (("--version",), ("version",)):
-        assert asked("--json", *words)[1].keys() == {"version"}
+    for version in ("--version", "version"):
+        assert asked("--json", version)[1].keys() == {"version"}
     _, commands, _ = asked("--json", "help")
     assert {"name", "help", "usage", "parameters"} <= commands[0].keys()
     for words in (("help", "ls"), ("ls", "--help"), ("ls", "-h")):
@@ -114,7 +116,7 @@ def test_a_gateway_whose_answers_are_json_prints_no_line_for_people(tmp_path: Pa
         '[ssh]\nlisten = "127.0.0.1:0"\nkeepalive_interval = "0"\n'
         '[http]\nlisten = "127.0.0.1:0"\n[https]\nlisten = []\n[admin]\nlisten = []\n'
     )
-    command = [PROGRAM, "--json", "serve", "--config", "f.toml", "--log-format", "human"]
+    command: list[str | Path] = [PROGRAM, "--json", "serve", "--config", "f.toml", "--log-format", "human"]
     with Child(command, env=clean_environment(), cwd=tmp_path) as child:
         child.err.wait("gateway.started")
         child.signal(signal.SIGTERM)

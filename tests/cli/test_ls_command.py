@@ -11,9 +11,12 @@ import termios
 from fcntl import ioctl
 from pathlib import Path
 
+import pytest
+
 from console_commands import run, running
+from ferry.cli.client import Gateway
 from ferry.cli.ls import ls
-from ferry.errors import InvalidInput
+from ferry.errors import FerryError, InvalidInput
 from small_gateway import SmallGateway, connection, name, tunnel
 
 
@@ -124,3 +127,12 @@ def _on_terminal(state: Path, option: str, columns: int = 80) -> str:
     os.close(ours)
     assert process.wait(10) == 0, text
     return text.decode()
+
+
+async def test_a_gateway_of_another_version_gives_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs on after an upgrade of the program."""
+    async with running(tmp_path / "state"):
+        monkeypatch.setattr(Gateway, "get", lambda *_path, **_query: [{"url": "https://blog.example.com"}])
+        result = await run(ls, "--state", str(tmp_path / "state"))
+    assert type(result.error) is FerryError
+    assert "it is of another version. Restart it (`systemctl restart ferry`)" in str(result.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -107,7 +108,9 @@ def test_a_full_disk_is_an_error_without_a_traceback(gateway: Gateway, arguments
         ran = subprocess.run(
             command, env=clean_environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
         )
-    assert (ran.returncode, ran.stderr) == (1, "ferry: cannot write to standard output: No space left on device\n")
+    says = "cannot write to standard output: No space left on device"
+    told = json.loads(ran.stderr)["error"] if "--json" in arguments else ran.stderr
+    assert (ran.returncode, told) == (1, says if "--json" in arguments else f"ferry: {says}\n")
 
 
 @pytest.mark.parametrize("arguments", [("docs", "configuration"), ("--help",)])
@@ -119,6 +122,36 @@ def test_a_reader_that_has_gone_is_no_error(arguments: tuple[str, ...]) -> None:
             [PROGRAM, *arguments], env=clean_environment(), stdout=gone, stderr=subprocess.PIPE, text=True, check=False
         )
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("version >&-", 0),
+        ("ls --state . >&- 2>&-", 1),
+        ("ls --state . 2>/dev/full", 1),
+        ("ls --bogus 2>/dev/full", 2),
+        ("docs configuration | head -n 1 | grep -c Configuration; exit ${PIPESTATUS[0]}", 0),
+        ("docs commands --json | head -c 5 >/dev/null; exit ${PIPESTATUS[0]}", 0),
+    ],
+)
+def test_an_output_that_nobody_reads_changes_no_exit_code(tmp_path: Path, command: str, code: int) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f'"{PROGRAM}" {command}'],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (code, "")
+
+
+def test_a_target_that_is_no_text_is_looked_up_as_it_is(gateway: Gateway, tmp_path: Path) -> None:
+    ran = ferry("close", os.fsdecode(b"caf\xe9"), "--state", gateway.state, cwd=tmp_path)
+    assert ran.code == 1
+    assert ran.err.startswith("ferry: no ")
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("events",), ("check-config", "--no-dns")])

@@ -248,7 +248,11 @@ def test_the_whole_text_of_a_mistake_elsewhere(
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, says in ((tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+    missing = "No such file or directory: name the right one with --config, or write one with `ferry init`"
+    for path, says in (
+        (tmp_path / "none.toml", missing),
+        (tmp_path, "Is a directory: name a file with --config"),
+    ):
         with pytest.raises(InvalidInput) as caught:
             load(path, {}, {})
         assert str(caught.value) == f"{path}: cannot be read: {says}"

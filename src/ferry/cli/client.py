@@ -55,7 +55,7 @@ class Gateway:
 
     def delete(self, collection: str, target: str) -> Any:
         """Delete `target` from `tunnels`, `connections`, `names` or `blocked`. Returns the API's answer."""
-        return self._ask("DELETE", f"/{collection}/{quote(target, safe='')}")
+        return self._ask("DELETE", f"/{collection}/{quote(os.fsencode(target), safe='')}")
 
     def lines(self, path: str, *, endless: bool, **query: str | int | None) -> Iterator[dict[str, Any]]:
         """The JSON objects of an NDJSON answer, as they arrive. `endless`: wait for the next one without a time-out."""
@@ -86,6 +86,8 @@ class Gateway:
             raise FerryError(
                 f"the gateway at {self.state} closed the connection before it answered ({error!r})"
             ) from None
+        except ValueError:
+            raise _other_version() from None
         finally:
             connection.close()
 
@@ -103,6 +105,23 @@ class _Answer:
 def find_gateway(state: Path | None, config: Path | None) -> Gateway:
     """The running gateway. Raises FerryError with the folders that were tried."""
     return Gateway(find_state(state, os.environ, config=config))
+
+
+@contextmanager
+def known_fields() -> Iterator[None]:
+    """Read the API's documents. An older or newer gateway, which runs on after an upgrade, may have other fields. Raises
+    FerryError then."""
+    try:
+        yield
+    except (KeyError, TypeError):
+        raise _other_version() from None
+
+
+def _other_version() -> FerryError:
+    return FerryError(
+        "the gateway answers in a form that this command does not know: it is of another version. Restart it "
+        "(`systemctl restart ferry`)"
+    )
 
 
 def _with_query(path: str, query: dict[str, str | int | None]) -> str:

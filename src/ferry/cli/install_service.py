@@ -91,7 +91,9 @@ def _make_state(state: Path, user: str) -> bool:
     from ferry.ownership import ROOT, user_name
 
     if state.is_symlink() and (maker := state.lstat().st_uid) != ROOT:
-        raise FerryError(f"{state} is a symbolic link that {user_name(maker)} has made: delete it, or write another state")
+        raise FerryError(
+            f"{state} is a symbolic link that {user_name(maker)} has made: delete it, or write another state"
+        )
     missing = not state.exists()
     if missing:
         state.mkdir(parents=True)

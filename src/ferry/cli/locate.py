@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ferry.errors import FerryError, InvalidInput
+from ferry.errors import FerryError, InvalidInput, unreadable
 from ferry.setup.paths import is_there
 
 CONTROL_SOCKET: Final = "control.sock"
@@ -165,9 +165,9 @@ def state_of_file(path: Path) -> Path:
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from None
+        raise unreadable(path, error) from None
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path}: {error}") from None
+        raise InvalidInput(f"{path}: {error}: `ferry check-config --config {path}` says what to write") from None
     state = table.get("state", LOCAL_STATE)
     if not isinstance(state, str) or not state or "\0" in state:
         raise InvalidInput(f'{path}: state must be a folder: write state = "{SYSTEM_STATE}"')

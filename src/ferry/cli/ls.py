@@ -10,7 +10,7 @@ from ferry.amounts import size
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput
 
-from .client import find_gateway
+from .client import find_gateway, known_fields
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import Column, age, print_json, print_table, quiet_pipe, short_identity
 
@@ -65,7 +65,8 @@ def ls(
         elif not found:
             typer.echo({"tunnels": "no tunnels", "connections": "nobody is connected", "names": "no names"}[what])
         else:
-            _table(what, found)
+            with known_fields():
+                _table(what, found)
 
 
 def _table(what: str, found: list[dict[str, Any]]) -> None:

@@ -22,14 +22,14 @@ from .completion import completion
 from .docs import docs
 from .events import events
 from .forget_host_key import forget_host_key
-from .help import help_page, version, version_text
+from .help import help_page, version, version_document, version_text
 from .import_settings import import_settings
 from .init import init
 from .install_service import install_service
 from .lint import lint
 from .ls import ls
 from .options import JsonOption, Output, OutputOption, wants_json
-from .output import discard_stdout, of_stdout, open_missing, print_error, print_json
+from .output import discard, of_stdout, prepare_streams, print_error, print_json
 from .release import release
 from .serve import serve
 from .status import status
@@ -99,7 +99,7 @@ app.command("help", short_help="Show how a command is used.")(help_page)
 def main() -> None:
     """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
     words = sys.argv[1:]
-    open_missing()
+    prepare_streams()
     sys.exit(_guarded(words, as_json=wants_json(words)))
 
 
@@ -139,7 +139,7 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
         if not words:  # the message is the help
             typer.echo(error.format_message(), err=True)
             return EXIT_INVALID
-        message = error.format_message().rstrip(".")
+        message = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
         fix = f"`ferry {command} -h` shows how it is used" if command else "`ferry help` lists the commands"
         print_error(message[:1].lower() + message[1:], fix, as_json=as_json)
         return error.exit_code
@@ -162,7 +162,7 @@ def _help_in_json(words: Sequence[str], group: TyperGroup) -> Sequence[str]:
 def _failed(error: OSError, *, as_json: bool) -> int:
     """Tell an error of the system. Returns the exit code."""
     if of_stdout(error):
-        discard_stdout()
+        discard(sys.stdout)
         if isinstance(error, BrokenPipeError):  # `| head` has read enough
             return 0
         print_error(f"cannot write to standard output: {error.strerror}", as_json=as_json)

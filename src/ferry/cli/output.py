@@ -6,17 +6,19 @@ On a terminal a table fits its width; in a pipe no line is cut or wrapped, so th
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from ferry import limits
 from ferry.amounts import span
@@ -90,9 +92,11 @@ def _to_stderr(text: str, document: Mapping[str, str] | None, *, log: bool) -> N
         text = json.dumps(document)
     elif not log or sys.stderr.isatty():
         text = _lines(text)
-    with suppress(OSError):
+    try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
 
 
 def _lines(error: str) -> str:
@@ -166,7 +170,7 @@ def quiet_pipe() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_stdout()
+        discard(sys.stdout)
         raise SystemExit(0) from None
 
 
@@ -175,15 +179,19 @@ def of_stdout(error: OSError) -> bool:
     return error.filename is None and error.errno in _UNWRITTEN
 
 
-def open_missing() -> None:
-    """Open what the shell has closed (`>&-`): a file that is opened later would get its number, and the answer."""
+def prepare_streams() -> None:
+    """Open what the shell has closed (`>&-`): a file that is opened later would get its number, and the answer. Write
+    characters that the locale's encoding lacks as escapes."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - likewise
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - likewise
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
-def discard_stdout() -> None:
+def discard(stream: TextIO) -> None:
     """Drop what could not be written. Otherwise the interpreter tries once more at its exit, and prints an error then."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    stream.flush()

@@ -9,7 +9,7 @@ import typer
 
 from ferry.amounts import span
 
-from .client import find_gateway
+from .client import find_gateway, known_fields
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import paint, print_json, quiet_pipe, safe
 from .wrapping import beside, columns
@@ -30,7 +30,9 @@ def status(
         if as_json or output is Output.JSON:
             print_json(document)
         else:
-            typer.echo("\n".join(describe(document, columns(sys.stdout))))
+            with known_fields():
+                lines = describe(document, columns(sys.stdout))
+            typer.echo("\n".join(lines))
 
 
 def describe(status: dict[str, Any], width: int) -> list[str]:

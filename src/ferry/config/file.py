@@ -19,7 +19,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from ferry import limits
-from ferry.errors import InvalidInput
+from ferry.errors import InvalidInput, unreadable
 
 from .model import Config
 from .rules import mistakes as broken_rules
@@ -125,7 +125,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
 
