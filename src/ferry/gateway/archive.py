@@ -130,13 +130,17 @@ def _secrets(state: Path) -> Iterator[Mapping[str, BinaryIO]]:
             raise FerryError(f"{error.filename} is not there: name the gateway's state folder with --state") from None
         except OSError as error:
             why = f"{error.filename or state} cannot be read{_rights(owner)}: {error.strerror}"
-            raise FerryError(f"{why}: run this with sudo, or as the gateway's user") from None
+            raise FerryError(f"{why}: {_fix(error, 'name the state folder with --state')}") from None
         yield found
 
 
 def _rights(owner: int | None) -> str:
     """For an error: whose rights were used, if it was not this user's own."""
     return "" if owner is None else f" with the rights of {user_name(owner)}, whose folder it is"
+
+
+def _fix(error: OSError, otherwise: str) -> str:
+    return "run this with sudo, or as the gateway's user" if isinstance(error, PermissionError) else otherwise
 
 
 def _names(state: Path) -> list[str]:
@@ -211,7 +215,8 @@ def restore(file: Path, state: Path, *, clock: Clock, force: bool) -> Backup:
             return _restore(source, file, state, clock, force=force)
     except OSError as error:
         why = f"{error.filename or state} cannot be written{_rights(owner)}: {error.strerror}"
-        raise FerryError(f"{why}: run this with sudo, or as the gateway's user") from error
+        fix = _fix(error, "make room, or name another folder with --state")
+        raise FerryError(f"{why}: {fix}") from error
 
 
 def _restore(source: BinaryIO, file: Path, state: Path, clock: Clock, *, force: bool) -> Backup:
