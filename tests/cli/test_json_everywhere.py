@@ -109,6 +109,10 @@ def test_what_has_pages_for_people_has_documents_for_programs(asked: Asked, tmp_
     _, unit, _ = asked("install-service", "--print", "--config", "f.toml", "--json")
     assert unit["unit"] == "/etc/systemd/system/ferry.service"
     assert "[Service]\n" in unit["text"]
+    (tmp_path / "sshd_config").write_text("Port 2222\nX11Forwarding yes\n")
+    _, settings, notes = asked("--json", "import", "sshd_config", "sshd_config")
+    assert (settings["file"], "2222" in settings["text"], notes) == ("sshd_config", True, None)
+    assert any("X11Forwarding" in name for each in settings["left"] for name in each["settings"])
 
 
 def test_a_gateway_whose_answers_are_json_prints_no_line_for_people(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import folded
+from .options import JsonOption, Output, OutputOption
+from .output import folded, print_json
 
 if TYPE_CHECKING:
     from ferry.setup.sshd_import import Translation
@@ -24,6 +25,8 @@ def import_settings(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="An sshd_config, or the output of `sshd -T`; - reads standard input.")
     ],
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Print the settings of an OpenSSH server as a configuration for Ferry, as far as Ferry has them. On stderr: which
     settings do not carry over, and why.
@@ -38,11 +41,16 @@ def import_settings(
     read = read_config(file)
     made = translate(read.parsed)
     carried, refused = checked(made.carried)
-    typer.echo(text_of(read.parsed.name, carried), nl=False)
+    text, notes = text_of(read.parsed.name, carried), [*refused, *read.left_out]
+    if as_json or output is Output.JSON:
+        left = [{"settings": where, "why": why} for why, where in _grouped(made).items()]
+        print_json({"file": file, "text": text, "left": left, "notes": notes})
+        return
+    typer.echo(text, nl=False)
     for why, where in _grouped(made).items():
         typer.echo(folded(f"{', '.join(where)}:", later="  "), err=True)
         typer.echo(folded(why, "    "), err=True)
-    for sentence in [*refused, *read.left_out]:
+    for sentence in notes:
         typer.echo(folded(sentence), err=True)
 
 
