@@ -252,6 +252,16 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     ]
 
 
+def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f'no-pty {PUBLIC_KEY}\nrestrict,permitlisten="80" {PUBLIC_KEY}\n')
+    configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    trap, counted = [each for each in findings(configuration) if each.subject == "keys"]
+    assert trap.severity is Severity.NOTE
+    assert trap.text.startswith(f"{keys}, line 2: restrict turns all forwards off")
+    assert counted == Finding(Severity.OK, "keys", f"{keys}: 1 key")
+
+
 def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()

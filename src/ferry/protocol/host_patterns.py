@@ -18,6 +18,7 @@ from ferry.errors import InvalidInput
 from ferry.names import printable
 
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}")
+_LETTERS: Final = re.compile(r"[a-zA-Z]")
 _MASK: Final = re.compile(r"[0-9]{1,9}")
 _EXAMPLE: Final = 'write from="192.0.2.0/24,203.0.113.7"'
 
@@ -63,6 +64,12 @@ class HostList:
     def has_names(self) -> bool:
         """Whether the name of a client's host may make a difference."""
         return any(entry.network is None for entry in self.entries)
+
+    @property
+    def names(self) -> list[str]:
+        """The entries that are for names of hosts alone: no address has their letters."""
+        patterns = (entry.pattern for entry in self.entries if entry.network is None)
+        return [pattern for pattern in patterns if _LETTERS.search(pattern) and ":" not in pattern]
 
     def admits(self, address: str, host: str) -> bool:
         """Whether a client may come from `address`, a numeric one. `host` is the name of the host, or the address again

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ferry.clock import SystemClock
 from ferry.config.model import Config
 from ferry.config.rules import listed, overlap, shown, surprises
 from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
 from ferry.names import Endpoint
+from ferry.policy.key_traps import traps_of
 from ferry.ssh.key_files import read_keys
 
 from .dns import is_local
@@ -135,6 +137,9 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         usable += count
         for rejected in found.rejected:
             yield Finding(Severity.FIX, "keys", str(rejected))
+        for line in (line for lines in found.lines.values() for line in lines):
+            for trap in traps_of(line, now=SystemClock().now(), use_dns=config.access.use_dns):
+                yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
         if not found.rejected:
             yield Finding(
                 Severity.OK if count else Severity.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}"

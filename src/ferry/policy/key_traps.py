@@ -1,0 +1,31 @@
+"""Options of a key's line that are correct, and do something else than their author means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from ferry.names import printable
+
+from .keys import KeyLine
+
+
+def traps_of(line: KeyLine, *, now: float, use_dns: bool) -> Iterator[str]:
+    """Each trap of a line, with what to write. `now` is in seconds since the epoch; `use_dns`: names of hosts are looked
+    up."""
+    options = line.options
+    if options.forwards_off and (options.permit_listen or options.permit_open):
+        permits = "permitlisten=" if options.permit_listen else "permitopen="
+        yield (
+            f"{options.forwards_off} turns all forwards off, and {permits} turns none on: "
+            + ("add port-forwarding behind restrict" if options.forwards_off == "restrict" else "remove that option")
+        )
+    for permit in options.permit_listen:
+        if permit.host != permit.host.lower():
+            yield f'permitlisten="{printable(str(permit), 80)}" matches nothing: write its host in lower case'
+    if options.origins is not None and not use_dns and (names := options.origins.names):
+        shown = printable(names[0], 80)
+        yield f"from= has the name {shown}, which matches nothing: write addresses, or access.use_dns = true"
+    if options.expires is not None and options.expires < int(now):
+        at = datetime.fromtimestamp(options.expires, UTC)
+        yield f"its expiry-time= has passed, on {at:%Y-%m-%d %H:%M:%S} UTC: it lets nobody in"
