@@ -24,6 +24,7 @@ from ferry.store.registry import SqlRegistry
 from inside_gateway import SECONDS, inside_gateway
 from memory_registry import MemoryRegistry
 from raw_client import RawClient
+from raw_session import open_session
 from ssh.forward_stage import (
     BLOG,
     STRANGER,
@@ -187,6 +188,20 @@ async def test_derived_names_count_too(key: Path, most: int, code: str | None) -
             assert await client.forward(b"localhost", 80) is (code is None)
             assert refusals(gateway) == ([] if code is None else [code])
             assert len(claims) == 2  # another name would not help
+
+
+async def test_who_has_all_names_is_told_how_to_give_some_back(key: Path) -> None:
+    async with one_client(key, MemoryRegistry()) as (gateway, client):
+        gateway.change(reservations_per_identity=1)
+        assert await client.forward(b"one", 80)
+        assert not await client.forward(b"two", 80)
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        told = (
+            b"`ssh -p 2222 localhost release NAME`, or those without use with `ssh -p 2222 localhost release --unused`"
+        )
+        await until(lambda: told in session.complained)
 
 
 async def test_a_login_name_means_the_web_address_that_is_owned_already_and_nothing_else(key: Path) -> None:

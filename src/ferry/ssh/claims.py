@@ -286,8 +286,11 @@ def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refus
     detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
     match taken.reason:
         case TakenBy.OVER_LIMIT:
-            limit, release = settings.rules.reservations_per_identity, f"ssh {settings.urls.gateway} release NAME"
-            public = f"you have {limit} names and ports, which is the limit: give one back with `{release}`"
+            limit, release = settings.rules.reservations_per_identity, f"ssh {settings.urls.gateway} release"
+            public = (
+                f"you have {limit} names and ports, which is the limit: give one back with `{release} NAME`, "
+                f"or those without use with `{release} --unused`"
+            )
         case TakenBy.NETWORK_LIMIT:
             public = "your network has reserved as many names today as it may: come back tomorrow"
         case TakenBy.RESTING:
