@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -100,7 +101,9 @@ def main() -> None:
     """Run the command line. Errors are one clear text on stderr; FERRY_DEBUG=1 shows the traceback too."""
     words = sys.argv[1:]
     prepare_streams()
-    sys.exit(_guarded(words, as_json=wants_json(words)))
+    code = _guarded(words, as_json=wants_json(words))
+    gc.freeze()  # else the interpreter's end looks for cycles among all objects, for up to half a second of a gateway
+    sys.exit(code)
 
 
 def _guarded(words: Sequence[str], *, as_json: bool) -> int:
