@@ -10,6 +10,7 @@ from typing import Any
 
 from ferry.clock import SystemClock
 from ferry.config.model import Config
+from ferry.edge.http.shared import Bounds
 from ferry.gateway.kept import kept_in
 from ferry.gateway.worker import Worker, build_worker
 from ferry.observe.observer import Observation, observing
@@ -49,15 +50,23 @@ async def opened(worker: Worker) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def whole_gateway(config: Config, observation: Observation | None = None) -> AsyncIterator[Worker]:
-    """A gateway that listens, with `observation` if one is given."""
+async def whole_gateway(
+    config: Config, observation: Observation | None = None, bounds: Bounds | None = None
+) -> AsyncIterator[Worker]:
+    """A gateway that listens, with `observation` and the edge's `bounds` if they are given."""
     clock = SystemClock()
     put_rsa_key(config.state)
     with observed() if observation is None else nullcontext(observation) as told:
         async with (
             kept_in(config.state, clock=clock, report=told.report) as kept,
             build_worker(
-                config, kept, clock=clock, report=told.report, events=told.events, metrics=told.metrics
+                config,
+                kept,
+                clock=clock,
+                report=told.report,
+                events=told.events,
+                metrics=told.metrics,
+                http_bounds=bounds,
             ) as worker,
             opened(worker),
         ):

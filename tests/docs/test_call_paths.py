@@ -6,12 +6,14 @@ import asyncio
 import re
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
 import pytest
 
 from call_trace import recorded_calls
+from ferry.gateway.wiring import http_bounds_of
 from whole_gateway import LOOPBACK_FREE, config_of, whole_gateway
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +118,8 @@ async def paths(folder: Path) -> Mapping[str, list[str]]:
     config = config_of(folder, http={"listen": LOOPBACK_FREE, "advertised_port": 8080}, tcp=ports)
     service = await asyncio.start_server(serve, "127.0.0.1", 0)
     target = service.sockets[0].getsockname()[1]
-    async with asyncio.timeout(SECONDS), service, whole_gateway(config) as worker:
+    bounds = replace(http_bounds_of(config), tick_seconds=2 * SECONDS)  # it would be in the trace of whatever goes on
+    async with asyncio.timeout(SECONDS), service, whole_gateway(config, bounds=bounds) as worker:
         (ssh,), (http,) = (worker.listening.bound()[role] for role in ("ssh", "http"))
         key = asyncssh.generate_private_key("ssh-ed25519")
 
