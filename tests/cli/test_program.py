@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_group
@@ -85,6 +86,35 @@ def test_help_and_version_in_all_their_spellings(tmp_path: Path) -> None:
 def test_help_for_a_command_that_is_not_there(tmp_path: Path) -> None:
     ran = ferry("help", "sttus", cwd=tmp_path)
     assert (ran.code, ran.err) == (2, "ferry: no command 'sttus': did you mean status?\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sttus",), "no such command 'sttus'. Did you mean 'status'? `ferry help` lists the commands"),
+        (
+            ("events", "-n", "x"),
+            "invalid value for '--last' / '-n': it is no whole number: `ferry events -h` shows how",
+        ),
+        (("completion",), "missing argument 'shell'. Choose from: bash, zsh, fish: `ferry completion -h` shows how it"),
+        (("ls", "-o", "yaml"), "invalid value for '--output' / '-o': 'yaml' is not one of 'text', 'json': `ferry ls"),
+    ],
+)
+def test_a_wrong_command_line_is_one_text_with_its_fix(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    ran = ferry(*arguments, cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"ferry: {says}")
+
+
+def test_whether_a_path_can_be_read_is_said_by_the_command_itself() -> None:
+    """It knows whose file that is, and so what to do; the library says that the command is used wrongly."""
+    parameters: list[tuple[str, Any]] = [(name, each) for name, one in COMMANDS.commands.items() for each in one.params]
+    judged = {
+        (name, parameter.name)
+        for name, parameter in parameters
+        if parameter.type_descriptor.is_path and parameter.type_descriptor.parameter_info.readable
+    }
+    assert judged == set()
 
 
 @pytest.mark.parametrize(

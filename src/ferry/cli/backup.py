@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from ferry.gateway.archive import Backup
 
 StateFolder = Annotated[
-    Path | None, typer.Option("--state", help="The state folder. Without it that of the installed gateway.")
+    Path | None,
+    typer.Option("--state", help="The state folder. Without it that of the installed gateway.", readable=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write, such as ferry.tar.gz.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as ferry.tar.gz.", readable=False)],
     state: StateFolder = None,
     config: ConfigOption = None,
     force: Force = False,
@@ -51,7 +52,7 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `ferry backup` has written.")],
+    file: Annotated[Path, typer.Argument(help="A file that `ferry backup` has written.", readable=False)],
     state: StateFolder = None,
     config: ConfigOption = None,
     force: Force = False,

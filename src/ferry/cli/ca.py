@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def ca(
     *,
     config: ConfigFile = None,
-    state: Annotated[Path | None, typer.Option(help="The gateway's state folder.")] = None,
+    state: Annotated[Path | None, typer.Option(help="The gateway's state folder.", readable=False)] = None,
     export: Annotated[bool, typer.Option("--export", help="Print the CA's certificate (PEM) alone.")] = False,
     as_json: JsonOption = False,
     output: OutputOption = Output.TEXT,

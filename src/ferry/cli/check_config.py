@@ -32,6 +32,7 @@ ConfigFile = Annotated[
         "--config",
         help="The configuration file (TOML). Without it, and without --state, that of the gateway that runs, "
         "or of the one that is installed.",
+        readable=False,
     ),
 ]
 

@@ -11,7 +11,7 @@ from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
 Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as named in the gateway's error.")]
-StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
+StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.", readable=False)]
 
 
 def forget_host_key(

@@ -29,13 +29,19 @@ def init(
     *,
     domain: Annotated[str | None, typer.Option(help="Tunnels get names below this domain.")] = None,
     access: Annotated[Who | None, typer.Option(help="Who may connect.")] = None,
-    keys: Annotated[Path | None, typer.Option(help="File or folder of public keys, with --access keys.")] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="File or folder of public keys, with --access keys.", readable=False)
+    ] = None,
     ssh: Annotated[SshChoice | None, typer.Option(help="The port people type for SSH.")] = None,
     abuse_contact: Annotated[
         str | None, typer.Option(help="E-mail address or URL for reports of abuse, shown at the gateway's own name.")
     ] = None,
-    state: Annotated[Path | None, typer.Option(help="Folder for all data that survives a restart.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file to write. As root /etc/ferry/ferry.toml.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for all data that survives a restart.", readable=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. As root /etc/ferry/ferry.toml.", readable=False)
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing: settings without a flag get their defaults.")
     ] = False,

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def install_service(
-    config: Annotated[Path, typer.Option(help="The configuration file of the service.")] = SYSTEM_CONFIG,
+    config: Annotated[
+        Path, typer.Option(help="The configuration file of the service.", readable=False)
+    ] = SYSTEM_CONFIG,
     user: Annotated[str, typer.Option(help="The user it runs as; made when it does not exist.")] = "ferry",
     print_only: Annotated[bool, typer.Option("--print", help="Print the unit, change nothing.")] = False,
     as_json: JsonOption = False,

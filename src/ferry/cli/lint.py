@@ -60,6 +60,7 @@ def lint(
             "--keys",
             metavar="<path>",
             help="An authorized_keys file, beside those that the configuration names. Repeatable.",
+            readable=False,
         ),
     ] = None,
     user: Annotated[

@@ -142,7 +142,7 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
         if not words:  # the message is the help
             typer.echo(error.format_message(), err=True)
             return EXIT_INVALID
-        message = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
+        message = _plain(error.format_message())
         fix = f"`ferry {command} -h` shows how it is used" if command else "`ferry help` lists the commands"
         print_error(message[:1].lower() + message[1:], fix, as_json=as_json)
         return error.exit_code
@@ -152,6 +152,14 @@ def _run(words: Sequence[str], *, as_json: bool) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0
+
+
+def _plain(message: str) -> str:
+    """An error about the command line on one line, without the words of the library that has found it."""
+    plain = " ".join(message.split()).rstrip(".").replace(": Value error, ", ": ")
+    return plain.replace(
+        "Input should be a valid integer, unable to parse string as an integer", "it is no whole number"
+    )
 
 
 def _help_in_json(words: Sequence[str], group: TyperGroup) -> Sequence[str]:

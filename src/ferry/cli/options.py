@@ -16,20 +16,25 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The configuration file (TOML). Without it only the environment and the flags count."
+        "--config",
+        help="The configuration file (TOML). Without it only the environment and the flags count.",
+        readable=False,
     ),
 ]
 Domain = Annotated[str | None, typer.Option(help="Tunnels get names below this domain.")]
-State = Annotated[Path | None, typer.Option(help="Folder for all data that survives a restart.")]
+State = Annotated[Path | None, typer.Option(help="Folder for all data that survives a restart.", readable=False)]
 SshListen = Annotated[str | None, typer.Option(help="Addresses that serve SSH, such as 127.0.0.1:2222 or *:2222.")]
 HttpListen = Annotated[str | None, typer.Option(help="Addresses that serve plain HTTP.")]
 HttpsListen = Annotated[str | None, typer.Option(help="Addresses that serve HTTPS, and SSH too.")]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", help="The gateway's state folder. Without it the command tries the usual folders."),
+    typer.Option(
+        "--state", help="The gateway's state folder. Without it the command tries the usual folders.", readable=False
+    ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The gateway's configuration file, which names its state folder.")
+    Path | None,
+    typer.Option("--config", help="The gateway's configuration file, which names its state folder.", readable=False),
 ]
 
 

@@ -76,7 +76,7 @@ def print_json(document: object) -> None:
 def print_error(error: str, fix: str = "", *, as_json: bool, log: bool = False) -> None:
     """An error, on stderr: a text, or one line with the object that the API has for errors. `log`: stderr is a log, whose
     lines stay whole, unless it is a terminal."""
-    whole = f"{error}: {fix}" if fix else error
+    whole = f"{error}{' ' if error.endswith('?') else ': '}{fix}" if fix else error
     _to_stderr(whole, {"error": error, "fix": fix} if as_json else None, log=log)
 
 

@@ -29,7 +29,9 @@ def prepare_state_folder(state: Path) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         too_open = why_too_open(state)
     except OSError as error:
-        raise StartupError(f"the state folder {state} cannot be made: {error.strerror}") from None
+        raise StartupError(
+            f"the state folder {state} cannot be made: {error.strerror}: name another with --state, or state in the file"
+        ) from None
     if too_open:
         raise StartupError(too_open)
 

@@ -204,7 +204,7 @@ def restore(file: Path, state: Path, *, clock: Clock, force: bool) -> Backup:
     try:
         source = file.open("rb")
     except FileNotFoundError:
-        raise InvalidInput(f"{file} does not exist") from None
+        raise InvalidInput(f"{file} does not exist: name a file that `ferry backup` has written") from None
     except OSError as error:
         raise InvalidInput(
             f"{file} cannot be read: {error.strerror}: run this with sudo, or name another file"

@@ -124,7 +124,8 @@ def _opened(path: Path) -> int:
         if not isinstance(error, IsADirectoryError):
             with suppress(OSError):
                 return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        raise StartupError(f"{path} cannot be made: {error.strerror}") from None
+        fix = ": run this as the gateway's user, or name another folder" if isinstance(error, PermissionError) else ""
+        raise StartupError(f"{path} cannot be made: {error.strerror}{fix}") from None
 
 
 @contextmanager
