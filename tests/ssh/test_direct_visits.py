@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 
+from ferry.policy.keys import KeyLine
+from ferry.protocol.key_options import parse_options
 from ferry.streams import Direction, ExchangeTap
 from ferry.visits import Traffic
+from known_system import KNOWN
 from ssh.alias_pair import Pair
 
 
@@ -42,6 +45,28 @@ async def test_bytes_are_counted_while_they_pass_and_the_visit_at_its_end(pair: 
     assert (visit.tunnel, visit.kind, visit.target, visit.status) == (tunnel.id, "alias", visit.address, 0)
     assert (visit.address, visit.peer.host) == (str(tunnel.address), "127.0.0.1")
     machine.say(MSG_CHANNEL_CLOSE)
+    await pair.settle()
+
+
+async def test_new_options_of_a_key_end_the_visits_that_they_do_not_allow(pair: Pair) -> None:
+    """At both ends; a visit that has ended is no part of that."""
+    (laptop,) = pair.gateway.tunnels
+    (here,) = [client for client in pair.gateway.clients if not client.forwards]
+    past, _ = await pair.open()
+    past.say(MSG_CHANNEL_CLOSE)
+    await past.until("close")
+    visitor, machine = await pair.open()
+    allowed = 'permitopen="laptop:22"'
+    here.use_key_line(KeyLine(options=parse_options(allowed, KNOWN)))
+    visitor.data(b"question")
+    await machine.until(size=8)
+    here.use_key_line(KeyLine(options=parse_options('permitopen="desk:22"', KNOWN)))
+    await visitor.until("close")
+    await machine.until("close", size=8)
+    assert not laptop.closed
+    assert laptop.traffic.visits == 2
+    for side in (visitor, machine):
+        side.say(MSG_CHANNEL_CLOSE)
     await pair.settle()
 
 

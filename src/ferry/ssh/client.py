@@ -18,7 +18,7 @@ from ferry.kinds import kind_of
 from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
 from ferry.policy.forwards import key_refusal
-from ferry.policy.keys import KeyLine
+from ferry.policy.keys import KeyLine, open_refusal
 from ferry.report import Report
 from ferry.visits import Visit
 
@@ -88,6 +88,7 @@ class Client:
 
     __slots__ = (
         "_clock",
+        "_direct",
         "_left",
         "_refused_opens",
         "_report",
@@ -147,6 +148,8 @@ class Client:
         open."""
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
+        self._direct: dict[TunnelChannel, tuple[bytes, int]] = {}
+        """The channels that `-L`, `-D`, `-J` and `-W` have opened, with their targets."""
         self._typed = PerSecond()
 
     @property
@@ -215,6 +218,14 @@ class Client:
         self.requests.channel_opened()
         return opened
 
+    def direct_began(self, channel: TunnelChannel, host: bytes, port: int) -> None:
+        """An open is granted: `channel` leads to this target."""
+        self._direct[channel] = (host, port)
+
+    def direct_ended(self, channel: TunnelChannel) -> None:
+        """That channel is over."""
+        self._direct.pop(channel, None)
+
     def open_refused(self, host: bytes, port: int, why: str) -> None:
         """Tell the person that a `direct-tcpip` open was refused: in the open sessions, once for each target."""
         if self.sessions and (line := self._refused_opens.notice(host, port, why)) is not None:
@@ -267,12 +278,16 @@ class Client:
         )
 
     def use_key_line(self, line: KeyLine) -> None:
-        """The key's line has other options now: close the forwards that they do not allow."""
+        """The key's line has other options now: close the forwards and channels that they do not allow."""
         self.key_line = line
         rules = self._settings.notices.rules
         for bind, tunnel in list(self.forwards.items()):
             if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
                 self._tunnels.take_away(tunnel, refusal.public)
+        for channel, (host, port) in list(self._direct.items()):
+            if (refusal := open_refusal(line, host, port)) is not None:
+                self.open_refused(host, port, refusal.public)
+                channel.cut(ConnectionResetError(refusal.public))
 
     # --- tunnels, as their client
 

@@ -88,6 +88,14 @@ class DirectVisitor(Protocol):
         """Tell the person that the stream of a granted open was refused."""
         ...
 
+    def direct_began(self, channel: TunnelChannel, host: bytes, port: int, /) -> None:
+        """An open is granted: `channel` leads to this target."""
+        ...
+
+    def direct_ended(self, channel: TunnelChannel, /) -> None:
+        """That channel is over."""
+        ...
+
 
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
@@ -112,7 +120,7 @@ class DirectChannels:
         grant = self._decide(visitor, tunnel.address, tunnel.owner)
         if isinstance(grant, Refusal):
             return grant
-        return self._splice(visitor, tunnel, grant, str(tunnel.address), partial(visitor.open_refused, host, port))
+        return self._splice(visitor, tunnel, grant, str(tunnel.address), (host, port))
 
     def _decide(self, visitor: DirectVisitor, address: Address, owner: IdentityId | None) -> Grant | Refusal:
         return self._visits.policy.decide(visitor.identity, Target(address, owner))
@@ -129,15 +137,23 @@ class DirectChannels:
         if isinstance(grant, Refusal):
             return grant
         assert tunnel is not None  # the policy refuses an alias without a tunnel
-        return self._splice(visitor, tunnel, grant, "the alias", partial(visitor.open_refused, host, port))
+        return self._splice(visitor, tunnel, grant, "the alias", (host, port))
 
     def _splice(
-        self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str, refused: Callable[[str], None]
+        self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, called: str, target: tuple[bytes, int]
     ) -> TunnelChannel:
-        """A channel of `visitor`, joined with a new stream into `tunnel`. Messages call the tunnel `called`; `refused`
-        gets the reason if the stream does not open."""
+        """A channel of `visitor` to its `target`, joined with a new stream into `tunnel`. Messages call the tunnel
+        `called`."""
         channel = TunnelChannel(visitor.connection, None)
-        joined = Splice(tunnel, called, refused, visitor.peer, self._clock)
+        visitor.direct_began(channel, *target)
+        joined = Splice(
+            tunnel,
+            called,
+            visitor.peer,
+            self._clock,
+            refused=partial(visitor.open_refused, *target),
+            over=partial(visitor.direct_ended, channel),
+        )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink), tap)
@@ -166,13 +182,22 @@ class Splice(Relay[TunnelChannel]):
     """One visit through a client's channel."""
 
     def __init__(
-        self, tunnel: Tunnel, called: str, refused: Callable[[str], None], peer: Endpoint, clock: Clock
+        self,
+        tunnel: Tunnel,
+        called: str,
+        peer: Endpoint,
+        clock: Clock,
+        *,
+        refused: Callable[[str], None],
+        over: Callable[[], None],
     ) -> None:
+        """`refused` gets the reason if the stream does not open; `over` is called at the end of the visit."""
         super().__init__(traffic=tunnel.traffic)
         self.visitor: Final = NearSink(self)
         self._tunnel = tunnel
         self._called = called
         self._refused = refused
+        self._over = over
         self._peer = peer
         self._clock = clock
         self._began = clock.monotonic()
@@ -212,6 +237,7 @@ class Splice(Relay[TunnelChannel]):
         self.near_lost(ConnectionAbortedError(self._note))
 
     def ended(self) -> None:
+        self._over()
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
         seconds = self._clock.monotonic() - self._began
