@@ -388,8 +388,8 @@ class PacketConnection(SSHServerConnection):
     @property
     def silent(self) -> bool:
         """Whether `silent_for` counts. A first keepalive behind bytes that a slow client has yet to read does not."""
-        first = self._keepalive_count < 2
-        return self.silent_for > 0 and not (first and self._waiting)
+        asked = self._keepalive_count  # 0 nearly always: each new stream passes here
+        return asked > 0 and self.silent_for > 0 and (asked > 1 or not self._waiting)
 
     @property
     def silent_for(self) -> float:
