@@ -80,15 +80,18 @@ async def test_new_options_close_what_they_do_not_allow_and_nothing_else(key: Pa
         here.use_key_line(line(f'permitlisten="localhost:{port + 1}"'))
         assert [str(tunnel.address) for tunnel in gateway.tunnels] == [f"port {port + 1}"]
         assert [closed["reason"] for closed in gateway.said("tunnel.closed")] == [
-            f"your key may listen on localhost:{port + 1} only (permitlisten=), not on {asked}: write -R {port + 1}:..."
-            for asked in (f"*:{port}", "blog:80")
+            f"{closed} was closed: your key may listen on localhost:{port + 1} only (permitlisten=), not on {asked}: "
+            f"write -R {port + 1}:..."
+            for closed, asked in ((f"port {port}", f"*:{port}"), ("blog.localhost", "blog:80"))
         ]
         assert await client.lives()
         assert not await client.forward(b"blog", 80)
         here.use_key_line(line("restrict"))
         await client.said_at_the_end()
         await until(lambda: gateway.said("connection.closed") != [])
-        assert gateway.said("connection.closed")[0]["reason"].startswith("your key may not forward anything (restrict)")
+        assert gateway.said("connection.closed")[0]["reason"].startswith(
+            f"port {port + 1} was closed: your key may not forward anything (restrict)"
+        )
 
 
 async def test_a_refusal_has_the_file_and_the_line_in_the_log_alone(key: Path) -> None:

@@ -283,7 +283,7 @@ class Client:
         rules = self._settings.notices.rules
         for bind, tunnel in list(self.forwards.items()):
             if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
-                self._tunnels.take_away(tunnel, refusal.public)
+                self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
         for channel, (host, port) in list(self._direct.items()):
             if (refusal := open_refusal(line, host, port)) is not None:
                 self.open_refused(host, port, refusal.public)
