@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_group
 
+from child_process import Child
 from ferry.cli.docs import Page, text_of
 from ferry.cli.main import app, exit_code
 from ferry.errors import FerryError, InvalidInput, StartupError
@@ -216,3 +218,15 @@ def test_a_ca_that_is_not_there(tmp_path: Path) -> None:
     ran = ferry("ca", "--state", tmp_path, cwd=tmp_path)
     assert ran.code == 1
     assert f"  --state: no local CA at {tmp_path}/ca/ca.crt: the first start of `ferry serve` makes it\n" in ran.err
+
+
+def test_a_gateway_serves_where_its_first_lines_cannot_be_written(tmp_path: Path) -> None:
+    """Its output may be a file on a full disk."""
+    (tmp_path / "f.toml").write_text(
+        '[ssh]\nlisten = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n[https]\nlisten = []\n[admin]\nlisten = []\n'
+    )
+    command: list[str | Path] = ["sh", "-c", 'exec "$0" serve --config f.toml >/dev/full', PROGRAM]
+    with Child(command, env=clean_environment(), cwd=tmp_path) as child:
+        child.err.wait("gateway.started")
+        child.signal(signal.SIGTERM)
+        assert child.exit_code() == 0, child.err.text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 import typer
 
 from .options import (
@@ -17,7 +20,7 @@ from .options import (
     State,
     source,
 )
-from .output import print_note
+from .output import discard, print_note
 
 
 def serve(
@@ -54,4 +57,13 @@ def serve(
 
     for remark in surprises(loaded):
         print_note(remark.text, as_json=as_json)
-    raise typer.Exit(run(loaded, reload=configuration.load, welcome=not as_json))
+    raise typer.Exit(run(loaded, reload=configuration.load, welcome=None if as_json else _print))
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print the first lines. A gateway serves also where nobody can read them: the log says that it has started."""
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)

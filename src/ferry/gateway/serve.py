@@ -9,8 +9,9 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
+from typing import TypeAlias
 
 import uvloop
 
@@ -31,9 +32,12 @@ from .welcome import welcome_lines
 from .wiring import log_rates_of
 from .worker import Worker, build_worker
 
+Print: TypeAlias = Callable[[Sequence[str]], None]
+"""It shows lines to a person, and raises nothing."""
 
-def run(config: Config, *, reload: Callable[[], Config], welcome: bool) -> int:
-    """Serve until SIGTERM or SIGINT. `welcome`: print the first lines, for people. Returns the exit code: 0 after a drain.
+
+def run(config: Config, *, reload: Callable[[], Config], welcome: Print | None) -> int:
+    """Serve until SIGTERM or SIGINT. `welcome` gets the first lines, for people. Returns the exit code: 0 after a drain.
     Raises StartupError."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until a handler is installed: by default it ends the process
     _raise_descriptor_limit()
@@ -63,7 +67,7 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _serve(
-    config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation, *, welcome: bool
+    config: Config, reload: Callable[[], Config], clock: Clock, observation: Observation, *, welcome: Print | None
 ) -> None:
     """Start, serve until a signal, drain, stop."""
     report = observation.report
@@ -84,8 +88,8 @@ async def _serve(
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
             _on_signals(again, signal.SIGHUP)
             report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid())
-            if welcome:
-                await _welcome(config, worker)
+            if welcome is not None:
+                await _welcome(config, worker, welcome)
             systemd.notify("READY=1")
             with watchdog_fed():
                 reloading = tasks.spawn("reload", reloads(again, reload, worker, observation))
@@ -114,14 +118,13 @@ def _on_signals(event: asyncio.Event, *signals: signal.Signals) -> None:
         asyncio.get_running_loop().add_signal_handler(number, event.set)
 
 
-async def _welcome(config: Config, worker: Worker) -> None:
+async def _welcome(config: Config, worker: Worker, show: Print) -> None:
     """Print the first lines. A thread makes them, because they need the resolver and ssh-keygen; the loop serves visitors
     meanwhile."""
     lines = await asyncio.to_thread(
         welcome_lines, config, worker.view.host_keys, state=config.state, trusted=worker.certificates.covers
     )
-    for line in lines:
-        print(line, flush=True)
+    show(lines)
 
 
 async def _drain(worker: Worker) -> None:
