@@ -222,6 +222,7 @@ async def test_the_command_of_the_first_session_has_made_the_connection_for_its_
     await shared.answer()  # a master without a session: the forwards are nobody's
     await asyncio.sleep(2 * PAUSE)
     others.holding.session_opened()
+    shared.forward()  # of a second command, before its session
     shared.holding.session_opened()
     for connection, made in ((plain, True), (others, True), (shared, False)):
         assert not connection.holding.made_connection(1)

@@ -141,7 +141,7 @@ class Holding:
         self._silent.discard(session)
         shaped = [forward for forward in self._unsettled if forward.shaped_by(session)]
         if session == 1:
-            self._made_connection = bool(shaped) or not self._session_first
+            self._made_connection = any(forward.early for forward in shaped) or not self._session_first
         for forward in shaped:
             if host_header:
                 forward.host_header = host_header
