@@ -132,6 +132,28 @@ def test_what_sshd_prints_is_translated_too(tmp_path: Path) -> None:
     assert load(tmp_path / "ferry.toml", {}, {}).access.mode == "keys"
 
 
+def test_the_name_of_an_included_file_writes_no_settings(tmp_path: Path) -> None:
+    """Whoever may write files into the folder may not decide who connects to Ferry."""
+    (tmp_path / 'a\n[log]\nlevel = "debug" #.conf').write_text("ClientAliveInterval 15\nAuthorizedKeysFile /k/\x9b2J\n")
+    ran = imported(tmp_path, f"Include {tmp_path}/*.conf\n")
+    assert tomllib.loads(ran.out) == {
+        "ssh": {"listen": ["*:22"], "keepalive_interval": "15s"},
+        "access": {"mode": "keys", "keys": ["/k/\x9b2J"]},
+    }
+    assert "\x9b" not in ran.out, "no terminal is told to clear itself"
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    """Python refuses more than 4,300 digits with an error of its own."""
+    many = "9" * 5000
+    ran = imported(
+        tmp_path,
+        f"Port {many}\nListenAddress 192.0.2.1:{many}\nClientAliveInterval {many}\nClientAliveCountMax {many}\n"
+        f"MaxAuthTries {many}\nMaxStartups {many}\nPerSourceMaxStartups {many}\nLoginGraceTime {many}\n",
+    )
+    assert tomllib.loads(ran.out) == {"access": {"mode": "keys", "keys": ["/etc/ferry/keys"]}}
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"cannot read .*/nothing \(No such file or directory\)"):
         import_settings(Origin.SSHD_CONFIG, str(tmp_path / "nothing"))

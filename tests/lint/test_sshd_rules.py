@@ -232,6 +232,18 @@ def test_a_time_that_doubles_past_the_bound_is_to_mend() -> None:
     assert "after 8m" in found.what
 
 
+def test_values_made_to_keep_the_reader_busy_are_answered() -> None:
+    """A pattern of many stars, a time of many digits without a unit, and a number longer than Python reads."""
+    stars = changed(
+        HARDENED, "MaxSessions 0", f"MaxSessions 0\nChannelTimeout {'*' * 60}z=5m {'*' * 60}forwarded?tcpip=5m"
+    )
+    assert named(findings(stars)) == ["channel-timeout sshd_config:14"]
+    for digits in ("1" * 60 + "x", "9" * 5000):
+        busy = f"MaxStartups 9{digits}\nClientAliveInterval {digits}\nClientAliveCountMax {digits}\n"
+        bad = [each.place.line for each in findings(busy, keys="") if each.rule == "bad-value"]
+        assert bad == [2, 3], digits
+
+
 def test_a_finding_says_which_block_it_is_about() -> None:
     (found,) = findings(changed(HARDENED, "ClientAliveInterval 15", "ClientAliveInterval 0"), user=None)
     assert found.scope == "Match User tunnel"

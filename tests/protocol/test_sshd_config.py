@@ -13,6 +13,7 @@ from ferry.protocol.sshd_config import (
     INCLUDE_DEPTH,
     Parsed,
     Source,
+    count,
     in_patterns,
     parse,
     seconds,
@@ -99,6 +100,13 @@ def test_a_circle_of_files_ends() -> None:
     assert "in a circle" in parsed.mistakes[0].why
 
 
+def test_a_circle_that_doubles_is_read_once() -> None:
+    """As sshd, which ends at the first Include that stands too deep."""
+    circle = Source("circle", "Include circle circle\nInclude circle\nPort 1\n")
+    parsed = parse(circle, lambda _: [circle, circle])
+    assert (len(parsed.files), len(parsed.mistakes), parsed.statements) == (INCLUDE_DEPTH + 1, 1, [])
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -125,6 +133,12 @@ def test_words_and_quotes() -> None:
 
 def test_times_patterns_and_versions() -> None:
     assert [seconds(text) for text in ("90", "1h30m", "2W", "", "1x", "-1")] == [90, 5400, 1209600, None, None, None]
+    assert [seconds(text) for text in ("2147483647", "2147483648", "4000w", "9" * 5000, "1" * 60 + "x")] == [
+        2147483647, None, None, None, None,
+    ]  # fmt: skip
+    assert [count(text) for text in ("0", "2147483647", "2147483648", "9" * 5000, "", "-1", "1x")] == [
+        0, 2147483647, None, None, None, None, None,
+    ]  # fmt: skip
     assert [in_patterns("web-1", text) for text in ("web-?", "*,!web-1", "!web-2", "db,web-1", "web.1")] == [
         True, False, False, True, False,
     ]  # fmt: skip

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferry.amounts import span
+from ferry.protocol.host_patterns import matches
 from ferry.protocol.permits import Permit, Services
-from ferry.protocol.sshd_config import Place, Version, permit, seconds
+from ferry.protocol.sshd_config import Place, Version, count, permit, seconds
 
 from .findings import Finding, found
 from .rules import Severity
@@ -47,7 +48,8 @@ def of_everybody(view: View, server: Server) -> Iterator[Finding]:
 def _startups(view: View) -> Iterator[Finding]:
     setting = view["maxstartups"]
     match = re.fullmatch(r"([0-9]+)(?::[0-9]+:([0-9]+))?", setting.word)
-    if match and int(match[1]) < STARTUPS:
+    begin = count(match[1]) if match else None
+    if match and begin is not None and begin < STARTUPS:
         values = {"begin": match[1], "full": match[2] or match[1], "value": setting}
         yield found("max-startups", setting.place, values)
     source = view["persourcemaxstartups"]
@@ -69,21 +71,23 @@ def _keepalive(view: View, server: Server) -> Iterator[Finding]:
     if not view.listens:
         return
     asked, most = view["clientaliveinterval"], view["clientalivecountmax"]
-    interval, count = seconds(asked.word), int(most.word) if most.word.isdecimal() else 3
+    interval, missed = seconds(asked.word), count(most.word)
+    if missed is None:
+        missed = 3
     if not interval:
         endless = view["tcpkeepalive"].word == "no"
         lasting = "for ever (TCPKeepAlive is no, too)" if endless else "for two hours and more"
         yield found("keepalive-off", asked.place, {"lasting": lasting}, scope=view.title)
         return
-    if count == 0:
+    if missed == 0:
         yield found("keepalive-endless", most.place, scope=view.title)
         return
     doubled = server.version is not None and server.version < _DOUBLED_BEFORE
-    meant = interval * (count + 1)
+    meant = interval * (missed + 1)
     real = meant * 2 if doubled else meant
     if real > SLOW_SECONDS:
         factor = ", doubled before OpenSSH 9.5" if doubled else ""
-        sums = {"real": span(real), "sum": f"{interval} s, {count + 1} times{factor}"}
+        sums = {"real": span(real), "sum": f"{interval} s, {missed + 1} times{factor}"}
         yield found("keepalive-slow", asked.place, sums, scope=view.title)
     elif doubled:
         assert server.version
@@ -105,11 +109,8 @@ def _timeouts(view: View) -> Iterator[Finding]:
 def _closes_visits(value: str) -> bool:
     """Whether a value of ChannelTimeout, such as `*=5m`, is for the channel of a connection through a tunnel."""
     pattern, _, time = value.partition("=")
-    is_for = any(
-        re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), kind)
-        for kind in ("forwarded-tcpip", "direct-tcpip", "forwarded-streamlocal@openssh.com")
-    )
-    return is_for and bool(seconds(time))
+    kinds = ("forwarded-tcpip", "direct-tcpip", "forwarded-streamlocal@openssh.com")
+    return bool(seconds(time)) and any(matches(pattern, kind) for kind in kinds)
 
 
 def _sockets(view: View) -> Iterator[Finding]:

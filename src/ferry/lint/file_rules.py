@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ferry.protocol.sshd_config import Block, Parsed, Place, Statement, permit, seconds
+from ferry.protocol.sshd_config import Block, Parsed, Place, Statement, count, permit, seconds
 from ferry.protocol.sshd_keywords import ADDED_UP, BELOW_MATCH, SINCE, SPELLED
 
 from .config_rules import Server
@@ -89,7 +89,7 @@ def _values(line: Statement, server: Server) -> Iterator[Finding]:
         meant = ", ".join(_WORDS[line.keyword][:-1]) + f" or {_WORDS[line.keyword][-1]}"
     elif line.keyword in _TIMES and seconds(word) is None and word != "none":
         meant = "15 (seconds), 5m or 1h"
-    elif line.keyword in _COUNTS and not word.isdecimal():
+    elif line.keyword in _COUNTS and count(word) is None:
         meant = "3"
     if meant:
         yield found("bad-value", line.place, {"keyword": line.written, "value": line.values[0], "meant": meant})

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.names import printable
 
 from .host_patterns import matches
 from .permits import Permit, Services, parse_permit_listen, parse_permit_open
@@ -27,7 +29,9 @@ from .sshd_keywords import ALIASES, WHOLE_LINE
 
 INCLUDE_DEPTH: Final = 16  # files that include one another (SERVCONF_MAX_DEPTH)
 _LINE: Final = re.compile(r'[ \t]*([^ \t="]+)[ \t]*=?[ \t]*(.*)')
-_TIME: Final = re.compile(r"(?:[0-9]+[smhdw]?)+", re.IGNORECASE)
+_TIME: Final = re.compile(r"(?:[0-9]+[smhdw])*[0-9]*", re.ASCII | re.IGNORECASE)
+_LARGEST: Final = 2**31 - 1  # a C int
+_DIGITS: Final = 20  # that are looked at: an int has 10
 _UNITS: Final[Mapping[str, int]] = MappingProxyType({"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400})
 _CRITERIA: Final = frozenset({"user", "group", "host", "address", "localaddress", "localport", "rdomain", "version"})
 _ALONE: Final = frozenset({"all", "invalid-user"})
@@ -46,7 +50,9 @@ class Place:
     line: int | None = None
 
     def __str__(self) -> str:
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        """Escaped: the name of a file may have any characters."""
+        file = printable(self.file, limits.LINT_TEXT_CHARS)
+        return file if self.line is None else f"{file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +137,16 @@ def parse(source: Source, include: Callable[[str], Sequence[Source]]) -> Parsed:
 class _Reader:
     parsed: Parsed
     include: Callable[[str], Sequence[Source]]
+    stopped: bool = False
+    """Whether sshd reads no further: each Include that follows might double the files to read."""
 
     def read(self, source: Source, outer: tuple[Block, ...], depth: int) -> None:
         """Read one file, which stands below `outer`."""
         self.parsed.files.append(source.name)
         blocks = outer
         for number, raw in enumerate(source.text.split("\n"), 1):
+            if self.stopped:
+                return
             place = Place(source.name, number)
             line = raw.rstrip(" \t\r\f")
             match = _LINE.fullmatch(line)
@@ -151,7 +161,8 @@ class _Reader:
                     blocks = (*outer, block)
             elif keyword == "include":
                 for pattern in values:
-                    self._include(place, pattern, blocks, depth + 1)
+                    if not self.stopped:
+                        self._include(place, pattern, blocks, depth + 1)
             else:
                 now = ALIASES.get(keyword, keyword)
                 self.parsed.statements.append(Statement(place, now, match[1], values, blocks))
@@ -171,9 +182,11 @@ class _Reader:
         if depth > INCLUDE_DEPTH:
             why = f"files include one another more than {INCLUDE_DEPTH} deep, perhaps in a circle: sshd does not start"
             self.parsed.mistakes.append(Mistake(place, why, "delete this Include"))
+            self.stopped = True
             return
         for source in self.include(pattern):
-            self.read(source, blocks, depth)
+            if not self.stopped:
+                self.read(source, blocks, depth)
 
 
 def _values(keyword: str, rest: str) -> tuple[str, ...] | None:
@@ -231,15 +244,15 @@ def _word(text: str, at: int) -> tuple[str, int, bool]:
 def _criteria(values: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
     """The criteria of a Match line; None where sshd does not understand them."""
     found: list[tuple[str, str]] = []
-    left = list(values)
-    while left:
-        name, equals, pattern = left.pop(0).partition("=")
+    left = iter(values)
+    for value in left:
+        name, equals, pattern = value.partition("=")
         name = name.lower()
         if name in _ALONE and not equals:
             found.append((name, ""))
             continue
         if not equals:
-            pattern = left.pop(0) if left else ""
+            pattern = next(left, "")
         if name not in _CRITERIA or not pattern:
             return None
         found.append((name, pattern))
@@ -261,10 +274,23 @@ def in_patterns(name: str, patterns: str) -> bool:
 
 def seconds(text: str) -> int | None:
     """A time such as `90`, `1m30s` or `1h`, in seconds; None if sshd would not take it (TIME FORMATS)."""
-    if not _TIME.fullmatch(text):
+    if not text or not _TIME.fullmatch(text):
         return None
-    parts = re.findall(r"([0-9]+)([smhdw]?)", text.lower())
-    return sum(int(count) * _UNITS[unit or "s"] for count, unit in parts)
+    total = 0
+    for digits, unit in re.findall(r"([0-9]+)([smhdw]?)", text.lower()):
+        each = count(digits)
+        if each is None:
+            return None
+        total += each * _UNITS[unit or "s"]
+    return total if total <= _LARGEST else None
+
+
+def count(text: str) -> int | None:
+    """A number; None if sshd would not take it (atoi_err, misc.c)."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        return None
+    number = int(text)
+    return number if number <= _LARGEST else None
 
 
 def permit(text: str, services: Services, *, listens: bool) -> Permit | None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from ferry import limits
 from ferry.config.model import Config, TcpRange
 from ferry.config.rules import overlap
 from ferry.config.words import FIELDS
@@ -21,7 +22,7 @@ from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.lint.views import Setting, View, views
 from ferry.names import Endpoint, printable
 from ferry.protocol.permits import Permit
-from ferry.protocol.sshd_config import Parsed, Place, permit, seconds
+from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
 from ferry.ssh.key_files import THIS_HOST
 
@@ -214,7 +215,8 @@ def _addresses(setting: Setting, ports: Sequence[int], made: Translation) -> Ite
 
 
 def _port(text: str) -> int | None:
-    return int(text) if text.isdecimal() and 0 < int(text) <= 65535 else None
+    number = count(text)
+    return number if number is not None and 0 < number <= 65535 else None
 
 
 def _distinct(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
@@ -227,18 +229,18 @@ def _distinct(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
 
 
 def _keepalive(view: View, made: Translation) -> None:
-    interval, count = view["clientaliveinterval"], view["clientalivecountmax"]
+    interval, most = view["clientaliveinterval"], view["clientalivecountmax"]
     if interval.written and (time := seconds(interval.word)) is not None:
         made.carry("ssh.keepalive_interval", float(time), "clientaliveinterval", interval)
         if not time:
             made.leave(
                 interval, "clientaliveinterval", "0 carries over: a client that vanishes keeps its names for hours"
             )
-    if count.written and count.word.isdecimal():
-        if int(count.word):
-            made.carry("ssh.keepalive_count", int(count.word), "clientalivecountmax", count)
+    if most.written and (missed := count(most.word)) is not None:
+        if missed:
+            made.carry("ssh.keepalive_count", missed, "clientalivecountmax", most)
         else:
-            made.leave(count, "clientalivecountmax", "0 is never in sshd; Ferry always closes a client that is gone")
+            made.leave(most, "clientalivecountmax", "0 is never in sshd; Ferry always closes a client that is gone")
 
 
 def _grace(view: View, made: Translation) -> None:
@@ -252,20 +254,20 @@ def _grace(view: View, made: Translation) -> None:
 
 def _tries(view: View, made: Translation) -> None:
     setting = view["maxauthtries"]
-    if setting.written and setting.word.isdecimal() and int(setting.word):
-        made.carry("ssh.auth_tries", int(setting.word), "maxauthtries", setting)
+    if setting.written and (tries := count(setting.word)):
+        made.carry("ssh.auth_tries", tries, "maxauthtries", setting)
 
 
 def _startups(view: View, made: Translation) -> None:
     setting, source = view["maxstartups"], view["persourcemaxstartups"]
     match = re.fullmatch(r"([1-9][0-9]*)(?::([0-9]+):([1-9][0-9]*))?", setting.word)
-    if setting.written and match:
-        made.carry("ssh.handshakes", int(match[3] or match[1]), "maxstartups", setting)
+    if setting.written and match and (most := count(match[3] or match[1])):
+        made.carry("ssh.handshakes", most, "maxstartups", setting)
         if match[3]:
             why = "its largest number carries over; Ferry drops nobody at random, a newcomer displaces who is slowest"
             made.leave(setting, "maxstartups", why)
-    if source.written and source.word.isdecimal() and int(source.word):
-        made.carry("ssh.handshakes_per_network", int(source.word), "persourcemaxstartups", source)
+    if source.written and (of_source := count(source.word)):
+        made.carry("ssh.handshakes_per_network", of_source, "persourcemaxstartups", source)
         made.leave(source, "persourcemaxstartups", "it carries over, but counts by IPv4 /24 and IPv6 /64")
 
 
@@ -399,5 +401,7 @@ def text_of(name: str, carried: Sequence[Carried]) -> str:
     for section, settings in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
         lines += ["", f"[{section}]"]
         for each in settings:
-            lines.append(f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {each.origin}")
+            lines.append(
+                f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {printable(each.origin, limits.LINT_TEXT_CHARS)}"
+            )
     return "\n".join(lines) + "\n"
