@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 
@@ -9,6 +11,7 @@ from ferry.policy.keys import KeyLine
 from ferry.protocol.key_options import parse_options
 from ferry.streams import Direction, ExchangeTap
 from ferry.visits import Traffic
+from inside_gateway import SECONDS
 from known_system import KNOWN
 from ssh.alias_pair import Pair
 
@@ -90,3 +93,17 @@ async def test_a_tap_sees_both_directions_and_the_end(pair: Pair, breaks: bool) 
         visitor.say(MSG_CHANNEL_CLOSE)
     assert await visitor.client.lives()
     assert watch.saw == ["up question", "down answer", "broke" if breaks else "ended"]
+
+
+async def test_the_drain_waits_until_the_visitors_client_has_closed_its_channel_too(pair: Pair) -> None:
+    """Stock ssh drops the last bytes for its visitor if the connection ends before it has closed the channel."""
+    visitor, machine = await pair.open()
+    machine.data(b"the last words")
+    machine.say(MSG_CHANNEL_CLOSE)
+    await visitor.until("close", size=14)
+    drained = asyncio.ensure_future(pair.gateway.drain(SECONDS))
+    await pair.settle()
+    assert not drained.done()
+    visitor.say(MSG_CHANNEL_CLOSE)
+    await drained
+    assert await visitor.client.lives()

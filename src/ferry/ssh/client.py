@@ -24,6 +24,7 @@ from ferry.visits import Visit
 
 from .commands import Commands
 from .direct import DirectChannels
+from .direct_open import DirectOpen
 from .forward_requests import ForwardRequests
 from .holding import Holding
 from .login import LoggedIn
@@ -88,7 +89,6 @@ class Client:
 
     __slots__ = (
         "_clock",
-        "_direct",
         "_left",
         "_refused_opens",
         "_report",
@@ -99,6 +99,7 @@ class Client:
         "_typed",
         "_who",
         "connection",
+        "direct",
         "down",
         "end_reason",
         "id",
@@ -148,8 +149,7 @@ class Client:
         open."""
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
-        self._direct: dict[TunnelChannel, tuple[bytes, int]] = {}
-        """The channels that `-L`, `-D`, `-J` and `-W` have opened, with their targets."""
+        self.direct = DirectOpen()
         self._typed = PerSecond()
 
     @property
@@ -218,14 +218,6 @@ class Client:
         self.requests.channel_opened()
         return opened
 
-    def direct_began(self, channel: TunnelChannel, host: bytes, port: int) -> None:
-        """An open is granted: `channel` leads to this target."""
-        self._direct[channel] = (host, port)
-
-    def direct_ended(self, channel: TunnelChannel) -> None:
-        """That channel is over."""
-        self._direct.pop(channel, None)
-
     def open_refused(self, host: bytes, port: int, why: str) -> None:
         """Tell the person that a `direct-tcpip` open was refused: in the open sessions, once for each target."""
         if self.sessions and (line := self._refused_opens.notice(host, port, why)) is not None:
@@ -284,7 +276,7 @@ class Client:
         for bind, tunnel in list(self.forwards.items()):
             if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
                 self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
-        for channel, (host, port) in list(self._direct.items()):
+        for channel, (host, port) in list(self.direct.items()):
             if (refusal := open_refusal(line, host, port)) is not None:
                 self.open_refused(host, port, refusal.public)
                 channel.cut(ConnectionResetError(refusal.public))

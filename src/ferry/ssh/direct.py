@@ -34,6 +34,7 @@ from ferry.relay import Relay, RelayPhase
 from ferry.streams import OpenFailure
 from ferry.visits import connection_visit
 
+from .direct_open import DirectOpen
 from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport
 
@@ -88,12 +89,9 @@ class DirectVisitor(Protocol):
         """Tell the person that the stream of a granted open was refused."""
         ...
 
-    def direct_began(self, channel: TunnelChannel, host: bytes, port: int, /) -> None:
-        """An open is granted: `channel` leads to this target."""
-        ...
-
-    def direct_ended(self, channel: TunnelChannel, /) -> None:
-        """That channel is over."""
+    @property
+    def direct(self) -> DirectOpen:
+        """Its own channels of this kind."""
         ...
 
 
@@ -144,15 +142,14 @@ class DirectChannels:
     ) -> TunnelChannel:
         """A channel of `visitor` to its `target`, joined with a new stream into `tunnel`. Messages call the tunnel
         `called`."""
-        channel = TunnelChannel(visitor.connection, None)
-        visitor.direct_began(channel, *target)
+        channel = TunnelChannel(visitor.connection, None, visitor.direct)
+        visitor.direct.began(channel, *target)
         joined = Splice(
             tunnel,
             called,
             visitor.peer,
             self._clock,
             refused=partial(visitor.open_refused, *target),
-            over=partial(visitor.direct_ended, channel),
         )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
@@ -189,15 +186,13 @@ class Splice(Relay[TunnelChannel]):
         clock: Clock,
         *,
         refused: Callable[[str], None],
-        over: Callable[[], None],
     ) -> None:
-        """`refused` gets the reason if the stream does not open; `over` is called at the end of the visit."""
+        """`refused` gets the reason if the stream does not open."""
         super().__init__(traffic=tunnel.traffic)
         self.visitor: Final = NearSink(self)
         self._tunnel = tunnel
         self._called = called
         self._refused = refused
-        self._over = over
         self._peer = peer
         self._clock = clock
         self._began = clock.monotonic()
@@ -237,7 +232,6 @@ class Splice(Relay[TunnelChannel]):
         self.near_lost(ConnectionAbortedError(self._note))
 
     def ended(self) -> None:
-        self._over()
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
         seconds = self._clock.monotonic() - self._began

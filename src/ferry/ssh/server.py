@@ -234,6 +234,8 @@ class SshServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.tunnels.wait_served()
+                for client in list(self):
+                    await client.direct.wait_empty()
 
     async def stop(self) -> None:
         """Disconnect everybody, with the time after which to come back, and release their addresses."""
