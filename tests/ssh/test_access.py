@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
 from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.regular_files import read_regular
 from ferry.ssh import access
 from ferry.ssh.access import Anyone, AuthorizedKeys
-from ferry.ssh.key_files import THIS_HOST
+from ferry.ssh.key_files import THIS_HOST, Found, listing_of, read_listed
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
@@ -190,6 +192,33 @@ def test_with_u_in_its_path_a_file_is_for_one_login_name(
     assert [line.user for line in lines_of(keys, both)] == ["backup"]
 
 
+def test_the_owner_of_the_file_of_a_login_name_takes_no_identity_by_a_name(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, reports: Reports
+) -> None:
+    """`name=admin` in one's own file would be the operator's word, in a file that the operator does not write."""
+    named, plain = new_key(), new_key()
+    (folder / "dev").write_text(public(named, "name=admin") + public(plain))
+    keys = read(folder / "%u")
+    assert (names_of(keys, named), names_of(keys, plain)) == ([], [None])
+    [(event, fields)] = [report for report in reports if report[0] == "keys.rejected"]
+    assert (event, fields["path"], fields["line"]) == ("keys.rejected", str(folder / "dev"), 1)
+    assert "remove name=, or let the operator put the line into a file without %u" in str(fields["error"])
+
+
+def test_a_file_that_its_owner_exchanges_for_a_pipe_after_the_look_holds_nobody_up(folder: Path) -> None:
+    """To open a pipe waits for its other end: the reader of all key files would hang for ever."""
+    paths, file = [folder / "%u"], folder / "dev"
+    file.write_text("")
+    listing = listing_of(paths)
+    file.unlink()
+    os.mkfifo(file)
+    found: list[Found] = []
+    reader = threading.Thread(target=lambda: found.append(read_listed(paths, listing)), daemon=True)
+    reader.start()
+    reader.join(5)
+    assert [(rejected.path, rejected.why[:17]) for rejected in found[0].rejected] == [(file, "it is not a file,")]
+
+
 def test_the_folder_above_u_has_to_be_there(read: Callable[..., AuthorizedKeys], tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"nowhere does not exist: make the file or folder"):
         read(tmp_path / "nowhere" / "%u")
@@ -285,14 +314,14 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_file_once(
     read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may be large, and a look comes every half second."""
-    file, readings, whole = tmp_path / "keys", 0, Path.read_bytes
+    file, readings, opened = tmp_path / "keys", 0, os.open
 
-    def counted(path: Path) -> bytes:
+    def counted(path: Path, flags: int) -> int:
         nonlocal readings
         readings += 1
-        return whole(path)
+        return opened(path, flags)
 
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr(os, "open", counted)
     file.write_text("")
     keys = read(file)
     assert readings == 1
@@ -315,14 +344,14 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     (folder / "two").write_text(public(two) + "#" * KEY_FILE_BYTES)
     keys = read(folder)
     assert (knows(keys, one), knows(keys, two)) == (True, False)
-    whole = Path.read_bytes
+    opened = os.open
 
-    def unreadable(path: Path) -> bytes:
+    def unreadable(path: Path, flags: int) -> int:
         if path.name == "one":
             raise PermissionError(13, "Permission denied")
-        return whole(path)
+        return opened(path, flags)
 
-    monkeypatch.setattr(Path, "read_bytes", unreadable)  # root may read everything
+    monkeypatch.setattr(os, "open", unreadable)  # root may read everything
     os.utime(folder / "one", (1, 1))
     refresh(keys)
     assert not knows(keys, one)
@@ -330,7 +359,8 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     assert {"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"} in rejected
     assert rejected[0]["path"] == str(folder / "two")
     assert str(rejected[0]["error"]).endswith(
-        "a file of keys may have 4 MiB, so none of its keys counts: spread them over the files of a folder"
+        "it has more than 4 MiB, the most of a file of keys, so none of its keys counts: spread them over the files of a "
+        "folder"
     )
 
 
@@ -400,15 +430,15 @@ def test_a_file_truncated_and_written_during_a_read_never_counts_as_empty(
     file = tmp_path / "keys"
     file.write_text(public(one))
     keys = read(file)
-    whole, text = Path.read_bytes, public(one) + public(two)
+    whole, text = read_regular, public(one) + public(two)
 
-    def in_the_middle(path: Path) -> bytes:
-        seen = whole(path)
+    def in_the_middle(path: Path, most: int) -> bytes:
+        seen = whole(path, most)
         path.write_text(text)
-        monkeypatch.setattr(Path, "read_bytes", whole)
+        monkeypatch.setattr("ferry.ssh.key_files.read_regular", whole)
         return seen
 
-    monkeypatch.setattr(Path, "read_bytes", in_the_middle)
+    monkeypatch.setattr("ferry.ssh.key_files.read_regular", in_the_middle)
     file.write_text("")
     refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (True, True)

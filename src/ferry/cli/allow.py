@@ -58,7 +58,12 @@ def allow(
         parse_key(line)
     except InvalidInput as error:
         raise FerryError(f"this key cannot be let in: {error}") from None
-    path = _file(_key_files(answer["files"], config or running.config, running.state), key["user"])
+    files = _key_files(answer["files"], config or running.config, running.state)
+    path = _file(files, key["user"])
+    if name and parse_key_path(Path(files[0])).part:
+        raise InvalidInput(
+            f"{safe(files[0])} has a file for each login name, in which a key has no name: leave out {safe(name)}"
+        )
     owner = other_owner_on_the_way(path)
     try:
         with rights_of(owner):

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -21,6 +21,7 @@ from ferry.errors import InvalidInput
 from ferry.lint.views import KeyFile, View
 from ferry.names import printable
 from ferry.protocol.sshd_config import Parsed, Source, Version, parse, version_in
+from ferry.regular_files import read_regular
 
 FOLDER: Final = Path("/etc/ssh")  # a relative pattern of Include begins here (SSHDIR)
 STDIN: Final = "-"
@@ -57,9 +58,17 @@ def _text(path: Path) -> str:
         return _all_of(file)
 
 
+def _text_of_account(path: Path) -> str:
+    """That of a file which an account may exchange for a pipe."""
+    return _decoded(read_regular(path, limits.LINT_FILE_BYTES + 1))
+
+
 def _all_of(file: BinaryIO) -> str:
     """Its text. Raises OSError if it is too long."""
-    data = file.read(limits.LINT_FILE_BYTES + 1)
+    return _decoded(file.read(limits.LINT_FILE_BYTES + 1))
+
+
+def _decoded(data: bytes) -> str:
     if len(data) > limits.LINT_FILE_BYTES:
         raise OSError(errno.EFBIG, f"longer than {size(limits.LINT_FILE_BYTES)}")
     return data.decode("utf-8", "replace")
@@ -73,12 +82,12 @@ def _included(pattern: str, left_out: list[str]) -> list[Source]:
     return [Source(str(each), text) for each in found if (text := _try(each, left_out)) is not None]
 
 
-def _try(path: Path, left_out: list[str]) -> str | None:
+def _try(path: Path, left_out: list[str], text_of: Callable[[Path], str] = _text) -> str | None:
     try:
-        return _text(path)
+        return text_of(path)
     except OSError as error:
         sudo = ": run this with sudo" if isinstance(error, PermissionError) else ""
-        left_out.append(f"{path} cannot be read ({error.strerror}){sudo}")
+        left_out.append(f"{path} cannot be read ({error.strerror or error}){sudo}")
         return None
 
 
@@ -92,7 +101,7 @@ def read_keys(views: Sequence[View], named: Iterable[Path], user: str | None, le
         except OSError as error:
             raise InvalidInput(f"cannot read {path} ({error.strerror}): --keys names a file of public keys") from None
     for path, account in dict.fromkeys(pair for view in views for pair in _wanted(view, user)):
-        if str(path) not in files and path.is_file() and (text := _try(path, left_out)) is not None:
+        if str(path) not in files and path.is_file() and (text := _try(path, left_out, _text_of_account)) is not None:
             files[str(path)] = KeyFile(str(path), text, account)
     return list(files.values())
 

@@ -17,10 +17,15 @@ from ferry.names import Fingerprint
 from ferry.policy.keys import KeyLine
 from ferry.protocol.authorized_keys import name_of_file, parse_file
 from ferry.protocol.key_paths import KeyPath, parse_key_path
+from ferry.regular_files import NOT_A_FILE, read_regular
 
 KEYS_READINGS = 3  # the most readings in one look, while the files change
 _NO_CERTIFICATES: Final = (
     "cert-authority: this version takes no user certificates yet, so the line lets nobody in: list the users' own keys"
+)
+_NAME_OF_ANOTHER: Final = (
+    "name= stands in the file of one login name (%u), whose owner could take the identity of anybody with it, so the "
+    "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
 )
 
 
@@ -126,27 +131,30 @@ def _read_once(listing: Listing) -> Found:
     lines: dict[Fingerprint, list[KeyLine]] = {}
     rejected = list(listing.rejected)
     for stamp in listing.stamps:
-        if stamp.size > limits.KEY_FILE_BYTES:
+        try:
+            # Read bytes: in text mode a lone CR would end a line, and with it a comment that disables a key.
+            data = read_regular(stamp.path, limits.KEY_FILE_BYTES + 1)
+        except OSError as error:
+            rejected.append(_whole(stamp.path, str(error)))
+            continue
+        if len(data) > limits.KEY_FILE_BYTES:
             most = f"{limits.KEY_FILE_BYTES // limits.MIB} MiB"
             rejected.append(
                 _whole(
                     stamp.path,
-                    f"it has {stamp.size:,} bytes, and a file of keys may have {most}, so none of its keys counts: "
-                    "spread them over the files of a folder",
+                    f"it has more than {most}, the most of a file of keys, so none of its keys counts: spread them over "
+                    "the files of a folder",
                 )
             )
             continue
-        try:
-            # Read bytes: in text mode a lone CR would end a line, and with it a comment that disables a key.
-            text = stamp.path.read_bytes().decode("utf-8", "replace")
-        except OSError as error:
-            rejected.append(_whole(stamp.path, str(error)))
-            continue
-        keys, bad = parse_file(text, THIS_HOST)
+        keys, bad = parse_file(data.decode("utf-8", "replace"), THIS_HOST)
         rejected.extend(Rejected(stamp.path, line.number, line.why, line.detail) for line in bad)
         for number, key in keys:
             if key.options.cert_authority:
                 rejected.append(Rejected(stamp.path, number, _NO_CERTIFICATES, _NO_CERTIFICATES))
+                continue
+            if stamp.user is not None and key.name is not None:
+                rejected.append(Rejected(stamp.path, number, _NAME_OF_ANOTHER, _NAME_OF_ANOTHER))
                 continue
             line = KeyLine(key.name or stamp.name, key.options, stamp.user, str(stamp.path), number)
             lines.setdefault(key.fingerprint, []).append(line)
@@ -211,6 +219,4 @@ def _look_at(file: _File, listing: Listing) -> None:
         )
         listing.stamps.append(stamp)
     else:
-        listing.rejected.append(
-            _whole(file.path, "it is not a file, and is not read: put keys into files, or into files of one folder")
-        )
+        listing.rejected.append(_whole(file.path, NOT_A_FILE))
