@@ -119,6 +119,35 @@ async def test_a_key_may_reach_what_its_line_says(key: Path) -> None:
         assert "your key" not in refused.get("desk", "")
 
 
+@pytest.mark.parametrize(
+    ("permit", "granted"),
+    [("80", False), ("*", False), ("localhost:80", False), ('80",permitlisten="dev:80', True), ("*:80", True)],
+)
+async def test_a_login_name_takes_a_name_only_with_a_permit_for_it(key: Path, permit: str, *, granted: bool) -> None:
+    """`ssh -R 80:... shop@gw` with another key of the identity would take shop over."""
+    async with gateway_with("") as gateway, gateway.client(key, username="dev") as client:
+        assert await client.forward(b"dev", 80)
+        gateway.change(access=OneLine(f'permitlisten="{permit}"'))
+        async with gateway.client(key, username="dev") as other:
+            assert bool(await other.forward(b"localhost", 80)) is granted
+        assert (gateway.said("tunnel.takeover") != []) is granted
+
+
+async def test_new_options_close_a_name_that_the_login_name_gave(key: Path) -> None:
+    async with gateway_with("") as gateway, gateway.client(key, username="dev") as client:
+        assert await client.forward(b"dev", 80)
+        async with gateway.client(key, username="dev") as other:
+            assert await other.forward(b"", 80)
+            [tunnel] = gateway.tunnels
+            here = gateway.clients[-1]
+            here.use_key_line(line('permitlisten="80"'))
+            assert gateway.tunnels == []
+            said = gateway.said("tunnel.closed")[-1]["reason"]
+            assert "your key may listen on 80 only (permitlisten=), not on dev:80" in said
+            assert 'ask the operator for permitlisten="dev:80"' in said
+            assert tunnel.closed
+
+
 @pytest.mark.parametrize("request_of", [b"tcpip-forward", b"streamlocal-forward@openssh.com"])
 async def test_a_key_with_permitlisten_opens_nothing_else(key: Path, request_of: bytes) -> None:
     """In sshd it opens any Unix socket."""

@@ -31,6 +31,8 @@ class ForwardRequest:
     tls_upstream: bool = False
     wide: bool = False
     """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
+    by_login_name: bool = False
+    """The login name has named `name`; the request itself names a bind address."""
 
 
 class ListenPort(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import kind_of
@@ -37,9 +38,18 @@ def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal
 
 def key_refusal(line: KeyLine, request: ForwardRequest, bind: tuple[bytes, int], rules: ForwardRules) -> Refusal | None:
     """The refusal of a request by the options of the client's key. `bind` is the host and the port as the client has sent
-    them."""
-    names = () if request.name is None else (request.name, rules.domain.host(request.name))
-    return listen_refusal(line, *bind, names)
+    them. A name needs a permit for it wherever it comes from: in the login name it stands for the host."""
+    if request.name is None:
+        return listen_refusal(line, *bind)
+    host, port = bind
+    names = (request.name, rules.domain.host(request.name))
+    if not request.by_login_name:
+        return listen_refusal(line, host, port, names)
+    refusal = listen_refusal(line, request.name.encode(), port, names)
+    if refusal is None or refusal.code != "key_listen":
+        return refusal
+    why = f"your login name means {names[1]}, which you own: log in with another, or ask the operator for permitlisten="
+    return replace(refusal, public=f'{refusal.public} ({why}"{request.name}:{port}")')
 
 
 def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> Grant | Refusal:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -183,8 +184,12 @@ class Tunnels:
         address = requested(request, settings.rules)
         if isinstance(address, Refusal):
             return address
-        if address is None:
-            address = await self._owned_login_name(undecided)
+        if address is None and (address := await self._owned_login_name(undecided)) is not None:
+            label = kind_of(address.kind).label_of(address, settings.rules)
+            undecided = undecided._replace(request=replace(request, name=label, by_login_name=True))
+            refusal = key_refusal(client.key_line, undecided.request, undecided.bind, settings.rules)
+            if refusal is not None:
+                return refusal
         if address is not None:
             grant = listen_grant(client.identity, address, settings.rules)
             return grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
