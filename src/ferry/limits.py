@@ -305,6 +305,12 @@ HOST_NAME_SECONDS: Final = 5.0  # for one of them, after which the client has no
 KEY_PERMITS: Final = 4096  # `permitlisten=` of one line of a key file, and `permitopen=`; as sshd
 KEY_ENVIRONMENT: Final = 1024  # `environment=` of one line; as sshd
 HOST_PATTERN_CHARS: Final = 1022  # of one entry of `from=`; as sshd
+KEY_LINE_BYTES: Final = 16 * KIB  # of one line of a key file, as sshd had it (SSH_MAX_PUBKEY_BYTES)
+# Each log-in looks at all lines of its key, without a proof, on the event loop: so these count for one key in one file.
+KEY_LINES: Final = 64
+KEY_LINES_BYTES: Final = 32 * KIB
+KEY_FROM_ENTRIES: Final = 256  # of one `from=`
+KEY_LINES_REFUSED: Final = 100  # lines of one file that are reported one by one; the others are counted
 KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is reported and not read
 LINT_FILE_BYTES: Final = 16 * MIB  # of one file of `ferry lint` and `ferry import`: some 160,000 keys; more is refused
 LINT_TEXT_CHARS: Final = 10_000  # of one sentence of `ferry lint` and `ferry import`, which may list many lines

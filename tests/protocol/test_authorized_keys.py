@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
+from ferry.limits import KEY_LINE_BYTES, KEY_LINES
 from ferry.protocol.authorized_keys import ALGORITHMS, fingerprint_of, parse_file, parse_key, parse_line, rsa_bits
 from ferry.protocol.key_options import NO_OPTIONS
 from known_system import KNOWN
@@ -21,6 +22,8 @@ OF_ANOTHER_CURVE = base64.b64encode(
     b"".join(len(part).to_bytes(4, "big") + part for part in (b"ecdsa-sha2-nistp384", b"nistp384", bytes(97)))
 ).decode()
 KEY = f"ssh-ed25519 {ENCODED}"
+RSA_BLOB = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-rsa", b"\1\0\1", b"\0" + b"\xff" * 256))
+RSA = f"ssh-rsa {base64.b64encode(RSA_BLOB).decode()}"
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
@@ -35,6 +38,33 @@ def test_comments_empty_lines_and_line_numbers() -> None:
     keys, bad = parse_file(text, KNOWN)
     assert [(number, key.name) for number, key in keys] == [(3, "one"), (4, None)]
     assert [line.number for line in bad] == [5, 7]
+
+
+def test_a_line_above_its_bound_is_refused_and_says_so() -> None:
+    """Each log-in with the key reads all of it on the event loop, without a proof."""
+    keys, bad = parse_file(f'command="{"x" * KEY_LINE_BYTES}" {KEY}\n{KEY} me', KNOWN)
+    assert [number for number, _ in keys] == [2]
+    assert "and 16 KiB are allowed: write shorter options" in bad[0].why
+
+
+def test_a_key_has_a_bounded_number_of_lines_in_one_file_and_other_keys_have_theirs() -> None:
+    keys, bad = parse_file(f"{KEY}\n" * (KEY_LINES + 2) + RSA, KNOWN)
+    assert [number for number, _ in keys] == [*range(1, KEY_LINES + 1), KEY_LINES + 3]
+    assert [line.number for line in bad] == [KEY_LINES + 1, KEY_LINES + 2]
+    assert "the key has 64 lines above, the most in one file" in bad[0].why
+
+
+def test_the_lines_of_one_key_have_a_bounded_size_together() -> None:
+    long = f'command="{"x" * (KEY_LINE_BYTES - 200)}" {KEY}'
+    keys, bad = parse_file(f"{long}\n" * 3, KNOWN)
+    assert (len(keys), [line.number for line in bad]) == (2, [3])
+    assert "have more than 32 KiB together with this one" in bad[0].why
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\x0b", "\x0c", "\x1c"])
+def test_a_blank_that_is_none_for_sshd_is_a_part_of_the_line(blank: str) -> None:
+    keys, bad = parse_file(f"{blank}{KEY}", KNOWN)
+    assert (keys, len(bad)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +153,8 @@ def test_a_tab_separates_as_a_space_does() -> None:
 )
 def test_any_file_gives_keys_or_reasons(text: str) -> None:
     keys, bad = parse_file(text, KNOWN)
-    lines = [line for line in text.split("\n") if line.strip() and not line.strip().startswith("#")]
+    stripped = [line.strip(" \t\r") for line in text.split("\n")]
+    lines = [line for line in stripped if line and not line.startswith("#")]
     assert len(keys) + len(bad) == len(lines)
     assert all(key.fingerprint.startswith("SHA256:") and key.algorithm in ALGORITHMS for _, key in keys)
     assert all(line.why.replace("…", "").isascii() and line.why.isprintable() for line in bad)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.errors import InvalidInput
+from ferry.limits import KEY_FROM_ENTRIES
 from ferry.protocol.host_patterns import matches, parse_host_list
 
 
@@ -34,6 +36,19 @@ def test_it_agrees_with_another_implementation(pattern: str, text: str) -> None:
 def test_no_pattern_takes_long() -> None:
     """With backtracking for each star this would not end."""
     assert not matches("*a" * 500 + "b", "a" * 1000)
+
+
+def test_a_list_has_a_bounded_number_of_entries() -> None:
+    assert parse_host_list(",".join(["a"] * KEY_FROM_ENTRIES)).names
+    with pytest.raises(InvalidInput, match="it has 257 entries: 256 are allowed: write networks"):
+        parse_host_list(",".join(["a"] * (KEY_FROM_ENTRIES + 1)))
+
+
+def test_an_exclusion_counts_wherever_it_stands_in_a_long_list() -> None:
+    many = ",".join(f"{'?' * 300}*{number}" for number in range(KEY_FROM_ENTRIES - 2))
+    for listed in (f"*,{many},!192.0.2.7", f"!192.0.2.7,{many},*"):
+        assert not parse_host_list(listed).admits("192.0.2.7", "web.example.com")
+        assert parse_host_list(listed).admits("192.0.2.8", "web.example.com")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ferry.errors import StartupError
+from ferry.limits import KEY_LINES_REFUSED
 from ferry.names import Fingerprint
 from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.regular_files import read_regular
@@ -217,6 +218,17 @@ def test_a_file_that_its_owner_exchanges_for_a_pipe_after_the_look_holds_nobody_
     reader.start()
     reader.join(5)
     assert [(rejected.path, rejected.why[:17]) for rejected in found[0].rejected] == [(file, "it is not a file,")]
+
+
+def test_a_file_of_bad_lines_gives_a_bounded_number_of_reports(
+    read: Callable[..., AuthorizedKeys], folder: Path, reports: Reports
+) -> None:
+    """Each is made on the event loop, and whoever may write one file could write two million such lines."""
+    (folder / "dev").write_text("x\n" * (KEY_LINES_REFUSED + 7))
+    read(folder / "%u")
+    rejected = [fields for event, fields in reports if event == "keys.rejected"]
+    assert [fields["line"] for fields in rejected] == [*range(1, KEY_LINES_REFUSED + 1), 0]
+    assert rejected[-1]["error"] == "7 more of its lines are refused: correct these"
 
 
 def test_the_folder_above_u_has_to_be_there(read: Callable[..., AuthorizedKeys], tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
+from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, parse_label, printable, typed_name
 
@@ -90,15 +92,50 @@ def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey
     are skipped."""
     keys: list[tuple[int, AuthorizedKey]] = []
     bad: list[BadLine] = []
+    room: dict[Fingerprint, _Room] = {}
     for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.strip()
+        line = raw.strip(" \t\r")
         if not line or line.startswith("#"):
             continue
         try:
-            keys.append((number, parse_line(line, system)))
+            size = _size_of(line)
+            key = parse_line(line, system)
+            room[key.fingerprint] = room.get(key.fingerprint, _Room()).with_line(size)
+            keys.append((number, key))
         except InvalidInput as error:
             bad.append(BadLine(number, str(error), error.detail))
     return keys, bad
+
+
+class _Room(NamedTuple):
+    """What the lines of one key have taken of a file."""
+
+    lines: int = 0
+    size: int = 0
+
+    def with_line(self, size: int) -> _Room:
+        """With a line of `size` bytes more. Raises InvalidInput if that is too much."""
+        if self.lines >= limits.KEY_LINES:
+            raise InvalidInput(
+                f"the key has {limits.KEY_LINES} lines above, the most in one file: leave this one out, or join lines"
+            )
+        if self.size + size > limits.KEY_LINES_BYTES:
+            raise InvalidInput(
+                f"the lines of the key have more than {limits.KEY_LINES_BYTES // limits.KIB} KiB together with this one, "
+                "the most in one file: leave it out, or write shorter ones (networks in from=)"
+            )
+        return _Room(self.lines + 1, self.size + size)
+
+
+def _size_of(line: str) -> int:
+    """Its bytes. Raises InvalidInput if they are too many."""
+    size = len(line.encode("utf-8", "replace"))
+    if size > limits.KEY_LINE_BYTES:
+        raise InvalidInput(
+            f"the line has {size:,} bytes, and {limits.KEY_LINE_BYTES // limits.KIB} KiB are allowed: write shorter "
+            "options, such as networks in from=, or several lines for the key"
+        )
+    return size
 
 
 def parse_line(line: str, system: System) -> AuthorizedKey:

@@ -26,29 +26,41 @@ Network = IPv4Network | IPv6Network
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether `text` matches `pattern`, in which `*` stands for any characters and `?` for one. It takes the product of
-    both lengths at most, whatever they are."""
-    at = of = 0
-    star = since = -1
-    while of < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, since = at, of
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", text[of]):
-            at += 1
-            of += 1
-        elif star >= 0:  # let the last `*` stand for one character more
-            since += 1
-            at, of = star + 1, since
+    """Whether `text` matches `pattern`, in which `*` stands for any characters and `?` for one.
+
+    It takes one step for each character of both, whatever they are: each bit of a number stands for a place in the
+    pattern that the text so far may lead to.
+    """
+    stars = pattern.count("*")
+    if len(pattern) - stars > len(text):
+        return False
+    if not stars and "?" not in pattern:
+        return pattern == text
+    place, stay, anything = 1, 0, 0
+    on: dict[str, int] = {}
+    for char in pattern:
+        if char == "*":
+            stay |= place
+            continue
+        if char == "?":
+            anything |= place
         else:
+            on[char] = on.get(char, 0) | place
+        place <<= 1
+    places = 1
+    for char in text:
+        places = (places & (on.get(char, 0) | anything)) << 1 | places & stay
+        if not places:
             return False
-    return not pattern[at:].strip("*")
+    return bool(places & place)
 
 
 class _Entry(NamedTuple):
     """One entry of a list."""
 
     pattern: str
+    lowered: str
+    """The pattern in lower case, as the texts are that it is compared with."""
     negated: bool
     network: Network | None
     """If it is an address or a network."""
@@ -78,10 +90,15 @@ class HostList:
             numeric = ip_address(address.partition("%")[0])
         except ValueError:
             numeric = None
-        name = host.lower()
-        hits = [entry for entry in self.entries if _is_at(entry, address, numeric)]
-        hits += [entry for entry in self.entries if matches(entry.pattern.lower(), name)]
-        return bool(hits) and not any(entry.negated for entry in hits)
+        name, admitted = host.lower(), False
+        for entry in self.entries:
+            if admitted and not entry.negated:
+                continue  # another hit changes nothing
+            if _is_at(entry, address, numeric) or matches(entry.lowered, name):
+                if entry.negated:
+                    return False
+                admitted = True
+        return admitted
 
 
 def _is_at(entry: _Entry, address: str, numeric: IPv4Address | IPv6Address | None) -> bool:
@@ -92,6 +109,12 @@ def _is_at(entry: _Entry, address: str, numeric: IPv4Address | IPv6Address | Non
 
 def parse_host_list(text: str) -> HostList:
     """The value of `from=`. Raises InvalidInput for one that lets nobody in, as sshd finds at each log-in."""
+    count = text.count(",") + 1
+    if count > limits.KEY_FROM_ENTRIES:
+        raise InvalidInput(
+            f"it has {count:,} entries: {limits.KEY_FROM_ENTRIES} are allowed: write networks (192.0.2.0/24), or spread "
+            "them over several lines of the key"
+        )
     entries = tuple(map(_parse_entry, text.split(",")))
     if all(entry.negated for entry in entries):
         raise InvalidInput("it excludes only, so it lets nobody in: add what may come in, such as ,*")
@@ -104,7 +127,7 @@ def _parse_entry(text: str) -> _Entry:
         raise InvalidInput(f"it has an empty entry, so it lets nobody in: {_EXAMPLE}")
     if len(pattern) > limits.HOST_PATTERN_CHARS:
         raise InvalidInput(f"an entry has {len(pattern)} characters: {limits.HOST_PATTERN_CHARS} are allowed")
-    return _Entry(pattern, text.startswith("!"), _network(pattern))
+    return _Entry(pattern, pattern.lower(), text.startswith("!"), _network(pattern))
 
 
 def _network(pattern: str) -> Network | None:

@@ -148,7 +148,12 @@ def _read_once(listing: Listing) -> Found:
             )
             continue
         keys, bad = parse_file(data.decode("utf-8", "replace"), THIS_HOST)
-        rejected.extend(Rejected(stamp.path, line.number, line.why, line.detail) for line in bad)
+        told = bad[: limits.KEY_LINES_REFUSED]  # each report takes time of the event loop
+        rejected.extend(Rejected(stamp.path, line.number, line.why, line.detail) for line in told)
+        if len(bad) > len(told):
+            rejected.append(
+                _whole(stamp.path, f"{len(bad) - len(told):,} more of its lines are refused: correct these")
+            )
         for number, key in keys:
             if key.options.cert_authority:
                 rejected.append(Rejected(stamp.path, number, _NO_CERTIFICATES, _NO_CERTIFICATES))
