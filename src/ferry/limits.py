@@ -313,6 +313,17 @@ KEY_FROM_ENTRIES: Final = 256  # of one `from=`
 KEY_LINES_REFUSED: Final = 100  # lines of one file that are reported one by one; the others are counted
 KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is reported and not read
 LINT_FILE_BYTES: Final = 16 * MIB  # of one file of `ferry lint` and `ferry import`: some 160,000 keys; more is refused
+LINT_CONFIG_BYTES: Final = MIB  # of one sshd_config with all files that it includes: some 20,000 lines
+LINT_CONFIG_FILES: Final = (
+    1000  # that one sshd_config may include: files that include others twice double at each level
+)
+LINT_HOST_FILES: Final = (
+    16  # of keys that `ferry lint sshd HOST` reads there; together they have LINT_FILE_BYTES at most
+)
+LINT_ERROR_BYTES: Final = 64 * KIB  # kept of what `ssh -v` says on standard error
+LINT_CONNECT_SECONDS: Final = 10  # until a host of `ferry lint sshd HOST` answers
+LINT_HOST_SECONDS: Final = 120.0  # for one command there, with the time in which a person types a passphrase
+LINT_LOOK_SECONDS: Final = 0.1  # between two looks whether `ssh` has ended
 LINT_TEXT_CHARS: Final = 10_000  # of one sentence of `ferry lint` and `ferry import`, which may list many lines
 REVOKED_SECONDS: Final = 2.0  # after a key is removed from its files or renamed there, before its connections end
 TICK_SECONDS: Final = 1.0  # between two checks for stuck connections and for writes that a full disk has delayed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import pwd
 import shutil
@@ -10,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from console_commands import Result, run
+from ferry import limits
 from ferry.cli.lint import lint
 from ferry.errors import InvalidInput
 from ferry_command import PROGRAM
@@ -87,6 +92,47 @@ async def test_the_first_value_counts_over_files(config: Path, tmp_path: Path) -
     assert f"{tmp_path}/more/50-late.conf:1: FIX gateway-ports\n" in ran.text
     assert f"{tmp_path}/more/50-late.conf:2: FIX first-counts\n" in ran.text
     assert "keepalive-off" not in ran.text
+
+
+async def test_what_include_names_is_read_if_it_is_a_file_and_in_reason(config: Path, tmp_path: Path) -> None:
+    """No pipe, folder, pattern or circle of files holds the reader up, or ends it with an error of Python's."""
+    (tmp_path / "more" / "a.conf").write_text("MaxSessions 0\n")
+    os.mkfifo(tmp_path / "more" / "pipe.conf")
+    (tmp_path / "more" / "folder.conf").mkdir()
+    config.write_text(
+        f"{config.read_text()}Include / /**/none /etc/**x/y {tmp_path}/**/a.conf nul\0*\nInclude ~nosuchuser/x\n"
+    )
+    ran = await look(config, "--json")
+    assert ran.json["files"] == [str(config), *[f"{tmp_path}/more/a.conf"] * 2]
+    assert [each["line"] for each in ran.json["findings"] if each["rule"] == "unreadable"] == [6]
+    assert ran.json["left_out"][:3] == [
+        f"{tmp_path}/more/folder.conf cannot be read (it is no file)",
+        f"{tmp_path}/more/pipe.conf cannot be read (it is no file)",
+        "/ cannot be read (it is no file)",
+    ]
+
+
+async def test_files_that_include_others_twice_are_bounded(tmp_path: Path) -> None:
+    for level in range(14):
+        (tmp_path / f"{level}").write_text(f"Include {tmp_path}/{level + 1} {tmp_path}/{level + 1}\n")
+    (tmp_path / "14").write_text("MaxSessions 0\n")
+    ran = await look(tmp_path / "0", "--json")
+    assert len(ran.json["files"]) == limits.LINT_CONFIG_FILES + 1
+    assert "what Include names beyond 1,000 files, or 1.0 MB in all" in ran.json["left_out"]
+
+    (tmp_path / "0").write_text(f"Include {tmp_path}/long*\n")
+    for number in range(3):
+        (tmp_path / f"long{number}").write_text("#" * (limits.LINT_CONFIG_BYTES - 1))
+    ran = await look(tmp_path / "0", "--json")
+    assert len(ran.json["files"]) == 2, "the last may go beyond"
+    assert "what Include names beyond 1,000 files, or 1.0 MB in all" in ran.json["left_out"]
+
+
+async def test_a_key_file_that_is_a_pipe(config: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "keys")
+    config.write_text(f"{config.read_text()}AuthorizedKeysFile {tmp_path}/keys\n")
+    ran = await look(config, "--json")
+    assert f"{tmp_path}/keys cannot be read (it is no file)" in ran.json["left_out"]
 
 
 async def test_a_default_has_no_line(tmp_path: Path) -> None:
@@ -173,8 +219,8 @@ async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
     ran = await run(lint, "sshd", "bastion", "--user", "root")
     assert ran.code == 1
     running = [line for line in ran.lines if line.startswith("running ")]
-    assert running[0].startswith("running ssh -v bastion sudo -n sshd -T -C user=root,")
-    assert running[1:] == [f"running ssh bastion sudo -n cat {bastion.keys}"]
+    assert running[0].startswith("running ssh -v -o ConnectTimeout=10 bastion sudo -n sshd -T -C user=root,")
+    assert running[1:] == [f"running ssh -o ConnectTimeout=10 bastion sudo -n head -c 16777217 {bastion.keys}"]
     assert ": FIX gateway-ports\n" in ran.text
     assert f"bastion:{bastion.keys}:1: FIX missing-restrict\n" in ran.text
     assert "(bastion's)" in ran.text, "the version is that of the host"
@@ -189,3 +235,20 @@ async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
     ran = await run(lint, "sshd", "bastion")
     assert "bastion is no file here, and as a host it does not answer: " in str(ran.error)
     assert "debug1" not in str(ran.error)
+
+
+async def test_a_host_that_sends_without_end(bastion: Bastion) -> None:
+    endless = bastion.folder / "endless"
+    endless.symlink_to("/dev/zero")
+    (bastion.folder / "linted").write_text(f"GatewayPorts yes\nAuthorizedKeysFile {endless} {bastion.keys}\n")
+    app = typer.Typer()
+    app.command()(lint)
+    ran = await asyncio.to_thread(CliRunner().invoke, app, ["sshd", "bastion", "--json"])
+    looked = json.loads(ran.stdout)
+    assert f"{endless} on bastion is longer than 16.8 MB" in looked["left_out"]
+    assert looked["key_files"] == [f"bastion:{bastion.keys}"]
+    assert [json.loads(line)["running"] for line in ran.stderr.splitlines()] == looked["ran"], "JSON, line by line"
+
+    bastion.sudo("exec cat /dev/zero")
+    refused = await run(lint, "sshd", "bastion")
+    assert "bastion printed more than 1.0 MB, which are not sshd's settings: try `ssh -v -o" in str(refused.error)

@@ -21,7 +21,7 @@ from ferry.protocol.sshd_config import (
     version_in,
 )
 from ssh_command import make_key
-from sshd_program import printed
+from sshd_program import printed, starts
 
 
 def no_files(_pattern: str) -> Sequence[Source]:
@@ -105,6 +105,14 @@ def test_a_circle_that_doubles_is_read_once() -> None:
     circle = Source("circle", "Include circle circle\nInclude circle\nPort 1\n")
     parsed = parse(circle, lambda _: [circle, circle])
     assert (len(parsed.files), len(parsed.mistakes), parsed.statements) == (INCLUDE_DEPTH + 1, 1, [])
+
+
+def test_a_home_in_include_is_none_to_sshd_either(tmp_path: Path, host_key: Path) -> None:
+    file = tmp_path / "sshd_config"
+    file.write_text("Include ~nosuchuser/x\n")
+    assert starts(file, host_key)
+    (mistake,) = read(file.read_text()).mistakes
+    assert (str(mistake.place), mistake.why[:35]) == ("sshd_config:1", "sshd does not know ~ in Include, so")
 
 
 @pytest.mark.parametrize(

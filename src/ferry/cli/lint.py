@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -90,13 +91,14 @@ def lint(
     from ferry.ssh.key_files import THIS_HOST
 
     assert subject is Subject.SSHD
-    looked = _look(target, keys or [], user, _version(openssh))
+    as_json = as_json or output is Output.JSON
+    looked = _look(target, keys or [], user, _version(openssh), as_json=as_json)
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
     findings = all_findings(
         looked.parsed, looked.keys, user=user, server=Server(looked.version, THIS_HOST.port_of), now=now
     )
     with quiet_pipe():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(_document(target, looked, findings))
         else:
             _print(looked, findings)
@@ -115,7 +117,7 @@ def _version(text: str | None) -> Version | None:
     return version
 
 
-def _look(target: str, named: Sequence[Path], user: str | None, version: Version | None) -> Looked:
+def _look(target: str, named: Sequence[Path], user: str | None, version: Version | None, *, as_json: bool) -> Looked:
     from ferry.lint.views import views
     from ferry.setup.sshd_files import local_version, read_config, read_keys
 
@@ -126,7 +128,7 @@ def _look(target: str, named: Sequence[Path], user: str | None, version: Version
         if version is None:
             looked.version, looked.version_of = local_version(), "this host's; --openssh names another"
     else:
-        looked = _ask(target, named, user)
+        looked = _ask(target, named, user, as_json=as_json)
     if version is not None:
         looked.version, looked.version_of = version, "as you say"
     if looked.parsed.is_effective and user is None:
@@ -138,18 +140,23 @@ def _look(target: str, named: Sequence[Path], user: str | None, version: Version
     return looked
 
 
-def _ask(name: str, named: Sequence[Path], user: str | None) -> Looked:
+def _ask(name: str, named: Sequence[Path], user: str | None, *, as_json: bool) -> Looked:
     """Ask a host."""
     from ferry.lint.views import views
     from ferry.setup.sshd_files import read_keys
     from ferry.setup.sshd_host import Host
 
-    host = Host(name, lambda command: typer.echo(f"running {safe(command)}", err=True))
+    host = Host(name, lambda command: _print_running(command, as_json=as_json))
     looked = Looked(host.settings(user), ran=host.ran)
     looked.keys = read_keys([], named, user, looked.left_out)
     looked.keys += host.keys(views(looked.parsed, user)[0], user, looked.left_out)
     looked.version, looked.version_of = host.version, f"{name}'s"
     return looked
+
+
+def _print_running(command: str, *, as_json: bool) -> None:
+    """A command that begins on another host, on stderr."""
+    typer.echo(json.dumps({"running": command}) if as_json else f"running {safe(command)}", err=True)
 
 
 def _print(looked: Looked, findings: Sequence[Finding]) -> None:

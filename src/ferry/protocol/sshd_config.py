@@ -98,7 +98,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A line at which sshd stops reading, and does not start."""
+    """A line at which sshd stops reading, and does not start, or that it passes over."""
 
     place: Place
     why: str
@@ -183,6 +183,10 @@ class _Reader:
             why = f"files include one another more than {INCLUDE_DEPTH} deep, perhaps in a circle: sshd does not start"
             self.parsed.mistakes.append(Mistake(place, why, "delete this Include"))
             self.stopped = True
+            return
+        if pattern.startswith("~"):
+            why = "sshd does not know ~ in Include, so that it reads no file here"
+            self.parsed.mistakes.append(Mistake(place, why, "Include /PATH"))
             return
         for source in self.include(pattern):
             if not self.stopped:

@@ -4,13 +4,15 @@ key files that it names."""
 from __future__ import annotations
 
 import errno
+import glob
 import grp
+import itertools
 import pwd
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -41,7 +43,7 @@ def read_config(name: str) -> Read:
     """A configuration with its included files; `-` reads standard input. Raises InvalidInput if the file cannot be read."""
     left_out: list[str] = []
     try:
-        source = Source("stdin", _all_of(sys.stdin.buffer)) if name == STDIN else Source(name, _text(Path(name)))
+        text = _named(None if name == STDIN else Path(name), limits.LINT_CONFIG_BYTES)
     except OSError as error:
         why = error.strerror or str(error)
         fix = (
@@ -50,44 +52,73 @@ def read_config(name: str) -> Read:
             else "name an sshd_config, or - for standard input"
         )
         raise InvalidInput(f"cannot read {printable(name)} ({why}): {fix}") from None
-    return Read(parse(source, lambda pattern: _included(pattern, left_out)), left_out)
+    source = Source("stdin" if name == STDIN else name, text)
+    included = _Included(left_out, limits.LINT_CONFIG_FILES, limits.LINT_CONFIG_BYTES - len(text))
+    return Read(parse(source, included.by), left_out)
 
 
-def _text(path: Path) -> str:
+@dataclass(slots=True)
+class _Included:
+    """Reads the files that Include names."""
+
+    left_out: list[str]
+    files: int
+    """How many more may be read."""
+    room: int
+    """How many characters more they may have."""
+
+    def by(self, pattern: str) -> list[Source]:
+        """The files that a pattern means, in their order (glob(7))."""
+        if "\0" in pattern or self.files < 0:
+            return []
+        # Path.glob reads ** as any folders, which walks the disk, and refuses what sshd takes.
+        matches = glob.iglob(str(FOLDER / pattern), recursive=False)  # noqa: PTH207
+        sources = []
+        for path in sorted(itertools.islice(matches, self.files + 1)):
+            self.files -= 1
+            if self.files < 0:
+                most = f"{limits.LINT_CONFIG_FILES:,} files, or {size(limits.LINT_CONFIG_BYTES)} in all"
+                self.left_out.append(f"what Include names beyond {most}")
+                break
+            text = _try(Path(path), self.left_out, limits.LINT_CONFIG_BYTES)
+            if text is not None:
+                self.room -= len(text)
+                if self.room < 0:
+                    self.files = 0
+                sources.append(Source(path, text))
+        return sources
+
+
+def _named(path: Path | None, most: int) -> str:
+    """The text of what somebody names: a file, a pipe, or standard input (None). Raises OSError."""
+    if path is None:
+        return _all_of(sys.stdin.buffer, most)
     with path.open("rb") as file:
-        return _all_of(file)
+        return _all_of(file, most)
 
 
-def _text_of_account(path: Path) -> str:
-    """That of a file which an account may exchange for a pipe."""
-    return _decoded(read_regular(path, limits.LINT_FILE_BYTES + 1))
+def _text(path: Path, most: int) -> str:
+    """The text of what a file names. Raises OSError if that is no file."""
+    return _decoded(read_regular(path, most + 1), most)
 
 
-def _all_of(file: BinaryIO) -> str:
-    """Its text. Raises OSError if it is too long."""
-    return _decoded(file.read(limits.LINT_FILE_BYTES + 1))
+def _all_of(file: BinaryIO, most: int) -> str:
+    return _decoded(file.read(most + 1), most)
 
 
-def _decoded(data: bytes) -> str:
-    if len(data) > limits.LINT_FILE_BYTES:
-        raise OSError(errno.EFBIG, f"longer than {size(limits.LINT_FILE_BYTES)}")
+def _decoded(data: bytes, most: int) -> str:
+    """The text. Raises OSError if it has more than `most` bytes."""
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"longer than {size(most)}")
     return data.decode("utf-8", "replace")
 
 
-def _included(pattern: str, left_out: list[str]) -> list[Source]:
-    """The files that a pattern of Include means, in their order (glob(7))."""
-    path = Path(pattern).expanduser() if pattern.startswith("~") else FOLDER / pattern
-    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    found = sorted(each for each in matches if not each.name.startswith(".") or path.name.startswith("."))
-    return [Source(str(each), text) for each in found if (text := _try(each, left_out)) is not None]
-
-
-def _try(path: Path, left_out: list[str], text_of: Callable[[Path], str] = _text) -> str | None:
+def _try(path: Path, left_out: list[str], most: int) -> str | None:
     try:
-        return text_of(path)
+        return _text(path, most)
     except OSError as error:
         sudo = ": run this with sudo" if isinstance(error, PermissionError) else ""
-        left_out.append(f"{path} cannot be read ({error.strerror or error}){sudo}")
+        left_out.append(f"{path} cannot be read ({error.strerror or 'it is no file'}){sudo}")
         return None
 
 
@@ -97,16 +128,28 @@ def read_keys(views: Sequence[View], named: Iterable[Path], user: str | None, le
     files: dict[str, KeyFile] = {}
     for path in named:
         try:
-            files[str(path)] = KeyFile(str(path), _text(path), user)
+            files[str(path)] = KeyFile(str(path), _named(path, limits.LINT_FILE_BYTES), user)
         except OSError as error:
-            raise InvalidInput(f"cannot read {path} ({error.strerror}): --keys names a file of public keys") from None
-    for path, account in dict.fromkeys(pair for view in views for pair in _wanted(view, user)):
-        if str(path) not in files and path.is_file() and (text := _try(path, left_out, _text_of_account)) is not None:
+            raise InvalidInput(
+                f"cannot read {printable(str(path))} ({error.strerror}): --keys names a file of public keys"
+            ) from None
+    for path, account in dict.fromkeys(pair for view in views for pair in _wanted(view, user, left_out)):
+        if str(path) in files or not _is_there(path):
+            continue
+        if (text := _try(path, left_out, limits.LINT_FILE_BYTES)) is not None:
             files[str(path)] = KeyFile(str(path), text, account)
     return list(files.values())
 
 
-def _wanted(view: View, user: str | None) -> Iterator[tuple[Path, str | None]]:
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may know."""
+    try:
+        return not path.is_dir() and path.exists()
+    except OSError:
+        return True
+
+
+def _wanted(view: View, user: str | None, left_out: list[str]) -> Iterator[tuple[Path, str | None]]:
     """The key files of a view that may be on this host, and whose they are."""
     accounts = [user] if user else [*view.named("user"), *_members(view.named("group"))]
     for pattern in view["authorizedkeysfile"].values:
@@ -117,7 +160,7 @@ def _wanted(view: View, user: str | None) -> Iterator[tuple[Path, str | None]]:
         elif accounts:
             yield from ((path, name) for name in accounts if (path := _of_account(pattern, name)))
         elif pattern.startswith("/") and pattern.count("%") == 1 and "%u" in pattern:
-            yield from _of_all_accounts(pattern)
+            yield from _of_all_accounts(pattern, left_out)
 
 
 def _members(groups: Iterable[str]) -> Iterator[str]:
@@ -141,14 +184,19 @@ def _of_account(pattern: str, name: str) -> Path | None:
     return Path(entry.pw_dir) / re.sub("%.", lambda match: values.get(match[0], match[0]), pattern)
 
 
-def _of_all_accounts(pattern: str) -> Iterator[tuple[Path, str]]:
+def _of_all_accounts(pattern: str, left_out: list[str]) -> Iterator[tuple[Path, str]]:
     """The files that `/etc/ssh/keys/%u` or `/home/%u/keys` stands for, with the part that is the account's name."""
     before, after = pattern.split("%u")
     begin, end = before.rpartition("/")[2], after.partition("/")[0]
     folder, below = Path(before).parent if begin else Path(before), after.partition("/")[2]
-    if not folder.is_dir():
+    try:
+        entries = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for entry in sorted(folder.iterdir()):
+    except OSError as error:
+        left_out.append(f"{folder} cannot be read ({error.strerror}): run this with sudo")
+        return
+    for entry in entries:
         name = entry.name.removeprefix(begin).removesuffix(end)
         if f"{begin}{name}{end}" == entry.name:
             yield entry / below if below else entry, name

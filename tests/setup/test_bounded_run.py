@@ -1,0 +1,42 @@
+"""A program of which nobody knows how much it prints, or whether it ends."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ferry import limits
+from ferry.clock import SystemClock
+from ferry.setup.bounded_run import Ran, run_bounded
+
+
+def ran(text: str, most: int = 100, seconds: float = 60) -> Ran:
+    return run_bounded([sys.executable, "-S", "-c", text], most=most, seconds=seconds, clock=SystemClock())
+
+
+def test_a_program_that_ends() -> None:
+    assert ran("import sys; print('all'); sys.exit('why')") == Ran(1, b"all\n", "why\n")
+
+
+def test_a_program_that_prints_without_end() -> None:
+    done = ran("while True: print('y' * 50)")
+    assert (done.code, len(done.out), done.late) == (None, 100, False)
+
+
+def test_errors_without_end_are_read_and_not_kept() -> None:
+    done = ran("import sys; sys.stderr.write('e' * 10_000_000)")
+    assert (done.code, len(done.err)) == (0, limits.LINT_ERROR_BYTES)
+
+
+@pytest.mark.parametrize("closing", ["", "os.close(1); os.close(2); "])
+def test_a_program_that_does_not_end(closing: str) -> None:
+    done = ran(f"import os, signal; {closing}signal.pause()", seconds=0.3)
+    assert (done.code, done.late) == (None, True)
+
+
+def test_a_child_in_the_background_that_keeps_stderr_is_not_waited_for() -> None:
+    """As `ssh -v` leaves its shared connection behind. The child ends when the test's end of a pipe is closed."""
+    text = "import os, signal; print('all', flush=True); os.fork() or (os.close(1), signal.alarm(20), signal.pause())"
+    done = ran(text)
+    assert (done.code, done.out, done.late) == (0, b"all\n", False)
