@@ -121,7 +121,7 @@ def test_command_runs_nothing_and_leaves_forwards_alone(bastion: Bastion, lines:
     ("name", "why", "number"),
     [
         ("elsewhere", "your key may not log in from 127.0.0.1 (from=)", 5),
-        ("expired", "your key has expired, on 2020-01-01 00:00:00 UTC (expiry-time=)", 7),
+        ("expired", "your key has expired (expiry-time=): ask the operator for a later time", 7),
     ],
 )
 def test_a_key_that_may_not_log_in_now_reads_why_with_batch_mode_too(

@@ -41,9 +41,11 @@ def test_a_key_may_log_in_up_to_its_last_second(until: str, *, let_in: bool) -> 
     assert (log_in([key], CALLER._replace(now=NOW + 0.9)) is key) is let_in
 
 
-def test_an_expired_key_is_told_since_when() -> None:
+def test_an_expired_key_is_told_so_and_the_log_since_when() -> None:
+    """Whoever knows the public key can ask, without a proof, so the date is for the operator alone."""
     refusal = refused(log_in([line('expiry-time="20300101Z"')], CALLER))
-    assert refusal.public == "your key has expired, on 2030-01-01 00:00:00 UTC (expiry-time=)"
+    assert refusal.public == "your key has expired (expiry-time=): ask the operator for a later time"
+    assert refusal.detail == "the key has expired, on 2030-01-01 00:00:00 UTC (expiry-time=)"
     assert (refusal.code, refusal.rule) == ("key_expired", "/etc/ferry/keys, line 3: expiry-time")
 
 

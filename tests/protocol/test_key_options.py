@@ -141,6 +141,8 @@ def test_a_permit_is_written_as_in_a_line(permit: Permit, text: str) -> None:
         ('from="10.0.0.0/33"', "has a mask above 32 bits"),
         ('from="2001:db8::/129"', "has a mask above 128 bits"),
         ('from="!10.0.0.1"', "it excludes only"),
+        ('from="fe80::1%eth0"', "has a zone, which is not compared: write fe80::1, which is on every interface"),
+        ('from="*,!fe80::%eth0/10"', "has a zone"),
         (f'from="{"a" * 1023}"', "an entry has 1023 characters"),
         ('expiry-time="2030"', "write it as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss, with a Z behind it for UTC"),
         ('expiry-time="2030-12-31"', "write it as YYYYMMDD"),

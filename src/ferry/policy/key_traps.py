@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from ferry.names import printable
 
 from .keys import KeyLine
 
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
-def traps_of(line: KeyLine, *, now: float, use_dns: bool) -> Iterator[str]:
+
+def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[int], bool]) -> Iterator[str]:
     """Each trap of a line, with what to write. `now` is in seconds since the epoch; `use_dns`: names of hosts are looked
-    up."""
+    up; `is_public`: whether a TCP port is in a public range."""
     options = line.options
     if options.forwards_off and (options.permit_listen or options.permit_open):
         permits = "permitlisten=" if options.permit_listen else "permitopen="
@@ -23,6 +26,11 @@ def traps_of(line: KeyLine, *, now: float, use_dns: bool) -> Iterator[str]:
     for permit in options.permit_listen:
         if permit.host != permit.host.lower():
             yield f'permitlisten="{printable(str(permit), 80)}" matches nothing: write its host in lower case'
+        if permit.host in _LOCAL and permit.port is not None and is_public(permit.port):
+            yield (
+                f'permitlisten="{printable(str(permit), 80)}" opens a public port, for the range decides that and not the '
+                "host: use a port of a loopback range (tcp.ranges)"
+            )
     if options.origins is not None and not use_dns and (names := options.origins.names):
         shown = printable(names[0], 80)
         yield f"from= has the name {shown}, which matches nothing: write addresses, or access.use_dns = true"

@@ -76,8 +76,9 @@ def _too_late(line: KeyLine, now: float) -> Refusal | None:
     if expires is None or int(now) <= expires:
         return None
     return Refusal(
-        f"your key has expired, on {_time(expires)} (expiry-time=)",
+        "your key has expired (expiry-time=): ask the operator for a later time",  # no date: nobody has proved the key yet
         code="key_expired",
+        detail=f"the key has expired, on {_time(expires)} (expiry-time=)",
         rule=line.rule("expiry-time"),
     )
 

@@ -157,12 +157,19 @@ def _network(pattern: str) -> Network | None:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that a text is; None if it is none."""
+    """The address that a text is; None if it is none. Raises InvalidInput for one with a zone (RFC 4007 §11)."""
     if ":" in text:
+        bare, zone, _ = text.partition("%")
         try:
-            return IPv6Address(text.partition("%")[0])
+            address = IPv6Address(bare)
         except ValueError:
             return None
+        if zone:
+            raise InvalidInput(
+                f"{printable(text, 60)} has a zone, which is not compared: write {bare}, which is on every interface",
+                detail="an entry has a zone",
+            )
+        return address
     number = _ipv4(text) if text[:1].isdigit() else None
     return None if number is None else IPv4Address(number)
 

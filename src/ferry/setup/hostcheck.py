@@ -127,6 +127,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
     if config.access.mode != "keys":
         return
     usable = 0
+    public = [range(each.first, each.last + 1) for each in config.tcp.ranges if each.listen == "public"]
     for path in config.access.keys:
         try:
             found = read_keys([path])  # as the gateway does
@@ -138,7 +139,12 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         for rejected in found.rejected:
             yield Finding(Severity.FIX, "keys", str(rejected))
         for line in (line for lines in found.lines.values() for line in lines):
-            for trap in traps_of(line, now=SystemClock().now(), use_dns=config.access.use_dns):
+            for trap in traps_of(
+                line,
+                now=SystemClock().now(),
+                use_dns=config.access.use_dns,
+                is_public=lambda port: any(port in ports for ports in public),
+            ):
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
         if not found.rejected:
             yield Finding(
