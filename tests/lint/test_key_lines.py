@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ferry.lint.key_lines import expiry, key_lines
-from ferry.ssh.key_files import THIS_HOST
+from ferry.lint.config_rules import Server
+from ferry.lint.key_lines import key_lines
+from ferry.lint.run import lint
+from ferry.lint.views import KeyFile
+from ferry.protocol.key_options import parse_options
+from ferry.protocol.sshd_config import Source, parse
+from ferry.this_host import THIS_HOST
 from ssh_command import StockSsh, make_key
 from sshd_program import listening, own_user
 
@@ -24,10 +31,12 @@ REFUSED = [
 TAKEN = [
     "restrict", "restrict,", "pty,,restrict", 'tunnel="any"', 'environment="1=1"', "no-pty,NO-X11-forwarding",
     'command="echo \\"a b\\""', 'permitopen="[::1]:22"', 'permitopen="*:*"',
-    'permitlisten="22001"', 'permitlisten="*:ssh"', 'permitopen="localhost/22"', 'expiry-time="20991231"',
+    'permitlisten="22001"', 'permitlisten="*:ssh"', 'permitopen="localhost/22"', 'expiry-time="20991231"', 'expiry-time="20990231"',
     'expiry-time="209912312359Z"', 'environment="A=1",environment="B="', "no-touch-required,verify-required",
     'from="10.0.0.0/8,!10.1.1.1"',
 ]  # fmt: skip
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+CONFIG = parse(Source("sshd_config", ""), lambda _pattern: [])
 
 
 def test_sshd_takes_and_passes_over_the_same_lines(tmp_path: Path, free_port: int) -> None:
@@ -46,32 +55,38 @@ def test_sshd_takes_and_passes_over_the_same_lines(tmp_path: Path, free_port: in
         assert "Permission denied" in refused.err
         sshd.error_line(f"processed {len(lines)}/{len(lines)} lines")
         theirs = {int(number) for number in re.findall(r"authorized_keys:(\d+): matching key found", sshd.err.text)}
-    ours = {
-        line.place.line
-        for line in key_lines("authorized_keys", keys.read_text(), THIS_HOST.port_of)
-        if not line.refused
-    }
+    ours = {line.place.line for line in key_lines("authorized_keys", keys.read_text(), THIS_HOST) if not line.refused}
     assert [lines[number - 1] for number in sorted(theirs.symmetric_difference(each for each in ours if each))] == []
     assert theirs == set(range(len(REFUSED) + 1, len(lines) + 1))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("20261122Z", datetime(2026, 11, 22, tzinfo=UTC)),
-        ("202611221530utc", datetime(2026, 11, 22, 15, 30, tzinfo=UTC)),
-        ("20261122153001Z", datetime(2026, 11, 22, 15, 30, 1, tzinfo=UTC)),
-        ("2026112", None),
-        ("20261322", None),
-        ("", None),
-    ],
-)
-def test_expiry_times(text: str, expected: datetime | None) -> None:
-    assert expiry(text) == expected
+@pytest.fixture
+def summer_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A host whose clocks change in March and October."""
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
 
 
-def test_a_time_without_a_zone_is_of_this_host() -> None:
-    read = expiry("20261122")
-    assert read is not None
-    assert read.tzinfo is not None
-    assert re.fullmatch("20261122", f"{read:%Y%m%d}")
+@pytest.mark.usefixtures("summer_time")
+@pytest.mark.parametrize("text", ["202611221530Z", "202607011200", "20260701120001", "20260231", "202602312359utc"])
+def test_a_time_means_what_it_means_to_a_gateway(text: str) -> None:
+    """It is of standard time, as in sshd, and may be a day that its month does not have."""
+    files = [KeyFile("keys", f'expiry-time="{text}" {PUBLIC}\n')]
+    ends = parse_options(f'expiry-time="{text}"', THIS_HOST).expires
+    assert ends is not None
+    for late in (0, 1):
+        now = datetime.fromtimestamp(ends + late, UTC)
+        rules = {each.rule for each in lint(CONFIG, files, user=None, server=Server(THIS_HOST), now=now)}
+        assert ("key-expired" in rules, "key-refused" in rules) == (bool(late), False)
+
+
+@pytest.mark.parametrize("text", ["2026112", "20261322", "", "19691231Z", "2026112224"])
+def test_what_is_no_time(text: str) -> None:
+    (line,) = key_lines("keys", f'expiry-time="{text}" {PUBLIC}\n', THIS_HOST)
+    assert line.refused
+    assert line.refused.why == f"expiry-time={text} is no time"

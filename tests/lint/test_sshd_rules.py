@@ -17,6 +17,7 @@ from ferry.lint.run import lint
 from ferry.lint.views import KeyFile
 from ferry.protocol.sshd_config import Source, Version, parse
 from ferry.setup.sshd_files import local_version
+from ferry.this_host import THIS_HOST
 from ssh_command import make_key
 from sshd_program import starts
 
@@ -58,7 +59,7 @@ def findings(
 ) -> list[Finding]:
     parsed = parse(Source("sshd_config", config), lambda _pattern: [])
     files = [KeyFile("keys", keys, user)] if keys else []
-    return lint(parsed, files, user=user, server=Server(version), now=NOW)
+    return lint(parsed, files, user=user, server=Server(THIS_HOST, version), now=NOW)
 
 
 def named(found: list[Finding]) -> list[str]:
@@ -277,9 +278,9 @@ def test_a_file_of_no_known_account_is_judged_by_what_holds_for_all() -> None:
     """The keys of --keys may be those of any account: only the one of `tunnel` may not dial."""
     config = changed(HARDENED, "DisableForwarding yes\n", "AllowStreamLocalForwarding no\nClientAliveInterval 9\n")
     parsed = parse(Source("sshd_config", config), lambda _pattern: [])
-    found = lint(parsed, [KeyFile("keys", KEYS)], user=None, server=Server((9, 7)), now=NOW)
+    found = lint(parsed, [KeyFile("keys", KEYS)], user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
     assert named(found) == []
-    found = lint(parsed, [KeyFile("keys", KEYS, "ann")], user=None, server=Server((9, 7)), now=NOW)
+    found = lint(parsed, [KeyFile("keys", KEYS, "ann")], user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
     assert "key-dials-out keys:2" in named(found)
 
 
@@ -287,7 +288,7 @@ def test_keys_of_an_account_whose_groups_are_not_known() -> None:
     config = changed(HARDENED, "Match User tunnel", "Match Group tunnels")
     parsed = parse(Source("sshd_config", config), lambda _pattern: [])
     files = [KeyFile("keys", changed(KEYS, "localhost:21001", "localhost:21009"), "web")]
-    found = lint(parsed, files, user=None, server=Server((9, 7)), now=NOW)
+    found = lint(parsed, files, user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
     assert named(found) == [], "the keys may be of an account that PermitListen is not about"
 
 
@@ -313,7 +314,7 @@ def test_two_lines_are_told_apart() -> None:
     assert (found.rule, found.severity) == ("port-twice", Severity.NOTE), "two keys of one machine"
     files = [KeyFile("one", KEYS, "tunnel"), KeyFile("two", KEYS.replace("2100", "2200"), "backup")]
     parsed = parse(Source("sshd_config", HARDENED), lambda _pattern: [])
-    found_twice = lint(parsed, files, user=None, server=Server((9, 7)), now=NOW)
+    found_twice = lint(parsed, files, user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
     assert "key-of-two-accounts two:2" in named(found_twice)
     assert not any(each.rule == "key-twice" for each in found_twice)
 

@@ -19,7 +19,8 @@ from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.regular_files import read_regular
 from ferry.ssh import access
 from ferry.ssh.access import Anyone, AuthorizedKeys
-from ferry.ssh.key_files import THIS_HOST, Found, listing_of, read_listed
+from ferry.ssh.key_files import Found, listing_of, read_listed
+from ferry.this_host import THIS_HOST
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024

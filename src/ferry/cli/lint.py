@@ -88,15 +88,13 @@ def lint(
     from ferry.lint.rules import Severity
     from ferry.lint.run import lint as all_findings
     from ferry.lint.run import worst
-    from ferry.ssh.key_files import THIS_HOST
+    from ferry.this_host import THIS_HOST
 
     assert subject is Subject.SSHD
     as_json = as_json or output is Output.JSON
     looked = _look(target, keys or [], user, _version(openssh), as_json=as_json)
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
-    findings = all_findings(
-        looked.parsed, looked.keys, user=user, server=Server(looked.version, THIS_HOST.port_of), now=now
-    )
+    findings = all_findings(looked.parsed, looked.keys, user=user, server=Server(THIS_HOST, looked.version), now=now)
     with quiet_pipe():
         if as_json:
             print_json(_document(target, looked, findings))

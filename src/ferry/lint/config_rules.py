@@ -10,7 +10,8 @@ from typing import Final
 
 from ferry.amounts import span
 from ferry.protocol.host_patterns import matches
-from ferry.protocol.permits import Permit, Services
+from ferry.protocol.key_options import System
+from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Place, Version, count, permit, seconds
 
 from .findings import Finding, found
@@ -29,9 +30,9 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 class Server:
     """What is known of the sshd itself."""
 
+    system: System
+    """The services and the time zone that its settings and keys mean."""
     version: Version | None = None
-    services: Services = lambda _name: None
-    """The ports of its services, for permits that name one."""
 
 
 def of_everybody(view: View, server: Server) -> Iterator[Finding]:
@@ -178,7 +179,7 @@ def _gateway_ports(view: View, server: Server) -> Iterator[Finding]:
         return
     setting, permitted = view["gatewayports"], view["permitlisten"]
     texts = permitted.values if view.listening_is_bound else ()
-    permits = [(permit(text, server.services, listens=True), text) for text in texts]
+    permits = [(permit(text, server.system.port_of, listens=True), text) for text in texts]
     if setting.word == "yes":
         yield found("gateway-ports", setting.place, scope=view.title)
     elif setting.word == "clientspecified":

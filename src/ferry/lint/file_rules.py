@@ -100,7 +100,7 @@ def _values(line: Statement, server: Server) -> Iterator[Finding]:
 def _bad_permits(line: Statement, server: Server) -> Iterator[Finding]:
     listens = line.keyword == "permitlisten"
     for value in line.values:
-        if permit(value, server.services, listens=listens) is None:
+        if permit(value, server.system.port_of, listens=listens) is None:
             anything = value.lower() in ("any", "none", "any:any")
             why = "it is no HOST:PORT with a port from 1 to 65535"
             if anything:

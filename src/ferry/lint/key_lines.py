@@ -12,15 +12,14 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final
 
+from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, printable, typed_name
 from ferry.protocol.authorized_keys import fingerprint_of
-from ferry.protocol.permits import Permit, Services
+from ferry.protocol.key_options import System, expiry
+from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Place, permit
 
 _FLAGS: Final = frozenset({"agent-forwarding", "port-forwarding", "pty", "user-rc", "x11-forwarding"})
@@ -30,7 +29,6 @@ _PERMITS: Final = frozenset({"permitlisten", "permitopen"})
 _VALUED: Final = _ONCE | _PERMITS | {"environment", "expiry-time", "tunnel"}
 _OPTION: Final = re.compile(r'([A-Za-z0-9-]+)(?:="((?:\\"|[^"])*+)")?')
 _QUOTED: Final = re.compile(r'(?:\\"|"(?:\\"|[^"])*+"|[^" \t])++')
-_TIMES: Final[Mapping[int, str]] = MappingProxyType({8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"})
 _VARIABLE: Final = re.compile(r"[A-Za-z0-9_]+=.*")
 _EXAMPLE: Final = 'restrict,port-forwarding,permitlisten="localhost:PORT" ssh-ed25519 AAAA... COMMENT'
 
@@ -85,17 +83,17 @@ class KeyLine:
         return self.has("permitlisten")
 
 
-def key_lines(name: str, text: str, services: Services) -> list[KeyLine]:
+def key_lines(name: str, text: str, system: System) -> list[KeyLine]:
     """All keys of a file. Empty lines and `#` comments are skipped."""
     lines = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip(" \t\r")
         if line and not line.startswith("#"):
-            lines.append(read_line(Place(name, number), line, services))
+            lines.append(read_line(Place(name, number), line, system))
     return lines
 
 
-def read_line(place: Place, line: str, services: Services) -> KeyLine:
+def read_line(place: Place, line: str, system: System) -> KeyLine:
     """One line, which is neither empty nor a comment."""
     rest, options = line, ""
     first = line.split(None, 1)[0]
@@ -105,7 +103,7 @@ def read_line(place: Place, line: str, services: Services) -> KeyLine:
             why = "a quote of its options is not closed"
             return KeyLine(place, refused=Refused(why, 'OPTION="VALUE",OPTION="VALUE" ssh-ed25519 AAAA... COMMENT'))
         options, rest = match[0], line[match.end() :].strip(" \t")
-    read = _options(options, services)
+    read = _options(options, system)
     if isinstance(read, Refused):
         return KeyLine(place, refused=read)
     algorithm, encoded, comment = (*rest.split(None, 2), "", "", "")[:3]
@@ -116,7 +114,7 @@ def read_line(place: Place, line: str, services: Services) -> KeyLine:
     if blob is None:
         why = f"the key is not base64, is cut short or is no {printable(algorithm, 60)} key"
         return KeyLine(place, refused=Refused(why, "copy the whole .pub line again"))
-    ports = (permit(value, services, listens=True) for name, value in read if name == "permitlisten")
+    ports = (permit(value, system.port_of, listens=True) for name, value in read if name == "permitlisten")
     return KeyLine(place, read, fingerprint_of(blob), comment, tuple(each for each in ports if each))
 
 
@@ -136,7 +134,7 @@ def _is_key_type(word: str) -> bool:
     return re.fullmatch(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa|webauthn-sk)-[a-z0-9@.-]+", word) is not None
 
 
-def _options(text: str, services: Services) -> tuple[tuple[str, str], ...] | Refused:
+def _options(text: str, system: System) -> tuple[tuple[str, str], ...] | Refused:
     found: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
@@ -148,7 +146,7 @@ def _options(text: str, services: Services) -> tuple[tuple[str, str], ...] | Ref
             return Refused('its options are not NAME or NAME="VALUE" with commas between them', _EXAMPLE)
         name, value = match[1].lower(), match[2]
         if refused := _wrong(name, value, found, text[match.end() : match.end() + 1]) or _wrong_value(
-            name, value, services
+            name, value, system
         ):
             return refused
         found.append((name, (value or "").replace('\\"', '"')))
@@ -176,30 +174,21 @@ def _wrong(name: str, value: str | None, earlier: list[tuple[str, str]], followi
     return None
 
 
-def _wrong_value(name: str, value: str | None, services: Services) -> Refused | None:
+def _wrong_value(name: str, value: str | None, system: System) -> Refused | None:
     if value is None:
         return None
-    if name in _PERMITS and permit(value, services, listens=name == "permitlisten") is None:
+    if name in _PERMITS and permit(value, system.port_of, listens=name == "permitlisten") is None:
         if value == "any:any":
             return Refused("any:any is no host and port", f'{name}="*:*"', any_any=name)
         host = "localhost" if name == "permitlisten" else "HOST"
         return Refused(f"{name}={value} is no HOST:PORT with a port from 1 to 65535", f'{name}="{host}:PORT"')
-    if name == "expiry-time" and expiry(value) is None:
-        return Refused(f"expiry-time={value} is no time", 'expiry-time="20301231" (or 203012312359Z)')
+    if name == "expiry-time":
+        try:
+            expiry(value, system)
+        except InvalidInput:
+            return Refused(f"expiry-time={value} is no time", 'expiry-time="20301231" (or 203012312359Z)')
     if name == "tunnel" and value.lower() != "any" and not value.isdecimal():
         return Refused(f"tunnel={value} is no number of a device", 'tunnel="0", or no tunnel= at all')
     if name == "environment" and not _VARIABLE.fullmatch(value):
         return Refused(f"environment={value} is no variable", 'environment="NAME=VALUE"')
     return None
-
-
-def expiry(value: str) -> datetime | None:
-    """The time of expiry-time=: `20301231`, `203012312359`, `20301231235959`, in the host's time zone or with `Z`."""
-    digits = re.sub(r"(?:Z|UTC)$", "", value, flags=re.IGNORECASE)
-    if not (digits.isdecimal() and len(digits) in _TIMES):
-        return None
-    try:
-        read = datetime.strptime(digits, _TIMES[len(digits)]).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return read if digits != value else read.replace(tzinfo=None).astimezone()

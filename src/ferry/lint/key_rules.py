@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ferry.protocol.host_patterns import matches
+from ferry.protocol.key_options import expiry
 from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import permit
 
 from .config_rules import Server, is_public, on_loopback
 from .file_rules import is_name
 from .findings import Finding, found
-from .key_lines import KeyLine, expiry
+from .key_lines import KeyLine
 from .rules import Severity
 from .views import Key, View
 
@@ -48,7 +49,7 @@ def _meet(one: Permit, other: Permit) -> bool:
 def of_view(view: View, server: Server, now: datetime) -> Iterator[Finding]:
     """The rules about each key, by what else counts for its account."""
     values = view["permitlisten"].values if view.listening_is_bound else ()
-    allowed = _Allowed([each for value in values if (each := permit(value, server.services, listens=True))])
+    allowed = _Allowed([each for value in values if (each := permit(value, server.system.port_of, listens=True))])
     for key in view.keys:
         line = key.line
         if line.refused:
@@ -57,7 +58,7 @@ def of_view(view: View, server: Server, now: datetime) -> Iterator[Finding]:
         yield from _restrict(line, view)
         yield from _bounds(line, view)
         yield from _ports(line, view, allowed)
-        yield from _login(line, view, now)
+        yield from _login(line, view, server, now)
 
 
 def _refused(line: KeyLine) -> Finding:
@@ -128,9 +129,9 @@ def _ports(line: KeyLine, view: View, allowed: _Allowed) -> Iterator[Finding]:
             yield found("gateway-ports-unheard", line.place, {"bound": "permitlisten=", "value": each})
 
 
-def _login(line: KeyLine, view: View, now: datetime) -> Iterator[Finding]:
-    ends = [(time, value) for value in line.values("expiry-time") if (time := expiry(value))]
-    if ends and min(ends)[0] <= now:
+def _login(line: KeyLine, view: View, server: Server, now: datetime) -> Iterator[Finding]:
+    ends = [(expiry(value, server.system), value) for value in line.values("expiry-time")]
+    if ends and min(ends)[0] < now.timestamp():
         later = f"{now + _EXTENDED:%Y%m%d}"
         yield found("key-expired", line.place, {"value": min(ends)[1], "later": later})
     if view["usedns"].word != "yes":

@@ -20,7 +20,7 @@ def lint(parsed: Parsed, files: Sequence[KeyFile], *, user: str | None, server: 
 
     With `user`, what counts for that account; otherwise for everybody and below each Match block. `now` has a time zone.
     """
-    made = with_keys(views(parsed, user), files, server.services)
+    made = with_keys(views(parsed, user), files, server.system)
     order = {name: number for number, name in enumerate([*parsed.files, *(file.name for file in files)])}
     findings = merged(
         [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ferry.protocol.permits import Services
+from ferry.protocol.key_options import System
 from ferry.protocol.sshd_config import Block, Parsed, Place, Statement, in_patterns
 from ferry.protocol.sshd_keywords import ADDED_UP, DEFAULTS
 
@@ -176,11 +176,11 @@ def _added_up(statements: Iterable[Statement], *, plain: bool) -> dict[str, Sett
     return found
 
 
-def with_keys(made: Sequence[View], files: Iterable[KeyFile], services: Services) -> list[View]:
+def with_keys(made: Sequence[View], files: Iterable[KeyFile], system: System) -> list[View]:
     """The views with their keys: a file of one account stands below the blocks that mean it, else below everybody's."""
     keys: list[list[Key]] = [[] for _ in made]
     for file in files:
-        lines = key_lines(file.name, file.text, services)
+        lines = key_lines(file.name, file.text, system)
         for number, certain in _views_of(made, file.user):
             keys[number] += (Key(line, file.user, certain) for line in lines)
     return [replace(view, keys=tuple(found)) for view, found in zip(made, keys, strict=True)]

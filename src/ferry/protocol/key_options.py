@@ -237,7 +237,7 @@ def _take_from(read: _Reading, value: str) -> None:
 
 
 def _take_expiry_time(read: _Reading, value: str) -> None:
-    expires = _expiry(value, read.system)
+    expires = expiry(value, read.system)
     read.expires = expires if read.expires is None else min(read.expires, expires)
 
 
@@ -276,8 +276,9 @@ def _room(permits: list[Permit]) -> None:
         raise InvalidInput(f"a line may have {limits.KEY_PERMITS} of it")
 
 
-def _expiry(text: str, system: System) -> float:
-    """Seconds since the epoch (misc.c, parse_absolute_time)."""
+def expiry(text: str, system: System) -> float:
+    """The value of `expiry-time=`, in seconds since the epoch (misc.c, parse_absolute_time): the last at which the key may
+    log in. Raises InvalidInput with what to write instead."""
     found = _EXPIRY.fullmatch(text)
     if found is None:
         raise InvalidInput("write it as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss, with a Z behind it for UTC")

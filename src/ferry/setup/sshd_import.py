@@ -24,7 +24,7 @@ from ferry.names import Endpoint, printable
 from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
-from ferry.ssh.key_files import THIS_HOST
+from ferry.this_host import THIS_HOST
 
 from .values import toml
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from ferry.policy.keys import KeyLine
 from ferry.protocol.authorized_keys import name_of_file, parse_file
 from ferry.protocol.key_paths import KeyPath, parse_key_path
 from ferry.regular_files import NOT_A_FILE, read_regular
+from ferry.this_host import THIS_HOST
 
 KEYS_READINGS = 3  # the most readings in one look, while the files change
 _NO_CERTIFICATES: Final = (
@@ -27,24 +26,6 @@ _NAME_OF_ANOTHER: Final = (
     "name= stands in the file of one login name (%u), whose owner could take the identity of anybody with it, so the "
     "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
 )
-
-
-class ThisHost:
-    """The tables and the time zone of this host (`key_options.System`)."""
-
-    def port_of(self, service: str) -> int | None:
-        """The TCP port of a service in /etc/services."""
-        try:
-            return socket.getservbyname(service, "tcp")
-        except (OSError, ValueError):
-            return None
-
-    def local_time(self, year: int, month: int, day: int, hour: int, minute: int, second: int) -> float:
-        """As sshd: without summer time, for it leaves `tm_isdst` at 0."""
-        return time.mktime((year, month, day, hour, minute, second, 0, 0, 0))
-
-
-THIS_HOST: Final = ThisHost()
 
 
 class _Stamp(NamedTuple):
