@@ -298,9 +298,12 @@ HOSTS_SEEN: Final = 100_000  # hostnames of reservations and tunnels, remembered
 IDENTITIES_KEEP_SECONDS: Final = 86400.0
 PRUNE_SECONDS: Final = 3600.0  # between two deletions of expired rows
 RENEW_SECONDS: Final = 60.0  # between two heartbeats of the worker
-HOST_NAME_LOOKUPS: Final = (
-    16  # of the names of clients' hosts, at once; further clients have no name (`access.use_dns`)
-)
+# Look-ups of the names of clients' hosts at once, one thread each: past it clients are asked to come again
+# (`access.use_dns`). A slow one keeps its place until the resolver gives up, and its reverse zone belongs to the client.
+HOST_NAME_LOOKUPS: Final = 64
+HOST_NAME_LOOKUPS_PER_NETWORK: Final = 4
+HOST_NAME_KEEP_SECONDS: Final = 60.0  # for which the result of one counts for further log-ins from the address
+HOST_NAMES: Final = 1024  # results that are kept
 HOST_NAME_SECONDS: Final = 5.0  # for one of them, after which the client has no name
 KEY_PERMITS: Final = 4096  # `permitlisten=` of one line of a key file, and `permitopen=`; as sshd
 KEY_ENVIRONMENT: Final = 1024  # `environment=` of one line; as sshd

@@ -15,6 +15,7 @@ from ferry.policy.keys import (
     limits_of,
     listen_refusal,
     log_in,
+    needs_name,
     open_refusal,
     signature_refusal,
 )
@@ -62,6 +63,16 @@ def test_the_first_line_that_admits_the_key_decides() -> None:
     assert refused(log_in([far, expired], CALLER)).code == "key_from"
     assert refused(log_in([expired, far], CALLER)).code == "key_expired"
     assert log_in([], CALLER) is None
+
+
+def test_a_name_is_looked_up_only_for_a_line_that_could_decide() -> None:
+    named, here = line('from="*.example.com"'), line('from="192.0.2.0/24"')
+    late = line('from="*.example.com",expiry-time="20300101Z"')
+    other = KeyLine(options=named.options, user="backup")
+    for lines, whether in (
+        ([named], True), ([here, named], False), ([named, here], True), ([late], False), ([other], False), ([], False)
+    ):  # fmt: skip
+        assert needs_name(lines, CALLER) is whether
 
 
 def test_a_line_in_the_file_of_another_login_name_does_not_count() -> None:

@@ -38,6 +38,18 @@ def test_no_pattern_takes_long() -> None:
     assert not matches("*a" * 500 + "b", "a" * 1000)
 
 
+@pytest.mark.parametrize(
+    ("listed", "whether"),
+    [
+        ("*.example.com", True), ("192.0.2.7,*.example.com", False), ("10.0.0.0/8,web", True), ("192.0.2.*", False), ("*", False),
+        ("10.*", False), ("10.0.0.0/8", False), ("*,!*.example.com", True), ("*,!*-*", True), ("!192.0.2.7,*.example.com", False),
+        ("web,!*.example.com", True), ("10.0.0.0/8,!*.example.com", False),
+    ],
+)  # fmt: skip
+def test_a_name_is_needed_only_where_the_address_does_not_decide(listed: str, *, whether: bool) -> None:
+    assert parse_host_list(listed).needs_name("192.0.2.7") is whether
+
+
 def test_a_list_has_a_bounded_number_of_entries() -> None:
     assert parse_host_list(",".join(["a"] * KEY_FROM_ENTRIES)).names
     with pytest.raises(InvalidInput, match="it has 257 entries: 256 are allowed: write networks"):

@@ -12,9 +12,12 @@ import asyncssh
 import pytest
 from asyncssh.misc import ChannelOpenError
 
+from ferry.limiters.penalties import Penalties
+from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Fingerprint
 from ferry.policy.keys import KeyLine
 from ferry.protocol.key_options import parse_options
+from ferry.ssh.host_names import HostNames
 from ferry.ssh.key_files import Found
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
@@ -146,6 +149,32 @@ async def test_new_options_close_a_name_that_the_login_name_gave(key: Path) -> N
             assert "your key may listen on 80 only (permitlisten=), not on dev:80" in said
             assert 'ask the operator for permitlisten="dev:80"' in said
             assert tunnel.closed
+
+
+class NoPlace(HostNames):
+    """All its look-ups are taken."""
+
+    asked = 0
+
+    async def name_of(self, address: str) -> None:
+        assert address == "127.0.0.1"
+        self.asked += 1
+
+
+@pytest.mark.parametrize(("listed", "asked", "offences"), [("*.example.com", 1, 0), ("10.0.0.0/8", 0, 1)])
+async def test_a_client_whose_host_cannot_be_looked_up_now_may_come_again(
+    key: Path, listed: str, asked: int, offences: int
+) -> None:
+    """Strangers can take the places of all look-ups: that is no offence of the others."""
+    penalties, names = Penalties(ExemptNetworks(())), NoPlace()
+    async with asyncio.timeout(SECONDS), inside_gateway(penalties=penalties) as gateway:
+        gateway.change(access=OneLine(f'from="{listed}"'), host_names=names)
+        with pytest.raises(asyncssh.DisconnectError) as caught:
+            async with gateway.client(key, kbdint_auth=False):
+                pass
+        assert ("looks up too many names of hosts now" in str(caught.value)) is bool(asked)
+        await until(lambda: gateway.said("handshake.ended") != [])
+        assert (names.asked, len(penalties)) == (asked, offences)
 
 
 @pytest.mark.parametrize("request_of", [b"tcpip-forward", b"streamlocal-forward@openssh.com"])

@@ -71,6 +71,18 @@ def log_in(lines: Sequence[KeyLine], caller: Caller) -> KeyLine | Refusal | None
     return refused
 
 
+def needs_name(lines: Sequence[KeyLine], caller: Caller) -> bool:
+    """Whether the name of the caller's host may decide which of `lines` lets it in."""
+    for line in lines:
+        if (line.user is not None and line.user != caller.user) or _too_late(line, caller.now) is not None:
+            continue
+        if line.options.origins is not None and line.options.origins.needs_name(caller.address):
+            return True
+        if _elsewhere(line, caller) is None:
+            return False
+    return False
+
+
 def _too_late(line: KeyLine, now: float) -> Refusal | None:
     expires = line.options.expires
     if expires is None or int(now) <= expires:

@@ -19,6 +19,7 @@ from ferry.names import printable
 
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}")
 _LETTERS: Final = re.compile(r"[a-zA-Z]")
+_OF_NAMES: Final = re.compile(r"[^0-9.:*?/]")
 _MASK: Final = re.compile(r"[0-9]{1,9}")
 _EXAMPLE: Final = 'write from="192.0.2.0/24,203.0.113.7"'
 
@@ -72,10 +73,19 @@ class HostList:
 
     entries: tuple[_Entry, ...]
 
-    @property
-    def has_names(self) -> bool:
-        """Whether the name of a client's host may make a difference."""
-        return any(entry.network is None for entry in self.entries)
+    def needs_name(self, address: str) -> bool:
+        """Whether the name of the host at `address` may make a difference: it may admit a client that its address does
+        not admit, or exclude one that it does. An entry without letters and hyphens admits addresses."""
+        numeric, admitted = _numeric(address), False
+        for entry in self.entries:
+            if _is_at(entry, address, numeric) or matches(entry.lowered, address):
+                if entry.negated:
+                    return False
+                admitted = True
+        return any(
+            entry.network is None and entry.negated is admitted and (admitted or _OF_NAMES.search(entry.pattern))
+            for entry in self.entries
+        )
 
     @property
     def names(self) -> list[str]:
@@ -86,11 +96,7 @@ class HostList:
     def admits(self, address: str, host: str) -> bool:
         """Whether a client may come from `address`, a numeric one. `host` is the name of the host, or the address again
         if nobody has looked the name up."""
-        try:
-            numeric = ip_address(address.partition("%")[0])
-        except ValueError:
-            numeric = None
-        name, admitted = host.lower(), False
+        numeric, name, admitted = _numeric(address), host.lower(), False
         for entry in self.entries:
             if admitted and not entry.negated:
                 continue  # another hit changes nothing
@@ -99,6 +105,13 @@ class HostList:
                     return False
                 admitted = True
         return admitted
+
+
+def _numeric(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _is_at(entry: _Entry, address: str, numeric: IPv4Address | IPv6Address | None) -> bool:

@@ -23,7 +23,7 @@ from ferry.limiters.handshakes import Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
-from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in, signature_refusal
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in, needs_name, signature_refusal
 from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, rsa_bits, wrong_size
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.wrong_port import on_ssh_port
@@ -178,8 +178,8 @@ class LoginAttempt(asyncssh.SSHServer):
         self._identity = Identity(IdentityId(f"anonymous:{self.id}"), None, None, anonymous=True)
         """Anonymous until an acceptable key has signed."""
         self._key_line = ANY_KEY
-        self._host = ""
-        """The name of its host; empty until it is needed."""
+        self._host: str | None = ""
+        """The name of its host; empty until it is needed. None: too many others were looked up, and the log-in ends."""
         self.tries = 0
         self._refused: list[Fingerprint] = []
         """The offered keys that are in no file, in their order."""
@@ -217,9 +217,9 @@ class LoginAttempt(asyncssh.SSHServer):
         """The offence of the address, after an end without a log-in.
 
         A client that has proved an acceptable key has none: the database was unavailable, or the identity has too many
-        connections.
+        connections. Nor has one whose host could not be looked up.
         """
-        if self._proven:
+        if self._proven or self._host is None:
             return None
         if self._broke is not None:
             return self._broke
@@ -301,14 +301,19 @@ class LoginAttempt(asyncssh.SSHServer):
         lines = server.login.access.lines_of(fingerprint)
         return log_in(lines, Caller(user, address, self._host or address, server.clock.now()))
 
-    async def _find_host(self, fingerprint: Fingerprint) -> None:
-        """Look up the name of the client's host, if a line of the key asks for names."""
-        login = self._server.login
+    async def _find_host(self, fingerprint: Fingerprint, user: str) -> bool:
+        """Look up the name of the client's host, if that may decide on the key. False if it cannot be looked up now: the
+        connection ends, without an offence of the client."""
+        server, login, address = self._server, self._server.login, self._peer.host
         if self._host or login.host_names is None:
-            return
-        origins = (line.options.origins for line in login.access.lines_of(fingerprint))
-        if any(listed is not None and listed.has_names for listed in origins):
-            self._host = await login.host_names.name_of(self._peer.host)
+            return True
+        if not needs_name(login.access.lines_of(fingerprint), Caller(user, address, address, server.clock.now())):
+            return True
+        self._host = await login.host_names.name_of(address)
+        if self._host is None:
+            self.connection.end("the gateway looks up too many names of hosts now, yours too; retry-after=10")
+            return False
+        return True
 
     def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
         """Report a key that is in a file and may not log in, and tell the client."""
@@ -365,7 +370,8 @@ class LoginAttempt(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         fingerprint = Fingerprint(key.get_fingerprint())
-        await self._find_host(fingerprint)
+        if not await self._find_host(fingerprint, username):
+            return False
         judged = self._judge(fingerprint, username)
         if isinstance(judged, KeyLine):
             self._key_acceptable = True
