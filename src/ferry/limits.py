@@ -99,6 +99,7 @@ LOGIN_GRACE_SECONDS: Final = 120.0  # for the whole log-in, with a passphrase to
 REFUSED_KEYS: Final = 100  # keys that were not let in and are remembered for `ferry allow`
 REFUSED_KEYS_PER_NETWORK: Final = 8  # of these from one IPv4 /24 or IPv6 /64
 REFUSED_KEY_BYTES: Final = 4 * KIB  # a larger key is not remembered; RSA with 16,384 bits has 2 KiB
+REFUSED_KEY_USERS: Final = 4  # login names that are remembered with one of them, the last ones
 AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
 # Authentication requests of one connection until it has logged in, refused or not. A question about a key costs the client
 # nothing, and a signature that the next request supersedes costs us 0.8 ms and a transaction.

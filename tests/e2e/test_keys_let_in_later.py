@@ -113,6 +113,25 @@ def test_keys_that_are_added_to_a_folder_are_not_one_identity(
         assert ssh.run(words="whoami").out == f"key {fingerprint(one)}\n"
 
 
+def test_a_stranger_does_not_choose_the_file_of_a_login_name(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    """Whoever knows a public key can offer it with any login name, also after its owner did."""
+    folder = tmp_path / "keys.d"
+    folder.mkdir()
+    closed = start_gateway(access={"mode": "keys", "keys": [folder / "%u"]})
+    for user in ("anna", "root"):
+        assert closed.ssh(tmp_path, key).run(user=user, words="whoami").code == 255
+    assert "anna,root@127.0.0.1" in allow(closed).out
+    unclear = allow(closed, fingerprint(key))
+    assert (unclear.code, list(folder.iterdir())) == (1, [])
+    assert "the login names anna, root: name the right one with --user NAME" in " ".join(unclear.err.split())
+    named = allow(closed, fingerprint(key), "web-1", "--user", "anna")
+    assert (named.code, list(folder.iterdir())) == (2, [])
+    assert allow(closed, fingerprint(key), "--user", "anna").code == 0
+    assert [file.name for file in folder.iterdir()] == ["anna"]
+
+
 def test_the_gateway_can_read_a_file_of_keys_that_is_made_with_a_strict_umask(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:

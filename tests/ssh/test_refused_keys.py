@@ -8,6 +8,7 @@ from ferry.ssh.refused_keys import RefusedKeys
 KEYS = 100
 KEYS_PER_NETWORK = 8
 KEY_BYTES = 4096
+KEY_USERS = 4
 
 
 def offered(keys: RefusedKeys, number: int, host: str, size: int = 51) -> None:
@@ -52,7 +53,19 @@ def test_what_a_stranger_writes_is_escaped() -> None:
     keys = RefusedKeys()
     keys.offered(Fingerprint("SHA256:x"), b"ssh-\x1b[2J", b"", host="10.0.0.1", user="\x1b[2J", now=0.0)
     (key,) = keys
-    assert "\x1b" not in key.user + key.line
+    assert "\x1b" not in "".join(key.users) + key.line
+
+
+def test_a_stranger_with_the_same_key_does_not_overwrite_its_login_name() -> None:
+    keys = RefusedKeys()
+    for user in ("anna", "root", "anna", "root", "root"):
+        keys.offered(Fingerprint("SHA256:x"), b"ssh-ed25519", b"", host="10.0.0.1", user=user, now=0.0)
+    (key,) = keys
+    assert key.users == ("anna", "root")
+    for number in range(KEY_USERS):
+        keys.offered(Fingerprint("SHA256:x"), b"ssh-ed25519", b"", host="10.0.0.1", user=f"u{number}", now=0.0)
+    (key,) = keys
+    assert key.users == ("u0", "u1", "u2", "u3")
 
 
 class _Host(str):

@@ -30,6 +30,9 @@ def allow(
         str | None, typer.Argument(help="SHA256:..., as the client shows it. Without it all refused keys are listed.")
     ] = None,
     name: Annotated[str | None, typer.Argument(help="A name for the key's identity.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="The login name whose file gets the key, where access.keys has %u.")
+    ] = None,
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -39,7 +42,7 @@ def allow(
 
     The gateway remembers the last refused keys until it restarts. A client only offered them: it proves that it holds
     one when it logs in. The file is that of the configuration, which must be what the running gateway uses. Exit codes: 0
-    when the key was added or the keys were listed, 1 when the gateway has not seen the key, uses another file, or the file
+    when the key was added or the keys were listed, 1 when the gateway has not seen the key, has seen it with several login names (--user says which), uses another file, or the file
     cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
     as_json = as_json or output is Output.JSON
@@ -59,7 +62,7 @@ def allow(
     except InvalidInput as error:
         raise FerryError(f"this key cannot be let in: {error}") from None
     files = _key_files(answer["files"], config or running.config, running.state)
-    path = _file(files, key["user"])
+    path = _file(files, user, key["users"])
     if name and parse_key_path(Path(files[0])).part:
         raise InvalidInput(
             f"{safe(files[0])} has a file for each login name, in which a key has no name: leave out {safe(name)}"
@@ -90,7 +93,11 @@ def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:
         else:
             for key in keys:
                 algorithm = key["line"].partition(" ")[0]
-                typer.echo(f"{key['fingerprint']}  {algorithm}  {safe(key['user'])}@{safe(key['host'])}  {key['at']}")
+                typer.echo(f"{key['fingerprint']}  {algorithm}  {_users(key)}@{safe(key['host'])}  {key['at']}")
+
+
+def _users(key: dict[str, Any]) -> str:
+    return ",".join(map(safe, key["users"]))
 
 
 def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
@@ -135,14 +142,20 @@ def _whom(files: list[str]) -> str:
     return f"the keys in {safe(', '.join(files))}" if files else "every key"
 
 
-def _file(paths: list[str], user: str) -> Path:
+def _file(paths: list[str], user: str | None, offered: list[str]) -> Path:
     """The file to add a key to: the first of `access.keys`, a file of our own in it if that is a folder, or the file for
-    the login name if it has `%u`."""
+    the login name if it has `%u`. Of several login names that were `offered` with the key the operator says which: whoever
+    knows a public key can offer it with any."""
     if not paths:
         raise FerryError("this gateway lets in every key: there is none to add")
     first = parse_key_path(Path(paths[0]))
     if first.part:
-        return first.file_of(user)
+        if user is None and len(offered) > 1:
+            names = ", ".join(map(safe, offered))
+            raise FerryError(f"the key was offered with the login names {names}: name the right one with --user NAME")
+        return first.file_of(offered[0] if user is None else user)
+    if user is not None:
+        raise InvalidInput(f"{safe(paths[0])} is for every login name (no %u): leave out --user")
     return first.path / _ADDED if first.path.is_dir() else first.path
 
 

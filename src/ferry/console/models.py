@@ -146,7 +146,8 @@ class RefusedKeyInfo(ApiModel):
     fingerprint: str
     line: str = Field(description="The key, as a line of an authorized_keys file.")
     host: str = Field(description="The address that offered it last.")
-    user: str = Field(description="The login name with it.")
+    user: str = Field(description="The last login name with it.")
+    users: list[str] = Field(description="The last login names with it. Whoever knows the key can add one.")
     at: Moment
 
 

@@ -144,7 +144,14 @@ class OperatorView:
         access = self.in_force.config.access
         files = access.keys if access.mode == "keys" else []
         keys = [
-            RefusedKeyInfo(fingerprint=key.fingerprint, line=key.line, host=key.host, user=key.user, at=moment(key.at))
+            RefusedKeyInfo(
+                fingerprint=key.fingerprint,
+                line=key.line,
+                host=key.host,
+                user=key.users[-1],
+                users=list(key.users),
+                at=moment(key.at),
+            )
             for key in self.ssh.refused_keys
         ]
         return RefusedKeyList(keys=keys, files=[str(path.resolve()) for path in files])

@@ -25,8 +25,8 @@ class RefusedKey(NamedTuple):
     """The address that offered it last."""
     network: str
     """The network of that, by which keys are counted: to work it out anew for all keys takes 4 ms."""
-    user: str
-    """The login name with it."""
+    users: tuple[str, ...]
+    """The last REFUSED_KEY_USERS login names with it, the latest last. Whoever knows the key can add one."""
     at: float
     """Seconds since the epoch."""
 
@@ -54,8 +54,11 @@ class RefusedKeys:
             return
         line = f"{printable(algorithm.decode('ascii', 'replace'), 64)} {base64.b64encode(data).decode()}"
         network = network_of(host)
-        self._keys.pop(fingerprint, None)
-        self._keys[fingerprint] = RefusedKey(fingerprint, line, host, network, printable(user, 64), now)
+        before = self._keys.pop(fingerprint, None)
+        name = printable(user, 64)
+        others = [each for each in before.users if each != name] if before is not None else []
+        users = (*others, name)[-limits.REFUSED_KEY_USERS :]
+        self._keys[fingerprint] = RefusedKey(fingerprint, line, host, network, users, now)
         of_network = [key.fingerprint for key in self._keys.values() if key.network == network]
         for oldest in of_network[: -limits.REFUSED_KEYS_PER_NETWORK]:
             del self._keys[oldest]
