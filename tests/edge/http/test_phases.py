@@ -70,11 +70,11 @@ class Listening(logging.Handler):
 class Streams(list[Stream]):
     """Those that were dialled; the last one is the one that is played."""
 
-    opened = False
+    opened = ended = False
 
     def dial(self, _grant: object, _originator: object, sink: Any) -> Stream:
         self.append(Stream(sink))
-        self.opened = False
+        self.opened = self.ended = False
         return self[-1]
 
 
@@ -102,10 +102,10 @@ def service_step(streams: Streams, kind: str, what: Any) -> None:
             stream.sink.stream_refused(OpenFailure.REFUSED if what == "refused" else OpenFailure.GONE)
         return
     streams.opened = True
-    if kind == "service":
-        stream.sink.data_received(what)
-    elif what == "eof":
-        stream.sink.eof_received()
+    if kind == "service" or what == "eof":
+        if not streams.ended:  # a channel drops what comes behind its end-of-file
+            streams.ended = what == "eof"
+            stream.sink.eof_received() if streams.ended else stream.sink.data_received(what)
     elif what == "lost":
         stream.closed = True
         stream.sink.stream_lost(None)
