@@ -9,6 +9,7 @@ import pytest
 from ferry import limits
 from ferry.ssh.holding import Holding, RequestedForward
 from keepalives import Keepalives
+from turns import timers
 
 PAUSE = 0.05
 WHY = "unknown word"
@@ -74,7 +75,7 @@ async def test_after_the_pause_no_words_shape_a_forward_that_was_let_through() -
     connection = Connection()
     asked, _ = connection.forward()
     await connection.answer()
-    await asyncio.sleep(2 * PAUSE)
+    await timers(2 * PAUSE)
     assert connection.holding.words_refused(connection.holding.session_opened(), WHY) == []
     assert asked.refused is None
 
@@ -207,7 +208,7 @@ async def test_a_forward_of_the_log_in_comes_before_its_keepalive_is_answered_or
     connection = Connection(session_first=session_first)
     assert len(connection.of_login) == session_first
     assert connection.holding.requested().early
-    await asyncio.sleep(2 * PAUSE)
+    await timers(2 * PAUSE)
     assert connection.holding.requested().early is session_first  # the network may be slow
     await connection.answer()
     assert not connection.holding.requested().early
@@ -220,7 +221,7 @@ async def test_the_command_of_the_first_session_has_made_the_connection_for_its_
         connection.forward()
     plain.holding.session_opened()
     await shared.answer()  # a master without a session: the forwards are nobody's
-    await asyncio.sleep(2 * PAUSE)
+    await timers(2 * PAUSE)
     others.holding.session_opened()
     shared.forward()  # of a second command, before its session
     shared.holding.session_opened()

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
@@ -179,13 +178,18 @@ def of_stdout(error: OSError) -> bool:
     return error.filename is None and error.errno in _UNWRITTEN
 
 
+def _nowhere() -> io.TextIOWrapper:
+    """A stream that drops all text, for the life of the process."""
+    return io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.devnull, "w")), encoding="utf-8")
+
+
 def prepare_streams() -> None:
     """Open what the shell has closed (`>&-`): a file that is opened later would get its number, and the answer. Write
     characters that the locale's encoding lacks as escapes."""
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
+        sys.stdout = _nowhere()
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - likewise
+        sys.stderr = _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
