@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .names import Endpoint, TunnelId
+from .protocol.http1.request import RequestHead
 
 
 @dataclass(slots=True)
@@ -58,3 +59,11 @@ def connection_visit(tunnel: Visited, peer: Endpoint, seconds: float, *, up: int
     """The record of a finished connection from `peer` through `tunnel`."""
     address = tunnel.shown_address
     return Visit(tunnel.id, address, tunnel.kind, peer, "", address, 0, seconds, up, down, note)
+
+
+def request_visit(
+    tunnel: Visited, peer: Endpoint, request: RequestHead, status: int, seconds: float, up: int, down: int, note: str
+) -> Visit:
+    """The record of a request from `peer` through `tunnel`."""
+    method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
+    return Visit(tunnel.id, tunnel.shown_address, tunnel.kind, peer, method, target, status, seconds, up, down, note)

@@ -183,6 +183,7 @@ async def test_an_illegal_step_ends_that_exchange_and_is_logged(
         )
         for visitor in visitors:
             visitor.connection_lost(None)
+        await turns()
         assert [visit.note for visit in rig.tunnel.visits] == ["the gateway has an internal error", "the visitor left"]
 
 

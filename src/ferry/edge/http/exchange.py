@@ -16,7 +16,7 @@ from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.streams import Direction, ExchangeTap, OpenFailure
 from ferry.tasks import spawn
-from ferry.visits import Visit
+from ferry.visits import request_visit
 
 from . import pages, phases
 from .backend import Backend, Backends
@@ -195,18 +195,25 @@ class Exchange:
         """The whole body of the request has been read."""
         self._step(phases.SENT)
 
-    def body_failed(self, status: int, reason: str) -> None:
-        """The rest of the request's body is not read: end the exchange."""
+    def fail(self, status: int, reason: str, *, last: bool = False) -> None:
+        """End the exchange: read no more of the request, and answer it with `status` if no answer has begun."""
         self._abandon()
-        self.cut(reason) if self.status else self.refuse(status, reason)
+        self.cut(reason) if self.status else self.refuse(status, reason, last=last)
 
     def visitor_ended(self) -> None:
         """The visitor has sent end-of-file. It waits for its answer, or it is gone: TCP does not tell which."""
         if self.backend is not None:
             self.backend.places.ended(self, self._shared.clock.monotonic())
 
+    def detach(self) -> bool:
+        """The connection is gone. Returns whether `visitor_left` has a stream to close and a visit to record."""
+        self._leave_place()
+        if self._upstream is not None:
+            self._upstream.detach()
+        return self._upstream is not None
+
     def visitor_left(self) -> None:
-        """The connection is gone. It calls nothing after this."""
+        """End what the connection has left, after `detach`. It calls nothing after this."""
         if self._upstream is not None:
             self._abandon()
             self._record("the visitor left")
@@ -398,11 +405,7 @@ class Exchange:
         return None if read is None else (read.since, read.moved)
 
     def displace(self) -> None:
-        self._abandon()
-        if self.status:
-            self.cut(pages.DISPLACED)
-        else:
-            self.refuse(503, pages.DISPLACED, last=True)
+        self.fail(503, pages.DISPLACED, last=True)
 
     def _leave_place(self) -> None:
         if self.placed:
@@ -420,7 +423,7 @@ class Exchange:
         window = bounds.pace_seconds if self.backend is None else self.backend.pace_seconds
         due, paces = self.sending and self._body_due(), self._paces
         if paces.body_behind(now, self.up, due=due, rate=bounds.body_min_rate, window=window):
-            self.body_failed(408, "the request's body came too slowly")  # RFC 9110 §15.5.9
+            self.fail(408, "the request's body came too slowly")  # RFC 9110 §15.5.9
         elif self._write_paused and paces.read_behind(now, self.acknowledged, rate=bounds.read_min_rate, window=window):
             self.give_up("the visitor read its answer too slowly")
 
@@ -474,12 +477,9 @@ class Exchange:
             if self.tap is not None:
                 tap, self.tap = self.tap, None
                 tap.ended(RemoteProtocolError(note) if note else None)
-            tunnel, peer = backend.tunnel, self._downstream.peer
+            tunnel, peer, seconds = backend.tunnel, self._downstream.peer, now - self.since
             tunnel.traffic.visits += 1
-            method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-            seconds, status, up, down = now - self.since, self.status, self.up, self.down
-            address, kind = tunnel.shown_address, tunnel.kind
-            tunnel.visited(Visit(tunnel.id, address, kind, peer, method, target, status, seconds, up, down, note))
+            tunnel.visited(request_visit(tunnel, peer, request, self.status, seconds, self.up, self.down, note))
         return now
 
     # --- phases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ferry.names import Endpoint
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
-from ferry.visits import Visit
+from ferry.visits import request_visit
 
 from .backend import Backend
 
@@ -18,7 +18,4 @@ def announce(
     if backend is None or request is None or answer is None or not (tunnel := backend.tunnel).watched:
         return
     if answer.status == 101 or answer.event_stream:
-        method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-        tunnel.long_visit_began(
-            Visit(tunnel.id, tunnel.shown_address, tunnel.kind, visitor, method, target, answer.status, 0.0, 0, 0)
-        )
+        tunnel.long_visit_began(request_visit(tunnel, visitor, request, answer.status, 0.0, 0, 0, ""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from ferry import limits
 from ferry.errors import RemoteProtocolError
@@ -23,82 +22,14 @@ from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead, check_beginning, parse_response
 from ferry.registry.routes import Tunnel
-from ferry.streams import ExchangeTap, OpenFailure, Stream
+from ferry.streams import OpenFailure, Stream
 
 from .hints import WORTH_A_LOOK, Hints, NoTarget
 from .pages import NOT_VALID
+from .response_sink import ResponseSink
 from .round import Round
 from .shared import Shared
 from .tunnel_tls import dial_tls
-
-
-class ResponseSink(Protocol):
-    """The receiver of an upstream's answer."""
-
-    tap: ExchangeTap | None
-    """Watches the exchange."""
-
-    @property
-    def sending(self) -> bool:
-        """Some of the request's body is still to come."""
-        ...
-
-    @property
-    def takes_chunks(self) -> bool:
-        """The visitor may get the answer in chunked framing."""
-        ...
-
-    def interim(self, response: ResponseHead) -> None:
-        """A 1xx head has come (RFC 9110 §15.2)."""
-        ...
-
-    def responding(self, response: ResponseHead, framing: Framing) -> bytes:
-        """The final head has come; its body follows in `framing`. Returns the bytes to write before the body."""
-        ...
-
-    def relay(self, data: bytes, size: int) -> None:
-        """Bytes for the visitor, `size` of which are payload."""
-        ...
-
-    def unfinished(self) -> None:
-        """More of the answer's body is still to come. Called once, after the first bytes were relayed."""
-        ...
-
-    def answered(self, *, reusable: bool) -> None:
-        """The whole answer has been relayed; `reusable`: the stream may carry another request."""
-        ...
-
-    def cut(self, reason: str) -> None:
-        """The answer broke off in the middle. The stream is gone."""
-        ...
-
-    def no_answer(self, reason: str, *, retry: bool) -> None:
-        """The stream ended before a final head; `retry`: it may have been dead before the request."""
-        ...
-
-    def not_opened(self, failure: OpenFailure) -> None:
-        """The stream never opened, so the service has got nothing of the request."""
-        ...
-
-    def switched(self, response: ResponseHead, following: bytes) -> None:
-        """101 has come, with `following` behind it. From here on the bytes are relayed unchanged."""
-        ...
-
-    def upstream_ended(self) -> None:
-        """The service has sent end-of-file after an upgrade. The visitor may still send."""
-        ...
-
-    def upstream_lost(self, error: Exception | None) -> None:
-        """The stream has ended after an upgrade."""
-        ...
-
-    def pause_sending(self) -> None:
-        """The stream's buffer is over its high-water mark: send no more of the request."""
-        ...
-
-    def resume_sending(self) -> None:
-        """Undo `pause_sending`."""
-        ...
 
 
 class _UpstreamState(enum.Enum):
@@ -243,14 +174,14 @@ class Upstream:
 
     def abandon(self) -> None:
         """The visitor needs no answer any more: drop the stream at once."""
-        self._forget()
+        self.detach()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abort()
 
     def discard(self) -> None:
         """Close in good order, after a whole answer or without a request."""
-        self._forget()
+        self.detach()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -265,7 +196,8 @@ class Upstream:
         """It can carry another request."""
         return self._state is _IDLE
 
-    def _forget(self) -> None:
+    def detach(self) -> None:
+        """Call the sink no more, and drop what still comes."""
         self._state = _DEAD
         self._sink = None
 
@@ -276,7 +208,7 @@ class Upstream:
 
     def stream_refused(self, failure: OpenFailure) -> None:
         sink = self._sink
-        self._forget()
+        self.detach()
         self._stream = None
         if sink is not None:
             sink.not_opened(failure)
@@ -326,7 +258,7 @@ class Upstream:
             if self._state is _IDLE:
                 self._drop_idle()
         elif self._state is _RAW:
-            self._forget()
+            self.detach()
             sink.upstream_lost(error)
         else:
             self._over(sink, error)
