@@ -91,6 +91,6 @@ TARGET = Target(
     "configuration",
     st.tuples(_FILES, st.lists(_VARIABLES, max_size=3)),
     check,
-    ("ferry.config.model", "ferry.config.file", "ferry.config.words", "ferry.config.toml_text", "ferry.config.rules"),
+    tuple(f"ferry.config.{module}" for module in ("model", "values", "file", "words", "toml_text", "rules")),
     in_tests=200,
 )

@@ -115,7 +115,7 @@ def _meant(config: Path | None, state: Path | None) -> tuple[Path | None, Path |
 
 def _running(state: Path) -> Running:
     """The gateway that runs with this state folder, and the addresses that it holds."""
-    from ferry.config.model import parse_listen
+    from ferry.config.values import parse_listen
     from ferry.setup.hostcheck import Running
 
     from .client import Gateway

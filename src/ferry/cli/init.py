@@ -195,7 +195,7 @@ def _ssh_choice(domain: str, banner: str | None, operator: _Operator) -> SshChoi
 
 def _contact(given: str | None, domain: str, operator: _Operator) -> str | None:
     """Strangers who are harmed by a tunnel look for it at the gateway's own name. Nobody visits a local gateway."""
-    from ferry.config.model import parse_contact
+    from ferry.config.values import parse_contact
 
     if given is not None:
         try:

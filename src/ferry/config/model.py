@@ -7,132 +7,32 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
-from ferry.names import Endpoint, parse_domain, parse_label, printable
-from ferry.protocol.key_paths import parse_key_path
+from ferry.names import Endpoint
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
-_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
-    {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from .values import (
+    Contact,
+    DomainName,
+    FileName,
+    KeyPaths,
+    Labels,
+    Listen,
+    OptionalFile,
+    Seconds,
+    Section,
+    Size,
+    Words,
+    is_loopback,
 )
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
-_CONTACT = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|https?://[!#-;=?-~]+", re.ASCII)
-_BYTES: Final[Mapping[str, int]] = MappingProxyType({"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3})
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        if not (match := _DURATION.fullmatch(value.strip())):
-            raise ValueError(f'{value!r} is not a duration: write "15s", "10m", "2h" or "30d"')
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _size(value: object) -> object:
-    if isinstance(value, str):
-        if not (match := _SIZE.fullmatch(value.strip())):
-            raise ValueError(f'{value!r} is not a size: write "16KiB" or "1MiB"')
-        return int(match[1]) * _BYTES[match[2]]
-    return value
-
-
-def parse_listen(text: str) -> Endpoint:
-    """`127.0.0.1:2222` or `[::1]:2222`; `*:2222` and `:2222` mean every address. Raises ValueError with the fix."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        meant = text if re.fullmatch("[1-9][0-9]{0,4}", text) else "2222"
-        raise ValueError(f"{text!r} is not an address: {listen_example(meant)}")
-    host = host.strip("[]")
-    if host in ("", "*"):
-        return Endpoint("::", int(port))
-    try:
-        return Endpoint(str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), int(port))
-    except ValueError:
-        raise ValueError(f"{host!r} is not a numeric address: {listen_example(port)}") from None
-
-
-def listen_example(port: str) -> str:
-    """What to write for an address, with this port."""
-    return f'write "127.0.0.1:{port}", or "*:{port}" for all addresses of this host'
-
-
-def _listen(value: object) -> object:
-    if isinstance(value, str):
-        value = [part for part in re.split(r"[\s,]+", value) if part]
-    if isinstance(value, list):
-        return [parse_listen(item) if isinstance(item, str) else item for item in value]
-    return value
-
-
-def _words(value: object) -> object:
-    return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
-
-
-def _labels(words: list[str]) -> list[str]:
-    try:
-        return [parse_label(word) for word in words]
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
-def _domain(text: str) -> str:
-    try:
-        return parse_domain(text)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
-def parse_contact(text: str | None) -> str | None:
-    """`abuse@example.com`, `mailto:` before it or not, or a URL; None for an empty text. Raises ValueError with the fix."""
-    contact = (text or "").strip().removeprefix("mailto:")
-    if not contact:
-        return None
-    if not _CONTACT.fullmatch(contact):
-        raise ValueError(
-            f"{printable(contact)!r} is neither an e-mail address nor a URL: write abuse@example.com or https://..."
-        )
-    return contact
-
-
-def _path(value: object) -> object:
-    if not str(value) or "\0" in str(value):
-        raise ValueError(f'{str(value)!r} is not a path: write one, such as "/var/lib/ferry"')
-    return value
-
-
-def _key_paths(paths: list[Path]) -> list[Path]:
-    try:
-        for path in paths:
-            parse_key_path(path)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-    return paths
-
-
-Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, allow_inf_nan=False)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
-Listen = Annotated[list[Endpoint], BeforeValidator(_listen)]
-FileName = Annotated[Path, BeforeValidator(_path)]
-Paths = Annotated[list[FileName], BeforeValidator(_words)]
-Words = Annotated[list[str], BeforeValidator(_words)]
-Labels = Annotated[list[str], BeforeValidator(_words), AfterValidator(_labels)]
-
-
-class Section(BaseModel):
-    """A table of the file. Unknown keys are errors; values never change after start (a reload makes a new object)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Ssh(Section):
@@ -226,7 +126,7 @@ class Https(Section):
         None, ge=1, le=65535, description="The port to print in URLs, if a firewall maps another one to `listen`."
     )
     ssh: bool = Field(True, description="Serve SSH on this port too: for networks that allow only 443.")
-    certificates: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    certificates: OptionalFile = Field(
         None,
         description="Folder with `NAME.crt` + `NAME.key`, or `NAME/fullchain.pem` + `NAME/privkey.pem`, chosen by SNI and reloaded when they change. Without certificates, a local CA signs one per name.",
     )
@@ -237,7 +137,7 @@ class Access(Section):
         "anyone",
         description="Who may connect: `anyone` (any key is accepted and is the identity), or `keys` (the public keys in `keys`). If SSH listens beyond loopback, or if `keys` is set, this must be set too.",
     )
-    keys: Annotated[Paths, AfterValidator(_key_paths)] = Field(
+    keys: KeyPaths = Field(
         default_factory=list,
         description="Files of public keys (authorized_keys lines, with the options of sshd) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity. `%u` in a path stands for the login name: `/etc/ferry/keys/%u` is one file for each. `%%` is one `%`.",
     )
@@ -412,15 +312,10 @@ class Log(Section):
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a numeric address can be reached from this host only."""
-    return ipaddress.ip_address(host).is_loopback
-
-
 class Config(Section):
     """All settings of `ferry serve`."""
 
-    domain: Annotated[str, AfterValidator(_domain)] = Field(
+    domain: DomainName = Field(
         "localhost", description="Tunnels get names below this domain: `name.DOMAIN`. Point `*.DOMAIN` at this host."
     )
     state: FileName = Field(
@@ -431,7 +326,7 @@ class Config(Section):
         limits.DRAIN_SECONDS,
         description="How long requests in flight, and connections through ports and aliases, may take to finish after SIGTERM.",
     )
-    abuse_contact: Annotated[str | None, AfterValidator(parse_contact)] = Field(
+    abuse_contact: Contact = Field(
         None,
         description="Where people report abuse of the tunnels: an e-mail address or a URL. The page at the gateway's own name, `https://DOMAIN/`, shows it.",
     )

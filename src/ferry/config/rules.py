@@ -9,7 +9,8 @@ from typing import Final
 
 from ferry.names import Endpoint
 
-from .model import Config, Names, is_loopback
+from .model import Config, Names
+from .values import is_loopback
 
 SHOWN_NAMES: Final = 3
 

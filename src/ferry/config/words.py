@@ -18,7 +18,8 @@ from pydantic_core import ErrorDetails
 
 from ferry.names import printable
 
-from .model import Config, Section, TcpRange, listen_example
+from .model import Config, TcpRange
+from .values import Section, listen_example
 
 SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
     {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ferry.config.model import Config, is_loopback
+from ferry.config.model import Config
+from ferry.config.values import is_loopback
 from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls

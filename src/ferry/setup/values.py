@@ -10,8 +10,9 @@ from typing import Final
 
 from pydantic.fields import FieldInfo
 
-from ferry.config.model import Seconds, Size, TcpRange
+from ferry.config.model import TcpRange
 from ferry.config.rules import shown
+from ferry.config.values import Seconds, Size
 from ferry.config.words import FIELDS
 from ferry.names import Endpoint
 
