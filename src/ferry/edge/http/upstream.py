@@ -231,7 +231,7 @@ class Upstream:
                 self._drop_idle()
         elif state is _HEAD:
             self._read_head(sink, data)
-        elif state is _RAW or state is _CLOSE:
+        elif state is not _BODY:  # after 101, or a body that ends with the stream
             sink.relay(data, len(data))
         elif self._behind:
             self._buffer += data

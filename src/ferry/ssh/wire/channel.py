@@ -45,6 +45,7 @@ _CONFIRMED: Final = Struct(">III")  # the peer's channel, its window, its larges
 
 # Members as plain globals: a look-up on the class for each packet is slower.
 _NEW, _OPENING, _ABANDONED, _ASKED, _OPEN, _CLOSING, _CLOSED = State
+_BEYOND_WINDOW: Final = "Data beyond the window of a channel"
 _UNOPENED: Final = (_NEW, _OPENING, _ASKED)
 
 
@@ -401,7 +402,10 @@ class TunnelChannel:
 
     def received(self, data: bytes) -> None:
         """One SSH_MSG_CHANNEL_DATA."""
-        self._count(size := len(data))
+        size = len(data)
+        if size > self._own_window:  # `_count`, without a call for each packet
+            raise ProtocolError(_BEYOND_WINDOW)
+        self._own_window -= size
         if self._close_after_flush or self._received_eof:
             self._consumed(size)  # no sink wants it: drop it, but return the window, so that the peer gets to its close
         elif not data:
@@ -414,7 +418,7 @@ class TunnelChannel:
     def _count(self, size: int) -> None:
         """Take `size` off the window (RFC 4254 §5.2)."""
         if size > self._own_window:
-            raise ProtocolError("Data beyond the window of a channel")
+            raise ProtocolError(_BEYOND_WINDOW)
         self._own_window -= size
 
     def _consumed(self, size: int) -> None:
