@@ -19,7 +19,17 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/access.py", ("e2e/test_identity.py", "e2e/test_reload.py")),
     ("ssh/admission.py", ("limiters/test_handshakes.py", "limiters/test_penalties.py", "e2e/test_flood.py")),
     ("ssh/wire/session_channel.py", ("ssh/test_session_bounds.py", "ssh/test_session_requests.py")),
-    ("ssh/direct.py", ("ssh/test_alias_channels.py", "ssh/test_own_ports.py", "e2e/test_aliases_with_ssh.py")),
+    (
+        "ssh/direct.py",
+        (
+            "ssh/test_alias_channels.py",
+            "ssh/test_own_ports.py",
+            "ssh/test_direct_visits.py",
+            "e2e/test_aliases_with_ssh.py",
+            "e2e/test_reaching_ports.py",
+        ),
+    ),
+    ("ssh/splice.py", ("ssh/test_alias_channels.py", "ssh/test_direct_visits.py")),
     (
         "ssh/tunnel.py",
         ("edge/test_leavers.py", "edge/http/test_slow_and_many.py", "e2e/test_first_second.py", "e2e/test_drain.py"),

@@ -12,6 +12,7 @@ import asyncssh
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_GLOBAL_REQUEST,
     MSG_REQUEST_FAILURE,
     MSG_REQUEST_SUCCESS,
@@ -78,6 +79,17 @@ class RawClient:
         def opened(packet: Any) -> None:
             packet.get_string()
             self.opens.put_nowait((packet.get_uint32(), packet.get_remaining_payload()))
+
+        self.on(MSG_CHANNEL_OPEN, opened)
+
+    def accept_opens(self) -> None:
+        """Confirm each channel open, with a number of our own that asyncssh does not know."""
+
+        def opened(packet: Any) -> None:
+            packet.get_string()
+            theirs = packet.get_uint32()
+            ours, window, largest = UInt32(10_000 + theirs), UInt32(2**20), UInt32(2**15)
+            self.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(theirs), ours, window, largest)
 
         self.on(MSG_CHANNEL_OPEN, opened)
 

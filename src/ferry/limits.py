@@ -131,6 +131,8 @@ GLOBAL_REQUESTS_WAITING: Final = 64
 CHANNEL_REQUESTS_PER_SECOND: Final = 200
 WORDS_CHARS: Final = 4096  # words after the host; the time to parse them grows with their length
 WORDS: Final = 256  # of these words: each unknown one costs 3 µs, and people release up to 200 names at once
+# Opens by `-L`, `-D`, `-J` and `-W` on one connection, granted or not; more are refused.
+DIRECT_OPENS_PER_SECOND: Final = 1000
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
 # After an answer with a port we send nothing until the client has sent something, or for this long: libssh 0.10 and 0.11
 # read the port from the last packet that they received.

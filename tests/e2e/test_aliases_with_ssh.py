@@ -16,6 +16,11 @@ from ssh_command import StockSsh, environment, make_key, run
 from sshd_program import listening, own_user
 
 
+OWN_ONLY = (
+    "through this gateway you can reach your own aliases and ports only; its operator can allow more (permitopen=)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A real sshd behind NAT, which lets `key` in."""
@@ -72,7 +77,7 @@ def test_another_identity_cannot_reach_an_alias_or_see_that_it_exists(
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:{gateway}", "localhost:22", "example.com:80", "[::1]:{gateway}"])
-def test_nothing_but_aliases_is_reached_through_the_gateway(gateway: Gateway, ssh: StockSsh, target: str) -> None:
+def test_nothing_but_ones_own_is_reached_through_the_gateway(gateway: Gateway, ssh: StockSsh, target: str) -> None:
     ended = ssh.run("-W", target.format(gateway=gateway.ports.admin))
     assert ended.code != 0
     assert "administratively prohibited" in ended.err
@@ -90,7 +95,7 @@ def test_a_refused_connection_is_told_in_its_session_once_for_each_target(ssh: S
                 assert visitor.recv(100) == b""
         child.error_line(f"Refused a connection to {name}:22: the alias's local service cannot be reached$")
         assert [line for line in child.err.lines if line.startswith("Refused")] == [
-            "Refused a connection to example.com:80: through this gateway you can reach your private aliases only",
+            f"Refused a connection to example.com:80: {OWN_ONLY}",
             f"Refused a connection to {name}:22: the alias's local service cannot be reached",
         ]
 

@@ -52,7 +52,7 @@ NO_ADDRESSES = f"this gateway keeps no visitors out by address, so nothing is pu
 OTHERS = f"it is another service's option: {LISTS} here. {CLOSED}"
 NO_FILES = "this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:SSHPORT you@ALIAS`"
 NO_SHELL = "there is no shell here"
-ALIASES_ONLY = "through this gateway you can reach your private aliases only"
+OWN_ONLY = "through this gateway you can reach your own aliases and ports only; its operator can allow more"
 
 SERVEO = [
     Line("ssh -R 80:localhost:3000 gw", out=(WEB, KEPT)),
@@ -111,7 +111,7 @@ SISH = [
             "Refused -R 2222: port 2222 is outside …: write -R 80:localhost:2222 for a web …:2222:... for a private alias",
         ),
     ),
-    Line("ssh -L HOME/l:NAME:80 gw", 0, out=("-L and -D reach your private aliases only",)),
+    Line("ssh -L HOME/l:NAME:80 gw", 0, out=("-L and -D reach your own aliases and ports only",)),
     Line(
         "ssh -R NAME:80:localhost:3000 gw tcp-alias=true",
         1,
@@ -276,8 +276,8 @@ OPENSSH = [
         out=("To forward: ",),
         err=("Refused -X: this gateway does not forward X11, only TCP: leave -X out",),
     ),
-    Line("ssh -D FREE gw", 0, out=("-L and -D reach your private aliases only",)),
-    Line("ssh -W example.com:80 gw", 255, err=(ALIASES_ONLY,)),
+    Line("ssh -D FREE gw", 0, out=("-L and -D reach your own aliases and ports only",)),
+    Line("ssh -W example.com:80 gw", 255, err=(OWN_ONLY,)),
     Line("ssh -N -R admin:80:localhost:3000 gw", 255, err=(ADMIN,)),
     Line("ssh -R 80:3000 gw", 1, err=("Refused -R 80:3000: this names no local service: write -R 80:localhost:3000",)),
     Line(

@@ -98,8 +98,8 @@ async def test_a_tunnel_closes_before_its_request_is_answered(pair: Pair) -> Non
     [
         ("desktop", 22, "no alias desktop:22 here for you"),
         ("laptop", 23, "no alias laptop:23 here for you"),
-        ("192.0.2.1", 22, "through this gateway you can reach your private aliases only"),
-        ("localhost", 22, "no alias localhost:22 here for you"),
+        ("192.0.2.1", 22, "through this gateway you can reach your own aliases and ports only"),
+        ("localhost", 22, "no port 22 here for you"),
     ],
 )
 async def test_a_target_that_is_no_served_alias_is_refused_and_the_connection_goes_on(

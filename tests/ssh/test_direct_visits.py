@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
+import asyncssh
 import pytest
 from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 
@@ -14,6 +17,7 @@ from ferry.visits import Traffic
 from inside_gateway import SECONDS
 from known_system import KNOWN
 from ssh.alias_pair import Pair
+from turns import until
 
 
 class Watch:
@@ -71,6 +75,26 @@ async def test_new_options_of_a_key_end_the_visits_that_they_do_not_allow(pair: 
     for side in (visitor, machine):
         side.say(MSG_CHANNEL_CLOSE)
     await pair.settle()
+
+
+async def test_a_right_that_is_taken_away_ends_the_visit(pair: Pair, new_key: Callable[[], Path]) -> None:
+    """`permitopen=` without a `*` opens another identity's alias. Once the line names it no more, the visit ends."""
+    async with pair.gateway.client(new_key()) as stranger:
+        here = pair.gateway.clients[-1]
+        assert str(here.identity) != str(pair.gateway.tunnels[0].owner)
+        for options in ("", 'permitopen="*:22"', 'permitopen="laptop:*"', 'permitopen="*:*"'):
+            here.use_key_line(KeyLine(options=parse_options(options, KNOWN)))
+            with pytest.raises(asyncssh.ChannelOpenError, match="no alias laptop:22 here for you"):
+                await stranger.connection.open_connection("laptop", 22)
+        here.use_key_line(KeyLine(options=parse_options('permitopen="laptop:22"', KNOWN)))
+        pair.machine.accept_opens()
+        reader, _ = await stranger.connection.open_connection("laptop", 22)
+        here.use_key_line(KeyLine(options=parse_options('permitopen="*:*",permitopen="laptop:22"', KNOWN)))
+        assert len(here.direct) == 1
+        here.use_key_line(KeyLine(options=parse_options('permitopen="*:*"', KNOWN)))
+        async with asyncio.timeout(SECONDS):
+            assert await reader.read() == ""
+        await until(lambda: not here.direct)
 
 
 @pytest.mark.parametrize("breaks", [False, True])

@@ -1,70 +1,119 @@
-"""`direct-tcpip` opens from a client back to its own port. They reach no other part of the gateway."""
+"""`direct-tcpip` opens to a port of the gateway that a tunnel holds: `ssh -J gw -p 21022 root@localhost`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import asyncssh
 import pytest
-from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_OPEN, MSG_CHANNEL_OPEN_FAILURE, OPEN_CONNECT_FAILED
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_FAILURE,
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_CONNECT_FAILED,
+    OPEN_RESOURCE_SHORTAGE,
+)
 from asyncssh.packet import SSHPacket, String, UInt32
 
 from ferry import limits
-from ferry.errors import Refusal
 from ferry.names import Address, Kind
-from ferry.ssh.direct import own_port
+from ferry.ssh.direct import meant_port
+from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 
 
-@dataclass(eq=False)
-class Tunnel:
-    address: Address
-    streams: int = 0
-
-
-OURS = Tunnel(Address(Kind.TCP, "", 20000))
-HELD = [Tunnel(Address(Kind.ALIAS, "laptop", 20001)), Tunnel(Address(Kind.TCP, "", 20002)), OURS]
-
-
-def reached(host: bytes, port: int, *held: Tunnel) -> object:
-    return own_port(cast(Any, held or HELD), host, port)
-
-
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"LocalHost", b"::1"])
-def test_a_clients_own_port_is_reached(host: bytes) -> None:
-    assert reached(host, 20000) is OURS
+def test_a_loopback_address_means_the_gateways_ports(host: bytes) -> None:
+    assert meant_port(host, 20000) == Address(Kind.TCP, "", 20000)
 
 
 @pytest.mark.parametrize(
-    ("host", "port"),
-    [
-        (b"192.0.2.1", 20000),
-        (b"gw.example.com", 20000),
-        (b"", 20000),
-        (b"0.0.0.0", 20000),
-        (b"localhost", 20001),  # an alias has a port too
-        (b"localhost", 20003),
-        (b"localhost", 0),
-    ],
+    "host", [b"192.0.2.1", b"gw.example.com", b"", b"0.0.0.0", b"127.0.0.2", b"127.1", b"[::1]", b"localhost."]
 )
-def test_no_other_host_port_or_kind_is_reached(host: bytes, port: int) -> None:
-    assert reached(host, port) is None
+def test_no_other_host_does(host: bytes) -> None:
+    assert meant_port(host, 20000) is None
 
 
-def test_a_port_that_leads_to_itself_loops_a_few_times_only() -> None:
-    """OWN_PORT_STREAMS."""
-    busy = Tunnel(OURS.address, limits.OWN_PORT_STREAMS - 1)
-    assert reached(b"localhost", 20000, busy) is busy
-    busy.streams += 1
-    refusal = reached(b"localhost", 20000, busy)
-    assert isinstance(refusal, Refusal)
-    assert "serves 8 connections already" in refusal.public
-    assert refusal.code == "own_port"
+class StillClock(HandClock):
+    """It stands until the test sets it forward."""
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.ahead
+
+
+async def opened(client: RawClient, port: int) -> Any:
+    _, writer = await client.connection.open_connection("localhost", port, encoding=None)
+    return writer
+
+
+async def test_a_port_is_reached_by_its_identity_alone_and_on_each_of_its_connections(
+    key: Path, new_key: Callable[[], Path]
+) -> None:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as machine,
+        inside.client(key) as own,
+        inside.client(new_key()) as other,
+    ):
+        port, unused = inside.ports.loopback[:2]
+        assert await machine.forward(b"localhost", port)
+        assert await machine.forward(b"laptop", unused)  # an alias has a port too
+        await inside.let_through()
+        machine.accept_opens()
+        for client in (machine, own):
+            (await opened(client, port)).close()
+        said = []
+        for client, asked in ((other, port), (own, unused), (other, unused), (own, 0)):
+            with pytest.raises(asyncssh.ChannelOpenError) as refused:
+                await opened(client, asked)
+            assert refused.value.code == OPEN_ADMINISTRATIVELY_PROHIBITED
+            said.append(refused.value.reason.replace(str(asked), "N", 1))
+        assert len(set(said)) == 1
+        assert said[0].startswith("no port N here for you: `ssh -p 2222 localhost ls` lists yours")
+
+
+async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> None:
+    """OWN_PORT_STREAMS; another connection of the identity may have more."""
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as client,
+        inside.client(key) as own,
+    ):
+        port = inside.ports.loopback[0]
+        assert await client.forward(b"localhost", port)
+        await inside.let_through()
+        client.accept_opens()
+        for _ in range(limits.OWN_PORT_STREAMS):
+            await opened(client, port)
+        with pytest.raises(asyncssh.ChannelOpenError) as refused:
+            await opened(client, port)
+        assert refused.value.code == OPEN_RESOURCE_SHORTAGE
+        assert "serves 8 connections already" in refused.value.reason
+        assert inside.said("tunnel.refused")[-1]["code"] == "own_port"
+        await opened(own, port)
+
+
+async def test_a_connection_opens_so_many_a_second(key: Path) -> None:
+    """DIRECT_OPENS_PER_SECOND, granted or not."""
+    clock = StillClock()
+    async with asyncio.timeout(SECONDS), inside_gateway(clock=clock) as inside, inside.client(key) as client:
+        (own,) = inside.clients
+        for _ in range(limits.DIRECT_OPENS_PER_SECOND):
+            assert own.direct.may_open(clock.monotonic())
+        with pytest.raises(asyncssh.ChannelOpenError) as refused:
+            await opened(client, 1)
+        assert (refused.value.code, "1000 connections in a second" in refused.value.reason) == (OPEN_RESOURCE_SHORTAGE, True)
+        clock.ahead += 1
+        with pytest.raises(asyncssh.ChannelOpenError, match="no port 1 here"):
+            await opened(client, 1)
 
 
 @asynccontextmanager

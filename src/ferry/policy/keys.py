@@ -178,6 +178,13 @@ def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
     )
 
 
+def names_open(line: KeyLine, host: bytes, port: int) -> bool:
+    """Whether `permitopen=` names `port` of `host` exactly. sshd lets a key open everything that no option forbids; here
+    the operator has to name what is not the client's own, and a `*` names nothing."""
+    asked = host.decode("utf-8", "backslashreplace")
+    return any(permit.names(asked, port) for permit in line.options.permit_open)
+
+
 def command_refusal(line: KeyLine) -> Refusal | None:
     """The refusal of a session's command. A session that shows forwards runs none."""
     if line.options.command is None:

@@ -21,6 +21,11 @@ class Target:
 
     address: Address
     owner: IdentityId | None
+    private: bool = False
+    """Only its owner may visit, although tunnels of its kind are public: it is asked for over SSH, and the network may not
+    reach it."""
+    named: bool = False
+    """The operator has named it for this visitor (`policy.reach`)."""
 
 
 class VisitRule(Protocol):
@@ -62,23 +67,25 @@ class VisitPolicy:
         return self.decide(_ANYBODY, target)
 
     def _refusal(self, who: Principal, target: Target) -> Refusal:
-        """The refusal. It is the same for a missing alias and for another identity's, so that nobody can probe
-        names."""
+        """The refusal. It is the same for a missing alias or port and for another identity's, so that nobody can probe
+        them."""
         address, owner = target.address, target.owner
         if isinstance(who, PublicVisitor):
             return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
         whose = "nobody serves" if owner is None else f"belongs to identity {owner}"
+        shown, code = (str(address), "no_such_port") if target.private else (f"alias {address}", "no_such_alias")
         return Refusal(
-            f"no alias {address} here for you: `ssh {self.gateway} ls` lists yours",
-            code="no_such_alias",
+            f"no {shown} here for you: `ssh {self.gateway} ls` lists yours",
+            code=code,
             detail=f"{who} asked for {address}, which {whose}",
         )
 
 
 def _is_open_to(who: Principal, target: Target) -> bool:
-    """Whether Ferry's own rules allow the visit. A tunnel of a public kind is open to everybody, an alias to its own
-    identity only (rules for others come with bastion policy). Whether the network can reach a port at all depends on
-    the range's `listen = loopback | public`."""
-    if kind_of(target.address.kind).public:
+    """Whether Ferry's own rules allow the visit. A tunnel of a public kind is open to everybody, unless the target is
+    `private`; an alias is open to its own identity only, and to those for whom the operator has named it. Whether the
+    network can reach a port at all depends on the range's `listen = loopback | public`."""
+    public = kind_of(target.address.kind).public
+    if target.named or (public and not target.private):
         return True
-    return isinstance(who, Identity) and not who.anonymous and who.id == target.owner
+    return isinstance(who, Identity) and who.id == target.owner and (public or not who.anonymous)

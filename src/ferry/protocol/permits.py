@@ -43,6 +43,10 @@ class Permit(NamedTuple):
         """Whether it covers the request to connect to `port` of `host`. The host is no pattern, and its case counts."""
         return self._has(port) and self.host in (_ANY, host)
 
+    def names(self, host: str, port: int) -> bool:
+        """Whether it is exactly `port` of `host`, without a `*`."""
+        return self.host != _ANY and (self.host, self.port) == (host, port)
+
     def _has(self, port: int) -> bool:
         return self.port is None or self.port == port
 

@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
-from asyncssh.misc import ChannelOpenError
-
 from ferry import limits, tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
@@ -18,12 +15,12 @@ from ferry.kinds import kind_of
 from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
 from ferry.policy.forwards import key_refusal
-from ferry.policy.keys import KeyLine, open_refusal
+from ferry.policy.keys import KeyLine
 from ferry.report import Report
 from ferry.visits import Visit
 
 from .commands import Commands
-from .direct import DirectChannels
+from .direct import DirectChannels, open_failure
 from .direct_open import DirectOpen
 from .forward_requests import ForwardRequests
 from .holding import Holding
@@ -206,15 +203,12 @@ class Client:
         return SessionChannel(self.connection), Session(self, self._server.commands, self._settings)
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
-        """The channel for a `direct-tcpip` open: to an alias of its identity, or back to a port of this connection.
-
-        Raises ChannelOpenError.
-        """
+        """The channel for a `direct-tcpip` open. Raises ChannelOpenError."""
         opened = self._server.direct.open(self, host, port)
         if isinstance(opened, Refusal):
             self._report_refused(opened, kept_request(host, port).replace("-R", "-J", 1))
             self.open_refused(host, port, opened.public)
-            raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, opened.public)
+            raise open_failure(opened)
         self.requests.channel_opened()
         return opened
 
@@ -276,9 +270,9 @@ class Client:
         for bind, tunnel in list(self.forwards.items()):
             if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
                 self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
-        for channel, (host, port) in list(self.direct.items()):
-            if (refusal := open_refusal(line, host, port)) is not None:
-                self.open_refused(host, port, refusal.public)
+        for channel, reached in list(self.direct.items()):
+            if (refusal := self._server.direct.refusal_now(self, reached)) is not None:
+                self.open_refused(reached.host, reached.port, refusal.public)
                 channel.cut(ConnectionResetError(refusal.public))
 
     # --- tunnels, as their client

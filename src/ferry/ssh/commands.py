@@ -160,7 +160,8 @@ class Commands:
         for limit in limits_of(invocation.key_line):
             session.say(limit)
         if (example := invocation.notices.example(invocation.key_line)) is not None:
-            session.say("-L and -D reach your private aliases only: nothing else goes out through this gateway")
+            if not invocation.key_line.options.permit_open:  # which `limits_of` has told
+                session.say("-L and -D reach your own aliases and ports only: nothing else goes out through this gateway")
             session.say(f"To forward: {example}   (more: `help`)")
 
     async def _reservations(self, invocation: _Invocation) -> list[Reservation]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
+
+from ferry import limits
+from ferry.limiters.rate import PerSecond
+from ferry.policy.visits import Target
 
 from .wire.channel import TunnelChannel
 from .wire.channel_state import OwnedChannel
 
 
-class DirectOpen(dict[OwnedChannel, tuple[bytes, int]]):
-    """The target of each channel, as the client named it. It is the `ChannelOwner` of these channels.
+class Reached(NamedTuple):
+    """Where a channel leads."""
+
+    host: bytes
+    """As the client has sent it, and so is the port."""
+    port: int
+    target: Target
+
+
+class DirectOpen(dict[OwnedChannel, Reached]):
+    """Where each channel leads. It is the `ChannelOwner` of these channels.
 
     A channel stays until the client has closed it too: stock ssh drops the last bytes of a channel if its connection
     ends first.
@@ -17,12 +31,17 @@ class DirectOpen(dict[OwnedChannel, tuple[bytes, int]]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._rate = PerSecond()
         self._empty: asyncio.Event | None = None
         """Set when the last channel has gone, if a caller waits for that."""
 
-    def began(self, channel: TunnelChannel, host: bytes, port: int) -> None:
-        """An open is granted: `channel` leads to this target."""
-        self[channel] = (host, port)
+    def may_open(self, now: float) -> bool:
+        """Count an open, granted or not, at `now` (monotonic). False past DIRECT_OPENS_PER_SECOND."""
+        return self._rate.allows(now, limits.DIRECT_OPENS_PER_SECOND)
+
+    def began(self, channel: TunnelChannel, reached: Reached) -> None:
+        """An open is granted: `channel` leads there."""
+        self[channel] = reached
 
     async def wait_empty(self) -> None:
         """Return when no channel is left."""
