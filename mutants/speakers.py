@@ -29,6 +29,8 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "e2e/test_reaching_ports.py",
         ),
     ),
+    ("ssh/host_visits.py", ("ssh/test_host_visits.py",)),
+    ("edge/host*.py", ("edge/test_hosts.py", "ssh/test_host_visits.py")),
     ("ssh/splice.py", ("ssh/test_alias_channels.py", "ssh/test_direct_visits.py")),
     (
         "ssh/tunnel.py",

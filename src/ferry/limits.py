@@ -134,6 +134,20 @@ WORDS: Final = 256  # of these words: each unknown one costs 3 µs, and people r
 # Opens by `-L`, `-D`, `-J` and `-W` on one connection, granted or not; more are refused.
 DIRECT_OPENS_PER_SECOND: Final = 1000
 OWN_PORT_STREAMS: Final = 8  # streams of a TCP port up to which its own client may come back to it through `-L`
+# Connections from the gateway to hosts of the network, for `-L`, `-D` and `-W` of keys that may have them. The number
+# in all stays far below DESCRIPTORS_PAUSE of a usual limit.
+OUTBOUND_STREAMS: Final = 1024
+OUTBOUND_STREAMS_PER_IDENTITY: Final = 256  # a browser behind `-D` has some 30 at once
+OUTBOUND_OPENS_PER_SECOND: Final = 50  # of one identity
+OUTBOUND_LOOKUPS: Final = (
+    64  # of names at once, one thread each; a slow one keeps its place until the resolver gives up
+)
+OUTBOUND_LOOKUPS_PER_IDENTITY: Final = 8
+OUTBOUND_LOOKUP_SECONDS: Final = 5.0  # for one of them
+OUTBOUND_ADDRESSES: Final = 8  # of one name that are tried
+OUTBOUND_ATTEMPT_SECONDS: Final = 0.25  # until the next address is tried beside it (RFC 8305 §5)
+OUTBOUND_CONNECT_SECONDS: Final = 10.0  # for all of them
+OUTBOUND_CLOSE_SECONDS: Final = 30.0  # for a host to take the last bytes after the client has closed
 # After an answer with a port we send nothing until the client has sent something, or for this long: libssh 0.10 and 0.11
 # read the port from the last packet that they received.
 ANSWER_PAUSE_SECONDS: Final = 0.1

@@ -15,6 +15,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     tunnel.opened (tunnel, connection, address, kind, url), tunnel.closed (tunnel, connection, address, kind, reason)
     tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file decided)
     tunnel.takeover (address, connection, previous)
+    host.opened (connection, identity, asked, address), host.closed (the same, seconds, up, down, note): a client's -L,
+        -D, -W or -J to a host of the network
     channel.opened (tunnel), channel.failed (tunnel, failure)
     visit (visit: a `visits.Visit`, whose parts are shown as the event's fields)
     edge.refused (edge: http|https|tcp, status, peer, reason)

@@ -15,10 +15,7 @@ from line_service import LineService, ask
 from ssh_command import StockSsh, environment, make_key, run
 from sshd_program import listening, own_user
 
-
-OWN_ONLY = (
-    "through this gateway you can reach your own aliases and ports only; its operator can allow more (permitopen=)"
-)
+OWN_ONLY = "through this gateway you can reach your own aliases and ports only: for others ask for permitopen= in the line of your key"
 
 
 @dataclass(frozen=True, slots=True)

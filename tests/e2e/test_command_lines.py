@@ -52,7 +52,7 @@ NO_ADDRESSES = f"this gateway keeps no visitors out by address, so nothing is pu
 OTHERS = f"it is another service's option: {LISTS} here. {CLOSED}"
 NO_FILES = "this gateway has no files. To a machine of yours behind an alias: `sftp -J localhost:SSHPORT you@ALIAS`"
 NO_SHELL = "there is no shell here"
-OWN_ONLY = "through this gateway you can reach your own aliases and ports only; its operator can allow more"
+OWN_ONLY = "through this gateway you can reach your own aliases and ports only: for others ask for permitopen="
 
 SERVEO = [
     Line("ssh -R 80:localhost:3000 gw", out=(WEB, KEPT)),

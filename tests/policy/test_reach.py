@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
-from ferry.errors import Refusal
-from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
-from ferry.policy.grants import Grant, Use
+from ferry.errors import LocalProtocolError, Refusal
+from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind
+from ferry.policy.grants import Grant, HostGrant, Use
 from ferry.policy.keys import KeyLine
 from ferry.policy.principals import Principal
-from ferry.policy.reach import Wanted, decide_tunnel, unknown
+from ferry.policy.reach import Host, Wanted, decide_address, decide_host, decide_tunnel, unknown
 from ferry.policy.visits import Target, VisitPolicy
 from ferry.protocol.key_options import parse_options
 from granted import granted
@@ -48,7 +50,9 @@ def test_a_port_and_an_alias_are_their_owners_and_theirs_for_whom_they_are_named
 def test_nobody_learns_whether_another_identity_holds_it(address: Address) -> None:
     said = {owner: decided(BOB, address, owner) for owner in (ALICE, None)}
     public = {refusal.public for refusal in said.values() if isinstance(refusal, Refusal)}
-    assert public == {f"no {'port 21022' if address is PORT else 'alias laptop:22'} here for you: `ssh gw ls` lists yours"}
+    assert public == {
+        f"no {'port 21022' if address is PORT else 'alias laptop:22'} here for you: `ssh gw ls` lists yours"
+    }
     assert "belongs to identity alice" in getattr(said[ALICE], "detail", "")
 
 
@@ -91,3 +95,99 @@ def test_an_unknown_target_is_in_the_log_and_not_in_the_answer() -> None:
     assert refusal.code == "not_yours"
     assert "db" not in refusal.public
     assert r"asked for db.internal\xff:5432" in refusal.detail
+
+
+# --- hosts of the network
+
+
+def to_host(host: str, port: int, options: str) -> Wanted:
+    return Wanted(BOB, KeyLine(options=parse_options(options, KNOWN)), host.encode(), port)
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "named"),
+    [
+        ("db.internal", 'permitopen="db.internal:5432"', True),
+        ("db.internal", 'permitopen="*:*",permitopen="db.internal:5432"', True),
+        ("10.0.0.7", 'permitopen="10.0.0.7:5432"', True),
+        ("db.internal", "", False),
+        ("db.internal", 'permitopen="*:*"', False),
+        ("db.internal", 'permitopen="*:5432"', False),
+        ("db.internal", 'permitopen="db.internal:*"', False),
+        ("*", 'permitopen="*:5432"', False),
+    ],
+)
+def test_a_host_has_to_be_named_without_a_star(host: str, options: str, named: bool) -> None:
+    decided = decide_host(to_host(host, 5432, options))
+    if named:
+        assert isinstance(decided, Host)
+        assert decided.name == host
+    else:
+        assert isinstance(decided, Refusal)
+        assert decided.code == "not_yours"
+
+
+def test_a_form_that_hides_an_address_is_refused_even_if_it_is_named() -> None:
+    for form in ("2130706433", "127.1", "0x7f.1", "127.0.0.1."):
+        refusal = decide_host(to_host(form, 80, f'permitopen="{form}:80"'))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "target_form"
+
+
+SPECIAL = (
+    "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254", "169.254.169.254", "169.254.170.2", "168.63.129.16",
+    "100.100.100.200", "192.0.0.192", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255",
+    "::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.7", "::ffff:0:7f00:1", "64:ff9b::7f00:1", "64:ff9b::a00:7",
+    "64:ff9b:1::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2002:7f00:1::1", "2002:a00:7::1", "fe80::1", "febf::1",
+    "fec0::1", "ff02::1", "ff0e::1", "fd00:ec2::254", "fd20:ce::254", "fe80::5efe:7f00:1", "2001:db8::5efe:7f00:1",
+    "2001:db8::200:5efe:a00:7",
+)  # fmt: skip
+ORDINARY = (
+    "10.0.0.7", "172.16.0.1", "192.168.1.1", "100.64.0.1", "192.0.2.7", "8.8.8.8", "1.1.1.1", "128.0.0.1", "126.255.255.255",
+    "169.253.255.255", "223.255.255.255", "2001:db8::7", "2606:4700::1111", "fd12:3456::1", "2003::1", "2001:1::1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", SPECIAL)
+def test_a_name_leads_to_no_special_address(address: str) -> None:
+    wanted = to_host("db.example", 80, 'permitopen="db.example:80"')
+    refusal = decide_address(wanted, Host("db.example", None), ip_address(address), here=False)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "target_address"
+    assert address not in refusal.public
+    assert f"leads to {ip_address(address)}, which is " in refusal.detail
+    other = Host("192.0.2.1", ip_address("192.0.2.1"))
+    assert isinstance(decide_address(wanted, other, ip_address(address), here=False), Refusal)
+
+
+@pytest.mark.parametrize("address", [*SPECIAL, *ORDINARY])
+def test_an_address_that_is_written_as_such_is_allowed(address: str) -> None:
+    found = ip_address(address)
+    for here in (False, True):
+        grant = decide_address(to_host(address, 80, ""), Host(str(found), found), found, here=here)
+        assert isinstance(grant, HostGrant)
+        assert grant.endpoint == Endpoint(str(found), 80)
+
+
+@pytest.mark.parametrize("address", ORDINARY)
+def test_a_name_leads_to_an_ordinary_address_unless_it_is_this_hosts(address: str) -> None:
+    wanted, host = to_host("db.example", 80, ""), Host("db.example", None)
+    assert isinstance(decide_address(wanted, host, ip_address(address), here=False), HostGrant)
+    refusal = decide_address(wanted, host, ip_address(address), here=True)
+    assert isinstance(refusal, Refusal)
+    assert "which is this host" in refusal.detail
+
+
+def test_localhost_is_loopback_and_nothing_else() -> None:
+    wanted, host = to_host("localhost", 80, ""), Host("localhost", None)
+    for address in ("127.0.0.1", "127.0.0.2", "::1"):
+        assert isinstance(decide_address(wanted, host, ip_address(address), here=True), HostGrant)
+    for address in ("169.254.169.254", "0.0.0.0", "::ffff:127.0.0.1"):
+        assert isinstance(decide_address(wanted, host, ip_address(address), here=False), Refusal)
+    for name in ("a.localhost", "localhost."):
+        assert isinstance(decide_address(wanted, Host(name, None), ip_address("127.0.0.1"), here=True), Refusal)
+
+
+def test_nobody_else_makes_a_grant_for_a_host() -> None:
+    with pytest.raises(LocalProtocolError):
+        HostGrant(Endpoint("127.0.0.1", 80), object())

@@ -93,7 +93,7 @@ async def test_a_right_that_is_taken_away_ends_the_visit(pair: Pair, new_key: Ca
         assert len(here.direct) == 1
         here.use_key_line(KeyLine(options=parse_options('permitopen="*:*"', KNOWN)))
         async with asyncio.timeout(SECONDS):
-            assert await reader.read() == ""
+            assert await reader.read() == b""
         await until(lambda: not here.direct)
 
 

@@ -110,7 +110,10 @@ async def test_a_connection_opens_so_many_a_second(key: Path) -> None:
             assert own.direct.may_open(clock.monotonic())
         with pytest.raises(asyncssh.ChannelOpenError) as refused:
             await opened(client, 1)
-        assert (refused.value.code, "1000 connections in a second" in refused.value.reason) == (OPEN_RESOURCE_SHORTAGE, True)
+        assert (refused.value.code, "1000 connections in a second" in refused.value.reason) == (
+            OPEN_RESOURCE_SHORTAGE,
+            True,
+        )
         clock.ahead += 1
         with pytest.raises(asyncssh.ChannelOpenError, match="no port 1 here"):
             await opened(client, 1)

@@ -9,6 +9,7 @@ from ferry.clock import Clock
 from ferry.config.model import Config
 from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
+from ferry.edge.hosts import Hosts
 from ferry.edge.http.edge import HttpEdge
 from ferry.edge.http.shared import Bounds
 from ferry.edge.tcp import TcpEdge
@@ -112,7 +113,9 @@ class Worker:
         self.ssh = SshServer(
             self.settings,
             self.tunnels,
-            DirectChannels(self.routes, self.visits, Domain(config.domain), clock),
+            DirectChannels(
+                self.routes, self.visits, Domain(config.domain), Hosts(descriptors), clock=clock, report=report
+            ),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
             Penalties(exempt, on=config.ssh.penalties),
             options,

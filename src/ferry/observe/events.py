@@ -23,7 +23,9 @@ from ferry.visits import Visit
 from .levels import LEVELS, level_name
 from .texts import safe_fields
 
-FREQUENT: Final = frozenset({"visit", "handshake.ended", "edge.refused", "channel.failed", "tunnel.refused"})
+FREQUENT: Final = frozenset(
+    {"visit", "handshake.ended", "edge.refused", "channel.failed", "tunnel.refused", "host.opened", "host.closed"}
+)
 
 
 class Event(NamedTuple):

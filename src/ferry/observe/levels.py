@@ -21,6 +21,8 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "tunnel.closed": logging.INFO,
         "tunnel.refused": logging.INFO,
         "tunnel.takeover": logging.INFO,
+        "host.opened": logging.INFO,
+        "host.closed": logging.INFO,
         "channel.opened": logging.DEBUG,
         "channel.failed": logging.INFO,
         "visit": logging.INFO,

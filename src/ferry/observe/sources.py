@@ -18,6 +18,8 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "tunnel.opened": "connection",
         "tunnel.closed": "connection",
         "tunnel.refused": "connection",
+        "host.opened": "connection",
+        "host.closed": "connection",
         "channel.opened": "tunnel",
         "channel.failed": "tunnel",
         "edge.refused": "peer",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferry.errors import LocalProtocolError
-from ferry.names import Address, IdentityId
+from ferry.names import Address, Endpoint, IdentityId
 
 _MAKER: Final = object()
 
@@ -46,6 +46,23 @@ class Grant:
             raise LocalProtocolError(
                 f"a grant to {self.use.name} at {self.address} of {self.owner} was used to {use.name} at {address} of {owner}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class HostGrant:
+    """One decision: it allows a connection from the gateway to this numeric address and port."""
+
+    endpoint: Endpoint
+    maker: object
+
+    def __post_init__(self) -> None:
+        if self.maker is not _MAKER:
+            raise LocalProtocolError("only ferry.policy makes a HostGrant")
+
+
+def grant_host(endpoint: Endpoint) -> HostGrant:
+    """Only `ferry.policy.reach` calls this."""
+    return HostGrant(endpoint, _MAKER)
 
 
 def grant_visit(address: Address, owner: IdentityId) -> Grant:

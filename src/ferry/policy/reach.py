@@ -4,16 +4,21 @@
 `ssh/direct.py` looks a target up, and these functions decide on what it has found, each time: when the channel opens, and
 again when the key's line has other options. A client reaches what is its own. For anything else the operator has to name
 the target for it; `Wanted.named` is the one place that knows how.
+
+A host of the network is decided in two steps. `decide_host` sees the name, before anybody looks it up; `decide_address`
+sees each address that the name leads to, and the gateway connects to that very address.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ferry.errors import Refusal
-from ferry.names import Identity, printable
+from ferry.errors import InvalidInput, Refusal
+from ferry.names import Endpoint, Identity, printable
+from ferry.protocol.targets import IpAddress, parse_target_host
 
-from .grants import Grant
+from .addresses import special
+from .grants import Grant, HostGrant, grant_host
 from .keys import KeyLine, names_open, open_refusal
 from .visits import Target, VisitPolicy
 
@@ -46,11 +51,52 @@ def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy) -> Grant 
     return visits.decide(wanted.who, replace(target, named=wanted.named))
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host that the operator has named."""
+
+    name: str
+    """For the resolver, or for people if it is an address."""
+    address: IpAddress | None
+    """If it is one."""
+
+    def is_written(self, found: IpAddress) -> bool:
+        """Whether the operator has written the address that was found: its number, or `localhost`, which is always
+        loopback (RFC 6761 §6.3)."""
+        return found == self.address or (self.name == "localhost" and found.is_loopback)
+
+
+def decide_host(wanted: Wanted) -> Host | Refusal:
+    """The host that `wanted` means, if the operator has named it."""
+    if (refusal := key_refusal(wanted)) is not None:
+        return refusal
+    if not wanted.named:
+        return unknown(wanted)
+    try:
+        host = parse_target_host(wanted.host)
+    except InvalidInput as error:
+        return Refusal(str(error), code="target_form")
+    return Host(host, None) if isinstance(host, str) else Host(str(host), host)
+
+
+def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) -> HostGrant | Refusal:
+    """Whether `wanted` may be connected to an address that `host` leads to. `here`: it is one of this host's own."""
+    why = special(found) or ("this host" if here else None)
+    if why is not None and not host.is_written(found):
+        return Refusal(
+            "the gateway does not connect there by this name: its operator can allow the address by its number",
+            code="target_address",
+            detail=f"{host.name} leads to {found}, which is {why}: permitopen= has to name that address itself",
+        )
+    return grant_host(Endpoint(str(found), wanted.port))
+
+
 def unknown(wanted: Wanted) -> Refusal:
     """The refusal of a target that is neither a tunnel's nor named by the operator."""
     shown = printable(wanted.host.decode("utf-8", "backslashreplace"), 80)
     return Refusal(
-        "through this gateway you can reach your own aliases and ports only; its operator can allow more (permitopen=)",
+        "through this gateway you can reach your own aliases and ports only: for others ask for permitopen= in the line "
+        "of your key",
         code="not_yours",
         detail=f"{wanted.who} asked for {shown}:{wanted.port}, which is no tunnel's, and permitopen= does not name it",
     )

@@ -73,7 +73,8 @@ class VisitPolicy:
         if isinstance(who, PublicVisitor):
             return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
         whose = "nobody serves" if owner is None else f"belongs to identity {owner}"
-        shown, code = (str(address), "no_such_port") if target.private else (f"alias {address}", "no_such_alias")
+        public = kind_of(address.kind).public
+        shown, code = (str(address), "no_such_port") if public else (f"alias {address}", "no_such_alias")
         return Refusal(
             f"no {shown} here for you: `ssh {self.gateway} ls` lists yours",
             code=code,

@@ -20,12 +20,13 @@ from ferry.report import Report
 from ferry.visits import Visit
 
 from .commands import Commands
-from .direct import DirectChannels, open_failure
+from .direct import DirectChannels
 from .direct_open import DirectOpen
 from .forward_requests import ForwardRequests
 from .holding import Holding
 from .login import LoggedIn
 from .notices import NoticesInForce
+from .open_codes import open_failure
 from .reasons import Reasons
 from .refusals import RefusedForward, RefusedForwards, RefusedOpens
 from .session import Session
@@ -206,11 +207,15 @@ class Client:
         """The channel for a `direct-tcpip` open. Raises ChannelOpenError."""
         opened = self._server.direct.open(self, host, port)
         if isinstance(opened, Refusal):
-            self._report_refused(opened, kept_request(host, port).replace("-R", "-J", 1))
-            self.open_refused(host, port, opened.public)
+            self.open_denied(host, port, opened)
             raise open_failure(opened)
         self.requests.channel_opened()
         return opened
+
+    def open_denied(self, host: bytes, port: int, refusal: Refusal) -> None:
+        """Tell the log and the person that a `direct-tcpip` open was denied."""
+        self._report_refused(refusal, kept_request(host, port).replace("-R", "-J", 1))
+        self.open_refused(host, port, refusal.public)
 
     def open_refused(self, host: bytes, port: int, why: str) -> None:
         """Tell the person that a `direct-tcpip` open was refused: in the open sessions, once for each target."""

@@ -161,7 +161,9 @@ class Commands:
             session.say(limit)
         if (example := invocation.notices.example(invocation.key_line)) is not None:
             if not invocation.key_line.options.permit_open:  # which `limits_of` has told
-                session.say("-L and -D reach your own aliases and ports only: nothing else goes out through this gateway")
+                session.say(
+                    "-L and -D reach your own aliases and ports only: nothing else goes out through this gateway"
+                )
             session.say(f"To forward: {example}   (more: `help`)")
 
     async def _reservations(self, invocation: _Invocation) -> list[Reservation]:

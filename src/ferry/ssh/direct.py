@@ -5,9 +5,10 @@ A target is looked up in this order:
 1. `localhost`, `127.0.0.1` or `::1` with a TCP port that a tunnel holds: that tunnel. So `ssh -J gw -p 21022
    root@localhost` reaches the machine behind port 21022, and autossh (`-M 20000`) checks its connection through a port of
    its own;
-2. an alias.
+2. an alias;
+3. a host of the network, where the operator has named it for the key.
 
-The bytes go from channel to channel; the gateway opens no socket. `policy.reach` decides.
+To a tunnel the bytes go from channel to channel; only for 3 the gateway opens a socket. `policy.reach` decides.
 """
 
 from __future__ import annotations
@@ -16,33 +17,27 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
-from asyncssh.misc import ChannelOpenError
-
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
 from ferry.hostnames import Domain, normal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
-from ferry.names import Address, Endpoint, Identity, parse_label
+from ferry.names import Address, Endpoint, parse_label
 from ferry.policy.grants import Grant
-from ferry.policy.keys import KeyLine
-from ferry.policy.reach import Wanted, decide_tunnel, key_refusal, unknown
+from ferry.policy.reach import Wanted, decide_host, decide_tunnel, key_refusal
 from ferry.policy.visits import Target
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
+from ferry.report import Report
 
-from .direct_open import DirectOpen, Reached
+from .direct_open import HostAt, Reached
+from .host_visits import Hosts, HostVisit, HostVisitor, refusal_at
+from .open_codes import OWN_PORT, TOO_MANY_OPENS
 from .splice import TunnelSplice
 from .wire.channel import TunnelChannel
-from .wire.channel_state import ChannelTransport
 
 _LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
-_OWN_PORT: Final = "own_port"
-_TOO_MANY: Final = "too_many_opens"
-_SHORTAGES: Final = frozenset({_OWN_PORT, _TOO_MANY})
-"""Codes of refusals that tell a client to come again, and not that it may not."""
 
 
 class OwnTunnel(Tunnel, Protocol):
@@ -54,22 +49,11 @@ class OwnTunnel(Tunnel, Protocol):
         ...
 
 
-class DirectVisitor(Protocol):
+class DirectVisitor(HostVisitor, Protocol):
     """The client that opens the channel."""
 
     @property
-    def identity(self) -> Identity: ...
-
-    @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here."""
-        ...
-
-    @property
     def peer(self) -> Endpoint: ...
-
-    @property
-    def connection(self) -> ChannelTransport: ...
 
     @property
     def forwards(self) -> Mapping[tuple[bytes, int], OwnTunnel]:
@@ -80,35 +64,34 @@ class DirectVisitor(Protocol):
         """Tell the person that the stream of a granted open was refused."""
         ...
 
-    @property
-    def direct(self) -> DirectOpen:
-        """Its own channels of this kind."""
-        ...
-
 
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
 
-    __slots__ = ("_clock", "_domain", "_routes", "_visits")
+    __slots__ = ("_clock", "_domain", "_hosts", "_report", "_routes", "_visits")
 
-    def __init__(self, routes: Routes, visits: VisitsInForce, domain: Domain, clock: Clock) -> None:
+    def __init__(
+        self, routes: Routes, visits: VisitsInForce, domain: Domain, hosts: Hosts, *, clock: Clock, report: Report
+    ) -> None:
+        self._hosts = hosts
+        self._report = report
         self._routes = routes
         self._visits = visits
         self._domain = domain
         self._clock = clock
 
     def open(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
-        """The channel for a `direct-tcpip` open. It is confirmed after the local service has answered."""
+        """The channel for a `direct-tcpip` open. It is confirmed after the local service or the host has answered."""
         if not visitor.direct.may_open(self._clock.monotonic()):
             return Refusal(
-                f"more than {limits.DIRECT_OPENS_PER_SECOND} connections in a second: try again", code=_TOO_MANY
+                f"more than {limits.DIRECT_OPENS_PER_SECOND} connections in a second: try again", code=TOO_MANY_OPENS
             )
         wanted = Wanted(visitor.identity, visitor.key_line, host, port)
         if (refusal := key_refusal(wanted)) is not None:
             return refusal
         target = self._target(host, port)
-        if target is None:
-            return unknown(wanted)
+        if target is None or (target.owner is None and wanted.named):
+            return self._open_host(visitor, wanted)
         grant = decide_tunnel(wanted, target, self._visits.policy)
         if isinstance(grant, Refusal):
             return grant
@@ -118,6 +101,8 @@ class DirectChannels:
     def refusal_now(self, visitor: DirectVisitor, reached: Reached) -> Refusal | None:
         """The refusal of a channel that is open, by what decides now: the key's line may have other options."""
         wanted = Wanted(visitor.identity, visitor.key_line, reached.host, reached.port)
+        if isinstance(reached.target, HostAt):
+            return refusal_at(wanted, reached.target)
         decided = decide_tunnel(wanted, reached.target, self._visits.policy)
         return decided if isinstance(decided, Refusal) else None
 
@@ -148,8 +133,21 @@ class DirectChannels:
         return Refusal(
             f"port {own.address.port} serves {own.streams} connections already: -L back to your own port works with "
             f"fewer than {limits.OWN_PORT_STREAMS}",
-            code=_OWN_PORT,
+            code=OWN_PORT,
         )
+
+    def _open_host(self, visitor: DirectVisitor, wanted: Wanted) -> TunnelChannel | Refusal:
+        host = decide_host(wanted)
+        if isinstance(host, Refusal):
+            return host
+        if not visitor.direct.may_open_host(self._clock.monotonic()):
+            return Refusal(
+                f"more than {limits.OUTBOUND_OPENS_PER_SECOND} connections to hosts in a second: try again",
+                code=TOO_MANY_OPENS,
+            )
+        visit = HostVisit(visitor, wanted, host, clock=self._clock, report=self._report)
+        visit.begin(self._hosts)
+        return visit.channel
 
     def _splice(self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, reached: Reached) -> TunnelChannel:
         """A channel of `visitor`, joined with a new stream into `tunnel`."""
@@ -171,9 +169,3 @@ class DirectChannels:
 def meant_port(host: bytes, port: int) -> Address | None:
     """The TCP port of the gateway that a target means; None if `host` is not written as a loopback address."""
     return TCP.address(port) if host.lower() in _LOOPBACK else None
-
-
-def open_failure(refusal: Refusal) -> ChannelOpenError:
-    """What the client gets (RFC 4254 §5.1): `ssh` prints the name of the code and the text."""
-    code = OPEN_RESOURCE_SHORTAGE if refusal.code in _SHORTAGES else OPEN_ADMINISTRATIVELY_PROHIBITED
-    return ChannelOpenError(code, refusal.public)

@@ -7,10 +7,22 @@ from typing import NamedTuple
 
 from ferry import limits
 from ferry.limiters.rate import PerSecond
+from ferry.policy.reach import Host
 from ferry.policy.visits import Target
+from ferry.protocol.targets import IpAddress
 
 from .wire.channel import TunnelChannel
 from .wire.channel_state import OwnedChannel
+
+
+class HostAt(NamedTuple):
+    """A host of the network."""
+
+    host: Host
+    found: IpAddress | None = None
+    """The address that the channel is connected to; None before it is."""
+    here: bool = False
+    """The address is one of this host's own."""
 
 
 class Reached(NamedTuple):
@@ -19,7 +31,7 @@ class Reached(NamedTuple):
     host: bytes
     """As the client has sent it, and so is the port."""
     port: int
-    target: Target
+    target: Target | HostAt
 
 
 class DirectOpen(dict[OwnedChannel, Reached]):
@@ -32,6 +44,7 @@ class DirectOpen(dict[OwnedChannel, Reached]):
     def __init__(self) -> None:
         super().__init__()
         self._rate = PerSecond()
+        self._host_rate = PerSecond()
         self._empty: asyncio.Event | None = None
         """Set when the last channel has gone, if a caller waits for that."""
 
@@ -39,8 +52,12 @@ class DirectOpen(dict[OwnedChannel, Reached]):
         """Count an open, granted or not, at `now` (monotonic). False past DIRECT_OPENS_PER_SECOND."""
         return self._rate.allows(now, limits.DIRECT_OPENS_PER_SECOND)
 
+    def may_open_host(self, now: float) -> bool:
+        """Count an open to a host. False past OUTBOUND_OPENS_PER_SECOND."""
+        return self._host_rate.allows(now, limits.OUTBOUND_OPENS_PER_SECOND)
+
     def began(self, channel: TunnelChannel, reached: Reached) -> None:
-        """An open is granted: `channel` leads there."""
+        """An open is granted, or is being decided: `channel` leads there."""
         self[channel] = reached
 
     async def wait_empty(self) -> None:

@@ -39,20 +39,26 @@ class Splice(Relay[TunnelChannel]):
         self._called = called
         self._clock = clock
         self._began = clock.monotonic()
-        self._note = ""
+        self.note = ""
+        """Why it did not go well."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return self._clock.monotonic() - self._began
 
     def stream_opened(self) -> None:
         self.near.accept(self.visitor)
 
     def stream_lost(self, error: Exception | None) -> None:
         if error is not None:
-            self._note = "broken"
+            self.note = "broken"
         super().stream_lost(error)
 
     def near_left(self) -> None:
         """The visitor has left before the target answered."""
-        self._note = f"the visitor left before {self._called} answered"
-        self.near_lost(ConnectionAbortedError(self._note))
+        self.note = f"the visitor left before {self._called} answered"
+        self.near_lost(ConnectionAbortedError(self.note))
 
 
 class TunnelSplice(Splice):
@@ -68,10 +74,10 @@ class TunnelSplice(Splice):
         self._peer = peer
 
     def stream_refused(self, failure: OpenFailure) -> None:
-        self._note = _WHY[failure].format(self._called)
+        self.note = _WHY[failure].format(self._called)
         code = OPEN_RESOURCE_SHORTAGE if failure is OpenFailure.LIMIT else OPEN_CONNECT_FAILED
-        self.near.reject(ChannelOpenError(code, self._note))
-        self._refused(self._note)
+        self.near.reject(ChannelOpenError(code, self.note))
+        self._refused(self.note)
         super().stream_refused(failure)
 
     def stream_lost(self, error: Exception | None) -> None:
@@ -94,8 +100,7 @@ class TunnelSplice(Splice):
     def ended(self) -> None:
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
-        seconds = self._clock.monotonic() - self._began
-        tunnel.visited(connection_visit(tunnel, self._peer, seconds, up=self.up, down=self.down, note=self._note))
+        tunnel.visited(connection_visit(tunnel, self._peer, self.seconds, up=self.up, down=self.down, note=self.note))
 
 
 class NearSink:

@@ -1,0 +1,133 @@
+"""A stream to a host of the network: a socket that the gateway has connected, as a `ferry.streams.Stream`.
+
+host sends EOF                sink.eof_received(); bytes for the host go on
+both have sent EOF            the socket closes after its buffered bytes: it would not by itself
+host resets                   sink.stream_lost(error), also while nothing reads from it (`Unwatched`)
+close()                       the buffered bytes are sent, for OUTBOUND_CLOSE_SECONDS at most
+abort()                       RST: the host must not take half a message for a whole one
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from ferry import limits
+from ferry.streams import Sink, Stream
+
+from .reset import reset
+from .unwatched import Unwatched
+
+
+class HostStream(asyncio.Protocol):
+    """One connection. It is the protocol of its own transport: the methods of a stream have other names."""
+
+    def __init__(self, join: Callable[[Stream], Sink], gone: Callable[[], None]) -> None:
+        """`join` gives the sink as soon as the stream is there. `gone` is called once, at the end of the transport."""
+        self._join = join
+        self._gone = gone
+        self._sink: Sink | None = None
+        self._transport: asyncio.Transport
+        self._unwatched: Unwatched
+        self._read_paused = self._received_eof = self._sent_eof = False
+        self._small = 0
+        """Small writes behind waiting bytes, since the buffer was last empty."""
+        self._closing: asyncio.TimerHandle | None = None
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
+        self._transport.set_write_buffer_limits(limits.HIGH_WATER_BYTES, limits.LOW_WATER_BYTES)
+        self._unwatched = Unwatched(self._transport, self._unread, self._was_reset)
+        self._sink = self._join(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink.data_received(data)
+
+    def eof_received(self) -> bool:
+        self._received_eof = True
+        if self._sink is not None:
+            self._sink.eof_received()
+        if self._sent_eof:
+            return False  # the transport closes after its buffered bytes
+        self._unwatched.watch()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatched.forget()
+        if self._closing is not None:
+            self._closing.cancel()
+        self._gone()
+        self._lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._small:
+            self._small = 0
+            self._transport.set_write_buffer_limits(limits.HIGH_WATER_BYTES, limits.LOW_WATER_BYTES)
+        if self._sink is not None:
+            self._sink.resume_writing()
+
+    # --- Stream
+
+    def write(self, data: bytes) -> None:
+        if self._sent_eof or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if len(data) < limits.SMALL_WRITE_BYTES and self._transport.get_write_buffer_size():
+            self._small += 1
+            if self._small == limits.SMALL_WRITES:
+                self._transport.set_write_buffer_limits(0)  # the transport pauses us, and resumes us when it is empty
+
+    def write_eof(self) -> None:
+        if self._sent_eof or self._transport.is_closing():
+            return
+        self._sent_eof = True
+        if self._received_eof:
+            self.close()
+        else:
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        self._transport.close()
+        if self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(limits.OUTBOUND_CLOSE_SECONDS, self._transport.abort)
+
+    def abort(self) -> None:
+        self._sink = None
+        if not self._transport.is_closing():
+            reset(self._transport)
+        else:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._received_eof and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+            self._unwatched.watch()
+
+    def resume_reading(self) -> None:
+        if self._read_paused and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    # --- ends
+
+    def _unread(self) -> bool:
+        return self._read_paused or self._received_eof
+
+    def _was_reset(self) -> None:
+        self._lost(ConnectionResetError("the host has reset the connection"))
+        self._transport.abort()
+
+    def _lost(self, error: Exception | None) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.stream_lost(error)
