@@ -45,6 +45,7 @@ from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
+from ferry.store.machines import Known
 from gateway_process import DOMAIN, PortBlock
 from memory_registry import MemoryRegistry
 from raw_client import RawClient
@@ -76,10 +77,15 @@ class _NoRows:
     def connection_started(self, *_: object) -> None:
         """Records nothing."""
 
-    connection_ended = connection_started
+    connection_ended = host_told = connection_started
 
     async def prune(self, _before: float) -> int:
         return 0
+
+
+class _NoMachines:
+    async def known(self) -> Known:
+        return Known({}, {}, {})
 
 
 class _Memory:
@@ -367,6 +373,7 @@ async def inside_gateway(
         registry=MemoryRegistry() if registry is None else registry,
         identities=_Identities(),
         connections=_NoRows() if connections is None else connections,
+        machines=_NoMachines(),
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )

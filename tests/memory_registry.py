@@ -47,7 +47,7 @@ class MemoryRegistry:
         self._reservations.pop(address, None)
         if mine is not None:
             self._reservations[address] = claimed_again(
-                mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None
+                mine, name, now=now, terms=terms, taken_over=state.lease is not None
             )
         elif reserved:
             self._make(lease, terms, now, used=False)
@@ -141,7 +141,14 @@ class MemoryRegistry:
 
     def _make(self, lease: Lease, terms: Terms, now: float, *, used: bool) -> None:
         self._reservations[lease.address] = Reservation(
-            lease.address, lease.owner, lease.owner_name, terms.derived, created=now, last_used=now, used=used
+            lease.address,
+            lease.owner,
+            lease.owner_name,
+            terms.derived,
+            created=now,
+            last_used=now,
+            used=used,
+            label=terms.label,
         )
         if terms.network:
             self._made.append((terms.network, now))

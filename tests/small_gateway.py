@@ -14,6 +14,7 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
+    PortInfo,
     RefusedKeyList,
     Status,
     StoreStatus,
@@ -73,6 +74,7 @@ class SmallGateway:
     reserved: list[NameInfo] = field(
         default_factory=lambda: [name("http:blog.example.com", live=True), name("tcp::30042", "i2")]
     )
+    port_table: list[PortInfo] = field(default_factory=list)
     offenders: list[BlockedAddress] = field(default_factory=list)
     draining: bool = False
     store_error: str = ""
@@ -109,6 +111,11 @@ class SmallGateway:
         if self.store_error:
             raise StoreUnavailable(self.store_error)
         return [n for n in self.reserved if identity in (None, n.owner)]
+
+    async def ports(self) -> list[PortInfo]:
+        if self.store_error:
+            raise StoreUnavailable(self.store_error)
+        return list(self.port_table)
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
         before = len(self.open_tunnels)

@@ -122,6 +122,7 @@ FORWARDS_PER_CONNECTION: Final = 16
 FORWARDS_PER_IDENTITY: Final = 32
 CHANNELS_PER_CONNECTION: Final = 1024
 SESSIONS_PER_CONNECTION: Final = 10  # as OpenSSH MaxSessions
+HOST_LABEL_CHARS: Final = 100  # of what a client's environment says its machine is called; the rest is cut off
 CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
 # Requests of up to HOST_BYTES that wait for the one being decided; more are refused.

@@ -513,3 +513,39 @@ async def test_a_claim_without_a_network_has_no_limit_by_network(registry: Regis
     terms = replace(TERMS, network="", max_per_network_day=0)
     assert (await won(registry, BLOG, ANN, 10, terms)).new
     await lost(registry, PORT, ANN, 10, replace(terms, network="192.0.2.0/24"))
+
+
+# --- allocations: reservations with a label
+
+ALLOCATING = replace(TERMS, label="ssh")
+
+
+async def test_a_port_with_a_label_is_kept_for_good(registry: Engine) -> None:
+    claimed = await won(registry, PORT, ANN, 10, ALLOCATING)
+    await registry.release(PORT, claimed.lease.generation, now=11, used=False)
+    assert (await lost(registry, PORT, BOB, LONG)).reason is TakenBy.RESERVED
+    assert await registry.prune(now=LONG, keep=KEEP, rest=REST) == 0
+    (kept,) = await registry.reservations(ANN.id)
+    assert (kept.label, kept.last_used, kept.used) == ("ssh", 11, False)
+    assert await registry.reservation(PORT, now=LONG, keep=KEEP) == kept
+    assert (await won(registry, PORT, ANN, LONG)).reserved
+
+
+async def test_a_reservation_becomes_an_allocation_and_stays_one(registry: Engine) -> None:
+    await won(registry, PORT, ANN, 10)
+    await won(registry, PORT, ANN, 11, replace(TERMS, label=""))
+    await won(registry, PORT, ANN, 12, replace(TERMS, label="service"))
+    await won(registry, PORT, ANN, 13)
+    assert [one.label for one in await registry.reservations(ANN.id)] == [""]
+
+
+async def test_allocations_count_as_names_and_one_that_is_there_is_not_refused_for_that(registry: Engine) -> None:
+    ports = [Address(Kind.TCP, "", 21000 + number) for number in range(4)]
+    for port in ports[:3]:
+        claimed = await won(registry, port, ANN, 10, ALLOCATING)
+        await registry.release(port, claimed.lease.generation, now=11)
+    assert (await lost(registry, ports[3], ANN, LONG, ALLOCATING)).reason is TakenBy.OVER_LIMIT
+    assert (await won(registry, ports[0], ANN, LONG)).reserved
+    assert await registry.free(ports[1], ANN.id)
+    assert (await won(registry, ports[3], ANN, LONG, ALLOCATING)).reserved
+    assert (await won(registry, ports[1], BOB, LONG)).reserved

@@ -90,6 +90,9 @@ class FullOfErrors:
     def connection_ended(self, *_: object) -> None:
         raise KeyError("an error of our own")
 
+    def host_told(self, *_: object) -> None:
+        """Nothing to keep."""
+
     async def prune(self, _before: float) -> int:
         return 0
 

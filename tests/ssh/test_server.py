@@ -30,6 +30,9 @@ class Rows:
     def connection_ended(self, connection: ConnectionId, *_: object) -> None:
         self.ended.append(connection)
 
+    def host_told(self, *_: object) -> None:
+        """Nothing to keep."""
+
     async def prune(self, _before: float) -> int:
         return 0
 

@@ -7,6 +7,9 @@ person earn a name, and was killed with two clients connected. `ann` in the arch
 
 `folder-before-use.zip` is the same folder after the gateway of commit b23bd64, whose reservations do not say whether they
 were used, had it: with her first key ann published `kept`, and that gateway was killed too.
+
+`folder-before-ports.zip` was written by the gateway of commit 1a74fa9, which had no port table. `web-1`, whose key is in
+the archive, had a port and a name there, and that gateway was killed with the connection.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ from small_disk import OnSmallDisk, fill, needs_a_disk
 
 STORED = Path(__file__).with_name("folder-before-connections.zip")
 BEFORE_USE = Path(__file__).with_name("folder-before-use.zip")
+BEFORE_PORTS = Path(__file__).with_name("folder-before-ports.zip")
+PORT = 9521
+"""The port that `web-1` had."""
 ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
 ANNS_OTHER_KEY = Fingerprint("SHA256:GRlzt126pJATTnpLXTV7SEXGtGI3w10PoEDtcK1nubM")
 BOB = Fingerprint("SHA256:0xJYMXnCU8huP+M5hz2+qpUmb9+P1FgUcLbXuUR7P3o")
@@ -42,6 +48,11 @@ ANNS = {
     ("tcp::20841", True),
     ("alias:laptop:22", False),
 }
+
+
+def without_ports(before: dict[str, set[tuple[object, ...]]]) -> dict[str, set[tuple[object, ...]]]:
+    """The rows as they are now: no reservation is for good, and no machine has told how it is called."""
+    return before | {name: {(*row, None) for row in before[name]} for name in ("reservations", "identities")}
 
 
 def unpacked(stored: Path, tmp_path: Path) -> Path:
@@ -75,7 +86,7 @@ async def test_every_row_is_still_there(folder: Path) -> None:
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
     assert after.pop("connections") == before.pop("sessions")
     before["reservations"] = {(*row, True) for row in before["reservations"]}  # they count as used
-    assert after == before
+    assert after == without_ports(before)
 
 
 async def test_every_row_from_before_reservations_knew_their_use_is_still_there(tmp_path: Path) -> None:
@@ -87,7 +98,32 @@ async def test_every_row_from_before_reservations_knew_their_use_is_still_there(
     after = rows(state)
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0002",)}, {(HEAD,)})
     before["reservations"] = {(*row, True) for row in before["reservations"]}
-    assert after == before
+    assert after == without_ports(before)
+
+
+async def test_every_row_from_before_the_port_table_is_still_there(tmp_path: Path) -> None:
+    state = unpacked(BEFORE_PORTS, tmp_path) / "state"
+    before = rows(state)
+    assert all(before.values())
+    async with await Store.open(state / "ferry.db", report=no_report):
+        pass
+    after = rows(state)
+    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0003",)}, {(HEAD,)})
+    assert after == without_ports(before)
+
+
+def test_a_port_from_before_the_port_table_is_its_owners_and_stays_so_for_good(tmp_path: Path) -> None:
+    folder = unpacked(BEFORE_PORTS, tmp_path)
+    keys = folder / "keys"
+    keys.write_text(f"{(folder / 'web-1.pub').read_text().strip()} name=web-1\n")
+    settings = {"ranges": [{"first": PORT, "last": PORT, "listen": "loopback"}], "purposes": {"ssh": str(PORT)}}
+    with gateway_in(folder, access={"mode": "keys", "keys": [keys]}, tcp=settings | {"allocate_from": 0}) as gateway:
+        (row,) = (row for row in gateway.ask("ports") if row["port"] == PORT)
+        assert (row["holder"].split()[0], row["state"], row["kept_for_good"]) == ("web-1", "down", False)
+        with gateway.ssh(tmp_path, folder / "web-1").start("-N", "-v", "-R", f"{PORT}:localhost:9") as child:
+            child.error_line("remote forward success|port_in_use|in use by another program")
+        (row,) = (row for row in gateway.ask("ports") if row["port"] == PORT)
+        assert row["kept_for_good"]
 
 
 def test_names_from_before_reservations_knew_their_use_count_as_used(tmp_path: Path) -> None:

@@ -99,5 +99,6 @@ def _silent(item: dict[str, Any]) -> str:
 
 def _name(n: dict[str, Any], now: float) -> Row:
     given = "by Ferry" if n["derived"] else "asked for"
-    used = f"{age(n['last_used'], now)} ago" + ("" if n["used"] or n["live"] else ", unused")
+    used = f"{age(n['last_used'], now)} ago" if n["last_used"] else "never"
+    used += "" if n["used"] or n["live"] or n["label"] is not None else ", unused"
     return [n["address"], n["kind"], short_identity(n["owner_name"]), used, "yes" if n["live"] else "-", given]

@@ -31,6 +31,7 @@ from .lint import lint
 from .ls import ls
 from .options import JsonOption, Output, OutputOption, wants_json
 from .output import discard, of_stdout, prepare_streams, print_error, print_json
+from .ports import ports
 from .release import release
 from .serve import serve
 from .status import status
@@ -77,6 +78,7 @@ def root(
 app.command("serve", short_help="Run the gateway until SIGTERM or Ctrl-C.")(serve)
 app.command("status", short_help="Show the running gateway and its counts.")(status)
 app.command("ls", short_help="List open tunnels, connections or names.")(ls)
+app.command("ports", short_help="Show which port is whose.")(ports)
 app.command("close", short_help="Close a tunnel or a connection.")(close)
 app.command("release", short_help="Give reserved names back.")(release)
 app.command("allow", short_help="Let in a key that was refused, or list those keys.")(allow)

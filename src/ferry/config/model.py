@@ -19,6 +19,7 @@ from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.names import Endpoint
 
+from .purposes import DEFAULT_PURPOSES, PortSpan, Purposes
 from .values import (
     Contact,
     DomainName,
@@ -205,6 +206,10 @@ class Tcp(Section):
         description="The ports that clients may request. The gateway refuses a port outside all ranges.",
     )
     allocate_from: int = Field(1, ge=0, description="Number of the range for `-R 0:...`, counted from 0.")
+    purposes: Purposes = Field(
+        default_factory=lambda: dict(DEFAULT_PURPOSES),
+        description="Ports of the port table, by their purpose. With `access.mode = keys`, a port of them that a key has asked for stays its own for good, until `ferry release`. Each lies within one of `ranges`; where those are set and this is not, the default ones outside do not count.",
+    )
     public_addresses: Words = Field(
         ["127.0.0.1", "::1"],
         description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network.",
@@ -224,6 +229,9 @@ class Tcp(Section):
         for (_, last), (first, _) in itertools.pairwise(spans):
             if first <= last:
                 raise ValueError(f"two port ranges share port {first}: separate them")
+        if "purposes" in self.model_fields_set and (stray := self._outside()) is not None:
+            span = self.purposes[stray]
+            raise ValueError(f"tcp.purposes: {stray} has ports {span}, which lie in no range of tcp.ranges: add one")
         for address in self.public_addresses:
             try:
                 ipaddress.ip_address(address)
@@ -232,6 +240,18 @@ class Tcp(Section):
                     f"tcp.public_addresses: {address!r} is not a numeric address: write 0.0.0.0 or ::"
                 ) from None
         return self
+
+    def _outside(self) -> str | None:
+        return next((name for name in self.purposes if name not in self.purposes_in_ranges), None)
+
+    @property
+    def purposes_in_ranges(self) -> dict[str, PortSpan]:
+        """The purposes whose ports may be requested."""
+        return {
+            name: span
+            for name, span in self.purposes.items()
+            if any(each.first <= span.first and span.last <= each.last for each in self.ranges)
+        }
 
 
 class Limits(Section):

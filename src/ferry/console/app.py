@@ -21,6 +21,7 @@ from .models import (
     ConnectionInfo,
     Health,
     NameInfo,
+    PortInfo,
     Problem,
     RefusedKeyList,
     Status,
@@ -78,6 +79,11 @@ def _reading(state: ConsoleState) -> APIRouter:
     async def names(identity: str | None = None) -> list[NameInfo]:
         """Reservations of one identity (by its id), or all."""
         return await state.names(None if identity is None else IdentityId(identity))
+
+    @api.get("/ports")
+    async def ports() -> list[PortInfo]:
+        """The port table: TCP ports that are up, reserved, or named by lines of key files."""
+        return await state.ports()
 
     @api.get("/blocked")
     async def blocked() -> list[BlockedAddress]:

@@ -127,9 +127,30 @@ class NameInfo(ApiModel):
     owner_name: str
     derived: bool = Field(description="Given by the gateway, not asked for.")
     created: Moment
-    last_used: Moment
+    last_used: Moment | None = Field(description="None: the operator has given it, and it was never up.")
+    label: str | None = Field(
+        None, description="The purpose of a port that is kept for good; empty without one. None: it is kept by use."
+    )
     used: bool = Field(True, description="It was up for a minute or had a visitor. If not, it is kept for an hour.")
     live: bool = Field(description="A tunnel serves it now.")
+
+
+class PortInfo(ApiModel):
+    """One row of the port table: a TCP port and its holder."""
+
+    port: int
+    label: str | None = Field(description="The purpose of the port (`tcp.purposes`).")
+    host: str | None = Field(
+        description="What the holder's machine has called itself last (SELF_REMOTE_HOST), else the name of the key."
+    )
+    holder: str
+    state: Literal["up", "down", "never seen"]
+    since: Moment | None = Field(
+        description="Up or down since; of a port that was never seen, when it was given, if that is known."
+    )
+    kept_until: Moment | None = Field(description="None: it is up, or kept for good.")
+    kept_for_good: bool
+    lines: list[str] = Field(description="The lines of key files that name it: `/etc/ferry/keys/machines, line 3`.")
 
 
 class BlockedAddress(ApiModel):

@@ -10,7 +10,7 @@ from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import BlockedAddress, ConnectionInfo, NameInfo, RefusedKeyList, Status, TunnelInfo
+from .models import BlockedAddress, ConnectionInfo, NameInfo, PortInfo, RefusedKeyList, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
@@ -45,6 +45,10 @@ class ConsoleState(Protocol):
 
     async def names(self, identity: IdentityId | None) -> list[NameInfo]:
         """Reservations of one identity, or all. Raises StoreUnavailable."""
+        ...
+
+    async def ports(self) -> list[PortInfo]:
+        """The port table. Raises StoreUnavailable."""
         ...
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:

@@ -23,9 +23,12 @@ from ferry.ssh.server import ConnectionLog
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
+from ferry.store.machines import MachineStore
 from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
 from ferry.store.start import begin
+
+from .port_table import KnownMachines
 
 DATABASE: Final = "ferry.db"
 
@@ -64,6 +67,7 @@ class Kept:
     registry: Registry
     identities: KeptIdentities
     connections: KeptConnections
+    machines: KnownMachines
     secret: bytes
     """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]
@@ -81,7 +85,16 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
             async with _connections(store, report) as connections:
                 worker = WorkerId(random_token())
                 await begin(store, worker, now=clock.now())  # the only worker here: all leases are from earlier runs
-                yield Kept(worker, store, SqlRegistry(store), IdentityStore(store), connections, secret, host_keys)
+                yield Kept(
+                    worker,
+                    store,
+                    SqlRegistry(store),
+                    IdentityStore(store),
+                    connections,
+                    MachineStore(store),
+                    secret,
+                    host_keys,
+                )
 
 
 async def forget_host_key(state: Path, algorithm: str) -> str:

@@ -16,6 +16,7 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
+    PortInfo,
     RefusedKeyInfo,
     RefusedKeyList,
     Status,
@@ -26,7 +27,7 @@ from ferry.console.models import (
 from ferry.kinds import kind_of
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId
 from ferry.observe.events import EventRing
-from ferry.registry.contract import Registry
+from ferry.registry.contract import NEVER, Registry
 from ferry.report import Report
 from ferry.ssh.client import Client
 from ferry.ssh.server import SshServer
@@ -34,6 +35,7 @@ from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.tunnels import Tunnels
 
 from .in_force import ConfigInForce
+from .port_table import KnownMachines, PortTable, Up
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class OperatorView:
     served: Tunnels
     report: Report
     registry: Registry
+    machines: KnownMachines
     events: EventRing
     metrics: CollectorRegistry
     host_keys: Sequence[str]
@@ -114,12 +117,24 @@ class OperatorView:
                 owner_name=reservation.owner_name,
                 derived=reservation.derived,
                 created=moment(reservation.created),
-                last_used=moment(reservation.last_used),
+                last_used=None if reservation.last_used == NEVER else moment(reservation.last_used),
+                label=reservation.label,
                 used=reservation.used,
                 live=await self.served.holders.at(reservation.address) is not None,
             )
             for reservation in reservations
         ]
+
+    async def ports(self) -> list[PortInfo]:
+        up = {
+            tunnel.address.port: Up(client.identity.id, str(client.identity), tunnel.forward.created)
+            for client in self.ssh
+            for tunnel in client.forwards.values()
+            if kind_of(tunnel.address.kind).is_port
+        }
+        forwards = self.ssh.settings.forwards
+        reservations, known = await self.registry.reservations(None), await self.machines.known()
+        return PortTable(reservations, forwards.port_lines.ports(), up, known, forwards.rules, self.clock.now()).rows()
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
         for candidate in self.served:

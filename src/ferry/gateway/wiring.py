@@ -7,7 +7,7 @@ from ferry.config.values import is_loopback
 from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls
-from ferry.kinds.rules import ForwardRules, PortRange, Web
+from ferry.kinds.rules import ForwardRules, PortRange, Purpose, Web
 from ferry.observe.budgeted import LogRates
 from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
@@ -44,6 +44,8 @@ def rules_of(config: Config) -> ForwardRules:
         reservations_per_network=config.names.per_network_per_day if public_anyone else None,
         forwards_per_connection=config.limits.forwards_per_connection,
         forwards_per_identity=config.limits.forwards_per_identity,
+        purposes=tuple(Purpose(name, *span) for name, span in config.tcp.purposes_in_ranges.items()),
+        keeps_ports=config.access.mode == "keys",
     )
 
 
@@ -72,7 +74,7 @@ def settings_of(
     rules = rules_of(config)
     return SshSettings(
         login=login_settings_of(config, access, identities),
-        forwards=ForwardSettings(rules, web_of(config), ports, urls),
+        forwards=ForwardSettings(rules, web_of(config), ports, urls, access),
         notices=Notices(urls, rules, public_is_loopback(config)),
         request_log=config.session.request_log,
         end_refused=config.session.end_refused,

@@ -133,6 +133,7 @@ class Worker:
             served=self.tunnels,
             report=report,
             registry=kept.registry,
+            machines=kept.machines,
             events=events,
             metrics=metrics.registry,
             host_keys=[describe(key) for key in kept.host_keys],

@@ -98,6 +98,8 @@ class TunnelKind(ABC):
     """Anybody may visit; if False, only the owner."""
     has_host: ClassVar[bool] = False
     """Its addresses are hostnames, and the edge routes by them."""
+    is_port: ClassVar[bool] = False
+    """Its addresses are ports of the gateway, which the port table has."""
     has_status: ClassVar[bool] = False
     """Each visit ends in an HTTP status."""
     holds_idle_streams: ClassVar[bool] = False

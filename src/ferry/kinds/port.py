@@ -32,6 +32,7 @@ class PortKind(TunnelKind):
     __slots__ = ()
 
     kind = Kind.TCP
+    is_port = True
 
     def address(self, port: int) -> Address:
         """The address of a port."""

@@ -42,6 +42,18 @@ class PortRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Purpose:
+    """Ports that the port table gives for one purpose."""
+
+    name: str
+    first: int
+    last: int
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardRules:
     """The operator's rules."""
 
@@ -61,10 +73,17 @@ class ForwardRules:
     """New reservations a day from one network; None: no limit."""
     forwards_per_connection: int
     forwards_per_identity: int
+    purposes: tuple[Purpose, ...] = ()
+    keeps_ports: bool = False
+    """A port with a purpose stays its identity's for good, once that has asked for it."""
 
     def range_of(self, port: int) -> PortRange | None:
         """The range that `port` is in."""
         return next((one for one in self.ranges if port in one), None)
+
+    def purpose_of(self, port: int) -> str | None:
+        """The name of the purpose that `port` is for."""
+        return next((one.name for one in self.purposes if port in one), None)
 
     def on_loopback(self, port: int) -> bool:
         """Whether `port` listens on loopback addresses only. A port that is no longer in any range does."""

@@ -17,6 +17,9 @@ A reservation has three periods. It is **in force** until `kept = last_used + ke
 as its owner serves the address. Then it **rests**, while `now < kept + rest`: its owner may take it up again with a claim, and the
 registry refuses everybody else. After that anybody may claim the address, and the new claim replaces the reservation.
 
+A reservation with a **label** is an allocation of the port table: it is kept for good, until the operator frees it. One
+that the operator has made before its owner came was never used, and has NEVER as its `last_used`.
+
 A caller that is cancelled while it waits holds no lease. If its claim was committed all the same, the engine ends the
 new lease and puts back the one that it displaced. A reservation that it made stays: its owner did ask for it.
 """
@@ -28,6 +31,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ferry.names import Address, Identity, IdentityId, WorkerId
+
+NEVER: Final = 0.0
+"""The `last_used` of an allocation that nobody has used yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Reservation:
     used: bool = True
     """It was up for `limits.NAMES_USED_AFTER_SECONDS`, or had a visitor. Otherwise it is kept for
     `limits.NAMES_UNUSED_KEEP_SECONDS` at most."""
+    label: str | None = None
+    """The purpose of a port that is kept for good; empty if it has none. None: it is kept by use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Terms:
     """The asker's IPv4 /24 or IPv6 /64, noted with a new reservation. Empty: not noted and not limited."""
     max_per_network_day: int | None = None
     """New reservations from `network` within `limits.NAMES_NETWORK_SECONDS`. None: no limit."""
+    label: str | None = None
+    """Keep the reservation for good, with this label. None: as it is, or by use if it is new."""
 
 
 UNWRITTEN: Final = 0

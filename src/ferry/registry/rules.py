@@ -3,6 +3,7 @@ only in where they keep their data."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ferry import limits
@@ -33,7 +34,10 @@ def unused_keep(keep: float) -> float:
 
 
 def kept_until(reservation: Reservation, *, keep: float) -> float:
-    """When a reservation whose address is not served runs out. `keep` is that of used ones."""
+    """When a reservation whose address is not served runs out: infinity, if it is an allocation. `keep` is that of used
+    ones."""
+    if reservation.label is not None:
+        return math.inf
     return reservation.last_used + (keep if reservation.used else unused_keep(keep))
 
 
@@ -85,14 +89,15 @@ def over_limit(
 
 
 def claimed_again(
-    reservation: Reservation, owner_name: str, *, now: float, derived: bool, taken_over: bool
+    reservation: Reservation, owner_name: str, *, now: float, terms: Terms, taken_over: bool
 ) -> Reservation:
     """The reservation after its owner has claimed the address again; `taken_over`: from its own live lease, which counts as
-    a use. `last_used` never goes back, whatever the clock says."""
+    a use. `last_used` never goes back, whatever the clock says, and an allocation stays one."""
     return replace(
         reservation,
         owner_name=owner_name,
-        derived=reservation.derived and derived,
+        derived=reservation.derived and terms.derived,
         last_used=max(reservation.last_used, now),
         used=reservation.used or taken_over,
+        label=terms.label if reservation.label is None else reservation.label,
     )

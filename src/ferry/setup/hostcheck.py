@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.policy.key_traps import traps_of
+from ferry.policy.port_lines import PortLine
 from ferry.ssh.key_files import read_keys
 
 from .dns import is_local
@@ -146,6 +147,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 is_public=lambda port: any(port in ports for ports in public),
             ):
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
+        yield from (Finding(Severity.NOTE, "keys", text) for text in _ports_on_two_lines(found.ports))
         if not found.rejected:
             yield Finding(
                 Severity.OK if count else Severity.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}"
@@ -153,6 +155,17 @@ def _check_keys(config: Config) -> Iterator[Finding]:
     if not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Severity.FIX, "keys", text)
+
+
+def _ports_on_two_lines(ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str]:
+    for port, lines in sorted(ports.items()):
+        first, *others = lines
+        for other in others:
+            if other.holder != first.holder and (first.line.name is None or other.line.name != first.line.name):
+                yield (
+                    f"{other.line.file}, line {other.line.number}: permitlisten= names port {port}, and so does "
+                    f"{first.line.file}, line {first.line.number}, for another key: only the first that comes gets it"
+                )
 
 
 def _check_certificates(folder: Path | None) -> Iterator[Finding]:

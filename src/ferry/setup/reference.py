@@ -36,6 +36,7 @@ How to write values:
 | path, paths | relative ones in the file are taken from the file's folder, others from the working directory; `~` is home |
 | words, paths, addresses in the environment | separated by commas or spaces, or a JSON list |
 | ranges | `[{ first = 21000, last = 22999, listen = "loopback" }]`; in the environment the same as JSON |
+| purposes | `{ ssh = "21000-21999" }`, or lines below `[tcp.purposes]`; in the environment `ssh=21000-21999,service=22000-22999` |
 
 Without `state`, the folder is `ferry-data` beside the configuration file, or in the working directory where there is no
 file.

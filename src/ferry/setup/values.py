@@ -11,6 +11,7 @@ from typing import Final
 from pydantic.fields import FieldInfo
 
 from ferry.config.model import TcpRange
+from ferry.config.purposes import PortSpan
 from ferry.config.rules import shown
 from ferry.config.values import Seconds, Size
 from ferry.config.words import FIELDS
@@ -55,6 +56,8 @@ def _kind_of(annotation: object) -> str:
         return " or ".join(f"`{word}`" for word in arguments)
     if origin in (types.UnionType, typing.Union):
         return _kind_of(next(each for each in arguments if each is not type(None)))
+    if origin is dict:
+        return "purposes"
     if origin is list:
         return {Endpoint: "addresses", Path: "paths", str: "words", TcpRange: "ranges"}[_plain(arguments[0])]
     return {str: "text", Path: "path", int: "number", bool: "true or false"}[typing.cast("type", annotation)]
@@ -86,6 +89,10 @@ def _literal(value: object) -> str:
             return str(value)
         case TcpRange():
             return f'{{ first = {value.first}, last = {value.last}, listen = "{value.listen}" }}'
+        case PortSpan():
+            return _text(str(value))
+        case dict():
+            return "{ " + ", ".join(f"{name} = {_literal(item)}" for name, item in value.items()) + " }"
         case list():
             return "[" + ", ".join(_literal(item) for item in value) + "]"
         case Endpoint():

@@ -3,12 +3,13 @@ change."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from ferry.names import Fingerprint
 from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
 from ferry.report import Report
 
 from .key_files import Found, listing_of, read_keys, read_listed
@@ -33,7 +34,7 @@ class KeyAccess(Protocol):
         ...
 
 
-class WatchedAccess(KeyAccess, Protocol):
+class WatchedAccess(KeyAccess, PortLines, Protocol):
     """As `KeyAccess`, and looked at again while the gateway runs."""
 
     def read(self) -> Found | None:
@@ -45,7 +46,7 @@ class WatchedAccess(KeyAccess, Protocol):
         ...
 
 
-class Anyone:
+class Anyone(NoPortLines):
     """Accepts all keys. A client without one is anonymous."""
 
     allows_keyless = True
@@ -77,6 +78,12 @@ class AuthorizedKeys:
 
     def lines_of(self, fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return self._found.lines.get(fingerprint, ())
+
+    def lines_with_port(self, port: int) -> Sequence[PortLine]:
+        return self._found.ports.get(port, ())
+
+    def ports(self) -> Mapping[int, Sequence[PortLine]]:
+        return self._found.ports
 
     def read(self) -> Found | None:
         """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""

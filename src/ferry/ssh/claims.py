@@ -44,6 +44,8 @@ class Claim:
     """When it was claimed (monotonic)."""
     used: bool = False
     """At its release: it was up for `limits.NAMES_USED_AFTER_SECONDS`, or had a visitor."""
+    label: str | None = None
+    """The label under which the address is kept for good; None: it is kept by use."""
     trial_until: float | None = None
     """When the gateway reserves the name (monotonic), if names must first be used."""
 
@@ -106,12 +108,20 @@ class Claims:
     # --- the way into service
 
     async def take(
-        self, grant: Grant, identity: Identity, network: str, settings: ForwardSettings, *, derived: bool
+        self,
+        grant: Grant,
+        identity: Identity,
+        network: str,
+        settings: ForwardSettings,
+        *,
+        derived: bool,
+        label: str | None = None,
     ) -> Claim | Refusal:
-        """Claim the address of `grant`, which is for listening. Raises StoreUnavailable."""
+        """Claim the address of `grant`, which is for listening. With a `label` it is kept for good. Raises
+        StoreUnavailable."""
         grant.require(grant.address, identity.id, Use.LISTEN)
         rules = settings.rules
-        outcome = await self._claim(grant.address, identity, network, rules, derived=derived)
+        outcome = await self._claim(grant.address, identity, network, rules, derived=derived, label=label)
         if isinstance(outcome, Taken):
             return _refusal(grant.address, outcome, settings)
         claim = Claim(
@@ -123,6 +133,7 @@ class Claims:
             reserved=outcome.reserved,
             made_reservation=outcome.new,
             since=self._clock.monotonic(),
+            label=label,
         )
         if not outcome.reserved and not identity.anonymous:
             claim.trial_until = self._clock.monotonic() + rules.reserve_after
@@ -139,11 +150,17 @@ class Claims:
         await self._give_back(claim, forget=claim.made_reservation)
 
     async def _claim(
-        self, address: Address, identity: Identity, network: str, rules: ForwardRules, *, derived: bool
+        self,
+        address: Address,
+        identity: Identity,
+        network: str,
+        rules: ForwardRules,
+        *,
+        derived: bool,
+        label: str | None,
     ) -> Claimed | Taken:
-        terms = _terms(
-            rules, reserve=not identity.anonymous and rules.reserve_after == 0, derived=derived, network=network
-        )
+        reserve = not identity.anonymous and rules.reserve_after == 0
+        terms = _terms(rules, reserve=reserve, derived=derived, network=network, label=label)
         now = self._clock.now()
         try:
             return await self._registry.claim(address, identity, self._worker, now=now, terms=terms)
@@ -208,7 +225,9 @@ class Claims:
 
     async def _reserve(self, claim: Claim, events: ClaimEvents) -> bool:
         """Reserve a name whose trial is over. False if the database takes no writes."""
-        terms = _terms(self._in_force.forwards.rules, reserve=True, derived=claim.derived, network=claim.network)
+        terms = _terms(
+            self._in_force.forwards.rules, reserve=True, derived=claim.derived, network=claim.network, label=claim.label
+        )
         try:
             reserved = await self._registry.reserve(claim.address, claim.generation, now=self._clock.now(), terms=terms)
         except StoreUnavailable:
@@ -232,7 +251,12 @@ class Claims:
                 return True
             try:
                 outcome = await self._claim(
-                    claim.address, claim.identity, claim.network, settings.rules, derived=claim.derived
+                    claim.address,
+                    claim.identity,
+                    claim.network,
+                    settings.rules,
+                    derived=claim.derived,
+                    label=claim.label,
                 )
             except StoreUnavailable:
                 return False
@@ -264,7 +288,7 @@ class Claims:
                 return
 
 
-def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str) -> Terms:
+def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str, label: str | None) -> Terms:
     return Terms(
         keep=rules.keep,
         rest=rules.rest,
@@ -273,6 +297,7 @@ def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str) -
         max_reservations=rules.reservations_per_identity,
         network=network,
         max_per_network_day=rules.reservations_per_network,
+        label=label,
     )
 
 

@@ -77,6 +77,10 @@ class ClientServer(Protocol):
         """Whether one of the connections of an identity comes from `origin`."""
         ...
 
+    def host_told(self, client: Client, host: str, /) -> None:
+        """A session of `client` says how its machine is called."""
+        ...
+
 
 class Client:
     """One connection that has logged in.
@@ -247,6 +251,10 @@ class Client:
             self.refusals_seen()
         self.connection.send_debug(f"refused {told.asked}: {told.why}")  # shown by ssh -v, also under -N
         return told
+
+    def host_told(self, host: str) -> None:
+        """Remember how its machine is called, for the operator."""
+        self._server.host_told(self, host)
 
     def refusals_seen(self) -> None:
         """The person has been shown the refusals so far."""

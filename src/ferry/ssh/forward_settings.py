@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
+from ferry.policy.port_lines import NO_PORT_LINES, PortLines
 from ferry.registry.routes import Ports
 
 
@@ -18,6 +19,8 @@ class ForwardSettings:
     web: Web
     ports: Ports
     urls: Urls
+    port_lines: PortLines = NO_PORT_LINES
+    """The lines of key files that keep ports for their keys."""
 
 
 class ForwardsInForce(Protocol):

@@ -13,6 +13,7 @@ from ferry import limits
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
 from ferry.policy.keys import KeyLine
+from ferry.policy.port_lines import PortLine, ports_in
 from ferry.protocol.authorized_keys import name_of_file, parse_file
 from ferry.protocol.key_paths import KeyPath, parse_key_path
 from ferry.regular_files import NOT_A_FILE, read_regular
@@ -79,6 +80,8 @@ class Found:
     lines: dict[Fingerprint, tuple[KeyLine, ...]] = field(default_factory=dict)
     """The lines of each key, in the order of the files."""
     rejected: list[Rejected] = field(default_factory=list)
+    ports: dict[int, list[PortLine]] = field(default_factory=dict)
+    """The lines that name a port in `permitlisten=`."""
 
 
 def read_keys(paths: Sequence[Path]) -> Found:
@@ -144,7 +147,8 @@ def _read_once(listing: Listing) -> Found:
                 continue
             line = KeyLine(key.name or stamp.name, key.options, stamp.user, str(stamp.path), number)
             lines.setdefault(key.fingerprint, []).append(line)
-    return Found(listing, {key: tuple(of_key) for key, of_key in lines.items()}, rejected)
+    of_keys = {key: tuple(of_key) for key, of_key in lines.items()}
+    return Found(listing, of_keys, rejected, ports_in(of_keys.items()))
 
 
 def listing_of(paths: Sequence[Path]) -> Listing:

@@ -149,6 +149,8 @@ class Notices:
         """One reserved name."""
         if up:
             state = "in use now"
+        elif reservation.label is not None:
+            state = "kept for good"
         else:
             until = datetime.fromtimestamp(kept_until(reservation, keep=self.rules.keep), UTC)
             state = f"kept until {until:%Y-%m-%d}" if reservation.used else f"unused: kept until {until:%H:%M} UTC"
@@ -156,14 +158,15 @@ class Notices:
 
     def reservation_fields(self, reservation: Reservation, *, up: bool) -> dict[str, object]:
         """One reserved name, as an object."""
-        address = reservation.address
+        address, lasting = reservation.address, reservation.label is not None
         return {
             "event": "name",
             "address": kind_of(address.kind).for_programs(address, self.urls),
             "kind": address.kind.value,
             "up": up,
             "used": reservation.used,
-            "kept_until": None if up else kept_until(reservation, keep=self.rules.keep),
+            "kept_until": None if up or lasting else kept_until(reservation, keep=self.rules.keep),
+            "kept_for_good": lasting,
         }
 
     def tunnel_line(self, tunnel: TunnelShown) -> str:

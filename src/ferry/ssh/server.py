@@ -37,13 +37,15 @@ from .wire.connection import HardenedConnection
 
 
 class ConnectionLog(Protocol):
-    """One row per SSH connection (`ferry.store`). Neither call waits for the database."""
+    """One row per SSH connection, and what machines call themselves (`ferry.store`). No call waits for the database."""
 
     def connection_started(
         self, connection: ConnectionId, identity: Identity, peer: str, client_version: str, now: float
     ) -> None: ...
 
     def connection_ended(self, connection: ConnectionId, reason: str, up: int, down: int, now: float) -> None: ...
+
+    def host_told(self, identity: IdentityId, host: str) -> None: ...
 
 
 class SshServer:
@@ -181,6 +183,11 @@ class SshServer:
     def is_at(self, identity: IdentityId, origin: str) -> bool:
         """Whether one of the connections of an identity comes from `origin`."""
         return any(client.origin == origin for client in self._of_identity.get(identity, ()))
+
+    def host_told(self, client: Client, host: str) -> None:
+        """A session of `client` says how its machine is called."""
+        if not client.identity.anonymous:
+            self._connections.host_told(client.identity.id, host)
 
     # --- the table
 

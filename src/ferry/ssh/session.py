@@ -139,6 +139,10 @@ class SessionClient(Protocol):
         """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
         ...
 
+    def host_told(self, host: str, /) -> None:
+        """Remember how its machine is called, for the operator."""
+        ...
+
     def refusals_seen(self) -> None:
         """The person has been shown the refusals so far."""
         ...
@@ -235,6 +239,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._no_color = True
         if self._terminal is not None:
             self._terminal = replace(self._terminal, no_color=True)
+
+    def host_told(self, host: str) -> None:
+        """The client's environment says how its machine is called."""
+        self._client.host_told(host)
 
     def refuse_form(self, asked: str, why: str, *, kept: str = "") -> None:
         """The client requests a feature that Ferry lacks. The arguments are those of `SessionClient.form_refused`."""

@@ -27,7 +27,6 @@ from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
     key_refusal,
-    listen_grant,
     login_name_address,
     requested,
 )
@@ -40,6 +39,7 @@ from ferry.report import Report
 
 from .claims import Claim, Claims, code_of, of_another
 from .forward_settings import ForwardSettings, ForwardsInForce
+from .kept_ports import grant_of, label_of, naming_own_ports
 from .local_holders import LocalHolders
 from .notices import store_down
 from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
@@ -190,10 +190,13 @@ class Tunnels:
             refusal = key_refusal(client.key_line, undecided.request, undecided.bind, settings.rules)
             if refusal is not None:
                 return refusal
-        if address is not None:
-            grant = listen_grant(client.identity, address, settings.rules)
-            return grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
-        return await self._open_chosen(undecided)
+        if address is None:
+            return await self._open_chosen(undecided)
+        grant = grant_of(client.identity, address, settings)
+        opened = grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
+        if isinstance(opened, Refusal):
+            return await naming_own_ports(self._registry, client, address, opened)
+        return opened
 
     async def _owned_login_name(self, undecided: _Undecided) -> Address | None:
         """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
@@ -228,7 +231,7 @@ class Tunnels:
         given = [reservation.address for reservation in had if reservation.derived]
         last: Refusal | None = None
         for address in candidate_addresses(undecided.request, rules, client.identity, self._secret, given):
-            grant = listen_grant(client.identity, address, rules)
+            grant = grant_of(client.identity, address, undecided.settings)
             if isinstance(grant, Refusal):
                 last = grant
                 continue
@@ -252,8 +255,9 @@ class Tunnels:
         return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 
     async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> Claim | Refusal:
-        client = undecided.client
-        return await self.claims.take(grant, client.identity, client.network, undecided.settings, derived=derived)
+        client, settings = undecided.client, undecided.settings
+        label = label_of(client.identity, grant.address, settings, derived=derived)
+        return await self.claims.take(grant, client.identity, client.network, settings, derived=derived, label=label)
 
     async def _serve(self, undecided: _Undecided, grant: Grant, claim: Claim) -> SshTunnel | Refusal:
         """Put a claimed address into service. If a step fails, give the claim back."""

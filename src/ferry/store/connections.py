@@ -1,4 +1,4 @@
-"""One row per SSH connection, as a history. Rows are written behind: a log-in never waits for its row."""
+"""One row per SSH connection, as a history, and what machines call themselves. Rows are written behind: a log-in never waits for its row."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _BEGIN = """
     INSERT INTO connections (id, identity, fingerprint, peer, client_version, started, up, down)
     VALUES (:id, :identity, :fingerprint, :peer, :client_version, :started, 0, 0)"""
 _END = "UPDATE connections SET ended = :ended, reason = :reason, up = :up, down = :down WHERE id = :ended_id"
+_HOST = "UPDATE identities SET host = :host WHERE id = :of_host"
 _END_LEFT_OVER = """
     UPDATE connections SET reason = :reason, ended = coalesce(
         (SELECT max(heartbeat) FROM workers WHERE heartbeat >= connections.started), started)
@@ -61,7 +62,7 @@ class ConnectionRow:
 
 
 class ConnectionRows:
-    """Rows about SSH connections. `connection_started` and `connection_ended` never wait: rows that cannot be written now
+    """Rows about SSH connections. `connection_started`, `connection_ended` and `host_told` never wait: rows that cannot be written now
     are queued, up to a bound."""
 
     def __init__(self, store: Store, report: Report) -> None:
@@ -92,6 +93,10 @@ class ConnectionRows:
     def connection_ended(self, connection: ConnectionId, reason: str, up: int, down: int, now: float) -> None:
         """A connection ended."""
         self._add({"ended_id": connection, "ended": now, "reason": printable(reason), "up": up, "down": down})
+
+    def host_told(self, identity: IdentityId, host: str) -> None:
+        """A session of `identity` says how its machine is called."""
+        self._add({"of_host": identity, "host": host})
 
     async def flush(self) -> None:
         """Write the queued rows, for a clean stop. Raises StoreUnavailable if they cannot be written."""
@@ -138,6 +143,7 @@ class ConnectionRows:
             # A connection's start is always queued before its end, so starts first is an order that loses nothing.
             database.executemany(_BEGIN, [row for row in rows if "id" in row])
             database.executemany(_END, [row for row in rows if "ended_id" in row])
+            database.executemany(_HOST, [row for row in rows if "of_host" in row])
 
         try:
             await self._store.run(transaction)

@@ -17,7 +17,9 @@ _OWNER: Final = """
 _NEW_KEY: Final = """
     INSERT INTO keys (fingerprint, algorithm, identity, first_seen, last_seen)
     VALUES (:fingerprint, :algorithm, :identity, :now, :now)"""
-_SEEN: Final = "UPDATE keys SET last_seen = :now, algorithm = :algorithm WHERE fingerprint = :fingerprint"
+_SEEN: Final = """
+    UPDATE keys SET first_seen = coalesce(first_seen, :now), last_seen = :now, algorithm = :algorithm
+    WHERE fingerprint = :fingerprint"""
 _CALLED: Final = "SELECT id FROM identities WHERE name = :name"
 _NEW: Final = "INSERT INTO identities (id, name, created) VALUES (:id, :name, :now)"
 _RENAME: Final = "UPDATE identities SET name = :name WHERE id = :id"

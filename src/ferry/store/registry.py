@@ -136,12 +136,13 @@ def _claim(
     else:
         connection.execute(sql.CHANGE_LEASE, {"address": address.key, **_lease_values(lease)})
     if mine is not None:
-        after = claimed_again(mine, name, now=now, derived=terms.derived, taken_over=state.lease is not None)
+        after = claimed_again(mine, name, now=now, terms=terms, taken_over=state.lease is not None)
         changed = {
             "owner_name": name,
             "derived": after.derived,
             "last_used": after.last_used,
             "used": after.used,
+            "label": after.label,
         }
         connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
@@ -189,6 +190,7 @@ def _make(connection: Connection, lease: Lease, terms: Terms, now: float, *, use
             "created": now,
             "last_used": now,
             "used": used,
+            "label": terms.label,
         },
     )
     if terms.network:
@@ -217,8 +219,8 @@ def _recent_from(connection: Connection, network: str, since: float) -> RecentRe
 def _state_of(connection: Connection, address: Address) -> AddressState:
     row = only_row(connection, sql.ADDRESS_STATE, {"address": address.key})
     return AddressState(
-        None if row[0] is None else _reservation(address, row[:6]),
-        None if row[6] is None else _lease(address, row[6:]),
+        None if row[0] is None else _reservation(address, row[:7]),
+        None if row[7] is None else _lease(address, row[7:]),
     )
 
 
@@ -238,5 +240,5 @@ def _lease(address: Address, row: Sequence[Any]) -> Lease:
 
 
 def _reservation(address: Address, row: Sequence[Any]) -> Reservation:
-    owner, owner_name, derived, created, last_used, used = row
-    return Reservation(address, owner, owner_name, bool(derived), created, last_used, bool(used))
+    owner, owner_name, derived, created, last_used, used, label = row
+    return Reservation(address, owner, owner_name, bool(derived), created, last_used, bool(used), label)

@@ -19,26 +19,30 @@ CREATE TABLE host_keys (
     CONSTRAINT pk_host_keys PRIMARY KEY (algorithm)
 );
 
+-- `host` is the label that a session of it has sent last (SELF_REMOTE_HOST).
 CREATE TABLE identities (
     id TEXT NOT NULL,
     name TEXT,
     created DOUBLE NOT NULL,
+    host TEXT,
     CONSTRAINT pk_identities PRIMARY KEY (id),
     CONSTRAINT uq_identities_name UNIQUE (name)
 );
 
+-- A key that the operator has entered and that has not logged in yet has no times.
 CREATE TABLE keys (
     fingerprint TEXT NOT NULL,
     algorithm TEXT NOT NULL,
     identity TEXT NOT NULL,
-    first_seen DOUBLE NOT NULL,
-    last_seen DOUBLE NOT NULL,
+    first_seen DOUBLE,
+    last_seen DOUBLE,
     CONSTRAINT pk_keys PRIMARY KEY (fingerprint),
     CONSTRAINT fk_keys_identity FOREIGN KEY(identity) REFERENCES identities (id)
 );
 CREATE INDEX ix_keys_identity ON keys (identity);
 
 -- Owners are not always rows of `identities` (an anonymous one holds leases), so there is no foreign key on them.
+-- One with a `label` is an allocation of the port table, and is kept for good.
 CREATE TABLE reservations (
     address TEXT NOT NULL,
     owner TEXT NOT NULL,
@@ -47,6 +51,7 @@ CREATE TABLE reservations (
     created DOUBLE NOT NULL,
     last_used DOUBLE NOT NULL,
     used BOOLEAN NOT NULL,
+    label TEXT,
     CONSTRAINT pk_reservations PRIMARY KEY (address)
 );
 CREATE INDEX ix_reservations_owner ON reservations (owner);

@@ -1,0 +1,55 @@
+"""`ferry ports`: the port table."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import typer
+
+from ferry.clock import SystemClock
+
+from .client import find_gateway, known_fields
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
+from .output import Column, age, print_json, print_table, quiet_pipe, short_identity
+
+PORTS: Final = (
+    Column("HOST", most=30),
+    Column("PORT", right=True),
+    Column("LABEL"),
+    Column("HOLDER", most=18),
+    Column("STATE"),
+    Column("SINCE"),
+    Column("KEPT", optional=True),
+    Column("KEY FILE", optional=True),
+)
+
+
+def ports(
+    state: StateOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show the port table: which TCP port is whose, for what, and whether it is up.
+
+    HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key. A port that a line of a
+    key file names (`permitlisten=`) is its holder's before the first connection. The ranges of each label are those of
+    `tcp.purposes`.
+    """
+    found = find_gateway(state, config).get("ports")
+    with quiet_pipe():
+        if as_json or output is Output.JSON:
+            print_json(found)
+        elif not found:
+            typer.echo("no port is up, reserved, or named by a key")
+        else:
+            now = SystemClock().now()
+            with known_fields():
+                print_table(PORTS, [_row(one, now) for one in found])
+
+
+def _row(one: dict[str, Any], now: float) -> list[object]:
+    since = f"{age(one['since'], now)} ago" if one["since"] else "-"
+    kept = "for good" if one["kept_for_good"] else f"until {one['kept_until'][:10]}" if one["kept_until"] else "-"
+    head = [one["host"] or "-", one["port"], one["label"] or "-", short_identity(one["holder"])]
+    return [*head, one["state"], since, kept, "; ".join(one["lines"]) or "-"]

@@ -1,0 +1,53 @@
+"""`ferry ports` shows the port table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from console_commands import run, running
+from ferry.cli.ports import ports
+from ferry.console.models import PortInfo
+from small_gateway import KEY, STARTED, SmallGateway
+
+
+def row(port: int, state: str, **more: object) -> PortInfo:
+    fields: dict[str, object] = {"label": "ssh", "host": None, "holder": f"web-1 ({KEY})", "since": STARTED}
+    fields |= {"kept_until": None, "kept_for_good": True, "lines": []} | more
+    return PortInfo.model_validate({"port": port, "state": state, **fields})
+
+
+TABLE = [
+    row(21001, "up", host="web-1.example\x1b[2J"),
+    row(21002, "down", kept_for_good=False, kept_until=STARTED, label=None),
+    row(21003, "never seen", since=None, holder=KEY, lines=["/etc/ferry/keys, line 3"]),
+]
+
+
+async def test_each_port_has_a_row(tmp_path: Path) -> None:
+    async with running(tmp_path / "state", SmallGateway(port_table=TABLE)):
+        result = await run(ports, "--state", str(tmp_path / "state"))
+    title, *rows = result.lines
+    assert title.split("  ")[0] == "HOST"
+    words = [line.split() for line in rows]
+    assert words[0][:5] == ["web-1.example\\x1b[2J", "21001", "ssh", "web-1", "up"]
+    assert words[1][:5] == ["-", "21002", "-", "web-1", "down"]
+    assert "until 2023-11-14" in rows[1]
+    assert "never seen  -" in rows[2]
+    assert re.search(r"for good +/etc/ferry/keys, line 3$", rows[2])
+
+
+async def test_programs_get_the_same_as_json(tmp_path: Path) -> None:
+    async with running(tmp_path / "state", SmallGateway(port_table=TABLE)):
+        result = await run(ports, "--json", "--state", str(tmp_path / "state"))
+    assert [(one["port"], one["state"], one["since"]) for one in result.json] == [
+        (21001, "up", "2023-11-14T22:13:20.000Z"),
+        (21002, "down", "2023-11-14T22:13:20.000Z"),
+        (21003, "never seen", None),
+    ]
+
+
+async def test_an_empty_table_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path / "state", SmallGateway()):
+        result = await run(ports, "--state", str(tmp_path / "state"))
+    assert result.lines == ["no port is up, reserved, or named by a key"]
