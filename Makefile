@@ -1,6 +1,6 @@
 # The work is done by the scripts; each can be run by hand.
 .POSIX:
-.PHONY: help setup run test lint fuzz bench interop mutants docs install uninstall clean
+.PHONY: help setup run test lint fuzz bench interop conformance mutants docs install uninstall clean
 
 help:
 	@echo "make run      set up (virtual environment, pinned dependencies) and start the gateway on loopback"
@@ -10,6 +10,7 @@ help:
 	@echo "make fuzz     values at random for everything that reads strangers' bytes (10 minutes; scripts/fuzz --help)"
 	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 50 minutes; scripts/bench --help)"
 	@echo "make interop  SSH clients in six languages against Ferry (15 minutes, more at first; scripts/interop --help)"
+	@echo "make conformance  OpenSSH's own regression scripts against Ferry (scripts/conformance --help)"
 	@echo "make mutants  take guards out, one at a time, and see which no test notices; ONLY=ssh/tunnel (scripts/mutants --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
@@ -38,6 +39,9 @@ bench:
 
 interop:
 	@scripts/interop
+
+conformance:
+	@scripts/conformance
 
 mutants:
 	@scripts/mutants $(ONLY)

@@ -9,56 +9,15 @@ from typing import Any
 
 import asyncssh
 import pytest
-from asyncssh.auth import MSG_USERAUTH_PK_OK
-from asyncssh.constants import MSG_USERAUTH_REQUEST
-from asyncssh.packet import Boolean, String
 
 from gateway_process import Gateway
+from ssh.asking_client import logged_in
 from ssh_command import fingerprint
 
 
 async def whoami(gateway: Gateway, *, ask: list[Path], sign: Path, between: Path | None = None) -> dict[str, object]:
-    """Log in with the key `sign`, after those in `ask` were tried; between its question and its signature ask about
-    `between`, without waiting for an answer."""
-
-    class Client(asyncssh.SSHClient):
-        def connection_made(self, conn: Any) -> None:
-            self._connection = conn
-
-        def public_key_auth_requested(self) -> Any:
-            if not order:
-                return None
-            (pair,) = asyncssh.load_keypairs([str(order.pop(0))])
-            if between is not None:
-                public, signed = asyncssh.read_public_key(between.with_suffix(".pub")), pair.sign
-
-                def asked_then_signed(data: bytes) -> bytes:
-                    asked.append(between)
-                    auth = (
-                        self._connection._auth
-                    )  # the answer is for another key than asyncssh is signing with: pass over it
-                    auth._packet_handlers = {**auth._packet_handlers, MSG_USERAUTH_PK_OK: lambda *_: None}
-                    self._connection.send_packet(
-                        MSG_USERAUTH_REQUEST, String(b"dev"), String(b"ssh-connection"), String(b"publickey"),
-                        Boolean(False), String(b"ssh-ed25519"), String(public.public_data),
-                    )  # fmt: skip
-                    return signed(data)
-
-                vars(pair)["sign"] = asked_then_signed
-            return pair
-
-    order, asked = [*ask, sign], list[Path]()
-    async with asyncssh.connect(
-        "127.0.0.1",
-        gateway.ports.ssh,
-        username="dev",
-        client_factory=Client,
-        client_keys=None,  # those of `public_key_auth_requested` alone: by default asyncssh takes what is in ~/.ssh
-        known_hosts=None,
-        config=None,
-        agent_path=None,
-    ) as connection:
-        assert asked == [between] * (between is not None)
+    """What the gateway says to a client that has logged in as in `logged_in`."""
+    async with logged_in(gateway, ask=ask, sign=sign, between=between) as connection:
         done = await connection.run("whoami --output json")
         found: dict[str, object] = json.loads(str(done.stdout))
         return found

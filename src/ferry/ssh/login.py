@@ -34,6 +34,7 @@ from .access import WatchedAccess
 from .admission import Admission, LoginSlot
 from .host_names import HostNames
 from .refused_keys import RefusedKeys, refused_banner
+from .wire.algorithms import readable_key
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
@@ -257,6 +258,8 @@ class LoginAttempt(asyncssh.SSHServer):
             )
 
     def key_offered(self, key_data: bytes) -> bool:
+        if readable_key(key_data) is None:  # asyncssh would end the connection with an error of our log
+            return False
         bits = rsa_bits(key_data)
         if bits is None or bits in RSA_BITS:
             return True

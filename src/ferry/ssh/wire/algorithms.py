@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from asyncssh import KeyImportError, SSHKey
 from asyncssh.packet import PacketDecodeError, SSHPacket
+from asyncssh.public_key import decode_ssh_public_key
 
 KEX_ALGORITHMS: Final = (
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection if the guess is not its own first choice
@@ -52,6 +54,14 @@ def ciphers_for(kexinit: bytes, ours: Sequence[bytes]) -> Sequence[bytes]:
         if cipher in to_us and cipher in from_us and cipher in ours:
             return [cipher]
     return ours
+
+
+def readable_key(key_data: bytes) -> SSHKey | None:
+    """The public key that a client has sent; None if it is none, by its form or by its numbers."""
+    try:
+        return decode_ssh_public_key(key_data)
+    except (KeyImportError, ValueError, OverflowError):  # the others are those of `cryptography`
+        return None
 
 
 def signed_with(signature: bytes) -> bytes:

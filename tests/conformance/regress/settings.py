@@ -1,0 +1,160 @@
+"""A gateway's configuration from the sshd_config of OpenSSH's scripts.
+
+What Ferry has a setting for becomes that setting; what concerns shells goes to `shell.ShellRules`. Algorithms are left to the
+client: the scripts write the same list on both sides, and Ferry offers what it offers.
+"""
+
+from __future__ import annotations
+
+import getopt
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ferry.protocol.sshd_config import Parsed, Source, Statement, parse, seconds
+
+from .shell import ShellRules
+
+FIRST_PORT, LAST_PORT = 1, 65535
+
+
+@dataclass
+class Arguments:
+    """Those of one call of `sshd`, as far as the scripts give them (sshd(8))."""
+
+    file: Path = Path("/dev/null")
+    settings: list[str] = field(default_factory=list)
+    """`-o`: they count before the file."""
+    log: Path | None = None
+    test: bool = False
+    prints: bool = False
+    """`-T`."""
+    inetd: bool = False
+
+
+def arguments_of(words: Sequence[str]) -> Arguments:
+    """Raises getopt.GetoptError."""
+    given, rest = getopt.getopt(list(words), "f:o:E:p:h:c:g:u:k:b:C:46DdeiqrtT")
+    if rest:
+        raise getopt.GetoptError(f"{rest[0]!r} follows the options")
+    arguments = Arguments()
+    for name, value in given:
+        match name:
+            case "-f":
+                arguments.file = Path(value)
+            case "-o":
+                arguments.settings.append(value)
+            case "-E":
+                arguments.log = Path(value)
+            case "-t":
+                arguments.test = True
+            case "-T":
+                arguments.prints = True
+            case "-i":
+                arguments.inetd = True
+            case _:
+                raise getopt.GetoptError(f"no script was known to give {name}")
+    return arguments
+
+
+@dataclass
+class Wanted:
+    """What an sshd_config asks for, for all who log in."""
+
+    statements: list[Statement]
+
+    def all(self, keyword: str) -> list[tuple[str, ...]]:
+        """The values of each line with that keyword."""
+        return [each.values for each in self.statements if each.keyword == keyword.lower()]
+
+    def first(self, keyword: str, default: str = "") -> str:
+        """The value that counts of a keyword with one value."""
+        return next((values[0] for values in self.all(keyword)), default)
+
+    def words(self, keyword: str) -> list[str]:
+        """The values of all lines with a keyword that may stand in several."""
+        return [value for values in self.all(keyword) for value in values]
+
+    @property
+    def port(self) -> int:
+        return int(self.first("Port", "22"))
+
+    @property
+    def pid_file(self) -> Path | None:
+        text = self.first("PidFile", "none")
+        return None if text == "none" else Path(text)
+
+    @property
+    def host_keys(self) -> list[Path]:
+        return [Path(value) for value in self.words("HostKey")]
+
+    @property
+    def rekey(self) -> tuple[int | None, float | None]:
+        """Bytes and seconds after which the server exchanges keys (`RekeyLimit`)."""
+        values = next(iter(self.all("RekeyLimit")), ())
+        size = values[0].lower() if values else "default"
+        time = values[1].lower() if len(values) > 1 else "none"
+        units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+        after = None
+        if size not in ("default", "none"):
+            after = int(size[:-1]) * units[size[-1]] if size[-1] in units else int(size)
+        return after, None if time == "none" else seconds(time)
+
+
+def wanted_of(arguments: Arguments) -> Wanted:
+    """Read the settings of a call. Raises OSError, ValueError."""
+    given = parse(Source("-o", "\n".join(arguments.settings)), _included)
+    read = parse(Source(str(arguments.file), arguments.file.read_text("utf-8")), _included)
+    for parsed in (given, read):
+        if parsed.mistakes:
+            mistake = parsed.mistakes[0]
+            raise ValueError(f"{mistake.place}: {mistake.why}")
+    return Wanted([*_for_all(given), *_for_all(read)])
+
+
+def _included(pattern: str) -> list[Source]:
+    raise ValueError(f"no script was known to include {pattern}")
+
+
+def _for_all(parsed: Parsed) -> list[Statement]:
+    return [each for each in parsed.statements if all(block.is_for_all for block in each.blocks)]
+
+
+def configuration(wanted: Wanted, state: Path) -> dict[str, Any]:
+    """The tables of a gateway's configuration, which listens nowhere but for SSH."""
+    grace = seconds(wanted.first("LoginGraceTime", "120")) or 0
+    return {
+        "state": state,
+        "ssh": {
+            "listen": f"{wanted.first('ListenAddress', '127.0.0.1')}:{wanted.port}",
+            "login_grace": grace,
+            "key_grace": grace,
+            "auth_tries": int(wanted.first("MaxAuthTries", "6")),
+            "handshakes": int(wanted.first("MaxStartups", "10").partition(":")[0]),
+            "banner": False,
+            "penalties": False,
+        },
+        "http": {"listen": []},
+        "https": {"listen": []},
+        "admin": {"listen": []},
+        "access": {"mode": "keys", "keys": [Path(value) for value in wanted.words("AuthorizedKeysFile")]},
+        "tcp": {"ranges": [{"first": FIRST_PORT, "last": LAST_PORT, "listen": "loopback"}], "allocate_from": 0},
+        "session": {"end_refused": False},
+        "log": {"format": "human", "level": "debug"},
+    }
+
+
+def shell_rules(wanted: Wanted) -> ShellRules:
+    variables: dict[str, str] = {}
+    for word in wanted.words("SetEnv"):
+        name, _, value = word.partition("=")
+        variables.setdefault(name, value)
+    return ShellRules(
+        accepted=tuple(wanted.words("AcceptEnv")),
+        variables=variables,
+        subsystems={values[0]: shlex.join(values[1:]) for values in wanted.all("Subsystem")},
+        key_variables=wanted.first("PermitUserEnvironment", "no") == "yes",
+        command=wanted.first("ForceCommand") or None,
+    )
