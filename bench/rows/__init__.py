@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attacked, bulk, comeback, idle, leavers, logged, requests, slow, start, storm
+from . import attacked, bulk, comeback, idle, judged, leavers, logged, requests, slow, start, storm
 from .row import Figure, Row
 
 ROWS: tuple[Row, ...] = (
@@ -17,6 +17,7 @@ ROWS: tuple[Row, ...] = (
     bulk.TCP_ROW,
     *attacked.ROWS,
     leavers.ROW,
+    judged.ROW,
     *slow.ROWS,
 )
 

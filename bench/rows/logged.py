@@ -16,13 +16,14 @@ from typing import Any, Final
 from bench.load import DIFFERING, command, parse
 from bench.processes import BenchError, Program, wait_until
 from bench.setting import Setting, Site
-from bench.systems import System
+from bench.systems import Place, System
 
 from .requests import KEPT, NEW
 from .row import Figure, Row, ferry_alone
 
 SECONDS = 1.0  # of one measurement
 _SETTLE_SECONDS = 0.2  # after a reload
+_RELOADS: Final = 'ferry_config_reloads_total{outcome="ok"}'
 _QUIET = '[log]\nlevel = "warning"\n'
 _LOADS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -68,12 +69,17 @@ def _ratio(setting: Setting, site: Site, load: Mapping[str, Any]) -> tuple[float
 def _reload(site: Site, path: Path, text: str) -> None:
     assert site.gateway is not None
     assert site.place is not None
-    metrics = f"http://127.0.0.1:{site.place.admin_port}/metrics"
-    before = _value(metrics, 'ferry_config_reloads_total{outcome="ok"}')
     path.write_text(text)
-    site.gateway.reload()
-    wait_until(lambda: _value(metrics, 'ferry_config_reloads_total{outcome="ok"}') > before, "a reload", every=0.05)
+    reload(site.gateway, site.place, every=0.05)
     time.sleep(_SETTLE_SECONDS)
+
+
+def reload(gateway: Program, place: Place, *, every: float) -> None:
+    """Have the configuration read again, and wait until it is in force. Look `every` so many seconds."""
+    metrics = f"http://127.0.0.1:{place.admin_port}/metrics"
+    before = _value(metrics, _RELOADS)
+    gateway.reload()
+    wait_until(lambda: _value(metrics, _RELOADS) > before, "a reload", every=every)
 
 
 def _value(url: str, series: str) -> float:

@@ -13,7 +13,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     connection.opened (connection, identity, peer, client_version)
     connection.closed (connection, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, connection, address, kind, url), tunnel.closed (tunnel, connection, address, kind, reason)
-    tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file decided)
+    tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file or the policy
+        decided)
     tunnel.takeover (address, connection, previous)
     host.opened (connection, identity, asked, address), host.closed (the same, seconds, up, down, note): a client's -L,
         -D, -W or -J to a host of the network
@@ -28,6 +29,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     name.reserved (address, identity), name.freed (address, identity)
     keys.loaded (keys, files), keys.rejected (path, line, error), keys.refused (peer, keys: fingerprints)
     keys.denied (peer, key, code, detail, rule: a key in a file that may not log in by the options of its line)
+    policy.loaded (path, rules, tests), policy.rejected (path, error: the earlier policy stays in force)
     loop.lag (seconds), memory.trimmed (free: bytes, of which whole pages went back to the system; seconds)
 """
 

@@ -76,7 +76,12 @@ async def test_everything_is_answered_on_the_control_socket(folder: Path) -> Non
         assert [s["id"] for s in (await ask(folder, "/api/v1/connections")).json] == ["s1", "s2"]
         assert len((await ask(folder, "/api/v1/names")).json) == 2
         assert [n["key"] for n in (await ask(folder, "/api/v1/names?identity=i2")).json] == ["tcp::30042"]
-        assert (await ask(folder, "/health")).json == {"status": "ok", "store": "ok", "tunnels": 4}
+        assert (await ask(folder, "/health")).json == {
+            "status": "ok",
+            "store": "ok",
+            "policy": "none",
+            "tunnels": 4,
+        }
         document = (await ask(folder, "/api/v1/openapi.json")).json
         assert {"/api/v1/status", "/api/v1/events", "/api/v1/tunnels/{target}"} <= set(document["paths"])
 

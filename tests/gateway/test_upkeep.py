@@ -70,7 +70,7 @@ class Past:
 
     def upkeep(self, **names: str) -> Upkeep:
         """As shipped, or with other `names`."""
-        forwards = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})))
+        forwards = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})), book=None)
         settings = SimpleNamespace(forwards=forwards)
         worker = SimpleNamespace(clock=self.clock, settings=settings, kept=self.kept)
         return Upkeep(cast(Any, worker))
@@ -151,8 +151,8 @@ class Counted:
 
 
 def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TICK_SECONDS, CERTIFICATE_POLL_SECONDS, RENEW_SECONDS, PRUNE_SECONDS, TRIM_LOOK_SECONDS and
-    LAG_SAMPLE_SECONDS."""
+    """TICK_SECONDS, CERTIFICATE_POLL_SECONDS, RENEW_SECONDS, PRUNE_SECONDS, TRIM_LOOK_SECONDS,
+    LAG_SAMPLE_SECONDS and POLICY_LOOK_SECONDS."""
     count = Counter[str]()
 
     class Allocator:
@@ -171,6 +171,10 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         def use(self, _keys: None) -> None:
             """They are as they were."""
 
+    class Policy:
+        def look(self, _config: None) -> None:
+            count["policy"] += 1
+
     class Ssh(Counted):
         def __iter__(self) -> Iterator[object]:
             count["revoked"] += 1
@@ -185,11 +189,12 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
 
     async def an_hour() -> None:
         settings = SimpleNamespace(
-            forwards=SimpleNamespace(rules=SimpleNamespace(keep=0.0, rest=0.0)), login=SimpleNamespace(access=Access())
+            forwards=SimpleNamespace(rules=SimpleNamespace(keep=0.0, rest=0.0), book=None),
+            login=SimpleNamespace(access=Access()),
         )
         worker = SimpleNamespace(
             clock=LoopsClock(), ssh=Ssh(count), tunnels=SimpleNamespace(claims=counted), settings=settings, kept=kept,
-            certificates=counted,
+            certificates=counted, policy=Policy(), in_force=SimpleNamespace(config=None),
         )  # fmt: skip
         with kept_up(cast(Any, worker), cast(Any, observation)):
             await asyncio.sleep(3_601)
@@ -205,5 +210,6 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         "renew": 60,
         "prune": 2,
         "lag": 7200,
+        "policy": 7200,
     }
     assert {name: round(count[name] / times, 1) for name, times in often.items()} == dict.fromkeys(often, 1.0)

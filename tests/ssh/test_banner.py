@@ -49,7 +49,7 @@ class Gateway:
         rules = replace(RULES, reserved_names=frozenset(reserved), serves_web=serves_web)
         notices = Notices(Urls(RULES.domain, 22, 80, None, lambda _: False), rules, public_is_loopback=True)
         line = KeyLine(options=parse_options(options, KNOWN))
-        return await self.banners.banner(who, line, notices, now=2.0)
+        return await self.banners.banner(who, line, notices, None, now=2.0)
 
 
 def label(address: Address) -> str:

@@ -31,6 +31,7 @@ from .lint import lint
 from .ls import ls
 from .options import JsonOption, Output, OutputOption, wants_json
 from .output import discard, of_stdout, prepare_streams, print_error, print_json
+from .policy import policy
 from .ports import ports
 from .release import release
 from .serve import serve
@@ -91,6 +92,7 @@ app.command("backup", short_help="Write the gateway's data into one file.")(back
 app.command("restore", short_help="Put a backup's data back.")(restore)
 app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
 app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
+app.command("policy", short_help="Check who may publish and reach what.")(policy)
 app.command("lint", short_help="Name the traps of an OpenSSH server.")(lint)
 app.command("import", short_help="Translate an sshd_config into Ferry's settings.")(import_settings)
 app.command("docs", short_help="Print a reference page in Markdown, or for man.")(docs)

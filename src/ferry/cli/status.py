@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ferry.amounts import span
+from ferry.amounts import number, span
 
 from .client import find_gateway, known_fields
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
@@ -35,6 +35,13 @@ def status(
             typer.echo("\n".join(lines))
 
 
+def _policy(policy: dict[str, Any]) -> str:
+    line = f"{safe(policy['file'])}, {number(policy['rules'], 'rule')}"
+    if not policy["error"]:
+        return line
+    return f"{line}, {paint('and not as the file is now', 'red')}: {safe(policy['error'])}"
+
+
 def describe(status: dict[str, Any], width: int) -> list[str]:
     """The lines for people, in `width` columns."""
     listeners, counts, store = status["listeners"], status["counts"], status["store"]
@@ -51,6 +58,7 @@ def describe(status: dict[str, Any], width: int) -> list[str]:
         ),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
         ("database", paint("ok", "green") if store["ok"] else paint(f"failed: {safe(store['error'])}", "red")),
+        *([("policy", _policy(status["policy"]))] if status.get("policy") else []),
         ("state", safe(status["state"])),
     ]
     rows += [("host key", safe(key)) for key in status["host_keys"]]

@@ -39,7 +39,7 @@ from .words import (
 )
 
 ENV_PREFIX: Final = "FERRY_"
-PATH_KEYS: Final = ("state", "https.certificates", "access.keys")
+PATH_KEYS: Final = ("state", "https.certificates", "access.keys", "access.policy")
 _TOML_PLACE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
 _TOML_END = re.compile(r"^(?P<what>.*) \(at end of document\)$", re.DOTALL)
 
@@ -77,7 +77,7 @@ class ConfigSource:
         values.setdefault("state", (self._folder / "ferry-data"))
         config = _validated(values, provenance, mistakes)
         if mistakes.texts or config is None:
-            raise InvalidInput("\n".join(_by_line(mistakes.texts, provenance.default)))
+            raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
         return config
 
     @property
@@ -89,7 +89,7 @@ class ConfigSource:
             return {}
         text = read_text(self.cwd / self.path)
         provenance.lines = lines_of(text)
-        table = _read_toml(text, provenance, mistakes)
+        table = read_toml(text, provenance, mistakes)
         for key, value in list(_keys(table)):
             if not _known(key):
                 mistakes.texts.append(unknown_key(key, value, provenance))
@@ -130,7 +130,7 @@ def read_text(path: Path) -> str:
         raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
 
 
-def _read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
+def read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
     """The file as a table, without the lines that are no TOML: those are noted, as far as the file can be read without
     them. Raises InvalidInput otherwise."""
     for _ in range(limits.CONFIG_MISTAKES):
@@ -148,10 +148,10 @@ def _read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[st
         lines = text.split("\n")
         lines[found.statement.line - 1] = ""
         text = "\n".join(lines)
-    raise InvalidInput("\n".join(_by_line(mistakes.texts, provenance.default)))
+    raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
 
 
-def _by_line(texts: Iterable[str], file: str) -> list[str]:
+def in_order(texts: Iterable[str], file: str) -> list[str]:
     """Each text once, in the order of the file's lines, then those about variables and flags."""
     place = re.compile(rf"{re.escape(file)}, line (\d+)")
 

@@ -142,6 +142,10 @@ class Access(Section):
         default_factory=list,
         description="Files of public keys (authorized_keys lines, with the options of sshd) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity. `%u` in a path stands for the login name: `/etc/ferry/keys/%u` is one file for each. `%%` is one `%`.",
     )
+    policy: OptionalFile = Field(
+        None,
+        description="The policy file, with rules for who may publish what (`ferry policy check`), read again within two seconds of a change. With it, the line of a key and a rule must both allow. Without it, the line of the key alone decides.",
+    )
     use_dns: bool = Field(
         False,
         description="Look up the name of a client's host for a key whose line has names or patterns in `from=`, as sshd with `UseDNS yes`. A name counts if it leads back to the client's address.",

@@ -7,7 +7,7 @@ is enough to point at them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +43,7 @@ def statements(text: str) -> Iterator[Statement]:
         rest = line
         if not quote and not depth:
             if match := _HEADER.fullmatch(line):
-                header = _dotted(match["key"])
+                header = _below(_dotted(match["key"]), counts)
                 if match["open"] == "[[":
                     counts[header] = counts.get(header, -1) + 1
                     header = f"{header}.{counts[header]}"
@@ -55,6 +55,12 @@ def statements(text: str) -> Iterator[Statement]:
             yield Statement(number, f"{header}.{key}" if header else key, _COMMENT.sub("", match["value"]))
             rest = match["value"]
         quote, depth = _value_after(rest, quote, depth)
+
+
+def _below(header: str, counts: Mapping[str, int]) -> str:
+    """`[rule.publish]` is a table of the last `[[rule]]`: `rule.2.publish`."""
+    first, dot, rest = header.partition(".")
+    return f"{first}.{counts[first]}.{rest}" if dot and first in counts else header
 
 
 def _dotted(key: str) -> str:

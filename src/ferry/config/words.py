@@ -82,10 +82,14 @@ class Provenance:
 
     def line(self, key: str) -> str:
         """The file, with the line of the key or of the table that has it."""
+        number = self.number(key)
+        return f"{self.default}, line {number}" if number else self.default
+
+    def number(self, key: str) -> int:
+        """The line of the key or of the table that has it, from 1; 0 if it is not known."""
         parts = key.split(".")
         found = (self.lines.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
-        number = next((line for line in found if line), None)
-        return f"{self.default}, line {number}" if number else self.default
+        return next((line for line in found if line), 0)
 
     def _setter(self, key: str) -> str | None:
         for prefix in (key, ".".join(key.split(".")[:2]), key.split(".", 1)[0]):

@@ -64,6 +64,14 @@ class StoreStatus(ApiModel):
     error: str = Field("", description="Why not. Running tunnels go on; new names are refused.")
 
 
+class PolicyStatus(ApiModel):
+    """The operator's policy (`access.policy`)."""
+
+    file: str
+    rules: int = Field(description="Rules that are in force.")
+    error: str = Field("", description="Why the file as it is now is not in force. The earlier policy is.")
+
+
 class Status(ApiModel):
     """The gateway as a whole."""
 
@@ -77,6 +85,7 @@ class Status(ApiModel):
     listeners: Listeners
     counts: Counts
     store: StoreStatus
+    policy: PolicyStatus | None = Field(None, description="None without a policy file: the lines of keys decide alone.")
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
@@ -194,4 +203,7 @@ class Health(ApiModel):
 
     status: Literal["ok", "degraded", "draining"]
     store: Literal["ok", "failed"]
+    policy: Literal["none", "ok", "rejected"] = Field(
+        "none", description="`rejected`: the policy file has a mistake, and the earlier policy is in force."
+    )
     tunnels: int

@@ -21,7 +21,13 @@ def health_of(state: ConsoleState) -> Health:
     """The health of the gateway."""
     status = state.status()
     word = "draining" if status.draining else "ok" if status.store.ok else "degraded"
-    return Health(status=word, store="ok" if status.store.ok else "failed", tunnels=sum(status.counts.tunnels.values()))
+    policy = status.policy
+    return Health(
+        status=word,
+        store="ok" if status.store.ok else "failed",
+        policy="none" if policy is None else "rejected" if policy.error else "ok",
+        tunnels=sum(status.counts.tunnels.values()),
+    )
 
 
 def health_status(health: Health) -> int:

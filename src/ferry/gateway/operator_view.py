@@ -16,6 +16,7 @@ from ferry.console.models import (
     Counts,
     Listeners,
     NameInfo,
+    PolicyStatus,
     PortInfo,
     RefusedKeyInfo,
     RefusedKeyList,
@@ -52,6 +53,7 @@ class OperatorView:
     metrics: CollectorRegistry
     host_keys: Sequence[str]
     store_healthy: Callable[[], bool]
+    policy_error: Callable[[], str]
     listening: Callable[[], dict[str, list[Endpoint]]]
     clock: Clock
     started: float
@@ -84,8 +86,15 @@ class OperatorView:
                 blocked=len(self.blocked()),
             ),
             store=StoreStatus(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
+            policy=self._policy(),
             host_keys=list(self.host_keys),
         )
+
+    def _policy(self) -> PolicyStatus | None:
+        book = self.ssh.settings.forwards.book
+        if book is None:
+            return None
+        return PolicyStatus(file=book.file, rules=len(book.rules), error=self.policy_error())
 
     def tunnels(self) -> list[TunnelInfo]:
         return [self._tunnel_info(client, tunnel) for client in self.ssh for tunnel in client.forwards.values()]

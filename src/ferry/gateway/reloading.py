@@ -49,7 +49,8 @@ async def _swap(config: Config, worker: Worker) -> None:
         if getattr(config, field) != getattr(old, field):
             raise StartupError(f"{field} cannot change while the gateway runs: restart it")
     access = await asyncio.to_thread(access_of, config, worker.report)
-    settings = worker.settings_for(config, access)
+    book = await asyncio.to_thread(worker.policy.load, config)
+    settings = worker.settings_for(config, access, book)
     await worker.certificates.use_folder(config.https.certificates)
     try:
         await worker.listening.use(config, worker.ssh)
@@ -58,4 +59,5 @@ async def _swap(config: Config, worker: Worker) -> None:
         raise
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
+    worker.policy.used(book)
     access.use(None)  # reports the keys in its files

@@ -9,6 +9,7 @@ from functools import partial
 
 from ferry import limits, tasks
 from ferry.clock import Steps
+from ferry.errors import InvalidInput
 from ferry.observe.lag import LagSampler
 from ferry.observe.observer import Observation
 from ferry.policy.keys import KeyLine
@@ -31,6 +32,9 @@ class Upkeep:
         self._kept = worker.kept
         self._steps = Steps(worker.clock)
         self._revoked: Revoked[Client] = Revoked()
+        self._judged = worker.settings.forwards.book
+        """The policy by which all that is open was looked at last."""
+        self._judged_at = worker.clock.now()
 
     async def write_late(self) -> None:
         """Write the data that a full disk has delayed."""
@@ -42,6 +46,28 @@ class Upkeep:
         """Read key files that have changed."""
         access = self._worker.settings.login.access
         access.use(await asyncio.to_thread(access.read))
+
+    async def read_policy(self) -> None:
+        """Read the policy file, if it has changed, and end what the policy does not allow any more."""
+        worker, config = self._worker, self._worker.in_force.config
+        found = await asyncio.to_thread(worker.policy.look, config)
+        if isinstance(found, InvalidInput):
+            worker.policy.refused(config, found)
+        elif found is not None and worker.in_force.config is config:  # no reload has come in between
+            worker.use_policy(found)
+        await self._follow_policy()
+
+    async def _follow_policy(self) -> None:
+        """After a change of the policy, or the end of a rule (`until`): look at all that is open."""
+        book, now = self._worker.settings.forwards.book, self._clock.now()
+        since, self._judged_at = self._judged_at, now
+        if book is self._judged and (book is None or not book.end_between(since, now)):
+            return
+        self._judged = book
+        for number, client in enumerate(list(self._worker.ssh), 1):
+            self._worker.ssh.run_isolated(client, client.follow_policy)
+            if number % limits.POLICY_CLIENTS == 0:
+                await asyncio.sleep(0)  # others have their turn
 
     async def end_revoked(self) -> None:
         """End the connections of keys that were removed from the files, or belong to another identity now. Those whose
@@ -80,6 +106,7 @@ def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
             ("tick", limits.TICK_SECONDS, worker.ssh.tick),
             ("write late", limits.TICK_SECONDS, upkeep.write_late),
             ("keys", KEYS_POLL_SECONDS, upkeep.read_keys),
+            ("policy", limits.POLICY_LOOK_SECONDS, upkeep.read_policy),
             ("revoked", limits.TICK_SECONDS, upkeep.end_revoked),
             ("certificates", limits.CERTIFICATE_POLL_SECONDS, worker.certificates.look),
             ("renew", limits.RENEW_SECONDS, upkeep.renew),

@@ -9,6 +9,7 @@ from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls
 from ferry.kinds.rules import ForwardRules, PortRange, Purpose, Web
 from ferry.observe.budgeted import LogRates
+from ferry.policy.rulebook import Rulebook
 from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
 from ferry.ssh.access import WatchedAccess
@@ -68,13 +69,19 @@ def login_settings_of(config: Config, access: WatchedAccess, identities: Identit
 
 
 def settings_of(
-    config: Config, *, access: WatchedAccess, identities: Identities, ports: Ports, urls: Urls
+    config: Config,
+    *,
+    access: WatchedAccess,
+    identities: Identities,
+    ports: Ports,
+    urls: Urls,
+    book: Rulebook | None = None,
 ) -> SshSettings:
     """The settings of SSH connections."""
     rules = rules_of(config)
     return SshSettings(
         login=login_settings_of(config, access, identities),
-        forwards=ForwardSettings(rules, web_of(config), ports, urls, access),
+        forwards=ForwardSettings(rules, web_of(config), ports, urls, access, book),
         notices=Notices(urls, rules, public_is_loopback(config)),
         request_log=config.session.request_log,
         end_refused=config.session.end_refused,

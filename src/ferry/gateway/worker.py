@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 
 from ferry.clock import Clock
 from ferry.config.model import Config
@@ -24,6 +25,7 @@ from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
+from ferry.policy.rulebook import Rulebook
 from ferry.protocol.wrong_port import to_ssh
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
@@ -41,6 +43,7 @@ from .in_force import ConfigInForce
 from .kept import Kept
 from .listening import Listening, TcpPorts
 from .operator_view import OperatorView
+from .policies import PolicyFile
 from .wiring import http_bounds_of, own_page_of, settings_of, visit_policy_of
 
 
@@ -48,7 +51,7 @@ class Worker:
     """All parts of one worker.
 
     A reload changes `in_force`, `settings`, `visits.policy`, the folder of `certificates` and the listeners. It changes
-    no other part.
+    no other part. Another policy file changes `settings.forwards` alone.
     """
 
     def __init__(
@@ -99,7 +102,9 @@ class Worker:
         self.listening = Listening(self.http, self.certificates, self.in_force, report, descriptors)
         access = access_of(config, report)
         access.use(None)  # reports the keys in its files before any client connects
-        self.settings = self.settings_for(config, access)
+        self.policy = PolicyFile(clock, report)
+        self.settings = self.settings_for(config, access, book := self.policy.load(config))
+        self.policy.used(book)
         self.tunnels = Tunnels(
             worker=kept.worker,
             clock=clock,
@@ -138,6 +143,7 @@ class Worker:
             metrics=metrics.registry,
             host_keys=[describe(key) for key in kept.host_keys],
             store_healthy=lambda: kept.store.healthy,
+            policy_error=lambda: self.policy.error,
             listening=self.listening.bound,
             clock=clock,
             started=clock.now(),
@@ -149,8 +155,8 @@ class Worker:
         metrics.tables.poll("unidentified", lambda: self.listening.unidentified)
         metrics.tables.poll("certificates", lambda: len(local_ca))
 
-    def settings_for(self, config: Config, access: WatchedAccess) -> SshSettings:
-        """The settings of SSH connections under `config`."""
+    def settings_for(self, config: Config, access: WatchedAccess, book: Rulebook | None) -> SshSettings:
+        """The settings of SSH connections under `config`. `book` is the operator's policy."""
         ports = TcpPorts(self._tcp_edge(config), config.tcp.public_addresses)
         return settings_of(
             config,
@@ -158,7 +164,13 @@ class Worker:
             identities=self.kept.identities,
             ports=ports,
             urls=config.urls(self.certificates.covers),
+            book=book,
         )
+
+    def use_policy(self, book: Rulebook) -> None:
+        """Decide by another policy from now on. `Upkeep.follow_policy` ends what it does not allow."""
+        self.settings.forwards = replace(self.settings.forwards, book=book)
+        self.policy.used(book)
 
     async def open(self) -> None:
         """Listen: for clients and visitors. Raises StartupError, with nothing open."""

@@ -42,6 +42,8 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "address.blocked": logging.WARNING,
         "address.unblocked": logging.INFO,
         "keys.loaded": logging.INFO,
+        "policy.loaded": logging.INFO,
+        "policy.rejected": logging.ERROR,
         "keys.rejected": logging.ERROR,
         "keys.refused": logging.INFO,
         "keys.denied": logging.INFO,

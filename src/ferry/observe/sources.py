@@ -45,6 +45,8 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "config.rejected": "the operator's",
         "address.unblocked": "the operator's",
         "keys.loaded": "the operator's files",
+        "policy.loaded": "the operator's files",
+        "policy.rejected": "the operator's files",
         "keys.rejected": "the operator's files",
         "certificate.loaded": "the operator's files",
         "certificate.rejected": "the operator's files",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import kind_of
@@ -11,22 +14,45 @@ from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
 
+from .aims import Act, Aim, What
 from .grants import Grant, grant_listen
 from .keys import KeyLine, listen_refusal
+from .rulebook import Rulebook
+from .rules import Asker, Rule
+
+_WHAT: Final[Mapping[Kind, What]] = MappingProxyType(
+    {Kind.HTTP: What.NAME, Kind.TCP: What.PORT, Kind.ALIAS: What.ALIAS}
+)
+
+_PARTS: Final = 4  # ranges of a policy from which the gateway chooses a port
 
 
-def check_counts(rules: ForwardRules, *, on_connection: int, of_identity: int, gateway: str) -> Refusal | None:
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The operator's policy, for one client that asks."""
+
+    book: Rulebook
+    asker: Asker
+
+
+def check_counts(
+    rules: ForwardRules, rule: Rule | None = None, /, *, on_connection: int, of_identity: int, gateway: str
+) -> Refusal | None:
     """A refusal if the connection or the identity is at its limit of forwards. `gateway` is the text to type after
-    `ssh`."""
+    `ssh`. The limit of the `rule` that allows the forward counts for the identity, if it has one."""
+    most = rules.forwards_per_identity if rule is None or rule.forwards is None else rule.forwards
     if on_connection >= rules.forwards_per_connection:
         return Refusal(
             f"this connection holds {on_connection} forwards, which is the limit: open another connection",
             code="connection_limit",
         )
-    if of_identity >= rules.forwards_per_identity:
+    if of_identity >= most:
+        by_rule = rule is not None and rule.forwards is not None
         return Refusal(
-            f"you hold {of_identity} forwards, which is the limit: close one (`ssh {gateway} ls` lists them)",
+            f"you hold {of_identity} forwards, which is the limit{f' of rule {rule.name!r}' if rule and by_rule else ''}: "
+            f"close one (`ssh {gateway} ls` lists them)",
             code="identity_limit",
+            rule=str(rule) if by_rule else None,
         )
     return None
 
@@ -52,28 +78,57 @@ def key_refusal(line: KeyLine, request: ForwardRequest, bind: tuple[bytes, int],
     return replace(refusal, public=f'{refusal.public} ({why}"{request.name}:{port}")')
 
 
-def listen_grant(identity: Identity, address: Address, rules: ForwardRules) -> Grant | Refusal:
+def published(address: Address, rules: ForwardRules) -> Aim:
+    """What a tunnel at `address` publishes."""
+    label = kind_of(address.kind).label_of(address, rules)
+    return Aim(Act.PUBLISH, _WHAT[address.kind], label or "", address.port)
+
+
+def listen_grant(
+    identity: Identity, address: Address, rules: ForwardRules, judge: Judge | None = None
+) -> Grant | Refusal:
     """Whether this identity may have a tunnel at `address`, if it can claim it. This decides on requested addresses,
-    and on those that the gateway chooses."""
+    and on those that the gateway chooses. `judge` is None without a policy file."""
     kind = kind_of(address.kind)
     if identity.anonymous and (needs_key := kind.without_key()) is not None:
         return needs_key
     label = kind.label_of(address, rules)
     if label in rules.reserved_names:
         return Refusal(f"the operator has reserved the name {label!r}: ask for another", code="reserved_name")
-    return kind.refuse_address(address, rules) or grant_listen(address, identity.id)
+    if (refusal := kind.refuse_address(address, rules)) is not None:
+        return refusal
+    rule = None if judge is None else judge.book.decide(judge.asker, published(address, rules))
+    return rule if isinstance(rule, Refusal) else grant_listen(address, identity.id, rule)
 
 
 def candidate_addresses(
-    request: ForwardRequest, rules: ForwardRules, identity: Identity, secret: bytes, had: Sequence[Address]
+    request: ForwardRequest,
+    rules: ForwardRules,
+    identity: Identity,
+    secret: bytes,
+    had: Sequence[Address],
+    judge: Judge | None = None,
 ) -> Iterator[Address]:
-    """Addresses to try in order, if the gateway chooses: first this identity's earlier ones (`had`), then new ones."""
+    """Addresses to try in order, if the gateway chooses: first this identity's earlier ones (`had`), then new ones. Where
+    the policy allows a part of the ports, some of that part follow."""
     again = [address for address in had if address.kind is request.kind]
     seen = set()
-    for address in kind_of(request.kind).candidate_addresses(identity.id, secret, rules, again):
-        if address not in seen:
-            seen.add(address)
-            yield address
+    for several in (rules, *_parts(request, rules, judge)):
+        for address in kind_of(request.kind).candidate_addresses(identity.id, secret, several, again):
+            if address not in seen:
+                seen.add(address)
+                yield address
+
+
+def _parts(request: ForwardRequest, rules: ForwardRules, judge: Judge | None) -> Iterator[ForwardRules]:
+    """The rules, with one part after another of the ports that the gateway gives: those that the policy allows."""
+    whole = rules.allocate_from
+    if judge is None or whole is None or _WHAT[request.kind] is not What.PORT:
+        return
+    for _, permit in islice(judge.book.permits_of(judge.asker, Act.PUBLISH, What.PORT), _PARTS):
+        first, last = max(permit.first, whole.first), min(permit.last, whole.last)
+        if first <= last:
+            yield replace(rules, allocate_from=replace(whole, first=first, last=last))
 
 
 def login_name_address(user: str, kind: Kind, rules: ForwardRules) -> Address | None:

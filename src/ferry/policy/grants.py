@@ -8,11 +8,13 @@ in `ferry.policy` make one.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ferry.errors import LocalProtocolError
 from ferry.names import Address, Endpoint, IdentityId
+
+from .rules import Rule
 
 _MAKER: Final = object()
 
@@ -34,6 +36,8 @@ class Grant:
     owner: IdentityId
     use: Use
     maker: object
+    rule: Rule | None = field(default=None, compare=False)
+    """The rule of the operator's policy that has allowed it; None without a policy file."""
 
     def __post_init__(self) -> None:
         if self.maker is not _MAKER:
@@ -70,6 +74,6 @@ def grant_visit(address: Address, owner: IdentityId) -> Grant:
     return Grant(address, owner, Use.VISIT, _MAKER)
 
 
-def grant_listen(address: Address, owner: IdentityId) -> Grant:
+def grant_listen(address: Address, owner: IdentityId, rule: Rule | None) -> Grant:
     """Only `ferry.policy.forwards` calls this."""
-    return Grant(address, owner, Use.LISTEN, _MAKER)
+    return Grant(address, owner, Use.LISTEN, _MAKER, rule)

@@ -90,7 +90,7 @@ def _too_late(line: KeyLine, now: float) -> Refusal | None:
     return Refusal(
         "your key has expired (expiry-time=): ask the operator for a later time",  # no date: nobody has proved the key yet
         code="key_expired",
-        detail=f"the key has expired, on {_time(expires)} (expiry-time=)",
+        detail=f"the key has expired, on {shown_time(expires)} (expiry-time=)",
         rule=line.rule("expiry-time"),
     )
 
@@ -207,7 +207,7 @@ def limits_of(line: KeyLine) -> list[str]:
         if options.permit_open:
             found.append(f"Your key may reach {_listed(options.permit_open)} only (permitopen=).")
     if options.expires is not None:
-        found.append(f"Your key may log in until {_time(options.expires)} (expiry-time=).")
+        found.append(f"Your key may log in until {shown_time(options.expires)} (expiry-time=).")
     return found
 
 
@@ -219,7 +219,8 @@ def forward_example(line: KeyLine, example: str) -> str | None:
     return f"{_to_write(permits[0])}:localhost:3000" if permits else example
 
 
-def _time(seconds: float) -> str:
+def shown_time(seconds: float) -> str:
+    """A time in seconds since the epoch, for people."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

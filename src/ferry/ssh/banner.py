@@ -16,9 +16,11 @@ from typing import Final
 from ferry import limits
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Identity, IdentityId
-from ferry.policy.forwards import listen_grant
+from ferry.policy.forwards import Judge, listen_grant
 from ferry.policy.grants import Grant
 from ferry.policy.keys import KeyLine, listen_refusal
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Asker
 from ferry.registry.contract import Registry, Reservation
 
 from .notices import Notices
@@ -40,23 +42,26 @@ class Banners:
         self._warned: OrderedDict[IdentityId, int] = OrderedDict()
         """By identity, the number of its names at the last warning; 0 without one."""
 
-    async def banner(self, identity: Identity, key_line: KeyLine, notices: Notices, *, now: float) -> str | None:
-        """The banner for an identity that logs in by `key_line`. `now` is in seconds since the epoch. Raises
-        StoreUnavailable."""
+    async def banner(
+        self, identity: Identity, key_line: KeyLine, notices: Notices, book: Rulebook | None, *, now: float
+    ) -> str | None:
+        """The banner for an identity that logs in by `key_line`. `book` is the operator's policy; `now` is in seconds since
+        the epoch. Raises StoreUnavailable."""
         reserved = await self._registry.reservations(identity.id)
         warned = self._warned.pop(identity.id, _NEW)
         self._warned[identity.id] = max(warned, 0)
         if len(self._warned) > limits.BANNER_IDENTITIES:
             self._warned.popitem(last=False)
         is_new = warned == _NEW and not reserved and listen_refusal(key_line, _NO_HOST, _WEB_PORT) is None
-        line = await self._first(identity, notices, now) if is_new else None
+        line = await self._first(identity, notices, book, now) if is_new else None
         return line or self._refused(identity, notices) or self._near_limit(identity, notices, reserved, warned)
 
-    async def _first(self, identity: Identity, notices: Notices, now: float) -> str | None:
-        """The address for a new identity, if the rules will give it one."""
+    async def _first(self, identity: Identity, notices: Notices, book: Rulebook | None, now: float) -> str | None:
+        """The address for a new identity, if the rules will give it one, from wherever it may come."""
+        judge = None if book is None else Judge(book, Asker.of(identity, "", "", now))
 
         def may_have(address: Address) -> bool:
-            return isinstance(listen_grant(identity, address, notices.rules), Grant)
+            return isinstance(listen_grant(identity, address, notices.rules, judge), Grant)
 
         candidates = HTTP.candidate_addresses(identity.id, self._secret, notices.rules, ())
         address = next(filter(may_have, candidates), None)

@@ -288,6 +288,14 @@ class Client:
                 self.open_refused(reached.host, reached.port, refusal.public)
                 channel.cut(ConnectionResetError(refusal.public))
 
+    def follow_policy(self) -> None:
+        """Another policy is in force, or a rule has ended: close the forwards that it does not allow any more."""
+        for tunnel in list(self.forwards.values()):
+            if (refusal := self._tunnels.refused_now(self, tunnel.address)) is not None:
+                before = tunnel.forward.rule
+                by = "" if before is None else f" (rule {before.name!r} had allowed it)"
+                self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}{by}")
+
     # --- tunnels, as their client
 
     @property
@@ -380,8 +388,8 @@ class Client:
         asyncio.get_running_loop().call_later(limits.LEAVE_SECONDS, self.close, reason)
 
     def end_if_unused(self, reason: str) -> None:
-        """`close`, unless the client has a forward or a request for one is undecided."""
-        if not self.forwards and self.requests.all_decided:
+        """`close`, unless the client has a forward, a stream through the gateway or an undecided request for a forward."""
+        if not self.forwards and not self.direct and self.requests.all_decided:
             self.close(reason)
 
     def close(self, reason: str) -> None:

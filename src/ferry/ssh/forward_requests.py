@@ -16,7 +16,8 @@ from .holding import HeldTunnel, Holding, RequestedForward
 from .reasons import Reasons
 from .refusals import RefusedForward
 from .tunnel import SshTunnel
-from .tunnels import TunnelClient, Tunnels
+from .tunnel_client import TunnelClient
+from .tunnels import Tunnels
 from .wire.requests import Answered
 
 _log = logging.getLogger("ferry.ssh")

@@ -8,6 +8,7 @@ from typing import Protocol
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
 from ferry.policy.port_lines import NO_PORT_LINES, PortLines
+from ferry.policy.rulebook import Rulebook
 from ferry.registry.routes import Ports
 
 
@@ -21,6 +22,8 @@ class ForwardSettings:
     urls: Urls
     port_lines: PortLines = NO_PORT_LINES
     """The lines of key files that keep ports for their keys."""
+    book: Rulebook | None = None
+    """The operator's policy; None: there is no policy file."""
 
 
 class ForwardsInForce(Protocol):

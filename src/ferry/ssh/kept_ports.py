@@ -7,7 +7,7 @@ from typing import Protocol
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity
-from ferry.policy.forwards import listen_grant
+from ferry.policy.forwards import Judge, listen_grant
 from ferry.policy.grants import Grant
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import kept_for_another, lasting_label, naming_own, ports_of, tcp_ports
@@ -25,9 +25,9 @@ class Asking(Protocol):
     def key_line(self) -> KeyLine: ...
 
 
-def grant_of(identity: Identity, address: Address, settings: ForwardSettings) -> Grant | Refusal:
+def grant_of(identity: Identity, address: Address, settings: ForwardSettings, judge: Judge | None) -> Grant | Refusal:
     """As `listen_grant`; a port that a line of a key file keeps for another is refused too."""
-    grant = listen_grant(identity, address, settings.rules)
+    grant = listen_grant(identity, address, settings.rules, judge)
     if isinstance(grant, Refusal) or not kind_of(address.kind).is_port:
         return grant
     return kept_for_another(identity, address, settings.port_lines.lines_with_port(address.port)) or grant

@@ -126,7 +126,10 @@ class SshServer:
         return len(self._of_identity.get(identity, ()))
 
     async def banner(self, identity: Identity, key_line: KeyLine) -> str | None:
-        return await self._banners.banner(identity, key_line, self.settings.notices, now=self.clock.now())
+        settings = self.settings
+        return await self._banners.banner(
+            identity, key_line, settings.notices, settings.forwards.book, now=self.clock.now()
+        )
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
         """Make a client of a connection that has logged in."""

@@ -18,6 +18,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardRequest
 from ferry.names import Address, Endpoint, TunnelId
 from ferry.policy.grants import Grant, Use
+from ferry.policy.rules import Rule
 from ferry.registry.routes import PortListener
 from ferry.report import Report
 from ferry.streams import OpenFailure, Sink, Stream, Tap
@@ -110,6 +111,8 @@ class GrantedForward:
     """Seconds since the epoch."""
     taken_from: str = ""
     """For the owner: the connection of the same identity that had the address before."""
+    rule: Rule | None = None
+    """The rule of the operator's policy that has allowed it."""
 
 
 class SshTunnel:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from ferry import limits, tasks
 from ferry.callbacks import call_each
@@ -22,8 +22,9 @@ from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import check_on, kind_of, parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
-from ferry.names import Address, ConnectionId, Endpoint, Identity, IdentityId, TunnelId, WorkerId
+from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
 from ferry.policy.forwards import (
+    Judge,
     candidate_addresses,
     check_counts,
     key_refusal,
@@ -31,7 +32,7 @@ from ferry.policy.forwards import (
     requested,
 )
 from ferry.policy.grants import Grant
-from ferry.policy.keys import KeyLine, forwards_refusal
+from ferry.policy.keys import forwards_refusal
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
@@ -39,10 +40,12 @@ from ferry.report import Report
 
 from .claims import Claim, Claims, code_of, of_another
 from .forward_settings import ForwardSettings, ForwardsInForce
+from .judging import judge_of, over_limit_of, refusal_now, with_limits
 from .kept_ports import grant_of, label_of, naming_own_ports
 from .local_holders import LocalHolders
 from .notices import store_down
-from .tunnel import GrantedForward, SshTunnel, TunnelEvents, TunnelLine
+from .tunnel import GrantedForward, SshTunnel
+from .tunnel_client import TunnelClient
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -53,53 +56,6 @@ _REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (Take
 _NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
 
 
-class TunnelClient(TunnelEvents, Protocol):
-    """A client, as far as its tunnels use it."""
-
-    @property
-    def id(self) -> ConnectionId: ...
-
-    @property
-    def identity(self) -> Identity: ...
-
-    @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here."""
-        ...
-
-    @property
-    def user(self) -> str:
-        """The login name."""
-        ...
-
-    @property
-    def peer(self) -> Endpoint: ...
-
-    @property
-    def began(self) -> float:
-        """When it was accepted: seconds since the epoch."""
-        ...
-
-    @property
-    def network(self) -> str:
-        """The IPv4 /24 or IPv6 /64 of its peer."""
-        ...
-
-    @property
-    def connection(self) -> TunnelLine: ...
-
-    @property
-    def is_closed(self) -> bool: ...
-
-    async def alive(self, seconds: float, /) -> bool:
-        """Whether the client gives a sign of life within `seconds`."""
-        ...
-
-    def end_if_unused(self, reason: str, /) -> None:
-        """Disconnect and tell the client why, unless it has a forward or waits for the decision on one."""
-        ...
-
-
 class _Undecided(NamedTuple):
     """One request that is being decided, with the settings that decide."""
 
@@ -107,6 +63,8 @@ class _Undecided(NamedTuple):
     request: ForwardRequest
     bind: tuple[bytes, int]
     settings: ForwardSettings
+    judge: Judge | None
+    """The operator's policy for the client."""
 
 
 class Tunnels:
@@ -163,7 +121,8 @@ class Tunnels:
                 request = parse_forward(host, port, settings.web, settings.rules)
                 if (refusal := key_refusal(client.key_line, request, (host, port), settings.rules)) is not None:
                     return refusal
-                return await self._open(_Undecided(client, request, (host, port), settings))
+                judge = judge_of(client, settings, self._clock.now())
+                return await self._open(_Undecided(client, request, (host, port), settings, judge))
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
         except StoreUnavailable as error:
@@ -174,7 +133,7 @@ class Tunnels:
         too_many = check_counts(
             settings.rules,
             on_connection=len(self.of_connection(client.id)),
-            of_identity=await self.holders.count_of(client.identity.id),
+            of_identity=await self.holders.count_of(client.identity.id) if undecided.judge is None else 0,
             gateway=settings.urls.gateway,
         )
         if too_many is not None:
@@ -192,7 +151,7 @@ class Tunnels:
                 return refusal
         if address is None:
             return await self._open_chosen(undecided)
-        grant = grant_of(client.identity, address, settings)
+        grant = grant_of(client.identity, address, settings, undecided.judge)
         opened = grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
         if isinstance(opened, Refusal):
             return await naming_own_ports(self._registry, client, address, opened)
@@ -226,12 +185,12 @@ class Tunnels:
 
     async def _open_chosen(self, undecided: _Undecided) -> SshTunnel | Refusal:
         """Choose an address for this identity: one that it had before, else the next derived one."""
-        client, rules = undecided.client, undecided.settings.rules
+        client, rules, judge = undecided.client, undecided.settings.rules, undecided.judge
         had = [] if client.identity.anonymous else await self._registry.reservations(client.identity.id)
         given = [reservation.address for reservation in had if reservation.derived]
         last: Refusal | None = None
-        for address in candidate_addresses(undecided.request, rules, client.identity, self._secret, given):
-            grant = grant_of(client.identity, address, undecided.settings)
+        for address in candidate_addresses(undecided.request, rules, client.identity, self._secret, given, judge):
+            grant = grant_of(client.identity, address, undecided.settings, judge)
             if isinstance(grant, Refusal):
                 last = grant
                 continue
@@ -255,7 +214,9 @@ class Tunnels:
         return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 
     async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> Claim | Refusal:
-        client, settings = undecided.client, undecided.settings
+        client, settings = undecided.client, with_limits(undecided.settings, grant.rule)
+        if (too_many := await over_limit_of(grant.rule, self.holders, client, settings)) is not None:
+            return too_many
         label = label_of(client.identity, grant.address, settings, derived=derived)
         return await self.claims.take(grant, client.identity, client.network, settings, derived=derived, label=label)
 
@@ -268,6 +229,7 @@ class Tunnels:
             (host, grant.address.port if port == 0 else port),
             created=self._clock.now(),
             taken_from=_taken_from(await self.holders.at(grant.address), client.identity.id),
+            rule=grant.rule,
         )
         tunnel = SshTunnel(forward, claim, client, client.connection, clock=self._clock, report=self._report)
         try:
@@ -294,8 +256,13 @@ class Tunnels:
         if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(client.id, client.identity.id, client.peer))
         refusal = await _listen(tunnel, grant, settings) or self._too_late(client)
-        # the line of the key may have changed since the request
-        return refusal or key_refusal(client.key_line, tunnel.forward.request, tunnel.bind, settings.rules)
+        # the line of the key may have changed since the request, and the policy
+        refusal = refusal or key_refusal(client.key_line, tunnel.forward.request, tunnel.bind, settings.rules)
+        return refusal or self.refused_now(client, tunnel.address)
+
+    def refused_now(self, client: TunnelClient, address: Address) -> Refusal | None:
+        """The refusal of a tunnel at `address` by the policy in force."""
+        return refusal_now(client, address, self._in_force.forwards, self._clock.now())
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
         """The refusal of a forward that opens while its connection closes or the gateway stops."""

@@ -1,0 +1,361 @@
+"""`ferry policy`: checks a policy file, and says what it allows to whom."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ferry.amounts import number
+from ferry.errors import InvalidInput
+
+from .options import JsonOption, Output, OutputOption, source
+from .output import Column, folded, paint, print_json, print_table, quiet_pipe, safe
+
+if TYPE_CHECKING:
+    from ferry.config.model import Config
+    from ferry.names import Fingerprint
+    from ferry.policy.aims import Aim
+    from ferry.policy.explained import Verdict
+    from ferry.policy.keys import KeyLine
+    from ferry.policy.rulebook import Failure, Rulebook
+    from ferry.policy.rules import Asker, Rule
+
+EXIT_REFUSED: Final = 1
+_INDENT: Final = "    "
+
+
+class Action(enum.StrEnum):
+    """What to do."""
+
+    CHECK = "check"
+    EXPLAIN = "explain"
+    WHO_CAN = "who-can"
+
+
+def policy(
+    action: Annotated[
+        Action,
+        typer.Argument(
+            help="check: read the file and run its tests. explain: may --who do this, and why. who-can: who may.",
+            metavar="check|explain|who-can",
+        ),
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The policy file (TOML). Without it that of the configuration.", metavar="[FILE]", readable=False
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="The configuration file, which names the policy file and the key files. Without it that of the gateway "
+            "that runs, or of the one that is installed.",
+            readable=False,
+        ),
+    ] = None,
+    who: Annotated[str | None, typer.Option("--who", help="A name, a key (SHA256:...), or anonymous.")] = None,
+    publish: Annotated[
+        str | None, typer.Option("--publish", help="As behind ssh -R: 21023, blog, web-1:22.", metavar="TARGET")
+    ] = None,
+    reach: Annotated[
+        str | None,
+        typer.Option(
+            "--reach", help="As behind ssh -W: web-1:22, localhost:21023, db.example.com:5432.", metavar="TARGET"
+        ),
+    ] = None,
+    from_address: Annotated[
+        str | None, typer.Option("--from", help="The address that asks. Without it, no from= of a key is looked at.")
+    ] = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Check the policy file, or ask what it and the lines of keys allow. It changes nothing.
+
+    Exit codes: 0 the file is right, or it is allowed to somebody; 1 a test of the file fails, or it is refused; 2 the file
+    or the question has mistakes.
+    """
+    from ferry.clock import SystemClock
+
+    as_json = as_json or output is Output.JSON
+    loaded = _configuration(config)
+    now = SystemClock().now()
+    if action is Action.CHECK:
+        _check(_book(loaded, file, needed=True), now, as_json=as_json)
+        return
+    aims = _aims(publish, reach, loaded.domain)
+    asking = _Asking(loaded, _book(loaded, file, needed=False), aims, _address(from_address), now)
+    if action is Action.EXPLAIN:
+        if who is None:
+            raise InvalidInput("nobody is named: write --who web-1, or `ferry policy who-can` to ask about everybody")
+        allowed = asking.explain(who, as_json=as_json)
+    else:
+        if who is not None:
+            raise InvalidInput("who-can asks about everybody: leave --who out, or write `ferry policy explain`")
+        allowed = asking.who_can(as_json=as_json)
+    if not allowed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _configuration(config: Path | None) -> Config:
+    """The configuration that is meant: the named one, else that of the installation."""
+    from .locate import find_installation
+
+    state = None
+    if config is None and (found := find_installation(os.environ)) is not None:
+        config, state = found.config, None if found.config else found.state
+    return source(config, state=state).load()
+
+
+def _book(config: Config, file: Path | None, *, needed: bool) -> Rulebook | None:
+    from ferry.config.policy_file import port_ranges, read_policy
+    from ferry.policy.rulebook import Rulebook
+
+    path = file or config.access.policy
+    if path is not None:
+        return Rulebook(read_policy(path, port_ranges(config)))
+    if needed:
+        raise InvalidInput(
+            "no policy file is named: write `ferry policy check FILE`, or access.policy in the configuration"
+        )
+    return None
+
+
+def _aims(publish: str | None, reach: str | None, domain: str) -> list[Aim]:
+    from ferry.hostnames import Domain, normal
+    from ferry.policy.aims import parse_publish, parse_reach
+
+    if (publish is None) == (reach is None):
+        raise InvalidInput("one question at a time: write --publish 21023, or --reach web-1:22")
+    if publish is not None:
+        return [parse_publish(Domain(domain).relative(normal(publish)))]
+    assert reach is not None
+    return parse_reach(reach)
+
+
+def _address(text: str | None) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return "" if text is None else str(ip_address(text))
+    except ValueError:
+        raise InvalidInput(f"--from: '{safe(text)}' is no address: write one such as 192.0.2.7") from None
+
+
+# --- check
+
+
+def _check(book: Rulebook | None, now: float, *, as_json: bool) -> None:
+    from ferry.policy.rulebook import failures
+
+    assert book is not None
+    failed = failures(book, now)
+    with quiet_pipe():
+        if as_json:
+            print_json(_checked(book, failed))
+        else:
+            _print_checked(book, failed)
+    if failed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _print_checked(book: Rulebook, failed: Sequence[Failure]) -> None:
+    tests = number(len(book.policy.examples), "test")
+    for failure in failed:
+        typer.echo(folded(failure.text(book.file), later=_INDENT))
+    counts = f"{number(len(book.rules), 'rule')}, {number(len(book.tags), 'tag')}"
+    passed = f"{len(failed)} of {tests} failed" if failed else f"{tests} passed"
+    typer.echo(f"{paint(safe(book.file), 'bold')}: {counts}, {paint(passed, 'red' if failed else 'green')}")
+
+
+def _checked(book: Rulebook, failed: Sequence[Failure]) -> dict[str, object]:
+    return {
+        "file": book.file,
+        "rules": len(book.rules),
+        "tags": len(book.tags),
+        "tests": len(book.policy.examples),
+        "failures": [
+            {
+                "line": failure.example.line,
+                "who": str(failure.example.asker),
+                "asked": failure.example.text,
+                "expected": "accept" if failure.example.accept else "deny",
+                "text": failure.text(book.file),
+            }
+            for failure in failed
+        ],
+    }
+
+
+# --- explain, who-can
+
+
+class _Asking:
+    """One question, and all that decides on it."""
+
+    def __init__(self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float) -> None:
+        from ferry.hostnames import Domain
+        from ferry.ssh.key_files import read_keys
+
+        self._book = book
+        self._aims = aims
+        self._address = address
+        self._now = now
+        self._domain = Domain(config.domain)
+        self._any_key = config.access.mode == "anyone"
+        self._keys = {} if self._any_key else read_keys(config.access.keys).lines
+
+    def explain(self, who: str, *, as_json: bool) -> bool:
+        """Print the answer for one identity, with each of its keys. Returns whether one of them is allowed."""
+        from ferry.config.policy_file import asker_of
+
+        asker = asker_of(who, "", self._address, self._now)
+        verdicts = self._of_keys(asker) or [self._verdict(asker, None)]
+        allowed = any(each.allowed for each in verdicts)
+        with quiet_pipe():
+            if as_json:
+                answers = [_document(each) for each in verdicts]
+                print_json({"allowed": allowed, "who": str(asker), "asked": str(verdicts[0].aim), "answers": answers})
+            else:
+                self._print(who, allowed, verdicts)
+        return allowed
+
+    def who_can(self, *, as_json: bool) -> bool:
+        """Print all who may. Returns whether there is one."""
+        from ferry.policy.rules import Asker
+
+        askers = [
+            (Asker(line.name, key, False, self._address, self._address, self._now), line)
+            for key, lines in self._keys.items()
+            for line in lines
+        ]
+        allowed = [each for asker, line in askers if (each := self._verdict(asker, line)).allowed]
+        rules = self._rules_for_any_key() if self._any_key else []
+        with quiet_pipe():
+            if as_json:
+                found = [_document(each) for each in allowed]
+                print_json({"asked": str(self._aims[0]), "allowed": found, "rules": [_of_rule(rule) for rule in rules]})
+            else:
+                self._print_who(allowed, rules)
+        return bool(allowed or rules or (self._any_key and self._book is None))
+
+    def _of_keys(self, asker: Asker) -> list[Verdict]:
+        """The answers for the keys of an identity."""
+        from ferry.policy.keys import ANY_KEY
+
+        if self._any_key:
+            return [self._verdict(asker, ANY_KEY)]
+        if asker.fingerprint is not None:
+            lines = [(asker.fingerprint, line) for line in self._keys.get(asker.fingerprint, ())]
+        else:
+            lines = [(key, line) for key, several in self._keys.items() for line in several if line.name == asker.name]
+        return [
+            self._verdict(asker._replace(fingerprint=key, name=line.name), line)
+            for key, line in lines
+            if not asker.anonymous
+        ]
+
+    def _verdict(self, asker: Asker, line: KeyLine | None) -> Verdict:
+        from ferry.policy.explained import verdict
+
+        return verdict(self._book, asker, self._aims, line, self._domain)
+
+    def _rules_for_any_key(self) -> list[Rule]:
+        """The rules that allow it, where everybody may come with any key."""
+        return [] if self._book is None else self._book.rules_for(self._aims, self._address, self._now)
+
+    # --- texts
+
+    def _print(self, who: str, allowed: bool, verdicts: Sequence[Verdict]) -> None:
+        aim = verdicts[0].aim
+        head = paint("yes", "green") if allowed else paint("no", "red")
+        typer.echo(f"{head}: {safe(who)} may {'' if allowed else 'not '}{safe(aim)}")
+        for each in verdicts:
+            typer.echo(folded(f"policy: {self._policy_text(each)}", _INDENT, _INDENT * 2))
+            typer.echo(folded(f"key: {self._key_text(each)}", _INDENT, _INDENT * 2))
+
+    def _policy_text(self, verdict: Verdict) -> str:
+        from ferry.errors import Refusal
+
+        match verdict.by_policy:
+            case None:
+                return "there is no policy file (access.policy), so the line of the key alone decides"
+            case Refusal(detail=why, rule=rule):
+                return f"{why} ({rule})"
+            case rule:
+                return f"rule {rule.name!r} allows it ({rule.file}, line {rule.line})"
+
+    def _key_text(self, verdict: Verdict) -> str:
+        if verdict.line is None:
+            return "no line of the key files lets it in (access.keys)"
+        shown = verdict.asker.fingerprint or "every key may log in (access.mode = anyone)"
+        if not verdict.line.file:
+            return str(shown)
+        where = f"{shown} ({verdict.line.file}, line {verdict.line.number})"
+        if verdict.by_key is None:
+            return f"{where} allows it"
+        return f"{where} does not: {verdict.by_key.detail} ({verdict.by_key.rule})"
+
+    def _print_who(self, allowed: Sequence[Verdict], rules: Sequence[Rule]) -> None:
+        if allowed:
+            rows = [
+                (
+                    each.asker.name or "",
+                    each.asker.fingerprint or "",
+                    f"{each.line.file}, line {each.line.number}" if each.line else "",
+                    "(no policy file)" if each.by_policy is None else str(each.by_policy),
+                )
+                for each in allowed
+            ]
+            columns = (Column("WHO"), Column("KEY"), Column("KEY FILE", whole=True), Column("RULE", whole=True))
+            print_table(columns, rows)
+        elif rules:
+            print_table(
+                (Column("WHO", whole=True), Column("RULE", whole=True)), [(rule.who.shown, str(rule)) for rule in rules]
+            )
+        elif self._any_key and self._book is None:
+            typer.echo("everybody: any key may log in (access.mode = anyone), and there is no policy file")
+        else:
+            typer.echo(f"nobody may {safe(self._aims[0])}")
+
+
+def _of_rule(rule: Rule) -> dict[str, object]:
+    return {"name": rule.name, "file": rule.file, "line": rule.line, "who": rule.who.shown}
+
+
+def _document(verdict: Verdict) -> dict[str, object]:
+    from ferry.errors import Refusal
+
+    by, line = verdict.by_policy, verdict.line
+    refused = by if isinstance(by, Refusal) else None
+    key: Fingerprint | None = verdict.asker.fingerprint
+    return {
+        "allowed": verdict.allowed,
+        "who": verdict.asker.name,
+        "policy": None
+        if by is None
+        else {
+            "allowed": refused is None,
+            "rule": None if isinstance(by, Refusal) else _of_rule(by),
+            "code": refused.code if refused else "",
+            "why": refused.detail if refused else "",
+            "place": refused.rule if refused else str(by),
+        },
+        "key": None
+        if line is None
+        else {
+            "allowed": verdict.by_key is None,
+            "fingerprint": key,
+            "file": line.file or None,
+            "line": line.number or None,
+            "code": verdict.by_key.code if verdict.by_key else "",
+            "why": verdict.by_key.detail if verdict.by_key else "",
+            "place": verdict.by_key.rule if verdict.by_key else "",
+        },
+    }

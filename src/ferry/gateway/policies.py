@@ -1,0 +1,85 @@
+"""Reads the policy file (`access.policy`): at the start, at a reload, and when it changes.
+
+A file with a mistake, or with a test that fails, changes nothing: the policy that is in force stays.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ferry.clock import Clock
+from ferry.config.model import Config
+from ferry.config.policy_file import load_policy
+from ferry.errors import InvalidInput
+from ferry.policy.rulebook import Rulebook
+from ferry.report import Report
+
+
+class _Stamp(NamedTuple):
+    """The attributes of a file that change with its content."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+
+def _stamp_of(path: Path | None) -> _Stamp | None:
+    """None if there is no file."""
+    try:
+        of = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if of is None else _Stamp(of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size)
+
+
+class PolicyFile:
+    """The file, as it was at the last look. The book that is in force is in the settings of forwards."""
+
+    def __init__(self, clock: Clock, report: Report) -> None:
+        self._clock = clock
+        self._report = report
+        self._read: _Stamp | None = None
+        """The file that was read last and was right."""
+        self._tried: _Stamp | None = None
+        """The file that is in force, or was refused."""
+        self._before: _Stamp | None = None
+        """The file at the last look."""
+        self.error = ""
+        """Why the file as it is now is not in force; empty if it is."""
+
+    def load(self, config: Config) -> Rulebook | None:
+        """Read the file, changed or not. Blocks. Raises InvalidInput."""
+        stamp = _stamp_of(config.access.policy)  # before the reading, so that a later change is seen
+        book = load_policy(config, self._clock.now())
+        self._read = stamp
+        return book
+
+    def look(self, config: Config) -> Rulebook | InvalidInput | None:
+        """Read the file if it has changed and is the same in two looks: a program may still be writing it. None if there is
+        nothing new. Blocks."""
+        path = config.access.policy
+        stamp, before = _stamp_of(path), self._before
+        self._before = stamp
+        if path is None or stamp == self._tried or stamp != before:
+            return None
+        self._tried = stamp
+        try:
+            return self.load(config)
+        except InvalidInput as error:
+            return error
+
+    def used(self, book: Rulebook | None) -> None:
+        """`book` is in force."""
+        self.error = ""
+        self._tried = self._before = self._read
+        if book is not None:
+            rules, tests = len(book.rules), len(book.policy.examples)
+            self._report("policy.loaded", path=book.file, rules=rules, tests=tests)
+
+    def refused(self, config: Config, error: InvalidInput) -> None:
+        """The file is wrong, and the earlier policy stays in force."""
+        self.error = str(error)
+        self._report("policy.rejected", path=str(config.access.policy), error=self.error)

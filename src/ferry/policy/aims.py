@@ -1,0 +1,118 @@
+"""Aims: what somebody wants to publish or to reach, as the operator's policy is asked about it."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final, NamedTuple
+
+from ferry import limits
+from ferry.errors import InvalidInput
+from ferry.names import parse_label, printable
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_BIND: Final = frozenset({"", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_WEB_PORTS: Final = frozenset({80, 443})
+
+
+class Act(enum.StrEnum):
+    """What a rule allows. The values are the keys of the policy file."""
+
+    PUBLISH = "publish"
+    REACH = "reach"
+
+
+class What(enum.StrEnum):
+    """The sort of target. The values are the keys below `publish` and `reach`."""
+
+    NAME = "names"
+    """A web name below the gateway's domain."""
+    PORT = "ports"
+    """A TCP port of the gateway: to open, or to reach through the gateway while a tunnel holds it."""
+    ALIAS = "aliases"
+    """A private alias with a port."""
+    HOST = "hosts"
+    """A host that the gateway dials itself, by its name or address, with a port."""
+
+
+class Aim(NamedTuple):
+    """One target."""
+
+    act: Act
+    what: What
+    name: str
+    """In lower case: the label of a name or alias, or a host; empty for a port."""
+    port: int
+    """0 for a web name."""
+
+    @property
+    def target(self) -> str:
+        """The target for people: `port 21023`, `the name blog`, `the alias web-1:22`."""
+        match self.what:
+            case What.PORT:
+                return f"port {self.port}"
+            case What.NAME:
+                return f"the name {printable(self.name, 80)}"
+            case What.ALIAS:
+                return f"the alias {printable(self.name, 80)}:{self.port}"
+            case What.HOST:
+                host = f"[{self.name}]" if ":" in self.name else self.name
+                return f"the host {printable(host, 80)}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.target}"
+
+
+def publish_port(port: int) -> Aim:
+    """To publish a port."""
+    return Aim(Act.PUBLISH, What.PORT, "", port)
+
+
+def parse_publish(text: str) -> Aim:
+    """`21023`, `localhost:21023`, `blog`, `blog:80`, `web-1:22`, as they stand behind `ssh -R`. Raises InvalidInput."""
+    host, port = _split(text)
+    if port is None:
+        if _PORT.fullmatch(host):
+            return publish_port(_port(host))
+        return Aim(Act.PUBLISH, What.NAME, parse_label(host), 0)
+    if host in _BIND:
+        return publish_port(port)
+    label = parse_label(host)
+    if port in _WEB_PORTS:
+        return Aim(Act.PUBLISH, What.NAME, label, 0)
+    return Aim(Act.PUBLISH, What.ALIAS, label, port)
+
+
+def parse_reach(text: str) -> list[Aim]:
+    """`web-1:22`, `localhost:21023`, `db.example.com:5432`. A name without dots may be an alias or a host: the gateway
+    looks for an alias first. Raises InvalidInput."""
+    host, port = _split(text)
+    if port is None or not host:
+        raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
+    if host in _LOOPBACK:
+        return [Aim(Act.REACH, What.PORT, "", port)]
+    wanted = Aim(Act.REACH, What.HOST, host, port)
+    if "." in host or ":" in host:
+        return [wanted]
+    return [wanted._replace(what=What.ALIAS, name=parse_label(host, "alias")), wanted]
+
+
+def _split(text: str) -> tuple[str, int | None]:
+    """The host in lower case, without brackets, and the port. Raises InvalidInput."""
+    if len(text) > limits.HOST_BYTES:
+        raise InvalidInput(f"{len(text)} characters are no name with a port: write web-1:22")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text.lower(), None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise InvalidInput(f"'{printable(text, 80)}' has colons: an IPv6 address stands in brackets, as in [::1]:22")
+    return host.lower(), _port(port)
+
+
+def _port(text: str) -> int:
+    if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
+        raise InvalidInput(f"'{printable(text, 80)}' is no port: write a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,196 @@
+"""Decides by the operator's rules, in an index: among a thousand rules in some microseconds.
+
+Pure: the same question at the same time has the same answer. A rulebook never changes; a reload makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from ferry.errors import Refusal
+
+from .aims import Act, Aim, What
+from .keys import shown_time
+from .pattern_index import PatternIndex, PermitIndex, bits_of
+from .rules import Asker, Example, Members, Permit, Policy, Rule, Targets
+
+_SHOWN: Final = 3  # permits in a refusal
+_NO_PERMITS: Final = PermitIndex(())
+
+
+class _Index:
+    """Finds the sets that an identity is in. A set is a bit."""
+
+    __slots__ = ("_anonymous", "_fingerprints", "_keyed", "_names")
+
+    def __init__(self, sets: Sequence[Members]) -> None:
+        self._names = PatternIndex()
+        self._fingerprints: dict[str, int] = {}
+        self._keyed = self._anonymous = 0
+        for number, members in enumerate(sets):
+            bit = 1 << number
+            for name in members.names:
+                self._names.add(name, bit)
+            for fingerprint in members.fingerprints:
+                self._fingerprints[fingerprint] = self._fingerprints.get(fingerprint, 0) | bit
+            self._keyed |= bit if members.keyed else 0
+            self._anonymous |= bit if members.anonymous else 0
+
+    def find(self, asker: Asker) -> int:
+        if asker.anonymous:
+            return self._anonymous
+        found = self._keyed
+        if asker.fingerprint is not None:
+            found |= self._fingerprints.get(asker.fingerprint, 0)
+        if asker.name is not None:
+            found |= self._names.find(asker.name, None)
+        return found
+
+
+class Rulebook:
+    """The rules of one policy file."""
+
+    __slots__ = ("_ends", "_having", "_of_tag", "_permits", "_rules_of_tag", "_who", "file", "policy", "rules", "tags")
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.file = policy.file
+        self.rules = policy.rules
+        self.tags = policy.tags
+        self._who = _Index([rule.who for rule in policy.rules])
+        places = {tag: number for number, tag in enumerate(policy.tags)}
+        self._of_tag = _Index(list(policy.tags.values()))
+        self._rules_of_tag = [0] * len(places)
+        by_target: dict[Targets, list[tuple[Permit, int]]] = defaultdict(list)
+        self._having: dict[Targets, int] = defaultdict(int)
+        """The rules that allow something of one sort."""
+        for number, rule in enumerate(policy.rules):
+            for tag in rule.who.tags:
+                self._rules_of_tag[places[tag]] |= 1 << number
+            for targets, permits in rule.permits.items():
+                by_target[targets] += ((permit, number) for permit in permits)
+                self._having[targets] |= 1 << number
+        self._permits = {targets: PermitIndex(permits) for targets, permits in by_target.items()}
+        self._ends = sorted({rule.until for rule in policy.rules if rule.until is not None})
+
+    def decide(self, asker: Asker, wanted: Aim, *, exactly: bool = False) -> Rule | Refusal:
+        """The first rule that allows `wanted` to `asker`, or the refusal. `exactly`: the rule has to name the one host
+        itself, by no pattern and no network."""
+        index = self._permits.get((wanted.act, wanted.what), _NO_PERMITS)
+        fits = index.find(wanted.name, wanted.port, asker.name, exactly=exactly) & self._rules_for(asker)
+        nearly: Rule | None = None
+        for number in bits_of(fits):
+            rule = self.rules[number]
+            if rule.objection(asker) is None:
+                return rule
+            nearly = nearly or rule
+        return self._refusal(asker, wanted, nearly, exactly=exactly)
+
+    def decide_any(self, asker: Asker, wanted: Sequence[Aim]) -> Rule | Refusal:
+        """The first rule that allows one of `wanted`, or the refusal of the first of them."""
+        answers = [self.decide(asker, each) for each in wanted]
+        return next((answer for answer in answers if isinstance(answer, Rule)), answers[0])
+
+    def rules_for(self, aims: Sequence[Aim], address: str, now: float) -> list[Rule]:
+        """All rules that allow one of `aims` to somebody, who comes from `address` where that is not empty. A look at each:
+        it is for people who ask."""
+        anybody = Asker(None, None, False, address, address, now)
+        return [
+            rule
+            for rule in self.rules
+            if any(permit.of_somebody(aim) for aim in aims for permit in rule.permits.get((aim.act, aim.what), ()))
+            and rule.objection(anybody) not in (("from", "until") if address else ("until",))
+        ]
+
+    def permits_of(self, asker: Asker, act: Act, what: What) -> Iterator[tuple[Rule, Permit]]:
+        """All that the rules allow `asker` of one sort, in the order of the file."""
+        for number in bits_of(self._rules_for(asker) & self._having.get((act, what), 0)):
+            rule = self.rules[number]
+            if rule.objection(asker) is None:
+                for permit in rule.permits[act, what]:
+                    yield rule, permit
+
+    def end_between(self, before: float, now: float) -> bool:
+        """Whether a rule has ended (`until`) between two times, in seconds since the epoch."""
+        return any(before <= end < now for end in self._ends)
+
+    def _rules_for(self, asker: Asker) -> int:
+        """The rules whose `who` has `asker`."""
+        found = self._who.find(asker)
+        for tag in bits_of(self._of_tag.find(asker)):
+            found |= self._rules_of_tag[tag]
+        return found
+
+    def _refusal(self, asker: Asker, wanted: Aim, nearly: Rule | None, *, exactly: bool) -> Refusal:
+        log = f"the policy does not allow {asker} to {wanted}"
+        if nearly is not None and nearly.objection(asker) == "until":
+            assert nearly.until is not None
+            return Refusal(
+                f"the operator's policy let you {wanted} until {shown_time(nearly.until)} (rule {nearly.name!r})",
+                code="policy_until",
+                detail=f"{log}: {nearly.name!r} ended on {shown_time(nearly.until)} (until)",
+                rule=str(nearly),
+            )
+        if nearly is not None:
+            return Refusal(
+                f"the operator's policy lets you {wanted}, but not from your address (rule {nearly.name!r})",
+                code="policy_from",
+                detail=f"{log} from {asker.address or 'an address that is not given'}: {nearly.name!r} has from",
+                rule=str(nearly),
+            )
+        return Refusal(
+            self._for_asker(asker, wanted),
+            code="policy",
+            detail=f"{log}: no rule does{' by naming this host itself' if exactly else ''}",
+            rule=self.file,
+        )
+
+    def _for_asker(self, asker: Asker, wanted: Aim) -> str:
+        """The refusal for the person, who is told what the rules allow instead."""
+        what = wanted.what.value
+        allowed = list(islice(self.permits_of(asker, wanted.act, wanted.what), _SHOWN + 1))
+        if not allowed:
+            return (
+                f"the operator's policy does not let you {wanted}, or any {what}: ask the operator for a rule that does"
+            )
+        texts = list(dict.fromkeys(permit.text for _, permit in allowed))
+        more = " and more" if len(texts) > _SHOWN else ""
+        return (
+            f"the operator's policy lets you {wanted.act} the {what} {', '.join(texts[:_SHOWN])}{more} "
+            f"(rule {allowed[0][0].name!r}), not {wanted.target}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An example of the policy file with another answer than its author expects."""
+
+    example: Example
+    answer: Rule | Refusal
+
+    def text(self, file: str) -> str:
+        """The failure with its place, and what to do."""
+        example = self.example
+        head = f"{file}, line {example.line}: the test of {example.asker} "
+        if isinstance(self.answer, Rule):
+            return (
+                f"{head}denies {example.text!r}, and the rule {self.answer.name!r} (line {self.answer.line}) allows it: "
+                "narrow the rule, or move the example to accept"
+            )
+        why = self.answer.detail.partition(": ")[2]
+        return f"{head}accepts {example.text!r}, and {why}: write a rule that allows it, or move the example to deny"
+
+
+def failures(book: Rulebook, now: float) -> list[Failure]:
+    """The examples of the file that fail. `now` counts for those without a time, in seconds since the epoch."""
+    failed = []
+    for example in book.policy.examples:
+        asker = example.asker if example.asker.now else example.asker._replace(now=now)
+        answer = book.decide_any(asker, example.wanted)
+        if isinstance(answer, Rule) is not example.accept:
+            failed.append(Failure(example, answer))
+    return failed

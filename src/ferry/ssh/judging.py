@@ -1,0 +1,65 @@
+"""Asks the operator's policy about a client: what it may publish, now and later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from ferry.errors import Refusal
+from ferry.names import Address, Endpoint, Identity
+from ferry.policy.forwards import Judge, check_counts, published
+from ferry.policy.rules import Asker, Rule
+from ferry.registry.holders import Holders
+
+from .forward_settings import ForwardSettings
+
+
+class Judged(Protocol):
+    """A client that asks for something."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def peer(self) -> Endpoint: ...
+
+    @property
+    def host(self) -> str:
+        """The name of its host, or its address."""
+        ...
+
+
+def asker_of(client: Judged, now: float) -> Asker:
+    """The client, as the policy sees it. `now` is in seconds since the epoch."""
+    return Asker.of(client.identity, client.peer.host, client.host, now)
+
+
+def judge_of(client: Judged, settings: ForwardSettings, now: float) -> Judge | None:
+    """The policy for one client; None without a policy file."""
+    return None if settings.book is None else Judge(settings.book, asker_of(client, now))
+
+
+def refusal_now(client: Judged, address: Address, settings: ForwardSettings, now: float) -> Refusal | None:
+    """The refusal of a tunnel at `address` by the policy, if it allows that no longer."""
+    if settings.book is None:
+        return None
+    answer = settings.book.decide(asker_of(client, now), published(address, settings.rules))
+    return answer if isinstance(answer, Refusal) else None
+
+
+async def over_limit_of(
+    rule: Rule | None, holders: Holders, client: Judged, settings: ForwardSettings
+) -> Refusal | None:
+    """The refusal of one more forward by the limit that counts where `rule` decides. Without a rule the limit has been
+    looked at before."""
+    if rule is None:
+        return None
+    held = await holders.count_of(client.identity.id)
+    return check_counts(settings.rules, rule, on_connection=0, of_identity=held, gateway=settings.urls.gateway)
+
+
+def with_limits(settings: ForwardSettings, rule: Rule | None) -> ForwardSettings:
+    """The settings with the limits of the rule that decides."""
+    if rule is None or rule.names is None:
+        return settings
+    return replace(settings, rules=replace(settings.rules, reservations_per_identity=rule.names))

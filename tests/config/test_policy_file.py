@@ -1,0 +1,261 @@
+"""Policy files: what they mean, and each mistake with its place and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry import limits
+from ferry.config.policy_file import parse_policy, read_policy
+from ferry.errors import InvalidInput, Refusal
+from ferry.names import Fingerprint
+from ferry.policy.aims import parse_publish, parse_reach
+from ferry.policy.rulebook import Rulebook, failures
+from ferry.policy.rules import Asker, Rule
+
+NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
+KEY = "SHA256:" + "a" * 43
+RANGES = {"public": [(30000, 30999)], "loopback": [(21000, 21999), (23000, 23999)]}
+WHOLE = f"""\
+[tags]
+fleet = ["web-*", "{KEY}"]
+staff = "ann"
+
+[[rule]]
+name = "fleet"
+who = ["tag:fleet"]
+publish.ports = ["loopback", "25000"]
+publish.aliases = ["{{name}}:22"]
+from = ["10.0.0.0/8", "!10.9.0.0/16"]
+
+[[rule]]
+who = "tag:staff"
+until = 2030-03-17T18:00:00Z
+[rule.publish]
+names = ["ann-*"]
+[rule.reach]
+aliases = ["web-*:22", "db:*"]
+ports = ["21000-21999"]
+hosts = ["db.example.com:5432", "10.1.0.0/16:*", "[2001:db8::]:443"]
+[rule.most]
+forwards = 4
+names = 2
+
+[[test]]
+who = "web-1"
+from = "10.1.2.3"
+accept = ["publish 21023", "publish web-1:22"]
+deny = ["publish 30000", "publish web-2:22"]
+
+[[test]]
+who = "ann"
+at = 2030-03-17T17:00:00+00:00
+accept = ["reach web-1:22", "reach db.example.com:5432"]
+"""
+
+
+def asker(name: str, address: str = "10.1.2.3", key: str = KEY[::-1]) -> Asker:
+    return Asker(name, Fingerprint(key), False, address, address, NOW)
+
+
+def names_of(book: Rulebook, who: Asker, *questions: str) -> list[str]:
+    answers = [book.decide_any(who, parse_reach(text)) for text in questions]
+    return [answer.name if isinstance(answer, Rule) else answer.code for answer in answers]
+
+
+def test_a_whole_file() -> None:
+    policy = parse_policy(WHOLE, "/policy", RANGES)
+    book = Rulebook(policy)
+    assert [(rule.name, rule.line, rule.forwards, rule.names) for rule in policy.rules] == [
+        ("fleet", 5, None, None),
+        ("rule 2", 12, 4, 2),
+    ]
+    for text in ("21023", "23999", "25000", "web-1:22"):
+        assert isinstance(book.decide(asker("web-1"), parse_publish(text)), Rule), text
+    for text in ("22000", "30000", "web-2:22", "web-1:23", "blog"):
+        assert isinstance(book.decide(asker("web-1"), parse_publish(text)), Refusal), text
+    assert isinstance(book.decide(asker("web-1", "10.9.0.1"), parse_publish("21023")), Refusal)
+    assert isinstance(book.decide(asker("other", key=KEY), parse_publish("21023")), Rule)
+    allowed = ["web-9:22", "db:1", "localhost:21023", "db.example.com:5432", "10.1.255.1:1", "[2001:db8::]:443"]
+    assert names_of(book, asker("ann"), *allowed) == ["rule 2"] * 6
+    refused = ["web-9:23", "dc:1", "localhost:22000", "db.example.com:5433", "10.2.0.1:1", "[2001:db8::1]:443"]
+    assert names_of(book, asker("ann"), *refused) == ["policy"] * 6
+    assert names_of(book, asker("ann")._replace(now=NOW + 3600), "web-9:22") == ["policy_until"]
+    assert failures(book, NOW) == []
+
+
+def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
+    text = WHOLE + '\n[[test]]\nwho = "web-1"\nfrom = "10.1.2.3"\naccept = ["publish 22"]\ndeny = ["publish 21023"]\n'
+    text += '[[test]]\nwho = "web-1"\naccept = ["publish 21023"]\n'
+    found = [failure.text("/policy") for failure in failures(Rulebook(parse_policy(text, "/policy", RANGES)), NOW)]
+    assert found == [
+        "/policy, line 39: the test of web-1 accepts 'publish 22', and no rule does: write a rule that allows it, or move "
+        "the example to deny",
+        "/policy, line 40: the test of web-1 denies 'publish 21023', and the rule 'fleet' (line 5) allows it: narrow the "
+        "rule, or move the example to accept",
+        "/policy, line 43: the test of web-1 accepts 'publish 21023', and 'fleet' has from: write a rule that allows it, "
+        "or move the example to deny",
+    ]
+
+
+def rule_with(lines: str) -> str:
+    return f'[[rule]]\nwho = ["web-1"]\n{lines}\n'
+
+
+NOBODY = (
+    'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), "tag:NAME", "*" for everybody with a key, or '
+    '"anonymous"'
+)
+MISTAKES = {
+    "no rule": (
+        "",
+        [
+            ": it has no [[rule]], so nobody could publish or reach anything: write one, or remove access.policy from the "
+            "configuration"
+        ],
+    ),
+    "no TOML, and a mistake behind it": (
+        'domain = x\n[[rule]]\nwho = "a b"\npublish.ports = "*"',
+        [
+            ', line 1: domain = x: text must be in quotes: write domain = "x"',
+            f", line 3: who: 'a b' {NOBODY}",
+        ],
+    ),
+    "unknown keys": (
+        '[[rules]]\n[[rule]]\nwho = ["a"]\npublish.port = ["1"]\npublish.hosts = ["a:1"]\nmost.tunnels = 1\nunti = 1',
+        [
+            ", line 1: rules: unknown key: did you mean rule?",
+            ", line 4: publish.port: unknown key: did you mean ports?",
+            ", line 5: publish.hosts: unknown key: publish has names, ports, aliases",
+            ", line 6: most.tunnels: unknown key: most has forwards and names",
+            ", line 7: unti: unknown key: did you mean until?",
+        ],
+    ),
+    "a rule for nobody that allows nothing": (
+        '[[rule]]\nname = "x"',
+        [
+            ', line 1: the rule allows nothing: write publish.ports = ["21000-21999"] or reach.aliases = ["web-1:22"]',
+            ', line 1: the rule is for nobody: write who = ["web-1"], or who = ["*"] for everybody with a key',
+        ],
+    ),
+    "two rules of one name": (
+        '[[rule]]\nname = "x"\nwho = "a"\npublish.ports = "*"\n[[rule]]\nname = "x"\nwho = "b"\npublish.ports = "*"',
+        [", line 6: name: 'x' is the name of the rule on line 1 too: write another"],
+    ),
+    "who": (
+        '[tags]\nfleet = ["tag:other"]\n[[rule]]\nwho = ["tag:flet", "@fleet", "SHA256:abc", "we b"]\npublish.ports = "*"',
+        [
+            ", line 2: tags.fleet: 'tag:other' is a tag, and a tag has identities: write their names",
+            ", line 4: who: there is no tag 'flet': did you mean tag:fleet?",
+            """, line 4: who: '@fleet' is a tag: write "tag:fleet\"""",
+            ", line 4: who: 'SHA256:abc' is no fingerprint of a key: write SHA256:... as `ssh-keygen -lf KEY.pub` prints it",
+            f", line 4: who: 'we b' {NOBODY}",
+        ],
+    ),
+    "ports": (
+        rule_with('publish.ports = ["70000", "5-3", "web", 80]\nreach.ports = ["70000", "5-3", "web"]'),
+        [
+            """, line 3: publish.ports: ['70000', '5-3', 'web', 80] is no list of texts: write ["21023", "21000-21999"]""",
+            """, line 4: reach.ports: '70000' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
+            """, line 4: reach.ports: '5-3' ends before it begins: write "3-5\"""",
+            """, line 4: reach.ports: 'web' is no port: write "21023", "21000-21999", "*", or the name of a range """
+            "(public, loopback)",
+        ],
+    ),
+    "names": (
+        rule_with('publish.names = ["blog:80", "web:22", "blog.example.com", "b_g"]'),
+        [
+            ", line 3: publish.names: 'blog:80' has a port, and a web name has none: write 'blog'",
+            ", line 3: publish.names: 'web:22' has a port: write it in aliases, and web names without one",
+            ", line 3: publish.names: 'blog.example.com' has dots: write the name below the gateway's domain, 'blog'",
+            ", line 3: publish.names: 'b_g' is no name: use letters, digits and hyphens, * for any text, ? for one "
+            "character, and {name} for the name of who asks",
+        ],
+    ),
+    "aliases and hosts": (
+        rule_with('reach.aliases = "web-1"\nreach.hosts = ["10.1.2.3/8:1", "fe80::1:22", "db:x", "a/b:1"]'),
+        [
+            """, line 3: reach.aliases: 'web-1' has no port behind a name: write "web-1:22" or "web-*:22", and "web-1:*" """
+            "for every port",
+            ", line 4: reach.hosts: '10.1.2.3/8' is no address or network: write 10.0.0.0/8",
+            """, line 4: reach.hosts: an IPv6 address stands in brackets: write "[fe80::1]:22\"""",
+            """, line 4: reach.hosts: 'x' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
+            ", line 4: reach.hosts: 'a/b' is no address or network: write 10.1.0.0/16",
+        ],
+    ),
+    "from and until": (
+        rule_with('publish.ports = "*"\nfrom = ["10.0.0.1/8"]\nuntil = "tomorrow"')
+        + rule_with('publish.ports = "*"\nfrom = ["!10.0.0.0/8"]\nuntil = 2027-01-31T18:00:00')
+        + rule_with('publish.ports = "*"\nfrom = ["10.0.0.0/8,11.0.0.0/8"]\nuntil = 2027-01-31'),
+        [
+            ", line 4: from: 10.0.0.1/8 has bits behind its mask, so it lets nobody in: write 10.0.0.0/8",
+            ", line 5: until: tomorrow is no time with a zone: write 2027-01-31T18:00:00Z, without quotes",
+            ", line 9: from: it excludes only, so it lets nobody in: add what may come in, such as ,*",
+            ", line 10: until: 2027-01-31T18:00:00 has no zone: write 2027-01-31T18:00:00Z for UTC, or +02:00 behind it",
+            """, line 14: from: one address or network is one entry: write ["10.0.0.0/8", "!10.9.0.0/16"]""",
+            ", line 15: until: 2027-01-31 is no time with a zone: write 2027-01-31T18:00:00Z, without quotes",
+        ],
+    ),
+    "tests": (
+        rule_with('publish.ports = "*"')
+        + '[[test]]\nwho = "web-*"\naccept = ["21023"]\n[[test]]\ndeny = ["reach web-1"]\n[[test]]\nwho = ["a"]\n',
+        [
+            ", line 5: who: 'web-*' is a pattern: a question is about one identity, such as web-1",
+            """, line 6: accept: '21023' begins with neither publish nor reach: write "publish 21023\"""",
+            ', line 7: the test is about nobody: write who = "web-1"',
+            ", line 8: deny: 'web-1' is no host with a port: write web-1:22, or localhost:21023",
+            ', line 9: the test asks nothing: write accept = ["publish 21023"] or deny = ["reach web-1:22"]',
+            ", line 10: who: ['a'] is no text: a test is about one identity: write one in quotes",
+        ],
+    ),
+    "shapes": (
+        "tags = 1\ntest = 1\n[[rule]]\nwho = []\npublish = 3\nmost = { forwards = -1, names = true }",
+        [
+            ', line 1: tags: 1 is no table: write fleet = ["web-1", "web-2"] below a line [tags]',
+            ", line 2: write each below a line [[test]]",
+            ', line 4: who: the list is empty: write ["web-1", "tag:fleet"], or delete the key',
+            ', line 5: publish: 3 is no table: write publish.ports = ["21000-21999"]',
+            ", line 6: most.forwards: -1 is no number from 0 to 100000: write one, such as 4",
+            ", line 6: most.names: True is no number from 0 to 100000: write one, such as 4",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("which", MISTAKES)
+def test_each_mistake_is_told_with_its_place_and_what_to_write(which: str) -> None:
+    text, told = MISTAKES[which]
+    with pytest.raises(InvalidInput) as error:
+        parse_policy(text, "/policy", RANGES)
+    assert str(error.value).split("\n") == [f"/policy{line}" for line in told]
+
+
+def test_every_size_is_bounded() -> None:
+    many = "".join(rule_with(f'publish.aliases = "a:{first}-65535"') for first in range(1, limits.POLICY_RANGES + 2))
+    many += '[[rule]]\nwho = "a"\npublish.names = [' + '"a",' * (limits.POLICY_ENTRIES + 1) + "]\n"
+    many += "[tags]\n" + "".join(f'a{number} = "a"\n' for number in range(limits.POLICY_TAGS + 1))
+    with pytest.raises(InvalidInput) as error:
+        parse_policy(many, "/policy", {})
+    told = str(error.value)
+    assert "the file has more than 256 different ranges of ports: write wider ones" in told
+    assert "the list has 1,025 entries: 1,024 are allowed" in told
+    assert "the file has 1,025 tags: 1,024 are allowed" in told
+    rules = rule_with('publish.ports = "*"') * (limits.POLICY_RULES + 1)
+    with pytest.raises(InvalidInput, match="the file has 4,097 of them: 4,096 are allowed"):
+        parse_policy(rules, "/policy", {})
+    wrong = rule_with('publish.ports = "x"') * 100
+    with pytest.raises(InvalidInput) as error:
+        parse_policy(wrong, "/policy", {})
+    assert len(str(error.value).split("\n")) == limits.CONFIG_MISTAKES + 1
+
+
+def test_a_file_that_cannot_be_read_names_the_fix(tmp_path: Path) -> None:
+    for content, why in ((None, "No such file"), (b"\xff", "not UTF-8"), (b"#" * (4 << 20) + b"##", "more than 4 MiB")):
+        path = tmp_path / "policy.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InvalidInput, match=why):
+            read_policy(path, {})
+    path.write_text(WHOLE)
+    assert len(read_policy(path, RANGES).rules) == 2

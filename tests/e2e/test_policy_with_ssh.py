@@ -1,0 +1,219 @@
+"""The policy file, with stock ssh: what its rules allow, and what a change does to what is open."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ferry_command import ferry
+from gateway_process import Gateway
+from line_service import SECONDS, LineService, ask
+from ssh_command import StockSsh, make_key
+
+NAMES = ("web-1", "web-2", "ann")
+
+
+class Fleet:
+    """A gateway with a policy file and a few keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.policy = folder / "policy.toml"
+        keys = folder / "authorized_keys"
+        self.gateway = Gateway(
+            folder,
+            {"access": {"mode": "keys", "keys": [keys], "policy": self.policy}, "session": {"request_log": False}},
+        )
+        self.keys = {name: make_key(folder / name, comment=f"name={name}") for name in NAMES}
+        keys.write_text("".join(key.with_suffix(".pub").read_text() for key in self.keys.values()))
+        self.ports = self.gateway.ports.loopback
+        self.write(self.rules())
+
+    def rules(self, last: int | None = None, more: str = "") -> str:
+        """The fleet may publish the ports up to `last`."""
+        first, end = self.ports[0], self.ports[-1] if last is None else last
+        return (
+            f'[[rule]]\nname = "fleet"\nwho = ["web-*"]\npublish.ports = ["{first}-{end}"]\n'
+            f'publish.aliases = ["{{name}}:22"]\n{more}'
+        )
+
+    def write(self, text: str) -> None:
+        """Put another file in the place of the policy, as editors do."""
+        new = self.policy.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.policy)
+
+    def change(self, text: str, outcome: str = "loaded") -> dict[str, object]:
+        """Write the file, and what the gateway says of it."""
+        seen = self.gateway.log_lines
+        self.write(text)
+        return self.gateway.event(rf'"policy\.{outcome}"', after=seen)
+
+    def ssh(self, name: str) -> StockSsh:
+        return self.gateway.ssh(self.folder, self.keys[name])
+
+    def health(self) -> dict[str, object]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.gateway.ports.admin}/health", timeout=SECONDS) as answer:
+            found: dict[str, object] = json.loads(answer.read())
+            return found
+
+
+@pytest.fixture(scope="module")
+def modules_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    made = Fleet(tmp_path_factory.mktemp("fleet"))
+    with ExitStack() as stack:
+        stack.callback(made.gateway.close)
+        made.gateway.start()
+        yield made
+        made.gateway.stop()
+
+
+@pytest.fixture
+def fleet(modules_fleet: Fleet) -> Iterator[Fleet]:
+    yield modules_fleet
+    if modules_fleet.policy.read_text() != modules_fleet.rules():
+        modules_fleet.change(modules_fleet.rules())
+
+
+def test_a_rule_allows_and_what_no_rule_allows_is_refused_with_the_reason(fleet: Fleet, lines: LineService) -> None:
+    port, target = fleet.ports[0], f"localhost:{lines.port}"
+    with fleet.ssh("web-1").start("-N", "-v", "-R", f"{port}:{target}") as child:
+        child.error_line("remote forward success")
+        assert ask(port, b"hello\n") == b"HELLO\nbye\n"
+    outside = fleet.gateway.ports.chosen[0]
+    ended = fleet.ssh("web-1").run("-N", "-R", f"{outside}:{target}")
+    assert ended.code == 255
+    why = (
+        f"the operator's policy lets you publish the ports {port}-{fleet.ports[-1]} (rule 'fleet'), not port {outside}"
+    )
+    assert f"Refused -R {outside}: {why}" in ended.err
+    refused = fleet.gateway.event(rf'"tunnel\.refused".*"asked":\s*"-R {outside}"')
+    assert (refused["code"], refused["rule"]) == ("policy", str(fleet.policy))
+    ended = fleet.ssh("ann").run("-N", "-R", f"blog:80:{target}")
+    assert "the operator's policy does not let you publish the name blog, or any names" in ended.err
+
+
+def test_each_machine_has_its_own_alias_and_no_other(fleet: Fleet, lines: LineService) -> None:
+    with fleet.ssh("web-1").start("-N", "-v", "-R", f"web-1:22:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+    ended = fleet.ssh("web-1").run("-N", "-R", f"web-2:22:localhost:{lines.port}")
+    assert "lets you publish the aliases {name}:22 (rule 'fleet'), not the alias web-2:22" in ended.err
+
+
+def test_the_gateway_gives_a_port_that_the_rules_allow(fleet: Fleet) -> None:
+    first = fleet.gateway.ports.public[3]
+    fleet.change(f'[[rule]]\nwho = "ann"\npublish.ports = ["{first}-{first + 1}"]\n')
+    with fleet.ssh("ann").start("-N", "-R", "0:localhost:9") as child:
+        port = int(child.error_line(r"Allocated port (\d+)")[1])
+    assert first <= port <= first + 1
+
+
+def test_a_change_closes_what_is_not_allowed_any_more_and_nothing_else(fleet: Fleet, lines: LineService) -> None:
+    stays, goes = fleet.ports[0], fleet.ports[1]
+    target = f"localhost:{lines.port}"
+    with fleet.ssh("web-1").start("-v", "-R", f"{stays}:{target}", "-R", f"{goes}:{target}") as child:
+        child.line(f"localhost:{stays}")
+        child.line(f"localhost:{goes}")
+        with (
+            socket.create_connection(("127.0.0.1", stays), timeout=SECONDS) as going_on,
+            socket.create_connection(("127.0.0.1", goes), timeout=SECONDS) as cut,
+        ):
+            sent = b"before\n" * 1000
+            going_on.sendall(sent)
+            cut.sendall(b"hello\n")
+            assert cut.recv(100) == b"HELLO\n"
+            fleet.change(fleet.rules(last=stays))
+            child.line(f"port {goes} was closed: .* \\(rule 'fleet'\\)")
+            closed = fleet.gateway.event(rf'"tunnel\.closed".*"port {goes}"')
+            assert closed["reason"] == (
+                f"port {goes} was closed: the operator's policy lets you publish the ports {stays}-{stays} (rule "
+                f"'fleet'), not port {goes} (rule 'fleet' had allowed it)"
+            )
+            with suppress(ConnectionError):
+                assert cut.recv(100) == b""
+            after = b"after\n" * 1000
+            going_on.sendall(after)
+            going_on.shutdown(socket.SHUT_WR)
+            answer = b""
+            while data := going_on.recv(65536):
+                answer += data
+            assert answer == (sent + after).upper() + b"bye\n"
+        assert child.running
+
+
+def test_a_wrong_file_keeps_the_policy_and_says_so(fleet: Fleet, lines: LineService) -> None:
+    port, target = fleet.ports[0], f"localhost:{lines.port}"
+    test = f'[[test]]\nwho = "web-1"\ndeny = ["publish {port}"]\n'
+    with fleet.ssh("web-1").start("-N", "-v", "-R", f"{port}:{target}") as child:
+        child.error_line("remote forward success")
+        for wrong, why in (
+            ("[[rule]\n", "line 1"),
+            ("", "it has no [[rule]]"),
+            (fleet.rules(more=test), f"denies 'publish {port}', and the rule 'fleet' (line 1) allows it"),
+        ):
+            rejected = fleet.change(wrong, "rejected")
+            assert rejected["path"] == str(fleet.policy)
+            assert why in str(rejected["error"])
+            assert fleet.health()["policy"] == "rejected"
+            status = ferry("status", "--state", fleet.gateway.state, cwd=fleet.folder)
+            assert "and not as the file is now" in status.out
+            assert why in " ".join(status.out.split())
+            assert ask(port, b"hello\n") == b"HELLO\nbye\n"
+            seen = fleet.gateway.log_lines
+            fleet.gateway.running.signal(signal.SIGHUP)
+            assert why in str(fleet.gateway.event(r'"config\.rejected"', after=seen)["error"])
+        assert child.running
+        fleet.change(fleet.rules())
+    assert fleet.health()["policy"] == "ok"
+    assert fleet.gateway.ask("status")["policy"] == {"file": str(fleet.policy), "rules": 1, "error": ""}
+
+
+def test_a_reload_without_a_policy_file_lets_the_keys_decide_alone(fleet: Fleet, lines: LineService) -> None:
+    def reload() -> None:
+        seen = fleet.gateway.log_lines
+        fleet.gateway.write_config()
+        fleet.gateway.running.signal(signal.SIGHUP)
+        fleet.gateway.event(r'"config\.reloaded"', after=seen)
+
+    access = fleet.gateway.settings["access"]
+    fleet.gateway.settings["access"] = {key: value for key, value in access.items() if key != "policy"}
+    outside = next(fleet.gateway.public_ports)
+    try:
+        reload()
+        assert fleet.health()["policy"] == "none"
+        with fleet.ssh("web-1").start("-N", "-v", "-R", f"{outside}:localhost:{lines.port}") as child:
+            child.error_line("remote forward success")
+            fleet.gateway.settings["access"] = access
+            reload()
+            assert f"port {outside} was closed" in child.error_line("was closed").string
+            assert child.exit_code() == 255
+    finally:
+        fleet.gateway.settings["access"] = access
+        reload()
+
+
+def test_what_a_rule_allows_ends_with_it(fleet: Fleet, lines: LineService) -> None:
+    port = fleet.ports[0]
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    fleet.change(fleet.rules(more=f"until = {soon:%Y-%m-%dT%H:%M:%S}.{soon.microsecond:06}Z\n"))
+    with fleet.ssh("web-1").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+        said = child.error_line("was closed").string
+        assert f"the operator's policy let you publish port {port} until {soon:%Y-%m-%d %H:%M:%S} UTC" in said
+        assert child.exit_code() == 255
+
+
+def test_the_limits_of_a_rule_count_in_place_of_the_configurations(fleet: Fleet, lines: LineService) -> None:
+    one, two, target = *fleet.ports[5:7], f"localhost:{lines.port}"
+    fleet.change(fleet.rules(more="most.forwards = 1\n"))
+    with fleet.ssh("web-2").start("-v", "-R", f"{one}:{target}", "-R", f"{two}:{target}") as child:
+        child.line(f"localhost:{one}")
+        child.error_line("you hold 1 forwards, which is the limit of rule 'fleet'")

@@ -1,0 +1,197 @@
+"""Decisions by the operator's rules: the index answers as the rules mean it, and a refusal says why."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.errors import Refusal
+from ferry.names import Fingerprint
+from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Asker, Members, Permit, Policy, Rule
+from ferry.protocol.host_patterns import HostList, parse_host_list
+
+NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
+KEYS = [Fingerprint(f"SHA256:{letter * 43}") for letter in "abc"]
+NAMES = ["web-1", "web-2", "db-1", "ann", "w"]
+PATTERNS = ["web-*", "*", "*-1", "w?b-1", "?", "w*1", "*e*", "{name}", "{name}-*", "web-{name}", *NAMES]
+HOSTS = ["db.example.com", "10.1.2.3", "10.1.2.4", "2001:db8::1", "::ffff:10.1.2.3", "web-1", "x"]
+PORTS = [1, 22, 80, 21000, 21023, 21999, 22000, 65535]
+NETWORKS = ["10.1.2.3/32", "10.1.2.0/24", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "2001:db8::1/128"]
+
+
+def members(*, tags: st.SearchStrategy[list[str]]) -> st.SearchStrategy[Members]:
+    return st.builds(
+        Members,
+        names=st.lists(st.sampled_from([p for p in PATTERNS if "{" not in p]), max_size=3).map(tuple),
+        fingerprints=st.frozensets(st.sampled_from(KEYS), max_size=2),
+        keyed=st.booleans(),
+        anonymous=st.booleans(),
+        tags=tags.map(tuple),
+    )
+
+
+TAGS = ["fleet", "staff"]
+SPANS = st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(sorted)
+PERMITS = st.one_of(
+    st.builds(lambda pattern, span: Permit(pattern, span[0], span[1]), st.sampled_from(PATTERNS), SPANS),
+    st.builds(Permit, st.sampled_from(PATTERNS)),
+    st.builds(
+        lambda network, span: Permit("*", span[0], span[1], ip_network(network)), st.sampled_from(NETWORKS), SPANS
+    ),
+)
+TARGETS = [(act, what) for act in Act for what in What]
+ORIGINS = [None, parse_host_list("10.0.0.0/8,!10.9.0.0/16"), parse_host_list("*"), parse_host_list("192.0.2.7")]
+RULES = st.builds(
+    Rule,
+    name=st.text(string.ascii_lowercase, min_size=1, max_size=4),
+    file=st.just("/policy"),
+    line=st.integers(1, 99),
+    who=members(tags=st.lists(st.sampled_from(TAGS), max_size=1)),
+    permits=st.dictionaries(st.sampled_from(TARGETS), st.lists(PERMITS, max_size=3).map(tuple), max_size=4),
+    origins=st.sampled_from(ORIGINS),
+    until=st.sampled_from([None, NOW - 1, NOW, NOW + 1]),
+)
+POLICIES = st.builds(
+    Policy,
+    st.just("/policy"),
+    st.lists(RULES, max_size=12).map(tuple),
+    st.fixed_dictionaries({tag: members(tags=st.just([])) for tag in TAGS}),
+)
+ASKERS = st.builds(
+    Asker,
+    name=st.sampled_from([None, *NAMES]),
+    fingerprint=st.sampled_from([None, *KEYS]),
+    anonymous=st.booleans(),
+    address=st.sampled_from(["10.1.1.1", "10.9.1.1", "192.0.2.7", "2001:db8::7", ""]),
+    host=st.just("host"),
+    now=st.sampled_from([NOW - 0.5, NOW, NOW + 0.5]),
+)
+WANTED = st.builds(
+    lambda targets, name, port: Aim(targets[0], targets[1], name, port),
+    st.sampled_from(TARGETS),
+    st.sampled_from([*NAMES, *HOSTS, ""]),
+    st.sampled_from([0, *PORTS]),
+)
+
+
+@given(POLICIES, st.lists(st.tuples(ASKERS, WANTED, st.booleans()), min_size=1, max_size=8))
+def test_the_index_answers_as_a_look_at_each_rule(policy: Policy, questions: list[tuple[Asker, Aim, bool]]) -> None:
+    book = Rulebook(policy)
+    for asker, wanted, exactly in questions:
+        allowing = [rule for rule in policy.rules if rule.allows(asker, wanted, policy.tags, exactly=exactly)]
+        answer = book.decide(asker, wanted, exactly=exactly)
+        if allowing:
+            assert answer is allowing[0]
+        else:
+            assert isinstance(answer, Refusal)
+            assert (answer.rule or "").startswith("/policy")
+
+
+@given(POLICIES, ASKERS, WANTED)
+def test_one_more_rule_never_takes_a_permission_away(policy: Policy, asker: Asker, wanted: Aim) -> None:
+    for count in range(len(policy.rules)):
+        fewer = Policy("/policy", policy.rules[:count], policy.tags)
+        if isinstance(Rulebook(fewer).decide(asker, wanted), Rule):
+            assert isinstance(Rulebook(policy).decide(asker, wanted), Rule)
+
+
+WEB_1 = Asker("web-1", KEYS[0], False, "10.1.1.1", "10.1.1.1", NOW)
+Permits = Mapping[tuple[Act, What], tuple[Permit, ...]]
+PORT_RULE: Permits = {(Act.PUBLISH, What.PORT): (Permit("*", 21000, 21999, text="21000-21999"),)}
+
+
+def rule(
+    name: str = "fleet",
+    *,
+    who: Members | None = None,
+    permits: Permits = PORT_RULE,
+    origins: HostList | None = None,
+    until: float | None = None,
+) -> Rule:
+    return Rule(name, "/policy", 12, who or Members(names=("web-*",)), permits, origins, until)
+
+
+def refusal(wanted: str, *rules: Rule, asker: Asker = WEB_1) -> Refusal:
+    answer = Rulebook(Policy("/policy", rules)).decide(asker, parse_publish(wanted))
+    assert isinstance(answer, Refusal)
+    return answer
+
+
+def test_what_no_rule_allows_is_refused_with_what_the_rules_allow_instead() -> None:
+    found = refusal("22080", rule())
+    assert found.public == "the operator's policy lets you publish the ports 21000-21999 (rule 'fleet'), not port 22080"
+    assert found.detail == "the policy does not allow web-1 to publish port 22080: no rule does"
+    assert (found.code, found.rule) == ("policy", "/policy")
+
+
+def test_who_has_no_rule_at_all_is_told_whom_to_ask() -> None:
+    found = refusal("blog", rule())
+    assert found.public == (
+        "the operator's policy does not let you publish the name blog, or any names: ask the operator for a rule that does"
+    )
+
+
+def test_a_rule_for_elsewhere_and_a_rule_that_has_ended_are_named() -> None:
+    found = refusal("21023", rule(origins=parse_host_list("192.0.2.0/24")))
+    assert found.public == "the operator's policy lets you publish port 21023, but not from your address (rule 'fleet')"
+    assert (found.code, found.rule) == ("policy_from", "/policy, line 12: fleet")
+    assert found.detail.endswith("port 21023 from 10.1.1.1: 'fleet' has from")
+    found = refusal("21023", rule(until=NOW - 1))
+    assert (
+        found.public == "the operator's policy let you publish port 21023 until 2030-03-17 17:46:39 UTC (rule 'fleet')"
+    )
+    assert (found.code, found.rule) == ("policy_until", "/policy, line 12: fleet")
+
+
+def test_star_is_everybody_with_a_key_and_anonymous_is_named() -> None:
+    anonymous = Asker(None, None, True, "10.1.1.1", "10.1.1.1", NOW)
+    assert refusal("21023", rule(who=Members(keyed=True)), asker=anonymous).code == "policy"
+    book = Rulebook(Policy("/policy", (rule(who=Members(anonymous=True)),)))
+    assert isinstance(book.decide(anonymous, parse_publish("21023")), Rule)
+    assert isinstance(book.decide(WEB_1, parse_publish("21023")), Refusal)
+
+
+def test_an_identity_whose_name_is_a_pattern_gets_nothing_by_its_own_name() -> None:
+    own = rule(who=Members(keyed=True), permits={(Act.PUBLISH, What.NAME): (Permit("{name}"),)})
+    book = Rulebook(Policy("/policy", (own,)))
+    blog = parse_publish("blog")
+    assert isinstance(book.decide(WEB_1._replace(name="blog"), blog), Rule)
+    assert isinstance(book.decide(WEB_1._replace(name="*"), blog), Refusal)
+    assert isinstance(book.decide(WEB_1._replace(name=None), blog), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("21023", "port 21023"),
+        ("localhost:21023", "port 21023"),
+        ("*:21023", "port 21023"),
+        ("Blog", "the name blog"),
+        ("blog:80", "the name blog"),
+        ("blog:443", "the name blog"),
+        ("web-1:22", "the alias web-1:22"),
+    ],
+)
+def test_publish_is_asked_as_ssh_writes_it(text: str, target: str) -> None:
+    assert parse_publish(text).target == target
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("web-1:22", ["the alias web-1:22", "the host web-1:22"]),
+        ("localhost:21023", ["port 21023"]),
+        ("[::1]:21023", ["port 21023"]),
+        ("DB.example.com:5432", ["the host db.example.com:5432"]),
+        ("[2001:db8::1]:22", ["the host [2001:db8::1]:22"]),
+    ],
+)
+def test_reach_is_asked_by_host_and_port(text: str, targets: list[str]) -> None:
+    assert [wanted.target for wanted in parse_reach(text)] == targets
