@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from .described import Described, Parameter, before_commands, described
+from .described import Described, Parameter, all_commands, before_commands, described
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
@@ -31,8 +31,7 @@ def completion(
 
     For one user: `ferry completion bash > ~/.local/share/bash-completion/completions/ferry`.
     """
-    group = context.find_root().command
-    assert isinstance(group, TyperGroup)
+    group = all_commands(context)
     if as_json or output is Output.JSON:
         print_json({"shell": shell.value, "text": script(shell, group)})
     else:

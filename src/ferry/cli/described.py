@@ -45,6 +45,13 @@ class Described:
         return [each for each in self.parameters if not each.is_option]
 
 
+def all_commands(context: typer.Context) -> TyperGroup:
+    """The group that the command of `context` is in."""
+    group = context.find_root().command
+    assert isinstance(group, TyperGroup)
+    return group
+
+
 def described(group: TyperGroup) -> list[Described]:
     """All commands, in the order of the help."""
     context = _context(group)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from .described import all_commands
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
@@ -30,8 +31,7 @@ def docs(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Print a reference page in Markdown, or a manual page for man, generated from this very program."""
-    group = context.find_root().command
-    assert isinstance(group, TyperGroup)
+    group = all_commands(context)
     text = text_of(page, group)
     if as_json or output is Output.JSON:
         print_json({"page": page.value, "text": text})

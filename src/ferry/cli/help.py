@@ -7,12 +7,11 @@ import difflib
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ferry.errors import InvalidInput
 from ferry.names import printable
 
-from .described import described
+from .described import all_commands, described
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
@@ -24,9 +23,7 @@ def help_page(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show how a command is used, or list all commands."""
-    root = context.find_root()
-    group = root.command
-    assert isinstance(group, TyperGroup)
+    root, group = context.find_root(), all_commands(context)
     as_json = as_json or output is Output.JSON
     if command is None:
         if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from ferry.names import Fingerprint
+from ferry.names import Fingerprint, Identity
 from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
 from ferry.report import Report
@@ -19,6 +19,20 @@ KEYS_POLL_SECONDS = 0.5  # between two looks at the files
 # the file system's clock (4 ms, or 2 s on FAT) leave the same times, and often the same length.
 KEYS_LOOKS_MORE = 5
 _ANY_KEY: Final = (ANY_KEY,)
+
+
+class LetIn(Protocol):
+    """A connection that has logged in."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its identity, with the key that has signed unless it is anonymous."""
+        ...
+
+    @property
+    def key_line(self) -> KeyLine:
+        """The line of the key files by which it is here."""
+        ...
 
 
 class KeyAccess(Protocol):

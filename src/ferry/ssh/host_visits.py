@@ -12,9 +12,8 @@ from typing import Final, Protocol
 from ferry import tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
-from ferry.names import ConnectionId, Endpoint, Identity, printable
+from ferry.names import ConnectionId, Endpoint, printable
 from ferry.policy.grants import HostGrant
-from ferry.policy.keys import KeyLine
 from ferry.policy.reach import Host, Wanted, decide_address, decide_host
 from ferry.protocol.targets import IpAddress
 from ferry.relay import RelayPhase
@@ -22,6 +21,7 @@ from ferry.report import Report
 from ferry.streams import Sink, Stream
 from ferry.visits import Traffic
 
+from .access import LetIn
 from .direct_open import DirectOpen, HostAt, Reached
 from .open_codes import open_failure
 from .splice import Splice
@@ -46,19 +46,11 @@ class Hosts(Protocol):
         ...
 
 
-class HostVisitor(Protocol):
+class HostVisitor(LetIn, Protocol):
     """The client that opens the channel."""
 
     @property
     def id(self) -> ConnectionId: ...
-
-    @property
-    def identity(self) -> Identity: ...
-
-    @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here now."""
-        ...
 
     @property
     def connection(self) -> ChannelTransport: ...

@@ -14,24 +14,14 @@ from collections.abc import Hashable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 from ferry import limits
-from ferry.names import Endpoint, Identity
+from ferry.names import Endpoint
 from ferry.policy.keys import Caller, KeyLine, log_in
 
-from .access import KeyAccess
+from .access import KeyAccess, LetIn
 
 
-class Revocable(Hashable, Protocol):
+class Revocable(LetIn, Hashable, Protocol):
     """A connection, compared by identity."""
-
-    @property
-    def identity(self) -> Identity:
-        """Its identity, with the key that has signed unless it is anonymous."""
-        ...
-
-    @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here."""
-        ...
 
     @property
     def user(self) -> str:
