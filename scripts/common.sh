@@ -4,6 +4,7 @@ say() { printf '%s\n' "ferry: $*"; }
 die() { printf '%s\n' "ferry: $*" >&2; exit 1; }
 
 # A set-up must not depend on what the caller's shell is used for.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_CONSTRAINT PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PYTHONNOUSERSITE=1
 
@@ -126,3 +127,13 @@ show_progress() {
 }
 
 digest() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
+
+# commit_here: prints ` (COMMIT)` where this folder is a git checkout, and nothing elsewhere. root may ask in the checkout
+# of another user.
+commit_here() {
+    if [ ! -e .git ] || ! commit=$(git -c safe.directory="$PWD" rev-parse --short=8 HEAD 2>/dev/null); then
+        return 0
+    fi
+    git -c safe.directory="$PWD" diff --quiet HEAD -- src pyproject.toml requirements || commit="$commit and changes"
+    printf '%s' " ($commit)"
+}

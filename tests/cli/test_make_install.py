@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import subprocess
 import sys
@@ -107,11 +108,34 @@ def test_the_second_time_is_an_upgrade(installed: Path) -> None:
         assert (ran.code, ran.err) == (0, "")
         assert (config.read_text(), kept.read_text()) == (mine, "rows")
         assert "init" not in ran.out
-        assert (
-            f"ferry 0.1.0 before, ferry 0.1.0 now; {config} and {installed}/var/lib/ferry are as they were\n" in ran.out
-        )
+        assert f", with the same files as before; {config} and {installed}/var/lib/ferry are as they were\n" in ran.out
         assert "  ferry install-service\n" in ran.out
     assert [path.name for path in config.parent.iterdir()] == ["ferry.toml"]
+
+
+VERSION = r"ferry 0\.1\.0( \([0-9a-f]{8}( and changes)?\))?"
+
+
+@pytest.mark.parametrize(
+    ("commit", "files", "says"),
+    [
+        (None, None, f"ferry: {VERSION}, with the same files as before; "),
+        (None, "0", f"ferry: {VERSION}, with other files than before; "),
+        (" (01234567)", "0", rf"ferry: ferry 0\.1\.0 \(01234567\) before, {VERSION} now; "),
+    ],
+    ids=["the same", "other files", "another commit"],
+)
+def test_an_upgrade_names_what_was_there_before(
+    installed: Path, commit: str | None, files: str | None, says: str
+) -> None:
+    """Of two commits with one version it said `0.1.0 before, 0.1.0 now`."""
+    record = installed / "opt/ferry/venv/.ferry-source"
+    known = record.read_text().splitlines()
+    record.write_text(
+        "".join(f"{old if new is None else new}\n" for old, new in zip(known, (commit, files), strict=True))
+    )
+    ran = install(installed)
+    assert re.search(f"^{says}", ran.out, re.MULTILINE), ran.out
 
 
 def test_an_upgrade_that_does_not_accept_the_configuration_says_so(installed: Path) -> None:
