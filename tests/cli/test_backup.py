@@ -197,6 +197,14 @@ def test_a_file_that_was_cut_off_is_refused(saved: Path, tmp_path: Path, length:
     assert str(saved) in ran.err
 
 
+def test_a_pipe_is_no_backup(tmp_path: Path) -> None:
+    """It was waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    ran = ferry("restore", tmp_path / "pipe", "--state", tmp_path / "new", cwd=tmp_path)
+    assert (ran.code, (tmp_path / "new").exists()) == (2, False)
+    assert f"{tmp_path}/pipe is not a file: name a file that `ferry backup` has written" in ran.err
+
+
 def test_a_backup_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "ferry.db").touch()
     ran = ferry("backup", "no/c.tar.gz", "--state", tmp_path, cwd=tmp_path)

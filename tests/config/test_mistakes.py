@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -249,9 +250,11 @@ def test_the_whole_text_of_a_mistake_elsewhere(
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     missing = "No such file or directory: name the right one with --config, or write one with `ferry init`"
+    os.mkfifo(tmp_path / "pipe.toml")
     for path, says in (
         (tmp_path / "none.toml", missing),
         (tmp_path, "Is a directory: name a file with --config"),
+        (tmp_path / "pipe.toml", "it is not a file: name a file with --config"),
     ):
         with pytest.raises(InvalidInput) as caught:
             load(path, {}, {})

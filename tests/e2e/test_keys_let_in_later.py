@@ -87,7 +87,7 @@ def test_the_operator_lets_a_refused_key_in(start_gateway: Callable[..., Gateway
     closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
     ssh = closed.ssh(tmp_path, key)
     assert ssh.run(words="whoami").code == 255
-    assert fingerprint(key) in allow(closed).out
+    assert re.search(f"^{re.escape(fingerprint(key))}  .*  offered, not proven$", allow(closed).out, re.MULTILINE)
     done = allow(closed, fingerprint(key), "web-1")
     assert (done.code, done.out.startswith(f"added {fingerprint(key)} to {allowed}")) == (0, True)
     first, second = allowed.read_text().splitlines()
@@ -189,6 +189,21 @@ def test_a_line_that_cannot_be_added_is_printed(
     assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
     assert "cannot be written" in done.err
     assert "add the line above" in done.err
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    """`ferry allow` waited for somebody who reads it."""
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    allowed.unlink()
+    os.mkfifo(allowed)
+    done = allow(closed, fingerprint(key))
+    assert done.code == 1
+    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert f"{allowed} cannot be written (it is not a file): correct access.keys" in done.err
 
 
 def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(

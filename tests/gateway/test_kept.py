@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,11 +35,12 @@ async def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
             await forget_host_key(state, "ssh-ed25519")
 
 
-async def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("make", "why"), [(os.mkdir, "Is a directory"), (os.mkfifo, "it is not a file")])
+async def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
     state = tmp_path / "state"
     put_rsa_key(state)
-    (state / "lock").mkdir()
-    with pytest.raises(StartupError, match=r"state/lock cannot be made: Is a directory"):
+    make(state / "lock")
+    with pytest.raises(StartupError, match=f"state/lock cannot be made: {why}"):
         await start_in(state)
 
 

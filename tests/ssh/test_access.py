@@ -329,10 +329,10 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_file_once(
     """Files may be large, and a look comes every half second."""
     file, readings, opened = tmp_path / "keys", 0, os.open
 
-    def counted(path: Path, flags: int) -> int:
+    def counted(path: Path, flags: int, mode: int) -> int:
         nonlocal readings
         readings += 1
-        return opened(path, flags)
+        return opened(path, flags, mode)
 
     monkeypatch.setattr(os, "open", counted)
     file.write_text("")
@@ -359,10 +359,10 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     assert (knows(keys, one), knows(keys, two)) == (True, False)
     opened = os.open
 
-    def unreadable(path: Path, flags: int) -> int:
+    def unreadable(path: Path, flags: int, mode: int) -> int:
         if path.name == "one":
             raise PermissionError(13, "Permission denied")
-        return opened(path, flags)
+        return opened(path, flags, mode)
 
     monkeypatch.setattr(os, "open", unreadable)  # root may read everything
     os.utime(folder / "one", (1, 1))

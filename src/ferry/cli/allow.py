@@ -13,6 +13,7 @@ from ferry.names import parse_label
 from ferry.ownership import other_owner, other_owner_on_the_way, rights_of, user_name
 from ferry.protocol.authorized_keys import parse_key
 from ferry.protocol.key_paths import parse_key_path
+from ferry.regular_files import NotAFile, open_regular
 
 from .client import Gateway
 from .locate import find_running
@@ -77,7 +78,8 @@ def allow(
         else:
             typer.echo(line)
         whose = "" if owner is None else f" by {user_name(owner)}, whose folder it is"
-        raise FerryError(f"{path} cannot be written{whose} ({error.strerror}): add the line above to it") from None
+        fix = "correct access.keys, and add" if isinstance(error, NotAFile) else "add"
+        raise FerryError(f"{path} cannot be written{whose} ({error.strerror}): {fix} the line above to it") from None
     if as_json:
         print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line})
     else:
@@ -93,7 +95,8 @@ def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:
         else:
             for key in keys:
                 algorithm = key["line"].partition(" ")[0]
-                typer.echo(f"{key['fingerprint']}  {algorithm}  {_users(key)}@{safe(key['host'])}  {key['at']}")
+                where = f"{_users(key)}@{safe(key['host'])}"
+                typer.echo(f"{key['fingerprint']}  {algorithm}  {where}  {key['at']}  offered, not proven")
 
 
 def _users(key: dict[str, Any]) -> str:
@@ -163,9 +166,8 @@ def _append(path: Path, line: str) -> None:
     """Add a line, also behind a last line without an end. The user of the service must be able to read a new file, and
     public keys are no secret."""
     new = not path.exists()
-    with path.open("a+b") as file:
+    with os.fdopen(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "r+b") as file:
         if new:
             os.fchmod(file.fileno(), 0o644)
-        file.seek(0)
         text = file.read()
         file.write((b"" if not text or text.endswith(b"\n") else b"\n") + line.encode() + b"\n")

@@ -217,6 +217,7 @@ def _write(path: Path, answers: Answers) -> _Written:
     """Write the file and make the folder for keys. All users may read them: they hold no secret, and the service user
     needs them."""
     from ferry.config.file import load
+    from ferry.regular_files import write_text
     from ferry.setup.configtext import config_text
     from ferry.setup.paths import is_there
 
@@ -228,7 +229,7 @@ def _write(path: Path, answers: Answers) -> _Written:
     for folder in made:
         _attempt(path, functools.partial(_make_folder, folder))
     new = path.with_name(f".{path.name}.new")
-    _attempt(path, lambda: new.write_text(text, "utf-8"))
+    _attempt(path, lambda: write_text(new, text))
     kept: Path | None = None
     try:
         load(new, {}, {})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ferry.errors import FerryError, InvalidInput
+from ferry.regular_files import NotAFile, write_text
 
 from .locate import SYSTEM_CONFIG
 from .options import JsonOption, Output, OutputOption
@@ -53,7 +54,11 @@ def install_service(
     if new_user:
         _run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", user])
     new_state = _make_state(state, user)
-    UNIT_PATH.write_text(text, "utf-8")
+    try:
+        write_text(UNIT_PATH, text)
+    except OSError as error:
+        fix = "`systemctl unmask ferry`" if isinstance(error, NotAFile) else "make room"
+        raise FerryError(f"{UNIT_PATH} cannot be written ({error.strerror}): {fix}") from None
     UNIT_PATH.chmod(0o644)
     if Path("/run/systemd/system").is_dir():
         _run(["systemctl", "daemon-reload"])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ferry.errors import FerryError, InvalidInput, unreadable
+from ferry.regular_files import read_text
 from ferry.setup.paths import is_there
 
 CONTROL_SOCKET: Final = "control.sock"
@@ -163,7 +164,7 @@ def state_of_file(path: Path) -> Path:
     It reads that one key without the whole model, which keeps the commands quick.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8-sig"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise unreadable(path, error) from None
     except (ValueError, RecursionError) as error:

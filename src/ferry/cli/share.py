@@ -14,6 +14,8 @@ from typing import Final
 import typer
 from typer.core import TyperGroup
 
+from ferry.regular_files import write_text
+
 from .completion import Shell, script
 from .docs import Page, text_of
 
@@ -39,7 +41,7 @@ def write(share: Path) -> None:
         file = share / name
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f"{file.name}.new")
-        new.write_text(text, "utf-8")
+        write_text(new, text)
         new.replace(file)
 
 

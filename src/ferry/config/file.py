@@ -18,7 +18,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from ferry import limits
+from ferry import limits, regular_files
 from ferry.errors import InvalidInput, unreadable
 
 from .model import Config
@@ -123,7 +123,7 @@ def _validated(values: dict[str, object], provenance: Provenance, mistakes: Mist
 def read_text(path: Path) -> str:
     """The text of the file. Raises InvalidInput."""
     try:
-        return path.read_text("utf-8-sig")
+        return regular_files.read_text(path)
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError as error:

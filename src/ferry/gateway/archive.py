@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import tarfile
 import tempfile
 import zlib
@@ -34,6 +33,7 @@ from ferry.console.sockets import prepare_state_folder
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import printable
 from ferry.ownership import other_owner, rights_of, user_name
+from ferry.regular_files import NotAFile, open_regular
 from ferry.store.backup import check_copy, check_revision, copy_database, open_snapshot
 
 from .kept import DATABASE, locked
@@ -156,15 +156,13 @@ def _plain(state: Path, name: str) -> int:
     """A descriptor to read a file of the folder. Raises OSError, and InvalidInput if it is a link, a pipe or the like."""
     path = state / name
     try:
-        found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except NotAFile:
+        raise InvalidInput(f"{path} is not a file: a gateway's state has files there: move it away") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _is_link(path) from None
         raise
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        raise InvalidInput(f"{path} is not a file: a gateway's state has files there: move it away")
-    return found
 
 
 def _refuse_links(state: Path, names: Iterable[str]) -> None:
@@ -202,9 +200,10 @@ def restore(file: Path, state: Path, *, clock: Clock, force: bool) -> Backup:
     With `force` the data that are there are moved into a folder beside them. Raises FerryError: InvalidInput, and
     StartupError if a gateway runs there. What it makes belongs to the folder's owner."""
     try:
-        source = file.open("rb")
-    except FileNotFoundError:
-        raise InvalidInput(f"{file} does not exist: name a file that `ferry backup` has written") from None
+        source = os.fdopen(open_regular(file, os.O_RDONLY), "rb")
+    except (FileNotFoundError, NotAFile) as error:
+        wrong = "does not exist" if isinstance(error, FileNotFoundError) else "is not a file"
+        raise InvalidInput(f"{file} {wrong}: name a file that `ferry backup` has written") from None
     except OSError as error:
         raise InvalidInput(
             f"{file} cannot be read: {error.strerror}: run this with sudo, or name another file"

@@ -16,6 +16,7 @@ from ferry.console.sockets import prepare_state_folder
 from ferry.errors import InvalidInput, StartupError
 from ferry.names import WorkerId
 from ferry.registry.contract import Registry, StoreUnavailable
+from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
 from ferry.ssh.host_keys import HostKey, load_host_keys
 from ferry.ssh.login import Identities
@@ -130,13 +131,13 @@ def _opened(path: Path) -> int:
     """A descriptor of the file `path`, made if it is missing. A lock needs no writing, so that an existing file on a
     read-only disk is enough. Whoever runs this may be root in another user's folder, so a link is not followed."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StartupError(f"{path} is a symbolic link: delete it") from None
-        if not isinstance(error, IsADirectoryError):
+        if not isinstance(error, IsADirectoryError | NotAFile):
             with suppress(OSError):
-                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                return open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
         fix = ": run this as the gateway's user, or name another folder" if isinstance(error, PermissionError) else ""
         raise StartupError(f"{path} cannot be made: {error.strerror}{fix}") from None
 

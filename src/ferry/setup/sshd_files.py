@@ -23,7 +23,7 @@ from ferry.errors import InvalidInput
 from ferry.lint.views import KeyFile, View
 from ferry.names import printable
 from ferry.protocol.sshd_config import Parsed, Source, Version, parse, version_in
-from ferry.regular_files import read_regular
+from ferry.regular_files import NotAFile, read_regular
 
 FOLDER: Final = Path("/etc/ssh")  # a relative pattern of Include begins here (SSHDIR)
 STDIN: Final = "-"
@@ -118,7 +118,8 @@ def _try(path: Path, left_out: list[str], most: int) -> str | None:
         return _text(path, most)
     except OSError as error:
         sudo = ": run this with sudo" if isinstance(error, PermissionError) else ""
-        left_out.append(f"{path} cannot be read ({error.strerror or 'it is no file'}){sudo}")
+        why = "it is no file" if isinstance(error, NotAFile) else error.strerror
+        left_out.append(f"{path} cannot be read ({why}){sudo}")
         return None
 
 

@@ -16,10 +16,11 @@ from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine, ports_in
 from ferry.protocol.authorized_keys import name_of_file, parse_file
 from ferry.protocol.key_paths import KeyPath, parse_key_path
-from ferry.regular_files import NOT_A_FILE, read_regular
+from ferry.regular_files import NotAFile, read_regular
 from ferry.this_host import THIS_HOST
 
 KEYS_READINGS = 3  # the most readings in one look, while the files change
+_NOT_A_FILE: Final = "it is not a file, and is not read: put keys into files, or into files of one folder"
 _NO_CERTIFICATES: Final = (
     "cert-authority: this version takes no user certificates yet, so the line lets nobody in: list the users' own keys"
 )
@@ -118,6 +119,9 @@ def _read_once(listing: Listing) -> Found:
         try:
             # Read bytes: in text mode a lone CR would end a line, and with it a comment that disables a key.
             data = read_regular(stamp.path, limits.KEY_FILE_BYTES + 1)
+        except NotAFile:
+            rejected.append(_whole(stamp.path, _NOT_A_FILE))
+            continue
         except OSError as error:
             rejected.append(_whole(stamp.path, str(error)))
             continue
@@ -209,4 +213,4 @@ def _look_at(file: _File, listing: Listing) -> None:
         )
         listing.stamps.append(stamp)
     else:
-        listing.rejected.append(_whole(file.path, NOT_A_FILE))
+        listing.rejected.append(_whole(file.path, _NOT_A_FILE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -355,6 +356,8 @@ async def test_a_folder_that_cannot_be_read(world: World) -> None:
     ("damage", "text"),
     [
         ("no key", "a.key cannot be read"),
+        ("key is a pipe", "a.key cannot be read (it is not a file)"),
+        ("certificate is a pipe", "a.crt cannot be read (it is not a file)"),
         ("no names", "names no host"),
         ("not PEM", "is not a PEM certificate"),
         ("empty", "is not a PEM certificate"),
@@ -369,6 +372,10 @@ async def test_errors_are_reported_and_the_local_ca_serves(world: World, damage:
     match damage:
         case "no key":
             key.unlink()
+        case "key is a pipe" | "certificate is a pipe":
+            path = world.folder / f"a.{'key' if damage.startswith('key') else 'crt'}"
+            path.unlink()
+            os.mkfifo(path)
         case "not PEM":
             certificate.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         case "empty":

@@ -16,6 +16,7 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
 from ferry.hostnames import normal
+from ferry.regular_files import read_regular
 
 from .context import context_with
 from .local_ca import Certificate
@@ -140,9 +141,8 @@ class CertificateFolder:
 def load_pair(pair: Pair, *, now: float) -> Certificate:
     """Read a pair. Raises InvalidInput, which says what to change, or OSError if a file cannot be read."""
     path = pair.certificate
-    pair.key.open("rb").close()  # its error has a file name; load_cert_chain's has none
-    with path.open("rb") as file:
-        pem = file.read(limits.CERTIFICATE_BYTES + 1)
+    read_regular(pair.key, 0)  # its error has a file name; load_cert_chain's has none
+    pem = read_regular(path, limits.CERTIFICATE_BYTES + 1)
     try:
         leaf = x509.load_pem_x509_certificates(pem)[0] if len(pem) <= limits.CERTIFICATE_BYTES else None
         names = leaf and leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
