@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from ferry import limits
 from gateway_process import Gateway
+from inside_gateway import Inside
 from origin_server import Origin
 from ssh_command import StockSsh
+from turns import SECONDS, until
 from web_client import visit
 
 RESERVED = "the operator has reserved the name 'admin': ask for another"
@@ -83,7 +89,17 @@ def test_a_shared_connection_goes_on_and_its_session_shows_the_reason(
         assert visit(gateway, name).text == "origin"
 
 
-def test_all_of_sixteen_refused_forwards_have_their_reasons(ssh: StockSsh) -> None:
-    names = [word for number in range(16) for word in ("-R", f"-bad-{number}:80:127.0.0.1:9")]
-    ended = ssh.run(*EXIT, *names)
-    assert ended.err.count("Refused -R -bad-") == 16
+async def test_all_of_sixteen_refused_forwards_have_their_reasons(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: Path
+) -> None:
+    """All stand in the session before the first answer, at which ssh exits. That waits for them here, not for a time."""
+    for name in ("REASON_SECONDS", "READ_SECONDS"):
+        monkeypatch.setattr(limits, name, 2 * SECONDS)
+    bad = [word for number in range(16) for word in ("-R", f"-bad-{number}:80:127.0.0.1:9")]
+    good = ("-R", "good:80:127.0.0.1:9")  # without a forward the session ends by itself
+    with StockSsh(tmp_path, "127.0.0.1", inside.ssh_port, key).start(*EXIT, *bad, *good) as child:
+        await until(lambda: child.err.text.count("Refused -R -bad-") == 16, every=0.01)
+        [client] = inside.clients
+        assert client.requests.answers_held
+        client.connection.release_answers()
+        assert await asyncio.to_thread(child.exit_code) == 255
