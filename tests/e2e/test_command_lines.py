@@ -246,7 +246,7 @@ TUNNELTO_AND_OTHERS = [
     Line("ssh -R 80:localhost:3000 gw -- --host-header=rewrite", 1, err=(f"write host-header=localhost. {CLOSED}",)),
 ]
 AUTOSSH = [
-    Line("autossh -M 0 -N -R NAME:80:localhost:3000 gw", err=("ferry: ",), visited=200),
+    Line("autossh -M 0 -N -R NAME:80:localhost:3000 gw", visited=200),
     Line("autossh -M 0 -N -o ExitOnForwardFailure=yes -R admin:80:localhost:3000 gw", 1, err=(ADMIN,)),
 ]
 PUTTY = [
@@ -353,6 +353,8 @@ STRANGERS = [
     Line("plink gw", 1, err=(UNKNOWN_KEY, ALLOW)),
     Line("dbclient gw", 1, err=(UNKNOWN_KEY, ALLOW)),
 ]
+BANNER = "ferry: "
+"""A line of the log-in. Only a key that is not let in gets one, so that scripts read what the command itself says."""
 FIXES = "write|ask for|leave it out|ssh -p|stands before|sftp -J|private alias|ferry allow|did you mean|for a web|use |Ctrl-C"
 """What a text that helps has in it."""
 
@@ -382,6 +384,7 @@ def read(desk: Desk, line: Line) -> None:
         for text in line.err:
             child.error_line(desk.pattern(text))
         assert child.running == (line.code is None)
+        assert BANNER in "".join(line.err) or BANNER not in child.err.text
         assert bool(child.out.lines) == bool(line.out), child.out.text
 
 

@@ -168,15 +168,12 @@ def test_ssh_on_the_https_port(gateway: Gateway, key: Path, origin: Origin, name
         assert visit(gateway, name).text == "origin"
 
 
-def test_a_new_identity_learns_its_address_under_n_and_later_ones_with_v(
+def test_under_n_the_address_is_shown_with_v_and_listed_by_another_command(
     gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, origin: Origin
 ) -> None:
     ssh = gateway.ssh(tmp_path, new_key())
-    forward = f"80:localhost:{origin.port}"
-    with ssh.start("-N", "-v", "-R", forward) as child:
-        name = child.error_line(r"^ferry: -R 80:... gives you http://([a-z-]+)\.localhost")[1]
-        child.error_line(rf"Remote: granted http://{name}\.localhost")
+    with ssh.start("-N", "-v", "-R", f"80:localhost:{origin.port}") as child:
+        name = child.error_line(r"Remote: granted http://([a-z-]+)\.localhost")[1]
         assert visit(gateway, name).text == "origin"
-    with ssh.start("-N", "-v", "-R", forward) as child:
-        child.error_line(rf"Remote: granted http://{name}\.localhost")
+        assert f"http://{name}.localhost:" in ssh.run(words="ls").out
         assert "ferry:" not in child.err.text

@@ -130,31 +130,27 @@ def _rsa_public(bits: int) -> bytes:
     return numbers.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1]
 
 
-def test_the_banner_can_be_turned_off_and_greets_a_new_identity_once(
-    start_gateway: Callable[..., Gateway],
-    gateway: Gateway,
-    new_key: Callable[[], Path],
-    tmp_path: Path,
-    origin: Origin,
-    name: str,
+def test_a_new_key_gets_no_banner(gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, name: str) -> None:
+    """It was told its first web address, under `-W`, `sftp` and commands too."""
+    for arguments, words in ((("-W", f"{name}:22"), ""), (("-s",), "sftp"), ((), "git-upload-pack"), ((), "whoami")):
+        assert "ferry:" not in gateway.ssh(tmp_path, new_key()).run(*arguments, words=words).err
+
+
+def test_the_banner_can_be_turned_off(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, origin: Origin, name: str
 ) -> None:
-    quiet = start_gateway(ssh={"banner": False})
-    ended = quiet.ssh(tmp_path, new_key()).run(words="whoami")
+    ssh = start_gateway(ssh={"banner": False}).ssh(tmp_path, key)
+    good, bad = ("-R", f"{name}:80:localhost:{origin.port}"), ("-R", "admin:80:localhost:1")
+    with ssh.start("-N", "-v", *good, *bad) as child:
+        child.error_line("refused -R admin:80")
+    ended = ssh.run(words="whoami")
     assert (ended.code, "ferry:" in ended.err) == (0, False)
-    newcomer = gateway.ssh(tmp_path, new_key())
-    assert "ferry: -R 80:... gives you http" in newcomer.run(words="whoami").err
-    with newcomer.start("-R", f"{name}:80:localhost:{origin.port}") as child:
-        child.line("^Forwarding HTTP")
-        assert "ferry:" not in child.err.text
-    for command in (("-W", f"{name}:80"), ("-s",), ()):
-        assert "ferry:" not in newcomer.run(*command, words="sftp" if command == ("-s",) else "").err
 
 
 def test_a_refusal_that_nobody_saw_is_in_the_next_banner_alone(
     gateway: Gateway, new_key: Callable[[], Path], tmp_path: Path, origin: Origin, name: str
 ) -> None:
     ssh = gateway.ssh(tmp_path, new_key())
-    assert ssh.run(words="whoami").code == 0  # greeted
     good, bad = ("-R", f"{name}:80:localhost:{origin.port}"), ("-R", "admin:80:localhost:1")
     with ssh.start("-N", "-v", *good, *bad) as child:
         child.error_line("refused -R admin:80")

@@ -116,12 +116,3 @@ async def test_one_connection_more_than_an_identity_may_have_is_ended_with_the_r
         assert "you have 2 connections open, which is the limit" in await third.said_at_the_end()
         assert await first.lives()
         assert len(gateway.said("connection.opened")) == 2
-
-
-async def test_an_identity_with_ports_only_gets_no_web_address_banner(key: Path) -> None:
-    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
-        gateway.change(banner=True)
-        for _ in range(2):
-            async with gateway.client(key) as client:
-                assert await client.forward(b"", 0)
-        assert len(gateway.said("connection.opened")) == 2

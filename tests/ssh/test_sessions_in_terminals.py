@@ -24,6 +24,7 @@ DUMB, XTERM = pty_request("dumb"), pty_request()
 FORWARDING = "Forwarding HTTP traffic from http://blog.localhost:8080"
 FORWARDS_STAY = "The forwards stay up: this connection is shared. To end it:"
 LIVE_LINE_SECONDS = 0.25
+TARGET_QUIET_SECONDS = 10.0
 KEYS_PER_SECOND = 10  # of all sessions of a connection
 
 
@@ -178,7 +179,7 @@ async def test_a_terminal_has_colours_links_and_a_title(stage: Stage) -> None:
 async def test_the_session_of_a_command_has_no_live_line(stage: Stage) -> None:
     session = await stage.session(b"ls", terminal=XTERM)
     assert await session.ended() == 0
-    assert re.fullmatch(rb"http://blog.localhost:8080 +0 visits, 0 B in, 0 B out\r\n", session.said)
+    assert re.fullmatch(rb"http://blog.localhost:8080 +0 requests, 0 B in, 0 B out\r\n", session.said)
 
 
 async def test_a_visit_that_lasts_has_a_line_at_its_beginning_and_one_at_its_end(stage: Stage) -> None:
@@ -381,6 +382,27 @@ async def test_the_live_line_is_written_at_most_four_times_a_second(key: Path) -
             written += made.session.said.count(b"visitors now")
             made.look()
         assert 4 <= written <= (clock.monotonic() - began) / LIVE_LINE_SECONDS + 1
+
+
+@hurried
+async def test_there_is_no_live_line_while_a_local_service_cannot_be_reached(key: Path) -> None:
+    """Ssh writes `connect_to … failed.` at each visit, which stood behind the live line: TARGET_QUIET_SECONDS."""
+    async with staged(key, LoopsClock()) as stage:
+        made = await watched(stage)
+        client, tunnel = stage.inside.clients[0], stage.inside.tunnels[0]
+        for seconds in (0.0, 4.0):
+            await timers(seconds)
+            client.target_refused(tunnel.address, "cannot be reached")
+            await stage.visit(502)
+            await made.shows(" 502 ")
+        for _ in range(18):
+            await timers(0.5)
+            await stage.inside.tick()
+        await stage.settle()
+        assert not any("visitors now" in line for line in made.look())
+        await timers(TARGET_QUIET_SECONDS - 18 * 0.5)
+        await stage.inside.tick()
+        await made.shows("^0 visitors now   2 requests")
 
 
 async def test_nothing_is_written_while_nothing_changes(stage: Stage) -> None:

@@ -48,7 +48,7 @@ class Ssh(Section):
     )
     banner: bool = Field(
         True,
-        description="Show a line in the login banner: a new identity's web address, a refusal that nobody has seen, or names that are nearly used up.",
+        description="Show a line in the login banner, if there is one: a refusal that nobody has seen, or names that are nearly used up.",
     )
     prefer_aes_gcm: bool = Field(
         True,

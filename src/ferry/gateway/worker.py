@@ -128,7 +128,6 @@ class Worker:
             report=report,
             registry=kept.registry,
             connections=kept.connections,
-            secret=kept.secret,
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
         )

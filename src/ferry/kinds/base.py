@@ -105,6 +105,11 @@ class TunnelKind(ABC):
     holds_idle_streams: ClassVar[bool] = False
     """Streams stay open between visits, so that an open stream need not mean a visitor."""
 
+    @property
+    def visit_word(self) -> str:
+        """What its owner reads for a visit."""
+        return "request" if self.has_status else "connection"
+
     # --- which addresses it has
 
     @abstractmethod

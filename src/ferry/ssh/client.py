@@ -90,13 +90,13 @@ class Client:
     """
 
     __slots__ = (
-        "_clock",
         "_left",
         "_refused_opens",
         "_report",
         "_server",
         "_settings",
         "_target_noted",
+        "_target_refused",
         "_tunnels",
         "_typed",
         "_who",
@@ -127,7 +127,6 @@ class Client:
         self._who = who
         self.connection = connection
         self._server = server
-        self._clock = server.clock
         self._report = server.report
         self._settings = server.settings
         self._tunnels = server.tunnels
@@ -149,6 +148,8 @@ class Client:
         self._left = ""
         """The reason, if the person has quit the session of the command that made the connection, while others were
         open."""
+        self._target_refused = float("-inf")
+        """When a visitor could not reach a local service, for the last time; `_target_noted`: when that was told."""
         self._target_noted = float("-inf")
         self._refused_opens = RefusedOpens()
         self.direct = DirectOpen()
@@ -241,7 +242,7 @@ class Client:
 
     def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> RefusedForward:
         """Report a refusal. Its sessions show the request as `asked`; the log and `ssh gw` show `kept`."""
-        now = self._clock.now()
+        now = self._server.clock.now()
         self._report_refused(refusal, kept)
         self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now, refusal.retry_after)
@@ -326,7 +327,7 @@ class Client:
 
     def target_refused(self, address: Address, why: str) -> None:
         """Tell the person that the local service cannot be reached, at most once in TARGET_NOTE_SECONDS."""
-        now = self._clock.monotonic()
+        now = self._target_refused = self._server.clock.monotonic()
         if now - self._target_noted >= limits.TARGET_NOTE_SECONDS:
             self._target_noted = now
             self.tell(f"{address}: {why}", event="target_refused")
@@ -343,7 +344,7 @@ class Client:
 
     def may_type(self) -> bool:
         """Count a key. False past KEYS_PER_SECOND: ignore it."""
-        return self._typed.allows(self._clock.monotonic(), limits.KEYS_PER_SECOND)
+        return self._typed.allows(self._server.clock.monotonic(), limits.KEYS_PER_SECOND)
 
     @property
     def visitors(self) -> int:
@@ -351,13 +352,15 @@ class Client:
         return sum(map(self._tunnels.visitors_of, self.forwards.values()))
 
     @property
-    def answers_held(self) -> bool:
-        """Answers to its refused forwards are held. Its sessions are refreshed when they have been sent."""
-        return self.requests.answers_held
+    def ssh_may_write(self) -> bool:
+        """Ssh is about to write a line of its own: when it gets the held answer to a refused forward, or when it cannot
+        reach a local service, which it could not lately. Its sessions are refreshed when that is over."""
+        lately = self._server.clock.monotonic() - self._target_refused < limits.TARGET_QUIET_SECONDS
+        return lately or self.requests.answers_held
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return self._clock.now()
+        return self._server.clock.now()
 
     def session_opened(self, session: Session) -> None:
         """A session has opened."""

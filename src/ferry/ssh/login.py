@@ -116,7 +116,7 @@ class LoginServer(Protocol):
     @property
     def refused_keys(self) -> RefusedKeys: ...
 
-    async def banner(self, identity: Identity, key_line: KeyLine, /) -> str | None:
+    async def banner(self, identity: IdentityId, /) -> str | None:
         """The banner for an identity, shown before the end of its log-in. Raises StoreUnavailable."""
         ...
 
@@ -285,7 +285,7 @@ class LoginAttempt(asyncssh.SSHServer):
             identity = await login.identities.identity_for_key(
                 fingerprint, algorithm, line.name, now=server.clock.now()
             )
-            banner = await server.banner(identity, line) if login.banner else None
+            banner = await server.banner(identity.id) if login.banner else None
         except StoreUnavailable as error:
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")

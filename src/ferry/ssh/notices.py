@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from ferry import kinds
-from ferry.amounts import size
+from ferry.amounts import number, size
 from ferry.hostnames import Urls
 from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardShown
@@ -68,10 +68,6 @@ class Notices:
     """Ports of public ranges listen on loopback addresses only."""
 
     # --- the login banner
-
-    def first_banner(self, hostname: str) -> str:
-        """The banner for a new identity."""
-        return f"ferry: -R 80:... gives you {self.urls.best(hostname)}\r\n"
 
     def refused_banner(self, refused: RefusedForward) -> str:
         """The banner about a refusal that nobody has seen."""
@@ -174,7 +170,7 @@ class Notices:
         address = tunnel.address
         where = kind_of(address.kind).for_people(address, self.urls)
         traffic = tunnel.traffic
-        visits = "1 visit" if traffic.visits == 1 else f"{traffic.visits} visits"
+        visits = number(traffic.visits, kind_of(address.kind).visit_word)
         silent = f", silent {tunnel.silent_for:.0f}s" if tunnel.silent_for else ""
         return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out{silent}"
 

@@ -17,7 +17,6 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId, printable
-from ferry.policy.keys import KeyLine
 from ferry.protocol.wrong_port import where_ssh_is
 from ferry.registry.contract import Registry
 from ferry.report import Report
@@ -64,7 +63,6 @@ class SshServer:
         report: Report,
         registry: Registry,
         connections: ConnectionLog,
-        secret: bytes,
         prefer_gcm: bool = True,
         make_connection: type[HardenedConnection] = HardenedConnection,
     ) -> None:
@@ -84,7 +82,7 @@ class SshServer:
         self._of_identity: dict[IdentityId, set[Client]] = {}
         self._key_exchanges = Spacings()
         self.refusals = RefusedForwards()
-        self._banners = Banners(registry, self.refusals, secret)
+        self._banners = Banners(registry, self.refusals)
         self.refused_keys = RefusedKeys()
         self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
@@ -125,11 +123,8 @@ class SshServer:
         """Connections that an identity holds."""
         return len(self._of_identity.get(identity, ()))
 
-    async def banner(self, identity: Identity, key_line: KeyLine) -> str | None:
-        settings = self.settings
-        return await self._banners.banner(
-            identity, key_line, settings.notices, settings.forwards.book, now=self.clock.now()
-        )
+    async def banner(self, identity: IdentityId) -> str | None:
+        return await self._banners.banner(identity, self.settings.notices)
 
     def logged_in(self, attempt: LoginAttempt, who: LoggedIn) -> None:
         """Make a client of a connection that has logged in."""

@@ -17,12 +17,13 @@ import asyncssh
 
 from ferry import tasks
 from ferry.errors import InvalidInput
-from ferry.names import Address, ConnectionId, Identity
-from ferry.policy.keys import KeyLine, command_refusal
+from ferry.names import Address, ConnectionId
+from ferry.policy.keys import command_refusal
 from ferry.protocol.habits import login_hint, no_files
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
+from .access import LetIn
 from .commands import Commands
 from .display.json_lines import JsonDisplay
 from .display.keys import Key, Keys
@@ -91,17 +92,11 @@ class Display(Protocol):
         ...
 
 
-class SessionClient(Protocol):
+class SessionClient(LetIn, Protocol):
     """The client of a session (`client.Client`)."""
 
     @property
     def id(self) -> ConnectionId: ...
-    @property
-    def identity(self) -> Identity: ...
-    @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here."""
-        ...
 
     @property
     def user(self) -> str:
@@ -152,8 +147,8 @@ class SessionClient(Protocol):
         ...
 
     @property
-    def answers_held(self) -> bool:
-        """Answers to its refused forwards are held. Its sessions are refreshed when they have been sent."""
+    def ssh_may_write(self) -> bool:
+        """Ssh is about to write a line of its own. Its sessions are refreshed when that is over."""
         ...
 
     def leave(self, session: Session, reason: str, /) -> bool:

@@ -124,6 +124,6 @@ class Figures:
 
 
 def _noun(tunnels: Iterable[CountedTunnel]) -> str:
-    """What a visit of these tunnels is called."""
-    requests = {kind_of(tunnel.address.kind).has_status for tunnel in tunnels}
-    return "visit" if len(requests) > 1 else "request" if True in requests else "connection"
+    """What a visit of these tunnels is called; `tunnels` are one at least."""
+    first, *others = {kind_of(tunnel.address.kind).visit_word for tunnel in tunnels}
+    return "visit" if others else first

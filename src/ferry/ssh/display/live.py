@@ -64,8 +64,8 @@ class WatchedClient(Protocol):
         ...
 
     @property
-    def answers_held(self) -> bool:
-        """Answers to its refused forwards are held: ssh writes a line of its own when it gets them. Then the sessions are
+    def ssh_may_write(self) -> bool:
+        """Ssh is about to write a line of its own, which would stand behind the live line. Then the sessions are
         refreshed."""
         ...
 
@@ -98,7 +98,7 @@ class LiveDisplay(TextDisplay):
         """The lines before its answer."""
         self._columns = VisitColumns(whole_query=whole_query)
         self._figures = Figures()
-        self._last = LastLine(out, self._live_line, self._title, lambda: not client.answers_held)
+        self._last = LastLine(out, self._live_line, self._title, lambda: not client.ssh_may_write)
         self._begun = False
         self._unshown: int | None = None
         """Visits that this pause has hidden; None without a pause."""
