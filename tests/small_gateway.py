@@ -12,7 +12,9 @@ from ferry.console.models import (
     BlockedAddress,
     ConnectionInfo,
     Counts,
+    GatewayInfo,
     Listeners,
+    MachineList,
     NameInfo,
     PortInfo,
     RefusedKeyList,
@@ -76,6 +78,9 @@ class SmallGateway:
     )
     port_table: list[PortInfo] = field(default_factory=list)
     offenders: list[BlockedAddress] = field(default_factory=list)
+    machines: MachineList = field(
+        default_factory=lambda: MachineList(gateway=GatewayInfo(hostname="example.com", port=2222), machines=[])
+    )
     draining: bool = False
     store_error: str = ""
     events: EventRing = field(default_factory=EventRing)
@@ -116,6 +121,9 @@ class SmallGateway:
         if self.store_error:
             raise StoreUnavailable(self.store_error)
         return list(self.port_table)
+
+    async def reachable(self) -> MachineList:
+        return self.machines
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
         before = len(self.open_tunnels)

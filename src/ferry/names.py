@@ -89,6 +89,12 @@ class Identity:
         return str(self.fingerprint)
 
 
+def given_name(identity: str) -> str | None:
+    """The name that the operator gave, in the `str` of an Identity; None if there is none."""
+    name, _, _ = identity.partition(" (SHA256:")
+    return None if name.startswith("SHA256:") or name == "anonymous" else name
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A numeric host and port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry_command import ferry
 from gateway_process import Gateway
 from origin_server import Origin
 from ssh_command import Ended, StockSsh, environment, make_key, run
@@ -132,6 +134,44 @@ def test_everything_in_one_command(fleet: Fleet, origin: Origin, free_port: int)
         assert curl(fleet, f"http://127.0.0.1:{free_port}/hello") == "origin"
         assert curl(fleet, *ways[0], "http://elsewhere.example/") == ""
         child.error_line("open failed: administratively prohibited: through this gateway you can reach your own")
+
+
+def test_the_blocks_of_ferry_ssh_config_lead_to_the_machine(fleet: Fleet) -> None:
+    """The operator's laptop has nothing but what the command prints, and its own keys."""
+    told = ferry("ssh-config", "--state", fleet.gateway.state, cwd=fleet.folder)
+    assert told.code == 0, told.err
+    assert told.out.splitlines()[:3] == ["Host gw", "    HostName localhost", f"    Port {fleet.gateway.ports.ssh}"]
+    block = told.out.partition("Host machine\n")[2]
+    assert block.splitlines()[:4] == [
+        "    HostName localhost", f"    Port {fleet.port}", "    ProxyJump gw", "    HostKeyAlias machine",
+    ]  # fmt: skip
+    usual = fleet.config.read_text().partition("Host gw")[0]
+    config = fleet.folder / "written"
+    config.write_text(f"{usual}\n{told.out}")
+    ended = run(["ssh", "-F", str(config), f"{own_user()}@machine", "echo $((6*7))"], folder=fleet.folder)
+    assert (ended.code, ended.out) == (0, "42\n"), ended.err
+    kept = [line.split()[0] for line in (fleet.folder / "known_hosts").read_text().splitlines()]
+    assert "machine" in kept
+    listed = json.loads(ferry("ssh-config", "--json", "--state", fleet.gateway.state, cwd=fleet.folder).out)
+    assert listed["gateway"] == {"hostname": "localhost", "port": fleet.gateway.ports.ssh}
+    (machine,) = [one for one in listed["machines"] if one["host"] == "machine"]
+    assert machine == {
+        "host": "machine", "hostname": "localhost", "port": fleet.port, "key": f"tcp::{fleet.port}", "up": True,
+    }  # fmt: skip
+
+
+def test_a_client_gets_the_blocks_of_its_own_machines(fleet: Fleet) -> None:
+    ended = fleet.ssh("machine").run(words="ssh-config")
+    jump = f"localhost:{fleet.gateway.ports.ssh}"
+    assert ended.lines == [
+        "", "Host machine", "    HostName localhost", f"    Port {fleet.port}", f"    ProxyJump {jump}",
+        "    HostKeyAlias machine",
+    ]  # fmt: skip
+    told = json.loads(fleet.ssh("machine").run(words="ssh-config output=json").out)
+    assert told == {"event": "machine", "host": "machine", "hostname": "localhost", "port": fleet.port, "up": True}
+    none = fleet.ssh("person").run(words="ssh-config")
+    assert (none.code, none.out) == (0, "")
+    assert "no machine of yours is here: on one of them write ssh -R laptop:22:localhost:22" in none.err
 
 
 def curl(fleet: Fleet, *arguments: str) -> str:

@@ -52,6 +52,22 @@ async def test_one_connection_is_closed_and_the_others_stay(tmp_path: Path, key:
         assert not stays.is_closed()
 
 
+async def test_machines_are_those_behind_ports_on_loopback_and_aliases_with_port_22(tmp_path: Path, key: Path) -> None:
+    async with whole_gateway(config_of(tmp_path)) as worker, await connect(worker, key) as client:
+        for name, port in (("laptop", 22), ("laptop", 80), ("desk", 5432), ("", 21007), ("", 30007)):
+            await client.forward_remote_port(name, port, "localhost", 9)
+        found = await worker.view.reachable()
+        assert [(one.host, one.hostname, one.port, one.up) for one in found.machines] == [
+            ("laptop", "laptop", 22, True),
+            ("port-21007", "localhost", 21007, True),
+        ]
+        assert found.gateway.hostname == "localhost"
+        client.abort()
+        while any(one.up for one in (await worker.view.reachable()).machines):
+            await asyncio.sleep(0)
+        assert [one.host for one in (await worker.view.reachable()).machines] == ["laptop", "port-21007"]
+
+
 async def test_an_address_is_unblocked_and_reported_once(tmp_path: Path) -> None:
     async with whole_gateway(config_of(tmp_path)) as worker:
         assert not worker.view.unblock(STRANGER)

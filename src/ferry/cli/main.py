@@ -35,6 +35,7 @@ from .policy import policy
 from .ports import ports
 from .release import release
 from .serve import serve
+from .ssh_config import ssh_config
 from .status import status
 from .unblock import unblock
 
@@ -84,6 +85,7 @@ app.command("close", short_help="Close a tunnel or a connection.")(close)
 app.command("release", short_help="Give reserved names back.")(release)
 app.command("allow", short_help="Let in a key that was refused, or list those keys.")(allow)
 app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
+app.command("ssh-config", short_help="Print ssh_config blocks for the machines.")(ssh_config)
 app.command("events", short_help="Show the last events.")(events)
 app.command("check-config", short_help="Check the configuration and this host.")(check_config)
 app.command("init", short_help="Ask, then write a configuration file.")(init)

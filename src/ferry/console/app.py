@@ -20,6 +20,7 @@ from .models import (
     Closed,
     ConnectionInfo,
     Health,
+    MachineList,
     NameInfo,
     PortInfo,
     Problem,
@@ -84,6 +85,11 @@ def _reading(state: ConsoleState) -> APIRouter:
     async def ports() -> list[PortInfo]:
         """The port table: TCP ports that are up, reserved, or named by lines of key files."""
         return await state.ports()
+
+    @api.get("/machines")
+    async def machines() -> MachineList:
+        """Machines that hold a port for ssh or an alias with port 22, for ssh_config(5)."""
+        return await state.reachable()
 
     @api.get("/blocked")
     async def blocked() -> list[BlockedAddress]:

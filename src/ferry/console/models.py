@@ -188,6 +188,30 @@ class RefusedKeyList(ApiModel):
     files: list[str] = Field(description="`access.keys`: files, and folders of files. Empty if anybody may connect.")
 
 
+class GatewayInfo(ApiModel):
+    """The gateway, as people reach it over SSH."""
+
+    hostname: str
+    port: int
+
+
+class MachineInfo(ApiModel):
+    """A machine that people may reach through the gateway: a block of ssh_config(5)."""
+
+    host: str = Field(description="What to type after `ssh`, and the name of its host key (`HostKeyAlias`).")
+    hostname: str = Field(description="What the gateway is asked for: an alias, or `localhost` for one of its ports.")
+    port: int
+    key: str = Field(description="The address, as in `names`.")
+    up: bool = Field(description="A tunnel serves it now.")
+
+
+class MachineList(ApiModel):
+    """The machines that hold a port for ssh or an alias with port 22, and the way to them."""
+
+    gateway: GatewayInfo
+    machines: list[MachineInfo]
+
+
 class Closed(ApiModel):
     """What a DELETE has closed, freed or unblocked."""
 

@@ -10,7 +10,7 @@ from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import BlockedAddress, ConnectionInfo, NameInfo, PortInfo, RefusedKeyList, Status, TunnelInfo
+from .models import BlockedAddress, ConnectionInfo, MachineList, NameInfo, PortInfo, RefusedKeyList, Status, TunnelInfo
 
 
 class ConsoleState(Protocol):
@@ -49,6 +49,10 @@ class ConsoleState(Protocol):
 
     async def ports(self) -> list[PortInfo]:
         """The port table. Raises StoreUnavailable."""
+        ...
+
+    async def reachable(self) -> MachineList:
+        """The machines that people may reach through the gateway. Raises StoreUnavailable."""
         ...
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:

@@ -14,7 +14,10 @@ from ferry.console.models import (
     BlockedAddress,
     ConnectionInfo,
     Counts,
+    GatewayInfo,
     Listeners,
+    MachineInfo,
+    MachineList,
     NameInfo,
     PolicyStatus,
     PortInfo,
@@ -26,8 +29,10 @@ from ferry.console.models import (
     moment,
 )
 from ferry.kinds import kind_of
-from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId
+from ferry.kinds.port import TCP
+from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId, given_name
 from ferry.observe.events import EventRing
+from ferry.protocol.host_blocks import Held, machines_of
 from ferry.registry.contract import NEVER, Registry
 from ferry.report import Report
 from ferry.ssh.client import Client
@@ -144,6 +149,21 @@ class OperatorView:
         forwards = self.ssh.settings.forwards
         reservations, known = await self.registry.reservations(None), await self.machines.known()
         return PortTable(reservations, forwards.port_lines.ports(), up, known, forwards.rules, self.clock.now()).rows()
+
+    async def reachable(self) -> MachineList:
+        forwards = self.ssh.settings.forwards
+        ports = {TCP.address(row.port): given_name(row.holder) for row in reversed(await self.ports())}
+        reserved = await self.registry.reservations(None)
+        aliases = {one.address: given_name(one.owner_name) for one in reserved if one.address.name}
+        up = {tunnel.address: tunnel.claim.identity.name for tunnel in self.served}
+        held = (Held(address, name) for address, name in (aliases | ports | up).items())
+        return MachineList(
+            gateway=GatewayInfo(hostname=str(forwards.urls.domain), port=forwards.urls.ssh_port),
+            machines=[
+                MachineInfo(host=m.host, hostname=m.hostname, port=m.port, key=m.address.key, up=m.address in up)
+                for m in machines_of(held, forwards.rules.may_be_sshd)
+            ],
+        )
 
     async def close_tunnel(self, tunnel: TunnelId, reason: str) -> bool:
         for candidate in self.served:

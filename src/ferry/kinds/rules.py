@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ferry.hostnames import Domain
 
@@ -21,6 +22,10 @@ class Web:
     def has(self, port: int) -> bool:
         """Whether `port` in `-R` means an `http` forward."""
         return port in self.http_ports or port in self.https_ports
+
+
+SSH: Final = "ssh"
+"""The purpose of ports that lead to sshd."""
 
 
 def either(forms: Sequence[str]) -> str:
@@ -84,6 +89,13 @@ class ForwardRules:
     def purpose_of(self, port: int) -> str | None:
         """The name of the purpose that `port` is for."""
         return next((one.name for one in self.purposes if port in one), None)
+
+    def may_be_sshd(self, port: int) -> bool:
+        """Whether `port` may lead to a machine's sshd, as far as anybody can know: it has the purpose `ssh`, or where no
+        purpose has that name, it listens on loopback."""
+        if any(one.name == SSH for one in self.purposes):
+            return self.purpose_of(port) == SSH
+        return self.range_of(port) is not None and self.on_loopback(port)
 
     def on_loopback(self, port: int) -> bool:
         """Whether `port` listens on loopback addresses only. A port that is no longer in any range does."""

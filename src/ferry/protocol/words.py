@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "ls": "your tunnels that are up",
         "names": "the names, ports and aliases that are yours",
         "release": "give names back: release NAME..., or --unused",
+        "ssh-config": "ssh_config blocks for your machines: ssh gw ssh-config >> ~/.ssh/config",
         "whoami": "how the gateway knows you",
     }
 )

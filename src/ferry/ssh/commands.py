@@ -1,4 +1,4 @@
-"""The answers to `ssh gw`, `ssh gw ls`, `names`, `release NAME...`, `whoami` and `help`."""
+"""The answers to `ssh gw`, `ssh gw ls`, `names`, `release NAME...`, `ssh-config`, `whoami` and `help`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.policy.keys import KeyLine, limits_of
+from ferry.protocol.host_blocks import Held, host_blocks, machines_of
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
@@ -113,6 +114,8 @@ class Commands:
                 await self._names(invocation)
             case "release":
                 return await self._release(invocation, words)
+            case "ssh-config":
+                await self._ssh_config(invocation)
             case "whoami":
                 _whoami(invocation)
             case _:
@@ -129,6 +132,24 @@ class Commands:
             )
         if not reservations:
             invocation.session.say("no names are reserved for you: the first use of one reserves it")
+
+    async def _ssh_config(self, invocation: _Invocation) -> None:
+        """Write ssh_config blocks for the identity's own machines. They go through the gateway by its address: what its
+        block is called in the person's own ssh_config, only the person knows."""
+        notices = invocation.notices
+        addresses = {one.address: None for one in await self._reservations(invocation)} | dict.fromkeys(invocation.up)
+        held = (Held(address, invocation.identity.name) for address in addresses)
+        machines = machines_of(held, notices.rules.may_be_sshd)
+        for machine in machines:
+            fields: dict[str, object] = {
+                "event": "machine", "host": machine.host, "hostname": machine.hostname, "port": machine.port,
+                "up": machine.address in invocation.up,
+            }  # fmt: skip
+            invocation.session.show("\n".join(host_blocks([machine], notices.urls.jump)), fields)
+        if not machines:
+            invocation.session.complain(
+                f"no machine of yours is here: on one of them write ssh -R laptop:22:localhost:22 {notices.urls.gateway}"
+            )
 
     async def _about(self, invocation: _Invocation) -> None:
         """Answer `ssh gw` without a command."""

@@ -72,7 +72,7 @@ class Display(Protocol):
         ...
 
     def show(self, line: str, fields: dict[str, object], /) -> None:
-        """A row of a command's answer for people, or its `fields` for programs."""
+        """A row of a command's answer for people, of one line or more, or its `fields` for programs."""
         ...
 
     def key(self, key: Key, /) -> None:
@@ -380,7 +380,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._display.complain(line, **fields)
 
     def show(self, line: str, fields: dict[str, object]) -> None:
-        """One line of a command's answer: text, or `fields` as JSON."""
+        """One row of a command's answer: text, or `fields` as JSON."""
         self._display.show(line, fields)
 
     def refresh(self) -> None:

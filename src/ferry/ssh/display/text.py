@@ -80,9 +80,10 @@ class TextDisplay:
         self._line(line, error=True)
 
     def show(self, line: str, fields: dict[str, object]) -> None:
-        """One row of a command's answer."""
+        """One row of a command's answer, which may have several lines."""
         del fields
-        self._line(line)
+        for each in line.splitlines():
+            self._line(each)
 
     # --- the terminal
 
