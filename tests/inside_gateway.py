@@ -45,7 +45,7 @@ from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.wire.channel import TunnelChannel
 from ferry.ssh.wire.connection import HardenedConnection
-from ferry.store.machines import Known
+from ferry.store.machines import Held, Known, Replaced
 from gateway_process import DOMAIN, PortBlock
 from memory_registry import MemoryRegistry
 from raw_client import RawClient
@@ -86,6 +86,15 @@ class _NoRows:
 class _NoMachines:
     async def known(self) -> Known:
         return Known({}, {}, {})
+
+    async def enrol(self, *_: object) -> dict[str, int]:
+        return {}
+
+    async def replace(self, *_: object) -> Replaced:
+        return Replaced(None, [])
+
+    async def forget(self, *_: object, **__: object) -> list[Held]:
+        return []
 
 
 class _Memory:

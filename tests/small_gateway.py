@@ -22,6 +22,7 @@ from ferry.console.models import (
     StoreStatus,
     TunnelInfo,
 )
+from ferry.console.state import FleetState
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
@@ -111,6 +112,10 @@ class SmallGateway:
 
     def connections(self) -> list[ConnectionInfo]:
         return list(self.open_connections)
+
+    @property
+    def fleet(self) -> FleetState:
+        raise StoreUnavailable("there is no store here")
 
     async def names(self, identity: IdentityId | None) -> list[NameInfo]:
         if self.store_error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from child_process import Child
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
-from ssh_command import StockSsh, fingerprint, make_key
+from ssh_command import StockSsh, environment, fingerprint, make_key, run
 from turns import until
 
 
@@ -31,6 +34,7 @@ class Fleet:
         }
         self.gateway.settings["tcp"] = {"purposes": purposes}
         self.keys: dict[str, Path] = {}
+        self.seen = 0
 
     def line(self, name: str, options: str, comment: str = "") -> str:
         """A line for a new key."""
@@ -46,6 +50,18 @@ class Fleet:
         ran = ferry("ports", "--json", "--state", self.gateway.state, cwd=self.folder)
         assert ran.code == 0, ran.err
         return {row["port"]: row for row in json.loads(ran.out)}
+
+    def run(self, *arguments: str | Path) -> Any:
+        """`ferry keys`, with its answer."""
+        self.seen = self.gateway.log_lines
+        ran = ferry("keys", *arguments, "--json", "--config", self.folder / "ferry.toml", cwd=self.folder)
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
+
+    def loaded(self) -> None:
+        """Wait until the gateway has read the key file after the last command, which has changed the number of keys."""
+        keys = sum(not line.startswith("#") for line in self.file.read_text().splitlines())
+        self.gateway.event(f'"keys.loaded".*"keys": {keys}[,}}]', after=self.seen)
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +143,91 @@ async def test_a_session_says_how_its_machine_is_called(fleet: Fleet, lines: Lin
         row = fleet.table()[port]
         assert (row["host"][:11], len(row["host"]) <= 110, row["label"]) == ("desk\\x1b[2J", True, "service")
     assert fleet.table()[port]["holder"].startswith("ann (")
+
+
+# --- ferry keys, beside a gateway that runs
+
+
+@pytest.mark.parametrize("form", ["command", "machine_systemd_unit", "machine_ssh_config"])
+def test_an_added_machine_connects_with_what_was_printed_for_it(fleet: Fleet, lines: LineService, form: str) -> None:
+    name = form.replace("_", "-")
+    key = fleet.keys[name] = make_key(fleet.folder / name)
+    added = fleet.run("add", name, key.with_suffix(".pub"), "--listen", f"service={lines.port}")
+    (given,) = added["ports"]
+    port = given["port"]
+    assert (given["label"], port in fleet.service_ports) == ("service", True)
+    row = fleet.table()[port]
+    assert (row["state"], row["host"], row["holder"]) == ("never seen", name, f"{name} ({fingerprint(key)})")
+    fleet.loaded()
+    text = added[form].replace("/etc/ssh/ssh_host_ed25519_key", str(key))
+    config = fleet.folder / f"{name}.config"
+    config.write_text(text if form == "machine_ssh_config" else "")
+    match form:
+        case "command":
+            words = [*shlex.split(text), "-i", str(key)]
+        case "machine_systemd_unit":
+            words = shlex.split(re.findall("^ExecStart=(.*)$", text, re.MULTILINE)[0])
+        case _:
+            words = ["ssh", "-N", "ferry"]
+    options = [word for word in fleet.ssh(name).options if word not in ("-F", "none")]
+    with Child(
+        [words[0], "-F", str(config), "-v", *options, *words[1:]], env=environment(fleet.folder), cwd=fleet.folder
+    ) as child:
+        child.error_line("remote forward success")
+        assert ask(port, b"hello\n") == b"HELLO\nbye\n"
+        assert fleet.table()[port]["state"] == "up"
+
+
+def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Fleet) -> None:
+    key = fleet.keys["db-9"] = make_key(fleet.folder / "db-9")
+    added = fleet.run("add", "db-9", key.with_suffix(".pub"), "--listen", "ssh")
+    (port,) = (one["port"] for one in added["ports"])
+    config = fleet.folder / "people.config"
+    config.write_text(added["operator_ssh_config"])
+    means = run(["ssh", "-G", "-F", str(config), "db-9"], folder=fleet.folder).out
+    for line in (
+        f"port {port}",
+        "hostname localhost",
+        f"proxyjump localhost:{fleet.gateway.ports.ssh}",
+        "hostkeyalias db-9",
+    ):
+        assert line in means.splitlines()
+    assert added["permits"] == [f'permitopen="localhost:{port}"']
+
+
+async def test_a_disabled_machine_is_cut_off_and_may_come_back(fleet: Fleet) -> None:
+    key = fleet.keys["db-2"] = make_key(fleet.folder / "db-2")
+    port = fleet.run("add", "db-2", key.with_suffix(".pub"), "--listen", "ssh")["ports"][0]["port"]
+    fleet.loaded()
+    forward = ("-N", "-v", "-R", f"{port}:localhost:9")
+    with fleet.ssh("db-2").start(*forward) as child:
+        child.error_line("remote forward success")
+        fleet.run("disable", "db-2")
+        assert child.exit_code() == 255
+        assert "your key may not log in here any more" in child.err.text
+    assert fleet.ssh("db-2").run(*forward).code == 255
+    fleet.run("enable", "db-2")
+    fleet.loaded()
+    with fleet.ssh("db-2").start(*forward) as child:
+        child.error_line("remote forward success")
+
+
+async def test_a_rekeyed_machine_has_its_port_and_the_old_key_is_cut_off(fleet: Fleet) -> None:
+    old, new = (make_key(fleet.folder / name) for name in ("db-3-old", "db-3-new"))
+    fleet.keys |= {"old": old, "new": new}
+    port = fleet.run("add", "db-3", old.with_suffix(".pub"), "--listen", "ssh")["ports"][0]["port"]
+    fleet.loaded()
+    forward = ("-N", "-v", "-R", f"{port}:localhost:9")
+    with fleet.ssh("old").start(*forward) as child:
+        child.error_line("remote forward success")
+        replaced = fleet.run("replace", "db-3", new.with_suffix(".pub"))
+        assert [one["port"] for one in replaced["held"]] == [port]
+        assert child.exit_code() == 255
+    with fleet.ssh("new").start(*forward) as child:
+        child.error_line("remote forward success")
+        row = fleet.table()[port]
+        assert (row["holder"], row["state"]) == (f"db-3 ({fingerprint(new)})", "up")
+    assert fleet.ssh("old").run(*forward).code == 255
+    gone = fleet.run("remove", "db-3")
+    assert ([one["port"] for one in gone["held"]], gone["freed"]) == ([port], True)
+    await until(lambda: port not in fleet.table(), every=0.2)

@@ -10,20 +10,18 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
-from ferry.ownership import other_owner, other_owner_on_the_way, rights_of, user_name
+from ferry.ownership import other_owner_on_the_way, rights_of, user_name
 from ferry.protocol.authorized_keys import parse_key
 from ferry.protocol.key_paths import parse_key_path
 from ferry.regular_files import NotAFile, open_regular
 
 from .client import Gateway
+from .key_file import file_for, key_files
 from .locate import find_running
-from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption, source
+from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import print_json, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
-# In a folder of key files. An identity cannot have this name, because of the underscore: the name of a file is that of the
-# identity of its keys, and the keys that `ferry allow` lets in are those of several people.
-_ADDED: Final = "ferry_allow.keys"
 
 
 def allow(
@@ -62,8 +60,8 @@ def allow(
         parse_key(line)
     except InvalidInput as error:
         raise FerryError(f"this key cannot be let in: {error}") from None
-    files = _key_files(answer["files"], config or running.config, running.state)
-    path = _file(files, user, key["users"])
+    files = key_files(answer["files"], config or running.config, running.state)
+    path = file_for(files, user, key["users"])
     if name and parse_key_path(Path(files[0])).part:
         raise InvalidInput(
             f"{safe(files[0])} has a file for each login name, in which a key has no name: leave out {safe(name)}"
@@ -115,51 +113,6 @@ def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
             "`ferry allow` lists those that it remembers"
         )
     raise FerryError(f"{safe(fingerprint)} is a part of a fingerprint: write all of it, as the client shows it")
-
-
-def _key_files(told: list[str], file: Path | None, state: Path) -> list[str]:
-    """The files of `access.keys` in the configuration, which are to be those that the running gateway has told. Raises
-    FerryError if they are not.
-
-    The gateway's process may be in a stranger's hands, and root writes where this says. So what it has told is good enough
-    only for its own user, who may write there anyway.
-    """
-    if file is None:
-        if (owner := other_owner(state)) is None:
-            return told
-        raise FerryError(
-            f"the gateway in {state} runs as {user_name(owner)}, and root does not write to a file because that user "
-            "names it: name the gateway's configuration with --config FILE"
-        )
-    access = source(file).load().access
-    named = [str(path.resolve()) for path in access.keys] if access.mode == "keys" else []
-    if named != told:
-        raise FerryError(
-            f"the gateway that runs lets in {_whom(told)}, and with {file} it would let in {_whom(named)}: reload it "
-            "(`systemctl reload ferry`, or SIGHUP), or name its own configuration with --config"
-        )
-    return named
-
-
-def _whom(files: list[str]) -> str:
-    return f"the keys in {safe(', '.join(files))}" if files else "every key"
-
-
-def _file(paths: list[str], user: str | None, offered: list[str]) -> Path:
-    """The file to add a key to: the first of `access.keys`, a file of our own in it if that is a folder, or the file for
-    the login name if it has `%u`. Of several login names that were `offered` with the key the operator says which: whoever
-    knows a public key can offer it with any."""
-    if not paths:
-        raise FerryError("this gateway lets in every key: there is none to add")
-    first = parse_key_path(Path(paths[0]))
-    if first.part:
-        if user is None and len(offered) > 1:
-            names = ", ".join(map(safe, offered))
-            raise FerryError(f"the key was offered with the login names {names}: name the right one with --user NAME")
-        return first.file_of(offered[0] if user is None else user)
-    if user is not None:
-        raise InvalidInput(f"{safe(paths[0])} is for every login name (no %u): leave out --user")
-    return first.path / _ADDED if first.path.is_dir() else first.path
 
 
 def _append(path: Path, line: str) -> None:

@@ -53,6 +53,10 @@ class Gateway:
         """The JSON document at `path` under /api/v1."""
         return self._ask("GET", _with_query(path, query))
 
+    def post(self, path: str, document: object) -> Any:
+        """Send a JSON document to `path`. Returns the API's answer."""
+        return self._ask("POST", f"/{path}", json.dumps(document).encode())
+
     def delete(self, collection: str, target: str) -> Any:
         """Delete `target` from `tunnels`, `connections`, `names` or `blocked`. Returns the API's answer."""
         return self._ask("DELETE", f"/{collection}/{quote(os.fsencode(target), safe='')}")
@@ -66,16 +70,16 @@ class Gateway:
             while line := answer.readline():
                 yield json.loads(line)
 
-    def _ask(self, method: str, path: str) -> Any:
-        with self._answer(method, path) as answer:
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        with self._answer(method, path, body) as answer:
             _check(answer)
             return json.loads(answer.read())
 
     @contextmanager
-    def _answer(self, method: str, path: str) -> Iterator[_Answer]:
+    def _answer(self, method: str, path: str, body: bytes | None = None) -> Iterator[_Answer]:
         connection = _ControlConnection(self.state)
         try:
-            connection.request(method, API + path)
+            connection.request(method, API + path, body, {"Content-Type": "application/json"} if body else {})
             yield _Answer(connection, connection.getresponse())
         except TimeoutError:
             raise FerryError(

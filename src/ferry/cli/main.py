@@ -27,6 +27,7 @@ from .help import help_page, version, version_document, version_text
 from .import_settings import import_settings
 from .init import init
 from .install_service import install_service
+from .keys import keys
 from .lint import lint
 from .ls import ls
 from .options import JsonOption, Output, OutputOption, wants_json
@@ -84,6 +85,7 @@ app.command("ports", short_help="Show which port is whose.")(ports)
 app.command("close", short_help="Close a tunnel or a connection.")(close)
 app.command("release", short_help="Give reserved names back.")(release)
 app.command("allow", short_help="Let in a key that was refused, or list those keys.")(allow)
+app.command("keys", short_help="List the keys of a fleet, or change them.")(keys)
 app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
 app.command("ssh-config", short_help="Print ssh_config blocks for the machines.")(ssh_config)
 app.command("events", short_help="Show the last events.")(events)

@@ -212,7 +212,7 @@ class Tcp(Section):
     allocate_from: int = Field(1, ge=0, description="Number of the range for `-R 0:...`, counted from 0.")
     purposes: Purposes = Field(
         default_factory=lambda: dict(DEFAULT_PURPOSES),
-        description="Ports of the port table, by their purpose. With `access.mode = keys`, a port of them that a key has asked for stays its own for good, until `ferry release`. Each lies within one of `ranges`; where those are set and this is not, the default ones outside do not count.",
+        description="Ports of the port table, by their purpose: `ferry keys add NAME KEY --listen ssh` gives one of `ssh`. With `access.mode = keys`, a port of them that a key has asked for stays its own for good, until `ferry release`. Each lies within one of `ranges`; where those are set and this is not, the default ones outside do not count.",
     )
     public_addresses: Words = Field(
         ["127.0.0.1", "::1"],

@@ -19,12 +19,19 @@ from .models import (
     BlockedAddress,
     Closed,
     ConnectionInfo,
+    EnrolledInfo,
+    EnrolRequest,
+    ForgetRequest,
+    ForgottenInfo,
     Health,
+    KeyInfo,
     MachineList,
     NameInfo,
     PortInfo,
     Problem,
     RefusedKeyList,
+    ReplacedInfo,
+    ReplaceRequest,
     Status,
     TunnelInfo,
 )
@@ -54,6 +61,7 @@ def create_app(state: ConsoleState) -> FastAPI:
     install_problems(app)
     app.include_router(_reading(state), prefix="/api/v1")
     app.include_router(_closing(state), prefix="/api/v1")
+    app.include_router(_keys(state), prefix="/api/v1")
     app.include_router(_watching(state))
     return app
 
@@ -166,6 +174,32 @@ def _closing(state: ConsoleState) -> APIRouter:
         if not state.unblock(address):
             raise NotFound(f"{printable(address)!r} is not blocked", "`ferry unblock` lists those that are")
         return Closed(what="address", id=address, address=address, identity="")
+
+    return api
+
+
+def _keys(state: ConsoleState) -> APIRouter:
+    api = APIRouter(prefix="/keys")
+
+    @api.get("")
+    async def keys() -> list[KeyInfo]:
+        """The keys that have logged in or were entered, with their names and ports."""
+        return await state.fleet.keys()
+
+    @api.post("/enrol")
+    async def enrol(wanted: EnrolRequest) -> EnrolledInfo:
+        """Enter a key before it logs in, and allocate ports for it. What it has already it keeps."""
+        return await state.fleet.enrol(wanted)
+
+    @api.post("/replace")
+    async def replace(wanted: ReplaceRequest) -> ReplacedInfo:
+        """Give the names, ports and history of a key to a new one. Its line in a key file is not changed."""
+        return await state.fleet.replace(wanted)
+
+    @api.post("/forget")
+    async def forget(wanted: ForgetRequest) -> ForgottenInfo:
+        """Forget keys, and give their names and ports back. Their lines in key files are not changed."""
+        return await state.fleet.forget(wanted)
 
     return api
 

@@ -162,6 +162,82 @@ class PortInfo(ApiModel):
     lines: list[str] = Field(description="The lines of key files that name it: `/etc/ferry/keys/machines, line 3`.")
 
 
+class HeldAddress(ApiModel):
+    """A name or a port of an identity."""
+
+    address: str
+    label: str | None = Field(description="The purpose of a port that is kept for good; None: it is kept by use.")
+    port: int | None = Field(description="Of a port or an alias.")
+
+
+class KeyInfo(ApiModel):
+    """A key that the gateway knows."""
+
+    fingerprint: str
+    name: str | None = Field(description="The name of its identity.")
+    host: str | None = Field(description="What a session of it has called its machine last (SELF_REMOTE_HOST).")
+    last_seen: Moment | None = Field(description="None: it was entered, and has never logged in.")
+    held: list[HeldAddress] = Field(description="Names and ports of its identity.")
+
+
+class EnrolRequest(ApiModel):
+    """A key to enter, with the ports to allocate for it."""
+
+    name: str
+    fingerprint: str
+    algorithm: str
+    listen: list[str] = Field(
+        description="Labels: a purpose (`ssh`), or one of several ports of it (`service:grafana`)."
+    )
+
+
+class GivenPort(ApiModel):
+    """An allocated port."""
+
+    label: str
+    port: int
+    loopback: bool = Field(description="It listens on the gateway's own machine alone.")
+
+
+class EnrolledInfo(ApiModel):
+    """What a key was given."""
+
+    ports: list[GivenPort]
+    gateway: str = Field(description="The host to connect to.")
+    ssh_port: int
+
+
+class ReplaceRequest(ApiModel):
+    """A key that takes the place of another."""
+
+    old: str = Field(description="The fingerprint of the old key.")
+    name: str | None = Field(description="The name in its line.")
+    new: str = Field(description="The fingerprint of the new key.")
+    algorithm: str
+
+
+class ReplacedInfo(ApiModel):
+    """What the new key has."""
+
+    name: str | None
+    held: list[HeldAddress]
+
+
+class ForgetRequest(ApiModel):
+    """Keys to forget."""
+
+    keys: list[str] = Field(description="Fingerprints.")
+    name: str | None = Field(description="The name of their identity, if none of its other keys stays.")
+    keep: bool = Field(description="Keep its names and ports.")
+
+
+class ForgottenInfo(ApiModel):
+    """What they had."""
+
+    held: list[HeldAddress] = Field(description="Given back, or kept if that was asked for.")
+    others: bool = Field(description="The identity has other keys, and keeps all.")
+
+
 class BlockedAddress(ApiModel):
     """An address from which too many logins have failed."""
 

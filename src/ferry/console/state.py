@@ -10,7 +10,43 @@ from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 
-from .models import BlockedAddress, ConnectionInfo, MachineList, NameInfo, PortInfo, RefusedKeyList, Status, TunnelInfo
+from .models import (
+    BlockedAddress,
+    ConnectionInfo,
+    EnrolledInfo,
+    EnrolRequest,
+    ForgetRequest,
+    ForgottenInfo,
+    KeyInfo,
+    MachineList,
+    NameInfo,
+    PortInfo,
+    RefusedKeyList,
+    ReplacedInfo,
+    ReplaceRequest,
+    Status,
+    TunnelInfo,
+)
+
+
+class FleetState(Protocol):
+    """The keys of a fleet. All methods raise StoreUnavailable."""
+
+    async def keys(self) -> list[KeyInfo]:
+        """All keys that are known."""
+        ...
+
+    async def enrol(self, wanted: EnrolRequest, /) -> EnrolledInfo:
+        """Enter a key, and allocate its ports. Raises InvalidInput."""
+        ...
+
+    async def replace(self, wanted: ReplaceRequest, /) -> ReplacedInfo:
+        """Give all that a key has to a new one. Raises InvalidInput."""
+        ...
+
+    async def forget(self, wanted: ForgetRequest, /) -> ForgottenInfo:
+        """Forget keys."""
+        ...
 
 
 class ConsoleState(Protocol):
@@ -29,6 +65,11 @@ class ConsoleState(Protocol):
     @property
     def metrics(self) -> CollectorRegistry:
         """The registry that `/metrics` serves."""
+        ...
+
+    @property
+    def fleet(self) -> FleetState:
+        """The keys of a fleet."""
         ...
 
     def status(self) -> Status:

@@ -29,7 +29,7 @@ from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
 from ferry.store.start import begin
 
-from .port_table import KnownMachines
+from .fleet import FleetStore
 
 DATABASE: Final = "ferry.db"
 
@@ -68,7 +68,7 @@ class Kept:
     registry: Registry
     identities: KeptIdentities
     connections: KeptConnections
-    machines: KnownMachines
+    machines: FleetStore
     secret: bytes
     """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]

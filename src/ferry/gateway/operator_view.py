@@ -40,6 +40,7 @@ from ferry.ssh.server import SshServer
 from ferry.ssh.tunnel import SshTunnel
 from ferry.ssh.tunnels import Tunnels
 
+from .fleet import Fleet
 from .in_force import ConfigInForce
 from .port_table import KnownMachines, PortTable, Up
 
@@ -59,6 +60,7 @@ class OperatorView:
     host_keys: Sequence[str]
     store_healthy: Callable[[], bool]
     policy_error: Callable[[], str]
+    fleet: Fleet
     listening: Callable[[], dict[str, list[Endpoint]]]
     clock: Clock
     started: float

@@ -39,6 +39,7 @@ from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnels import Tunnels
 from ferry.ssh.wire.connection import HardenedConnection
 
+from .fleet import Fleet, FleetSettings
 from .in_force import ConfigInForce
 from .kept import Kept
 from .listening import Listening, TcpPorts
@@ -138,6 +139,7 @@ class Worker:
             report=report,
             registry=kept.registry,
             machines=kept.machines,
+            fleet=Fleet(kept.machines, kept.registry, self._fleet_settings, clock),
             events=events,
             metrics=metrics.registry,
             host_keys=[describe(key) for key in kept.host_keys],
@@ -170,6 +172,10 @@ class Worker:
         """Decide by another policy from now on. `Upkeep.follow_policy` ends what it does not allow."""
         self.settings.forwards = replace(self.settings.forwards, book=book)
         self.policy.used(book)
+
+    def _fleet_settings(self) -> FleetSettings:
+        forwards = self.settings.forwards
+        return FleetSettings(forwards.rules, forwards.port_lines, forwards.urls)
 
     async def open(self) -> None:
         """Listen: for clients and visitors. Raises StartupError, with nothing open."""

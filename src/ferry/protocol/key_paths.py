@@ -34,13 +34,18 @@ class KeyPath(NamedTuple):
     def user_of(self, name: str) -> str | None:
         """The login name for which an entry of the folder is; None if it is for none."""
         found = re.fullmatch(_pattern(self.part), name, re.DOTALL)
-        return found["user"] if found is not None and _USER.fullmatch(found["user"]) else None
+        return found["user"] if found is not None and is_login_name(found["user"]) else None
 
     def file_of(self, user: str) -> Path:
         """The file for a login name. Raises InvalidInput if it may have none."""
-        if not _USER.fullmatch(user):
+        if not is_login_name(user):
             raise InvalidInput(f"the login name {printable(user, 60)!r} has no file of keys: log in with another")
         return self.path / _expanded(self.part, user) / _expanded(self.rest, user)
+
+
+def is_login_name(text: str) -> bool:
+    """Whether a login name may have a file of keys."""
+    return _USER.fullmatch(text) is not None
 
 
 def parse_key_path(path: Path) -> KeyPath:

@@ -62,12 +62,12 @@ class IdentityStore:
             key = {"fingerprint": fingerprint, "algorithm": algorithm, "now": now}
             known = only_row(connection, _OWNER, key)
             if known is None:
-                identity = _named(connection, name, now)
+                identity = named(connection, name, now)
                 connection.execute(_NEW_KEY, {**key, "identity": identity})
                 return Identity(identity, name, fingerprint)
             identity, current = IdentityId(known[0]), known[1]
             if name is not None and name != current:
-                identity, current = _rename_or_move(connection, fingerprint, identity, name, now), name
+                identity, current = rename_or_move(connection, fingerprint, identity, name, now), name
             connection.execute(_SEEN, key)
             return Identity(identity, current, fingerprint)
 
@@ -94,7 +94,7 @@ class IdentityStore:
         return await self._store.run(transaction)
 
 
-def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
+def named(connection: Connection, name: str | None, now: float) -> IdentityId:
     """The identity called `name`; a new one if there is none, or if `name` is None."""
     if found := only_row(connection, _CALLED, {"name": name}):  # NULL equals nothing
         return IdentityId(found[0])
@@ -103,14 +103,15 @@ def _named(connection: Connection, name: str | None, now: float) -> IdentityId:
     return made
 
 
-def _rename_or_move(
+def rename_or_move(
     connection: Connection, fingerprint: Fingerprint, old: IdentityId, name: str, now: float
 ) -> IdentityId:
+    """Give a key of the identity `old` to the identity called `name`, as `identity_for_key` says. Returns that one."""
     taken = only_row(connection, _CALLED, {"name": name}) is not None
     if not taken and _keys_of(connection, old) == 1:
         connection.execute(_RENAME, {"id": old, "name": name})
         return old
-    new = _named(connection, name, now)
+    new = named(connection, name, now)
     moved = {"fingerprint": fingerprint, "old": old, "new": new}
     connection.execute(_MOVE_KEY, moved)
     if _keys_of(connection, old) == 0:

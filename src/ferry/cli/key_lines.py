@@ -1,0 +1,161 @@
+"""Reads the lines of key files, and changes them: each file is replaced as a whole, or stays as it is.
+
+A file may be in a folder of another user, who may put a link there at any moment. So root works there with that user's
+rights alone (`ferry.ownership`), and a link in the place of the file itself is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ferry import limits
+from ferry.errors import FerryError, InvalidInput
+from ferry.ownership import other_owner_on_the_way, rights_of, user_name
+from ferry.protocol.authorized_keys import AuthorizedKey, parse_line
+from ferry.protocol.key_edits import edited, enabled_line, is_disabled
+from ferry.regular_files import open_regular, read_regular
+from ferry.ssh.key_files import listing_of
+from ferry.this_host import THIS_HOST
+
+_MODE: Final = 0o644  # of a new file: the user of the service must be able to read it, and public keys are no secret
+
+
+class FileLine(NamedTuple):
+    """A line with a key."""
+
+    path: Path
+    number: int
+    """From 1."""
+    text: str
+    """As it stands in the file."""
+    disabled: bool
+    key: AuthorizedKey
+    name: str | None
+    """The name of the identity."""
+    user: str | None
+    """The only login name for which it counts."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+
+def lines_in(paths: Sequence[Path]) -> list[FileLine]:
+    """The lines with keys in the files of `access.keys`, those that are out of force too. Lines with mistakes are left
+    out: `ferry check-config` names them. Raises FerryError if a file cannot be read."""
+    found: list[FileLine] = []
+    for path in paths:
+        with _rights(path):
+            listing = listing_of([path])
+        if listing.rejected:
+            raise FerryError(str(listing.rejected[0]))
+        for stamp in listing.stamps:
+            try:
+                with _rights(stamp.path):
+                    text = _decoded(read_regular(stamp.path, limits.KEY_FILE_BYTES))
+            except OSError as error:
+                raise _unreadable(stamp.path, error) from None
+            for number, line in enumerate(text.split("\n"), 1):
+                if (key := _key_of(line)) is not None:
+                    name = key.name or stamp.name
+                    found.append(FileLine(stamp.path, number, line, is_disabled(line), key, name, stamp.user))
+    return found
+
+
+def _key_of(line: str) -> AuthorizedKey | None:
+    body = (enabled_line(line) if is_disabled(line) else line).strip(" \t\r")
+    if not body or body.startswith("#"):
+        return None
+    try:
+        return parse_line(body, THIS_HOST)
+    except InvalidInput:
+        return None
+
+
+def change_lines(path: Path, changes: Mapping[int, tuple[str, str | None]]) -> None:
+    """Change lines of a file (`protocol.key_edits.edited`). Raises FerryError, with the file as it was."""
+    rewrite(path, lambda text: edited(text, changes))
+
+
+def rewrite(path: Path, edit: Callable[[str], str], *, make: bool = False) -> None:
+    """Put `edit` of a file's text in its place, at once and for good (fsync). Owner and mode stay. With `make` a missing
+    file is made. Raises FerryError, with the file as it was."""
+    try:
+        with _rights(path), _alone(path.parent):
+            before = _read(path, make=make)
+            text = edit("" if before is None else before[0])
+            _put(path, text, None if before is None else before[1])
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FerryError(f"{path} is a symbolic link: write the file itself into access.keys") from None
+        owner = other_owner_on_the_way(path)
+        whose = "" if owner is None else f" by {user_name(owner)}, whose folder it is"
+        raise FerryError(f"{path} cannot be written{whose}: {error.strerror}") from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other command of ours changes a file of the folder meanwhile."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        os.fsync(lock)  # a renamed file is there after a crash, too
+    finally:
+        os.close(lock)
+
+
+def _read(path: Path, *, make: bool) -> tuple[str, os.stat_result] | None:
+    try:
+        descriptor = open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if make:
+            return None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if found.st_size > limits.KEY_FILE_BYTES:
+            raise FerryError(
+                f"{path} is larger than {limits.KEY_FILE_BYTES // limits.MIB} MiB, so none of its keys counts"
+            )
+        return _decoded(file.read()), found
+
+
+def _put(path: Path, text: str, like: os.stat_result | None) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # hidden: no file of keys
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if like is not None and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, _MODE if like is None else stat.S_IMODE(like.st_mode))
+            file.write(text.encode("utf-8", "surrogateescape"))
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+@contextmanager
+def _rights(path: Path) -> Iterator[None]:
+    """The rights of who decides what is at `path`."""
+    with rights_of(other_owner_on_the_way(path)):
+        yield
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _unreadable(path: Path, error: OSError) -> FerryError:
+    return FerryError(f"{path} cannot be read: {error.strerror or error}: run this with sudo, or as the gateway's user")

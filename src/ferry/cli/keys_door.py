@@ -1,0 +1,88 @@
+"""The gateway whose keys a command changes: one that runs is asked, one that has stopped is opened."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ferry.errors import FerryError, InvalidInput
+from ferry.ownership import other_owner, rights_of
+
+from .client import Gateway
+from .key_file import key_files
+from .locate import answers, candidate_folders, find_installation, is_closed
+from .options import source
+
+if TYPE_CHECKING:
+    from ferry.config.model import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One gateway."""
+
+    state: Path
+    files: list[str]
+    """`access.keys`; empty if every key is let in."""
+    stopped: Config | None
+    """The configuration of one that does not run."""
+
+    def known_keys(self) -> list[dict[str, Any]]:
+        """The keys that it knows."""
+        if self.stopped is None:
+            found: list[dict[str, Any]] = Gateway(self.state).get("keys")
+            return found
+        return list(self._opened("keys", None))
+
+    def enrol(self, **wanted: object) -> dict[str, Any]:
+        """`EnrolRequest` → `EnrolledInfo`, as documents."""
+        return self._done("enrol", wanted)
+
+    def replace(self, **wanted: object) -> dict[str, Any]:
+        """`ReplaceRequest` → `ReplacedInfo`."""
+        return self._done("replace", wanted)
+
+    def forget(self, **wanted: object) -> dict[str, Any]:
+        """`ForgetRequest` → `ForgottenInfo`."""
+        return self._done("forget", wanted)
+
+    def _done(self, action: str, wanted: dict[str, object]) -> dict[str, Any]:
+        if self.stopped is None:
+            answer: dict[str, Any] = Gateway(self.state).post(f"keys/{action}", wanted)
+            return answer
+        done: dict[str, Any] = self._opened(action, wanted)
+        return done
+
+    def _opened(self, action: str, wanted: dict[str, object] | None) -> Any:
+        """The answer out of the state folder, with the rights of its owner."""
+        import asyncio
+
+        from ferry.gateway.stopped import answer
+
+        assert self.stopped is not None
+        try:
+            with rights_of(other_owner(self.state)):
+                return asyncio.run(answer(self.stopped, action, wanted))
+        except OSError as error:
+            raise FerryError(f"{error.filename or self.state}: {error.strerror}: run this with sudo") from None
+
+
+def find_door(state: Path | None, config: Path | None) -> Door:
+    """The gateway that is meant. Raises FerryError."""
+    named = state is not None or config is not None or "FERRY_STATE" in os.environ
+    folder = candidate_folders(state, os.environ, config=config)[0] if named else find_installation(os.environ)
+    if folder is None:
+        raise FerryError("no gateway found: name its configuration with --config FILE")
+    file = config or folder.config
+    if answers(folder.state):
+        told = Gateway(folder.state).get("refused-keys")["files"]
+        return Door(folder.state, key_files(told, file, folder.state), None)
+    if is_closed(folder.state):
+        raise FerryError(f"{folder.state}: permission denied: run this with sudo, or as the gateway's user")
+    if file is None:
+        raise InvalidInput(f"no gateway runs in {folder.state}: name its configuration with --config FILE")
+    settings = source(file, state=state).load()
+    paths = [str(path) for path in settings.access.keys] if settings.access.mode == "keys" else []
+    return Door(settings.state, paths, settings)

@@ -1,0 +1,59 @@
+"""The state folder of a gateway that has stopped, for commands that work on its data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import BaseModel
+
+from ferry.clock import SystemClock
+from ferry.config.model import Config
+from ferry.console.models import EnrolRequest, ForgetRequest, ReplaceRequest
+from ferry.errors import FerryError, InvalidInput
+from ferry.registry.contract import StoreUnavailable
+from ferry.report import no_report
+from ferry.store.engine import Store
+from ferry.store.machines import MachineStore
+from ferry.store.registry import SqlRegistry
+
+from .fleet import Fleet, FleetSettings
+from .kept import DATABASE, locked
+from .wiring import rules_of
+from .worker import access_of
+
+
+@asynccontextmanager
+async def stopped_fleet(config: Config) -> AsyncIterator[Fleet]:
+    """The keys of a gateway that does not run, whose state folder stays locked meanwhile. Raises InvalidInput,
+    StartupError."""
+    database = config.state / DATABASE
+    if not database.exists():
+        raise InvalidInput(
+            f"{config.state} holds no gateway's data: start the gateway once, or name its folder with --state"
+        )
+    access = access_of(config, no_report)
+    settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False))
+    with locked(config.state):
+        async with await Store.open(database, report=no_report) as store:
+            yield Fleet(MachineStore(store), SqlRegistry(store), lambda: settings, SystemClock())
+
+
+async def answer(config: Config, action: str, wanted: Mapping[str, object] | None) -> Any:
+    """What the API of a running gateway answers to `keys`, `keys/enrol`, `keys/replace` and `keys/forget`, as a document.
+    Raises FerryError."""
+    try:
+        async with stopped_fleet(config) as fleet:
+            match action:
+                case "enrol":
+                    done: BaseModel = await fleet.enrol(EnrolRequest.model_validate(wanted))
+                case "replace":
+                    done = await fleet.replace(ReplaceRequest.model_validate(wanted))
+                case "forget":
+                    done = await fleet.forget(ForgetRequest.model_validate(wanted))
+                case _:
+                    return [one.model_dump(mode="json") for one in await fleet.keys()]
+            return done.model_dump(mode="json")
+    except StoreUnavailable as error:
+        raise FerryError(f"the database in {config.state} cannot be used: {error}") from None

@@ -1,0 +1,221 @@
+"""`ferry keys` in the files of a gateway that has stopped, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferry_command import Ran, ferry
+from gateway_process import Gateway
+from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
+from ssh_command import fingerprint
+
+
+class Stopped:
+    """A gateway that ran once, with a key file and two purposes."""
+
+    def __init__(self, folder: Path, keys: str = "authorized_keys") -> None:
+        self.folder = folder
+        self.file = folder / "authorized_keys"
+        self.file.write_text("# machines")  # without an end of the line
+        self.gateway = Gateway(folder, {"access": {"mode": "keys", "keys": [folder / keys]}})
+        ports = self.gateway.ports.loopback
+        self.first = ports[0]
+        self.gateway.settings["tcp"] = {
+            "purposes": {"ssh": f"{ports[0]}-{ports[9]}", "service": f"{ports[10]}-{ports[19]}"}
+        }
+        self.gateway.start()
+        self.gateway.stop()
+
+    def keys(self, *arguments: str | Path) -> Ran:
+        return ferry("keys", *arguments, "--config", self.folder / "ferry.toml", cwd=self.folder)
+
+    def json(self, *arguments: str | Path) -> Any:
+        ran = self.keys(*arguments, "--json")
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Stopped:
+    made = Stopped(tmp_path)
+    made.gateway.close()
+    return made
+
+
+def public(key: Path) -> str:
+    return " ".join(key.with_suffix(".pub").read_text().split()[:2])
+
+
+def test_a_machine_is_added_listed_disabled_enabled_and_removed(stopped: Stopped, key: Path) -> None:
+    ran = stopped.keys("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh", "--from", "127.0.0.0/8")
+    assert ran.code == 0, ran.err
+    line = (
+        f'restrict,port-forwarding,permitlisten="localhost:{stopped.first}",from="127.0.0.0/8" {public(key)} name=web-1'
+    )
+    assert stopped.file.read_text() == f"# machines\n{line}\n"
+    for part in (
+        f"added web-1 ({fingerprint(key)}) to {stopped.file}:\n{line}\n",
+        f"ssh: port {stopped.first}, for good\n",
+        f"ssh -N -R localhost:{stopped.first}:localhost:22 -p {stopped.gateway.ports.ssh} web-1@localhost\n",
+        f"    RemoteForward localhost:{stopped.first} localhost:22\n",
+        "[Service]\nExecStart=/usr/bin/ssh -N ",
+        f"Host web-1\n    HostName localhost\n    Port {stopped.first}\n    ProxyJump localhost:",
+        f'each needs permitopen="localhost:{stopped.first}" in the line of the key',
+    ):
+        assert part in ran.out
+    (listed,) = stopped.json("list")
+    assert (listed["name"], listed["fingerprint"], listed["ports"], listed["last_seen"], listed["disabled"]) == (
+        "web-1", fingerprint(key), [stopped.first], None, False,
+    )  # fmt: skip
+    assert listed["options"].startswith("restrict,port-forwarding,permitlisten=")
+    assert stopped.keys("disable", "web-1").out == f"disabled web-1 ({fingerprint(key)}) in {stopped.file}, line 2\n"
+    assert stopped.file.read_text() == f"# machines\n#disabled {line}\n"
+    assert stopped.keys("disable", "web-1").out == "web-1 is disabled already\n"
+    assert "disabled" in stopped.keys().out
+    assert stopped.keys("enable", fingerprint(key)).code == 0
+    assert stopped.file.read_text() == f"# machines\n{line}\n"
+    removed = stopped.keys("remove", "web-1")
+    assert removed.out.splitlines() == [
+        f"removed web-1 ({fingerprint(key)}) from {stopped.file}, line 2", f"gave back port {stopped.first}",
+    ]  # fmt: skip
+    assert stopped.file.read_text() == "# machines\n"
+    assert stopped.keys("list").out == "the key files have no keys\n"
+
+
+def test_ports_are_each_machines_own_and_those_of_lines_too(stopped: Stopped, new_key: Callable[[], Path]) -> None:
+    one, two, other = new_key(), new_key(), new_key()
+    stopped.file.write_text(f'permitlisten="{stopped.first}" {public(other)} by hand\n')
+    ports = [
+        stopped.json("add", name, public(key), "--listen", "ssh", "--listen", "service:grafana=3000")["ports"]
+        for name, key in (("web-1", one), ("web-2", two))
+    ]
+    assert ports == [
+        [{"label": "ssh", "port": stopped.first + n}, {"label": "service:grafana", "port": stopped.first + 9 + n}]
+        for n in (1, 2)
+    ]
+    listed = stopped.json("list")
+    assert [row["ports"] for row in listed] == [[stopped.first], *([row["port"] for row in of] for of in ports)]
+
+
+def test_a_key_comes_from_standard_input_too_and_for_good_only_once(stopped: Stopped, key: Path) -> None:
+    assert stopped.keys("add", "ann", key.with_suffix(".pub")).code == 0
+    again = stopped.keys("add", "bob", key.with_suffix(".pub"))
+    assert (again.code, f"the key stands in {stopped.file}, line 2 already" in " ".join(again.err.split())) == (1, True)
+
+
+def test_a_new_key_takes_over_and_the_old_line_is_gone(stopped: Stopped, new_key: Callable[[], Path]) -> None:
+    old, new = new_key(), new_key()
+    stopped.json("add", "web-1", old.with_suffix(".pub"), "--listen", "ssh")
+    ran = stopped.keys("replace", "web-1", new.with_suffix(".pub"))
+    assert ran.out.splitlines() == [
+        f"web-1: {fingerprint(new)} in place of {fingerprint(old)}, which is let in no more",
+        f"its own are port {stopped.first}",
+    ]
+    (row,) = stopped.json()
+    assert (row["fingerprint"], row["ports"], row["name"]) == (fingerprint(new), [stopped.first], "web-1")
+    assert public(old) not in stopped.file.read_text()
+    assert stopped.keys("replace", "web-1", new.with_suffix(".pub")).code == 1
+
+
+def test_owner_and_mode_of_the_file_stay_and_nothing_is_left_beside_it(stopped: Stopped, key: Path) -> None:
+    stopped.file.chmod(0o640)
+    beside = set(stopped.folder.iterdir())
+    stopped.json("add", "web-1", key.with_suffix(".pub"))
+    stopped.json("disable", "web-1")
+    assert stat.S_IMODE(stopped.file.stat().st_mode) == 0o640
+    assert set(stopped.folder.iterdir()) == beside
+
+
+def test_a_link_is_not_followed_and_the_line_is_printed(stopped: Stopped, key: Path) -> None:
+    target = stopped.folder / "target"
+    stopped.file.rename(target)
+    stopped.file.symlink_to(target)
+    ran = stopped.keys("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh")
+    assert (ran.code, target.read_text()) == (1, "# machines")
+    assert f"{public(key)} name=web-1\n" in ran.out
+    assert "is a symbolic link: write the file itself into access.keys: add the line above to it" in " ".join(
+        ran.err.split()
+    )
+
+
+@needs_root
+def test_root_changes_no_file_behind_a_link_of_another_user(key: Path) -> None:
+    with passable_folder() as folder:
+        roots = folder / "roots"
+        roots.write_text(f"{public(key)} name=web-1\n")
+        keys = folder / "keys.d"
+        keys.mkdir()
+        (keys / "link.pub").symlink_to(roots)
+        give_to_nobody(keys)
+        made = Stopped(folder, "keys.d")
+        made.gateway.close()
+        ran = made.keys("disable", "web-1")
+        assert (ran.code, roots.read_text()) == (1, f"{public(key)} name=web-1\n")
+        (keys / "link.pub").unlink()
+        (keys / "own.pub").write_text(f"{public(key)} name=web-1\n")
+        give_to_nobody(keys)
+        assert made.keys("disable", "web-1").code == 0
+        assert (keys / "own.pub").read_text().startswith("#disabled ssh-ed25519 ")
+        assert (keys / "own.pub").stat().st_uid == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("add",), 2, "`ferry keys add` needs a NAME: `ferry keys` lists them"),
+        (("add", "web-1"), 2, "needs a KEY: a .pub file, - for standard input, or the key itself"),
+        (("add", "web_1", "KEY"), 2, "name 'web_1' has '_' in it"),
+        (("add", "web-1", "none.pub"), 2, "none.pub cannot be read (No such file or directory): name a .pub file"),
+        (("add", "web-1", "PRIVATE"), 2, "is a private key: name the .pub file beside it"),
+        (("add", "web-1", "ssh-rsa x"), 2, "the key, line 1: the key is"),
+        (("add", "web-1", "KEY", "--listen", "web"), 2, "there are no ports for 'web': the purposes are ssh, service"),
+        (("add", "web-1", "KEY", "--listen", "ssh=no"), 2, "'no' is no port: write ssh=3000"),
+        (("add", "web-1", "KEY", "--listen", "ssh", "--listen", "ssh"), 2, "stands twice: write ssh:NAME for a second"),
+        (("add", "web-1", "KEY", "--from", "10.0.0.1/8"), 2, "from="),
+        (("add", "web-1", "KEY", "--expires", "soon"), 2, "write it as YYYYMMDD"),
+        (("add", "web-1", "KEY", "--user", "ann"), 2, "is for every login name (no %u): leave out --user"),
+        (("disable", "nobody"), 1, "no line of the key files has a key of nobody"),
+        (("list", "nobody"), 1, "no line of the key files has a key of nobody"),
+        (("disable", "web-1", "KEY"), 2, "`ferry keys disable` takes no KEY"),
+        (("list", "--keep"), 2, "--keep is for `ferry keys remove`: leave it out"),
+        (("remove", "web-1", "--listen", "ssh"), 2, "--listen is for `ferry keys add`: leave it out"),
+    ],
+)
+def test_mistakes_say_what_to_write_and_change_nothing(
+    stopped: Stopped, key: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    names = {"KEY": str(key.with_suffix(".pub")), "PRIVATE": str(key)}
+    ran = stopped.keys(*(names.get(word, word) for word in arguments))
+    assert (ran.code, says in " ".join(ran.err.split())) == (code, True), ran.err
+    assert stopped.file.read_text() == "# machines"
+
+
+def test_each_login_name_has_its_file_where_the_path_has_one(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "keys.d").mkdir()
+    made = Stopped(tmp_path, "keys.d/%u")
+    made.gateway.close()
+    unclear = made.keys("add", "web-1", key.with_suffix(".pub"))
+    assert (unclear.code, "has a file for each login name: name the right one with --user" in " ".join(unclear.err.split())) == (
+        1, True,
+    )  # fmt: skip
+    done = made.json("add", "web-1", key.with_suffix(".pub"), "--user", "backup", "--listen", "ssh")
+    assert (tmp_path / "keys.d" / "backup").read_text().split()[-2:] == public(key).split()
+    assert "backup@localhost" in done["command"]
+    (row,) = made.json()
+    assert (row["name"], row["user"], row["ports"]) == ("web-1", "backup", [made.first])
+
+
+def test_a_gateway_for_every_key_gives_ports_and_prints_the_line(tmp_path: Path, key: Path) -> None:
+    made = Stopped(tmp_path)
+    made.gateway.settings["access"] = {"mode": "anyone"}
+    made.gateway.write_config()
+    made.gateway.close()
+    ran = made.keys("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh")
+    assert (ran.code, ran.out.startswith(f"the line for web-1 ({fingerprint(key)}):\nrestrict,")) == (0, True)
+    assert made.keys("disable", "web-1").code == 1
