@@ -16,7 +16,7 @@ import pytest
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import SECONDS, LineService, ask
-from ssh_command import StockSsh, make_key
+from ssh_command import StockSsh, make_key, run
 
 NAMES = ("web-1", "web-2", "ann")
 
@@ -217,3 +217,64 @@ def test_the_limits_of_a_rule_count_in_place_of_the_configurations(fleet: Fleet,
     with fleet.ssh("web-2").start("-v", "-R", f"{one}:{target}", "-R", f"{two}:{target}") as child:
         child.line(f"localhost:{one}")
         child.error_line("you hold 1 forwards, which is the limit of rule 'fleet'")
+
+
+def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_another(
+    fleet: Fleet, lines: LineService
+) -> None:
+    port = fleet.ports[0]
+    staff = f'[[rule]]\nname = "staff"\nwho = "ann"\nreach.aliases = ["web-*:22"]\nreach.ports = ["{port}"]\n'
+    fleet.change(fleet.rules(more=staff))
+    target = f"localhost:{lines.port}"
+    with fleet.ssh("web-1").start("-v", "-R", f"{port}:{target}", "-R", f"web-1:22:{target}") as machine:
+        machine.line("web-1:22")
+        for wanted in ("web-1:22", f"localhost:{port}"):
+            assert (
+                run(fleet.ssh("ann").command("-W", wanted), folder=fleet.folder, stdin=b"hello\n").out == "HELLO\nbye\n"
+            )
+            ended = fleet.ssh("web-2").run("-W", wanted)
+            assert "administratively prohibited: the operator's policy does not let you reach" in ended.err
+        assert "not the alias db:22" in fleet.ssh("ann").run("-W", "db:22").err
+        # its own alias too, but for the port that the very connection holds, as autossh -M asks for
+        assert "does not let you reach the alias web-1:22" in fleet.ssh("web-1").run("-W", "web-1:22").err
+    refused = fleet.gateway.event(r'"tunnel\.refused".*"-J web-1:22"')
+    assert (refused["code"], refused["rule"]) == ("policy", str(fleet.policy))
+
+
+def test_a_stream_that_is_not_allowed_any_more_is_cut_and_another_goes_on(fleet: Fleet, lines: LineService) -> None:
+    target = f"localhost:{lines.port}"
+
+    def staff(*aliases: str) -> str:
+        return fleet.rules(more=f'[[rule]]\nname = "staff"\nwho = "ann"\nreach.aliases = {json.dumps(aliases)}\n')
+
+    fleet.change(staff("web-1:22", "web-2:22"))
+    stays, goes = next(fleet.gateway.loopback_ports), next(fleet.gateway.loopback_ports)
+    forwards = ("-L", f"{stays}:web-1:22", "-L", f"{goes}:web-2:22")
+    with (
+        fleet.ssh("web-1").start("-R", f"web-1:22:{target}") as first,
+        fleet.ssh("web-2").start("-R", f"web-2:22:{target}") as second,
+        fleet.ssh("ann").start("-v", "-N", *forwards) as ann,
+    ):
+        first.line("web-1:22")
+        second.line("web-2:22")
+        ann.error_line("Local forwarding listening on 127.0.0.1 port " + str(goes))
+        ann.error_line("Entering interactive session")
+        with (
+            socket.create_connection(("127.0.0.1", stays), timeout=SECONDS) as going_on,
+            socket.create_connection(("127.0.0.1", goes), timeout=SECONDS) as cut,
+        ):
+            for each in (going_on, cut):
+                each.sendall(b"hello\n")
+                assert each.recv(100) == b"HELLO\n"
+            sent = b"more\n" * 10_000
+            going_on.sendall(sent)
+            fleet.change(staff("web-1:22"))
+            with suppress(ConnectionError):
+                assert cut.recv(100) == b""
+            going_on.shutdown(socket.SHUT_WR)
+            answer = b""
+            while data := going_on.recv(65536):
+                answer += data
+            assert answer == sent.upper() + b"bye\n"
+        assert ann.running
+        assert "not the alias web-2:22" in fleet.ssh("ann").run("-W", "web-2:22").err

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
+from ferry.config.policy_file import parse_policy
 from ferry.errors import LocalProtocolError, Refusal
 from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.grants import Grant, HostGrant, Use
+from ferry.policy.judge import Judge
 from ferry.policy.keys import KeyLine
 from ferry.policy.principals import Principal
 from ferry.policy.reach import Host, Wanted, decide_address, decide_host, decide_tunnel, unknown
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Asker
 from ferry.policy.visits import Target, VisitPolicy
 from ferry.protocol.key_options import parse_options
 from granted import granted
@@ -191,3 +196,81 @@ def test_localhost_is_loopback_and_nothing_else() -> None:
 def test_nobody_else_makes_a_grant_for_a_host() -> None:
     with pytest.raises(LocalProtocolError):
         HostGrant(Endpoint("127.0.0.1", 80), object())
+
+
+# --- with a policy file
+
+
+def judge(*permits: str, who: Identity = BOB) -> Judge:
+    """One rule for `who` that allows `permits`, as they stand below [rule.reach]."""
+    text = f'[[rule]]\nname = "r"\nwho = ["{who.name or "*"}"]\n[rule.reach]\n' + "\n".join(permits)
+    return Judge(Rulebook(parse_policy(text, "/policy", {})), Asker.of(who, "192.0.2.7", "192.0.2.7", 0.0))
+
+
+def test_a_rule_lets_somebody_reach_the_tunnel_of_another_and_the_grant_names_it() -> None:
+    for address, permit in ((PORT, 'ports = ["21000-21999"]'), (LAPTOP, 'aliases = ["lap*:22"]')):
+        asked = replace(wanted(BOB, address), judge=judge(permit))
+        grant = granted(decide_tunnel(asked, Target(address, ALICE.id, private=True), POLICY))
+        assert (grant.owner, grant.rule and grant.rule.name) == (ALICE.id, "r")
+        missing = decide_tunnel(asked, Target(address, None, private=True), POLICY)
+        assert isinstance(missing, Refusal)
+        assert missing.code in ("no_such_port", "no_such_alias")
+
+
+def test_with_a_policy_a_key_needs_a_rule_for_its_own_too_and_permitopen_alone_is_not_enough() -> None:
+    nothing = judge('aliases = ["other:22"]', who=ALICE)
+    for options in ("", 'permitopen="laptop:22"'):
+        asked = replace(wanted(ALICE, LAPTOP, options), judge=nothing)
+        for owner in (ALICE, BOB, None):
+            target = Target(LAPTOP, None if owner is None else owner.id, private=True)
+            refusal = decide_tunnel(asked, target, POLICY)
+            assert isinstance(refusal, Refusal)
+            assert (refusal.code, refusal.rule) == ("policy", "/policy")
+    loop = decide_tunnel(
+        replace(wanted(ALICE, PORT), judge=nothing), Target(PORT, ALICE.id, private=True), POLICY, loop=True
+    )
+    assert granted(loop).rule is None
+
+
+def test_with_a_policy_the_line_of_the_key_has_to_allow_it_too() -> None:
+    asked = replace(wanted(BOB, LAPTOP, 'permitopen="desk:22"'), judge=judge('aliases = ["*:22"]'))
+    refusal = decide_tunnel(asked, Target(LAPTOP, ALICE.id, private=True), POLICY)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "key_open"
+
+
+@pytest.mark.parametrize(
+    ("host", "permit", "named"),
+    [
+        ("db.internal", 'hosts = ["db.internal:5432"]', True),
+        ("DB.internal.", 'hosts = ["*.internal:5000-6000"]', True),
+        ("10.0.0.7", 'hosts = ["10.0.0.0/8:5432"]', True),
+        ("db.internal", 'hosts = ["db.internal:5433"]', False),
+        ("db.internal", 'aliases = ["*:*"]', False),
+        ("11.0.0.7", 'hosts = ["10.0.0.0/8:5432"]', False),
+    ],
+)
+def test_a_host_is_reached_where_a_rule_allows_it(host: str, permit: str, *, named: bool) -> None:
+    decided = decide_host(replace(to_host(host, 5432, ""), judge=judge(permit)))
+    assert isinstance(decided, Host) is named
+
+
+def test_no_pattern_and_no_network_leads_to_the_gateway_itself() -> None:
+    """A rule names a special address by its number, or `localhost`."""
+
+    def decided(asked: str, found: str, permit: str, *, here: bool = False) -> str:
+        want = replace(to_host(asked, 80, ""), judge=judge(f'hosts = ["{permit}"]'))
+        host = decide_host(want)
+        assert isinstance(host, Host)
+        answer = decide_address(want, host, ip_address(found), here=here)
+        return answer.code if isinstance(answer, Refusal) else "granted"
+
+    for permit in ("*:80", "127.0.0.0/8:80", "127.*:80"):
+        assert decided("127.0.0.1", "127.0.0.1", permit) == "target_address"
+    assert decided("169.254.169.254", "169.254.169.254", "169.254.0.0/16:*") == "target_address"
+    assert decided("127.0.0.1", "127.0.0.1", "127.0.0.1:80") == "granted"
+    assert decided("localhost", "127.0.0.1", "localhost:80") == "granted"
+    assert decided("evil.example", "127.0.0.1", "evil.example:80") == "target_address"
+    assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80") == "granted"
+    assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80", here=True) == "target_address"
+    assert decided("10.0.0.7", "10.0.0.7", "10.0.0.7:80", here=True) == "granted"

@@ -187,8 +187,8 @@ def test_publish_is_asked_as_ssh_writes_it(text: str, target: str) -> None:
     ("text", "targets"),
     [
         ("web-1:22", ["the alias web-1:22", "the host web-1:22"]),
-        ("localhost:21023", ["port 21023"]),
-        ("[::1]:21023", ["port 21023"]),
+        ("localhost:21023", ["port 21023", "the host localhost:21023"]),
+        ("[::1]:21023", ["port 21023", "the host [::1]:21023"]),
         ("DB.example.com:5432", ["the host db.example.com:5432"]),
         ("[2001:db8::1]:22", ["the host [2001:db8::1]:22"]),
     ],

@@ -144,7 +144,7 @@ class Access(Section):
     )
     policy: OptionalFile = Field(
         None,
-        description="The policy file, with rules for who may publish what (`ferry policy check`), read again within two seconds of a change. With it, the line of a key and a rule must both allow. Without it, the line of the key alone decides.",
+        description="The policy file, with rules for who may publish and reach what (`ferry policy check`), read again within two seconds of a change. With it, the line of a key and a rule must both allow. Without it, the line of the key alone decides.",
     )
     use_dns: bool = Field(
         False,

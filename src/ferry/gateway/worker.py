@@ -16,7 +16,6 @@ from ferry.edge.http.shared import Bounds
 from ferry.edge.tcp import TcpEdge
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.local_ca import LocalCa
-from ferry.hostnames import Domain
 from ferry.kinds import kind_of
 from ferry.kinds.web import HTTP
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -119,9 +118,7 @@ class Worker:
         self.ssh = SshServer(
             self.settings,
             self.tunnels,
-            DirectChannels(
-                self.routes, self.visits, Domain(config.domain), Hosts(descriptors), clock=clock, report=report
-            ),
+            self._direct(config, descriptors),
             HandshakeGate(config.ssh.handshakes, config.ssh.handshakes_per_network, exempt),
             Penalties(exempt, on=config.ssh.penalties),
             options,
@@ -197,6 +194,12 @@ class Worker:
         """Whether `host` is reserved."""
         address, keep = HTTP.address(host), self.settings.forwards.rules.keep
         return await self.kept.registry.reservation(address, now=self.clock.now(), keep=keep) is not None
+
+    def _direct(self, config: Config, descriptors: DescriptorGate) -> DirectChannels:
+        hosts, domain = Hosts(descriptors), config.domain
+        return DirectChannels(
+            self.routes, self.visits, hosts, self.settings, domain=domain, clock=self.clock, report=self.report
+        )
 
     def _tcp_edge(self, config: Config) -> TcpEdge:
         return TcpEdge(

@@ -85,14 +85,14 @@ def parse_publish(text: str) -> Aim:
 
 
 def parse_reach(text: str) -> list[Aim]:
-    """`web-1:22`, `localhost:21023`, `db.example.com:5432`. A name without dots may be an alias or a host: the gateway
-    looks for an alias first. Raises InvalidInput."""
+    """`web-1:22`, `localhost:21023`, `db.example.com:5432`. A name without dots may be an alias or a host, and `localhost`
+    a port that a tunnel holds or the gateway's own host: the gateway looks for the tunnel first. Raises InvalidInput."""
     host, port = _split(text)
     if port is None or not host:
         raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
+    wanted = Aim(Act.REACH, What.HOST, host.removesuffix("."), port)
     if host in _LOOPBACK:
-        return [Aim(Act.REACH, What.PORT, "", port)]
-    wanted = Aim(Act.REACH, What.HOST, host, port)
+        return [Aim(Act.REACH, What.PORT, "", port), wanted]
     if "." in host or ":" in host:
         return [wanted]
     return [wanted._replace(what=What.ALIAS, name=parse_label(host, "alias")), wanted]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
-from types import MappingProxyType
 from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
@@ -14,25 +13,13 @@ from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
 
-from .aims import Act, Aim, What
+from .aims import Act, What
 from .grants import Grant, grant_listen
+from .judge import Judge
 from .keys import KeyLine, listen_refusal
-from .rulebook import Rulebook
-from .rules import Asker, Rule
-
-_WHAT: Final[Mapping[Kind, What]] = MappingProxyType(
-    {Kind.HTTP: What.NAME, Kind.TCP: What.PORT, Kind.ALIAS: What.ALIAS}
-)
+from .rules import Rule
 
 _PARTS: Final = 4  # ranges of a policy from which the gateway chooses a port
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The operator's policy, for one client that asks."""
-
-    book: Rulebook
-    asker: Asker
 
 
 def check_counts(
@@ -78,12 +65,6 @@ def key_refusal(line: KeyLine, request: ForwardRequest, bind: tuple[bytes, int],
     return replace(refusal, public=f'{refusal.public} ({why}"{request.name}:{port}")')
 
 
-def published(address: Address, rules: ForwardRules) -> Aim:
-    """What a tunnel at `address` publishes."""
-    label = kind_of(address.kind).label_of(address, rules)
-    return Aim(Act.PUBLISH, _WHAT[address.kind], label or "", address.port)
-
-
 def listen_grant(
     identity: Identity, address: Address, rules: ForwardRules, judge: Judge | None = None
 ) -> Grant | Refusal:
@@ -97,7 +78,7 @@ def listen_grant(
         return Refusal(f"the operator has reserved the name {label!r}: ask for another", code="reserved_name")
     if (refusal := kind.refuse_address(address, rules)) is not None:
         return refusal
-    rule = None if judge is None else judge.book.decide(judge.asker, published(address, rules))
+    rule = None if judge is None else judge.publish(address, rules)
     return rule if isinstance(rule, Refusal) else grant_listen(address, identity.id, rule)
 
 
@@ -123,7 +104,7 @@ def candidate_addresses(
 def _parts(request: ForwardRequest, rules: ForwardRules, judge: Judge | None) -> Iterator[ForwardRules]:
     """The rules, with one part after another of the ports that the gateway gives: those that the policy allows."""
     whole = rules.allocate_from
-    if judge is None or whole is None or _WHAT[request.kind] is not What.PORT:
+    if judge is None or whole is None or not kind_of(request.kind).is_port:
         return
     for _, permit in islice(judge.book.permits_of(judge.asker, Act.PUBLISH, What.PORT), _PARTS):
         first, last = max(permit.first, whole.first), min(permit.last, whole.last)

@@ -19,6 +19,7 @@ from ferry.protocol.targets import IpAddress, parse_target_host
 
 from .addresses import special
 from .grants import Grant, HostGrant, grant_host
+from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
 from .visits import Target, VisitPolicy
 
@@ -32,11 +33,27 @@ class Wanted:
     """The line of the key files by which `who` is here."""
     host: bytes
     port: int
+    judge: Judge | None = None
+    """The operator's policy; None without a policy file."""
 
     @property
     def named(self) -> bool:
-        """Whether the operator has named this target for `who`, so that it need not be its own."""
-        return names_open(self.line, self.host, self.port)
+        """Whether the operator has named this target for `who`, so that it need not be its own: `permitopen=`, or where
+        there is a policy file, a rule for a host."""
+        if self.judge is None:
+            return names_open(self.line, self.host, self.port)
+        return not isinstance(self.judge.reach_host(self.text, self.port), Refusal)
+
+    @property
+    def text(self) -> str:
+        """The host."""
+        return self.host.decode("utf-8", "backslashreplace")
+
+    def written(self, host: Host, found: IpAddress) -> bool:
+        """Whether the operator has written the address that was found, and not a pattern or a network that it is in."""
+        if self.judge is not None and isinstance(self.judge.reach_host(self.text, self.port, exactly=True), Refusal):
+            return False
+        return host.is_written(found)
 
 
 def key_refusal(wanted: Wanted) -> Refusal | None:
@@ -44,11 +61,18 @@ def key_refusal(wanted: Wanted) -> Refusal | None:
     return open_refusal(wanted.line, wanted.host, wanted.port)
 
 
-def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy) -> Grant | Refusal:
-    """Whether `wanted` may have a stream to the tunnel that it means."""
+def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: bool = False) -> Grant | Refusal:
+    """Whether `wanted` may have a stream to the tunnel that it means. `loop`: the tunnel is of the same connection, which
+    reaches itself so, and needs no rule for that."""
     if (refusal := key_refusal(wanted)) is not None:
         return refusal
-    return visits.decide(wanted.who, replace(target, named=wanted.named))
+    if wanted.judge is None or loop:
+        return visits.decide(wanted.who, replace(target, named=wanted.named or loop))
+    rule = wanted.judge.reach(target.address)
+    if isinstance(rule, Refusal):
+        return rule
+    decided = visits.decide(wanted.who, replace(target, named=True))
+    return decided if isinstance(decided, Refusal) else replace(decided, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +94,11 @@ def decide_host(wanted: Wanted) -> Host | Refusal:
     """The host that `wanted` means, if the operator has named it."""
     if (refusal := key_refusal(wanted)) is not None:
         return refusal
-    if not wanted.named:
+    if wanted.judge is not None:
+        rule = wanted.judge.reach_host(wanted.text, wanted.port)
+        if isinstance(rule, Refusal):
+            return rule
+    elif not wanted.named:
         return unknown(wanted)
     try:
         host = parse_target_host(wanted.host)
@@ -82,18 +110,19 @@ def decide_host(wanted: Wanted) -> Host | Refusal:
 def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) -> HostGrant | Refusal:
     """Whether `wanted` may be connected to an address that `host` leads to. `here`: it is one of this host's own."""
     why = special(found) or ("this host" if here else None)
-    if why is not None and not host.is_written(found):
+    if why is not None and not wanted.written(host, found):
+        by = "permitopen=" if wanted.judge is None else "a rule of the policy"
         return Refusal(
             "the gateway does not connect there by this name: its operator can allow the address by its number",
             code="target_address",
-            detail=f"{host.name} leads to {found}, which is {why}: permitopen= has to name that address itself",
+            detail=f"{host.name} leads to {found}, which is {why}: {by} has to name that address itself",
         )
     return grant_host(Endpoint(str(found), wanted.port))
 
 
 def unknown(wanted: Wanted) -> Refusal:
     """The refusal of a target that is neither a tunnel's nor named by the operator."""
-    shown = printable(wanted.host.decode("utf-8", "backslashreplace"), 80)
+    shown = printable(wanted.text, 80)
     return Refusal(
         "through this gateway you can reach your own aliases and ports only: for others ask for permitopen= in the line "
         "of your key",

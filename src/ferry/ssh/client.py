@@ -284,13 +284,18 @@ class Client:
         for bind, tunnel in list(self.forwards.items()):
             if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
                 self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
+        self._cut_refused()
+
+    def _cut_refused(self) -> None:
+        """Cut the channels through the gateway that are not allowed any more."""
         for channel, reached in list(self.direct.items()):
             if (refusal := self._server.direct.refusal_now(self, reached)) is not None:
                 self.open_refused(reached.host, reached.port, refusal.public)
                 channel.cut(ConnectionResetError(refusal.public))
 
     def follow_policy(self) -> None:
-        """Another policy is in force, or a rule has ended: close the forwards that it does not allow any more."""
+        """Another policy is in force, or a rule has ended: close the forwards and channels that it does not allow."""
+        self._cut_refused()
         for tunnel in list(self.forwards.values()):
             if (refusal := self._tunnels.refused_now(self, tunnel.address)) is not None:
                 before = tunnel.forward.rule
@@ -392,7 +397,7 @@ class Client:
 
     def end_if_unused(self, reason: str) -> None:
         """`close`, unless the client has a forward, a stream through the gateway or an undecided request for a forward."""
-        if not self.forwards and not self.direct and self.requests.all_decided:
+        if not self.forwards and not self.direct.in_use and self.requests.all_decided:
             self.close(reason)
 
     def close(self, reason: str) -> None:

@@ -23,7 +23,7 @@ from ferry.errors import InvalidInput, Refusal
 from ferry.hostnames import Domain, normal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
-from ferry.names import Address, Endpoint, parse_label
+from ferry.names import Address, parse_label
 from ferry.policy.grants import Grant
 from ferry.policy.reach import Wanted, decide_host, decide_tunnel, key_refusal
 from ferry.policy.visits import Target
@@ -32,7 +32,9 @@ from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 
 from .direct_open import HostAt, Reached
+from .forward_settings import ForwardsInForce
 from .host_visits import Hosts, HostVisit, HostVisitor, refusal_at
+from .judging import Judged, judge_of
 from .open_codes import OWN_PORT, TOO_MANY_OPENS
 from .splice import TunnelSplice
 from .wire.channel import TunnelChannel
@@ -49,11 +51,8 @@ class OwnTunnel(Tunnel, Protocol):
         ...
 
 
-class DirectVisitor(HostVisitor, Protocol):
+class DirectVisitor(HostVisitor, Judged, Protocol):
     """The client that opens the channel."""
-
-    @property
-    def peer(self) -> Endpoint: ...
 
     @property
     def forwards(self) -> Mapping[tuple[bytes, int], OwnTunnel]:
@@ -68,16 +67,25 @@ class DirectVisitor(HostVisitor, Protocol):
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
 
-    __slots__ = ("_clock", "_domain", "_hosts", "_report", "_routes", "_visits")
+    __slots__ = ("_clock", "_domain", "_hosts", "_in_force", "_report", "_routes", "_visits")
 
     def __init__(
-        self, routes: Routes, visits: VisitsInForce, domain: Domain, hosts: Hosts, *, clock: Clock, report: Report
+        self,
+        routes: Routes,
+        visits: VisitsInForce,
+        hosts: Hosts,
+        in_force: ForwardsInForce,
+        *,
+        domain: str,
+        clock: Clock,
+        report: Report,
     ) -> None:
+        self._in_force = in_force
         self._hosts = hosts
         self._report = report
         self._routes = routes
         self._visits = visits
-        self._domain = domain
+        self._domain = Domain(domain)
         self._clock = clock
 
     def open(self, visitor: DirectVisitor, host: bytes, port: int) -> TunnelChannel | Refusal:
@@ -86,25 +94,31 @@ class DirectChannels:
             return Refusal(
                 f"more than {limits.DIRECT_OPENS_PER_SECOND} connections in a second: try again", code=TOO_MANY_OPENS
             )
-        wanted = Wanted(visitor.identity, visitor.key_line, host, port)
+        wanted = self._wanted(visitor, host, port)
         if (refusal := key_refusal(wanted)) is not None:
             return refusal
         target = self._target(host, port)
         if target is None or (target.owner is None and wanted.named):
             return self._open_host(visitor, wanted)
-        grant = decide_tunnel(wanted, target, self._visits.policy)
+        grant = decide_tunnel(wanted, target, self._visits.policy, loop=_is_loop(visitor, target))
         if isinstance(grant, Refusal):
             return grant
         tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
         return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, Reached(host, port, target))
 
     def refusal_now(self, visitor: DirectVisitor, reached: Reached) -> Refusal | None:
-        """The refusal of a channel that is open, by what decides now: the key's line may have other options."""
-        wanted = Wanted(visitor.identity, visitor.key_line, reached.host, reached.port)
+        """The refusal of a channel that is open, by what decides now: the key's line may have other options, and the policy
+        other rules."""
+        wanted = self._wanted(visitor, reached.host, reached.port)
         if isinstance(reached.target, HostAt):
             return refusal_at(wanted, reached.target)
-        decided = decide_tunnel(wanted, reached.target, self._visits.policy)
+        loop = _is_loop(visitor, reached.target)
+        decided = decide_tunnel(wanted, reached.target, self._visits.policy, loop=loop)
         return decided if isinstance(decided, Refusal) else None
+
+    def _wanted(self, visitor: DirectVisitor, host: bytes, port: int) -> Wanted:
+        judge = judge_of(visitor, self._in_force.forwards, self._clock.now())
+        return Wanted(visitor.identity, visitor.key_line, host, port, judge)
 
     def _target(self, host: bytes, port: int) -> Target | None:
         """The tunnel's address that a target can mean, with its owner if a tunnel serves it; None if it means none."""
@@ -164,6 +178,11 @@ class DirectChannels:
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink), tap)
         return channel
+
+
+def _is_loop(visitor: DirectVisitor, target: Target) -> bool:
+    """Whether the target is a tunnel of the same connection."""
+    return any(tunnel.address == target.address for tunnel in visitor.forwards.values())
 
 
 def meant_port(host: bytes, port: int) -> Address | None:

@@ -12,7 +12,7 @@ from ferry.policy.visits import Target
 from ferry.protocol.targets import IpAddress
 
 from .wire.channel import TunnelChannel
-from .wire.channel_state import OwnedChannel
+from .wire.channel_state import OwnedChannel, State
 
 
 class HostAt(NamedTuple):
@@ -55,6 +55,11 @@ class DirectOpen(dict[OwnedChannel, Reached]):
     def may_open_host(self, now: float) -> bool:
         """Count an open to a host. False past OUTBOUND_OPENS_PER_SECOND."""
         return self._host_rate.allows(now, limits.OUTBOUND_OPENS_PER_SECOND)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a channel is there that we have not closed."""
+        return any(channel.state is not State.CLOSING for channel in self)
 
     def began(self, channel: TunnelChannel, reached: Reached) -> None:
         """An open is granted, or is being decided: `channel` leads there."""

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from ferry.errors import Refusal
 from ferry.names import Address, Endpoint, Identity
-from ferry.policy.forwards import Judge, check_counts, published
+from ferry.policy.forwards import check_counts
+from ferry.policy.judge import Judge
 from ferry.policy.rules import Asker, Rule
 from ferry.registry.holders import Holders
 
@@ -41,9 +42,9 @@ def judge_of(client: Judged, settings: ForwardSettings, now: float) -> Judge | N
 
 def refusal_now(client: Judged, address: Address, settings: ForwardSettings, now: float) -> Refusal | None:
     """The refusal of a tunnel at `address` by the policy, if it allows that no longer."""
-    if settings.book is None:
+    if (judge := judge_of(client, settings, now)) is None:
         return None
-    answer = settings.book.decide(asker_of(client, now), published(address, settings.rules))
+    answer = judge.publish(address, settings.rules)
     return answer if isinstance(answer, Refusal) else None
 
 

@@ -7,8 +7,9 @@ from typing import Protocol
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity
-from ferry.policy.forwards import Judge, listen_grant
+from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
+from ferry.policy.judge import Judge
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import kept_for_another, lasting_label, naming_own, ports_of, tcp_ports
 from ferry.registry.contract import Registry

@@ -24,7 +24,6 @@ from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
 from ferry.policy.forwards import (
-    Judge,
     candidate_addresses,
     check_counts,
     key_refusal,
@@ -32,6 +31,7 @@ from ferry.policy.forwards import (
     requested,
 )
 from ferry.policy.grants import Grant
+from ferry.policy.judge import Judge
 from ferry.policy.keys import forwards_refusal
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders, Taker

@@ -1,0 +1,49 @@
+"""The operator's policy, for one client: what it says about an address to publish, and about a target to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ferry.errors import Refusal
+from ferry.kinds import kind_of
+from ferry.kinds.rules import ForwardRules
+from ferry.names import Address, Kind
+
+from .aims import Act, Aim, What
+from .rulebook import Rulebook
+from .rules import Asker, Rule
+
+_WHAT: Final[Mapping[Kind, What]] = MappingProxyType(
+    {Kind.HTTP: What.NAME, Kind.TCP: What.PORT, Kind.ALIAS: What.ALIAS}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The rules, and who asks."""
+
+    book: Rulebook
+    asker: Asker
+
+    def publish(self, address: Address, rules: ForwardRules) -> Rule | Refusal:
+        """The rule that allows a tunnel at `address`."""
+        label = kind_of(address.kind).label_of(address, rules)
+        return self.book.decide(self.asker, Aim(Act.PUBLISH, what_of(address), label or "", address.port))
+
+    def reach(self, address: Address) -> Rule | Refusal:
+        """The rule that allows streams through the gateway to the tunnel at `address`, an alias or a port."""
+        return self.book.decide(self.asker, Aim(Act.REACH, what_of(address), address.name, address.port))
+
+    def reach_host(self, host: str, port: int, *, exactly: bool = False) -> Rule | Refusal:
+        """The rule that allows streams to `port` of a host that the gateway connects to. `host` is as the client has sent
+        it. `exactly`: a rule that names this host itself."""
+        name = host.lower().removesuffix(".")
+        return self.book.decide(self.asker, Aim(Act.REACH, What.HOST, name, port), exactly=exactly)
+
+
+def what_of(address: Address) -> What:
+    """The sort of target that a tunnel at `address` is."""
+    return _WHAT[address.kind]
