@@ -19,7 +19,8 @@ from ferry.errors import Refusal
 from ferry.policy.aims import Aim, parse_publish, parse_reach
 from ferry.policy.rulebook import Rulebook, failures
 from ferry.policy.rules import Asker
-from ferry.ssh.key_files import read_keys
+from ferry.protocol.key_paths import AccessPaths
+from ferry.ssh.access_lines import read_access
 
 PER_TAG = 20  # identities
 QUESTIONS = 20_000
@@ -84,7 +85,7 @@ def main() -> None:
     book = Rulebook(read_policy(folder / "policy.toml", {}))
     assert not failures(book, NOW)
     policy_seconds = time.perf_counter() - began
-    lines = read_keys([folder / "keys"]).lines
+    lines = read_access(AccessPaths((folder / "keys",))).lines
     reload_seconds = time.perf_counter() - began
     assert len(lines) == keys
     taken, refused = [], 0

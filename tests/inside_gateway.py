@@ -31,7 +31,7 @@ from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.penalties import Penalties
-from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, TunnelId, WorkerId
+from ferry.names import CertificateName, ConnectionId, Fingerprint, Identity, IdentityId, TunnelId, WorkerId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
 from ferry.registry.contract import Registry
@@ -68,6 +68,13 @@ class _Identities:
     ) -> Identity:
         del algorithm, now
         return Identity(IdentityId(fingerprint), name, fingerprint)
+
+    async def identity_for_certificate(
+        self, certificate: CertificateName, fingerprint: Fingerprint, *, now: float
+    ) -> Identity:
+        del now
+        owner = IdentityId(f"{certificate.ca} {certificate.key_id}")
+        return Identity(owner, None, fingerprint, certificate=certificate)
 
     async def prune(self, _before: float) -> int:
         return 0

@@ -158,6 +158,8 @@ KEY_EXCHANGES_PER_SECOND: Final = 4.0
 # Key exchanges of all connections of an identity: 2 % of a core. As many may follow each other at once as it may have
 # connections, because connections that were made together exchange keys together.
 KEY_EXCHANGES_OF_IDENTITY_PER_SECOND: Final = 8.0
+HOST_KEYS_PROVED: Final = 8  # in one request of a client; each costs a signature (2 ms for RSA)
+HOST_KEY_PROOFS: Final = 4  # such requests of one connection; stock ssh makes one
 KEXINIT_WAIT_SECONDS: Final = 0.25  # for which our first KEXINIT waits for the client's
 UNSENT_BYTES: Final = 64 * KIB  # of one SSH connection in the kernel (TCP_NOTSENT_LOWAT): small answers wait behind it
 STUCK_SECONDS: Final = 30.0  # after which a key exchange or a write without progress ends the connection
@@ -346,6 +348,10 @@ POLICY_PATTERN_CHARS: Final = 253  # of one name or host there; as a hostname
 POLICY_NAME_CHARS: Final = 64  # of the name of a rule
 POLICY_RANGES: Final = 256  # different ranges of ports behind names: each decision looks at all of them
 POLICY_COUNT: Final = 100_000  # of `most.forwards` and `most.names` of a rule
+SSH_CERTIFICATE_BYTES: Final = 64 * KIB  # of a certificate in its wire form: those with many extensions have 10 KiB
+SSH_CERTIFICATE_PRINCIPALS: Final = 256  # of one certificate; as sshd
+SSH_CERTIFICATE_NAME_BYTES: Final = KIB  # of its key id, which is kept with its identity
+KRL_SECTIONS: Final = 10_000  # of a binary list of revoked keys, with the parts of its sections
 LINT_FILE_BYTES: Final = 16 * MIB  # of one file of `ferry lint` and `ferry import`: some 160,000 keys; more is refused
 LINT_CONFIG_BYTES: Final = MIB  # of one sshd_config with all files that it includes: some 20,000 lines
 LINT_CONFIG_FILES: Final = (

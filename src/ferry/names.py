@@ -70,6 +70,20 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateName:
+    """Who logs in with a certificate. The CA and the key id are the identity; a renewed certificate has another key and
+    another serial number."""
+
+    ca: Fingerprint
+    key_id: str
+    serial: int
+
+    def __str__(self) -> str:
+        """For people: `web-1 (certificate, serial 7, CA SHA256:...)`."""
+        return f"{printable(self.key_id, 100)} (certificate, serial {self.serial}, CA {self.ca})"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The owner of a connection: one person or machine with one or more keys, or anonymous without any."""
 
@@ -79,11 +93,15 @@ class Identity:
     fingerprint: Fingerprint | None
     """The key that signed in this log-in; None for anonymous."""
     anonymous: bool = False
+    certificate: CertificateName | None = None
+    """If it has logged in with one, and that has a key id."""
 
     def __str__(self) -> str:
-        """For people: `web-1 (SHA256:...)`, `SHA256:...`, or `anonymous`."""
+        """For people: `web-1 (SHA256:...)`, `SHA256:...`, `web-1 (certificate, ...)`, or `anonymous`."""
         if self.anonymous:
             return "anonymous"
+        if self.certificate is not None:
+            return str(self.certificate)
         if self.name:
             return f"{self.name} ({self.fingerprint})"
         return str(self.fingerprint)

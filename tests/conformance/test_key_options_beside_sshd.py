@@ -6,14 +6,11 @@ Each row is a line's options. `{port}` is a port of the row's own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncssh
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
+from beside_sshd import Outcome, service, tried
 from gateway_process import Gateway, gateway_in
 from ssh_command import make_key
 from sshd_program import listening, own_user
@@ -107,70 +104,6 @@ ROWS = (
 )
 
 
-async def tried(
-    server: int, key: asyncssh.SSHKey, own: int, target: int, *, everywhere: bool
-) -> dict[str, bool] | None:
-    """What a key may do at the server on that port: None if it may not log in, else each request with its outcome. Only
-    where options say where to listen it asks `everywhere`."""
-    try:
-        connection = await asyncssh.connect(
-            "127.0.0.1", server, username=own_user(), client_keys=[key], known_hosts=None, config=None, agent_path=None,
-            kbdint_auth=False, password_auth=False,
-        )  # fmt: skip
-    except asyncssh.PermissionDenied:
-        return None
-    async with connection:
-        places = (("", own), ("127.0.0.1", own), ("::1", own), ("localhost", own + 1), ("localhost", 0))
-        asked = places if everywhere else ()
-        outcome = {f"-R {host}:{port}": await listens(connection, host, port, target) for host, port in asked}
-        held = await listener_of(connection, "localhost", own, target)
-        outcome["-R localhost"] = held is not None
-        if held is not None:
-            for host in ("localhost", "127.0.0.1", "LOCALHOST"):
-                outcome[f"-W {host}"] = await opens(connection, host, own)
-    return outcome
-
-
-async def listener_of(connection: Any, host: str, port: int, target: int) -> Any:
-    try:
-        return await connection.forward_remote_port(host, port, "127.0.0.1", target)
-    except asyncssh.ChannelListenError:
-        return None
-
-
-async def listens(connection: Any, host: str, port: int, target: int) -> bool:
-    listener = await listener_of(connection, host, port, target)
-    if listener is None:
-        return False
-    listener.close()
-    await listener.wait_closed()
-    return True
-
-
-async def opens(connection: Any, host: str, port: int) -> bool:
-    try:
-        reader, writer = await connection.open_connection(host, port)
-    except asyncssh.ChannelOpenError as refused:
-        if refused.code != OPEN_ADMINISTRATIVELY_PROHIBITED:
-            raise
-        return False
-    assert await reader.read() == b"hello"
-    writer.close()
-    return True
-
-
-@asynccontextmanager
-async def service() -> AsyncIterator[int]:
-    """A local service that says hello."""
-
-    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"hello")
-        writer.close()
-
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-
-
 class Table:
     """The rows, each with a key and two ports. Rows of one batch have ports of their own."""
 
@@ -188,9 +121,9 @@ class Table:
             lines.append(f"{options} {key.export_public_key().decode().strip()} name=table\n".lstrip())
         file.write_text("".join(lines))
 
-    async def outcomes(self, server: int, target: int) -> dict[str, dict[str, bool] | None]:
+    async def outcomes(self, server: int, target: int) -> dict[str, Outcome]:
         """What each row may do at the server on that port."""
-        found: dict[str, dict[str, bool] | None] = {}
+        found: dict[str, Outcome] = {}
         for first in range(0, len(ROWS), self.batch):
             rows = ROWS[first : first + self.batch]
             asked = (

@@ -187,6 +187,9 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
     observation = SimpleNamespace(report=no_report, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
+    async def host_certificates() -> None:
+        count["host certificates"] += 1
+
     async def an_hour() -> None:
         settings = SimpleNamespace(
             forwards=SimpleNamespace(rules=SimpleNamespace(keep=0.0, rest=0.0), book=None),
@@ -195,6 +198,7 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         worker = SimpleNamespace(
             clock=LoopsClock(), ssh=Ssh(count), tunnels=SimpleNamespace(claims=counted), settings=settings, kept=kept,
             certificates=counted, policy=Policy(), in_force=SimpleNamespace(config=None),
+            read_host_certificates=host_certificates,
         )  # fmt: skip
         with kept_up(cast(Any, worker), cast(Any, observation)):
             await asyncio.sleep(3_601)
@@ -207,6 +211,7 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         "revoked": 3600,
         "memory": 1800,
         "look": 1200,
+        "host certificates": 1200,
         "renew": 60,
         "prune": 2,
         "lag": 7200,

@@ -58,7 +58,7 @@ def test_values_have_quotes_in_which_a_quote_has_a_backslash() -> None:
 
 def test_a_certificate_authority_and_its_principals() -> None:
     options = parse('cert-authority,principals="ann,bob"')
-    assert (options.cert_authority, options.principals) == (True, "ann,bob")
+    assert (options.cert_authority, options.principals) == (True, ("ann", "bob"))
 
 
 def test_of_environment_the_first_of_a_name_counts() -> None:

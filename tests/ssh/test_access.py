@@ -16,10 +16,12 @@ from ferry.errors import StartupError
 from ferry.limits import KEY_LINES_REFUSED
 from ferry.names import Fingerprint
 from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import read_regular
 from ferry.ssh import access
 from ferry.ssh.access import Anyone, AuthorizedKeys
-from ferry.ssh.key_files import Found, listing_of, read_listed
+from ferry.ssh.access_lines import Found, read_listed
+from ferry.ssh.key_files import listing_of
 from ferry.this_host import THIS_HOST
 from ssh_command import fingerprint
 
@@ -41,7 +43,7 @@ def read(reports: Reports) -> Callable[..., AuthorizedKeys]:
         reports.append((event, fields))
 
     def make(*paths: Path) -> AuthorizedKeys:
-        keys = AuthorizedKeys(paths, report)
+        keys = AuthorizedKeys(AccessPaths(paths), report)
         keys.use(None)
         return keys
 
@@ -112,7 +114,7 @@ def test_a_file_and_its_names(
     assert not keys.allows_keyless
     assert [event for event, _ in reports] == ["keys.rejected", "keys.loaded"]
     assert (reports[0][1]["path"], reports[0][1]["line"]) == (str(tmp_path / "keys"), 2)
-    assert reports[1][1] == {"keys": 2, "files": 1}
+    assert reports[1][1] == {"keys": 2, "files": 1, "authorities": 0, "revoked": 0}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,8 @@ def test_a_line_that_cannot_be_kept_to_is_refused_as_a_whole_and_the_others_coun
     assert [knows(keys, key) for key in (good, bad, authority)] == [True, False, False]
     errors = [(fields["line"], fields["error"]) for event, fields in reports if event == "keys.rejected"]
     assert errors[0] == (1, "permitopen: no port")
-    assert str(errors[1][1]).startswith("cert-authority: this version takes no user certificates yet")
+    assert errors[1:] == []
+    assert reports[-1][1]["authorities"] == 1
 
 
 def test_with_u_in_its_path_a_file_is_for_one_login_name(
@@ -209,7 +212,7 @@ def test_the_owner_of_the_file_of_a_login_name_takes_no_identity_by_a_name(
 
 def test_a_file_that_its_owner_exchanges_for_a_pipe_after_the_look_holds_nobody_up(folder: Path) -> None:
     """To open a pipe waits for its other end: the reader of all key files would hang for ever."""
-    paths, file = [folder / "%u"], folder / "dev"
+    paths, file = AccessPaths((folder / "%u",)), folder / "dev"
     file.write_text("")
     listing = listing_of(paths)
     file.unlink()
@@ -448,10 +451,10 @@ def test_a_file_truncated_and_written_during_a_read_never_counts_as_empty(
     def in_the_middle(path: Path, most: int) -> bytes:
         seen = whole(path, most)
         path.write_text(text)
-        monkeypatch.setattr("ferry.ssh.key_files.read_regular", whole)
+        monkeypatch.setattr("ferry.ssh.access_lines.read_regular", whole)
         return seen
 
-    monkeypatch.setattr("ferry.ssh.key_files.read_regular", in_the_middle)
+    monkeypatch.setattr("ferry.ssh.access_lines.read_regular", in_the_middle)
     file.write_text("")
     refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (True, True)

@@ -131,6 +131,9 @@ class NoDatabase:
     async def identity_for_key(self, fingerprint: Fingerprint, *_: object, **__: object) -> Identity:
         raise StoreUnavailable(f"no room for {fingerprint}")
 
+    async def identity_for_certificate(self, *_: object, **__: object) -> Identity:
+        raise StoreUnavailable("no room")
+
 
 @pytest.mark.parametrize("tries", [0, 2])
 async def test_a_client_that_has_signed_gets_no_penalty_for_our_database(tries: int) -> None:

@@ -12,13 +12,13 @@ import asyncssh
 import pytest
 from asyncssh.misc import ChannelOpenError
 
+from access_stand_in import AccessStandIn
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Fingerprint
 from ferry.policy.keys import KeyLine
 from ferry.protocol.key_options import parse_options
 from ferry.ssh.host_names import HostNames
-from ferry.ssh.key_files import Found
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from known_system import KNOWN
@@ -26,7 +26,7 @@ from raw_session import open_session
 from turns import until
 
 
-class OneLine:
+class OneLine(AccessStandIn):
     """Every key has the same line."""
 
     allows_keyless = False
@@ -36,12 +36,6 @@ class OneLine:
 
     def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return [self.line]
-
-    def read(self) -> Found | None:
-        return None
-
-    def use(self, found: Found | None) -> None:
-        assert found is None
 
 
 def line(options: str) -> KeyLine:

@@ -9,14 +9,14 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from access_stand_in import AccessStandIn
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.policy.keys import ANY_KEY, KeyLine
-from ferry.ssh.key_files import Found
 from inside_gateway import SECONDS, Inside, inside_gateway
 from turns import until
 
 
-class OnlyKeys:
+class OnlyKeys(AccessStandIn):
     """Access for every key, as long as `known`; for no client without one."""
 
     allows_keyless = False
@@ -24,12 +24,6 @@ class OnlyKeys:
 
     def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return [ANY_KEY] if self.known else []
-
-    def read(self) -> Found | None:
-        return None
-
-    def use(self, found: Found | None) -> None:
-        assert found is None
 
 
 def only_keys(gateway: Inside) -> OnlyKeys:
@@ -51,6 +45,9 @@ class TakesAway:
         del algorithm, now
         self._access.known, self._access.allows_keyless = False, self._keyless
         return Identity(IdentityId(fingerprint), name, fingerprint)
+
+    async def identity_for_certificate(self, *_: object, **__: object) -> Identity:
+        raise AssertionError("no certificate was offered")
 
 
 @pytest.mark.parametrize("keys", [False, True])

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from asyncssh.misc import ChannelOpenError
 
+from access_stand_in import AccessStandIn
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.protocol.key_options import parse_options
 from ferry.ssh.access import Anyone
-from ferry.ssh.key_files import Found
 from ferry.ssh.revoked import Revoked
 from gateway_process import Gateway
 from known_system import KNOWN
@@ -40,7 +40,7 @@ class Connection:
     host: str = "web.example.com"
 
 
-class Keys:
+class Keys(AccessStandIn):
     """Access for some; `named` have a `name=`."""
 
     def __init__(self, *keys: str, keyless: bool = False, options: str = "", **named: str) -> None:
@@ -51,12 +51,6 @@ class Keys:
 
     def lines_of(self, fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return self.lines.get(fingerprint, ())
-
-    def read(self) -> Found | None:
-        return None
-
-    def use(self, found: Found | None) -> None:
-        assert found is None
 
 
 def connection(key: str | None, name: str | None = None, options: str = "") -> Connection:

@@ -93,7 +93,7 @@ def _print(summary: Mapping[str, str], findings: Sequence[Finding], whole: Itera
 
 
 def _paths(config: Config, file: Path | None) -> list[str]:
-    found = [config.state, *config.access.keys]
+    found = [config.state, *(path for _, path, _ in config.access.paths.one_by_one())]
     if config.https.certificates:
         found.append(config.https.certificates)
     if file:

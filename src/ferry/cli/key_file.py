@@ -51,7 +51,7 @@ def file_for(paths: list[str], user: str | None, offered: list[str]) -> Path:
     the login name if it has `%u`. Of several login names that were `offered` with the key the operator says which: whoever
     knows a public key can offer it with any."""
     if not paths:
-        raise FerryError("this gateway lets in every key: there is none to add")
+        raise FerryError("this gateway has no files of keys (access.keys): it lets in every key, or certificates alone")
     first = parse_key_path(Path(paths[0]))
     if first.part:
         if user is None and len(offered) != 1:

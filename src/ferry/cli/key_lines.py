@@ -21,6 +21,7 @@ from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner_on_the_way, rights_of, user_name
 from ferry.protocol.authorized_keys import AuthorizedKey, parse_line
 from ferry.protocol.key_edits import edited, enabled_line, is_disabled
+from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import open_regular, read_regular
 from ferry.ssh.key_files import listing_of
 from ferry.this_host import THIS_HOST
@@ -54,7 +55,7 @@ def lines_in(paths: Sequence[Path]) -> list[FileLine]:
     found: list[FileLine] = []
     for path in paths:
         with _rights(path):
-            listing = listing_of([path])
+            listing = listing_of(AccessPaths((path,)))
         if listing.rejected:
             raise FerryError(str(listing.rejected[0]))
         for stamp in listing.stamps:

@@ -151,8 +151,8 @@ def safe(value: object) -> str:
 
 
 def short_identity(text: str) -> str:
-    """`web-1` for `web-1 (SHA256:...)`; the first characters of a bare fingerprint, which are enough to tell keys apart."""
-    name, _, _ = text.partition(" (SHA256:")
+    """`web-1` for `web-1 (SHA256:...)` and for `web-1 (certificate, ...)`; the first characters of a bare fingerprint, which are enough to tell keys apart."""
+    name = text.partition(" (SHA256:")[0].partition(" (certificate, serial ")[0]
     return name[:16] + ".." if name.startswith("SHA256:") else name
 
 

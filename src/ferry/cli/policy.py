@@ -201,7 +201,8 @@ class _Asking:
 
     def __init__(self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float) -> None:
         from ferry.hostnames import Domain
-        from ferry.ssh.key_files import read_keys
+        from ferry.protocol.key_paths import AccessPaths
+        from ferry.ssh.access_lines import read_access
 
         self._book = book
         self._aims = aims
@@ -209,7 +210,7 @@ class _Asking:
         self._now = now
         self._domain = Domain(config.domain)
         self._any_key = config.access.mode == "anyone"
-        self._keys = {} if self._any_key else read_keys(config.access.keys).lines
+        self._keys = {} if self._any_key else read_access(AccessPaths(tuple(config.access.keys))).lines
 
     def explain(self, who: str, *, as_json: bool) -> bool:
         """Print the answer for one identity, with each of its keys. Returns whether one of them is allowed."""

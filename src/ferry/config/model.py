@@ -18,6 +18,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, Urls
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.names import Endpoint
+from ferry.protocol.key_paths import AccessPaths
 
 from .purposes import DEFAULT_PURPOSES, PortSpan, Purposes
 from .values import (
@@ -28,6 +29,8 @@ from .values import (
     Labels,
     Listen,
     OptionalFile,
+    OptionalKeyPath,
+    Paths,
     Seconds,
     Section,
     Size,
@@ -146,10 +149,29 @@ class Access(Section):
         None,
         description="The policy file, with rules for who may publish and reach what (`ferry policy check`), read again within two seconds of a change. With it, the line of a key and a rule must both allow. Without it, the line of the key alone decides.",
     )
+    trusted_ca_keys: Paths = Field(
+        default_factory=list,
+        description="Files of the public keys of CAs, one a line, whose user certificates let their holders in: a certificate with the login name among its principals. Re-read within a second of a change. A CA for some keys alone stands in a file of `keys`, behind `cert-authority`.",
+    )
+    authorized_principals: OptionalKeyPath = Field(
+        None,
+        description="The principals that certificates of `trusted_ca_keys` need, in place of the login name: a file with one principal a line, with the options of sshd before it, or files for login names (`/etc/ferry/principals/%u`).",
+    )
+    revoked_keys: OptionalFile = Field(
+        None,
+        description="A file of keys that may not log in, and of CAs whose certificates may not: public keys, certificates or `SHA256:` fingerprints, one a line, or a KRL of `ssh-keygen -k`. Re-read within a second of a change: connections of a key that is in it end. While the file cannot be read, nobody may log in.",
+    )
     use_dns: bool = Field(
         False,
         description="Look up the name of a client's host for a key whose line has names or patterns in `from=`, as sshd with `UseDNS yes`. A name counts if it leads back to the client's address.",
     )
+
+    @property
+    def paths(self) -> AccessPaths:
+        """The files that say who may log in. Where anyone may, those of revoked keys alone."""
+        if self.mode == "anyone":
+            return AccessPaths(revoked=self.revoked_keys)
+        return AccessPaths(tuple(self.keys), tuple(self.trusted_ca_keys), self.authorized_principals, self.revoked_keys)
 
 
 class Names(Section):

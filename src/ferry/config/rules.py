@@ -77,9 +77,21 @@ def _access_is_chosen(config: Config) -> Iterator[Remark]:
             'Write mode = "keys" in [access], or mode = "anyone"'
         )
         yield Remark(("access.keys", "access.mode"), text)
-    if access.mode == "keys" and not access.keys:
+    if access.mode == "keys" and not access.keys and not access.trusted_ca_keys:
         text = 'access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
         yield Remark(("access.mode", "access.keys"), text)
+    if access.mode == "anyone" and access.trusted_ca_keys:
+        text = (
+            'access.trusted_ca_keys needs access.mode = "keys": with "anyone" each key is let in, and certificates are not '
+            "looked at"
+        )
+        yield Remark(("access.trusted_ca_keys", "access.mode"), text)
+    if access.authorized_principals is not None and not access.trusted_ca_keys:
+        text = (
+            "access.authorized_principals is for the CAs of access.trusted_ca_keys, and there are none: write some there, or "
+            "principals= behind cert-authority in a file of access.keys"
+        )
+        yield Remark(("access.authorized_principals", "access.trusted_ca_keys"), text)
 
 
 def _admin_is_local(config: Config) -> Iterator[Remark]:

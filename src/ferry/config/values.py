@@ -121,6 +121,12 @@ def _key_paths(paths: list[Path]) -> list[Path]:
     return paths
 
 
+def _key_path(path: Path | None) -> Path | None:
+    if path is not None:
+        _key_paths([path])
+    return path
+
+
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, allow_inf_nan=False)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Listen = Annotated[list[Endpoint], BeforeValidator(_listen)]
@@ -129,6 +135,7 @@ OptionalFile = Annotated[Path | None, BeforeValidator(_path)]
 Paths = Annotated[list[FileName], BeforeValidator(_words)]
 Words = Annotated[list[str], BeforeValidator(_words)]
 Labels = Annotated[list[str], BeforeValidator(_words), AfterValidator(_labels)]
+OptionalKeyPath = Annotated[OptionalFile, AfterValidator(_key_path)]
 KeyPaths = Annotated[Paths, AfterValidator(_key_paths)]
 DomainName = Annotated[str, AfterValidator(_domain)]
 Contact = Annotated[str | None, AfterValidator(parse_contact)]

@@ -41,7 +41,7 @@ from .kept import DATABASE, locked
 FORMAT: Final = 1
 MANIFEST: Final = "ferry-backup.json"
 CA: Final = "ca"
-_SECRET = re.compile(r"ssh_host_[a-z0-9]+_key(\.pub)?|ca/[A-Za-z0-9._-]+\.(crt|key)")
+_SECRET = re.compile(r"ssh_host_[a-z0-9]+_key(\.pub|\.next|-cert\.pub)?|ca/[A-Za-z0-9._-]+\.(crt|key)")
 """The files of a state folder beside the database."""
 _OF_DATABASE: Final = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 """SQLite would put the logs of another database into the restored one."""

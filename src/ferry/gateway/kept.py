@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from ferry.names import WorkerId
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
-from ferry.ssh.host_keys import HostKey, load_host_keys
+from ferry.ssh.host_keys import HostKey, load_host_keys, load_next_host_keys
 from ferry.ssh.login import Identities
 from ferry.ssh.server import ConnectionLog
 from ferry.store.connections import ConnectionRows
@@ -72,6 +72,8 @@ class Kept:
     secret: bytes
     """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]
+    next_host_keys: Sequence[HostKey] = ()
+    """Those that will replace them: clients learn them already."""
 
 
 @asynccontextmanager
@@ -83,6 +85,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
             secrets = SecretStore(store)
             secret = await secrets.secret("names")
             host_keys = await load_host_keys(state, secrets)
+            next_keys = await load_next_host_keys(state, secrets)
             async with _connections(store, report) as connections:
                 worker = WorkerId(random_token())
                 await begin(store, worker, now=clock.now())  # the only worker here: all leases are from earlier runs
@@ -95,6 +98,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
                     MachineStore(store),
                     secret,
                     host_keys,
+                    next_keys,
                 )
 
 

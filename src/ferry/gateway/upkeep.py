@@ -109,6 +109,7 @@ def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
             ("policy", limits.POLICY_LOOK_SECONDS, upkeep.read_policy),
             ("revoked", limits.TICK_SECONDS, upkeep.end_revoked),
             ("certificates", limits.CERTIFICATE_POLL_SECONDS, worker.certificates.look),
+            ("host certificates", limits.CERTIFICATE_POLL_SECONDS, worker.read_host_certificates),
             ("renew", limits.RENEW_SECONDS, upkeep.renew),
             ("prune", limits.PRUNE_SECONDS, upkeep.prune),
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -31,12 +32,14 @@ from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
 from ferry.ssh.access import Anyone, AuthorizedKeys, WatchedAccess
 from ferry.ssh.direct import DirectChannels
+from ferry.ssh.host_certificates import HostCertificates
 from ferry.ssh.host_keys import describe
 from ferry.ssh.options import ConnectionOptions, connection_options
 from ferry.ssh.server import SshServer
 from ferry.ssh.settings import SshSettings
 from ferry.ssh.tunnels import Tunnels
 from ferry.ssh.wire.connection import HardenedConnection
+from ferry.ssh.wire.host_key_proofs import HostKeyProofs
 
 from .fleet import Fleet, FleetSettings
 from .in_force import ConfigInForce
@@ -126,9 +129,11 @@ class Worker:
             report=report,
             registry=kept.registry,
             connections=kept.connections,
+            host_keys=HostKeyProofs([*kept.host_keys, *kept.next_host_keys]),
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
         )
+        self.host_certificates = HostCertificates(config.state, kept.host_keys, options, clock, report)
         self.view = OperatorView(
             in_force=self.in_force,
             ssh=self.ssh,
@@ -146,6 +151,10 @@ class Worker:
             clock=clock,
             started=clock.now(),
         )
+        self._show_in(metrics, local_ca)
+
+    def _show_in(self, metrics: Metrics, local_ca: LocalCa) -> None:
+        """Let the metrics read the sizes of tables."""
         metrics.visitors.poll(lambda: len(self.http.connections))
         metrics.idle_streams.poll(lambda: self.http.idle_streams)
         metrics.tables.poll("addresses", lambda: len(self.limiter))
@@ -173,6 +182,10 @@ class Worker:
     def _fleet_settings(self) -> FleetSettings:
         forwards = self.settings.forwards
         return FleetSettings(forwards.rules, forwards.port_lines, forwards.urls)
+
+    async def read_host_certificates(self) -> None:
+        """Read the certificates of the host keys, and offer them to clients that come from now on."""
+        self.host_certificates.use(await asyncio.to_thread(self.host_certificates.read))
 
     async def open(self) -> None:
         """Listen: for clients and visitors. Raises StartupError, with nothing open."""
@@ -259,9 +272,11 @@ async def build_worker(
         )
         await worker.note_reserved_hosts()
         await worker.certificates.use_folder(config.https.certificates)
+        worker.host_certificates.use(worker.host_certificates.read())
         yield worker
 
 
 def access_of(config: Config, report: Report) -> WatchedAccess:
     """The access rules. It reads files, so it blocks. Raises StartupError."""
-    return Anyone() if config.access.mode == "anyone" else AuthorizedKeys(config.access.keys, report)
+    paths = config.access.paths
+    return AuthorizedKeys(paths, report, anyone=config.access.mode == "anyone") if any(paths.all()) else Anyone()

@@ -1,4 +1,5 @@
-"""Decides what the holder of a key may do, by the options of the key's line (`protocol.key_options`).
+"""Decides what the holder of a key may do, by the options of the key's line (`protocol.key_options`), and by those of a
+certificate, if it logs in with one (`certificates`).
 
 As in sshd, the first line of a key that admits the log-in decides, and the options of that line count for the connection.
 Each refusal names the option, and its `rule` the file and the line.
@@ -6,19 +7,22 @@ Each refusal names the option, and its `rule` the file and the line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry.errors import Refusal
 from ferry.names import printable
+from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
 from ferry.protocol.permits import Permit
 
 TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
 VERIFIED: Final = 0x04
 _NAMED: Final = 3  # permits in a refusal; the others are counted
+NO_EXTENSION: Final = "permit-port-forwarding"
+"""`KeyOptions.forwards_off`, where a certificate does not have this extension."""
 _EVERYWHERE: Final = ("*", "localhost")  # bind addresses for which ssh needs none written
 
 
@@ -35,10 +39,21 @@ class KeyLine:
     """Empty if there are no key files. The same line may move."""
     number: int = field(default=0, compare=False)
     """From 1."""
+    certified: Certified | None = None
+    """What has made it, if the client has logged in with a certificate: its options are those of both together."""
 
     def rule(self, option: str) -> str:
         """One of its options, for the log."""
         return f"{self.file}, line {self.number}: {option}" if self.file else option
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certificate, and the line by which it counts."""
+
+    line: KeyLine
+    """The line as it stands in the file: of the CA, or of a principal."""
+    certificate: Certificate
 
 
 ANY_KEY: Final = KeyLine()
@@ -61,14 +76,26 @@ class Caller(NamedTuple):
 def log_in(lines: Sequence[KeyLine], caller: Caller) -> KeyLine | Refusal | None:
     """The line that lets the key of `lines` in; None if no line counts for the login name. A refusal is that of the
     first line."""
+    return first_that_admits(lines, caller, lambda line: line_refusal(line, caller) or line)
+
+
+def first_that_admits(
+    lines: Sequence[KeyLine], caller: Caller, judge: Callable[[KeyLine], KeyLine | Refusal]
+) -> KeyLine | Refusal | None:
+    """The first line for the login name that `judge` does not refuse, or the first refusal; None if there is no line."""
     refused: Refusal | None = None
     for line in lines:
         if line.user is not None and line.user != caller.user:
             continue
-        if (why := _too_late(line, caller.now) or _elsewhere(line, caller)) is None:
-            return line
-        refused = refused or why
+        if isinstance(judged := judge(line), KeyLine):
+            return judged
+        refused = refused or judged
     return refused
+
+
+def line_refusal(line: KeyLine, caller: Caller) -> Refusal | None:
+    """The refusal of a log-in by `expiry-time=` and `from=` of a line."""
+    return _too_late(line, caller.now) or _elsewhere(line, caller)
 
 
 def needs_name(lines: Sequence[KeyLine], caller: Caller) -> bool:
@@ -129,6 +156,13 @@ def forwards_refusal(line: KeyLine) -> Refusal | None:
     """The refusal of all forwards and all connections through the gateway."""
     if not (option := line.options.forwards_off):
         return None
+    if option == NO_EXTENSION:
+        return Refusal(
+            f"your certificate may not forward anything: it has no {option}. Sign one with it (ssh-keygen -s has it "
+            "unless -O clear is given)",
+            code="key_forwards",
+            rule=line.rule(option),
+        )
     fix = "add port-forwarding behind restrict" if option == "restrict" else f"remove {option}"
     return Refusal(
         f"your key may not forward anything ({option}): only the operator can {fix} in its line",
@@ -189,18 +223,22 @@ def command_refusal(line: KeyLine) -> Refusal | None:
     """The refusal of a session's command. A session that shows forwards runs none."""
     if line.options.command is None:
         return None
+    of_line = line.certified is None or line.certified.line.options.command is not None
+    option, holder = ("command=", "key") if of_line else ("force-command", "certificate")
     return Refusal(
-        "your key runs no commands here (command=). Its forwards work: ssh -N -R ...",
+        f"your {holder} runs no commands here ({option}). Its forwards work: ssh -N -R ...",
         code="key_command",
-        rule=line.rule("command"),
+        rule=line.rule(option.removesuffix("=")),
     )
 
 
 def limits_of(line: KeyLine) -> list[str]:
     """What the holder of a key may not do, for people."""
     options, found = line.options, list[str]()
-    if options.forwards_off:
-        found.append(f"Your key may not forward anything ({options.forwards_off}).")
+    if (off := options.forwards_off) == NO_EXTENSION:
+        found.append(f"Your certificate may not forward anything: it has no {off}.")
+    elif off:
+        found.append(f"Your key may not forward anything ({off}).")
     else:
         if options.permit_listen:
             found.append(f"Your key may listen on {_listed(options.permit_listen)} only (permitlisten=).")
@@ -208,6 +246,8 @@ def limits_of(line: KeyLine) -> list[str]:
             found.append(f"Your key may reach {_listed(options.permit_open)} only (permitopen=).")
     if options.expires is not None:
         found.append(f"Your key may log in until {shown_time(options.expires)} (expiry-time=).")
+    if line.certified is not None and (end := line.certified.certificate.valid_before) != FOREVER:
+        found.append(f"Your certificate lets you in until {shown_time(end)}.")
     return found
 
 
@@ -220,8 +260,11 @@ def forward_example(line: KeyLine, example: str) -> str | None:
 
 
 def shown_time(seconds: float) -> str:
-    """A time in seconds since the epoch, for people."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """A time for people, however late a certificate says that it is."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} seconds after 1970"
 
 
 def _listed(permits: Sequence[Permit]) -> str:

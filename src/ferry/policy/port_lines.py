@@ -29,8 +29,8 @@ class PortLine(NamedTuple):
     line: KeyLine
 
     def is_of(self, identity: Identity) -> bool:
-        """Whether its key is one of `identity`."""
-        return self.fingerprint == identity.fingerprint or (
+        """Whether its key is one of `identity`. Who logs in with a certificate of that key is another one."""
+        return (self.fingerprint == identity.fingerprint and identity.certificate is None) or (
             self.line.name is not None and self.line.name == identity.name
         )
 

@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from ferry.names import Fingerprint, parse_label, printable, typed_name
 
 from .key_options import NO_OPTIONS, KeyOptions, System, is_option, options_end, parse_options
 
-_KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
+KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
 _FIELDS = MappingProxyType(
     {
         "ssh-ed25519": 2,
@@ -70,7 +71,12 @@ class BadLine:
 
 def fingerprint_of(blob: bytes) -> Fingerprint:
     """`SHA256:...` of a public key's wire form, as `ssh-keygen -l` prints it."""
-    return Fingerprint("SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("="))
+    return fingerprint_of_digest(hashlib.sha256(blob).digest())
+
+
+def fingerprint_of_digest(digest: bytes) -> Fingerprint:
+    """The same of the SHA-256 digest."""
+    return Fingerprint("SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("="))
 
 
 def rsa_bits(blob: bytes) -> int | None:
@@ -93,18 +99,23 @@ def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey
     keys: list[tuple[int, AuthorizedKey]] = []
     bad: list[BadLine] = []
     room: dict[Fingerprint, _Room] = {}
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.strip(" \t\r")
-        if not line or line.startswith("#"):
-            continue
+    for number, line in numbered(text):
         try:
-            size = _size_of(line)
+            size = checked_size(line)
             key = parse_line(line, system)
             room[key.fingerprint] = room.get(key.fingerprint, _Room()).with_line(size)
             keys.append((number, key))
         except InvalidInput as error:
             bad.append(BadLine(number, str(error), error.detail))
     return keys, bad
+
+
+def numbered(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are neither empty nor a comment, with their numbers from 1."""
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip(" \t\r")
+        if line and not line.startswith("#"):
+            yield number, line
 
 
 class _Room(NamedTuple):
@@ -127,8 +138,8 @@ class _Room(NamedTuple):
         return _Room(self.lines + 1, self.size + size)
 
 
-def _size_of(line: str) -> int:
-    """Its bytes. Raises InvalidInput if they are too many."""
+def checked_size(line: str) -> int:
+    """The bytes of a line. Raises InvalidInput if they are too many."""
     size = len(line.encode("utf-8", "replace"))
     if size > limits.KEY_LINE_BYTES:
         raise InvalidInput(
@@ -151,7 +162,37 @@ def parse_line(line: str, system: System) -> AuthorizedKey:
         raise InvalidInput(
             "principals= is for lines with cert-authority, so this key may not log in: add cert-authority, or remove it"
         )
-    return parse_key(rest, options)
+    key = parse_key(rest, options)
+    if options.cert_authority and key.name is not None:
+        raise InvalidInput(_NAME_OF_CA)
+    return key
+
+
+def parse_ca_file(text: str) -> tuple[list[tuple[int, AuthorizedKey]], list[BadLine]]:
+    """The keys of CAs in a file (sshd_config(5), TrustedUserCAKeys), with the numbers of their lines, and all lines that are
+    refused. There are no options."""
+    keys: list[tuple[int, AuthorizedKey]] = []
+    bad: list[BadLine] = []
+    for number, line in numbered(text):
+        try:
+            checked_size(line)
+            if is_option(_first_word(line)):
+                raise InvalidInput(
+                    "a trusted CA has no options: write its key alone, or the whole line into a file of access.keys"
+                )
+            key = parse_key(line)
+            if key.name is not None:
+                raise InvalidInput(_NAME_OF_CA)
+            keys.append((number, key))
+        except InvalidInput as error:
+            bad.append(BadLine(number, str(error), error.detail))
+    return keys, bad
+
+
+_NAME_OF_CA = (
+    "name= would give all certificates of this CA one identity, so none lets anybody in: remove it (the CA and the key id "
+    "are the identity: ssh-keygen -s CA -I KEY_ID)"
+)
 
 
 def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
@@ -160,16 +201,21 @@ def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
     if algorithm not in ALGORITHMS:
         raise _no_key_type(algorithm)
     encoded, _, comment = line[len(algorithm) :].lstrip(_BLANKS).replace("\t", " ").partition(" ")
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidInput("the key is not base64: copy the whole .pub line again") from None
+    blob = decoded(encoded)
     fields = _fields(blob)
     if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
     if algorithm == _RSA and (bits := _size(fields[2])) not in RSA_BITS:
         raise InvalidInput(wrong_size(bits))
     return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options)
+
+
+def decoded(encoded: str) -> bytes:
+    """The wire form of a key. Raises InvalidInput."""
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInput("the key is not base64: copy the whole .pub line again") from None
 
 
 def wrong_size(bits: int) -> str:
@@ -199,7 +245,7 @@ def _no_key(line: str, end: int) -> InvalidInput:
 
 
 def _no_key_type(word: str) -> InvalidInput:
-    shown = f"'{word}'" if _KEY_TYPE.fullmatch(word) else typed_name(word)
+    shown = f"'{word}'" if KEY_TYPE.fullmatch(word) else typed_name(word)
     return InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
 
 

@@ -9,6 +9,7 @@ host.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
@@ -141,6 +142,30 @@ def _parse_entry(text: str) -> _Entry:
     if len(pattern) > limits.HOST_PATTERN_CHARS:
         raise InvalidInput(f"an entry has {len(pattern)} characters: {limits.HOST_PATTERN_CHARS} are allowed")
     return _Entry(pattern, pattern.lower(), text.startswith("!"), _network(pattern))
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """The value of `source-address` in a certificate (addrmatch.c, addr_match_cidr_list): addresses and networks alone.
+    Raises InvalidInput for one with which sshd lets nobody in."""
+    count = text.count(",") + 1
+    if count > limits.KEY_FROM_ENTRIES:
+        raise InvalidInput(f"source-address has {count:,} entries: {limits.KEY_FROM_ENTRIES} are allowed")
+    found: list[Network] = []
+    for entry in text.split(","):
+        network = _network(entry) if len(entry) <= limits.HOST_PATTERN_CHARS else None
+        if network is None:
+            raise InvalidInput(
+                f"source-address has {printable(entry, 60)!r}, which is neither an address nor a network: sign one with "
+                "-O source-address=192.0.2.0/24"
+            )
+        found.append(network)
+    return tuple(found)
+
+
+def is_in(address: str, networks: Iterable[Network]) -> bool:
+    """Whether a numeric address is in one of `networks`."""
+    numeric = _numeric(address)
+    return numeric is not None and any(numeric in network for network in networks)
 
 
 def _network(pattern: str) -> Network | None:

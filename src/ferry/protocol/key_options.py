@@ -69,8 +69,8 @@ class KeyOptions:
     """`NAME=value`, with no meaning here."""
     cert_authority: bool = False
     """The key is no user's: it signs certificates."""
-    principals: str | None = None
-    """With `cert_authority`."""
+    principals: tuple[str, ...] | None = None
+    """With `cert_authority`: a certificate needs one of them. None: it needs the login name."""
     touch_required: bool = True
     """Of a security key: a person has to touch it for each signature."""
     verify_required: bool = False
@@ -180,7 +180,7 @@ class _Reading:
     command: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     cert_authority: bool = False
-    principals: str | None = None
+    principals: tuple[str, ...] | None = None
     touch_required: bool = True
     verify_required: bool = False
 
@@ -228,7 +228,7 @@ def _take_command(read: _Reading, value: str) -> None:
 
 def _take_principals(read: _Reading, value: str) -> None:
     _first(read.principals)
-    read.principals = value
+    read.principals = tuple(filter(None, value.split(",")))
 
 
 def _take_from(read: _Reading, value: str) -> None:

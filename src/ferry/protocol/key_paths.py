@@ -8,7 +8,10 @@
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +25,7 @@ _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 
 
 class KeyPath(NamedTuple):
-    """One path of `access.keys`."""
+    """One path of `access.keys` or `access.authorized_principals`."""
 
     path: Path
     """All of it, if it has no `%u`; else the folder above the part with `%u`."""
@@ -60,6 +63,47 @@ def parse_key_path(path: Path) -> KeyPath:
             return KeyPath(Path(*above) if above else Path(), part, str(Path(*rest)) if rest else "")
         above.append(_expanded(part, ""))
     return KeyPath(Path(*above))
+
+
+class Role(enum.StrEnum):
+    """What stands in a file, by the key of the configuration that names it."""
+
+    KEYS = "access.keys"
+    CAS = "access.trusted_ca_keys"
+    PRINCIPALS = "access.authorized_principals"
+    REVOKED = "access.revoked_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPaths:
+    """The paths in the configuration."""
+
+    keys: tuple[Path, ...] = ()
+    """Files, folders of files, or files for login names."""
+    trusted_cas: tuple[Path, ...] = ()
+    """Files, or folders of files."""
+    principals: Path | None = None
+    """A file, or files for login names."""
+    revoked: Path | None = None
+    """A file."""
+
+    def one_by_one(self) -> Iterator[tuple[Role, Path, AccessPaths]]:
+        """Each path alone."""
+        yield from ((Role.KEYS, path, AccessPaths(keys=(path,))) for path in self.keys)
+        yield from ((Role.CAS, path, AccessPaths(trusted_cas=(path,))) for path in self.trusted_cas)
+        if self.principals is not None:
+            yield Role.PRINCIPALS, self.principals, AccessPaths(principals=self.principals)
+        if self.revoked is not None:
+            yield Role.REVOKED, self.revoked, AccessPaths(revoked=self.revoked)
+
+    def all(self) -> Iterator[tuple[Role, KeyPath]]:
+        """All of them, in the order in which their lines decide."""
+        yield from ((Role.KEYS, parse_key_path(path)) for path in self.keys)
+        yield from ((Role.CAS, KeyPath(path)) for path in self.trusted_cas)
+        if self.principals is not None:
+            yield Role.PRINCIPALS, parse_key_path(self.principals)
+        if self.revoked is not None:
+            yield Role.REVOKED, KeyPath(self.revoked)
 
 
 def _expanded(text: str, user: str) -> str:

@@ -16,7 +16,10 @@ from ferry.errors import FerryError
 from ferry.names import Endpoint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.port_lines import PortLine
-from ferry.ssh.key_files import read_keys
+from ferry.protocol.key_paths import Role
+from ferry.ssh.access_lines import Found, read_access
+from ferry.ssh.host_certificates import read_host_certificates
+from ferry.ssh.host_keys import certificate_of, public_keys_in
 
 from .dns import is_local
 from .findings import Finding, Severity
@@ -41,7 +44,8 @@ class Running:
 
 def effective(config: Config, file: Path | None = None) -> dict[str, str]:
     """A summary of the configuration, which comes from `file`, in a few words each."""
-    who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(config.access.keys)
+    named = [*config.access.keys, *config.access.trusted_ca_keys]
+    who = "anyone with a key, or without" if config.access.mode == "anyone" else "keys in " + _paths(named)
     urls = config.urls(lambda _host: False)  # without a look at certificates, which would decide the URL to prefer
     name = urls.domain.host("NAME")
     listens = ((config.http.listen, False), (config.https.listen, True))
@@ -71,6 +75,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_ports(config, running=running),
         *_check_state(config.state),
         *_check_keys(config),
+        *_check_host_certificates(config.state),
         *_check_certificates(config.https.certificates),
         *check_https(config),
         *_check_public(config),
@@ -125,21 +130,18 @@ def _check_state(state: Path) -> Iterator[Finding]:
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:
-    if config.access.mode != "keys":
-        return
     usable = 0
     public = [range(each.first, each.last + 1) for each in config.tcp.ranges if each.listen == "public"]
-    for path in config.access.keys:
+    for role, path, alone in config.access.paths.one_by_one():
         try:
-            found = read_keys([path])  # as the gateway does
+            found = read_access(alone)  # as the gateway does
         except FerryError as error:
             yield Finding(Severity.FIX, "keys", str(error))
             continue
-        count = len(found.lines)
-        usable += count
+        usable += len(found.lines) + len(found.authorities)
         for rejected in found.rejected:
             yield Finding(Severity.FIX, "keys", str(rejected))
-        for line in (line for lines in found.lines.values() for line in lines):
+        for line in (*(line for lines in found.lines.values() for line in lines), *found.authorities):
             for trap in traps_of(
                 line,
                 now=SystemClock().now(),
@@ -149,10 +151,9 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
         yield from (Finding(Severity.NOTE, "keys", text) for text in _ports_on_two_lines(found.ports))
         if not found.rejected:
-            yield Finding(
-                Severity.OK if count else Severity.NOTE, "keys", f"{path}: {count} key{'' if count == 1 else 's'}"
-            )
-    if not usable:
+            count, text = _counted(role, found)
+            yield Finding(Severity.OK if count else Severity.NOTE, "keys", f"{path}: {text}")
+    if config.access.mode == "keys" and not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Severity.FIX, "keys", text)
 
@@ -166,6 +167,36 @@ def _ports_on_two_lines(ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str
                     f"{other.line.file}, line {other.line.number}: permitlisten= names port {port}, and so does "
                     f"{first.line.file}, line {first.line.number}, for another key: only the first that comes gets it"
                 )
+
+
+def _counted(role: Role, found: Found) -> tuple[int, str]:
+    """What a file has, as a number and for people."""
+    match role:
+        case Role.KEYS if found.authorities:
+            keys, cas = len(found.lines), len(found.authorities)
+            return keys + cas, f"{_plural(keys, 'key')}, {_plural(cas, 'CA')}"
+        case Role.KEYS:
+            return len(found.lines), _plural(len(found.lines), "key")
+        case Role.CAS:
+            return len(found.authorities), _plural(len(found.authorities), "CA")
+        case Role.PRINCIPALS:
+            return found.authorities.principals, _plural(found.authorities.principals, "principal")
+        case Role.REVOKED:
+            return 1, _plural(
+                0 if found.revoked is None else len(found.revoked), "revoked key"
+            )  # an empty list is what one hopes for
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _check_host_certificates(state: Path) -> Iterator[Finding]:
+    found = read_host_certificates(state, public_keys_in(state), SystemClock().now())
+    for algorithm in found.lines:
+        yield Finding(Severity.OK, "host keys", f"{certificate_of(state, algorithm)} is the certificate of its key")
+    for path, why in found.bad:
+        yield Finding(Severity.FIX, "host keys", f"{path}: {why}")
 
 
 def _check_certificates(folder: Path | None) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry.config.model import Config
-from ferry.protocol.key_paths import parse_key_path
 
 from .paths import Account, unreadable
 
@@ -55,7 +54,7 @@ def obstacles(service: Service) -> list[str]:
         ("program", service.command, "install Ferry with `make install`, which uses /opt/ferry"),
         *(("program", path, "install Ferry with `make install`, which uses /opt/ferry") for path in service.code),
         ("configuration", service.config_file, "put it in /etc/ferry, mode 0644, in a folder of mode 0755"),
-        *(("keys", parse_key_path(path).path, "put them in /etc/ferry/keys, mode 0644") for path in config.access.keys),
+        *(("keys", path.path, "put them in /etc/ferry/keys, mode 0644") for _, path in config.access.paths.all()),
     ]
     if config.https.certificates:
         fix = f"copy them to /etc/ferry/certificates, owned by {service.account.name}, keys with mode 0600"

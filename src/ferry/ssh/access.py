@@ -1,18 +1,22 @@
-"""Decides who may connect: anyone (the key is the identity), or the public keys in files, read again when they
-change."""
+"""Decides who may connect: anyone (the key is the identity), or the public keys and certificates in files, read again when
+they change."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final, Protocol
 
+from ferry.errors import Refusal
 from ferry.names import Fingerprint, Identity
-from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.policy import certificates
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in
 from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
+from ferry.protocol.certificates import Certificate
+from ferry.protocol.key_paths import AccessPaths
 from ferry.report import Report
 
-from .key_files import Found, listing_of, read_keys, read_listed
+from .access_lines import Found, read_access, read_listed
+from .key_files import listing_of
 
 KEYS_POLL_SECONDS = 0.5  # between two looks at the files
 # The number of looks after a change that read the files even if their times are the same: two writes within a tick of
@@ -42,6 +46,14 @@ class KeyAccess(Protocol):
         """The lines of a key, in the order in which they decide; none: it may not log in."""
         ...
 
+    def lines_for(self, certificate: Certificate, user: str, /) -> Sequence[KeyLine]:
+        """The lines that speak for a certificate and a login name, in their order; none: its CA is not known."""
+        ...
+
+    def revocation_of(self, fingerprint: Fingerprint, certificate: Certificate | None, /) -> Refusal | None:
+        """The refusal of a key that is on the list of revoked ones, or whose CA is."""
+        ...
+
     @property
     def allows_keyless(self) -> bool:
         """Whether clients without a key may connect, as anonymous."""
@@ -52,12 +64,31 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
     """As `KeyAccess`, and looked at again while the gateway runs."""
 
     def read(self) -> Found | None:
-        """Look whether the keys have changed. Blocks on the disk, and so runs in a thread, one call at a time."""
+        """Look whether the files have changed. Blocks on the disk, and so runs in a thread, one call at a time."""
         ...
 
     def use(self, found: Found | None) -> None:
         """Change to what `read` has found."""
         ...
+
+
+def lines_in(
+    access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, user: str
+) -> Sequence[KeyLine]:
+    """The lines by which a key, or a certificate of it, may log in."""
+    return access.lines_of(fingerprint) if certificate is None else access.lines_for(certificate, user)
+
+
+def judged(
+    access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, caller: Caller
+) -> KeyLine | Refusal | None:
+    """The line that lets a key in now, or its `certificate`, which its CA has signed; None if there is no line for it."""
+    lines = lines_in(access, fingerprint, certificate, caller.user)
+    if not lines:
+        return None
+    if (revoked := access.revocation_of(fingerprint, certificate)) is not None:
+        return revoked
+    return log_in(lines, caller) if certificate is None else certificates.log_in(certificate, lines, caller)
 
 
 class Anyone(NoPortLines):
@@ -68,6 +99,12 @@ class Anyone(NoPortLines):
     def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return _ANY_KEY
 
+    def lines_for(self, _certificate: Certificate, _user: str) -> Sequence[KeyLine]:
+        return ()  # the client offers the key itself next
+
+    def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
+        return None
+
     def read(self) -> None:
         """There is nothing to read."""
 
@@ -76,22 +113,36 @@ class Anyone(NoPortLines):
 
 
 class AuthorizedKeys:
-    """The keys in `paths`, as `read_keys` finds them.
+    """The keys and certificates in files, as `read_access` finds them. `anyone`: all keys but the revoked ones.
 
     The constructor and `read` block on the disk, so call them in a thread. The event loop calls the other methods.
     """
 
-    allows_keyless = False
-
-    def __init__(self, paths: Sequence[Path], report: Report) -> None:
-        self._paths = list(paths)
+    def __init__(self, paths: AccessPaths, report: Report, *, anyone: bool = False) -> None:
+        self.allows_keyless = anyone
+        self._paths = paths
         self._report = report
-        self._found = read_keys(self._paths)
+        self._found = read_access(paths)
         self._told = False
         self._looks_more = KEYS_LOOKS_MORE
 
     def lines_of(self, fingerprint: Fingerprint) -> Sequence[KeyLine]:
-        return self._found.lines.get(fingerprint, ())
+        return _ANY_KEY if self.allows_keyless else self._found.lines.get(fingerprint, ())
+
+    def lines_for(self, certificate: Certificate, user: str) -> Sequence[KeyLine]:
+        return self._found.authorities.lines_of(certificate, user)
+
+    def revocation_of(self, fingerprint: Fingerprint, certificate: Certificate | None) -> Refusal | None:
+        revoked = self._found.revoked
+        if revoked is None:
+            return _UNKNOWN
+        if fingerprint in revoked.keys:
+            return _REVOKED
+        if certificate is None:
+            return None
+        if certificate.ca_fingerprint in revoked.keys:
+            return _REVOKED_CA
+        return _REVOKED_CERTIFICATE if revoked.has_certificate(certificate) else None
 
     def lines_with_port(self, port: int) -> Sequence[PortLine]:
         return self._found.ports.get(port, ())
@@ -123,4 +174,24 @@ class AuthorizedKeys:
     def _tell(self, found: Found) -> None:
         for rejected in found.rejected:
             self._report("keys.rejected", path=str(rejected.path), line=rejected.line, error=rejected.detail)
-        self._report("keys.loaded", keys=len(found.lines), files=len(found.listing.stamps))
+        self._report(
+            "keys.loaded",
+            keys=len(found.lines),
+            files=len(found.listing.stamps),
+            authorities=len(found.authorities),
+            revoked=0 if found.revoked is None else len(found.revoked),
+        )
+
+
+REVOKED_CODE: Final = "key_revoked"
+_REVOKED: Final = Refusal("your key is revoked here: ask the operator for a new one", code=REVOKED_CODE)
+_REVOKED_CA: Final = Refusal(
+    "the CA of your certificate is revoked here: ask the operator for another one", code=REVOKED_CODE
+)
+_REVOKED_CERTIFICATE: Final = Refusal(
+    "your certificate is revoked here: ask the operator for a new one", code=REVOKED_CODE
+)
+_UNKNOWN: Final = Refusal(
+    "the gateway cannot read its list of revoked keys, so nobody may log in: tell the operator",
+    code="revoked_keys_unreadable",
+)

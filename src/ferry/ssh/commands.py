@@ -238,8 +238,15 @@ def _whoami(invocation: _Invocation) -> None:
         "name": who.name,
         "key": who.fingerprint,
         "anonymous": who.anonymous,
+        **_certificate_fields(who),
     }
     invocation.session.show(who_line(who), fields)
+
+
+def _certificate_fields(who: Identity) -> dict[str, object]:
+    if (name := who.certificate) is None:
+        return {}
+    return {"certificate": {"key_id": name.key_id, "serial": name.serial, "ca": name.ca}}
 
 
 def _ls(invocation: _Invocation) -> None:

@@ -7,6 +7,7 @@ So a missing or different key file is an error that only the operator can resolv
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,9 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
         fingerprint = Fingerprint(key.get_fingerprint())
         if remembered is None:
             await memory.remember_host_key(algorithm, fingerprint)
+        elif remembered != fingerprint and fingerprint == await memory.host_key_fingerprint(_next(algorithm)):
+            await memory.remember_host_key(algorithm, fingerprint)  # clients have learned it
+            path.with_suffix(".pub").write_bytes(key.export_public_key())
         elif remembered != fingerprint:
             raise StartupError(
                 f"the host key {path} is {fingerprint}, but clients know this gateway by {remembered}. Put the right file "
@@ -64,6 +68,46 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
             )
         keys.append(key)
     return keys
+
+
+async def load_next_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
+    """Load the host keys that will replace others: `ssh_host_ed25519_key.next` beside `ssh_host_ed25519_key`. Clients learn
+    them after each log-in (`wire.host_key_proofs`). Once such a file has replaced the other one, the gateway starts with it.
+    Raises StartupError."""
+    keys = []
+    for algorithm, name in _FILES.items():
+        path = folder / f"{name}.next"
+        if not path.exists():
+            continue
+        key = _read(path)
+        if key.algorithm.decode() != algorithm:
+            raise StartupError(
+                f"the host key {path} is of the type {key.algorithm.decode()}: make one of the type {algorithm}"
+            )
+        fingerprint = Fingerprint(key.get_fingerprint())
+        if await memory.host_key_fingerprint(_next(algorithm)) != fingerprint:
+            await memory.remember_host_key(_next(algorithm), fingerprint)
+        keys.append(key)
+    return keys
+
+
+def _next(algorithm: str) -> str:
+    """The name under which the next key of a type is remembered."""
+    return f"{algorithm} next"
+
+
+def certificate_of(folder: Path, algorithm: str) -> Path:
+    """Where the certificate of a host key may stand."""
+    return folder / f"{_FILES[algorithm]}-cert.pub"
+
+
+def public_keys_in(folder: Path) -> dict[str, bytes]:
+    """The public host keys of a gateway, by their algorithm, in wire form. Those that cannot be read are left out. Blocks."""
+    found: dict[str, bytes] = {}
+    for algorithm, name in _FILES.items():
+        with contextlib.suppress(OSError, asyncssh.KeyImportError):
+            found[algorithm] = asyncssh.read_public_key(folder / f"{name}.pub").public_data
+    return found
 
 
 def describe(key: asyncssh.SSHKey) -> str:

@@ -22,19 +22,19 @@ from ferry.hostnames import Urls
 from ferry.limiters.handshakes import Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
-from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
-from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in, needs_name, signature_refusal
-from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, rsa_bits, wrong_size
+from ferry.names import CertificateName, ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine, needs_name, signature_refusal
+from ferry.protocol.certificates import Certificate
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.wrong_port import on_ssh_port
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
-from .access import WatchedAccess
+from .access import WatchedAccess, judged, lines_in
 from .admission import Admission, LoginSlot
 from .host_names import HostNames
-from .refused_keys import RefusedKeys, refused_banner
-from .wire.algorithms import readable_key
+from .offered_keys import OfferedKeys, certified_key, fingerprint_in
+from .refused_keys import RefusedKeys
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
@@ -47,7 +47,15 @@ class Identities(Protocol):
 
     async def identity_for_key(
         self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
-    ) -> Identity: ...
+    ) -> Identity:
+        """The identity of a key, or of the name that the operator gave to it."""
+        ...
+
+    async def identity_for_certificate(
+        self, certificate: CertificateName, fingerprint: Fingerprint, *, now: float
+    ) -> Identity:
+        """The identity of a certificate's CA and key id; `fingerprint` is that of its key now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,6 @@ class LoginAttempt(asyncssh.SSHServer):
         "_admission",
         "_began",
         "_broke",
-        "_denied",
         "_gave_way",
         "_grace",
         "_host",
@@ -145,11 +152,10 @@ class LoginAttempt(asyncssh.SSHServer):
         "_key_acceptable",
         "_key_line",
         "_lane",
+        "_offered",
         "_origin",
         "_peer",
         "_proven",
-        "_refused",
-        "_refused_told",
         "_requests",
         "_server",
         "_timed_out",
@@ -182,12 +188,7 @@ class LoginAttempt(asyncssh.SSHServer):
         self._host: str | None = ""
         """The name of its host; empty until it is needed. None: too many others were looked up, and the log-in ends."""
         self.tries = 0
-        self._refused: list[Fingerprint] = []
-        """The offered keys that are in no file, in their order."""
-        self._denied: set[str] = set()
-        """What the client has read about keys that may not log in."""
-        self._refused_told = False
-        """The client has read what to do with them."""
+        self._offered = OfferedKeys(self._send)
         self._requests = 0
         self._key_acceptable = False
         """The client has offered an acceptable key. It has not proved that it holds it."""
@@ -258,13 +259,7 @@ class LoginAttempt(asyncssh.SSHServer):
             )
 
     def key_offered(self, key_data: bytes) -> bool:
-        if readable_key(key_data) is None:  # asyncssh would end the connection with an error of our log
-            return False
-        bits = rsa_bits(key_data)
-        if bits is None or bits in RSA_BITS:
-            return True
-        self._tell_denied(wrong_size(bits))
-        return False
+        return self._offered.may_be_read(key_data)
 
     async def key_proven(self, user: str, key_data: bytes, flags: int | None) -> bool:
         """Look up the identity of the key that has signed, and bind it: here, and nowhere else.
@@ -272,45 +267,58 @@ class LoginAttempt(asyncssh.SSHServer):
         False if the look-up fails, or if the key may not log in any more.
         """
         self._proven = True
-        server, login, fingerprint = self._server, self._server.login, fingerprint_of(key_data)
-        line = self._judge(fingerprint, user)
+        server, login = self._server, self._server.login
+        certificate = self._offered.certificate_in(key_data)
+        fingerprint = fingerprint_in(key_data, certificate)
+        line = self._judge(fingerprint, certificate, user)
         if not isinstance(line, KeyLine):
             return False
         if (refusal := signature_refusal(line, flags)) is not None:
             self._deny(fingerprint, refusal)
             self.key_refused()
             return False
-        algorithm = key_data[4 : 4 + int.from_bytes(key_data[:4], "big")].decode("ascii", "replace")
         try:
-            identity = await login.identities.identity_for_key(
-                fingerprint, algorithm, line.name, now=server.clock.now()
-            )
+            identity = await self._identity_of(key_data, fingerprint, certificate, line)
             banner = await server.banner(identity.id) if login.banner else None
         except StoreUnavailable as error:
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
         # the access rules may have changed while we waited for the database
-        if self._judge(fingerprint, user) != line:
+        if self._judge(fingerprint, certificate, user) != line:
             return False
         self._identity, self._user, self._key_line = identity, user, line
         if banner:
             self.connection.send_auth_banner(banner)
         return True
 
-    def _judge(self, fingerprint: Fingerprint, user: str) -> KeyLine | Refusal | None:
+    async def _identity_of(
+        self, key_data: bytes, fingerprint: Fingerprint, certificate: Certificate | None, line: KeyLine
+    ) -> Identity:
+        """The identity of a key that has signed. Raises StoreUnavailable."""
+        identities, now = self._server.login.identities, self._server.clock.now()
+        if certificate is not None and certificate.key_id:
+            name = CertificateName(certificate.ca_fingerprint, certificate.key_id, certificate.serial)
+            return await identities.identity_for_certificate(name, fingerprint, now=now)
+        # a certificate without a key id names nobody, so that its key is the identity
+        blob = key_data if certificate is None else certificate.key
+        algorithm = blob[4 : 4 + int.from_bytes(blob[:4], "big")].decode("ascii", "replace")
+        return await identities.identity_for_key(fingerprint, algorithm, line.name, now=now)
+
+    def _judge(self, fingerprint: Fingerprint, certificate: Certificate | None, user: str) -> KeyLine | Refusal | None:
         """The line that lets a key in now; None if it is in no file."""
         server, address = self._server, self._peer.host
-        lines = server.login.access.lines_of(fingerprint)
-        return log_in(lines, Caller(user, address, self._host or address, server.clock.now()))
+        caller = Caller(user, address, self._host or address, server.clock.now())
+        return judged(server.login.access, fingerprint, certificate, caller)
 
-    async def _find_host(self, fingerprint: Fingerprint, user: str) -> bool:
+    async def _find_host(self, fingerprint: Fingerprint, certificate: Certificate | None, user: str) -> bool:
         """Look up the name of the client's host, if that may decide on the key. False if it cannot be looked up now: the
         connection ends, without an offence of the client."""
         server, login, address = self._server, self._server.login, self._peer.host
         if self._host or login.host_names is None:
             return True
-        if not needs_name(login.access.lines_of(fingerprint), Caller(user, address, address, server.clock.now())):
+        lines = lines_in(login.access, fingerprint, certificate, user)
+        if not needs_name(lines, Caller(user, address, address, server.clock.now())):
             return True
         self._host = await login.host_names.name_of(address)
         if self._host is None:
@@ -320,18 +328,13 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
         """Report a key that is in a file and may not log in, and tell the client."""
-        if self._tell_denied(why.public):
+        if self._offered.tell(why.public):
             self._server.report(
                 "keys.denied", peer=self.host, key=fingerprint, code=why.code, detail=why.detail, rule=why.rule
             )
 
-    def _tell_denied(self, why: str) -> bool:
-        """Tell the client at once, with `BatchMode` too; False if it has read that already."""
-        if why in self._denied:
-            return False
-        self._denied.add(why)
-        self.connection.send_auth_banner(f"ferry: {why}\r\n")
-        return True
+    def _send(self, text: str) -> None:
+        self.connection.send_auth_banner(text)
 
     def broke_protocol(self) -> None:
         self._broke = self._broke or Offence.GARBAGE
@@ -345,9 +348,9 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def lost(self) -> None:
         self._stop_timers()
-        if self._refused and not self._proven:
-            self._server.report("keys.refused", peer=self.host, keys=self._refused)
-            self._refused = []
+        if self._offered.refused and not self._proven:
+            self._server.report("keys.refused", peer=self.host, keys=self._offered.refused)
+            self._offered.refused = []
         self._admission.over(self, "timeout" if self._timed_out else "failed")
 
     # --- for asyncssh (`SSHServer`)
@@ -373,36 +376,50 @@ class LoginAttempt(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         fingerprint = Fingerprint(key.get_fingerprint())
-        if not await self._find_host(fingerprint, username):
-            return False
-        judged = self._judge(fingerprint, username)
-        if isinstance(judged, KeyLine):
-            self._key_acceptable = True
-            self._admission.progressed(self, Progress.PROMISING)
-            return True
-        if judged is not None:
-            self._deny(fingerprint, judged)
-        elif fingerprint not in self._refused:
-            self._refused.append(fingerprint)
+        known = await self._is_acceptable(fingerprint, None, username)
+        if known is None and self._offered.refuse(fingerprint):
             now = self._server.clock.now()
             self._server.refused_keys.offered(
                 fingerprint, key.algorithm, key.public_data, host=self.host, user=self._user, now=now
             )
-        self.key_refused()
-        return False
+        if not known:
+            self.key_refused()
+        return known is True
+
+    async def certificate_offered(self, user: str, key_data: bytes) -> asyncssh.SSHKey | None:
+        """The key of an acceptable certificate. The CA's signature is checked before anything else that a client may
+        learn about: only of a known CA, because a check costs as much as a log-in."""
+        certificate = self._offered.certificate_in(key_data)
+        if certificate is None or not self._server.login.access.lines_for(certificate, user):
+            return None
+        key = certified_key(certificate)
+        if key is None or not await self._is_acceptable(certificate.fingerprint, certificate, user):
+            return None
+        return key
+
+    async def _is_acceptable(self, fingerprint: Fingerprint, certificate: Certificate | None, user: str) -> bool | None:
+        """Whether a key may log in, or the certificate of it; None if it is in no file."""
+        if not await self._find_host(fingerprint, certificate, user):
+            return False
+        judged_now = self._judge(fingerprint, certificate, user)
+        if isinstance(judged_now, KeyLine):
+            self._key_acceptable = True
+            self._admission.progressed(self, Progress.PROMISING)
+            return True
+        if judged_now is not None:
+            self._deny(fingerprint, judged_now)
+        return None if judged_now is None else False
 
     def kbdint_auth_supported(self) -> bool:
         """With key files too, once: a client requests it after its last key, and then reads what to do."""
-        return self._server.login.access.allows_keyless or not self._refused_told
+        return self._server.login.access.allows_keyless or self._offered.may_tell_refused
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
         """Ask no question (RFC 4256 §3.2 allows zero prompts); with key files, refuse."""
         del username, lang, submethods
         if self._server.login.access.allows_keyless:
             return "", "", "", ()
-        self._refused_told = True
-        if self._refused or not self._denied:
-            self.connection.send_auth_banner(refused_banner(self._refused, self._server.urls.jump))
+        self._offered.tell_refused(self._server.urls.jump)
         return False
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:

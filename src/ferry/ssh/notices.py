@@ -200,4 +200,6 @@ def who_line(identity: Identity) -> str:
     """`ssh gw whoami`."""
     if identity.anonymous:
         return "anonymous: you came without a key, so no name can be kept for you"
+    if identity.certificate is not None:
+        return f"{identity.certificate} with key {identity.fingerprint}"
     return f"{identity.name} with key {identity.fingerprint}" if identity.name else f"key {identity.fingerprint}"

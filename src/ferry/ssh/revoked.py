@@ -3,7 +3,7 @@ left the key files or has changed, or the configuration has changed.
 
 An operator who removes a key, or gives it to another person, wants that now, not at the next log-in. But while an
 editor writes a file in place, the file is incomplete for a moment, and that must not disconnect a whole fleet. So the
-key has to be invalid for REVOKED_SECONDS.
+key has to be invalid for REVOKED_SECONDS. A key on the list of revoked ones is there on purpose: its connections end at once.
 
 While the line of a connection stays, nothing ends it: as in sshd, `expiry-time=` is looked at when a key logs in.
 """
@@ -15,9 +15,10 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from ferry import limits
 from ferry.names import Endpoint
-from ferry.policy.keys import Caller, KeyLine, log_in
+from ferry.policy.keys import Caller, KeyLine
+from ferry.protocol.certificates import Certificate
 
-from .access import KeyAccess, LetIn
+from .access import REVOKED_CODE, KeyAccess, LetIn, judged, lines_in
 
 
 class Revocable(LetIn, Hashable, Protocol):
@@ -55,9 +56,28 @@ class Revoked(Generic[C]):
     ) -> list[tuple[C, str | KeyLine]]:
         """The connections that could not have logged in as they are for REVOKED_SECONDS: each with the reason to end it,
         or with the line that counts for it now. `time` is in seconds since the epoch."""
-        wrong = [(one, change) for one in connections if (change := _changed(one, access, time)) is not None]
+        ended: list[tuple[C, str | KeyLine]] = []
+        wrong: list[tuple[C, str | KeyLine]] = []
+        for one in connections:
+            if (revoked := _revocation(one, access)) is not None:
+                ended.append((one, revoked))
+            elif (change := _changed(one, access, time)) is not None:
+                wrong.append((one, change))
         self._since = {one: self._since.get(one, now) for one, _ in wrong}
-        return [(one, change) for one, change in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
+        return ended + [(one, change) for one, change in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
+
+
+def _certificate(connection: Revocable) -> Certificate | None:
+    certified = connection.key_line.certified
+    return None if certified is None else certified.certificate
+
+
+def _revocation(connection: Revocable, access: KeyAccess) -> str | None:
+    """The reason to end a connection at once, if its key or its CA is on the list of revoked ones. While that cannot be read
+    nobody logs in, and those who are here stay."""
+    fingerprint = connection.identity.fingerprint
+    refusal = None if fingerprint is None else access.revocation_of(fingerprint, _certificate(connection))
+    return refusal.public if refusal is not None and refusal.code == REVOKED_CODE else None
 
 
 def _changed(connection: Revocable, access: KeyAccess, time: float) -> str | KeyLine | None:
@@ -66,10 +86,12 @@ def _changed(connection: Revocable, access: KeyAccess, time: float) -> str | Key
     identity, line = connection.identity, connection.key_line
     if identity.fingerprint is None:
         return None if access.allows_keyless else GONE
-    lines = access.lines_of(identity.fingerprint)
-    if line in lines:
+    certificate = _certificate(connection)
+    stands = line if line.certified is None else line.certified.line
+    if stands in lines_in(access, identity.fingerprint, certificate, connection.user):
         return None
-    found = log_in(lines, Caller(connection.user, connection.peer.host, connection.host, time))
+    caller = Caller(connection.user, connection.peer.host, connection.host, time)
+    found = judged(access, identity.fingerprint, certificate, caller)
     if not isinstance(found, KeyLine):
         return GONE if found is None else found.public
     # a key without a name keeps its identity (`Identities.identity_for_key`)

@@ -33,6 +33,7 @@ from .refused_keys import RefusedKeys
 from .settings import SshSettings
 from .tunnels import Tunnels
 from .wire.connection import HardenedConnection
+from .wire.host_key_proofs import HostKeyProofs
 
 
 class ConnectionLog(Protocol):
@@ -63,6 +64,7 @@ class SshServer:
         report: Report,
         registry: Registry,
         connections: ConnectionLog,
+        host_keys: HostKeyProofs,
         prefer_gcm: bool = True,
         make_connection: type[HardenedConnection] = HardenedConnection,
     ) -> None:
@@ -73,6 +75,7 @@ class SshServer:
         self.report = report
         self._connections = connections
         self._options = options
+        self._host_keys = host_keys
         self._prefer_gcm = prefer_gcm
         self._make_connection = make_connection
         self.origins = Origins()
@@ -104,6 +107,7 @@ class SshServer:
             login=attempt,
             owner=attempt,
             bounds=self.settings,
+            host_keys=self._host_keys,
             prefer_gcm=self._prefer_gcm,
         )
 

@@ -1,11 +1,12 @@
-"""Maps keys to identities. Identities own names. A key points at one identity, and may point at another one later."""
+"""Maps keys, and the key ids of CAs, to identities. Identities own names. A key points at one identity, and may point at
+another one later."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ferry.clock import random_token
-from ferry.names import Fingerprint, Identity, IdentityId
+from ferry.names import CertificateName, Fingerprint, Identity, IdentityId
 from ferry.registry.contract import StoreUnavailable
 
 from .dialect import Connection, only_row
@@ -57,29 +58,46 @@ class IdentityStore:
 
         While nothing can be written (a full disk), a key whose identity does not change is still accepted.
         """
+        identity, current = await self._owner_of(fingerprint, algorithm, name, now)
+        return Identity(identity, current, fingerprint)
 
-        def transaction(connection: Connection) -> Identity:
-            key = {"fingerprint": fingerprint, "algorithm": algorithm, "now": now}
+    async def identity_for_certificate(
+        self, certificate: CertificateName, fingerprint: Fingerprint, now: float
+    ) -> Identity:
+        """The identity of a certificate's CA and key id, whatever its key (`fingerprint`) and its serial number. Call it
+        only for one whose key has signed, as above."""
+        # a fingerprint has no blank, so that no key has this one
+        credential = f"{certificate.ca} {certificate.key_id}"
+        identity, name = await self._owner_of(credential, "certificate", None, now)
+        return Identity(identity, name, fingerprint, certificate=certificate)
+
+    async def _owner_of(
+        self, credential: str, algorithm: str, name: str | None, now: float
+    ) -> tuple[IdentityId, str | None]:
+        """The identity that a key or a CA's key id points at, and the name of that. Raises StoreUnavailable."""
+
+        def transaction(connection: Connection) -> tuple[IdentityId, str | None]:
+            key = {"fingerprint": credential, "algorithm": algorithm, "now": now}
             known = only_row(connection, _OWNER, key)
             if known is None:
                 identity = named(connection, name, now)
                 connection.execute(_NEW_KEY, {**key, "identity": identity})
-                return Identity(identity, name, fingerprint)
+                return identity, name
             identity, current = IdentityId(known[0]), known[1]
             if name is not None and name != current:
-                identity, current = rename_or_move(connection, fingerprint, identity, name, now), name
+                identity, current = rename_or_move(connection, credential, identity, name, now), name
             connection.execute(_SEEN, key)
-            return Identity(identity, current, fingerprint)
+            return identity, current
 
         try:
             return await self._store.run(transaction)
         except StoreUnavailable as error:
             if not error.readable:
                 raise
-            known = await self._store.run(lambda connection: only_row(connection, _OWNER, {"fingerprint": fingerprint}))
+            known = await self._store.run(lambda connection: only_row(connection, _OWNER, {"fingerprint": credential}))
             if known is None or name not in (None, known[1]):
                 raise
-            return Identity(IdentityId(known[0]), known[1], fingerprint)
+            return IdentityId(known[0]), known[1]
 
     async def prune(self, before: float) -> int:
         """Delete keys last seen before `before` whose identity has no name, no reservation and no lease.
@@ -103,16 +121,14 @@ def named(connection: Connection, name: str | None, now: float) -> IdentityId:
     return made
 
 
-def rename_or_move(
-    connection: Connection, fingerprint: Fingerprint, old: IdentityId, name: str, now: float
-) -> IdentityId:
+def rename_or_move(connection: Connection, credential: str, old: IdentityId, name: str, now: float) -> IdentityId:
     """Give a key of the identity `old` to the identity called `name`, as `identity_for_key` says. Returns that one."""
     taken = only_row(connection, _CALLED, {"name": name}) is not None
     if not taken and _keys_of(connection, old) == 1:
         connection.execute(_RENAME, {"id": old, "name": name})
         return old
     new = named(connection, name, now)
-    moved = {"fingerprint": fingerprint, "old": old, "new": new}
+    moved = {"fingerprint": credential, "old": old, "new": new}
     connection.execute(_MOVE_KEY, moved)
     if _keys_of(connection, old) == 0:
         for statement in (_MOVE_RESERVATIONS, _MOVE_LEASES, _FORGET):

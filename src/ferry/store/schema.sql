@@ -30,6 +30,7 @@ CREATE TABLE identities (
 );
 
 -- A key that the operator has entered and that has not logged in yet has no times.
+-- `fingerprint` is that of a key; of a certificate it is that of its CA, a blank, and the key id.
 CREATE TABLE keys (
     fingerprint TEXT NOT NULL,
     algorithm TEXT NOT NULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
@@ -30,6 +30,9 @@ class Connection:
     ) -> None:
         assert (sent, held) == (None, False)
         self.decided.append((port, bound))
+
+    def prove_host_keys(self, wanted: Sequence[bytes]) -> bool:
+        raise AssertionError(f"nobody asks for {wanted}")
 
 
 def test_a_forward_is_refused_in_its_turn() -> None:

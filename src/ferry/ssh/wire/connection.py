@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
@@ -50,12 +50,15 @@ from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 from .algorithms import ciphers_for, security_key_flags, signed_with
 from .channel_state import OwnedChannel
 from .endings import Endings
+from .host_key_proofs import ANNOUNCE, HostKeyProofs, ProofsOfConnection
 from .key_exchanges import KeyExchanges
+from .login_events import LoginEvents
 from .packets import KEYS, SILENT, PacketConnection
 from .pieces import Pieces
 from .requests import CHANNELS, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
 from .turns import Reply, Turns
 
+NO_PROOFS: Final = HostKeyProofs()
 _log = logging.getLogger("ferry.ssh")
 
 
@@ -93,62 +96,6 @@ class BoundsInForce(Protocol):
     def bounds(self) -> ConnectionBounds: ...
 
 
-class LoginEvents(Protocol):
-    """The receiver of a connection's log-in events."""
-
-    @property
-    def host(self) -> str:
-        """The client's address."""
-        ...
-
-    @property
-    def tries(self) -> int:
-        """The number of refused keys so far."""
-        ...
-
-    def transport_made(self) -> bool:
-        """The transport of the socket is there. False if its slot has gone to another client: begin no log-in."""
-        ...
-
-    def keys_exchanged(self) -> None:
-        """A key exchange has ended. Called again for each one after the log-in."""
-        ...
-
-    def method_asked(self) -> bool:
-        """Count an authentication request (RFC 4252 §5). False past AUTH_REQUESTS: the callee has ended the
-        connection."""
-        ...
-
-    def key_offered(self, key_data: bytes, /) -> bool:
-        """A key is offered, which nobody has decoded yet. False if it would cost too much, or is too weak."""
-        ...
-
-    def key_refused(self) -> None:
-        """The key is not acceptable, or its signature is wrong."""
-        ...
-
-    async def key_proven(self, user: str, key_data: bytes, flags: int | None, /) -> bool:
-        """A key has signed: bind its identity. False if this identity may not log in now. `flags` are those of a
-        security key."""
-        ...
-
-    def broke_protocol(self) -> None:
-        """The client has sent bytes that are not SSH. Called after the log-in too."""
-        ...
-
-    def wrong_port(self, spoken: FirstBytes, /) -> bytes:
-        """The answer to a client that speaks HTTP or TLS."""
-        ...
-
-    def took_too_long(self) -> None:
-        """The time for a log-in is over."""
-        ...
-
-    def lost(self) -> None:
-        """The connection is gone. Called after the log-in too."""
-        ...
-
-
 class HardenedConnection(PacketConnection):
     """One SSH connection of a client. asyncssh asks `owner` about a log-in; `login` gets its events."""
 
@@ -161,6 +108,7 @@ class HardenedConnection(PacketConnection):
         login: LoginEvents,
         owner: asyncssh.SSHServer,
         bounds: BoundsInForce,
+        host_keys: HostKeyProofs = NO_PROOFS,
         prefer_gcm: bool = True,
     ) -> None:
         super().__init__(loop, options, None, None, None)
@@ -175,6 +123,7 @@ class HardenedConnection(PacketConnection):
         self._turns = Turns(self._reply, self._request_failed)
         self._endings = Endings()
         self._channel_rate = PerSecond()
+        self._host_keys = ProofsOfConnection(host_keys)
         self._silence: asyncio.TimerHandle | None = None
 
     # --- the beginning and the end
@@ -302,6 +251,16 @@ class HardenedConnection(PacketConnection):
 
         answer = UInt32(bound) if bound is not None and carries_port else bound is not None
         self._turns.answer(answer, sent=answered, held=held)
+
+    def send_server_host_keys(self) -> None:
+        """Announce all host keys. asyncssh calls it after the log-in."""
+        if self._transport is not None and self._host_keys.announced:
+            self._send_global_request(ANNOUNCE, self._host_keys.announced)
+
+    def prove_host_keys(self, wanted: Sequence[bytes]) -> Reply:
+        """As in `requests.RequestingConnection`."""
+        used = self.get_server_host_key()
+        return self._host_keys.prove(wanted, self._session_id, used.sig_algorithm if used is not None else b"") or False
 
     def release_answers(self) -> None:
         """Send the answers that are held, and those behind them."""
@@ -460,6 +419,10 @@ class HardenedConnection(PacketConnection):
         if not valid and self._login.tries == tries:  # a wrong signature, or a key that asyncssh could not read
             self._login.key_refused()
         return valid
+
+    async def _validate_client_certificate(self, username: str, key_data: bytes) -> asyncssh.SSHKey | None:
+        """Asyncssh would read certificates by rules of its own, which differ from those of sshd."""
+        return await self._login.certificate_offered(username, key_data)
 
     async def _validate_client_public_key(self, username: str, key_data: bytes) -> asyncssh.SSHKey | None:
         """As asyncssh's. `key_proven` alone decides on the flags of a security key: asyncssh looks at one of them."""

@@ -6,19 +6,20 @@ by the name that the client sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
 from asyncssh.misc import ChannelOpenError
-from asyncssh.packet import SSHPacket
+from asyncssh.packet import PacketDecodeError, SSHPacket
 
 from ferry import limits
 
 from .channel import TunnelChannel
-from .turns import Step
+from .host_key_proofs import PROVE
+from .turns import Reply, Step
 
 _NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
 
@@ -114,6 +115,10 @@ class RequestingConnection(Protocol):
         """Answer a forward of `port`, as in `Answered`."""
         ...
 
+    def prove_host_keys(self, wanted: Sequence[bytes], /) -> Reply:
+        """The proofs that we hold these host keys, or a refusal."""
+        ...
+
 
 def _keepalive(_connection: RequestingConnection, _packet: SSHPacket) -> Step:
     return lambda: True
@@ -143,12 +148,23 @@ def _socket_forward(connection: RequestingConnection, packet: SSHPacket) -> Step
     return lambda: refuse(partial(connection.forward_decided, 0))
 
 
+def _prove_host_keys(connection: RequestingConnection, packet: SSHPacket) -> Step:
+    wanted: list[bytes] = []
+    try:
+        while packet and len(wanted) <= limits.HOST_KEYS_PROVED:
+            wanted.append(packet.get_string())
+    except PacketDecodeError:
+        wanted = []
+    return lambda: connection.prove_host_keys(wanted)
+
+
 GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket], Step]]] = MappingProxyType(
     {
         b"tcpip-forward": _forward,
         b"cancel-tcpip-forward": _cancel,
         b"streamlocal-forward@openssh.com": _socket_forward,
         b"keepalive@openssh.com": _keepalive,
+        PROVE: _prove_host_keys,
     }
 )
 """Each function reads the fields after the name and the want-reply flag. Its result decides the request in its turn."""

@@ -1,0 +1,158 @@
+"""Reads the files that say who may log in: what stands in them. `key_files` finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ferry import limits
+from ferry.errors import InvalidInput, StartupError
+from ferry.names import Fingerprint
+from ferry.policy.authorities import Authorities
+from ferry.policy.keys import KeyLine
+from ferry.policy.port_lines import PortLine, ports_in
+from ferry.protocol.authorized_keys import BadLine, parse_ca_file, parse_file
+from ferry.protocol.key_paths import AccessPaths, Role
+from ferry.protocol.principals import parse_principals
+from ferry.protocol.revocations import Revocations
+from ferry.protocol.revoked_keys import parse_revoked
+from ferry.regular_files import NotAFile, read_regular
+from ferry.this_host import THIS_HOST
+
+from .key_files import NOT_A_FILE, Listing, Rejected, Stamp, check_there, listing_of, whole
+
+KEYS_READINGS = 3  # the most readings in one look, while the files change
+_NAME_OF_ANOTHER: Final = (
+    "name= stands in the file of one login name (%u), whose owner could take the identity of anybody with it, so the "
+    "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
+)
+NOTHING_REVOKED: Final = Revocations()
+_NOBODY: Final = "nobody may log in until this list of revoked keys can be read: put the right file there"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The result of one reading of the files."""
+
+    listing: Listing
+    lines: dict[Fingerprint, tuple[KeyLine, ...]] = field(default_factory=dict)
+    """The lines of each key, in the order of the files."""
+    rejected: list[Rejected] = field(default_factory=list)
+    ports: dict[int, list[PortLine]] = field(default_factory=dict)
+    """The lines that name a port in `permitlisten=`."""
+    authorities: Authorities = field(default_factory=Authorities)
+    revoked: Revocations | None = NOTHING_REVOKED
+    """None: the list cannot be read, so that nobody may log in."""
+
+
+def read_access(paths: AccessPaths) -> Found:
+    """Read the files in `paths`. Raises StartupError if one of them is missing or cannot be read, or if the list of revoked
+    keys is wrong. Blocks."""
+    check_there(paths)
+    found = read_listed(paths, listing_of(paths))
+    if found.revoked is None:
+        raise StartupError(f"{Role.REVOKED}: {next(each for each in found.rejected if each.path == paths.revoked)}")
+    return found
+
+
+def read_listed(paths: AccessPaths, listing: Listing) -> Found:
+    """Read the files of `listing`, again if they change meanwhile: a file is empty for a moment while a program writes
+    it."""
+    found = _read_once(paths, listing)
+    for _ in range(KEYS_READINGS - 1):
+        listing = listing_of(paths)
+        if listing == found.listing:
+            break
+        found = _read_once(paths, listing)
+    return found
+
+
+def _read_once(paths: AccessPaths, listing: Listing) -> Found:
+    reading = _Reading(list(listing.rejected), Authorities(has_principals=paths.principals is not None))
+    for stamp in listing.stamps:
+        reading.read(stamp)
+    lines = {key: tuple(of_key) for key, of_key in reading.lines.items()}
+    revoked = reading.revoked if paths.revoked is not None else NOTHING_REVOKED
+    if paths.revoked is not None and revoked is None:
+        reading.rejected.append(whole(paths.revoked, _NOBODY))
+    return Found(listing, lines, reading.rejected, ports_in(lines.items()), reading.authorities, revoked)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The files so far."""
+
+    rejected: list[Rejected]
+    authorities: Authorities
+    lines: dict[Fingerprint, list[KeyLine]] = field(default_factory=dict)
+    revoked: Revocations | None = None
+
+    def read(self, stamp: Stamp) -> None:
+        """Read the next file."""
+        try:
+            # Read bytes: in text mode a lone CR would end a line, and with it a comment that disables a key.
+            data = read_regular(stamp.path, limits.KEY_FILE_BYTES + 1)
+        except NotAFile:
+            self.rejected.append(whole(stamp.path, NOT_A_FILE))
+            return
+        except OSError as error:
+            self.rejected.append(whole(stamp.path, str(error)))
+            return
+        if len(data) > limits.KEY_FILE_BYTES:
+            most = f"{limits.KEY_FILE_BYTES // limits.MIB} MiB"
+            why = (
+                f"it has more than {most}, the most of a file of keys, so none of its keys counts: spread them over "
+                "the files of a folder"
+            )
+            self.rejected.append(whole(stamp.path, why))
+            return
+        match stamp.role:
+            case Role.KEYS:
+                self._keys(stamp, data.decode("utf-8", "replace"))
+            case Role.CAS:
+                self._cas(stamp, data.decode("utf-8", "replace"))
+            case Role.PRINCIPALS:
+                self._principals(stamp, data.decode("utf-8", "replace"))
+            case Role.REVOKED:
+                self._revoked(stamp, data)
+
+    def _keys(self, stamp: Stamp, text: str) -> None:
+        keys, bad = parse_file(text, THIS_HOST)
+        self._tell(stamp, bad)
+        for number, key in keys:
+            if stamp.user is not None and key.name is not None:
+                self.rejected.append(Rejected(stamp.path, number, _NAME_OF_ANOTHER, _NAME_OF_ANOTHER))
+            elif key.options.cert_authority:
+                self.authorities.add_line(
+                    key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
+                )
+            else:
+                line = KeyLine(key.name or stamp.name, key.options, stamp.user, str(stamp.path), number)
+                self.lines.setdefault(key.fingerprint, []).append(line)
+
+    def _cas(self, stamp: Stamp, text: str) -> None:
+        keys, bad = parse_ca_file(text)
+        self._tell(stamp, bad)
+        for number, key in keys:
+            self.authorities.add_trusted(key.fingerprint, str(stamp.path), number)
+
+    def _principals(self, stamp: Stamp, text: str) -> None:
+        found, bad = parse_principals(text, THIS_HOST)
+        self._tell(stamp, bad)
+        for number, principal, options in found:
+            line = KeyLine(None, options, stamp.user, str(stamp.path), number)
+            self.authorities.add_principal(principal, line)
+
+    def _revoked(self, stamp: Stamp, data: bytes) -> None:
+        try:
+            self.revoked = parse_revoked(data)
+        except InvalidInput as error:
+            self.rejected.append(Rejected(stamp.path, 0, str(error), error.detail))
+
+    def _tell(self, stamp: Stamp, bad: Sequence[BadLine]) -> None:
+        told = bad[: limits.KEY_LINES_REFUSED]  # each report takes time of the event loop
+        self.rejected.extend(Rejected(stamp.path, line.number, line.why, line.detail) for line in told)
+        if len(bad) > len(told):
+            why = f"{len(bad) - len(told):,} more of its lines are refused: correct these"
+            self.rejected.append(whole(stamp.path, why))

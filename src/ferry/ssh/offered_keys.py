@@ -1,0 +1,110 @@
+"""The keys that one client offers until it has logged in: the certificates among them, those that may not log in, and what
+the client has read about these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import asyncssh
+
+from ferry.errors import InvalidInput
+from ferry.names import Fingerprint, printable
+from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, rsa_bits, wrong_size
+from ferry.protocol.certificates import Certificate, is_certificate, parse_certificate
+
+from .refused_keys import refused_banner
+from .wire.algorithms import SIGNATURES, readable_key, signed_with
+
+_CA_SIGNATURES: Final = frozenset(name.encode() for name in SIGNATURES)
+
+
+class OfferedKeys:
+    """Those of one log-in."""
+
+    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "refused")
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        """`send` shows a text to the client at once, with `BatchMode` too."""
+        self._send = send
+        self._certificate: tuple[bytes, Certificate] | None = None
+        """The last one, which a client offers and then signs with."""
+        self.refused: list[Fingerprint] = []
+        """The offered keys that are in no file, in their order."""
+        self._denied: set[str] = set()
+        """What the client has read about keys that may not log in."""
+        self._refused_told = False
+        """The client has read what to do with them."""
+
+    def certificate_in(self, key_data: bytes) -> Certificate | None:
+        """The certificate in an offered key; None if it is a plain one. Raises InvalidInput."""
+        if not is_certificate(key_data):
+            return None
+        if self._certificate is None or self._certificate[0] != key_data:
+            self._certificate = key_data, parse_certificate(key_data)
+        return self._certificate[1]
+
+    def may_be_read(self, key_data: bytes) -> bool:
+        """Whether a key that nobody has decoded yet costs little, and is strong. If not, tell the client."""
+        try:
+            certificate = self.certificate_in(key_data)
+        except InvalidInput as error:
+            self.tell(str(error))
+            return False
+        for blob, whose in ((key_data, ""),) if certificate is None else ((certificate.key, ""), (certificate.ca, _CA)):
+            if readable_key(blob) is None:  # asyncssh would end the connection with an error of our log
+                return False
+            if (bits := rsa_bits(blob)) is not None and bits not in RSA_BITS:
+                self.tell(f"{whose}{wrong_size(bits)}")
+                return False
+        return True
+
+    def refuse(self, fingerprint: Fingerprint) -> bool:
+        """Remember a key that is in no file. False if it was offered before."""
+        if fingerprint in self.refused:
+            return False
+        self.refused.append(fingerprint)
+        return True
+
+    def tell(self, why: str) -> bool:
+        """Tell the client why a key may not log in; False if it has read that already."""
+        if why in self._denied:
+            return False
+        self._denied.add(why)
+        self._send(f"ferry: {why}\r\n")
+        return True
+
+    @property
+    def may_tell_refused(self) -> bool:
+        """Whether the client has not read yet what to do with refused keys."""
+        return not self._refused_told
+
+    def tell_refused(self, gateway: str) -> None:
+        """Tell it. `gateway` is what to type after `ssh`."""
+        self._refused_told = True
+        if self.refused or not self._denied:
+            self._send(refused_banner(self.refused, gateway))
+
+
+_CA: Final = "the CA of your certificate: "
+
+
+def certified_key(certificate: Certificate) -> asyncssh.SSHKey | None:
+    """The key of a certificate that its CA has signed; None if it has not, or with SHA-1 (as in sshd,
+    CASignatureAlgorithms)."""
+    if signed_with(certificate.signature) not in _CA_SIGNATURES:
+        return None
+    ca = readable_key(certificate.ca)
+    if ca is None or not ca.verify(certificate.signed, certificate.signature):
+        return None
+    return readable_key(certificate.key)
+
+
+def fingerprint_in(key_data: bytes, certificate: Certificate | None) -> Fingerprint:
+    """Of an offered key, or of the key in its certificate."""
+    return fingerprint_of(key_data) if certificate is None else certificate.fingerprint
+
+
+def shown_certificate(certificate: Certificate) -> str:
+    """A certificate for the log: its key id, its serial number and its CA."""
+    return f"{printable(certificate.key_id, 100)} serial {certificate.serial} CA {certificate.ca_fingerprint}"
