@@ -50,7 +50,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     port = next(gateway.loopback_ports)
     lines = {
         "machine": f'restrict,port-forwarding,permitlisten="localhost:{port}"',
-        "operator": f'permitopen="localhost:{port}",permitopen="*:*"',
+        "operator": f'permitopen="localhost:{port}",permitopen="machine:22",permitopen="*:*"',
         "person": 'permitopen="*:*"',
     }
     keys = {name: make_key(folder / name, comment=f"name={name}") for name in lines}
@@ -103,6 +103,21 @@ def test_bulk_through_it_arrives_whole(fleet: Fleet, direction: str) -> None:
 def test_each_form_of_loopback_means_the_tunnel(fleet: Fleet, host: str) -> None:
     ended = fleet.ssh("machine").run("-W", f"{host}:{fleet.port}")
     assert ended.out.startswith("SSH-2.0-OpenSSH"), ended.err
+
+
+def test_a_machine_is_reached_by_the_name_of_its_key(fleet: Fleet) -> None:
+    ended = fleet.operator("-J", "gw", f"{own_user()}@Machine", "echo here is $((20+1))")
+    assert (ended.code, ended.out) == (0, "here is 21\n"), ended.err
+    for port in (22, fleet.port):
+        assert fleet.ssh("machine").run("-W", f"machine.localhost:{port}").out.startswith("SSH-2.0-OpenSSH")
+    for port in (22, fleet.port, 80):
+        ended = fleet.ssh("person").run("-W", f"machine:{port}")
+        assert f"administratively prohibited: no alias machine:{port} here for you" in ended.err
+    with fleet.ssh("person").start("-N", "-v", "-R", "machine:22:localhost:1") as squatter:
+        squatter.error_line("remote forward success")
+        ended = fleet.operator("-J", "gw", f"{own_user()}@machine", "echo still here")
+        assert (ended.code, ended.out) == (0, "still here\n"), ended.err
+    assert fleet.ssh("person").run(words="release machine:22").code == 0
 
 
 def test_who_is_not_named_learns_nothing_of_a_port(fleet: Fleet) -> None:

@@ -144,6 +144,7 @@ class TcpTunnel:
         self.origins = {"192.0.2.9"}
         """Where its owner is."""
         self.tls_upstream = tls_upstream
+        self.owner_name: str | None = None
         self.host_header = b""
         self.traffic = Traffic()
         self.tap: Tap | None = None

@@ -61,6 +61,22 @@ def test_nobody_learns_whether_another_identity_holds_it(address: Address) -> No
     assert "belongs to identity alice" in getattr(said[ALICE], "detail", "")
 
 
+def test_a_machine_that_is_asked_for_by_its_name_shows_no_port_to_others() -> None:
+    called = Address(Kind.ALIAS, "web-1", 22)
+    target = Target(PORT, ALICE.id, private=True, called=called)
+
+    def asked(who: Identity, options: str = "") -> Grant | Refusal:
+        line = KeyLine(options=parse_options(options, KNOWN))
+        return decide_tunnel(Wanted(who, line, b"web-1", 22), target, POLICY)
+
+    for who, options in ((ALICE, ""), (BOB, 'permitopen="web-1:22"')):
+        granted(asked(who, options)).require(PORT, ALICE.id, Use.VISIT)
+    for options in ("", 'permitopen="*:22"'):
+        refusal = asked(BOB, options)
+        assert isinstance(refusal, Refusal)
+        assert refusal.public == "no alias web-1:22 here for you: `ssh gw ls` lists yours"
+
+
 def test_a_client_without_a_key_reaches_its_own_port() -> None:
     granted(decided(NOBODY, PORT, NOBODY))
     assert isinstance(decided(NOBODY, LAPTOP, NOBODY), Refusal)

@@ -36,8 +36,8 @@ def test_names_are_unique() -> None:
         Held(port(21001), "web-1"), Held(port(21002), "web-1"), Held(alias("web-2"), "web-2"), Held(port(21003), "web-2"),
         Held(alias("gw"), None),
     ) == {
-        "web-1-21001": "localhost:21001", "web-1-21002": "localhost:21002", "web-2": "web-2:22",
-        "web-2-21003": "localhost:21003", "gw-22": "gw:22",
+        "web-1-21001": "localhost:21001", "web-1-21002": "localhost:21002", "web-2": "localhost:21003",
+        "web-2-22": "web-2:22", "gw-22": "gw:22",
     }  # fmt: skip
 
 

@@ -46,6 +46,19 @@ def test_the_newest_route_serves_and_the_end_of_an_older_one_keeps_it(address: A
     assert routes.by_address == {}
 
 
+def test_a_device_is_known_by_its_owners_name_while_it_holds_a_port() -> None:
+    routes, older, newer, other = Routes(), tunnel(PORT), tunnel(PORT), tunnel(ALIAS)
+    older.owner_name, newer.owner_name, other.owner_name = "Web-1", "web-2", "web-1"
+    for each in (older, other):
+        routes.add(each, to_listen(each))
+    assert routes.devices == {"web-1": {30000: older}}
+    routes.add(newer, to_listen(newer))
+    assert routes.devices == {"web-2": {30000: newer}}
+    for each in (older, newer, other):
+        routes.remove(each)
+    assert routes.devices == {}
+
+
 @pytest.mark.parametrize("way", ["removed", "replaced"])
 def test_a_subscriber_that_fails_keeps_no_other_from_hearing_of_a_tunnel_that_is_gone(
     way: str, caplog: pytest.LogCaptureFixture

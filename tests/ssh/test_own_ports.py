@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ferry.ssh.direct import meant_port
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
+from turns import until
 
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"LocalHost", b"::1"])
@@ -77,6 +79,31 @@ async def test_a_port_is_reached_by_its_identity_alone_and_on_each_of_its_connec
             said.append(refused.value.reason.replace(str(asked), "N", 1))
         assert len(set(said)) == 1
         assert said[0].startswith("no port N here for you: `ssh -p 2222 localhost ls` lists yours")
+
+
+async def test_a_machine_with_several_ports_is_asked_for_one(key: Path) -> None:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as machine,
+        inside.client(key) as own,
+    ):
+        identities = {client.identity for client in inside.clients}
+        first, second = inside.ports.loopback[:2]
+        for client in inside.clients:
+            client.identity = replace(client.identity, name="Web-1")
+        assert len(identities) == 1
+        for port in (first, second):
+            assert await machine.forward(b"localhost", port)
+        await until(lambda: len(inside.tunnels) == 2)
+        await inside.let_through()
+        machine.accept_opens()
+        await own.connection.open_connection("web-1", second)
+        with pytest.raises(asyncssh.ChannelOpenError) as refused:
+            await own.connection.open_connection("web-1", 22)
+        assert refused.value.reason == f"web-1 holds the ports {first} and {second}: write -p {first} you@localhost"
+        assert await machine.cancel(b"localhost", first)
+        await own.connection.open_connection("web-1", 22)
 
 
 async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> None:

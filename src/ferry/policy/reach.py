@@ -68,9 +68,12 @@ def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: 
         return refusal
     if wanted.judge is None or loop:
         return visits.decide(wanted.who, replace(target, named=wanted.named or loop))
-    rule = wanted.judge.reach(target.address)
+    rule = wanted.judge.reach(target.called or target.address)
     if isinstance(rule, Refusal):
-        return rule
+        by_port = wanted.judge.reach(target.address)
+        if isinstance(by_port, Refusal):
+            return rule  # that of the name: the other one has the number of the port
+        rule = by_port
     decided = visits.decide(wanted.who, replace(target, named=True))
     return decided if isinstance(decided, Refusal) else replace(decided, rule=rule)
 

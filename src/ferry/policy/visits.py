@@ -26,6 +26,8 @@ class Target:
     reach it."""
     named: bool = False
     """The operator has named it for this visitor (`policy.reach`)."""
+    called: Address | None = None
+    """What the visitor has asked for, if that is the name of a machine and not the address."""
 
 
 class VisitRule(Protocol):
@@ -73,8 +75,9 @@ class VisitPolicy:
         if isinstance(who, PublicVisitor):
             return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
         whose = "nobody serves" if owner is None else f"belongs to identity {owner}"
-        public = kind_of(address.kind).public
-        shown, code = (str(address), "no_such_port") if public else (f"alias {address}", "no_such_alias")
+        asked = target.called or address
+        public = kind_of(asked.kind).public
+        shown, code = (str(asked), "no_such_port") if public else (f"alias {asked}", "no_such_alias")
         return Refusal(
             f"no {shown} here for you: `ssh {self.gateway} ls` lists yours",
             code=code,

@@ -37,12 +37,12 @@ class Machine:
 
 def machines_of(held: Iterable[Held], may_be_sshd: Callable[[int], bool]) -> list[Machine]:
     """The machines behind aliases with port 22, and behind those ports that `may_be_sshd`, in the order of their names. No
-    two have one name."""
+    two have one name. The names of keys go first: the operator gives them, and anybody may take an alias."""
     ssh = [one for one in held if _is_machine(one.address, may_be_sshd)]
     ports = Counter(one.owner for one in ssh if not one.address.name)
     taken = {GATEWAY}
     found = []
-    for one in sorted(ssh, key=lambda one: (not one.address.name, one.address.name, one.address.port)):
+    for one in sorted(ssh, key=lambda one: (one.address.name, one.address.port)):
         address = one.address
         if address.name:
             name = address.name

@@ -33,6 +33,11 @@ class Tunnel(Protocol):
     tap: Tap | None
 
     @property
+    def owner_name(self) -> str | None:
+        """The name that the operator gave to its owner."""
+        ...
+
+    @property
     def tls_upstream(self) -> bool:
         """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
         ...
@@ -114,6 +119,9 @@ class Routes:
     )
     """Tunnels of each kind that has hostnames, by lower-case hostname: the hot path's one look-up."""
 
+    devices: dict[str, dict[int, Tunnel]] = field(default_factory=dict)
+    """The ports of the gateway that owners with a name hold: by that name in lower case, and by the port."""
+
     on_gone: list[Callable[[Tunnel], None]] = field(default_factory=list)
     """Callbacks; each is called with a tunnel that no longer serves its address."""
     seen_hosts: dict[str, None] = field(default_factory=dict)
@@ -125,7 +133,11 @@ class Routes:
         listening there, for its owner."""
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         previous = self.by_address.get(tunnel.address)
+        if previous is not None:
+            self._leave_device(previous)
         self.by_address[tunnel.address] = tunnel
+        if tunnel.owner_name and not tunnel.address.name:
+            self.devices.setdefault(tunnel.owner_name.lower(), {})[tunnel.address.port] = tunnel
         if (by_host := self.hosts.get(tunnel.address.kind)) is not None:
             by_host[tunnel.address.name] = tunnel
             self.note_host(tunnel.address.name)
@@ -145,10 +157,18 @@ class Routes:
         if self.by_address.get(tunnel.address) is not tunnel:
             return False
         del self.by_address[tunnel.address]
+        self._leave_device(tunnel)
         if (by_host := self.hosts.get(tunnel.address.kind)) is not None:
             del by_host[tunnel.address.name]
         self._gone(tunnel)
         return True
+
+    def _leave_device(self, tunnel: Tunnel) -> None:
+        name = (tunnel.owner_name or "").lower()
+        if not tunnel.address.name and (ports := self.devices.get(name)) is not None:
+            ports.pop(tunnel.address.port, None)
+            if not ports:
+                del self.devices[name]
 
     def _gone(self, tunnel: Tunnel) -> None:
         call_each(_log, "a part of the gateway failed to let go of a tunnel", self.on_gone, tunnel)

@@ -5,15 +5,19 @@ A target is looked up in this order:
 1. `localhost`, `127.0.0.1` or `::1` with a TCP port that a tunnel holds: that tunnel. So `ssh -J gw -p 21022
    root@localhost` reaches the machine behind port 21022, and autossh (`-M 20000`) checks its connection through a port of
    its own;
-2. an alias;
-3. a host of the network, where the operator has named it for the key.
+2. an alias of the client's own identity, or of a machine of that name;
+3. a machine, by the name of its key: `web-1:22` is the port for ssh that `web-1` holds, `web-1:21022` that very port;
+4. any other alias;
+5. a host of the network, where the operator has named it for the key.
 
-To a tunnel the bytes go from channel to channel; only for 3 the gateway opens a socket. `policy.reach` decides.
+The operator gives the names of keys, so nobody takes the name of a machine by an alias. To a tunnel the bytes go from
+channel to channel; only for a host the gateway opens a socket. `policy.reach` decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -39,6 +43,7 @@ from .open_codes import OWN_PORT, TOO_MANY_OPENS
 from .splice import TunnelSplice
 from .wire.channel import TunnelChannel
 
+_SSH_PORT: Final = 22
 _LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
 
 
@@ -97,14 +102,16 @@ class DirectChannels:
         wanted = self._wanted(visitor, host, port)
         if (refusal := key_refusal(wanted)) is not None:
             return refusal
-        target = self._target(host, port)
+        target = self._target(wanted)
+        if isinstance(target, Refusal):
+            return target
         if target is None or (target.owner is None and wanted.named):
             return self._open_host(visitor, wanted)
         grant = decide_tunnel(wanted, target, self._visits.policy, loop=_is_loop(visitor, target))
         if isinstance(grant, Refusal):
             return grant
         tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
-        return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, Reached(host, port, target))
+        return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
 
     def refusal_now(self, visitor: DirectVisitor, reached: Reached) -> Refusal | None:
         """The refusal of a channel that is open, by what decides now: the key's line may have other options, and the policy
@@ -120,20 +127,36 @@ class DirectChannels:
         judge = judge_of(visitor, self._in_force.forwards, self._clock.now())
         return Wanted(visitor.identity, visitor.key_line, host, port, judge)
 
-    def _target(self, host: bytes, port: int) -> Target | None:
+    def _target(self, wanted: Wanted) -> Target | Refusal | None:
         """The tunnel's address that a target can mean, with its owner if a tunnel serves it; None if it means none."""
-        address = meant_port(host, port) or self._alias(host, port)
-        if address is None:
-            return None
+        if (address := meant_port(wanted.host, wanted.port)) is not None:
+            return self._at(address)
+        name = self._domain.relative(normal(wanted.host[: limits.HOST_BYTES].decode("ascii", "replace")))
+        alias = _alias(name, wanted.port)
+        tunnel = None if alias is None else self._routes.get(alias)
+        if tunnel is None or (tunnel.owner != wanted.who.id and (tunnel.owner_name or "").lower() != name):
+            machine = self._machine(wanted, name)
+            if machine is not None:
+                return machine
+        return None if alias is None else self._at(alias)
+
+    def _at(self, address: Address) -> Target:
         tunnel = self._routes.get(address)
         return Target(address, None if tunnel is None else tunnel.owner, private=True)
 
-    def _alias(self, host: bytes, port: int) -> Address | None:
-        try:
-            name = normal(host[: limits.HOST_BYTES].decode("ascii"))
-            return ALIAS.address(parse_label(self._domain.relative(name), "alias"), port)
-        except (UnicodeDecodeError, InvalidInput):
-            return None
+    def _machine(self, wanted: Wanted, name: str) -> Target | Refusal | None:
+        """The port of a machine whose key has this name; a refusal if it holds several for ssh."""
+        held, called = self._routes.devices.get(name, {}), ALIAS.address(name, wanted.port)
+        ports = [wanted.port] if wanted.port in held else []
+        if not ports and wanted.port == _SSH_PORT:
+            ports = sorted(filter(self._in_force.forwards.rules.may_be_sshd, held))
+        targets = [replace(self._at(held[port].address), called=called) for port in ports]
+        if len(targets) < 2:
+            return targets[0] if targets else None
+        if any(isinstance(decide_tunnel(wanted, one, self._visits.policy), Grant) for one in targets):
+            several = " and ".join(map(str, ports))
+            return Refusal(f"{name} holds the ports {several}: write -p {ports[0]} you@localhost", code="several_ports")
+        return Target(called, None, private=True)
 
     @staticmethod
     def _own_limit(visitor: DirectVisitor, tunnel: Tunnel) -> Refusal | None:
@@ -163,21 +186,37 @@ class DirectChannels:
         visit.begin(self._hosts)
         return visit.channel
 
-    def _splice(self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, reached: Reached) -> TunnelChannel:
-        """A channel of `visitor`, joined with a new stream into `tunnel`."""
+    def _splice(
+        self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, target: Target, asked: tuple[bytes, int]
+    ) -> TunnelChannel:
+        """A channel of `visitor`, joined with a new stream into `tunnel`, which it has `asked` for."""
         channel = TunnelChannel(visitor.connection, None, visitor.direct)
-        visitor.direct.began(channel, reached)
+        visitor.direct.began(channel, Reached(*asked, target))
         joined = TunnelSplice(
             tunnel,
-            "the alias" if tunnel.address.name else str(tunnel.address),
+            _called(target),
             visitor.peer,
             self._clock,
-            refused=partial(visitor.open_refused, reached.host, reached.port),
+            refused=partial(visitor.open_refused, *asked),
         )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)
         joined.join(channel, lambda sink: tunnel.dial(grant, visitor.peer, sink), tap)
         return channel
+
+
+def _alias(name: str, port: int) -> Address | None:
+    try:
+        return ALIAS.address(parse_label(name, "alias"), port)
+    except InvalidInput:
+        return None
+
+
+def _called(target: Target) -> str:
+    """What messages to the visitor call a tunnel."""
+    if target.called is not None:
+        return str(target.called)
+    return "the alias" if target.address.name else str(target.address)
 
 
 def _is_loop(visitor: DirectVisitor, target: Target) -> bool:

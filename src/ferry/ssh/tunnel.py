@@ -137,6 +137,7 @@ class SshTunnel:
         "id",
         "kind",
         "owner",
+        "owner_name",
         "shown_address",
         "tap",
         "traffic",
@@ -158,6 +159,7 @@ class SshTunnel:
         self.id = forward.id
         self.address = address
         self.owner = claim.identity.id
+        self.owner_name = claim.identity.name
         self.kind = address.kind.value
         self.shown_address = str(address)
         self.host_header = b""
