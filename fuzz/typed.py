@@ -67,7 +67,7 @@ def check_forward(value: Value) -> None:
     assert parse_forward(host.upper(), port, WEB, RULES) == wanted, "capitals make a difference"
     if wanted.name is None:
         return
-    assert not wanted.wide
+    assert not wanted.host
     assert parse_label(wanted.name) == wanted.name
     for same in (wanted.name, f"{wanted.name}.", f"{wanted.name}.{WEB.domain}", f"{wanted.name}.{WEB.domain}."):
         assert parse_forward(same.encode(), port, WEB, RULES) == wanted

@@ -201,6 +201,7 @@ class Inside:
             request_log=changes.pop("request_log", settings.request_log),
             end_refused=changes.pop("end_refused", settings.end_refused),
             bounds=_changed(settings.bounds, changes),
+            sshd=changes.pop("sshd", settings.sshd),
         )
         assert not changes, "there is no such setting"
         settings.use(changed)

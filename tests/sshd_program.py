@@ -41,15 +41,15 @@ def starts(file: Path, host_key: Path) -> bool:
 
 
 @contextmanager
-def listening(folder: Path, port: int, **settings: object) -> Iterator[Child]:
-    """An sshd on a port of loopback that reads no configuration but `settings`."""
+def listening(folder: Path, port: int, *, config: object = "/dev/null", **settings: object) -> Iterator[Child]:
+    """An sshd on a port of loopback that reads no configuration but `settings`, and the file `config`."""
     _SEPARATION.mkdir(exist_ok=True)
     given = {
         "ListenAddress": f"127.0.0.1:{port}", "StrictModes": "no", "PidFile": "none", "UsePAM": "no",
         "PermitRootLogin": "yes", "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no",
     }  # fmt: skip
     options = [word for name, value in (given | settings).items() for word in ("-o", f"{name}={value}")]
-    command = [SSHD, "-D", "-e", "-f", "/dev/null", *options]
+    command = [SSHD, "-D", "-e", "-f", str(config), *options]
     with Child(command, env=environment(folder), cwd=folder) as sshd:
         sshd.error_line("Server listening on")
         yield sshd

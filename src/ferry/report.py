@@ -12,9 +12,11 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     address.blocked (address, seconds, why), address.unblocked (address)
     connection.opened (connection, identity, peer, client_version)
     connection.closed (connection, peer, reason, seconds, up, down)
-    tunnel.opened (tunnel, connection, address, kind, url), tunnel.closed (tunnel, connection, address, kind, reason)
-    tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file or the policy
-        decided)
+    tunnel.opened (tunnel, connection, address, kind, url; of a port: bound, its numeric hosts, and instead, only where it
+        listens on loopback addresses and was asked for another: why)
+    tunnel.closed (tunnel, connection, address, kind, reason)
+    tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file, a setting with
+        sshd's name or the policy decided)
     tunnel.takeover (address, connection, previous)
     host.opened (connection, identity, asked, address), host.closed (the same, seconds, up, down, note): a client's -L,
         -D, -W or -J to a host of the network

@@ -78,14 +78,18 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert config.tcp.ranges == [
         TcpRange(first=21001, last=21002, listen="loopback"),
         TcpRange(first=21004, last=21004, listen="loopback"),
+        TcpRange(first=21009, last=21009, listen="loopback"),
     ]
+    assert config.sshd.permit_listen == ["localhost:21001", "localhost:21002", "21004"]
+    (match,) = config.sshd.match
+    assert (match.user, match.allow_tcp_forwarding, match.permit_listen) == (["tunnel"], "remote", ["localhost:21009"])
+    assert '[[sshd.match]]  # Match User tunnel, line 20\nuser = ["tunnel"]\n' in ran.out
+    assert "AllowTcpForwarding" not in ran.said
+    assert "PermitListen" not in ran.said
     assert config.log.level == "info"
     assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
-    assert (
-        "Match User tunnel (line 20): Ferry has no settings per account; options of its keys, such as permitlisten=, do some of it (AllowTcpForwarding, PermitListen)"
-        in ran.said
-    )
+    assert "Match User tunnel (line 20): it carries over, but a client of Ferry chooses its login name" in ran.said
     assert "Ciphers (line 17): Ferry offers its own list" in ran.said
     assert "TrustedUserCAKeys (line 18): Ferry knows no user certificates yet" in ran.said
     assert "files of each account (.ssh/authorized_keys): name them in access.keys, as in /home/%u/" in ran.said
@@ -117,9 +121,106 @@ def test_addresses_and_public_ports(tmp_path: Path) -> None:
 
 def test_ports_of_clients_that_choose_the_address(tmp_path: Path) -> None:
     ran = imported(tmp_path, "GatewayPorts clientspecified\nPermitListen 22001 localhost:22002 0.0.0.0:22003\n")
-    assert tomllib.loads(ran.out)["tcp"]["ranges"] == [
-        {"first": 22001, "last": 22002, "listen": "loopback"},
+    read = tomllib.loads(ran.out)
+    assert read["tcp"]["ranges"] == [
+        {"first": 22002, "last": 22002, "listen": "loopback"},
+        {"first": 22001, "last": 22001, "listen": "public"},
         {"first": 22003, "last": 22003, "listen": "public"},
+    ]
+    assert read["sshd"] == {
+        "gateway_ports": "clientspecified", "permit_listen": ["22001", "localhost:22002", "0.0.0.0:22003"]
+    }  # fmt: skip
+
+
+def test_match_lines(tmp_path: Path) -> None:
+    text = """\
+GatewayPorts no
+PermitOpen any
+PermitListen nobody
+MaxSessions 4
+DisableForwarding no
+AllowTcpForwarding sometimes
+Match Address 10.0.0.0/8,!10.1.1.1 LocalPort 2222
+    AllowTcpForwarding local
+    allowtcpforwarding no
+    X11Forwarding no
+    PermitOpen laptop:22 [2001:db8::1]:*
+Match all
+    MaxSessions 0
+    GatewayPorts sometimes
+Match User a,b User c
+    PermitListen none
+Match Group no-such-group-here
+    PermitListen none
+Match Group root User r*
+    PermitListen none
+Match Host 192.0.2.?
+    DisableForwarding yes
+Match Host *.example.com
+    DisableForwarding yes
+Match RDomain x
+    DisableForwarding yes
+Match User empty
+    Banner none
+Match User fleet
+    ClientAliveInterval 1m
+    ClientAliveCountMax 2
+    AuthenticationMethods publickey
+Match User others
+    ClientAliveCountMax 0
+    AuthenticationMethods password publickey
+"""
+    ran = imported(tmp_path, text)
+    assert tomllib.loads(ran.out)["sshd"] == {
+        "gateway_ports": "no",
+        "permit_open": ["any"],
+        "disable_forwarding": False,
+        "max_sessions": 4,
+        "match": [
+            {
+                "address": ["10.0.0.0/8", "!10.1.1.1"], "local_port": [2222],
+                "allow_tcp_forwarding": "local", "permit_open": ["laptop:22", "[2001:db8::1]:*"],
+            },
+            {"user": ["*"], "max_sessions": 0},
+            {"address": ["192.0.2.?"], "disable_forwarding": True},
+            {
+                "user": ["fleet"], "client_alive_interval": 60, "client_alive_count_max": 2,
+                "authentication_methods": ["publickey"],
+            },
+        ],
+    }  # fmt: skip
+    for reason in (
+        "GatewayPorts below Match all (line 14): sshd itself does not take this value",
+        "X11Forwarding below Match Address 10.0.0.0/8,!10.1.1.1 LocalPort 2222 (line 10): Ferry has no shells",
+        "Match User a,b User c (line 15), Match Group root User r* (line 19): two criteria about the same",
+        "Match Group no-such-group-here (line 17): Ferry knows no groups, and this host has no group no-such-group-here",
+        "Match Host *.example.com (line 23): Ferry has no such criterion: host",
+        "Match RDomain x (line 25): Ferry has no such criterion: rdomain",
+        "Banner below Match User empty (line 28)",
+        "PermitListen (line 3)",
+        "ClientAliveCountMax below Match User others (line 34): 0 is never in sshd",
+        "AuthenticationMethods below Match User others (line 35): Ferry knows no passwords and asks no other program: public keys alone: publickey, once",
+    ):
+        assert reason in ran.said
+    (tmp_path / "ferry.toml").write_text(ran.out)
+    assert len(load(tmp_path / "ferry.toml", {}, {}).sshd.match) == 4
+
+
+def test_a_group_is_the_login_names_in_it(tmp_path: Path) -> None:
+    ran = imported(tmp_path, "Match Group root\n    AllowTcpForwarding no\n")
+    (match,) = tomllib.loads(ran.out)["sshd"]["match"]
+    assert "root" in match["user"]
+    assert "it carries over as the login names that are in the group on this host now" in ran.said
+
+
+def test_a_value_below_match_counts_from_the_first_line_that_holds(tmp_path: Path) -> None:
+    """An included file may stand below two Match lines."""
+    (tmp_path / "inner").write_text("MaxSessions 1\nMatch Address 10.0.0.0/8\n    MaxSessions 2\n")
+    ran = imported(tmp_path, f"Match User a\n    Include {tmp_path}/inner\n    PermitOpen none\n")
+    assert tomllib.loads(ran.out)["sshd"]["match"] == [
+        {"user": ["a"], "max_sessions": 1},
+        {"user": ["a"], "address": ["10.0.0.0/8"], "max_sessions": 2},
+        {"user": ["a"], "permit_open": ["none"]},
     ]
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from ferry.edge.tcp import TcpEdge, TcpListener
+from ferry.kinds.base import ListenPort
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
 from ferry.streams import OpenFailure, Sink, Stream, Tap
@@ -229,7 +230,7 @@ async def listening(
     edge: TcpEdge, tunnel: TcpTunnel, *, hosts: Sequence[str] = LOOPBACK, public: bool = False
 ) -> TcpListener:
     """A free port for `tunnel`. The caller closes it."""
-    listener = await edge.listen(tunnel, to_listen(tunnel), hosts=hosts, port=0, public=public)
+    listener = await edge.listen(tunnel, to_listen(tunnel), ListenPort(0, tuple(hosts), public))
     assert isinstance(listener, TcpListener), listener
     return listener
 

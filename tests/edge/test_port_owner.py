@@ -16,6 +16,7 @@ from ferry.clock import SystemClock
 from ferry.edge.port_owner import PortOwners, port_owner
 from ferry.edge.tcp import TcpEdge
 from ferry.errors import Refusal
+from ferry.kinds.base import ListenPort
 from granted import open_to_all, to_listen
 from inside_gateway import SECONDS
 
@@ -156,7 +157,7 @@ async def test_a_client_that_asks_for_taken_ports_does_not_hold_up_the_loop(monk
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for _ in range(20):
-            refused = await edge.listen(tunnel, to_listen(tunnel), hosts=["127.0.0.1"], port=port, public=False)
+            refused = await edge.listen(tunnel, to_listen(tunnel), ListenPort(port, ("127.0.0.1",), public=False))
             assert isinstance(refused, Refusal)
             assert "pid" not in refused.public + refused.detail
         async with asyncio.timeout(SECONDS):

@@ -22,6 +22,7 @@ from ferry.edge.connections import Connections
 from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.errors import LocalProtocolError, Refusal
+from ferry.kinds.base import ListenPort
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import THIS_HOST
 from ferry.limiters.sources import ExemptNetworks
@@ -392,7 +393,7 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
     async with world(echo) as w:
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
             port = taken.getsockname()[1]
-            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
+            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), ListenPort(port, LOOPBACK, public=False))
         assert isinstance(refused, Refusal)
         assert refused.public == f"port {port} is in use by another program on this host: ask for another"
         assert refused.code == "port_in_use"
@@ -406,7 +407,7 @@ async def test_a_port_for_which_descriptors_run_out_is_refused_and_nothing_stays
     async with world(echo) as w:
         port = _unused_port()
         with descriptors_left(descriptors):
-            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), hosts=LOOPBACK, port=port, public=False)
+            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), ListenPort(port, LOOPBACK, public=False))
         assert isinstance(refused, Refusal)
         assert refused.code == "port_unavailable"
         assert refused.detail == f"127.0.0.1:{port} cannot be opened: Too many open files"
@@ -447,7 +448,7 @@ async def test_no_port_opens_without_a_grant_to_listen_at_that_address_for_that_
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         with pytest.raises(LocalProtocolError):
-            await w.edge().listen(tunnel, grant, hosts=LOOPBACK, port=port, public=False)
+            await w.edge().listen(tunnel, grant, ListenPort(port, LOOPBACK, public=False))
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 

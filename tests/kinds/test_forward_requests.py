@@ -38,7 +38,9 @@ def test_a_bind_address_with_a_web_port_is_a_name_of_our_choice(host: bytes, por
 
 @given(host=st.sampled_from(LOCAL + WIDE), port=OTHER_PORT | st.just(0))
 def test_a_bind_address_with_another_port_is_that_port(host: bytes, port: int) -> None:
-    assert parse_forward(host, port, WEB, RULES) == ForwardRequest(Kind.TCP, None, port, wide=host in WIDE)
+    assert parse_forward(host, port, WEB, RULES) == ForwardRequest(
+        Kind.TCP, None, port, host=host.decode().lower().strip("[]")
+    )
 
 
 @given(name=NAME, port=WEB_PORT, spelling=st.sampled_from(["{}", "{}.", "{}.gw.example.com", "{}.GW.example.com."]))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ferry.errors import Refusal
+from ferry.policy.allowance import Allowance
 from ferry.policy.keys import (
     ANY_KEY,
     Caller,
     KeyLine,
     command_refusal,
-    forward_example,
     forwards_refusal,
     limits_of,
     listen_refusal,
@@ -19,6 +19,7 @@ from ferry.policy.keys import (
     open_refusal,
     signature_refusal,
 )
+from ferry.policy.sshd import UNSET
 from ferry.protocol.key_options import parse_options
 from known_system import KNOWN
 
@@ -206,7 +207,7 @@ def test_the_limits_of_a_key_are_told_with_a_forward_that_it_may_have(
 ) -> None:
     key = line(options)
     assert limits_of(key) == limits
-    assert forward_example(key, "80:localhost:3000") == example
+    assert Allowance(key, UNSET).example("80:localhost:3000") == example
 
 
 def test_a_key_of_no_file_may_do_all() -> None:

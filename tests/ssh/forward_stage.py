@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ferry.errors import Refusal
-from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.kinds.base import ListenPort
+from ferry.names import Address, Endpoint, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.grants import Grant, Use
 from ferry.registry.contract import Terms
 from ferry.registry.routes import Tunnel
@@ -36,8 +37,8 @@ class NoPorts:
         self.asked: list[int] = []
         self.opened: list[_Port] = []
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> _Port | Refusal:
-        del loopback
+    async def listen(self, tunnel: Tunnel, grant: Grant, opening: ListenPort) -> _Port | Refusal:
+        port = opening.port
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         self.asked.append(port)
         self.listening.set()
@@ -49,6 +50,7 @@ class NoPorts:
 
 
 class _Port:
+    endpoints: Sequence[Endpoint] = ()
     closed: bool | None = None
     """With or without its visitors."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from ferry.hostnames import Domain, Urls
 from ferry.kinds.port import TCP
+from ferry.kinds.port_hosts import listen_port
 from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
 from ferry.ssh.notices import Notices, who_line
@@ -40,9 +41,14 @@ def notices(of: Urls | None = None, *, public_is_loopback: bool = False) -> Noti
     return Notices(of or urls(), RULES, public_is_loopback)
 
 
+def opened(address: Address, host: str = "localhost") -> object:
+    """Where its port listens, if it has one, for a request with this bind address."""
+    return listen_port(host, address.port, RULES, None) if address.port else None
+
+
 def told(address: Address, of: Notices, *, identity: Identity = KEY, **fields: object) -> list[str]:
     tunnel = {"address": address, "tls_upstream": False, "derived": False, "bind": (b"", 80)}
-    tunnel |= {"host_header": b"", "asked_wide": False, "anonymous": identity.anonymous, "taken_from": ""} | fields
+    tunnel |= {"host_header": b"", "port": opened(address), "anonymous": identity.anonymous, "taken_from": ""} | fields
     return of.forward_lines(cast(Any, SimpleNamespace(**tunnel)))
 
 
@@ -85,7 +91,12 @@ def test_the_notice_of_a_web_address() -> None:
 def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None:
     """-R 0 is a web address elsewhere."""
     of = notices()
-    port = {"address": TCP.address(PUBLIC), "tls_upstream": False, "host_header": b"", "asked_wide": False}
+    port = {
+        "address": TCP.address(PUBLIC),
+        "tls_upstream": False,
+        "host_header": b"",
+        "port": opened(TCP.address(PUBLIC)),
+    }
     port |= {"bind": (b"", PUBLIC), "anonymous": False, "taken_from": ""}
     chosen, asked = (cast(Any, SimpleNamespace(**port, derived=derived)) for derived in (True, False))
     hint = "  for a web address instead: ssh -R 80:... example.com"
@@ -107,12 +118,14 @@ def test_a_port_that_was_asked_for_alone_may_be_meant_as_a_web_address() -> None
 def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool, who: list[str], where: str) -> None:
     of = notices(public_is_loopback=only_here)
     address = Address(Kind.TCP, "", port)
-    assert TCP.forward_fields(cast(Any, SimpleNamespace(address=address)), of) == {"reach": "; ".join(who)}
+    assert TCP.forward_fields(cast(Any, SimpleNamespace(address=address, port=opened(address))), of) == {
+        "reach": "; ".join(who)
+    }
     lines = [f"Forwarding TCP traffic from {where}:{port}", *(f"  {part}" for part in who)]
     assert told(address, of) == lines
     host = told(address, of, host_header=b"app")[len(lines) :]
     assert host == ["  host-header= changes nothing here: it is for web addresses"]
-    warned = told(address, of, asked_wide=True)[len(lines) :]
+    warned = told(address, of, port=opened(address, "0.0.0.0"))[len(lines) :]
     note = "  the gateway ignores the address that you wrote before the port: these ports are local to it"
     assert warned == ([note] if where == "localhost" else [])
 

@@ -81,7 +81,8 @@ def _table(what: str, found: list[dict[str, Any]]) -> None:
 
 
 def _tunnel(t: dict[str, Any], now: float) -> Row:
-    where = (t["url"] or t["address"]) + _silent(t)
+    instead = f" ({t['instead']})" if t.get("instead") else ""
+    where = (t["url"] or t["address"]) + _silent(t) + instead
     counts = [t["visits"], size(t["up"]), size(t["down"])]
     return [where, short_identity(t["identity"]), age(t["since"], now), *counts, t["connection"], t["peer"], t["id"]]
 

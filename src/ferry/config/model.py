@@ -21,6 +21,7 @@ from ferry.names import Endpoint
 from ferry.protocol.key_paths import AccessPaths
 
 from .purposes import DEFAULT_PURPOSES, PortSpan, Purposes
+from .sshd import Sshd
 from .values import (
     Contact,
     DomainName,
@@ -380,6 +381,10 @@ class Config(Section):
     http: Http = Field(default_factory=Http, description="Plain HTTP.")
     https: Https = Field(default_factory=Https, description="HTTPS, and SSH on the same port.")
     access: Access = Field(default_factory=Access, description="Who may connect.")
+    sshd: Sshd = Field(
+        default_factory=Sshd,
+        description="Settings with the names and the meaning of sshd_config(5), for all and below `[[sshd.match]]`. What is not set is Ferry's own rule. A reload closes what they no longer allow.",
+    )
     names: Names = Field(default_factory=Names, description="Names and their lifetime.")
     tcp: Tcp = Field(default_factory=Tcp, description="TCP ports.")
     limits: Limits = Field(default_factory=Limits, description="Bounds per connection and identity.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferry.names import Endpoint
+from ferry.protocol.key_paths import parse_key_path
 
 from .model import Config, Names
 from .values import is_loopback
@@ -31,7 +32,33 @@ def mistakes(config: Config) -> list[Remark]:
 
 def surprises(config: Config) -> list[Remark]:
     """Settings that are valid, and may mean something else than their operator thinks."""
-    return [*_keepalives_are_sent(config), *_built_in_names_stay_reserved(config)]
+    return [
+        *_keepalives_are_sent(config),
+        *_built_in_names_stay_reserved(config),
+        *_gateway_ports_open_something(config),
+        *_login_names_are_bound(config),
+    ]
+
+
+def _gateway_ports_open_something(config: Config) -> Iterator[Remark]:
+    opening = [each for each in (config.sshd, *config.sshd.match) if each.gateway_ports in ("yes", "clientspecified")]
+    if opening and all(is_loopback(address) for address in config.tcp.public_addresses):
+        text = (
+            f'gateway_ports = "{opening[0].gateway_ports}" opens nothing to the network, because tcp.public_addresses has '
+            'loopback addresses only: write tcp.public_addresses = ["0.0.0.0", "::"]'
+        )
+        yield Remark(("sshd.gateway_ports", "sshd.match", "tcp.public_addresses"), text)
+
+
+def _login_names_are_bound(config: Config) -> Iterator[Remark]:
+    by_user = [number for number, each in enumerate(config.sshd.match, 1) if each.user and each.user != ["*"]]
+    if by_user and not (config.access.keys and all(parse_key_path(path).part for path in config.access.keys)):
+        text = (
+            f"sshd.match {by_user[0]} is about login names (user), and a client may choose another one: keep what nobody "
+            "may escape at the top of [sshd], write identity in place of user, or bind keys to login names with %u in "
+            "access.keys"
+        )
+        yield Remark(("sshd.match",), text)
 
 
 def _keepalives_are_sent(config: Config) -> Iterator[Remark]:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from ferry.names import printable
 
 from .model import Config, TcpRange
+from .sshd import SshdMatch
 from .values import Section, listen_example
 
 SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
@@ -209,8 +210,8 @@ def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
     if not key:
         return f"{provenance.default}: {_problem(detail)}"
     if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
-        allowed = ", ".join(TcpRange.model_fields)
-        return f"{provenance.where(key)}: unknown key: a range has {allowed}"
+        what, model = ("a block", SshdMatch) if detail["loc"][:2] == ("sshd", "match") else ("a range", TcpRange)
+        return f"{provenance.where(key)}: unknown key: {what} has {', '.join(model.model_fields)}"
     problem = _problem(detail)
     if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself
         return f"{provenance.place(_first_word(problem), key)}: {problem}"
@@ -230,6 +231,8 @@ def _problem(detail: ErrorDetails) -> str:
         section = str(detail["loc"][0])
         first = next(key for key in FIELDS if key.startswith(f"{section}."))
         context = {"section": section, "example": first.removeprefix(f"{section}.")}
+    if detail["loc"] == ("sshd", "match"):
+        return f"{given} is no list of blocks: write each below a line [[sshd.match]] (as JSON in a variable)"
     if detail["loc"][-1] == "ranges":
         return f"{given} is not a list of ranges: write {RANGES_EXAMPLE} (as JSON in a variable)"
     text = PROBLEMS.get(detail["type"])

@@ -107,6 +107,13 @@ class TunnelInfo(ApiModel):
         0.0,
         description="Seconds since the client's last sign of life, once it leaves a keepalive unanswered; 0 before.",
     )
+    bound: list[str] = Field(
+        default_factory=list, description="Of a port: the addresses that it listens on, as `host:port`."
+    )
+    instead: str = Field(
+        "",
+        description="Of a port: why it listens on loopback addresses, although its owner asked for another; empty if not.",
+    )
 
 
 class ConnectionInfo(ApiModel):

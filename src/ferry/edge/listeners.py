@@ -45,11 +45,12 @@ async def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Repo
         raise StartupError(await asyncio.to_thread(_explain, failed, setting)) from failed.error
 
 
-def bind_all(endpoints: Sequence[Endpoint], *, report: Report) -> list[socket.socket]:
-    """As `listen_on`, but raises BindFailed. Port 0 gives all addresses of the list the same free port."""
+def bind_all(endpoints: Sequence[Endpoint], *, report: Report, ipv4_too: bool = True) -> list[socket.socket]:
+    """As `listen_on`, but raises BindFailed. Port 0 gives all addresses of the list the same free port. `ipv4_too`: `::`
+    means IPv4 too, unless 0.0.0.0 is in the list."""
     for _ in range(_SAME_PORT_TRIES):
         try:
-            return _bind_once(endpoints, report)
+            return _bind_once(endpoints, report, ipv4_too=ipv4_too)
         except BindFailed as failed:
             # Another program may use the first address's port at the next address: try another port.
             if failed.endpoint.port == 0 or endpoints[0].port != 0 or failed.error.errno != errno.EADDRINUSE:
@@ -58,7 +59,7 @@ def bind_all(endpoints: Sequence[Endpoint], *, report: Report) -> list[socket.so
     raise last
 
 
-def _bind_once(endpoints: Sequence[Endpoint], report: Report) -> list[socket.socket]:
+def _bind_once(endpoints: Sequence[Endpoint], report: Report, *, ipv4_too: bool) -> list[socket.socket]:
     skipped: BindFailed | None = None
     any_ipv4 = {endpoint.port for endpoint in endpoints if endpoint.host == "0.0.0.0"}
     with ExitStack() as undo:
@@ -68,7 +69,7 @@ def _bind_once(endpoints: Sequence[Endpoint], report: Report) -> list[socket.soc
             if asked.port == 0 and bound:
                 endpoint = Endpoint(asked.host, bound[0].getsockname()[1])
             try:
-                bound.append(undo.enter_context(_bind(endpoint, ipv4_too=asked.port not in any_ipv4)))
+                bound.append(undo.enter_context(_bind(endpoint, ipv4_too=ipv4_too and asked.port not in any_ipv4)))
             except BindFailed as failed:
                 if failed.error.errno not in _MISSING or not ipaddress.ip_address(endpoint.host).is_loopback:
                     raise

@@ -13,6 +13,7 @@ from ferry import limits
 from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.errors import Refusal
+from ferry.kinds.base import ListenPort
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import Origins
 from ferry.limiters.places import Places
@@ -222,20 +223,22 @@ class TcpEdge:
         self._origins = Origins()
         self._owners = PortOwners(report=report, clock=clock)
 
-    async def listen(
-        self, tunnel: Tunnel, grant: Grant, *, hosts: Sequence[str], port: int, public: bool
-    ) -> TcpListener | Refusal:
-        """Open `port` for `tunnel` on all of `hosts` (numeric addresses), or on none. `public` ports are guarded.
+    async def listen(self, tunnel: Tunnel, grant: Grant, opening: ListenPort) -> TcpListener | Refusal:
+        """Open a port for `tunnel` on all of its hosts, or on none. A public one is guarded. It is a `registry.routes.Ports`.
 
         On a host without IPv6 `::1` is skipped. Port 0 takes a free port. Raises LocalProtocolError unless `grant` allows
         the tunnel's owner to listen at its address.
         """
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
         try:
-            sockets = bind_all([Endpoint(host, port) for host in hosts], report=self._report)
+            sockets = bind_all(
+                [Endpoint(host, opening.port) for host in opening.hosts],
+                report=self._report,
+                ipv4_too=opening.ipv4_too,
+            )
         except BindFailed as failed:
             if failed.error.errno == errno.EADDRINUSE:
-                self._owners.ask(port)
+                self._owners.ask(opening.port)
             return _refusal(failed)
         listener = TcpListener(
             tunnel,
@@ -247,7 +250,7 @@ class TcpEdge:
             origins=self._origins,
             connections=self._connections,
             visits=self._visits,
-            open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
+            open_proxy=self._open_proxy if opening.public and not self._allow_open_proxy else None,
         )
         try:
             await listener.start()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from ferry.config.model import Config
 from ferry.edge.acceptor import Acceptor
@@ -15,19 +14,13 @@ from ferry.edge.http.edge import HttpEdge
 from ferry.edge.listeners import endpoint_of, listen_on
 from ferry.edge.server import server_on
 from ferry.edge.shared_port import SharedPort
-from ferry.edge.tcp import TcpEdge, TcpListener
 from ferry.edge.tls.certificates import Certificates
 from ferry.edge.tls.context import sni_of
-from ferry.errors import Refusal
 from ferry.names import Endpoint
-from ferry.policy.grants import Grant
-from ferry.registry.routes import Tunnel
 from ferry.report import Report
 from ferry.ssh.server import SshServer
 
 from .in_force import ConfigInForce
-
-LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 @dataclass(slots=True)
@@ -166,15 +159,3 @@ def _asked(endpoints: list[Endpoint], sock: socket.socket) -> Endpoint:
         if endpoint.host in (bound.host, "::") and endpoint.port in (0, bound.port):
             return endpoint
     return bound
-
-
-class TcpPorts:
-    """Opens ports for tunnels on the configured addresses (`registry.routes.Ports`)."""
-
-    def __init__(self, edge: TcpEdge, public_addresses: Sequence[str]) -> None:
-        self._edge = edge
-        self._public_addresses = public_addresses
-
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> TcpListener | Refusal:
-        hosts = LOOPBACK if loopback else self._public_addresses
-        return await self._edge.listen(tunnel, grant, hosts=hosts, port=port, public=not loopback)

@@ -229,4 +229,6 @@ class OperatorView:
             down=tunnel.traffic.down,
             visits=tunnel.traffic.visits,
             silent_seconds=round(tunnel.silent_for, 1),
+            bound=[str(endpoint) for endpoint in tunnel.bound],
+            instead=tunnel.instead,
         )

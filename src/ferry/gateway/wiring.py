@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from ferry.config.model import Config
+from ferry.config.sshd import Keywords, SshdMatch, permits_of
 from ferry.config.values import is_loopback
 from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls
-from ferry.kinds.rules import ForwardRules, PortRange, Purpose, Web
+from ferry.kinds.rules import ForwardRules, GatewayPorts, PortRange, Purpose, Web
 from ferry.observe.budgeted import LogRates
 from ferry.policy.rulebook import Rulebook
+from ferry.policy.sshd import Forwarding, Match, SshdOptions, SshdRules
 from ferry.policy.visits import VisitPolicy
+from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.permits import parse_permit_listen, parse_permit_open
 from ferry.registry.routes import Ports
 from ferry.ssh.access import WatchedAccess
 from ferry.ssh.forward_settings import ForwardSettings
@@ -19,6 +27,16 @@ from ferry.ssh.login import Identities, LoginSettings
 from ferry.ssh.notices import Notices
 from ferry.ssh.settings import SshSettings
 from ferry.ssh.wire.connection import ConnectionBounds
+
+_FORWARDING: Final[Mapping[str, Forwarding]] = MappingProxyType(
+    {
+        "yes": Forwarding.ALL,
+        "all": Forwarding.ALL,
+        "local": Forwarding.LOCAL,
+        "remote": Forwarding.REMOTE,
+        "no": Forwarding.NONE,
+    }
+)
 
 
 def web_of(config: Config) -> Web:
@@ -47,6 +65,42 @@ def rules_of(config: Config) -> ForwardRules:
         forwards_per_identity=config.limits.forwards_per_identity,
         purposes=tuple(Purpose(name, *span) for name, span in config.tcp.purposes_in_ranges.items()),
         keeps_ports=config.access.mode == "keys",
+        public_addresses=tuple(config.tcp.public_addresses),
+    )
+
+
+def sshd_rules_of(config: Config) -> SshdRules:
+    """The operator's settings with sshd's names."""
+    matches = [
+        Match(
+            _sshd_options(match, f"sshd.match {number}"),
+            user=",".join(match.user),
+            identity=",".join(match.identity),
+            address=parse_host_list(",".join(match.address)) if match.address else None,
+            local_address=parse_host_list(",".join(match.local_address)) if match.local_address else None,
+            local_port=tuple(match.local_port),
+        )
+        for number, match in enumerate(config.sshd.match, 1)
+    ]
+    return SshdRules(_sshd_options(config.sshd, "sshd"), tuple(matches))
+
+
+def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
+    """The settings of one table; `where` names it in the log."""
+    permit_listen = permits_of(keywords.permit_listen, parse_permit_listen)
+    permit_open = permits_of(keywords.permit_open, parse_permit_open)
+    match = keywords if isinstance(keywords, SshdMatch) else None
+    return SshdOptions(
+        allow_tcp_forwarding=_FORWARDING.get(keywords.allow_tcp_forwarding or ""),
+        gateway_ports=GatewayPorts(keywords.gateway_ports) if keywords.gateway_ports else None,
+        permit_listen=permit_listen,
+        permit_open=permit_open,
+        disable_forwarding=keywords.disable_forwarding,
+        max_sessions=keywords.max_sessions,
+        client_alive_interval=match.client_alive_interval if match else None,
+        client_alive_count_max=match.client_alive_count_max if match else None,
+        needs_key=keywords.authentication_methods == ["publickey"] if keywords.authentication_methods else None,
+        places={name: f"{where}: {name}" for name in keywords.model_fields_set},
     )
 
 
@@ -86,6 +140,7 @@ def settings_of(
         request_log=config.session.request_log,
         end_refused=config.session.end_refused,
         bounds=connection_bounds_of(config),
+        sshd=sshd_rules_of(config),
     )
 
 

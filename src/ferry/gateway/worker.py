@@ -44,7 +44,7 @@ from ferry.ssh.wire.host_key_proofs import HostKeyProofs
 from .fleet import Fleet, FleetSettings
 from .in_force import ConfigInForce
 from .kept import Kept
-from .listening import Listening, TcpPorts
+from .listening import Listening
 from .operator_view import OperatorView
 from .policies import PolicyFile
 from .wiring import http_bounds_of, own_page_of, settings_of, visit_policy_of
@@ -164,12 +164,11 @@ class Worker:
 
     def settings_for(self, config: Config, access: WatchedAccess, book: Rulebook | None) -> SshSettings:
         """The settings of SSH connections under `config`. `book` is the operator's policy."""
-        ports = TcpPorts(self._tcp_edge(config), config.tcp.public_addresses)
         return settings_of(
             config,
             access=access,
             identities=self.kept.identities,
-            ports=ports,
+            ports=self._tcp_edge(config),
             urls=config.urls(self.certificates.covers),
             book=book,
         )

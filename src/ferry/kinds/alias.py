@@ -18,6 +18,7 @@ class AliasKind(TunnelKind):
     __slots__ = ()
 
     kind = Kind.ALIAS
+    in_rules = "aliases"
     public = False
 
     def address(self, label: str, port: int) -> Address:

@@ -12,7 +12,7 @@ from ferry.hostnames import Urls
 from ferry.names import Address, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
-from .rules import ForwardRules, Web
+from .rules import ForwardRules, GatewayPorts, Web
 
 # what becomes of an address whose owner came without a key
 NEW_EACH_TIME: Final = "is new each time; with a key it stays yours"
@@ -29,17 +29,24 @@ class ForwardRequest:
     port: int
     """The TCP port (0: the gateway chooses) or the alias's port; 0 for `http`."""
     tls_upstream: bool = False
-    wide: bool = False
-    """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
     by_login_name: bool = False
     """The login name has named `name`; the request itself names a bind address."""
+    host: str = ""
+    """The bind address of a port, in lower case: `localhost` if the client's ssh was given none, empty for all."""
 
 
 class ListenPort(NamedTuple):
     """A TCP port that the gateway opens for one tunnel."""
 
     port: int
-    loopback: bool
+    hosts: tuple[str, ...]
+    """The numeric addresses to listen on."""
+    public: bool
+    """The port is in a public range, and nothing keeps it on loopback addresses."""
+    ipv4_too: bool = True
+    """`::` means IPv4 too."""
+    instead: str = ""
+    """Why it listens on loopback addresses only, although another one was asked for; empty if it was not."""
 
 
 class NoticeContext(Protocol):
@@ -78,8 +85,8 @@ class ForwardShown(Protocol):
         ...
 
     @property
-    def asked_wide(self) -> bool:
-        """A listen address beyond loopback was written in the request."""
+    def port(self) -> ListenPort | None:
+        """Where it listens, if it has a port of its own."""
         ...
 
     @property
@@ -100,6 +107,8 @@ class TunnelKind(ABC):
     """Its addresses are hostnames, and the edge routes by them."""
     is_port: ClassVar[bool] = False
     """Its addresses are ports of the gateway, which the port table has."""
+    in_rules: ClassVar[str] = "names"
+    """The key for its addresses below `publish` and `reach` of the operator's rules (`policy.aims.What`)."""
     has_status: ClassVar[bool] = False
     """Each visit ends in an HTTP status."""
     holds_idle_streams: ClassVar[bool] = False
@@ -157,9 +166,12 @@ class TunnelKind(ABC):
         del address, rules
         return None
 
-    def listen_port(self, address: Address, rules: ForwardRules) -> ListenPort | None:
-        """The port to open for this address alone; None if its visitors come through a shared port."""
-        del address, rules
+    def listen_port(
+        self, address: Address, request: ForwardRequest, rules: ForwardRules, gateway_ports: GatewayPorts | None
+    ) -> ListenPort | Refusal | None:
+        """The port to open for this address alone; None if its visitors come through a shared port. `gateway_ports` is the
+        operator's setting for the client."""
+        del address, request, rules, gateway_ports
         return None
 
     # --- how it is shown

@@ -20,7 +20,8 @@ from .base import (
     TunnelKind,
 )
 from .derived import derived_ports
-from .rules import ForwardRules, Web
+from .port_hosts import listen_port
+from .rules import ForwardRules, GatewayPorts, Web
 
 _ITSELF: Final = "only programs on the gateway's own machine can connect there"
 _FOR_ITSELF: Final = "for programs on the gateway's own machine"
@@ -32,6 +33,7 @@ class PortKind(TunnelKind):
     __slots__ = ()
 
     kind = Kind.TCP
+    in_rules = "ports"
     is_port = True
 
     def address(self, port: int) -> Address:
@@ -40,7 +42,9 @@ class PortKind(TunnelKind):
 
     def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         del web
-        return ForwardRequest(self.kind, None, bind.port, wide=bind.wide) if bind.label is None else None
+        if bind.label is not None:
+            return None
+        return ForwardRequest(self.kind, None, bind.port, host=bind.host)
 
     def form(self, label: str, rules: ForwardRules) -> str | None:
         del label
@@ -83,8 +87,10 @@ class PortKind(TunnelKind):
             code="port_outside",
         )
 
-    def listen_port(self, address: Address, rules: ForwardRules) -> ListenPort:
-        return ListenPort(address.port, rules.on_loopback(address.port))
+    def listen_port(
+        self, address: Address, request: ForwardRequest, rules: ForwardRules, gateway_ports: GatewayPorts | None
+    ) -> ListenPort | Refusal:
+        return listen_port(request.host, address.port, rules, gateway_ports)
 
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request, port
@@ -92,13 +98,10 @@ class PortKind(TunnelKind):
 
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         port = shown.address.port
-        loopback = context.rules.on_loopback(port)
-        where = f"localhost:{port}" if loopback else context.urls.host_port(port)
-        lines = [f"Forwarding TCP traffic from {where}", *(f"  {part}" for part in _reach(context, port))]
-        if loopback and shown.asked_wide:
-            lines.append(
-                "  the gateway ignores the address that you wrote before the port: these ports are local to it"
-            )
+        where = context.urls.host_port(port) if _is_public(shown) else f"localhost:{port}"
+        lines = [f"Forwarding TCP traffic from {where}", *(f"  {part}" for part in _reach(shown, context))]
+        if shown.port is not None and shown.port.instead:
+            lines.append(f"  the gateway ignores the address that you wrote before the port: {shown.port.instead}")
         if shown.anonymous:
             kept = NEW_EACH_TIME if shown.derived else WHILE_CONNECTED
             lines.append(f"  you came without a key: the port {kept}")
@@ -110,7 +113,7 @@ class PortKind(TunnelKind):
         return [f"  for a web address instead: ssh -R 80:... {context.urls.gateway}"]  # elsewhere -R 0 is one
 
     def forward_fields(self, shown: ForwardShown, context: NoticeContext) -> dict[str, object]:
-        return {"reach": "; ".join(_reach(context, shown.address.port))}
+        return {"reach": "; ".join(_reach(shown, context))}
 
     def example(self, rules: ForwardRules) -> str | None:
         return "0:localhost:5432" if rules.allocate_from is not None else None
@@ -144,9 +147,13 @@ class PortKind(TunnelKind):
 TCP: Final = PortKind()
 
 
-def _reach(context: NoticeContext, port: int) -> list[str]:
+def _is_public(shown: ForwardShown) -> bool:
+    return shown.port is not None and shown.port.public
+
+
+def _reach(shown: ForwardShown, context: NoticeContext) -> list[str]:
     """The parts of a sentence that says from where a TCP port can be reached."""
-    if context.rules.on_loopback(port):
+    if not _is_public(shown):
         return [_ITSELF]
     if context.public_is_loopback:
         return [_ITSELF, "its operator may open it to the network (tcp.public_addresses)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,17 @@ def either(forms: Sequence[str]) -> str:
     """Forms to write, as one text: `one, two, or three`."""
     *others, last = forms
     return f"{', '.join(others)}, or {last}" if others else last
+
+
+class GatewayPorts(enum.StrEnum):
+    """Where a port of a public range listens (sshd_config(5))."""
+
+    NO = "no"
+    """On loopback addresses."""
+    YES = "yes"
+    """On all public addresses."""
+    CLIENTSPECIFIED = "clientspecified"
+    """Where the client says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,8 @@ class ForwardRules:
     purposes: tuple[Purpose, ...] = ()
     keeps_ports: bool = False
     """A port with a purpose stays its identity's for good, once that has asked for it."""
+    public_addresses: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Where ports of public ranges listen: numeric addresses."""
 
     def range_of(self, port: int) -> PortRange | None:
         """The range that `port` is in."""

@@ -14,9 +14,9 @@ from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
 
 from .aims import Act, What
+from .allowance import Allowance
 from .grants import Grant, grant_listen
 from .judge import Judge
-from .keys import KeyLine, listen_refusal
 from .rules import Rule
 
 _PARTS: Final = 4  # ranges of a policy from which the gateway chooses a port
@@ -49,20 +49,28 @@ def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal
     return kind_of(request.kind).requested(request, rules)
 
 
-def key_refusal(line: KeyLine, request: ForwardRequest, bind: tuple[bytes, int], rules: ForwardRules) -> Refusal | None:
-    """The refusal of a request by the options of the client's key. `bind` is the host and the port as the client has sent
-    them. A name needs a permit for it wherever it comes from: in the login name it stands for the host."""
+_NOT_LISTED: Final = frozenset({"key_listen", "sshd_listen"})
+"""Codes of refusals by a list of what may be opened."""
+
+
+def request_refusal(
+    may: Allowance, request: ForwardRequest, bind: tuple[bytes, int], rules: ForwardRules
+) -> Refusal | None:
+    """The refusal of a request by the options of the client's key, or by the operator's settings. `bind` is the host and the
+    port as the client has sent them. A name needs a permit for it wherever it comes from: in the login name it stands for
+    the host."""
     if request.name is None:
-        return listen_refusal(line, *bind)
+        return may.listen_refusal(*bind)
     host, port = bind
     names = (request.name, rules.domain.host(request.name))
     if not request.by_login_name:
-        return listen_refusal(line, host, port, names)
-    refusal = listen_refusal(line, request.name.encode(), port, names)
-    if refusal is None or refusal.code != "key_listen":
+        return may.listen_refusal(host, port, names)
+    refusal = may.listen_refusal(request.name.encode(), port, names)
+    if refusal is None or refusal.code not in _NOT_LISTED:
         return refusal
-    why = f"your login name means {names[1]}, which you own: log in with another, or ask the operator for permitlisten="
-    return replace(refusal, public=f'{refusal.public} ({why}"{request.name}:{port}")')
+    ask = f'permitlisten="{request.name}:{port}"' if refusal.code == "key_listen" else f"{request.name}:{port} in it"
+    why = f"your login name means {names[1]}, which you own: log in with another, or ask the operator for {ask}"
+    return replace(refusal, public=f"{refusal.public} ({why})")
 
 
 def listen_grant(

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
-from ferry.names import Address, Kind
+from ferry.names import Address
 
 from .aims import Act, Aim, What
 from .rulebook import Rulebook
 from .rules import Asker, Rule
-
-_WHAT: Final[Mapping[Kind, What]] = MappingProxyType(
-    {Kind.HTTP: What.NAME, Kind.TCP: What.PORT, Kind.ALIAS: What.ALIAS}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +39,4 @@ class Judge:
 
 def what_of(address: Address) -> What:
     """The sort of target that a tunnel at `address` is."""
-    return _WHAT[address.kind]
+    return What(kind_of(address.kind).in_rules)

@@ -18,12 +18,12 @@ from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
 from ferry.protocol.permits import Permit
 
+from .permitted import listed, listens, names, opens, to_write
+
 TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
 VERIFIED: Final = 0x04
-_NAMED: Final = 3  # permits in a refusal; the others are counted
 NO_EXTENSION: Final = "permit-port-forwarding"
 """`KeyOptions.forwards_off`, where a certificate does not have this extension."""
-_EVERYWHERE: Final = ("*", "localhost")  # bind addresses for which ssh needs none written
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,24 +173,16 @@ def forwards_refusal(line: KeyLine) -> Refusal | None:
 
 def listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str] = ()) -> Refusal | None:
     """The refusal of a request to listen on `port` of `host`, as the client has sent them (RFC 4254 §7.1) and the gateway
-    can read them.
-
-    `names` are the forms of the web name or alias that it asks for. A name, unlike a bind address, needs a permit that
-    says something about the host: sshd has no names, so an operator who writes `permitlisten="80"` means a port.
-    """
+    can read them. `names` are the forms of the web name or alias that it asks for."""
     if (off := forwards_refusal(line)) is not None:
         return off
     permits = line.options.permit_listen
-    asked = host.decode("ascii", "replace").lower()
-    forms = {asked, *names}
-    if not permits or any(
-        permit.listens(form, port) for permit in permits if not (names and permit.bare) for form in forms
-    ):
+    if not permits or listens(permits, host, port, names):
         return None
-    shown = Permit(asked or "*", port)
+    shown = Permit(host.decode("ascii", "replace").lower() or "*", port)
     return Refusal(
-        f"your key may listen on {_listed(permits)} only (permitlisten=), not on {printable(str(shown), 80)}: write "
-        f"-R {_to_write(permits[0])}:...",
+        f"your key may listen on {listed(permits)} only (permitlisten=), not on {printable(str(shown), 80)}: write "
+        f"-R {to_write(permits[0])}:...",
         code="key_listen",
         rule=line.rule("permitlisten"),
     )
@@ -201,22 +193,20 @@ def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
     if (off := forwards_refusal(line)) is not None:
         return off
     permits, asked = line.options.permit_open, host.decode("utf-8", "backslashreplace")
-    if not permits or any(permit.opens(asked, port) for permit in permits):
+    if not permits or opens(permits, host, port):
         return None
     return Refusal(
-        f"your key may reach {_listed(permits)} only (permitopen=), not {printable(str(Permit(asked, port)), 80)}",
+        f"your key may reach {listed(permits)} only (permitopen=), not {printable(str(Permit(asked, port)), 80)}",
         code="key_open",
-        detail=f"permitopen= has {_listed(permits)} only",
+        detail=f"permitopen= has {listed(permits)} only",
         rule=line.rule("permitopen"),
         repeats_input=True,
     )
 
 
 def names_open(line: KeyLine, host: bytes, port: int) -> bool:
-    """Whether `permitopen=` names `port` of `host` exactly. sshd lets a key open everything that no option forbids; here
-    the operator has to name what is not the client's own, and a `*` names nothing."""
-    asked = host.decode("utf-8", "backslashreplace")
-    return any(permit.names(asked, port) for permit in line.options.permit_open)
+    """Whether `permitopen=` names `port` of `host` exactly."""
+    return names(line.options.permit_open, host, port)
 
 
 def command_refusal(line: KeyLine) -> Refusal | None:
@@ -241,22 +231,14 @@ def limits_of(line: KeyLine) -> list[str]:
         found.append(f"Your key may not forward anything ({off}).")
     else:
         if options.permit_listen:
-            found.append(f"Your key may listen on {_listed(options.permit_listen)} only (permitlisten=).")
+            found.append(f"Your key may listen on {listed(options.permit_listen)} only (permitlisten=).")
         if options.permit_open:
-            found.append(f"Your key may reach {_listed(options.permit_open)} only (permitopen=).")
+            found.append(f"Your key may reach {listed(options.permit_open)} only (permitopen=).")
     if options.expires is not None:
         found.append(f"Your key may log in until {shown_time(options.expires)} (expiry-time=).")
     if line.certified is not None and (end := line.certified.certificate.valid_before) != FOREVER:
         found.append(f"Your certificate lets you in until {shown_time(end)}.")
     return found
-
-
-def forward_example(line: KeyLine, example: str) -> str | None:
-    """A forward to type after `-R` as a first one: `example`, or one that the key's line allows. None if it allows none."""
-    if line.options.forwards_off:
-        return None
-    permits = line.options.permit_listen
-    return f"{_to_write(permits[0])}:localhost:3000" if permits else example
 
 
 def shown_time(seconds: float) -> str:
@@ -265,18 +247,3 @@ def shown_time(seconds: float) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
         return f"{seconds:.0f} seconds after 1970"
-
-
-def _listed(permits: Sequence[Permit]) -> str:
-    """Permits, as the operator wrote them: `localhost:80, blog:80 and 3 more`."""
-    shown = ", ".join(printable(str(permit), 80) for permit in permits[:_NAMED])
-    more = len(permits) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _to_write(permit: Permit) -> str:
-    """What stands behind -R for a forward that `permit` covers, without the local service."""
-    port = "PORT" if permit.port is None else str(permit.port)
-    if permit.host in _EVERYWHERE:
-        return port
-    return f"[{permit.host}]:{port}" if ":" in permit.host else f"{printable(permit.host, 80)}:{port}"

@@ -17,10 +17,12 @@ from ferry.errors import InvalidInput, Refusal
 from ferry.names import Endpoint, Identity, printable
 from ferry.protocol.targets import IpAddress, parse_target_host
 
+from . import sshd
 from .addresses import special
 from .grants import Grant, HostGrant, grant_host
 from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
+from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
 
 
@@ -35,13 +37,15 @@ class Wanted:
     port: int
     judge: Judge | None = None
     """The operator's policy; None without a policy file."""
+    sshd: SshdOptions = UNSET
+    """The operator's settings with sshd's names that count for `who`."""
 
     @property
     def named(self) -> bool:
-        """Whether the operator has named this target for `who`, so that it need not be its own: `permitopen=`, or where
-        there is a policy file, a rule for a host."""
+        """Whether the operator has named this target for `who`, so that it need not be its own: `permitopen=` or
+        `PermitOpen`, or where there is a policy file, a rule for a host."""
         if self.judge is None:
-            return names_open(self.line, self.host, self.port)
+            return names_open(self.line, self.host, self.port) or sshd.names_open(self.sshd, self.host, self.port)
         return not isinstance(self.judge.reach_host(self.text, self.port), Refusal)
 
     @property
@@ -57,8 +61,9 @@ class Wanted:
 
 
 def key_refusal(wanted: Wanted) -> Refusal | None:
-    """The refusal by the options of the key's line, whatever the target turns out to be."""
-    return open_refusal(wanted.line, wanted.host, wanted.port)
+    """The refusal by the options of the key's line, or by the operator's settings, whatever the target turns out to be."""
+    refused = open_refusal(wanted.line, wanted.host, wanted.port)
+    return refused or sshd.open_refusal(wanted.sshd, wanted.host, wanted.port)
 
 
 def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: bool = False) -> Grant | Refusal:

@@ -34,8 +34,8 @@ class BindRequest(NamedTuple):
     label: str | None
     """The name before the port; None for a bind address or nothing."""
     port: int
-    wide: bool
-    """An address beyond loopback was written out (`*`, `0.0.0.0`, …)."""
+    host: str = ""
+    """The bind address in lower case, without brackets."""
 
 
 def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> BindRequest:
@@ -54,8 +54,8 @@ def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> Bin
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
     if text in _ANY or text in _LOCAL or _is_numeric(text):
-        return BindRequest(None, port, wide=not _is_loopback(text))
-    return BindRequest(_label(text, port, domain, is_web=is_web), port, wide=False)
+        return BindRequest(None, port, text.strip("[]"))
+    return BindRequest(_label(text, port, domain, is_web=is_web), port)
 
 
 def _label(text: str, port: int, domain: Domain, *, is_web: bool) -> str:
@@ -99,7 +99,3 @@ def _is_numeric(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(text: str) -> bool:
-    return text in _LOCAL or (_is_numeric(text) and ipaddress.ip_address(text.strip("[]")).is_loopback)

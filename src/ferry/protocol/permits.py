@@ -51,6 +51,10 @@ class Permit(NamedTuple):
         return self.port is None or self.port == port
 
 
+ANYWHERE: Final = (Permit(_ANY, None),)
+"""`*:*`."""
+
+
 def parse_permit_listen(text: str, services: Services) -> Permit:
     """The value of `permitlisten=`. Raises InvalidInput with what to write instead."""
     if ":" not in text:

@@ -7,13 +7,14 @@ for that only to explain a miss.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ferry import kinds
 from ferry.callbacks import call_each
 from ferry.errors import Refusal
+from ferry.kinds.base import ListenPort
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
@@ -90,6 +91,11 @@ class Tunnel(Protocol):
 class PortListener(Protocol):
     """An open TCP port."""
 
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The addresses it listens on."""
+        ...
+
     def close(self, *, cut: bool) -> None:
         """Stop listening; `cut` ends the visitors who are there too."""
         ...
@@ -106,7 +112,7 @@ class PortListener(Protocol):
 class Ports(Protocol):
     """Opens TCP ports (`ferry.edge`), or refuses to."""
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, port: int, *, loopback: bool) -> PortListener | Refusal: ...
+    async def listen(self, tunnel: Tunnel, grant: Grant, opening: ListenPort) -> PortListener | Refusal: ...
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ferry.config.file import env_name
 from ferry.config.model import Config, TcpRange
+from ferry.config.sshd import CRITERIA, SshdMatch
 from ferry.config.words import FIELDS, SECTIONS
 
 from .values import default_of, kind, toml
@@ -37,6 +38,7 @@ How to write values:
 | words, paths, addresses in the environment | separated by commas or spaces, or a JSON list |
 | ranges | `[{ first = 21000, last = 22999, listen = "loopback" }]`; in the environment the same as JSON |
 | purposes | `{ ssh = "21000-21999" }`, or lines below `[tcp.purposes]`; in the environment `ssh=21000-21999,service=22000-22999` |
+| blocks | each below a line `[[sshd.match]]`, such as `user = ["tunnel"]` and `allow_tcp_forwarding = "remote"`; in the environment a JSON list |
 
 Without `state`, the folder is `ferry-data` beside the configuration file, or in the working directory where there is no
 file.
@@ -52,6 +54,9 @@ def configuration_page() -> str:
         if section == "tcp":
             lines += ["", "A range has", ""]
             lines += [f"* `{name}`: {_sentence(info.description)}" for name, info in TcpRange.model_fields.items()]
+        if section == "sshd":
+            lines += ["", "A block has one or more of these, and further keys of the table above:", ""]
+            lines += [f"* `{name}`: {_sentence(SshdMatch.model_fields[name].description)}" for name in CRITERIA]
     return "\n".join(lines) + "\n"
 
 

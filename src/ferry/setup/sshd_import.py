@@ -6,7 +6,7 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ferry import limits
 from ferry.config.model import Config, TcpRange
 from ferry.config.rules import overlap
+from ferry.config.sshd import CRITERIA, SshdMatch
 from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
 from ferry.limiters.sources import LOOPBACK, parse_network
@@ -26,7 +27,8 @@ from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
 from ferry.this_host import THIS_HOST
 
-from .values import toml
+from .sshd_blocks import CARRIED, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
+from .values import literal, toml
 
 _NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
 _NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
@@ -37,15 +39,25 @@ _HOST_KEYS: Final = (
     "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and "
     "ssh_host_rsa_key into the state folder before the first start"
 )
-_BY_ACCOUNT: Final = "Ferry has no settings per account; options of its keys, such as permitlisten=, do some of it"
-_ALWAYS: Final = "Ferry forwards TCP always; access.mode and access.keys decide who may connect"
+_BELOW_MATCH: Final = "Ferry has no such setting for some people alone"
+_NOT_TAKEN: Final = "sshd itself does not take this value"
+_ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
+_WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
+    {"authenticationmethods": f"{_KEYS_ONLY}: publickey, once", "clientalivecountmax": _ZERO}
+)
+"""Of keywords that Ferry has, and some of whose values it does not take."""
+_CHOSEN: Final = (
+    "it carries over, but a client of Ferry chooses its login name, unless access.keys has %u: keep what nobody may "
+    "escape at the top of [sshd], or write identity = in place of user ="
+)
+_MEMBERS: Final = "it carries over as the login names that are in the group on this host now"
 _NO_SOCKETS: Final = "Ferry forwards no Unix sockets"
 _PROCESS: Final = "this is about sshd's own process"
 _WHY: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(
             (
-                "acceptenv", "allowagentforwarding", "chrootdirectory", "exposeauthinfo", "forcecommand", "maxsessions",
+                "acceptenv", "allowagentforwarding", "chrootdirectory", "exposeauthinfo", "forcecommand",
                 "permittty", "permituserenvironment", "permituserrc", "printlastlog", "printmotd", "setenv", "subsystem",
                 "x11displayoffset", "x11forwarding", "x11uselocalhost", "xauthlocation",
             ),
@@ -56,7 +68,7 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         ),
         **dict.fromkeys(
             (
-                "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser", "gssapiauthentication",
+                "authorizedkeyscommand", "authorizedkeyscommanduser", "gssapiauthentication",
                 "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication", "kerberosauthentication",
                 "passwordauthentication", "permitemptypasswords", "pubkeyauthentication", "pubkeyauthoptions", "usepam",
             ),
@@ -77,7 +89,6 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
             _CRYPTO,
         ),
         **dict.fromkeys(("hostkey", "hostkeyagent"), _HOST_KEYS),
-        **dict.fromkeys(("allowtcpforwarding", "disableforwarding"), _ALWAYS),
         **dict.fromkeys(
             ("allowstreamlocalforwarding", "streamlocalbindmask", "streamlocalbindunlink"), _NO_SOCKETS
         ),
@@ -90,7 +101,6 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
         "channeltimeout": "Ferry closes no quiet connection through a tunnel",
-        "permitopen": "a key reaches the private aliases of its own identity alone; permitopen= in its line leaves less",
         "permittunnel": "Ferry refuses `ssh -w`",
         "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
         "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
@@ -102,8 +112,9 @@ _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
 _HANDLED: Final = frozenset(
     {
         "addressfamily", "authorizedkeysfile", "clientalivecountmax", "clientaliveinterval", "gatewayports",
-        "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups", "permitlisten",
+        "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups",
         "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port", "usedns",
+        *CARRIED,
     }
 )  # fmt: skip
 _WIDEST: Final[Mapping[str, int]] = MappingProxyType({"::": 0, "0.0.0.0": 1})
@@ -150,16 +161,20 @@ class Translation:
 
 
 def translate(parsed: Parsed) -> Translation:
-    """Ferry's settings for an sshd_config. What stands below Match stays behind."""
+    """Ferry's settings for an sshd_config."""
     view = views(parsed, None)[0]
     made = Translation(parsed.name)
-    for step in (_listen, _keepalive, _grace, _tries, _startups, _penalties, _keys, _ports, _log):
+    for step in (_listen, _keepalive, _grace, _tries, _startups, _penalties, _keys, _log):
         step(view, made)
+    top = views(replace(parsed, statements=[each for each in parsed.statements if not each.blocks]), None)[0]
+    below = list(blocks_of(parsed))
+    _forwarding(top, made)
+    _ports(top, below, made)
+    _match(view, below, made)
     for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
         setting = view[keyword]
         if keyword not in _HANDLED and setting.written:
             made.left.append(Left(setting.place, _spelled(keyword), _WHY.get(keyword, "Ferry has no such setting")))
-    made.left += _below_match(parsed)
     if not parsed.is_effective:
         made.left += [Left(mistake.place, "this line", mistake.why) for mistake in parsed.mistakes]
     made.carried.sort(key=lambda each: list(FIELDS).index(each.key))
@@ -168,13 +183,6 @@ def translate(parsed: Parsed) -> Translation:
 
 def _spelled(keyword: str) -> str:
     return SPELLED.get(keyword, keyword)
-
-
-def _below_match(parsed: Parsed) -> Iterator[Left]:
-    for block in parsed.blocks:
-        below = [each for each in parsed.statements if block in each.blocks]
-        names = ", ".join(dict.fromkeys(_spelled(each.keyword) for each in below))
-        yield Left(block.place, block.written, f"{_BY_ACCOUNT} ({names})" if names else _BY_ACCOUNT)
 
 
 def _listen(view: View, made: Translation) -> None:
@@ -240,7 +248,7 @@ def _keepalive(view: View, made: Translation) -> None:
         if missed:
             made.carry("ssh.keepalive_count", missed, "clientalivecountmax", most)
         else:
-            made.leave(most, "clientalivecountmax", "0 is never in sshd; Ferry always closes a client that is gone")
+            made.leave(most, "clientalivecountmax", _ZERO)
 
 
 def _grace(view: View, made: Translation) -> None:
@@ -319,36 +327,72 @@ def _key_path(pattern: str) -> Path | None:
     return Path(pattern) if pattern.startswith("/") and not _TOKEN.search(pattern) else None
 
 
-def _ports(view: View, made: Translation) -> None:
+def _forwarding(view: View, made: Translation) -> None:
+    """The keywords that Ferry has by the same name."""
+    for keyword, (name, _) in CARRIED.items():
+        setting = view[keyword] if keyword in view.settings else None
+        if setting is None or not setting.written:
+            continue
+        value = value_of(keyword, setting.values)
+        if value is None:
+            made.leave(setting, keyword, _WHY_NOT.get(keyword, _NOT_TAKEN))
+        else:
+            made.carry(f"sshd.{name}", value, keyword, setting)
+
+
+def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
+    """The Match lines, with what Ferry has below them."""
+    uses_dns = view["usedns"].word == "yes"
+    told: set[Place] = set()
+    for each in below:
+        written, place = each.blocks[-1].written, each.blocks[-1].place
+        for statement in each.left:
+            why = _WHY_NOT.get(statement.keyword)
+            if why is None:
+                why = _NOT_TAKEN if statement.keyword in CARRIED else _WHY.get(statement.keyword, _BELOW_MATCH)
+            made.left.append(Left(statement.place, f"{_spelled(statement.keyword)} below {written}", why))
+        if not each.settings:
+            continue
+        try:
+            match = match_of(each, uses_dns=uses_dns)
+        except NoMatch as error:
+            made.left.append(Left(place, written, str(error)))
+            continue
+        made.carried.append(Carried("sshd.match", match, f"{written}, {made.where(place)}"))
+        criteria = {name for block in each.blocks for name, _ in block.criteria}
+        if place in told:
+            continue
+        told.add(place)
+        if "group" in criteria:
+            made.left.append(Left(place, written, _MEMBERS))
+        if criteria & {"user", "group"}:
+            made.left.append(Left(place, written, _CHOSEN))
+
+
+def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
+    """The ranges of ports: those that PermitListen names."""
     gateway, setting = view["gatewayports"], view["permitlisten"]
-    given = [each for text in setting.values if (each := permit(text, THIS_HOST.port_of, listens=True))]
-    numbers = {each.port for each in given if each.port}
-    public = {each.port for each in given if each.port and _is_public(each, gateway.word)}
-    if gateway.written and gateway.word in ("yes", "clientspecified"):
-        made.carry("tcp.public_addresses", ["0.0.0.0", "::"], "gatewayports", gateway)
-        if gateway.word == "clientspecified":
-            why = "in Ferry the range of a port decides who reaches it, not the client: tcp.ranges, with listen"
-            made.leave(gateway, "gatewayports", why)
+    given = [(each, gateway.word) for text in setting.values if (each := permit(text, THIS_HOST.port_of, listens=True))]
+    given += [(each, own or gateway.word) for each, own in ports_of(below)]
+    numbers = {each.port for each, _ in given if each.port}
+    public = {each.port for each, word in given if each.port and _is_public(each, word)}
+    opened = {gateway.word, *(str(each.settings.get("gateway_ports", "")) for each in below)}
+    if opened & {"yes", "clientspecified"}:
+        made.carry("tcp.public_addresses", ["0.0.0.0", "::"], "gatewayports", gateway if gateway.written else None)
     if numbers:
         ranges = [TcpRange(first=first, last=last, listen="loopback") for first, last in _spans(numbers - public)]
         ranges += [TcpRange(first=first, last=last, listen="public") for first, last in _spans(public)]
-        made.carry("tcp.ranges", ranges, "permitlisten", setting)
+        named = setting if setting.written else None
+        made.carry("tcp.ranges", ranges, "permitlisten" if named else "PermitListen below Match", named)
         made.carry("tcp.allocate_from", 0, "`-R 0:...` gets a port of the first range", None)
-        made.leave(
-            setting,
-            "permitlisten",
-            "the ports carry over, without their hosts: everybody may ask for each, unless a key has permitlisten=",
-        )
     elif setting.written and setting.word not in ("any", "none"):
-        made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges")
-    elif setting.word == "none":
-        made.leave(setting, "permitlisten", "Ferry gives ports always; tcp.ranges = [] leaves web names and aliases")
+        made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges for its ports")
 
 
 def _is_public(given: Permit, gateway_ports: str) -> bool:
-    """Whether sshd opens a port beyond loopback. Where the client may choose, a port without a host is not yet public."""
+    """Whether sshd may open a port beyond loopback."""
     if gateway_ports == "clientspecified":
-        return given.host not in ("*", "localhost", "127.0.0.1", "::1")
+        return given.host not in ("localhost", "127.0.0.1", "::1")
     return gateway_ports == "yes"
 
 
@@ -386,8 +430,12 @@ def checked(carried: Sequence[Carried]) -> tuple[list[Carried], list[str]]:
 def _why_not(settings: Sequence[Carried]) -> str | None:
     """Why Ferry does not take settings of one section; None if it does."""
     section = settings[0].key.partition(".")[0]
+    values = {
+        each.key.partition(".")[2]: [each.value] if isinstance(each.value, SshdMatch) else each.value
+        for each in settings
+    }
     try:
-        Config.model_validate({section: {each.key.partition(".")[2]: each.value for each in settings}})
+        Config.model_validate({section: values})
     except ValidationError as error:
         return str(error.errors()[0]["msg"])
     return None
@@ -399,9 +447,22 @@ def text_of(name: str, carried: Sequence[Carried]) -> str:
         f"# From {printable(name)}, by `ferry import sshd_config`. `ferry docs configuration` explains all settings."
     ]
     for section, settings in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
-        lines += ["", f"[{section}]"]
-        for each in settings:
-            lines.append(
-                f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {printable(each.origin, limits.LINT_TEXT_CHARS)}"
-            )
+        together = list(settings)
+        plain = [each for each in together if not isinstance(each.value, SshdMatch)]
+        lines += ["", f"[{section}]"] if plain else []
+        for each in plain:
+            lines.append(f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {_shown(each.origin)}")
+        for each in together:
+            if isinstance(each.value, SshdMatch):
+                lines += ["", f"[[{each.key}]]  # {_shown(each.origin)}"]
+                written = each.value.model_fields_set
+                lines += [
+                    f"{name} = {literal(getattr(each.value, name))}"
+                    for name in dict.fromkeys((*CRITERIA, *SshdMatch.model_fields))
+                    if name in written
+                ]
     return "\n".join(lines) + "\n"
+
+
+def _shown(origin: str) -> str:
+    return printable(origin, limits.LINT_TEXT_CHARS)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from ferry.config.model import TcpRange
 from ferry.config.purposes import PortSpan
 from ferry.config.rules import shown
+from ferry.config.sshd import SshdMatch
 from ferry.config.values import Seconds, Size
 from ferry.config.words import FIELDS
 from ferry.names import Endpoint
@@ -37,7 +38,7 @@ def toml(key: str, value: object) -> str:
     if _SIZE in info.metadata:
         assert isinstance(value, int)
         return _text(_size(value))
-    return _literal(value)
+    return literal(value)
 
 
 def kind(key: str) -> str:
@@ -59,7 +60,14 @@ def _kind_of(annotation: object) -> str:
     if origin is dict:
         return "purposes"
     if origin is list:
-        return {Endpoint: "addresses", Path: "paths", str: "words", TcpRange: "ranges"}[_plain(arguments[0])]
+        return {
+            Endpoint: "addresses",
+            Path: "paths",
+            str: "words",
+            TcpRange: "ranges",
+            SshdMatch: "blocks",
+            int: "numbers",
+        }[_plain(arguments[0])]
     return {str: "text", Path: "path", int: "number", bool: "true or false"}[typing.cast("type", annotation)]
 
 
@@ -81,20 +89,30 @@ def _size(count: int) -> str:
     return f"{count // size}{unit}"
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A value as TOML."""
     match value:
         case bool():
             return str(value).lower()
-        case int() | float():
+        case float():
+            return f"{value:g}"
+        case int():
             return str(value)
+        case SshdMatch():
+            pairs = (
+                f"{name} = {literal(getattr(value, name))}"
+                for name in type(value).model_fields
+                if name in value.model_fields_set
+            )
+            return f"{{ {', '.join(pairs)} }}"
         case TcpRange():
             return f'{{ first = {value.first}, last = {value.last}, listen = "{value.listen}" }}'
         case PortSpan():
             return _text(str(value))
         case dict():
-            return "{ " + ", ".join(f"{name} = {_literal(item)}" for name, item in value.items()) + " }"
+            return "{ " + ", ".join(f"{name} = {literal(item)}" for name, item in value.items()) + " }"
         case list():
-            return "[" + ", ".join(_literal(item) for item in value) + "]"
+            return "[" + ", ".join(literal(item) for item in value) + "]"
         case Endpoint():
             return _text(shown(value))
         case _:

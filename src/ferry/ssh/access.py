@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from ferry.errors import Refusal
 from ferry.names import Fingerprint, Identity
 from ferry.policy import certificates
+from ferry.policy.allowance import Allowance
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in
 from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
 from ferry.protocol.certificates import Certificate
@@ -36,6 +37,18 @@ class LetIn(Protocol):
     @property
     def key_line(self) -> KeyLine:
         """The line of the key files by which it is here."""
+        ...
+
+
+class Allowed(Protocol):
+    """A connection that asks for something."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def may(self) -> Allowance:
+        """What it may ask for now."""
         ...
 
 

@@ -8,14 +8,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
+from asyncssh.misc import ChannelOpenError
+
 from ferry import limits, tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
-from ferry.policy.forwards import key_refusal
+from ferry.policy.allowance import Allowance
+from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
+from ferry.policy.sshd import SshdOptions, SshdRules, Who
 from ferry.report import Report
 from ferry.visits import Visit
 
@@ -24,7 +29,7 @@ from .direct import DirectChannels
 from .direct_open import DirectOpen
 from .forward_requests import ForwardRequests
 from .holding import Holding
-from .login import LoggedIn
+from .login import NEEDS_KEY, LoggedIn
 from .notices import NoticesInForce
 from .open_codes import open_failure
 from .reasons import Reasons
@@ -38,6 +43,7 @@ from .wire.connection import HardenedConnection
 from .wire.requests import Answered, Opened
 from .wire.session_channel import SessionChannel
 
+_NO_SESSIONS: Final = "the operator lets you open no sessions (MaxSessions 0): forwards work with ssh -N"
 _HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 
 
@@ -52,6 +58,11 @@ class ShownInForce(NoticesInForce, Protocol):
     @property
     def end_refused(self) -> bool:
         """Whether a connection ends if all its forwards are refused and it opens no session."""
+        ...
+
+    @property
+    def sshd(self) -> SshdRules:
+        """The operator's rules with sshd's names."""
         ...
 
 
@@ -90,6 +101,7 @@ class Client:
     """
 
     __slots__ = (
+        "_decided",
         "_left",
         "_refused_opens",
         "_report",
@@ -113,7 +125,6 @@ class Client:
         "requests",
         "sessions",
         "up",
-        "user",
     )
 
     def __init__(self, who: LoggedIn, connection: HardenedConnection, server: ClientServer) -> None:
@@ -121,10 +132,11 @@ class Client:
         self.identity = who.identity
         self.key_line = who.key_line
         """The line of the key files by which it is here. Its options count for all that it asks for."""
-        self.user = who.user
-        self.peer = who.peer
         self.origin = who.origin
+        self.peer = who.peer
         self._who = who
+        self._decided: tuple[SshdRules, SshdOptions] | None = None
+        """The operator's rules with sshd's names, and what they say about this client."""
         self.connection = connection
         self._server = server
         self._report = server.report
@@ -156,9 +168,28 @@ class Client:
         self._typed = PerSecond()
 
     @property
+    def user(self) -> str:
+        """The login name."""
+        return self._who.user
+
+    @property
     def network(self) -> str:
         """The IPv4 /24 or IPv6 /64 of its peer."""
         return network_of(self.peer.host)
+
+    @property
+    def sshd(self) -> SshdOptions:
+        """The operator's settings with sshd's names that count for it now."""
+        rules = self._settings.sshd
+        if self._decided is None or self._decided[0] is not rules:
+            who = Who(self.user, self.identity, self.peer.host, self._who.local)
+            self._decided = rules, rules.of(who)
+        return self._decided[1]
+
+    @property
+    def may(self) -> Allowance:
+        """What it may ask for now."""
+        return Allowance(self.key_line, self.sshd)
 
     @property
     def host(self) -> str:
@@ -202,10 +233,11 @@ class Client:
         asked = printable(asked, 80)
         return self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
 
-    def session_requested(self) -> Opened | None:
-        """The channel and the session for a request; None if there are too many."""
-        if self.sessions.full:
-            return None
+    def session_requested(self) -> Opened:
+        """The channel and the session for a request. Raises ChannelOpenError if there are too many."""
+        most = limits.SESSIONS_PER_CONNECTION if self.sshd.max_sessions is None else self.sshd.max_sessions
+        if len(self.sessions) >= most:
+            raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions" if most else _NO_SESSIONS)
         return SessionChannel(self.connection), Session(self, self._server.commands, self._settings)
 
     def direct_requested(self, host: bytes, port: int) -> TunnelChannel:
@@ -278,11 +310,28 @@ class Client:
         )
 
     def use_key_line(self, line: KeyLine) -> None:
-        """The key's line has other options now: close the forwards and channels that they do not allow."""
+        """The key's line has other options now."""
         self.key_line = line
-        rules = self._settings.notices.rules
+        self._close_forbidden()
+
+    def use_settings(self) -> None:
+        """The operator's settings have changed."""
+        self.keep_alive()
+        if self.identity.anonymous and self.sshd.needs_key:
+            self.close(NEEDS_KEY)
+        else:
+            self._close_forbidden()
+
+    def keep_alive(self) -> None:
+        """Ask the client for signs of life as the operator's settings for it say."""
+        self.connection.keep_alive(self.sshd.client_alive_interval, self.sshd.client_alive_count_max)
+
+    def _close_forbidden(self) -> None:
+        """Close the forwards and channels that the line of its key and the operator's settings do not allow now."""
+        may, rules = self.may, self._settings.notices.rules
         for bind, tunnel in list(self.forwards.items()):
-            if (refusal := key_refusal(line, tunnel.forward.request, bind, rules)) is not None:
+            refusal = request_refusal(may, tunnel.forward.request, bind, rules) or tunnel.moved(rules, may)
+            if refusal is not None:
                 self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
         self._cut_refused()
 

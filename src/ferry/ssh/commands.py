@@ -12,7 +12,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
-from ferry.policy.keys import KeyLine, limits_of
+from ferry.policy.allowance import Allowance
 from ferry.protocol.host_blocks import Held, host_blocks, machines_of
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
@@ -63,7 +63,7 @@ class _Invocation:
 
     session: Answering
     identity: Identity
-    key_line: KeyLine
+    may: Allowance
     tunnels: Sequence[TunnelShown]
     up: frozenset[Address]
     """The addresses of these tunnels."""
@@ -89,13 +89,13 @@ class Commands:
         self._report = report
         self._in_force = in_force
 
-    async def run(self, session: Answering, identity: Identity, key_line: KeyLine, words: Words) -> None:
-        """Answer an identity that is here by `key_line`, and end the session with the command's exit status."""
+    async def run(self, session: Answering, identity: Identity, may: Allowance, words: Words) -> None:
+        """Answer an identity that may ask for `may`, and end the session with the command's exit status."""
         try:
             tunnels = self._tunnels.of(identity.id)
             up = frozenset(tunnel.address for tunnel in tunnels)
             notices = self._in_force.notices
-            status = await self._answer(_Invocation(session, identity, key_line, tunnels, up, notices), words)
+            status = await self._answer(_Invocation(session, identity, may, tunnels, up, notices), words)
         except StoreUnavailable as error:
             session.complain(store_down(error))
             session.end(1)
@@ -178,10 +178,10 @@ class Commands:
                 )
         if rules.reserve_after and not invocation.identity.anonymous:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
-        for limit in limits_of(invocation.key_line):
+        for limit in invocation.may.limits():
             session.say(limit)
-        if (example := invocation.notices.example(invocation.key_line)) is not None:
-            if not invocation.key_line.options.permit_open:  # which `limits_of` has told
+        if (example := invocation.notices.example(invocation.may)) is not None:
+            if not invocation.may.key_line.options.permit_open:  # which `limits_of` has told
                 session.say(
                     "-L and -D reach your own aliases and ports only: nothing else goes out through this gateway"
                 )
@@ -254,7 +254,7 @@ def _ls(invocation: _Invocation) -> None:
     for tunnel in invocation.tunnels:
         invocation.session.show(notices.tunnel_line(tunnel), notices.tunnel_fields(tunnel))
     if not invocation.tunnels:
-        example = notices.example(invocation.key_line)
+        example = notices.example(invocation.may)
         invocation.session.say("no tunnels of yours are up" + (f": {example}" if example else ""))
 
 

@@ -125,7 +125,7 @@ class DirectChannels:
 
     def _wanted(self, visitor: DirectVisitor, host: bytes, port: int) -> Wanted:
         judge = judge_of(visitor, self._in_force.forwards, self._clock.now())
-        return Wanted(visitor.identity, visitor.key_line, host, port, judge)
+        return Wanted(visitor.identity, visitor.may.key_line, host, port, judge, visitor.may.sshd)
 
     def _target(self, wanted: Wanted) -> Target | Refusal | None:
         """The tunnel's address that a target can mean, with its owner if a tunnel serves it; None if it means none."""

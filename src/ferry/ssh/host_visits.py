@@ -21,7 +21,7 @@ from ferry.report import Report
 from ferry.streams import Sink, Stream
 from ferry.visits import Traffic
 
-from .access import LetIn
+from .access import Allowed
 from .direct_open import DirectOpen, HostAt, Reached
 from .open_codes import open_failure
 from .splice import Splice
@@ -46,7 +46,7 @@ class Hosts(Protocol):
         ...
 
 
-class HostVisitor(LetIn, Protocol):
+class HostVisitor(Allowed, Protocol):
     """The client that opens the channel."""
 
     @property

@@ -7,10 +7,10 @@ from typing import Protocol
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity
+from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
-from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import kept_for_another, lasting_label, naming_own, ports_of, tcp_ports
 from ferry.registry.contract import Registry
 
@@ -23,7 +23,7 @@ class Asking(Protocol):
     @property
     def identity(self) -> Identity: ...
     @property
-    def key_line(self) -> KeyLine: ...
+    def may(self) -> Allowance: ...
 
 
 def grant_of(identity: Identity, address: Address, settings: ForwardSettings, judge: Judge | None) -> Grant | Refusal:
@@ -48,4 +48,4 @@ async def naming_own_ports(registry: Registry, client: Asking, address: Address,
         return refusal
     had = await registry.reservations(client.identity.id)
     kept = tcp_ports(one.address for one in had if one.label is not None)
-    return naming_own(refusal, address, list(dict.fromkeys([*ports_of(client.key_line), *kept])))
+    return naming_own(refusal, address, list(dict.fromkeys([*ports_of(client.may.key_line), *kept])))

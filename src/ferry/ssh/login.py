@@ -24,6 +24,7 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import CertificateName, ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, needs_name, signature_refusal
+from ferry.policy.sshd import SshdOptions, Who
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.wrong_port import on_ssh_port
@@ -38,6 +39,7 @@ from .refused_keys import RefusedKeys
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
+NEEDS_KEY: Final = "you need a key here (AuthenticationMethods publickey): make one with ssh-keygen -t ed25519"
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -93,6 +95,8 @@ class LoggedIn:
     """The line of the key files that has let it in, with its options."""
     host: str
     """The name of its host, or its address if nobody has looked it up."""
+    local: Endpoint
+    """The gateway's own end of the connection."""
 
 
 class LoginServer(Protocol):
@@ -116,6 +120,10 @@ class LoginServer(Protocol):
 
     @property
     def origins(self) -> Origins: ...
+
+    def sshd_of(self, who: Who, /) -> SshdOptions:
+        """The operator's settings with sshd's names that count for somebody."""
+        ...
 
     def connections_of(self, identity: IdentityId, /) -> int:
         """The number of connections of an identity."""
@@ -326,6 +334,10 @@ class LoginAttempt(asyncssh.SSHServer):
             return False
         return True
 
+    def _own_end(self) -> Endpoint:
+        host, port = self.connection.get_extra_info("sockname", ("", 0))[:2]
+        return Endpoint(host.removeprefix("::ffff:"), port)
+
     def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
         """Report a key that is in a file and may not log in, and tell the client."""
         if self._offered.tell(why.public):
@@ -357,9 +369,8 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         host, port = conn.get_extra_info("peername", ("", 0))[:2]
-        own = conn.get_extra_info("sockname", ("", 0))[0]
         self._peer = Endpoint(host.removeprefix("::ffff:"), port)
-        self._origin = self._server.origins.of(self._peer.host, own.removeprefix("::ffff:"))
+        self._origin = self._server.origins.of(self._peer.host, self._own_end().host)
         loop = asyncio.get_running_loop()
         self._grace = loop.call_later(self._server.login.key_grace, self._grace_over)
         if self.slot.slow:
@@ -368,7 +379,7 @@ class LoginAttempt(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         """Whether authentication is needed. `nokey@` needs none, if the operator allows that."""
         self._user = username
-        return not (username == KEYLESS_USER and self._server.login.access.allows_keyless)
+        return not (username == KEYLESS_USER and self._takes_keyless(username))
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -412,19 +423,27 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def kbdint_auth_supported(self) -> bool:
         """With key files too, once: a client requests it after its last key, and then reads what to do."""
-        return self._server.login.access.allows_keyless or self._offered.may_tell_refused
+        return self._offered.may_tell_refused or self._takes_keyless(self._user)
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
         """Ask no question (RFC 4256 §3.2 allows zero prompts); with key files, refuse."""
-        del username, lang, submethods
-        if self._server.login.access.allows_keyless:
+        del lang, submethods
+        if self._takes_keyless(username):
             return "", "", "", ()
-        self._offered.tell_refused(self._server.urls.jump)
+        why = NEEDS_KEY if self._server.login.access.allows_keyless else ""
+        self._offered.tell_refused(self._server.urls.jump, why)
         return False
 
     def validate_kbdint_response(self, username: str, responses: Any) -> bool:
-        del username, responses
-        return self._server.login.access.allows_keyless
+        del responses
+        return self._takes_keyless(username)
+
+    def _takes_keyless(self, user: str) -> bool:
+        """Whether somebody may log in without a key."""
+        if not self._server.login.access.allows_keyless:
+            return False
+        nobody = Identity(self._identity.id, None, None, anonymous=True)
+        return not self._server.sshd_of(Who(user, nobody, self._peer.host, self._own_end())).needs_key
 
     def auth_completed(self) -> None:
         self._stop_timers()
@@ -445,6 +464,7 @@ class LoginAttempt(asyncssh.SSHServer):
             self._began,
             self._key_line,
             self._host or self._peer.host,
+            self._own_end(),
         )
         self._admission.over(self, "ok")
         self._server.logged_in(self, who)

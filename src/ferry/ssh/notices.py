@@ -18,7 +18,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardShown
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, TunnelId
-from ferry.policy.keys import KeyLine, forward_example
+from ferry.policy.allowance import Allowance
 from ferry.protocol.words import COMMANDS
 from ferry.registry.contract import Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
@@ -49,6 +49,8 @@ class TunnelShown(ForwardShown, Protocol):
     def silent_for(self) -> float: ...
     @property
     def taken_from(self) -> str: ...
+    @property
+    def instead(self) -> str: ...
 
 
 class NoticesInForce(Protocol):
@@ -104,6 +106,8 @@ class Notices:
             "tunnel": tunnel.id,
             "message": kind.forward_lines(tunnel, self)[0],
         }
+        if tunnel.instead:
+            out["instead"] = tunnel.instead
         if tunnel.taken_from:
             out["taken_from"] = tunnel.taken_from
         if address.port:
@@ -134,11 +138,11 @@ class Notices:
         lines += [f"  {word:<22} {meaning}" for word, meaning in {**COMMANDS, **_OPTIONS}.items()]
         return lines
 
-    def example(self, key_line: KeyLine) -> str | None:
-        """A command with a forward, of the first kind that this gateway serves, or as the key's line allows. None if it
-        allows none."""
+    def example(self, may: Allowance) -> str | None:
+        """A command with a forward, of the first kind that this gateway serves, or one that somebody may have. None if they
+        may have none."""
         examples = (kind.example(self.rules) for kind in kinds.KINDS.values())
-        forward = forward_example(key_line, next(filter(None, examples)))
+        forward = may.example(next(filter(None, examples)))
         return None if forward is None else f"ssh -R {forward} {self.urls.gateway}"
 
     def reservation_line(self, reservation: Reservation, *, up: bool) -> str:
@@ -172,7 +176,8 @@ class Notices:
         traffic = tunnel.traffic
         visits = number(traffic.visits, kind_of(address.kind).visit_word)
         silent = f", silent {tunnel.silent_for:.0f}s" if tunnel.silent_for else ""
-        return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out{silent}"
+        instead = f" ({tunnel.instead})" if tunnel.instead else ""
+        return f"{where:<44} {visits}, {size(traffic.up)} in, {size(traffic.down)} out{silent}{instead}"
 
     def tunnel_fields(self, tunnel: TunnelShown) -> dict[str, object]:
         """One tunnel that is up, as an object."""

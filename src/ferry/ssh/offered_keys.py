@@ -79,10 +79,12 @@ class OfferedKeys:
         """Whether the client has not read yet what to do with refused keys."""
         return not self._refused_told
 
-    def tell_refused(self, gateway: str) -> None:
-        """Tell it. `gateway` is what to type after `ssh`."""
+    def tell_refused(self, gateway: str, why: str = "") -> None:
+        """Tell it. `gateway` is what to type after `ssh`; `why` says it all, where it is not empty."""
         self._refused_told = True
-        if self.refused or not self._denied:
+        if why:
+            self.tell(why)
+        elif self.refused or not self._denied:
             self._send(refused_banner(self.refused, gateway))
 
 

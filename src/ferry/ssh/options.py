@@ -11,6 +11,7 @@ from ferry import __version__
 
 from .host_keys import HostKey
 from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
+from .wire.keepalive import asks_within
 
 ConnectionOptions: TypeAlias = asyncssh.SSHServerConnectionOptions
 
@@ -30,8 +31,7 @@ async def connection_options(
         compression_algs=["none"],
         login_timeout=login_grace,
         keepalive_interval=keepalive_interval,
-        # asyncssh ends a connection one interval after the last question: 45 s as shipped, and one question at least
-        keepalive_count_max=max(1, keepalive_count - 1),
+        keepalive_count_max=asks_within(keepalive_count),
         host_based_auth=False,
         password_auth=False,
         gss_host=None,

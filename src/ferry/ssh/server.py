@@ -17,6 +17,7 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Penalties
 from ferry.limiters.spacings import Spacings
 from ferry.names import ConnectionId, Identity, IdentityId, printable
+from ferry.policy.sshd import SshdOptions, Who
 from ferry.protocol.wrong_port import where_ssh_is
 from ferry.registry.contract import Registry
 from ferry.report import Report
@@ -123,6 +124,10 @@ class SshServer:
         """The gateway's addresses, for people."""
         return self.settings.notices.urls
 
+    def sshd_of(self, who: Who) -> SshdOptions:
+        """The operator's settings with sshd's names that count for somebody."""
+        return self.settings.sshd.of(who)
+
     def connections_of(self, identity: IdentityId) -> int:
         """Connections that an identity holds."""
         return len(self._of_identity.get(identity, ()))
@@ -139,6 +144,7 @@ class SshServer:
             limits.KEY_EXCHANGES_OF_IDENTITY_PER_SECOND,
         )
         client.connection.serve(client, spacing)
+        client.keep_alive()
         self._clients[client.id] = client
         self._of_identity.setdefault(client.identity.id, set()).add(client)
         self._connections.connection_started(

@@ -23,7 +23,7 @@ from ferry.protocol.habits import login_hint, no_files
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
-from .access import LetIn
+from .access import Allowed
 from .commands import Commands
 from .display.json_lines import JsonDisplay
 from .display.keys import Key, Keys
@@ -92,7 +92,7 @@ class Display(Protocol):
         ...
 
 
-class SessionClient(LetIn, Protocol):
+class SessionClient(Allowed, Protocol):
     """The client of a session (`client.Client`)."""
 
     @property
@@ -315,11 +315,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
             if self._requests.count or self._without_forward:
                 self.end(1)
                 return
-        if (refusal := command_refusal(client.key_line)) is not None:
+        if (refusal := command_refusal(client.may.key_line)) is not None:
             self.complain(refusal.public, code=refusal.code)
             self.end(1)
             return
-        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, client.key_line, words))
+        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, client.may, words))
 
     def _made_display(self, *, live: bool) -> Display:
         """The display for the words. `live`: it may be one with keys and a live line."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ferry import limits
 from ferry.names import Address
 from ferry.visits import Visit
 
@@ -27,10 +26,8 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._open))
 
-    @property
-    def full(self) -> bool:
-        """Whether there are SESSIONS_PER_CONNECTION."""
-        return len(self._open) >= limits.SESSIONS_PER_CONNECTION
+    def __len__(self) -> int:
+        return len(self._open)
 
     def opened(self, session: Session) -> None:
         """A session has opened."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from ferry.policy.sshd import SshdRules
+
 from .forward_settings import ForwardSettings
 from .login import LoginSettings
 from .notices import Notices
@@ -25,6 +27,8 @@ class SshSettings:
     end_refused: bool
     """Whether a connection ends if all its forwards are refused and it opens no session."""
     bounds: ConnectionBounds
+    sshd: SshdRules
+    """The operator's rules with sshd's names."""
 
     def use(self, new: SshSettings) -> None:
         """Change to the settings of `new`."""

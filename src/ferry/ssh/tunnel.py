@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -14,9 +14,12 @@ from asyncssh.packet import String, UInt32
 
 from ferry import limits
 from ferry.clock import Clock
+from ferry.errors import Refusal
 from ferry.kinds import kind_of
-from ferry.kinds.base import ForwardRequest
+from ferry.kinds.base import ForwardRequest, ListenPort
+from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Endpoint, TunnelId
+from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, Use
 from ferry.policy.rules import Rule
 from ferry.registry.routes import PortListener
@@ -138,6 +141,7 @@ class SshTunnel:
         "kind",
         "owner",
         "owner_name",
+        "port",
         "shown_address",
         "tap",
         "traffic",
@@ -174,6 +178,8 @@ class SshTunnel:
         self._line = line
         self._clock = clock
         self._report = report
+        self.port: ListenPort | None = None
+        """Where it listens, if it has a port of its own."""
         self._listener: PortListener | None = None
         self._held: dict[OwnedChannel, Endpoint] | None = {}
         """Channels of visitors that wait for the owner's words, with their originators; None once the tunnel is open."""
@@ -234,9 +240,38 @@ class SshTunnel:
         return self.forward.taken_from
 
     @property
-    def asked_wide(self) -> bool:
-        """A listen address beyond loopback was written in the request."""
-        return self.forward.request.wide
+    def bound(self) -> Sequence[Endpoint]:
+        """The addresses that its port listens on; none if it has no port of its own."""
+        return self._listener.endpoints if self._listener is not None else ()
+
+    @property
+    def instead(self) -> str:
+        """For people: why its port listens on loopback addresses only, although its owner asked for another; empty if not."""
+        if self.port is None or not self.port.instead:
+            return ""
+        return f"local, not on {self.forward.request.host or '*'}: {self.port.instead}"
+
+    def moved(self, rules: ForwardRules, may: Allowance) -> Refusal | None:
+        """The refusal of a public port that the operator's GatewayPorts would open elsewhere now."""
+        gateway_ports, address = may.sshd.gateway_ports, self.address
+        if self.port is None or not self.port.public or gateway_ports is None:
+            return None
+        now = kind_of(address.kind).listen_port(address, self.forward.request, rules, gateway_ports)
+        if isinstance(now, Refusal) or now is None or now.hosts == self.port.hosts:
+            return now if isinstance(now, Refusal) else None
+        return Refusal(
+            "the operator has changed where it may listen (GatewayPorts): ask for it again",
+            code="gateway_ports",
+            rule=may.sshd.rule("gateway_ports"),
+        )
+
+    @property
+    def listens_at(self) -> dict[str, object]:
+        """For the log: where its port listens, and why not where its owner asked."""
+        if self.port is None:
+            return {}
+        bound = " ".join(endpoint.host for endpoint in self.bound)
+        return {"bound": bound, "instead": self.instead} if self.instead else {"bound": bound}
 
     @property
     def derived(self) -> bool:
@@ -255,9 +290,9 @@ class SshTunnel:
         """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""
         return self._line.silent_for
 
-    def listening(self, listener: PortListener) -> None:
+    def listening(self, port: ListenPort, listener: PortListener) -> None:
         """Take note of the port that was opened for it."""
-        self._listener = listener
+        self.port, self._listener = port, listener
 
     def stop_listening(self, *, cut: bool) -> None:
         """Take no new visitors from its port, if it has one. `cut` also ends the present ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ferry.names import ConnectionId
-from ferry.policy.keys import KeyLine
+from ferry.policy.allowance import Allowance
 
 from .judging import Judged
 from .tunnel import TunnelEvents, TunnelLine
@@ -18,8 +18,8 @@ class TunnelClient(TunnelEvents, Judged, Protocol):
     def id(self) -> ConnectionId: ...
 
     @property
-    def key_line(self) -> KeyLine:
-        """The line of the key files by which it is here."""
+    def may(self) -> Allowance:
+        """What it may ask for now."""
         ...
 
     @property

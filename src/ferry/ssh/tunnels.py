@@ -23,16 +23,16 @@ from ferry.kinds import check_on, kind_of, parse_forward
 from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
+from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
-    key_refusal,
     login_name_address,
+    request_refusal,
     requested,
 )
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
-from ferry.policy.keys import forwards_refusal
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
@@ -115,11 +115,11 @@ class Tunnels:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(client.identity.id):
                 settings = self._in_force.forwards
-                off = forwards_refusal(client.key_line) or check_on(port, settings.web, settings.rules)
+                off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
                 if off is not None:
                     return off
                 request = parse_forward(host, port, settings.web, settings.rules)
-                if (refusal := key_refusal(client.key_line, request, (host, port), settings.rules)) is not None:
+                if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
                     return refusal
                 judge = judge_of(client, settings, self._clock.now())
                 return await self._open(_Undecided(client, request, (host, port), settings, judge))
@@ -146,7 +146,7 @@ class Tunnels:
         if address is None and (address := await self._owned_login_name(undecided)) is not None:
             label = kind_of(address.kind).label_of(address, settings.rules)
             undecided = undecided._replace(request=replace(request, name=label, by_login_name=True))
-            refusal = key_refusal(client.key_line, undecided.request, undecided.bind, settings.rules)
+            refusal = request_refusal(client.may, undecided.request, undecided.bind, settings.rules)
             if refusal is not None:
                 return refusal
         if address is None:
@@ -255,9 +255,9 @@ class Tunnels:
             return too_late
         if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(client.id, client.identity.id, client.peer))
-        refusal = await _listen(tunnel, grant, settings) or self._too_late(client)
+        refusal = await _listen(tunnel, client.may, grant, settings) or self._too_late(client)
         # the line of the key may have changed since the request, and the policy
-        refusal = refusal or key_refusal(client.key_line, tunnel.forward.request, tunnel.bind, settings.rules)
+        refusal = refusal or request_refusal(client.may, tunnel.forward.request, tunnel.bind, settings.rules)
         return refusal or self.refused_now(client, tunnel.address)
 
     def refused_now(self, client: TunnelClient, address: Address) -> Refusal | None:
@@ -290,6 +290,7 @@ class Tunnels:
             address=str(tunnel.address),
             kind=tunnel.kind,
             url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
+            **tunnel.listens_at,
         )
 
     # --- the way out
@@ -452,13 +453,14 @@ def _duplicate(request: ForwardRequest, port: int) -> str:
     return f"ssh would send both -R {port} to the first target: write {better}"
 
 
-async def _listen(tunnel: SshTunnel, grant: Grant, settings: ForwardSettings) -> Refusal | None:
+async def _listen(tunnel: SshTunnel, may: Allowance, grant: Grant, settings: ForwardSettings) -> Refusal | None:
     """Open the port of an address that has one of its own."""
-    opening = kind_of(tunnel.address.kind).listen_port(tunnel.address, settings.rules)
-    if opening is None:
-        return None
-    listener = await settings.ports.listen(tunnel, grant, opening.port, loopback=opening.loopback)
+    address, request = tunnel.address, tunnel.forward.request
+    opening = kind_of(address.kind).listen_port(address, request, settings.rules, may.sshd.gateway_ports)
+    if opening is None or isinstance(opening, Refusal):
+        return opening
+    listener = await settings.ports.listen(tunnel, grant, opening)
     if isinstance(listener, Refusal):
         return listener
-    tunnel.listening(listener)
+    tunnel.listening(opening, listener)
     return None

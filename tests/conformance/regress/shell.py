@@ -74,7 +74,7 @@ class WithShell:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def session_requested(self) -> Opened | None:
+    def session_requested(self) -> Opened:
         channel = ShellChannel(self._connection)
         return channel, Shell(self._client, self._rules)
 

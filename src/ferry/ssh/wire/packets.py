@@ -25,7 +25,6 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final
 
-from asyncssh.connection import SSHServerConnection
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
@@ -47,6 +46,7 @@ from ferry import limits
 from .channel import TunnelChannel
 from .channel_state import Waiting
 from .gcm import TAG_BYTES, PacketGcm, with_one_cipher
+from .keepalive import KeepaliveConnection
 from .standstill import Standstill
 
 _BATCH_BYTES: Final = 64 * limits.KIB  # written at once when a loop turn has produced this much
@@ -79,7 +79,7 @@ SOCKET, SILENT = 1, 2
 (`connection`)."""
 
 
-class PacketConnection(SSHServerConnection):
+class PacketConnection(KeepaliveConnection):
     """asyncssh's server connection with the lean packet path. asyncssh handles all packets that are not data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -100,8 +100,6 @@ class PacketConnection(SSHServerConnection):
         self._written = 0
         """The number of bytes given to the transport so far."""
         self._standstill = Standstill()
-        self._heard = 0.0
-        """The loop's time when the peer last sent something."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sock: socket.socket = transport.get_extra_info("socket")
@@ -370,20 +368,7 @@ class PacketConnection(SSHServerConnection):
         self._finish_recv_packet(packet_type, sequence)
         return True
 
-    # --- keepalive: each packet records its time instead of a new timer
-
-    def _reset_keepalive_timer(self) -> None:
-        self._heard = self._loop.time()
-
-    def _keepalive_timer_callback(self) -> None:
-        quiet = self._loop.time() - self._heard
-        if quiet < self._keepalive_interval:
-            self._keepalive_count = 0
-            self._keepalive_timer = self._loop.call_later(
-                self._keepalive_interval - quiet, self._keepalive_timer_callback
-            )
-        else:
-            super()._keepalive_timer_callback()
+    # --- keepalive
 
     @property
     def silent(self) -> bool:

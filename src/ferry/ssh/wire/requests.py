@@ -21,6 +21,7 @@ from .channel import TunnelChannel
 from .host_key_proofs import PROVE
 from .turns import Reply, Step
 
+_NOBODY_YET: Final = "nobody has logged in"
 _NO_VPN: Final = "Ferry forwards TCP only, it is no VPN (no -w): WireGuard is made for that"
 
 
@@ -60,8 +61,8 @@ class ConnectionHandler(Protocol):
         """A request that Ferry does not support. `asked` is its text as typed, `kept` the text to remember of it."""
         ...
 
-    def session_requested(self) -> Opened | None:
-        """The client opens a session. None if it has too many."""
+    def session_requested(self) -> Opened:
+        """The client opens a session. Raises ChannelOpenError if it has too many."""
         ...
 
     def direct_requested(self, host: bytes, port: int, /) -> TunnelChannel:
@@ -85,11 +86,11 @@ class _Nobody:
     def form_refused(self, _asked: str, _why: str, /, *, kept: str = "") -> None:
         """There is no session to show it."""
 
-    def session_requested(self) -> Opened | None:
-        return None
+    def session_requested(self) -> Opened:
+        raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, _NOBODY_YET)
 
     def direct_requested(self, _host: bytes, _port: int, /) -> TunnelChannel:
-        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "nobody has logged in")
+        raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, _NOBODY_YET)
 
 
 def _not_granted(answer: Answered) -> None:
@@ -172,10 +173,9 @@ GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket]
 
 def _session(connection: RequestingConnection, packet: SSHPacket) -> Opened:
     packet.check_end()
-    session = connection.handler.session_requested() if connection.may_request() else None
-    if session is None:
+    if not connection.may_request():
         raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many sessions")
-    return session
+    return connection.handler.session_requested()
 
 
 def _direct(connection: RequestingConnection, packet: SSHPacket) -> Opened:

@@ -1,0 +1,157 @@
+"""`[sshd]`: settings with the names and the meaning of sshd_config(5), for all and below `[[sshd.match]]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from ferry.errors import InvalidInput
+from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.permits import ANYWHERE, Permit, Services, parse_permit_listen, parse_permit_open
+from ferry.this_host import THIS_HOST
+
+from .values import Seconds, Section, Words
+
+MOST_SESSIONS: Final = 100
+CRITERIA: Final = ("user", "identity", "address", "local_address", "local_port")
+
+
+def _yes_no(value: object) -> object:
+    """TOML has true and false where sshd has yes and no."""
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
+def _truth(value: object) -> object:
+    return {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
+
+
+def permits_of(words: list[str], parse: Callable[[str, Services], Permit]) -> tuple[Permit, ...] | None:
+    """The permits of a list; without an entry for `none`. None for a list that is not set. Raises InvalidInput with what to
+    write instead."""
+    if not words:
+        return None
+    if words == ["any"]:
+        return ANYWHERE
+    if words == ["none"]:
+        return ()
+    for word in ("any", "none"):
+        if word in words:
+            raise InvalidInput(f'{word} stands alone: write ["{word}"], or hosts with ports')
+    return tuple(parse(word, THIS_HOST.port_of) for word in words)
+
+
+def _listens(words: list[str]) -> list[str]:
+    return _checked(words, parse_permit_listen)
+
+
+def _opens(words: list[str]) -> list[str]:
+    return _checked(words, parse_permit_open)
+
+
+def _checked(words: list[str], parse: Callable[[str, Services], Permit]) -> list[str]:
+    try:
+        permits_of(words, parse)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return words
+
+
+def _methods(words: list[str]) -> list[str]:
+    if words in ([], ["any"], ["publickey"]):
+        return words
+    if words == ["none"]:
+        raise ValueError("none would let nobody in: remove it, or stop the gateway")
+    if {part.partition(":")[0] for word in words for part in word.split(",")} == {"publickey"}:
+        raise ValueError('Ferry asks for one key, not for several: write ["publickey"]')
+    raise ValueError('Ferry knows no passwords and asks no other program: write ["publickey"], or remove it')
+
+
+def _networks(words: list[str]) -> list[str]:
+    try:
+        if words:
+            parse_host_list(",".join(words))
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return words
+
+
+Directions = Annotated[Literal["yes", "all", "no", "local", "remote"] | None, BeforeValidator(_yes_no)]
+Gateway = Annotated[Literal["no", "yes", "clientspecified"] | None, BeforeValidator(_yes_no)]
+Truth = Annotated[bool | None, BeforeValidator(_truth)]
+Listens = Annotated[Words, AfterValidator(_listens)]
+Opens = Annotated[Words, AfterValidator(_opens)]
+Methods = Annotated[Words, AfterValidator(_methods)]
+Networks = Annotated[Words, AfterValidator(_networks)]
+
+
+class Keywords(Section):
+    """What may stand in `[sshd]` and below `[[sshd.match]]`. What is not set is Ferry's own rule."""
+
+    allow_tcp_forwarding: Directions = Field(
+        None,
+        description="Who opens connections: `yes` or `all`; `remote`: only `-R`; `local`: only `-L`, `-D`, `-J` and `-W`; `no`. Web names and aliases are `-R` too.",
+    )
+    gateway_ports: Gateway = Field(
+        None,
+        description="Where a port of a public range listens. `no`: on loopback addresses. `yes`: on `tcp.public_addresses`. `clientspecified`: where the client asks, within these. Not set: on `tcp.public_addresses`. Ports of loopback ranges stay there.",
+    )
+    permit_listen: Listens = Field(
+        default_factory=list,
+        description='Where `-R` may listen: `["localhost:21001", "22022"]`, with `*` as host and port; `["none"]`, `["any"]`. A name needs an entry with a host: `blog:80`. It narrows what a key\'s own `permitlisten=` allows.',
+    )
+    permit_open: Opens = Field(
+        default_factory=list,
+        description='Where `-L`, `-D`, `-J` and `-W` may lead: `["laptop:22", "db.example.com:5432"]`; `["none"]`, `["any"]`. It narrows what a key\'s own `permitopen=` allows.',
+    )
+    disable_forwarding: Truth = Field(
+        None, description="Turn all forwarding off, whatever else is set. Sessions stay: they show names and help."
+    )
+    max_sessions: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_SESSIONS,
+        description="Sessions open at once on one connection: 10 if it is not set. With 0 forwards work with `ssh -N` alone.",
+    )
+    authentication_methods: Methods = Field(
+        default_factory=list,
+        description='`["publickey"]`: nobody is let in without a key, with `access.mode = "anyone"` too. `["any"]`: as `access.mode` says. Ferry has no other methods.',
+    )
+
+
+class SshdMatch(Keywords):
+    """What counts for those who meet all of its criteria."""
+
+    user: Words = Field(
+        default_factory=list,
+        description="Login names: patterns with `*` and `?`, and `!` before one that is left out. A client chooses its login name, unless `%u` in `access.keys` binds keys to it.",
+    )
+    identity: Words = Field(
+        default_factory=list,
+        description="Names of identities (`name=web-1`), or fingerprints of keys without a name: patterns, likewise.",
+    )
+    address: Networks = Field(
+        default_factory=list, description="Addresses of clients: networks and patterns, as in `from=` of a key."
+    )
+    local_address: Networks = Field(default_factory=list, description="The gateway's address that a client uses.")
+    local_port: list[int] = Field(default_factory=list, description="The gateway's port that a client uses.")
+    client_alive_interval: Seconds | None = Field(
+        None, description="As `ssh.keepalive_interval`, which counts for all others."
+    )
+    client_alive_count_max: int | None = Field(
+        None, ge=1, description="As `ssh.keepalive_count`, which counts for all others."
+    )
+
+    @model_validator(mode="after")
+    def _whom(self) -> SshdMatch:
+        if not any(getattr(self, criterion) for criterion in CRITERIA):
+            raise ValueError('it is for nobody in particular: write user = ["*"] for all, or another criterion')
+        return self
+
+
+class Sshd(Keywords):
+    match: list[SshdMatch] = Field(
+        default_factory=list,
+        description="Blocks `[[sshd.match]]`. A keyword has the value of the first block that the client meets and that sets it; else the one above.",
+    )

@@ -1,0 +1,52 @@
+"""Whether a list of permits covers a request: `permitlisten=` and `permitopen=` of a key's line, `PermitListen` and
+`PermitOpen` of the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ferry.names import printable
+from ferry.protocol.permits import Permit
+
+_NAMED: Final = 3  # permits in a refusal; the others are counted
+_EVERYWHERE: Final = ("*", "localhost")  # bind addresses for which ssh needs none written
+
+
+def listens(permits: Sequence[Permit], host: bytes, port: int, names: Sequence[str]) -> bool:
+    """Whether one of `permits` covers the request to listen on `port` of `host`, as the client has sent them (RFC 4254
+    §7.1).
+
+    `names` are the forms of the web name or alias that it asks for. A name, unlike a bind address, needs a permit that
+    says something about the host: sshd has no names, so an operator who writes `permitlisten="80"` means a port.
+    """
+    forms = {host.decode("ascii", "replace").lower(), *names}
+    return any(permit.listens(form, port) for permit in permits if not (names and permit.bare) for form in forms)
+
+
+def opens(permits: Sequence[Permit], host: bytes, port: int) -> bool:
+    """Whether one of `permits` covers a connection to `port` of `host`, as the client has sent them (§7.2)."""
+    asked = host.decode("utf-8", "backslashreplace")
+    return any(permit.opens(asked, port) for permit in permits)
+
+
+def names(permits: Sequence[Permit], host: bytes, port: int) -> bool:
+    """Whether one of `permits` is exactly this target. sshd lets a client open everything that nothing forbids; here the
+    operator has to name what is not the client's own, and a `*` names nothing."""
+    asked = host.decode("utf-8", "backslashreplace")
+    return any(permit.names(asked, port) for permit in permits)
+
+
+def listed(permits: Sequence[Permit]) -> str:
+    """Permits, as the operator wrote them: `localhost:80, blog:80 and 3 more`."""
+    shown = ", ".join(printable(str(permit), 80) for permit in permits[:_NAMED])
+    more = len(permits) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def to_write(permit: Permit) -> str:
+    """What stands behind -R for a forward that `permit` covers, without the local service."""
+    port = "PORT" if permit.port is None else str(permit.port)
+    if permit.host in _EVERYWHERE:
+        return port
+    return f"[{permit.host}]:{port}" if ":" in permit.host else f"{printable(permit.host, 80)}:{port}"

@@ -1,0 +1,218 @@
+"""What the operator's settings with sshd's names let a client do: `[sshd]` of the configuration (sshd_config(5)).
+
+As in sshd, the first `[[sshd.match]]` that a client meets and that sets a keyword decides on it; else the value for all
+does. Where nothing is set, Ferry's own rules count.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, NamedTuple
+
+from ferry.errors import Refusal
+from ferry.kinds.rules import GatewayPorts
+from ferry.names import Endpoint, Identity, printable
+from ferry.protocol.host_patterns import HostList
+from ferry.protocol.permits import ANYWHERE, Permit
+from ferry.protocol.sshd_config import in_patterns
+
+from .permitted import listed, listens, names, opens, to_write
+
+
+class Forwarding(enum.Flag):
+    """The directions of AllowTcpForwarding and AllowStreamLocalForwarding."""
+
+    NONE = 0
+    LOCAL = enum.auto()
+    """The gateway dials: `-L`, `-D`, `-J`, `-W`."""
+    REMOTE = enum.auto()
+    """The gateway listens: `-R`."""
+    ALL = LOCAL | REMOTE
+
+
+@dataclass(frozen=True, slots=True)
+class SshdOptions:
+    """The settings that count for somebody. None: not set."""
+
+    allow_tcp_forwarding: Forwarding | None = None
+    gateway_ports: GatewayPorts | None = None
+    permit_listen: tuple[Permit, ...] | None = None
+    """Where forwards may listen; without an entry nowhere."""
+    permit_open: tuple[Permit, ...] | None = None
+    """Where `-L`, `-D`, `-J` and `-W` may lead; without an entry nowhere."""
+    disable_forwarding: bool | None = None
+    max_sessions: int | None = None
+    client_alive_interval: float | None = None
+    """Seconds of silence after which the client is asked for a sign of life; 0: never."""
+    client_alive_count_max: int | None = None
+    """Such intervals after which it is gone."""
+    needs_key: bool | None = None
+    """Nobody may log in without a key (AuthenticationMethods)."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where each of them is written: `sshd.match 2: permit_open`."""
+
+    def over(self, later: SshdOptions) -> SshdOptions:
+        """These settings, and those of `later` which these do not set."""
+        added = {
+            name: value
+            for name in _SETTINGS
+            if getattr(self, name) is None and (value := getattr(later, name)) is not None
+        }
+        if not added:
+            return self
+        places = {**self.places, **{name: later.places[name] for name in added if name in later.places}}
+        return replace(self, **added, places=places)
+
+    def rule(self, name: str) -> str:
+        """Where a setting is written, for the log."""
+        return self.places.get(name, f"sshd.{name}")
+
+
+_SETTINGS: Final = tuple(each.name for each in fields(SshdOptions) if each.name != "places")
+UNSET: Final = SshdOptions()
+
+
+class Who(NamedTuple):
+    """A client, as far as `[[sshd.match]]` looks at it."""
+
+    user: str
+    """The login name."""
+    identity: Identity
+    address: str
+    """Numeric."""
+    local: Endpoint
+    """The gateway's own end of the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One `[[sshd.match]]`. All criteria that are set must hold."""
+
+    options: SshdOptions
+    user: str = ""
+    """Patterns with commas, as behind `Match User`; so is `identity`."""
+    identity: str = ""
+    address: HostList | None = None
+    local_address: HostList | None = None
+    local_port: tuple[int, ...] = ()
+
+    def holds(self, who: Who) -> bool:
+        """Whether a client meets all criteria."""
+        name = who.identity.name or who.identity.fingerprint or ""
+        return (
+            (not self.user or in_patterns(who.user, self.user))
+            and (not self.identity or in_patterns(name, self.identity))
+            and (self.address is None or self.address.admits(who.address, who.address))
+            and (self.local_address is None or self.local_address.admits(who.local.host, who.local.host))
+            and (not self.local_port or who.local.port in self.local_port)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SshdRules:
+    """All of `[sshd]`."""
+
+    options: SshdOptions = UNSET
+    """For all."""
+    matches: tuple[Match, ...] = ()
+
+    def of(self, who: Who) -> SshdOptions:
+        """The settings that count for a client."""
+        found = UNSET
+        for match in self.matches:
+            if match.holds(who):
+                found = found.over(match.options)
+        return found.over(self.options)
+
+
+NO_RULES: Final = SshdRules()
+
+
+# --- decisions
+
+
+def _direction_refusal(options: SshdOptions, direction: Forwarding, what: str) -> Refusal | None:
+    if options.disable_forwarding:
+        return Refusal(
+            "the operator has turned all forwarding off for you (DisableForwarding)",
+            code="sshd_forwarding",
+            rule=options.rule("disable_forwarding"),
+        )
+    allowed = options.allow_tcp_forwarding
+    if allowed is None or direction in allowed:
+        return None
+    return Refusal(
+        f"the operator does not let you {what} (AllowTcpForwarding): only the operator can change that",
+        code="sshd_forwarding",
+        rule=options.rule("allow_tcp_forwarding"),
+    )
+
+
+def listening_refusal(options: SshdOptions) -> Refusal | None:
+    """The refusal of all forwards with `-R`."""
+    return _direction_refusal(options, Forwarding.REMOTE, "open anything with -R")
+
+
+def listen_refusal(options: SshdOptions, host: bytes, port: int, names: Sequence[str] = ()) -> Refusal | None:
+    """The refusal of a request to listen on `port` of `host`; as `ferry.policy.keys.listen_refusal`."""
+    if (off := listening_refusal(options)) is not None:
+        return off
+    permits = options.permit_listen
+    if permits is None or listens(permits, host, port, names):
+        return None
+    if not permits:
+        why, instead = "the operator lets you listen nowhere (PermitListen)", ""
+    else:
+        why = f"the operator lets you listen on {listed(permits)} only (PermitListen)"
+        instead = f": write -R {to_write(permits[0])}:..."
+    shown = Permit(host.decode("ascii", "replace").lower() or "*", port)
+    return Refusal(
+        f"{why}, not on {printable(str(shown), 80)}{instead}",
+        code="sshd_listen",
+        rule=options.rule("permit_listen"),
+    )
+
+
+def open_refusal(options: SshdOptions, host: bytes, port: int) -> Refusal | None:
+    """The refusal of a connection through the gateway to `port` of `host`, as the client has sent them (RFC 4254 §7.2)."""
+    off = _direction_refusal(options, Forwarding.LOCAL, "reach anything with -L, -D, -J or -W")
+    if off is not None:
+        return off
+    permits = options.permit_open
+    if permits is None or opens(permits, host, port):
+        return None
+    allowed = f"{listed(permits)} only" if permits else "nothing"
+    asked = Permit(host.decode("utf-8", "backslashreplace"), port)
+    return Refusal(
+        f"the operator lets you reach {allowed} (PermitOpen), not {printable(str(asked), 80)}",
+        code="sshd_open",
+        detail=f"PermitOpen has {listed(permits) or 'none'}",
+        rule=options.rule("permit_open"),
+        repeats_input=True,
+    )
+
+
+def names_open(options: SshdOptions, host: bytes, port: int) -> bool:
+    """As `ferry.policy.keys.names_open`, of PermitOpen."""
+    return names(options.permit_open or (), host, port)
+
+
+def limits_of(options: SshdOptions) -> list[str]:
+    """What a client may not do, for people."""
+    if options.disable_forwarding:
+        return ["The operator has turned all forwarding off for you (DisableForwarding)."]
+    found: list[str] = []
+    allowed = Forwarding.ALL if options.allow_tcp_forwarding is None else options.allow_tcp_forwarding
+    if Forwarding.REMOTE not in allowed:
+        found.append("You may open nothing with -R here (AllowTcpForwarding).")
+    elif options.permit_listen not in (None, ANYWHERE):
+        where = f"on {listed(options.permit_listen)} only" if options.permit_listen else "nowhere"
+        found.append(f"You may listen {where} (PermitListen).")
+    if Forwarding.LOCAL not in allowed:
+        found.append("You may reach nothing with -L, -D, -J and -W here (AllowTcpForwarding).")
+    elif options.permit_open not in (None, ANYWHERE):
+        what = f"{listed(options.permit_open)} only" if options.permit_open else "nothing"
+        found.append(f"You may reach {what} (PermitOpen).")
+    return found
