@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 import re
-import struct
-from base64 import b64encode
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ferry.lint.config_rules import Server
-from ferry.lint.findings import Finding
 from ferry.lint.rules import RULES, Severity
 from ferry.lint.run import lint
 from ferry.lint.views import KeyFile
 from ferry.protocol.sshd_config import Source, Version, parse
 from ferry.setup.sshd_files import local_version
 from ferry.this_host import THIS_HOST
+from lint.hardened_sshd import HARDENED, KEYS, NOW, changed, findings, named, public_key
 from ssh_command import make_key
 from sshd_program import starts
 
 ROOT = Path(__file__).parents[2]
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
-HARDENED = """\
-MaxStartups 200:30:1000
-LoginGraceTime 30
-DisableForwarding yes
-AcceptEnv LANG LC_*
-Match User tunnel
-    DisableForwarding no
-    AllowTcpForwarding remote
-    AllowStreamLocalForwarding no
-    PermitListen localhost:21001 localhost:21002
-    GatewayPorts no
-    ClientAliveInterval 15
-    ClientAliveCountMax 3
-    MaxSessions 0
-"""
-OPTIONS = 'restrict,port-forwarding,permitlisten="localhost:2100{}"'
-
-
-def public_key(number: int) -> str:
-    """`ssh-ed25519 AAAA...`, another for each number."""
-    fields = b"ssh-ed25519", bytes([number]) * 32
-    return "ssh-ed25519 " + b64encode(b"".join(struct.pack(">I", len(each)) + each for each in fields)).decode()
-
-
-KEYS = f"""\
-# the machines
-{OPTIONS.format(1)} {public_key(1)} root@web-1
-{OPTIONS.format(2)} {public_key(2)} root@web-2
-"""
-
-
-def findings(
-    config: str, keys: str = KEYS, *, user: str | None = "tunnel", version: Version | None = (9, 7)
-) -> list[Finding]:
-    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
-    files = [KeyFile("keys", keys, user)] if keys else []
-    return lint(parsed, files, user=user, server=Server(THIS_HOST, version), now=NOW)
-
-
-def named(found: list[Finding]) -> list[str]:
-    """`rule FILE:LINE`, for each."""
-    return [f"{each.rule} {each.place}" for each in found]
-
-
-def changed(text: str, old: str, new: str) -> str:
-    assert old in text
-    return text.replace(old, new, 1)
 
 
 @pytest.mark.parametrize("user", ["tunnel", None])
@@ -96,6 +45,11 @@ CONFIGS = [
         "    AllowStreamLocalForwarding yes",
         "streamlocal-escape sshd_config:8, stale-socket sshd_config:8",
     ),
+    (
+        "AllowStreamLocalForwarding no",
+        "AllowStreamLocalForwarding yes\n    StreamLocalBindUnlink yes",
+        "streamlocal-escape sshd_config:8",
+    ),
     ("AllowTcpForwarding remote", "AllowTcpForwarding no", "forwarding-refused sshd_config:7"),
     ("    DisableForwarding no\n", "", "forwarding-refused sshd_config:3"),
     ("AllowTcpForwarding remote", "AllowTcpForwarding yes", "dial-out sshd_config:7, key-dials-out keys:2"),
@@ -111,6 +65,7 @@ CONFIGS = [
         "21002\n    GatewayPorts clientspecified",
         "gateway-ports-any-host sshd_config:9",
     ),
+    ("localhost:21002", "127.9.9.9:21002", "permitlisten-unheard keys:3"),
     ("localhost:21002", "localhost:21003", "permitlisten-unheard keys:3"),
     ("    MaxSessions 0\n", "", "shell sshd_config:9"),
     ("MaxSessions 0", "ForceCommand /usr/sbin/nologin", ""),
@@ -173,6 +128,8 @@ LINES = [
     ("localhost:21001", "127.0.0.1:21001", "permitlisten-loopback keys:2, permitlisten-unheard keys:2"),
     ("restrict,", "restrict ,", "key-refused keys:2"),
     ("restrict,", "restrict,loud,", "key-refused keys:2"),
+    ("restrict,", 'restrict,from="10.0.0.1"x,', "key-refused keys:2"),
+    ("restrict,port-forwarding,permitlisten=\"localhost:21001\"", "restrict", ""),
     ("restrict,", 'restrict,command="a",command="b",', "key-refused keys:2"),
     ("restrict,", "restrict,from=10.0.0.1,", "key-refused keys:2"),
     ("restrict,", 'restrict,from="10.0.0.1,', "key-refused keys:2"),
@@ -297,6 +254,34 @@ def test_ports_of_keys_beside_wide_permits() -> None:
         assert findings(changed(HARDENED, "localhost:21001 localhost:21002", permits)) == []
     assert findings(HARDENED, changed(KEYS, "localhost:21001", "21001")) == []
     assert named(findings(HARDENED, changed(KEYS, "localhost:21001", "*:21003"))) == ["permitlisten-unheard keys:2"]
+
+
+def test_what_nobody_listens_on_has_no_trap_of_listening() -> None:
+    """Those who may not listen lose no tunnel by a time-out, and open no port to the world."""
+    for line in ("UnusedConnectionTimeout 10m", "ChannelTimeout *=5m", "GatewayPorts yes"):
+        config = f"MaxStartups 200:30:1000\nAllowTcpForwarding local\nAllowStreamLocalForwarding no\n{line}\n"
+        rules = {each.rule for each in findings(config, "", user=None)}
+        assert not rules & {"unused-timeout", "channel-timeout", "gateway-ports"}, line
+
+
+def test_a_permitlisten_behind_a_closed_forwarding_bounds_nothing() -> None:
+    """Such a key is no sign that ports are given out, and so that Unix sockets go around them."""
+    config = changed(HARDENED, "    PermitListen localhost:21001 localhost:21002\n", "")
+    config = changed(config, "AllowStreamLocalForwarding no", "AllowStreamLocalForwarding yes")
+    escapes = [
+        any(each.rule == "streamlocal-escape" for each in findings(config, KEYS.replace(old, new)))
+        for old, new in (("", ""), ("restrict,port-forwarding,", "restrict,"))
+    ]
+    assert escapes == [True, False]
+
+
+def test_clients_that_choose_the_address_may_be_bound_by_their_keys() -> None:
+    config = changed(HARDENED, "    PermitListen localhost:21001 localhost:21002\n", "")
+    config = changed(config, "GatewayPorts no", "GatewayPorts clientspecified")
+    bare = changed(KEYS, ',permitlisten="localhost:21001"', "")
+    broken = changed(KEYS, "restrict,port-forwarding", "restrict,loud")
+    for keys, opens in ((KEYS, False), (bare, True), ("", True), (broken, False)):
+        assert ("gateway-ports-open" in {each.rule for each in findings(config, keys)}) == opens
 
 
 def test_a_host_without_tunnels_says_so() -> None:

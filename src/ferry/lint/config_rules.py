@@ -23,7 +23,6 @@ STARTUPS: Final = 100  # log-ins in progress from which sshd may drop some; a fl
 _DOUBLED_BEFORE: Final = (9, 5)
 _PENALTIES_SINCE: Final = (9, 8)
 _LOCALE: Final = re.compile(r"LANG|LANGUAGE|LC_[A-Z*]+|XMODIFIERS|COLORTERM|NO_COLOR|TERM|TZ|GIT_PROTOCOL")
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,7 @@ def of_everybody(view: View, server: Server) -> Iterator[Finding]:
 def _startups(view: View) -> Iterator[Finding]:
     setting = view["maxstartups"]
     match = re.fullmatch(r"([0-9]+)(?::[0-9]+:([0-9]+))?", setting.word)
-    begin = count(match[1]) if match else None
-    if match and begin is not None and begin < STARTUPS:
+    if match and (begin := count(match[1])) is not None and begin < STARTUPS:
         values = {"begin": match[1], "full": match[2] or match[1], "value": setting}
         yield found("max-startups", setting.place, values)
     source = view["persourcemaxstartups"]
@@ -101,7 +99,7 @@ def _timeouts(view: View) -> Iterator[Finding]:
     if not view.listens:
         return
     unused, channels = view["unusedconnectiontimeout"], view["channeltimeout"]
-    if unused.word != "none" and seconds(unused.word):
+    if seconds(unused.word):
         yield found("unused-timeout", unused.place, {"value": unused}, scope=view.title)
     if any(_closes_visits(value) for value in channels.values):
         yield found("channel-timeout", channels.place, {"value": channels}, scope=view.title)
@@ -184,7 +182,7 @@ def _gateway_ports(view: View, server: Server) -> Iterator[Finding]:
         yield found("gateway-ports", setting.place, scope=view.title)
     elif setting.word == "clientspecified":
         keys_bound = view.keys and all(key.line.listens for key in view.keys if not key.line.refused)
-        if not permits and not keys_bound and permitted.word == "any":
+        if not view.listening_is_bound and not keys_bound:
             yield found("gateway-ports-open", setting.place, scope=view.title)
         for each, text in permits:
             if each and each.host == "*":
@@ -204,8 +202,6 @@ def on_loopback(given: Permit) -> Permit:
 
 def is_public(given: Permit) -> bool:
     """Whether a host is an address beyond loopback."""
-    if given.host in _LOCAL_NAMES:
-        return False
     try:
         return not ipaddress.ip_address(given.host).is_loopback
     except ValueError:

@@ -146,7 +146,7 @@ def _options(text: str, system: System) -> tuple[tuple[str, str], ...] | Refused
             return Refused('its options are not NAME or NAME="VALUE" with commas between them', _EXAMPLE)
         name, value = match[1].lower(), match[2]
         if refused := _wrong(name, value, found, text[match.end() : match.end() + 1]) or _wrong_value(
-            name, value, system
+            name, value or "", system
         ):
             return refused
         found.append((name, (value or "").replace('\\"', '"')))
@@ -174,9 +174,7 @@ def _wrong(name: str, value: str | None, earlier: list[tuple[str, str]], followi
     return None
 
 
-def _wrong_value(name: str, value: str | None, system: System) -> Refused | None:
-    if value is None:
-        return None
+def _wrong_value(name: str, value: str, system: System) -> Refused | None:
     if name in _PERMITS and permit(value, system.port_of, listens=name == "permitlisten") is None:
         if value == "any:any":
             return Refused("any:any is no host and port", f'{name}="*:*"', any_any=name)

@@ -1,0 +1,289 @@
+"""Where a rule begins and ends: files that differ in one thing, with and without a finding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from ferry.lint.key_lines import key_lines
+from ferry.protocol.sshd_config import Version
+from ferry.this_host import THIS_HOST
+from lint.hardened_sshd import HARDENED, KEYS, OPTIONS, changed, findings, named, public_key
+
+Change = tuple[str, str]
+NO_PERMIT_LISTEN: Change = ("    PermitListen localhost:21001 localhost:21002\n", "")
+NO_SOCKET_LINE: Change = ("    AllowStreamLocalForwarding no\n", "")
+BOTH_WAYS: Change = ("AllowTcpForwarding remote", "AllowTcpForwarding yes")
+LOCAL: Change = ("AllowTcpForwarding remote", "AllowTcpForwarding local")
+BARE_1: Change = (',permitlisten="localhost:21001"', "")
+BARE_2: Change = (',permitlisten="localhost:21002"', "")
+SESSIONS: Change = ("    MaxSessions 0\n", "")
+CHOSEN: Change = ("GatewayPorts no", "GatewayPorts clientspecified")
+
+
+class Case(NamedTuple):
+    """Changes of the hardened files, and all findings after them."""
+
+    expected: str
+    config: tuple[Change, ...] = ()
+    keys: tuple[Change, ...] = ()
+    version: Version = (9, 7)
+
+
+CASES = {
+    "penalties, but for the fleet's network": Case(
+        "", (("DisableForwarding yes", "PerSourcePenaltyExemptList 10.0.0.0/8\nDisableForwarding yes"),), (), (9, 8)
+    ),
+    "penalties that are off": Case(
+        "", (("DisableForwarding yes", "PerSourcePenalties no\nDisableForwarding yes"),), (), (9, 8)
+    ),
+    "a MaxStartups that is none": Case("", (("200:30:1000", "soon"),)),
+    "a time-out of nothing": Case("", (("MaxSessions 0", "MaxSessions 0\nUnusedConnectionTimeout 0"),)),
+    "no time-out": Case("", (("MaxSessions 0", "MaxSessions 0\nUnusedConnectionTimeout none"),)),
+    "a channel's time-out of nothing": Case("", (("MaxSessions 0", "MaxSessions 0\nChannelTimeout *=0"),)),
+    "sockets of those who may not listen on ports": Case(
+        "forwarding-refused sshd_config:7, streamlocal-open sshd_config:8, stale-socket sshd_config:8",
+        (
+            LOCAL,
+            ("AllowStreamLocalForwarding no", "AllowStreamLocalForwarding yes"),
+            ("MaxSessions 0", "PermitOpen localhost:22"),
+        ),
+    ),
+    "PermitListen of those who may not listen": Case(
+        "forwarding-refused sshd_config:7, key-dials-out keys:2",
+        (
+            LOCAL,
+            SESSIONS,
+        ),
+    ),
+    "sockets beside keys without ports": Case(
+        "streamlocal-open sshd_config:7, key-listens-anywhere keys:2",
+        (
+            NO_PERMIT_LISTEN,
+            NO_SOCKET_LINE,
+        ),
+        (
+            BARE_1,
+            BARE_2,
+        ),
+    ),
+    "sockets beside a key with a port behind one without": Case(
+        "key-listens-anywhere keys:2, streamlocal-escape keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            NO_SOCKET_LINE,
+        ),
+        (BARE_1,),
+    ),
+    "a permit that is none, where clients choose the address": Case(
+        "bad-permit sshd_config:9, permitlisten-unheard keys:3",
+        (
+            ("localhost:21002", "foo"),
+            CHOSEN,
+        ),
+    ),
+    "a permit that is none": Case(
+        "bad-permit sshd_config:9, permitlisten-unheard keys:3", (("localhost:21002", "foo"),)
+    ),
+    "dialling that PermitOpen bounds": Case(
+        "", (("AllowTcpForwarding remote", "AllowTcpForwarding yes\n    PermitOpen localhost:22"),)
+    ),
+    "dialling that PermitOpen forbids": Case(
+        "", (("AllowTcpForwarding remote", "AllowTcpForwarding yes\n    PermitOpen none"),)
+    ),
+    "two lines of AcceptEnv": Case("", (("AcceptEnv LANG LC_*", "AcceptEnv LANG\nAcceptEnv LC_*"),)),
+    "names of hosts that sshd resolves": Case(
+        "",
+        (
+            ("AcceptEnv", "UseDNS yes\nAcceptEnv"),
+            ("MaxSessions 0", "MaxSessions 0\nMatch Host web-*"),
+        ),
+    ),
+    "a terminal behind restrict": Case(
+        "",
+        (("MaxSessions 0", "ForceCommand /usr/sbin/nologin"),),
+        (("restrict,port-forwarding", "restrict,pty,port-forwarding"),),
+    ),
+    "one character of a host": Case("", (), (("localhost:21001", "local?ost:21001"),)),
+    "another host and the same port": Case("permitlisten-unheard keys:2", (), (("localhost:21001", "10.*:21001"),)),
+    "a certificate authority": Case(
+        "key-dials-out keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            BOTH_WAYS,
+            ("MaxSessions 0", "ForceCommand x"),
+        ),
+        ((OPTIONS.format(1), "cert-authority"),),
+    ),
+    "a key without restrict and without sessions": Case(
+        "", (), (("restrict,port-forwarding,permitlisten", "permitlisten"),)
+    ),
+    "a key that may nothing": Case("", (NO_PERMIT_LISTEN,), ((OPTIONS.format(1), "restrict"),)),
+    "a key that may nothing, with sessions": Case(
+        "key-shell keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            SESSIONS,
+        ),
+        ((OPTIONS.format(1), "restrict"),),
+    ),
+    "sessions of a key without ports": Case(
+        "key-listens-anywhere keys:2, key-shell keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            SESSIONS,
+        ),
+        (BARE_1,),
+    ),
+    "sessions of a key with a command": Case(
+        "key-shell keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            SESSIONS,
+        ),
+        (("restrict,port-forwarding", 'restrict,port-forwarding,command="x"'),),
+    ),
+    "a key without ports below PermitListen": Case("", (), (BARE_1,)),
+    "a key without ports that may not listen": Case(
+        "forwarding-refused sshd_config:7, key-dials-out keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            LOCAL,
+        ),
+        (BARE_1,),
+    ),
+    "a key that names what it reaches": Case(
+        "key-dials-out keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            BOTH_WAYS,
+        ),
+        (("restrict,port-forwarding", 'restrict,port-forwarding,permitopen="localhost:22"'),),
+    ),
+    "a key that reaches everything": Case(
+        "key-listens-anywhere keys:2, key-dials-out keys:3",
+        (
+            NO_PERMIT_LISTEN,
+            BOTH_WAYS,
+        ),
+        (BARE_1,),
+    ),
+    "keys that PermitOpen bounds": Case(
+        "",
+        (
+            NO_PERMIT_LISTEN,
+            ("AllowTcpForwarding remote", "AllowTcpForwarding yes\n    PermitOpen localhost:22"),
+        ),
+    ),
+    "a public port without GatewayPorts": Case(
+        "gateway-ports-unheard keys:2", (NO_PERMIT_LISTEN,), (("localhost:21001", "203.0.113.7:21001"),)
+    ),
+    "a public port with GatewayPorts": Case(
+        "gateway-ports sshd_config:9",
+        (
+            NO_PERMIT_LISTEN,
+            ("GatewayPorts no", "GatewayPorts yes"),
+        ),
+        (("localhost:21001", "203.0.113.7:21001"),),
+    ),
+    "a port of any host, where clients choose the address": Case(
+        "gateway-ports-any-host keys:2",
+        (
+            NO_PERMIT_LISTEN,
+            CHOSEN,
+        ),
+        (("localhost:21001", "21001"),),
+    ),
+    "a port of any host": Case("", (NO_PERMIT_LISTEN,), (("localhost:21001", "21001"),)),
+    "one key on a refused line and on another": Case(
+        "key-refused keys:2",
+        (),
+        (
+            ("restrict,port", "restrict,loud,port"),
+            (public_key(2), public_key(1)),
+        ),
+    ),
+    "all ports on two lines": Case(
+        "",
+        (("localhost:21001 localhost:21002", "localhost:*"),),
+        (
+            ("localhost:21001", "localhost:*"),
+            ("localhost:21002", "localhost:*"),
+        ),
+    ),
+    "one port twice on a line": Case(
+        "", (), (('permitlisten="localhost:21001"', 'permitlisten="localhost:21001",permitlisten="localhost:21001"'),)
+    ),
+    "one key twice with one port": Case(
+        "key-twice keys:3",
+        (),
+        (
+            ("localhost:21002", "localhost:21001"),
+            (public_key(2), public_key(1)),
+        ),
+    ),
+    "localhost by its name and by its address": Case(
+        "permitlisten-loopback keys:2, port-twice keys:3",
+        (NO_PERMIT_LISTEN,),
+        (
+            ("localhost:21001", "127.0.0.1:21001"),
+            ("localhost:21002", "localhost:21001"),
+        ),
+    ),
+    "a block for everybody": Case("", (("Match User tunnel", "Match All"),)),
+    "the number of a tunnel device": Case("", (), (("restrict,", 'restrict,tunnel="0",'),)),
+    "the name of a tunnel device": Case("key-refused keys:2", (), (("restrict,", 'restrict,tunnel="tun0",'),)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rule_says_no_more_and_no_less(name: str) -> None:
+    case = CASES[name]
+    config, keys = HARDENED, KEYS
+    for old, new in case.config:
+        config = changed(config, old, new)
+    for old, new in case.keys:
+        keys = changed(keys, old, new)
+    assert ", ".join(named(findings(config, keys, version=case.version))) == case.expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("DisableForwarding yes\nAllowTcpForwarding no\n", "no-tunnels sshd_config:1"),
+        ("DisableForwarding yes\nPermitTunnel yes\n", "no-tunnels sshd_config:1"),
+        (
+            "AllowTcpForwarding no\nAllowStreamLocalForwarding no\nPermitTunnel yes\n",
+            "tun-device sshd_config:3, no-tunnels sshd_config:1",
+        ),
+    ],
+)
+def test_a_host_without_tunnels(config: str, expected: str) -> None:
+    assert sorted(named(findings(config, "", user=None))) == sorted(expected.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("restrict,", 'restrict,from="10.0.0.1,', "a quote of its options is not closed"),
+        ("restrict,", 'restrict,from="10.0.0.1"x,', "there is more behind from than a comma"),
+        ("restrict,", "restrict,command,", "command has no value in double quotes"),
+        ("restrict,", "restrict,=x,", 'its options are not NAME or NAME="VALUE" with commas between them'),
+        ("restrict,", "restrict ,", "there is no key type behind its options, or a space inside them"),
+        ("ssh-ed25519 AAAA", "foo AAAA", "there is no key type behind its options, or a space inside them"),
+        ("ssh-ed25519 AAAA", "ssh-rsa AAAA", "the key is not base64, is cut short or is no ssh-rsa key"),
+        (public_key(1), public_key(1)[:-4], "the key is not base64, is cut short or is no ssh-ed25519 key"),
+        (
+            public_key(1),
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+            "the key is not base64, is cut short or is no ssh-ed25519 key",
+        ),
+        (public_key(1), "ssh-ed25519", "the key is not base64, is cut short or is no ssh-ed25519 key"),
+    ],
+)
+def test_a_refused_line_says_why(old: str, new: str, why: str) -> None:
+    first, second = key_lines("keys", changed(KEYS, old, new), THIS_HOST)
+    assert first.refused is not None
+    assert first.refused.why == why
+    assert second.refused is None
