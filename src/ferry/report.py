@@ -29,6 +29,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     accept.stopped (open, limit: descriptors), accept.resumed (open, limit, pauses)
     store.failed (error), store.recovered, store.dropped (rows: about SSH connections, since the last such report)
     name.reserved (address, identity), name.freed (address, identity)
+    keys.entered (identity, key, ports), keys.replaced (identity, old, key), keys.forgotten (keys, freed: addresses): by
+        the operator
     keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs), keys.rejected (path, line, error)
     keys.refused (peer, keys: fingerprints)
     keys.denied (peer, key, code, detail, rule: a key in a file that may not log in by the options of its line)

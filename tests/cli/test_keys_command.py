@@ -13,7 +13,7 @@ import pytest
 from ferry_command import Ran, ferry
 from gateway_process import Gateway
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
-from ssh_command import fingerprint
+from ssh_command import fingerprint, make_key
 
 
 class Stopped:
@@ -142,6 +142,55 @@ def test_a_link_is_not_followed_and_the_line_is_printed(stopped: Stopped, key: P
     assert "is a symbolic link: write the file itself into access.keys: add the line above to it" in " ".join(
         ran.err.split()
     )
+
+
+def test_a_key_whose_line_could_not_be_written_is_listed_and_may_be_removed(
+    stopped: Stopped, new_key: Callable[[], Path]
+) -> None:
+    one, two = new_key(), new_key()
+    target = stopped.folder / "target"
+    stopped.file.rename(target)
+    stopped.file.symlink_to(target)
+    assert stopped.keys("add", "web-1", one.with_suffix(".pub"), "--listen", "ssh").code == 1
+    stopped.file.unlink()
+    target.rename(stopped.file)
+    (row,) = stopped.json("list", "web-1")
+    assert (row["file"], row["ports"], row["fingerprint"]) == (None, [stopped.first], fingerprint(one))
+    assert "no line" in stopped.keys().out
+    again = stopped.json("add", "web-2", two.with_suffix(".pub"), "--listen", "ssh")
+    assert [given["port"] for given in again["ports"]] == [stopped.first + 1]
+    refused = stopped.keys("replace", "web-2", one.with_suffix(".pub"))
+    assert (refused.code, f"`ferry keys remove {fingerprint(one)}`" in " ".join(refused.err.split())) == (2, True)
+    assert stopped.keys("remove", fingerprint(one)).out.splitlines() == [
+        "forgot web-1, which had no line in the key files", f"gave back port {stopped.first}",
+    ]  # fmt: skip
+    assert stopped.keys("replace", "web-2", one.with_suffix(".pub")).code == 0
+
+
+def test_a_second_key_of_a_name_shares_its_ports_and_the_operator_is_told(
+    stopped: Stopped, new_key: Callable[[], Path]
+) -> None:
+    one, two = new_key(), new_key()
+    first = stopped.json("add", "web-1", one.with_suffix(".pub"), "--listen", "ssh")
+    ran = stopped.keys("add", "web-1", two.with_suffix(".pub"), "--listen", "ssh")
+    assert f"ssh: port {first['ports'][0]['port']}, for good" in ran.out
+    assert "note: web-1 has 1 more key: they are one identity" in ran.err
+    unclear = stopped.keys("replace", "web-1", make_key(stopped.folder / "third").with_suffix(".pub"))
+    assert (unclear.code, "web-1 has 2 keys: write which in place of the name" in " ".join(unclear.err.split())) == (
+        1,
+        True,
+    )
+    assert stopped.keys("remove", fingerprint(one)).out.endswith("its names and ports stay: it has other keys\n")
+    assert stopped.keys("remove", "web-1").out.endswith(f"gave back port {stopped.first}\n")
+
+
+def test_the_port_table_of_a_stopped_gateway_is_read_from_its_state_folder(stopped: Stopped, key: Path) -> None:
+    stopped.json("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh")
+    ran = ferry("ports", "--json", "--config", stopped.folder / "ferry.toml", cwd=stopped.folder)
+    (row,) = json.loads(ran.out)
+    assert (row["port"], row["state"], row["lines"]) == (stopped.first, "never seen", [f"{stopped.file}, line 2"])
+    unnamed = ferry("ports", "--state", stopped.gateway.state, cwd=stopped.folder)
+    assert (unnamed.code, "name its configuration with --config FILE" in " ".join(unnamed.err.split())) == (2, True)
 
 
 @needs_root

@@ -228,6 +228,9 @@ async def test_a_rekeyed_machine_has_its_port_and_the_old_key_is_cut_off(fleet: 
         row = fleet.table()[port]
         assert (row["holder"], row["state"]) == (f"db-3 ({fingerprint(new)})", "up")
     assert fleet.ssh("old").run(*forward).code == 255
+    told = fleet.gateway.event('"keys.replaced"')
+    assert (told["identity"], told["old"], told["key"]) == ("db-3", fingerprint(old), fingerprint(new))
     gone = fleet.run("remove", "db-3")
+    assert fleet.gateway.event('"keys.forgotten"')["freed"] == f"tcp::{port}"
     assert ([one["port"] for one in gone["held"]], gone["freed"]) == ([port], True)
     await until(lambda: port not in fleet.table(), every=0.2)

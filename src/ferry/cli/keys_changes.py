@@ -25,7 +25,7 @@ from .key_file import file_for
 from .key_lines import FileLine, change_lines, lines_in, rewrite
 from .keys_door import Door
 from .keys_texts import Machine, listening
-from .output import Column, age, print_json, print_table, quiet_pipe, safe
+from .output import Column, age, print_json, print_note, print_table, quiet_pipe, safe
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
 KEYS: Final = (
@@ -44,6 +44,12 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     known = {one["fingerprint"]: one for one in door.known_keys()}
     lines = lines_in([Path(file) for file in door.files])
     found = [_row(line, known.get(line.key.fingerprint)) for line in lines if name is None or _is(line, name)]
+    there = {line.key.fingerprint for line in lines}
+    found += [
+        _without_line(one)
+        for key, one in known.items()
+        if door.files and key not in there and one["last_seen"] is None and name in (None, key, one["name"])
+    ]
     if name is not None and not found:
         raise _unknown(name, lines)
     with quiet_pipe():
@@ -79,11 +85,20 @@ def _row(line: FileLine, known: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _without_line(known: dict[str, Any]) -> dict[str, Any]:
+    """A key that was entered, and whose line has not come into a file yet."""
+    ports = sorted(one["port"] for one in known["held"] if one["port"] is not None and one["label"] is not None)
+    nothing = dict.fromkeys(("algorithm", "options", "user", "file", "line"))
+    same = {field: known[field] for field in ("name", "fingerprint", "host", "last_seen")}
+    return nothing | same | {"disabled": False, "ports": ports}
+
+
 def _cells(one: dict[str, Any], now: float) -> list[object]:
     seen = f"{age(one['last_seen'], now)} ago" if one["last_seen"] else "never"
     ports = ", ".join(map(str, one["ports"])) or "-"
-    head = [one["name"] or "-", one["fingerprint"], "disabled" if one["disabled"] else "enabled"]
-    return [*head, ports, seen, one["options"] or "-", f"{one['file']}, line {one['line']}"]
+    state = "no line" if one["file"] is None else "disabled" if one["disabled"] else "enabled"
+    place = "-" if one["file"] is None else f"{one['file']}, line {one['line']}"
+    return [one["name"] or "-", one["fingerprint"], state, ports, seen, one["options"] or "-", place]
 
 
 # --- add
@@ -119,6 +134,8 @@ def add(
     line = _line([one.bind for one in ports], origins, expires, parsed.algorithm, encoded, "" if for_user else name)
     machine = Machine(name, user or name, done["gateway"], done["ssh_port"], ports)
     texts = machine.texts() if ports else {}
+    if others := sum(one.name == name for one in lines):
+        print_note(f"{name} has {others} more key{'s' if others > 1 else ''}: they are one identity", as_json=as_json)
     failed: FerryError | None = None
     if path is not None:
         try:
@@ -271,10 +288,17 @@ def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
 
 def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     """Take lines out. The file comes first, so that the key cannot come back and take its names meanwhile."""
-    lines = _lines_of(door, name)
-    gone = sorted({line.key.fingerprint for line in lines})
-    names = {line.name for line in lines if line.name is not None}
     everything = lines_in([Path(file) for file in door.files])
+    lines = [line for line in everything if _is(line, name)]
+    entered = {
+        one["fingerprint"]: one["name"]
+        for one in door.known_keys()
+        if not lines and name in (one["fingerprint"], one["name"])
+    }
+    if not lines and not entered:
+        raise _unknown(name, everything)
+    gone = sorted({*entered, *(line.key.fingerprint for line in lines)})
+    names = {one for one in (*entered.values(), *(line.name for line in lines)) if one is not None}
     stays = any(one not in lines and (one.name in names or one.key.fingerprint in gone) for one in everything)
     _apply([(line, None) for line in lines], as_json=as_json)
     identity = next(iter(names)) if len(names) == 1 and not stays else None
@@ -288,6 +312,8 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
         return
     for line in lines:
         typer.echo(f"removed {_who(line)} from {safe(line.place)}")
+    for key, called in entered.items():
+        typer.echo(f"forgot {safe(called or key)}, which had no line in the key files")
     if stays:
         typer.echo("its names and ports stay: it has other keys")
     elif held:

@@ -36,6 +36,13 @@ class Door:
             return found
         return list(self._opened("keys", None))
 
+    def ports(self) -> list[dict[str, Any]]:
+        """The port table."""
+        if self.stopped is None:
+            found: list[dict[str, Any]] = Gateway(self.state).get("ports")
+            return found
+        return list(self._opened("ports", None))
+
     def enrol(self, **wanted: object) -> dict[str, Any]:
         """`EnrolRequest` → `EnrolledInfo`, as documents."""
         return self._done("enrol", wanted)
@@ -69,16 +76,17 @@ class Door:
             raise FerryError(f"{error.filename or self.state}: {error.strerror}: run this with sudo") from None
 
 
-def find_door(state: Path | None, config: Path | None) -> Door:
-    """The gateway that is meant. Raises FerryError."""
+def find_door(state: Path | None, config: Path | None, *, reads: bool = False) -> Door:
+    """The gateway that is meant. Where the command only `reads`, the files of one that runs may be others than those of
+    the configuration, and are not told. Raises FerryError."""
     named = state is not None or config is not None or "FERRY_STATE" in os.environ
     folder = candidate_folders(state, os.environ, config=config)[0] if named else find_installation(os.environ)
     if folder is None:
         raise FerryError("no gateway found: name its configuration with --config FILE")
     file = config or folder.config
     if answers(folder.state):
-        told = Gateway(folder.state).get("refused-keys")["files"]
-        return Door(folder.state, key_files(told, file, folder.state), None)
+        told = [] if reads else Gateway(folder.state).get("refused-keys")["files"]
+        return Door(folder.state, [] if reads else key_files(told, file, folder.state), None)
     if is_closed(folder.state):
         raise FerryError(f"{folder.state}: permission denied: run this with sudo, or as the gateway's user")
     if file is None:

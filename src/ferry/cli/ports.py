@@ -8,7 +8,8 @@ import typer
 
 from ferry.clock import SystemClock
 
-from .client import find_gateway, known_fields
+from .client import known_fields
+from .keys_door import find_door
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import Column, age, print_json, print_table, quiet_pipe, short_identity
 
@@ -34,9 +35,9 @@ def ports(
 
     HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key. A port that a line of a
     key file names (`permitlisten=`) is its holder's before the first connection. The ranges of each label are those of
-    `tcp.purposes`.
+    `tcp.purposes`. Of a gateway that has stopped the table is read from its state folder: then no port is up.
     """
-    found = find_gateway(state, config).get("ports")
+    found = find_door(state, config, reads=True).ports()
     with quiet_pipe():
         if as_json or output is Output.JSON:
             print_json(found)

@@ -25,6 +25,7 @@ from ferry.kinds.rules import ForwardRules, Purpose
 from ferry.names import Fingerprint, IdentityId, parse_label, printable
 from ferry.policy.port_lines import PortLines
 from ferry.registry.contract import Registry
+from ferry.report import Report
 from ferry.store.machines import Held, Known, NewKey, Replaced, Wanted
 
 
@@ -54,6 +55,7 @@ class Fleet:
     registry: Registry
     in_force: Callable[[], FleetSettings]
     clock: Clock
+    report: Report
 
     async def keys(self) -> list[KeyInfo]:
         known = await self.store.known()
@@ -86,6 +88,7 @@ class Fleet:
             [Wanted(label, of.first, of.last, others) for label, of in asked.items()],
             self.clock.now(),
         )
+        self.report("keys.entered", identity=name, key=key, ports=" ".join(map(str, ports.values())))
         return EnrolledInfo(
             ports=[
                 GivenPort(label=label, port=port, loopback=settings.rules.on_loopback(port))
@@ -99,11 +102,14 @@ class Fleet:
         done = await self.store.replace(
             Fingerprint(wanted.old), wanted.name, NewKey(Fingerprint(wanted.new), wanted.algorithm), self.clock.now()
         )
+        self.report("keys.replaced", identity=done.name or wanted.new, old=wanted.old, key=wanted.new)
         return ReplacedInfo(name=done.name, held=[_shown(one) for one in done.held])
 
     async def forget(self, wanted: ForgetRequest) -> ForgottenInfo:
         keys = [Fingerprint(key) for key in wanted.keys]
         held = await self.store.forget(keys, wanted.name, keep=wanted.keep)
+        freed = "" if wanted.keep else " ".join(one.address.key for one in held or [])
+        self.report("keys.forgotten", keys=wanted.keys, freed=freed)
         return ForgottenInfo(held=[_shown(one) for one in held or []], others=held is None)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from ferry.clock import SystemClock
 from ferry.config.model import Config
-from ferry.console.models import EnrolRequest, ForgetRequest, ReplaceRequest
+from ferry.console.models import EnrolRequest, ForgetRequest, PortInfo, ReplaceRequest
 from ferry.errors import FerryError, InvalidInput
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
@@ -20,6 +20,7 @@ from ferry.store.registry import SqlRegistry
 
 from .fleet import Fleet, FleetSettings
 from .kept import DATABASE, locked
+from .port_table import PortTable
 from .wiring import rules_of
 from .worker import access_of
 
@@ -37,11 +38,17 @@ async def stopped_fleet(config: Config) -> AsyncIterator[Fleet]:
     settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False))
     with locked(config.state):
         async with await Store.open(database, report=no_report) as store:
-            yield Fleet(MachineStore(store), SqlRegistry(store), lambda: settings, SystemClock())
+            yield Fleet(MachineStore(store), SqlRegistry(store), lambda: settings, SystemClock(), no_report)
+
+
+async def port_table(fleet: Fleet) -> list[PortInfo]:
+    """The port table of a gateway that does not run."""
+    settings, reservations, known = fleet.in_force(), await fleet.registry.reservations(None), await fleet.store.known()
+    return PortTable(reservations, settings.lines.ports(), {}, known, settings.rules, fleet.clock.now()).rows()
 
 
 async def answer(config: Config, action: str, wanted: Mapping[str, object] | None) -> Any:
-    """What the API of a running gateway answers to `keys`, `keys/enrol`, `keys/replace` and `keys/forget`, as a document.
+    """What the API of a running gateway answers to `ports`, `keys`, `keys/enrol`, `keys/replace` and `keys/forget`, as a document.
     Raises FerryError."""
     try:
         async with stopped_fleet(config) as fleet:
@@ -52,6 +59,9 @@ async def answer(config: Config, action: str, wanted: Mapping[str, object] | Non
                     done = await fleet.replace(ReplaceRequest.model_validate(wanted))
                 case "forget":
                     done = await fleet.forget(ForgetRequest.model_validate(wanted))
+                case "ports":
+                    found = await port_table(fleet)
+                    return [one.model_dump(mode="json") for one in found]
                 case _:
                     return [one.model_dump(mode="json") for one in await fleet.keys()]
             return done.model_dump(mode="json")

@@ -141,7 +141,7 @@ class Worker:
             report=report,
             registry=kept.registry,
             machines=kept.machines,
-            fleet=Fleet(kept.machines, kept.registry, self._fleet_settings, clock),
+            fleet=Fleet(kept.machines, kept.registry, self._fleet_settings, clock, report),
             events=events,
             metrics=metrics.registry,
             host_keys=[describe(key) for key in kept.host_keys],
