@@ -57,6 +57,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Tunnels", ("idle", "start", "storm", "comeback")),
     ("A plain TCP port (aes128-gcm), requests", ("tcp-kept", "tcp-new")),
     ("A plain TCP port (aes128-gcm), time and volume", ("tcp-steady", "tcp-bulk")),
+    ("The operator's policy", ("policy",)),
     ("Under attack", ("beside", "dheat", "flood", "leavers")),
 )
 ATTACKS: tuple[tuple[str, str, tuple[Row, ...]], ...] = (

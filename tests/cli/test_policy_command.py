@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ferry_command import ferry
+from ssh_command import make_key
 
 PAGE = Path(__file__).parents[2] / "docs/reference/policy.md"
 POLICY = """\
@@ -73,3 +75,163 @@ def test_the_examples_of_the_manual_are_right(tmp_path: Path) -> None:
         (tmp_path / "policy.toml").write_text(example)
         ran = ferry("policy", "check", "policy.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err
+
+
+# --- explain, who-can
+
+
+FLEET = """\
+[[rule]]
+name = "fleet"
+who = ["web-*"]
+publish.ports = ["ssh"]
+publish.aliases = ["{name}:22"]
+from = ["10.0.0.0/8"]
+
+[[rule]]
+name = "staff"
+who = "ann"
+reach.aliases = ["web-*:22"]
+reach.hosts = ["db.example.com:5432"]
+"""
+OPTIONS = {"web-1": 'permitlisten="localhost:21023"', "web-2": "", "ann": 'permitopen="web-1:22"'}
+
+
+class Asked:
+    """A configuration with a policy file and keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        keys = {name: make_key(folder / name, comment=f"name={name}") for name in OPTIONS}
+        (folder / "keys").write_text(
+            "".join(f"{OPTIONS[name]} {key.with_suffix('.pub').read_text()}" for name, key in keys.items())
+        )
+        self.policy = folder / "policy.toml"
+        self.policy.write_text(FLEET)
+        self.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "policy.toml"')
+
+    def configure(self, *access: str) -> None:
+        (self.folder / "ferry.toml").write_text("\n".join(["[access]", *access]) + "\n")
+
+    def __call__(self, *words: str) -> tuple[int, str]:
+        ran = ferry("policy", *words, "--config", "ferry.toml", cwd=self.folder)
+        return ran.code, " ".join((ran.out + ran.err).split())
+
+    def json(self, *words: str) -> tuple[int, dict[str, Any]]:
+        ran = ferry("policy", *words, "--config", "ferry.toml", "--json", cwd=self.folder)
+        return ran.code, json.loads(ran.out)
+
+
+@pytest.fixture(scope="module")
+def modules_ask(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    return Asked(tmp_path_factory.mktemp("asked"))
+
+
+@pytest.fixture
+def ask(modules_ask: Asked) -> Asked:
+    modules_ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "policy.toml"')
+    return modules_ask
+
+
+def test_explain_names_the_rule_and_the_line_of_the_key(ask: Asked) -> None:
+    code, said = ask("explain", "--who", "web-1", "--publish", "21023", "--from", "10.1.2.3")
+    assert code == 0
+    assert said.startswith(
+        f"yes: web-1 may publish port 21023 policy: rule 'fleet' allows it ({ask.policy}, line 1) key: SHA256:"
+    )
+    assert said.endswith(f"({ask.folder}/keys, line 1) allows it")
+    code, said = ask("explain", "--who", "web-1", "--publish", "21024", "--from", "10.1.2.3")
+    assert (code, said.partition(" policy:")[0]) == (1, "no: web-1 may not publish port 21024")
+    assert "your key may listen on localhost:21023 only (permitlisten=)" in said
+    assert f"({ask.folder}/keys, line 1: permitlisten)" in said
+    code, said = ask("explain", "--who", "web-2", "--publish", "web-1:22", "--from", "10.1.2.3")
+    assert code == 1
+    assert f"the policy does not allow web-2 to publish the alias web-1:22: no rule does ({ask.policy})" in said
+    code, said = ask("explain", "--who", "web-2", "--publish", "21023", "--from", "192.0.2.7")
+    assert code == 1
+    assert f"port 21023 from 192.0.2.7: 'fleet' has from ({ask.policy}, line 1: fleet)" in said
+
+
+def test_without_an_address_from_is_shown_and_not_asked(ask: Asked) -> None:
+    code, said = ask("explain", "--who", "web-2", "--publish", "21024")
+    assert code == 0
+    assert f"rule 'fleet' allows it from 10.0.0.0/8 only ({ask.policy}, line 1)" in said
+
+
+def test_explain_in_json(ask: Asked) -> None:
+    code, found = ask.json("explain", "--who", "ann", "--reach", "web-1:22")
+    assert (code, found["allowed"], found["asked"]) == (0, True, "reach the alias web-1:22")
+    [answer] = found["answers"]
+    assert answer["policy"]["rule"] == {"name": "staff", "file": str(ask.policy), "line": 8, "who": "ann"}
+    assert (answer["key"]["file"], answer["key"]["line"]) == (f"{ask.folder}/keys", 3)
+    code, found = ask.json("explain", "--who", "ann", "--reach", "web-2:22")
+    assert (code, found["allowed"]) == (1, False)
+    [answer] = found["answers"]
+    assert (answer["policy"]["allowed"], answer["key"]["allowed"], answer["key"]["code"]) == (True, False, "key_open")
+
+
+def test_who_can_lists_all_keys_that_may(ask: Asked) -> None:
+    code, found = ask.json("who-can", "--publish", "21024")
+    assert (code, [each["who"] for each in found["allowed"]]) == (0, ["web-2"])
+    code, said = ask("who-can", "--reach", "web-1:22")
+    assert code == 0
+    assert said.startswith("WHO KEY KEY FILE RULE ann SHA256:")
+    assert said.endswith(f"{ask.folder}/keys, line 3 {ask.policy}, line 8: staff")
+    assert ask("who-can", "--publish", "blog") == (1, "nobody may publish the name blog")
+
+
+def test_a_file_is_asked_before_it_is_put_in_force(ask: Asked) -> None:
+    (ask.folder / "new.toml").write_text(FLEET.replace('who = "ann"', 'who = "web-2"'))
+    code, found = ask.json("who-can", "new.toml", "--reach", "web-1:22")
+    assert (code, [each["who"] for each in found["allowed"]]) == (0, ["web-2"])
+
+
+def test_without_a_policy_file_the_line_of_the_key_decides_and_others_tunnels_are_not_reached(ask: Asked) -> None:
+    ask.configure('mode = "keys"', 'keys = ["keys"]')
+    code, said = ask("explain", "--who", "web-1", "--publish", "21023")
+    assert code == 0
+    assert "there is no policy file (access.policy), so the line of the key alone decides" in said
+    assert ask("explain", "--who", "web-2", "--reach", "web-1:22")[1].endswith("allows it for its own tunnels alone")
+    assert ask("explain", "--who", "ann", "--reach", "web-1:22")[1].endswith("line 3) allows it")
+    assert "no policy file is named" in ask("check")[1]
+
+
+def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
+    ask.configure('mode = "anyone"', 'policy = "policy.toml"')
+    code, found = ask.json("who-can", "--publish", "web-7:22")
+    assert (code, found["allowed"], [rule["who"] for rule in found["rules"]]) == (0, [], ["web-*"])
+    assert "every key may log in" in ask("explain", "--who", "web-7", "--publish", "web-7:22")[1]
+    ask.configure('mode = "anyone"')
+    assert ask("who-can", "--publish", "22080")[1].startswith("everybody: any key may log in")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("explain", "--publish", "22"), "nobody is named: write --who web-1"),
+        (("who-can", "--who", "ann", "--publish", "22"), "who-can asks about everybody: leave --who out"),
+        (("who-can",), "one question at a time: write --publish 21023, or --reach web-1:22"),
+        (("who-can", "--publish", "1", "--reach", "a:1"), "one question at a time"),
+        (("explain", "--who", "web-*", "--publish", "22"), "'web-*' is a pattern"),
+        (("explain", "--who", "a", "--publish", "99999"), "'99999' is no port"),
+        (("explain", "--who", "a", "--reach", "web-1"), "'web-1' is no host with a port"),
+        (("explain", "--who", "a", "--publish", "22", "--from", "home"), "--from: 'home' is no address"),
+    ],
+)
+def test_a_wrong_question_is_told_what_to_write(ask: Asked, words: tuple[str, ...], why: str) -> None:
+    code, said = ask(*words)
+    assert (code, why in said) == (2, True), said
+
+
+def test_check_config_looks_at_the_policy_file_too(ask: Asked) -> None:
+    def finding() -> tuple[str, str]:
+        ran = ferry("check-config", "--config", "ferry.toml", "--no-dns", "--json", cwd=ask.folder)
+        [found] = [each for each in json.loads(ran.out)["findings"] if each["subject"] == "policy"]
+        return found["severity"], found["text"]
+
+    assert finding() == ("ok", f"{ask.policy}: 2 rules, 0 tests passed")
+    ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "wrong.toml"')
+    (ask.folder / "wrong.toml").write_text(POLICY.replace("publish 22", "publish 21000"))
+    severity, text = finding()
+    assert severity == "FIX"
+    assert "denies 'publish 21000', and the rule 'fleet' (line 1) allows it" in text

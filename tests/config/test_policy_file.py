@@ -250,6 +250,11 @@ def test_every_size_is_bounded() -> None:
     assert len(str(error.value).split("\n")) == limits.CONFIG_MISTAKES + 1
 
 
+def test_ranges_of_ports_alone_are_as_many_as_there_are_rules() -> None:
+    text = "".join(rule_with(f'publish.ports = "{first}-{first + 9}"') for first in range(1, 10_000, 10))
+    assert len(parse_policy(text, "/policy", {}).rules) == 1000
+
+
 def test_a_file_that_cannot_be_read_names_the_fix(tmp_path: Path) -> None:
     for content, why in ((None, "No such file"), (b"\xff", "not UTF-8"), (b"#" * (4 << 20) + b"##", "more than 4 MiB")):
         path = tmp_path / "policy.toml"

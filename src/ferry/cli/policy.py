@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ferry.policy.keys import KeyLine
     from ferry.policy.rulebook import Failure, Rulebook
     from ferry.policy.rules import Asker, Rule
+    from ferry.protocol.host_patterns import HostList
 
 EXIT_REFUSED: Final = 1
 _INDENT: Final = "    "
@@ -71,7 +72,8 @@ def policy(
         ),
     ] = None,
     from_address: Annotated[
-        str | None, typer.Option("--from", help="The address that asks. Without it, no from= of a key is looked at.")
+        str | None,
+        typer.Option("--from", help="The address that asks. Without it, no `from` of a rule or a key is looked at."),
     ] = None,
     as_json: JsonOption = False,
     output: OutputOption = Output.TEXT,
@@ -204,7 +206,9 @@ class _Asking:
         from ferry.protocol.key_paths import AccessPaths
         from ferry.ssh.access_lines import read_access
 
-        self._book = book
+        self._book = book if book is None or address else book.from_anywhere()
+        self._origins = {} if book is None or address else {rule.name: rule.origins for rule in book.rules}
+        """What `from` says, by the name of the rule, where it is not looked at."""
         self._aims = aims
         self._address = address
         self._now = now
@@ -290,7 +294,9 @@ class _Asking:
             case Refusal(detail=why, rule=rule):
                 return f"{why} ({rule})"
             case rule:
-                return f"rule {rule.name!r} allows it ({rule.file}, line {rule.line})"
+                return (
+                    f"rule {rule.name!r} allows it{_only(self._origins.get(rule.name))} ({rule.file}, line {rule.line})"
+                )
 
     def _key_text(self, verdict: Verdict) -> str:
         if verdict.line is None:
@@ -300,7 +306,8 @@ class _Asking:
             return str(shown)
         where = f"{shown} ({verdict.line.file}, line {verdict.line.number})"
         if verdict.by_key is None:
-            return f"{where} allows it"
+            origins = None if verdict.asker.address else verdict.line.options.origins
+            return f"{where} allows it{' for its own tunnels alone' if verdict.own_only else ''}{_only(origins)}"
         return f"{where} does not: {verdict.by_key.detail} ({verdict.by_key.rule})"
 
     def _print_who(self, allowed: Sequence[Verdict], rules: Sequence[Rule]) -> None:
@@ -324,6 +331,10 @@ class _Asking:
             typer.echo("everybody: any key may log in (access.mode = anyone), and there is no policy file")
         else:
             typer.echo(f"nobody may {safe(self._aims[0])}")
+
+
+def _only(origins: HostList | None) -> str:
+    return "" if origins is None else f" from {origins} only"
 
 
 def _of_rule(rule: Rule) -> dict[str, object]:
@@ -352,6 +363,7 @@ def _document(verdict: Verdict) -> dict[str, object]:
         if line is None
         else {
             "allowed": verdict.by_key is None,
+            "own_only": verdict.own_only,
             "fingerprint": key,
             "file": line.file or None,
             "line": line.number or None,

@@ -291,7 +291,9 @@ class _Reading:
     def _count_spans(self, key: str, permits: Sequence[Permit]) -> None:
         """A decision looks at all ranges of ports behind names, so their number is bounded."""
         before = len(self._spans)
-        self._spans |= {one.ports for one in permits if one.first != one.last and one.ports != ANY_PORT}
+        self._spans |= {
+            one.ports for one in permits if not one.of_ports and one.first != one.last and one.ports != ANY_PORT
+        }
         if before <= limits.POLICY_RANGES < len(self._spans):
             self._wrong(
                 key, f"the file has more than {limits.POLICY_RANGES} different ranges of ports: write wider ones"

@@ -9,7 +9,7 @@ from ferry.errors import Refusal
 from ferry.hostnames import Domain
 
 from .aims import Act, Aim, What
-from .keys import Caller, KeyLine, listen_refusal, log_in, open_refusal
+from .keys import Caller, KeyLine, listen_refusal, log_in, names_open, open_refusal
 from .rulebook import Rulebook
 from .rules import Asker, Rule
 
@@ -28,6 +28,8 @@ class Verdict:
     """The line of its key; None: no line lets it in."""
     by_key: Refusal | None
     """The refusal by the options of that line."""
+    own_only: bool = False
+    """It is allowed for its own tunnels alone: no rule, and no exact `permitopen=`, names the target."""
 
     @property
     def allowed(self) -> bool:
@@ -44,6 +46,7 @@ def verdict(book: Rulebook | None, asker: Asker, aims: Sequence[Aim], line: KeyL
             None if book is None else book.decide(asker, aim),
             line,
             None if line is None else _by_key(line, asker, aim, domain),
+            own_only=book is None and line is not None and aim.act is Act.REACH and not names_open(line, *_sent(aim)),
         )
         for aim in aims
     ]
@@ -59,9 +62,14 @@ def _by_key(line: KeyLine, asker: Asker, aim: Aim, domain: Domain) -> Refusal | 
     return _by_options(line, aim, domain)
 
 
+def _sent(aim: Aim) -> tuple[bytes, int]:
+    """The host and the port that ssh sends."""
+    return aim.name.encode() or b"localhost", aim.port
+
+
 def _by_options(line: KeyLine, aim: Aim, domain: Domain) -> Refusal | None:
     """The refusal of an aim, as stock ssh would ask for it."""
-    name = aim.name.encode() or b"localhost"
+    name, _ = _sent(aim)
     if aim.act is Act.REACH:
         return open_refusal(line, name, aim.port)
     if aim.what is What.PORT:

@@ -179,7 +179,7 @@ class PermitIndex:
         self._has_networks = False
         for permit, rule in permits:
             self._has_networks = self._has_networks or permit.network is not None
-            if permit.pattern == "*" and permit.network is None:
+            if permit.of_ports:
                 plain.append((permit.first, permit.last, rule))
             elif permit.first == permit.last:
                 self._of_port.setdefault(permit.first, _Names()).add(permit, 1 << rule)

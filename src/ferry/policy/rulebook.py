@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -77,6 +77,11 @@ class Rulebook:
         self._permits = {targets: PermitIndex(permits) for targets, permits in by_target.items()}
         self._ends = sorted({rule.until for rule in policy.rules if rule.until is not None})
 
+    def from_anywhere(self) -> Rulebook:
+        """The same rules without their `from`, for questions in which no address is given."""
+        rules = tuple(replace(rule, origins=None) for rule in self.rules)
+        return Rulebook(replace(self.policy, rules=rules))
+
     def decide(self, asker: Asker, wanted: Aim, *, exactly: bool = False) -> Rule | Refusal:
         """The first rule that allows `wanted` to `asker`, or the refusal. `exactly`: the rule has to name the one host
         itself, by no pattern and no network."""
@@ -96,14 +101,14 @@ class Rulebook:
         return next((answer for answer in answers if isinstance(answer, Rule)), answers[0])
 
     def rules_for(self, aims: Sequence[Aim], address: str, now: float) -> list[Rule]:
-        """All rules that allow one of `aims` to somebody, who comes from `address` where that is not empty. A look at each:
-        it is for people who ask."""
+        """All rules that allow one of `aims` to somebody who comes from `address`. A look at each: it is for people who
+        ask."""
         anybody = Asker(None, None, False, address, address, now)
         return [
             rule
             for rule in self.rules
             if any(permit.of_somebody(aim) for aim in aims for permit in rule.permits.get((aim.act, aim.what), ()))
-            and rule.objection(anybody) not in (("from", "until") if address else ("until",))
+            and rule.objection(anybody) is None
         ]
 
     def permits_of(self, asker: Asker, act: Act, what: What) -> Iterator[tuple[Rule, Permit]]:

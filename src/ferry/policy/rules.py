@@ -94,6 +94,11 @@ class Permit(NamedTuple):
         return self.first, self.last
 
     @property
+    def of_ports(self) -> bool:
+        """It says something about ports alone."""
+        return self.pattern == "*" and self.network is None
+
+    @property
     def exact(self) -> bool:
         """It names one host alone."""
         if self.network is not None:

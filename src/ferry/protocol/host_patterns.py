@@ -74,6 +74,10 @@ class HostList:
 
     entries: tuple[_Entry, ...]
 
+    def __str__(self) -> str:
+        """As the operator has written it."""
+        return ",".join(f"{'!' if entry.negated else ''}{entry.pattern}" for entry in self.entries)
+
     def needs_name(self, address: str) -> bool:
         """Whether the name of the host at `address` may make a difference: it may admit a client that its address does
         not admit, or exclude one that it does. An entry without letters and hyphens admits addresses."""

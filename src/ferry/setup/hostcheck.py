@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ferry.amounts import number
 from ferry.clock import SystemClock
 from ferry.config.model import Config
+from ferry.config.policy_file import load_policy
 from ferry.config.rules import listed, overlap, shown, surprises
 from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
@@ -75,6 +77,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_ports(config, running=running),
         *_check_state(config.state),
         *_check_keys(config),
+        *_check_policy(config),
         *_check_host_certificates(config.state),
         *_check_certificates(config.https.certificates),
         *check_https(config),
@@ -127,6 +130,17 @@ def _check_state(state: Path) -> Iterator[Finding]:
         yield Finding(Severity.FIX, "state", too_open)
     else:
         yield Finding(Severity.OK, "state", f"{state} {'is there' if nearest == state else 'will be made'}")
+
+
+def _check_policy(config: Config) -> Iterator[Finding]:
+    try:
+        book = load_policy(config, SystemClock().now())  # as the gateway does
+    except FerryError as error:
+        yield from (Finding(Severity.FIX, "policy", line) for line in str(error).split("\n"))
+        return
+    if book is not None:
+        counts = f"{number(len(book.rules), 'rule')}, {number(len(book.policy.examples), 'test')} passed"
+        yield Finding(Severity.OK, "policy", f"{book.file}: {counts}")
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:
