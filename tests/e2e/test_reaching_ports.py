@@ -80,6 +80,11 @@ def test_a_machine_is_reached_by_the_port_that_it_holds(fleet: Fleet) -> None:
     assert (ended.code, ended.out) == (0, "here is 21\n"), ended.err
 
 
+def test_on_the_gateways_own_machine_the_port_is_the_machine(fleet: Fleet) -> None:
+    ended = fleet.operator("-p", str(fleet.port), f"{own_user()}@localhost", "echo here is $((20+1))")
+    assert (ended.code, ended.out) == (0, "here is 21\n"), ended.err
+
+
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_bulk_through_it_arrives_whole(fleet: Fleet, direction: str) -> None:
     """Back-pressure, a half-close (`cat` ends at our end-of-file), and the last bytes."""

@@ -58,6 +58,8 @@ class Metrics:
             "handshake.ended": self._handshake_ended,
             "connection.opened": self._connection_opened,
             "connection.closed": lambda _: self.connections.move(by=-1),
+            "host.opened": lambda _: self.hosts.move(by=1),
+            "host.closed": lambda _: self.hosts.move(by=-1),
             "tunnel.opened": self._tunnel_opened,
             "tunnel.closed": lambda f: self.tunnels.move(str(f["kind"]), by=-1),
             "tunnel.refused": lambda f: self.refusals.add(str(f["code"])),
@@ -132,6 +134,11 @@ class Metrics:
 
     def _connections(self, r: CollectorRegistry) -> None:
         self.connections = EventGauge(r, "ferry_connections", "SSH connections after their log-in.")
+        self.hosts = EventGauge(
+            r,
+            "ferry_host_connections",
+            "Connections from the gateway to hosts of the network, for `-L`, `-D` and `-W`.",
+        )
         self.connects = EventCounter(r, "ferry_connects_total", "SSH connections that logged in.")
         self.handshaking = EventGauge(r, "ferry_handshakes_in_progress", "SSH log-ins in progress.")
         self.handshakes = EventCounter(

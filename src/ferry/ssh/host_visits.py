@@ -120,7 +120,8 @@ class HostVisit:
             self._task.cancel()
         if self._endpoint is not None:
             splice = self._splice
-            self._tell("host.closed", seconds=splice.seconds, up=splice.up, down=splice.down, note=splice.note)
+            note = splice.note or ("broken" if splice.error is not None else "")
+            self._tell("host.closed", seconds=splice.seconds, up=splice.up, down=splice.down, note=note)
 
     def _tell(self, event: str, **more: object) -> None:
         wanted = self._wanted
