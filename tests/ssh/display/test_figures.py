@@ -30,21 +30,36 @@ def test_counts_of_a_tunnel_that_has_closed_stay() -> None:
     figures = Figures()
     one, two = tunnel("one", up=1, down=2, visits=3), tunnel("two", up=10, down=20, visits=30)
     figures.update([one, two])
-    assert figures.totals == Totals(33, 11, 22)
+    assert figures.totals == Totals({"request": 33}, 11, 22)
     two.traffic.visits += 1
     for up in ([one], [one], []):
         figures.update(up)
-        assert figures.totals == Totals(34, 11, 22)
+        assert figures.totals == Totals({"request": 34}, 11, 22)
 
 
 @pytest.mark.parametrize(
-    ("addresses", "noun"), [((BLOG,), "requests"), ((PORT,), "connections"), ((BLOG, PORT), "visits")]
+    ("addresses", "counts"),
+    [((BLOG,), "0 requests"), ((PORT,), "0 connections"), ((PORT, BLOG), "0 requests   0 connections")],
 )
-def test_visits_are_called_by_the_kinds_of_their_tunnels(addresses: tuple[Address, ...], noun: str) -> None:
+def test_visits_are_called_by_the_kinds_of_their_tunnels(addresses: tuple[Address, ...], counts: str) -> None:
+    """Those of a web address and of a port together were `visits`, which were `requests` and `connections` elsewhere."""
     figures = Figures()
     for up in ([tunnel(str(address), address) for address in addresses], []):
         figures.update(up)
-        assert figures.live(0, None, 79) == f"0 visitors now   0 {noun}   0 B"
+        assert figures.live(0, None, 79) == f"0 visitors now   {counts}   0 B"
+
+
+def test_what_was_visited_stays_counted_and_what_was_not_is_forgotten() -> None:
+    figures = Figures()
+    web, port, other = tunnel("w", visits=2), tunnel("p", PORT, visits=1), tunnel("o", TCP.address(30002))
+    for up in ([web, port, other], [web, port], [web]):
+        figures.update(up)
+        assert figures.lines(0) == ["2 requests, 1 connection, 0 B in, 0 B out, 0 visitors now"]
+    figures = Figures()
+    figures.update([web, other])
+    assert figures.counted({"request": 5}) == "5 requests, 0 connections"
+    figures.update([web])
+    assert figures.counted({"request": 5}) == "5 requests"
 
 
 def test_the_live_line() -> None:
@@ -53,9 +68,9 @@ def test_the_live_line() -> None:
     assert figures.live(1, None, 79) == "1 visitor now   1 request   1.2 MB"
     visited(figures, 200, 0.013)
     assert figures.live(2, None, 79) == "2 visitors now   1 request   1.2 MB   p50 13ms"
-    assert figures.live(2, 0, 79) == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
-    assert figures.live(2, 1, 57) == "paused: 1 request not shown   2 visitors now   1 request"
-    assert figures.live(2, 1, 3) == "paused: 1 request not shown"
+    assert figures.live(2, {}, 79) == "paused: 0 requests not shown   2 visitors now   1 request   1.2 MB   p50 13ms"
+    assert figures.live(2, {"request": 1}, 57) == "paused: 1 request not shown   2 visitors now   1 request"
+    assert figures.live(2, {"request": 1}, 3) == "paused: 1 request not shown"
 
 
 @pytest.mark.parametrize(

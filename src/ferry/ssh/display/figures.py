@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from ferry import limits
 from ferry.amounts import number, size, took
 from ferry.kinds import kind_of
 from ferry.names import Address, TunnelId
 from ferry.visits import Traffic, Visit
+
+_GAP: Final = "   "  # between two figures of the live line
 
 
 class CountedTunnel(Protocol):
@@ -29,27 +31,29 @@ class CountedTunnel(Protocol):
 class Totals:
     """Counts of all tunnels that a session has had."""
 
-    visits: int = 0
+    visits: Mapping[str, int] = field(default_factory=dict)
+    """By what a visit is called."""
     up: int = 0
     down: int = 0
 
-    def plus(self, traffic: Traffic) -> Totals:
-        """These, and those of `traffic`."""
-        return Totals(self.visits + traffic.visits, self.up + traffic.up, self.down + traffic.down)
+    def plus(self, word: str, traffic: Traffic) -> Totals:
+        """These, and those of `traffic`, whose visits are called `word`."""
+        visits = {**self.visits, word: self.visits.get(word, 0) + traffic.visits}
+        return Totals(visits, self.up + traffic.up, self.down + traffic.down)
 
 
 class Figures:
     """The figures of one session. Counts are read from the tunnels; only times and statuses are counted here."""
 
-    __slots__ = ("_gone", "_noun", "_seconds", "_statuses", "_tunnels")
+    __slots__ = ("_gone", "_seconds", "_statuses", "_tunnels", "_words")
 
     def __init__(self) -> None:
-        self._tunnels: dict[TunnelId, Traffic] = {}
-        """Of the tunnels that were up at the last update."""
+        self._tunnels: dict[TunnelId, tuple[str, Traffic]] = {}
+        """Of the tunnels that were up at the last update, with what a visit is called."""
         self._gone = Totals()
         """Counts of tunnels that have closed since."""
-        self._noun = "request"
-        """What a visit is called."""
+        self._words = ["request"]
+        """What visits are called: of the tunnels that are up, and of all that were visited."""
         self._seconds: deque[float] = deque(maxlen=limits.TIMES_REMEMBERED)
         """Of the last requests that were answered at once."""
         self._statuses: Counter[int] = Counter()
@@ -65,19 +69,19 @@ class Figures:
     def update(self, tunnels: Iterable[CountedTunnel]) -> None:
         """Take note of the `tunnels` that are up now, and of those that have closed since the last update."""
         up = list(tunnels)
-        now = {tunnel.id: tunnel.traffic for tunnel in up}
+        now = {tunnel.id: (_word(tunnel), tunnel.traffic) for tunnel in up}
         for one in self._tunnels.keys() - now.keys():
-            self._gone = self._gone.plus(self._tunnels[one])
+            self._gone = self._gone.plus(*self._tunnels[one])
         self._tunnels = now
-        if up:
-            self._noun = _noun(up)
+        words = {word for word, _ in now.values()} | {word for word, count in self._gone.visits.items() if count}
+        self._words = sorted(words, reverse=True) or self._words
 
     @property
     def totals(self) -> Totals:
         """The counts of all tunnels, up and closed, of the last update."""
         totals = self._gone
-        for traffic in self._tunnels.values():
-            totals = totals.plus(traffic)
+        for word, traffic in self._tunnels.values():
+            totals = totals.plus(word, traffic)
         return totals
 
     def within(self, percent: int) -> float | None:
@@ -85,26 +89,30 @@ class Figures:
         ordered = sorted(self._seconds)
         return ordered[(len(ordered) * percent - 1) // 100] if ordered else None
 
-    def counted(self, visits: int) -> str:
-        """`3 requests`, by the kinds of the tunnels."""
-        return number(visits, self._noun)
+    def counted(self, visits: Mapping[str, int], between: str = ", ") -> str:
+        """`3 requests, 1 connection`, by the kinds of the tunnels."""
+        return between.join(number(visits.get(word, 0), word) for word in self._words)
 
     def of(self, tunnel: CountedTunnel) -> str:
         """The counts of one tunnel."""
         traffic = tunnel.traffic
-        return f"{number(traffic.visits, _noun([tunnel]))}, {size(traffic.up)} in, {size(traffic.down)} out"
+        return f"{number(traffic.visits, _word(tunnel))}, {size(traffic.up)} in, {size(traffic.down)} out"
 
-    def live(self, visitors: int, unshown: int | None, width: int) -> str:
-        """The live last line; what does not fit `width` is left out. `unshown`: visits that were not shown in this pause;
-        None without a pause."""
+    def live(self, visitors: int, unshown: Mapping[str, int] | None, width: int) -> str:
+        """The live last line; what does not fit `width` is left out. `unshown`: visits that were not shown in this pause,
+        by what they are called; None without a pause."""
         totals = self.totals
         parts = [] if unshown is None else [f"paused: {self.counted(unshown)} not shown"]
-        parts += [f"{number(visitors, 'visitor')} now", self.counted(totals.visits), size(totals.up + totals.down)]
+        parts += [
+            f"{number(visitors, 'visitor')} now",
+            self.counted(totals.visits, _GAP),
+            size(totals.up + totals.down),
+        ]
         if (half := self.within(50)) is not None:
             parts.append(f"p50 {took(half)}")
-        while len("   ".join(parts)) > width and len(parts) > 1:
+        while len(_GAP.join(parts)) > width and len(parts) > 1:
             parts.pop()
-        return "   ".join(parts)
+        return _GAP.join(parts)
 
     def lines(self, visitors: int) -> list[str]:
         """The statistics."""
@@ -123,7 +131,6 @@ class Figures:
         return found
 
 
-def _noun(tunnels: Iterable[CountedTunnel]) -> str:
-    """What a visit of these tunnels is called; `tunnels` are one at least."""
-    first, *others = {kind_of(tunnel.address.kind).visit_word for tunnel in tunnels}
-    return "visit" if others else first
+def _word(tunnel: CountedTunnel) -> str:
+    """What a visit of this tunnel is called."""
+    return kind_of(tunnel.address.kind).visit_word

@@ -10,7 +10,7 @@ colours and links. Where the output is a pipe nobody answers, and all stays plai
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol
@@ -100,8 +100,8 @@ class LiveDisplay(TextDisplay):
         self._figures = Figures()
         self._last = LastLine(out, self._live_line, self._title, lambda: not client.ssh_may_write)
         self._begun = False
-        self._unshown: int | None = None
-        """Visits that this pause has hidden; None without a pause."""
+        self._unshown: Counter[str] | None = None
+        """Visits that this pause has hidden, by what they are called; None without a pause."""
         self._lasting: OrderedDict[tuple[TunnelId, Endpoint], None] = OrderedDict()
         """WebSockets and event streams that are open, LASTING_REMEMBERED at most."""
         self._codes = Codes()
@@ -149,7 +149,8 @@ class LiveDisplay(TextDisplay):
 
     def _show_visit(self, address: Address, visit: Visit, *, lasting: bool = False) -> None:
         if self._unshown is not None:
-            self._unshown += not lasting
+            if not lasting:
+                self._unshown[kind_of(address.kind).visit_word] += 1
             return
         self._first.forget()
         several = len(self._client.forwards) > 1
@@ -197,7 +198,7 @@ class LiveDisplay(TextDisplay):
 
     def _pause_or_go_on(self) -> None:
         if self._unshown is None:
-            self._unshown = 0
+            self._unshown = Counter()
             self.say("paused: p goes on")
         else:
             unshown, self._unshown = self._unshown, None
