@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ferry import limits
 from ferry.errors import StartupError
+from ferry.regular_files import read_regular
 
 BACKDATE: Final = timedelta(seconds=limits.BACKDATE_SECONDS)
 _KEY_MODE: Final = 0o600
@@ -122,8 +123,8 @@ def _load(state: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | 
     if not path.exists():
         return None
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(read_regular(path, limits.CERTIFICATE_BYTES))
+        key = serialization.load_pem_private_key(read_regular(key_path, limits.CERTIFICATE_BYTES), None)
     except OSError as error:
         raise StartupError(f"the local CA's {error.filename} cannot be read ({error.strerror}): {fix}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -10,8 +10,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
+from ferry.regular_files import NotAFile, read_regular
 
 from .ca_files import ca_path
 
@@ -49,15 +51,15 @@ def describe_ca(state: Path) -> CaDescription:
     """The local CA of a state folder. Raises InvalidInput if there is none, or if it cannot be read."""
     path = ca_path(state).resolve()
     try:
-        data = path.read_bytes()
+        data = read_regular(path, limits.CERTIFICATE_BYTES)
         certificate = x509.load_pem_x509_certificate(data)
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     except FileNotFoundError:
         raise InvalidInput(f"no local CA at {path}: the first start of `ferry serve` makes it") from None
+    except (NotAFile, ValueError, x509.ExtensionNotFound):
+        raise InvalidInput(f"{path} is not the certificate of a local CA: restore it from a backup") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}): run this as the gateway's user") from None
-    except (ValueError, x509.ExtensionNotFound):
-        raise InvalidInput(f"{path} is not the certificate of a local CA: restore it from a backup") from None
     domain = str((constraints.permitted_subtrees or [x509.DNSName("")])[0].value)
     return CaDescription(
         path=path,
