@@ -26,7 +26,7 @@ from ferry.edge.http.exchange import Exchange
 from ferry.edge.http.shared import Bounds
 from ferry.edge.http.upstream import Upstream
 from ferry.edge.tls.local_ca import LocalCa
-from ferry.gateway.kept import Kept, KeptConnections
+from ferry.gateway.kept import Kept, KeptAudit, KeptConnections
 from ferry.gateway.worker import Worker, build_worker
 from ferry.kinds.rules import ForwardRules
 from ferry.limiters.connection_limiter import ConnectionLimiter
@@ -48,6 +48,7 @@ from ferry.ssh.wire.connection import HardenedConnection
 from ferry.store.machines import Held, Known, Replaced
 from gateway_process import DOMAIN, PortBlock
 from memory_registry import MemoryRegistry
+from no_audit import NoAudit
 from raw_client import RawClient
 from reported import said
 from turns import until
@@ -367,6 +368,7 @@ async def inside_gateway(
     kind: type[HardenedConnection] = HardenedConnection,
     registry: Registry | None = None,
     connections: KeptConnections | None = None,
+    audit: KeptAudit | None = None,
     limits: dict[str, object] | None = None,
     clock: Clock | None = None,
     penalties: Penalties | None = None,
@@ -391,6 +393,7 @@ async def inside_gateway(
         identities=_Identities(),
         connections=_NoRows() if connections is None else connections,
         machines=_NoMachines(),
+        audit=audit or NoAudit(),
         secret=b"secret",
         host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
     )

@@ -22,11 +22,12 @@ from ferry.console.models import (
     StoreStatus,
     TunnelInfo,
 )
-from ferry.console.state import FleetState
+from ferry.console.state import AuditReading, FleetState
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
 from ferry.registry.contract import StoreUnavailable
+from no_audit import NoAudit
 
 STARTED = 1_700_000_000.0
 KEY = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"
@@ -88,6 +89,12 @@ class SmallGateway:
     counted: Metrics = field(default_factory=lambda: Metrics(version="0.1.0", started=STARTED))
     told: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=SystemClock)
+    audit: AuditReading = field(default_factory=NoAudit)
+    acts: list[dict[str, object]] = field(default_factory=list)
+
+    def report(self, event: str, /, **fields: object) -> None:
+        assert event == "operator.acted"
+        self.acts.append(fields)
 
     @property
     def metrics(self) -> CollectorRegistry:

@@ -11,6 +11,7 @@ from typing import Any
 from ferry.clock import SystemClock
 from ferry.config.model import Config
 from ferry.edge.http.shared import Bounds
+from ferry.gateway.auditing import audited
 from ferry.gateway.kept import kept_in
 from ferry.gateway.worker import Worker, build_worker
 from ferry.observe.observer import Observation, observing
@@ -59,6 +60,7 @@ async def whole_gateway(
     with observed() if observation is None else nullcontext(observation) as told:
         async with (
             kept_in(config.state, clock=clock, report=told.report) as kept,
+            audited(config, kept.audit, told.report, clock),
             build_worker(
                 config,
                 kept,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -40,6 +41,11 @@ class Steps:
         """Whether the clock was set by more than `seconds`, forward or back, since the last call."""
         before, self._ahead = self._ahead, self._clock.now() - self._clock.monotonic()
         return abs(self._ahead - before) > seconds
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds: `2026-01-31T12:00:00.000Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def random_token(nbytes: int = 8) -> str:

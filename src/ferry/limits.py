@@ -312,6 +312,29 @@ STORE_WAITING: Final = 20_000  # transactions waiting for the database; past it 
 STORE_BATCH: Final = 500  # transactions in one commit, about 0.2 s of work
 STORE_BUSY_SECONDS: Final = 5.0  # for which another process may hold the database before a write fails
 STORE_WAL_BYTES: Final = 64 * MIB  # the size of SQLite's write-ahead log after a checkpoint
+AUDIT_QUEUE: Final = (
+    20_000  # records of the audit log waiting to be written, 0.5 KB each; past it they are lost, and counted
+)
+AUDIT_FIELD_CHARS: Final = 300  # one text of a record, once escaped by `names.printable`
+AUDIT_KEEP_SECONDS: Final = 365 * 86400.0  # for which records are kept
+AUDIT_RECORDS: Final = 500_000  # that are kept at most, some 200 MB; the oldest are pruned first
+AUDIT_RECORDS_LEAST: Final = 1_000  # fewer would not show a day
+AUDIT_PRUNED: Final = 5_000  # records that are pruned in one transaction: 10 ms
+AUDIT_PIECE: Final = 5_000  # records that a reader looks at in one transaction: 5 ms
+AUDIT_LINE_BYTES: Final = 16 * KIB  # one record on one line: nine texts, each character six bytes at most
+AUDIT_SHOWN: Final = 10_000  # records in one answer to `ferry audit`
+AUDIT_FOLLOWERS: Final = 8  # readers that follow new records
+AUDIT_FILE_PIECE: Final = 500  # records that are written to `audit.file` at once
+# Records a second that people who have not logged in may cause, by source and all together. The unused ones of
+# AUDIT_STRANGERS_SECONDS may be used at once; past it one record a minute has their number.
+AUDIT_STRANGERS_PER_SOURCE: Final = 0.1
+AUDIT_STRANGERS: Final = 1.0
+AUDIT_STRANGERS_SECONDS: Final = 200.0
+# The same for each identity, and all of them: a thousand machines may come back at once.
+AUDIT_PER_IDENTITY: Final = 20.0
+AUDIT_IDENTITIES: Final = 1000.0
+AUDIT_IDENTITIES_SECONDS: Final = 60.0
+AUDIT_SUM_SECONDS: Final = 60.0  # between two sums of events that got no record of their own
 PENDING_RELEASES: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
 CONNECTIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended SSH connections are kept
 HOSTS_SEEN: Final = 100_000  # hostnames of reservations and tunnels, remembered for certificates

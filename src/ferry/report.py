@@ -7,16 +7,18 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     gateway.started, gateway.draining, gateway.stopped
     config.reloaded (needs_restart: changed keys that are read at the start alone, or nothing), config.rejected (error)
     handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|displaced|limit|blocked;
-        the last two never began)
+        the last two never began; why: what the client did wrong, if it did)
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
     address.blocked (address, seconds, why), address.unblocked (address)
-    connection.opened (connection, identity, peer, client_version)
+    connection.opened (connection, identity: a `names.Identity`, peer, client_version, rule: the line of a key file)
     connection.closed (connection, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, connection, address, kind, url; of a port: bound, its numeric hosts, and instead, only where it
-        listens on loopback addresses and was asked for another: why)
-    tunnel.closed (tunnel, connection, address, kind, reason)
+        listens on loopback addresses and was asked for another: why; rule: of the policy)
+    tunnel.closed (tunnel, connection, address, kind, reason, seconds, up, down)
     tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file, a setting with
         sshd's name or the policy decided)
+    reach.opened (connection, target), reach.failed (connection, target, reason), reach.closed (the same, seconds, up,
+        down): a client's -L, -D, -J or -W to a tunnel
     tunnel.takeover (address, connection, previous)
     host.opened (connection, identity, asked, address), host.closed (the same, seconds, up, down, note): a client's -L,
         -D, -W or -J to a host of the network
@@ -27,8 +29,10 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     listener.skipped (address, reason), accept.paused (address, error, seconds)
     port.taken (port, owner: the program, as far as this user can see)
     accept.stopped (open, limit: descriptors), accept.resumed (open, limit, pauses)
+    operator.acted (act, by: who, done: whether it was, detail), by the control socket
+    records.lost (error), records.file_failed (path, error)
     store.failed (error), store.recovered, store.dropped (rows: about SSH connections, since the last such report)
-    name.reserved (address, identity), name.freed (address, identity)
+    name.reserved (address, identity), name.freed (address, identity): a `names.Identity`, or a text
     keys.entered (identity, key, ports), keys.replaced (identity, old, key), keys.forgotten (keys, freed: addresses): by
         the operator
     keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs), keys.rejected (path, line, error)

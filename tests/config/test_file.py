@@ -404,6 +404,7 @@ TAKES_ANY_TEXT = {
     "access.keys",
     "access.policy",
     "access.revoked_keys",
+    "audit.file",
     "names.reserved",
 }
 

@@ -79,6 +79,7 @@ async def test_everything_is_answered_on_the_control_socket(folder: Path) -> Non
         assert (await ask(folder, "/health")).json == {
             "status": "ok",
             "store": "ok",
+            "audit": "ok",
             "policy": "none",
             "tunnels": 4,
         }

@@ -67,7 +67,7 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             assert "the gateway's disk is full" in told or "the gateway cannot write to its database" in told
             make_room()
             gateway.event("store.recovered")
-            assert health(gateway) == {"status": "ok", "store": "ok", "tunnels": 1}
+            assert health(gateway) == {"status": "ok", "store": "ok", "audit": "ok", "tunnels": 1}
             with stranger.start("-T", "-R", f"new:80:127.0.0.1:{origin.port}") as other:
                 other.line("^Forwarding HTTP traffic from http://new.localhost")
             assert visit(gateway, "here").text == "origin"

@@ -72,7 +72,8 @@ class Past:
         """As shipped, or with other `names`."""
         forwards = SimpleNamespace(rules=rules_of(Config.model_validate({"names": names})), book=None)
         settings = SimpleNamespace(forwards=forwards)
-        worker = SimpleNamespace(clock=self.clock, settings=settings, kept=self.kept)
+        in_force = SimpleNamespace(config=Config())
+        worker = SimpleNamespace(clock=self.clock, settings=settings, kept=self.kept, in_force=in_force)
         return Upkeep(cast(Any, worker))
 
     async def left(self) -> tuple[int, int, int]:
@@ -152,7 +153,7 @@ class Counted:
 
 def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """TICK_SECONDS, CERTIFICATE_POLL_SECONDS, RENEW_SECONDS, PRUNE_SECONDS, TRIM_LOOK_SECONDS,
-    LAG_SAMPLE_SECONDS and POLICY_LOOK_SECONDS."""
+    AUDIT_SUM_SECONDS, LAG_SAMPLE_SECONDS and POLICY_LOOK_SECONDS."""
     count = Counter[str]()
 
     class Allocator:
@@ -182,8 +183,9 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
 
     counted = Counted(count)
     kept = SimpleNamespace(
-        store=counted, registry=counted, worker="w", connections=Counted(Counter()), identities=counted
-    )
+        store=counted, registry=counted, worker="w", connections=Counted(Counter()), identities=counted,
+        audit=Counted(Counter()),
+    )  # fmt: skip
     observation = SimpleNamespace(report=no_report, metrics=SimpleNamespace(lag=Gauge()), summing_up=nullcontext)
     monkeypatch.setattr("ferry.gateway.upkeep.allocator", Allocator)
 
@@ -197,10 +199,10 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         )
         worker = SimpleNamespace(
             clock=LoopsClock(), ssh=Ssh(count), tunnels=SimpleNamespace(claims=counted), settings=settings, kept=kept,
-            certificates=counted, policy=Policy(), in_force=SimpleNamespace(config=None),
+            certificates=counted, policy=Policy(), in_force=SimpleNamespace(config=Config()),
             read_host_certificates=host_certificates,
         )  # fmt: skip
-        with kept_up(cast(Any, worker), cast(Any, observation)):
+        with kept_up(cast(Any, worker), cast(Any, observation), cast(Any, counted)):
             await asyncio.sleep(3_601)
 
     with asyncio.Runner(loop_factory=lambda: HurriedLoop(quiet=0)) as runner:
@@ -213,6 +215,7 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
         "look": 1200,
         "host certificates": 1200,
         "renew": 60,
+        "sum_up": 60,
         "prune": 2,
         "lag": 7200,
         "policy": 7200,

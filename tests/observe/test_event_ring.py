@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from ferry.observe.events import Event, EventRing, TooManySubscribers, timestamp
+from ferry.clock import timestamp
+from ferry.observe.events import Event, EventRing, TooManySubscribers
 from ferry.observe.texts import shown_fields
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from ferry.clock import timestamp
 from ferry.names import printable
-from ferry.observe.events import Event, timestamp
+from ferry.observe.events import Event
 from ferry.observe.render import cached_timestamp, human_lines, json_lines
 from ferry.observe.writer import LogWriter
 

@@ -10,10 +10,14 @@ were used, had it: with her first key ann published `kept`, and that gateway was
 
 `folder-before-ports.zip` was written by the gateway of commit 1a74fa9, which had no port table. `web-1`, whose key is in
 the archive, had a port and a name there, and that gateway was killed with the connection.
+
+`folder-before-audit.zip` was written by the gateway of commit 953bd76, which kept no audit log. `web-1`, whose key is in the
+archive, had a name, an alias and a port there, and that gateway was killed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -30,12 +34,14 @@ from ferry.report import no_report
 from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD
+from ferry_command import ferry
 from gateway_process import gateway_in
 from small_disk import OnSmallDisk, fill, needs_a_disk
 
 STORED = Path(__file__).with_name("folder-before-connections.zip")
 BEFORE_USE = Path(__file__).with_name("folder-before-use.zip")
 BEFORE_PORTS = Path(__file__).with_name("folder-before-ports.zip")
+BEFORE_AUDIT = Path(__file__).with_name("folder-before-audit.zip")
 PORT = 9521
 """The port that `web-1` had."""
 ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
@@ -85,6 +91,7 @@ async def test_every_row_is_still_there(folder: Path) -> None:
     after = rows(folder / "state")
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
     assert after.pop("connections") == before.pop("sessions")
+    assert after.pop("audit") == set()
     before["reservations"] = {(*row, True) for row in before["reservations"]}  # they count as used
     assert after == without_ports(before)
 
@@ -97,6 +104,7 @@ async def test_every_row_from_before_reservations_knew_their_use_is_still_there(
         pass
     after = rows(state)
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0002",)}, {(HEAD,)})
+    assert after.pop("audit") == set()
     before["reservations"] = {(*row, True) for row in before["reservations"]}
     assert after == without_ports(before)
 
@@ -109,7 +117,33 @@ async def test_every_row_from_before_the_port_table_is_still_there(tmp_path: Pat
         pass
     after = rows(state)
     assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0003",)}, {(HEAD,)})
+    assert after.pop("audit") == set()
     assert after == without_ports(before)
+
+
+async def test_every_row_from_before_the_audit_log_is_still_there(tmp_path: Path) -> None:
+    state = unpacked(BEFORE_AUDIT, tmp_path) / "state"
+    before = rows(state)
+    assert all(before.values())
+    async with await Store.open(state / "ferry.db", report=no_report):
+        pass
+    after = rows(state)
+    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0004",)}, {(HEAD,)})
+    assert after.pop("audit") == set()
+    assert after == before
+
+
+def test_a_gateway_goes_on_from_before_the_audit_log_and_begins_one(tmp_path: Path) -> None:
+    folder = unpacked(BEFORE_AUDIT, tmp_path)
+    keys = folder / "keys"
+    shutil.copy(folder / "web-1.pub", keys)
+    with gateway_in(folder, access={"mode": "keys", "keys": [keys]}) as gateway:
+        names = gateway.ssh(tmp_path, folder / "web-1").run(words="names").out
+        assert "blog.localhost" in names
+        assert "laptop:22" in names
+        shown = ferry("audit", "--state", gateway.state, "--json", cwd=tmp_path).out.splitlines()
+        assert [json.loads(line)["kind"] for line in shown[:3]] == ["began", "keys", "gateway"]
+        assert ferry("audit", "verify", "--state", gateway.state, cwd=tmp_path).code == 0
 
 
 def test_a_port_from_before_the_port_table_is_its_owners_and_stays_so_for_good(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typer.exceptions import Abort, Exit, TyperException
 from ferry.errors import FerryError, InvalidInput, StartupError
 
 from .allow import allow
+from .audit import audit
 from .backup import backup, restore
 from .ca import ca
 from .check_config import check_config
@@ -89,6 +90,7 @@ app.command("keys", short_help="List the keys of a fleet, or change them.")(keys
 app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
 app.command("ssh-config", short_help="Print ssh_config blocks for the machines.")(ssh_config)
 app.command("events", short_help="Show the last events.")(events)
+app.command("audit", short_help="Show who did what, or prove that the log of it is whole.")(audit)
 app.command("check-config", short_help="Check the configuration and this host.")(check_config)
 app.command("init", short_help="Ask, then write a configuration file.")(init)
 app.command("install-service", short_help="Write a hardened systemd unit.")(install_service)

@@ -339,6 +339,23 @@ class Admin(Section):
     )
 
 
+class Audit(Section):
+    keep: Seconds = Field(limits.AUDIT_KEEP_SECONDS, description="How long records are kept.")
+    records: int = Field(
+        limits.AUDIT_RECORDS,
+        ge=limits.AUDIT_RECORDS_LEAST,
+        description="Records that are kept at most; one takes some 400 bytes in the database. The oldest are dropped first, once an hour, and a record says so.",
+    )
+    file: OptionalFile = Field(
+        None,
+        description="File to which the records are written too, as JSON lines, to be carried elsewhere. SIGHUP opens it anew, after a rotation. A new file begins with the next record.",
+    )
+    required: bool = Field(
+        False,
+        description="While records cannot be written (a full disk), refuse each log-in, each forward and each connection through the gateway. Off: the gateway goes on, and says so in its log and in `/health`.",
+    )
+
+
 class Log(Section):
     format: Literal["auto", "human", "json"] = Field("auto", description="`auto`: human on a terminal, JSON otherwise.")
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -391,6 +408,7 @@ class Config(Section):
     session: Session = Field(default_factory=Session, description="What clients see.")
     admin: Admin = Field(default_factory=Admin, description="The admin address.")
     log: Log = Field(default_factory=Log, description="Logging.")
+    audit: Audit = Field(default_factory=Audit, description="The audit log: who has done what (`ferry audit`).")
 
     @property
     def listens_beyond_loopback(self) -> bool:

@@ -15,6 +15,8 @@ from ferry import __version__, limits
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
+from .acts import Acts
+from .audit import audit_routes
 from .models import (
     BlockedAddress,
     Closed,
@@ -59,7 +61,9 @@ def create_app(state: ConsoleState) -> FastAPI:
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
     install_problems(app)
+    app.add_middleware(Acts, report=state.report)
     app.include_router(_reading(state), prefix="/api/v1")
+    app.include_router(audit_routes(state.audit), prefix="/api/v1")
     app.include_router(_closing(state), prefix="/api/v1")
     app.include_router(_keys(state), prefix="/api/v1")
     app.include_router(_watching(state))

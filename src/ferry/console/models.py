@@ -72,6 +72,21 @@ class PolicyStatus(ApiModel):
     error: str = Field("", description="Why the file as it is now is not in force. The earlier policy is.")
 
 
+class AuditStatus(ApiModel):
+    """Whether the audit log can be written."""
+
+    ok: bool
+    error: str = Field("", description="Why not. Records wait, up to a bound; with `audit.required`, nobody logs in.")
+
+
+class AuditHead(ApiModel):
+    """The last record of the audit log that is written."""
+
+    seq: int = Field(description="Its number; 0 if there is none.")
+    hash: str
+    anchor: str = Field(description="What `ferry audit verify --anchor` takes.")
+
+
 class Status(ApiModel):
     """The gateway as a whole."""
 
@@ -86,6 +101,7 @@ class Status(ApiModel):
     counts: Counts
     store: StoreStatus
     policy: PolicyStatus | None = Field(None, description="None without a policy file: the lines of keys decide alone.")
+    audit: AuditStatus = AuditStatus(ok=True)
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
@@ -313,4 +329,5 @@ class Health(ApiModel):
     policy: Literal["none", "ok", "rejected"] = Field(
         "none", description="`rejected`: the policy file has a mistake, and the earlier policy is in force."
     )
+    audit: Literal["ok", "failed"]
     tunnels: int

@@ -33,8 +33,8 @@ _log = logging.getLogger("ferry.console")
 async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> AsyncIterator[list[Endpoint]]:
     """Serve the API on `<folder>/control.sock`, and `/metrics` and `/health` on the `admin` addresses.
 
-    Yields the bound addresses (port 0 has become a number). Raises StartupError. At the end, subscriptions to events end
-    (`EventRing.close`), and the socket's file is removed. On a disk that takes no new file the socket is made later.
+    Yields the bound addresses (port 0 has become a number). Raises StartupError. At the end, those who follow events or
+    the audit log are told so, and the socket's file is removed. On a disk that takes no new file the socket is made later.
     """
     async with AsyncExitStack() as stack:
         listeners: list[socket.socket] = []
@@ -52,6 +52,7 @@ async def serving(state: ConsoleState, folder: Path, admin: list[Endpoint]) -> A
         if listeners:
             await stack.enter_async_context(_served("admin addresses", listeners, lambda: _two_pages(state)))
         stack.callback(state.events.close)
+        stack.callback(state.audit.end_followers)
         yield bound
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -9,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
+from ferry.protocol.audit import Entry, Link, Wanted
+from ferry.report import Report
 
 from .models import (
     BlockedAddress,
@@ -49,6 +52,31 @@ class FleetState(Protocol):
         ...
 
 
+class AuditReading(Protocol):
+    """The audit log, for readers. What reads raises StoreUnavailable."""
+
+    @property
+    def problem(self) -> str:
+        """Why records cannot be written now; empty if they can."""
+        ...
+
+    async def head(self) -> Link:
+        """The place of the last record."""
+        ...
+
+    async def last(self, wanted: Wanted, most: int) -> list[Entry]:
+        """The last `most` records that are wanted, the oldest first."""
+        ...
+
+    def follow(self, wanted: Wanted, after: int) -> AsyncIterator[Entry]:
+        """The records behind a number that are wanted, also those that come later, until `end_followers`."""
+        ...
+
+    def end_followers(self) -> None:
+        """End all that follow."""
+        ...
+
+
 class ConsoleState(Protocol):
     """A running gateway. Call it on its event loop. Texts are not escaped: the command line escapes them."""
 
@@ -60,6 +88,16 @@ class ConsoleState(Protocol):
     @property
     def events(self) -> EventRing:
         """The events that `/api/v1/events` serves."""
+        ...
+
+    @property
+    def audit(self) -> AuditReading:
+        """The audit log that `/api/v1/audit` serves."""
+        ...
+
+    @property
+    def report(self) -> Report:
+        """The reporter of what the operator does."""
         ...
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import struct
 from collections.abc import Iterator
 from email.utils import formatdate
 
@@ -22,7 +25,7 @@ class WebServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_dated(clock),
+                http=_protocol(clock),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -47,12 +50,27 @@ class WebServer(uvicorn.Server):
         self._stop.set()
 
 
-def _dated(clock: Clock) -> type[HttpToolsProtocol]:
-    """A protocol whose answers all have a `Date` (RFC 9110 §6.6.1), including uvicorn's own 400."""
+def _protocol(clock: Clock) -> type[HttpToolsProtocol]:
+    """A protocol whose answers all have a `Date` (RFC 9110 §6.6.1), including uvicorn's own 400. Requests through a Unix
+    socket have the user at its other end as their client."""
 
     class Dated(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.client = self.client or _user_of(transport)
+
         def data_received(self, data: bytes) -> None:
             self.server_state.default_headers = [(b"date", formatdate(clock.now(), usegmt=True).encode())]
             super().data_received(data)
 
     return Dated
+
+
+def _user_of(transport: asyncio.Transport) -> tuple[str, int] | None:
+    """The user, by number, and the process that have connected to a Unix socket (SO_PEERCRED, unix(7)). None of others."""
+    found = transport.get_extra_info("socket")
+    if found is None or found.family != socket.AF_UNIX:
+        return None
+    with socket.socket(fileno=os.dup(found.fileno())) as own:
+        process, user, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return f"uid {user}", process

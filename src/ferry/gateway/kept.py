@@ -13,14 +13,17 @@ from typing import Final, Protocol
 
 from ferry.clock import Clock, random_token
 from ferry.console.sockets import prepare_state_folder
-from ferry.errors import InvalidInput, StartupError
+from ferry.console.state import AuditReading
+from ferry.errors import InvalidInput, Refusal, StartupError
 from ferry.names import WorkerId
+from ferry.protocol.audit import AuditRecord
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
 from ferry.ssh.host_keys import HostKey, load_host_keys, load_next_host_keys
 from ferry.ssh.login import Identities
 from ferry.ssh.server import ConnectionLog
+from ferry.store.audit import AuditLog
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
@@ -59,6 +62,33 @@ class KeptConnections(ConnectionLog, Protocol):
         ...
 
 
+class KeptAudit(AuditReading, Protocol):
+    """The audit log (`ferry.store.audit`)."""
+
+    required: bool
+    """Whether nobody may do anything new while records cannot be written."""
+
+    def add(self, record: AuditRecord, /) -> None:
+        """Add a record. It waits for nothing."""
+        ...
+
+    def refusal(self) -> Refusal | None:
+        """The refusal of everything new, if records are required and cannot be written."""
+        ...
+
+    async def use_file(self, path: Path | None, /) -> None:
+        """Write records to this file, too, opened anew. Raises StartupError."""
+        ...
+
+    async def write_late(self) -> None:
+        """Try again what could not be written."""
+        ...
+
+    async def prune(self, *, keep_seconds: float, keep: int) -> int:
+        """Drop records that are older, and those past the last `keep`. Returns the number."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The persistent data of one worker. `kept_in` opens it from a state folder."""
@@ -69,6 +99,7 @@ class Kept:
     identities: KeptIdentities
     connections: KeptConnections
     machines: FleetStore
+    audit: KeptAudit
     secret: bytes
     """The key from which the gateway derives names and ports."""
     host_keys: list[HostKey]
@@ -86,7 +117,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
             secret = await secrets.secret("names")
             host_keys = await load_host_keys(state, secrets)
             next_keys = await load_next_host_keys(state, secrets)
-            async with _connections(store, report) as connections:
+            async with _connections(store, report) as connections, _audit(store, clock, report) as audit:
                 worker = WorkerId(random_token())
                 await begin(store, worker, now=clock.now())  # the only worker here: all leases are from earlier runs
                 yield Kept(
@@ -96,6 +127,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
                     IdentityStore(store),
                     connections,
                     MachineStore(store),
+                    audit,
                     secret,
                     host_keys,
                     next_keys,
@@ -129,6 +161,18 @@ async def _connections(store: Store, report: Report) -> AsyncIterator[Connection
     finally:
         with suppress(StoreUnavailable):  # the store has reported it
             await connections.flush()
+
+
+@asynccontextmanager
+async def _audit(store: Store, clock: Clock, report: Report) -> AsyncIterator[AuditLog]:
+    """The audit log. Waiting records are written at the end."""
+    audit = AuditLog(store, clock, report)
+    try:
+        yield audit
+    finally:
+        with suppress(StoreUnavailable):  # the store has reported it
+            await audit.flush()
+        audit.close()
 
 
 def _opened(path: Path) -> int:

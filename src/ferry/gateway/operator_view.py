@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from ferry import __version__
 from ferry.clock import Clock
 from ferry.console.models import (
+    AuditStatus,
     BlockedAddress,
     ConnectionInfo,
     Counts,
@@ -28,6 +29,7 @@ from ferry.console.models import (
     TunnelInfo,
     moment,
 )
+from ferry.console.state import AuditReading
 from ferry.kinds import kind_of
 from ferry.kinds.port import TCP
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId, given_name
@@ -61,6 +63,7 @@ class OperatorView:
     store_healthy: Callable[[], bool]
     policy_error: Callable[[], str]
     fleet: Fleet
+    audit: AuditReading
     listening: Callable[[], dict[str, list[Endpoint]]]
     clock: Clock
     started: float
@@ -94,6 +97,7 @@ class OperatorView:
             ),
             store=StoreStatus(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
             policy=self._policy(),
+            audit=AuditStatus(ok=not self.audit.problem, error=self.audit.problem),
             host_keys=list(self.host_keys),
         )
 
@@ -209,9 +213,10 @@ class OperatorView:
         return lifted
 
     async def free(self, address: Address, owner: IdentityId) -> bool:
+        names = {one.address: one.owner_name for one in await self.registry.reservations(owner)}
         freed = await self.registry.free(address, owner)
         if freed:
-            self.report("name.freed", address=str(address), identity=owner)
+            self.report("name.freed", address=str(address), identity=names.get(address, owner))
         return freed
 
     def _tunnel_info(self, client: Client, tunnel: SshTunnel) -> TunnelInfo:

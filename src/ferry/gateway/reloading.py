@@ -51,12 +51,16 @@ async def _swap(config: Config, worker: Worker) -> None:
     access = await asyncio.to_thread(access_of, config, worker.report)
     book = await asyncio.to_thread(worker.policy.load, config)
     settings = worker.settings_for(config, access, book)
+    audit = worker.kept.audit
     await worker.certificates.use_folder(config.https.certificates)
     try:
+        await audit.use_file(config.audit.file)
         await worker.listening.use(config, worker.ssh)
     except FerryError:
         await worker.certificates.use_folder(old.https.certificates)
+        await audit.use_file(old.audit.file)
         raise
+    audit.required = config.audit.required
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     worker.policy.used(book)

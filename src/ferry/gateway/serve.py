@@ -25,6 +25,7 @@ from ferry.observe.observer import Observation, observing
 from ferry.registry.contract import StoreUnavailable
 
 from . import systemd
+from .auditing import audited
 from .kept import kept_in
 from .reloading import reloads
 from .upkeep import kept_up, watchdog_fed
@@ -73,6 +74,7 @@ async def _serve(
     report = observation.report
     async with (
         kept_in(config.state, clock=clock, report=report) as kept,
+        audited(config, kept.audit, report, clock) as auditor,
         build_worker(
             config,
             kept,
@@ -83,7 +85,7 @@ async def _serve(
         ) as worker,
         _open_to_everybody(config, worker),
     ):
-        with kept_up(worker, observation):
+        with kept_up(worker, observation, auditor):
             stop, again = asyncio.Event(), asyncio.Event()
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
             _on_signals(again, signal.SIGHUP)

@@ -10,6 +10,7 @@ from functools import partial
 from ferry import limits, tasks
 from ferry.clock import Steps
 from ferry.errors import InvalidInput
+from ferry.observe.audit import Auditor
 from ferry.observe.lag import LagSampler
 from ferry.observe.observer import Observation
 from ferry.policy.keys import KeyLine
@@ -41,6 +42,7 @@ class Upkeep:
         if not self._kept.store.healthy:
             await self.renew()  # a small write shows whether the disk has space again
         await self._worker.tunnels.claims.write_late()
+        await self._kept.audit.write_late()
 
     async def read_keys(self) -> None:
         """Read key files that have changed."""
@@ -89,12 +91,14 @@ class Upkeep:
             return
         kept, rules, now = self._kept, self._worker.settings.forwards.rules, self._clock.now
         await kept.connections.prune(now() - limits.CONNECTIONS_KEEP_SECONDS)
+        audit = self._worker.in_force.config.audit
+        await kept.audit.prune(keep_seconds=audit.keep, keep=audit.records)
         await kept.registry.prune(now=now(), keep=rules.keep, rest=rules.rest)
         await kept.identities.prune(now() - max(rules.keep, limits.IDENTITIES_KEEP_SECONDS))
 
 
 @contextmanager
-def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
+def kept_up(worker: Worker, observation: Observation, auditor: Auditor) -> Iterator[None]:
     """Run all periodic actions while the context lasts."""
     upkeep = Upkeep(worker)
     memory = Memory(allocator(), clock=worker.clock, report=observation.report)
@@ -112,6 +116,7 @@ def kept_up(worker: Worker, observation: Observation) -> Iterator[None]:
             ("host certificates", limits.CERTIFICATE_POLL_SECONDS, worker.read_host_certificates),
             ("renew", limits.RENEW_SECONDS, upkeep.renew),
             ("prune", limits.PRUNE_SECONDS, upkeep.prune),
+            ("audit", limits.AUDIT_SUM_SECONDS, auditor.sum_up),
         ):
             stack.enter_context(_repeating(name, seconds, action))
         yield

@@ -117,6 +117,7 @@ class Worker:
             secret=kept.secret,
             in_force=self.settings,
             requests_at=self.http.requests_at,
+            closed=kept.audit.refusal,
         )
         self.ssh = SshServer(
             self.settings,
@@ -132,6 +133,7 @@ class Worker:
             host_keys=HostKeyProofs([*kept.host_keys, *kept.next_host_keys]),
             prefer_gcm=config.ssh.prefer_aes_gcm,
             make_connection=make_connection,
+            closed=kept.audit.refusal,
         )
         self.host_certificates = HostCertificates(config.state, kept.host_keys, options, clock, report)
         self.view = OperatorView(
@@ -147,6 +149,7 @@ class Worker:
             host_keys=[describe(key) for key in kept.host_keys],
             store_healthy=lambda: kept.store.healthy,
             policy_error=lambda: self.policy.error,
+            audit=kept.audit,
             listening=self.listening.bound,
             clock=clock,
             started=clock.now(),
@@ -210,7 +213,14 @@ class Worker:
     def _direct(self, config: Config, descriptors: DescriptorGate) -> DirectChannels:
         hosts, domain = Hosts(descriptors), config.domain
         return DirectChannels(
-            self.routes, self.visits, hosts, self.settings, domain=domain, clock=self.clock, report=self.report
+            self.routes,
+            self.visits,
+            hosts,
+            self.settings,
+            domain=domain,
+            clock=self.clock,
+            report=self.report,
+            closed=self.kept.audit.refusal,
         )
 
     def _tcp_edge(self, config: Config) -> TcpEdge:

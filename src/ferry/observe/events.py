@@ -13,10 +13,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry import limits
+from ferry.clock import timestamp
 from ferry.errors import FerryError
 from ferry.visits import Visit
 
@@ -48,11 +48,6 @@ class Event(NamedTuple):
             "event": self.name,
         }
         return head | safe_fields(self.fields) | head  # first in order, and never overwritten by a field
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds: `2026-01-31T12:00:00.000Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class TooManySubscribers(FerryError):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +29,10 @@ LogFormat = Literal["auto", "human", "json"]
 LevelName = Literal["debug", "info", "warning", "error"]
 
 
+def _nobody(_event: str, _fields: Mapping[str, object]) -> None:
+    """The listener before `also_tell`."""
+
+
 class Observer:
     """Call it as `report(event, **fields)`, from the event loop's thread. It never blocks and never raises.
 
@@ -47,6 +51,12 @@ class Observer:
         """Visits since the last other report: VISITS_GATHERED at most, for VISITS_GATHER_SECONDS at most."""
         self._settles: asyncio.TimerHandle | None = None
         self._level = level
+        self._also_of: Collection[str] = ()
+        self._also: Callable[[str, Mapping[str, object]], None] = _nobody
+
+    def also_tell(self, events: Collection[str], listener: Callable[[str, Mapping[str, object]], None]) -> None:
+        """Call `listener` with the name and the fields of each of `events`, too. `visit` is not among them."""
+        self._also_of, self._also = events, listener
 
     def use_level(self, level: int) -> None:
         """Take another least level of the log."""
@@ -62,6 +72,11 @@ class Observer:
             try:
                 handler(fields)
             except Exception:  # a report is made on the hot path, whose work matters more than its count
+                self._failed(event)
+        if event in self._also_of:
+            try:
+                self._also(event, fields)
+            except Exception:  # as above
                 self._failed(event)
         level = LEVELS.get(event) or level_of(event, fields)
         if level >= logging.INFO:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry import limits
+from ferry.clock import timestamp
 
-from .events import Event, timestamp
+from .events import Event
 from .levels import level_name
 from .texts import TRACEBACK, quoted, safe_fields, safe_value, shown_fields
 

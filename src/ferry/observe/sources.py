@@ -14,6 +14,9 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "handshake.ended": "peer",
         "address.blocked": "address",
         "connection.opened": "peer",
+        "reach.opened": "connection",
+        "reach.failed": "connection",
+        "reach.closed": "connection",
         "connection.closed": "peer",
         "tunnel.opened": "connection",
         "tunnel.closed": "connection",
@@ -42,6 +45,9 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "gateway.draining": "once",
         "gateway.stopped": "once",
         "config.reloaded": "the operator's",
+        "operator.acted": "the operator's",
+        "records.lost": "once each time that the queue is full",
+        "records.file_failed": "once each time that the file fails",
         "config.rejected": "the operator's",
         "address.unblocked": "the operator's",
         "keys.loaded": "the operator's files",
@@ -79,11 +85,11 @@ def cause(event: str, fields: Fields, counted: Callable[[str], str]) -> str:
     maps it to its source; empty for an address that is not counted."""
     named = CAUSED_BY[event]
     text = str(fields.get(named, ""))
-    if named != "peer":
-        return text
-    host = text
-    if text.startswith("["):  # an `Endpoint` of IPv6
-        host = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        host = text.partition(":")[0]
-    return counted(host)
+    return counted(host_of(text)) if named == "peer" else text
+
+
+def host_of(peer: str) -> str:
+    """A peer's address without its port, if it has one."""
+    if peer.startswith("["):  # an `Endpoint` of IPv6
+        return peer[1:].partition("]")[0]
+    return peer.partition(":")[0] if peer.count(":") == 1 else peer

@@ -42,9 +42,14 @@ class KeyLine:
     certified: Certified | None = None
     """What has made it, if the client has logged in with a certificate: its options are those of both together."""
 
+    @property
+    def place(self) -> str:
+        """The file and the line, for the log; empty if there are no key files."""
+        return f"{self.file}, line {self.number}" if self.file else ""
+
     def rule(self, option: str) -> str:
         """One of its options, for the log."""
-        return f"{self.file}, line {self.number}: {option}" if self.file else option
+        return f"{self.place}: {option}" if self.file else option
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .paths import Account, unreadable
 
 UNIT_PATH: Final = Path("/etc/systemd/system/ferry.service")
 STATE_ROOT: Final = Path("/var/lib")
+LOGS_ROOT: Final = Path("/var/log")
 STOP_MARGIN_SECONDS: Final = 15  # past the drain: to write the last rows and close the database
 WATCHDOG_SECONDS: Final = 30
 HIDDEN: Final[Mapping[Path, str]] = MappingProxyType(
@@ -66,6 +67,8 @@ def obstacles(service: Service) -> list[str]:
             found.append(f"{what}: {reason}: {fix}")
     if reason := _hidden(config.state):
         found.append(f'state: {reason}: write state = "/var/lib/ferry" in {service.config_file}')
+    if config.audit.file and (reason := _hidden(config.audit.file)):
+        found.append(f'audit.file: {reason}: write file = "/var/log/ferry/audit.jsonl" below [audit]')
     return list(dict.fromkeys(found))
 
 
@@ -84,6 +87,13 @@ def unit_text(service: Service) -> str:
         state_lines = f"StateDirectory={_quoted(state.name)}\nStateDirectoryMode=0700"
     else:
         state_lines = f"ReadWritePaths={_quoted(str(state))}"
+    file = service.config.audit.file
+    if file is not None and not file.is_relative_to(state):
+        logs = file.parent
+        of_system = logs.parent == LOGS_ROOT
+        state_lines += (
+            f"\nLogsDirectory={_quoted(logs.name)}" if of_system else f"\nReadWritePaths={_quoted(str(logs))}"
+        )
     command = f"{_quoted(str(service.command))} serve --config {_quoted(str(service.config_file))}"
     stop = math.ceil(service.config.drain) + STOP_MARGIN_SECONDS
     return _TEMPLATE.format(
@@ -133,7 +143,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 
-# The system is read-only; the state folder is all that can be written.
+# The system is read-only; the state folder, and that of audit.file, are all that can be written.
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes

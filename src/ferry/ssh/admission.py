@@ -171,9 +171,10 @@ class Admission:
         self._gate.done(slot.handshake)
         if slot.slow:
             self.penalties.leave_lane(slot.host)
-        self._report("handshake.ended", peer=slot.host, seconds=now - slot.began, outcome=outcome)
-        offence = None if outcome == "ok" or self.draining else attempt.offence()
-        if offence is not None:
+        offence = None if outcome == "ok" else attempt.offence()
+        why = {"why": offence.value} if offence else {}
+        self._report("handshake.ended", peer=slot.host, seconds=now - slot.began, outcome=outcome, **why)
+        if offence is not None and not self.draining:
             self._blame(slot.host, offence, now)
 
     def _blame(self, host: str, offence: Offence, now: float) -> None:

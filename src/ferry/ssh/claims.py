@@ -143,7 +143,7 @@ class Claims:
         """A tunnel serves the address from now on. It hears of changes of the claim by `events`."""
         self._in_service[claim] = events
         if claim.reserved:
-            self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
+            self._report("name.reserved", address=str(claim.address), identity=claim.identity)
 
     async def undo(self, claim: Claim) -> None:
         """Give back a claim that never was in service, with the reservation that it made."""
@@ -203,7 +203,7 @@ class Claims:
         if whose is None:
             await self._registry.release(pending.address, pending.generation, now=self._clock.now(), used=pending.used)
         elif await self._registry.undo(pending.address, pending.generation):
-            self._report("name.freed", address=str(pending.address), identity=str(whose))
+            self._report("name.freed", address=str(pending.address), identity=whose)
 
     # --- late writes
 
@@ -234,7 +234,7 @@ class Claims:
             return False  # the store has reported it
         claim.trial_until = None
         if reserved:
-            self._report("name.reserved", address=str(claim.address), identity=str(claim.identity))
+            self._report("name.reserved", address=str(claim.address), identity=claim.identity)
         if claim not in self._in_service:
             return True  # its tunnel has closed meanwhile: a refusal says no more than that
         if reserved:

@@ -208,7 +208,7 @@ class Commands:
             wanted = dict.fromkeys(one.address for one in mine if not one.used and one.address not in invocation.up)
         for address in wanted:
             await self._registry.free(address, identity.id)
-            self._report("name.freed", address=str(address), identity=str(identity))
+            self._report("name.freed", address=str(address), identity=identity)
             note = ", and goes to others when its tunnel closes" if address in invocation.up else ""
             session.say(f"{address} is no longer reserved for you{note}", event="released", address=str(address))
         if not wanted:

@@ -16,7 +16,7 @@ channel to channel; only for a host the gateway opens a socket. `policy.reach` d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -40,7 +40,7 @@ from .forward_settings import ForwardsInForce
 from .host_visits import Hosts, HostVisit, HostVisitor, refusal_at
 from .judging import Judged, judge_of
 from .open_codes import OWN_PORT, TOO_MANY_OPENS
-from .splice import TunnelSplice
+from .splice import ReachReports, TunnelSplice
 from .wire.channel import TunnelChannel
 
 _SSH_PORT: Final = 22
@@ -72,7 +72,7 @@ class DirectVisitor(HostVisitor, Judged, Protocol):
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
 
-    __slots__ = ("_clock", "_domain", "_hosts", "_in_force", "_report", "_routes", "_visits")
+    __slots__ = ("_clock", "_closed", "_domain", "_hosts", "_in_force", "_report", "_routes", "_visits")
 
     def __init__(
         self,
@@ -84,7 +84,10 @@ class DirectChannels:
         domain: str,
         clock: Clock,
         report: Report,
+        closed: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
+        """`closed` says why nothing new may open now, if so."""
+        self._closed = closed
         self._in_force = in_force
         self._hosts = hosts
         self._report = report
@@ -100,7 +103,7 @@ class DirectChannels:
                 f"more than {limits.DIRECT_OPENS_PER_SECOND} connections in a second: try again", code=TOO_MANY_OPENS
             )
         wanted = self._wanted(visitor, host, port)
-        if (refusal := key_refusal(wanted)) is not None:
+        if (refusal := self._closed() or key_refusal(wanted)) is not None:
             return refusal
         target = self._target(wanted)
         if isinstance(target, Refusal):
@@ -198,6 +201,7 @@ class DirectChannels:
             visitor.peer,
             self._clock,
             refused=partial(visitor.open_refused, *asked),
+            reports=ReachReports(partial(self._report, connection=visitor.id, target=str(tunnel.address))),
         )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import asyncssh
-from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
+from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE
 
 from ferry import limits
 from ferry.clock import Clock, random_token
@@ -125,8 +125,8 @@ class LoginServer(Protocol):
         """The operator's settings with sshd's names that count for somebody."""
         ...
 
-    def connections_of(self, identity: IdentityId, /) -> int:
-        """The number of connections of an identity."""
+    def no_room_for(self, identity: IdentityId, /) -> tuple[str, int] | None:
+        """Why an identity gets no further connection now, and the code of the disconnect (RFC 4253 §11.1)."""
         ...
 
     @property
@@ -447,11 +447,9 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._stop_timers()
-        most = self._server.login.connections_per_identity
-        if self._server.connections_of(self._identity.id) >= most:
-            self.connection.end(
-                f"you have {most} connections open, which is the limit; retry-after=60", DISC_TOO_MANY_CONNECTIONS
-            )
+        if (full := self._server.no_room_for(self._identity.id)) is not None:
+            self._proven = True  # without a key, too, it is no offence of the client
+            self.connection.end(*full)
             return
         version = self.connection.get_extra_info("client_version", "")
         who = LoggedIn(

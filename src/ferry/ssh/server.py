@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
+from asyncssh.constants import DISC_SERVICE_NOT_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
+
 from ferry import limits
 from ferry.clock import Clock, random_number
+from ferry.errors import Refusal
 from ferry.hostnames import Urls
 from ferry.limiters.handshakes import HandshakeGate
 from ferry.limiters.origins import Origins
@@ -68,12 +71,15 @@ class SshServer:
         host_keys: HostKeyProofs,
         prefer_gcm: bool = True,
         make_connection: type[HardenedConnection] = HardenedConnection,
+        closed: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
+        """`closed` says why nobody may log in now, if so."""
         self.settings = settings
         self.tunnels = tunnels
         self.direct = direct
         self.clock = clock
         self.report = report
+        self._closed = closed
         self._connections = connections
         self._options = options
         self._host_keys = host_keys
@@ -128,9 +134,13 @@ class SshServer:
         """The operator's settings with sshd's names that count for somebody."""
         return self.settings.sshd.of(who)
 
-    def connections_of(self, identity: IdentityId) -> int:
-        """Connections that an identity holds."""
-        return len(self._of_identity.get(identity, ()))
+    def no_room_for(self, identity: IdentityId) -> tuple[str, int] | None:
+        if (refusal := self._closed()) is not None:
+            return refusal.public, DISC_SERVICE_NOT_AVAILABLE
+        most = self.login.connections_per_identity
+        if len(self._of_identity.get(identity, ())) < most:
+            return None
+        return f"you have {most} connections open, which is the limit; retry-after=60", DISC_TOO_MANY_CONNECTIONS
 
     async def banner(self, identity: IdentityId) -> str | None:
         return await self._banners.banner(identity, self.settings.notices)
@@ -153,9 +163,10 @@ class SshServer:
         self.report(
             "connection.opened",
             connection=client.id,
-            identity=str(client.identity),
+            identity=client.identity,
             peer=str(client.peer),
             client_version=client.client_version,
+            **({"rule": rule} if (rule := client.key_line.place) else {}),
         )
 
     def lost(self, attempt: LoginAttempt, error: Exception | None) -> None:

@@ -13,6 +13,7 @@ from ferry.clock import Clock
 from ferry.names import Endpoint
 from ferry.registry.routes import Tunnel
 from ferry.relay import Relay, RelayPhase
+from ferry.report import Report
 from ferry.streams import OpenFailure
 from ferry.visits import Traffic, connection_visit
 
@@ -61,17 +62,52 @@ class Splice(Relay[TunnelChannel]):
         self.near_lost(ConnectionAbortedError(self.note))
 
 
+class ReachReports:
+    """The reports of one visit to a tunnel, for the audit log."""
+
+    __slots__ = ("_opened", "_tell")
+
+    def __init__(self, tell: Report) -> None:
+        """`tell` reports with the visitor's connection and the target."""
+        self._tell = tell
+        self._opened = False
+
+    def opened(self) -> None:
+        """The tunnel has answered."""
+        self._opened = True
+        self._tell("reach.opened")
+
+    def ended(self, visit: Splice) -> None:
+        """The visit has ended, if it ever began."""
+        if self._opened:
+            self._tell("reach.closed", seconds=visit.seconds, up=visit.up, down=visit.down, reason=visit.note)
+        else:
+            self._tell("reach.failed", reason=visit.note)
+
+
 class TunnelSplice(Splice):
     """A visit to a tunnel."""
 
     def __init__(
-        self, tunnel: Tunnel, called: str, peer: Endpoint, clock: Clock, *, refused: Callable[[str], None]
+        self,
+        tunnel: Tunnel,
+        called: str,
+        peer: Endpoint,
+        clock: Clock,
+        *,
+        refused: Callable[[str], None],
+        reports: ReachReports,
     ) -> None:
         """`refused` gets the reason if the stream does not open."""
         super().__init__(called, tunnel.traffic, clock)
         self._tunnel = tunnel
         self._refused = refused
         self._peer = peer
+        self._reports = reports
+
+    def stream_opened(self) -> None:
+        super().stream_opened()
+        self._reports.opened()
 
     def stream_refused(self, failure: OpenFailure) -> None:
         self.note = _WHY[failure].format(self._called)
@@ -101,6 +137,7 @@ class TunnelSplice(Splice):
         tunnel = self._tunnel
         tunnel.traffic.visits += 1
         tunnel.visited(connection_visit(tunnel, self._peer, self.seconds, up=self.up, down=self.down, note=self.note))
+        self._reports.ended(self)
 
 
 class NearSink:

@@ -285,6 +285,11 @@ class SshTunnel:
 
     # --- life
 
+    def carried(self) -> dict[str, object]:
+        """For a report: for how long it has had its address, and the bytes of its visitors so far."""
+        seconds = round(self._clock.monotonic() - self.claim.since, 3)
+        return {"seconds": seconds, "up": self.traffic.up, "down": self.traffic.down}
+
     @property
     def silent_for(self) -> float:
         """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""

@@ -82,9 +82,10 @@ class Tunnels:
         in_force: ForwardsInForce,
         holders: Holders | None = None,
         requests_at: Callable[[str], int] = lambda _: 0,
+        closed: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
         """`holders` finds the holders in all workers. Without it this worker is the only one. `requests_at` says how many
-        requests of a hostname are in progress."""
+        requests of a hostname are in progress, and `closed` why nothing new may open now."""
         self._clock = clock
         self._report = report
         self._registry = registry
@@ -93,6 +94,7 @@ class Tunnels:
         """For names and ports that the gateway chooses."""
         self._in_force = in_force
         self._requests_at = requests_at
+        self._closed = closed
         self._stopping = False
         self._in_service: dict[Tunnel, _InService] = {}
         self._of_connection: dict[ConnectionId, dict[tuple[bytes, int], SshTunnel]] = {}
@@ -265,10 +267,10 @@ class Tunnels:
         return refusal_now(client, address, self._in_force.forwards, self._clock.now())
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
-        """The refusal of a forward that opens while its connection closes or the gateway stops."""
+        """The refusal of a forward that opens while its connection closes, the gateway stops, or nothing new may open."""
         if client.is_closed:
             return Refusal("the connection closed meanwhile", code="gone")
-        return Refusal("the gateway is stopping", code="stopping") if self._stopping else None
+        return Refusal("the gateway is stopping", code="stopping") if self._stopping else self._closed()
 
     async def _undo(self, tunnel: SshTunnel) -> None:
         """Give back everything of a tunnel that never was in service."""
@@ -291,6 +293,7 @@ class Tunnels:
             kind=tunnel.kind,
             url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
             **tunnel.listens_at,
+            **({"rule": str(grant.rule)} if grant.rule else {}),
         )
 
     # --- the way out
@@ -319,6 +322,7 @@ class Tunnels:
             address=str(tunnel.address),
             kind=tunnel.kind,
             reason=reason,
+            **tunnel.carried(),
         )
 
     def close_all_of(self, client: TunnelClient, reason: str, *, cut: bool) -> None:

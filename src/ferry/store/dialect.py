@@ -15,7 +15,7 @@ from typing import Any
 
 from ferry import limits
 
-__all__ = ["Connection", "connect", "connect_reading", "only_row"]
+__all__ = ["Connection", "connect", "connect_beside", "connect_reading", "only_row"]
 
 
 def connect(path: Path, *, busy_seconds: float) -> Connection:
@@ -55,6 +55,17 @@ def connect_reading(path: Path) -> Connection:
         return _reading(path, "mode=ro")
     except sqlite3.Error:
         return _reading(path, "mode=rw", "PRAGMA locking_mode = EXCLUSIVE")
+
+
+def connect_beside(path: Path) -> Connection:
+    """Open the file at `path` for reading, also while a gateway writes to it: then the index of its log is there. Raises
+    sqlite3.Error."""
+    if path.with_name(f"{path.name}-shm").exists():
+        try:
+            return _reading(path, "mode=ro")
+        except sqlite3.Error:  # left by a crash, of a user who may write it
+            pass
+    return connect_reading(path)
 
 
 def _reading(path: Path, options: str, *first: str) -> Connection:

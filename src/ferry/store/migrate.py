@@ -16,7 +16,7 @@ from ferry.errors import StartupError
 
 from .dialect import Connection
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration, which `schema.sql` equals."""
 
 SCHEMA: Final = Path(__file__).with_name("schema.sql")

@@ -1,0 +1,310 @@
+"""Makes records of the audit log of what is reported. The tables at the end say which events have one.
+
+What strangers cause has a budget by source, and one for all of them: a flood must not push what others have done out of a
+log of bounded size. Past it a record has their number. What an identity causes has a larger one.
+
+A record has no value of a word and no query: no event that it is made of has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from ferry import limits
+from ferry.amounts import number
+from ferry.clock import Clock, timestamp
+from ferry.limiters.budgets import Budget, Budgets
+from ferry.limiters.penalties import Offence
+from ferry.names import Identity
+from ferry.protocol.audit import AuditRecord, Kind, Outcome, bounded
+
+from .sources import host_of
+from .sums import Omissions
+
+Fields = Mapping[str, object]
+
+
+class Who(NamedTuple):
+    """The client of a connection, as its records show it."""
+
+    identity: str = ""
+    key: str = ""
+    peer: str = ""
+    rule: str = ""
+    """The line of the key file that has let it in."""
+
+
+NOBODY: Final = Who()
+
+
+class Said(NamedTuple):
+    """An event, and the client of the connection that it names."""
+
+    fields: Fields
+    who: Who
+    time: str
+
+    def text(self, field: str) -> str:
+        """A field, escaped and bounded; empty if it is missing."""
+        return bounded(self.fields.get(field), limits.AUDIT_FIELD_CHARS)
+
+    def number(self, field: str) -> int | None:
+        """A field with a whole number; None if it is missing."""
+        value = self.fields.get(field)
+        return value if isinstance(value, int) else None
+
+    def milliseconds(self) -> int | None:
+        """The field `seconds`."""
+        value = self.fields.get("seconds")
+        return round(value * 1000) if isinstance(value, int | float) else None
+
+    def record(self, kind: Kind, outcome: Outcome, *, what: str = "", detail: str = "") -> AuditRecord:
+        """A record of it, by its client."""
+        return AuditRecord(
+            self.time,
+            kind,
+            outcome,
+            identity=self.who.identity,
+            key=self.who.key,
+            peer=self.who.peer,
+            connection=self.text("connection"),
+            what=what,
+            rule=self.text("rule") or self.who.rule,
+            detail=detail,
+        )
+
+    def ended(self, kind: Kind, *, what: str = "") -> AuditRecord:
+        """A record of the end of something that has carried bytes."""
+        return self.record(kind, Outcome.ENDED, what=what, detail=self.text("reason"))._replace(
+            up=self.number("up"), down=self.number("down"), milliseconds=self.milliseconds()
+        )
+
+
+Make = Callable[[Said], AuditRecord | None]
+
+
+class Auditor:
+    """Call `note` for each event of EVENTS, on the event loop. `add` gets the records."""
+
+    def __init__(self, add: Callable[[AuditRecord], None], clock: Clock, counted: Callable[[str], str]) -> None:
+        """`counted` maps an address to its source; empty for one that is not counted."""
+        self._add = add
+        self._clock = clock
+        self._counted = counted
+        self._clients: dict[str, Who] = {}
+        """The clients of the connections that are open."""
+        self._strangers = _budgets(
+            limits.AUDIT_STRANGERS_PER_SOURCE, limits.AUDIT_STRANGERS, limits.AUDIT_STRANGERS_SECONDS
+        )
+        self._identities = _budgets(limits.AUDIT_PER_IDENTITY, limits.AUDIT_IDENTITIES, limits.AUDIT_IDENTITIES_SECONDS)
+        self._omitted = Omissions()
+        self._refused: str | None = None
+        """The address of which the last event has reported refused keys."""
+
+    def note(self, event: str, fields: Fields) -> None:
+        """Make a record of an event, or count it."""
+        connection = str(fields.get("connection", ""))
+        if event == "connection.opened":
+            self._clients[connection] = _client(fields)
+        if self._ends_refused(event, fields):
+            return
+        who = self._clients.get(connection, NOBODY)
+        if event == "connection.closed":
+            self._clients.pop(connection, None)
+        record = _MAKERS[event](Said(fields, who, timestamp(self._clock.now())))
+        if record is not None and self._has_room(event, record):
+            self._add(record)
+
+    def _ends_refused(self, event: str, fields: Fields) -> bool:
+        """Whether it is the end of a log-in whose refused keys were reported in the same turn: they have its record."""
+        before, self._refused = self._refused, str(fields["peer"]) if event == "keys.refused" else None
+        told = before is not None and before == fields.get("peer")
+        return told and event == "handshake.ended" and fields.get("why") == Offence.KEYS_REFUSED.value
+
+    def _has_room(self, event: str, record: AuditRecord) -> bool:
+        """Take a unit of the budget that pays for it. If that is used up, count the event."""
+        if event in OF_OPERATOR:
+            return True
+        now = self._clock.monotonic()
+        if event in OF_STRANGERS:
+            budgets, source = self._strangers, self._counted(host_of(record.peer))
+        else:
+            budgets, source = self._identities, record.identity
+        if budgets.take(source, now):
+            return True
+        self._omitted.add(f"{record.kind} {record.outcome}", source)
+        return False
+
+    async def sum_up(self) -> None:
+        """Add a record for the events that have none of their own, if there are any. Called once a minute."""
+        for sort, count, fields in self._omitted.take():
+            kind, _, outcome = sort.partition(" ")
+            detail = "more than have a record of their own"
+            if "most" in fields:
+                detail += f": {fields['of_it']} by {fields['most']}"
+            self._add(AuditRecord(timestamp(self._clock.now()), kind, outcome, detail=detail, events=count))
+
+
+def _budgets(each: float, together: float, burst: float) -> Budgets:
+    return Budgets(Budget(each, burst), Budget(together, burst), limits.LOG_SOURCES)
+
+
+def _client(fields: Fields) -> Who:
+    identity, peer = fields.get("identity"), bounded(fields.get("peer"), limits.AUDIT_FIELD_CHARS)
+    rule = bounded(fields.get("rule"), limits.AUDIT_FIELD_CHARS)
+    if not isinstance(identity, Identity):
+        return Who(bounded(identity, limits.AUDIT_FIELD_CHARS), "", peer, rule)
+    return Who(identity_name(identity), str(identity.fingerprint or ""), peer, rule)
+
+
+def identity_name(identity: Identity) -> str:
+    """What records call an identity: its name, its key if it has none, or the key id and the CA of its certificate."""
+    if identity.anonymous:
+        return "anonymous"
+    if (certificate := identity.certificate) is not None:  # a renewed one has another serial number
+        return bounded(f"{certificate.key_id} (CA {certificate.ca})", limits.AUDIT_FIELD_CHARS)
+    return bounded(identity.name or identity.fingerprint, limits.AUDIT_FIELD_CHARS)
+
+
+# --- what each event becomes
+
+
+def _opened(said: Said) -> AuditRecord:
+    identity, detail = said.fields.get("identity"), said.text("client_version")
+    if isinstance(identity, Identity) and identity.certificate is not None:
+        detail = f"certificate with serial number {identity.certificate.serial}, {detail}"
+    return said.record(Kind.LOGIN, Outcome.OK, detail=detail)
+
+
+def _handshake(said: Said) -> AuditRecord | None:
+    """A log-in that did not succeed."""
+    outcome, why = said.text("outcome"), said.text("why")
+    if outcome == "ok":
+        return None
+    if outcome == "failed" and not why:
+        why = "refused after its key was proven"
+    elif outcome not in ("failed", "timeout"):
+        why = f"turned away: {outcome}"
+    return said.record(Kind.LOGIN, Outcome.REFUSED, detail=why)._replace(
+        peer=said.text("peer"), milliseconds=said.milliseconds()
+    )
+
+
+def _unknown_keys(said: Said) -> AuditRecord:
+    keys = said.fields.get("keys")
+    assert isinstance(keys, list)
+    first = bounded(keys[0], limits.AUDIT_FIELD_CHARS)
+    detail = f"{len(keys)} keys that are in no file" if len(keys) > 1 else "a key that is in no file"
+    return said.record(Kind.LOGIN, Outcome.REFUSED, detail=detail)._replace(peer=said.text("peer"), key=first)
+
+
+def _denied_key(said: Said) -> AuditRecord:
+    record = said.record(Kind.LOGIN, Outcome.REFUSED, detail=said.text("detail"))
+    return record._replace(peer=said.text("peer"), key=said.text("key"))
+
+
+def _refused(said: Said) -> AuditRecord:
+    asked = said.text("asked")
+    kind = Kind.FORWARD if asked.startswith("-R") else Kind.REACH
+    return said.record(kind, Outcome.REFUSED, what=asked, detail=f"{said.text('code')}: {said.text('detail')}")
+
+
+def _takeover(said: Said) -> AuditRecord:
+    detail = f"from connection {said.text('previous')}"
+    return said.record(Kind.TAKEOVER, Outcome.OK, what=said.text("address"), detail=detail)
+
+
+def _of_name(outcome: Outcome) -> Make:
+    def make(said: Said) -> AuditRecord:
+        who = _client(said.fields)
+        record = said.record(Kind.NAME, outcome, what=said.text("address"))
+        return record._replace(identity=who.identity, key=who.key)
+
+    return make
+
+
+def _host(said: Said) -> str:
+    return f"{said.text('asked')} at {said.text('address')}"
+
+
+def _reload(said: Said) -> AuditRecord:
+    waits = said.text("needs_restart")
+    return said.record(Kind.CONFIG, Outcome.OK, detail=f"waits for a restart: {waits}" if waits else "")
+
+
+def _keys(said: Said) -> AuditRecord:
+    keys, files = said.number("keys") or 0, said.number("files") or 0
+    return said.record(Kind.KEYS, Outcome.OK, detail=f"{number(keys, 'key')} in {number(files, 'file')}")
+
+
+def _rejected_key(said: Said) -> AuditRecord:
+    where = f"{said.text('path')}, line {said.text('line')}"
+    return said.record(Kind.KEYS, Outcome.REFUSED, what=where, detail=said.text("error"))
+
+
+def _policy(said: Said) -> AuditRecord:
+    rules, tests = said.number("rules") or 0, said.number("tests") or 0
+    detail = f"{number(rules, 'rule')}, {number(tests, 'test')}"
+    return said.record(Kind.POLICY, Outcome.OK, what=said.text("path"), detail=detail)
+
+
+def _act(said: Said) -> AuditRecord:
+    outcome = Outcome.OK if said.fields.get("done") else Outcome.REFUSED
+    return said.record(Kind.ADMIN, outcome, what=said.text("act"), detail=said.text("detail"))._replace(
+        peer=said.text("by")
+    )
+
+
+_OPERATORS: Final[Mapping[str, Make]] = MappingProxyType(
+    {
+        "gateway.started": lambda said: said.record(Kind.GATEWAY, Outcome.OK, what=f"ferry {said.text('version')}"),
+        "gateway.stopped": lambda said: said.record(Kind.GATEWAY, Outcome.ENDED),
+        "config.reloaded": _reload,
+        "config.rejected": lambda said: said.record(Kind.CONFIG, Outcome.REFUSED, detail=said.text("error")),
+        "keys.loaded": _keys,
+        "keys.rejected": _rejected_key,
+        "policy.loaded": _policy,
+        "policy.rejected": lambda said: said.record(
+            Kind.POLICY, Outcome.REFUSED, what=said.text("path"), detail=said.text("error")
+        ),
+        "operator.acted": _act,
+    }
+)
+_STRANGERS: Final[Mapping[str, Make]] = MappingProxyType(
+    {
+        "handshake.ended": _handshake,
+        "keys.refused": _unknown_keys,
+        "keys.denied": _denied_key,
+        "address.blocked": lambda said: said.record(Kind.BLOCK, Outcome.OK, detail=said.text("why"))._replace(
+            peer=said.text("address"), milliseconds=said.milliseconds()
+        ),
+    }
+)
+_CLIENTS: Final[Mapping[str, Make]] = MappingProxyType(
+    {
+        "connection.opened": _opened,
+        "connection.closed": lambda said: said.ended(Kind.LOGIN),
+        "tunnel.opened": lambda said: said.record(Kind.FORWARD, Outcome.OK, what=said.text("address")),
+        "tunnel.closed": lambda said: said.ended(Kind.FORWARD, what=said.text("address")),
+        "tunnel.refused": _refused,
+        "tunnel.takeover": _takeover,
+        "name.reserved": _of_name(Outcome.OK),
+        "name.freed": _of_name(Outcome.ENDED),
+        "reach.opened": lambda said: said.record(Kind.REACH, Outcome.OK, what=said.text("target")),
+        "reach.failed": lambda said: said.record(
+            Kind.REACH, Outcome.REFUSED, what=said.text("target"), detail=said.text("reason")
+        ),
+        "reach.closed": lambda said: said.ended(Kind.REACH, what=said.text("target")),
+        "host.opened": lambda said: said.record(Kind.REACH, Outcome.OK, what=_host(said)),
+        "host.closed": lambda said: said.ended(Kind.REACH, what=_host(said))._replace(detail=said.text("note")),
+    }
+)
+_MAKERS: Final[Mapping[str, Make]] = MappingProxyType({**_OPERATORS, **_STRANGERS, **_CLIENTS})
+EVENTS: Final = frozenset(_MAKERS)
+"""The events that have a record."""
+OF_OPERATOR: Final = frozenset(_OPERATORS)
+"""Those that the operator causes, or the gateway itself: they are few."""
+OF_STRANGERS: Final = frozenset(_STRANGERS)
+"""Those that anybody can cause without a log-in."""

@@ -1,0 +1,242 @@
+"""What is reported becomes records of the audit log, within budgets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ferry import limits
+from ferry.limiters.penalties import Offence
+from ferry.limiters.sources import ExemptNetworks
+from ferry.names import CertificateName, Fingerprint, Identity, IdentityId
+from ferry.observe.audit import EVENTS, OF_OPERATOR, OF_STRANGERS, Auditor
+from ferry.observe.levels import LEVELS
+from ferry.protocol.audit import AuditRecord, canonical
+
+KEY = Fingerprint("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg")
+WEB_1 = Identity(IdentityId("i1"), "web-1", KEY)
+PEER = "192.0.2.7:50022"
+
+
+class ByHand:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> float:
+        return 1_700_000_000 + self.seconds
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.clock = ByHand()
+        self.records: list[AuditRecord] = []
+        self.auditor = Auditor(self.records.append, self.clock, ExemptNetworks(["10.0.0.0/8"]).source_of)
+
+    def note(self, event: str, **fields: Any) -> dict[str, object] | None:
+        """The fields of the new record that are not empty, without its time; None if there is no new record."""
+        before = len(self.records)
+        self.auditor.note(event, fields)
+        if len(self.records) == before:
+            return None
+        (found,) = self.records[before:]
+        assert found.time == "2023-11-14T22:13:20.000Z"
+        return {name: value for name, value in found._asdict().items() if value not in ("", None) and name != "time"}
+
+    def connect(self, who: Identity = WEB_1) -> dict[str, object] | None:
+        return self.note(
+            "connection.opened", connection="c1", identity=who, peer=PEER, client_version="OpenSSH_9.2",
+            rule="/etc/ferry/keys/web-1.pub, line 1",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+CLIENT = {"identity": "web-1", "key": KEY, "peer": PEER, "connection": "c1"}
+RULE = {"rule": "/etc/ferry/keys/web-1.pub, line 1"}
+
+
+def test_a_log_in_with_refused_keys_has_one_record(stage: Stage) -> None:
+    end = {"seconds": 1.0, "outcome": "failed", "why": Offence.KEYS_REFUSED.value}
+    assert stage.note("keys.refused", peer="192.0.2.7", keys=[KEY]) is not None
+    assert stage.note("handshake.ended", peer="192.0.2.7", **end) is None
+    assert stage.note("handshake.ended", peer="192.0.2.7", **end) is not None  # another, whose keys could not be read
+    assert stage.note("keys.refused", peer="192.0.2.7", keys=[KEY]) is not None
+    assert stage.note("handshake.ended", peer="192.0.2.8", **end) is not None
+
+
+def test_a_log_in_and_its_end(stage: Stage) -> None:
+    assert stage.connect() == CLIENT | RULE | {"kind": "login", "outcome": "ok", "detail": "OpenSSH_9.2"}
+    ended = stage.note("connection.closed", connection="c1", peer=PEER, reason="gone\x1b[2J", seconds=1.5, up=7, down=9)
+    assert ended == CLIENT | RULE | {
+        "kind": "login", "outcome": "ended", "detail": "gone\\x1b[2J", "milliseconds": 1500, "up": 7, "down": 9,
+    }  # fmt: skip
+    late = stage.note("tunnel.closed", connection="c1", address="blog.localhost", reason="x")
+    assert late is not None
+    assert "identity" not in late  # the client is forgotten
+
+
+@pytest.mark.parametrize(
+    ("who", "called"),
+    [
+        (WEB_1, "web-1"),
+        (Identity(IdentityId("i2"), None, KEY), KEY),
+        (Identity(IdentityId("anonymous:1"), None, None, anonymous=True), "anonymous"),
+        (Identity(IdentityId("i3"), None, KEY, certificate=CertificateName(KEY, "web-7", 3)), f"web-7 (CA {KEY})"),
+    ],
+)
+def test_what_an_identity_is_called(stage: Stage, who: Identity, called: str) -> None:
+    record = stage.connect(who)
+    assert record is not None
+    assert record["identity"] == called
+    assert record.get("key") == who.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "expected"),
+    [
+        ("tunnel.opened", {"address": "blog.localhost", "kind": "http"}, {"kind": "forward", "outcome": "ok", "what": "blog.localhost", **RULE}),
+        (
+            "tunnel.closed", {"address": "port 22080", "reason": "cancelled", "seconds": 2, "up": 1, "down": 2},
+            {"kind": "forward", "outcome": "ended", "what": "port 22080", "detail": "cancelled", "milliseconds": 2000, "up": 1, "down": 2, **RULE},
+        ),
+        (
+            "tunnel.refused", {"asked": "-R 80", "code": "key_listen", "detail": "no", "rule": "/k, line 3: permitlisten"},
+            {"kind": "forward", "outcome": "refused", "what": "-R 80", "detail": "key_listen: no", "rule": "/k, line 3: permitlisten"},
+        ),
+        (
+            "tunnel.refused", {"asked": "-J x:22", "code": "no_such_alias", "detail": "no"},
+            {"kind": "reach", "outcome": "refused", "what": "-J x:22", "detail": "no_such_alias: no", **RULE},
+        ),
+        ("tunnel.takeover", {"address": "blog", "previous": "c0"}, {"kind": "takeover", "outcome": "ok", "what": "blog", "detail": "from connection c0", **RULE}),
+        (
+            "host.opened", {"identity": "web-1", "asked": "db.example.com:5432", "address": "192.0.2.80:5432"},
+            {"kind": "reach", "outcome": "ok", "what": "db.example.com:5432 at 192.0.2.80:5432", **RULE},
+        ),
+        (
+            "host.closed", {"asked": "db:5432", "address": "192.0.2.80:5432", "seconds": 1, "up": 5, "down": 6, "note": "broken"},
+            {"kind": "reach", "outcome": "ended", "what": "db:5432 at 192.0.2.80:5432", "detail": "broken", "milliseconds": 1000, "up": 5, "down": 6, **RULE},
+        ),
+        ("reach.failed", {"target": "web-1:22", "reason": "no"}, {"kind": "reach", "outcome": "refused", "what": "web-1:22", "detail": "no", **RULE}),
+        ("reach.opened", {"target": "web-1:22"}, {"kind": "reach", "outcome": "ok", "what": "web-1:22", **RULE}),
+        (
+            "reach.closed", {"target": "web-1:22", "reason": "", "seconds": 0.5, "up": 3, "down": 4},
+            {"kind": "reach", "outcome": "ended", "what": "web-1:22", "milliseconds": 500, "up": 3, "down": 4, **RULE},
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_client_does(stage: Stage, event: str, fields: dict[str, Any], expected: dict[str, object]) -> None:
+    stage.connect()
+    assert stage.note(event, connection="c1", **fields) == CLIENT | expected
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "expected"),
+    [
+        ("handshake.ended", {"seconds": 1.0, "outcome": "ok"}, None),
+        ("handshake.ended", {"seconds": 1.0, "outcome": "failed", "why": Offence.KEYS_REFUSED.value}, {"kind": "login", "outcome": "refused", "detail": "offered no acceptable key", "milliseconds": 1000}),
+        ("handshake.ended", {"seconds": 1.0, "outcome": "failed", "why": Offence.GARBAGE.value}, {"kind": "login", "outcome": "refused", "detail": "sent data that is not SSH", "milliseconds": 1000}),
+        ("handshake.ended", {"seconds": 1.0, "outcome": "timeout", "why": Offence.NEVER_ENDED.value}, {"kind": "login", "outcome": "refused", "detail": "took too long to log in", "milliseconds": 1000}),
+        ("handshake.ended", {"seconds": 1.0, "outcome": "failed"}, {"kind": "login", "outcome": "refused", "detail": "refused after its key was proven", "milliseconds": 1000}),
+        ("handshake.ended", {"seconds": 0.0, "outcome": "limit"}, {"kind": "login", "outcome": "refused", "detail": "turned away: limit", "milliseconds": 0}),
+        ("keys.refused", {"keys": [KEY]}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "a key that is in no file"}),
+        ("keys.refused", {"keys": [KEY, KEY]}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "2 keys that are in no file"}),
+        ("keys.denied", {"key": KEY, "code": "key_from", "detail": "not from here", "rule": "/k, line 2: from"}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "not from here", "rule": "/k, line 2: from"}),
+    ],
+)  # fmt: skip
+def test_refused_log_ins(stage: Stage, event: str, fields: dict[str, Any], expected: dict[str, object] | None) -> None:
+    found = stage.note(event, peer="192.0.2.7", **fields)
+    assert found == (None if expected is None else expected | {"peer": "192.0.2.7"})
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "expected"),
+    [
+        ("gateway.started", {"version": "1"}, {"kind": "gateway", "outcome": "ok", "what": "ferry 1"}),
+        ("gateway.stopped", {}, {"kind": "gateway", "outcome": "ended"}),
+        ("config.reloaded", {"needs_restart": ""}, {"kind": "config", "outcome": "ok"}),
+        ("config.reloaded", {"needs_restart": "log.format"}, {"kind": "config", "outcome": "ok", "detail": "waits for a restart: log.format"}),
+        ("config.rejected", {"error": "line 4"}, {"kind": "config", "outcome": "refused", "detail": "line 4"}),
+        ("keys.loaded", {"keys": 2, "files": 1}, {"kind": "keys", "outcome": "ok", "detail": "2 keys in 1 file"}),
+        ("keys.rejected", {"path": "/k", "line": 7, "error": "no port"}, {"kind": "keys", "outcome": "refused", "what": "/k, line 7", "detail": "no port"}),
+        ("policy.loaded", {"path": "/p.toml", "rules": 3, "tests": 1}, {"kind": "policy", "outcome": "ok", "what": "/p.toml", "detail": "3 rules, 1 test"}),
+        ("policy.rejected", {"path": "/p.toml", "error": "line 2"}, {"kind": "policy", "outcome": "refused", "what": "/p.toml", "detail": "line 2"}),
+        ("operator.acted", {"act": "close tunnel blog", "by": "uid 0", "done": True}, {"kind": "admin", "outcome": "ok", "what": "close tunnel blog", "peer": "uid 0"}),
+        ("operator.acted", {"act": "unblock x", "by": "uid 0", "done": False, "detail": "status 404"}, {"kind": "admin", "outcome": "refused", "what": "unblock x", "peer": "uid 0", "detail": "status 404"}),
+        ("address.blocked", {"address": "192.0.2.7", "seconds": 15, "why": "x"}, {"kind": "block", "outcome": "ok", "peer": "192.0.2.7", "detail": "x", "milliseconds": 15_000}),
+        ("name.reserved", {"address": "blog", "identity": WEB_1}, {"kind": "name", "outcome": "ok", "what": "blog", "identity": "web-1", "key": KEY}),
+        ("name.freed", {"address": "blog", "identity": "web-1"}, {"kind": "name", "outcome": "ended", "what": "blog", "identity": "web-1"}),
+    ],
+)  # fmt: skip
+def test_what_the_operator_and_the_gateway_do(
+    stage: Stage, event: str, fields: dict[str, Any], expected: dict[str, object]
+) -> None:
+    assert stage.note(event, **fields) == expected
+
+
+def test_a_flood_of_strangers_has_a_budget_and_one_record_has_the_rest(stage: Stage) -> None:
+    """AUDIT_STRANGERS_PER_SOURCE, AUDIT_STRANGERS, AUDIT_STRANGERS_SECONDS."""
+    for second in range(3600):
+        stage.clock.seconds = float(second)
+        for number in range(100):
+            stage.auditor.note(
+                "keys.refused", {"peer": f"192.0.{number}.7" if number else "203.0.113.9", "keys": [KEY]}
+            )
+    few = len(stage.records)
+    assert few <= 3600 * 1.0 + 200 + 1
+    assert sum(record.peer == "203.0.113.9" for record in stage.records) <= 3600 * 0.1 + 20 + 1
+
+
+async def test_the_sum_of_what_has_no_record(stage: Stage) -> None:
+    for number in range(500):
+        stage.auditor.note("keys.refused", {"peer": "203.0.113.9" if number % 5 else "192.0.2.7", "keys": [KEY]})
+    own = len(stage.records)
+    assert own == 40  # twenty of each
+    await stage.auditor.sum_up()
+    (found,) = stage.records[own:]
+    assert (found.kind, found.outcome, found.events) == ("login", "refused", 460)
+    assert found.detail == "more than have a record of their own: 380 by 203.0.113.9"
+    await stage.auditor.sum_up()
+    assert len(stage.records) == own + 1
+
+
+async def test_strangers_take_nothing_from_clients_and_the_operator(stage: Stage) -> None:
+    for number in range(100_000):
+        stage.auditor.note("keys.refused", {"peer": f"2001:db8:{number:x}::1", "keys": [KEY]})
+    assert len(stage.records) <= limits.AUDIT_STRANGERS_SECONDS + 1
+    assert stage.connect() is not None
+    assert stage.note("config.reloaded", needs_restart="") is not None
+
+
+async def test_one_identity_has_a_budget_of_its_own(stage: Stage) -> None:
+    """AUDIT_PER_IDENTITY, AUDIT_IDENTITIES_SECONDS."""
+    stage.connect()
+    for _ in range(5000):
+        stage.auditor.note("reach.opened", {"connection": "c1", "target": "web-1:22"})
+    assert len(stage.records) == 1200
+    await stage.auditor.sum_up()
+    assert stage.records[-1].events == 3801
+    other = Identity(IdentityId("i2"), "web-2", KEY)
+    assert stage.note("connection.opened", connection="c2", identity=other, peer=PEER) is not None
+
+
+def test_texts_are_bounded_and_escaped(stage: Stage) -> None:
+    stage.connect(Identity(IdentityId("i"), "web\x1b[2J" * 100, KEY))
+    stage.note("tunnel.refused", connection="c1", asked="-R \x07" + "x" * 5000, code="c", detail="\n" * 5000)
+    for record in stage.records:
+        text = canonical(1, record)
+        assert text.isprintable()
+        assert text.isascii()
+        assert len(text) < limits.AUDIT_LINE_BYTES
+
+
+def test_each_event_with_a_record_is_reported_and_paid_for() -> None:
+    assert LEVELS.keys() | {"handshake.ended"} >= EVENTS
+    assert not OF_OPERATOR & OF_STRANGERS
+    assert "visit" not in EVENTS

@@ -1,0 +1,178 @@
+"""Records of the audit log: their canonical form, their chain, and what a proof finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.errors import InvalidInput
+from ferry.protocol.audit import (
+    BEFORE_ALL,
+    AuditRecord,
+    Entry,
+    Kind,
+    Link,
+    Outcome,
+    bounded,
+    canonical,
+    chained,
+    parse_anchor,
+    parse_line,
+    prove,
+)
+
+TIME = "2026-11-22T16:20:11.042Z"
+LOGIN = AuditRecord(TIME, Kind.LOGIN, Outcome.OK, "web-1", "SHA256:abc", "192.0.2.7:50022", "c1")
+
+
+def log_of(records: list[AuditRecord], start: Link = BEFORE_ALL) -> list[Entry]:
+    found: list[Entry] = []
+    for record in records:
+        found.append(chained(found[-1].link if found else start, record))
+    return found
+
+
+TEN = log_of([LOGIN._replace(connection=f"c{number}") for number in range(1, 11)])
+
+
+def test_the_canonical_form_and_the_hash_as_a_shell_would_make_them() -> None:
+    form = (
+        '{"seq":1,"time":"2026-11-22T16:20:11.042Z","kind":"login","outcome":"ok","identity":"web-1",'
+        '"key":"SHA256:abc","peer":"192.0.2.7:50022","connection":"c1","up":0}'
+    )
+    record = LOGIN._replace(up=0)
+    assert canonical(1, record) == form
+    assert chained(BEFORE_ALL, record).link == Link(1, sha256(b"0" * 64 + form.encode()).hexdigest())
+
+
+def test_a_line_is_the_canonical_form_with_the_hash_at_its_end() -> None:
+    entry = TEN[4]
+    assert entry.line.replace(f',"hash":"{entry.link.hash}"}}', "}") == canonical(5, entry.record)
+    assert json.loads(entry.line)["hash"] == entry.link.hash
+    assert parse_line(entry.line.encode()) == entry
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"\n", TEN[0].line[:-20].encode(), b"[]", b"7", b'{"seq":1}', b'{"seq":"1","hash":"x","time":"","kind":"","outcome":""}',
+     b'{"seq":1,"hash":"x","time":"","kind":"","outcome":"","more":1}', b"\xff", b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_line_is_no_record(line: bytes) -> None:
+    assert parse_line(line) is None
+
+
+def test_texts_of_the_network_are_escaped_and_cut() -> None:
+    assert bounded("a\x1b[2J\n", 20) == "a\\x1b[2J\\n"
+    assert len(bounded("x" * 5000, 300)) == 300
+    assert bounded(None, 5) == ""
+    assert canonical(1, LOGIN._replace(what=bounded("é" * 400, 300))).isascii()
+
+
+def test_a_whole_log_fits() -> None:
+    proof = prove(TEN, BEFORE_ALL)
+    assert (proof.fits, proof.first, proof.head, proof.wrong) == (True, 1, TEN[-1].link, None)
+    assert prove([], BEFORE_ALL) == (0, BEFORE_ALL, None, "")
+
+
+def changed(log: list[Entry]) -> list[Entry]:
+    log[4] = Entry(log[4].link, log[4].record._replace(identity="somebody else"))
+    return log
+
+
+def changed_with_its_hash(log: list[Entry]) -> list[Entry]:
+    """The record has the right hash, and the next one shows that it was another."""
+    log[3] = chained(log[2].link, log[3].record._replace(identity="somebody else"))
+    return log
+
+
+def swapped(log: list[Entry]) -> list[Entry]:
+    """The records stand in each other's place."""
+    log[4], log[5] = Entry(log[4].link, log[5].record), Entry(log[5].link, log[4].record)
+    return log
+
+
+def out_of_order(log: list[Entry]) -> list[Entry]:
+    log[4], log[5] = log[5], log[4]
+    return log
+
+
+def not_a_record(log: list[Entry]) -> list[Entry]:
+    log[4] = Entry(log[4].link, log[4].record._replace(what=b"bytes"))  # type: ignore[arg-type]  # of a forged row
+    return log
+
+
+@pytest.mark.parametrize(
+    ("tamper", "why"),
+    [
+        (changed, "record 5 does not fit"),
+        (changed_with_its_hash, "record 5 does not fit"),
+        (swapped, "record 5 does not fit"),
+        (out_of_order, "record 5 is missing: 6 follows 4"),
+        (not_a_record, "record 5 does not fit"),
+        (lambda log: log[:4] + log[5:], "record 5 is missing: 6 follows 4"),
+        (lambda log: log[:4] + log[7:], "records 5 to 7 are missing: 8 follows 4"),
+        (lambda log: [*log[:5], *log[4:]], "record 5 stands behind record 5"),
+    ],
+)
+def test_the_first_record_that_does_not_fit_is_named(tamper: Callable[[list[Entry]], list[Entry]], why: str) -> None:
+    proof = prove(tamper(list(TEN)), BEFORE_ALL)
+    assert proof.why.startswith(why)
+    assert not proof.fits
+    assert (proof.first, proof.head.seq) == (1, 5 if "behind" in why else 4)
+
+
+def test_a_log_that_begins_later_needs_a_pruning() -> None:
+    assert prove(TEN[3:], BEFORE_ALL).why == "records 1 to 3 are missing: the log begins with record 4"
+    assert prove(TEN[3:], TEN[2].link).fits
+    assert prove(TEN[3:], Link(3, "0" * 64)).why.startswith("record 4 does not fit")
+    assert prove(TEN[3:], None).fits  # a rotated file, whose first record is taken on trust
+
+
+@given(st.integers(0, 9), st.sampled_from(AuditRecord._fields), st.text(max_size=5) | st.integers(0, 9))
+def test_no_change_of_one_field_passes(index: int, field: str, value: str | int) -> None:
+    entry = TEN[index]
+    record = entry.record._replace(**{field: value})  # type: ignore[arg-type]  # a forger puts anything in
+    log = [*TEN[:index], Entry(entry.link, record), *TEN[index + 1 :]]
+    same = canonical(index + 1, record) == canonical(index + 1, entry.record)
+    assert prove(log, BEFORE_ALL).fits is same
+
+
+def test_an_anchor_shows_that_the_end_is_missing() -> None:
+    kept = TEN[7].link
+    assert prove(TEN, BEFORE_ALL, kept).fits
+    proof = prove(TEN[:6], BEFORE_ALL, kept)
+    assert (proof.why, proof.wrong) == (
+        "the log ends with record 6, and the anchor is of record 8: the end is missing",
+        7,
+    )
+    assert prove(TEN[:6], BEFORE_ALL).fits  # a chain alone cannot show it
+    assert "the end is missing" in prove([], BEFORE_ALL, kept).why
+
+
+def test_an_anchor_shows_that_the_log_was_written_anew() -> None:
+    other = log_of([entry.record._replace(identity="somebody else") for entry in TEN])
+    assert prove(other, BEFORE_ALL).fits
+    assert prove(other, BEFORE_ALL, TEN[7].link).why.startswith("record 8 is not the one of the anchor")
+
+
+def test_an_anchor_of_a_pruned_record() -> None:
+    start = TEN[2].link
+    assert prove(TEN[3:], start, start).fits
+    assert "was pruned: the log begins with record 4" in prove(TEN[3:], start, TEN[1].link).why
+    assert "is not the one of the anchor" in prove(TEN[3:], start, Link(3, "0" * 64)).why
+
+
+def test_an_anchor_as_it_is_written() -> None:
+    link = TEN[7].link
+    assert parse_anchor(str(link)) == parse_anchor(f" {str(link).upper()}\n") == link
+
+
+@pytest.mark.parametrize("text", ["", "8", "abc@8", f"{'0' * 64}@", f"{'0' * 64}", f"{'g' * 64}@1", f"{'0' * 64}@-1"])
+def test_what_is_no_anchor(text: str) -> None:
+    with pytest.raises(InvalidInput, match="write HASH@N"):
+        parse_anchor(text)
