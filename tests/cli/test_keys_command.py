@@ -65,7 +65,7 @@ def test_a_machine_is_added_listed_disabled_enabled_and_removed(stopped: Stopped
         f"ssh -N -R localhost:{stopped.first}:localhost:22 -p {stopped.gateway.ports.ssh} web-1@localhost\n",
         f"    RemoteForward localhost:{stopped.first} localhost:22\n",
         "[Service]\nExecStart=/usr/bin/ssh -N ",
-        f"Host web-1\n    HostName localhost\n    Port {stopped.first}\n    ProxyJump localhost:",
+        f"Host web-1\n    HostName localhost\n    Port {stopped.first}\n    ProxyJump gw\n    HostKeyAlias web-1\n",
         f'each needs permitopen="localhost:{stopped.first}" in the line of the key',
     ):
         assert part in ran.out
@@ -121,6 +121,50 @@ def test_a_new_key_takes_over_and_the_old_line_is_gone(stopped: Stopped, new_key
     assert (row["fingerprint"], row["ports"], row["name"]) == (fingerprint(new), [stopped.first], "web-1")
     assert public(old) not in stopped.file.read_text()
     assert stopped.keys("replace", "web-1", new.with_suffix(".pub")).code == 1
+
+
+def test_a_replacement_that_could_not_write_the_file_is_ended_by_the_same_command(
+    stopped: Stopped, new_key: Callable[[], Path]
+) -> None:
+    """So is one that was cut off between the database and the file. Until then the old key is let in."""
+    old, new = new_key(), new_key()
+    stopped.json("add", "web-1", old.with_suffix(".pub"), "--listen", "ssh")
+    before = stopped.file.read_text()
+    target = stopped.folder / "target"
+    stopped.file.rename(target)
+    stopped.file.symlink_to(target)
+    ran = stopped.keys("replace", "web-1", new.with_suffix(".pub"))
+    assert (ran.code, target.read_text()) == (1, before)
+    assert ran.out == f"line 2: {before.splitlines()[1].replace(public(old), public(new))}\n"
+    stopped.file.unlink()
+    target.rename(stopped.file)
+    assert stopped.keys("replace", "web-1", new.with_suffix(".pub")).code == 0
+    (row,) = stopped.json()
+    assert (row["fingerprint"], row["ports"]) == (fingerprint(new), [stopped.first])
+
+
+def test_a_folder_of_keys_gets_a_file_for_them(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "keys.d").mkdir()
+    made = Stopped(tmp_path, "keys.d")
+    made.gateway.close()
+    added = made.json("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh")
+    file = tmp_path / "keys.d" / "ferry_allow.keys"
+    assert (added["file"], file.read_text()) == (str(file), added["line"] + "\n")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert made.json()[0]["name"] == "web-1"
+
+
+def test_a_line_or_a_file_that_would_be_too_large_is_not_written(stopped: Stopped, key: Path) -> None:
+    origins = ",".join(f"192.0.2.{number}" for number in range(250)) + "," + "x" * 1000
+    many = stopped.keys("add", "web-1", key.with_suffix(".pub"), "--from", ",".join([origins] * 6))
+    assert many.code == 2
+    stopped.file.write_text("# machines" + " " * (4 * 1024 * 1024 - 20))
+    full = stopped.keys("add", "web-1", key.with_suffix(".pub"))
+    assert (full.code, "would be larger than 4 MiB, so that none of its keys counts" in " ".join(full.err.split())) == (
+        1,
+        True,
+    )
+    assert stopped.file.stat().st_size == 4 * 1024 * 1024 - 10
 
 
 def test_owner_and_mode_of_the_file_stay_and_nothing_is_left_beside_it(stopped: Stopped, key: Path) -> None:

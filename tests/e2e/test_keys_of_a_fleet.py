@@ -17,6 +17,7 @@ from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
 from ssh_command import StockSsh, environment, fingerprint, make_key, run
+from sshd_program import listening, own_user
 from turns import until
 
 
@@ -179,20 +180,31 @@ def test_an_added_machine_connects_with_what_was_printed_for_it(fleet: Fleet, li
 
 
 def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Fleet) -> None:
-    key = fleet.keys["db-9"] = make_key(fleet.folder / "db-9")
-    added = fleet.run("add", "db-9", key.with_suffix(".pub"), "--listen", "ssh")
+    """A real sshd stands behind the port."""
+    key, carl = (make_key(fleet.folder / name) for name in ("db-9", "carl"))
+    fleet.keys |= {"db-9": key, "carl": carl}
+    sshd = fleet.gateway.ports.outside
+    fleet.run("add", "carl", carl.with_suffix(".pub"))
+    added = fleet.run("add", "db-9", key.with_suffix(".pub"), "--listen", f"ssh={sshd}")
     (port,) = (one["port"] for one in added["ports"])
-    config = fleet.folder / "people.config"
-    config.write_text(added["operator_ssh_config"])
-    means = run(["ssh", "-G", "-F", str(config), "db-9"], folder=fleet.folder).out
-    for line in (
-        f"port {port}",
-        "hostname localhost",
-        f"proxyjump localhost:{fleet.gateway.ports.ssh}",
-        "hostkeyalias db-9",
-    ):
-        assert line in means.splitlines()
     assert added["permits"] == [f'permitopen="localhost:{port}"']
+    public = " ".join(carl.with_suffix(".pub").read_text().split()[:2])
+    fleet.file.write_text(fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
+    config = fleet.folder / "people.config"
+    config.write_text(
+        f"IdentityFile {carl}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
+        f"UserKnownHostsFile {fleet.folder}/known_hosts\nGlobalKnownHostsFile none\n{added['operator_ssh_config']}"
+    )
+    host_key = make_key(fleet.folder / "db-9-host-key")
+    fleet.loaded()
+    with (
+        listening(fleet.folder, sshd, HostKey=host_key, AuthorizedKeysFile=carl.with_suffix(".pub")),
+        fleet.ssh("db-9").start("-N", "-v", *shlex.split(added["command"])[2:4]) as machine,
+    ):
+        machine.error_line("remote forward success")
+        command = ["ssh", "-F", str(config), f"{own_user()}@db-9", "echo here is $((20+1))"]
+        ended = run(command, folder=fleet.folder)
+    assert (ended.code, ended.out) == (0, "here is 21\n"), ended.err
 
 
 async def test_a_disabled_machine_is_cut_off_and_may_come_back(fleet: Fleet) -> None:

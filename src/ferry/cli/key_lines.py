@@ -57,7 +57,10 @@ def lines_in(paths: Sequence[Path]) -> list[FileLine]:
         with _rights(path):
             listing = listing_of(AccessPaths((path,)))
         if listing.rejected:
-            raise FerryError(str(listing.rejected[0]))
+            why = listing.rejected[0]
+            raise FerryError(
+                f"{why.path} cannot be read ({why.why}): make it, correct access.keys, or run this with sudo"
+            )
         for stamp in listing.stamps:
             try:
                 with _rights(stamp.path):
@@ -93,6 +96,11 @@ def rewrite(path: Path, edit: Callable[[str], str], *, make: bool = False) -> No
         with _rights(path), _alone(path.parent):
             before = _read(path, make=make)
             text = edit("" if before is None else before[0])
+            if len(text.encode("utf-8", "surrogateescape")) > limits.KEY_FILE_BYTES:
+                raise FerryError(
+                    f"{path} would be larger than {limits.KEY_FILE_BYTES // limits.MIB} MiB, so that none of its keys "
+                    "counts: name a folder in access.keys, and spread them over its files"
+                )
             _put(path, text, None if before is None else before[1])
     except OSError as error:
         if error.errno == errno.ELOOP:

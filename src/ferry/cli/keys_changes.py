@@ -15,7 +15,7 @@ from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import ports_of
-from ferry.protocol.authorized_keys import AuthorizedKey, parse_key, parse_line
+from ferry.protocol.authorized_keys import AuthorizedKey, parse_file, parse_key
 from ferry.protocol.key_edits import appended, disabled_line, enabled_line, with_key
 from ferry.protocol.key_paths import is_login_name
 from ferry.regular_files import read_regular
@@ -203,7 +203,8 @@ def _line(
     line = " ".join(part for part in (",".join(options), algorithm, encoded, f"name={name}" if name else "") if part)
     if "\n" in line or "\r" in line:
         raise InvalidInput("an option has a line break: leave it out")
-    parse_line(line, THIS_HOST)
+    if refused := parse_file(line, THIS_HOST)[1]:
+        raise InvalidInput(refused[0].why)
     return line
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from ferry.kinds.port import TCP
+from ferry.protocol.host_blocks import GATEWAY, gateway_block, host_blocks
+from ferry.protocol.host_blocks import Machine as MachineBlock
+
 _LOCAL_PORTS: Final = {"ssh": 22}
 _LOCAL_PORT: Final = 80  # of other purposes, where the operator has named none
 _KEY: Final = "/etc/ssh/ssh_host_ed25519_key"
@@ -84,18 +88,14 @@ class Machine(NamedTuple):
         )
 
     def _operator_config(self) -> str:
-        ssh = next((one for one in self.ports if one.local == _LOCAL_PORTS["ssh"]), None)
+        ssh = next((one for one in self.ports if one.label.partition(":")[0] == "ssh"), None)
         if ssh is None:
             return ""
-        lines = [
-            f"Host {self.name}",
-            f"    HostName {'localhost' if ssh.loopback else self.gateway}",
-            f"    Port {ssh.port}",
-        ]
-        if ssh.loopback:
-            jump = self.gateway if self.ssh_port == 22 else f"{self.gateway}:{self.ssh_port}"
-            lines.append(f"    ProxyJump {jump}")
-        return "\n".join([*lines, f"    HostKeyAlias {self.name}", ""])
+        name = f"{self.name}-{ssh.port}" if self.name == GATEWAY else self.name
+        if not ssh.loopback:
+            return f"Host {name}\n    HostName {self.gateway}\n    Port {ssh.port}\n    HostKeyAlias {name}\n"
+        block = host_blocks([MachineBlock(name, "localhost", ssh.port, TCP.address(ssh.port))], GATEWAY)
+        return "\n".join([*gateway_block(self.gateway, self.ssh_port), *block, ""])
 
     def permits(self) -> list[str]:
         """What the line of a person's key needs to reach it through the gateway."""
