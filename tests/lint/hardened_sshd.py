@@ -48,8 +48,13 @@ KEYS = f"""\
 def findings(
     config: str, keys: str = KEYS, *, user: str | None = "tunnel", version: Version | None = (9, 7)
 ) -> list[Finding]:
-    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
     files = [KeyFile("keys", keys, user)] if keys else []
+    return found_in(config, *files, user=user, version=version)
+
+
+def found_in(config: str, *files: KeyFile, user: str | None = None, version: Version | None = (9, 7)) -> list[Finding]:
+    """The findings in a configuration and several files of keys."""
+    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
     return lint(parsed, files, user=user, server=Server(THIS_HOST, version), now=NOW)
 
 

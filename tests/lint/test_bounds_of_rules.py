@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from ferry.lint.key_lines import key_lines
+from ferry.lint.views import KeyFile
 from ferry.protocol.sshd_config import Version
 from ferry.this_host import THIS_HOST
-from lint.hardened_sshd import HARDENED, KEYS, OPTIONS, changed, findings, named, public_key
+from lint.hardened_sshd import HARDENED, KEYS, OPTIONS, changed, findings, found_in, named, public_key
+from ssh_command import make_key
+from sshd_program import printed
 
 Change = tuple[str, str]
 NO_PERMIT_LISTEN: Change = ("    PermitListen localhost:21001 localhost:21002\n", "")
@@ -231,6 +235,19 @@ CASES = {
             ("localhost:21002", "localhost:21001"),
         ),
     ),
+    "sockets of everybody, with keys without ports": Case(
+        "key-listens-anywhere keys:2, key-dials-out keys:3", (NO_PERMIT_LISTEN, BOTH_WAYS), (BARE_1,)
+    ),
+    "keys without ports, where clients choose the address of a permitted port": Case("", (CHOSEN,), (BARE_1, BARE_2)),
+    "keys of those who may forward nothing": Case(
+        "forwarding-refused sshd_config:6", (("DisableForwarding no", "DisableForwarding yes"), BOTH_WAYS)
+    ),
+    "two refused lines": Case(
+        "key-refused keys:2", (), (("restrict,port", "loud,port"), ("restrict,port", "loud,port"))
+    ),
+    "a variable that the second line takes": Case(
+        "accept-env sshd_config:4", (("AcceptEnv LANG LC_*", "AcceptEnv LANG\nAcceptEnv SELF_REMOTE_HOST"),)
+    ),
     "a block for everybody": Case("", (("Match User tunnel", "Match All"),)),
     "the number of a tunnel device": Case("", (), (("restrict,", 'restrict,tunnel="0",'),)),
     "the name of a tunnel device": Case("key-refused keys:2", (), (("restrict,", 'restrict,tunnel="tun0",'),)),
@@ -287,3 +304,66 @@ def test_a_refused_line_says_why(old: str, new: str, why: str) -> None:
     assert first.refused is not None
     assert first.refused.why == why
     assert second.refused is None
+
+
+def test_a_line_with_an_open_quote_at_its_begin_says_so() -> None:
+    (line,) = key_lines("keys", f'"restrict {public_key(1)}', THIS_HOST)
+    assert line.refused is not None
+    assert line.refused.why == "a quote of its options is not closed"
+
+
+def test_a_port_list_that_is_not_heard_is_to_stand_on_the_first_line() -> None:
+    twice = changed(HARDENED, "MaxSessions 0", "MaxSessions 0\n    PermitListen localhost:21003")
+    (found,) = findings(twice)
+    assert found.rule == "first-counts"
+    assert found.fix.startswith("PermitListen localhost:21001 localhost:21002 localhost:21003\n(in sshd_config:9,")
+
+
+def test_what_a_block_repeats_is_told_once() -> None:
+    off = "MaxStartups 200:30:1000\nClientAliveInterval 0\nAllowStreamLocalForwarding no\n"
+    blocks = "Match User a\n    X11Forwarding no\nMatch User b\n    X11Forwarding no\n"
+    assert [each.rule for each in findings(off + blocks, "", user=None)].count("keepalive-off") == 1
+
+
+def test_a_block_of_another_account_before_ones_own_counts_for_that_one_only() -> None:
+    before = changed(HARDENED, "Match User tunnel", "Match User backup\n    GatewayPorts yes\nMatch User tunnel")
+    before = changed(before, "    GatewayPorts no\n", "")
+    assert findings(before) == []
+
+
+def test_a_block_with_more_criteria_counts_beside_what_holds_for_the_account() -> None:
+    before = changed(
+        HARDENED, "Match User tunnel", "Match User tunnel Address 10.0.0.0/8\n    GatewayPorts yes\nMatch User tunnel"
+    )
+    assert [(each.rule, each.scope) for each in findings(before)] == [
+        ("gateway-ports", "Match User tunnel Address 10.0.0.0/8")
+    ]
+
+
+def test_keys_of_no_known_account_surely_count_where_all_accounts_are_alike() -> None:
+    config = "MaxStartups 200:30:1000\nMatch All\n    ClientAliveInterval 15\n"
+    rules = [each.rule for each in findings(config, KEYS, user=None)]
+    assert "streamlocal-escape" in rules
+    assert "streamlocal-default" not in rules
+
+
+def test_what_is_wrong_with_a_key_in_every_case_is_told_and_so_is_what_is_wrong_in_a_block_that_is_its_own() -> None:
+    """The groups of `web` are not known; that some connections come from 10.0.0.0/8 is."""
+    of_group = changed(HARDENED, "Match User tunnel", "Match Group tunnels")
+    refused = changed(KEYS, "restrict,port", "restrict,loud,port")
+    assert named(found_in(of_group, KeyFile("keys", refused, "web"))) == ["key-refused keys:2"]
+    at_home = changed(changed(HARDENED, "DisableForwarding yes\n", ""), "Match User tunnel", "Match Address 10.0.0.0/8")
+    elsewhere = changed(KEYS, "localhost:21001", "localhost:21009")
+    assert "permitlisten-unheard keys:2" in named(found_in(at_home, KeyFile("keys", elsewhere, "web")))
+
+
+def test_the_settings_in_force_have_no_lines_that_are_not_heard(tmp_path: Path) -> None:
+    """`sshd -T` prints some settings with a line for each value."""
+    settings = "MaxStartups 200:30:1000\nClientAliveInterval 15\nAllowTcpForwarding remote\nMaxSessions 0\n"
+    settings += "AllowStreamLocalForwarding no\nPermitListen localhost:21001 localhost:21002\n"
+    host_key, file = make_key(tmp_path / "host_key"), tmp_path / "sshd_config"
+    file.write_text(settings)
+    printed_by_sshd = changed(
+        printed(file, host_key), "localhost:21001 localhost:21002", "localhost:21001\npermitlisten localhost:21002"
+    )
+    assert findings(printed_by_sshd, KEYS, user=None) == []

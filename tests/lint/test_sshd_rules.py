@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ferry.lint.config_rules import Server
 from ferry.lint.rules import RULES, Severity
-from ferry.lint.run import lint
 from ferry.lint.views import KeyFile
-from ferry.protocol.sshd_config import Source, Version, parse
+from ferry.protocol.sshd_config import Version
 from ferry.setup.sshd_files import local_version
-from ferry.this_host import THIS_HOST
-from lint.hardened_sshd import HARDENED, KEYS, NOW, changed, findings, named, public_key
+from lint.hardened_sshd import HARDENED, KEYS, changed, findings, found_in, named, public_key
 from ssh_command import make_key
 from sshd_program import starts
 
@@ -234,18 +231,16 @@ def test_blocks_of_other_accounts_do_not_count_for_one() -> None:
 def test_a_file_of_no_known_account_is_judged_by_what_holds_for_all() -> None:
     """The keys of --keys may be those of any account: only the one of `tunnel` may not dial."""
     config = changed(HARDENED, "DisableForwarding yes\n", "AllowStreamLocalForwarding no\nClientAliveInterval 9\n")
-    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
-    found = lint(parsed, [KeyFile("keys", KEYS)], user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
+    found = found_in(config, KeyFile("keys", KEYS))
     assert named(found) == []
-    found = lint(parsed, [KeyFile("keys", KEYS, "ann")], user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
+    found = found_in(config, KeyFile("keys", KEYS, "ann"))
     assert "key-dials-out keys:2" in named(found)
 
 
 def test_keys_of_an_account_whose_groups_are_not_known() -> None:
     config = changed(HARDENED, "Match User tunnel", "Match Group tunnels")
-    parsed = parse(Source("sshd_config", config), lambda _pattern: [])
     files = [KeyFile("keys", changed(KEYS, "localhost:21001", "localhost:21009"), "web")]
-    found = lint(parsed, files, user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
+    found = found_in(config, *files)
     assert named(found) == [], "the keys may be of an account that PermitListen is not about"
 
 
@@ -298,8 +293,7 @@ def test_two_lines_are_told_apart() -> None:
     (found,) = findings(HARDENED, twins)
     assert (found.rule, found.severity) == ("port-twice", Severity.NOTE), "two keys of one machine"
     files = [KeyFile("one", KEYS, "tunnel"), KeyFile("two", KEYS.replace("2100", "2200"), "backup")]
-    parsed = parse(Source("sshd_config", HARDENED), lambda _pattern: [])
-    found_twice = lint(parsed, files, user=None, server=Server(THIS_HOST, (9, 7)), now=NOW)
+    found_twice = found_in(HARDENED, *files)
     assert "key-of-two-accounts two:2" in named(found_twice)
     assert not any(each.rule == "key-twice" for each in found_twice)
 

@@ -154,7 +154,7 @@ def of_pairs(keys: Sequence[Key]) -> Iterator[Finding]:
     blobs: dict[str, Key] = {}
     for key in keys:
         line = key.line
-        if line.refused or line.fingerprint is None:
+        if line.fingerprint is None:  # sshd refuses the line
             continue
         same = blobs.setdefault(line.fingerprint, key)
         if same.line is not line:
@@ -163,7 +163,7 @@ def of_pairs(keys: Sequence[Key]) -> Iterator[Finding]:
         for one in line.listens_on:
             host = "localhost" if one.host in _LOOPBACK else one.host
             earlier = ports.setdefault((host, one.port), line)
-            if one.port is not None and earlier is not line and earlier.fingerprint != line.fingerprint:
+            if one.port is not None and earlier.fingerprint != line.fingerprint:
                 values = {"permit": f'permitlisten="{one}"', "place": earlier.place, "host": one.host}
                 twin = line.comment and line.comment == earlier.comment  # two keys of one machine
                 yield found("port-twice", line.place, values, severity=Severity.NOTE if twin else None)

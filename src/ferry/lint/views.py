@@ -103,9 +103,8 @@ class View:
 
     @property
     def dials(self) -> bool:
-        """Whether sshd lets a client reach a host and port (-L, -D, -W)."""
-        allowed = self["allowtcpforwarding"].word in DIALLING
-        return self.forwards and allowed and self["permitopen"].word != "none"
+        """Whether sshd lets a client reach the hosts and ports of PermitOpen (-L, -D, -W)."""
+        return self.forwards and self["allowtcpforwarding"].word in DIALLING
 
     @property
     def listening_is_bound(self) -> bool:
@@ -138,7 +137,7 @@ def views(parsed: Parsed, user: str | None) -> list[View]:
     chains = [()]
     for statement in parsed.statements:
         open_blocks = tuple(block for block in statement.blocks if not holds(block))
-        if open_blocks and all(_is_of(block, user) for block in open_blocks):
+        if all(_is_of(block, user) for block in open_blocks):
             chains.append(open_blocks)
     return [_view(parsed, chain, holds) for chain in dict.fromkeys(chains)]
 
