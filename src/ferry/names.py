@@ -30,13 +30,15 @@ class Kind(enum.StrEnum):
     TLS = "tls"
     TCP = "tcp"
     ALIAS = "alias"
+    SOCKET = "socket"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a tunnel: a hostname (`http`, `tls`), a port (`tcp`), or an alias with a port (`alias`).
+    """The address of a tunnel: a hostname (`http`, `tls`), a port (`tcp`), an alias with a port (`alias`), or a Unix socket
+    (`socket`: the folder of its owner and its name, `web-1/x.sock`).
 
-    `name` is lower-case; it is empty for `tcp`. `port` is 0 for `http` and `tls`.
+    `name` is lower-case, but for `socket`; it is empty for `tcp`. `port` is 0 for `http`, `tls` and `socket`.
     """
 
     kind: Kind
@@ -44,12 +46,12 @@ class Address:
     port: int = 0
 
     def __str__(self) -> str:
-        """The address as people write it: `blog.example.com`, `port 30042`, `laptop:22`.
+        """The address as people write it: `blog.example.com`, `port 30042`, `laptop:22`, `web-1/x.sock`.
 
         Errors and the log show addresses where no kind can be asked, so the forms stand here and not in `ferry.kinds`.
         """
         match self.kind:
-            case Kind.HTTP | Kind.TLS:
+            case Kind.HTTP | Kind.TLS | Kind.SOCKET:
                 return self.name
             case Kind.TCP:
                 return f"port {self.port}"

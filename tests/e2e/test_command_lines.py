@@ -299,7 +299,7 @@ OPENSSH = [
     Line(
         "ssh -R HOME/s:localhost:3000 gw",
         1,
-        err=("Ferry does not forward socket paths: write -R …:80:... or -R 0:...",),
+        err=("this gateway forwards no Unix sockets: write -R …:80:... or -R 0:...",),
     ),
     Line(
         "ssh -R NAME:80:localhost:9 gw",

@@ -40,7 +40,7 @@ def test_all_reasons_stand_in_one_line(ssh: StockSsh) -> None:
 def test_a_forward_of_a_socket_has_its_reason_too(ssh: StockSsh) -> None:
     ended = ssh.run("-N", "-R", "/tmp/ferry.sock:127.0.0.1:9")
     assert ended.code == 255
-    assert "Ferry does not forward socket paths" in ended.err
+    assert "this gateway forwards no Unix sockets" in ended.err
 
 
 @pytest.mark.parametrize("terminal", [(), ("-tt",)], ids=["pipe", "terminal"])

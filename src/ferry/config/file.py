@@ -41,7 +41,7 @@ from .words import (
 ENV_PREFIX: Final = "FERRY_"
 PATH_KEYS: Final = (
     "state", "https.certificates", "access.keys", "access.trusted_ca_keys", "access.authorized_principals",
-    "access.revoked_keys", "access.policy", "audit.file",
+    "access.revoked_keys", "access.policy", "audit.file", "sshd.streamlocal_folder",
 )  # fmt: skip
 _TOML_PLACE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
 _TOML_END = re.compile(r"^(?P<what>.*) \(at end of document\)$", re.DOTALL)

@@ -27,7 +27,34 @@ class Remark:
 
 def mistakes(config: Config) -> list[Remark]:
     """All the rules that `config` breaks."""
-    return [*_ssh_is_served(config), *_access_is_chosen(config), *_admin_is_local(config), *_ports_are_distinct(config)]
+    return [
+        *_ssh_is_served(config),
+        *_access_is_chosen(config),
+        *_admin_is_local(config),
+        *_ports_are_distinct(config),
+        *_sockets_have_a_folder(config),
+    ]
+
+
+def _sockets_have_a_folder(config: Config) -> Iterator[Remark]:
+    folder = config.sshd.streamlocal_folder
+    wanted = [
+        each for each in (config.sshd, *config.sshd.match) if each.allow_streamlocal_forwarding not in (None, "no")
+    ]
+    if wanted and folder is None:
+        text = (
+            f'allow_streamlocal_forwarding = "{wanted[0].allow_streamlocal_forwarding}" needs a folder: write '
+            'streamlocal_folder = "/run/ferry/sockets" in [sshd]'
+        )
+        yield Remark(("sshd.allow_streamlocal_forwarding", "sshd.match"), text)
+    if folder is not None:
+        state, sockets = config.state.resolve(), folder.resolve()
+        if sockets == state or state in sockets.parents or sockets in state.parents:
+            text = (
+                f"sshd.streamlocal_folder = {folder} and the state folder {config.state} are one inside the other: write "
+                "another folder, such as /run/ferry/sockets"
+            )
+            yield Remark(("sshd.streamlocal_folder", "state"), text)
 
 
 def surprises(config: Config) -> list[Remark]:

@@ -12,7 +12,7 @@ from ferry.protocol.host_patterns import parse_host_list
 from ferry.protocol.permits import ANYWHERE, Permit, Services, parse_permit_listen, parse_permit_open
 from ferry.this_host import THIS_HOST
 
-from .values import Seconds, Section, Words
+from .values import OptionalFile, Seconds, Section, Words
 
 MOST_SESSIONS: Final = 100
 CRITERIA: Final = ("user", "identity", "address", "local_address", "local_port")
@@ -114,6 +114,14 @@ class Keywords(Section):
         le=MOST_SESSIONS,
         description="Sessions open at once on one connection: 10 if it is not set. With 0 forwards work with `ssh -N` alone.",
     )
+    allow_streamlocal_forwarding: Directions = Field(
+        None,
+        description="Unix sockets in `sshd.streamlocal_folder`: `remote` for `-R /x.sock:...`, `local` for `-L ...:/x.sock`, `yes` or `all` for both. Not set: `no`. An identity has a folder of its own there.",
+    )
+    streamlocal_bind_unlink: Truth = Field(
+        None,
+        description="`-R` to a socket takes the place of one of the gateway's user that nobody listens on. Not set: such a socket is in the way. The gateway removes its own sockets when they close.",
+    )
     authentication_methods: Methods = Field(
         default_factory=list,
         description='`["publickey"]`: nobody is let in without a key, with `access.mode = "anyone"` too. `["any"]`: as `access.mode` says. Ferry has no other methods.',
@@ -151,6 +159,10 @@ class SshdMatch(Keywords):
 
 
 class Sshd(Keywords):
+    streamlocal_folder: OptionalFile = Field(
+        None,
+        description="Folder of Unix sockets, in which each identity has a folder: `/run/ferry/sockets/web-1/x.sock`. It belongs to the gateway's user, and is not the state folder.",
+    )
     match: list[SshdMatch] = Field(
         default_factory=list,
         description="Blocks `[[sshd.match]]`. A keyword has the value of the first block that the client meets and that sets it; else the one above.",

@@ -110,7 +110,7 @@ class TunnelInfo(ApiModel):
 
     id: str
     address: str = Field(description="As people write it: `blog.example.com`, `port 30042`, `laptop:22`.")
-    kind: Literal["http", "tls", "tcp", "alias"]
+    kind: Literal["http", "tls", "tcp", "alias", "socket"]
     url: str | None = Field(description="Where visitors go; None for an alias.")
     identity: str
     connection: str = Field(description="The id of its SSH connection.")
@@ -154,7 +154,7 @@ class NameInfo(ApiModel):
 
     key: str = Field(description="`http:blog.example.com`: what DELETE /api/v1/names/… takes.")
     address: str
-    kind: Literal["http", "tls", "tcp", "alias"]
+    kind: Literal["http", "tls", "tcp", "alias", "socket"]
     owner: str = Field(description="The owning identity's id.")
     owner_name: str
     derived: bool = Field(description="Given by the gateway, not asked for.")

@@ -126,10 +126,13 @@ def set_options(sock: socket.socket) -> None:
 
 
 def endpoint_of(name: object) -> Endpoint:
-    """The Endpoint of a socket's name or a transport's `peername`. An IPv4-mapped IPv6 address becomes IPv4.
+    """The Endpoint of a socket's name or a transport's `peername`. An IPv4-mapped IPv6 address becomes IPv4. Whoever comes
+    by a Unix socket is on this host: `127.0.0.1:0`.
 
     A peer that is gone has no name; for it this returns `0.0.0.0:0`.
     """
+    if isinstance(name, str | bytes):
+        return Endpoint("127.0.0.1", 0)
     if not isinstance(name, tuple):
         return Endpoint("0.0.0.0", 0)
     host = str(name[0])

@@ -151,7 +151,8 @@ class LoopServer:
         loop = asyncio.get_running_loop()
         duplicate = self._sock.dup()
         try:
-            server = await loop.create_server(self._factory, sock=duplicate, backlog=limits.ACCEPT_BACKLOG)
+            create = loop.create_unix_server if duplicate.family == socket.AF_UNIX else loop.create_server
+            server = await create(self._factory, sock=duplicate, backlog=limits.ACCEPT_BACKLOG)
         except BaseException:
             duplicate.close()
             raise

@@ -13,7 +13,7 @@ from ferry import limits
 from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.errors import Refusal
-from ferry.kinds.base import ListenPort
+from ferry.kinds.base import ListenSocket, Opening
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import Origins
 from ferry.limiters.places import Places
@@ -33,6 +33,7 @@ from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import PortOwners
 from .reset import reset
 from .server import server_on
+from .socket_folder import InTheWay, bind
 from .socks_guard import GuardedBridge
 from .tcp_visitor import TcpVisitor
 
@@ -55,9 +56,12 @@ class TcpListener:
         connections: Connections,
         visits: VisitsInForce,
         open_proxy: Callable[[Tunnel], None] | None,
+        closing: Callable[[], None] | None = None,
     ) -> None:
-        self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets]
+        """`closing` is called once, before it stops listening."""
+        self.endpoints = [endpoint_of(sock.getsockname()) for sock in sockets if sock.family != socket.AF_UNIX]
         """The addresses it listens on."""
+        self._closing = closing
         self._tunnel = tunnel
         self._report = report
         self._clock = clock
@@ -98,7 +102,9 @@ class TcpListener:
     def close(self, *, cut: bool) -> None:
         """Stop listening. `cut` ends the visitors now, with RST; without it they stay until their streams end."""
         self._closed = True
-        call_each(_log, "could not close a port", [server.close for server in self._servers])
+        gone, self._closing = self._closing, None
+        closers = [server.close for server in self._servers]
+        call_each(_log, "could not close a port", closers if gone is None else [gone, *closers])
         self._servers.clear()
         if not self._visitors:
             self._connections.discard(self._visitors_now)
@@ -223,13 +229,20 @@ class TcpEdge:
         self._origins = Origins()
         self._owners = PortOwners(report=report, clock=clock)
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, opening: ListenPort) -> TcpListener | Refusal:
-        """Open a port for `tunnel` on all of its hosts, or on none. A public one is guarded. It is a `registry.routes.Ports`.
+    async def listen(self, tunnel: Tunnel, grant: Grant, opening: Opening) -> TcpListener | Refusal:
+        """Open a port for `tunnel` on all of its hosts, or on none, or a Unix socket. A public port is guarded. It is a
+        `registry.routes.Ports`.
 
         On a host without IPv6 `::1` is skipped. Port 0 takes a free port. Raises LocalProtocolError unless `grant` allows
         the tunnel's owner to listen at its address.
         """
         grant.require(tunnel.address, tunnel.owner, Use.LISTEN)
+        if isinstance(opening, ListenSocket):
+            try:
+                bound = bind(opening.root, opening.folder, opening.name, unlink=opening.unlink)
+            except (InTheWay, OSError) as failure:
+                return _socket_refusal(opening, failure)
+            return await self._started(tunnel, [bound.sock], closing=bound.unlink)
         try:
             sockets = bind_all(
                 [Endpoint(host, opening.port) for host in opening.hosts],
@@ -240,6 +253,18 @@ class TcpEdge:
             if failed.error.errno == errno.EADDRINUSE:
                 self._owners.ask(opening.port)
             return _refusal(failed)
+        return await self._started(tunnel, sockets, public=opening.public)
+
+    async def _started(
+        self,
+        tunnel: Tunnel,
+        sockets: Sequence[socket.socket],
+        *,
+        public: bool = False,
+        closing: Callable[[], None] | None = None,
+    ) -> TcpListener | Refusal:
+        """A listener that accepts."""
+        first = endpoint_of(sockets[0].getsockname())
         listener = TcpListener(
             tunnel,
             sockets,
@@ -250,16 +275,28 @@ class TcpEdge:
             origins=self._origins,
             connections=self._connections,
             visits=self._visits,
-            open_proxy=self._open_proxy if opening.public and not self._allow_open_proxy else None,
+            open_proxy=self._open_proxy if public and not self._allow_open_proxy else None,
+            closing=closing,
         )
         try:
             await listener.start()
         except BaseException as error:
             listener.close(cut=True)
             if isinstance(error, OSError):  # no descriptor is left for a server
-                return _refusal(BindFailed(listener.endpoints[0], error))
+                return _refusal(BindFailed(first, error))
             raise
         return listener
+
+
+def _socket_refusal(opening: ListenSocket, failure: InTheWay | OSError) -> Refusal:
+    path = f"{opening.root}/{opening.folder}/{opening.name}"
+    if isinstance(failure, InTheWay):
+        return Refusal(f"{path} cannot be opened: {failure}", code="socket_in_use")
+    return Refusal(
+        "the gateway cannot open your socket now: ask the operator to look at the gateway's log",
+        code="socket_unavailable",
+        detail=f"{path} cannot be opened: {failure.strerror}; look at sshd.streamlocal_folder",
+    )
 
 
 def _refusal(failed: BindFailed) -> Refusal:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import select
+import socket
 import sys
 import termios
 from collections.abc import Callable
@@ -50,6 +51,8 @@ def _queued(transport: asyncio.Transport, request: int) -> int:
     sock = transport.get_extra_info("socket")
     if sock is None:  # TLS over a connection that is gone
         return 0
+    if sock.family == socket.AF_UNIX:
+        request = termios.TIOCOUTQ  # it knows no other, and what is sent has arrived
     return int.from_bytes(fcntl.ioctl(sock.fileno(), request, bytes(4)), sys.byteorder)
 
 

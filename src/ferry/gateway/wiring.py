@@ -66,6 +66,7 @@ def rules_of(config: Config) -> ForwardRules:
         purposes=tuple(Purpose(name, *span) for name, span in config.tcp.purposes_in_ranges.items()),
         keeps_ports=config.access.mode == "keys",
         public_addresses=tuple(config.tcp.public_addresses),
+        sockets=str(config.sshd.streamlocal_folder or ""),
     )
 
 
@@ -99,6 +100,8 @@ def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
         max_sessions=keywords.max_sessions,
         client_alive_interval=match.client_alive_interval if match else None,
         client_alive_count_max=match.client_alive_count_max if match else None,
+        allow_streamlocal_forwarding=_FORWARDING.get(keywords.allow_streamlocal_forwarding or ""),
+        streamlocal_bind_unlink=keywords.streamlocal_bind_unlink,
         needs_key=keywords.authentication_methods == ["publickey"] if keywords.authentication_methods else None,
         places={name: f"{where}: {name}" for name in keywords.model_fields_set},
     )

@@ -9,16 +9,17 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
-from ferry.names import Kind
+from ferry.names import Identity, Kind
 from ferry.protocol.forward_spec import read_forward
 
 from .alias import ALIAS
 from .base import ForwardRequest, TunnelKind
 from .port import TCP
 from .rules import ForwardRules, Web, either
+from .unix_socket import NO_RULES_FOR_SOCKETS, NO_SOCKETS, SOCKET
 from .web import HTTP
 
-KINDS: Final[Mapping[Kind, TunnelKind]] = MappingProxyType({of.kind: of for of in (HTTP, TCP, ALIAS)})
+KINDS: Final[Mapping[Kind, TunnelKind]] = MappingProxyType({of.kind: of for of in (HTTP, TCP, ALIAS, SOCKET)})
 """All kinds that the gateway offers. `parse_forward` and `help` use them in this order."""
 
 
@@ -31,6 +32,13 @@ def check_on(port: int, web: Web, rules: ForwardRules) -> Refusal | None:
     """The refusal of all requests with this port, if the operator has turned their kind off."""
     refusals = (kind.off(port, web, rules) for kind in KINDS.values())
     return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def parse_socket(path: bytes, identity: Identity, rules: ForwardRules, *, ruled: bool) -> ForwardRequest | Refusal:
+    """Parse a request for a Unix socket. `ruled`: there is a policy file. Raises InvalidInput with what to write instead."""
+    if ruled:
+        return NO_RULES_FOR_SOCKETS
+    return SOCKET.parse_path(path, identity, rules) if rules.sockets else NO_SOCKETS
 
 
 def parse_forward(host: bytes, port: int, web: Web, rules: ForwardRules) -> ForwardRequest:

@@ -49,6 +49,27 @@ class ListenPort(NamedTuple):
     """Why it listens on loopback addresses only, although another one was asked for; empty if it was not."""
 
 
+class ListenSocket(NamedTuple):
+    """A Unix socket that the gateway opens for one tunnel: at `root/folder/name`."""
+
+    root: str
+    folder: str
+    name: str
+    unlink: bool
+    """A socket at this path that nobody listens on gives way."""
+
+
+Opening = ListenPort | ListenSocket
+
+
+class Listening(NamedTuple):
+    """The operator's settings about listening, as they count for the client."""
+
+    gateway_ports: GatewayPorts | None = None
+    unlink: bool = False
+    """StreamLocalBindUnlink."""
+
+
 class NoticeContext(Protocol):
     """The settings that notices about tunnels depend on."""
 
@@ -166,12 +187,11 @@ class TunnelKind(ABC):
         del address, rules
         return None
 
-    def listen_port(
-        self, address: Address, request: ForwardRequest, rules: ForwardRules, gateway_ports: GatewayPorts | None
-    ) -> ListenPort | Refusal | None:
-        """The port to open for this address alone; None if its visitors come through a shared port. `gateway_ports` is the
-        operator's setting for the client."""
-        del address, request, rules, gateway_ports
+    def opening(
+        self, address: Address, request: ForwardRequest, rules: ForwardRules, how: Listening
+    ) -> Opening | Refusal | None:
+        """The port or the socket to open for this address alone; None if its visitors come through a shared port."""
+        del address, request, rules, how
         return None
 
     # --- how it is shown

@@ -15,13 +15,14 @@ from .base import (
     WHILE_CONNECTED,
     ForwardRequest,
     ForwardShown,
+    Listening,
     ListenPort,
     NoticeContext,
     TunnelKind,
 )
 from .derived import derived_ports
 from .port_hosts import listen_port
-from .rules import ForwardRules, GatewayPorts, Web
+from .rules import ForwardRules, Web
 
 _ITSELF: Final = "only programs on the gateway's own machine can connect there"
 _FOR_ITSELF: Final = "for programs on the gateway's own machine"
@@ -87,10 +88,10 @@ class PortKind(TunnelKind):
             code="port_outside",
         )
 
-    def listen_port(
-        self, address: Address, request: ForwardRequest, rules: ForwardRules, gateway_ports: GatewayPorts | None
+    def opening(
+        self, address: Address, request: ForwardRequest, rules: ForwardRules, how: Listening
     ) -> ListenPort | Refusal:
-        return listen_port(request.host, address.port, rules, gateway_ports)
+        return listen_port(request.host, address.port, rules, how.gateway_ports)
 
     def duplicate_hint(self, request: ForwardRequest, port: int) -> str:
         del request, port

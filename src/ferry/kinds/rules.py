@@ -95,6 +95,8 @@ class ForwardRules:
     """A port with a purpose stays its identity's for good, once that has asked for it."""
     public_addresses: tuple[str, ...] = ("127.0.0.1", "::1")
     """Where ports of public ranges listen: numeric addresses."""
+    sockets: str = ""
+    """The folder of Unix sockets, with a folder for each identity; empty: there are none."""
 
     def range_of(self, port: int) -> PortRange | None:
         """The range that `port` is in."""

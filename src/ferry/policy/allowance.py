@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ferry.errors import Refusal
+from ferry.kinds.base import Listening
 from ferry.protocol.permits import ANYWHERE
 
 from . import keys, sshd
@@ -22,6 +23,11 @@ class Allowance(NamedTuple):
     sshd: SshdOptions
     """The operator's settings that count for them."""
 
+    @property
+    def listening(self) -> Listening:
+        """How their forwards listen."""
+        return Listening(self.sshd.gateway_ports, bool(self.sshd.streamlocal_bind_unlink))
+
     def forwards_refusal(self) -> Refusal | None:
         """The refusal of all forwards."""
         return keys.forwards_refusal(self.key_line) or sshd.listening_refusal(self.sshd)
@@ -34,6 +40,11 @@ class Allowance(NamedTuple):
     def open_refusal(self, host: bytes, port: int) -> Refusal | None:
         """As `ferry.policy.keys.open_refusal`."""
         return keys.open_refusal(self.key_line, host, port) or sshd.open_refusal(self.sshd, host, port)
+
+    def socket_refusal(self, path: str, *, listens: bool) -> Refusal | None:
+        """As `ferry.policy.keys.socket_refusal`."""
+        refused = keys.socket_refusal(self.key_line, path, listens=listens)
+        return refused or sshd.socket_refusal(self.sshd, path, listens=listens)
 
     def limits(self) -> list[str]:
         """What they may not do, for people."""

@@ -12,6 +12,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, Kind, parse_label
+from ferry.protocol.socket_path import SOCKET_PORT
 
 from .aims import Act, What
 from .allowance import Allowance
@@ -62,6 +63,8 @@ def request_refusal(
     if request.name is None:
         return may.listen_refusal(*bind)
     host, port = bind
+    if port == SOCKET_PORT:
+        return may.socket_refusal(f"{rules.sockets}/{request.name}", listens=True)
     names = (request.name, rules.domain.host(request.name))
     if not request.by_login_name:
         return may.listen_refusal(host, port, names)

@@ -18,7 +18,7 @@ from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
 from ferry.protocol.permits import Permit
 
-from .permitted import listed, listens, names, opens, to_write
+from .permitted import listed, listens, names, names_socket, opens, to_write
 
 TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
 VERIFIED: Final = 0x04
@@ -212,6 +212,22 @@ def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
 def names_open(line: KeyLine, host: bytes, port: int) -> bool:
     """Whether `permitopen=` names `port` of `host` exactly."""
     return names(line.options.permit_open, host, port)
+
+
+def socket_refusal(line: KeyLine, path: str, *, listens: bool) -> Refusal | None:
+    """The refusal of a forward (`listens`) or a connection to the Unix socket at `path`. A line with `permitlisten=` or
+    `permitopen=` allows none that it does not name."""
+    if (off := forwards_refusal(line)) is not None:
+        return off
+    option = "permitlisten" if listens else "permitopen"
+    permits = line.options.permit_listen if listens else line.options.permit_open
+    if not permits or names_socket(permits, path):
+        return None
+    return Refusal(
+        f'your key may not use this socket ({option}=): only the operator can write {option}="[{printable(path)}]:*"',
+        code="key_socket",
+        rule=line.rule(option),
+    )
 
 
 def command_refusal(line: KeyLine) -> Refusal | None:

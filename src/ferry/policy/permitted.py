@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ferry.names import printable
+from ferry.protocol.host_patterns import matches
 from ferry.protocol.permits import Permit
 
 _NAMED: Final = 3  # permits in a refusal; the others are counted
@@ -35,6 +36,12 @@ def names(permits: Sequence[Permit], host: bytes, port: int) -> bool:
     operator has to name what is not the client's own, and a `*` names nothing."""
     asked = host.decode("utf-8", "backslashreplace")
     return any(permit.names(asked, port) for permit in permits)
+
+
+def names_socket(permits: Sequence[Permit], path: str) -> bool:
+    """Whether one of `permits` names the Unix socket at `path`: `[/run/ferry/web-1/x.sock]:*`, with wildcards in the path.
+    `*:*` names none."""
+    return any(permit.host.startswith("/") and permit.port is None and matches(permit.host, path) for permit in permits)
 
 
 def listed(permits: Sequence[Permit]) -> str:

@@ -18,7 +18,7 @@ from ferry.protocol.host_patterns import HostList
 from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
-from .permitted import listed, listens, names, opens, to_write
+from .permitted import listed, listens, names, names_socket, opens, to_write
 
 
 class Forwarding(enum.Flag):
@@ -48,6 +48,10 @@ class SshdOptions:
     """Seconds of silence after which the client is asked for a sign of life; 0: never."""
     client_alive_count_max: int | None = None
     """Such intervals after which it is gone."""
+    allow_streamlocal_forwarding: Forwarding | None = None
+    """Of Unix sockets. Not set: none."""
+    streamlocal_bind_unlink: bool | None = None
+    """A socket that nobody listens on gives way to a new one."""
     needs_key: bool | None = None
     """Nobody may log in without a key (AuthenticationMethods)."""
     places: Mapping[str, str] = field(default_factory=dict)
@@ -197,6 +201,28 @@ def open_refusal(options: SshdOptions, host: bytes, port: int) -> Refusal | None
 def names_open(options: SshdOptions, host: bytes, port: int) -> bool:
     """As `ferry.policy.keys.names_open`, of PermitOpen."""
     return names(options.permit_open or (), host, port)
+
+
+def socket_refusal(options: SshdOptions, path: str, *, listens: bool) -> Refusal | None:
+    """The refusal of a forward (`listens`) or a connection to the Unix socket at `path`. Where PermitListen or PermitOpen is
+    set, it has to name it."""
+    allowed = options.allow_streamlocal_forwarding or Forwarding.NONE
+    direction = Forwarding.REMOTE if listens else Forwarding.LOCAL
+    if options.disable_forwarding or direction not in allowed:
+        what = "open no Unix sockets with -R" if listens else "reach no Unix sockets with -L"
+        name = "disable_forwarding" if options.disable_forwarding else "allow_streamlocal_forwarding"
+        return Refusal(
+            f"the operator lets you {what} (AllowStreamLocalForwarding)", code="sshd_socket", rule=options.rule(name)
+        )
+    name = "permit_listen" if listens else "permit_open"
+    permits = options.permit_listen if listens else options.permit_open
+    if permits in (None, ANYWHERE) or names_socket(permits or (), path):
+        return None
+    return Refusal(
+        f"the operator does not let you use this socket ({'PermitListen' if listens else 'PermitOpen'})",
+        code="sshd_socket",
+        rule=options.rule(name),
+    )
 
 
 def limits_of(options: SshdOptions) -> list[str]:

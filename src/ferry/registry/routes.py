@@ -14,7 +14,7 @@ from typing import Protocol
 from ferry import kinds
 from ferry.callbacks import call_each
 from ferry.errors import Refusal
-from ferry.kinds.base import ListenPort
+from ferry.kinds.base import Opening
 from ferry.limits import HOSTS_SEEN
 from ferry.names import Address, Endpoint, IdentityId, Kind, TunnelId
 from ferry.policy.grants import Grant, Use
@@ -110,9 +110,9 @@ class PortListener(Protocol):
 
 
 class Ports(Protocol):
-    """Opens TCP ports (`ferry.edge`), or refuses to."""
+    """Opens TCP ports and Unix sockets (`ferry.edge`), or refuses to."""
 
-    async def listen(self, tunnel: Tunnel, grant: Grant, opening: ListenPort) -> PortListener | Refusal: ...
+    async def listen(self, tunnel: Tunnel, grant: Grant, opening: Opening) -> PortListener | Refusal: ...
 
 
 @dataclass(slots=True)

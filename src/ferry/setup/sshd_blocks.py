@@ -68,6 +68,8 @@ CARRIED: Final[Mapping[str, tuple[str, Callable[[Sequence[str]], Value | None]]]
         "permitopen": ("permit_open", lambda values: _permits(values, listens=False)),
         "disableforwarding": ("disable_forwarding", _truth),
         "maxsessions": ("max_sessions", _number),
+        "allowstreamlocalforwarding": ("allow_streamlocal_forwarding", _word(*_DIRECTIONS)),
+        "streamlocalbindunlink": ("streamlocal_bind_unlink", _truth),
         "authenticationmethods": ("authentication_methods", _methods),
     }
 )

@@ -51,7 +51,7 @@ _CHOSEN: Final = (
     "escape at the top of [sshd], or write identity = in place of user ="
 )
 _MEMBERS: Final = "it carries over as the login names that are in the group on this host now"
-_NO_SOCKETS: Final = "Ferry forwards no Unix sockets"
+_SOCKET_MODE: Final = "Ferry's sockets are for its own user alone (mode 0600)"
 _PROCESS: Final = "this is about sshd's own process"
 _WHY: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -90,9 +90,6 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         ),
         **dict.fromkeys(("hostkey", "hostkeyagent"), _HOST_KEYS),
         **dict.fromkeys(
-            ("allowstreamlocalforwarding", "streamlocalbindmask", "streamlocalbindunlink"), _NO_SOCKETS
-        ),
-        **dict.fromkeys(
             (
                 "debianbanner", "fingerprinthash", "ipqos", "logverbose", "modulifile", "pidfile", "rdomain",
                 "sshdauthpath", "sshdsessionpath", "syslogfacility", "tcpkeepalive", "versionaddendum",
@@ -101,6 +98,7 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
         "channeltimeout": "Ferry closes no quiet connection through a tunnel",
+        "streamlocalbindmask": _SOCKET_MODE,
         "permittunnel": "Ferry refuses `ssh -w`",
         "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
         "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
@@ -171,6 +169,7 @@ def translate(parsed: Parsed) -> Translation:
     _forwarding(top, made)
     _ports(top, below, made)
     _match(view, below, made)
+    _sockets(below, made)
     for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
         setting = view[keyword]
         if keyword not in _HANDLED and setting.written:
@@ -338,6 +337,15 @@ def _forwarding(view: View, made: Translation) -> None:
             made.leave(setting, keyword, _WHY_NOT.get(keyword, _NOT_TAKEN))
         else:
             made.carry(f"sshd.{name}", value, keyword, setting)
+
+
+def _sockets(below: Sequence[Translated], made: Translation) -> None:
+    """The folder of Unix sockets, which sshd has not."""
+    name = "allow_streamlocal_forwarding"
+    given = [each.value for each in made.carried if each.key == f"sshd.{name}"]
+    given += [each.settings[name] for each in below if name in each.settings]
+    if any(value != "no" for value in given):
+        made.carry("sshd.streamlocal_folder", Path("/run/ferry/sockets"), "each identity has a folder there", None)
 
 
 def _match(view: View, below: Sequence[Translated], made: Translation) -> None:

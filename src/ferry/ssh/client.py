@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final, Protocol
 
 from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
@@ -21,6 +20,7 @@ from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.report import Report
 from ferry.visits import Visit
 
@@ -220,10 +220,6 @@ class Client:
         self._tunnels.close(tunnel, "cancelled by the client")
         self.tell(f"No longer forwarding {tunnel.address}")
         return True
-
-    def odd_forward_read(self, asked: str, why: str, *, kept: str) -> Callable[[Answered], None]:
-        """Note a request for a forward that Ferry lacks. The caller calls the result in its turn, to refuse it."""
-        return self.requests.read_odd(partial(self._form_refused, asked, why, kept))
 
     def form_refused(self, asked: str, why: str, *, kept: str = "") -> None:
         """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
@@ -482,9 +478,14 @@ class Client:
 def shown_request(host: bytes, port: int) -> str:
     """A forward request as typed, as far as the gateway sees it: `-R blog:80`, `-R 80`."""
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
+    if port == SOCKET_PORT:
+        return f"-R {text}"
     return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
 
 
 def kept_request(host: bytes, port: int) -> str:
-    """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`."""
+    """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`, and
+    the path of a socket."""
+    if port == SOCKET_PORT:
+        return "-R PATH"
     return shown_request(host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode(), port)

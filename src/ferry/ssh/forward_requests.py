@@ -59,7 +59,7 @@ class ForwardRequests:
         """The number of undecided requests."""
         self._settled: list[Callable[[], None]] = []
         self.count = 0
-        """The number of requests so far, with those for forwards that Ferry lacks."""
+        """The number of requests so far."""
         self._outcomes: deque[SshTunnel | RefusedForward] = deque(maxlen=limits.OUTCOMES_REMEMBERED)
         self._unshown = 0
 
@@ -117,12 +117,6 @@ class ForwardRequests:
             self._reasons.decided()
             settled, self._settled = self._settled, []
             call_each(_log, "a session failed to begin", settled)
-
-    def read_odd(self, refuse: Callable[[], RefusedForward]) -> Callable[[Answered], None]:
-        """Note a request for a forward that Ferry lacks. The caller calls the result in its turn, to refuse it."""
-        self.count += 1
-        forward = self._holding.requested()
-        return lambda answer: self._refuse(forward, refuse(), answer)
 
     def refused(self, refused: RefusedForward) -> None:
         """Keep a refusal for sessions that begin later."""

@@ -16,12 +16,13 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
-from ferry.kinds.base import ForwardRequest, ListenPort
+from ferry.kinds.base import ForwardRequest, ListenPort, Opening
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Endpoint, TunnelId
 from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, Use
 from ferry.policy.rules import Rule
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.routes import PortListener
 from ferry.report import Report
 from ferry.streams import OpenFailure, Sink, Stream, Tap
@@ -32,6 +33,8 @@ from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport, OwnedChannel, State
 from .wire.originator import valid_originator
 
+_TO_PORT: Final = b"forwarded-tcpip"
+_TO_SOCKET: Final = b"forwarded-streamlocal@openssh.com"
 _UNREACHED: Final = (
     "your local service cannot be reached: does it run, and on that port? If it listens on [::1] only, "
     "write localhost as its host"
@@ -253,12 +256,14 @@ class SshTunnel:
 
     def moved(self, rules: ForwardRules, may: Allowance) -> Refusal | None:
         """The refusal of a public port that the operator's GatewayPorts would open elsewhere now."""
-        gateway_ports, address = may.sshd.gateway_ports, self.address
-        if self.port is None or not self.port.public or gateway_ports is None:
+        address = self.address
+        if self.port is None or not self.port.public or may.sshd.gateway_ports is None:
             return None
-        now = kind_of(address.kind).listen_port(address, self.forward.request, rules, gateway_ports)
-        if isinstance(now, Refusal) or now is None or now.hosts == self.port.hosts:
-            return now if isinstance(now, Refusal) else None
+        now = kind_of(address.kind).opening(address, self.forward.request, rules, may.listening)
+        if isinstance(now, Refusal):
+            return now
+        if not isinstance(now, ListenPort) or now.hosts == self.port.hosts:
+            return None
         return Refusal(
             "the operator has changed where it may listen (GatewayPorts): ask for it again",
             code="gateway_ports",
@@ -295,9 +300,10 @@ class SshTunnel:
         """Seconds since its client's last sign of life, once that leaves a keepalive unanswered; 0 before."""
         return self._line.silent_for
 
-    def listening(self, port: ListenPort, listener: PortListener) -> None:
-        """Take note of the port that was opened for it."""
-        self.port, self._listener = port, listener
+    def listening(self, opening: Opening, listener: PortListener) -> None:
+        """Take note of the port or the socket that was opened for it."""
+        self.port = opening if isinstance(opening, ListenPort) else None
+        self._listener = listener
 
     def stop_listening(self, *, cut: bool) -> None:
         """Take no new visitors from its port, if it has one. `cut` also ends the present ones."""
@@ -383,18 +389,16 @@ class SshTunnel:
             channel.cut(ConnectionResetError("the tunnel was closed"))
 
     def _open(self, channel: OwnedChannel, originator: Endpoint) -> bool:
-        """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2). False when the connection has too many, or is gone."""
+        """Ask for a `forwarded-tcpip` channel (RFC 4254 §7.2), or for one to a socket (PROTOCOL of OpenSSH, §2.4). False when
+        the connection has too many, or is gone."""
         host, port = self.forward.bind
-        originator = valid_originator(originator)
+        kind = _TO_SOCKET
+        more: tuple[bytes, ...] = (String(b""),)
+        if port != SOCKET_PORT:
+            originator = valid_originator(originator)
+            kind, more = _TO_PORT, (UInt32(port), String(originator.host), UInt32(originator.port))
         try:
-            self._line.open_channel(
-                channel,
-                b"forwarded-tcpip",
-                String(host),
-                UInt32(port),
-                String(originator.host),
-                UInt32(originator.port),
-            )
+            self._line.open_channel(channel, kind, String(host), *more)
         except ChannelOpenError:
             self._report("channel.failed", tunnel=self.id, failure=OpenFailure.LIMIT.value)
             return False

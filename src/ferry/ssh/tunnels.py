@@ -19,7 +19,7 @@ from ferry import limits, tasks
 from ferry.callbacks import call_each
 from ferry.clock import Clock, random_token
 from ferry.errors import InvalidInput, Refusal
-from ferry.kinds import check_on, kind_of, parse_forward
+from ferry.kinds import check_on, kind_of, parse_forward, parse_socket
 from ferry.kinds.base import ForwardRequest
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
@@ -33,6 +33,7 @@ from ferry.policy.forwards import (
 )
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
@@ -117,10 +118,9 @@ class Tunnels:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(client.identity.id):
                 settings = self._in_force.forwards
-                off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
-                if off is not None:
-                    return off
-                request = parse_forward(host, port, settings.web, settings.rules)
+                request = _parsed(client, host, port, settings)
+                if isinstance(request, Refusal):
+                    return request
                 if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
                     return refusal
                 judge = judge_of(client, settings, self._clock.now())
@@ -443,6 +443,14 @@ class _InService:
         self.client.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
 
 
+def _parsed(client: TunnelClient, host: bytes, port: int, settings: ForwardSettings) -> ForwardRequest | Refusal:
+    """The request, or the refusal of all such requests. Raises InvalidInput."""
+    if port == SOCKET_PORT:
+        return parse_socket(host, client.identity, settings.rules, ruled=settings.book is not None)
+    off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
+    return off or parse_forward(host, port, settings.web, settings.rules)
+
+
 def _taken_from(holder: AddressHolder | None, identity: IdentityId) -> str:
     """For the owner: the connection that gives way, if it is one of the same identity."""
     if holder is None or holder.identity != identity:
@@ -460,7 +468,7 @@ def _duplicate(request: ForwardRequest, port: int) -> str:
 async def _listen(tunnel: SshTunnel, may: Allowance, grant: Grant, settings: ForwardSettings) -> Refusal | None:
     """Open the port of an address that has one of its own."""
     address, request = tunnel.address, tunnel.forward.request
-    opening = kind_of(address.kind).listen_port(address, request, settings.rules, may.sshd.gateway_ports)
+    opening = kind_of(address.kind).opening(address, request, settings.rules, may.listening)
     if opening is None or isinstance(opening, Refusal):
         return opening
     listener = await settings.ports.listen(tunnel, grant, opening)

@@ -16,6 +16,7 @@ from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import PacketDecodeError, SSHPacket
 
 from ferry import limits
+from ferry.protocol.socket_path import SOCKET_PORT
 
 from .channel import TunnelChannel
 from .host_key_proofs import PROVE
@@ -53,10 +54,6 @@ class ConnectionHandler(Protocol):
         """A `cancel-tcpip-forward` has come. False if there is no such forward."""
         ...
 
-    def odd_forward_read(self, asked: str, why: str, /, *, kept: str) -> Callable[[Answered], None]:
-        """A forward of a kind that Ferry does not have. The connection calls the result in its turn; it refuses."""
-        ...
-
     def form_refused(self, asked: str, why: str, /, *, kept: str = "") -> None:
         """A request that Ferry does not support. `asked` is its text as typed, `kept` the text to remember of it."""
         ...
@@ -78,10 +75,6 @@ class _Nobody:
 
     def forward_cancelled(self, _host: bytes, _port: int, /) -> bool:
         return False
-
-    def odd_forward_read(self, _asked: str, _why: str, /, *, kept: str) -> Callable[[Answered], None]:
-        del kept
-        return _not_granted
 
     def form_refused(self, _asked: str, _why: str, /, *, kept: str = "") -> None:
         """There is no session to show it."""
@@ -143,10 +136,20 @@ def _host_and_port(packet: SSHPacket) -> tuple[bytes, int]:
 
 
 def _socket_forward(connection: RequestingConnection, packet: SSHPacket) -> Step:
-    path = packet.get_string()[: limits.HOST_BYTES].decode("utf-8", "backslashreplace")
-    why = "Ferry does not forward socket paths: write -R NAME:80:... or -R 0:..."
-    refuse = connection.handler.odd_forward_read(f"-R {path}", why, kept="-R PATH")
-    return lambda: refuse(partial(connection.forward_decided, 0))
+    path = _path(packet)
+    decide = connection.handler.forward_read(path, SOCKET_PORT)
+    return lambda: decide(partial(connection.forward_decided, SOCKET_PORT))
+
+
+def _socket_cancel(connection: RequestingConnection, packet: SSHPacket) -> Step:
+    path = _path(packet)
+    return lambda: connection.handler.forward_cancelled(path, SOCKET_PORT)
+
+
+def _path(packet: SSHPacket) -> bytes:
+    path: bytes = packet.get_string()[: limits.HOST_BYTES + 1]
+    packet.check_end()
+    return path
 
 
 def _prove_host_keys(connection: RequestingConnection, packet: SSHPacket) -> Step:
@@ -164,6 +167,7 @@ GLOBAL_REQUESTS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket]
         b"tcpip-forward": _forward,
         b"cancel-tcpip-forward": _cancel,
         b"streamlocal-forward@openssh.com": _socket_forward,
+        b"cancel-streamlocal-forward@openssh.com": _socket_cancel,
         b"keepalive@openssh.com": _keepalive,
         PROVE: _prove_host_keys,
     }
