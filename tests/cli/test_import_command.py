@@ -91,7 +91,7 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
     assert "Match User tunnel (line 20): it carries over, but a client of Ferry chooses its login name" in ran.said
     assert "Ciphers (line 17): Ferry offers its own list" in ran.said
-    assert "TrustedUserCAKeys (line 18): Ferry knows no user certificates yet" in ran.said
+    assert config.access.trusted_ca_keys == [Path("/etc/ssh/ca.pub")]
     assert "files of each account (.ssh/authorized_keys): name them in access.keys, as in /home/%u/" in ran.said
 
 
@@ -117,6 +117,26 @@ def test_addresses_and_public_ports(tmp_path: Path) -> None:
         "files of each account (%h/k, /k/%U): name them in access.keys, as in /home/%u/k",
     ):
         assert reason in ran.said
+
+
+def test_certificates_and_revoked_keys(tmp_path: Path) -> None:
+    files = "TrustedUserCAKeys /ca.pub\nAuthorizedPrincipalsFile /etc/principals/%u\nRevokedKeys /etc/revoked\n"
+    ran = imported(tmp_path, f"{files}HostCertificate /etc/ssh/x-cert.pub\nCASignatureAlgorithms rsa-sha2-512\n")
+    file = tmp_path / "ferry.toml"
+    file.write_text(ran.out)
+    access = load(file, {}, {}).access
+    assert (access.authorized_principals, access.revoked_keys) == (Path("/etc/principals/%u"), Path("/etc/revoked"))
+    assert "HostCertificate (line 4): Ferry takes the certificate of a host key from the state folder" in ran.said
+    assert "CASignatureAlgorithms (line 5): Ferry offers its own list" in ran.said
+
+    ran = imported(tmp_path, "AuthorizedPrincipalsFile %h/.ssh/principals\nRevokedKeys none\n")
+    assert "AuthorizedPrincipalsFile (line 1): it is for the CAs of TrustedUserCAKeys, and there is none" in ran.said
+    assert "RevokedKeys" not in ran.said
+    ran = imported(tmp_path, "TrustedUserCAKeys /ca\nAuthorizedPrincipalsFile %h/.ssh/principals\n")
+    assert (
+        "AuthorizedPrincipalsFile (line 2): its path depends on the account: write access.authorized_principals"
+        in ran.said
+    )
 
 
 def test_ports_of_clients_that_choose_the_address(tmp_path: Path) -> None:

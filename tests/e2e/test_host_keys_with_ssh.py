@@ -65,6 +65,7 @@ def test_a_client_that_trusts_the_ca_needs_no_fingerprint(
         (("-n", "127.0.0.1"), "it is a user's certificate: sign the host key with ssh-keygen -s CA -h"),
         (("-h", "-V", "-2d:-1d"), "it has run out: sign the host key again (ssh-keygen -s CA -h -V +52w)"),
         (("-h", "-V", "+1d:+2d"), "it is not valid yet: sign the host key again, or look at this host's clock"),
+        (("-h", "-O", "force-command=x"), "it has critical options, which no client takes from a host"),
         (("-h", "of another key"), "it is for another key: sign the .pub file of this gateway's host key"),
         (("-h", "damaged"), "the signature of its CA is wrong"),
     ],

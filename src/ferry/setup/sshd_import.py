@@ -33,7 +33,10 @@ from .values import literal, toml
 _NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
 _NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
 _KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
-_CERTIFICATES: Final = "Ferry knows no user certificates yet: write the public keys into a file of access.keys"
+_HOST_CERTIFICATES: Final = (
+    "Ferry takes the certificate of a host key from the state folder: copy it there as ssh_host_ed25519_key-cert.pub or "
+    "ssh_host_rsa_key-cert.pub"
+)
 _CRYPTO: Final = "Ferry offers its own list, without weak algorithms"
 _HOST_KEYS: Final = (
     "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and "
@@ -74,16 +77,10 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
             ),
             _KEYS_ONLY,
         ),
+        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), _KEYS_ONLY),
         **dict.fromkeys(
             (
-                "authorizedprincipalscommand", "authorizedprincipalscommanduser", "authorizedprincipalsfile",
-                "casignaturealgorithms", "hostcertificate", "revokedkeys", "trustedusercakeys",
-            ),
-            _CERTIFICATES,
-        ),
-        **dict.fromkeys(
-            (
-                "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs", "pubkeyacceptedalgorithms",
+                "casignaturealgorithms", "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs", "pubkeyacceptedalgorithms",
                 "requiredrsasize", "rekeylimit",
             ),
             _CRYPTO,
@@ -97,6 +94,7 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
             _PROCESS,
         ),
         "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
+        "hostcertificate": _HOST_CERTIFICATES,
         "channeltimeout": "Ferry closes no quiet connection through a tunnel",
         "streamlocalbindmask": _SOCKET_MODE,
         "permittunnel": "Ferry refuses `ssh -w`",
@@ -110,7 +108,8 @@ _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
 _HANDLED: Final = frozenset(
     {
         "addressfamily", "authorizedkeysfile", "clientalivecountmax", "clientaliveinterval", "gatewayports",
-        "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups",
+        "authorizedprincipalsfile", "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups",
+        "revokedkeys", "trustedusercakeys",
         "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port", "usedns",
         *CARRIED,
     }
@@ -316,9 +315,34 @@ def _keys(view: View, made: Translation) -> None:
     if paths:
         why = "the files carry over; `ferry check-config` names the lines that Ferry does not take"
         made.leave(setting, "authorizedkeysfile", why)
+    _certificates(view, made)
     names = view["usedns"]
     if names.word == "yes":
         made.carry("access.use_dns", True, "usedns", names)
+
+
+def _certificates(view: View, made: Translation) -> None:
+    """The files of CAs, of principals and of revoked keys, which Ferry reads as sshd does."""
+    of_cas = _carried_file(view, made, "trustedusercakeys", "access.trusted_ca_keys", several=True)
+    principals = view.settings.get("authorizedprincipalsfile")
+    if of_cas:
+        _carried_file(view, made, "authorizedprincipalsfile", "access.authorized_principals")
+    elif principals is not None and principals.written and principals.word != "none":
+        made.leave(principals, "authorizedprincipalsfile", "it is for the CAs of TrustedUserCAKeys, and there is none")
+    _carried_file(view, made, "revokedkeys", "access.revoked_keys")
+
+
+def _carried_file(view: View, made: Translation, keyword: str, key: str, *, several: bool = False) -> bool:
+    """Carry the file that a setting names. Whether there is one."""
+    setting = view.settings.get(keyword)
+    if setting is None or not setting.written or setting.word == "none":
+        return False
+    path = _key_path(str(setting))
+    if path is None or (several and "%" in str(setting)):
+        made.leave(setting, keyword, f"its path depends on the account: write {key}, with %u where it takes one")
+        return False
+    made.carry(key, [path] if several else path, keyword, setting)
+    return True
 
 
 def _key_path(pattern: str) -> Path | None:

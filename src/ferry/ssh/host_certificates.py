@@ -80,6 +80,8 @@ def check_host_certificate(line: bytes, key: bytes, now: float) -> Certificate:
         )
     if certificate.key != key:
         raise InvalidInput("it is for another key: sign the .pub file of this gateway's host key")
+    if certificate.critical:
+        raise InvalidInput("it has critical options, which no client takes from a host: sign the host key without -O")
     if now >= certificate.valid_before:
         raise InvalidInput("it has run out: sign the host key again (ssh-keygen -s CA -h -V +52w)")
     if now < certificate.valid_after:

@@ -87,6 +87,18 @@ SCRIPTS = (
     Script("keytype", edits={'htypes="$ut"': 'htypes="ed25519-512 rsa-3072"'}),
     Script("kextype"),
     Script("integrity"),
+    Script(
+        "cert-userkey",
+        edits={
+            # From OpenSSH 10.3 on a certificate without principals lets nobody in, and so it is here
+            '"empty principals"	success ""': '"empty principals"	failure ""',
+            # An RSA key signs with SHA-1 there
+            'rsa-sha2-*) n="$1" ;;': 'rsa) n="rsa-sha2-512" ;;\n	rsa-sha2-*) n="$1" ;;',
+        },
+    ),
+    Script("cert-file"),
+    Script("cert-hostkey", keys=_HOST_KEYS),
+    Script("hostkey-rotate", quick=True, keys=_HOST_KEYS),
     Script("envpass"),
     Script("brokenkeys"),
     Script("host-expand"),

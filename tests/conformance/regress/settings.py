@@ -91,6 +91,10 @@ class Wanted:
         return [Path(value) for value in self.words("HostKey")]
 
     @property
+    def host_certificates(self) -> list[Path]:
+        return [Path(value) for value in self.words("HostCertificate")]
+
+    @property
     def rekey(self) -> tuple[int | None, float | None]:
         """Bytes and seconds after which the server exchanges keys (`RekeyLimit`)."""
         values = next(iter(self.all("RekeyLimit")), ())
@@ -139,7 +143,13 @@ def configuration(wanted: Wanted, state: Path) -> dict[str, Any]:
         "http": {"listen": []},
         "https": {"listen": []},
         "admin": {"listen": []},
-        "access": {"mode": "keys", "keys": [Path(value) for value in wanted.words("AuthorizedKeysFile")]},
+        "access": {
+            "mode": "keys",
+            "keys": [Path(value) for value in wanted.words("AuthorizedKeysFile")],
+            "trusted_ca_keys": [Path(value) for value in wanted.words("TrustedUserCAKeys")],
+            "authorized_principals": wanted.first("AuthorizedPrincipalsFile") or None,
+            "revoked_keys": wanted.first("RevokedKeys") or None,
+        },
         "tcp": {"ranges": [{"first": FIRST_PORT, "last": LAST_PORT, "listen": "loopback"}], "allocate_from": 0},
         "session": {"end_refused": False},
         "log": {"format": "human", "level": "debug"},

@@ -11,6 +11,7 @@ sshd answers it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import ctypes
 import gc
 import os
@@ -37,6 +38,7 @@ from ferry.config.model import Config
 from ferry.gateway.kept import kept_in
 from ferry.gateway.worker import Worker, build_worker
 from ferry.observe.observer import observing
+from ferry.protocol.certificates import parse_certificate
 from ferry.ssh.options import ConnectionOptions, connection_options
 from rsa_host_key import put_rsa_key
 from sshd_program import SSHD
@@ -190,10 +192,12 @@ async def _worker(config: Config, wanted: Wanted, log: int) -> AsyncIterator[tup
             observation.report(event, **fields)
 
         async with kept_in(config.state, clock=clock, report=report) as kept:
-            keys = [key for path in wanted.host_keys if (key := _host_key(path)) is not None]
+            certified = {_put_certificate(path, config.state) for path in wanted.host_certificates}
+            given = [key for path in wanted.host_keys if (key := _host_key(path)) is not None]
+            keys, later = _by_use(sorted(given, key=lambda key: key.public_data not in certified))
             async with build_worker(
                 config,
-                replace(kept, host_keys=keys or kept.host_keys),
+                replace(kept, host_keys=keys or kept.host_keys, next_host_keys=later),
                 clock=clock,
                 report=report,
                 events=observation.events,
@@ -210,6 +214,22 @@ def _host_key(path: Path) -> asyncssh.SSHKey | None:
     except (asyncssh.KeyImportError, ValueError):
         return None
     return key if key.algorithm in (b"ssh-ed25519", b"ssh-rsa") else None
+
+
+def _by_use(keys: list[asyncssh.SSHKey]) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+    """The first key of each kind, which is used, and the others, which are announced alone: as sshd does it."""
+    used: dict[bytes, asyncssh.SSHKey] = {}
+    later = [key for key in keys if used.setdefault(key.algorithm, key) is not key]
+    return list(used.values()), later
+
+
+def _put_certificate(path: Path, state: Path) -> bytes:
+    """Put the certificate of a host key where a gateway looks for it. Returns the key, which has to be the used one."""
+    line = path.read_bytes()
+    certificate = parse_certificate(base64.b64decode(line.split()[1]))
+    kind = "rsa" if line.startswith(b"ssh-rsa") else "ed25519"
+    (state / f"ssh_host_{kind}_key-cert.pub").write_bytes(line)
+    return certificate.key
 
 
 def _options_of(wanted: Wanted) -> Callable[..., Any]:
