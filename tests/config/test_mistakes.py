@@ -39,7 +39,19 @@ MISTAKES = {
     ),
     "a word without quotes": (
         "[access]\nmode = keys",
-        ['line 2: mode = keys: text must be in quotes: write mode = "keys"'],
+        [
+            'line 2: mode = keys: text must be in quotes: write mode = "keys"',
+            'line 2: access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys',
+        ],
+    ),
+    "a URL without quotes, and another word": (
+        f"domain = https://gw.example\ndrain = soon\n{ANY}",
+        [
+            'line 1: domain = https://gw.example: text must be in quotes: write domain = "https://gw.example"',
+            "line 1: domain: 'https://gw.example' is more than a domain: write gw.example",
+            'line 2: drain = soon: text must be in quotes: write drain = "soon"',
+            'line 2: drain: \'soon\' is not a duration: write "15s", "10m", "2h" or "30d"',
+        ],
     ),
     "yes": (
         "[ssh]\nbanner = yes",

@@ -119,6 +119,7 @@ MISTAKES = {
         'domain = x\n[[rule]]\nwho = "a b"\npublish.ports = "*"',
         [
             ', line 1: domain = x: text must be in quotes: write domain = "x"',
+            ", line 1: domain: unknown key: a policy has [tags], [[rule]] and [[test]]",
             f", line 3: who: 'a b' {NOBODY}",
         ],
     ),

@@ -134,8 +134,9 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
-    """The file as a table, without the lines that are no TOML: those are noted, as far as the file can be read without
-    them. Raises InvalidInput otherwise."""
+    """The file as a table. The lines that are no TOML are noted, and read as they are meant, so that a second mistake in
+    the same line is found too; or left out, as far as the file can be read without them. Raises InvalidInput
+    otherwise."""
     for _ in range(limits.CONFIG_MISTAKES):
         try:
             return tomllib.loads(text)
@@ -147,11 +148,23 @@ def read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str
         mistakes.texts.append(f"{provenance.default}, line {found.line}{column}: {found.text}")
         if found.statement is None:
             break
-        mistakes.dropped.add(found.statement.key)
         lines = text.split("\n")
-        lines[found.statement.line - 1] = ""
+        meant = _as_meant(lines[found.statement.line - 1], found.meant)
+        if not meant:
+            mistakes.dropped.add(found.statement.key)
+        lines[found.statement.line - 1] = meant
         text = "\n".join(lines)
     raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
+
+
+def _as_meant(line: str, value: str) -> str:
+    """The line of one key with the value that is meant; empty if that is no TOML either."""
+    meant = f"{line.partition('=')[0]}= {value}"
+    try:
+        tomllib.loads(meant)
+    except tomllib.TOMLDecodeError:
+        return ""
+    return meant
 
 
 def in_order(texts: Iterable[str], file: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ferry.names import printable
 
@@ -114,6 +114,8 @@ class NoToml:
     column: int | None = None
     statement: Statement | None = None
     """The statement that is wrong, if the file can be read without its line."""
+    meant: str = ""
+    """The value that the text tells to write, in TOML: it may have a mistake of its own."""
 
 
 def explain(text: str, line: int, column: int, what: str) -> NoToml:
@@ -123,8 +125,8 @@ def explain(text: str, line: int, column: int, what: str) -> NoToml:
     here = begun if begun and begun.line == line and not begun.header else None
     if begun and (said := _twice(every, begun, what)):
         return NoToml(begun.line, said, statement=here)
-    if here and (said := _unquoted(here, what)):
-        return NoToml(line, said, statement=here)
+    if here and (found := _unquoted(here, what)):
+        return NoToml(line, found.text, statement=here, meant=found.meant)
     if here:
         return NoToml(line, f"{_shown(here)}: {what}", column, here)
     if what.startswith("Expected '='") and (match := _COLON.fullmatch(text.split("\n")[line - 1])):
@@ -141,7 +143,8 @@ def explain_end(text: str, what: str) -> NoToml:
         return NoToml(begun.line, said, statement=None if begun.header else begun)
     if begun is None or begun.header:
         return NoToml(text.count("\n") + 1, what)
-    return NoToml(begun.line, _unquoted(begun, what) or f"{_shown(begun)} has no end: {what}")
+    found = _unquoted(begun, what)
+    return NoToml(begun.line, found.text if found else f"{_shown(begun)} has no end: {what}")
 
 
 def _shown(statement: Statement) -> str:
@@ -165,20 +168,28 @@ def _twice(every: Sequence[Statement], begun: Statement, what: str) -> str | Non
     return f"{printable(begun.key)} is written twice, first on line {first.line}: delete one of the two"
 
 
-def _unquoted(statement: Statement, what: str) -> str | None:
+class _Unquoted(NamedTuple):
+    text: str
+    meant: str = ""
+
+
+def _unquoted(statement: Statement, what: str) -> _Unquoted | None:
     """`domain = gw.example.com`, `drain = 15s`, `banner = yes`, a quote that is not closed."""
     key, value, shown = printable(statement.key.rpartition(".")[2]), statement.value, _shown(statement)
     if not value:
-        return f"{key} has no value: write one, or delete the line"
+        return _Unquoted(f"{key} has no value: write one, or delete the line")
     if what.startswith(("Illegal character '\\n'", "Unterminated string")) and not value.startswith(_TRIPLE):
-        return f"{shown}: the text has no closing quote: write {key} = {_quoted(value)}"
+        meant = _quoted(value)
+        return _Unquoted(f"{shown}: the text has no closing quote: write {key} = {meant}", meant)
     if value[0] in "\"'{" or not what.startswith(
         ("Invalid value", "Expected newline", "Invalid date", "Unclosed array")
     ):
         return None
     if value.lower() in _YES | _NO:
-        return f"{shown} is neither true nor false: write {key} = {str(value.lower() in _YES).lower()}"
-    return f"{shown}: text must be in quotes: write {printable(key)} = {_quoted(value)}"
+        meant = str(value.lower() in _YES).lower()
+        return _Unquoted(f"{shown} is neither true nor false: write {key} = {meant}", meant)
+    meant = _quoted(value)
+    return _Unquoted(f"{shown}: text must be in quotes: write {key} = {meant}", meant)
 
 
 def _quoted(value: str) -> str:
