@@ -405,6 +405,7 @@ TAKES_ANY_TEXT = {
     "access.policy",
     "access.revoked_keys",
     "audit.file",
+    "sshd.streamlocal_folder",
     "names.reserved",
 }
 
