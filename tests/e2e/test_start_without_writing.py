@@ -59,7 +59,9 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             end(gateway)
         make_room = disk(gateway)
         gateway.start()
-        assert health(gateway) == {"status": "degraded", "store": "failed", "tunnels": 0}
+        assert health(gateway) == {
+            "status": "degraded", "store": "failed", "audit": "failed", "policy": "none", "tunnels": 0,
+        }  # fmt: skip
         with owner.start(*forward) as ssh:
             ssh.line("^Forwarding HTTP traffic from http://here.localhost")
             assert visit(gateway, "here").text == "origin"
@@ -67,7 +69,9 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             assert "the gateway's disk is full" in told or "the gateway cannot write to its database" in told
             make_room()
             gateway.event("store.recovered")
-            assert health(gateway) == {"status": "ok", "store": "ok", "audit": "ok", "tunnels": 1}
+            assert health(gateway) == {
+                "status": "ok", "store": "ok", "audit": "ok", "policy": "none", "tunnels": 1,
+            }  # fmt: skip
             with stranger.start("-T", "-R", f"new:80:127.0.0.1:{origin.port}") as other:
                 other.line("^Forwarding HTTP traffic from http://new.localhost")
             assert visit(gateway, "here").text == "origin"

@@ -111,11 +111,14 @@ def test_a_rule_that_refuses_a_visit_does_so_for_those_who_are_named_too() -> No
     assert refusal.code == "never"
 
 
-def test_an_unknown_target_is_in_the_log_and_not_in_the_answer() -> None:
-    refusal = unknown(Wanted(BOB, KeyLine(), b"db.internal\xff", 5432))
+@pytest.mark.parametrize(
+    ("host", "shown"), [(b"db.internal", "db.internal"), (b"::1", "::1"), (b"ann:secret@db\xff", "(14 bytes)")]
+)
+def test_an_unknown_target_is_in_the_log_and_not_in_the_answer(host: bytes, shown: str) -> None:
+    refusal = unknown(Wanted(BOB, KeyLine(), host, 5432))
     assert refusal.code == "not_yours"
     assert "db" not in refusal.public
-    assert r"asked for db.internal\xff:5432" in refusal.detail
+    assert f"asked for {shown}:5432" in refusal.detail
 
 
 # --- hosts of the network

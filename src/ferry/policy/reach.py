@@ -11,7 +11,9 @@ sees each address that the name leads to, and the gateway connects to that very 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Endpoint, Identity, printable
@@ -24,6 +26,8 @@ from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
 from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
+
+_HOST: Final = re.compile(r"[\w.:*\[\]-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) 
 
 def unknown(wanted: Wanted) -> Refusal:
     """The refusal of a target that is neither a tunnel's nor named by the operator."""
-    shown = printable(wanted.text, 80)
+    # What is no host may be a secret that somebody has typed in its place.
+    shown = printable(wanted.text, 80) if _HOST.fullmatch(wanted.text) else f"({len(wanted.host)} bytes)"
     return Refusal(
         "through this gateway you can reach your own aliases and ports only: for others ask for permitopen= in the line "
         "of your key",
