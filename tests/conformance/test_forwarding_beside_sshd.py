@@ -70,6 +70,10 @@ class Row:
         return f"Match Address {self.address}\n{below}"
 
 
+UNBOUND: Final = Row((), 2000)
+"""A client for which no block is."""
+
+
 def rows() -> list[Row]:
     allow = [f"AllowTcpForwarding {word}" for word in ("yes", "all", "no", "local", "remote")]
     gateway = [f"GatewayPorts {word}" for word in ("no", "yes", "clientspecified")]
@@ -99,7 +103,8 @@ async def tried(server: int, row: Row, key: asyncssh.SSHKey, port: int) -> dict[
             found[f"-R {host.decode()}:{port}"] = sorted(listening_on(port)) if granted else None
             if granted:
                 assert await client.cancel(host, port)
-        if await client.forward(b"localhost", port):
+        async with connected(server, UNBOUND, key) as another:  # where the row itself may not listen
+            assert await client.forward(b"localhost", port) or await another.forward(b"localhost", port)
             for name in DIALLED:
                 found[f"-W {name}:{port}"] = await opens(client.connection, name, port)
         if any(keyword.startswith("MaxSessions") for keyword in row.keywords):
