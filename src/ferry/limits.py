@@ -127,6 +127,7 @@ CONNECTIONS_PER_IDENTITY: Final = 64
 GLOBAL_REQUESTS_PER_SECOND: Final = 50
 # Requests of up to HOST_BYTES that wait for the one being decided; more are refused.
 GLOBAL_REQUESTS_WAITING: Final = 64
+DIRECT_OPEN_BYTES: Final = 2 * KIB  # of a channel open that waits among them; a longer one does not wait
 # Channel requests of one connection and its opens of sessions; more are refused. It is enough for ten sessions at once,
 # each with a terminal, a command and the environment that distributions send.
 CHANNEL_REQUESTS_PER_SECOND: Final = 200

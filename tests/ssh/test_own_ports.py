@@ -15,11 +15,12 @@ from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_OPEN,
     MSG_CHANNEL_OPEN_FAILURE,
+    MSG_GLOBAL_REQUEST,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_CONNECT_FAILED,
     OPEN_RESOURCE_SHORTAGE,
 )
-from asyncssh.packet import SSHPacket, String, UInt32
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.names import Address, Kind
@@ -27,7 +28,7 @@ from ferry.ssh.direct import meant_port
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
-from turns import until
+from turns import timers, until
 
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"LocalHost", b"::1"])
@@ -159,6 +160,39 @@ async def own_port_opening(key: Path) -> AsyncIterator[tuple[Inside, RawClient, 
         client.send(MSG_CHANNEL_OPEN, String(b"direct-tcpip"), UInt32(7000), UInt32(1000), UInt32(1000), *target)
         number, _ = await client.opens.get()
         yield inside, client, number, failures
+
+
+async def test_an_open_behind_the_request_for_its_port_waits_until_that_is_decided(key: Path) -> None:
+    """`ssh -L 5000:localhost:21022 -R 21022:...`: somebody may connect to the first at once."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        port = inside.ports.loopback[0]
+        client.hold_opens()
+        failures: asyncio.Queue[SSHPacket] = asyncio.Queue()
+        client.on(MSG_CHANNEL_OPEN_FAILURE, failures.put_nowait)
+        wanted = String(b"direct-tcpip") + UInt32(7000) + UInt32(1000) + UInt32(1000)
+        target = String(b"127.0.0.1") + UInt32(port) + String(b"127.0.0.1") + UInt32(4711)
+        async with inside.deciding(inside.clients[0].identity.id):
+            client.at_once(
+                (MSG_GLOBAL_REQUEST, String(b"tcpip-forward") + Boolean(True) + String(b"localhost") + UInt32(port)),
+                (MSG_CHANNEL_OPEN, wanted + target),
+            )
+            await timers(0.05)
+            assert (failures.empty(), client.opens.empty()) == (True, True)
+        await client.opens.get()
+        assert failures.empty()
+
+
+@pytest.mark.usefixtures("nothing_fails")
+async def test_a_truncated_open_behind_a_request_ends_the_connection(key: Path) -> None:
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        async with inside.deciding(inside.clients[0].identity.id):
+            client.at_once(
+                (MSG_GLOBAL_REQUEST, String(b"tcpip-forward") + Boolean(True) + String(b"blog") + UInt32(80)),
+                (MSG_CHANNEL_OPEN, String(b"direct-tcpip") + UInt32(1) + UInt32(1000) + UInt32(1000) + b"\0\0"),
+            )
+            await timers(0.05)
+            assert inside.clients
+        await until(lambda: not inside.clients)
 
 
 async def test_a_failure_behind_the_own_port_names_the_port_and_no_alias(key: Path) -> None:

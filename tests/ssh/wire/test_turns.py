@@ -52,6 +52,17 @@ def test_a_request_that_wants_no_reply_gets_none_and_is_decided() -> None:
     assert said == [b"x"]
 
 
+def test_more_may_wait_for_a_decision_up_to_a_bound() -> None:
+    said: list[Reply] = []
+    turns = Turns(said.append, never)
+    assert not turns.deciding
+    for _ in range(GLOBAL_REQUESTS_WAITING):
+        turns.take(later, wants_reply=False)
+        assert turns.deciding
+    turns.take(later, wants_reply=False)
+    assert not turns.deciding
+
+
 def test_a_waiting_request_holds_a_bounded_queue_and_further_ones_are_counted() -> None:
     said: list[Reply] = []
     turns = Turns(said.append, never)

@@ -55,7 +55,7 @@ from .key_exchanges import KeyExchanges
 from .login_events import LoginEvents
 from .packets import KEYS, SILENT, PacketConnection
 from .pieces import Pieces
-from .requests import CHANNELS, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
+from .requests import CHANNELS, DIRECT_TCPIP, GLOBAL_REQUESTS, NOBODY, ConnectionHandler
 from .turns import Reply, Turns
 
 NO_PROOFS: Final = HostKeyProofs()
@@ -269,6 +269,21 @@ class HardenedConnection(PacketConnection):
     def _process_channel_open(self, _message: int, _sequence: int, packet: SSHPacket) -> None:
         kind = packet.get_string()
         number, window, packet_bytes = packet.get_uint32(), packet.get_uint32(), packet.get_uint32()
+        rest = packet.get_remaining_payload()
+        if kind == DIRECT_TCPIP and self._turns.deciding and len(rest) <= limits.DIRECT_OPEN_BYTES:
+            # `-L 5000:localhost:22022 -R 22022:...`: a port that was asked for before is there first
+            self._turns.take(lambda: self._opened_in_turn(kind, number, window, packet_bytes, rest), wants_reply=False)
+        else:
+            self._open_channel(kind, number, window, packet_bytes, rest)
+
+    def _opened_in_turn(self, kind: bytes, number: int, window: int, packet_bytes: int, rest: bytes) -> bool:
+        try:
+            self._open_channel(kind, number, window, packet_bytes, rest)
+        except Exception:  # asyncssh, which has called the others, does the same
+            self.internal_error()
+        return True
+
+    def _open_channel(self, kind: bytes, number: int, window: int, packet_bytes: int, rest: bytes) -> None:
         try:
             if (open_channel := CHANNELS.get(kind)) is None:
                 raise ChannelOpenError(OPEN_UNKNOWN_CHANNEL_TYPE, "this gateway has no channels of that type")
@@ -276,7 +291,7 @@ class HardenedConnection(PacketConnection):
                 raise ChannelOpenError(OPEN_CONNECT_FAILED, _TINY_PACKETS)
             if len(self._channels) >= self._bounds.bounds.channels:
                 raise ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
-            channel, session = open_channel(self, packet)
+            channel, session = open_channel(self, SSHPacket(rest))
             channel.process_open(number, window, packet_bytes, session)
         except ChannelOpenError as error:
             self.send_channel_open_failure(number, error.code, error.reason, error.lang)

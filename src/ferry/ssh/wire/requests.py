@@ -38,6 +38,7 @@ class Answered(Protocol):
         ...
 
 
+DIRECT_TCPIP: Final = b"direct-tcpip"
 Opened = tuple[Any, Any]
 """A channel, and its asyncssh session if it is one of asyncssh's channels."""
 
@@ -203,7 +204,7 @@ def _tun(connection: RequestingConnection, _packet: SSHPacket) -> Opened:
 CHANNELS: Final[Mapping[bytes, Callable[[RequestingConnection, SSHPacket], Opened]]] = MappingProxyType(
     {
         b"session": _session,
-        b"direct-tcpip": _direct,
+        DIRECT_TCPIP: _direct,
         b"direct-streamlocal@openssh.com": _direct_socket,
         b"tun@openssh.com": _tun,
     }

@@ -82,6 +82,11 @@ class Turns:
             self._unanswered.append(_Refusals())
         self._run()
 
+    @property
+    def deciding(self) -> bool:
+        """Whether a request is being decided, and one more may wait for it."""
+        return self._deciding is not None and len(self._unanswered) <= limits.GLOBAL_REQUESTS_WAITING
+
     def answer(self, answer: Reply, *, sent: Callable[[], None] | None = None, held: bool = False) -> None:
         """Answer the request that is being decided, once the earlier ones are answered. A `held` answer also waits for
         `release`. `sent` is called when the answer has been sent, and never if the connection closes before."""
