@@ -67,6 +67,12 @@ def test_a_command_prints_the_reason_too_and_its_own_answer(ssh: StockSsh) -> No
     assert "key SHA256:" in ended.out
 
 
+def test_ssh_that_is_to_exit_at_a_refused_forward_does_so_beside_a_quick_command(ssh: StockSsh) -> None:
+    ended = ssh.run(*EXIT, *BAD, words="whoami")
+    assert (ended.code, ended.out.startswith("key SHA256:")) == (255, True)
+    assert f"Refused -R admin:80: {RESERVED}" in ended.err
+
+
 def test_a_connection_with_a_forward_goes_on(gateway: Gateway, ssh: StockSsh, origin: Origin, name: str) -> None:
     good = ("-R", f"{name}:80:localhost:{origin.port}")
     with ssh.start("-N", "-v", *BAD, *good) as child:

@@ -178,7 +178,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._without_forward = False
         """Its words are for a forward, and it has none."""
         self.is_over = False
-        """It has sent its exit status."""
+        """It has its exit status."""
+        self._status: int | None = None
+        """The exit status, while it waits for held answers."""
         self._number = self._requests.session_opened()
         client.session_opened(self)
 
@@ -384,8 +386,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._display.show(line, fields)
 
     def refresh(self) -> None:
-        """Once a second: bring up to date what changes by itself."""
-        self._display.refresh()
+        """Once a second, and when held answers have been sent: bring up to date what changes by itself."""
+        if self._status is None:
+            self._display.refresh()
+        elif not self._requests.answers_held:
+            status, self._status = self._status, None
+            self._channel.exit(status)
 
     @property
     def _silent(self) -> bool:
@@ -420,7 +426,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._display.close()
 
     def end(self, status: int) -> None:
-        """Close this session with an exit status."""
+        """Close this session with an exit status. Held answers go first: with `ExitOnForwardFailure` ssh is to exit at
+        one, not with the status of a command that was quicker."""
         self.is_over = True
         self._display.close()
-        self._channel.exit(status)
+        if self._requests.answers_held:
+            self._status = status
+        else:
+            self._channel.exit(status)
