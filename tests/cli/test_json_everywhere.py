@@ -100,8 +100,8 @@ def test_what_has_pages_for_people_has_documents_for_programs(asked: Asked, tmp_
     assert (page["page"], page["text"][:3]) == ("man", ".TH")
     _, completion, _ = asked("completion", "fish", "--json")
     assert (completion["shell"], "complete -c ferry" in completion["text"]) == ("fish", True)
-    for version in ("--version", "version"):
-        assert asked("--json", version)[1].keys() == {"version"}
+    for version in (("--json", "--version"), ("--json", "version"), ("version", "--output", "json")):
+        assert asked(*version)[1].keys() == {"version"}
     _, commands, _ = asked("--json", "help")
     assert {"name", "help", "usage", "parameters"} <= commands[0].keys()
     for words in (("help", "ls"), ("ls", "--help"), ("ls", "-h")):

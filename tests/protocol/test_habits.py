@@ -117,3 +117,4 @@ def test_a_login_name_that_is_a_keyword_elsewhere_is_answered(user: str, answer:
 
 def test_a_client_that_has_come_without_a_key_needs_no_answer_to_nokey() -> None:
     assert login_hint("nokey", anonymous=True) is None
+    assert login_hint("qr", anonymous=True) == login_hint("qr", anonymous=False)

@@ -197,6 +197,15 @@ def test_with_u_in_its_path_a_file_is_for_one_login_name(
     assert [line.user for line in lines_of(keys, both)] == ["backup"]
 
 
+def test_the_copies_of_an_editor_are_no_files_of_login_names(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path
+) -> None:
+    key = new_key()
+    for name in ("dev", "dev~", ".dev.swp"):
+        (folder / name).write_text(public(key))
+    assert [line.user for line in lines_of(read(folder / "%u"), key)] == ["dev"]
+
+
 def test_the_owner_of_the_file_of_a_login_name_takes_no_identity_by_a_name(
     read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, reports: Reports
 ) -> None:

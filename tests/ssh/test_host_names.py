@@ -87,3 +87,16 @@ async def test_a_name_counts_for_further_log_ins_from_the_address(resolver: Reso
     names = HostNames()
     assert [await names.name_of(ADDRESS) for _ in range(3)] == ["web.example.com"] * 3
     assert resolver.asked == 1
+
+
+async def test_only_so_many_names_are_kept(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferry.limits.HOST_NAMES", 2)
+    names = HostNames()
+    addresses = ["192.0.3.1", "192.0.3.2", ADDRESS]
+    for address in addresses:
+        await names.name_of(address)
+    await names.name_of(ADDRESS)
+    await names.name_of(addresses[1])
+    assert resolver.asked == len(addresses), "the two latest are kept"
+    await names.name_of(addresses[0])
+    assert resolver.asked == len(addresses) + 1
