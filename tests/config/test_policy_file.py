@@ -85,6 +85,26 @@ def test_a_whole_file() -> None:
     assert failures(book, NOW) == []
 
 
+def test_holders_of_certificates_are_named_by_their_ca_and_key_id() -> None:
+    text = f'''
+[[rule]]
+who = ["{KEY}:web-*"]
+publish.ports = ["21023"]
+[[test]]
+who = "{KEY}:web-1"
+accept = ["publish 21023"]
+[[test]]
+who = "{KEY}:db-1"
+deny = ["publish 21023"]
+[[test]]
+who = "web-1"
+deny = ["publish 21023"]
+'''
+    policy = parse_policy(text, "/policy", RANGES)
+    assert failures(Rulebook(policy), NOW) == []
+    assert policy.rules[0].who.shown == f"{KEY}:web-*"
+
+
 def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
     text = WHOLE + '\n[[test]]\nwho = "web-1"\nfrom = "10.1.2.3"\naccept = ["publish 22"]\ndeny = ["publish 21023"]\n'
     text += '[[test]]\nwho = "web-1"\naccept = ["publish 21023"]\n'
@@ -104,8 +124,8 @@ def rule_with(lines: str) -> str:
 
 
 NOBODY = (
-    'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), "tag:NAME", "*" for everybody with a key, or '
-    '"anonymous"'
+    'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), a certificate ("SHA256:CA:KEY_ID"), "tag:NAME", '
+    '"*" for everybody with a key, or "anonymous"'
 )
 MISTAKES = {
     "no rule": (

@@ -227,6 +227,20 @@ def test_a_ca_that_is_trusted_no_more_ends_the_connections_of_its_certificates(
         assert "your key may not log in here any more" in child.err.text
 
 
+def test_a_policy_names_the_holders_of_certificates_by_their_ca_and_key_id(
+    start_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    ca, policy = make_key(tmp_path / "ca"), tmp_path / "policy.toml"
+    policy.write_text(f'[[rule]]\nwho = ["{fingerprint(ca)}:web-*"]\npublish.ports = ["*"]\n')
+    gateway = start_gateway(access={"mode": "keys", "trusted_ca_keys": [ca.with_suffix(".pub")], "policy": policy})
+    port = next(gateway.loopback_ports)
+    for key_id, allowed in (("web-1", True), ("db-1", False)):
+        key = make_key(tmp_path / key_id)
+        certify(ca, key, "-n", "dev", key_id=key_id)
+        with gateway.ssh(tmp_path, key).start("-N", "-v", "-R", f"{port}:localhost:9") as child:
+            child.error_line("remote forward success" if allowed else "the operator's policy does not let you publish")
+
+
 def test_a_key_is_revoked_where_anybody_may_log_in(
     start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
 ) -> None:

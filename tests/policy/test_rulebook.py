@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import Refusal
-from ferry.names import Fingerprint
+from ferry.names import CertificateName, Fingerprint, Identity, IdentityId
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker, Members, Permit, Policy, Rule
@@ -26,11 +26,15 @@ PORTS = [1, 22, 80, 21000, 21023, 21999, 22000, 65535]
 NETWORKS = ["10.1.2.3/32", "10.1.2.0/24", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "2001:db8::1/128"]
 
 
+HOLDERS = ["SHA256:ca:web-1", "SHA256:ca:web-*", "SHA256:ca:*", "SHA256:other:*"]
+
+
 def members(*, tags: st.SearchStrategy[list[str]]) -> st.SearchStrategy[Members]:
     return st.builds(
         Members,
         names=st.lists(st.sampled_from([p for p in PATTERNS if "{" not in p]), max_size=3).map(tuple),
         fingerprints=st.frozensets(st.sampled_from(KEYS), max_size=2),
+        holders=st.lists(st.sampled_from(HOLDERS), max_size=2).map(tuple),
         keyed=st.booleans(),
         anonymous=st.booleans(),
         tags=tags.map(tuple),
@@ -72,6 +76,7 @@ ASKERS = st.builds(
     address=st.sampled_from(["10.1.1.1", "10.9.1.1", "192.0.2.7", "2001:db8::7", ""]),
     host=st.just("host"),
     now=st.sampled_from([NOW - 0.5, NOW, NOW + 0.5]),
+    holder=st.sampled_from([None, "SHA256:ca:web-1", "SHA256:other:web-1"]),
 )
 WANTED = st.builds(
     lambda targets, name, port: Aim(targets[0], targets[1], name, port),
@@ -156,6 +161,27 @@ def test_star_is_everybody_with_a_key_and_anonymous_is_named() -> None:
     book = Rulebook(Policy("/policy", (rule(who=Members(anonymous=True)),)))
     assert isinstance(book.decide(anonymous, parse_publish("21023")), Rule)
     assert isinstance(book.decide(WEB_1, parse_publish("21023")), Refusal)
+
+
+def test_the_holder_of_a_certificate_is_its_ca_and_its_key_id_and_no_name() -> None:
+    by_one, by_other = (WEB_1._replace(name=None, holder=f"SHA256:{ca}:web-1") for ca in ("ca", "other"))
+    wanted = parse_publish("21023")
+    for holders, allowed in (
+        (("SHA256:ca:web-1",), [True, False]),
+        (("SHA256:ca:*",), [True, False]),
+        (("SHA256:other:web-?",), [False, True]),
+        (("SHA256:ca:db-*",), [False, False]),
+    ):
+        book = Rulebook(Policy("/policy", (rule(who=Members(holders=holders)),)))
+        assert [isinstance(book.decide(asker, wanted), Rule) for asker in (by_one, by_other)] == allowed
+    for names in (("web-1",), ("*-1",), ("web-*",)):
+        book = Rulebook(Policy("/policy", (rule(who=Members(names=names)),)))
+        assert isinstance(book.decide(by_one, wanted), Refusal)
+    identity = Identity(
+        IdentityId("i"), None, KEYS[0], certificate=CertificateName(Fingerprint("SHA256:ca"), "web-1", 7)
+    )
+    assert Asker.of(identity, "10.1.1.1", "10.1.1.1", NOW) == by_one
+    assert str(by_one) == "SHA256:ca:web-1"
 
 
 def test_an_identity_whose_name_is_a_pattern_gets_nothing_by_its_own_name() -> None:

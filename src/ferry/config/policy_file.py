@@ -363,10 +363,10 @@ def asker_of(who: str, key: str, address: str, now: float) -> Asker:
     if who == ANONYMOUS:
         return Asker(None, None, True, address, address, now)
     member = parse_member(who, ()) if who else Member()
-    if member.keyed or "*" in member.name or "?" in member.name:
+    if member.keyed or not {"*", "?"}.isdisjoint(member.name + member.holder):
         raise InvalidInput(f"{printable(who, 60)!r} is a pattern: a question is about one identity, such as web-1")
     fingerprint: Fingerprint | None = parse_fingerprint(key) if key else member.fingerprint
-    return Asker(member.name or None, fingerprint, False, address, address, now)
+    return Asker(member.name or None, fingerprint, False, address, address, now, member.holder or None)
 
 
 def parse_question(text: str) -> list[Aim]:

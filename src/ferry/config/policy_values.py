@@ -23,6 +23,7 @@ PortRanges = Mapping[str, Sequence[tuple[int, int]]]
 ANONYMOUS: Final = "anonymous"
 TAG: Final = "tag:"
 _FINGERPRINT: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_HOLDER: Final = re.compile(rf"{_FINGERPRINT.pattern}:(?P<key_id>[ -~]+)")
 _LABEL_PATTERN: Final = re.compile(r"[a-z0-9*?-]+")
 _HOST_PATTERN: Final = re.compile(r"[a-z0-9.*?_-]+")
 _SPAN: Final = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
@@ -35,6 +36,7 @@ class Member:
 
     name: str = ""
     fingerprint: Fingerprint | None = None
+    holder: str = ""
     keyed: bool = False
     anonymous: bool = False
     tag: str = ""
@@ -53,6 +55,8 @@ def parse_member(text: str, tags: Sequence[str]) -> Member:
             fix = f"did you mean {TAG}{near[0]}?" if near else f'write {printable(name, 40)} = ["web-1"] below [tags]'
             raise InvalidInput(f"there is no tag {printable(name, 60)!r}: {fix}")
         return Member(tag=name)
+    if _HOLDER.fullmatch(text) and len(text) <= limits.POLICY_PATTERN_CHARS:
+        return Member(holder=text)
     if text.upper().startswith(("SHA256:", "MD5:")):
         return Member(fingerprint=parse_fingerprint(text))
     name = text.lower()
@@ -60,8 +64,8 @@ def parse_member(text: str, tags: Sequence[str]) -> Member:
         if text in tags or text.startswith("@"):
             raise InvalidInput(f'{printable(text, 60)!r} is a tag: write "{TAG}{printable(text.lstrip("@"), 60)}"')
         raise InvalidInput(
-            f'{printable(text, 60)!r} is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), "{TAG}NAME", "*" '
-            f'for everybody with a key, or "{ANONYMOUS}"'
+            f'{printable(text, 60)!r} is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), a certificate '
+            f'("SHA256:CA:KEY_ID"), "{TAG}NAME", "*" for everybody with a key, or "{ANONYMOUS}"'
         )
     return Member(name=name)
 
@@ -81,6 +85,7 @@ def members_of(found: Sequence[Member]) -> Members:
     return Members(
         names=tuple(dict.fromkeys(each.name for each in found if each.name)),
         fingerprints=frozenset(each.fingerprint for each in found if each.fingerprint is not None),
+        holders=tuple(dict.fromkeys(each.holder for each in found if each.holder)),
         keyed=any(each.keyed for each in found),
         anonymous=any(each.anonymous for each in found),
         tags=tuple(dict.fromkeys(each.tag for each in found if each.tag)),

@@ -25,16 +25,19 @@ _NO_PERMITS: Final = PermitIndex(())
 class _Index:
     """Finds the sets that an identity is in. A set is a bit."""
 
-    __slots__ = ("_anonymous", "_fingerprints", "_keyed", "_names")
+    __slots__ = ("_anonymous", "_fingerprints", "_holders", "_keyed", "_names")
 
     def __init__(self, sets: Sequence[Members]) -> None:
         self._names = PatternIndex()
+        self._holders = PatternIndex()
         self._fingerprints: dict[str, int] = {}
         self._keyed = self._anonymous = 0
         for number, members in enumerate(sets):
             bit = 1 << number
             for name in members.names:
                 self._names.add(name, bit)
+            for holder in members.holders:
+                self._holders.add(holder, bit)
             for fingerprint in members.fingerprints:
                 self._fingerprints[fingerprint] = self._fingerprints.get(fingerprint, 0) | bit
             self._keyed |= bit if members.keyed else 0
@@ -48,6 +51,8 @@ class _Index:
             found |= self._fingerprints.get(asker.fingerprint, 0)
         if asker.name is not None:
             found |= self._names.find(asker.name, None)
+        if asker.holder is not None:
+            found |= self._holders.find(asker.holder, None)
         return found
 
 

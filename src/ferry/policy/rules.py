@@ -34,14 +34,18 @@ class Asker(NamedTuple):
     """The name of the host, or `address`."""
     now: float
     """Seconds since the epoch."""
+    holder: str | None = None
+    """Of a certificate: the fingerprint of its CA, a colon and its key id. A key id alone is no name: each CA may give it."""
 
     @classmethod
     def of(cls, identity: Identity, address: str, host: str, now: float) -> Asker:
         """An identity that has logged in from `address`."""
-        return cls(identity.name, identity.fingerprint, identity.anonymous, address, host, now)
+        certificate = identity.certificate
+        holder = None if certificate is None else f"{certificate.ca}:{certificate.key_id}"
+        return cls(identity.name, identity.fingerprint, identity.anonymous, address, host, now, holder)
 
     def __str__(self) -> str:
-        return "anonymous" if self.anonymous else self.name or str(self.fingerprint)
+        return "anonymous" if self.anonymous else self.name or self.holder or str(self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Members:
     names: tuple[str, ...] = ()
     """Patterns for names."""
     fingerprints: frozenset[Fingerprint] = frozenset()
+    holders: tuple[str, ...] = ()
+    """Of certificates: patterns for `Asker.holder`."""
     keyed: bool = False
     """Everybody with a key (`*`)."""
     anonymous: bool = False
@@ -62,7 +68,7 @@ class Members:
         """Them, for the operator."""
         every = (("*",) if self.keyed else ()) + (("anonymous",) if self.anonymous else ())
         tags = (f"tag:{tag}" for tag in self.tags)
-        return ", ".join((*every, *self.names, *sorted(self.fingerprints), *tags))
+        return ", ".join((*every, *self.names, *sorted(self.fingerprints), *self.holders, *tags))
 
     def have(self, asker: Asker, tags: Mapping[str, Members]) -> bool:
         """Whether `asker` is one of them."""
@@ -70,9 +76,9 @@ class Members:
             return self.anonymous or any(tags[tag].have(asker, tags) for tag in self.tags)
         if self.keyed or asker.fingerprint in self.fingerprints:
             return True
-        name = asker.name
-        if name is not None and any(matches(pattern, name) for pattern in self.names):
-            return True
+        for text, patterns in ((asker.name, self.names), (asker.holder, self.holders)):
+            if text is not None and any(matches(pattern, text) for pattern in patterns):
+                return True
         return any(tags[tag].have(asker, tags) for tag in self.tags)
 
 
