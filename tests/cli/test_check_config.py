@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,25 @@ def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> 
     assert trap.severity is Severity.NOTE
     assert trap.text.startswith(f"{keys}, line 2: restrict turns all forwards off")
     assert counted == Finding(Severity.OK, "keys", f"{keys}: 1 key")
+
+
+def test_ports_of_two_keys_and_those_that_nobody_can_have_are_noted(
+    tmp_path: Path, new_key: Callable[[], Path]
+) -> None:
+    keys = tmp_path / "keys"
+    one, two = (" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(2))
+    keys.write_text(
+        f'permitlisten="21022",permitlisten="80" {one} name=web-1\npermitlisten="21022" {one} name=web-1\n'
+        f'permitlisten="21022",permitlisten="20001" {two}\npermitlisten="20002" {two}\n'
+    )
+    configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    assert [each.text for each in findings(configuration) if each.subject == "keys"] == [
+        f"{keys}, line 3: permitlisten= names port 21022, and so does {keys}, line 1, for another key: only the first that "
+        "comes gets it",
+        f"{keys}, line 3: permitlisten= names port 20001, which nobody can have: add a range with it to tcp.ranges (and 1 "
+        "more lines name such a port)",
+        f"{keys}: 2 keys",
+    ]
 
 
 def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:

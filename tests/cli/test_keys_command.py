@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferry_command import Ran, ferry
+from ferry_command import PROGRAM, Ran, clean_environment, ferry
 from gateway_process import Gateway
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from ssh_command import fingerprint, make_key
@@ -44,6 +45,14 @@ class Stopped:
 @pytest.fixture
 def stopped(tmp_path: Path) -> Stopped:
     made = Stopped(tmp_path)
+    made.gateway.close()
+    return made
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """One for commands that change nothing."""
+    made = Stopped(tmp_path_factory.mktemp("untouched"))
     made.gateway.close()
     return made
 
@@ -103,8 +112,27 @@ def test_ports_are_each_machines_own_and_those_of_lines_too(stopped: Stopped, ne
     assert [row["ports"] for row in listed] == [[stopped.first], *([row["port"] for row in of] for of in ports)]
 
 
-def test_a_key_comes_from_standard_input_too_and_for_good_only_once(stopped: Stopped, key: Path) -> None:
-    assert stopped.keys("add", "ann", key.with_suffix(".pub")).code == 0
+def test_lines_with_mistakes_are_noted_beside_the_list(stopped: Stopped, key: Path) -> None:
+    stopped.file.write_text(f"{public(key)} name=web-1\nnonsense\nrestrct {public(key)}\n")
+    ran = stopped.keys()
+    assert ("web-1" in ran.out, ran.code) == (True, 0)
+    assert ran.err == (
+        f"ferry: note: {stopped.file}, line 2 and 1 more: with a mistake, so it lets nobody in: `ferry check-config` says what "
+        "to write\n"
+    )
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_key_may_be_typed_or_come_from_standard_input_and_stands_in_one_line_only(
+    stopped: Stopped, key: Path, as_text: bool
+) -> None:
+    given = key.with_suffix(".pub").read_text()
+    added = subprocess.run(
+        [PROGRAM, "keys", "add", "ann", given.strip() if as_text else "-", "--config", stopped.folder / "ferry.toml"],
+        cwd=stopped.folder, env=clean_environment(), input=given, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert added.returncode == 0, added.stderr
+    assert stopped.file.read_text() == f"# machines\n{public(key)} name=ann\n"
     again = stopped.keys("add", "bob", key.with_suffix(".pub"))
     assert (again.code, f"the key stands in {stopped.file}, line 2 already" in " ".join(again.err.split())) == (1, True)
 
@@ -281,12 +309,12 @@ def test_root_changes_no_file_behind_a_link_of_another_user(key: Path) -> None:
     ],
 )
 def test_mistakes_say_what_to_write_and_change_nothing(
-    stopped: Stopped, key: Path, arguments: tuple[str, ...], code: int, says: str
+    untouched: Stopped, key: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     names = {"KEY": str(key.with_suffix(".pub")), "PRIVATE": str(key)}
-    ran = stopped.keys(*(names.get(word, word) for word in arguments))
+    ran = untouched.keys(*(names.get(word, word) for word in arguments))
     assert (ran.code, says in " ".join(ran.err.split())) == (code, True), ran.err
-    assert stopped.file.read_text() == "# machines"
+    assert untouched.file.read_text() == "# machines"
 
 
 def test_each_login_name_has_its_file_where_the_path_has_one(tmp_path: Path, key: Path) -> None:

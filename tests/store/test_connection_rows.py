@@ -15,6 +15,8 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
 from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_unfinished
 from ferry.store.engine import Store
+from ferry.store.identities import IdentityStore
+from ferry.store.machines import MachineStore
 from ferry.store.registry import SqlRegistry
 from turns import turns, until
 
@@ -143,3 +145,13 @@ async def test_prune_forgets_rows_that_ended_long_ago(connections: ConnectionRow
     await connections.flush()
     assert await connections.prune(20) == 1
     assert {row.id for row in await connections.recent(10)} == {"new", "open"}
+
+
+async def test_what_a_machine_calls_itself_last_is_kept(store: Store, connections: ConnectionRows) -> None:
+    ann = await IdentityStore(store).identity_for_key(Fingerprint("SHA256:ann"), "ssh-ed25519", "ann", 10)
+    for host in ("desk", "desk.example"):
+        connections.host_told(ann.id, host)
+    connections.host_told(IdentityId("gone"), "elsewhere")
+    await connections.flush()
+    known = await MachineStore(store).known()
+    assert {machine.host for machine in known.machines.values()} == {"desk.example"}

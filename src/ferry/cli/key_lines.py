@@ -49,9 +49,9 @@ class FileLine(NamedTuple):
         return f"{self.path}, line {self.number}"
 
 
-def lines_in(paths: Sequence[Path]) -> list[FileLine]:
-    """The lines with keys in the files of `access.keys`, those that are out of force too. Lines with mistakes are left
-    out: `ferry check-config` names them. Raises FerryError if a file cannot be read."""
+def lines_in(paths: Sequence[Path], mistakes: list[str] | None = None) -> list[FileLine]:
+    """The lines with keys in the files of `access.keys`, those that are out of force too. The places of lines with
+    mistakes, which let nobody in, are added to `mistakes`. Raises FerryError if a file cannot be read."""
     found: list[FileLine] = []
     for path in paths:
         with _rights(path):
@@ -68,7 +68,13 @@ def lines_in(paths: Sequence[Path]) -> list[FileLine]:
             except OSError as error:
                 raise _unreadable(stamp.path, error) from None
             for number, line in enumerate(text.split("\n"), 1):
-                if (key := _key_of(line)) is not None:
+                try:
+                    key = _key_of(line)
+                except InvalidInput:
+                    if mistakes is not None:
+                        mistakes.append(f"{stamp.path}, line {number}")
+                    continue
+                if key is not None:
                     name = key.name or stamp.name
                     found.append(FileLine(stamp.path, number, line, is_disabled(line), key, name, stamp.user))
     return found
@@ -78,10 +84,7 @@ def _key_of(line: str) -> AuthorizedKey | None:
     body = (enabled_line(line) if is_disabled(line) else line).strip(" \t\r")
     if not body or body.startswith("#"):
         return None
-    try:
-        return parse_line(body, THIS_HOST)
-    except InvalidInput:
-        return None
+    return parse_line(body, THIS_HOST)
 
 
 def change_lines(path: Path, changes: Mapping[int, tuple[str, str | None]]) -> None:

@@ -42,7 +42,8 @@ KEYS: Final = (
 def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     """Each key of the files, with what the gateway knows of it."""
     known = {one["fingerprint"]: one for one in door.known_keys()}
-    lines = lines_in([Path(file) for file in door.files])
+    mistakes: list[str] = []
+    lines = lines_in([Path(file) for file in door.files], mistakes)
     found = [_row(line, known.get(line.key.fingerprint)) for line in lines if name is None or _is(line, name)]
     there = {line.key.fingerprint for line in lines}
     found += [
@@ -52,6 +53,12 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     ]
     if name is not None and not found:
         raise _unknown(name, lines)
+    if mistakes:
+        more = f" and {len(mistakes) - 1} more" if len(mistakes) > 1 else ""
+        text = (
+            f"{safe(mistakes[0])}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
+        )
+        print_note(text, as_json=as_json)
     with quiet_pipe():
         if as_json:
             print_json(found)

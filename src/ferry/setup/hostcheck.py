@@ -163,13 +163,29 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 is_public=lambda port: any(port in ports for ports in public),
             ):
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
-        yield from (Finding(Severity.NOTE, "keys", text) for text in _ports_on_two_lines(found.ports))
+        noted = (*_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
+        yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
         if not found.rejected:
             count, text = _counted(role, found)
             yield Finding(Severity.OK if count else Severity.NOTE, "keys", f"{path}: {text}")
     if config.access.mode == "keys" and not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Severity.FIX, "keys", text)
+
+
+def _ports_outside(config: Config, ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str]:
+    """Where a fleet comes from another bastion, whose ports were others."""
+    inside = [range(each.first, each.last + 1) for each in config.tcp.ranges]
+    web = {80, 443, config.http_port, config.https_port}
+    web |= {endpoint.port for endpoint in (*config.http.listen, *config.https.listen)}
+    outside = sorted(port for port in ports if port not in web and not any(port in each for each in inside))
+    if outside:
+        line = ports[outside[0]][0].line
+        more = f" (and {len(outside) - 1:,} more lines name such a port)" if len(outside) > 1 else ""
+        yield (
+            f"{line.file}, line {line.number}: permitlisten= names port {outside[0]}, which nobody can have: add a range "
+            f"with it to tcp.ranges{more}"
+        )
 
 
 def _ports_on_two_lines(ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str]:

@@ -1,0 +1,105 @@
+"""The rows of the port table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ferry.gateway.port_table import PortTable, Up
+from ferry.kinds.rules import PortRange, Purpose
+from ferry.names import Address, Fingerprint, IdentityId, Kind
+from ferry.policy.keys import KeyLine
+from ferry.policy.port_lines import ports_in
+from ferry.protocol.key_options import parse_options
+from ferry.registry.contract import NEVER, Reservation
+from ferry.store.machines import Known, KnownKey, Machine
+from granted import RULES
+from known_system import KNOWN
+
+NOW = 1000.0
+ANN, BOB = IdentityId("ann"), IdentityId("bob")
+KEY = Fingerprint("SHA256:web")
+FLEET = replace(
+    RULES, ranges=(PortRange(21000, 22999, loopback=True),), purposes=(Purpose("ssh", 21000, 21999),), keep=100.0
+)
+NOBODY = Known({}, {}, {})
+
+
+def reservation(
+    port: int, owner: IdentityId = ANN, *, label: str | None = None, last_used: float = NOW - 10
+) -> Reservation:
+    return Reservation(
+        Address(Kind.TCP, "", port), owner, f"{owner} (SHA256:{owner})", derived=False, created=NOW - 50,
+        last_used=last_used, label=label,
+    )  # fmt: skip
+
+
+def line(port: int, name: str | None = None) -> dict[int, list[object]]:
+    options = parse_options(f'permitlisten="{port}"', KNOWN)
+    return dict(ports_in([(KEY, [KeyLine(name, options, None, "/keys", 3)])]))  # type: ignore[arg-type]
+
+
+def table(
+    *reservations: Reservation,
+    lines: dict[int, list[object]] | None = None,
+    up: dict[int, Up] | None = None,
+    known: Known = NOBODY,
+) -> list[tuple[object, ...]]:
+    """The rows: port, host, label, holder, state, since, whether it is for good."""
+    made = PortTable(reservations, lines or {}, up or {}, known, FLEET, NOW)  # type: ignore[arg-type]
+    return [
+        (
+            row.port,
+            row.host,
+            row.label,
+            row.holder.split()[0],
+            row.state,
+            row.since and row.since.timestamp(),
+            row.kept_for_good,
+        )
+        for row in made.rows()
+    ]
+
+
+def test_a_port_is_up_down_or_was_never_seen() -> None:
+    rows = table(
+        reservation(21003, label="ssh", last_used=NEVER), reservation(21002, label=""), reservation(21001, label="ssh:second"),
+        up={21001: Up(ANN, "ann (SHA256:ann)", NOW - 5)},
+    )  # fmt: skip
+    assert rows == [
+        (21001, None, "ssh:second", "ann", "up", NOW - 5, True),
+        (21002, None, "ssh", "ann", "down", NOW - 10, True),
+        (21003, None, "ssh", "ann", "never seen", NOW - 50, True),
+    ]
+
+
+def test_a_reservation_that_has_run_out_is_no_row_unless_it_is_up() -> None:
+    old = reservation(22001, last_used=NOW - 200)
+    assert table(old) == []
+    assert table(old, up={22001: Up(ANN, "ann", NOW - 5)}) == [(22001, None, None, "ann", "up", NOW - 5, False)]
+
+
+def test_a_tunnel_without_a_reservation_has_a_row_and_other_kinds_have_none() -> None:
+    web = replace(reservation(22001), address=Address(Kind.HTTP, "blog.example.com"))
+    assert table(web, up={22002: Up(BOB, "anonymous", NOW)}) == [(22002, None, None, "anonymous", "up", NOW, False)]
+
+
+def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_are_two() -> None:
+    known = Known(
+        {ANN: Machine("web-1", "web-1.example"), BOB: Machine(None, None)}, {KEY: KnownKey(BOB, 1.0)}, {"web-1": ANN}
+    )
+    lines = line(21001, "web-1")
+    assert table(reservation(21001, label="ssh"), lines=lines, known=known) == [
+        (21001, "web-1.example", "ssh", "ann", "down", NOW - 10, True)
+    ]
+    assert table(reservation(21001, BOB), lines=lines, known=known) == [
+        (21001, None, "ssh", "bob", "down", NOW - 10, False),
+        (21001, "web-1.example", "ssh", "web-1", "never seen", None, True),
+    ]
+    assert table(reservation(21001, BOB), lines=line(21001), known=known) == [
+        (21001, None, "ssh", "bob", "down", NOW - 10, False)
+    ]
+
+
+def test_a_line_with_a_port_outside_all_ranges_is_no_row() -> None:
+    assert table(lines=line(80)) == []
+    assert table(lines=line(22001, "web-1")) == [(22001, "web-1", None, "web-1", "never seen", None, True)]
