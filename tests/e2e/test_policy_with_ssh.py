@@ -72,6 +72,7 @@ def modules_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with ExitStack() as stack:
         stack.callback(made.gateway.close)
         made.gateway.start()
+        made.gateway.event(r'"policy\.loaded"')
         yield made
         made.gateway.stop()
 
@@ -278,3 +279,52 @@ def test_a_stream_that_is_not_allowed_any_more_is_cut_and_another_goes_on(fleet:
             assert answer == sent.upper() + b"bye\n"
         assert ann.running
         assert "not the alias web-2:22" in fleet.ssh("ann").run("-W", "web-2:22").err
+
+
+# --- ssh gw explain
+
+
+def explained(fleet: Fleet, name: str, *words: str) -> tuple[int, str]:
+    ended = fleet.ssh(name).run(words=" ".join(("explain", *words)))
+    assert not ended.err, ended.err
+    return ended.code, " ".join(ended.out.split())
+
+
+def test_explain_tells_a_client_what_it_would_get_and_claims_nothing(fleet: Fleet, lines: LineService) -> None:
+    port, outside = next(fleet.gateway.loopback_ports), next(fleet.gateway.public_ports)
+    code, said = explained(fleet, "web-1", "-R", f"{port}:localhost:3000")
+    assert (code, said) == (0, f"yes: -R {port}:localhost:3000 would open port {port} (rule 'fleet')")
+    code, said = explained(fleet, "web-1", "-R", f"{outside}:localhost:3000")
+    assert code == 1
+    assert said.startswith(f"no: -R {outside}:localhost:3000: the operator's policy lets you publish the ports ")
+    assert explained(fleet, "ann", "-R", "blog:80:localhost:3000")[0] == 1
+    names = ferry("ls", "--names", "--json", "--state", fleet.gateway.state, cwd=fleet.folder).out
+    assert f"port {port}" not in names
+    with fleet.ssh("web-2").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+        assert f"port {port} belongs to somebody else" in explained(fleet, "web-1", "-R", f"{port}:localhost:3000")[1]
+        assert explained(fleet, "web-2", "-R", f"{port}:localhost:3000")[0] == 0
+    ended = fleet.ssh("web-1").run(words=f"explain -R {port}:localhost:3000 output=json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["event"], document["allowed"]) == (1, "explain", False)
+    assert "belongs to somebody else" in document["message"]
+
+
+def test_explain_tells_what_may_be_reached(fleet: Fleet, lines: LineService) -> None:
+    staff = (
+        '[[rule]]\nname = "staff"\nwho = "ann"\nreach.aliases = ["web-*:22"]\nreach.hosts = ["db.example.com:5432"]\n'
+    )
+    fleet.change(fleet.rules(more=staff))
+    with fleet.ssh("web-1").start("-N", "-v", "-R", f"web-1:22:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+        for words in (("-J", "web-1"), ("-W", "web-1:22"), ("-L", "8022:web-1:22")):
+            code, said = explained(fleet, "ann", *words)
+            assert (code, said) == (0, f"yes: {' '.join(words)} would lead to web-1:22 (rule 'staff')")
+        assert explained(fleet, "web-2", "-J", "web-1")[0] == 1
+    assert "no alias web-7:22 here for you" in explained(fleet, "ann", "-J", "web-7")[1]
+    code, said = explained(fleet, "ann", "-L", "5432:db.example.com:5432")
+    assert code == 0
+    assert "would connect to the host db.example.com, if it is there" in said
+    assert "explain takes one forward, as you would type it" in fleet.ssh("ann").run(words="explain web-1").err
+    assert "ssh localhost explain -R" not in fleet.ssh("ann").run(words="help").out
+    assert "The operator's rules say what you may publish and reach" in " ".join(fleet.ssh("ann").run().out.split())

@@ -25,7 +25,7 @@ OUTPUT = [
 
 
 @pytest.mark.parametrize("output", OUTPUT)
-@pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c != "release")])
+@pytest.mark.parametrize("command", [None, *(c for c in COMMANDS if c not in ("explain", "release"))])
 def test_each_command_with_output_before_and_after(command: str | None, output: str) -> None:
     for text in (f"{command or ''} {output}", f"{output} {command or ''}"):
         assert parse_words(text, GATEWAY, JUMP) == Words(command, json=bool(output))
@@ -35,6 +35,13 @@ def check_refused(text: str, says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_words(text, GATEWAY, JUMP)
     assert says in str(caught.value)
+
+
+def test_explain_takes_a_forward() -> None:
+    words = parse_words("explain -R blog:80:localhost:3000 output=json", GATEWAY, JUMP)
+    assert (words.command, words.forward and words.forward[:3], words.json) == ("explain", (True, b"blog", 80), True)
+    for text in ("explain", "explain blog", "explain -R x"):
+        check_refused(text, "explain -R 22080:localhost:3000")
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ from ferry.names import printable, typed_name
 
 from .habits import NO_SHELL, hint, telling
 from .http1.authority import parse_authority
+from .typed_forward import TypedForward, parse_typed
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "help": "this page",
+        "explain": "what a forward would get, and why: explain -R 22080:localhost:3000, explain -J web-1",
         "ls": "your tunnels that are up",
         "names": "the names, ports and aliases that are yours",
         "release": "give names back: release NAME..., or --unused",
@@ -55,6 +57,8 @@ class Words:
     """Lines about visits have the values of queries."""
     no_color: bool = False
     """A terminal gets plain text."""
+    forward: TypedForward | None = None
+    """The forward after `explain`."""
 
 
 def parse_words(text: str, gateway: str, jump: str) -> Words:
@@ -92,6 +96,8 @@ def parse_words(text: str, gateway: str, jump: str) -> Words:
     for name in (_HOST, "query"):
         if name in options:
             raise InvalidInput(f"{name}= is for a forward, and {command} is a command: leave one of them out")
+    if command == "explain":
+        return Words(command, forward=parse_typed(arguments), json=json, no_color=no_color)
     if command == "release":
         return Words(command, *_released(arguments), json=json, no_color=no_color)
     if arguments:

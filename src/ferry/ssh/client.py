@@ -21,12 +21,14 @@ from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
 from ferry.protocol.socket_path import SOCKET_PORT
+from ferry.protocol.typed_forward import TypedForward
 from ferry.report import Report
 from ferry.visits import Visit
 
 from .commands import Commands
 from .direct import DirectChannels
 from .direct_open import DirectOpen
+from .explaining import Explained, Explainer
 from .forward_requests import ForwardRequests
 from .holding import Holding
 from .login import NEEDS_KEY, LoggedIn
@@ -79,6 +81,8 @@ class ClientServer(Protocol):
     def tunnels(self) -> Tunnels: ...
     @property
     def direct(self) -> DirectChannels: ...
+    @property
+    def explainer(self) -> Explainer: ...
     @property
     def commands(self) -> Commands: ...
     @property
@@ -341,11 +345,13 @@ class Client:
     def follow_policy(self) -> None:
         """Another policy is in force, or a rule has ended: close the forwards and channels that it does not allow."""
         self._cut_refused()
-        for tunnel in list(self.forwards.values()):
-            if (refusal := self._tunnels.refused_now(self, tunnel.address)) is not None:
-                before = tunnel.forward.rule
-                by = "" if before is None else f" (rule {before.name!r} had allowed it)"
-                self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}{by}")
+        self._tunnels.follow_policy(self)
+
+    async def explain(self, forward: TypedForward) -> Explained:
+        """What a forward would get. It claims, opens and looks up nothing. Raises StoreUnavailable."""
+        if forward.listens:
+            return await self._server.explainer.listening(self, forward.host, forward.port)
+        return self._server.direct.explain(self, forward.host, forward.port)
 
     # --- tunnels, as their client
 

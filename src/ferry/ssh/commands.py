@@ -1,24 +1,29 @@
-"""The answers to `ssh gw`, `ssh gw ls`, `names`, `release NAME...`, `ssh-config`, `whoami` and `help`."""
+"""The answers to `ssh gw`, `ssh gw explain`, `ls`, `names`, `release NAME...`, `ssh-config`, `whoami` and `help`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from ferry.clock import Clock
-from ferry.errors import InvalidInput
+from ferry.errors import InvalidInput, Refusal
 from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.policy.allowance import Allowance
+from ferry.policy.grants import Grant
+from ferry.policy.reach import Host
 from ferry.protocol.host_blocks import Held, host_blocks, machines_of
+from ferry.protocol.typed_forward import TypedForward
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
 from ferry.report import Report
 
+from .explaining import Explained
+from .forward_settings import ForwardsInForce
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
 from .refusals import RefusedForward, RefusedForwards
 
@@ -49,12 +54,20 @@ class Answering(Protocol):
         ...
 
 
+Explain = Callable[[TypedForward], Awaitable[Explained]]
+"""What a forward of a client would get."""
+
+
 class TunnelsOf(Protocol):
     """The tunnels that are up."""
 
     def of(self, identity: IdentityId, /) -> Sequence[TunnelShown]:
         """The tunnels of an identity, over all its connections."""
         ...
+
+
+class CommandsInForce(NoticesInForce, ForwardsInForce, Protocol):
+    """The settings that are in force now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class _Invocation:
     up: frozenset[Address]
     """The addresses of these tunnels."""
     notices: Notices
+    explain: Explain
 
 
 class Commands:
@@ -80,7 +94,7 @@ class Commands:
         registry: Registry,
         clock: Clock,
         report: Report,
-        in_force: NoticesInForce,
+        in_force: CommandsInForce,
     ) -> None:
         self._tunnels = tunnels
         self._refusals = refusals
@@ -89,13 +103,14 @@ class Commands:
         self._report = report
         self._in_force = in_force
 
-    async def run(self, session: Answering, identity: Identity, may: Allowance, words: Words) -> None:
-        """Answer an identity that may ask for `may`, and end the session with the command's exit status."""
+    async def run(self, session: Answering, identity: Identity, may: Allowance, words: Words, explain: Explain) -> None:
+        """Answer an identity that may ask for `may`, and end the session with the command's exit status. `explain` says what
+        a forward of its client would get."""
         try:
             tunnels = self._tunnels.of(identity.id)
             up = frozenset(tunnel.address for tunnel in tunnels)
             notices = self._in_force.notices
-            status = await self._answer(_Invocation(session, identity, may, tunnels, up, notices), words)
+            status = await self._answer(_Invocation(session, identity, may, tunnels, up, notices, explain), words)
         except StoreUnavailable as error:
             session.complain(store_down(error))
             session.end(1)
@@ -108,6 +123,9 @@ class Commands:
         match words.command:
             case "help":
                 _help(invocation)
+            case "explain":
+                assert words.forward is not None  # as `parse_words` makes it
+                return _explain(invocation, words.forward, await invocation.explain(words.forward))
             case "ls":
                 _ls(invocation)
             case "names":
@@ -180,7 +198,12 @@ class Commands:
             session.say(f"A name is reserved for you after {rules.reserve_after / 60:.0f} minutes of use.")
         for limit in invocation.may.limits():
             session.say(limit)
-        if (example := invocation.notices.example(invocation.may)) is not None:
+        if self._in_force.forwards.book is not None:
+            gateway = invocation.notices.urls.gateway
+            session.say(
+                f"The operator's rules say what you may publish and reach: ssh {gateway} explain -R 22080:localhost:3000"
+            )
+        elif (example := invocation.notices.example(invocation.may)) is not None:
             if not invocation.may.key_line.options.permit_open:  # which `limits_of` has told
                 session.say(
                     "-L and -D reach your own aliases and ports only: nothing else goes out through this gateway"
@@ -214,6 +237,26 @@ class Commands:
         if not wanted:
             session.say("nothing to give back: each name of yours is up or was used (`names` lists them)")
         return 0
+
+
+def _explain(invocation: _Invocation, forward: TypedForward, decided: Explained) -> int:
+    """Tell what the gateway would decide. The exit status is 1 for a refusal."""
+    asked = str(forward)
+    fields: dict[str, object] = {"event": "explain", "asked": asked, "allowed": not isinstance(decided, Refusal)}
+    match decided:
+        case Refusal(public=why, code=code):
+            invocation.session.say(f"no: {asked}: {why}", **fields, message=why, code=code)
+            return 1
+        case Grant(address=address, rule=rule):
+            where = kind_of(address.kind).for_people(address, invocation.notices.urls)
+            text = f"would open {where}" if forward.listens else f"would lead to {where}"
+            fields |= {"address": str(address), "rule": rule.name if rule else None}
+            by = f" (rule {rule.name!r})" if rule else ""
+        case Host(name=name):
+            text, by = f"would connect to the host {name}, if it is there and its address is no special one", ""
+            fields |= {"host": name}
+    invocation.session.say(f"yes: {asked} {text}{by}", **fields, message=text)
+    return 0
 
 
 def _counted(refusals: Sequence[RefusedForward]) -> list[tuple[RefusedForward, int]]:

@@ -29,7 +29,7 @@ from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, parse_label
 from ferry.policy.grants import Grant
-from ferry.policy.reach import Wanted, decide_host, decide_tunnel, key_refusal
+from ferry.policy.reach import Host, Wanted, decide_host, decide_tunnel, key_refusal
 from ferry.policy.visits import Target
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
@@ -105,16 +105,29 @@ class DirectChannels:
         wanted = self._wanted(visitor, host, port)
         if (refusal := self._closed() or key_refusal(wanted)) is not None:
             return refusal
+        decided = self._decided(visitor, wanted)
+        if isinstance(decided, Refusal):
+            return decided
+        if isinstance(decided, Host):
+            return self._open_host(visitor, wanted, decided)
+        target, grant = decided
+        tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
+        return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
+
+    def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | Host | Refusal:
+        """What `open` would decide, before a host is looked up."""
+        wanted = self._wanted(visitor, host, port)
+        decided = key_refusal(wanted) or self._decided(visitor, wanted)
+        return decided[1] if isinstance(decided, tuple) else decided
+
+    def _decided(self, visitor: DirectVisitor, wanted: Wanted) -> tuple[Target, Grant] | Host | Refusal:
         target = self._target(wanted)
         if isinstance(target, Refusal):
             return target
         if target is None or (target.owner is None and wanted.named):
-            return self._open_host(visitor, wanted)
+            return decide_host(wanted)
         grant = decide_tunnel(wanted, target, self._visits.policy, loop=_is_loop(visitor, target))
-        if isinstance(grant, Refusal):
-            return grant
-        tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
-        return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
+        return grant if isinstance(grant, Refusal) else (target, grant)
 
     def refusal_now(self, visitor: DirectVisitor, reached: Reached) -> Refusal | None:
         """The refusal of a channel that is open, by what decides now: the key's line may have other options, and the policy
@@ -176,10 +189,7 @@ class DirectChannels:
             code=OWN_PORT,
         )
 
-    def _open_host(self, visitor: DirectVisitor, wanted: Wanted) -> TunnelChannel | Refusal:
-        host = decide_host(wanted)
-        if isinstance(host, Refusal):
-            return host
+    def _open_host(self, visitor: DirectVisitor, wanted: Wanted, host: Host) -> TunnelChannel | Refusal:
         if not visitor.direct.may_open_host(self._clock.monotonic()):
             return Refusal(
                 f"more than {limits.OUTBOUND_OPENS_PER_SECOND} connections to hosts in a second: try again",

@@ -30,6 +30,7 @@ from .banner import Banners
 from .client import Client
 from .commands import Commands
 from .direct import DirectChannels
+from .explaining import Explainer
 from .login import LoggedIn, LoginAttempt, LoginSettings
 from .options import ConnectionOptions
 from .refusals import RefusedForwards
@@ -94,6 +95,7 @@ class SshServer:
         self.refusals = RefusedForwards()
         self._banners = Banners(registry, self.refusals)
         self.refused_keys = RefusedKeys()
+        self.explainer = Explainer(tunnels, registry, clock)
         self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
     # --- connections

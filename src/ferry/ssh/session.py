@@ -20,6 +20,7 @@ from ferry.errors import InvalidInput
 from ferry.names import Address, ConnectionId
 from ferry.policy.keys import command_refusal
 from ferry.protocol.habits import login_hint, no_files
+from ferry.protocol.typed_forward import TypedForward
 from ferry.protocol.words import Words, parse_words, wants_json
 from ferry.visits import Visit
 
@@ -31,6 +32,7 @@ from .display.live import LiveDisplay
 from .display.output import Output
 from .display.terminal import Terminal
 from .display.text import TextDisplay
+from .explaining import Explained
 from .forward_requests import ForwardRequests
 from .notices import NoticesInForce, TunnelShown
 from .refusals import RefusedForward
@@ -116,6 +118,10 @@ class SessionClient(Allowed, Protocol):
     @property
     def visitors(self) -> int:
         """Requests and connections in progress, over all its tunnels."""
+        ...
+
+    async def explain(self, forward: TypedForward, /) -> Explained:
+        """What a forward of this client would get. Raises StoreUnavailable."""
         ...
 
     def now(self) -> float:
@@ -321,7 +327,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self.complain(refusal.public, code=refusal.code)
             self.end(1)
             return
-        tasks.spawn(f"command {client.id}", self._commands.run(self, client.identity, client.may, words))
+        tasks.spawn(
+            f"command {client.id}", self._commands.run(self, client.identity, client.may, words, client.explain)
+        )
 
     def _made_display(self, *, live: bool) -> Display:
         """The display for the words. `live`: it may be one with keys and a live line."""

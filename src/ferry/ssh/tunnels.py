@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -54,10 +54,11 @@ _REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (Take
 """Codes of refusals that a claim of any other address would get too."""
 
 
+EXHAUSTED: Final = Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 _NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
 
 
-class _Undecided(NamedTuple):
+class UndecidedForward(NamedTuple):
     """One request that is being decided, with the settings that decide."""
 
     client: TunnelClient
@@ -117,21 +118,26 @@ class Tunnels:
         try:
             # no other forward of the identity opens between the count of its tunnels and the entry of this one
             async with self.holders.claiming(client.identity.id):
-                settings = self._in_force.forwards
-                request = _parsed(client, host, port, settings)
-                if isinstance(request, Refusal):
-                    return request
-                if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
-                    return refusal
-                judge = judge_of(client, settings, self._clock.now())
-                return await self._open(_Undecided(client, request, (host, port), settings, judge))
+                asked = await self.asked(client, host, port)
+                return asked if isinstance(asked, Refusal) else await self._open(*asked)
         except InvalidInput as error:
             return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error), retry_after=60)
 
-    async def _open(self, undecided: _Undecided) -> SshTunnel | Refusal:
-        client, request, settings = undecided.client, undecided.request, undecided.settings
+    async def asked(
+        self, client: TunnelClient, host: bytes, port: int
+    ) -> tuple[UndecidedForward, Address | None] | Refusal:
+        """One request, if its form, the key, the settings and the counts allow it, and the address that it asks for; None:
+        the gateway chooses. Raises InvalidInput and StoreUnavailable."""
+        settings = self._in_force.forwards
+        request = _parsed(client, host, port, settings)
+        if isinstance(request, Refusal):
+            return request
+        if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
+            return refusal
+        judge = judge_of(client, settings, self._clock.now())
+        undecided = UndecidedForward(client, request, (host, port), settings, judge)
         too_many = check_counts(
             settings.rules,
             on_connection=len(self.of_connection(client.id)),
@@ -151,15 +157,19 @@ class Tunnels:
             refusal = request_refusal(client.may, undecided.request, undecided.bind, settings.rules)
             if refusal is not None:
                 return refusal
+        return undecided, address
+
+    async def _open(self, undecided: UndecidedForward, address: Address | None) -> SshTunnel | Refusal:
         if address is None:
             return await self._open_chosen(undecided)
-        grant = grant_of(client.identity, address, settings, undecided.judge)
+        client = undecided.client
+        grant = grant_of(client.identity, address, undecided.settings, undecided.judge)
         opened = grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
         if isinstance(opened, Refusal):
             return await naming_own_ports(self._registry, client, address, opened)
         return opened
 
-    async def _owned_login_name(self, undecided: _Undecided) -> Address | None:
+    async def _owned_login_name(self, undecided: UndecidedForward) -> Address | None:
         """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
         rules = undecided.settings.rules
         address = login_name_address(undecided.client.user, undecided.request.kind, rules)
@@ -168,7 +178,7 @@ class Tunnels:
         reservation = await self._registry.reservation(address, now=self._clock.now(), keep=rules.keep)
         return address if reservation is not None and reservation.owner == undecided.client.identity.id else None
 
-    async def _open_requested(self, undecided: _Undecided, grant: Grant) -> SshTunnel | Refusal:
+    async def _open_requested(self, undecided: UndecidedForward, grant: Grant) -> SshTunnel | Refusal:
         client, address = undecided.client, grant.address
         holder = await self.holders.at(address)
         if holder is not None and holder.identity == client.identity.id:
@@ -185,14 +195,14 @@ class Tunnels:
         claim = await self._claim(undecided, grant, derived=False)
         return claim if isinstance(claim, Refusal) else await self._serve(undecided, grant, claim)
 
-    async def _open_chosen(self, undecided: _Undecided) -> SshTunnel | Refusal:
+    async def _open_chosen(self, undecided: UndecidedForward) -> SshTunnel | Refusal:
         """Choose an address for this identity: one that it had before, else the next derived one."""
-        client, rules, judge = undecided.client, undecided.settings.rules, undecided.judge
+        client = undecided.client
         had = [] if client.identity.anonymous else await self._registry.reservations(client.identity.id)
         given = [reservation.address for reservation in had if reservation.derived]
         last: Refusal | None = None
-        for address in candidate_addresses(undecided.request, rules, client.identity, self._secret, given, judge):
-            grant = grant_of(client.identity, address, undecided.settings, judge)
+        for address in self.candidates(undecided, given):
+            grant = grant_of(client.identity, address, undecided.settings, undecided.judge)
             if isinstance(grant, Refusal):
                 last = grant
                 continue
@@ -213,16 +223,21 @@ class Tunnels:
             if not isinstance(served, Refusal) or served.code != "port_in_use":
                 return served
             last = served
-        return last or Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
+        return last or EXHAUSTED
 
-    async def _claim(self, undecided: _Undecided, grant: Grant, *, derived: bool) -> Claim | Refusal:
+    def candidates(self, undecided: UndecidedForward, given: Sequence[Address]) -> Iterator[Address]:
+        """Addresses that the gateway may choose; `given` are those that it has chosen before."""
+        rules, identity = undecided.settings.rules, undecided.client.identity
+        return candidate_addresses(undecided.request, rules, identity, self._secret, given, undecided.judge)
+
+    async def _claim(self, undecided: UndecidedForward, grant: Grant, *, derived: bool) -> Claim | Refusal:
         client, settings = undecided.client, with_limits(undecided.settings, grant.rule)
         if (too_many := await over_limit_of(grant.rule, self.holders, client, settings)) is not None:
             return too_many
         label = label_of(client.identity, grant.address, settings, derived=derived)
         return await self.claims.take(grant, client.identity, client.network, settings, derived=derived, label=label)
 
-    async def _serve(self, undecided: _Undecided, grant: Grant, claim: Claim) -> SshTunnel | Refusal:
+    async def _serve(self, undecided: UndecidedForward, grant: Grant, claim: Claim) -> SshTunnel | Refusal:
         """Put a claimed address into service. If a step fails, give the claim back."""
         client, (host, port) = undecided.client, undecided.bind
         forward = GrantedForward(
@@ -260,11 +275,18 @@ class Tunnels:
         refusal = await _listen(tunnel, client.may, grant, settings) or self._too_late(client)
         # the line of the key may have changed since the request, and the policy
         refusal = refusal or request_refusal(client.may, tunnel.forward.request, tunnel.bind, settings.rules)
-        return refusal or self.refused_now(client, tunnel.address)
+        return refusal or self._refused_now(client, tunnel.address)
 
-    def refused_now(self, client: TunnelClient, address: Address) -> Refusal | None:
+    def _refused_now(self, client: TunnelClient, address: Address) -> Refusal | None:
         """The refusal of a tunnel at `address` by the policy in force."""
         return refusal_now(client, address, self._in_force.forwards, self._clock.now())
+
+    def follow_policy(self, client: TunnelClient) -> None:
+        """Close the tunnels of a connection that the policy in force does not allow."""
+        for tunnel in list(self.of_connection(client.id).values()):
+            if (refusal := self._refused_now(client, tunnel.address)) is not None:
+                by = f" (rule {rule.name!r} had allowed it)" if (rule := tunnel.forward.rule) else ""
+                self.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}{by}")
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
         """The refusal of a forward that opens while its connection closes, the gateway stops, or nothing new may open."""

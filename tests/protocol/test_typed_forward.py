@@ -1,0 +1,67 @@
+"""Forwards as people type them, for `ssh gw explain`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.errors import InvalidInput
+from ferry.protocol.typed_forward import EXAMPLE, TypedForward, parse_typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "listens", "host", "port"),
+    [
+        ("-R 22080:localhost:3000", True, b"localhost", 22080),
+        ("-R22080:localhost:3000", True, b"localhost", 22080),
+        ("-R blog:80:localhost:3000", True, b"blog", 80),
+        ("-R *:80:localhost:3000", True, b"", 80),
+        ("-R :80:localhost:3000", True, b"", 80),
+        ("-R [::1]:22080:localhost:3000", True, b"::1", 22080),
+        ("-R 0:localhost:22", True, b"localhost", 0),
+        ("-R 22081", True, b"localhost", 22081),
+        ("-R web-1:22081", True, b"web-1", 22081),
+        ("-L 8022:web-1:22", False, b"web-1", 22),
+        ("-L localhost:8022:web-1:22", False, b"web-1", 22),
+        ("-L 8022:[2001:db8::7]:22", False, b"2001:db8::7", 22),
+        ("-W web-1:22", False, b"web-1", 22),
+        ("-J web-1", False, b"web-1", 22),
+        ("-J root@web-1:2022", False, b"web-1", 2022),
+    ],
+)
+def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: int) -> None:
+    found = parse_typed(typed.split())
+    assert found[:3] == (listens, host, port)
+    assert str(found) == (typed if " " in typed else "-R 22080:localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("", "explain takes one forward"),
+        ("22080:localhost:3000", "explain takes one forward"),
+        ("-R", "explain takes one forward"),
+        ("-D 1080", "explain takes one forward"),
+        ("-R 22080:localhost:3000 -R 1:a:2", "explain takes one forward"),
+        ("-R a:b:c", "'a' in 'a:b:c' is no port"),
+        ("-R 99999", "'99999' in '99999' is no port"),
+        ("-R a:1:b:2:c", "'-R a:1:b:2:c' is no forward of ssh"),
+        ("-L web-1:22", "'-L web-1:22' is no forward of ssh"),
+        ("-W web-1", "'-W web-1' is no forward of ssh"),
+        ("-W web-1:0", "'0' in 'web-1:0' is no port"),
+    ],
+)
+def test_what_is_no_forward_is_told_what_to_write(typed: str, why: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        parse_typed(typed.split())
+    assert str(error.value).startswith(why)
+    assert str(error.value).endswith(EXAMPLE)
+
+
+@given(st.lists(st.text(max_size=30), max_size=3))
+def test_any_words_are_a_forward_or_a_mistake(words: list[str]) -> None:
+    with suppress(InvalidInput):
+        assert isinstance(parse_typed(words), TypedForward)
