@@ -1,7 +1,8 @@
 """A gateway's configuration from the sshd_config of OpenSSH's scripts.
 
-What Ferry has a setting for becomes that setting; what concerns shells goes to `shell.ShellRules`. Algorithms are left to the
-client: the scripts write the same list on both sides, and Ferry offers what it offers.
+What Ferry has a setting for becomes that setting: those with sshd's names as `ferry import sshd_config` translates them. What
+concerns shells goes to `shell.ShellRules`. Algorithms are left to the client: the scripts write the same list on both sides,
+and Ferry offers what it offers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferry.protocol.sshd_config import Parsed, Source, Statement, parse, seconds
+from ferry.protocol.sshd_config import Block, Parsed, Source, Statement, in_patterns, parse, seconds
+from ferry.setup.sshd_import import translate
+from sshd_program import own_user
 
 from .shell import ShellRules
 
 FIRST_PORT, LAST_PORT = 1, 65535
+POLICY = """
+[[rule]]
+name = "all that sshd does without settings"
+who = "*"
+publish.ports = ["*"]
+reach.ports = ["*"]
+reach.hosts = ["127.0.0.1:*", "localhost:*"]
+"""
 
 
 @dataclass
@@ -52,6 +63,8 @@ def arguments_of(words: Sequence[str]) -> Arguments:
                 arguments.test = True
             case "-T":
                 arguments.prints = True
+            case "-C":  # it goes with -T
+                arguments.prints = True
             case "-i":
                 arguments.inetd = True
             case _:
@@ -63,7 +76,11 @@ def arguments_of(words: Sequence[str]) -> Arguments:
 class Wanted:
     """What an sshd_config asks for, for all who log in."""
 
-    statements: list[Statement]
+    parsed: Parsed = field(default_factory=lambda: Parsed(""))
+
+    @property
+    def statements(self) -> list[Statement]:
+        return [each for each in self.parsed.statements if all(block.is_for_all for block in each.blocks)]
 
     def all(self, keyword: str) -> list[tuple[str, ...]]:
         """The values of each line with that keyword."""
@@ -85,6 +102,15 @@ class Wanted:
     def pid_file(self) -> Path | None:
         text = self.first("PidFile", "none")
         return None if text == "none" else Path(text)
+
+    @property
+    def key_files(self) -> list[Path]:
+        """Those for the user of the scripts, of whom a gateway has one configuration."""
+        named = [each for each in self.parsed.statements if each.keyword == "authorizedkeysfile"]
+        named.sort(key=lambda each: each.blocks == ())
+        found = next((each for each in named if all(_is_for_user(block) for block in each.blocks)), None)
+        values = () if found is None else found.values
+        return [Path(value) for value in values if value != "/dev/null"]
 
     @property
     def host_keys(self) -> list[Path]:
@@ -109,28 +135,40 @@ class Wanted:
 
 def wanted_of(arguments: Arguments) -> Wanted:
     """Read the settings of a call. Raises OSError, ValueError."""
-    given = parse(Source("-o", "\n".join(arguments.settings)), _included)
-    read = parse(Source(str(arguments.file), arguments.file.read_text("utf-8")), _included)
-    for parsed in (given, read):
-        if parsed.mistakes:
-            mistake = parsed.mistakes[0]
-            raise ValueError(f"{mistake.place}: {mistake.why}")
-    return Wanted([*_for_all(given), *_for_all(read)])
+    text = "\n".join([*arguments.settings, arguments.file.read_text("utf-8")])
+    parsed = parse(Source(str(arguments.file), text), _included)
+    if parsed.mistakes:
+        raise ValueError(f"{parsed.mistakes[0].place}: {parsed.mistakes[0].why}")
+    return Wanted(parsed)
 
 
 def _included(pattern: str) -> list[Source]:
     raise ValueError(f"no script was known to include {pattern}")
 
 
-def _for_all(parsed: Parsed) -> list[Statement]:
-    return [each for each in parsed.statements if all(block.is_for_all for block in each.blocks)]
+def _forwarding(wanted: Wanted) -> dict[str, Any]:
+    """The table `sshd`."""
+    table: dict[str, Any] = {"match": []}
+    for each in translate(wanted.parsed).carried:
+        if each.key == "sshd.match":
+            table["match"].append(each.value)
+        elif each.key.startswith("sshd."):
+            table[each.key.removeprefix("sshd.")] = each.value
+    return table
 
 
-def configuration(wanted: Wanted, state: Path) -> dict[str, Any]:
-    """The tables of a gateway's configuration, which listens nowhere but for SSH."""
+def _is_for_user(block: Block) -> bool:
+    users = block.values("user")
+    return len(users) == len(block.criteria) and all(in_patterns(own_user(), each) for each in users)
+
+
+def configuration(wanted: Wanted, folder: Path) -> dict[str, Any]:
+    """The tables of a gateway's configuration, which listens nowhere but for SSH. Its files are in `folder`."""
+    policy = folder / "policy.toml"
+    policy.write_text(POLICY)
     grace = seconds(wanted.first("LoginGraceTime", "120")) or 0
     return {
-        "state": state,
+        "state": folder / "state",
         "ssh": {
             "listen": f"{wanted.first('ListenAddress', '127.0.0.1')}:{wanted.port}",
             "login_grace": grace,
@@ -145,12 +183,14 @@ def configuration(wanted: Wanted, state: Path) -> dict[str, Any]:
         "admin": {"listen": []},
         "access": {
             "mode": "keys",
-            "keys": [Path(value) for value in wanted.words("AuthorizedKeysFile")],
+            "policy": policy,
+            "keys": wanted.key_files,
             "trusted_ca_keys": [Path(value) for value in wanted.words("TrustedUserCAKeys")],
             "authorized_principals": wanted.first("AuthorizedPrincipalsFile") or None,
             "revoked_keys": wanted.first("RevokedKeys") or None,
         },
         "tcp": {"ranges": [{"first": FIRST_PORT, "last": LAST_PORT, "listen": "loopback"}], "allocate_from": 0},
+        "sshd": _forwarding(wanted),
         "session": {"end_refused": False},
         "log": {"format": "human", "level": "debug"},
     }

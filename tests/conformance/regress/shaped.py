@@ -129,8 +129,8 @@ def _run(words: list[str], template: Path, answer: Answer) -> None:
         return
     with _log(arguments) as log:
         wanted = wanted_of(arguments)
-        with _state(template) as state:
-            config = Config.model_validate(configuration(wanted, state))
+        with _folder(template) as folder:
+            config = Config.model_validate(configuration(wanted, folder))
             if arguments.test:
                 answer(0)
                 return
@@ -160,9 +160,9 @@ def _state_template(folder: Path) -> Path:
     put_rsa_key(template)
 
     async def use() -> None:
-        tables = configuration(Wanted([]), template)
+        tables = configuration(Wanted(), folder)
         with Path(os.devnull).open("wb") as log:
-            async with _worker(Config.model_validate(tables), Wanted([]), log.fileno()):
+            async with _worker(Config.model_validate(tables), Wanted(), log.fileno()):
                 pass
 
     asyncio.run(use())
@@ -170,9 +170,11 @@ def _state_template(folder: Path) -> Path:
 
 
 @contextmanager
-def _state(template: Path) -> Iterator[Path]:
+def _folder(template: Path) -> Iterator[Path]:
+    """A folder for one gateway, with its state folder."""
     with tempfile.TemporaryDirectory(prefix="ferry-shaped-") as folder:
-        yield Path(shutil.copytree(template, Path(folder) / "state"))
+        shutil.copytree(template, Path(folder) / "state")
+        yield Path(folder)
 
 
 # --- gateways

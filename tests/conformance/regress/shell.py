@@ -29,10 +29,12 @@ from ferry import tasks
 from ferry.limiters.rate import Spacing
 from ferry.policy.keys import KeyLine
 from ferry.protocol.key_options import options_end
+from ferry.ssh.forward_requests import ForwardRequests
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.ssh.wire.requests import ConnectionHandler, Opened
 from ferry.ssh.wire.session_channel import SessionChannel
 
+_LOOK_SECONDS = 0.01
 _QUOTED = re.compile(r'"(?:\\"|[^"])*"')
 
 
@@ -103,6 +105,8 @@ class Shell(asyncssh.SSHServerSession[bytes]):
 
     def __init__(self, client: Any, rules: ShellRules) -> None:
         self._line: KeyLine = client.key_line
+        self._requests: ForwardRequests = client.requests
+        self._number = self._requests.session_opened()
         self._rules = rules
         self._channel: Any = None
         self._wanted: dict[str, str] = {}
@@ -183,8 +187,14 @@ class Shell(asyncssh.SSHServerSession[bytes]):
         """No script sends a break."""
 
     def started(self, command: str) -> bool:
-        tasks.spawn("shell", self._run(command))
+        """As Ferry's own session, it begins when all earlier requests for forwards are decided."""
+        self._requests.words_said(self._number, "")
+        self._requests.when_settled(lambda: self._begin(command))
         return True
+
+    def _begin(self, command: str) -> None:
+        self._requests.outcomes_shown()
+        tasks.spawn("shell", self._run(command))
 
     def subsystem_wanted(self, name: str, *, kept: str) -> bool:
         command = self._rules.subsystems.get(name)
@@ -205,7 +215,7 @@ class Shell(asyncssh.SSHServerSession[bytes]):
         terminal = self._terminal
         files = subprocess.PIPE if terminal is None else terminal.follower
         _, process = await asyncio.get_running_loop().subprocess_exec(
-            lambda: Process(self._channel),
+            lambda: Process(self._channel, self._requests),
             *("/bin/sh", "-c", command) if command else ("/bin/sh",),
             stdin=files,
             stdout=files,
@@ -227,8 +237,9 @@ class Shell(asyncssh.SSHServerSession[bytes]):
 class Process(asyncio.SubprocessProtocol):
     """A process whose output goes to a session's channel."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, requests: ForwardRequests) -> None:
         self._channel = channel
+        self._requests = requests
         self._transport: Any = None
 
     @property
@@ -272,9 +283,14 @@ class Process(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process has ended, and so has its output."""
+        tasks.spawn("shell's end", self._end(self._transport.get_returncode()))
+
+    async def _end(self, code: int) -> None:
+        """As Ferry's own session, it ends after answers to forwards that are held."""
+        while self._requests.answers_held:
+            await asyncio.sleep(_LOOK_SECONDS)
         if self._channel is None:
             return
-        code = self._transport.get_returncode()
         if code < 0:
             self._channel.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
         else:
