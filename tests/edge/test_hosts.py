@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
@@ -10,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from typing import Any, cast
 
 import pytest
 
@@ -134,12 +136,12 @@ def hosts_with(*addresses: str) -> tuple[Hosts, list[str]]:
 
 async def connected(hosts: Hosts, port: int, host: Host = NAMED) -> Told:
     told = Told()
-    assert await hosts.connect("i", host, port, to(port), told.join) is None
+    assert await hosts.connect("i", host, to(port), told.join) is None
     return told
 
 
 async def refused(hosts: Hosts, port: int, host: Host = NAMED) -> Refusal:
-    refusal = await hosts.connect("i", host, port, to(port), Told().join)
+    refusal = await hosts.connect("i", host, to(port), Told().join)
     assert isinstance(refusal, Refusal)
     return refusal
 
@@ -178,12 +180,12 @@ async def test_each_address_is_decided_on_and_the_others_are_left_out() -> None:
             return to(port)(found, here) if str(found) == "127.0.0.1" else Refusal("no", code="target_address")
 
         told = Told()
-        assert await hosts.connect("i", NAMED, port, decide, told.join) is None
+        assert await hosts.connect("i", NAMED, decide, told.join) is None
         assert seen[0][0] == "169.254.169.254"
         assert ("127.0.0.1", True) in seen  # this host's own
         assert told.endpoint.host == "127.0.0.1"
         told.stream.abort()
-        refusal = await hosts.connect("i", NAMED, port, lambda *_: Refusal("no", code="target_address"), told.join)
+        refusal = await hosts.connect("i", NAMED, lambda *_: Refusal("no", code="target_address"), told.join)
         assert isinstance(refusal, Refusal)
         assert (refusal.code, len(peers)) == ("target_address", 1)
 
@@ -330,12 +332,42 @@ async def test_an_identity_has_so_many_connections_at_once() -> None:
         refusal = await refused(hosts, port)
         assert (refusal.code, "which is the limit" in refusal.public) == ("too_many_streams", True)
         another = Told()
-        assert await hosts.connect("another", NAMED, port, to(port), another.join) is None
+        assert await hosts.connect("another", NAMED, to(port), another.join) is None
         await until(lambda: len(peers) == OUTBOUND_STREAMS_PER_IDENTITY + 1)
         for one in (*told, another):
             one.stream.close()
         await until(lambda: not len(hosts))
         (await connected(hosts, port)).stream.abort()
+
+
+async def test_a_lack_of_descriptors_refuses_and_is_over_with_it() -> None:
+    class Gate:
+        def __init__(self) -> None:
+            self.short, self.saw = True, list[int]()
+
+        def seen(self, descriptor: int) -> None:
+            self.saw.append(descriptor)
+
+    async with service() as (port, _):
+        gate = Gate()
+        hosts = Hosts(cast(Any, gate), HostLookups(lambda _: ["127.0.0.1"]))
+        assert (await refused(hosts, port)).public == "the gateway has too few descriptors left: try again"
+        gate.short = False
+        (await connected(hosts, port)).stream.abort()
+        assert len(gate.saw) == 1
+
+
+async def test_a_connection_that_breaks_before_its_transport_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with service() as (port, _):
+        hosts, _asked = hosts_with("127.0.0.1")
+
+        async def fails(*_arguments: object, **_named: object) -> None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fails, raising=False)
+        refusal = await refused(hosts, port)
+        assert (refusal.code, "Bad file descriptor" in refusal.detail) == ("host_unreached", True)
+        assert len(hosts) == 0
 
 
 # --- the stream

@@ -262,3 +262,21 @@ async def test_a_client_that_leaves_ends_the_connection_to_the_host(key: Path, l
             made.client.connection.abort()
         await until(lambda: made.inside.said("host.closed"))
         await until(made.visitors[0].is_closing)
+
+
+async def test_an_error_of_the_gateways_own_is_answered_and_ends_one_open(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_arguments: object) -> None:
+        raise RuntimeError("an error of our own")
+
+    async with rig(key) as made:
+        made.allow(f"127.0.0.1:{made.port}")
+        monkeypatch.setattr("ferry.edge.hosts.Hosts._decided", fails)
+        assert await made.refused("127.0.0.1") == (
+            OPEN_ADMINISTRATIVELY_PROHIBITED,
+            "an error in the gateway ended this: its log says more",
+        )
+        monkeypatch.undo()
+        (await made.open("127.0.0.1"))[1].close()
+        assert await made.client.lives()

@@ -14,20 +14,27 @@ from collections.abc import Callable
 from typing import cast
 
 from ferry import limits
+from ferry.policy.grants import HostGrant
 from ferry.streams import Sink, Stream
 
 from .reset import reset
 from .unwatched import Unwatched
 
+Join = Callable[[HostGrant, Stream], Sink]
+"""Called with the stream that is there, and where it leads. Returns its sink."""
+
 
 class HostStream(asyncio.Protocol):
     """One connection. It is the protocol of its own transport: the methods of a stream have other names."""
 
-    def __init__(self, join: Callable[[Stream], Sink], gone: Callable[[], None]) -> None:
-        """`join` gives the sink as soon as the stream is there. `gone` is called once, at the end of the transport."""
+    def __init__(self, join: Join, gone: Callable[[], None]) -> None:
+        """`join` is called as soon as the stream is there. `gone` is called once, at the end of its transport."""
         self._join = join
         self._gone = gone
         self._sink: Sink | None = None
+        self.begun = False
+        """It has a transport, and `gone` will be called."""
+        self._grant: HostGrant
         self._transport: asyncio.Transport
         self._unwatched: Unwatched
         self._read_paused = self._received_eof = self._sent_eof = False
@@ -35,13 +42,19 @@ class HostStream(asyncio.Protocol):
         """Small writes behind waiting bytes, since the buffer was last empty."""
         self._closing: asyncio.TimerHandle | None = None
 
+    def to(self, grant: HostGrant) -> HostStream:
+        """Itself, as the protocol of a connection that leads there."""
+        self._grant = grant
+        return self
+
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.begun = True
         self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
         self._transport.set_write_buffer_limits(limits.HIGH_WATER_BYTES, limits.LOW_WATER_BYTES)
         self._unwatched = Unwatched(self._transport, self._unread, self._was_reset)
-        self._sink = self._join(self)
+        self._sink = self._join(self._grant, self)
 
     def data_received(self, data: bytes) -> None:
         if self._sink is not None:

@@ -18,18 +18,15 @@ from ferry.errors import Refusal
 from ferry.policy.grants import HostGrant
 from ferry.policy.reach import Host
 from ferry.protocol.targets import IpAddress
-from ferry.streams import Sink, Stream
 from ferry.this_host import is_own_address
 
 from .descriptors import DescriptorGate
 from .host_lookups import HostLookups
-from .host_stream import HostStream
+from .host_stream import HostStream, Join
 from .listeners import set_options
 
 Decide = Callable[[IpAddress, bool], HostGrant | Refusal]
 """The decision on an address, and whether it is one of this host's own."""
-Join = Callable[[HostGrant, Stream], Sink]
-"""Called with the stream that is there, and where it leads."""
 
 
 class Hosts:
@@ -51,24 +48,35 @@ class Hosts:
         """The number of connections."""
         return self._streams.total()
 
-    async def connect(self, identity: str, host: Host, port: int, decide: Decide, join: Join) -> Refusal | None:
-        """Connect to `port` of `host` for an identity, and give the stream to `join`. Returns the refusal otherwise."""
+    async def connect(self, identity: str, host: Host, decide: Decide, join: Join) -> Refusal | None:
+        """Connect to `host` for an identity, and give the stream to `join`. Returns the refusal otherwise. The grants of
+        `decide` have the port."""
         if (full := self._full(identity)) is not None:
             return full
         self._streams[identity] += 1
         place = ExitStack()
         place.callback(self._left, identity)
-        with place:
-            found: list[IpAddress] | Refusal = (
-                await self._lookups.addresses_of(host.name, identity) if host.address is None else [host.address]
-            )
-            grants = found if isinstance(found, Refusal) else self._decided(found, decide)
-            connected = grants if isinstance(grants, Refusal) else await self._connected(grants)
-            if isinstance(connected, Refusal):
-                return connected
-            sock, grant = connected
-            stream = HostStream(partial(join, grant), gone=place.pop_all().close)
-            await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
+        stream = HostStream(join, gone=place.close)
+        try:
+            return await self._connect(stream, identity, host, decide)
+        finally:
+            if not stream.begun:  # a stream keeps its place until it is gone
+                place.close()
+
+    async def _connect(self, stream: HostStream, identity: str, host: Host, decide: Decide) -> Refusal | None:
+        found: list[IpAddress] | Refusal = (
+            await self._lookups.addresses_of(host.name, identity) if host.address is None else [host.address]
+        )
+        grants = found if isinstance(found, Refusal) else self._decided(found, decide)
+        connected = grants if isinstance(grants, Refusal) else await self._connected(grants)
+        if isinstance(connected, Refusal):
+            return connected
+        sock, grant = connected
+        try:
+            await asyncio.get_running_loop().create_connection(partial(stream.to, grant), sock=sock)
+        except OSError as error:
+            sock.close()
+            return _unreached(f"{grant.endpoint}: {error}")
         return None
 
     def _full(self, identity: str) -> Refusal | None:

@@ -36,13 +36,12 @@ class Hosts(Protocol):
         self,
         identity: str,
         host: Host,
-        port: int,
         decide: Callable[[IpAddress, bool], HostGrant | Refusal],
         join: Callable[[HostGrant, Stream], Sink],
         /,
     ) -> Refusal | None:
-        """Look `host` up, ask `decide` about each address and whether it is this host's own, and connect to `port` of one
-        that it grants. Calls `join` with the stream as soon as it is there, which returns the sink; or returns why not."""
+        """Look `host` up, ask `decide` about each address and whether it is this host's own, and connect to one that it
+        grants. Calls `join` with the stream as soon as it is there, which returns the sink; or returns why not."""
         ...
 
 
@@ -91,7 +90,11 @@ class HostVisit:
 
     async def _connect(self, hosts: Hosts) -> None:
         wanted = self._wanted
-        refusal = await hosts.connect(wanted.who.id, self._host, wanted.port, self._decide, self._joined)
+        try:
+            refusal = await hosts.connect(wanted.who.id, self._host, self._decide, self._joined)
+        except Exception as error:  # the client still gets an answer
+            self._visitor.connection.sink_failed(error)
+            refusal = Refusal("an error in the gateway ended this: its log says more", code="internal")
         if refusal is not None:
             self._task = None
             self.channel.reject(open_failure(refusal))
