@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -78,6 +79,8 @@ def allow(
         whose = "" if owner is None else f" by {user_name(owner)}, whose folder it is"
         fix = "correct access.keys, and add" if isinstance(error, NotAFile) else "add"
         raise FerryError(f"{path} cannot be written{whose} ({error.strerror}): {fix} the line above to it") from None
+    with suppress(FerryError):  # the key is in the file, whether the audit log has a record of it or not
+        Gateway(running.state).post("allowed", {"fingerprint": key["fingerprint"], "file": str(path)})
     if as_json:
         print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line})
     else:

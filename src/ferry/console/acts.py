@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ferry.protocol.audit import described
 from ferry.report import Report
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -22,6 +23,7 @@ _ACTS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("DELETE", "names"): "release",
         ("DELETE", "blocked"): "unblock",
         ("POST", "keys"): "keys",
+        ("POST", "allowed"): "allow",
     }
 )
 
@@ -63,19 +65,11 @@ def _act(scope: Scope, body: bytes) -> str:
     collection, _, target = scope["path"].removeprefix(_API).partition("/")
     act = _ACTS.get((scope["method"], collection))
     said = f"{act} {target}".rstrip() if act else f"{scope['method']} {scope['path']}"
-    return " ".join([said, *_asked(body)])
-
-
-def _asked(body: bytes) -> list[str]:
-    """The fields of a request's body."""
     try:
         fields = json.loads(body or b"{}")
     except (ValueError, RecursionError):
-        return ["(a body that is no JSON, or too long)"]
-    if not isinstance(fields, dict):
-        return []
-    shown = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
-    return [f"{name}={value}" for name, value in shown.items() if value not in (None, "", False)]
+        return f"{said} (a body that is no JSON, or too long)"
+    return f"{said} {described(fields)}".rstrip() if isinstance(fields, dict) else said
 
 
 def _who(scope: Scope) -> str:

@@ -13,7 +13,7 @@ from ferry import limits
 from ferry.observe.events import TooManySubscribers
 from ferry.protocol.audit import Kind, Outcome, Wanted
 
-from .models import AuditHead
+from .models import AllowedKey, AuditHead
 from .state import AuditReading
 
 _NDJSON: Final = "application/x-ndjson"
@@ -72,5 +72,10 @@ def audit_routes(audit: AuditReading) -> APIRouter:
         """The last record that is written."""
         head = await audit.head()
         return AuditHead(seq=head.seq, hash=head.hash, anchor=str(head))
+
+    @api.post("/allowed")
+    async def allowed(key: AllowedKey) -> AllowedKey:
+        """Note that a key was added to a key file (`ferry allow`): the audit log has a record of each POST."""
+        return key
 
     return api

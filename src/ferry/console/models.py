@@ -79,6 +79,13 @@ class AuditStatus(ApiModel):
     error: str = Field("", description="Why not. Records wait, up to a bound; with `audit.required`, nobody logs in.")
 
 
+class AllowedKey(ApiModel):
+    """A key that was added to a key file."""
+
+    fingerprint: str
+    file: str
+
+
 class AuditHead(ApiModel):
     """The last record of the audit log that is written."""
 

@@ -34,9 +34,9 @@ from ferry.errors import FerryError, InvalidInput
 from ferry.names import printable
 from ferry.ownership import other_owner, rights_of, user_name
 from ferry.regular_files import NotAFile, open_regular
-from ferry.store.backup import check_copy, check_revision, copy_database, open_snapshot
+from ferry.store.backup import check_copy, check_revision, copy_database, note_restore, open_snapshot
 
-from .kept import DATABASE, locked
+from .kept import DATABASE, act_record, locked
 
 FORMAT: Final = 1
 MANIFEST: Final = "ferry-backup.json"
@@ -233,6 +233,7 @@ def _restore(source: BinaryIO, file: Path, state: Path, clock: Clock, *, force: 
         with tempfile.TemporaryDirectory(prefix=".restoring-", dir=state) as work:
             backup = _unpack(source, file, state, Path(work))
             check_copy(Path(work) / DATABASE)
+            note_restore(Path(work) / DATABASE, act_record("restore", f"a backup of {backup.made}", clock))
             if there:
                 _put_aside(state, there, datetime.fromtimestamp(clock.now(), UTC))
             for name in backup.files:

@@ -10,8 +10,11 @@ from ferry.config.model import Config
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.audit import EVENTS, Auditor
 from ferry.observe.observer import Observer
+from ferry.report import Report, no_report
+from ferry.store.audit import AuditLog
+from ferry.store.engine import Store
 
-from .kept import KeptAudit
+from .kept import KeptAudit, of_user
 
 
 @asynccontextmanager
@@ -26,3 +29,19 @@ async def audited(config: Config, audit: KeptAudit, report: Observer, clock: Clo
         yield auditor
     finally:
         await auditor.sum_up()
+
+
+@asynccontextmanager
+async def audited_act(store: Store, act: str, clock: Clock) -> AsyncIterator[Report]:
+    """Keep records of what is reported to the value, in the log of a gateway that does not run: somebody does `act`. If it
+    fails there is none. Raises StoreUnavailable."""
+    log = AuditLog(store, clock, no_report)
+    auditor = Auditor(log.add, clock, str)
+
+    def report(event: str, /, **fields: object) -> None:
+        if event in EVENTS:
+            auditor.note(event, fields)
+
+    yield report
+    report("operator.acted", act=act, by=of_user(), done=True, detail="the gateway did not run")
+    await log.flush()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from ferry.clock import Clock, random_token
+from ferry.clock import Clock, SystemClock, random_token, timestamp
 from ferry.console.sockets import prepare_state_folder
 from ferry.console.state import AuditReading
 from ferry.errors import InvalidInput, Refusal, StartupError
 from ferry.names import WorkerId
-from ferry.protocol.audit import AuditRecord
+from ferry.protocol.audit import AuditRecord, Kind, Outcome
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
@@ -145,7 +145,21 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
             if known is None:
                 raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is ssh-ed25519 or ssh-rsa")
             await secrets.forget_host_key(algorithm)
+            clock = SystemClock()
+            log = AuditLog(store, clock, no_report)
+            log.add(act_record(f"forget-host-key {algorithm}", known, clock))
+            await log.flush()
             return known
+
+
+def of_user() -> str:
+    """Who runs this process, as records of the audit log have it."""
+    return f"uid {os.getuid()}"
+
+
+def act_record(act: str, detail: str, clock: Clock) -> AuditRecord:
+    """The record of what the user of this process does to a gateway that does not run."""
+    return AuditRecord(timestamp(clock.now()), Kind.ADMIN, Outcome.OK, peer=of_user(), what=act, detail=detail)
 
 
 def _database(state: Path) -> Path:

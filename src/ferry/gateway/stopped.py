@@ -12,12 +12,14 @@ from ferry.clock import SystemClock
 from ferry.config.model import Config
 from ferry.console.models import EnrolRequest, ForgetRequest, PortInfo, ReplaceRequest
 from ferry.errors import FerryError, InvalidInput
+from ferry.protocol.audit import described
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
 from ferry.store.engine import Store
 from ferry.store.machines import MachineStore
 from ferry.store.registry import SqlRegistry
 
+from .auditing import audited_act
 from .fleet import Fleet, FleetSettings
 from .kept import DATABASE, locked
 from .port_table import PortTable
@@ -26,9 +28,9 @@ from .worker import access_of
 
 
 @asynccontextmanager
-async def stopped_fleet(config: Config) -> AsyncIterator[Fleet]:
-    """The keys of a gateway that does not run, whose state folder stays locked meanwhile. Raises InvalidInput,
-    StartupError."""
+async def stopped_fleet(config: Config, act: str = "") -> AsyncIterator[Fleet]:
+    """The keys of a gateway that does not run, whose state folder stays locked meanwhile. The audit log has a record of
+    `act`, which changes them. Raises InvalidInput, StartupError."""
     database = config.state / DATABASE
     if not database.exists():
         raise InvalidInput(
@@ -38,7 +40,12 @@ async def stopped_fleet(config: Config) -> AsyncIterator[Fleet]:
     settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False))
     with locked(config.state):
         async with await Store.open(database, report=no_report) as store:
-            yield Fleet(MachineStore(store), SqlRegistry(store), lambda: settings, SystemClock(), no_report)
+            clock, machines, registry = SystemClock(), MachineStore(store), SqlRegistry(store)
+            if not act:
+                yield Fleet(machines, registry, lambda: settings, clock, no_report)
+                return
+            async with audited_act(store, act, clock) as report:
+                yield Fleet(machines, registry, lambda: settings, clock, report)
 
 
 async def port_table(fleet: Fleet) -> list[PortInfo]:
@@ -51,7 +58,7 @@ async def answer(config: Config, action: str, wanted: Mapping[str, object] | Non
     """What the API of a running gateway answers to `ports`, `keys`, `keys/enrol`, `keys/replace` and `keys/forget`, as a document.
     Raises FerryError."""
     try:
-        async with stopped_fleet(config) as fleet:
+        async with stopped_fleet(config, f"keys {action} {described(wanted)}" if wanted else "") as fleet:
             match action:
                 case "enrol":
                     done: BaseModel = await fleet.enrol(EnrolRequest.model_validate(wanted))

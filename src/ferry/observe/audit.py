@@ -50,6 +50,12 @@ class Said(NamedTuple):
         """A field, escaped and bounded; empty if it is missing."""
         return bounded(self.fields.get(field), limits.AUDIT_FIELD_CHARS)
 
+    def listed(self, field: str) -> str:
+        """A field that may have several texts."""
+        value = self.fields.get(field)
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        return bounded(text, limits.AUDIT_FIELD_CHARS)
+
     def number(self, field: str) -> int | None:
         """A field with a whole number; None if it is missing."""
         value = self.fields.get(field)
@@ -257,6 +263,23 @@ def _act(said: Said) -> AuditRecord:
     )
 
 
+def _entered(said: Said) -> AuditRecord:
+    ports = said.text("ports")
+    record = said.record(Kind.KEYS, Outcome.OK, what="entered", detail=f"ports {ports}" if ports else "")
+    return record._replace(identity=said.text("identity"), key=said.text("key"))
+
+
+def _replaced(said: Said) -> AuditRecord:
+    record = said.record(Kind.KEYS, Outcome.OK, what="replaced", detail=f"in place of {said.text('old')}")
+    return record._replace(identity=said.text("identity"), key=said.text("key"))
+
+
+def _forgotten(said: Said) -> AuditRecord:
+    freed = said.listed("freed")
+    what, detail = f"forgot {said.listed('keys')}", f"gave back {freed}" if freed else ""
+    return said.record(Kind.KEYS, Outcome.ENDED, what=what, detail=detail)
+
+
 _OPERATORS: Final[Mapping[str, Make]] = MappingProxyType(
     {
         "gateway.started": lambda said: said.record(Kind.GATEWAY, Outcome.OK, what=f"ferry {said.text('version')}"),
@@ -265,6 +288,9 @@ _OPERATORS: Final[Mapping[str, Make]] = MappingProxyType(
         "config.rejected": lambda said: said.record(Kind.CONFIG, Outcome.REFUSED, detail=said.text("error")),
         "keys.loaded": _keys,
         "keys.rejected": _rejected_key,
+        "keys.entered": _entered,
+        "keys.replaced": _replaced,
+        "keys.forgotten": _forgotten,
         "policy.loaded": _policy,
         "policy.rejected": lambda said: said.record(
             Kind.POLICY, Outcome.REFUSED, what=said.text("path"), detail=said.text("error")

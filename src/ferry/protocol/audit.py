@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -168,6 +168,12 @@ def parse_line(line: bytes) -> Entry | None:
 def bounded(value: object, most: int) -> str:
     """A text for a field of a record: escaped, of `most` characters. None is empty."""
     return "" if value is None else printable(str(value), most)
+
+
+def described(fields: Mapping[str, object]) -> str:
+    """What was asked for, in one line: `name=web-1 listen=ssh`."""
+    shown = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
+    return " ".join(f"{name}={value}" for name, value in shown.items() if value not in (None, "", False))
 
 
 def parse_anchor(text: str) -> Link:

@@ -7,8 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 from ferry import limits
+from ferry.clock import random_token
 from ferry.errors import FerryError, InvalidInput
+from ferry.protocol.audit import AuditRecord
 
+from .audit_rows import add
 from .migrate import HEAD, revision
 
 
@@ -55,6 +58,18 @@ def check_copy(copy: Path) -> None:
     if damage != "ok" or found is None:
         raise InvalidInput(f"the backup's database is damaged ({damage}): take another backup")
     check_revision(found)
+
+
+def note_restore(copy: Path, record: AuditRecord) -> None:
+    """Add a record to the audit log of a copy, if it has one. Raises InvalidInput."""
+    try:
+        with closing(_open(copy, "rw")) as database:
+            if revision(database) == HEAD:
+                database.execute("BEGIN IMMEDIATE")
+                add(database, [record], installation=random_token(16))
+                database.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise InvalidInput(f"the backup's audit log cannot be written ({error}): take another backup") from error
 
 
 def check_revision(found: str) -> None:
