@@ -32,9 +32,11 @@ CASES = {
     ),
     "46595: where a key may come from is not checked for another method": (
         "ssh/test_hostile_clients.py::test_no_method_leads_around_from",
+        "conformance/test_certificates_beside_sshd.py::test_both_let_the_same_certificates_in_to_the_same_forwards",
     ),
     "39828: a method of several drops what an earlier one restricted": (
         "ssh/test_hostile_clients.py::test_the_options_of_the_key_that_signs_count",
+        "policy/test_certificate_decisions.py::test_what_the_line_and_the_certificate_allow_both_is_allowed",
     ),
     "39827: a channel that is refused stays in memory": (
         "ssh/test_hostile_clients.py::test_refused_channels_leave_nothing",
@@ -62,7 +64,12 @@ CASES = {
     ),
     "CVE-2020-9283, CVE-2020-29652: a crafted key, or a request for GSSAPI, ends the process": (
         "ssh/test_hostile_clients.py::test_a_crafted_log_in_request_is_refused_and_the_next_one_counts",
+        "ssh/test_hostile_clients.py::test_a_crafted_signature_is_refused_and_the_next_one_counts",
         "ssh/test_messages.py::test_numbers_before_the_log_in_is_over",
+    ),
+    "42508: a revoked CA is not looked at": (
+        "conformance/test_certificates_beside_sshd.py::test_both_let_the_same_certificates_in_to_the_same_forwards",
+        "e2e/test_certificates_with_ssh.py::test_a_revoked_key_loses_its_connections_within_two_seconds",
     ),
     "39835: a certificate where there is no CA": (
         "ssh/test_hostile_clients.py::test_a_certificate_where_no_ca_is_trusted_lets_nobody_in",
@@ -150,23 +157,55 @@ class Crafty(asyncssh.SSHClient):
     key = ""
 
 
-@pytest.mark.parametrize("crafted", CRAFTED)
-@pytest.mark.usefixtures("nothing_fails")
-async def test_a_crafted_log_in_request_is_refused_and_the_next_one_counts(
-    inside: Inside, key: Path, crafted: str
-) -> None:
+async def refused_first(inside: Inside, key: Path, request: bytes) -> int:
+    """How many requests the gateway refuses to a client that sends `request` and then logs in with its key."""
     made: list[Crafty] = []
 
     def client() -> Crafty:
         made.append(Crafty())
-        made[0].key, made[0].request = str(key), CRAFTED[crafted]
+        made[0].key, made[0].request = str(key), request
         return made[0]
 
     async with asyncssh.connect(
         "127.0.0.1", inside.ssh_port, username="dev", client_factory=client, client_keys=None, known_hosts=None,
         config=None, agent_path=None, kbdint_auth=False,
     ):  # fmt: skip
-        assert made[0].refused == 1
+        return made[0].refused
+
+
+@pytest.mark.parametrize("crafted", CRAFTED)
+@pytest.mark.usefixtures("nothing_fails")
+async def test_a_crafted_log_in_request_is_refused_and_the_next_one_counts(
+    inside: Inside, key: Path, crafted: str
+) -> None:
+    assert await refused_first(inside, key, CRAFTED[crafted]) == 1
+
+
+SIGNATURES = {
+    "zeros": (ED25519, String(ED25519) + String(bytes(64))),
+    "short": (ED25519, String(ED25519) + String(b"short")),
+    "long": (ED25519, String(ED25519) + String(bytes(10_000))),
+    "of another type": (ED25519, String(P256) + String(MPInt(1) + MPInt(1))),
+    "of zeros": (P256, String(P256) + String(MPInt(0) + MPInt(0))),
+    "of huge numbers": (P256, String(P256) + String(MPInt(1 << 9000) + MPInt(1 << 9000))),
+    "below zero": (P256, String(P256) + String(MPInt(-1) + MPInt(-1))),
+    "of RSA, empty": (RSA, String(b"rsa-sha2-512") + String(b"")),
+    "of RSA, above its modulus": (RSA, String(b"rsa-sha2-512") + String(b"\xff" * 256)),
+    "of RSA, too long": (RSA, String(b"rsa-sha2-512") + String(b"\1" * 5000)),
+    "with more behind it": (ED25519, String(ED25519) + String(bytes(64)) + bytes(100)),
+}
+
+
+@pytest.mark.parametrize("crafted", SIGNATURES)
+@pytest.mark.usefixtures("nothing_fails")
+async def test_a_crafted_signature_is_refused_and_the_next_one_counts(inside: Inside, key: Path, crafted: str) -> None:
+    """Of a key that the gateway would take."""
+    algorithm, signature = SIGNATURES[crafted]
+    size: dict[str, Any] = {"key_size": 2048} if algorithm == RSA else {}
+    public = asyncssh.generate_private_key(algorithm.decode(), **size).public_data
+    used = b"rsa-sha2-512" if algorithm == RSA else algorithm
+    request = String(b"publickey") + Boolean(True) + String(used) + String(public) + String(signature)
+    assert await refused_first(inside, key, request) == 1
 
 
 # --- what a key may do
