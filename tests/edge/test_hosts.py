@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from ferry import limits
 from ferry.edge.host_lookups import HostLookups, in_turn
 from ferry.edge.hosts import Hosts
 from ferry.errors import Refusal
@@ -212,8 +213,11 @@ async def test_a_slow_resolver_is_waited_for_so_long_and_its_threads_keep_their_
     try:
         begun = [("i", OUTBOUND_LOOKUPS_PER_IDENTITY)]
         begun += [(f"other {number}", OUTBOUND_LOOKUPS_PER_IDENTITY) for number in range(7)]
-        asked = [asyncio.ensure_future(lookups.addresses_of("slow", who)) for who, count in begun for _ in range(count)]
-        await turns()
+        asked = []
+        for who, count in begun:
+            asked += [asyncio.ensure_future(lookups.addresses_of("slow", who)) for _ in range(count)]
+            await turns()
+            assert isinstance(await lookups.addresses_of("slow", who), Refusal)
         for full in ("i", "one more"):
             refusal = await lookups.addresses_of("slow", full)
             assert isinstance(refusal, Refusal)
@@ -340,6 +344,64 @@ async def test_an_identity_has_so_many_connections_at_once() -> None:
         (await connected(hosts, port)).stream.abort()
 
 
+async def test_all_together_have_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OUTBOUND_STREAMS."""
+    assert limits.OUTBOUND_STREAMS == 1024
+    monkeypatch.setattr(limits, "OUTBOUND_STREAMS", 2)
+    async with service() as (port, _):
+        hosts, _asked = hosts_with("127.0.0.1")
+        told = [Told(), Told(), Told()]
+        for number, one in enumerate(told[:2]):
+            assert await hosts.connect(f"i{number}", NAMED, to(port), one.join) is None
+        full = await hosts.connect("i2", NAMED, to(port), told[2].join)
+        assert isinstance(full, Refusal)
+        assert (full.code, "the gateway has too many connections to hosts" in full.public) == ("too_many_streams", True)
+        for one in told[:2]:
+            one.stream.abort()
+        await until(lambda: not len(hosts))
+
+
+async def test_of_two_addresses_that_answer_at_once_one_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OUTBOUND_ATTEMPT_SECONDS", 0)
+    loop = asyncio.get_running_loop()
+    both, connect = asyncio.Barrier(2), loop.sock_connect
+
+    async def together(sock: socket.socket, address: tuple[str, int]) -> None:
+        await connect(sock, address)
+        await both.wait()
+
+    async with service("0.0.0.0") as (port, peers):
+        monkeypatch.setattr(loop, "sock_connect", together, raising=False)
+        hosts, _ = hosts_with("127.0.0.1", "127.0.0.2")
+        told = await connected(hosts, port)
+        await until(lambda: sorted(peer.ended for peer in peers) == ["", "eof "])
+        assert len(hosts) == 1
+        told.stream.abort()
+
+
+@hurried
+async def test_an_address_that_is_silent_is_waited_for_after_the_others_have_refused(free_port: int) -> None:
+    silent = Silent("127.0.0.2", free_port)
+    try:
+        hosts, _ = hosts_with("127.0.0.2", "127.0.0.3")
+        watch = Watch()
+        refusal = await refused(hosts, free_port)
+        assert refusal.public == "the host does not answer within 10 s"
+        assert f"127.0.0.3:{free_port}: " in refusal.detail
+        assert watch.seconds > 9
+    finally:
+        silent.close()
+
+
+async def test_small_writes_to_a_host_that_reads_are_as_many_as_they_are() -> None:
+    async with pair() as (_, told, peer):
+        for _ in range(2 * SMALL_WRITES):
+            told.stream.write(b"x")
+            await turns(2)
+        await until(lambda: len(peer.data) == 2 * SMALL_WRITES)
+        assert told.stream._small == 0  # type: ignore[attr-defined]
+
+
 async def test_a_lack_of_descriptors_refuses_and_is_over_with_it() -> None:
     class Gate:
         def __init__(self) -> None:
@@ -387,7 +449,6 @@ async def test_bytes_and_ends_of_file_pass_each_by_itself() -> None:
     async with pair() as (hosts, told, peer):
         told.stream.write(b"question")
         told.stream.write_eof()
-        told.stream.write(b"dropped, as is all behind an end-of-file")
         await until(lambda: peer.ended == "eof ")
         assert peer.data == b"question"
         peer.transport.write(b"answer")
@@ -405,6 +466,8 @@ async def test_the_host_ends_first() -> None:
         await until(lambda: told.ends == ["eof"])
         told.stream.pause_reading()  # there is nothing to read any more: it changes nothing
         told.stream.resume_reading()
+        await timers(0.05)
+        assert told.ends == ["eof"]
         told.stream.write(b"bye")
         told.stream.write_eof()
         await until(lambda: told.ends == ["eof", "lost"])

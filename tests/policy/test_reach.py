@@ -151,6 +151,12 @@ def test_a_host_has_to_be_named_without_a_star(host: str, options: str, named: b
         assert decided.code == "not_yours"
 
 
+def test_a_host_that_is_named_needs_the_right_to_forward() -> None:
+    refusal = decide_host(to_host("db.internal", 5432, 'restrict,permitopen="db.internal:5432"'))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "key_forwards"
+
+
 def test_a_form_that_hides_an_address_is_refused_even_if_it_is_named() -> None:
     for form in ("2130706433", "127.1", "0x7f.1", "127.0.0.1."):
         refusal = decide_host(to_host(form, 80, f'permitopen="{form}:80"'))

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from asyncssh.constants import (
 )
 
 from ferry.policy.keys import KeyLine
+from ferry.policy.reach import Host
 from ferry.protocol.key_options import parse_options
 from inside_gateway import SECONDS, Inside, inside_gateway
 from known_system import KNOWN
@@ -280,3 +282,55 @@ async def test_an_error_of_the_gateways_own_is_answered_and_ends_one_open(
         monkeypatch.undo()
         (await made.open("127.0.0.1"))[1].close()
         assert await made.client.lives()
+
+
+class Waiting:
+    """The hosts, none of which has answered yet."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.join: Any = None
+
+    async def connect(self, _identity: str, host: Host, decide: Any, join: Any) -> None:
+        self.join = partial(join, decide(host.address, False))
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+class Given:
+    """A stream that is there."""
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("leaves", ["connection", "right"])
+async def test_a_client_that_leaves_while_a_host_is_asked_ends_the_asking(
+    key: Path, monkeypatch: pytest.MonkeyPatch, leaves: str
+) -> None:
+    async with rig(key) as made:
+        waiting, stream = Waiting(), Given()
+        monkeypatch.setattr(made.inside.worker.ssh.direct, "_hosts", waiting)
+        targets = [f"127.0.0.1:{made.port}"]
+        made.allow(*targets)
+        opening = asyncio.ensure_future(made.open("127.0.0.1"))
+        await waiting.asked.wait()
+        made.allow(*targets, "*:*")
+        assert not opening.done()  # it is still allowed, and still asked for
+        if leaves == "right":
+            made.allow("*:*")
+        else:
+            made.client.connection.abort()
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await opening
+        await waiting.ended.wait()
+        await until(lambda: not made.here.direct)
+        waiting.join(stream)  # it has answered in that very turn
+        assert stream.aborted
+        assert made.inside.said("host.opened") == []

@@ -84,8 +84,6 @@ def in_turn(found: Sequence[str]) -> list[IpAddress]:
     """Addresses in the order in which to try them: the families take turns, and that of the best address begins (RFC 8305
     §4). An address with a zone is left out: it is link-local."""
     addresses = [ip_address(text) for text in dict.fromkeys(found) if "%" not in text]
-    if not addresses:
-        return []
     first = [address for address in addresses if address.version == addresses[0].version]
     others = [address for address in addresses if address.version != addresses[0].version]
     pairs = itertools.zip_longest(first, others)

@@ -90,8 +90,6 @@ class HostStream(asyncio.Protocol):
     # --- Stream
 
     def write(self, data: bytes) -> None:
-        if self._sent_eof or self._transport.is_closing():
-            return
         self._transport.write(data)
         if len(data) < limits.SMALL_WRITE_BYTES and self._transport.get_write_buffer_size():
             self._small += 1
@@ -99,8 +97,6 @@ class HostStream(asyncio.Protocol):
                 self._transport.set_write_buffer_limits(0)  # the transport pauses us, and resumes us when it is empty
 
     def write_eof(self) -> None:
-        if self._sent_eof or self._transport.is_closing():
-            return
         self._sent_eof = True
         if self._received_eof:
             self.close()
@@ -121,13 +117,13 @@ class HostStream(asyncio.Protocol):
             self._transport.abort()
 
     def pause_reading(self) -> None:
-        if not self._received_eof and not self._transport.is_closing():
+        if not self._received_eof:  # else the loop does not read, and a resume would make it read the end again
             self._read_paused = True
             self._transport.pause_reading()
             self._unwatched.watch()
 
     def resume_reading(self) -> None:
-        if self._read_paused and not self._transport.is_closing():
+        if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
 

@@ -24,7 +24,7 @@ def parse_target_host(host: bytes) -> IpAddress | str:
         text = host.decode("ascii").lower()
     except UnicodeDecodeError:
         raise InvalidInput("the host has letters outside ASCII: write its name as DNS has it (xn--...)") from None
-    if ":" in text or "%" in text or text.startswith("["):
+    if ":" in text:
         return _ipv6(text)
     labels = text.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
