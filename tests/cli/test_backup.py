@@ -22,6 +22,9 @@ from origin_server import Origin
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from web_client import visit
 
+OF_HOST_KEY = ("ssh_host_ed25519_key.next", "ssh_host_ed25519_key-cert.pub")
+"""Its successor, and its certificate."""
+
 
 def test_a_gateway_goes_on_elsewhere_from_a_backup_of_it_while_it_ran(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], origin: Origin, tmp_path: Path
@@ -30,22 +33,25 @@ def test_a_gateway_goes_on_elsewhere_from_a_backup_of_it_while_it_ran(
     gateway = start_gateway()
     owner, stranger = gateway.ssh(tmp_path, new_key()), gateway.ssh(tmp_path, new_key())
     forward = ("-R", f"blog:80:localhost:{origin.port}")
+    for name in OF_HOST_KEY:
+        shutil.copy(gateway.state / "ssh_host_ed25519_key", gateway.state / name)
     with owner.start(*forward) as child:
         child.line("http://blog.localhost")
         made = ferry("backup", "b.tar.gz", "--config", gateway.folder / "ferry.toml", cwd=tmp_path)
         assert (made.code, made.err) == (0, "")
     file = tmp_path / "b.tar.gz"
     assert made.out.startswith("wrote b.tar.gz (")
-    assert f"mode 0600): database, 2 host keys, local CA of {gateway.state}\n" in made.out
+    assert f"mode 0600): database, 3 host keys, local CA of {gateway.state}\n" in made.out
     assert "who has it can pose as this gateway" in made.out
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    kept = {name: (gateway.state / name).read_bytes() for name in ("ssh_host_ed25519_key", "ca/ca.crt", "ca/ca.key")}
+    names = ("ssh_host_ed25519_key", *OF_HOST_KEY, "ca/ca.crt", "ca/ca.key")
+    kept = {name: (gateway.state / name).read_bytes() for name in names}
     gateway.stop()
     gateway.state.rename(gateway.folder / "lost")
 
     done = ferry("restore", file, "--config", gateway.folder / "ferry.toml", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    assert f"restored database, 2 host keys, local CA into {gateway.state}, as they were at 20" in done.out
+    assert f"restored database, 3 host keys, local CA into {gateway.state}, as they were at 20" in done.out
     assert {name: (gateway.state / name).read_bytes() for name in kept} == kept
     assert stat.S_IMODE((gateway.state / "ca/ca.key").stat().st_mode) == 0o600
     assert stat.S_IMODE((gateway.state / "ferry.db").stat().st_mode) == 0o600

@@ -133,7 +133,7 @@ def test_a_refused_certificate_is_explained_to_both(
     ended = fleet.ssh(*arguments, key_id="far away").run("-o", "BatchMode=yes", words="whoami")
     assert (ended.code, says in ended.err) == (255, True), ended.err
     assert "20" not in ended.err.partition(says)[0].rpartition("ferry:")[2]  # no date: nobody has proved the key
-    denied = fleet.gateway.event('"keys.denied"', after=seen)
+    denied = fleet.gateway.event(f'"keys.denied".*certificate_{code}', after=seen)
     assert denied["code"] == f"certificate_{code}"
     assert denied["detail"].startswith("certificate 'far away', serial 0: ")
     assert denied["rule"] == f"{fleet.cas}, line 1: cert-authority"
@@ -146,6 +146,19 @@ def test_a_hosts_certificate_and_one_of_a_strange_ca_let_nobody_in(fleet: Fleet)
             255,
             True,
         )
+
+
+def test_a_strange_ca_is_named_to_both(fleet: Fleet) -> None:
+    ssh = fleet.ssh("-n", "dev", "-z", "3", ca=fleet.stranger, key_id="from afar")
+    ended = ssh.run(words="whoami")
+    assert ended.code == 255
+    why = "ferry: your certificate is from a CA that this gateway does not know:"
+    lines = [line.rstrip("\r") for line in ended.err.splitlines()]
+    assert lines[lines.index(why) + 1] == f"ferry:   {fingerprint(fleet.stranger)}"
+    assert ssh.key is not None
+    refused = fleet.gateway.event('"keys.refused".*from afar')
+    assert refused["keys"] == [fingerprint(ssh.key)]
+    assert refused["certificates"] == [f"from afar serial 3 CA {fingerprint(fleet.stranger)}"]
 
 
 def test_what_a_certificate_does_not_permit_is_not_permitted(fleet: Fleet) -> None:

@@ -12,13 +12,17 @@ import pytest
 from asyncssh.misc import ChannelOpenError
 
 from access_stand_in import AccessStandIn
+from ferry.errors import Refusal
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
-from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.policy import certificates
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine
+from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_options import parse_options
 from ferry.ssh.access import Anyone
 from ferry.ssh.revoked import Revoked
 from gateway_process import Gateway
 from known_system import KNOWN
+from made_certificate import made
 from raw_client import raw_client
 
 REVOKED_SECONDS = 2.0
@@ -116,6 +120,58 @@ def test_a_connection_gets_the_new_options_of_its_key(was: str, now: str, change
         [change] = access.lines_of(Fingerprint("key"))
     assert not revoked.look([one], access, 0, NOW)
     assert revoked.look([one], access, REVOKED_SECONDS, NOW) == ([] if change is None else [(one, change)])
+
+
+class Cas(AccessStandIn):
+    """A CA with these options in its line; `revoked` are its certificates."""
+
+    allows_keyless = False
+
+    def __init__(self, options: str | None, *, revoked: str = "") -> None:
+        self.lines = [] if options is None else [KeyLine(None, parse_options(options, KNOWN))]
+        self.refusal = Refusal(revoked, code="key_revoked") if revoked else None
+
+    def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
+        return ()
+
+    def lines_for(self, _certificate: Certificate, _user: str) -> Sequence[KeyLine]:
+        return self.lines
+
+    def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
+        return self.refusal
+
+
+def certified(options: str) -> Connection:
+    """A connection that has logged in with a certificate."""
+    certificate = made(before=int(NOW) + 1)
+    line = certificates.log_in(certificate, Cas(options).lines, Caller("dev", PEER.host, PEER.host, NOW))
+    assert isinstance(line, KeyLine)
+    return Connection(Identity(IdentityId("web-1"), None, certificate.fingerprint), line)
+
+
+def test_a_certificate_that_has_run_out_ends_no_connection_and_one_that_is_revoked_does_at_once() -> None:
+    """As a key that expires. A list of revoked keys is written on purpose."""
+    one, revoked = certified("cert-authority"), Revoked[Connection]()
+    for now in (0, REVOKED_SECONDS):
+        assert not revoked.look([one], Cas("cert-authority"), now, NOW + 100)
+    assert revoked.look([one], Cas("cert-authority", revoked="lost"), 10, NOW) == [(one, "lost")]
+
+
+def test_a_certificate_gets_the_new_options_of_its_cas_line_or_ends_with_it() -> None:
+    one, revoked = certified("cert-authority"), Revoked[Connection]()
+    for access in (Cas("cert-authority,restrict"), Cas(None)):
+        assert not revoked.look([one], access, 0, NOW)
+        [(_, change)] = revoked.look([one], access, REVOKED_SECONDS, NOW)
+        if isinstance(change, KeyLine):
+            assert change.options.forwards_off == "restrict"
+        else:
+            assert change == GONE
+        revoked = Revoked[Connection]()
+    late = Cas("cert-authority,restrict")
+    assert not revoked.look([one], late, 0, NOW + 100)
+    assert revoked.look([one], late, REVOKED_SECONDS, NOW + 100) == [
+        (one, "your certificate has run out: ask for a new one")
+    ]
 
 
 @pytest.mark.parametrize(("access", "ended"), [(Keys(), True), (Keys(keyless=True), False), (Anyone(), False)])

@@ -360,9 +360,8 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def lost(self) -> None:
         self._stop_timers()
-        if self._offered.refused and not self._proven:
-            self._server.report("keys.refused", peer=self.host, keys=self._offered.refused)
-            self._offered.refused = []
+        if not self._proven and (refused := self._offered.take_refused()):
+            self._server.report("keys.refused", peer=self.host, **refused)
         self._admission.over(self, "timeout" if self._timed_out else "failed")
 
     # --- for asyncssh (`SSHServer`)
@@ -401,7 +400,10 @@ class LoginAttempt(asyncssh.SSHServer):
         """The key of an acceptable certificate. The CA's signature is checked before anything else that a client may
         learn about: only of a known CA, because a check costs as much as a log-in."""
         certificate = self._offered.certificate_in(key_data)
-        if certificate is None or not self._server.login.access.lines_for(certificate, user):
+        if certificate is None:
+            return None
+        if not self._server.login.access.lines_for(certificate, user):
+            self._offered.refuse_certificate(certificate)
             return None
         key = certified_key(certificate)
         if key is None or not await self._is_acceptable(certificate.fingerprint, certificate, user):

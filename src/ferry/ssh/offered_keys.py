@@ -22,7 +22,7 @@ _CA_SIGNATURES: Final = frozenset(name.encode() for name in SIGNATURES)
 class OfferedKeys:
     """Those of one log-in."""
 
-    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "refused")
+    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "refused", "strange")
 
     def __init__(self, send: Callable[[str], None]) -> None:
         """`send` shows a text to the client at once, with `BatchMode` too."""
@@ -31,6 +31,8 @@ class OfferedKeys:
         """The last one, which a client offers and then signs with."""
         self.refused: list[Fingerprint] = []
         """The offered keys that are in no file, in their order."""
+        self.strange: list[Certificate] = []
+        """The offered certificates whose CA is in no file."""
         self._denied: set[str] = set()
         """What the client has read about keys that may not log in."""
         self._refused_told = False
@@ -66,6 +68,19 @@ class OfferedKeys:
         self.refused.append(fingerprint)
         return True
 
+    def refuse_certificate(self, certificate: Certificate) -> None:
+        """Remember a certificate whose CA is in no file."""
+        if certificate not in self.strange:
+            self.strange.append(certificate)
+
+    def take_refused(self) -> dict[str, object]:
+        """What was refused since the last call, for the log; empty if nothing was."""
+        keys, strange, self.refused, self.strange = self.refused, self.strange, [], []
+        if not keys and not strange:
+            return {}
+        of_strangers = {"certificates": [_shown(each) for each in strange]} if strange else {}
+        return {"keys": keys or [each.fingerprint for each in strange], **of_strangers}
+
     def tell(self, why: str) -> bool:
         """Tell the client why a key may not log in; False if it has read that already."""
         if why in self._denied:
@@ -84,7 +99,10 @@ class OfferedKeys:
         self._refused_told = True
         if why:
             self.tell(why)
-        elif self.refused or not self._denied:
+            return
+        for ca in dict.fromkeys(each.ca_fingerprint for each in self.strange):
+            self._send(f"ferry: your certificate is from a CA that this gateway does not know:\r\nferry:   {ca}\r\n")
+        if self.refused or not (self._denied or self.strange):
             self._send(refused_banner(self.refused, gateway))
 
 
@@ -107,6 +125,6 @@ def fingerprint_in(key_data: bytes, certificate: Certificate | None) -> Fingerpr
     return fingerprint_of(key_data) if certificate is None else certificate.fingerprint
 
 
-def shown_certificate(certificate: Certificate) -> str:
+def _shown(certificate: Certificate) -> str:
     """A certificate for the log: its key id, its serial number and its CA."""
     return f"{printable(certificate.key_id, 100)} serial {certificate.serial} CA {certificate.ca_fingerprint}"
