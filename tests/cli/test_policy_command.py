@@ -235,3 +235,26 @@ def test_check_config_looks_at_the_policy_file_too(ask: Asked) -> None:
     severity, text = finding()
     assert severity == "FIX"
     assert "denies 'publish 21000', and the rule 'fleet' (line 1) allows it" in text
+
+
+def test_what_the_configuration_refuses_is_told_too(ask: Asked) -> None:
+    ask.configure(
+        'mode = "keys"', 'keys = ["keys"]', "[[sshd.match]]", 'identity = ["web-2"]', "allow_tcp_forwarding = false"
+    )
+    code, said = ask("explain", "--who", "web-2", "--publish", "21024")
+    assert code == 1
+    assert "gateway: " in said
+    assert said.endswith("(sshd.match 1: allow_tcp_forwarding)")
+    code, found = ask.json("explain", "--who", "web-1", "--publish", "9999")
+    assert (code, found["answers"][0]["gateway"]["code"]) == (1, "port_outside")
+    assert ask.json("explain", "--who", "web-1", "--publish", "21023")[0] == 0
+    _, found = ask.json("explain", "--who", "web-1", "--publish", "admin")
+    assert found["answers"][0]["gateway"]["code"] == "reserved_name"
+
+
+def test_the_holder_of_a_certificate_is_asked_about_by_its_rules(ask: Asked) -> None:
+    ca = "SHA256:" + "c" * 43
+    (ask.folder / "holders.toml").write_text(FLEET.replace('who = "ann"', f'who = "{ca}:ann"'))
+    code, said = ask("explain", "holders.toml", "--who", f"{ca}:ann", "--reach", "web-1:22")
+    assert code == 0, said
+    assert "key: the certificate and the line of its CA decide too" in said

@@ -202,7 +202,8 @@ class _Asking:
     """One question, and all that decides on it."""
 
     def __init__(self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float) -> None:
-        from ferry.hostnames import Domain
+        from ferry.gateway.wiring import rules_of, sshd_rules_of
+        from ferry.policy.explained import Settings
         from ferry.protocol.key_paths import AccessPaths
         from ferry.ssh.access_lines import read_access
 
@@ -212,7 +213,7 @@ class _Asking:
         self._aims = aims
         self._address = address
         self._now = now
-        self._domain = Domain(config.domain)
+        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config))
         self._any_key = config.access.mode == "anyone"
         self._keys = {} if self._any_key else read_access(AccessPaths(tuple(config.access.keys))).lines
 
@@ -254,7 +255,7 @@ class _Asking:
         """The answers for the keys of an identity."""
         from ferry.policy.keys import ANY_KEY
 
-        if self._any_key:
+        if self._any_key or asker.holder is not None:
             return [self._verdict(asker, ANY_KEY)]
         if asker.fingerprint is not None:
             lines = [(asker.fingerprint, line) for line in self._keys.get(asker.fingerprint, ())]
@@ -269,7 +270,7 @@ class _Asking:
     def _verdict(self, asker: Asker, line: KeyLine | None) -> Verdict:
         from ferry.policy.explained import verdict
 
-        return verdict(self._book, asker, self._aims, line, self._domain)
+        return verdict(self._settings, asker, self._aims, line)
 
     def _rules_for_any_key(self) -> list[Rule]:
         """The rules that allow it, where everybody may come with any key."""
@@ -284,6 +285,9 @@ class _Asking:
         for each in verdicts:
             typer.echo(folded(f"policy: {self._policy_text(each)}", _INDENT, _INDENT * 2))
             typer.echo(folded(f"key: {self._key_text(each)}", _INDENT, _INDENT * 2))
+            if each.by_gateway is not None:
+                rule = f" ({each.by_gateway.rule})" if each.by_gateway.rule else ""
+                typer.echo(folded(f"gateway: {each.by_gateway.detail}{rule}", _INDENT, _INDENT * 2))
 
     def _policy_text(self, verdict: Verdict) -> str:
         from ferry.errors import Refusal
@@ -299,6 +303,8 @@ class _Asking:
                 )
 
     def _key_text(self, verdict: Verdict) -> str:
+        if verdict.asker.holder is not None:
+            return "the certificate and the line of its CA decide too, at the log-in: they are not looked at here"
         if verdict.line is None:
             return "no line of the key files lets it in (access.keys)"
         shown = verdict.asker.fingerprint or "every key may log in (access.mode = anyone)"
@@ -347,9 +353,11 @@ def _document(verdict: Verdict) -> dict[str, object]:
     by, line = verdict.by_policy, verdict.line
     refused = by if isinstance(by, Refusal) else None
     key: Fingerprint | None = verdict.asker.fingerprint
+    gateway = verdict.by_gateway
     return {
         "allowed": verdict.allowed,
         "who": verdict.asker.name,
+        "gateway": None if gateway is None else {"code": gateway.code, "why": gateway.detail, "place": gateway.rule},
         "policy": None
         if by is None
         else {

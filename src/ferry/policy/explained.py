@@ -7,12 +7,21 @@ from dataclasses import dataclass, replace
 
 from ferry.errors import Refusal
 from ferry.hostnames import Domain
+from ferry.kinds.alias import ALIAS
+from ferry.kinds.port import TCP
+from ferry.kinds.rules import ForwardRules
+from ferry.kinds.web import HTTP
+from ferry.names import Address, Endpoint, Identity, IdentityId
 
 from .aims import Act, Aim, What
-from .keys import Caller, KeyLine, listen_refusal, log_in, names_open, open_refusal
+from .allowance import Allowance
+from .forwards import listen_grant
+from .keys import ANY_KEY, Caller, KeyLine, log_in, names_open
 from .rulebook import Rulebook
 from .rules import Asker, Rule
+from .sshd import UNSET, SshdRules, Who
 
+_ANY_END = Endpoint("", 0)  # of the gateway: which one a client will come to is not known
 _WEB_PORTS = (80, 443)  # of `-R NAME:80:...`, and where the local service speaks TLS
 
 
@@ -28,17 +37,30 @@ class Verdict:
     """The line of its key; None: no line lets it in."""
     by_key: Refusal | None
     """The refusal by the options of that line."""
+    by_gateway: Refusal | None = None
+    """The refusal by the configuration, whoever asks or for this identity: its ranges of ports, reserved names, `[sshd]`."""
     own_only: bool = False
     """It is allowed for its own tunnels alone: no rule, and no exact `permitopen=`, names the target."""
 
     @property
     def allowed(self) -> bool:
         """Both allow it."""
-        return self.line is not None and self.by_key is None and not isinstance(self.by_policy, Refusal)
+        decided = self.by_key is None and self.by_gateway is None and not isinstance(self.by_policy, Refusal)
+        return decided and self.line is not None
 
 
-def verdict(book: Rulebook | None, asker: Asker, aims: Sequence[Aim], line: KeyLine | None, domain: Domain) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that decides, but the lines of keys."""
+
+    book: Rulebook | None
+    rules: ForwardRules
+    sshd: SshdRules
+
+
+def verdict(settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None) -> Verdict:
     """The answer about the first of `aims` that is allowed, or about the first of all."""
+    book, domain = settings.book, settings.rules.domain
     found = [
         Verdict(
             asker,
@@ -46,6 +68,7 @@ def verdict(book: Rulebook | None, asker: Asker, aims: Sequence[Aim], line: KeyL
             None if book is None else book.decide(asker, aim),
             line,
             None if line is None else _by_key(line, asker, aim, domain),
+            _by_gateway(settings, asker, aim),
             own_only=book is None and line is not None and aim.act is Act.REACH and not names_open(line, *_sent(aim)),
         )
         for aim in aims
@@ -59,7 +82,28 @@ def _by_key(line: KeyLine, asker: Asker, aim: Aim, domain: Domain) -> Refusal | 
     let_in = log_in([line], Caller(line.user or "", asker.address, asker.host, asker.now))
     if isinstance(let_in, Refusal):
         return let_in
-    return _by_options(line, aim, domain)
+    return _by_options(Allowance(line, UNSET), aim, domain)
+
+
+def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
+    who = Identity(IdentityId(""), asker.name, asker.fingerprint, asker.anonymous)
+    sshd = settings.sshd.of(Who("", who, asker.address, _ANY_END))
+    anything = Allowance(ANY_KEY, sshd)
+    refusal = _by_options(anything, aim, settings.rules.domain)
+    if refusal is not None or aim.act is Act.REACH:
+        return refusal
+    grant = listen_grant(who, _address(aim, settings.rules), settings.rules)
+    return grant if isinstance(grant, Refusal) else None
+
+
+def _address(aim: Aim, rules: ForwardRules) -> Address:
+    match aim.what:
+        case What.PORT:
+            return TCP.address(aim.port)
+        case What.NAME:
+            return HTTP.address(rules.domain.host(aim.name))
+        case _:
+            return ALIAS.address(aim.name, aim.port)
 
 
 def _sent(aim: Aim) -> tuple[bytes, int]:
@@ -67,14 +111,16 @@ def _sent(aim: Aim) -> tuple[bytes, int]:
     return aim.name.encode() or b"localhost", aim.port
 
 
-def _by_options(line: KeyLine, aim: Aim, domain: Domain) -> Refusal | None:
+def _by_options(may: Allowance, aim: Aim, domain: Domain) -> Refusal | None:
     """The refusal of an aim, as stock ssh would ask for it."""
     name, _ = _sent(aim)
     if aim.act is Act.REACH:
-        return open_refusal(line, name, aim.port)
+        return may.open_refusal(name, aim.port)
+    if (off := may.forwards_refusal()) is not None:
+        return off
     if aim.what is What.PORT:
-        return listen_refusal(line, name, aim.port)
+        return may.listen_refusal(name, aim.port)
     names = (aim.name, domain.host(aim.name))
     ports = _WEB_PORTS if aim.what is What.NAME else (aim.port,)
-    refusals = [listen_refusal(line, name, port, names) for port in ports]
+    refusals = [may.listen_refusal(name, port, names) for port in ports]
     return None if None in refusals else refusals[0]
