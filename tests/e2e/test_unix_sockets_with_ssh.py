@@ -58,8 +58,7 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway,
 
 @pytest.fixture
 def of(sockets: tuple[Gateway, Path], tmp_path: Path) -> Callable[[str], StockSsh]:
-    gateway, _ = sockets
-    return lambda name: gateway.ssh(tmp_path, gateway.folder / name)
+    return lambda name: sockets[0].ssh(tmp_path, sockets[0].folder / name)
 
 
 @pytest.fixture

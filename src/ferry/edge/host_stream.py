@@ -11,30 +11,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from ferry import limits
-from ferry.policy.grants import HostGrant
+from ferry.policy.grants import HostGrant, SocketGrant
 from ferry.streams import Sink, Stream
 
 from .reset import reset
 from .unwatched import Unwatched
 
-Join = Callable[[HostGrant, Stream], Sink]
+GrantT = TypeVar("GrantT", HostGrant, SocketGrant)
+Join = Callable[[GrantT, Stream], Sink]
 """Called with the stream that is there, and where it leads. Returns its sink."""
 
 
-class HostStream(asyncio.Protocol):
+class HostStream(asyncio.Protocol, Generic[GrantT]):
     """One connection. It is the protocol of its own transport: the methods of a stream have other names."""
 
-    def __init__(self, join: Join, gone: Callable[[], None]) -> None:
+    def __init__(self, join: Join[GrantT], gone: Callable[[], None]) -> None:
         """`join` is called as soon as the stream is there. `gone` is called once, at the end of its transport."""
-        self._join = join
+        self._join: Join[GrantT] = join
         self._gone = gone
         self._sink: Sink | None = None
         self.begun = False
         """It has a transport, and `gone` will be called."""
-        self._grant: HostGrant
+        self._grant: GrantT
         self._transport: asyncio.Transport
         self._unwatched: Unwatched
         self._read_paused = self._received_eof = self._sent_eof = False
@@ -42,7 +43,7 @@ class HostStream(asyncio.Protocol):
         """Small writes behind waiting bytes, since the buffer was last empty."""
         self._closing: asyncio.TimerHandle | None = None
 
-    def to(self, grant: HostGrant) -> HostStream:
+    def to(self, grant: GrantT) -> HostStream[GrantT]:
         """Itself, as the protocol of a connection that leads there."""
         self._grant = grant
         return self

@@ -15,7 +15,7 @@ from functools import partial
 
 from ferry import limits, tasks
 from ferry.errors import Refusal
-from ferry.policy.grants import HostGrant
+from ferry.policy.grants import HostGrant, SocketGrant
 from ferry.policy.reach import Host
 from ferry.protocol.targets import IpAddress
 from ferry.this_host import is_own_address
@@ -24,6 +24,7 @@ from .descriptors import DescriptorGate
 from .host_lookups import HostLookups
 from .host_stream import HostStream, Join
 from .listeners import set_options
+from .socket_folder import connect
 
 Decide = Callable[[IpAddress, bool], HostGrant | Refusal]
 """The decision on an address, and whether it is one of this host's own."""
@@ -48,7 +49,7 @@ class Hosts:
         """The number of connections."""
         return self._streams.total()
 
-    async def connect(self, identity: str, host: Host, decide: Decide, join: Join) -> Refusal | None:
+    async def connect(self, identity: str, host: Host, decide: Decide, join: Join[HostGrant]) -> Refusal | None:
         """Connect to `host` for an identity, and give the stream to `join`. Returns the refusal otherwise. The grants of
         `decide` have the port."""
         if (full := self._full(identity)) is not None:
@@ -63,7 +64,9 @@ class Hosts:
             if not stream.begun:  # a stream keeps its place until it is gone
                 place.close()
 
-    async def _connect(self, stream: HostStream, identity: str, host: Host, decide: Decide) -> Refusal | None:
+    async def _connect(
+        self, stream: HostStream[HostGrant], identity: str, host: Host, decide: Decide
+    ) -> Refusal | None:
         found: list[IpAddress] | Refusal = (
             await self._lookups.addresses_of(host.name, identity) if host.address is None else [host.address]
         )
@@ -77,6 +80,27 @@ class Hosts:
         except OSError as error:
             sock.close()
             return _unreached(f"{grant.endpoint}: {error}")
+        return None
+
+    async def connect_socket(self, identity: str, grant: SocketGrant, join: Join[SocketGrant]) -> Refusal | None:
+        """Connect to a Unix socket for an identity, and give the stream to `join`. Returns the refusal otherwise."""
+        if (full := self._full(identity)) is not None:
+            return full
+        try:
+            sock = connect(grant.root, grant.folder, grant.name)
+        except OSError as error:
+            detail = f"{grant}: {error.strerror or error}"
+            return Refusal(
+                "your socket cannot be reached: does a program listen there?", code="host_unreached", detail=detail
+            )
+        self._streams[identity] += 1
+        stream = HostStream(join, gone=partial(self._left, identity))
+        try:
+            await asyncio.get_running_loop().create_unix_connection(partial(stream.to, grant), sock=sock)
+        except BaseException:
+            sock.close()
+            self._left(identity)
+            raise
         return None
 
     def _full(self, identity: str) -> Refusal | None:

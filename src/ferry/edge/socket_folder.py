@@ -89,6 +89,25 @@ def bind(root: str, folder: str, name: str, *, unlink: bool) -> BoundSocket:
         return BoundSocket(sock, root, folder, name, made)
 
 
+def connect(root: str, folder: str, name: str) -> socket.socket:
+    """A non-blocking socket that is connected to the one at `root/folder/name`. Raises OSError: ENOTSOCK for what is no
+    socket, a symbolic link too."""
+    with opened(root, folder) as below:
+        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=below)
+        try:
+            if not stat.S_ISSOCK(os.fstat(found).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock.connect(f"/proc/self/fd/{found}")  # that very file, whatever stands at its name now
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+        finally:
+            os.close(found)
+
+
 def _clear(folder: int, name: str, *, unlink: bool) -> None:
     """Remove a socket that nobody listens on. Raises InTheWay."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)

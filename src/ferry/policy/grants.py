@@ -64,6 +64,28 @@ class HostGrant:
             raise LocalProtocolError("only ferry.policy makes a HostGrant")
 
 
+@dataclass(frozen=True, slots=True)
+class SocketGrant:
+    """One decision: it allows a connection from the gateway to the Unix socket at `root/folder/name`."""
+
+    root: str
+    folder: str
+    name: str
+    maker: object
+
+    def __post_init__(self) -> None:
+        if self.maker is not _MAKER:
+            raise LocalProtocolError("only ferry.policy makes a SocketGrant")
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.folder}/{self.name}"
+
+
+def grant_socket(root: str, folder: str, name: str) -> SocketGrant:
+    """Only `ferry.policy.sockets` calls this."""
+    return SocketGrant(root, folder, name, _MAKER)
+
+
 def grant_host(endpoint: Endpoint) -> HostGrant:
     """Only `ferry.policy.reach` calls this."""
     return HostGrant(endpoint, _MAKER)

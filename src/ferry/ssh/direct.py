@@ -28,9 +28,11 @@ from ferry.hostnames import Domain, normal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, parse_label
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import Host, Wanted, decide_host, decide_tunnel, key_refusal
+from ferry.policy.sockets import decide_socket
 from ferry.policy.visits import Target
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
@@ -40,6 +42,7 @@ from .forward_settings import ForwardsInForce
 from .host_visits import Hosts, HostVisit, HostVisitor, refusal_at
 from .judging import Judged, judge_of
 from .open_codes import OWN_PORT, TOO_MANY_OPENS
+from .socket_visits import Sockets, SocketVisit
 from .splice import ReachReports, TunnelSplice
 from .wire.channel import TunnelChannel
 
@@ -69,6 +72,10 @@ class DirectVisitor(HostVisitor, Judged, Protocol):
         ...
 
 
+class Dialled(Hosts, Sockets, Protocol):
+    """Connects to hosts, and to Unix sockets."""
+
+
 class DirectChannels:
     """Opens the targets of `direct-tcpip` requests."""
 
@@ -78,7 +85,7 @@ class DirectChannels:
         self,
         routes: Routes,
         visits: VisitsInForce,
-        hosts: Hosts,
+        hosts: Dialled,
         in_force: ForwardsInForce,
         *,
         domain: str,
@@ -102,6 +109,8 @@ class DirectChannels:
             return Refusal(
                 f"more than {limits.DIRECT_OPENS_PER_SECOND} connections in a second: try again", code=TOO_MANY_OPENS
             )
+        if port == SOCKET_PORT:
+            return self._closed() or self._open_socket(visitor, host)
         wanted = self._wanted(visitor, host, port)
         if (refusal := self._closed() or key_refusal(wanted)) is not None:
             return refusal
@@ -132,6 +141,9 @@ class DirectChannels:
     def refusal_now(self, visitor: DirectVisitor, reached: Reached) -> Refusal | None:
         """The refusal of a channel that is open, by what decides now: the key's line may have other options, and the policy
         other rules."""
+        if isinstance(reached.target, SocketGrant):
+            decision = self._decide_socket(visitor, reached.host)
+            return decision if isinstance(decision, Refusal) else None
         wanted = self._wanted(visitor, reached.host, reached.port)
         if isinstance(reached.target, HostAt):
             return refusal_at(wanted, reached.target)
@@ -198,6 +210,18 @@ class DirectChannels:
         visit = HostVisit(visitor, wanted, host, clock=self._clock, report=self._report)
         visit.begin(self._hosts)
         return visit.channel
+
+    def _open_socket(self, visitor: DirectVisitor, path: bytes) -> TunnelChannel | Refusal:
+        grant = self._decide_socket(visitor, path)
+        if isinstance(grant, Refusal):
+            return grant
+        visit = SocketVisit(visitor, path, grant, clock=self._clock, report=self._report)
+        visit.begin(self._hosts)
+        return visit.channel
+
+    def _decide_socket(self, visitor: DirectVisitor, path: bytes) -> SocketGrant | Refusal:
+        settings = self._in_force.forwards
+        return decide_socket(visitor.may, visitor.identity, path, settings.rules, ruled=settings.book is not None)
 
     def _splice(
         self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, target: Target, asked: tuple[bytes, int]

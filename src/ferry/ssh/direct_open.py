@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ferry import limits
 from ferry.limiters.rate import PerSecond
+from ferry.policy.grants import SocketGrant
 from ferry.policy.reach import Host
 from ferry.policy.visits import Target
 from ferry.protocol.targets import IpAddress
@@ -31,7 +32,7 @@ class Reached(NamedTuple):
     host: bytes
     """As the client has sent it, and so is the port."""
     port: int
-    target: Target | HostAt
+    target: Target | HostAt | SocketGrant
 
 
 class DirectOpen(dict[OwnedChannel, Reached]):

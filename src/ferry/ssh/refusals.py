@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from ferry import limits
 from ferry.names import IdentityId, printable
+from ferry.protocol.socket_path import SOCKET_PORT
 
 
 class RefusalReader(Protocol):
@@ -80,6 +81,7 @@ class RefusedOpens:
         """The line for sessions; None if this target was told before, or if too many were."""
         shown = printable(host[: limits.HOST_BYTES].decode("utf-8", "backslashreplace"), 80)
         target = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+        target = shown if port == SOCKET_PORT else target
         if target in self._told or len(self._told) == limits.OPENS_TOLD:
             return None
         self._told.add(target)

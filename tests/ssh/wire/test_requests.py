@@ -9,6 +9,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_S
 from asyncssh.misc import ChannelOpenError
 from asyncssh.packet import SSHPacket, String, UInt32
 
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.ssh.wire.requests import CHANNELS, GLOBAL_REQUESTS, NOBODY
 
 HOST_AND_PORT = String(b"localhost") + UInt32(80)
@@ -47,7 +48,7 @@ def test_a_forward_of_a_socket_is_refused_in_its_turn() -> None:
     connection = Connection()
     step = GLOBAL_REQUESTS[b"streamlocal-forward@openssh.com"](connection, SSHPacket(String(b"/run/x")))
     assert step() is None
-    assert connection.decided == [(0, None)]
+    assert connection.decided == [(SOCKET_PORT, None)]
 
 
 def test_a_cancel_is_refused() -> None:

@@ -191,8 +191,12 @@ def _direct(connection: RequestingConnection, packet: SSHPacket) -> Opened:
     return connection.handler.direct_requested(host, port), None
 
 
-def _direct_socket(_connection: RequestingConnection, _packet: SSHPacket) -> Opened:
-    raise ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "this gateway does not open socket paths")
+def _direct_socket(connection: RequestingConnection, packet: SSHPacket) -> Opened:
+    path = packet.get_string()[: limits.HOST_BYTES + 1]
+    packet.get_string()  # reserved, and so is the number
+    packet.get_uint32()
+    packet.check_end()
+    return connection.handler.direct_requested(path, SOCKET_PORT), None
 
 
 def _tun(connection: RequestingConnection, _packet: SSHPacket) -> Opened:
