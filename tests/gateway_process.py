@@ -210,6 +210,16 @@ class Gateway:
         """The recent events, as `ferry events` shows them."""
         return [json.loads(line) for line in self._asked("events", "GET").splitlines()]
 
+    def health(self) -> dict[str, Any]:
+        """What `/health` says on the admin address."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports.admin, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            assert answer.status == 200
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
     def _asked(self, path: str, method: str) -> bytes:
         connection = http.client.HTTPConnection("localhost")
         with contextlib.closing(connection):

@@ -17,11 +17,11 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     tunnel.closed (tunnel, connection, address, kind, reason, seconds, up, down)
     tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file, a setting with
         sshd's name or the policy decided)
-    reach.opened (connection, target), reach.failed (connection, target, reason), reach.closed (the same, seconds, up,
-        down): a client's -L, -D, -J or -W to a tunnel
+    reach.opened (connection, target, rule: of the policy), reach.failed (the same, reason), reach.closed (the same,
+        seconds, up, down): a client's -L, -D, -J or -W to a tunnel
     tunnel.takeover (address, connection, previous)
-    host.opened (connection, identity, asked, address), host.closed (the same, seconds, up, down, note): a client's -L,
-        -D, -W or -J to a host of the network
+    host.opened (connection, identity, asked, address, rule: of the policy), host.closed (the same, seconds, up, down,
+        note): a client's -L, -D, -W or -J to a host of the network
     channel.opened (tunnel), channel.failed (tunnel, failure)
     visit (visit: a `visits.Visit`, whose parts are shown as the event's fields)
     edge.refused (edge: http|https|tcp, status, peer, reason)

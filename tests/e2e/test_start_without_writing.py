@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,17 +12,6 @@ from gateway_process import Gateway
 from origin_server import Origin
 from small_disk import OnSmallDisk, fill, needs_a_disk
 from web_client import visit
-
-
-def health(gateway: Gateway) -> dict[str, Any]:
-    """What `/health` says on the admin address."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.admin, timeout=20)
-    with closing(connection):
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        assert answer.status == 200
-        found: dict[str, Any] = json.loads(answer.read())
-        return found
 
 
 def full(gateway: OnSmallDisk) -> Callable[[], object]:
@@ -59,7 +45,7 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             end(gateway)
         make_room = disk(gateway)
         gateway.start()
-        assert health(gateway) == {
+        assert gateway.health() == {
             "status": "degraded", "store": "failed", "audit": "failed", "policy": "none", "tunnels": 0,
         }  # fmt: skip
         with owner.start(*forward) as ssh:
@@ -69,7 +55,7 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             assert "the gateway's disk is full" in told or "the gateway cannot write to its database" in told
             make_room()
             gateway.event("store.recovered")
-            assert health(gateway) == {
+            assert gateway.health() == {
                 "status": "ok", "store": "ok", "audit": "ok", "policy": "none", "tunnels": 1,
             }  # fmt: skip
             with stranger.start("-T", "-R", f"new:80:127.0.0.1:{origin.port}") as other:

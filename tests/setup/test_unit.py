@@ -47,6 +47,18 @@ def test_the_state_folder_is_all_that_can_be_written() -> None:
     assert "ReadWritePaths=/srv/ferry" in lines(Config(state=Path("/srv/ferry")))
 
 
+def test_the_folder_of_the_audit_file_can_be_written_too() -> None:
+    def with_file(file: str) -> list[str]:
+        return lines(Config.model_validate({"state": "/var/lib/ferry", "audit": {"file": file}}))
+
+    assert "LogsDirectory=ferry" in with_file("/var/log/ferry/audit.jsonl")
+    assert "ReadWritePaths=/srv/audit" in with_file("/srv/audit/ferry.jsonl")
+    inside = with_file("/var/lib/ferry/audit.jsonl")
+    assert not any(line.startswith(("LogsDirectory", "ReadWritePaths")) for line in inside)
+    hidden = Config.model_validate({"audit": {"file": "/home/ann/audit.jsonl"}})
+    assert any("audit.file: /home/ann/audit.jsonl" in each for each in obstacles(service(hidden)))
+
+
 def test_a_mistake_that_only_a_person_can_mend_is_no_reason_to_start_again() -> None:
     assert lines(Config())[lines(Config()).index("Restart=on-failure") :].count("RestartPreventExitStatus=2 3") == 1
 

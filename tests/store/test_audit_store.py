@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -412,3 +413,46 @@ async def test_following_gives_the_past_and_what_comes(log: AuditLog, store: Sto
     log.end_followers()
     await asyncio.wait_for(task, 10)
     assert store.healthy
+
+
+# --- a kill
+
+
+ENDLESS = """
+import asyncio, sys
+from pathlib import Path
+from ferry.clock import SystemClock, timestamp
+from ferry.protocol.audit import AuditRecord
+from ferry.report import no_report
+from ferry.store.audit import AuditLog
+from ferry.store.engine import Store
+
+async def main(folder):
+    async with await Store.open(folder / "ferry.db", report=no_report) as store:
+        log = AuditLog(store, SystemClock(), no_report)
+        await log.use_file(folder / "audit.jsonl")
+        while True:
+            for _ in range(20):
+                log.add(AuditRecord(timestamp(SystemClock().now()), "login", "ok", "web-1"))
+            await asyncio.sleep(0)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_a_kill_in_the_middle_leaves_a_whole_chain_and_a_file_that_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    for enough in (2_000, 200_000, 500_000):
+        writer = await asyncio.create_subprocess_exec(sys.executable, "-c", ENDLESS, str(tmp_path))
+        while not file.exists() or file.stat().st_size < enough:
+            await asyncio.sleep(0.002)
+        writer.kill()
+        await writer.wait()
+    async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
+        found = await proof(store)
+        assert (found.fits, found.first) == (True, 1)
+        log = AuditLog(store, Still(), no_report)
+        await log.use_file(file)
+        await written(log, record(1))
+        log.close()
+        assert [seq for seq in seqs(file) if seq] == list(range(1, found.head.seq + 2))

@@ -53,6 +53,12 @@ class Wanted:
         return not isinstance(self.judge.reach_host(self.text, self.port), Refusal)
 
     @property
+    def host_rule(self) -> str:
+        """The rule of the policy that allows the target as a host of the network, for the log; empty without one."""
+        rule = None if self.judge is None else self.judge.reach_host(self.text, self.port)
+        return "" if rule is None or isinstance(rule, Refusal) else str(rule)
+
+    @property
     def text(self) -> str:
         """The host."""
         return self.host.decode("utf-8", "backslashreplace")

@@ -76,6 +76,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *(Finding(Severity.NOTE, each.keys[0].partition(".")[0], each.text) for each in surprises(config)),
         *_check_ports(config, running=running),
         *_check_state(config.state),
+        *_check_audit(config.audit.file),
         *_check_keys(config),
         *_check_policy(config),
         *_check_host_certificates(config.state),
@@ -141,6 +142,20 @@ def _check_policy(config: Config) -> Iterator[Finding]:
     if book is not None:
         counts = f"{number(len(book.rules), 'rule')}, {number(len(book.policy.examples), 'test')} passed"
         yield Finding(Severity.OK, "policy", f"{book.file}: {counts}")
+
+
+def _check_audit(file: Path | None) -> Iterator[Finding]:
+    if file is None:
+        return
+    folder = file.parent
+    if not folder.is_dir():
+        yield Finding(Severity.FIX, "audit", f"{folder} does not exist: make it, and give it to the gateway's user")
+    elif (is_there(file) and not file.is_file()) or not os.access(file if is_there(file) else folder, os.W_OK):
+        yield Finding(
+            Severity.FIX, "audit", f"{file} cannot be written by you: run this as the gateway's user, or sudo"
+        )
+    else:
+        yield Finding(Severity.OK, "audit", f"{file} {'is there' if is_there(file) else 'will be made'}")
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:

@@ -228,6 +228,7 @@ class DirectChannels:
     ) -> TunnelChannel:
         """A channel of `visitor`, joined with a new stream into `tunnel`, which it has `asked` for."""
         channel = TunnelChannel(visitor.connection, None, visitor.direct)
+        rule = {"rule": str(grant.rule)} if grant.rule else {}
         visitor.direct.began(channel, Reached(*asked, target))
         joined = TunnelSplice(
             tunnel,
@@ -235,7 +236,7 @@ class DirectChannels:
             visitor.peer,
             self._clock,
             refused=partial(visitor.open_refused, *asked),
-            reports=ReachReports(partial(self._report, connection=visitor.id, target=str(tunnel.address))),
+            reports=ReachReports(partial(self._report, connection=visitor.id, target=str(tunnel.address), **rule)),
         )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)

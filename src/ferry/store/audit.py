@@ -99,6 +99,8 @@ class AuditLog:
             try:
                 while self._queue:
                     await self._write_piece()
+                    self._failure = ""
+                    await self._write_file()  # each time: more records may come for as long as this goes on
                 self._failure = ""
                 await self._write_file()
             except Exception as error:
