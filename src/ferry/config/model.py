@@ -160,7 +160,7 @@ class Access(Section):
     )
     revoked_keys: OptionalFile = Field(
         None,
-        description="A file of keys that may not log in, and of CAs whose certificates may not: public keys, certificates or `SHA256:` fingerprints, one a line, or a KRL of `ssh-keygen -k`. Re-read within a second of a change: connections of a key that is in it end. While the file cannot be read, nobody may log in.",
+        description="A file of keys that may not log in, and of CAs whose certificates may not: public keys, certificates or `SHA256:` fingerprints, one a line, or a KRL of `ssh-keygen -k`. Re-read within a second of a change: connections of a key that is in it end. While the file cannot be read, no key may log in.",
     )
     use_dns: bool = Field(
         False,
