@@ -24,6 +24,12 @@ def test_a_missing_wildcard_is_said_with_the_records_to_make() -> None:
     )
 
 
+def test_a_gateway_without_web_addresses_needs_no_wildcard() -> None:
+    (found,) = check_domain("gw.example", "x", host({"gw.example": OWN}), port=None, web=False)
+    assert found.severity is Severity.OK
+    assert check_domain("localhost", "x", host({}), port=None, web=False) == []
+
+
 def test_an_address_of_another_host() -> None:
     table = {"gw.example": ["8.8.8.8", "1.1.1.1"], "x.gw.example": ["8.8.8.8"]}
     found = check_domain("gw.example", "x", host(table), port=80)

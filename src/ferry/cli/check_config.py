@@ -70,7 +70,9 @@ def check_config(
 
     findings = check_host(loaded, running=_running(loaded.state))
     if dns:
-        findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=loaded.http_port)
+        http, https = loaded.http_port, loaded.https_port
+        web = http is not None or https is not None
+        findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=http, web=web)
     if as_json or output is Output.JSON:
         found = [{"severity": each.severity.value, "subject": each.subject, "text": each.text} for each in findings]
         print_json(effective(loaded, file) | {"findings": found})

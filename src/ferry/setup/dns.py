@@ -73,13 +73,14 @@ def this_host() -> Host:
     return Host(own_addresses(), is_local, resolve)
 
 
-def check_domain(domain: str, label: str, host: Host, *, port: int | None) -> list[Finding]:
-    """Compare the addresses of `domain` and `label.domain` with this host's. `label` is random, so that only a wildcard
-    record can answer for it."""
+def check_domain(domain: str, label: str, host: Host, *, port: int | None, web: bool = True) -> list[Finding]:
+    """Compare the addresses of `domain` with this host's, and those of `label.domain` where visitors come by HTTP or HTTPS
+    (`web`). `label` is random, so that only a wildcard record can answer for it. `port`: that of HTTP."""
     below = Domain(domain)
     if LOCALHOST.has(domain):
-        return [_check_localhost(below, label, host, port=port)]
-    return [_check_name(domain, domain, host), _check_name(below.host(label), below.wildcard, host)]
+        return [_check_localhost(below, label, host, port=port)] if web else []
+    found = [_check_name(domain, domain, host)]
+    return [*found, _check_name(below.host(label), below.wildcard, host)] if web else found
 
 
 def _check_localhost(domain: Domain, label: str, host: Host, *, port: int | None) -> Finding:
