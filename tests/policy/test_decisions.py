@@ -184,6 +184,22 @@ def test_an_unserved_alias_gets_the_refusal_of_a_foreign_one() -> None:
     assert nobodys.detail == f"{BOB} asked for laptop:22, which nobody serves"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target(BLOG, None),
+        Target(PORT, None),
+        Target(LAPTOP, None, named=True),
+        Target(PORT, None, private=True, named=True),
+    ],
+)
+def test_nobody_visits_what_nobody_serves(target: Target) -> None:
+    """Also where the operator, or the key, has named it."""
+    decisions: list[Grant | Refusal | None] = [POLICY.decide(who, target) for who in (PublicVisitor("", "tcp"), ALICE)]
+    for decision in (*decisions, POLICY.decide_for_all(target)):
+        assert isinstance(decision, Refusal)
+
+
 def test_a_rule_that_tells_visitors_apart_is_asked_about_each() -> None:
     policy = VisitPolicy("gw", (OnlyFrom("192.0.2.1"),))
     blog, port = Target(BLOG, ALICE.id), Target(PORT, ALICE.id)

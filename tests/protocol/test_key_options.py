@@ -14,6 +14,7 @@ from ferry.protocol.permits import Permit
 from known_system import KNOWN
 
 KEY_PERMITS = 4096
+KEY_ENVIRONMENT = 1024
 
 
 def parse(text: str) -> KeyOptions:
@@ -182,6 +183,13 @@ def test_a_line_has_room_for_as_many_permits_as_sshd_takes() -> None:
     assert len(parse(",".join([permit] * (KEY_PERMITS + 1))).permit_open) == KEY_PERMITS + 1
     with pytest.raises(InvalidInput, match="a line may have 4096 of it"):
         parse(",".join([permit] * (KEY_PERMITS + 2)))
+
+
+def test_a_line_has_room_for_as_many_variables_as_sshd_takes() -> None:
+    variables = [f'environment="A{number}="' for number in range(KEY_ENVIRONMENT + 2)]
+    assert len(parse(",".join(variables[:-1])).environment) == KEY_ENVIRONMENT + 1
+    with pytest.raises(InvalidInput, match="a line may have 1024 of it"):
+        parse(",".join(variables))
 
 
 SECRET = "Sesame17"

@@ -14,6 +14,7 @@ import pytest
 from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_OPEN_FAILURE,
     MSG_GLOBAL_REQUEST,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
@@ -28,6 +29,8 @@ from ferry.ssh.direct import meant_port
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
+from raw_session import open_session
+from ssh.alias_pair import Side
 from turns import timers, until
 
 
@@ -105,6 +108,32 @@ async def test_a_machine_with_several_ports_is_asked_for_one(key: Path) -> None:
         assert refused.value.reason == f"web-1 holds the ports {first} and {second}: write -p {first} you@localhost"
         assert await machine.cancel(b"localhost", first)
         await own.connection.open_connection("web-1", 22)
+
+
+async def test_a_port_whose_service_closes_without_a_word_gives_no_hint_about_an_alias(key: Path) -> None:
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as client,
+        inside.client(key) as own,
+    ):
+        port = inside.ports.loopback[0]
+        assert await client.forward(b"localhost", port)
+        await inside.let_through()
+        client.hold_opens()
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"shell")
+        visit = asyncio.ensure_future(own.connection.open_connection("localhost", port, encoding=None))
+        number, _ = await client.opens.get()
+        service = client.connection._channels[10_000] = Side(client, 10_000, theirs=number)
+        service.say(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(service.ours), UInt32(2**20), UInt32(2**15))
+        service.say(MSG_CHANNEL_CLOSE)
+        reader, _ = await visit
+        assert await reader.read() == b""
+        await until(lambda: inside.tunnels[0].traffic.visits == 1)
+        assert await client.lives()
+        assert b"closed a visit" not in session.said
 
 
 async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> None:

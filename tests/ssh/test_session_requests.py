@@ -150,6 +150,13 @@ async def test_window_changes_cost_no_rate_and_have_no_reply(client: RawClient, 
     assert session.answers.empty()
 
 
+async def test_a_width_before_the_terminal_ends_nothing(client: RawClient, session: Session) -> None:
+    session.request(b"window-change", UInt32(120), UInt32(40), bytes(8))
+    assert await session.ask(b"pty-req")
+    assert await session.ask(b"exec", String(b"whoami"))
+    assert await session.ended() == 0
+
+
 async def test_requests_past_the_rate_are_refused_and_the_connection_lives(client: RawClient, session: Session) -> None:
     refused = False
     for number in range(5):  # a burst may end just after a new second has begun

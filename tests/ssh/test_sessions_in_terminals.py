@@ -405,6 +405,22 @@ async def test_there_is_no_live_line_while_a_local_service_cannot_be_reached(key
         await made.shows("^0 visitors now   2 requests")
 
 
+@hurried
+async def test_a_live_line_that_is_due_is_not_written_either(key: Path) -> None:
+    async with staged(key, LoopsClock()) as stage:
+        made = await watched(stage)
+        client, tunnel = stage.inside.clients[0], stage.inside.tunnels[0]
+        await timers(LIVE_LINE_SECONDS)
+        await stage.visit()
+        await made.shows("1 request")
+        await stage.visit()  # LIVE_LINE_SECONDS after the first the line is due again
+        client.target_refused(tunnel.address, "cannot be reached")
+        await timers(2 * LIVE_LINE_SECONDS)
+        await stage.settle()
+        assert "/x" in "".join(made.look())
+        assert not any("2 requests" in line for line in made.look())
+
+
 async def test_nothing_is_written_while_nothing_changes(stage: Stage) -> None:
     made = await watched(stage)
     for _ in range(5):

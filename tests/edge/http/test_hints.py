@@ -153,6 +153,13 @@ async def test_a_hint_is_told_once_for_each_tunnel() -> None:
         assert len(rig.tunnel.told) == 1
 
 
+async def test_an_answer_gives_one_hint() -> None:
+    first, second = REFUSALS["go"][2], DJANGO
+    pieces = head(400, b"Content-Length: %d\r\n" % len(first + second)), first, second
+    (line,) = await told(InPieces(*pieces))
+    assert "speaks TLS" in line
+
+
 @pytest.mark.parametrize(
     ("status", "target", "body"),
     [

@@ -216,14 +216,13 @@ class _HintTap:
 
     def _look(self, data: bytes) -> None:
         self._seen += data[: limits.HINT_BYTES - len(self._seen)]
-        mark = next((mark for mark in self._marks if mark.said in self._seen), None)
         self._pieces -= 1
-        if mark is not None or len(self._seen) == limits.HINT_BYTES:
+        mark = next((mark for mark in self._marks if mark.said in self._seen), None)
+        if mark is not None:  # an answer means one thing
             self._pieces = 0
+            self._found(mark)
         if not self._pieces:
             self._seen = b""
-        if mark is not None:
-            self._found(mark)
 
     def ended(self, error: Exception | None) -> None:
         if self._inner is not None:

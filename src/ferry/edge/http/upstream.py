@@ -246,7 +246,7 @@ class Upstream:
         elif self._state is _RAW:
             self.ended = True
             sink.upstream_ended()
-        elif self._state is _HEAD and not self._buffer and not self._behind and self._hints.may_lack_target:
+        elif self._state is _HEAD and not self._buffer and self._hints.may_lack_target:
             self._fall_behind(b"")  # a stream that closes in this turn has no service behind it (`hints.NoTarget`)
         else:
             self._over(sink, None)

@@ -126,7 +126,7 @@ class LiveDisplay(TextDisplay):
         plain = self._keys
         self._terminal = self._stated
         erased, first = self._first.take(self._stated.columns)
-        if first and self._out.room:
+        if self._out.room:
             self._out.write(erased)
             for text, tone in first:
                 self._put_line(self._keys if text == plain else text, tone)

@@ -49,7 +49,7 @@ class Output:
 
     def takes_line(self) -> bool:
         """Whether one more line may be written. If not, it counts as dropped."""
-        if self._channel is None or not self.is_open:
+        if self._channel is None:
             return False
         if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
             self._dropped += 1
