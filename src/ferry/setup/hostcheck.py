@@ -160,7 +160,9 @@ def _check_audit(file: Path | None) -> Iterator[Finding]:
 
 def _check_keys(config: Config) -> Iterator[Finding]:
     usable = 0
-    public = [range(each.first, each.last + 1) for each in config.tcp.ranges if each.listen == "public"]
+    stays = config.sshd.gateway_ports in ("no", "clientspecified")  # -R localhost:PORT is local, in public ranges too
+    ranges = () if stays else config.tcp.ranges
+    public = [range(each.first, each.last + 1) for each in ranges if each.listen == "public"]
     for role, path, alone in config.access.paths.one_by_one():
         try:
             found = read_access(alone)  # as the gateway does

@@ -1,0 +1,101 @@
+"""`[sshd]` and `[[sshd.match]]` of the file and of the environment: what is valid, and what may surprise."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ferry.config.file import load
+from ferry.config.rules import surprises
+from ferry.config.sshd import SshdMatch
+from ferry.errors import InvalidInput
+from ferry.gateway.wiring import sshd_rules_of
+from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
+from ferry.policy.sshd import Forwarding, Who
+from ferry.setup.hostcheck import Running, check_host
+from ferry.setup.values import literal
+
+ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
+
+
+def write(folder: Path, text: str) -> Path:
+    (file := folder / "ferry.toml").write_text(text)
+    return file
+
+
+def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        '[sshd]\nallow_tcp_forwarding = false\nstreamlocal_folder = "run"\n'
+        '[[sshd.match]]\nuser = "tunnel other"\nallow_tcp_forwarding = "remote"\nclient_alive_interval = "1m"\n',
+    )
+    blocks = '[{"user": ["tunnel", "other"], "allow_tcp_forwarding": "remote", "client_alive_interval": 60}]'
+    from_file = load(file, {}, {}).sshd
+    from_environment = load(None, {"FERRY_SSHD__ALLOW_TCP_FORWARDING": "no", "FERRY_SSHD__MATCH": blocks}, {}).sshd
+    assert from_file.match == from_environment.match
+    assert from_file.allow_tcp_forwarding == from_environment.allow_tcp_forwarding == "no"
+    assert from_file.streamlocal_folder == tmp_path / "run"
+    who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
+    found = sshd_rules_of(load(file, {}, {})).of(who)
+    assert (found.allow_tcp_forwarding, found.client_alive_interval) == (Forwarding.REMOTE, 60.0)
+    assert found.rule("allow_tcp_forwarding") == "sshd.match 1: allow_tcp_forwarding"
+
+
+def test_a_block_can_be_written_on_one_line() -> None:
+    block = SshdMatch.model_validate({"user": ["a", "!b"], "permit_open": ["db:5432"], "disable_forwarding": "no"})
+    read = tomllib.loads(f"match = [{literal(block)}]")["match"]
+    assert read == [{"permit_open": ["db:5432"], "disable_forwarding": False, "user": ["a", "!b"]}]
+    assert SshdMatch.model_validate(read[0]) == block
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[[sshd.match]]\nmax_sessions = 1\n", 'it is for nobody in particular: write user = ["*"] for all'),
+        ('[[sshd.match]]\naddress = ["10.0.0.1/8"]\n', "10.0.0.1/8 has bits behind its mask"),
+        ('[sshd]\npermit_listen = ["any", "80"]\n', 'any stands alone: write ["any"], or hosts with ports'),
+        ('[sshd]\npermit_open = ["80"]\n', "'80' is no host with a port"),
+        ("sshd = 1\n", "is not a table"),
+        ("[sshd]\nmatch = 1\n", "1 is no list of blocks: write each below a line [[sshd.match]]"),
+        ("[sshd]\nmax_sessions = 101\n", "101 is too large: the most is 100"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_write(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        load(write(tmp_path, text), {}, {})
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[sshd]\ngateway_ports = "yes"\n', 'gateway_ports = "yes" opens nothing to the network, because tcp.public_addresses'),
+        ('[sshd]\ngateway_ports = "yes"\n[tcp]\npublic_addresses = ["0.0.0.0"]\n', ""),
+        ('[sshd]\ngateway_ports = "no"\n', ""),
+        ('[[sshd.match]]\nuser = ["tunnel"]\n', "sshd.match 1 is about login names (user), and a client may choose another one"),
+        ('[[sshd.match]]\nuser = ["*"]\n', ""),
+        ('[[sshd.match]]\nidentity = ["tunnel"]\n', ""),
+        ('[access]\nmode = "keys"\nkeys = ["/k/%u"]\n[[sshd.match]]\nuser = ["tunnel"]\n', ""),
+        ('[access]\nmode = "keys"\nkeys = ["/k/%u", "/k"]\n[[sshd.match]]\nuser = ["tunnel"]\n', "login names"),
+    ],
+)  # fmt: skip
+def test_what_may_surprise_is_said(tmp_path: Path, text: str, says: str) -> None:
+    found = " ".join(remark.text for remark in surprises(load(write(tmp_path, text), {}, {})))
+    assert says in found
+    assert bool(says) == bool(found)
+
+
+@pytest.mark.parametrize(("setting", "noted"), [("", True), ("yes", True), ("no", False), ("clientspecified", False)])
+def test_localhost_in_a_key_is_public_where_gateway_ports_does_not_keep_it(
+    tmp_path: Path, setting: str, *, noted: bool
+) -> None:
+    (tmp_path / "keys").write_text(
+        'permitlisten="localhost:30001" ssh-ed25519 '
+        "AAAAC3NzaC1lZDI1NTE5AAAAIJq9zjKGUq5EwF4qg1vYk0h7dGmzv2y2JZ3kq1oXb8aS name=ann\n"
+    )
+    table = f'[sshd]\ngateway_ports = "{setting}"\n' if setting else ""
+    config = load(write(tmp_path, f'[access]\nmode = "keys"\nkeys = ["keys"]\n{table}'), {}, {})
+    said = [finding.text for finding in check_host(config, running=Running())]
+    assert any("opens a public port" in text for text in said) is noted, said
