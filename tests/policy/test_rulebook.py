@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import Refusal
-from ferry.names import CertificateName, Fingerprint, Identity, IdentityId
+from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
+from ferry.policy.judge import Judge
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker, Members, Permit, Policy, Rule
 from ferry.protocol.host_patterns import HostList, parse_host_list
+from granted import RULES as FORWARD_RULES
 
 NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
 KEYS = [Fingerprint(f"SHA256:{letter * 43}") for letter in "abc"]
@@ -221,3 +223,11 @@ def test_publish_is_asked_as_ssh_writes_it(text: str, target: str) -> None:
 )
 def test_reach_is_asked_by_host_and_port(text: str, targets: list[str]) -> None:
     assert [wanted.target for wanted in parse_reach(text)] == targets
+
+
+def test_a_socket_is_no_name_and_no_rule_allows_one() -> None:
+    """Rules have no key for sockets yet, so `*` for all names is none for them."""
+    every = {(Act.PUBLISH, what): (Permit(),) for what in (What.NAME, What.PORT, What.ALIAS)}
+    judge = Judge(Rulebook(Policy("/policy", (rule(permits=every),))), WEB_1)
+    assert isinstance(judge.publish(Address(Kind.SOCKET, "web-1/x.sock"), FORWARD_RULES), Refusal)
+    assert isinstance(judge.publish(Address(Kind.TCP, "", 21023), FORWARD_RULES), Rule)

@@ -102,7 +102,7 @@ def parse_permits(what: What, text: str, ranges: PortRanges) -> list[Permit]:
         case What.ALIAS:
             host, first, last = _pointed(text, "web-1:22", "web-*:22")
             return [Permit(_pattern(host, "alias"), first, last, text=text)]
-        case What.HOST:
+        case _:  # hosts: there is no key for sockets
             return [_host(text)]
 
 

@@ -23,6 +23,7 @@ class SocketKind(TunnelKind):
     __slots__ = ()
 
     kind = Kind.SOCKET
+    in_rules = "sockets"
 
     def parse(self, bind: BindRequest, web: Web) -> ForwardRequest | None:
         """Never: a request for a socket has no port (`parse_path`)."""

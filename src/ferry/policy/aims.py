@@ -34,6 +34,8 @@ class What(enum.StrEnum):
     """A private alias with a port."""
     HOST = "hosts"
     """A host that the gateway dials itself, by its name or address, with a port."""
+    SOCKET = "sockets"
+    """A Unix socket. No rule has a key for these yet, so a policy file refuses them."""
 
 
 class Aim(NamedTuple):
@@ -59,6 +61,8 @@ class Aim(NamedTuple):
             case What.HOST:
                 host = f"[{self.name}]" if ":" in self.name else self.name
                 return f"the host {printable(host, 80)}:{self.port}"
+            case What.SOCKET:
+                return "a Unix socket"
 
     def __str__(self) -> str:
         return f"{self.act} {self.target}"
