@@ -245,6 +245,22 @@ def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_ano
     assert (refused["code"], refused["rule"]) == ("policy", str(fleet.policy))
 
 
+def test_a_machine_that_holds_a_port_alone_is_reached_by_the_name_of_its_key(fleet: Fleet, lines: LineService) -> None:
+    """By a rule for the name, as if it were an alias, or by one for the port."""
+    port = fleet.ports[-3]
+    with fleet.ssh("web-1").start("-v", "-R", f"{port}:localhost:{lines.port}") as machine:
+        machine.line("^Forwarding TCP")
+        for rule in ('reach.aliases = ["web-*:22"]', f'reach.ports = ["{port}"]'):
+            fleet.change(fleet.rules(more=f'[[rule]]\nname = "staff"\nwho = "ann"\n{rule}\n'))
+            asked = fleet.ssh("ann").command("-W", "web-1:22")
+            assert run(asked, folder=fleet.folder, stdin=b"hello\n").out == "HELLO\nbye\n"
+            ended = fleet.ssh("web-2").run("-W", "web-1:22")
+            assert "the operator's policy does not let you reach the alias web-1:22" in ended.err
+            assert str(port) not in ended.err
+        told = fleet.ssh("ann").run(words="explain -W web-1:22").out
+        assert told == f"yes: -W web-1:22 would lead to port {port} (rule 'staff')\n"
+
+
 def test_a_stream_that_is_not_allowed_any_more_is_cut_and_another_goes_on(fleet: Fleet, lines: LineService) -> None:
     target = f"localhost:{lines.port}"
 
