@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ async def test_the_domain_and_the_state_cannot_change(tmp_path: Path, field: str
             said = await reloaded(worker, other, observation)
             assert shown_fields(said.fields)["error"] == f"{field} cannot change while the gateway runs: restart it"
             assert worker.in_force.config is config
+
+
+async def test_systemctl_status_says_why_a_reload_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rule]]\nwho = "a b"\npublish.ports = "*"\n')
+    wrong = config_of(tmp_path, access={"mode": "anyone", "policy": policy})
+    with observed() as observation, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        async with whole_gateway(config_of(tmp_path), observation) as worker:
+            systemd.bind(str(tmp_path / "notify"))
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            for config, status in ((wrong, f"{policy}, line 2: who: 'a b' is nobody"), (config_of(tmp_path), "")):
+                await reloaded(worker, config, observation)
+                assert systemd.recv(500) == b"RELOADING=1"
+                ready, _, said = systemd.recv(500).decode().partition("\n")
+                assert ready == "READY=1"
+                assert said.startswith(
+                    f"STATUS=The last reload was refused, and changed nothing: {status}" if status else "STATUS="
+                )
+                assert bool(said.removeprefix("STATUS=")) is bool(status)
 
 
 async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from ferry import tasks
 from ferry.config.model import Config, needs_restart
 from ferry.errors import FerryError, StartupError
+from ferry.names import printable
 from ferry.observe.observer import Observation
 
 from . import systemd
@@ -27,6 +28,7 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
         await again.wait()
         again.clear()
         systemd.notify("RELOADING=1")
+        status = ""
         try:
             config = await asyncio.to_thread(read)
             await _swap(config, worker)
@@ -34,10 +36,12 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
             observation.set_rates(log_rates_of(config))
         except FerryError as error:
             report("config.rejected", error=str(error))
+            first = printable(str(error).partition("\n")[0])
+            status = f"The last reload was refused, and changed nothing: {first}"
         else:
             report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
         finally:
-            systemd.notify("READY=1")
+            systemd.notify(f"READY=1\nSTATUS={status}")  # `systemctl status` shows it
 
     await tasks.repeat("reload", 0, reload_once)
 
