@@ -35,6 +35,8 @@ class HostStream(asyncio.Protocol, Generic[GrantT]):
         self._sink: Sink | None = None
         self.begun = False
         """It has a transport, and `gone` will be called."""
+        self.ended = False
+        """Its transport has closed, and `gone` was called."""
         self._grant: GrantT
         self._transport: asyncio.Transport
         self._unwatched: Unwatched
@@ -74,6 +76,7 @@ class HostStream(asyncio.Protocol, Generic[GrantT]):
         self._unwatched.forget()
         if self._closing is not None:
             self._closing.cancel()
+        self.ended = True
         self._gone()
         self._lost(exc)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from ferry import limits, tasks
 from ferry.errors import Refusal
@@ -75,10 +76,8 @@ class Hosts:
         if isinstance(connected, Refusal):
             return connected
         sock, grant = connected
-        try:
-            await asyncio.get_running_loop().create_connection(partial(stream.to, grant), sock=sock)
-        except OSError as error:
-            sock.close()
+        opening = asyncio.get_running_loop().create_connection(partial(stream.to, grant), sock=sock)
+        if (error := await _begun(opening, stream, sock)) is not None:
             return _unreached(f"{grant.endpoint}: {error}")
         return None
 
@@ -89,19 +88,18 @@ class Hosts:
         try:
             sock = connect(grant.root, grant.folder, grant.name)
         except OSError as error:
-            detail = f"{grant}: {error.strerror or error}"
-            return Refusal(
-                "your socket cannot be reached: does a program listen there?", code="host_unreached", detail=detail
-            )
+            return _silent(grant, error)
         self._streams[identity] += 1
-        stream = HostStream(join, gone=partial(self._left, identity))
+        place = ExitStack()
+        place.callback(self._left, identity)
+        stream = HostStream(join, gone=place.close)
+        opening = asyncio.get_running_loop().create_unix_connection(partial(stream.to, grant), sock=sock)
         try:
-            await asyncio.get_running_loop().create_unix_connection(partial(stream.to, grant), sock=sock)
-        except BaseException:
-            sock.close()
-            self._left(identity)
-            raise
-        return None
+            failed = await _begun(opening, stream, sock)
+        finally:
+            if not stream.begun:  # a stream keeps its place until it is gone
+                place.close()
+        return None if failed is None else _silent(grant, failed)
 
     def _full(self, identity: str) -> Refusal | None:
         if self._gate is not None and self._gate.short:
@@ -181,10 +179,35 @@ class Hosts:
         return grant, sock
 
 
+async def _begun(opening: Coroutine[Any, Any, object], stream: HostStream[Any], sock: socket.socket) -> OSError | None:
+    """Make the stream of a connected socket, also if the client leaves meanwhile: of a transport that is given up in its
+    first turn uvloop tells no end."""
+
+    async def begin() -> OSError | None:
+        try:
+            await opening
+        except OSError as error:
+            sock.close()
+            return error
+        if stream.ended:  # uvloop has closed the descriptor already: it may be another connection's
+            sock.detach()
+        return None
+
+    return await asyncio.shield(tasks.spawn("begin a stream", begin()))
+
+
 def _unused(task: asyncio.Task[tuple[HostGrant, socket.socket | OSError]]) -> None:
     """Close the socket of an attempt that was quick too."""
     if not task.cancelled() and task.exception() is None and isinstance(sock := task.result()[1], socket.socket):
         sock.close()
+
+
+def _silent(grant: SocketGrant, error: OSError) -> Refusal:
+    return Refusal(
+        "your socket cannot be reached: does a program listen there?",
+        code="host_unreached",
+        detail=f"{grant}: {error.strerror or error}",
+    )
 
 
 def _unreached(detail: str) -> Refusal:

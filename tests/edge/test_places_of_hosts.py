@@ -1,0 +1,87 @@
+"""A client that leaves while the gateway connects it to a socket or a host gives its place back, once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from ferry.edge.hosts import Hosts
+from ferry.names import Endpoint
+from ferry.policy.grants import grant_host, grant_socket
+from ferry.policy.reach import Host
+from ferry.streams import Sink, Stream
+from turns import turns, until
+
+TURNS = 12  # more than a connection takes
+LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
+
+
+class Left:
+    """A client that has left: its stream ends as soon as it is there."""
+
+    def join(self, _grant: object, stream: Stream) -> Sink:
+        stream.abort()
+        return cast(Sink, self)
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Path]:
+    """A socket on which somebody listens."""
+    (tmp_path / "ann").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "ann" / "x"))
+        sock.listen(64)
+        yield tmp_path
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+@pytest.mark.parametrize("loop", LOOPS)
+def test_of_a_socket(there: Path, loop: Callable[[], asyncio.AbstractEventLoop], turn: int) -> None:
+    """Else the number of connections falls below 0, and nobody is connected to a host any more."""
+
+    async def leave() -> None:
+        hosts = Hosts(None)
+        await _left(hosts, hosts.connect_socket("i", grant_socket(str(there), "ann", "x"), Left().join), turn)
+
+    _run(loop, leave)
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+@pytest.mark.parametrize("loop", LOOPS)
+def test_of_a_host(loop: Callable[[], asyncio.AbstractEventLoop], turn: int) -> None:
+    """Else its places run out."""
+
+    async def leave() -> None:
+        hosts, local = Hosts(None), ip_address("127.0.0.1")
+        with socket.create_server(("127.0.0.1", 0)) as service:
+            grant = grant_host(Endpoint("127.0.0.1", service.getsockname()[1]))
+            await _left(
+                hosts, hosts.connect("i", Host("127.0.0.1", local), lambda _found, _here: grant, Left().join), turn
+            )
+
+    _run(loop, leave)
+
+
+async def _left(hosts: Hosts, connecting: Any, turn: int) -> None:
+    task = asyncio.ensure_future(connecting)
+    await turns(turn)
+    task.cancel()
+    await asyncio.wait([task])
+    await until(lambda: not hosts._streams)
+    await turns(5)
+    assert len(hosts) == 0
+
+
+def _run(loop: Callable[[], asyncio.AbstractEventLoop], test: Callable[[], Any]) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(test())
