@@ -136,3 +136,13 @@ async def test_the_drain_waits_until_the_visitors_client_has_closed_its_channel_
     visitor.say(MSG_CHANNEL_CLOSE)
     await drained
     assert await visitor.client.lives()
+
+
+async def test_a_client_whose_only_tunnel_is_taken_away_stays_while_it_visits(pair: Pair) -> None:
+    assert await pair.visitor.forward(b"desk", 22)
+    visitor, machine = await pair.open()
+    (desk,) = [tunnel for tunnel in pair.gateway.tunnels if tunnel.address.name == "desk"]
+    pair.gateway.take_away(desk, "the operator took it")
+    machine.data(b"still here")
+    await visitor.until(size=10)
+    assert await pair.visitor.lives()

@@ -12,6 +12,7 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA, MSG_CHANNEL_
 from asyncssh.packet import String, UInt32
 
 from ferry.clock import SystemClock
+from ferry.names import Endpoint
 from hurried_loop import LoopsClock, hurried
 from raw_session import Session
 from session_stage import Stage, lines, pty_request, staged
@@ -25,6 +26,8 @@ FORWARDING = "Forwarding HTTP traffic from http://blog.localhost:8080"
 FORWARDS_STAY = "The forwards stay up: this connection is shared. To end it:"
 LIVE_LINE_SECONDS = 0.25
 TARGET_QUIET_SECONDS = 10.0
+LASTING_REMEMBERED = 1024
+SESSION_BACKLOG_BYTES = 256 * 1024
 KEYS_PER_SECOND = 10  # of all sessions of a connection
 
 
@@ -192,6 +195,20 @@ async def test_a_visit_that_lasts_has_a_line_at_its_beginning_and_one_at_its_end
     await made.shows("0 requests   0 B  $")  # a time that says nothing about the service
 
 
+async def test_of_the_visits_that_last_so_many_are_remembered(stage: Stage) -> None:
+    """LASTING_REMEMBERED. At its end the oldest counts as one that did not last, with its time."""
+    made = await watched(stage)
+    stage.inside.change(request_log=False)
+    tunnel = stage.inside.tunnels[0]
+    sockets = [stage.served(101)._replace(peer=Endpoint("192.0.2.7", port)) for port in range(LASTING_REMEMBERED + 1)]
+    for socket in sockets:
+        tunnel.long_visit_began(socket)
+    for ended, shows in ((sockets[1], "1 request   0 B  $"), (sockets[0], "2 requests   0 B   p50 5ms")):
+        tunnel.traffic.visits += 1
+        tunnel.visited(ended)
+        await made.shows(shows)
+
+
 async def test_queries_are_shown_whole_if_they_are_asked_for(stage: Stage) -> None:
     for words, shown in ((b"", b"/x?token=..."), (b"query=full", b"/x?token=secret")):
         for terminal in (False, DUMB):
@@ -229,6 +246,21 @@ async def test_clear_leaves_the_addresses(stage: Stage) -> None:
     await made.shows("visitors now")
     assert made.screen.lines[0] == FORWARDING
     assert len(made.screen.lines) == 4
+
+
+async def test_a_terminal_that_does_not_read_is_not_cleared(stage: Stage) -> None:
+    """Each clearing would wait for it."""
+    session = await stage.session(terminal=XTERM, window=0)
+    session.send(MSG_CHANNEL_DATA, String(ANSWER))
+    await stage.settle()
+    for _ in range(SESSION_BACKLOG_BYTES // 60):
+        stage.inside.tunnels[0].visited(stage.served())
+    session.send(MSG_CHANNEL_DATA, String(b"c"))
+    await stage.settle()
+    session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**30))
+    await until(lambda: len(session.said) > SESSION_BACKLOG_BYTES)
+    await stage.settle()
+    assert b"\x1b[2J" not in session.said
 
 
 async def test_statistics(stage: Stage) -> None:
@@ -450,7 +482,7 @@ async def test_the_live_line_follows_the_width_of_the_terminal(stage: Stage) -> 
     made = await watched(stage)
     await stage.visit(target="/" + "x" * 200)
     assert len(await made.shows("/xxx")) == 79
-    for columns in (60, 120):
+    for columns in (120, 60):
         made.session.request(b"window-change", UInt32(columns), UInt32(24), bytes(8), reply=False)
         made.screen.columns = columns
         made.type(b"c")
@@ -458,8 +490,9 @@ async def test_the_live_line_follows_the_width_of_the_terminal(stage: Stage) -> 
         await stage.visit(target="/" + "x" * 200)
         assert len(await made.shows("/xxx")) == columns - 1
     made.session.request(b"window-change", reply=False)  # without a size
+    made.session.request(b"window-change", bytes(16), reply=False)  # nor with one
     await stage.visit(target="/" + "y" * 200)
-    assert len(await made.shows("/yyy")) == 119
+    assert len(await made.shows("/yyy")) == 59
 
 
 async def test_a_session_is_told_of_its_end_after_the_live_line_has_gone(stage: Stage) -> None:

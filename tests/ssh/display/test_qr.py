@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferry.ssh.display.qr import qr_lines, qr_rows
+from ferry.ssh.display.qr import Codes, qr_lines, qr_rows
 from ferry.ssh.display.terminal import Terminal
 
 URL = "https://serene-lobster.tunnels.example.com"
@@ -42,3 +42,12 @@ def test_a_code_can_be_read_back_from_its_lines(terminal: Terminal) -> None:
 
 def test_the_code_of_a_long_name_fits_60_columns() -> None:
     assert len(qr_rows(f"https://{63 * 'a'}.{63 * 'b'}.example.com:8443")[0]) < 60
+
+
+async def test_one_code_is_made_at_a_time() -> None:
+    codes = Codes()
+    urls = [URL, f"{URL}:8443"]
+    assert codes.next_of(urls) == urls[0]
+    assert codes.next_of(urls) is None
+    await codes.rows(urls[0])
+    assert codes.next_of(urls) == urls[1]
