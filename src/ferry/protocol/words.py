@@ -24,11 +24,11 @@ from .typed_forward import TypedForward, parse_typed
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "help": "this page",
-        "explain": "what a forward would get, and why: explain -R 22080:localhost:3000, explain -J web-1",
+        "explain": "what you would get: explain -R 22080:localhost:3000",
         "ls": "your tunnels that are up",
         "names": "the names, ports and aliases that are yours",
         "release": "give names back: release NAME..., or --unused",
-        "ssh-config": "ssh_config blocks for your machines: ssh gw ssh-config >> ~/.ssh/config",
+        "ssh-config": "blocks for ~/.ssh/config, of your machines",
         "whoami": "how the gateway knows you",
     }
 )
