@@ -25,9 +25,12 @@ from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from ferry import limits
 from ferry.names import Address, Kind
+from ferry.policy.keys import KeyLine
+from ferry.protocol.key_options import parse_options
 from ferry.ssh.direct import meant_port
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
+from known_system import KNOWN
 from raw_client import RawClient
 from raw_session import open_session
 from ssh.alias_pair import Side
@@ -108,6 +111,33 @@ async def test_a_machine_with_several_ports_is_asked_for_one(key: Path) -> None:
         assert refused.value.reason == f"web-1 holds the ports {first} and {second}: write -p {first} you@localhost"
         assert await machine.cancel(b"localhost", first)
         await own.connection.open_connection("web-1", 22)
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await own.connection.open_connection("web-1", first)  # another port is not its ssh
+
+
+@pytest.mark.parametrize("machines", [False, True])
+async def test_an_alias_that_is_called_like_a_machine(
+    key: Path, new_key: Callable[[], Path], *, machines: bool
+) -> None:
+    """It comes first for its own identity, and for everybody if it is the machine's."""
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as machine,
+        inside.client(new_key()) as other,
+    ):
+        here, there = inside.clients
+        here.identity = replace(here.identity, name="Web-1")
+        owner = machine if machines else other
+        assert await machine.forward(b"localhost", inside.ports.loopback[0])
+        assert await owner.forward(b"web-1", 22)
+        await inside.let_through()
+        (alias,) = [tunnel for tunnel in inside.tunnels if tunnel.address.name]
+        there.use_key_line(KeyLine(options=parse_options('permitopen="web-1:22"', KNOWN)))
+        machine.accept_opens()
+        other.accept_opens()
+        await other.connection.open_connection("web-1", 22)
+        assert alias.streams == 1
 
 
 async def test_a_port_whose_service_closes_without_a_word_gives_no_hint_about_an_alias(key: Path) -> None:
@@ -156,6 +186,10 @@ async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> 
         assert "serves 8 connections already" in refused.value.reason
         assert inside.said("tunnel.refused")[-1]["code"] == "own_port"
         await opened(own, port)
+        assert await client.forward(b"laptop", 22)
+        await inside.let_through()
+        for _ in range(limits.OWN_PORT_STREAMS + 1):  # an alias has no such limit
+            await client.connection.open_connection("laptop", 22)
 
 
 async def test_a_connection_opens_so_many_a_second(key: Path) -> None:
