@@ -141,6 +141,25 @@ async def test_without_a_word_from_the_client_the_answers_follow_all_the_same() 
     assert line.said == RELEASED
 
 
+@hurried
+async def test_a_connection_whose_answers_are_out_does_not_end_at_the_last_decision() -> None:
+    line = Line()
+    line.undecided = 1
+    assert line.hold(refused())
+    await line.answer()
+    await timers(limits.REASON_SECONDS)
+    line.undecided = 0
+    line.reasons.decided()
+    assert line.said == RELEASED
+
+
+async def test_after_a_session_that_had_none_to_write_answers_are_not_held() -> None:
+    line = Line()
+    line.reasons.session_opened()
+    line.reasons.shown()
+    assert not line.hold(refused())
+
+
 @pytest.mark.parametrize("version", ["AsyncSSH_2.18.0", "paramiko_3.5.0", "Go", "libssh2_1.10.0", ""])
 async def test_a_library_gets_its_answer_at_once(version: str) -> None:
     assert not Line(version).hold(refused())

@@ -11,6 +11,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
 )
 from asyncssh.packet import Boolean, String, UInt32
 
@@ -123,6 +124,18 @@ async def test_a_subsystem_closes_the_forwards_of_its_command_as_an_unknown_word
     assert await session.ended() == 1
     assert session.complained.endswith(b" This command's forwards are closed.\n")
     assert not any(name in one["address"] for one in gateway.ask("tunnels"))
+
+
+async def test_words_together_with_a_subsystem_are_refused(client: RawClient, session: Session) -> None:
+    client.at_once(
+        *(
+            (MSG_CHANNEL_REQUEST, UInt32(session.number) + String(kind) + Boolean(True) + String(word))
+            for kind, word in ((b"subsystem", b"sftp"), (b"exec", b"whoami"))
+        )
+    )
+    assert await session.ended() == 1
+    assert [await session.answers.get() for _ in range(2)] == [True, False]
+    assert b"SHA256:" not in session.said
 
 
 async def test_a_subsystem_after_the_words_is_refused(client: RawClient, session: Session, name: str) -> None:
