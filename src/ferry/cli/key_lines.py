@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ from ferry.ssh.key_files import listing_of
 from ferry.this_host import THIS_HOST
 
 _MODE: Final = 0o644  # of a new file: the user of the service must be able to read it, and public keys are no secret
+
+LOCK_TRIES = 200  # to lock a folder that another program has locked
+_LOCK_AGAIN: Final = 0.05  # seconds between two tries
 
 
 class FileLine(NamedTuple):
@@ -118,11 +122,26 @@ def _alone(folder: Path) -> Iterator[None]:
     """No other command of ours changes a file of the folder meanwhile."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, folder)
         yield
         os.fsync(lock)  # a renamed file is there after a crash, too
     finally:
         os.close(lock)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Whoever may read the folder can lock it too, and must not keep the operator from taking a key out. Raises FerryError."""
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_AGAIN)
+        else:
+            return
+    seconds = LOCK_TRIES * _LOCK_AGAIN
+    raise FerryError(
+        f"another program has had a lock on {folder} for {seconds:.0f} s: `lslocks` names it. End it first"
+    )
 
 
 def _read(path: Path, *, make: bool) -> tuple[str, os.stat_result] | None:
