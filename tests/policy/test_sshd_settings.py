@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ferry.errors import Refusal
-from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
+from ferry.names import CertificateName, Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy.allowance import Allowance
 from ferry.policy.keys import ANY_KEY, KeyLine
 from ferry.policy.sshd import UNSET, Forwarding, Match, SshdOptions, SshdRules, Who, limits_of
@@ -69,6 +69,24 @@ def codes(options: SshdOptions, line: KeyLine = ANY_KEY) -> list[str | None]:
         may.open_refusal(b"laptop", 22),
     )
     return [None if refusal is None else refusal.code for refusal in found]
+
+
+def test_a_certificate_is_matched_by_its_ca_and_key_id_whatever_its_key() -> None:
+    def matched(patterns: str, key: str) -> bool:
+        name = CertificateName(Fingerprint("SHA256:ca"), "web-1", 7)
+        holder = Identity(IdentityId("i"), None, Fingerprint(key), certificate=name)
+        return Match(SshdOptions(), identity=patterns).holds(
+            Who("u", holder, "192.0.2.1", Endpoint("198.51.100.1", 22))
+        )
+
+    for key in ("SHA256:before", "SHA256:renewed"):
+        assert matched("SHA256:ca:web-1", key)
+        assert matched("SHA256:ca:*", key)
+        assert not matched("web-1", key)  # each CA may give that key id
+        assert not matched("SHA256:other:web-1", key)
+        assert not matched("*,!SHA256:ca:web-1", key)
+    assert matched("SHA256:before", "SHA256:before")
+    assert not matched("*,!SHA256:before", "SHA256:before")
 
 
 def test_what_each_setting_refuses() -> None:

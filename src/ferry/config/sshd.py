@@ -137,7 +137,7 @@ class SshdMatch(Keywords):
     )
     identity: Words = Field(
         default_factory=list,
-        description="Names of identities (`name=web-1`), or fingerprints of keys without a name: patterns, likewise.",
+        description="Names of identities (`name=web-1`), or fingerprints of keys without a name; `SHA256:...:web-1` is the key id `web-1` of that CA's certificates. Patterns, likewise.",
     )
     address: Networks = Field(
         default_factory=list, description="Addresses of clients: networks and patterns, as in `from=` of a key."

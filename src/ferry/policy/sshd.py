@@ -104,14 +104,23 @@ class Match:
 
     def holds(self, who: Who) -> bool:
         """Whether a client meets all criteria."""
-        name = who.identity.name or who.identity.fingerprint or ""
         return (
             (not self.user or in_patterns(who.user, self.user))
-            and (not self.identity or in_patterns(name, self.identity))
+            and (not self.identity or _is_one_of(who.identity, self.identity))
             and (self.address is None or self.address.admits(who.address, who.address))
             and (self.local_address is None or self.local_address.admits(who.local.host, who.local.host))
             and (not self.local_port or who.local.port in self.local_port)
         )
+
+
+def _is_one_of(identity: Identity, patterns: str) -> bool:
+    """Whether patterns mean an identity. Who has a certificate is meant by its CA and key id, which stay when it is renewed,
+    and by its key."""
+    names = [identity.name or identity.fingerprint or ""]
+    if (certificate := identity.certificate) is not None:
+        names.append(f"{certificate.ca}:{certificate.key_id}")
+    left_out = any(not in_patterns(name, f"*,{patterns}") for name in names)
+    return not left_out and any(in_patterns(name, patterns) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
