@@ -171,13 +171,15 @@ async def test_a_client_whose_host_cannot_be_looked_up_now_may_come_again(
         assert (names.asked, len(penalties)) == (asked, offences)
 
 
-@pytest.mark.parametrize("request_of", [b"tcpip-forward", b"streamlocal-forward@openssh.com"])
-async def test_a_key_with_permitlisten_opens_nothing_else(key: Path, request_of: bytes) -> None:
+@pytest.mark.parametrize(
+    ("request_of", "port"), [(b"tcpip-forward", b"\0\0\0\0"), (b"streamlocal-forward@openssh.com", b"")]
+)
+async def test_a_key_with_permitlisten_opens_nothing_else(key: Path, request_of: bytes, port: bytes) -> None:
     """In sshd it opens any Unix socket."""
-    from asyncssh.packet import String, UInt32
+    from asyncssh.packet import String
 
     async with gateway_with('permitlisten="localhost:22"') as gateway, gateway.client(key) as client:
-        granted, _ = await client.ask(request_of, String(b"/tmp/x.sock"), UInt32(0))
+        granted, _ = await client.ask(request_of, String(b"/tmp/x.sock"), port)
         assert not granted
         assert gateway.tunnels == []
 

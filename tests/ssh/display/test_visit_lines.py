@@ -73,7 +73,7 @@ def test_values_in_a_query_are_left_out_unless_they_are_asked_for(target: str, s
 
 
 def test_a_long_target_is_cut_before_its_query() -> None:
-    visit = REQUEST._replace(target=f"/{'a' * 5000}?{'b' * 10_000}=secret")
+    visit = REQUEST._replace(target=f"/{'a' * 5000}?{'b=secret&' * 2000}")
     for line in (visit_line(BLOG, visit), *columns(visit)):
         assert len(line) < 3 * 80
         assert "b" not in line
