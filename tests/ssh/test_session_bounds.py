@@ -57,6 +57,18 @@ async def test_a_terminal_that_does_not_read_has_bounded_text_and_learns_of_drop
         assert session.said.rstrip().endswith(b"add query=full after the gateway's name.")
 
 
+async def test_a_program_that_does_not_read_its_json_has_bounded_text_too(key: Path) -> None:
+    async with staged(key) as stage:
+        session = await stage.session(b"--json", window=0)
+        for _ in range(SESSION_BACKLOG_BYTES // 60):
+            stage.inside.tunnels[0].visited(stage.served())
+        session.send(MSG_CHANNEL_WINDOW_ADJUST, UInt32(2**30))
+        while len(session.said) <= SESSION_BACKLOG_BYTES:
+            await stage.settle()
+        await stage.settle()
+        assert len(session.said) < SESSION_BACKLOG_BYTES + 1000
+
+
 async def test_a_session_shows_the_last_outcomes_only(start_gateway: Callable[..., Gateway], key: Path) -> None:
     gateway = start_gateway(limits={"global_requests_per_second": 100_000})
     async with raw_client(gateway, key) as client, asyncio.timeout(SECONDS):

@@ -491,6 +491,7 @@ async def test_the_live_line_follows_the_width_of_the_terminal(stage: Stage) -> 
         assert len(await made.shows("/xxx")) == columns - 1
     made.session.request(b"window-change", reply=False)  # without a size
     made.session.request(b"window-change", bytes(16), reply=False)  # nor with one
+    await stage.settle()
     await stage.visit(target="/" + "y" * 200)
     assert len(await made.shows("/yyy")) == 119
 
