@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -114,6 +115,12 @@ def test_invalid_input(stopped: Stopped, arguments: tuple[str, ...], why: str) -
     done = stopped.audit(*arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
+
+
+def test_a_pipe_in_the_place_of_the_lines_holds_nothing_up(stopped: Stopped, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = stopped.audit("verify", "--lines", tmp_path / "pipe")
+    assert (done.code, "cannot be read: it is not a file" in done.err) == (2, True)
 
 
 def test_what_cannot_be_read(stopped: Stopped, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ferry.amounts import number, size, took
 from ferry.clock import SystemClock, timestamp
 from ferry.errors import FerryError, InvalidInput
 from ferry.protocol.audit import BEFORE_ALL, Kind, Outcome, Proof, Wanted, parse_anchor, parse_line, prove
+from ferry.regular_files import open_regular
 
 from .client import Gateway
 from .locate import answers, find_data
@@ -221,8 +222,9 @@ def _of_state(folder: Path, anchor: Link | None) -> Proof:
 def _of_lines(path: Path, anchor: Link | None) -> Proof:
     """The proof of a file of JSON lines. It may begin anywhere: then its first record is taken on trust."""
     try:
-        with path.open("rb") as file:
-            found = (entry for line in file if (entry := parse_line(line)) is not None)
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            lines = iter(lambda: file.readline(limits.AUDIT_LINE_BYTES + 1), b"")
+            found = (entry for line in lines if (entry := parse_line(line)) is not None)
             first = next(found, None)
             if first is None:
                 raise InvalidInput(f"{path} has no record of an audit log")

@@ -6,7 +6,7 @@ This is the only kind of open that has a task, and only until the host has answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from ferry import tasks
@@ -90,11 +90,7 @@ class HostVisit:
 
     async def _connect(self, hosts: Hosts) -> None:
         wanted = self._wanted
-        try:
-            refusal = await hosts.connect(wanted.who.id, self._host, self._decide, self._joined)
-        except Exception as error:  # the client still gets an answer
-            self._visitor.connection.sink_failed(error)
-            refusal = Refusal("an error in the gateway ended this: its log says more", code="internal")
+        refusal = await refused_by(self._visitor, hosts.connect(wanted.who.id, self._host, self._decide, self._joined))
         if refusal is not None:
             self._task = None
             self.channel.reject(open_failure(refusal))
@@ -142,6 +138,15 @@ class HostSplice(Splice):
 
     def ended(self) -> None:
         self._over()
+
+
+async def refused_by(visitor: HostVisitor, connecting: Awaitable[Refusal | None]) -> Refusal | None:
+    """Why nothing was connected to. An error of ours is logged, and the client still gets an answer."""
+    try:
+        return await connecting
+    except Exception as error:
+        visitor.connection.sink_failed(error)
+        return Refusal("an error in the gateway ended this: its log says more", code="internal")
 
 
 def refusal_at(wanted: Wanted, at: HostAt) -> Refusal | None:

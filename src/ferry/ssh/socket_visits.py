@@ -16,7 +16,7 @@ from ferry.report import Report
 from ferry.streams import Sink, Stream
 
 from .direct_open import Reached
-from .host_visits import HostSplice, HostVisitor
+from .host_visits import HostSplice, HostVisitor, refused_by
 from .open_codes import open_failure
 from .wire.channel import TunnelChannel
 
@@ -51,7 +51,8 @@ class SocketVisit:
         self._task = tasks.spawn(f"connect {self._visitor.id} to a socket", self._connect(sockets))
 
     async def _connect(self, sockets: Sockets) -> None:
-        refusal = await sockets.connect_socket(self._visitor.identity.id, self._grant, self._joined)
+        connecting = sockets.connect_socket(self._visitor.identity.id, self._grant, self._joined)
+        refusal = await refused_by(self._visitor, connecting)
         if refusal is not None:
             self._task = None
             self.channel.reject(open_failure(refusal))
