@@ -70,7 +70,9 @@ class SystemdHost:
     def run(self, *command: str | Path) -> Ran:
         """Run a command there to its end."""
         inside = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i", "-C", "--wd=/", *map(str, command)]
-        done = subprocess.run(inside, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            inside, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False, umask=0o022
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def systemctl(self, *arguments: str) -> Ran:
@@ -100,8 +102,12 @@ class SystemdHost:
 
     def write(self, path: str, text: str) -> None:
         """Write a file there, which everybody may read."""
-        self._path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._path(path).write_text(text)
+        before = os.umask(0o022)
+        try:
+            self._path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._path(path).write_text(text)
+        finally:
+            os.umask(before)
 
     def _path(self, path: str) -> Path:
         return Path(f"/proc/{self.pid}/root{path}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -59,11 +58,6 @@ class Fleet:
 
     def ssh(self, name: str) -> StockSsh:
         return self.gateway.ssh(self.folder, self.keys[name])
-
-    def health(self) -> dict[str, object]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.gateway.ports.admin}/health", timeout=SECONDS) as answer:
-            found: dict[str, object] = json.loads(answer.read())
-            return found
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +157,7 @@ def test_a_wrong_file_keeps_the_policy_and_says_so(fleet: Fleet, lines: LineServ
             rejected = fleet.change(wrong, "rejected")
             assert rejected["path"] == str(fleet.policy)
             assert why in str(rejected["error"])
-            assert fleet.health()["policy"] == "rejected"
+            assert fleet.gateway.health()["policy"] == "rejected"
             status = ferry("status", "--state", fleet.gateway.state, cwd=fleet.folder)
             assert "and not as the file is now" in status.out
             assert why in " ".join(status.out.split())
@@ -173,7 +167,7 @@ def test_a_wrong_file_keeps_the_policy_and_says_so(fleet: Fleet, lines: LineServ
             assert why in str(fleet.gateway.event(r'"config\.rejected"', after=seen)["error"])
         assert child.running
         fleet.change(fleet.rules())
-    assert fleet.health()["policy"] == "ok"
+    assert fleet.gateway.health()["policy"] == "ok"
     assert fleet.gateway.ask("status")["policy"] == {"file": str(fleet.policy), "rules": 1, "error": ""}
 
 
@@ -189,7 +183,7 @@ def test_a_reload_without_a_policy_file_lets_the_keys_decide_alone(fleet: Fleet,
     outside = next(fleet.gateway.public_ports)
     try:
         reload()
-        assert fleet.health()["policy"] == "none"
+        assert fleet.gateway.health()["policy"] == "none"
         with fleet.ssh("web-1").start("-N", "-v", "-R", f"{outside}:localhost:{lines.port}") as child:
             child.error_line("remote forward success")
             fleet.gateway.settings["access"] = access

@@ -12,6 +12,7 @@ from typing import Final
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import first_label, normal
 from ferry.names import Fingerprint, printable
 from ferry.policy.aims import What
 from ferry.policy.rules import ANY_PORT, OWN_NAME, Members, Permit
@@ -142,7 +143,7 @@ def _web_name(text: str) -> Permit:
     if colon:
         raise InvalidInput(f"{printable(text, 60)!r} has a port: write it in aliases, and web names without one")
     if "." in name:
-        first = printable(name.partition(".")[0], 60)
+        first = printable(first_label(name), 60)
         raise InvalidInput(f"{printable(name, 60)!r} has dots: write the name below the gateway's domain, {first!r}")
     return Permit(_pattern(name, "name"), text=text)
 
@@ -174,7 +175,7 @@ def _host(text: str) -> Permit:
         host = host[1:-1]
     elif ":" in host:
         raise InvalidInput(f'an IPv6 address stands in brackets: write "[{printable(host, 60)}]:{first}"')
-    host = host.lower().removesuffix(".")
+    host = normal(host)
     if "/" in host or ":" in host or host.replace(".", "").isdigit():
         try:
             return Permit("*", first, last, ip_network(host), text)

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import normal
 from ferry.names import parse_label, printable
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
@@ -94,7 +95,7 @@ def parse_reach(text: str) -> list[Aim]:
     host, port = _split(text)
     if port is None or not host:
         raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
-    wanted = Aim(Act.REACH, What.HOST, host.removesuffix("."), port)
+    wanted = Aim(Act.REACH, What.HOST, normal(host), port)
     if host in _LOOPBACK:
         return [Aim(Act.REACH, What.PORT, "", port), wanted]
     if "." in host or ":" in host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferry.errors import Refusal
+from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address
@@ -33,8 +34,7 @@ class Judge:
     def reach_host(self, host: str, port: int, *, exactly: bool = False) -> Rule | Refusal:
         """The rule that allows streams to `port` of a host that the gateway connects to. `host` is as the client has sent
         it. `exactly`: a rule that names this host itself."""
-        name = host.lower().removesuffix(".")
-        return self.book.decide(self.asker, Aim(Act.REACH, What.HOST, name, port), exactly=exactly)
+        return self.book.decide(self.asker, Aim(Act.REACH, What.HOST, normal(host), port), exactly=exactly)
 
 
 def what_of(address: Address) -> What:

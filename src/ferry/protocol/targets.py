@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from ferry.errors import InvalidInput
+from ferry.hostnames import normal
 
 IpAddress = IPv4Address | IPv6Address
 _NAME_CHARS: Final = 253  # RFC 1035 §2.3.4, without the final dot
@@ -26,7 +27,7 @@ def parse_target_host(host: bytes) -> IpAddress | str:
         raise InvalidInput("the host has letters outside ASCII: write its name as DNS has it (xn--...)") from None
     if ":" in text:
         return _ipv6(text)
-    labels = text.removesuffix(".").split(".")
+    labels = normal(text).split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return _ipv4(text)
     if len(text) > _NAME_CHARS + 1 or not all(map(_LABEL.fullmatch, labels)):
