@@ -25,6 +25,7 @@ def add(gateway: SmallGateway, name: str, **fields: object) -> None:
 
 async def start(state: Path, *, as_json: bool = False) -> Process:
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's `&` has it ignored
         "from pathlib import Path; import ferry.cli.events as e, typer, sys\n"
         f"try: e.events(follow=True, last=10, state=Path({str(state)!r}), as_json={as_json})\n"
         "except typer.Exit as end: sys.exit(end.exit_code)\n"

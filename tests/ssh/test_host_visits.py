@@ -21,6 +21,7 @@ from asyncssh.constants import (
     OPEN_RESOURCE_SHORTAGE,
 )
 
+from ferry.errors import Refusal
 from ferry.policy.keys import KeyLine
 from ferry.policy.reach import Host
 from ferry.protocol.key_options import parse_options
@@ -308,6 +309,25 @@ class Given:
 
     def abort(self) -> None:
         self.aborted = True
+
+
+async def test_rules_that_change_while_a_host_is_asked_decide_on_its_answer(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern may go on to allow the name, when the address that was looked up is not allowed any more."""
+    refusal = Refusal("this address is not for you any more", code="target_address")
+    async with rig(key) as made:
+        waiting, stream = Waiting(), Given()
+        monkeypatch.setattr(made.inside.worker.ssh.direct, "_hosts", waiting)
+        made.allow(f"127.0.0.1:{made.port}")
+        opening = asyncio.ensure_future(made.open("127.0.0.1"))
+        await waiting.asked.wait()
+        monkeypatch.setattr("ferry.ssh.host_visits.decide_address", lambda *_, **__: refusal)
+        waiting.join(stream)
+        with pytest.raises(asyncssh.ChannelOpenError, match="not for you any more"):
+            await opening
+        assert stream.aborted
+        assert made.inside.said("host.opened") == []
 
 
 @pytest.mark.parametrize("leaves", ["connection", "right"])

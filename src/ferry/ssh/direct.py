@@ -118,7 +118,7 @@ class DirectChannels:
         if isinstance(decided, Refusal):
             return decided
         if isinstance(decided, Host):
-            return self._open_host(visitor, wanted, decided)
+            return self._open_host(visitor, partial(self._wanted, visitor, host, port), decided)
         target, grant = decided
         tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
         return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
@@ -201,7 +201,7 @@ class DirectChannels:
             code=OWN_PORT,
         )
 
-    def _open_host(self, visitor: DirectVisitor, wanted: Wanted, host: Host) -> TunnelChannel | Refusal:
+    def _open_host(self, visitor: DirectVisitor, wanted: Callable[[], Wanted], host: Host) -> TunnelChannel | Refusal:
         if not visitor.direct.may_open_host(self._clock.monotonic()):
             return Refusal(
                 f"more than {limits.OUTBOUND_OPENS_PER_SECOND} connections to hosts in a second: try again",

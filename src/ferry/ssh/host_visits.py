@@ -67,10 +67,14 @@ class HostVisitor(Allowed, Protocol):
 class HostVisit:
     """One open, and the visit that it becomes."""
 
-    def __init__(self, visitor: HostVisitor, wanted: Wanted, host: Host, *, clock: Clock, report: Report) -> None:
+    def __init__(
+        self, visitor: HostVisitor, wanted: Callable[[], Wanted], host: Host, *, clock: Clock, report: Report
+    ) -> None:
         self.channel: Final = TunnelChannel(visitor.connection, None, visitor.direct)
         self._visitor = visitor
-        self._wanted = wanted
+        self._wanted_now = wanted
+        """What is wanted, with the rules in force at that moment: they may change while the host is looked up."""
+        self._wanted = wanted()
         self._host = host
         self._clock = clock
         self._report = report
@@ -93,20 +97,28 @@ class HostVisit:
         refusal = await refused_by(self._visitor, hosts.connect(wanted.who.id, self._host, self._decide, self._joined))
         if refusal is not None:
             self._task = None
-            self.channel.reject(open_failure(refusal))
-            self._visitor.open_denied(wanted.host, wanted.port, refusal)
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.channel.reject(open_failure(refusal))
+        self._visitor.open_denied(self._wanted.host, self._wanted.port, refusal)
 
     def _decide(self, found: IpAddress, here: bool) -> HostGrant | Refusal:
         self._own[found] = here
-        return decide_address(self._wanted, self._host, found, here=here)
+        return decide_address(self._wanted_now(), self._host, found, here=here)
 
     def _joined(self, grant: HostGrant, stream: Stream) -> Sink:
         self._task = None
         if self._splice.phase is RelayPhase.ENDED:  # the visitor has left in this very turn
             stream.abort()
             return self._splice
-        wanted, self._endpoint = self._wanted, grant.endpoint
         found = next(address for address in self._own if str(address) == grant.endpoint.host)
+        decided = self._decide(found, self._own[found])
+        if isinstance(decided, Refusal):  # by rules that are new since the host was asked
+            stream.abort()
+            self._refuse(decided)
+            return self._splice
+        wanted, self._endpoint = self._wanted_now(), grant.endpoint
         at = HostAt(self._host, found, self._own[found])
         self._visitor.direct.began(self.channel, Reached(wanted.host, wanted.port, at))
         self._splice.join(self.channel, lambda _sink: stream)
