@@ -11,9 +11,9 @@ from typer.main import get_group
 
 from ferry.cli.completion import Shell, script
 from ferry.cli.docs import Page, text_of
-from ferry.cli.main import app
+from ferry.cli.main import program
 
-COMMANDS = get_group(app)
+COMMANDS = get_group(program())
 
 
 def completed(folder: Path, *words: str) -> list[str]:

@@ -14,7 +14,7 @@ from typer.main import get_group
 
 from child_process import Child
 from ferry.cli.described import described
-from ferry.cli.main import app, main
+from ferry.cli.main import main, program
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
 
@@ -59,7 +59,7 @@ def test_json_may_be_asked_for_before_and_behind_a_command(
 
 
 def test_every_command_has_it() -> None:
-    for command in described(get_group(app)):
+    for command in described(get_group(program())):
         names = {name for option in command.options for name in option.names}
         assert {"--json", "--output", "-o"} <= names, command.name
 

@@ -14,14 +14,14 @@ from typer.main import get_group
 
 from child_process import Child
 from ferry.cli.docs import Page, text_of
-from ferry.cli.main import app, exit_code
+from ferry.cli.main import exit_code, program
 from ferry.errors import FerryError, InvalidInput, StartupError
 from ferry_command import PROGRAM, Ran, clean_environment, ferry, ferry_on_terminal
 from gateway_process import Gateway
 
 CLONE = Path(__file__).resolve().parents[2]
 LAUNCHER = CLONE / "ferry"
-COMMANDS = get_group(app)
+COMMANDS = get_group(program())
 
 
 @pytest.mark.parametrize("page", [Page.CONFIGURATION, Page.COMMANDS])

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from typer.core import TyperGroup
 
-from ferry.cli.main import app
+from ferry.cli.main import program
 from ferry.config.model import Config
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def _code(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_that_are_named_exist(name: str) -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     assert isinstance(group, TyperGroup)
     unknown = []
     for command, typed in commands_of((ROOT / name).read_text("utf-8")):

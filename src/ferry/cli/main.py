@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 import typer
 from typer.core import TyperGroup
@@ -13,48 +15,44 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from ferry.errors import FerryError, InvalidInput, StartupError
 
-from .allow import allow
-from .audit import audit
-from .backup import backup, restore
-from .ca import ca
-from .check_config import check_config
-from .client import ApiError
-from .close import close
-from .completion import completion
-from .docs import docs
-from .events import events
-from .forget_host_key import forget_host_key
-from .help import help_page, version, version_document, version_text
-from .import_settings import import_settings
-from .init import init
-from .install_service import install_service
-from .keys import keys
-from .lint import lint
-from .ls import ls
+from .help import version_document, version_text
 from .options import JsonOption, Output, OutputOption, wants_json
 from .output import discard, of_stdout, prepare_streams, print_error, print_json
-from .policy import policy
-from .ports import ports
-from .release import release
-from .serve import serve
-from .ssh_config import ssh_config
-from .status import status
-from .unblock import unblock
 
 EXIT_FAILED = 1
 EXIT_INVALID = 2
 EXIT_STARTUP = 3
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
 
-app = typer.Typer(
-    name="ferry",
-    help="A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+_COMMANDS: Final = (
+    ("serve", "serve", "serve", "Run the gateway until SIGTERM or Ctrl-C."),
+    ("status", "status", "status", "Show the running gateway and its counts."),
+    ("ls", "ls", "ls", "List open tunnels, connections or names."),
+    ("ports", "ports", "ports", "Show which port is whose."),
+    ("close", "close", "close", "Close a tunnel or a connection."),
+    ("release", "release", "release", "Give reserved names back."),
+    ("allow", "allow", "allow", "Let in a key that was refused, or list those keys."),
+    ("keys", "keys", "keys", "List the keys of a fleet, or change them."),
+    ("unblock", "unblock", "unblock", "List blocked addresses, or unblock one."),
+    ("ssh-config", "ssh_config", "ssh_config", "Print ssh_config blocks for the machines."),
+    ("events", "events", "events", "Show the last events."),
+    ("audit", "audit", "audit", "Show who did what, or prove that the log of it is whole."),
+    ("check-config", "check_config", "check_config", "Check the configuration and this host."),
+    ("init", "init", "init", "Ask, then write a configuration file."),
+    ("install-service", "install_service", "install_service", "Write a hardened systemd unit."),
+    ("backup", "backup", "backup", "Write the gateway's data into one file."),
+    ("restore", "backup", "restore", "Put a backup's data back."),
+    ("ca", "ca", "ca", "Print how to trust the gateway's own CA."),
+    ("forget-host-key", "forget_host_key", "forget_host_key", "Let the gateway have another host key."),
+    ("policy", "policy", "policy", "Check who may publish and reach what."),
+    ("lint", "lint", "lint", "Name the traps of an OpenSSH server."),
+    ("import", "import_settings", "import_settings", "Translate an sshd_config into Ferry's settings."),
+    ("docs", "docs", "docs", "Print a reference page in Markdown, or for man."),
+    ("completion", "completion", "completion", "Print a completion script for a shell."),
+    ("version", "help", "version", "Print the version."),
+    ("help", "help", "help_page", "Show how a command is used."),
 )
+"""Each command, the module and the function that run it, and its line in the help."""
 
 
 def _version(context: typer.Context, wanted: bool) -> None:
@@ -66,7 +64,6 @@ def _version(context: typer.Context, wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     _wanted: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Print the version."),
     _as_json: JsonOption = False,
@@ -79,32 +76,22 @@ def root(
     """
 
 
-app.command("serve", short_help="Run the gateway until SIGTERM or Ctrl-C.")(serve)
-app.command("status", short_help="Show the running gateway and its counts.")(status)
-app.command("ls", short_help="List open tunnels, connections or names.")(ls)
-app.command("ports", short_help="Show which port is whose.")(ports)
-app.command("close", short_help="Close a tunnel or a connection.")(close)
-app.command("release", short_help="Give reserved names back.")(release)
-app.command("allow", short_help="Let in a key that was refused, or list those keys.")(allow)
-app.command("keys", short_help="List the keys of a fleet, or change them.")(keys)
-app.command("unblock", short_help="List blocked addresses, or unblock one.")(unblock)
-app.command("ssh-config", short_help="Print ssh_config blocks for the machines.")(ssh_config)
-app.command("events", short_help="Show the last events.")(events)
-app.command("audit", short_help="Show who did what, or prove that the log of it is whole.")(audit)
-app.command("check-config", short_help="Check the configuration and this host.")(check_config)
-app.command("init", short_help="Ask, then write a configuration file.")(init)
-app.command("install-service", short_help="Write a hardened systemd unit.")(install_service)
-app.command("backup", short_help="Write the gateway's data into one file.")(backup)
-app.command("restore", short_help="Put a backup's data back.")(restore)
-app.command("ca", short_help="Print how to trust the gateway's own CA.")(ca)
-app.command("forget-host-key", short_help="Let the gateway have another host key.")(forget_host_key)
-app.command("policy", short_help="Check who may publish and reach what.")(policy)
-app.command("lint", short_help="Name the traps of an OpenSSH server.")(lint)
-app.command("import", short_help="Translate an sshd_config into Ferry's settings.")(import_settings)
-app.command("docs", short_help="Print a reference page in Markdown, or for man.")(docs)
-app.command("completion", short_help="Print a completion script for a shell.")(completion)
-app.command("version", short_help="Print the version.")(version)
-app.command("help", short_help="Show how a command is used.")(help_page)
+def program(only: str | None = None) -> typer.Typer:
+    """All commands, or `only` one. Each needs its module: the others are 1.6 MB, which a gateway would keep for good."""
+    app = typer.Typer(
+        name="ferry",
+        help="A self-hosted reverse-SSH tunnel gateway: web addresses, TCP ports and private machines over stock ssh.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for name, module, function, line in _COMMANDS:
+        if only is None or name == only:
+            app.command(name, short_help=line)(getattr(import_module(f".{module}", __package__), function))
+    return app
 
 
 def main() -> None:
@@ -124,6 +111,8 @@ def _guarded(words: Sequence[str], *, as_json: bool) -> int:
         except FerryError as error:
             if _debugging():
                 raise
+            from .client import ApiError
+
             what, fix = (error.error, error.fix) if isinstance(error, ApiError) else (str(error), "")
             print_error(what, fix, as_json=as_json, log="serve" in words)
             code = exit_code(error)
@@ -135,7 +124,7 @@ def _guarded(words: Sequence[str], *, as_json: bool) -> int:
 
 def _run(words: Sequence[str], *, as_json: bool) -> int:
     """Run the command. Returns its exit code. Raises FerryError and OSError."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program("serve" if words[:1] == ["serve"] else None))
     assert isinstance(group, TyperGroup)
     words = _help_in_json(words, group) if as_json else words
     command: str | None = None

@@ -31,9 +31,9 @@ SCRIPTS: Final = MappingProxyType(
 
 def write(share: Path) -> None:
     """Write all files below `share`, each by a rename. Raises OSError."""
-    from .main import app
+    from .main import program
 
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     assert isinstance(group, TyperGroup)
     texts = {name: text_of(page, group) for name, page in PAGES.items()}
     texts |= {name: script(shell, group) for name, shell in SCRIPTS.items()}

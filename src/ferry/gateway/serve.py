@@ -27,6 +27,7 @@ from ferry.registry.contract import StoreUnavailable
 from . import systemd
 from .auditing import audited
 from .kept import kept_in
+from .memory import give_back
 from .reloading import reloads
 from .upkeep import kept_up, watchdog_fed
 from .welcome import welcome_lines
@@ -108,6 +109,7 @@ async def _serve(
 async def _open_to_everybody(config: Config, worker: Worker) -> AsyncIterator[None]:
     """Listen: for clients and visitors, then for the operator. Raises StartupError."""
     with closing(worker):
+        give_back()
         await worker.open()
         async with serving(worker.view, config.state, list(config.admin.listen)) as admin:
             worker.listening.note_admin(admin)
