@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.samples import Sample
 
 from ferry.names import Endpoint, TunnelId
 from ferry.observe.batches import VisitBatch
 from ferry.observe.levels import LEVELS
-from ferry.observe.metrics import Metrics
+from ferry.observe.metrics import HANDSHAKE_BUCKETS, Metrics
 from ferry.observe.metrics_page import metrics_page
 from ferry.visits import Visit
 
@@ -62,6 +64,24 @@ def test_handshakes(metrics: Metrics) -> None:
     assert value("ferry_handshakes_in_progress") == 0
     assert value("ferry_handshake_seconds_count") == 1
     assert value("ferry_handshake_seconds_bucket", {"le": "0.025"}) == 1
+
+
+def test_the_histogram_has_the_samples_of_prometheus_clients_own(metrics: Metrics) -> None:
+    theirs = CollectorRegistry()
+    histogram = Histogram("ferry_handshake_seconds", "", buckets=HANDSHAKE_BUCKETS, registry=theirs)
+    for seconds in (0, 0.005, 0.0051, 1, 29.9, 120, 1000):
+        histogram.observe(seconds)
+        tell(metrics, "handshake.ended", peer="p", seconds=seconds, outcome="ok")
+    found = {(sample.name, sample.labels.get("le")): sample.value for sample in _samples(metrics.registry)}
+    for sample in _samples(theirs):
+        if not sample.name.endswith("_created"):
+            assert found[sample.name, sample.labels.get("le")] == sample.value, sample
+
+
+def _samples(registry: CollectorRegistry) -> list[Sample]:
+    return [
+        sample for family in registry.collect() if family.name == "ferry_handshake_seconds" for sample in family.samples
+    ]
 
 
 def test_the_rest(metrics: Metrics) -> None:

@@ -144,4 +144,5 @@ Contact = Annotated[str | None, AfterValidator(parse_contact)]
 class Section(BaseModel):
     """A table of the file. Unknown keys are errors; values never change after start (a reload makes a new object)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    # Validators are built at first use: only the whole configuration's is ever used, and those of its tables would be 1 MB.
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
-
-from prometheus_client import CollectorRegistry
+from typing import TYPE_CHECKING, Protocol
 
 from ferry.clock import Clock
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
@@ -30,6 +28,9 @@ from .models import (
     Status,
     TunnelInfo,
 )
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 class FleetState(Protocol):

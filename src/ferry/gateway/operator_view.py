@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from prometheus_client import CollectorRegistry
+from typing import TYPE_CHECKING
 
 from ferry import __version__
 from ferry.clock import Clock
@@ -34,6 +33,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.port import TCP
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId, given_name
 from ferry.observe.events import EventRing
+from ferry.observe.metrics import Metrics
 from ferry.protocol.host_blocks import Held, machines_of
 from ferry.registry.contract import NEVER, Registry
 from ferry.report import Report
@@ -45,6 +45,9 @@ from ferry.ssh.tunnels import Tunnels
 from .fleet import Fleet
 from .in_force import ConfigInForce
 from .port_table import KnownMachines, PortTable, Up
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ class OperatorView:
     registry: Registry
     machines: KnownMachines
     events: EventRing
-    metrics: CollectorRegistry
+    counted: Metrics
     host_keys: Sequence[str]
     store_healthy: Callable[[], bool]
     policy_error: Callable[[], str]
@@ -72,6 +75,10 @@ class OperatorView:
     def start_drain(self) -> None:
         """Show that the gateway drains."""
         self.draining = True
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        return self.counted.registry
 
     def status(self) -> Status:
         now = self.clock.now()

@@ -145,7 +145,7 @@ class Worker:
             machines=kept.machines,
             fleet=Fleet(kept.machines, kept.registry, self._fleet_settings, clock, report),
             events=events,
-            metrics=metrics.registry,
+            counted=metrics,
             host_keys=[describe(key) for key in kept.host_keys],
             store_healthy=lambda: kept.store.healthy,
             policy_error=lambda: self.policy.error,

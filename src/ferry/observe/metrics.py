@@ -1,4 +1,4 @@
-"""The metrics for Prometheus: one object for each worker, with a registry of its own. Reports alone update it.
+"""The metrics for Prometheus: one object for each worker. Reports alone update it.
 
 Label values come from our own small vocabularies (kinds, codes, outcomes, status classes), never from the network:
 a stranger must not be able to make series.
@@ -6,17 +6,26 @@ a stranger must not be able to make series.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
-from typing import Final
-
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from ferry import kinds
 from ferry.names import Kind
 
 from .batches import VisitBatch
-from .metric_families import EventCounter, EventGauge, PolledCounter, PolledGauge, PolledGauges, ScrapeHook
+from .metric_families import (
+    EventCounter,
+    EventGauge,
+    EventHistogram,
+    Families,
+    PolledCounter,
+    PolledGauge,
+    PolledGauges,
+)
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 Fields = Mapping[str, object]
 KINDS: Final = tuple((kind.value,) for kind in Kind)
@@ -39,12 +48,9 @@ class Metrics:
 
     def __init__(self, *, version: str, started: float) -> None:
         """`started` is in seconds since the epoch."""
-        r = self.registry = CollectorRegistry()
-        self.scrape = ScrapeHook(r)
-        Info("ferry_build", "Version of Ferry and of Python.", registry=r).info(
-            {"version": version, "python": platform.python_version()}
-        )
-        Gauge("ferry_start_time_seconds", "When the gateway started, since the epoch.", registry=r).set(started)
+        r = self.families = Families()
+        self._version = version
+        EventGauge(r, "ferry_start_time_seconds", "When the gateway started, since the epoch.").set(started)
         self.draining = EventGauge(r, "ferry_draining", "1 while the gateway finishes and takes nothing new.")
         self._tunnels(r)
         self._visits(r)
@@ -78,7 +84,7 @@ class Metrics:
             "report.failed": lambda _: self.report_failures.add(),
         }
 
-    def _tunnels(self, r: CollectorRegistry) -> None:
+    def _tunnels(self, r: Families) -> None:
         self.tunnels = EventGauge(r, "ferry_tunnels", "Open tunnels.", ("kind",), KINDS)
         self.tunnels_opened = EventCounter(r, "ferry_tunnels_opened_total", "Opened tunnels.", ("kind",), KINDS)
         self.takeovers = EventCounter(
@@ -88,7 +94,7 @@ class Metrics:
             r, "ferry_refusals_total", "Refused forward requests, by the reason's code.", ("reason",)
         )
 
-    def _visits(self, r: CollectorRegistry) -> None:
+    def _visits(self, r: Families) -> None:
         with_status = {kind.value for kind, what in kinds.KINDS.items() if what.has_status}
         known = [(kind, status) for (kind,) in KINDS for status in (CLASSES if kind in with_status else ("none",))]
         self.requests = EventCounter(
@@ -132,7 +138,7 @@ class Metrics:
             r, "ferry_idle_streams", "Streams to local web services that wait for their next request."
         )
 
-    def _connections(self, r: CollectorRegistry) -> None:
+    def _connections(self, r: Families) -> None:
         self.connections = EventGauge(r, "ferry_connections", "SSH connections after their log-in.")
         self.hosts = EventGauge(
             r,
@@ -151,14 +157,11 @@ class Metrics:
         self.blocks = EventCounter(
             r, "ferry_addresses_blocked_total", "Times an address was blocked for failed log-ins."
         )
-        self.handshake_seconds = Histogram(
-            "ferry_handshake_seconds",
-            "Time from the accept to the end of a successful log-in.",
-            buckets=HANDSHAKE_BUCKETS,
-            registry=r,
+        self.handshake_seconds = EventHistogram(
+            r, "ferry_handshake_seconds", "Time from the accept to the end of a successful log-in.", HANDSHAKE_BUCKETS
         )
 
-    def _process(self, r: CollectorRegistry) -> None:
+    def _process(self, r: Families) -> None:
         self.store_up = EventGauge(r, "ferry_store_up", "1 while the database can be written, else 0.")
         self.store_up.set(1)
         self.store_failures = EventCounter(r, "ferry_store_failures_total", "Times that the database failed.")
@@ -193,7 +196,13 @@ class Metrics:
         self.report_failures = EventCounter(
             r, "ferry_report_failures_total", "Reports that could not be counted: a bug."
         )
-        ProcessCollector(registry=r)
+
+    @cached_property
+    def registry(self) -> CollectorRegistry:
+        """What `/metrics` serves. It is made at the first scrape: a gateway that is not scraped saves its modules."""
+        from .exposition import registry_of
+
+        return registry_of(self.families, self._version)
 
     def _handshake_ended(self, fields: Fields) -> None:
         outcome = str(fields["outcome"])

@@ -204,7 +204,7 @@ def observing(
     least = parse_level(level)
     budgeted = BudgetedLog(log.put, clock=clock, omitted=metrics.log_omitted, rates=rates, counted=counted)
     observer = Observer(clock=clock, metrics=metrics, events=events, log=budgeted, level=least)
-    metrics.scrape.call_first(observer.settle)
+    metrics.families.before = observer.settle
     events.call_before_reading(observer.settle)
     handler = RoutedHandler(log.put, clock=clock, rates=rates)
     observation = Observation(observer, metrics, events, log, budgeted, handler)
