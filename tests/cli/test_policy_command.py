@@ -215,6 +215,10 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
         (("explain", "--who", "web-*", "--publish", "22"), "'web-*' is a pattern"),
         (("explain", "--who", "a", "--publish", "99999"), "'99999' is no port"),
         (("explain", "--who", "a", "--reach", "web-1"), "'web-1' is no host with a port"),
+        (
+            ("explain", "--who", "a", "--reach", "/run/a/x.sock"),
+            "'/run/a/x.sock' is no socket of somebody: write /x.sock",
+        ),
         (("explain", "--who", "a", "--publish", "22", "--from", "home"), "--from: 'home' is no address"),
     ],
 )
@@ -250,6 +254,38 @@ def test_what_the_configuration_refuses_is_told_too(ask: Asked) -> None:
     assert ask.json("explain", "--who", "web-1", "--publish", "21023")[0] == 0
     _, found = ask.json("explain", "--who", "web-1", "--publish", "admin")
     assert found["answers"][0]["gateway"]["code"] == "reserved_name"
+
+
+def test_sockets_are_asked_about_by_the_names_in_the_folder_of_who_asks(ask: Asked) -> None:
+    ask.configure(
+        'mode = "keys"',
+        'keys = ["keys"]',
+        'policy = "sockets.toml"',
+        "[sshd]",
+        f'streamlocal_folder = "{ask.folder}/sockets"',
+        "allow_streamlocal_forwarding = true",
+    )
+    (ask.folder / "sockets.toml").write_text(
+        '[[rule]]\nname = "own"\nwho = "*"\npublish.sockets = ["/{name}.sock"]\nreach.sockets = "/DB.sock"\n'
+        '[[test]]\nwho = "web-2"\naccept = ["publish /web-2.sock", "reach /DB.sock"]\ndeny = "publish /DB.sock"\n'
+    )
+    assert ask("check")[1].endswith("1 rule, 0 tags, 3 tests passed")
+    code, said = ask("explain", "--who", "web-2", "--publish", "/web-2.sock")
+    assert code == 0, said
+    assert said.startswith("yes: web-2 may publish the socket /web-2.sock policy: rule 'own' allows it (")
+    assert "for its own tunnels alone" not in ask("explain", "--who", "web-2", "--reach", "/DB.sock")[1]
+    code, said = ask("explain", "--who", "web-2", "--publish", "/web-1.sock")
+    assert code == 1
+    assert "the policy does not allow web-2 to publish the socket /web-1.sock: no rule does" in said
+    _, found = ask.json("explain", "--who", "web-1", "--publish", "/web-1.sock")
+    assert found["answers"][0]["key"]["code"] == "key_socket", "its permitlisten= names a port alone"
+    _, found = ask.json("explain", "--who", "web-1", "--reach", "/DB.sock")
+    assert found["allowed"]
+    _, found = ask.json("who-can", "--reach", "/DB.sock")
+    assert [each["who"] for each in found["allowed"]] == ["web-1", "web-2"], "ann has permitopen="
+    ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "sockets.toml"')
+    _, found = ask.json("explain", "--who", "web-2", "--reach", "/DB.sock")
+    assert found["answers"][0]["gateway"]["place"] == "sshd.allow_streamlocal_forwarding"
 
 
 def test_the_holder_of_a_certificate_is_asked_about_by_its_rules(ask: Asked) -> None:

@@ -38,6 +38,7 @@ names = ["ann-*"]
 aliases = ["web-*:22", "db:*"]
 ports = ["21000-21999"]
 hosts = ["db.example.com:5432", "10.1.0.0/16:*", "[2001:db8::]:443"]
+sockets = ["/DB.sock", "/{{name}}-*"]
 [rule.most]
 forwards = 4
 names = 2
@@ -51,7 +52,8 @@ deny = ["publish 30000", "publish web-2:22"]
 [[test]]
 who = "ann"
 at = 2030-03-17T17:00:00+00:00
-accept = ["reach web-1:22", "reach db.example.com:5432"]
+accept = ["reach web-1:22", "reach db.example.com:5432", "reach /DB.sock", "reach /ann-1"]
+deny = ["reach /db.sock", "publish /DB.sock"]
 """
 
 
@@ -110,11 +112,11 @@ def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
     text += '[[test]]\nwho = "web-1"\naccept = ["publish 21023"]\n'
     found = [failure.text("/policy") for failure in failures(Rulebook(parse_policy(text, "/policy", RANGES)), NOW)]
     assert found == [
-        "/policy, line 39: the test of web-1 accepts 'publish 22', and no rule does: write a rule that allows it, or move "
+        "/policy, line 41: the test of web-1 accepts 'publish 22', and no rule does: write a rule that allows it, or move "
         "the example to deny",
-        "/policy, line 40: the test of web-1 denies 'publish 21023', and the rule 'fleet' (line 5) allows it: narrow the "
+        "/policy, line 42: the test of web-1 denies 'publish 21023', and the rule 'fleet' (line 5) allows it: narrow the "
         "rule, or move the example to accept",
-        "/policy, line 43: the test of web-1 accepts 'publish 21023', and 'fleet' has from: write a rule that allows it, "
+        "/policy, line 45: the test of web-1 accepts 'publish 21023', and 'fleet' has from: write a rule that allows it, "
         "or move the example to deny",
     ]
 
@@ -126,6 +128,10 @@ def rule_with(lines: str) -> str:
 NOBODY = (
     'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), a certificate ("SHA256:CA:KEY_ID"), "tag:NAME", '
     '"*" for everybody with a key, or "anonymous"'
+)
+NO_SOCKET = (
+    "is no socket: write its name in the folder of the identity, such as /x.sock or /*.sock, without folders; {name} is "
+    "the name of who asks"
 )
 MISTAKES = {
     "no rule": (
@@ -148,7 +154,7 @@ MISTAKES = {
         [
             ", line 1: rules: unknown key: did you mean rule?",
             ", line 4: publish.port: unknown key: did you mean ports?",
-            ", line 5: publish.hosts: unknown key: publish has names, ports, aliases",
+            ", line 5: publish.hosts: unknown key: publish has names, ports, aliases, sockets",
             ", line 6: most.tunnels: unknown key: most has forwards and names",
             ", line 7: unti: unknown key: did you mean until?",
         ],
@@ -203,6 +209,16 @@ MISTAKES = {
             """, line 4: reach.hosts: an IPv6 address stands in brackets: write "[fe80::1]:22\"""",
             """, line 4: reach.hosts: 'x' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
             ", line 4: reach.hosts: 'a/b' is no address or network: write 10.1.0.0/16",
+        ],
+    ),
+    "sockets": (
+        rule_with('publish.sockets = ["x.sock", "/a/x.sock", "/", "/x y"]\nreach.sockets = "/run/ferry/web-1/*"'),
+        [
+            """, line 3: publish.sockets: 'x.sock' is no socket: write "/x.sock", or "*" for all""",
+            f", line 3: publish.sockets: '/a/x.sock' {NO_SOCKET}",
+            f", line 3: publish.sockets: '/' {NO_SOCKET}",
+            f", line 3: publish.sockets: '/x y' {NO_SOCKET}",
+            f", line 4: reach.sockets: '/run/ferry/web-1/*' {NO_SOCKET}",
         ],
     ),
     "from and until": (

@@ -51,7 +51,7 @@ def test_of_a_socket(there: Path, loop: Callable[[], asyncio.AbstractEventLoop],
 
     async def leave() -> None:
         hosts = Hosts(None)
-        await _left(hosts, hosts.connect_socket("i", grant_socket(str(there), "ann", "x"), Left().join), turn)
+        await _left(hosts, hosts.connect_socket("i", grant_socket(str(there), "ann", "x", None), Left().join), turn)
 
     _run(loop, leave)
 

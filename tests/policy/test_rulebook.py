@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.errors import Refusal
+from ferry.errors import InvalidInput, Refusal
 from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, Kind
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
 from ferry.policy.judge import Judge
@@ -205,6 +205,8 @@ def test_an_identity_whose_name_is_a_pattern_gets_nothing_by_its_own_name() -> N
         ("blog:80", "the name blog"),
         ("blog:443", "the name blog"),
         ("web-1:22", "the alias web-1:22"),
+        ("/DB.sock", "the socket /DB.sock"),
+        ("./db.sock", "the socket /db.sock"),
     ],
 )
 def test_publish_is_asked_as_ssh_writes_it(text: str, target: str) -> None:
@@ -219,15 +221,39 @@ def test_publish_is_asked_as_ssh_writes_it(text: str, target: str) -> None:
         ("[::1]:21023", ["port 21023", "the host [::1]:21023"]),
         ("DB.example.com:5432", ["the host db.example.com:5432"]),
         ("[2001:db8::1]:22", ["the host [2001:db8::1]:22"]),
+        ("/DB.sock", ["the socket /DB.sock"]),
     ],
 )
 def test_reach_is_asked_by_host_and_port(text: str, targets: list[str]) -> None:
     assert [wanted.target for wanted in parse_reach(text)] == targets
 
 
-def test_a_socket_is_no_name_and_no_rule_allows_one() -> None:
-    """Rules have no key for sockets yet, so `*` for all names is none for them."""
-    every = {(Act.PUBLISH, what): (Permit(),) for what in (What.NAME, What.PORT, What.ALIAS)}
-    judge = Judge(Rulebook(Policy("/policy", (rule(permits=every),))), WEB_1)
+@pytest.mark.parametrize("text", ["/", "/a/b.sock", "/../b.sock", "/run/ferry/sockets/web-1/x.sock", "/x y", "/-x"])
+def test_a_socket_is_asked_about_by_its_name_in_the_folder_of_who_asks(text: str) -> None:
+    for parse in (parse_publish, parse_reach):
+        with pytest.raises(InvalidInput, match=r"is no socket of somebody: write /x\.sock"):
+            parse(text)
+
+
+def judge_of(permits: Permits) -> Judge:
+    return Judge(Rulebook(Policy("/policy", (rule(permits=permits),))), WEB_1)
+
+
+def test_a_socket_is_no_name_no_port_and_no_alias() -> None:
+    judge = judge_of({(act, what): (Permit(),) for act in Act for what in What if what is not What.SOCKET})
     assert isinstance(judge.publish(Address(Kind.SOCKET, "web-1/x.sock"), FORWARD_RULES), Refusal)
+    assert isinstance(judge.reach_socket("x.sock"), Refusal)
     assert isinstance(judge.publish(Address(Kind.TCP, "", 21023), FORWARD_RULES), Rule)
+
+
+def test_a_rule_for_sockets_counts_for_the_act_and_the_names_that_it_has() -> None:
+    judge = judge_of({(Act.PUBLISH, What.SOCKET): (Permit("{name}-*.sock", text="/{name}-*.sock"),)})
+    assert isinstance(judge.publish(Address(Kind.SOCKET, "web-1/web-1-a.sock"), FORWARD_RULES), Rule)
+    assert isinstance(judge.publish(Address(Kind.SOCKET, "web-1/WEB-1-a.sock"), FORWARD_RULES), Refusal)
+    refused = judge.publish(Address(Kind.SOCKET, "web-1/db.sock"), FORWARD_RULES)
+    assert isinstance(refused, Refusal)
+    assert refused.public == (
+        "the operator's policy lets you publish the sockets /{name}-*.sock (rule 'fleet'), not the socket /db.sock"
+    )
+    assert isinstance(judge.reach_socket("web-1-a.sock"), Refusal)
+    assert isinstance(judge_of({(Act.REACH, What.SOCKET): (Permit(),)}).reach_socket("any"), Rule)

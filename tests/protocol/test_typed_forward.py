@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
+from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.protocol.typed_forward import EXAMPLE, TypedForward, parse_typed
 
 
@@ -30,6 +31,18 @@ from ferry.protocol.typed_forward import EXAMPLE, TypedForward, parse_typed
         ("-W web-1:22", False, b"web-1", 22),
         ("-J web-1", False, b"web-1", 22),
         ("-J root@web-1:2022", False, b"web-1", 2022),
+        ("-R /x.sock:localhost:3000", True, b"/x.sock", SOCKET_PORT),
+        ("-R /x.sock:/run/app.sock", True, b"/x.sock", SOCKET_PORT),
+        ("-R ./x.sock", True, b"./x.sock", SOCKET_PORT),
+        ("-R [/x:y.sock]:localhost:3000", True, b"/x:y.sock", SOCKET_PORT),
+        ("-R 22080:/run/app.sock", True, b"localhost", 22080),
+        ("-R blog:80:/run/app.sock", True, b"blog", 80),
+        ("-R blog/api:80:localhost:3000", True, b"blog/api", 80),
+        ("-L 5432:/db.sock", False, b"/db.sock", SOCKET_PORT),
+        ("-L localhost:5432:/db.sock", False, b"/db.sock", SOCKET_PORT),
+        ("-L /run/local.sock:/db.sock", False, b"/db.sock", SOCKET_PORT),
+        ("-L /run/local.sock:web-1:22", False, b"web-1", 22),
+        ("-W /db.sock", False, b"/db.sock", SOCKET_PORT),
     ],
 )
 def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: int) -> None:
@@ -50,6 +63,8 @@ def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: i
         ("-R 99999", "'99999' in '99999' is no port"),
         ("-R a:1:b:2:c", "'-R a:1:b:2:c' is no forward of ssh"),
         ("-L web-1:22", "'-L web-1:22' is no forward of ssh"),
+        ("-L /db.sock", "'-L /db.sock' is no forward of ssh"),
+        ("-W 1:/db.sock", "'/db.sock' in '1:/db.sock' is no port"),
         ("-W web-1", "'-W web-1' is no forward of ssh"),
         ("-W web-1:0", "'0' in 'web-1:0' is no port"),
     ],

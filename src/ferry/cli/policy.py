@@ -63,12 +63,15 @@ def policy(
     ] = None,
     who: Annotated[str | None, typer.Option("--who", help="A name, a key (SHA256:...), or anonymous.")] = None,
     publish: Annotated[
-        str | None, typer.Option("--publish", help="As behind ssh -R: 21023, blog, web-1:22.", metavar="TARGET")
+        str | None,
+        typer.Option("--publish", help="As behind ssh -R: 21023, blog, web-1:22, /x.sock.", metavar="TARGET"),
     ] = None,
     reach: Annotated[
         str | None,
         typer.Option(
-            "--reach", help="As behind ssh -W: web-1:22, localhost:21023, db.example.com:5432.", metavar="TARGET"
+            "--reach",
+            help="As behind ssh -W: web-1:22, localhost:21023, db.example.com:5432, /x.sock.",
+            metavar="TARGET",
         ),
     ] = None,
     from_address: Annotated[
@@ -131,12 +134,12 @@ def _book(config: Config, file: Path | None, *, needed: bool) -> Rulebook | None
 
 def _aims(publish: str | None, reach: str | None, domain: str) -> list[Aim]:
     from ferry.hostnames import Domain, normal
-    from ferry.policy.aims import parse_publish, parse_reach
+    from ferry.policy.aims import is_path, parse_publish, parse_reach
 
     if (publish is None) == (reach is None):
         raise InvalidInput("one question at a time: write --publish 21023, or --reach web-1:22")
     if publish is not None:
-        return [parse_publish(Domain(domain).relative(normal(publish)))]
+        return [parse_publish(publish if is_path(publish) else Domain(domain).relative(normal(publish)))]
     assert reach is not None
     return parse_reach(reach)
 

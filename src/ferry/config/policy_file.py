@@ -52,8 +52,8 @@ _RULE: Final = ("name", "who", "publish", "reach", "from", "until", "most")
 _TEST: Final = ("who", "key", "from", "at", "accept", "deny")
 _MOST: Final = ("forwards", "names")
 _TARGETS: Final[Mapping[Act, tuple[What, ...]]] = {
-    Act.PUBLISH: (What.NAME, What.PORT, What.ALIAS),
-    Act.REACH: (What.ALIAS, What.PORT, What.HOST),
+    Act.PUBLISH: (What.NAME, What.PORT, What.ALIAS, What.SOCKET),
+    Act.REACH: (What.ALIAS, What.PORT, What.HOST, What.SOCKET),
 }
 
 Table = Mapping[str, object]
@@ -355,6 +355,7 @@ _EXAMPLES: Final[Mapping[What, str]] = {
     What.PORT: '["21023", "21000-21999"]',
     What.ALIAS: '["web-1:22", "web-*:22"]',
     What.HOST: '["db.example.com:5432", "10.1.0.0/16:22"]',
+    What.SOCKET: '["/x.sock", "/*.sock"]',
 }
 
 

@@ -26,6 +26,7 @@ TAG: Final = "tag:"
 _FINGERPRINT: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _HOLDER: Final = re.compile(rf"{_FINGERPRINT.pattern}:(?P<key_id>[ -~]+)")
 _LABEL_PATTERN: Final = re.compile(r"[a-z0-9*?-]+")
+_SOCKET_PATTERN: Final = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]*")
 _HOST_PATTERN: Final = re.compile(r"[a-z0-9.*?_-]+")
 _SPAN: Final = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
 _TIME: Final = "2027-01-31T18:00:00Z"
@@ -103,7 +104,9 @@ def parse_permits(what: What, text: str, ranges: PortRanges) -> list[Permit]:
         case What.ALIAS:
             host, first, last = _pointed(text, "web-1:22", "web-*:22")
             return [Permit(_pattern(host, "alias"), first, last, text=text)]
-        case _:  # hosts: there is no key for sockets
+        case What.SOCKET:
+            return [_socket(text)]
+        case What.HOST:
             return [_host(text)]
 
 
@@ -157,6 +160,20 @@ def _pattern(text: str, what: str) -> str:
             f"and {OWN_NAME} for the name of who asks"
         )
     return bare
+
+
+def _socket(text: str) -> Permit:
+    if text == "*":
+        return Permit(text=text)
+    name = text.removeprefix("/")
+    if name == text:
+        raise InvalidInput(f'{printable(text, 60)!r} is no socket: write "/{printable(name, 60)}", or "*" for all')
+    if len(name) > limits.POLICY_PATTERN_CHARS or not _SOCKET_PATTERN.fullmatch(name.replace(OWN_NAME, "x")):
+        raise InvalidInput(
+            f"{printable(text, 60)!r} is no socket: write its name in the folder of the identity, such as /x.sock or "
+            f"/*.sock, without folders; {OWN_NAME} is the name of who asks"
+        )
+    return Permit(name, text=text)
 
 
 def _pointed(text: str, *examples: str) -> tuple[str, int, int]:

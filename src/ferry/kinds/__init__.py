@@ -16,7 +16,7 @@ from .alias import ALIAS
 from .base import ForwardRequest, TunnelKind
 from .port import TCP
 from .rules import ForwardRules, Web, either
-from .unix_socket import NO_RULES_FOR_SOCKETS, NO_SOCKETS, SOCKET
+from .unix_socket import NO_SOCKETS, SOCKET
 from .web import HTTP
 
 KINDS: Final[Mapping[Kind, TunnelKind]] = MappingProxyType({of.kind: of for of in (HTTP, TCP, ALIAS, SOCKET)})
@@ -34,10 +34,8 @@ def check_on(port: int, web: Web, rules: ForwardRules) -> Refusal | None:
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
-def parse_socket(path: bytes, identity: Identity, rules: ForwardRules, *, ruled: bool) -> ForwardRequest | Refusal:
-    """Parse a request for a Unix socket. `ruled`: there is a policy file. Raises InvalidInput with what to write instead."""
-    if ruled:
-        return NO_RULES_FOR_SOCKETS
+def parse_socket(path: bytes, identity: Identity, rules: ForwardRules) -> ForwardRequest | Refusal:
+    """Parse a request for a Unix socket. Raises InvalidInput with what to write instead."""
     return SOCKET.parse_path(path, identity, rules) if rules.sockets else NO_SOCKETS
 
 

@@ -182,6 +182,10 @@ class TunnelKind(ABC):
         del address, rules
         return None
 
+    def name_in_rules(self, address: Address, rules: ForwardRules) -> str:
+        """The name in an address, as the operator's rules have it; empty if it has none."""
+        return self.label_of(address, rules) or ""
+
     def refuse_address(self, address: Address, rules: ForwardRules) -> Refusal | None:
         """The refusal of an address that the rules allow to no identity; else None."""
         del address, rules

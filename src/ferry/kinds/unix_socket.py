@@ -35,6 +35,10 @@ class SocketKind(TunnelKind):
         own = folder_of(identity)
         return ForwardRequest(self.kind, f"{own}/{parse_socket_path(path, f'{rules.sockets}/{own}')}", 0)
 
+    def address(self, identity: Identity, name: str) -> Address:
+        """The address of a socket in the folder of an identity."""
+        return Address(self.kind, f"{folder_of(identity)}/{name}")
+
     def requested(self, request: ForwardRequest, rules: ForwardRules) -> Address:
         del rules
         assert request.name is not None  # as `parse_path` makes it
@@ -42,6 +46,10 @@ class SocketKind(TunnelKind):
 
     def without_key(self) -> Refusal:
         return Refusal("a socket needs a key: its folder belongs to an identity", code="needs_key")
+
+    def name_in_rules(self, address: Address, rules: ForwardRules) -> str:
+        del rules
+        return address.name.partition("/")[2]  # the folder is always that of the owner
 
     def refuse_address(self, address: Address, rules: ForwardRules) -> Refusal | None:
         del address
@@ -78,10 +86,6 @@ class SocketKind(TunnelKind):
 SOCKET: Final = SocketKind()
 NO_SOCKETS: Final = Refusal(
     "this gateway forwards no Unix sockets: write -R NAME:80:... or -R 0:...", code="no_sockets"
-)
-NO_RULES_FOR_SOCKETS: Final = Refusal(
-    "this gateway has a policy file (access.policy), whose rules name no Unix sockets yet: ask for a port or an alias",
-    code="no_rule",
 )
 
 

@@ -10,6 +10,7 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import normal
 from ferry.names import parse_label, printable
+from ferry.protocol.socket_path import is_name
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _BIND: Final = frozenset({"", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
@@ -36,7 +37,7 @@ class What(enum.StrEnum):
     HOST = "hosts"
     """A host that the gateway dials itself, by its name or address, with a port."""
     SOCKET = "sockets"
-    """A Unix socket. No rule has a key for these yet, so a policy file refuses them."""
+    """A Unix socket in the folder of who asks."""
 
 
 class Aim(NamedTuple):
@@ -45,13 +46,13 @@ class Aim(NamedTuple):
     act: Act
     what: What
     name: str
-    """In lower case: the label of a name or alias, or a host; empty for a port."""
+    """In lower case: the label of a name or alias, or a host; empty for a port. The name of a socket, as it is written."""
     port: int
-    """0 for a web name."""
+    """0 for a web name or a socket."""
 
     @property
     def target(self) -> str:
-        """The target for people: `port 21023`, `the name blog`, `the alias web-1:22`."""
+        """The target for people: `port 21023`, `the name blog`, `the alias web-1:22`, `the socket /x.sock`."""
         match self.what:
             case What.PORT:
                 return f"port {self.port}"
@@ -63,7 +64,7 @@ class Aim(NamedTuple):
                 host = f"[{self.name}]" if ":" in self.name else self.name
                 return f"the host {printable(host, 80)}:{self.port}"
             case What.SOCKET:
-                return "a Unix socket"
+                return f"the socket /{printable(self.name, 80)}"
 
     def __str__(self) -> str:
         return f"{self.act} {self.target}"
@@ -75,7 +76,10 @@ def publish_port(port: int) -> Aim:
 
 
 def parse_publish(text: str) -> Aim:
-    """`21023`, `localhost:21023`, `blog`, `blog:80`, `web-1:22`, as they stand behind `ssh -R`. Raises InvalidInput."""
+    """`21023`, `localhost:21023`, `blog`, `blog:80`, `web-1:22`, `/x.sock`, as they stand behind `ssh -R`. Raises
+    InvalidInput."""
+    if is_path(text):
+        return _socket(Act.PUBLISH, text)
     host, port = _split(text)
     if port is None:
         if _PORT.fullmatch(host):
@@ -90,8 +94,11 @@ def parse_publish(text: str) -> Aim:
 
 
 def parse_reach(text: str) -> list[Aim]:
-    """`web-1:22`, `localhost:21023`, `db.example.com:5432`. A name without dots may be an alias or a host, and `localhost`
-    a port that a tunnel holds or the gateway's own host: the gateway looks for the tunnel first. Raises InvalidInput."""
+    """`web-1:22`, `localhost:21023`, `db.example.com:5432`, `/x.sock`. A name without dots may be an alias or a host, and
+    `localhost` a port that a tunnel holds or the gateway's own host: the gateway looks for the tunnel first. Raises
+    InvalidInput."""
+    if is_path(text):
+        return [_socket(Act.REACH, text)]
     host, port = _split(text)
     if port is None or not host:
         raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
@@ -101,6 +108,20 @@ def parse_reach(text: str) -> list[Aim]:
     if "." in host or ":" in host:
         return [wanted]
     return [wanted._replace(what=What.ALIAS, name=parse_label(host, "alias")), wanted]
+
+
+def is_path(text: str) -> bool:
+    """Whether a target is the path of a socket."""
+    return text.startswith(("/", "./"))
+
+
+def _socket(act: Act, text: str) -> Aim:
+    name = text.removeprefix(".").removeprefix("/")
+    if not is_name(name):
+        raise InvalidInput(
+            f"'{printable(text, 80)}' is no socket of somebody: write /x.sock, its name in the folder of who asks"
+        )
+    return Aim(act, What.SOCKET, name, 0)
 
 
 def _split(text: str) -> tuple[str, int | None]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ferry.errors import Refusal
-from ferry.hostnames import Domain
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.kinds.rules import ForwardRules
+from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Endpoint, Identity, IdentityId
 
@@ -19,9 +19,10 @@ from .forwards import listen_grant
 from .keys import ANY_KEY, Caller, KeyLine, log_in, names_open
 from .rulebook import Rulebook
 from .rules import Asker, Rule
-from .sshd import UNSET, SshdRules, Who
+from .sshd import UNSET, Forwarding, SshdRules, Who
 
 _ANY_END = Endpoint("", 0)  # of the gateway: which one a client will come to is not known
+_ALL_ON = replace(UNSET, allow_streamlocal_forwarding=Forwarding.ALL)  # no setting of the operator's refuses anything
 _WEB_PORTS = (80, 443)  # of `-R NAME:80:...`, and where the local service speaks TLS
 
 
@@ -60,48 +61,59 @@ class Settings:
 
 def verdict(settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None) -> Verdict:
     """The answer about the first of `aims` that is allowed, or about the first of all."""
-    book, domain = settings.book, settings.rules.domain
+    book, rules = settings.book, settings.rules
     found = [
         Verdict(
             asker,
             aim,
             None if book is None else book.decide(asker, aim),
             line,
-            None if line is None else _by_key(line, asker, aim, domain),
+            None if line is None else _by_key(line, asker, aim, rules),
             _by_gateway(settings, asker, aim),
-            own_only=book is None and line is not None and aim.act is Act.REACH and not names_open(line, *_sent(aim)),
+            own_only=book is None and line is not None and _is_of_others(aim) and not names_open(line, *_sent(aim)),
         )
         for aim in aims
     ]
     return next((each for each in found if each.allowed), found[0])
 
 
-def _by_key(line: KeyLine, asker: Asker, aim: Aim, domain: Domain) -> Refusal | None:
+def _is_of_others(aim: Aim) -> bool:
+    """Whether the target may be somebody else's. A socket is always in the folder of who asks."""
+    return aim.act is Act.REACH and aim.what is not What.SOCKET
+
+
+def _by_key(line: KeyLine, asker: Asker, aim: Aim, rules: ForwardRules) -> Refusal | None:
     if not asker.address:  # then `from=` is not asked
         line = replace(line, options=replace(line.options, origins=None))
     let_in = log_in([line], Caller(line.user or "", asker.address, asker.host, asker.now))
     if isinstance(let_in, Refusal):
         return let_in
-    return _by_options(Allowance(line, UNSET), aim, domain)
+    return _by_options(Allowance(line, _ALL_ON), _identity(asker), aim, rules)
 
 
 def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
-    who = Identity(IdentityId(""), asker.name, asker.fingerprint, asker.anonymous)
+    who = _identity(asker)
     sshd = settings.sshd.of(Who("", who, asker.address, _ANY_END))
     anything = Allowance(ANY_KEY, sshd)
-    refusal = _by_options(anything, aim, settings.rules.domain)
-    if refusal is not None or aim.act is Act.REACH:
+    refusal = _by_options(anything, who, aim, settings.rules)
+    if refusal is not None or _is_of_others(aim):
         return refusal
-    grant = listen_grant(who, _address(aim, settings.rules), settings.rules)
+    grant = listen_grant(who, _address(who, aim, settings.rules), settings.rules)
     return grant if isinstance(grant, Refusal) else None
 
 
-def _address(aim: Aim, rules: ForwardRules) -> Address:
+def _identity(asker: Asker) -> Identity:
+    return Identity(IdentityId(""), asker.name, asker.fingerprint, asker.anonymous)
+
+
+def _address(who: Identity, aim: Aim, rules: ForwardRules) -> Address:
     match aim.what:
         case What.PORT:
             return TCP.address(aim.port)
         case What.NAME:
             return HTTP.address(rules.domain.host(aim.name))
+        case What.SOCKET:
+            return SOCKET.address(who, aim.name)
         case _:
             return ALIAS.address(aim.name, aim.port)
 
@@ -111,8 +123,10 @@ def _sent(aim: Aim) -> tuple[bytes, int]:
     return aim.name.encode() or b"localhost", aim.port
 
 
-def _by_options(may: Allowance, aim: Aim, domain: Domain) -> Refusal | None:
+def _by_options(may: Allowance, who: Identity, aim: Aim, rules: ForwardRules) -> Refusal | None:
     """The refusal of an aim, as stock ssh would ask for it."""
+    if aim.what is What.SOCKET:
+        return may.socket_refusal(f"{rules.sockets}/{folder_of(who)}/{aim.name}", listens=aim.act is Act.PUBLISH)
     name, _ = _sent(aim)
     if aim.act is Act.REACH:
         return may.open_refusal(name, aim.port)
@@ -120,7 +134,7 @@ def _by_options(may: Allowance, aim: Aim, domain: Domain) -> Refusal | None:
         return off
     if aim.what is What.PORT:
         return may.listen_refusal(name, aim.port)
-    names = (aim.name, domain.host(aim.name))
+    names = (aim.name, rules.domain.host(aim.name))
     ports = _WEB_PORTS if aim.what is What.NAME else (aim.port,)
     refusals = [may.listen_refusal(name, port, names) for port in ports]
     return None if None in refusals else refusals[0]

@@ -72,6 +72,8 @@ class SocketGrant:
     folder: str
     name: str
     maker: object
+    rule: Rule | None = field(default=None, compare=False)
+    """The rule of the operator's policy that has allowed it; None without a policy file."""
 
     def __post_init__(self) -> None:
         if self.maker is not _MAKER:
@@ -81,9 +83,9 @@ class SocketGrant:
         return f"{self.root}/{self.folder}/{self.name}"
 
 
-def grant_socket(root: str, folder: str, name: str) -> SocketGrant:
+def grant_socket(root: str, folder: str, name: str, rule: Rule | None) -> SocketGrant:
     """Only `ferry.policy.sockets` calls this."""
-    return SocketGrant(root, folder, name, _MAKER)
+    return SocketGrant(root, folder, name, _MAKER, rule)
 
 
 def grant_host(endpoint: Endpoint) -> HostGrant:

@@ -24,12 +24,16 @@ class Judge:
 
     def publish(self, address: Address, rules: ForwardRules) -> Rule | Refusal:
         """The rule that allows a tunnel at `address`."""
-        label = kind_of(address.kind).label_of(address, rules)
-        return self.book.decide(self.asker, Aim(Act.PUBLISH, what_of(address), label or "", address.port))
+        name = kind_of(address.kind).name_in_rules(address, rules)
+        return self.book.decide(self.asker, Aim(Act.PUBLISH, what_of(address), name, address.port))
 
     def reach(self, address: Address) -> Rule | Refusal:
         """The rule that allows streams through the gateway to the tunnel at `address`, an alias or a port."""
         return self.book.decide(self.asker, Aim(Act.REACH, what_of(address), address.name, address.port))
+
+    def reach_socket(self, name: str) -> Rule | Refusal:
+        """The rule that allows streams to a Unix socket in the asker's own folder."""
+        return self.book.decide(self.asker, Aim(Act.REACH, What.SOCKET, name, 0))
 
     def reach_host(self, host: str, port: int, *, exactly: bool = False) -> Rule | Refusal:
         """The rule that allows streams to `port` of a host that the gateway connects to. `host` is as the client has sent

@@ -5,22 +5,29 @@ from __future__ import annotations
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import parse_socket
 from ferry.kinds.rules import ForwardRules
+from ferry.kinds.unix_socket import SOCKET
 from ferry.names import Identity
 
 from .allowance import Allowance
 from .grants import SocketGrant, grant_socket
+from .judge import Judge
 
 
 def decide_socket(
-    may: Allowance, identity: Identity, path: bytes, rules: ForwardRules, *, ruled: bool
+    may: Allowance, identity: Identity, path: bytes, rules: ForwardRules, judge: Judge | None
 ) -> SocketGrant | Refusal:
-    """Whether a client may be connected to the socket at `path`, as it has sent it. `ruled`: there is a policy file."""
+    """Whether a client may be connected to the socket at `path`, as it has sent it. `judge` is None without a policy
+    file."""
     try:
-        request = parse_socket(path, identity, rules, ruled=ruled)
+        request = parse_socket(path, identity, rules)
     except InvalidInput as error:
         return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
     if isinstance(request, Refusal):
         return request
+    if identity.anonymous:
+        return SOCKET.without_key()
     folder, _, name = (request.name or "").partition("/")
-    grant = grant_socket(rules.sockets, folder, name)
-    return may.socket_refusal(str(grant), listens=False) or grant
+    if (refusal := may.socket_refusal(f"{rules.sockets}/{folder}/{name}", listens=False)) is not None:
+        return refusal
+    rule = None if judge is None else judge.reach_socket(name)
+    return rule if isinstance(rule, Refusal) else grant_socket(rules.sockets, folder, name, rule)

@@ -5,6 +5,7 @@
 -R '*:80:localhost:3000'     ('', 80)
 -R 22081                     ('localhost', 22081), a SOCKS proxy
 -L 8022:web-1:22, -W web-1:22, -J web-1     ('web-1', 22)
+-R /x.sock:localhost:5432, -L 5432:/x.sock    the socket '/x.sock'; ssh takes text with a `/` for a path
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from typing import Final, NamedTuple
 from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
 
+from .socket_path import SOCKET_PORT
+
 _FIELD: Final = re.compile(r"\[([^\]]*)\]|([^:]*)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_COUNTS: Final = {"-R": (1, 2, 3, 4), "-L": (3, 4), "-W": (2,)}
+"""How many fields a forward to a host or a port has."""
 EXAMPLE: Final = "write explain -R 22080:localhost:3000, -L 8022:web-1:22, -W web-1:22 or -J web-1"
 
 
@@ -27,7 +32,9 @@ class TypedForward(NamedTuple):
     listens: bool
     """`-R`: the gateway would listen. Otherwise it would open a connection."""
     host: bytes
+    """Of a socket: its path."""
     port: int
+    """SOCKET_PORT for a socket."""
     typed: str
     """The option with its value, as far as the gateway reads it."""
 
@@ -46,18 +53,38 @@ def parse_typed(words: Sequence[str]) -> TypedForward:
         host, _, port = value.rpartition("@")[2].partition(":")
         return TypedForward(False, host.encode(), _port(port or "22", value), shown)
     fields = _fields(value)
-    if option == "-W":
-        if len(fields) != 2:
-            raise _unreadable(option, value)
-        return TypedForward(False, fields[0].encode(), _port(fields[1], value), shown)
-    if option == "-L":
-        if len(fields) not in (3, 4):
-            raise _unreadable(option, value)
-        return TypedForward(False, fields[-2].encode(), _port(fields[-1], value), shown)
-    bind, port = fields[:2] if len(fields) in (2, 4) else ("localhost", fields[0])
-    if len(fields) > 4:
+    if (path := _socket(option, fields)) is not None:
+        return TypedForward(option == "-R", path.encode(), SOCKET_PORT, shown)
+    if len(fields) not in _COUNTS[option]:
         raise _unreadable(option, value)
+    if option != "-R":
+        return TypedForward(False, fields[-2].encode(), _port(fields[-1], value), shown)
+    bind, port = fields[:2] if _has_bind(fields) else ("localhost", fields[0])
     return TypedForward(True, b"" if bind == "*" else bind.encode(), _port(port, value, least=0), shown)
+
+
+def _socket(option: str, fields: Sequence[str]) -> str | None:
+    """The path of the gateway's socket that a forward means; None if it means a host or a port (readconf.c,
+    parse_forward)."""
+    count, first, last = len(fields), _is_path(fields[0]), _is_path(fields[-1])
+    if option == "-R":
+        listens = first and (count in (1, 3) or (count == 2 and last))
+        return fields[0] if listens else None
+    if option == "-W":
+        return fields[0] if first and count == 1 else None
+    to_socket = last and (count == 2 or (count == 3 and not first))
+    return fields[-1] if to_socket else None
+
+
+def _has_bind(fields: Sequence[str]) -> bool:
+    """Whether a `-R` to a port begins with a bind address: the port follows it."""
+    if _is_path(fields[-1]):  # the local service is a socket, without a port
+        return len(fields) == 3
+    return len(fields) in (2, 4)
+
+
+def _is_path(field: str) -> bool:
+    return "/" in field
 
 
 def _fields(text: str) -> list[str]:

@@ -13,8 +13,9 @@ from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.policy.allowance import Allowance
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import Host
+from ferry.policy.rules import Rule
 from ferry.protocol.host_blocks import Held, host_blocks, machines_of
 from ferry.protocol.typed_forward import TypedForward
 from ferry.protocol.words import Words
@@ -251,12 +252,19 @@ def _explain(invocation: _Invocation, forward: TypedForward, decided: Explained)
             where = kind_of(address.kind).for_people(address, invocation.notices.urls)
             text = f"would open {where}" if forward.listens else f"would lead to {where}"
             fields |= {"address": str(address), "rule": rule.name if rule else None}
-            by = f" (rule {rule.name!r})" if rule else ""
+            by = _by(rule)
         case Host(name=name):
             text, by = f"would connect to the host {name}, if it is there and its address is no special one", ""
             fields |= {"host": name}
+        case SocketGrant(rule=rule):
+            text, by = f"would connect to the socket {decided}, if a program listens there", _by(rule)
+            fields |= {"socket": str(decided), "rule": rule.name if rule else None}
     invocation.session.say(f"yes: {asked} {text}{by}", **fields, message=text)
     return 0
+
+
+def _by(rule: Rule | None) -> str:
+    return f" (rule {rule.name!r})" if rule else ""
 
 
 def _counted(refusals: Sequence[RefusedForward]) -> list[tuple[RefusedForward, int]]:

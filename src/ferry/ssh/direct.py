@@ -123,8 +123,10 @@ class DirectChannels:
         tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
         return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
 
-    def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | Host | Refusal:
+    def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | Host | SocketGrant | Refusal:
         """What `open` would decide, before a host is looked up."""
+        if port == SOCKET_PORT:
+            return self._decide_socket(visitor, host)
         wanted = self._wanted(visitor, host, port)
         decided = key_refusal(wanted) or self._decided(visitor, wanted)
         return decided[1] if isinstance(decided, tuple) else decided
@@ -221,7 +223,8 @@ class DirectChannels:
 
     def _decide_socket(self, visitor: DirectVisitor, path: bytes) -> SocketGrant | Refusal:
         settings = self._in_force.forwards
-        return decide_socket(visitor.may, visitor.identity, path, settings.rules, ruled=settings.book is not None)
+        judge = judge_of(visitor, settings, self._clock.now())
+        return decide_socket(visitor.may, visitor.identity, path, settings.rules, judge)
 
     def _splice(
         self, visitor: DirectVisitor, tunnel: Tunnel, grant: Grant, target: Target, asked: tuple[bytes, int]

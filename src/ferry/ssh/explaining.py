@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
-from ferry.policy.grants import Grant
+from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import Host
 from ferry.registry.contract import Registry, TakenBy
 
@@ -14,8 +14,9 @@ from .kept_ports import grant_of, naming_own_ports
 from .tunnel_client import TunnelClient
 from .tunnels import EXHAUSTED, Tunnels
 
-Explained = Grant | Host | Refusal
-"""What a forward would get: a tunnel or a stream to one, a host that the gateway would look up, or the reason why not."""
+Explained = Grant | Host | SocketGrant | Refusal
+"""What a forward would get: a tunnel or a stream to one, a host that the gateway would look up, a socket, or the reason why
+not."""
 
 
 class Explainer:

@@ -66,7 +66,7 @@ class SocketVisit:
         self._joined_at = True
         self._splice.join(self.channel, lambda _sink: stream)
         self._splice.stream_opened()
-        self._tell("host.opened")
+        self._tell("host.opened", **({"rule": str(rule)} if (rule := self._grant.rule) else {}))
         return self._splice
 
     def _ended(self) -> None:

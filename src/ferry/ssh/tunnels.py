@@ -468,7 +468,7 @@ class _InService:
 def _parsed(client: TunnelClient, host: bytes, port: int, settings: ForwardSettings) -> ForwardRequest | Refusal:
     """The request, or the refusal of all such requests. Raises InvalidInput."""
     if port == SOCKET_PORT:
-        return parse_socket(host, client.identity, settings.rules, ruled=settings.book is not None)
+        return parse_socket(host, client.identity, settings.rules)
     off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
     return off or parse_forward(host, port, settings.web, settings.rules)
 
