@@ -121,6 +121,15 @@ def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
     ]
 
 
+def test_a_test_knows_that_a_network_does_not_lead_to_a_special_address() -> None:
+    text = (
+        '[[rule]]\nwho = "ann"\nreach.hosts = ["169.254.0.0/16:80", "*:81", "127.0.0.1:80", "localhost:81"]\n'
+        '[[test]]\nwho = "ann"\naccept = ["reach 127.0.0.1:80", "reach localhost:81", "reach 10.0.0.1:81"]\n'
+        'deny = ["reach 169.254.169.254:80", "reach 169.254.169.254:81", "reach localhost:80", "reach [::1]:81"]\n'
+    )
+    assert failures(Rulebook(parse_policy(text, "/policy", RANGES)), NOW) == []
+
+
 def rule_with(lines: str) -> str:
     return f'[[rule]]\nwho = ["web-1"]\n{lines}\n'
 

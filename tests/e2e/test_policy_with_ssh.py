@@ -338,6 +338,7 @@ def test_explain_tells_what_may_be_reached(fleet: Fleet, lines: LineService) -> 
     code, said = explained(fleet, "ann", "-L", "5432:db.example.com:5432")
     assert code == 0
     assert "would connect to the host db.example.com, if it is there" in said
+    assert said.endswith("its address is no special one (rule 'staff')")
     assert "explain takes one forward, as you would type it" in fleet.ssh("ann").run(words="explain web-1").err
     assert "ssh localhost explain -R" not in fleet.ssh("ann").run(words="help").out
     assert "The operator's rules say what you may publish and reach" in " ".join(fleet.ssh("ann").run().out.split())

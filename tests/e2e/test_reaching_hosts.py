@@ -115,6 +115,19 @@ def test_bulk_up_arrives_whole_and_the_answer_comes_behind_the_end_of_file(rig: 
     assert closed["address"] == f"127.0.0.1:{host.port}"
 
 
+def test_explain_says_what_a_host_needs_besides_the_option_that_names_it(rig: Rig) -> None:
+    ssh = rig.ssh("169.254.169.254:80", "db.example:5432")
+    for target, condition in (
+        ("169.254.169.254:80", "if it answers"),
+        ("db.example:5432", "if it is there and its address is no special one"),
+    ):
+        ended = ssh.run(words=f"explain -W {target}")
+        host = target.partition(":")[0]
+        said = f"yes: -W {target} would connect to the host {host}, {condition} (permitopen=)"
+        assert (ended.code, " ".join(ended.out.split())) == (0, said)
+    assert "your key may reach" in ssh.run(words="explain -W 169.254.169.254:81").out
+
+
 def test_bulk_down_arrives_whole_and_a_slow_reader_stops_the_host(rig: Rig) -> None:
     sent = os.urandom(2**20) * MEBIBYTES
     with sums(sent) as host:

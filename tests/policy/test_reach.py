@@ -14,7 +14,16 @@ from ferry.policy.grants import Grant, HostGrant, Use
 from ferry.policy.judge import Judge
 from ferry.policy.keys import KeyLine
 from ferry.policy.principals import Principal
-from ferry.policy.reach import Host, Wanted, decide_address, decide_host, decide_tunnel, unknown
+from ferry.policy.reach import (
+    Host,
+    HostAnswer,
+    Wanted,
+    decide_address,
+    decide_host,
+    decide_tunnel,
+    explain_host,
+    unknown,
+)
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker
 from ferry.policy.visits import Target, VisitPolicy
@@ -299,3 +308,35 @@ def test_no_pattern_and_no_network_leads_to_the_gateway_itself() -> None:
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80") == "granted"
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80", here=True) == "target_address"
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.7:80", here=True) == "granted"
+
+
+@pytest.mark.parametrize(
+    ("host", "by", "says"),
+    [
+        ("169.254.169.254", 'permitopen="169.254.169.254:80"', "permitopen=: if it answers"),
+        ("localhost", 'permitopen="localhost:80"', "permitopen=: if it answers"),
+        ("db.example", 'permitopen="db.example:80"', "permitopen=: if it is there and its address is no special one"),
+        ("169.254.169.254", "169.254.169.254:80", "r: if it answers"),
+        ("169.254.169.254", "169.254.0.0/16:80", "target_address"),
+        ("169.254.169.254", "*:80", "target_address"),
+        ("localhost", "local*:80", "target_address"),
+        ("10.0.0.7", "10.0.0.0/8:80", "r: if it answers and is no address of the gateway itself"),
+        ("10.0.0.7", "10.0.0.7:80", "r: if it answers"),
+        ("db.example", "*.example:80", "r: if it is there and its address is no special one"),
+    ],
+)
+def test_a_host_is_explained_by_what_allows_it_and_what_its_name_alone_does_not_tell(
+    host: str, by: str, says: str
+) -> None:
+    asked = to_host(host, 80, by if "=" in by else "")
+    if "=" not in by:
+        asked = replace(asked, judge=judge(f'hosts = ["{by}"]'))
+    granted_host = decide_host(asked)
+    assert isinstance(granted_host, Host)
+    answer = explain_host(asked, granted_host)
+    if isinstance(answer, HostAnswer):
+        assert f"{answer.rule.name if answer.rule else answer.option}: {answer.condition}" == says
+    else:
+        assert answer.code == says
+        if host != "localhost":
+            assert "by a rule for a pattern or a network: its operator can allow" in answer.public

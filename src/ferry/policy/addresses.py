@@ -11,6 +11,9 @@ from typing import Final
 
 from ferry.protocol.targets import IpAddress
 
+from .aims import Aim, What
+from .rules import numeric
+
 _SPECIAL_V4: Final = tuple(
     (IPv4Network(network), kind)
     for network, kind in (
@@ -54,3 +57,11 @@ def special(address: IpAddress) -> str | None:
     if int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
         return "an IPv4 address in IPv6 (ISATAP)"
     return next((kind for network, kind in _SPECIAL_V6 if address in network), None)
+
+
+def needs_its_own_name(aim: Aim) -> bool:
+    """Whether only a rule that names this very host leads there: to a special address, or to the gateway's own host."""
+    if aim.what is not What.HOST:
+        return False
+    address = numeric(aim.name)
+    return aim.name == "localhost" if address is None else special(address) is not None

@@ -13,6 +13,7 @@ from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Endpoint, Identity, IdentityId
 
+from .addresses import needs_its_own_name
 from .aims import Act, Aim, What
 from .allowance import Allowance
 from .forwards import listen_grant
@@ -66,7 +67,7 @@ def verdict(settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine
         Verdict(
             asker,
             aim,
-            None if book is None else book.decide(asker, aim),
+            None if book is None else book.decide(asker, aim, exactly=needs_its_own_name(aim)),
             line,
             None if line is None else _by_key(line, asker, aim, rules),
             _by_gateway(settings, asker, aim),

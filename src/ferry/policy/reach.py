@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
@@ -24,9 +25,11 @@ from .addresses import special
 from .grants import Grant, HostGrant, grant_host
 from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
+from .rules import Rule
 from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
 
+_LOOPBACK: Final = IPv4Address("127.0.0.1")
 _HOST: Final = re.compile(r"[\w.:*\[\]-]*", re.ASCII)
 
 
@@ -53,10 +56,10 @@ class Wanted:
         return not isinstance(self.judge.reach_host(self.text, self.port), Refusal)
 
     @property
-    def host_rule(self) -> str:
-        """The rule of the policy that allows the target as a host of the network, for the log; empty without one."""
+    def host_rule(self) -> Rule | None:
+        """The rule of the policy that allows the target as a host of the network; None without one."""
         rule = None if self.judge is None else self.judge.reach_host(self.text, self.port)
-        return "" if rule is None or isinstance(rule, Refusal) else str(rule)
+        return None if isinstance(rule, Refusal) else rule
 
     @property
     def text(self) -> str:
@@ -130,12 +133,42 @@ def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) 
     why = special(found) or ("this host" if here else None)
     if why is not None and not wanted.written(host, found):
         by = "permitopen=" if wanted.judge is None else "a rule of the policy"
+        how = "by this name" if host.address is None else "by a rule for a pattern or a network"
         return Refusal(
-            "the gateway does not connect there by this name: its operator can allow the address by its number",
+            f"the gateway does not connect there {how}: its operator can allow the address by its number",
             code="target_address",
             detail=f"{host.name} leads to {found}, which is {why}: {by} has to name that address itself",
         )
     return grant_host(Endpoint(str(found), wanted.port))
+
+
+@dataclass(frozen=True, slots=True)
+class HostAnswer:
+    """What becomes of a connection to a host, before anybody looks its name up."""
+
+    host: Host
+    rule: Rule | None
+    """Of the operator's policy; None without a policy file."""
+    option: str
+    """What allows it, if that is no rule: `permitopen=` of the key's line, or `PermitOpen`."""
+    condition: str
+    """What has to be so besides, for people."""
+
+
+def explain_host(wanted: Wanted, host: Host) -> HostAnswer | Refusal:
+    """What `decide_address` will say, as far as the name alone tells it. `host` is what `decide_host` has granted."""
+    written = host.address is not None or host.name == "localhost"
+    condition = "if it is there and its address is no special one"
+    if written:
+        # `localhost` is looked up too, and whatever address of loopback is found has the same answer
+        found = host.address or _LOOPBACK
+        if isinstance(refusal := decide_address(wanted, host, found, here=False), Refusal):
+            return refusal
+        condition = "if it answers"
+        if not wanted.written(host, found):
+            condition = "if it answers and is no address of the gateway itself"
+    option = "permitopen=" if names_open(wanted.line, wanted.host, wanted.port) else "PermitOpen"
+    return HostAnswer(host, wanted.host_rule, option, condition)
 
 
 def unknown(wanted: Wanted) -> Refusal:

@@ -13,6 +13,7 @@ from typing import Final
 
 from ferry.errors import Refusal
 
+from .addresses import needs_its_own_name
 from .aims import Act, Aim, What
 from .keys import shown_time
 from .pattern_index import PatternIndex, PermitIndex, bits_of
@@ -102,7 +103,7 @@ class Rulebook:
 
     def decide_any(self, asker: Asker, wanted: Sequence[Aim]) -> Rule | Refusal:
         """The first rule that allows one of `wanted`, or the refusal of the first of them."""
-        answers = [self.decide(asker, each) for each in wanted]
+        answers = [self.decide(asker, each, exactly=needs_its_own_name(each)) for each in wanted]
         return next((answer for answer in answers if isinstance(answer, Rule)), answers[0])
 
     def rules_for(self, aims: Sequence[Aim], address: str, now: float) -> list[Rule]:
@@ -112,7 +113,11 @@ class Rulebook:
         return [
             rule
             for rule in self.rules
-            if any(permit.of_somebody(aim) for aim in aims for permit in rule.permits.get((aim.act, aim.what), ()))
+            if any(
+                permit.of_somebody(aim) and (permit.exact or not needs_its_own_name(aim))
+                for aim in aims
+                for permit in rule.permits.get((aim.act, aim.what), ())
+            )
             and rule.objection(anybody) is None
         ]
 

@@ -14,7 +14,7 @@ from ferry.kinds import kind_of
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, SocketGrant
-from ferry.policy.reach import Host
+from ferry.policy.reach import HostAnswer
 from ferry.policy.rules import Rule
 from ferry.protocol.host_blocks import Held, host_blocks, machines_of
 from ferry.protocol.typed_forward import TypedForward
@@ -253,9 +253,9 @@ def _explain(invocation: _Invocation, forward: TypedForward, decided: Explained)
             text = f"would open {where}" if forward.listens else f"would lead to {where}"
             fields |= {"address": str(address), "rule": rule.name if rule else None}
             by = _by(rule)
-        case Host(name=name):
-            text, by = f"would connect to the host {name}, if it is there and its address is no special one", ""
-            fields |= {"host": name}
+        case HostAnswer(host=host, rule=rule, option=option, condition=condition):
+            text, by = f"would connect to the host {host.name}, {condition}", _by(rule) or f" ({option})"
+            fields |= {"host": host.name, "rule": rule.name if rule else None}
         case SocketGrant(rule=rule):
             text, by = f"would connect to the socket {decided}, if a program listens there", _by(rule)
             fields |= {"socket": str(decided), "rule": rule.name if rule else None}

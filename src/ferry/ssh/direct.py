@@ -29,7 +29,7 @@ from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, parse_label
 from ferry.policy.grants import Grant, SocketGrant
-from ferry.policy.reach import Host, Wanted, decide_host, decide_tunnel, key_refusal
+from ferry.policy.reach import Host, HostAnswer, Wanted, decide_host, decide_tunnel, explain_host, key_refusal
 from ferry.policy.sockets import decide_socket
 from ferry.policy.visits import Target
 from ferry.protocol.socket_path import SOCKET_PORT
@@ -123,12 +123,14 @@ class DirectChannels:
         tunnel = self._routes.by_address[target.address]  # the policy refuses an address without a tunnel
         return self._own_limit(visitor, tunnel) or self._splice(visitor, tunnel, grant, target, (host, port))
 
-    def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | Host | SocketGrant | Refusal:
+    def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | HostAnswer | SocketGrant | Refusal:
         """What `open` would decide, before a host is looked up."""
         if port == SOCKET_PORT:
             return self._decide_socket(visitor, host)
         wanted = self._wanted(visitor, host, port)
         decided = key_refusal(wanted) or self._decided(visitor, wanted)
+        if isinstance(decided, Host):
+            return explain_host(wanted, decided)
         return decided[1] if isinstance(decided, tuple) else decided
 
     def _decided(self, visitor: DirectVisitor, wanted: Wanted) -> tuple[Target, Grant] | Host | Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
 from ferry.policy.grants import Grant, SocketGrant
-from ferry.policy.reach import Host
+from ferry.policy.reach import HostAnswer
 from ferry.registry.contract import Registry, TakenBy
 
 from .claims import code_of, of_another
@@ -14,7 +14,7 @@ from .kept_ports import grant_of, naming_own_ports
 from .tunnel_client import TunnelClient
 from .tunnels import EXHAUSTED, Tunnels
 
-Explained = Grant | Host | SocketGrant | Refusal
+Explained = Grant | HostAnswer | SocketGrant | Refusal
 """What a forward would get: a tunnel or a stream to one, a host that the gateway would look up, a socket, or the reason why
 not."""
 

@@ -123,7 +123,7 @@ class HostVisit:
         self._visitor.direct.began(self.channel, Reached(wanted.host, wanted.port, at))
         self._splice.join(self.channel, lambda _sink: stream)
         self._splice.stream_opened()
-        self._tell("host.opened", **({"rule": rule} if (rule := wanted.host_rule) else {}))
+        self._tell("host.opened", **({"rule": str(rule)} if (rule := wanted.host_rule) else {}))
         return self._splice
 
     def _ended(self) -> None:
