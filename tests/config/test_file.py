@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from ferry.config.file import ConfigSource, env_name, load
 from ferry.config.model import Config
-from ferry.config.rules import surprises
+from ferry.config.rules import overlap, surprises
+from ferry.config.toml_text import lines_of
 from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
 from ferry.gateway.wiring import rules_of
 from ferry.names import Endpoint
+from ferry.protocol.key_paths import AccessPaths
 
 Write = Callable[[str], Path]
 
@@ -326,6 +328,57 @@ def test_listening_beyond_loopback_needs_an_access_mode(write: Write) -> None:
 def test_a_configuration_for_anyone_may_name_keys(write: Write) -> None:
     config = load(write('[access]\nmode = "anyone"\nkeys = ["/k"]'), {}, {})
     assert (config.access.mode, config.access.keys) == ("anyone", [Path("/k")])
+    assert config.access.paths == AccessPaths()  # nothing reads them
+
+
+def test_a_ca_and_its_principals_take_the_place_of_keys(write: Write) -> None:
+    text = '[access]\nmode = "keys"\ntrusted_ca_keys = ["/ca"]\nauthorized_principals = "/p/%u"\n'
+    assert load(write(text), {}, {}).access.paths == AccessPaths((), (Path("/ca"),), Path("/p/%u"))
+
+
+def test_an_empty_contact_is_none(write: Write) -> None:
+    assert load(write('abuse_contact = ""'), {}, {}).abuse_contact is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('a = "x\\"["\nb = 1', {"a": 1, "b": 2}),
+        ("a = ['C:\\']\nb = 1", {"a": 1, "b": 2}),
+        ("a = 1 # [\nb = 1", {"a": 1, "b": 2}),
+        ('a = """\n[t]\nb = 1\n"""\nc = 1', {"a": 1, "c": 5}),
+        ("a = '''\nb = 1'''\nc = 1", {"a": 1, "c": 3}),
+        ("a = [\n  [1]\n]\nc = 1", {"a": 1, "c": 4}),
+    ],
+)
+def test_what_stands_in_a_value_is_no_line_of_its_own(text: str, lines: dict[str, int]) -> None:
+    assert lines_of(text) == lines
+
+
+EVERY, V4, LOCAL, OTHER, SIX = (Endpoint(host, 80) for host in ("::", "0.0.0.0", "127.0.0.1", "127.0.0.2", "::1"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "among_keys", "in_one_key"),
+    [
+        (LOCAL, Endpoint("127.0.0.1", 81), False, False),
+        (Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 0), False, False),
+        (LOCAL, LOCAL, True, False),
+        (LOCAL, OTHER, False, False),
+        (V4, LOCAL, True, True),
+        (V4, SIX, False, False),
+        (EVERY, V4, True, False),
+        (EVERY, LOCAL, True, True),
+        (EVERY, SIX, True, True),
+    ],
+    ids=str,
+)
+def test_two_addresses_of_which_one_can_be_listened_on(
+    one: Endpoint, other: Endpoint, *, among_keys: bool, in_one_key: bool
+) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert overlap(first, second) is among_keys
+        assert overlap(first, second, one_key=True) is in_one_key
 
 
 def test_a_reserved_name_is_reserved_however_it_is_written(write: Write) -> None:

@@ -65,6 +65,34 @@ MISTAKES = {
         "domain: gw.example.com",
         ['line 1: a key and its value have = between them: write domain = "gw.example.com"'],
     ),
+    "a colon in a list, which is no missing =": (
+        "[http]\nlisten = [\n  a: b\n]",
+        ["line 3, column 3: Invalid value"],
+    ),
+    "a line that is nothing": (
+        'domain = "a.example"\nfoo bar',
+        ["line 2, column 5: Expected '=' after a key in a key/value pair"],
+    ),
+    "a word at the end": (
+        "[ssh]\nlisten",
+        ["line 2, column 7: Expected '=' after a key in a key/value pair"],
+    ),
+    "two texts": (
+        'domain = "a.example" "b"',
+        ['line 1, column 22: domain = "a.example" "b": Expected newline or end of document after a statement'],
+    ),
+    "several lines of text without an end": (
+        'domain = """a.example\nb',
+        ['line 1: domain = """a.example has no end: Unterminated string'],
+    ),
+    "several lines of text without an end, below a key that is hard to read": (
+        '[ssh]\n"a\\"b" = """\n',
+        ["line 3: Unterminated string"],
+    ),
+    "the same, and nothing above": (
+        '"a\\"b" = """\n',
+        ["line 2: Unterminated string"],
+    ),
     "a key without a value": (
         "state =",
         ["line 1: state has no value: write one, or delete the line"],
@@ -100,6 +128,14 @@ MISTAKES = {
         "[http]\nlisten = 8080",
         [f"line 2: http.listen: 8080 is not an address: {ADDRESS.format(8080)}"],
     ),
+    "neither a number nor an address": (
+        "[http]\nlisten = true",
+        ['line 2: http.listen: True is not a list: write ["…", "…"]'],
+    ),
+    "a number as who reaches a range": (
+        "[[tcp.ranges]]\nfirst = 1\nlast = 2\nlisten = 8080",
+        ["line 4: tcp.ranges.0.listen: 8080 is not known here: write 'loopback' or 'public'"],
+    ),
     "a port alone as an address": (
         '[http]\nlisten = "8080"',
         [f"line 2: http.listen: '8080' is not an address: {ADDRESS.format(8080)}"],
@@ -120,6 +156,40 @@ MISTAKES = {
         'domain = "a.example"\ndrain = "1s"\ndomain = "b.example"',
         ["line 3: domain is written twice, first on line 1: delete one of the two"],
     ),
+    "a key that is hard to read written twice": (
+        '"a\\"b" = 1\n"a\\"b" = 2',
+        ["line 2, column 11: Cannot overwrite a value"],
+    ),
+    "a key written twice, without quotes": (
+        'domain = "a.example"\ndomain = x',
+        [
+            'line 2: domain = x: text must be in quotes: write domain = "x"',
+            "line 2: domain is written twice, first on line 1: delete one of the two",
+        ],
+    ),
+    "a table and a key of one name": (
+        "[ssh.banner]\n[ssh]\nbanner = true",
+        [
+            "line 1: ssh.banner: {} is neither true nor false: write one of them",
+            "line 3: ssh.banner is written twice, first on line 1: delete one of the two",
+        ],
+    ),
+    "a key and a table of one name": (
+        "ssh = 3\n[ssh]\nbanner = true",
+        ["line 2: ssh is written twice, first on line 1: delete one of the two"],
+    ),
+    "a key in a table, and then the table as a key": (
+        "ssh.banner = true\nssh = 3",
+        ["line 2, column 8: ssh = 3: Cannot overwrite a value"],
+    ),
+    "a table below a value": (
+        "ssh.banner = {x = 1}\n[ssh.banner.y]\nz = 1",
+        ["line 2, column 14: Cannot declare ('ssh', 'banner', 'y') twice"],
+    ),
+    "a table that is dotted keys already": (
+        "[ssh.more.x]\n[ssh]\nmore.y = 1\n[ssh.more]",
+        ["line 4: [ssh.more] has a key on line 3 already: write that as y below [ssh.more]"],
+    ),
     "a table written twice": (
         "[ssh]\nbanner = true\n[http]\n[ssh]\nauth_tries = 3",
         ["line 4: [ssh] is here and on line 1: write all its keys below one of them"],
@@ -131,6 +201,14 @@ MISTAKES = {
     "a typo in a table": (
         '[acess]\nmode = "anyone"',
         ["line 1: unknown key acess: did you mean access?"],
+    ),
+    "a key with a dot in quotes": (
+        '"ssh.colour_scheme" = 3',
+        ["line 1: unknown key ssh.colour_scheme: see `ferry docs configuration` for all keys"],
+    ),
+    "a port where nothing listens": (
+        "[log]\nport = 3",
+        ["line 2: unknown key log.port: did you mean log.format?"],
     ),
     "a key in the wrong table": (
         "[http]\nbanner = true",
@@ -196,6 +274,27 @@ MISTAKES = {
             'line 2: access.mode = "keys" needs keys: write keys = ["/etc/ferry/keys"], a file or a folder of public keys'
         ],
     ),
+    "two values of keys that are none, and no word about keys that nobody looks at": (
+        '[ssh]\nlisten = "*:22"\n[access]\nmode = "keys"\nkeys = [3, 4]',
+        [
+            "line 5: access.keys.0: 3 is not a path: write it in quotes",
+            "line 5: access.keys.1: 4 is not a path: write it in quotes",
+        ],
+    ),
+    "a CA where anyone may connect": (
+        '[access]\nmode = "anyone"\ntrusted_ca_keys = ["/ca.pub"]',
+        [
+            'line 3: access.trusted_ca_keys needs access.mode = "keys": with "anyone" each key is let in, and certificates '
+            "are not looked at"
+        ],
+    ),
+    "principals without a CA": (
+        '[access]\nmode = "keys"\nkeys = ["/k"]\nauthorized_principals = "/p/%u"',
+        [
+            "line 4: access.authorized_principals is for the CAs of access.trusted_ca_keys, and there are none: write some "
+            "there, or principals= behind cert-authority in a file of access.keys"
+        ],
+    ),
     "an admin address for everybody": (
         '[admin]\nlisten = "0.0.0.0:9380"',
         ["line 2: admin.listen = 0.0.0.0:9380 is not a loopback address: write 127.0.0.1:9380"],
@@ -249,6 +348,11 @@ def test_the_whole_text_of_a_mistake(tmp_path: Path, text: str, says: list[str])
         ({"FERRY_SSH_LISTEN": "*:22"}, {}, "FERRY_SSH_LISTEN: unknown setting: did you mean FERRY_SSH__LISTEN?"),
         ({"FERRY_SSH": "*:22"}, {}, "FERRY_SSH: ssh is a section: write its key too, as in FERRY_SSH__LISTEN"),
         ({"FERRY_DRAIN": "soon"}, {}, 'FERRY_DRAIN: \'soon\' is not a duration: write "15s", "10m", "2h" or "30d"'),
+        (
+            {"FERRY_ADMIN__LISTEN": "10.0.0.1:9"},
+            {},
+            "FERRY_ADMIN__LISTEN: admin.listen = 10.0.0.1:9 is not a loopback address: write 127.0.0.1:9",
+        ),
         ({}, {"http.listen": "80"}, f"--http-listen: '80' is not an address: {ADDRESS.format(80)}"),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ferry import limits
-from ferry.config.policy_file import parse_policy, read_policy
+from ferry.config.model import Config
+from ferry.config.policy_file import load_policy, parse_policy, read_policy
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Fingerprint
 from ferry.policy.aims import parse_publish, parse_reach
@@ -107,6 +108,31 @@ deny = ["publish 21023"]
     assert policy.rules[0].who.shown == f"{KEY}:web-*"
 
 
+def test_who_has_no_key_and_who_has_no_name() -> None:
+    text = f'''
+[[rule]]
+who = ["anonymous", "{KEY}"]
+publish.ports = ["21023"]
+[[test]]
+who = "anonymous"
+accept = ["publish 21023"]
+[[test]]
+key = "{KEY}"
+accept = ["publish 21023"]
+[[test]]
+key = "SHA256:{"b" * 43}"
+deny = ["publish 21023"]
+'''
+    assert failures(Rulebook(parse_policy(text, "/policy", RANGES)), NOW) == []
+
+
+def test_a_policy_whose_tests_fail_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_text(rule_with('publish.ports = "*"') + '[[test]]\nwho = "web-1"\ndeny = "publish 1"\n')
+    config = Config.model_validate({"access": {"policy": tmp_path / "policy"}})
+    with pytest.raises(InvalidInput, match="line 6: the test of web-1 denies 'publish 1', and the rule 'rule 1'"):
+        load_policy(config, NOW)
+
+
 def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
     text = WHOLE + '\n[[test]]\nwho = "web-1"\nfrom = "10.1.2.3"\naccept = ["publish 22"]\ndeny = ["publish 21023"]\n'
     text += '[[test]]\nwho = "web-1"\naccept = ["publish 21023"]\n'
@@ -134,6 +160,7 @@ def rule_with(lines: str) -> str:
     return f'[[rule]]\nwho = ["web-1"]\n{lines}\n'
 
 
+LONG = "a" * (limits.POLICY_PATTERN_CHARS + 1)
 NOBODY = (
     'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), a certificate ("SHA256:CA:KEY_ID"), "tag:NAME", '
     '"*" for everybody with a key, or "anonymous"'
@@ -158,6 +185,10 @@ MISTAKES = {
             f", line 3: who: 'a b' {NOBODY}",
         ],
     ),
+    "a mistake in a file without a rule": (
+        '[[rules]]\nwho = "a"\npublish.ports = "*"',
+        [", line 1: rules: unknown key: did you mean rule?"],
+    ),
     "unknown keys": (
         '[[rules]]\n[[rule]]\nwho = ["a"]\npublish.port = ["1"]\npublish.hosts = ["a:1"]\nmost.tunnels = 1\nunti = 1',
         [
@@ -175,25 +206,47 @@ MISTAKES = {
             ', line 1: the rule is for nobody: write who = ["web-1"], or who = ["*"] for everybody with a key',
         ],
     ),
+    "names of rules": (
+        "".join(
+            rule_with(f'publish.ports = "*"\nname = {name}') for name in ("3", '""', '"a\\u0007"', f'"{"a" * 65}"')
+        ),
+        [
+            f', line {line}: name: {shown} is no name: write up to 64 plain characters, such as name = "fleet"'
+            for line, shown in ((4, "3"), (8, "''"), (12, r"'a\x07'"), (16, f"'{'a' * 58}…"))
+        ],
+    ),
     "two rules of one name": (
         '[[rule]]\nname = "x"\nwho = "a"\npublish.ports = "*"\n[[rule]]\nname = "x"\nwho = "b"\npublish.ports = "*"',
         [", line 6: name: 'x' is the name of the rule on line 1 too: write another"],
     ),
     "who": (
-        '[tags]\nfleet = ["tag:other"]\n[[rule]]\nwho = ["tag:flet", "@fleet", "SHA256:abc", "we b"]\npublish.ports = "*"',
+        '[tags]\nfleet = ["tag:other"]\nthe_fleet = "a"\n[[rule]]\nwho = ["tag:flet", "@fleet", "the_fleet", "SHA256:abc", "we b"]\n'
+        'publish.ports = "*"',
         [
             ", line 2: tags.fleet: 'tag:other' is a tag, and a tag has identities: write their names",
-            ", line 4: who: there is no tag 'flet': did you mean tag:fleet?",
-            """, line 4: who: '@fleet' is a tag: write "tag:fleet\"""",
-            ", line 4: who: 'SHA256:abc' is no fingerprint of a key: write SHA256:... as `ssh-keygen -lf KEY.pub` prints it",
-            f", line 4: who: 'we b' {NOBODY}",
+            ", line 5: who: there is no tag 'flet': did you mean tag:fleet?",
+            """, line 5: who: '@fleet' is a tag: write "tag:fleet\"""",
+            """, line 5: who: 'the_fleet' is a tag: write "tag:the_fleet\"""",
+            ", line 5: who: 'SHA256:abc' is no fingerprint of a key: write SHA256:... as `ssh-keygen -lf KEY.pub` prints it",
+            f", line 5: who: 'we b' {NOBODY}",
+        ],
+    ),
+    "long names": (
+        f'[[rule]]\nwho = ["{LONG}", "{KEY}:{LONG}"]\npublish.names = "{LONG}"\nreach.hosts = "{LONG}:1"',
+        [
+            f", line 2: who: '{LONG[:59]}…' {NOBODY}",
+            f", line 2: who: '{KEY}:{'a' * 8}…' is no fingerprint of a key: write SHA256:... as `ssh-keygen -lf KEY.pub` prints it",
+            f", line 3: publish.names: '{LONG[:59]}…' is no name: use letters, digits and hyphens, * for any text, ? for one "
+            "character, and {name} for the name of who asks",
+            f", line 4: reach.hosts: '{LONG[:59]}…' is no host: write a name, a pattern of one, an address or a network",
         ],
     ),
     "ports": (
-        rule_with('publish.ports = ["70000", "5-3", "web", 80]\nreach.ports = ["70000", "5-3", "web"]'),
+        rule_with('publish.ports = ["70000", "5-3", "web", 80]\nreach.ports = ["0-5", "5-70000", "5-3", "web"]'),
         [
             """, line 3: publish.ports: ['70000', '5-3', 'web', 80] is no list of texts: write ["21023", "21000-21999"]""",
-            """, line 4: reach.ports: '70000' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
+            """, line 4: reach.ports: '0-5' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
+            """, line 4: reach.ports: '5-70000' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
             """, line 4: reach.ports: '5-3' ends before it begins: write "3-5\"""",
             """, line 4: reach.ports: 'web' is no port: write "21023", "21000-21999", "*", or the name of a range """
             "(public, loopback)",
@@ -210,14 +263,26 @@ MISTAKES = {
         ],
     ),
     "aliases and hosts": (
-        rule_with('reach.aliases = "web-1"\nreach.hosts = ["10.1.2.3/8:1", "fe80::1:22", "db:x", "a/b:1"]'),
+        rule_with(
+            'reach.aliases = ["web-1", "22", ":22", ""]\n'
+            'reach.hosts = ["10.1.2.3/8:1", "fe80::1:22", "[fe80::2:22", "fe80::3]:22", "db:x", "a/b:1", "10.1.2:1", "d b:1"]'
+        ),
         [
             """, line 3: reach.aliases: 'web-1' has no port behind a name: write "web-1:22" or "web-*:22", and "web-1:*" """
             "for every port",
+            *(
+                f""", line 3: reach.aliases: '{bare}' has no port behind a name: write "web-1:22" or "web-*:22\""""
+                for bare in ("22", ":22", "")
+            ),
             ", line 4: reach.hosts: '10.1.2.3/8' is no address or network: write 10.0.0.0/8",
-            """, line 4: reach.hosts: an IPv6 address stands in brackets: write "[fe80::1]:22\"""",
+            *(
+                f""", line 4: reach.hosts: an IPv6 address stands in brackets: write "[fe80::{last}]:22\""""
+                for last in (1, 2, 3)
+            ),
             """, line 4: reach.hosts: 'x' is no port: write 1 to 65535, "21000-21999", or "*" for all""",
             ", line 4: reach.hosts: 'a/b' is no address or network: write 10.1.0.0/16",
+            ", line 4: reach.hosts: '10.1.2' is no address or network: write 10.1.0.0/16",
+            ", line 4: reach.hosts: 'd b' is no host: write a name, a pattern of one, an address or a network",
         ],
     ),
     "sockets": (
@@ -245,7 +310,8 @@ MISTAKES = {
     ),
     "tests": (
         rule_with('publish.ports = "*"')
-        + '[[test]]\nwho = "web-*"\naccept = ["21023"]\n[[test]]\ndeny = ["reach web-1"]\n[[test]]\nwho = ["a"]\n',
+        + '[[test]]\nwho = "web-*"\naccept = ["21023"]\n[[test]]\ndeny = ["reach web-1"]\n[[test]]\nwho = ["a"]\n'
+        + '[[test]]\nwho = "*"\ndeny = "publish 1"\n',
         [
             ", line 5: who: 'web-*' is a pattern: a question is about one identity, such as web-1",
             """, line 6: accept: '21023' begins with neither publish nor reach: write "publish 21023\"""",
@@ -253,10 +319,13 @@ MISTAKES = {
             ", line 8: deny: 'web-1' is no host with a port: write web-1:22, or localhost:21023",
             ', line 9: the test asks nothing: write accept = ["publish 21023"] or deny = ["reach web-1:22"]',
             ", line 10: who: ['a'] is no text: a test is about one identity: write one in quotes",
+            ", line 12: who: '*' is a pattern: a question is about one identity, such as web-1",
         ],
     ),
+    "a rule that is a number": ("rule = 1", [", line 1: write each below a line [[rule]]"]),
     "shapes": (
-        "tags = 1\ntest = 1\n[[rule]]\nwho = []\npublish = 3\nmost = { forwards = -1, names = true }",
+        "tags = 1\ntest = [1]\n[[rule]]\nwho = []\npublish = 3\nmost = { forwards = -1, names = true }\n"
+        '[[rule]]\nwho = { name = "a" }\npublish.ports = "*"\nmost = { forwards = 1.5, names = "4" }\n[rule.reach]\n',
         [
             ', line 1: tags: 1 is no table: write fleet = ["web-1", "web-2"] below a line [tags]',
             ", line 2: write each below a line [[test]]",
@@ -264,6 +333,9 @@ MISTAKES = {
             ', line 5: publish: 3 is no table: write publish.ports = ["21000-21999"]',
             ", line 6: most.forwards: -1 is no number from 0 to 100000: write one, such as 4",
             ", line 6: most.names: True is no number from 0 to 100000: write one, such as 4",
+            """, line 8: who: {'name': 'a'} is no list of texts: write ["web-1", "tag:fleet"]""",
+            ", line 10: most.forwards: 1.5 is no number from 0 to 100000: write one, such as 4",
+            ", line 10: most.names: '4' is no number from 0 to 100000: write one, such as 4",
         ],
     ),
 }
@@ -294,6 +366,14 @@ def test_every_size_is_bounded() -> None:
     with pytest.raises(InvalidInput) as error:
         parse_policy(wrong, "/policy", {})
     assert len(str(error.value).split("\n")) == limits.CONFIG_MISTAKES + 1
+
+
+def test_single_ports_and_every_port_are_no_ranges_of_ports() -> None:
+    first = [f"a:{port}-65535" for port in range(1, limits.POLICY_RANGES + 1)] + ["a:22", "a:*"]
+    text = f"[[rule]]\nwho = 'a'\npublish.aliases = {first}\n"
+    assert len(parse_policy(text, "/policy", {}).rules) == 1
+    with pytest.raises(InvalidInput, match=r"line 6: publish\.aliases: the file has more than 256 different ranges"):
+        parse_policy(text + rule_with('publish.aliases = "a:1-2"'), "/policy", {})
 
 
 def test_ranges_of_ports_alone_are_as_many_as_there_are_rules() -> None:

@@ -14,6 +14,7 @@ from ferry.errors import InvalidInput
 from ferry.gateway.wiring import sshd_rules_of
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy.sshd import Forwarding, Who
+from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.setup.hostcheck import Running, check_host
 from ferry.setup.values import literal
 
@@ -37,6 +38,9 @@ def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> No
     assert from_file.match == from_environment.match
     assert from_file.allow_tcp_forwarding == from_environment.allow_tcp_forwarding == "no"
     assert from_file.streamlocal_folder == tmp_path / "run"
+    assert (
+        load(file, {"FERRY_SSHD__ALLOW_STREAMLOCAL_FORWARDING": "yes"}, {}).sshd.streamlocal_folder == tmp_path / "run"
+    )
     who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
     found = sshd_rules_of(load(file, {}, {})).of(who)
     assert (found.allow_tcp_forwarding, found.client_alive_interval) == (Forwarding.REMOTE, 60.0)
@@ -51,12 +55,32 @@ def test_a_block_can_be_written_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "allowed"),
+    [
+        ("", None),
+        ('permit_open = ["any"]\nauthentication_methods = ["any"]', ANYWHERE),
+        ('permit_open = ["none"]\nauthentication_methods = ["publickey"]', ()),
+    ],
+)
+def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permit, ...] | None) -> None:
+    who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
+    assert sshd_rules_of(load(write(tmp_path, f"[sshd]\n{lines}"), {}, {})).of(who).permit_open == allowed
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("[[sshd.match]]\nmax_sessions = 1\n", 'it is for nobody in particular: write user = ["*"] for all'),
         ('[[sshd.match]]\naddress = ["10.0.0.1/8"]\n', "10.0.0.1/8 has bits behind its mask"),
         ('[sshd]\npermit_listen = ["any", "80"]\n', 'any stands alone: write ["any"], or hosts with ports'),
         ('[sshd]\npermit_open = ["80"]\n', "'80' is no host with a port"),
+        ('[sshd]\nauthentication_methods = ["none"]\n', "none would let nobody in: remove it, or stop the gateway"),
+        ('[sshd]\nauthentication_methods = ["publickey,publickey"]\n', "Ferry asks for one key, not for several"),
+        ('[sshd]\nauthentication_methods = ["publickey,password"]\n', "Ferry knows no passwords and asks no other"),
+        ('[sshd]\nallow_streamlocal_forwarding = "yes"\n', 'write streamlocal_folder = "/run/ferry/sockets" in [sshd]'),
+        ('[sshd]\nstreamlocal_folder = "data"\n', "are one inside the other: write another folder, such as"),
+        ('[sshd]\nstreamlocal_folder = "data/run"\n', "are one inside the other: write another folder, such as"),
+        ('[sshd]\nstreamlocal_folder = "."\n', "are one inside the other: write another folder, such as"),
         ("sshd = 1\n", "is not a table"),
         ("[sshd]\nmatch = 1\n", "1 is no list of blocks: write each below a line [[sshd.match]]"),
         ("[sshd]\nmax_sessions = 101\n", "101 is too large: the most is 100"),
@@ -64,7 +88,7 @@ def test_a_block_can_be_written_on_one_line() -> None:
 )
 def test_a_mistake_is_named_with_what_to_write(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        load(write(tmp_path, text), {}, {})
+        load(write(tmp_path, f'state = "data"\n{text}'), {}, {})
     assert why in str(refused.value)
 
 

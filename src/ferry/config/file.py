@@ -107,14 +107,13 @@ class ConfigSource:
 
 
 def _validated(values: dict[str, object], provenance: Provenance, mistakes: Mistakes) -> Config | None:
-    """The model of `values`. What it refuses is noted and left out, until the rest is right; None if nothing is left."""
+    """The model of `values`. What it refuses is noted and left out, until the rest is right; None if it never is."""
     for _ in FIELDS:
         try:
             config = Config.model_validate(values)
         except ValidationError as error:
             mistakes.texts += sentences(error, provenance)
-            if not mistakes.without(error, values):
-                return None
+            mistakes.without(error, values)
             continue
         for remark in broken_rules(config):
             if not mistakes.concern(remark.keys):
@@ -139,7 +138,7 @@ def read_toml(text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str
     otherwise."""
     for _ in range(limits.CONFIG_MISTAKES):
         try:
-            return tomllib.loads(text)
+            return tomllib.loads(f"{text}\n")  # so that a mistake at the end of the last line is in that line
         except tomllib.TOMLDecodeError as error:
             found = _explained(text, str(error))
         except RecursionError:

@@ -343,7 +343,7 @@ class _Reading:
             else:
                 values[key] = value
         who, key, address = values.get("who", ""), values.get("key", ""), values.get("from", "")
-        if not who and not key and "who" not in table:
+        if not key and "who" not in table:
             self._wrong(at, 'the test is about nobody: write who = "web-1"')
         now = self._try(f"{at}.at", lambda: parse_time(table["at"])) if "at" in table else 0.0
         made = self._try(f"{at}.who", lambda: asker_of(who, key, address, now or 0.0))

@@ -139,7 +139,7 @@ def _span(text: str) -> tuple[int, int]:
 
 def _web_name(text: str) -> Permit:
     name, colon, port = text.partition(":")
-    if colon and port in ("80", "443"):
+    if port in ("80", "443"):
         raise InvalidInput(
             f"{printable(text, 60)!r} has a port, and a web name has none: write {printable(name, 60)!r}"
         )
@@ -178,10 +178,10 @@ def _socket(text: str) -> Permit:
 
 def _pointed(text: str, *examples: str) -> tuple[str, int, int]:
     """The name before the port, and the first and last port."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host:
+    host, _, port = text.rpartition(":")
+    if not host:
         shown = " or ".join(f'"{example}"' for example in examples)
-        bare = f', and "{printable(text, 60)}:*" for every port' if text and not text.isdigit() else ""
+        bare = f', and "{printable(text, 60)}:*" for every port' if port and not port.isdigit() else ""
         raise InvalidInput(f"{printable(text, 60)!r} has no port behind a name: write {shown}{bare}")
     return (host, *_span(port))
 
@@ -191,7 +191,7 @@ def _host(text: str) -> Permit:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise InvalidInput(f'an IPv6 address stands in brackets: write "[{printable(host, 60)}]:{first}"')
+        raise InvalidInput(f'an IPv6 address stands in brackets: write "[{printable(host.strip("[]"), 60)}]:{first}"')
     host = normal(host)
     if "/" in host or ":" in host or host.replace(".", "").isdigit():
         try:

@@ -61,8 +61,6 @@ def _name(text: object) -> str:
 
 
 def _span(name: object, value: object) -> PortSpan:
-    if isinstance(value, PortSpan):
-        return value
     match = _SPAN.fullmatch(str(value))
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= last <= 65535:

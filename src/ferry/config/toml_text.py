@@ -139,8 +139,6 @@ def explain_end(text: str, what: str) -> NoToml:
     """The mistake that `tomllib` found at the end of the file: the last value has no end."""
     every = list(statements(text))
     begun = every[-1] if every else None
-    if begun and (said := _twice(every, begun, what)):
-        return NoToml(begun.line, said, statement=None if begun.header else begun)
     if begun is None or begun.header:
         return NoToml(text.count("\n") + 1, what)
     found = _unquoted(begun, what)

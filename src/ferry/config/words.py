@@ -106,24 +106,16 @@ class Mistakes:
     texts: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
 
-    def without(self, error: ValidationError, values: MutableMapping[str, object]) -> bool:
-        """Delete from `values` what pydantic refused. False if that is not possible."""
-        deleted: set[str] = set()
-        for detail in error.errors(include_url=False):
-            loc = [str(part) for part in detail["loc"][:2]]
-            key = ".".join(loc)
-            table = values.get(loc[0]) if loc else None
-            if key in deleted:  # a second mistake in the same value
-                continue
-            if len(loc) == 2 and isinstance(table, dict) and loc[1] in table:
-                del table[loc[1]]
-            elif loc and loc[0] in values:
-                del values[loc[0]]
+    def without(self, error: ValidationError, values: MutableMapping[str, object]) -> None:
+        """Delete from `values` what pydantic refused: keys, or a section whose keys do not go together."""
+        for loc in {detail["loc"][:2] for detail in error.errors(include_url=False)}:
+            section, *key = map(str, loc)
+            table: Any = values[section]
+            if key:
+                del table[key[0]]
             else:
-                continue
-            deleted.add(key)
-        self.dropped |= deleted
-        return bool(deleted)
+                del values[section]
+            self.dropped.add(".".join([section, *key]))
 
     def concern(self, keys: Iterable[str]) -> bool:
         """Whether one of `keys` was left out."""
@@ -207,8 +199,6 @@ def _first_word(problem: str) -> str:
 
 def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
     key = ".".join(str(part) for part in detail["loc"])
-    if not key:
-        return f"{provenance.default}: {_problem(detail)}"
     if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
         what, model = ("a block", SshdMatch) if detail["loc"][:2] == ("sshd", "match") else ("a range", TcpRange)
         return f"{provenance.where(key)}: unknown key: {what} has {', '.join(model.model_fields)}"
