@@ -331,10 +331,17 @@ AUDIT_FILE_PIECE: Final = 500  # records that are written to `audit.file` at onc
 AUDIT_STRANGERS_PER_SOURCE: Final = 0.1
 AUDIT_STRANGERS: Final = 1.0
 AUDIT_STRANGERS_SECONDS: Final = 200.0
-# The same for each identity, and all of them: a thousand machines may come back at once.
-AUDIT_PER_IDENTITY: Final = 20.0
-AUDIT_IDENTITIES: Final = 1000.0
-AUDIT_IDENTITIES_SECONDS: Final = 60.0
+# The same for what each identity does (log-ins, forwards, connections, and their ends), and all of them: a thousand machines
+# may come back at once. One that goes on without a pause fills AUDIT_RECORDS in six days.
+AUDIT_PER_IDENTITY: Final = 1.0
+AUDIT_PER_IDENTITY_SECONDS: Final = 1200.0
+AUDIT_IDENTITIES: Final = 100.0
+AUDIT_IDENTITIES_SECONDS: Final = 600.0
+# The same for what each identity is refused, and all of them.
+AUDIT_REFUSALS_PER_IDENTITY: Final = 0.1
+AUDIT_REFUSALS: Final = 10.0
+AUDIT_REFUSALS_SECONDS: Final = 2000.0
+AUDIT_SUMS: Final = 16  # sums of single identities between two times below; the others have one for each sort
 AUDIT_SUM_SECONDS: Final = 60.0  # between two sums of events that got no record of their own
 PENDING_RELEASES: Final = 65_536  # tunnels closed while the database takes no writes; their leases are released later
 CONNECTIONS_KEEP_SECONDS: Final = 90 * 86400.0  # for which rows about ended SSH connections are kept

@@ -218,15 +218,73 @@ async def test_strangers_take_nothing_from_clients_and_the_operator(stage: Stage
 
 
 async def test_one_identity_has_a_budget_of_its_own(stage: Stage) -> None:
-    """AUDIT_PER_IDENTITY, AUDIT_IDENTITIES_SECONDS."""
+    """AUDIT_PER_IDENTITY, AUDIT_PER_IDENTITY_SECONDS."""
     stage.connect()
     for _ in range(5000):
         stage.auditor.note("reach.opened", {"connection": "c1", "target": "web-1:22"})
     assert len(stage.records) == 1200
     await stage.auditor.sum_up()
     assert stage.records[-1].events == 3801
+    assert (stage.records[-1].identity, stage.records[-1].kind, stage.records[-1].outcome) == ("web-1", "reach", "ok")
     other = Identity(IdentityId("i2"), "web-2", KEY)
     assert stage.note("connection.opened", connection="c2", identity=other, peer=PEER) is not None
+
+
+async def test_one_identity_without_a_pause_needs_days_for_the_whole_log(stage: Stage) -> None:
+    """AUDIT_PER_IDENTITY, AUDIT_REFUSALS_PER_IDENTITY, AUDIT_RECORDS."""
+    stage.connect()
+    done = {"connection": "c1", "target": "web-1:22"}
+    refused = {"connection": "c1", "asked": "-R 80", "code": "key_listen", "detail": "no"}
+    for second in range(7200):
+        stage.clock.seconds = float(second)
+        for _ in range(3):
+            stage.auditor.note("reach.opened", done)
+            stage.auditor.note("tunnel.refused", refused)
+        if second % 60 == 59:
+            await stage.auditor.sum_up()
+    sums = [record for record in stage.records if record.events is not None]
+    own = [record for record in stage.records if record.events is None]
+    assert len(own) + sum(record.events or 0 for record in sums) == 1 + 2 * 3 * 7200  # none is uncounted
+    later = [record for record in stage.records if record.time >= "2023-11-14T23:13:20"]  # the second hour
+    assert limits.AUDIT_RECORDS / (24 * len(later)) > 5  # days
+
+
+def test_refusals_use_nothing_up_that_is_for_what_is_done(stage: Stage) -> None:
+    """AUDIT_REFUSALS_PER_IDENTITY, AUDIT_REFUSALS_SECONDS."""
+    stage.connect()
+    for _ in range(5000):
+        stage.auditor.note("tunnel.refused", {"connection": "c1", "asked": "-R 80", "code": "c", "detail": "no"})
+    assert len(stage.records) == 1 + 200
+    assert stage.note("reach.opened", connection="c1", target="web-1:22") is not None
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+async def test_without_a_line_in_a_key_file_the_address_pays(stage: Stage, key: Fingerprint | None) -> None:
+    """Such keys, and clients without any, are as many as somebody likes."""
+    for number in range(3000):
+        who = Identity(IdentityId(f"i{number}"), None, key and Fingerprint(f"{key[:-4]}{number:04}"), key is None)
+        stage.auditor.note("connection.opened", {"connection": f"c{number}", "identity": who, "peer": PEER})
+    assert len(stage.records) == 1200
+    quiet = Identity(IdentityId("quiet"), None, key, key is None)
+    assert stage.note("connection.opened", connection="q", identity=quiet, peer="192.0.2.8:50022") is not None
+    await stage.auditor.sum_up()
+    assert (stage.records[-1].peer, stage.records[-1].identity, stage.records[-1].events) == ("192.0.2.7", "", 1800)
+
+
+async def test_the_number_of_sums_is_bounded(stage: Stage) -> None:
+    """AUDIT_SUMS, LOG_SOURCES_SHOWN."""
+    for number in range(300):
+        who = Identity(IdentityId(f"i{number}"), f"web-{number}", KEY)
+        opened = {"connection": f"c{number}", "identity": who, "peer": PEER, "rule": "/k, line 1"}
+        stage.auditor.note("connection.opened", opened)
+        for _ in range(201 + number):
+            stage.auditor.note("tunnel.refused", {"connection": f"c{number}", "asked": "-R 80", "code": "c"})
+    own = len(stage.records)
+    await stage.auditor.sum_up()
+    *sums, others = stage.records[own:]
+    assert [record.identity for record in sums][:2] == ["web-255", "web-254"]  # the first 256 are counted singly
+    assert (len(sums), others.identity) == (limits.AUDIT_SUMS, "")
+    assert own + sum(record.events or 0 for record in [*sums, others]) == sum(1 + 201 + number for number in range(300))
 
 
 def test_texts_are_bounded_and_escaped(stage: Stage) -> None:

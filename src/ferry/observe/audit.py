@@ -1,13 +1,16 @@
 """Makes records of the audit log of what is reported. The tables at the end say which events have one.
 
-What strangers cause has a budget by source, and one for all of them: a flood must not push what others have done out of a
-log of bounded size. Past it a record has their number. What an identity causes has a larger one.
+A flood must not push what others have done out of a log of bounded size. So what strangers cause has a budget by source,
+and one for all of them. What an identity does has a larger one, and what it is refused has one beside that: with refusals
+alone nobody uses up the budget for what is done. Who has no line in a key file has the budget of its source, since it may
+draw keys at will. Past a budget one record a minute has the number.
 
 A record has no value of a word and no query: no event that it is made of has one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -91,6 +94,13 @@ class Said(NamedTuple):
 Make = Callable[[Said], AuditRecord | None]
 
 
+class _Payer(NamedTuple):
+    """Whose budget a record takes a unit of: one of the two, or none."""
+
+    identity: str = ""
+    source: str = ""
+
+
 class Auditor:
     """Call `note` for each event of EVENTS, on the event loop. `add` gets the records."""
 
@@ -101,11 +111,25 @@ class Auditor:
         self._counted = counted
         self._clients: dict[str, Who] = {}
         """The clients of the connections that are open."""
-        self._strangers = _budgets(
-            limits.AUDIT_STRANGERS_PER_SOURCE, limits.AUDIT_STRANGERS, limits.AUDIT_STRANGERS_SECONDS
+        self._strangers = Budgets(
+            Budget(limits.AUDIT_STRANGERS_PER_SOURCE, limits.AUDIT_STRANGERS_SECONDS),
+            Budget(limits.AUDIT_STRANGERS, limits.AUDIT_STRANGERS_SECONDS),
+            limits.LOG_SOURCES,
         )
-        self._identities = _budgets(limits.AUDIT_PER_IDENTITY, limits.AUDIT_IDENTITIES, limits.AUDIT_IDENTITIES_SECONDS)
+        self._done = Budgets(
+            Budget(limits.AUDIT_PER_IDENTITY, limits.AUDIT_PER_IDENTITY_SECONDS),
+            Budget(limits.AUDIT_IDENTITIES, limits.AUDIT_IDENTITIES_SECONDS),
+            limits.LOG_SOURCES,
+        )
+        self._refusals = Budgets(
+            Budget(limits.AUDIT_REFUSALS_PER_IDENTITY, limits.AUDIT_REFUSALS_SECONDS),
+            Budget(limits.AUDIT_REFUSALS, limits.AUDIT_REFUSALS_SECONDS),
+            limits.LOG_SOURCES,
+        )
         self._omitted = Omissions()
+        """What strangers have caused past their budget."""
+        self._over: Counter[tuple[str, _Payer]] = Counter()
+        """What clients have caused past theirs: the number of each sort, by who pays."""
         self._refused: str | None = None
         """The address of which the last event has reported refused keys."""
 
@@ -120,7 +144,7 @@ class Auditor:
         if event == "connection.closed":
             self._clients.pop(connection, None)
         record = _MAKERS[event](Said(fields, who, timestamp(self._clock.now())))
-        if record is not None and self._has_room(event, record):
+        if record is not None and self._has_room(event, record, who):
             self._add(record)
 
     def _ends_refused(self, event: str, fields: Fields) -> bool:
@@ -129,32 +153,54 @@ class Auditor:
         told = before is not None and before == fields.get("peer")
         return told and event == "handshake.ended" and fields.get("why") == Offence.KEYS_REFUSED.value
 
-    def _has_room(self, event: str, record: AuditRecord) -> bool:
+    def _has_room(self, event: str, record: AuditRecord, who: Who) -> bool:
         """Take a unit of the budget that pays for it. If that is used up, count the event."""
         if event in OF_OPERATOR:
             return True
-        now = self._clock.monotonic()
+        now, sort = self._clock.monotonic(), f"{record.kind} {record.outcome}"
         if event in OF_STRANGERS:
-            budgets, source = self._strangers, self._counted(host_of(record.peer))
-        else:
-            budgets, source = self._identities, record.identity
-        if budgets.take(source, now):
-            return True
-        self._omitted.add(f"{record.kind} {record.outcome}", source)
-        return False
+            source = self._counted(host_of(record.peer))
+            if not (room := self._strangers.take(source, now)):
+                self._omitted.add(sort, source)
+            return room
+        budgets, payer = self._refusals if record.outcome == Outcome.REFUSED else self._done, self._payer(record, who)
+        if not (room := budgets.take(payer.identity or payer.source, now)):
+            known = (sort, payer) in self._over or len(self._over) < limits.LOG_SOURCES_SHOWN
+            self._over[sort, payer if known else _Payer()] += 1
+        return room
+
+    def _payer(self, record: AuditRecord, who: Who) -> _Payer:
+        if who.identity and not who.rule and (source := self._counted(host_of(who.peer))):
+            return _Payer(source=source)
+        return _Payer(record.identity)
 
     async def sum_up(self) -> None:
-        """Add a record for the events that have none of their own, if there are any. Called once a minute."""
+        """Add records for the events that have none of their own, if there are any. Called once a minute."""
+        now = timestamp(self._clock.now())
         for sort, count, fields in self._omitted.take():
-            kind, _, outcome = sort.partition(" ")
-            detail = "more than have a record of their own"
+            detail = _OMITTED
             if "most" in fields:
                 detail += f": {fields['of_it']} by {fields['most']}"
-            self._add(AuditRecord(timestamp(self._clock.now()), kind, outcome, detail=detail, events=count))
+            self._add(_sum(now, sort, count, detail=detail))
+        over, self._over = self._over, Counter()
+        others: Counter[str] = Counter()
+        named = 0
+        for (sort, payer), count in over.most_common():
+            if any(payer) and named < limits.AUDIT_SUMS:
+                named += 1
+                self._add(_sum(now, sort, count, detail=_OMITTED, identity=payer.identity, peer=payer.source))
+            else:
+                others[sort] += count
+        for sort, count in others.items():
+            self._add(_sum(now, sort, count, detail=f"{_OMITTED}, by others than those above"))
 
 
-def _budgets(each: float, together: float, burst: float) -> Budgets:
-    return Budgets(Budget(each, burst), Budget(together, burst), limits.LOG_SOURCES)
+_OMITTED: Final = "more than have a record of their own"
+
+
+def _sum(time: str, sort: str, count: int, *, detail: str, identity: str = "", peer: str = "") -> AuditRecord:
+    kind, _, outcome = sort.partition(" ")
+    return AuditRecord(time, kind, outcome, identity=identity, peer=peer, detail=detail, events=count)
 
 
 def _client(fields: Fields) -> Who:
