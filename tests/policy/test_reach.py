@@ -26,8 +26,10 @@ from ferry.policy.reach import (
 )
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker
+from ferry.policy.sshd import SshdOptions
 from ferry.policy.visits import Target, VisitPolicy
 from ferry.protocol.key_options import parse_options
+from ferry.protocol.permits import Permit
 from granted import granted
 from known_system import KNOWN
 
@@ -58,6 +60,19 @@ def test_a_port_and_an_alias_are_their_owners_and_theirs_for_whom_they_are_named
         refusal = decided(BOB, address, ALICE, options)
         assert isinstance(refusal, Refusal)
         assert refusal.code in ("no_such_port", "no_such_alias")
+
+
+@pytest.mark.parametrize("address", [PORT, LAPTOP])
+def test_permit_open_of_the_operators_settings_adds_no_right(address: Address) -> None:
+    """Which settings count may follow from the login name, and anybody can type that."""
+    host, port = ASKED[address]
+    target = Target(address, ALICE.id, private=True)
+    asked = replace(wanted(BOB, address), sshd=SshdOptions(permit_open=(Permit(host.decode(), port),)))
+    assert isinstance(decide_tunnel(asked, target, POLICY), Refusal)
+    assert isinstance(decide_host(asked), Refusal)
+    named = replace(asked, line=wanted(BOB, address, f'permitopen="{host.decode()}:{port}"').line)
+    granted(decide_tunnel(named, target, POLICY)).require(address, ALICE.id, Use.VISIT)
+    assert isinstance(decide_host(named), Host)
 
 
 @pytest.mark.parametrize("address", [PORT, LAPTOP])

@@ -142,7 +142,7 @@ def test_what_somebody_is_told() -> None:
     ]
     assert limits_of(SshdOptions(permit_listen=(), permit_open=opens("a:1"))) == [
         "You may listen nowhere (PermitListen).",
-        "You may reach a:1 only (PermitOpen).",
+        "You may reach at most a:1 (PermitOpen).",
     ]
     may = Allowance(ANY_KEY, SshdOptions(permit_listen=listen("21001")))
     assert may.example("80:localhost:3000") == "21001:localhost:3000"

@@ -103,7 +103,7 @@ class Keywords(Section):
     )
     permit_open: Opens = Field(
         default_factory=list,
-        description='Where `-L`, `-D`, `-J` and `-W` may lead: `["laptop:22", "db.example.com:5432"]`; `["none"]`, `["any"]`. It narrows what a key\'s own `permitopen=` allows.',
+        description='Where `-L`, `-D`, `-J` and `-W` may lead: `["laptop:22", "db.example.com:5432"]`; `["none"]`, `["any"]`. It only narrows: what is not a key\'s own needs `permitopen=` in its line, or a rule of the policy.',
     )
     disable_forwarding: Truth = Field(
         None, description="Turn all forwarding off, whatever else is set. Sessions stay: they show names and help."

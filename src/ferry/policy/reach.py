@@ -49,10 +49,10 @@ class Wanted:
 
     @property
     def named(self) -> bool:
-        """Whether the operator has named this target for `who`, so that it need not be its own: `permitopen=` or
-        `PermitOpen`, or where there is a policy file, a rule for a host."""
+        """Whether the operator has named this target for `who`, so that it need not be its own: `permitopen=` in
+        its line, or where there is a policy file, a rule for a host."""
         if self.judge is None:
-            return names_open(self.line, self.host, self.port) or sshd.names_open(self.sshd, self.host, self.port)
+            return names_open(self.line, self.host, self.port)
         return not isinstance(self.judge.reach_host(self.text, self.port), Refusal)
 
     @property

@@ -18,7 +18,7 @@ from ferry.protocol.host_patterns import HostList
 from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
-from .permitted import listed, listens, names, names_socket, opens, to_write
+from .permitted import listed, listens, names_socket, opens, to_write
 
 
 class Forwarding(enum.Flag):
@@ -189,7 +189,10 @@ def listen_refusal(options: SshdOptions, host: bytes, port: int, names: Sequence
 
 
 def open_refusal(options: SshdOptions, host: bytes, port: int) -> Refusal | None:
-    """The refusal of a connection through the gateway to `port` of `host`, as the client has sent them (RFC 4254 §7.2)."""
+    """The refusal of a connection through the gateway to `port` of `host`, as the client has sent them (RFC 4254 §7.2).
+
+    PermitOpen narrows and never adds a right: the settings that count may follow from the login name, which a client
+    chooses."""
     off = _direction_refusal(options, Forwarding.LOCAL, "reach anything with -L, -D, -J or -W")
     if off is not None:
         return off
@@ -205,11 +208,6 @@ def open_refusal(options: SshdOptions, host: bytes, port: int) -> Refusal | None
         rule=options.rule("permit_open"),
         repeats_input=True,
     )
-
-
-def names_open(options: SshdOptions, host: bytes, port: int) -> bool:
-    """As `ferry.policy.keys.names_open`, of PermitOpen."""
-    return names(options.permit_open or (), host, port)
 
 
 def socket_refusal(options: SshdOptions, path: str, *, listens: bool) -> Refusal | None:
@@ -248,6 +246,6 @@ def limits_of(options: SshdOptions) -> list[str]:
     if Forwarding.LOCAL not in allowed:
         found.append("You may reach nothing with -L, -D, -J and -W here (AllowTcpForwarding).")
     elif options.permit_open not in (None, ANYWHERE):
-        what = f"{listed(options.permit_open)} only" if options.permit_open else "nothing"
+        what = f"at most {listed(options.permit_open)}" if options.permit_open else "nothing"
         found.append(f"You may reach {what} (PermitOpen).")
     return found
