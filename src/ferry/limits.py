@@ -104,6 +104,7 @@ AUTH_TRIES: Final = 6  # per connection, as OpenSSH MaxAuthTries
 # Authentication requests of one connection until it has logged in, refused or not. A question about a key costs the client
 # nothing, and a signature that the next request supersedes costs us 0.8 ms and a transaction.
 AUTH_REQUESTS: Final = 64
+KEYS_OF_LOGIN: Final = 4  # that AuthenticationMethods may ask for; ssh offers those before again, which counts as tries
 PENALTY_NOTHING_SECONDS: Final = 1.0  # for leaving before a log-in (sshd: noauth)
 # For HTTP or TLS on the SSH port: a person has typed that port into a browser, which tries both, and a favicon. Eight
 # such pages within seconds block nobody's ssh.

@@ -10,7 +10,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
         the last two never began; why: what the client did wrong, if it did)
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
     address.blocked (address, seconds, why), address.unblocked (address)
-    connection.opened (connection, identity: a `names.Identity`, peer, client_version, rule: the line of a key file)
+    connection.opened (connection, identity: a `names.Identity`, peer, client_version, rule: the line of a key file, or
+        several; keys: the others, where a log-in needs more than one)
     connection.closed (connection, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, connection, address, kind, url; of a port: bound, its numeric hosts, and instead, only where it
         listens on loopback addresses and was asked for another: why; rule: of the policy)

@@ -186,6 +186,8 @@ Match User fleet
     ClientAliveInterval 1m
     ClientAliveCountMax 2
     AuthenticationMethods publickey
+Match User admins
+    AuthenticationMethods publickey,publickey publickey,publickey,publickey
 Match User others
     ClientAliveCountMax 0
     AuthenticationMethods password publickey
@@ -207,6 +209,10 @@ Match User others
                 "user": ["fleet"], "client_alive_interval": 60, "client_alive_count_max": 2,
                 "authentication_methods": ["publickey"],
             },
+            {
+                "user": ["admins"],
+                "authentication_methods": ["publickey,publickey", "publickey,publickey,publickey"],
+            },
         ],
     }  # fmt: skip
     for reason in (
@@ -218,12 +224,12 @@ Match User others
         "Match RDomain x (line 25): Ferry has no such criterion: rdomain",
         "Banner below Match User empty (line 28)",
         "PermitListen (line 3)",
-        "ClientAliveCountMax below Match User others (line 34): 0 is never in sshd",
-        "AuthenticationMethods below Match User others (line 35): Ferry knows no passwords and asks no other program: public keys alone: publickey, once",
+        "ClientAliveCountMax below Match User others (line 36): 0 is never in sshd",
+        "AuthenticationMethods below Match User others (line 37): Ferry knows no passwords and asks no other program: public keys alone: publickey, or publickey,publickey",
     ):
         assert reason in ran.said
     (tmp_path / "ferry.toml").write_text(ran.out)
-    assert len(load(tmp_path / "ferry.toml", {}, {}).sshd.match) == 4
+    assert len(load(tmp_path / "ferry.toml", {}, {}).sshd.match) == 5
 
 
 def test_a_group_is_the_login_names_in_it(tmp_path: Path) -> None:

@@ -75,7 +75,11 @@ def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permi
         ('[sshd]\npermit_listen = ["any", "80"]\n', 'any stands alone: write ["any"], or hosts with ports'),
         ('[sshd]\npermit_open = ["80"]\n', "'80' is no host with a port"),
         ('[sshd]\nauthentication_methods = ["none"]\n', "none would let nobody in: remove it, or stop the gateway"),
-        ('[sshd]\nauthentication_methods = ["publickey,publickey"]\n', "Ferry asks for one key, not for several"),
+        (
+            '[sshd]\nauthentication_methods = ["publickey,publickey"]\n',
+            'needs access.mode = "keys": with "anyone" each',
+        ),
+        ('[sshd]\nauthentication_methods = ["publickey,publickey,publickey,publickey,publickey"]\n', "4 keys at most"),
         ('[sshd]\nauthentication_methods = ["publickey,password"]\n', "Ferry knows no passwords and asks no other"),
         ('[sshd]\nallow_streamlocal_forwarding = "yes"\n', 'write streamlocal_folder = "/run/ferry/sockets" in [sshd]'),
         ('[sshd]\nstreamlocal_folder = "data"\n', "are one inside the other: write another folder, such as"),

@@ -162,9 +162,9 @@ def test_who_is_here_without_a_key_leaves_when_one_is_needed(
 @pytest.mark.parametrize(
     ("methods", "why"),
     [
-        ('["password"]', 'Ferry knows no passwords and asks no other program: write ["publickey"], or remove it'),
+        ('["password"]', 'Ferry knows no passwords and asks no other program: write ["publickey"], or for two'),
         ('["publickey,keyboard-interactive"]', "Ferry knows no passwords and asks no other program"),
-        ('["publickey,publickey"]', 'Ferry asks for one key, not for several: write ["publickey"]'),
+        ('["publickey,publickey,publickey,publickey,publickey"]', "a log-in may need 4 keys at most, and this needs 5"),
         ('["none"]', "none would let nobody in"),
     ],
 )

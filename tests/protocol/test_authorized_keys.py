@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
 from ferry.limits import KEY_LINE_BYTES, KEY_LINES
-from ferry.protocol.authorized_keys import ALGORITHMS, fingerprint_of, parse_file, parse_key, parse_line, rsa_bits
+from ferry.protocol.authorized_keys import (
+    ALGORITHMS,
+    fingerprint_of,
+    is_canonical,
+    parse_file,
+    parse_key,
+    parse_line,
+    rsa_bits,
+)
 from ferry.protocol.key_options import NO_OPTIONS
 from known_system import KNOWN
 from ssh_command import fingerprint, make_key
@@ -119,6 +127,25 @@ def test_an_rsa_key_of_a_size_that_may_not_log_in_is_refused_in_its_file(bits: i
     assert rsa_bits(blob) == bits
     with pytest.raises(InvalidInput, match=says):
         parse_key(f"ssh-rsa {base64.b64encode(blob).decode()}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "canonical"),
+    [
+        ((b"ssh-rsa", b"\1\0\1", b"\0\xff\1"), True), ((b"ssh-rsa", b"\1\0\1", b"\x7f\1"), True),
+        ((b"ssh-rsa", b"\1\0\1", b"\0\0\xff\1"), False), ((b"ssh-rsa", b"\1\0\1", b"\0\x7f\1"), False),
+        ((b"ssh-rsa", b"\0\1\0\1", b"\0\xff\1"), False), ((b"ssh-rsa", b"\1\0\1", b"\xff\1"), False),
+        ((b"ssh-rsa", b"\1\0\1", b""), False), ((b"ssh-rsa", b"\1\0\1", b"\0"), False),
+        ((b"ecdsa-sha2-nistp256", b"nistp256", b"\4" + bytes(64)), True),
+        ((b"ecdsa-sha2-nistp256", b"nistp256", b"\2" + bytes(32)), False),
+        ((b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\3" + bytes(32), b"ssh:"), False),
+        ((b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\4" + bytes(64), b"ssh:"), True),
+        ((b"ssh-ed25519", bytes(32)), True),
+    ],
+)  # fmt: skip
+def test_a_key_has_one_form(fields: tuple[bytes, ...], *, canonical: bool) -> None:
+    blob = b"".join(len(each).to_bytes(4, "big") + each for each in fields)
+    assert is_canonical(blob) is canonical
 
 
 def test_an_rsa_key_of_any_size_that_may_log_in_is_taken() -> None:

@@ -11,6 +11,7 @@ from ferry.names import Endpoint
 from ferry.protocol.key_paths import parse_key_path
 
 from .model import Config, Names
+from .sshd import keys_needed
 from .values import is_loopback
 
 SHOWN_NAMES: Final = 3
@@ -33,7 +34,22 @@ def mistakes(config: Config) -> list[Remark]:
         *_admin_is_local(config),
         *_ports_are_distinct(config),
         *_sockets_have_a_folder(config),
+        *_several_keys_are_of_somebody(config),
     ]
+
+
+def _several_keys_are_of_somebody(config: Config) -> Iterator[Remark]:
+    several = [
+        methods
+        for each in (config.sshd, *config.sshd.match)
+        if (keys_needed(methods := each.authentication_methods) or 0) > 1
+    ]
+    if several and config.access.mode == "anyone":
+        text = (
+            f'authentication_methods = ["{several[0][0]}"] needs access.mode = "keys": with "anyone" each client makes its keys '
+            'itself, so two prove no more than one. Write mode = "keys" in [access], or authentication_methods = ["publickey"]'
+        )
+        yield Remark(("sshd.authentication_methods", "sshd.match", "access.mode"), text)
 
 
 def _sockets_have_a_folder(config: Config) -> Iterator[Remark]:

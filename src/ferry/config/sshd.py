@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.protocol.host_patterns import parse_host_list
 from ferry.protocol.permits import ANYWHERE, Permit, Services, parse_permit_listen, parse_permit_open
@@ -58,14 +59,31 @@ def _checked(words: list[str], parse: Callable[[str, Services], Permit]) -> list
     return words
 
 
-def _methods(words: list[str]) -> list[str]:
-    if words in ([], ["any"], ["publickey"]):
-        return words
+def keys_needed(words: list[str]) -> int | None:
+    """How many different keys a log-in needs by `authentication_methods`: as many as the shortest of its lists has. 0 for
+    `any`, None if it is not set. Raises InvalidInput."""
+    if not words:
+        return None
+    if words == ["any"]:
+        return 0
     if words == ["none"]:
-        raise ValueError("none would let nobody in: remove it, or stop the gateway")
-    if {part.partition(":")[0] for word in words for part in word.split(",")} == {"publickey"}:
-        raise ValueError('Ferry asks for one key, not for several: write ["publickey"]')
-    raise ValueError('Ferry knows no passwords and asks no other program: write ["publickey"], or remove it')
+        raise InvalidInput("none would let nobody in: remove it, or stop the gateway")
+    if {part for word in words for part in word.split(",")} != {"publickey"}:
+        raise InvalidInput(
+            'Ferry knows no passwords and asks no other program: write ["publickey"], or for two keys ["publickey,publickey"]'
+        )
+    needed = min(word.count(",") + 1 for word in words)
+    if needed > limits.KEYS_OF_LOGIN:
+        raise InvalidInput(f"a log-in may need {limits.KEYS_OF_LOGIN} keys at most, and this needs {needed}")
+    return needed
+
+
+def _methods(words: list[str]) -> list[str]:
+    try:
+        keys_needed(words)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return words
 
 
 def _networks(words: list[str]) -> list[str]:
@@ -124,7 +142,7 @@ class Keywords(Section):
     )
     authentication_methods: Methods = Field(
         default_factory=list,
-        description='`["publickey"]`: nobody is let in without a key, with `access.mode = "anyone"` too. `["any"]`: as `access.mode` says. Ferry has no other methods.',
+        description='`["publickey"]`: nobody is let in without a key, with `access.mode = "anyone"` too. `["publickey,publickey"]`: a log-in needs two different keys of one identity; a third word of them three. `["any"]`: as `access.mode` says. Ferry has no other methods.',
     )
 
 

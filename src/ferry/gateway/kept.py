@@ -21,7 +21,7 @@ from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
 from ferry.ssh.host_keys import HostKey, load_host_keys, load_next_host_keys
-from ferry.ssh.login import Identities
+from ferry.ssh.key_identities import Identities
 from ferry.ssh.server import ConnectionLog
 from ferry.store.audit import AuditLog
 from ferry.store.connections import ConnectionRows

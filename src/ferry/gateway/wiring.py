@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry.config.model import Config
-from ferry.config.sshd import Keywords, SshdMatch, permits_of
+from ferry.config.sshd import Keywords, SshdMatch, keys_needed, permits_of
 from ferry.config.values import is_loopback
 from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
@@ -23,7 +23,8 @@ from ferry.registry.routes import Ports
 from ferry.ssh.access import WatchedAccess
 from ferry.ssh.forward_settings import ForwardSettings
 from ferry.ssh.host_names import HostNames
-from ferry.ssh.login import Identities, LoginSettings
+from ferry.ssh.key_identities import Identities
+from ferry.ssh.login import LoginSettings
 from ferry.ssh.notices import Notices
 from ferry.ssh.settings import SshSettings
 from ferry.ssh.wire.connection import ConnectionBounds
@@ -102,7 +103,7 @@ def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
         client_alive_count_max=match.client_alive_count_max if match else None,
         allow_streamlocal_forwarding=_FORWARDING.get(keywords.allow_streamlocal_forwarding or ""),
         streamlocal_bind_unlink=keywords.streamlocal_bind_unlink,
-        needs_key=keywords.authentication_methods == ["publickey"] if keywords.authentication_methods else None,
+        keys_needed=keys_needed(keywords.authentication_methods),
         places={name: f"{where}: {name}" for name in keywords.model_fields_set},
     )
 

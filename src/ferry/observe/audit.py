@@ -227,6 +227,8 @@ def _opened(said: Said) -> AuditRecord:
     identity, detail = said.fields.get("identity"), said.text("client_version")
     if isinstance(identity, Identity) and identity.certificate is not None:
         detail = f"certificate with serial number {identity.certificate.serial}, {detail}"
+    if keys := said.listed("keys"):
+        detail = f"with {keys}, {detail}"
     return said.record(Kind.LOGIN, Outcome.OK, detail=detail)
 
 

@@ -7,13 +7,13 @@ Each refusal names the option, and its `rule` the file and the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ferry.errors import Refusal
-from ferry.names import printable
+from ferry.names import Fingerprint, printable
 from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
 from ferry.protocol.permits import Permit
@@ -41,15 +41,34 @@ class KeyLine:
     """From 1."""
     certified: Certified | None = None
     """What has made it, if the client has logged in with a certificate: its options are those of both together."""
+    beside: tuple[OtherKey, ...] = ()
+    """The other keys of a log-in that needs several: what a client may do, each of their lines has to allow."""
 
     @property
     def place(self) -> str:
         """The file and the line, for the log; empty if there are no key files."""
         return f"{self.file}, line {self.number}" if self.file else ""
 
+    @property
+    def places(self) -> str:
+        """The same of the lines of all keys of the log-in."""
+        return "; ".join(each.place for each in self.together() if each.file)
+
+    def together(self) -> Iterator[KeyLine]:
+        """The lines of all keys of the log-in, this one first."""
+        yield self
+        yield from (other.line for other in self.beside)
+
     def rule(self, option: str) -> str:
         """One of its options, for the log."""
         return f"{self.place}: {option}" if self.file else option
+
+
+class OtherKey(NamedTuple):
+    """A further key of a log-in that needs several (AuthenticationMethods)."""
+
+    fingerprint: Fingerprint
+    line: KeyLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +178,15 @@ def signature_refusal(line: KeyLine, flags: int | None) -> Refusal | None:
 
 def forwards_refusal(line: KeyLine) -> Refusal | None:
     """The refusal of all forwards and all connections through the gateway."""
+    return _first(line, _forwards_refusal)
+
+
+def _first(line: KeyLine, judge: Callable[[KeyLine], Refusal | None]) -> Refusal | None:
+    """The first refusal by the lines of all keys of a log-in."""
+    return next((refusal for each in line.together() if (refusal := judge(each)) is not None), None)
+
+
+def _forwards_refusal(line: KeyLine) -> Refusal | None:
     if not (option := line.options.forwards_off):
         return None
     if option == NO_EXTENSION:
@@ -179,8 +207,10 @@ def forwards_refusal(line: KeyLine) -> Refusal | None:
 def listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str] = ()) -> Refusal | None:
     """The refusal of a request to listen on `port` of `host`, as the client has sent them (RFC 4254 §7.1) and the gateway
     can read them. `names` are the forms of the web name or alias that it asks for."""
-    if (off := forwards_refusal(line)) is not None:
-        return off
+    return forwards_refusal(line) or _first(line, lambda each: _listen_refusal(each, host, port, names))
+
+
+def _listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str]) -> Refusal | None:
     permits = line.options.permit_listen
     if not permits or listens(permits, host, port, names):
         return None
@@ -195,8 +225,10 @@ def listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str] =
 
 def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
     """The refusal of a connection through the gateway to `port` of `host`, as the client has sent them (§7.2)."""
-    if (off := forwards_refusal(line)) is not None:
-        return off
+    return forwards_refusal(line) or _first(line, lambda each: _open_refusal(each, host, port))
+
+
+def _open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
     permits, asked = line.options.permit_open, host.decode("utf-8", "backslashreplace")
     if not permits or opens(permits, host, port):
         return None
@@ -210,15 +242,17 @@ def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
 
 
 def names_open(line: KeyLine, host: bytes, port: int) -> bool:
-    """Whether `permitopen=` names `port` of `host` exactly."""
-    return names(line.options.permit_open, host, port)
+    """Whether `permitopen=` names `port` of `host` exactly, of each key."""
+    return all(names(each.options.permit_open, host, port) for each in line.together())
 
 
 def socket_refusal(line: KeyLine, path: str, *, listens: bool) -> Refusal | None:
     """The refusal of a forward (`listens`) or a connection to the Unix socket at `path`. A line with `permitlisten=` or
     `permitopen=` allows none that it does not name."""
-    if (off := forwards_refusal(line)) is not None:
-        return off
+    return forwards_refusal(line) or _first(line, lambda each: _socket_refusal(each, path, listens=listens))
+
+
+def _socket_refusal(line: KeyLine, path: str, *, listens: bool) -> Refusal | None:
     option = "permitlisten" if listens else "permitopen"
     permits = line.options.permit_listen if listens else line.options.permit_open
     if not permits or names_socket(permits, path):
@@ -232,6 +266,10 @@ def socket_refusal(line: KeyLine, path: str, *, listens: bool) -> Refusal | None
 
 def command_refusal(line: KeyLine) -> Refusal | None:
     """The refusal of a session's command. A session that shows forwards runs none."""
+    return _first(line, _command_refusal)
+
+
+def _command_refusal(line: KeyLine) -> Refusal | None:
     if line.options.command is None:
         return None
     of_line = line.certified is None or line.certified.line.options.command is not None
@@ -245,6 +283,10 @@ def command_refusal(line: KeyLine) -> Refusal | None:
 
 def limits_of(line: KeyLine) -> list[str]:
     """What the holder of a key may not do, for people."""
+    return list(dict.fromkeys(limit for each in line.together() for limit in _limits_of(each)))
+
+
+def _limits_of(line: KeyLine) -> list[str]:
     options, found = line.options, list[str]()
     if (off := options.forwards_off) == NO_EXTENSION:
         found.append(f"Your certificate may not forward anything: it has no {off}.")

@@ -52,8 +52,8 @@ class SshdOptions:
     """Of Unix sockets. Not set: none."""
     streamlocal_bind_unlink: bool | None = None
     """A socket that nobody listens on gives way to a new one."""
-    needs_key: bool | None = None
-    """Nobody may log in without a key (AuthenticationMethods)."""
+    keys_needed: int | None = None
+    """The different keys that a log-in needs (AuthenticationMethods). 0: as the gateway lets anybody in."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Where each of them is written: `sshd.match 2: permit_open`."""
 

@@ -87,6 +87,20 @@ def rsa_bits(blob: bytes) -> int | None:
     return _size(fields[2])
 
 
+def is_canonical(blob: bytes) -> bool:
+    """Whether a key in its wire form has the one form that ssh-keygen writes: numbers without more zeros before them than
+    they need (RFC 4251 §5), points of a curve not compressed, as in sshd (RFC 5656 §3.1). Else one key could have several
+    fingerprints, and count for several."""
+    fields = _fields(blob)
+    if fields[:1] == [_RSA.encode()]:
+        return all(
+            number and number[0] < 0x80 and (number[0] or (number[1:] or b"\0")[0] >= 0x80) for number in fields[1:]
+        )
+    if len(fields) > 2 and b"ecdsa-sha2-" in fields[0]:
+        return fields[2][:1] == b"\4"
+    return True
+
+
 def _size(modulus: bytes) -> int:
     """The bits of a positive number (RFC 4251 §5, mpint)."""
     digits = modulus.lstrip(b"\0")

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from ferry.config.sshd import SshdMatch
+from ferry.config.sshd import SshdMatch, keys_needed
 from ferry.errors import InvalidInput
 from ferry.protocol.host_patterns import parse_host_list
 from ferry.protocol.permits import Permit
@@ -50,7 +50,11 @@ def _intervals(values: Sequence[str]) -> Value | None:
 
 def _methods(values: Sequence[str]) -> Value | None:
     """Ferry has public keys alone."""
-    return list(values) if values in (("any",), ("publickey",)) else None
+    try:
+        keys_needed(list(values))
+    except InvalidInput:
+        return None
+    return list(values)
 
 
 def _permits(values: Sequence[str], *, listens: bool) -> Value | None:

@@ -46,7 +46,7 @@ _BELOW_MATCH: Final = "Ferry has no such setting for some people alone"
 _NOT_TAKEN: Final = "sshd itself does not take this value"
 _ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
 _WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
-    {"authenticationmethods": f"{_KEYS_ONLY}: publickey, once", "clientalivecountmax": _ZERO}
+    {"authenticationmethods": f"{_KEYS_ONLY}: publickey, or publickey,publickey", "clientalivecountmax": _ZERO}
 )
 """Of keywords that Ferry has, and some of whose values it does not take."""
 _CHOSEN: Final = (

@@ -19,6 +19,7 @@ from ferry.names import Address, IdentityId, network_of, printable
 from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
+from ferry.policy.several_keys import several_needed
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.protocol.typed_forward import TypedForward
@@ -317,8 +318,9 @@ class Client:
     def use_settings(self) -> None:
         """The operator's settings have changed."""
         self.keep_alive()
-        if self.identity.anonymous and self.sshd.needs_key:
-            self.close(NEEDS_KEY)
+        has, needed = 0 if self.identity.anonymous else 1 + len(self.key_line.beside), self.sshd.keys_needed or 0
+        if has < needed:
+            self.close(several_needed(needed) if needed > 1 else NEEDS_KEY)
         else:
             self._close_forbidden()
 

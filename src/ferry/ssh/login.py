@@ -22,8 +22,9 @@ from ferry.hostnames import Urls
 from ferry.limiters.handshakes import Progress
 from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
-from ferry.names import CertificateName, ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
+from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, needs_name, signature_refusal
+from ferry.policy.several_keys import USED, Proven
 from ferry.policy.sshd import SshdOptions, Who
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.first_bytes import FirstBytes
@@ -34,7 +35,9 @@ from ferry.report import Report
 from .access import WatchedAccess, judged, lines_in
 from .admission import Admission, LoginSlot
 from .host_names import HostNames
+from .key_identities import Identities, identity_of
 from .offered_keys import OfferedKeys, certified_key, fingerprint_in
+from .proven_keys import ProvenKeys
 from .refused_keys import RefusedKeys
 from .wire.connection import HardenedConnection
 
@@ -42,22 +45,6 @@ KEYLESS_USER: Final = "nokey"
 NEEDS_KEY: Final = "you need a key here (AuthenticationMethods publickey): make one with ssh-keygen -t ed25519"
 
 _log = logging.getLogger("ferry.ssh")
-
-
-class Identities(Protocol):
-    """The identities of keys (`ferry.store`)."""
-
-    async def identity_for_key(
-        self, fingerprint: Fingerprint, algorithm: str, name: str | None, *, now: float
-    ) -> Identity:
-        """The identity of a key, or of the name that the operator gave to it."""
-        ...
-
-    async def identity_for_certificate(
-        self, certificate: CertificateName, fingerprint: Fingerprint, *, now: float
-    ) -> Identity:
-        """The identity of a certificate's CA and key id; `fingerprint` is that of its key now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +146,7 @@ class LoginAttempt(asyncssh.SSHServer):
         "_identity",
         "_key_acceptable",
         "_key_line",
+        "_keys",
         "_lane",
         "_offered",
         "_origin",
@@ -197,11 +185,12 @@ class LoginAttempt(asyncssh.SSHServer):
         """The name of its host; empty until it is needed. None: too many others were looked up, and the log-in ends."""
         self.tries = 0
         self._offered = OfferedKeys(self._send)
+        self._keys = ProvenKeys()
         self._requests = 0
         self._key_acceptable = False
         """The client has offered an acceptable key. It has not proved that it holds it."""
         self._proven = False
-        """An acceptable key has signed."""
+        """The last key has signed that the log-in needs, or one is looked up now."""
         self._broke: Offence | None = None
         """What the client has sent in place of SSH."""
         self._timed_out = False
@@ -270,10 +259,8 @@ class LoginAttempt(asyncssh.SSHServer):
         return self._offered.may_be_read(key_data)
 
     async def key_proven(self, user: str, key_data: bytes, flags: int | None) -> bool:
-        """Look up the identity of the key that has signed, and bind it: here, and nowhere else.
-
-        False if the look-up fails, or if the key may not log in any more.
-        """
+        """Look up the identity of the key that has signed. With the last key that is needed, bind the first one's: here, and
+        nowhere else. False if the look-up fails, or if one of the keys may not log in any more."""
         self._proven = True
         server, login = self._server, self._server.login
         certificate = self._offered.certificate_in(key_data)
@@ -282,36 +269,39 @@ class LoginAttempt(asyncssh.SSHServer):
         if not isinstance(line, KeyLine):
             return False
         if (refusal := signature_refusal(line, flags)) is not None:
-            self._deny(fingerprint, refusal)
-            self.key_refused()
-            return False
+            return self._turn_down(fingerprint, refusal)
         try:
-            identity = await self._identity_of(key_data, fingerprint, certificate, line)
-            banner = await server.banner(identity.id) if login.banner else None
+            owner = self._keys.owner or await identity_of(
+                login.identities, key_data, fingerprint, certificate, line, now=server.clock.now()
+            )
+            last = len(self._keys.signed) + 1 >= self._keys_needed(owner)
+            banner = await server.banner(owner.id) if login.banner and last else None
         except StoreUnavailable as error:
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
-        # the access rules may have changed while we waited for the database
-        if self._judge(fingerprint, certificate, user) != line:
+        key, needed = Proven(user, fingerprint, certificate, line), self._keys_needed(owner)
+        # the access rules may have changed while we waited for the database, or for this key
+        stand = [self._judge(one.fingerprint, one.certificate, user) == one.line for one in (*self._keys.signed, key)]
+        if user != self._user or not all(stand):
             return False
-        self._identity, self._user, self._key_line = identity, user, line
-        if banner:
-            self.connection.send_auth_banner(banner)
+        if (refusal := self._keys.refusal_of(key, needed)) is not None:
+            return self._turn_down(fingerprint, refusal)
+        self._keys.add(key, owner, needed)
+        self._proven = self._keys.complete
+        if self._proven:
+            self._identity, self._key_line = owner, self._keys.line
+            if banner:
+                self.connection.send_auth_banner(banner)
         return True
 
-    async def _identity_of(
-        self, key_data: bytes, fingerprint: Fingerprint, certificate: Certificate | None, line: KeyLine
-    ) -> Identity:
-        """The identity of a key that has signed. Raises StoreUnavailable."""
-        identities, now = self._server.login.identities, self._server.clock.now()
-        if certificate is not None and certificate.key_id:
-            name = CertificateName(certificate.ca_fingerprint, certificate.key_id, certificate.serial)
-            return await identities.identity_for_certificate(name, fingerprint, now=now)
-        # a certificate without a key id names nobody, so that its key is the identity
-        blob = key_data if certificate is None else certificate.key
-        algorithm = blob[4 : 4 + int.from_bytes(blob[:4], "big")].decode("ascii", "replace")
-        return await identities.identity_for_key(fingerprint, algorithm, line.name, now=now)
+    def may_enter(self) -> bool:
+        """Whether the log-in has all that it needs: every way in leads through here."""
+        return self._keys.complete if self._keys.signed else self._takes_keyless(self._user)
+
+    def _keys_needed(self, identity: Identity) -> int:
+        """The different keys that an identity needs for a log-in. 0: none, where the gateway lets anybody in."""
+        return self._server.sshd_of(Who(self._user, identity, self._peer.host, self._own_end())).keys_needed or 0
 
     def _judge(self, fingerprint: Fingerprint, certificate: Certificate | None, user: str) -> KeyLine | Refusal | None:
         """The line that lets a key in now; None if it is in no file."""
@@ -345,6 +335,11 @@ class LoginAttempt(asyncssh.SSHServer):
                 "keys.denied", peer=self.host, key=fingerprint, code=why.code, detail=why.detail, rule=why.rule
             )
 
+    def _turn_down(self, fingerprint: Fingerprint, why: Refusal) -> bool:
+        self._deny(fingerprint, why)
+        self.key_refused()
+        return False
+
     def _send(self, text: str) -> None:
         self.connection.send_auth_banner(text)
 
@@ -377,7 +372,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         """Whether authentication is needed. `nokey@` needs none, if the operator allows that."""
-        self._user = username
+        self._user, self._keys = username, ProvenKeys()  # another user begins anew (RFC 4252 §5)
         return not (username == KEYLESS_USER and self._takes_keyless(username))
 
     def public_key_auth_supported(self) -> bool:
@@ -415,6 +410,13 @@ class LoginAttempt(asyncssh.SSHServer):
         if not await self._find_host(fingerprint, certificate, user):
             return False
         judged_now = self._judge(fingerprint, certificate, user)
+        if isinstance(judged_now, KeyLine) and (owner := self._keys.owner) is not None:
+            judged_now = (
+                self._keys.refusal_of(Proven(user, fingerprint, certificate, judged_now), self._keys_needed(owner))
+                or judged_now
+            )
+        if judged_now is USED:  # ssh offers all its keys again after a partial success
+            return False
         if isinstance(judged_now, KeyLine):
             self._key_acceptable = True
             self._admission.progressed(self, Progress.PROMISING)
@@ -432,7 +434,7 @@ class LoginAttempt(asyncssh.SSHServer):
         del lang, submethods
         if self._takes_keyless(username):
             return "", "", "", ()
-        why = NEEDS_KEY if self._server.login.access.allows_keyless else ""
+        why = self._keys.missing or (NEEDS_KEY if self._server.login.access.allows_keyless else "")
         self._offered.tell_refused(self._server.urls.jump, why)
         return False
 
@@ -442,10 +444,9 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def _takes_keyless(self, user: str) -> bool:
         """Whether somebody may log in without a key."""
-        if not self._server.login.access.allows_keyless:
+        if user != self._user or self._keys.signed or not self._server.login.access.allows_keyless:
             return False
-        nobody = Identity(self._identity.id, None, None, anonymous=True)
-        return not self._server.sshd_of(Who(user, nobody, self._peer.host, self._own_end())).needs_key
+        return not self._keys_needed(Identity(self._identity.id, None, None, anonymous=True))
 
     def auth_completed(self) -> None:
         self._stop_timers()

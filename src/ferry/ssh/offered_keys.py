@@ -10,7 +10,7 @@ import asyncssh
 
 from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, printable
-from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, rsa_bits, wrong_size
+from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, is_canonical, rsa_bits, wrong_size
 from ferry.protocol.certificates import Certificate, is_certificate, parse_certificate
 
 from .refused_keys import refused_banner
@@ -55,6 +55,9 @@ class OfferedKeys:
             return False
         for blob, whose in ((key_data, ""),) if certificate is None else ((certificate.key, ""), (certificate.ca, _CA)):
             if readable_key(blob) is None:  # asyncssh would end the connection with an error of our log
+                return False
+            if not is_canonical(blob):
+                self.tell(f"{whose}{_ODD_FORM}")
                 return False
             if (bits := rsa_bits(blob)) is not None and bits not in RSA_BITS:
                 self.tell(f"{whose}{wrong_size(bits)}")
@@ -106,6 +109,9 @@ class OfferedKeys:
             self._send(refused_banner(self.refused, gateway))
 
 
+_ODD_FORM: Final = (
+    "the key is written in a form that is not ssh-keygen's: make the .pub file again (ssh-keygen -y -f KEYFILE)"
+)
 _CA: Final = "the CA of your certificate: "
 
 

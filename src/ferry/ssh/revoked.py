@@ -11,11 +11,12 @@ While the line of a connection stays, nothing ends it: as in sshd, `expiry-time=
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from ferry import limits
-from ferry.names import Endpoint
-from ferry.policy.keys import Caller, KeyLine
+from ferry.names import Endpoint, Fingerprint
+from ferry.policy.keys import Caller, KeyLine, OtherKey
 from ferry.protocol.certificates import Certificate
 
 from .access import REVOKED_CODE, KeyAccess, LetIn, judged, lines_in
@@ -67,32 +68,55 @@ class Revoked(Generic[C]):
         return ended + [(one, change) for one, change in wrong if now - self._since[one] >= limits.REVOKED_SECONDS]
 
 
-def _certificate(connection: Revocable) -> Certificate | None:
-    certified = connection.key_line.certified
-    return None if certified is None else certified.certificate
+def _keys(connection: Revocable) -> list[tuple[Fingerprint, KeyLine]]:
+    """The keys of its log-in, each with its line; none if it is anonymous."""
+    if (fingerprint := connection.identity.fingerprint) is None:
+        return []
+    return [(fingerprint, replace(connection.key_line, beside=())), *connection.key_line.beside]
+
+
+def _certificate(line: KeyLine) -> Certificate | None:
+    return None if line.certified is None else line.certified.certificate
 
 
 def _revocation(connection: Revocable, access: KeyAccess) -> str | None:
-    """The reason to end a connection at once, if its key or its CA is on the list of revoked ones. While that cannot be read
-    nobody logs in, and those who are here stay."""
-    fingerprint = connection.identity.fingerprint
-    refusal = None if fingerprint is None else access.revocation_of(fingerprint, _certificate(connection))
-    return refusal.public if refusal is not None and refusal.code == REVOKED_CODE else None
+    """The reason to end a connection at once, if a key or a CA of it is on the list of revoked ones. While that cannot be
+    read nobody logs in, and those who are here stay."""
+    for fingerprint, line in _keys(connection):
+        refusal = access.revocation_of(fingerprint, _certificate(line))
+        if refusal is not None and refusal.code == REVOKED_CODE:
+            return refusal.public
+    return None
 
 
 def _changed(connection: Revocable, access: KeyAccess, time: float) -> str | KeyLine | None:
-    """The reason why a log-in would not give a connection its identity now, or the other line that would; None if its own
-    line stands."""
-    identity, line = connection.identity, connection.key_line
-    if identity.fingerprint is None:
+    """The reason why a log-in would not give a connection its identity now, or the other lines that would; None if its own
+    lines stand."""
+    keys = _keys(connection)
+    if not keys:
         return None if access.allows_keyless else GONE
-    certificate = _certificate(connection)
-    stands = line if line.certified is None else line.certified.line
-    if stands in lines_in(access, identity.fingerprint, certificate, connection.user):
-        return None
     caller = Caller(connection.user, connection.peer.host, connection.host, time)
-    found = judged(access, identity.fingerprint, certificate, caller)
-    if not isinstance(found, KeyLine):
-        return GONE if found is None else found.public
-    # a key without a name keeps its identity (`Identities.identity_for_key`)
-    return found if found.name in (None, identity.name) else RENAMED
+    found: list[OtherKey] = []
+    for fingerprint, line in keys:
+        now = _line_now(fingerprint, line, access, caller)
+        if isinstance(now, str):
+            return now
+        # a key without a name keeps its identity (`Identities.identity_for_key`)
+        if now.name not in (None, line.name if found else connection.identity.name):
+            return RENAMED
+        found.append(OtherKey(fingerprint, now))
+    (_, first), *others = found
+    new = replace(first, beside=tuple(others))
+    return None if new == connection.key_line else new
+
+
+def _line_now(fingerprint: Fingerprint, line: KeyLine, access: KeyAccess, caller: Caller) -> KeyLine | str:
+    """The line by which a key counts now: its own, if that stands. Why not, if there is none."""
+    certificate = _certificate(line)
+    stands = line if line.certified is None else line.certified.line
+    if stands in lines_in(access, fingerprint, certificate, caller.user):
+        return line
+    found = judged(access, fingerprint, certificate, caller)
+    if isinstance(found, KeyLine):
+        return found
+    return GONE if found is None else found.public

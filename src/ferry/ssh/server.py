@@ -168,7 +168,8 @@ class SshServer:
             identity=client.identity,
             peer=str(client.peer),
             client_version=client.client_version,
-            **({"rule": rule} if (rule := client.key_line.place) else {}),
+            **({"keys": [other.fingerprint for other in client.key_line.beside]} if client.key_line.beside else {}),
+            **({"rule": rule} if (rule := client.key_line.places) else {}),
         )
 
     def lost(self, attempt: LoginAttempt, error: Exception | None) -> None:

@@ -102,6 +102,7 @@ SCRIPTS = (
         },
     ),
     Script("cert-file"),
+    Script("multipubkey"),
     Script("cert-hostkey", keys=_HOST_KEYS),
     Script("hostkey-rotate", quick=True, keys=_HOST_KEYS),
     Script("envpass"),

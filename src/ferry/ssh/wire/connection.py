@@ -408,6 +408,14 @@ class HardenedConnection(PacketConnection):
             return None
         return super()._process_userauth_request(message, sequence, packet)
 
+    async def send_userauth_success(self) -> None:
+        """As asyncssh's, which comes here on each way in, but a log-in that needs more keys has a partial success (RFC 4252
+        §5.1)."""
+        if self._login.may_enter():
+            await super().send_userauth_success()
+        else:
+            self.send_userauth_failure(partial_success=True)
+
     async def reload_config(self) -> None:
         """Do nothing: our configuration does not depend on the user. asyncssh would rebuild all options (1 to 160
         ms)."""

@@ -48,8 +48,12 @@ class LoginEvents(Protocol):
         ...
 
     async def key_proven(self, user: str, key_data: bytes, flags: int | None, /) -> bool:
-        """A key has signed: bind its identity. False if this identity may not log in now. `flags` are those of a
-        security key."""
+        """A key has signed: bind its identity, or remember the key until the others have signed that the log-in needs. False
+        if it may not log in now. `flags` are those of a security key."""
+        ...
+
+    def may_enter(self) -> bool:
+        """Whether the log-in has all that it needs. If not, what it has proved is a part of that."""
         ...
 
     def broke_protocol(self) -> None:
