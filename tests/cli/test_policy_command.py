@@ -294,3 +294,8 @@ def test_the_holder_of_a_certificate_is_asked_about_by_its_rules(ask: Asked) -> 
     code, said = ask("explain", "holders.toml", "--who", f"{ca}:ann", "--reach", "web-1:22")
     assert code == 0, said
     assert "key: the certificate and the line of its CA decide too" in said
+    off = ["[[sshd.match]]", f'identity = ["{ca}:a:*"]', "allow_tcp_forwarding = false"]
+    ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "policy.toml"', *off)
+    for key_id, place in (("a:1", "sshd.match 1: allow_tcp_forwarding"), ("b:1", None)):
+        _, found = ask.json("explain", "holders.toml", "--who", f"{ca}:{key_id}", "--reach", "web-1:22")
+        assert (found["answers"][0]["gateway"] or {}).get("place") == place

@@ -42,7 +42,7 @@ def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> No
         load(file, {"FERRY_SSHD__ALLOW_STREAMLOCAL_FORWARDING": "yes"}, {}).sshd.streamlocal_folder == tmp_path / "run"
     )
     who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
-    found = sshd_rules_of(load(file, {}, {})).of(who)
+    found = sshd_rules_of(load(file, {}, {}), None).of(who)
     assert (found.allow_tcp_forwarding, found.client_alive_interval) == (Forwarding.REMOTE, 60.0)
     assert found.rule("allow_tcp_forwarding") == "sshd.match 1: allow_tcp_forwarding"
 
@@ -64,7 +64,7 @@ def test_a_block_can_be_written_on_one_line() -> None:
 )
 def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permit, ...] | None) -> None:
     who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
-    assert sshd_rules_of(load(write(tmp_path, f"[sshd]\n{lines}"), {}, {})).of(who).permit_open == allowed
+    assert sshd_rules_of(load(write(tmp_path, f"[sshd]\n{lines}"), {}, {}), None).of(who).permit_open == allowed
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,10 @@ def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permi
         ('[sshd]\nstreamlocal_folder = "."\n', "are one inside the other: write another folder, such as"),
         ("sshd = 1\n", "is not a table"),
         ("[sshd]\nmatch = 1\n", "1 is no list of blocks: write each below a line [[sshd.match]]"),
+        (
+            '[[sshd.match]]\ntag = ["fleet"]\nmax_sessions = 1\n',
+            "sshd.match 1 is for a tag, and there is no policy file",
+        ),
         ("[sshd]\nmax_sessions = 101\n", "101 is too large: the most is 100"),
     ],
 )
@@ -105,6 +109,7 @@ def test_a_mistake_is_named_with_what_to_write(tmp_path: Path, text: str, why: s
         ('[[sshd.match]]\nuser = ["tunnel"]\n', "sshd.match 1 is about login names (user), and a client may choose another one"),
         ('[[sshd.match]]\nuser = ["*"]\n', ""),
         ('[[sshd.match]]\nidentity = ["tunnel"]\n', ""),
+        ('[[sshd.match]]\nidentity = ["!ann"]\n', 'sshd.match 1 is for nobody, because identity only leaves out'),
         ('[access]\nmode = "keys"\nkeys = ["/k/%u"]\n[[sshd.match]]\nuser = ["tunnel"]\n', ""),
         ('[access]\nmode = "keys"\nkeys = ["/k/%u", "/k"]\n[[sshd.match]]\nuser = ["tunnel"]\n', "login names"),
     ],

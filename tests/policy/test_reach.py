@@ -350,7 +350,7 @@ def test_a_host_is_explained_by_what_allows_it_and_what_its_name_alone_does_not_
     assert isinstance(granted_host, Host)
     answer = explain_host(asked, granted_host)
     if isinstance(answer, HostAnswer):
-        assert f"{answer.rule.name if answer.rule else answer.option}: {answer.condition}" == says
+        assert f"{answer.rule.name if answer.rule else 'permitopen='}: {answer.condition}" == says
     else:
         assert answer.code == says
         if host != "localhost":

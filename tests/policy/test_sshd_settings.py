@@ -6,6 +6,8 @@ from ferry.errors import Refusal
 from ferry.names import CertificateName, Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy.allowance import Allowance
 from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Members, Policy
 from ferry.policy.sshd import UNSET, Forwarding, Match, SshdOptions, SshdRules, Who, limits_of
 from ferry.protocol.host_patterns import parse_host_list
 from ferry.protocol.key_options import parse_options
@@ -49,14 +51,36 @@ def test_the_first_match_that_sets_a_keyword_decides_on_it() -> None:
 def test_each_criterion() -> None:
     near, far = parse_host_list("192.0.2.0/24,!192.0.2.9"), parse_host_list("198.51.100.1")
     assert Match(UNSET, user="a,tunnel", identity="web-?", address=near, local_address=far, local_port=(22,)).holds(
-        who()
+        who(), None
     )
-    assert not Match(UNSET, user="root").holds(who())
-    assert not Match(UNSET, identity="web-?").holds(who(identity=NAMELESS))
-    assert Match(UNSET, identity="SHA256:k*").holds(who(identity=NAMELESS))
-    assert not Match(UNSET, address=near).holds(who(address="192.0.2.9"))
-    assert not Match(UNSET, local_address=near).holds(who())
-    assert not Match(UNSET, local_port=(2222,)).holds(who())
+    assert not Match(UNSET, user="root").holds(who(), None)
+    assert not Match(UNSET, identity="web-?").holds(who(identity=NAMELESS), None)
+    assert Match(UNSET, identity="SHA256:k*").holds(who(identity=NAMELESS), None)
+    assert not Match(UNSET, address=near).holds(who(address="192.0.2.9"), None)
+    assert not Match(UNSET, local_address=near).holds(who(), None)
+    assert not Match(UNSET, local_port=(2222,)).holds(who(), None)
+
+
+def test_a_tag_is_that_of_the_policy() -> None:
+    tags = {
+        "fleet": Members(names=("web-*",)),
+        "staff": Members(names=("ann",), keyed=False),
+        "old": Members(("web-1",)),
+    }
+    book = Rulebook(Policy("/policy", (), tags))
+
+    def holds(tag: str, identity: Identity = WEB) -> bool:
+        return Match(UNSET, tag=tag).holds(who(identity=identity), book)
+
+    assert holds("fleet")
+    assert holds("staff,fleet")
+    assert holds("*")
+    assert not holds("staff")
+    assert not holds("*,!old"), "a tag that is left out leaves out all who have it"
+    assert not holds("*", NAMELESS)
+    assert not Match(UNSET, tag="fleet").holds(who(), None)
+    rules = SshdRules(matches=(Match(SshdOptions(max_sessions=0), tag="fleet"),), book=book)
+    assert (rules.of(who()).max_sessions, rules.of(who(identity=NAMELESS)).max_sessions) == (0, None)
 
 
 def codes(options: SshdOptions, line: KeyLine = ANY_KEY) -> list[str | None]:
@@ -76,7 +100,7 @@ def test_a_certificate_is_matched_by_its_ca_and_key_id_whatever_its_key() -> Non
         name = CertificateName(Fingerprint("SHA256:ca"), "web-1", 7)
         holder = Identity(IdentityId("i"), None, Fingerprint(key), certificate=name)
         return Match(SshdOptions(), identity=patterns).holds(
-            Who("u", holder, "192.0.2.1", Endpoint("198.51.100.1", 22))
+            Who("u", holder, "192.0.2.1", Endpoint("198.51.100.1", 22)), None
         )
 
     for key in ("SHA256:before", "SHA256:renewed"):

@@ -119,12 +119,11 @@ def _configuration(config: Path | None) -> Config:
 
 
 def _book(config: Config, file: Path | None, *, needed: bool) -> Rulebook | None:
-    from ferry.config.policy_file import port_ranges, read_policy
-    from ferry.policy.rulebook import Rulebook
+    from ferry.config.policy_file import read_book
 
     path = file or config.access.policy
     if path is not None:
-        return Rulebook(read_policy(path, port_ranges(config)))
+        return read_book(path, config)
     if needed:
         raise InvalidInput(
             "no policy file is named: write `ferry policy check FILE`, or access.policy in the configuration"
@@ -216,7 +215,7 @@ class _Asking:
         self._aims = aims
         self._address = address
         self._now = now
-        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config))
+        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config, self._book))
         self._any_key = config.access.mode == "anyone"
         self._keys = {} if self._any_key else read_access(AccessPaths(tuple(config.access.keys))).lines
 

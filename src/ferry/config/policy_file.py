@@ -28,7 +28,7 @@ from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, printable
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
 from ferry.policy.rulebook import Rulebook, failures
-from ferry.policy.rules import ANY_PORT, Asker, Example, Members, Permit, Policy, Rule, Targets
+from ferry.policy.rules import ANY_PORT, Asker, Example, Members, Permit, Policy, Rule, Targets, is_pattern
 from ferry.regular_files import read_regular
 
 from .file import in_order, read_toml
@@ -66,10 +66,29 @@ def load_policy(config: Config, now: float) -> Rulebook | None:
     path = config.access.policy
     if path is None:
         return None
-    book = Rulebook(read_policy(path, port_ranges(config)))
+    book = read_book(path, config)
     if failed := failures(book, now):
         raise InvalidInput("\n".join(failure.text(book.file) for failure in failed[: limits.CONFIG_MISTAKES]))
     return book
+
+
+def read_book(path: Path, config: Config) -> Rulebook:
+    """The policy in a file, which has the tags that a configuration needs. Blocks. Raises InvalidInput."""
+    book = Rulebook(read_policy(path, port_ranges(config)))
+    missing = [
+        f"{path}: [tags] has no {printable(tag, 60)}, and sshd.match {number} is for it: {_instead(tag, book)}"
+        for number, match in enumerate(config.sshd.match, 1)
+        for tag in (entry.removeprefix("!") for entry in match.tag)
+        if not is_pattern(tag) and tag not in book.tags
+    ]
+    if missing:
+        raise InvalidInput("\n".join(missing[: limits.CONFIG_MISTAKES]))
+    return book
+
+
+def _instead(tag: str, book: Rulebook) -> str:
+    near = difflib.get_close_matches(tag, book.tags, 1, 0.7)
+    return f"did you mean {near[0]}?" if near else f'write {printable(tag, 40)} = ["web-1"] below [tags]'
 
 
 def port_ranges(config: Config) -> PortRanges:

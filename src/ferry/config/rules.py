@@ -35,6 +35,7 @@ def mistakes(config: Config) -> list[Remark]:
         *_ports_are_distinct(config),
         *_sockets_have_a_folder(config),
         *_several_keys_are_of_somebody(config),
+        *_tags_have_a_policy(config),
     ]
 
 
@@ -50,6 +51,16 @@ def _several_keys_are_of_somebody(config: Config) -> Iterator[Remark]:
             'itself, so two prove no more than one. Write mode = "keys" in [access], or authentication_methods = ["publickey"]'
         )
         yield Remark(("sshd.authentication_methods", "sshd.match", "access.mode"), text)
+
+
+def _tags_have_a_policy(config: Config) -> Iterator[Remark]:
+    number = next((number for number, each in enumerate(config.sshd.match, 1) if each.tag), None)
+    if number is not None and config.access.policy is None:
+        text = (
+            f"sshd.match {number} is for a tag, and there is no policy file, which has the tags: write "
+            'policy = "/etc/ferry/policy.toml" in [access], or identity in place of tag'
+        )
+        yield Remark(("sshd.match", "access.policy"), text)
 
 
 def _sockets_have_a_folder(config: Config) -> Iterator[Remark]:
@@ -80,6 +91,7 @@ def surprises(config: Config) -> list[Remark]:
         *_built_in_names_stay_reserved(config),
         *_gateway_ports_open_something(config),
         *_login_names_are_bound(config),
+        *_matches_are_for_somebody(config),
     ]
 
 
@@ -98,10 +110,21 @@ def _login_names_are_bound(config: Config) -> Iterator[Remark]:
     if by_user and not (config.access.keys and all(parse_key_path(path).part for path in config.access.keys)):
         text = (
             f"sshd.match {by_user[0]} is about login names (user), and a client may choose another one: keep what nobody "
-            "may escape at the top of [sshd], write identity in place of user, or bind keys to login names with %u in "
+            "may escape at the top of [sshd], write identity or tag in place of user, or bind keys to login names with %u in "
             "access.keys"
         )
         yield Remark(("sshd.match",), text)
+
+
+def _matches_are_for_somebody(config: Config) -> Iterator[Remark]:
+    for number, match in enumerate(config.sshd.match, 1):
+        for name, words in (("user", match.user), ("identity", match.identity), ("tag", match.tag)):
+            if words and all(word.startswith("!") for word in words):
+                text = (
+                    f"sshd.match {number} is for nobody, because {name} only leaves out (as in sshd_config): "
+                    f'write {name} = ["*", "{words[0]}"]'
+                )
+                yield Remark(("sshd.match",), text)
 
 
 def _keepalives_are_sent(config: Config) -> Iterator[Remark]:

@@ -16,7 +16,7 @@ from ferry.this_host import THIS_HOST
 from .values import OptionalFile, Seconds, Section, Words
 
 MOST_SESSIONS: Final = 100
-CRITERIA: Final = ("user", "identity", "address", "local_address", "local_port")
+CRITERIA: Final = ("user", "identity", "tag", "address", "local_address", "local_port")
 
 
 def _yes_no(value: object) -> object:
@@ -156,6 +156,10 @@ class SshdMatch(Keywords):
     identity: Words = Field(
         default_factory=list,
         description="Names of identities (`name=web-1`), or fingerprints of keys without a name; `SHA256:...:web-1` is the key id `web-1` of that CA's certificates. Patterns, likewise.",
+    )
+    tag: Words = Field(
+        default_factory=list,
+        description="Tags of the policy file (`access.policy`): those who have one of them. Patterns, likewise. A change of the file counts within two seconds, for those who are connected too.",
     )
     address: Networks = Field(
         default_factory=list, description="Addresses of clients: networks and patterns, as in `from=` of a key."

@@ -71,20 +71,21 @@ def rules_of(config: Config) -> ForwardRules:
     )
 
 
-def sshd_rules_of(config: Config) -> SshdRules:
+def sshd_rules_of(config: Config, book: Rulebook | None) -> SshdRules:
     """The operator's settings with sshd's names."""
     matches = [
         Match(
             _sshd_options(match, f"sshd.match {number}"),
             user=",".join(match.user),
             identity=",".join(match.identity),
+            tag=",".join(match.tag),
             address=parse_host_list(",".join(match.address)) if match.address else None,
             local_address=parse_host_list(",".join(match.local_address)) if match.local_address else None,
             local_port=tuple(match.local_port),
         )
         for number, match in enumerate(config.sshd.match, 1)
     ]
-    return SshdRules(_sshd_options(config.sshd, "sshd"), tuple(matches))
+    return SshdRules(_sshd_options(config.sshd, "sshd"), tuple(matches), book)
 
 
 def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
@@ -144,7 +145,7 @@ def settings_of(
         request_log=config.session.request_log,
         end_refused=config.session.end_refused,
         bounds=connection_bounds_of(config),
-        sshd=sshd_rules_of(config),
+        sshd=sshd_rules_of(config, book),
     )
 
 

@@ -11,7 +11,7 @@ from ferry.kinds.port import TCP
 from ferry.kinds.rules import ForwardRules
 from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
-from ferry.names import Address, Endpoint, Identity, IdentityId
+from ferry.names import Address, CertificateName, Endpoint, Fingerprint, Identity, IdentityId
 
 from .addresses import needs_its_own_name
 from .aims import Act, Aim, What
@@ -104,7 +104,11 @@ def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
 
 
 def _identity(asker: Asker) -> Identity:
-    return Identity(IdentityId(""), asker.name, asker.fingerprint, asker.anonymous)
+    certificate = None
+    if asker.holder is not None:
+        form, digest, key_id = asker.holder.split(":", 2)
+        certificate = CertificateName(Fingerprint(f"{form}:{digest}"), key_id, 0)
+    return Identity(IdentityId(""), asker.name, asker.fingerprint, asker.anonymous, certificate)
 
 
 def _address(who: Identity, aim: Aim, rules: ForwardRules) -> Address:

@@ -148,9 +148,7 @@ class HostAnswer:
 
     host: Host
     rule: Rule | None
-    """Of the operator's policy; None without a policy file."""
-    option: str
-    """What allows it, if that is no rule: `permitopen=` of the key's line, or `PermitOpen`."""
+    """Of the operator's policy; None without a policy file: then the key's `permitopen=` names the host."""
     condition: str
     """What has to be so besides, for people."""
 
@@ -167,8 +165,7 @@ def explain_host(wanted: Wanted, host: Host) -> HostAnswer | Refusal:
         condition = "if it answers"
         if not wanted.written(host, found):
             condition = "if it answers and is no address of the gateway itself"
-    option = "permitopen=" if names_open(wanted.line, wanted.host, wanted.port) else "PermitOpen"
-    return HostAnswer(host, wanted.host_rule, option, condition)
+    return HostAnswer(host, wanted.host_rule, condition)
 
 
 def unknown(wanted: Wanted) -> Refusal:

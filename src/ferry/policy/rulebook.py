@@ -129,6 +129,11 @@ class Rulebook:
                 for permit in rule.permits[act, what]:
                     yield rule, permit
 
+    def tags_of(self, asker: Asker) -> list[str]:
+        """The tags that `asker` has."""
+        names = list(self.tags)
+        return [names[number] for number in bits_of(self._of_tag.find(asker))]
+
     def end_between(self, before: float, now: float) -> bool:
         """Whether a rule has ended (`until`) between two times, in seconds since the epoch."""
         return any(before <= end < now for end in self._ends)

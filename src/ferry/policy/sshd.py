@@ -19,6 +19,8 @@ from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
 from .permitted import listed, listens, names_socket, opens, to_write
+from .rulebook import Rulebook
+from .rules import Asker
 
 
 class Forwarding(enum.Flag):
@@ -96,17 +98,19 @@ class Match:
 
     options: SshdOptions
     user: str = ""
-    """Patterns with commas, as behind `Match User`; so is `identity`."""
+    """Patterns with commas, as behind `Match User`; so are `identity` and `tag`."""
     identity: str = ""
+    tag: str = ""
     address: HostList | None = None
     local_address: HostList | None = None
     local_port: tuple[int, ...] = ()
 
-    def holds(self, who: Who) -> bool:
-        """Whether a client meets all criteria."""
+    def holds(self, who: Who, book: Rulebook | None) -> bool:
+        """Whether a client meets all criteria. The operator's rules have the tags."""
         return (
             (not self.user or in_patterns(who.user, self.user))
             and (not self.identity or _is_one_of(who.identity, self.identity))
+            and (not self.tag or _are_meant(_tags_of(who.identity, book), self.tag))
             and (self.address is None or self.address.admits(who.address, who.address))
             and (self.local_address is None or self.local_address.admits(who.local.host, who.local.host))
             and (not self.local_port or who.local.port in self.local_port)
@@ -119,6 +123,15 @@ def _is_one_of(identity: Identity, patterns: str) -> bool:
     names = [identity.name or identity.fingerprint or ""]
     if (certificate := identity.certificate) is not None:
         names.append(f"{certificate.ca}:{certificate.key_id}")
+    return _are_meant(names, patterns)
+
+
+def _tags_of(identity: Identity, book: Rulebook | None) -> Sequence[str]:
+    return () if book is None else book.tags_of(Asker.of(identity, "", "", 0.0))
+
+
+def _are_meant(names: Sequence[str], patterns: str) -> bool:
+    """Whether patterns mean somebody who has all of `names`."""
     left_out = any(not in_patterns(name, f"*,{patterns}") for name in names)
     return not left_out and any(in_patterns(name, patterns) for name in names)
 
@@ -130,12 +143,14 @@ class SshdRules:
     options: SshdOptions = UNSET
     """For all."""
     matches: tuple[Match, ...] = ()
+    book: Rulebook | None = None
+    """The operator's policy, which has the tags; None without a policy file."""
 
     def of(self, who: Who) -> SshdOptions:
         """The settings that count for a client."""
         found = UNSET
         for match in self.matches:
-            if match.holds(who):
+            if match.holds(who, self.book):
                 found = found.over(match.options)
         return found.over(self.options)
 

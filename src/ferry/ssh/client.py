@@ -345,8 +345,9 @@ class Client:
                 channel.cut(ConnectionResetError(refusal.public))
 
     def follow_policy(self) -> None:
-        """Another policy is in force, or a rule has ended: close the forwards and channels that it does not allow."""
-        self._cut_refused()
+        """Another policy is in force, or a rule has ended: close the forwards and channels that it does not allow, and those
+        that the settings for its tags do not."""
+        self.use_settings()
         self._tunnels.follow_policy(self)
 
     async def explain(self, forward: TypedForward) -> Explained:

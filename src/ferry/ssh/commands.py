@@ -253,8 +253,8 @@ def _explain(invocation: _Invocation, forward: TypedForward, decided: Explained)
             text = f"would open {where}" if forward.listens else f"would lead to {where}"
             fields |= {"address": str(address), "rule": rule.name if rule else None}
             by = _by(rule)
-        case HostAnswer(host=host, rule=rule, option=option, condition=condition):
-            text, by = f"would connect to the host {host.name}, {condition}", _by(rule) or f" ({option})"
+        case HostAnswer(host=host, rule=rule, condition=condition):
+            text, by = f"would connect to the host {host.name}, {condition}", _by(rule) or " (permitopen=)"
             fields |= {"host": host.name, "rule": rule.name if rule else None}
         case SocketGrant(rule=rule):
             text, by = f"would connect to the socket {decided}, if a program listens there", _by(rule)
