@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from ferry.clock import Clock, SystemClock
 from ferry.console.models import (
+    AccessStatus,
     BlockedAddress,
+    ConfigStatus,
     ConnectionInfo,
     Counts,
     GatewayInfo,
@@ -85,6 +87,8 @@ class SmallGateway:
     )
     draining: bool = False
     store_error: str = ""
+    access_error: str = ""
+    config_error: str = ""
     events: EventRing = field(default_factory=EventRing)
     counted: Metrics = field(default_factory=lambda: Metrics(version="0.1.0", started=STARTED))
     told: list[str] = field(default_factory=list)
@@ -107,6 +111,8 @@ class SmallGateway:
             listeners=Listeners(ssh=["127.0.0.1:2222", "[::1]:2222"], http=["127.0.0.1:8080"], https=[], admin=[]),
             counts=Counts(connections=len(self.open_connections), tunnels=dict(self._kinds()), blocked=len(self.offenders)),
             store=StoreStatus(ok=not self.store_error, error=self.store_error),
+            access=AccessStatus(ok=not self.access_error, error=self.access_error),
+            config=ConfigStatus(ok=not self.config_error, error=self.config_error),
             host_keys=[f"ED25519 {KEY}"],
         )  # fmt: skip
 

@@ -81,6 +81,8 @@ async def test_everything_is_answered_on_the_control_socket(folder: Path) -> Non
             "store": "ok",
             "audit": "ok",
             "policy": "none",
+            "config": "ok",
+            "access": "ok",
             "tunnels": 4,
         }
         document = (await ask(folder, "/api/v1/openapi.json")).json

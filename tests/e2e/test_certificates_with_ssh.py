@@ -218,10 +218,14 @@ def test_nobody_logs_in_while_the_list_of_revoked_keys_cannot_be_read_and_those_
             assert ended.code == 255
             assert "cannot read its list of revoked keys, so nobody may log in: tell the operator" in ended.err
             assert child.running
+            health = fleet.gateway.health()
+            assert (health["status"], health["access"]) == ("degraded", "failed")
+            assert str(fleet.revoked) in fleet.gateway.ask("status")["access"]["error"]
         finally:
             seen = fleet.gateway.log_lines
             fleet.revoked.write_text("")
             fleet.gateway.event('"keys.loaded"', after=seen)
+            assert (fleet.gateway.health()["status"], fleet.gateway.health()["access"]) == ("ok", "ok")
     assert fleet.whoami(ssh)["event"] == "whoami"
 
 

@@ -98,6 +98,11 @@ def test_an_invalid_reload_leaves_the_old_configuration_running(
         gateway.settings[table] = gateway.settings.get(table, {}) | value
         assert why in str(reload(gateway, "rejected")["error"])
         assert visit(gateway, name).status == 200
+    assert (gateway.health()["status"], gateway.health()["config"]) == ("ok", "rejected")
+    assert why in gateway.ask("status")["config"]["error"]
+    gateway.settings = {}
+    reload(gateway, "reloaded")
+    assert (gateway.health()["config"], gateway.ask("status")["config"]["error"]) == ("ok", "")
 
 
 def test_an_address_that_is_taken_leaves_all_listeners_as_they_were(

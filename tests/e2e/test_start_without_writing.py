@@ -46,7 +46,8 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
         make_room = disk(gateway)
         gateway.start()
         assert gateway.health() == {
-            "status": "degraded", "store": "failed", "audit": "failed", "policy": "none", "tunnels": 0,
+            "status": "degraded", "store": "failed", "audit": "failed", "policy": "none",
+            "config": "ok", "access": "ok", "tunnels": 0,
         }  # fmt: skip
         with owner.start(*forward) as ssh:
             ssh.line("^Forwarding HTTP traffic from http://here.localhost")
@@ -56,7 +57,8 @@ def test_on_a_full_or_read_only_disk_it_starts_serves_and_recovers(
             make_room()
             gateway.event("store.recovered")
             assert gateway.health() == {
-                "status": "ok", "store": "ok", "audit": "ok", "policy": "none", "tunnels": 1,
+                "status": "ok", "store": "ok", "audit": "ok", "policy": "none",
+                "config": "ok", "access": "ok", "tunnels": 1,
             }  # fmt: skip
             with stranger.start("-T", "-R", f"new:80:127.0.0.1:{origin.port}") as other:
                 other.line("^Forwarding HTTP traffic from http://new.localhost")

@@ -42,6 +42,11 @@ def _policy(policy: dict[str, Any]) -> str:
     return f"{line}, {paint('and not as the file is now', 'red')}: {safe(policy['error'])}"
 
 
+def _failed(name: str, part: dict[str, Any] | None, what: str) -> list[tuple[str, str]]:
+    """The row of a part of the gateway that is not well. A gateway of an earlier version does not tell of it."""
+    return [(name, f"{paint(what, 'red')}: {safe(part['error'])}")] if part and not part["ok"] else []
+
+
 def describe(status: dict[str, Any], width: int) -> list[str]:
     """The lines for people, in `width` columns."""
     listeners, counts, store = status["listeners"], status["counts"], status["store"]
@@ -58,6 +63,8 @@ def describe(status: dict[str, Any], width: int) -> list[str]:
         ),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
         ("database", paint("ok", "green") if store["ok"] else paint(f"failed: {safe(store['error'])}", "red")),
+        *_failed("access", status.get("access"), "nobody may log in"),
+        *_failed("config", status.get("config"), "the last reload was refused"),
         *([("policy", _policy(status["policy"]))] if status.get("policy") else []),
         ("state", safe(status["state"])),
     ]

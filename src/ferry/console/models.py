@@ -64,6 +64,22 @@ class StoreStatus(ApiModel):
     error: str = Field("", description="Why not. Running tunnels go on; new names are refused.")
 
 
+class ConfigStatus(ApiModel):
+    """Whether the configuration as it is in the file is in force."""
+
+    ok: bool
+    error: str = Field("", description="Why the last reload was refused. It changed nothing.")
+
+
+class AccessStatus(ApiModel):
+    """Whether anybody may log in."""
+
+    ok: bool
+    error: str = Field(
+        "", description="Why nobody may: the list of revoked keys cannot be read. Running tunnels go on."
+    )
+
+
 class PolicyStatus(ApiModel):
     """The operator's policy (`access.policy`)."""
 
@@ -109,6 +125,8 @@ class Status(ApiModel):
     store: StoreStatus
     policy: PolicyStatus | None = Field(None, description="None without a policy file: the lines of keys decide alone.")
     audit: AuditStatus = AuditStatus(ok=True)
+    config: ConfigStatus = ConfigStatus(ok=True)
+    access: AccessStatus = AccessStatus(ok=True)
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
@@ -337,4 +355,10 @@ class Health(ApiModel):
         "none", description="`rejected`: the policy file has a mistake, and the earlier policy is in force."
     )
     audit: Literal["ok", "failed"]
+    config: Literal["ok", "rejected"] = Field(
+        "ok", description="`rejected`: the last reload was refused, and the earlier configuration is in force."
+    )
+    access: Literal["ok", "failed"] = Field(
+        "ok", description="`failed`: nobody may log in, for the list of revoked keys cannot be read."
+    )
     tunnels: int

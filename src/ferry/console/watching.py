@@ -20,18 +20,20 @@ from .state import ConsoleState
 def health_of(state: ConsoleState) -> Health:
     """The health of the gateway."""
     status = state.status()
-    well, policy = status.store.ok and status.audit.ok, status.policy
+    well, policy = status.store.ok and status.audit.ok and status.access.ok, status.policy
     return Health(
         status="draining" if status.draining else "ok" if well else "degraded",
         store="ok" if status.store.ok else "failed",
         audit="ok" if status.audit.ok else "failed",
+        config="ok" if status.config.ok else "rejected",
+        access="ok" if status.access.ok else "failed",
         policy="none" if policy is None else "rejected" if policy.error else "ok",
         tunnels=sum(status.counts.tunnels.values()),
     )
 
 
 def health_status(health: Health) -> int:
-    """200 while visitors are served (`degraded`: without the database or the audit log), 503 while draining."""
+    """200 while visitors are served (`degraded`: without the database or the audit log, or while nobody may log in), 503 while draining."""
     return 503 if health.status == "draining" else 200
 
 

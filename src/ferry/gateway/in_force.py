@@ -10,6 +10,8 @@ class ConfigInForce:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.error = ""
+        """Why the last reload was refused; empty if it was not."""
 
     def use(self, config: Config) -> None:
         """Put `config` in force."""

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from ferry import __version__
 from ferry.clock import Clock
 from ferry.console.models import (
+    AccessStatus,
     AuditStatus,
     BlockedAddress,
+    ConfigStatus,
     ConnectionInfo,
     Counts,
     GatewayInfo,
@@ -105,6 +107,8 @@ class OperatorView:
             store=StoreStatus(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
             policy=self._policy(),
             audit=AuditStatus(ok=not self.audit.problem, error=self.audit.problem),
+            config=ConfigStatus(ok=not self.in_force.error, error=self.in_force.error),
+            access=AccessStatus(ok=not (problem := self.ssh.settings.login.access.problem), error=problem),
             host_keys=list(self.host_keys),
         )
 

@@ -35,10 +35,12 @@ async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Work
             observation.set_level(config.log.level)
             observation.set_rates(log_rates_of(config))
         except FerryError as error:
+            worker.in_force.error = str(error)
             report("config.rejected", error=str(error))
             first = printable(str(error).partition("\n")[0])
             status = f"The last reload was refused, and changed nothing: {first}"
         else:
+            worker.in_force.error = ""
             report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
         finally:
             systemd.notify(f"READY=1\nSTATUS={status}")  # `systemctl status` shows it

@@ -84,6 +84,11 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
         """Change to what `read` has found."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Why nobody may log in, with the file; empty if that is not so."""
+        ...
+
 
 def lines_in(
     access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, user: str
@@ -108,6 +113,7 @@ class Anyone(NoPortLines):
     """Accepts all keys. A client without one is anonymous."""
 
     allows_keyless = True
+    problem = ""
 
     def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return _ANY_KEY
@@ -162,6 +168,10 @@ class AuthorizedKeys:
 
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return self._found.ports
+
+    @property
+    def problem(self) -> str:
+        return self._found.unreadable
 
     def read(self) -> Found | None:
         """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""

@@ -28,6 +28,7 @@ _NAME_OF_ANOTHER: Final = (
     "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
 )
 NOTHING_REVOKED: Final = Revocations()
+_GONE: Final = "the file is gone"
 _NOBODY: Final = "nobody may log in until this list of revoked keys can be read: put the right file there"
 
 
@@ -44,6 +45,8 @@ class Found:
     authorities: Authorities = field(default_factory=Authorities)
     revoked: Revocations | None = NOTHING_REVOKED
     """None: the list cannot be read, so that nobody may log in."""
+    unreadable: str = ""
+    """Why that is so, and the file; empty if it is not."""
 
 
 def read_access(paths: AccessPaths) -> Found:
@@ -52,7 +55,7 @@ def read_access(paths: AccessPaths) -> Found:
     check_there(paths)
     found = read_listed(paths, listing_of(paths))
     if found.revoked is None:
-        raise StartupError(f"{Role.REVOKED}: {next(each for each in found.rejected if each.path == paths.revoked)}")
+        raise StartupError(found.unreadable)
     return found
 
 
@@ -74,9 +77,12 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         reading.read(stamp)
     lines = {key: tuple(of_key) for key, of_key in reading.lines.items()}
     revoked = reading.revoked if paths.revoked is not None else NOTHING_REVOKED
+    unreadable = ""
     if paths.revoked is not None and revoked is None:
+        why = next((each for each in reading.rejected if each.path == paths.revoked), "")
+        unreadable = f"{Role.REVOKED}: {why or f'{paths.revoked}: {_GONE}'}"
         reading.rejected.append(whole(paths.revoked, _NOBODY))
-    return Found(listing, lines, reading.rejected, ports_in(lines.items()), reading.authorities, revoked)
+    return Found(listing, lines, reading.rejected, ports_in(lines.items()), reading.authorities, revoked, unreadable)
 
 
 @dataclass(slots=True)
