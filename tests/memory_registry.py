@@ -31,17 +31,11 @@ class MemoryRegistry:
     async def claim(
         self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
     ) -> Claimed | Taken:
-        state = self._state_of(address)
-        if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
+        if (taken := await self.would_refuse(address, identity, now=now, terms=terms)) is not None:
             return taken
+        state = self._state_of(address)
         mine, name = reservation_of(state, identity), str(identity)
         reserved = mine is not None or terms.reserve
-        if (
-            reserved
-            and not in_force(state, now=now, keep=terms.keep)
-            and (taken := self._over_limit(terms, identity.id, name, now=now, new=mine is None))
-        ):
-            return taken
         self._generation += 1
         lease = self._leases[address] = Lease(address, identity.id, worker, self._generation, now, name)
         self._reservations.pop(address, None)
@@ -52,6 +46,15 @@ class MemoryRegistry:
         elif reserved:
             self._make(lease, terms, now, used=False)
         return Claimed(lease, state.lease, reserved, reserved and mine is None)
+
+    async def would_refuse(self, address: Address, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
+        state = self._state_of(address)
+        if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
+            return taken
+        mine = reservation_of(state, identity)
+        if (mine is None and not terms.reserve) or in_force(state, now=now, keep=terms.keep):
+            return None
+        return self._over_limit(terms, identity.id, str(identity), now=now, new=mine is None)
 
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         state = self._state_of(address)

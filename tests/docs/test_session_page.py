@@ -16,6 +16,7 @@ SOURCES = {
             "ssh/claims.py",
             "ssh/client.py",
             "ssh/commands.py",
+            "ssh/forward_decisions.py",
             "ssh/server.py",
             "ssh/notices.py",
             "ssh/session.py",

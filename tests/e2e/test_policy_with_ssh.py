@@ -211,7 +211,7 @@ def test_the_limits_of_a_rule_count_in_place_of_the_configurations(fleet: Fleet,
     fleet.change(fleet.rules(more="most.forwards = 1\n"))
     with fleet.ssh("web-2").start("-v", "-R", f"{one}:{target}", "-R", f"{two}:{target}") as child:
         child.line(f"localhost:{one}")
-        child.error_line("you hold 1 forwards, which is the limit of rule 'fleet'")
+        child.error_line("you hold 1 forward, which is the limit of rule 'fleet'")
 
 
 def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_another(

@@ -128,6 +128,21 @@ def test_a_public_port_closes_when_gateway_ports_moves_it(
         child.error_line(r"was closed: the operator has changed where it may listen \(GatewayPorts\): ask for it again")
 
 
+def test_a_forward_that_cannot_open_takes_no_port_from_its_owners_other_connection(
+    use: Callable[..., int], ssh: StockSsh, lines: LineService
+) -> None:
+    port = use(gateway_ports="clientspecified")
+    with ssh.start("-R", f"localhost:{port}:localhost:{lines.port}") as child:
+        child.line(f"^Forwarding TCP traffic from localhost:{port}$")
+        explained = ssh.run(words=f"explain -R 192.0.2.7:{port}:localhost:1")
+        assert explained.code == 1
+        why = " ".join(explained.out.split()).partition(":localhost:1: ")[2]
+        assert why.startswith("192.0.2.7 is no address for tunnels here")
+        assert f"Refused -R 192.0.2.7:{port}: {why}" in ssh.run("-N", "-R", f"192.0.2.7:{port}:localhost:1").err
+        assert listening_on(port) == {"127.0.0.1", "::1"}
+        assert f"port {port} " in ssh.run(words="ls").out
+
+
 def test_no_sessions(use: Callable[..., int], ssh: StockSsh, lines: LineService) -> None:
     port = use(max_sessions=0)
     ended = ssh.run(words="ls")

@@ -63,14 +63,17 @@ async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 async def won(
     registry: Registry, address: Address, who: Identity, now: float, terms: Terms = TERMS, worker: WorkerId = W1
 ) -> Claimed:
+    assert await registry.would_refuse(address, who, now=now, terms=terms) is None
     answer = await registry.claim(address, who, worker, now=now, terms=terms)
     assert isinstance(answer, Claimed), answer
     return answer
 
 
 async def lost(registry: Registry, address: Address, who: Identity, now: float, terms: Terms = TERMS) -> Taken:
+    would = await registry.would_refuse(address, who, now=now, terms=terms)
     answer = await registry.claim(address, who, W1, now=now, terms=terms)
     assert isinstance(answer, Taken), answer
+    assert answer == would
     return answer
 
 
@@ -95,6 +98,17 @@ async def test_an_unclaimed_address_has_no_state(registry: Registry) -> None:
     assert not await registry.release(BLOG, 1, now=1)
     assert not await registry.reserve(BLOG, 1, now=1, terms=TERMS)
     assert not await registry.free(BLOG, ANN.id)
+
+
+async def test_what_a_claim_would_get_changes_nothing(registry: Registry) -> None:
+    assert await registry.would_refuse(BLOG, ANN, now=10, terms=TERMS) is None
+    assert (await registry.lookup(BLOG), await registry.reservations(None)) == (None, [])
+    claimed = await won(registry, BLOG, ANN, 10)
+    again = replace(TERMS, label="web")
+    assert await registry.would_refuse(BLOG, ANN, now=90, terms=again) is None
+    assert await registry.lookup(BLOG) == claimed.lease
+    [mine] = await registry.reservations(None)
+    assert (mine.last_used, mine.label) == (10, None)
 
 
 async def test_the_same_identity_takes_over_at_once(registry: Registry) -> None:

@@ -104,10 +104,15 @@ class Engines(RuleBasedStateMachine):
 
     @rule(address=addresses, who=people, worker=workers, terms=terms)
     def claim(self, address: Address, who: Identity, worker: WorkerId, terms: Terms) -> None:
+        would = self._same(
+            self.memory.would_refuse(address, who, now=self.now, terms=terms),
+            self.sql.would_refuse(address, who, now=self.now, terms=terms),
+        )
         answer = self._same(
             self.memory.claim(address, who, worker, now=self.now, terms=terms),
             self.sql.claim(address, who, worker, now=self.now, terms=terms),
         )
+        assert would == (answer if isinstance(answer, Taken) else None)
         safe = self._safe_from(address, who.id)
         if isinstance(answer, Taken):
             assert safe or answer.reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT)

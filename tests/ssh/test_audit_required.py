@@ -25,6 +25,9 @@ async def test_no_log_in_no_forward_and_no_connection_through_the_gateway(key: P
         assert [told["code"] for told in gateway.said("tunnel.refused")] == ["audit"]
         with pytest.raises(asyncssh.ChannelOpenError, match="cannot write its audit log"):
             await client.connection.open_connection("laptop", 22)
+        for words in ("explain -R other:22:localhost:22", "explain -J laptop"):
+            said = await client.connection.run(words)
+            assert (said.exit_status, "cannot write its audit log" in str(said.stdout)) == (1, True)
         async with gateway.client(key) as late:
             assert "cannot write its audit log" in await late.said_at_the_end()
         assert len(gateway.said("connection.opened")) == 1

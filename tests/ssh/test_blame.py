@@ -154,7 +154,7 @@ async def test_a_client_that_has_signed_gets_no_penalty_for_too_many_connections
     ):
         with suppress(asyncssh.DisconnectError):  # it may be told before its log-in has ended, for asyncssh
             async with gateway.client(key) as second:
-                assert "1 connections open, which is the limit" in await second.said_at_the_end()
+                assert "1 connection open, which is the limit" in await second.said_at_the_end()
         assert await end_of(gateway, 2) == ("failed", [])
 
 

@@ -94,7 +94,7 @@ def test_too_many_connections_bring_no_penalty(
         for _ in range(5):
             ended = ssh.run(*forward)
             assert (ended.code, ended.out) == (255, "")
-            assert "you have 1 connections open, which is the limit" in ended.err
+            assert "you have 1 connection open, which is the limit" in ended.err
         assert blamed(gateway) == 0
         assert len(gateway.ask("connections")) == 1
     assert gateway.running.err.text.count('"connection.opened"') == 1  # the others never were clients

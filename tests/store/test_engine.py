@@ -152,7 +152,12 @@ async def test_a_full_disk_fails_the_whole_batch_and_recovers(store: Store, repo
     assert {o.public for o in outcomes if isinstance(o, StoreUnavailable)} == {"the gateway's disk is full"}
     assert await store.run(names) == {"alone"}
     assert not store.healthy  # one that only reads says nothing about the disk
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="database or disk is full") as raised:
+            store.check_health()
+        assert (raised.value.public, raised.value.readable) == ("the gateway's disk is full", True)
     await store.run(lambda connection: put(connection, "later"))
+    store.check_health()
     assert await store.run(names) == {"alone", "later"}
     assert reports.events == ["store.failed", "store.recovered"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+from ferry.amounts import number
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import kind_of
 from ferry.kinds.base import ForwardRequest
@@ -31,13 +32,13 @@ def check_counts(
     most = rules.forwards_per_identity if rule is None or rule.forwards is None else rule.forwards
     if on_connection >= rules.forwards_per_connection:
         return Refusal(
-            f"this connection holds {on_connection} forwards, which is the limit: open another connection",
+            f"this connection holds {number(on_connection, 'forward')}, which is the limit: open another connection",
             code="connection_limit",
         )
     if of_identity >= most:
         by_rule = rule is not None and rule.forwards is not None
         return Refusal(
-            f"you hold {of_identity} forwards, which is the limit{f' of rule {rule.name!r}' if rule and by_rule else ''}: "
+            f"you hold {number(of_identity, 'forward')}, which is the limit{f' of rule {rule.name!r}' if rule and by_rule else ''}: "
             f"close one (`ssh {gateway} ls` lists them)",
             code="identity_limit",
             rule=str(rule) if by_rule else None,

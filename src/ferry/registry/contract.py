@@ -145,11 +145,16 @@ class Registry(Protocol):
         """
         ...
 
+    async def would_refuse(self, address: Address, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
+        """The refusal that `claim` would return, or None. It changes nothing. Where the database took no writes lately, it
+        raises what the claim would raise."""
+        ...
+
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         """Reserve an address for the holder of the lease with `generation` (after its trial time).
 
-        True if it is reserved now, and used: that is what the trial was for. False if no lease has that generation, or a limit in `terms` forbids it: the address
-        is then served without a reservation, and the caller may try again later.
+        True if it is reserved now, and used: that is what the trial was for. False if no lease has that generation, or a
+        limit in `terms` forbids it: the address is then served without a reservation, and the caller may try again later.
         """
         ...
 
@@ -211,3 +216,7 @@ class StoreUnavailable(Exception):
         super().__init__(detail)
         self.public = public
         self.readable = readable
+
+    def again(self) -> StoreUnavailable:
+        """The same for another caller: each raises its own."""
+        return StoreUnavailable(str(self), public=self.public, readable=self.readable)

@@ -78,7 +78,7 @@ def over_limit(
 ) -> Taken | None:
     """Why `owner`, who has `others` in force, may not reserve one more; None if it may.
 
-    `made` is None where nothing new would be made: a resting reservation is taken up again.
+    `recent` is None where nothing new would be made: a resting reservation is taken up again.
     """
     if others >= terms.max_reservations:
         return Taken(TakenBy.OVER_LIMIT, owner, owner_name, None)

@@ -50,6 +50,21 @@ class Claim:
     """When the gateway reserves the name (monotonic), if names must first be used."""
 
 
+class ClaimRequest(NamedTuple):
+    """One address to claim, with the settings that decide."""
+
+    grant: Grant
+    """To listen at the address."""
+    identity: Identity
+    network: str
+    """As `Claim.network`."""
+    settings: ForwardSettings
+    derived: bool
+    """As `Claim.derived`."""
+    label: str | None
+    """As `Claim.label`."""
+
+
 class PendingRelease(NamedTuple):
     """A release that the database could not write: it still has the address as served."""
 
@@ -107,18 +122,9 @@ class Claims:
 
     # --- the way into service
 
-    async def take(
-        self,
-        grant: Grant,
-        identity: Identity,
-        network: str,
-        settings: ForwardSettings,
-        *,
-        derived: bool,
-        label: str | None = None,
-    ) -> Claim | Refusal:
-        """Claim the address of `grant`, which is for listening. With a `label` it is kept for good. Raises
-        StoreUnavailable."""
+    async def take(self, wanted: ClaimRequest) -> Claim | Refusal:
+        """Claim an address. Raises StoreUnavailable."""
+        grant, identity, network, settings, derived, label = wanted
         grant.require(grant.address, identity.id, Use.LISTEN)
         rules = settings.rules
         outcome = await self._claim(grant.address, identity, network, rules, derived=derived, label=label)
@@ -138,6 +144,18 @@ class Claims:
         if not outcome.reserved and not identity.anonymous:
             claim.trial_until = self._clock.monotonic() + rules.reserve_after
         return claim
+
+    async def would_refuse(self, wanted: ClaimRequest) -> Refusal | None:
+        """The refusal that `take` would return now, or None. It claims nothing. Raises StoreUnavailable."""
+        grant, identity, network, settings, derived, label = wanted
+        terms = _first_terms(identity, settings.rules, derived=derived, network=network, label=label)
+        try:
+            taken = await self._registry.would_refuse(grant.address, identity, now=self._clock.now(), terms=terms)
+        except StoreUnavailable as error:
+            if not error.readable or not await self._is_reserved_for(identity, grant.address, settings.rules):
+                raise
+            return None
+        return None if taken is None else _refusal(grant.address, taken, settings)
 
     def enter(self, claim: Claim, events: ClaimEvents) -> None:
         """A tunnel serves the address from now on. It hears of changes of the claim by `events`."""
@@ -159,8 +177,7 @@ class Claims:
         derived: bool,
         label: str | None,
     ) -> Claimed | Taken:
-        reserve = not identity.anonymous and rules.reserve_after == 0
-        terms = _terms(rules, reserve=reserve, derived=derived, network=network, label=label)
+        terms = _first_terms(identity, rules, derived=derived, network=network, label=label)
         now = self._clock.now()
         try:
             return await self._registry.claim(address, identity, self._worker, now=now, terms=terms)
@@ -288,6 +305,12 @@ class Claims:
                 return
 
 
+def _first_terms(identity: Identity, rules: ForwardRules, *, derived: bool, network: str, label: str | None) -> Terms:
+    """The terms of a claim, before any trial."""
+    reserve = not identity.anonymous and rules.reserve_after == 0
+    return _terms(rules, reserve=reserve, derived=derived, network=network, label=label)
+
+
 def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str, label: str | None) -> Terms:
     return Terms(
         keep=rules.keep,
@@ -312,10 +335,13 @@ def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refus
     match taken.reason:
         case TakenBy.OVER_LIMIT:
             limit, release = settings.rules.reservations_per_identity, f"ssh {settings.urls.gateway} release"
+            held = "1 name or port" if limit == 1 else f"{limit} names and ports"
             public = (
-                f"you have {limit} names and ports, which is the limit: give one back with `{release} NAME`, "
+                f"you have {held}, which is the limit: give one back with `{release} NAME`, "
                 f"or those without use with `{release} --unused`"
             )
+            if limit == 0:
+                public = "the operator lets you have no names and ports of your own"
         case TakenBy.NETWORK_LIMIT:
             public = "your network has reserved as many names today as it may: come back tomorrow"
         case TakenBy.RESTING:

@@ -125,6 +125,8 @@ class DirectChannels:
 
     def explain(self, visitor: DirectVisitor, host: bytes, port: int) -> Grant | HostAnswer | SocketGrant | Refusal:
         """What `open` would decide, before a host is looked up."""
+        if (closed := self._closed()) is not None:
+            return closed
         if port == SOCKET_PORT:
             return self._decide_socket(visitor, host)
         wanted = self._wanted(visitor, host, port)

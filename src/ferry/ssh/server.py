@@ -12,6 +12,7 @@ from typing import Protocol
 from asyncssh.constants import DISC_SERVICE_NOT_AVAILABLE, DISC_TOO_MANY_CONNECTIONS
 
 from ferry import limits
+from ferry.amounts import number
 from ferry.clock import Clock, random_number
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
@@ -95,7 +96,7 @@ class SshServer:
         self.refusals = RefusedForwards()
         self._banners = Banners(registry, self.refusals)
         self.refused_keys = RefusedKeys()
-        self.explainer = Explainer(tunnels, registry, clock)
+        self.explainer = Explainer(tunnels.decisions, tunnels.claims)
         self.commands = Commands(tunnels, self.refusals, registry, clock, report, settings)
 
     # --- connections
@@ -142,7 +143,10 @@ class SshServer:
         most = self.login.connections_per_identity
         if len(self._of_identity.get(identity, ())) < most:
             return None
-        return f"you have {most} connections open, which is the limit; retry-after=60", DISC_TOO_MANY_CONNECTIONS
+        return (
+            f"you have {number(most, 'connection')} open, which is the limit; retry-after=60",
+            DISC_TOO_MANY_CONNECTIONS,
+        )
 
     async def banner(self, identity: IdentityId) -> str | None:
         return await self._banners.banner(identity, self.settings.notices)

@@ -8,65 +8,38 @@ that one tunnel. An address that the gateway chooses is taken over only from a c
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from ferry import limits, tasks
 from ferry.callbacks import call_each
 from ferry.clock import Clock, random_token
-from ferry.errors import InvalidInput, Refusal
-from ferry.kinds import check_on, kind_of, parse_forward, parse_socket
-from ferry.kinds.base import ForwardRequest
+from ferry.errors import Refusal
+from ferry.kinds import kind_of
 from ferry.limiters.flapping import FlapGuard
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
-from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import (
-    candidate_addresses,
-    check_counts,
-    login_name_address,
     request_refusal,
-    requested,
 )
 from ferry.policy.grants import Grant
-from ferry.policy.judge import Judge
-from ferry.protocol.socket_path import SOCKET_PORT
-from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
+from ferry.registry.contract import Registry
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
-from .claims import Claim, Claims, code_of, of_another
+from .claims import Claim, Claims, of_another
+from .forward_decisions import ForwardDecisions, PermittedForward
 from .forward_settings import ForwardSettings, ForwardsInForce
-from .judging import judge_of, over_limit_of, refusal_now, with_limits
-from .kept_ports import grant_of, label_of, naming_own_ports
+from .judging import refusal_now
 from .local_holders import LocalHolders
-from .notices import store_down
 from .tunnel import GrantedForward, SshTunnel
 from .tunnel_client import TunnelClient
 
 _log = logging.getLogger("ferry.ssh")
 
-_REFUSED_AT_EVERY_ADDRESS: Final = frozenset(code_of(reason) for reason in (TakenBy.OVER_LIMIT, TakenBy.NETWORK_LIMIT))
-"""Codes of refusals that a claim of any other address would get too."""
-
-
-EXHAUSTED: Final = Refusal("every address that could be given is in use: ask for one by name", code="exhausted")
 _NONE: Final[Mapping[tuple[bytes, int], SshTunnel]] = MappingProxyType({})
-
-
-class UndecidedForward(NamedTuple):
-    """One request that is being decided, with the settings that decide."""
-
-    client: TunnelClient
-    request: ForwardRequest
-    bind: tuple[bytes, int]
-    settings: ForwardSettings
-    judge: Judge | None
-    """The operator's policy for the client."""
 
 
 class Tunnels:
@@ -90,10 +63,7 @@ class Tunnels:
         requests of a hostname are in progress, and `closed` why nothing new may open now."""
         self._clock = clock
         self._report = report
-        self._registry = registry
         self._routes = routes
-        self._secret = secret
-        """For names and ports that the gateway chooses."""
         self._in_force = in_force
         self._requests_at = requests_at
         self._closed = closed
@@ -108,141 +78,34 @@ class Tunnels:
         self.claims = Claims(
             registry=registry, worker=worker, clock=clock, report=report, in_force=in_force, holders=self.holders
         )
+        self.decisions = ForwardDecisions(
+            registry=registry,
+            clock=clock,
+            secret=secret,
+            in_force=in_force,
+            holders=self.holders,
+            flaps=self._flaps,
+            of_connection=self.of_connection,
+            too_late=self._too_late,
+        )
 
     # --- the way into service
 
     async def open(self, client: TunnelClient, host: bytes, port: int) -> SshTunnel | Refusal:
         """Decide one `tcpip-forward` request: a tunnel in service, or the refusal."""
-        if (too_late := self._too_late(client)) is not None:
-            return too_late
-        try:
-            # no other forward of the identity opens between the count of its tunnels and the entry of this one
-            async with self.holders.claiming(client.identity.id):
-                asked = await self.asked(client, host, port)
-                return asked if isinstance(asked, Refusal) else await self._open(*asked)
-        except InvalidInput as error:
-            return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
-        except StoreUnavailable as error:
-            return Refusal(store_down(error), code="store", detail=str(error), retry_after=60)
+        return await self.decisions.decide(client, host, port, self._claimed)
 
-    async def asked(
-        self, client: TunnelClient, host: bytes, port: int
-    ) -> tuple[UndecidedForward, Address | None] | Refusal:
-        """One request, if its form, the key, the settings and the counts allow it, and the address that it asks for; None:
-        the gateway chooses. Raises InvalidInput and StoreUnavailable."""
-        settings = self._in_force.forwards
-        request = _parsed(client, host, port, settings)
-        if isinstance(request, Refusal):
-            return request
-        if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
-            return refusal
-        judge = judge_of(client, settings, self._clock.now())
-        undecided = UndecidedForward(client, request, (host, port), settings, judge)
-        too_many = check_counts(
-            settings.rules,
-            on_connection=len(self.of_connection(client.id)),
-            of_identity=await self.holders.count_of(client.identity.id) if undecided.judge is None else 0,
-            gateway=settings.urls.gateway,
-        )
-        if too_many is not None:
-            return too_many
-        if undecided.bind in self.of_connection(client.id):  # never with port 0: a held tunnel has a number
-            return Refusal(_duplicate(request, undecided.bind[1]), code="duplicate")
-        address = requested(request, settings.rules)
-        if isinstance(address, Refusal):
-            return address
-        if address is None and (address := await self._owned_login_name(undecided)) is not None:
-            label = kind_of(address.kind).label_of(address, settings.rules)
-            undecided = undecided._replace(request=replace(request, name=label, by_login_name=True))
-            refusal = request_refusal(client.may, undecided.request, undecided.bind, settings.rules)
-            if refusal is not None:
-                return refusal
-        return undecided, address
+    async def _claimed(self, permitted: PermittedForward) -> SshTunnel | Refusal:
+        """The last step of a decision: claim the address, and put it into service."""
+        claim = await self.claims.take(permitted.claim)
+        return claim if isinstance(claim, Refusal) else await self._serve(permitted, claim)
 
-    async def _open(self, undecided: UndecidedForward, address: Address | None) -> SshTunnel | Refusal:
-        if address is None:
-            return await self._open_chosen(undecided)
-        client = undecided.client
-        grant = grant_of(client.identity, address, undecided.settings, undecided.judge)
-        opened = grant if isinstance(grant, Refusal) else await self._open_requested(undecided, grant)
-        if isinstance(opened, Refusal):
-            return await naming_own_ports(self._registry, client, address, opened)
-        return opened
-
-    async def _owned_login_name(self, undecided: UndecidedForward) -> Address | None:
-        """`blog@gw` means blog if it is theirs already: ssh always sends a login name, so that can never claim one."""
-        rules = undecided.settings.rules
-        address = login_name_address(undecided.client.user, undecided.request.kind, rules)
-        if address is None:
-            return None
-        reservation = await self._registry.reservation(address, now=self._clock.now(), keep=rules.keep)
-        return address if reservation is not None and reservation.owner == undecided.client.identity.id else None
-
-    async def _open_requested(self, undecided: UndecidedForward, grant: Grant) -> SshTunnel | Refusal:
-        client, address = undecided.client, grant.address
-        holder = await self.holders.at(address)
-        if holder is not None and holder.identity == client.identity.id:
-            if holder.connection == client.id:
-                return Refusal(kind_of(address.kind).again(address), code="duplicate")
-            wait = self._flaps.wait(address, self._clock.monotonic())
-            if wait > 0:
-                return Refusal(
-                    f"{address} changed hands {limits.FLAP_TAKEOVERS} times in a minute between connections of yours; "
-                    f"it stays with the one from {holder.peer}: stop one of them, or ask again in {wait:.0f} s",
-                    code="flapping",
-                    retry_after=math.ceil(wait),
-                )
-        claim = await self._claim(undecided, grant, derived=False)
-        return claim if isinstance(claim, Refusal) else await self._serve(undecided, grant, claim)
-
-    async def _open_chosen(self, undecided: UndecidedForward) -> SshTunnel | Refusal:
-        """Choose an address for this identity: one that it had before, else the next derived one."""
-        client = undecided.client
-        had = [] if client.identity.anonymous else await self._registry.reservations(client.identity.id)
-        given = [reservation.address for reservation in had if reservation.derived]
-        last: Refusal | None = None
-        for address in self.candidates(undecided, given):
-            grant = grant_of(client.identity, address, undecided.settings, undecided.judge)
-            if isinstance(grant, Refusal):
-                last = grant
-                continue
-            holder = await self.holders.at(address)
-            if holder is not None and (
-                holder.identity != client.identity.id
-                or holder.connection == client.id
-                or await holder.alive(limits.ALIVE_SECONDS)
-            ):
-                continue
-            claim = await self._claim(undecided, grant, derived=True)
-            if isinstance(claim, Refusal):
-                last = claim
-                if claim.code in _REFUSED_AT_EVERY_ADDRESS:
-                    return claim
-                continue
-            served = await self._serve(undecided, grant, claim)
-            if not isinstance(served, Refusal) or served.code != "port_in_use":
-                return served
-            last = served
-        return last or EXHAUSTED
-
-    def candidates(self, undecided: UndecidedForward, given: Sequence[Address]) -> Iterator[Address]:
-        """Addresses that the gateway may choose; `given` are those that it has chosen before."""
-        rules, identity = undecided.settings.rules, undecided.client.identity
-        return candidate_addresses(undecided.request, rules, identity, self._secret, given, undecided.judge)
-
-    async def _claim(self, undecided: UndecidedForward, grant: Grant, *, derived: bool) -> Claim | Refusal:
-        client, settings = undecided.client, with_limits(undecided.settings, grant.rule)
-        if (too_many := await over_limit_of(grant.rule, self.holders, client, settings)) is not None:
-            return too_many
-        label = label_of(client.identity, grant.address, settings, derived=derived)
-        return await self.claims.take(grant, client.identity, client.network, settings, derived=derived, label=label)
-
-    async def _serve(self, undecided: UndecidedForward, grant: Grant, claim: Claim) -> SshTunnel | Refusal:
+    async def _serve(self, permitted: PermittedForward, claim: Claim) -> SshTunnel | Refusal:
         """Put a claimed address into service. If a step fails, give the claim back."""
-        client, (host, port) = undecided.client, undecided.bind
+        client, grant, (host, port) = permitted.client, permitted.grant, permitted.bind
         forward = GrantedForward(
             TunnelId(random_token(4)),
-            undecided.request,
+            permitted.request,
             (host, grant.address.port if port == 0 else port),
             created=self._clock.now(),
             taken_from=_taken_from(await self.holders.at(grant.address), client.identity.id),
@@ -250,7 +113,7 @@ class Tunnels:
         )
         tunnel = SshTunnel(forward, claim, client, client.connection, clock=self._clock, report=self._report)
         try:
-            refusal = await self._prepare(tunnel, client, grant, undecided.settings)
+            refusal = await self._prepare(tunnel, permitted)
         except BaseException:
             await self._undo(tunnel)
             raise
@@ -258,21 +121,20 @@ class Tunnels:
             await self._undo(tunnel)
             return refusal
         try:
-            self._enter(_InService(self, tunnel, client), grant, undecided.settings)
+            self._enter(_InService(self, tunnel, client), grant, permitted.settings)
         except BaseException:
             self.close(tunnel, "internal error", unwanted=True)
             raise
         return tunnel
 
-    async def _prepare(
-        self, tunnel: SshTunnel, client: TunnelClient, grant: Grant, settings: ForwardSettings
-    ) -> Refusal | None:
+    async def _prepare(self, tunnel: SshTunnel, permitted: PermittedForward) -> Refusal | None:
         """Make the earlier holder give way, and open the port."""
+        client, grant, settings = permitted.client, permitted.grant, permitted.settings
         if (too_late := self._too_late(client)) is not None:
             return too_late
         if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(client.id, client.identity.id, client.peer))
-        refusal = await _listen(tunnel, client.may, grant, settings) or self._too_late(client)
+        refusal = await _listen(tunnel, permitted) or self._too_late(client)
         # the line of the key may have changed since the request, and the policy
         refusal = refusal or request_refusal(client.may, tunnel.forward.request, tunnel.bind, settings.rules)
         return refusal or self._refused_now(client, tunnel.address)
@@ -465,14 +327,6 @@ class _InService:
         self.client.tell(f"{self.tunnel.address} is not reserved for you: {why}", event="not_reserved")
 
 
-def _parsed(client: TunnelClient, host: bytes, port: int, settings: ForwardSettings) -> ForwardRequest | Refusal:
-    """The request, or the refusal of all such requests. Raises InvalidInput."""
-    if port == SOCKET_PORT:
-        return parse_socket(host, client.identity, settings.rules)
-    off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
-    return off or parse_forward(host, port, settings.web, settings.rules)
-
-
 def _taken_from(holder: AddressHolder | None, identity: IdentityId) -> str:
     """For the owner: the connection that gives way, if it is one of the same identity."""
     if holder is None or holder.identity != identity:
@@ -481,19 +335,11 @@ def _taken_from(holder: AddressHolder | None, identity: IdentityId) -> str:
     return f"taken over from your connection from {holder.peer}{silent}"
 
 
-def _duplicate(request: ForwardRequest, port: int) -> str:
-    """The refusal of a second equal request: stock ssh would send the visitors of both to the first target."""
-    better = kind_of(request.kind).duplicate_hint(request, port)
-    return f"ssh would send both -R {port} to the first target: write {better}"
-
-
-async def _listen(tunnel: SshTunnel, may: Allowance, grant: Grant, settings: ForwardSettings) -> Refusal | None:
+async def _listen(tunnel: SshTunnel, permitted: PermittedForward) -> Refusal | None:
     """Open the port of an address that has one of its own."""
-    address, request = tunnel.address, tunnel.forward.request
-    opening = kind_of(address.kind).opening(address, request, settings.rules, may.listening)
-    if opening is None or isinstance(opening, Refusal):
-        return opening
-    listener = await settings.ports.listen(tunnel, grant, opening)
+    if (opening := permitted.opening) is None:
+        return None
+    listener = await permitted.settings.ports.listen(tunnel, permitted.grant, opening)
     if isinstance(listener, Refusal):
         return listener
     tunnel.listening(opening, listener)

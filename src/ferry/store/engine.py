@@ -56,8 +56,8 @@ class Store:
         self._idle = asyncio.Event()
         """Set while no batch is running."""
         self._idle.set()
-        self.healthy = True
-        """Whether the last commit with a write succeeded, and no commit has failed since."""
+        self._failure: StoreUnavailable | None = None
+        """Why a commit has failed, if none with a write has succeeded since."""
 
     @classmethod
     async def open(cls, path: Path, *, report: Report, busy_seconds: float = limits.STORE_BUSY_SECONDS) -> Self:
@@ -72,6 +72,16 @@ class Store:
             thread.shutdown(wait=False)
             raise
         return cls(writer, thread, report)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last commit with a write succeeded, and no commit has failed since."""
+        return self._failure is None
+
+    def check_health(self) -> None:
+        """Raise what a write would raise now, as far as that is known: StoreUnavailable."""
+        if self._failure is not None:
+            raise self._failure.again()
 
     async def run(
         self, transaction: Callable[[Connection], T], *, undo: Callable[[Connection, T], None] | None = None
@@ -176,15 +186,14 @@ class Store:
 
     def _done(self, batch: list[_Job], result: list[Outcome] | StoreUnavailable, late: StoreUnavailable | None) -> None:
         if late is not None:
-            self._note_health(str(late))
+            self._note_health(late)
             self._one_by_one = True
         if isinstance(result, StoreUnavailable):
-            self._note_health(str(result))
+            self._note_health(result)
             self._one_by_one = result.readable
             for job in batch:
                 if not job.future.cancelled():
-                    again = StoreUnavailable(str(result), public=result.public, readable=result.readable)
-                    job.future.set_exception(again)
+                    job.future.set_exception(result.again())
         else:
             if self._writer.wrote:
                 self._note_health(None)
@@ -209,11 +218,9 @@ class Store:
         future.add_done_callback(asyncio.Future.exception)
         self._waiting.appendleft(_Job(lambda connection: undo(connection, value), future, None))
 
-    def _note_health(self, error: str | None) -> None:
-        healthy = error is None
-        if healthy is not self.healthy:
-            self.healthy = healthy
-            if healthy:
-                self._report("store.recovered")
-            else:
-                self._report("store.failed", error=error)
+    def _note_health(self, failure: StoreUnavailable | None) -> None:
+        before, self._failure = self._failure, failure
+        if failure is None and before is not None:
+            self._report("store.recovered")
+        elif failure is not None and before is None:
+            self._report("store.failed", error=str(failure))

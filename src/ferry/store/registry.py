@@ -45,6 +45,12 @@ class SqlRegistry:
             lambda connection: _claim(connection, address, identity, worker, now=now, terms=terms), undo=undo
         )
 
+    async def would_refuse(self, address: Address, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
+        self._store.check_health()
+        return await self._store.run(
+            lambda connection: _refusal(connection, _state_of(connection, address), identity, now=now, terms=terms)
+        )
+
     async def reserve(self, address: Address, generation: int, *, now: float, terms: Terms) -> bool:
         return await self._store.run(lambda connection: _reserve(connection, address, generation, now, terms))
 
@@ -119,16 +125,10 @@ def _claim(
     connection: Connection, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
 ) -> Claimed | Taken:
     state = _state_of(connection, address)
-    if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
+    if (taken := _refusal(connection, state, identity, now=now, terms=terms)) is not None:
         return taken
     mine, name = reservation_of(state, identity), str(identity)
     reserved = mine is not None or terms.reserve
-    if (
-        reserved
-        and not in_force(state, now=now, keep=terms.keep)
-        and (taken := _over_limit(connection, terms, identity.id, name, now=now, new=mine is None))
-    ):
-        return taken
     generation: int = only_row(connection, sql.NEXT_GENERATION, {})[0]
     lease = Lease(address, identity.id, worker, generation, now, name)
     if state.lease is None:
@@ -151,6 +151,18 @@ def _claim(
         if reserved:
             _make(connection, lease, terms, now, used=False)
     return Claimed(lease, state.lease, reserved, reserved and mine is None)
+
+
+def _refusal(
+    connection: Connection, state: AddressState, identity: Identity, *, now: float, terms: Terms
+) -> Taken | None:
+    """Why a claim of the address in `state` is refused; None if it is not."""
+    if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
+        return taken
+    mine = reservation_of(state, identity)
+    if (mine is None and not terms.reserve) or in_force(state, now=now, keep=terms.keep):
+        return None
+    return _over_limit(connection, terms, identity.id, str(identity), now=now, new=mine is None)
 
 
 def _take_back(connection: Connection, claimed: Claimed, now: float) -> None:
